@@ -1,0 +1,1 @@
+"""What is served: tiers, their model versions, and the formats of Label Studio."""

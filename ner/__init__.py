@@ -1,0 +1,1 @@
+"""What an annotation is: documents, words, tags, scores, versions. Standard library only."""

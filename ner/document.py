@@ -1,0 +1,132 @@
+"""Documents, the spans annotated in them, and what had to be given up on the way.
+
+Offsets are half-open and count Python code points of ``Document.text`` as it stands: nothing is
+stripped, normalised or re-encoded, so ``text[span.start:span.end]`` is always what was annotated.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ner.errors import OffsetError
+
+LostReason = Literal[
+    "overlap",  # flat BIO holds one label per word; the longest span stays
+    "edge inside a word",  # a boundary between two letters of one word
+    "offset outside the text",  # past the end, negative, reversed or empty
+    "label unknown",  # not in the label set
+    "second label",  # a region with several labels keeps the first
+    "outvoted",  # not drawn by more than half of the annotators
+    "no words",  # nothing but white space inside
+]
+LOST_REASONS: tuple[LostReason, ...] = LostReason.__args__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """One labelled stretch of text, ``text[start:end]``.
+
+    Attributes:
+        start: First code point, from 0.
+        end: One past the last code point; always greater than start.
+        label: Entity type, as the label set spells it.
+        score: Confidence in (0, 1], or None where a person drew it. Not part of equality.
+    """
+
+    start: int
+    end: int
+    label: str
+    score: float | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the offsets once, so that nobody has to again.
+
+        Raises:
+            OffsetError: If the span is empty, reversed or starts before the text.
+        """
+        if not 0 <= self.start < self.end:
+            raise OffsetError(
+                f"a span from {self.start} to {self.end} is not a stretch of text: "
+                "offsets are half-open and count from 0, so 0 <= start < end must hold"
+            )
+
+    def overlaps(self, other: "Span") -> bool:
+        """Whether the two share at least one code point."""
+        return self.start < other.end and other.start < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An annotation that could not be kept, and why: returned beside every result, and counted.
+
+    Attributes:
+        label: Its entity type.
+        text: What it covered, as far as that can be said.
+        reason: One of `LOST_REASONS`.
+        start: Where it was said to start, in code points.
+        end: Where it was said to end.
+        document: Id of its document.
+    """
+
+    label: str
+    text: str
+    reason: LostReason
+    start: int
+    end: int
+    document: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text and its annotations.
+
+    Attributes:
+        id: Unique within a corpus.
+        text: As it was read, every character of it.
+        spans: Sorted by start, then longest first; they may overlap.
+        meta: Whatever else came with it.
+    """
+
+    id: str
+    text: str
+    spans: tuple[Span, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        """Sort the spans and check that they lie inside the text.
+
+        Raises:
+            OffsetError: If a span ends past the end of the text.
+        """
+        ordered = tuple(sorted(self.spans, key=lambda span: (span.start, -span.end, span.label)))
+        object.__setattr__(self, "spans", ordered)
+        last = max((span.end for span in ordered), default=0)
+        if last > len(self.text):
+            raise OffsetError(
+                f"document {self.id!r} has a span ending at {last}, but its text ends at "
+                f"{len(self.text)}: check that offsets count code points of this very text"
+            )
+
+    def covered(self, span: Span) -> str:
+        """The text a span covers."""
+        return self.text[span.start : span.end]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a tier says about one document.
+
+    Attributes:
+        spans: Flat (never overlapping), sorted, each with a score.
+        score: MNLP of the whole document in (0, 1] (Shen et al. 2018, "Deep Active Learning for
+            Named Entity Recognition"): low means worth annotating. 1.0 where there are no words.
+        version: The model version that said it.
+        confidences: Probability of each word's tag, one per word; empty where it is not known.
+        lost: What could not be said in flat BIO or in the label set asked for.
+    """
+
+    spans: tuple[Span, ...]
+    score: float
+    version: str
+    confidences: tuple[float, ...] = ()
+    lost: tuple[Lost, ...] = ()

@@ -1,0 +1,174 @@
+"""Spans to word tags and back, in IOB2 (Ramshaw & Marcus 1995, with B- on every first word).
+
+Tags are small integers: O is 0, then B-x and I-x for every label x in the order of the label set.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ner.document import Document, Lost, LostReason, Span
+from ner.errors import LabelError
+from ner.words import word_offsets, words_touched
+
+OUTSIDE = 0  # the tag id of O
+IGNORED = -100  # a word that must not be trained on; the index that PyTorch's losses ignore
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedWords:
+    """A document as words and tags.
+
+    Attributes:
+        words: Half-open offsets (start, end) in code points.
+        tags: One tag id per word, or IGNORED where a lost annotation leaves the truth unknown.
+        lost: The annotations that flat BIO could not hold.
+    """
+
+    words: tuple[tuple[int, int], ...]
+    tags: tuple[int, ...]
+    lost: tuple[Lost, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TagSet:
+    """The tags of a label set, and which may follow which.
+
+    Attributes:
+        labels: Entity types, in the order of the label config.
+    """
+
+    labels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Check the labels once.
+
+        Raises:
+            LabelError: If there are none, or one is empty or given twice.
+        """
+        if not self.labels or not all(self.labels):
+            raise LabelError(f"a label set needs one or more names, not {self.labels!r}")
+        if len(set(self.labels)) < len(self.labels):
+            raise LabelError(f"the label set {self.labels!r} names a label twice")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Tag names by tag id: O, then B- and I- of each label."""
+        return ("O", *(f"{prefix}-{label}" for label in self.labels for prefix in "BI"))
+
+    def __len__(self) -> int:
+        """How many tags there are: 2 per label, and O."""
+        return 1 + 2 * len(self.labels)
+
+    def begin(self, label: str) -> int:
+        """The tag id of B-label; that of I-label is one more.
+
+        Args:
+            label: One of `labels`.
+
+        Returns:
+            The tag id.
+
+        Raises:
+            LabelError: If the set does not have the label.
+        """
+        if label not in self.labels:
+            raise LabelError(f"label {label!r} is not one of {', '.join(self.labels)}")
+        return 1 + 2 * self.labels.index(label)
+
+    def is_inside(self, tag: int) -> bool:
+        """Whether a tag id is an I- tag."""
+        return tag > OUTSIDE and tag % 2 == 0
+
+    def may_follow(self, tag: int, previous: int | None) -> bool:
+        """Whether a tag may come right after another one.
+
+        Args:
+            tag: The tag asked about.
+            previous: The tag before it, or None at the start of a document.
+
+        Returns:
+            True unless tag is I-x and previous is neither B-x nor I-x.
+        """
+        return not self.is_inside(tag) or previous in (tag - 1, tag)
+
+    def encode(self, document: Document) -> TaggedWords:
+        """Write a document's spans as one tag per word.
+
+        Of overlapping spans the longest stays (of equals, the first). The words of a span that is
+        lost are marked IGNORED, unless another span covers them: the truth there is not O.
+
+        Args:
+            document: With any spans: overlapping ones and foreign labels included.
+
+        Returns:
+            Words, tags and what was lost.
+        """
+        words = word_offsets(document.text)
+        tags = [OUTSIDE] * len(words)
+        lost: list[tuple[Lost, range]] = []
+        by_length = sorted(set(document.spans), key=lambda span: (span.start - span.end, span))
+        for span in by_length:
+            touched = range(*words_touched(words, span))
+            reason = self._unfit(span, touched, words, tags)
+            if reason is None:
+                tags[touched.start] = self.begin(span.label)
+                for word in touched[1:]:
+                    tags[word] = self.begin(span.label) + 1
+            else:
+                text = document.covered(span)
+                lost.append(
+                    (Lost(span.label, text, reason, span.start, span.end, document.id), touched)
+                )
+        # After the last span has found its place: only words that no kept span needs are masked.
+        for _, touched in lost:
+            for word in touched:
+                if tags[word] == OUTSIDE:
+                    tags[word] = IGNORED
+        return TaggedWords(tuple(words), tuple(tags), tuple(entry for entry, _ in lost))
+
+    def _unfit(
+        self, span: Span, touched: range, words: Sequence[tuple[int, int]], tags: Sequence[int]
+    ) -> LostReason | None:
+        """Why flat BIO over these words cannot hold the span, or None if it can."""
+        if span.label not in self.labels:
+            return "label unknown"
+        if not touched:
+            return "no words"
+        if words[touched[0]][0] < span.start or words[touched[-1]][1] > span.end:
+            return "edge inside a word"
+        if any(tags[word] != OUTSIDE for word in touched):
+            return "overlap"
+        return None
+
+    def decode(self, tags: Sequence[int], words: Sequence[tuple[int, int]]) -> list[Span]:
+        """Read spans back from tags.
+
+        Args:
+            tags: One tag id per word; an I- tag that may not stand where it does is read as O, as
+                seqeval's strict IOB2 mode does.
+            words: Offsets of the same words.
+
+        Returns:
+            Spans in order, without scores.
+        """
+        return [
+            Span(words[first][0], words[last - 1][1], label)
+            for first, last, label in self.chunks(tags)
+        ]
+
+    def chunks(self, tags: Sequence[int]) -> Iterator[tuple[int, int, str]]:
+        """The entities in a tag sequence.
+
+        Args:
+            tags: One tag id per word.
+
+        Yields:
+            First word, one past the last word, and label of each entity.
+        """
+        first, inside = 0, OUTSIDE  # inside: the I- tag that would go on with the open entity
+        for index, tag in enumerate((*tags, OUTSIDE)):
+            if inside and tag != inside:
+                yield first, index, self.labels[(inside - 1) // 2]
+                inside = OUTSIDE
+            if tag > OUTSIDE and not self.is_inside(tag):
+                first, inside = index, tag + 1

@@ -1,0 +1,40 @@
+r"""Text to words: a word is a run of letters, digits and underscores, or any other single mark.
+
+One rule for both tiers, for tags, slots and length buckets: the regular expression ``\w+|[^\w\s]``.
+White space belongs to no word. Word offsets come from the text itself, so nothing is ever guessed.
+"""
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+from ner.document import Span
+
+WORD = re.compile(r"\w+|[^\w\s]")
+
+
+def word_offsets(text: str) -> list[tuple[int, int]]:
+    """Find the words of a text.
+
+    Args:
+        text: Any text; newlines, emoji and control characters included.
+
+    Returns:
+        Half-open offsets (start, end) in code points, in order.
+    """
+    return [match.span() for match in WORD.finditer(text)]
+
+
+def words_touched(words: Sequence[tuple[int, int]], span: Span) -> tuple[int, int]:
+    """The range of words that share at least one code point with a span.
+
+    Args:
+        words: Offsets as `word_offsets` gives them.
+        span: Any span of the same text.
+
+    Returns:
+        Half-open range of word indices; empty (first == last) when the span holds only white space.
+    """
+    first = bisect_right(words, span.start, key=lambda word: word[1])
+    last = bisect_left(words, span.end, key=lambda word: word[0])
+    return first, max(first, last)

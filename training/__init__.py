@@ -1,0 +1,1 @@
+"""What makes and judges the versions that are served."""
