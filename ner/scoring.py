@@ -1,0 +1,282 @@
+"""Predicted spans against gold ones: counts that add up, by label and by length.
+
+A strict match has the same start, end and label (exact match of CoNLL-2003, Tjong Kim Sang &
+De Meulder 2003). A relaxed match has the same label and shares at least one code point; spans are
+paired one to one, and as many as possible. Counts are what is kept, ratios are drawn from them: so
+the score of a corpus is the sum over its documents, and the cells of a table add up to its total.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from itertools import accumulate
+from operator import attrgetter
+from typing import Literal
+
+from ner.document import Span
+from ner.words import WORD
+
+Length = Literal["1", "2", "3+"]
+LENGTHS: tuple[Length, ...] = Length.__args__  # type: ignore[attr-defined]
+Cell = tuple[str, Length]
+Key = tuple[str, int, int]  # label, start, end: a span as a plain tuple, quick to hash and to sort
+KEY = attrgetter("label", "start", "end")
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many spans were found, invented and missed. Add with ``+``; every ratio follows.
+
+    The spans of a pair can differ in length where the match is relaxed, and each is then counted
+    in its own stratum: in a stratum the matched gold spans (tp) need not be as many as the matched
+    predicted ones. In a total, and wherever the match is strict, they are.
+
+    Attributes:
+        tp: Gold spans that are matched.
+        tp_predicted: Predicted spans that are matched.
+        fp: Predicted spans that are not.
+        fn: Gold spans that are not.
+    """
+
+    tp: int = 0
+    tp_predicted: int = 0
+    fp: int = 0
+    fn: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.tp + other.tp,
+            self.tp_predicted + other.tp_predicted,
+            self.fp + other.fp,
+            self.fn + other.fn,
+        )
+
+    @property
+    def gold(self) -> int:
+        """How many gold spans there are: the support of recall."""
+        return self.tp + self.fn
+
+    @property
+    def predicted(self) -> int:
+        """How many predicted spans there are: the support of precision."""
+        return self.tp_predicted + self.fp
+
+    @property
+    def precision(self) -> float:
+        """The share of predicted spans that are matched, 0.0 where there are none."""
+        return self.tp_predicted / self.predicted if self.predicted else 0.0
+
+    @property
+    def recall(self) -> float:
+        """The share of gold spans that are matched, 0.0 where there are none."""
+        return self.tp / self.gold if self.gold else 0.0
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of precision and recall, 0.0 where both are."""
+        both = self.precision + self.recall
+        return 2 * self.precision * self.recall / both if both else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Counts by label and length; a cell that is not there is empty.
+
+    Attributes:
+        cells: Counts of each label and length: recall's side (tp, fn) by the length of the gold
+            span, precision's side (tp_predicted, fp) by the length of the predicted one.
+    """
+
+    cells: Mapping[Cell, Counts] = field(default_factory=dict)
+
+    def __add__(self, other: "Tally") -> "Tally":
+        cells = dict(self.cells)
+        for cell, counts in other.cells.items():
+            cells[cell] = cells[cell] + counts if cell in cells else counts
+        return Tally(cells)
+
+    @property
+    def total(self) -> Counts:
+        """All cells together."""
+        return sum(self.cells.values(), Counts())
+
+    def of_label(self, label: str) -> Counts:
+        """One label, whatever the length."""
+        return sum((self.cells.get((label, length), Counts()) for length in LENGTHS), Counts())
+
+    def of_length(self, length: Length) -> Counts:
+        """One length, whatever the label."""
+        return sum((counts for cell, counts in self.cells.items() if cell[1] == length), Counts())
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Both ways to compare, of one document or of many. Add with ``+``.
+
+    Attributes:
+        strict: Same start, end and label.
+        relaxed: Same label and any overlap, one to one.
+    """
+
+    strict: Tally = field(default_factory=Tally)
+    relaxed: Tally = field(default_factory=Tally)
+
+    def __add__(self, other: "Scores") -> "Scores":
+        return Scores(self.strict + other.strict, self.relaxed + other.relaxed)
+
+
+def score(text: str, gold: Iterable[Span], predicted: Iterable[Span]) -> Scores:
+    """Compare the spans of one document.
+
+    Args:
+        text: Its text, for lengths in words.
+        gold: In any order, overlapping or not; a span given twice counts once.
+        predicted: Likewise.
+
+    Returns:
+        Counts by label and length. Every strict match is a relaxed match too.
+    """
+    ours, theirs = set(map(KEY, gold)), set(map(KEY, predicted))
+    lengths = {key: length_bucket(text, key[1], key[2]) for key in ours | theirs}
+    exact = ours & theirs
+    return Scores(
+        strict=_tally(ours, theirs, exact, exact, lengths),
+        relaxed=_tally(ours, theirs, *match_relaxed(ours, theirs), lengths),
+    )
+
+
+def length_bucket(text: str, start: int, end: int) -> Length:
+    """The stratum of a stretch of text: how many words it touches, up to "3+".
+
+    Args:
+        text: The whole text.
+        start: First code point of the stretch.
+        end: One past its last.
+
+    Returns:
+        "1", "2" or "3+"; "1" for white space alone, so that strata always add up.
+    """
+    # A word cut at the edge of a slice leaves one piece in it: pieces found are words touched.
+    words = len(WORD.findall(text, start, end))
+    return LENGTHS[min(max(words, 1), len(LENGTHS)) - 1]
+
+
+def _tally(
+    gold: AbstractSet[Key],
+    predicted: AbstractSet[Key],
+    matched_gold: AbstractSet[Key],
+    matched_predicted: AbstractSet[Key],
+    lengths: Mapping[Key, Length],
+) -> Tally:
+    """Count spans into the cells of their own label and length."""
+    cells: dict[Cell, list[int]] = {}
+    for key in gold:
+        row = cells.setdefault((key[0], lengths[key]), [0, 0, 0, 0])
+        row[0 if key in matched_gold else 3] += 1
+    for key in predicted:
+        row = cells.setdefault((key[0], lengths[key]), [0, 0, 0, 0])
+        row[1 if key in matched_predicted else 2] += 1
+    return Tally({cell: Counts(*row) for cell, row in cells.items()})
+
+
+def match_relaxed(gold: AbstractSet[Key], predicted: AbstractSet[Key]) -> tuple[set[Key], set[Key]]:
+    """Which spans take part in the largest one-to-one pairing of overlapping, same-label spans.
+
+    Where the pairing could be made in several ways, those spans take part that come closest to a
+    span of the other side (Jaccard index; ties in text order). Both sides can have their choice in
+    one pairing: of any two matchings, one exists that covers what the first covers on one side and
+    the second on the other (Mendelsohn & Dulmage 1958). So nothing depends on order or on side.
+
+    Args:
+        gold: As (label, start, end).
+        predicted: Likewise.
+
+    Returns:
+        The gold and the predicted spans that are paired; equally many.
+    """
+    matched_gold: set[Key] = set()
+    matched_predicted: set[Key] = set()
+    for ours, theirs in _clusters(gold, predicted):
+        if len(ours) == len(theirs) == 1:
+            matched_gold.update(ours)
+            matched_predicted.update(theirs)
+        else:
+            matched_gold.update(_covered(ours, theirs))
+            matched_predicted.update(_covered(theirs, ours))
+    return matched_gold, matched_predicted
+
+
+def _clusters(
+    gold: AbstractSet[Key], predicted: AbstractSet[Key]
+) -> Iterable[tuple[list[Key], list[Key]]]:
+    """Groups of one label linked by overlaps, those that have spans of both sides."""
+    spans = sorted([(key, 0) for key in gold] + [(key, 1) for key in predicted])
+    sides: tuple[list[Key], list[Key]] = ([], [])
+    label, reach = "", 0
+    for key, side in spans:
+        if key[0] != label or key[1] >= reach:
+            if sides[0] and sides[1]:
+                yield sides
+            sides = ([], [])
+            label, reach = key[0], 0
+        sides[side].append(key)
+        reach = max(reach, key[2])
+    if sides[0] and sides[1]:
+        yield sides
+
+
+def _covered(ours: Sequence[Key], theirs: Sequence[Key]) -> set[Key]:
+    """Those of ours that are paired when as many as possible are, the closest ones first.
+
+    A span once paired stays paired while partners are exchanged along augmenting paths
+    (Berge 1957; Kuhn 1955), so taking spans in order of closeness is all that preference needs.
+    """
+    near = _neighbours(ours, theirs)
+    best = {key: max((_closeness(key, other) for other in near[key]), default=0.0) for key in ours}
+    partner: dict[Key, Key] = {}  # ours -> theirs
+    taker: dict[Key, Key] = {}  # theirs -> ours
+    for key in sorted(ours, key=lambda key: (-best[key], key)):
+        _pair(key, near, partner, taker)
+    return set(partner)
+
+
+def _neighbours(ours: Sequence[Key], theirs: Sequence[Key]) -> dict[Key, list[Key]]:
+    """For each of ours, those of theirs that overlap it; both sides sorted by start."""
+    starts = [other[1] for other in theirs]
+    reach = list(accumulate((other[2] for other in theirs), max))
+    return {
+        key: [
+            other
+            for other in theirs[bisect_right(reach, key[1]) : bisect_left(starts, key[2])]
+            if other[2] > key[1]
+        ]
+        for key in ours
+    }
+
+
+def _closeness(one: Key, other: Key) -> float:
+    """The Jaccard index of two stretches that overlap: 1.0 for the same one."""
+    shared = min(one[2], other[2]) - max(one[1], other[1])
+    return shared / (max(one[2], other[2]) - min(one[1], other[1]))
+
+
+def _pair(
+    key: Key, near: Mapping[Key, Sequence[Key]], partner: dict[Key, Key], taker: dict[Key, Key]
+) -> None:
+    """Find a partner for one span, moving others to another partner where that makes room."""
+    reached_from: dict[Key, Key] = {}  # theirs -> the one of ours that would take it
+    queue = [key]
+    for ours in queue:  # grows while it is walked: breadth first
+        for theirs in near[ours]:
+            if theirs in reached_from:
+                continue
+            reached_from[theirs] = ours
+            if theirs in taker:
+                queue.append(taker[theirs])
+                continue
+            free: Key | None = theirs
+            while free is not None:  # everybody along the path moves to the next partner
+                mover = reached_from[free]
+                taker[free], partner[mover], free = mover, free, partner.get(mover)
+            return

@@ -1,0 +1,257 @@
+"""Laws of scoring: what cannot change a score, what must add up, and who must agree with it."""
+
+from collections.abc import Iterable, Sequence
+from itertools import starmap
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from seqeval.metrics.v1 import precision_recall_fscore_support
+from seqeval.scheme import IOB2
+
+from ner.document import Span
+from ner.scoring import KEY, LENGTHS, Counts, Scores, length_bucket, match_relaxed, score
+from ner.tags import TagSet
+from ner.words import word_offsets, words_touched
+
+# BC5CDR, test, document 8701013 (public domain).
+TEXT = (
+    "Famotidine-associated delirium. A series of six cases. Famotidine is a histamine H2-receptor "
+    "antagonist used in inpatient settings for prevention of stress ulcers."
+)
+LABELS = ("Chemical", "Disease")
+
+
+@st.composite
+def span_lists(draw: st.DrawFn, text: str = TEXT, most: int = 7) -> list[Span]:
+    """Any spans of a text: nested, crossing, twice the same, white space alone."""
+    starts = st.integers(0, len(text) - 1)
+    span = st.tuples(starts, st.integers(1, 40), st.sampled_from(LABELS))
+    return [
+        Span(start, min(start + length, len(text)), label)
+        for start, length, label in draw(st.lists(span, max_size=most))
+    ]
+
+
+documents = st.lists(st.tuples(span_lists(), span_lists()), max_size=5)
+
+
+def total(pairs: Iterable[tuple[Sequence[Span], Sequence[Span]]]) -> Scores:
+    return sum((score(TEXT, gold, predicted) for gold, predicted in pairs), Scores())
+
+
+def largest_matching(gold: Sequence[Span], predicted: Sequence[Span]) -> int:
+    """The most pairs possible, by trying everything."""
+    if not gold:
+        return 0
+    first, rest = gold[0], gold[1:]
+    taken = [
+        1 + largest_matching(rest, [*predicted[:index], *predicted[index + 1 :]])
+        for index, other in enumerate(predicted)
+        if first.label == other.label and first.overlaps(other)
+    ]
+    return max([largest_matching(rest, predicted), *taken])
+
+
+@given(st.tuples(*[st.integers(0, 50)] * 4), st.tuples(*[st.integers(0, 50)] * 4))
+def test_counts_add_up(one: tuple[int, ...], other: tuple[int, ...]) -> None:
+    both = Counts(*one) + Counts(*other)
+    assert both.gold == Counts(*one).gold + Counts(*other).gold
+    assert both.predicted == Counts(*one).predicted + Counts(*other).predicted
+    assert sum([Counts(*one), Counts(*other)], Counts()) == both
+    assert 0 <= min(both.precision, both.recall) <= both.f1 <= max(both.precision, both.recall) <= 1
+
+
+def test_ratios_of_nothing_are_zero_and_the_support_says_so() -> None:
+    empty = Counts()
+    assert (empty.precision, empty.recall, empty.f1) == (0.0, 0.0, 0.0)
+    assert (empty.gold, empty.predicted) == (0, 0)
+
+
+@given(span_lists(), span_lists())
+def test_strict_is_a_set_intersection(gold: list[Span], predicted: list[Span]) -> None:
+    both = set(gold) & set(predicted)
+    counts = score(TEXT, gold, predicted).strict.total
+    assert counts == Counts(len(both), len(both), len(set(predicted) - both), len(set(gold) - both))
+
+
+@given(span_lists(), span_lists())
+@example(  # exact pairs first, and nothing undone, would find one match; there are two
+    [Span(0, 20, "Chemical"), Span(15, 18, "Chemical")],
+    [Span(0, 20, "Chemical"), Span(2, 5, "Chemical")],
+)
+@example(  # first come, first served would find one match; there are two
+    [Span(0, 20, "Chemical"), Span(15, 18, "Chemical")],
+    [Span(15, 19, "Chemical"), Span(2, 5, "Chemical")],
+)
+def test_relaxed_finds_the_most_matches(gold: list[Span], predicted: list[Span]) -> None:
+    most = largest_matching(sorted(set(gold)), sorted(set(predicted)))
+    counts = score(TEXT, gold, predicted).relaxed.total
+    assert counts.tp == counts.tp_predicted == most
+    assert counts.fn == len(set(gold)) - most
+    assert counts.fp == len(set(predicted)) - most
+
+
+@given(span_lists(most=12), span_lists(most=12))
+def test_every_strict_match_is_a_relaxed_match(gold: list[Span], predicted: list[Span]) -> None:
+    exact = {KEY(span) for span in gold} & {KEY(span) for span in predicted}
+    matched = match_relaxed(set(map(KEY, gold)), set(map(KEY, predicted)))
+    assert exact <= matched[0]
+    assert exact <= matched[1]
+
+
+@given(documents, st.randoms(use_true_random=False))
+def test_order_and_repetition_of_spans_and_documents_change_nothing(pairs, chance) -> None:
+    shuffled = [(chance.sample(gold, len(gold)) + gold, predicted * 2) for gold, predicted in pairs]
+    chance.shuffle(shuffled)
+    assert total(shuffled) == total(pairs)
+
+
+@given(documents)
+def test_a_corpus_twice_scores_twice_the_counts_and_the_same_ratios(pairs) -> None:
+    once, twice = total(pairs), total([*pairs, *pairs])
+    assert twice == once + once
+    assert twice.relaxed.total.f1 == pytest.approx(once.relaxed.total.f1)
+
+
+@given(documents)
+def test_documents_joined_into_one_score_as_they_do_apart(pairs) -> None:
+    def shift(spans: Sequence[Span], by: int) -> list[Span]:
+        return [Span(span.start + by, span.end + by, span.label) for span in spans]
+
+    step = len(TEXT) + 1
+    gold = [span for i, pair in enumerate(pairs) for span in shift(pair[0], i * step)]
+    predicted = [span for i, pair in enumerate(pairs) for span in shift(pair[1], i * step)]
+    assert score("\n".join([TEXT] * len(pairs)), gold, predicted) == total(pairs)
+
+
+@given(span_lists(most=10), span_lists(most=10))
+def test_swapping_gold_and_predicted_swaps_what_is_missed_and_invented(
+    gold: list[Span], predicted: list[Span]
+) -> None:
+    def swap(counts: Counts) -> Counts:
+        return Counts(counts.tp_predicted, counts.tp, counts.fn, counts.fp)
+
+    there, back = score(TEXT, gold, predicted), score(TEXT, predicted, gold)
+    for one, other in ((there.strict, back.strict), (there.relaxed, back.relaxed)):
+        assert {cell: swap(counts) for cell, counts in one.cells.items()} == other.cells
+
+
+@given(documents)
+def test_strata_add_up_to_the_total(pairs) -> None:
+    scores = total(pairs)
+    for tally in (scores.strict, scores.relaxed):
+        assert sum(map(tally.of_length, LENGTHS), Counts()) == tally.total
+        assert sum(map(tally.of_label, LABELS), Counts()) == tally.total
+
+
+@given(span_lists())
+def test_each_side_is_counted_at_its_own_length(predicted: list[Span]) -> None:
+    gold = [Span(0, 30, "Chemical"), Span(32, 40, "Disease")]  # 4 words and 2 words
+    for tally in (score(TEXT, gold, predicted).strict, score(TEXT, gold, predicted).relaxed):
+        assert [tally.of_length(length).gold for length in LENGTHS] == [0, 1, 1]
+        for length in LENGTHS:
+            of_length = [s for s in set(predicted) if length_bucket(TEXT, s.start, s.end) == length]
+            assert tally.of_length(length).predicted == len(of_length)
+
+
+def test_a_long_gold_span_found_as_a_short_one_is_recall_there_and_precision_here() -> None:
+    scores = score(TEXT, [Span(71, 92, "Chemical")], [Span(71, 80, "Chemical")])
+    assert scores.strict.of_length("1") == Counts(fp=1)
+    assert scores.strict.of_length("3+") == Counts(fn=1)
+    assert scores.relaxed.of_length("1") == Counts(tp_predicted=1)
+    assert scores.relaxed.of_length("3+") == Counts(tp=1)
+    assert scores.relaxed.total == Counts(1, 1)
+
+
+def test_mentions_that_only_touch_do_not_overlap() -> None:
+    scores = score("aspirin-induced", [Span(0, 7, "Chemical")], [Span(7, 15, "Chemical")])
+    assert scores.relaxed.total == Counts(fp=1, fn=1)
+
+
+def test_another_label_is_no_match_at_all() -> None:
+    scores = score(TEXT, [Span(0, 10, "Chemical")], [Span(0, 10, "Disease")])
+    assert scores.relaxed.total == Counts(fp=1, fn=1)
+
+
+@given(documents)
+def test_gold_against_itself_is_perfect(pairs) -> None:
+    scores = total([(gold, gold) for gold, _ in pairs])
+    spans = sum(len(set(gold)) for gold, _ in pairs)
+    assert scores.strict.total == scores.relaxed.total == Counts(spans, spans)
+    assert scores.strict.total.f1 == (1.0 if spans else 0.0)
+
+
+@given(st.text(), st.data())
+def test_length_is_the_number_of_words_touched(text: str, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    if start == end:
+        return
+    first, last = words_touched(word_offsets(text), Span(start, end, "x"))
+    assert length_bucket(text, start, end) == {0: "1", 1: "1", 2: "2"}.get(last - first, "3+")
+
+
+def test_thousands_of_crossing_spans_are_matched_at_once() -> None:
+    # One long chain: every gold span is found half a word too late. Nothing may be quadratic.
+    text = "word " * 20_000
+    gold = [Span(5 * i, 5 * i + 5, "x") for i in range(20_000)]
+    predicted = [Span(5 * i + 2, 5 * i + 7, "x") for i in range(19_999)]
+    assert score(text, gold, predicted).relaxed.total == Counts(19_999, 19_999, 0, 1)
+
+
+tag_pairs = st.integers(1, 3).flatmap(
+    lambda labels: st.tuples(
+        st.just(TagSet(tuple("xyz"[:labels]))),
+        st.lists(
+            st.lists(
+                st.tuples(st.integers(0, 2 * labels), st.integers(0, 2 * labels)), max_size=12
+            ),
+            min_size=1,
+            max_size=4,
+        ),
+    )
+)
+
+
+@given(tag_pairs)
+@example((TagSet(("x", "y")), [[(1, 2), (2, 2), (4, 2)], [(3, 1), (2, 2), (2, 4), (0, 4)]]))
+@example((TagSet(("x",)), [[]]))
+@example((TagSet(("x",)), [[(0, 0)]]))
+@example((TagSet(("x",)), [[(2, 0)], [(1, 1)]]))  # an I- tag may not go on across documents
+def test_strict_figures_are_those_of_seqeval(case) -> None:
+    tag_set, pairs = case
+    names = tag_set.names
+    tags = [[[names[pair[side]] for pair in tagged] for tagged in pairs] for side in (0, 1)]
+    scores = Scores()
+    for tagged in pairs:
+        words = [(2 * i, 2 * i + 1) for i in range(len(tagged))]
+        gold, predicted = (
+            tag_set.decode([pair[side] for pair in tagged], words) for side in (0, 1)
+        )
+        scores += score("w " * len(tagged), gold, predicted)
+    assert_equal_to_seqeval(scores, tags)
+
+
+def assert_equal_to_seqeval(scores: Scores, tags: list[list[list[str]]]) -> None:
+    """Overall and by label: precision, recall, F1 and support."""
+    labels = sorted({label for label, _ in scores.strict.cells})
+    if not labels:
+        return  # seqeval has no figure for nothing at all
+    options = {"scheme": IOB2, "zero_division": 0}
+    *ratios, support = precision_recall_fscore_support(*tags, average="micro", **options)
+    ours = scores.strict.total
+    assert (ours.precision, ours.recall, ours.f1) == pytest.approx(ratios, abs=1e-9)
+    assert ours.gold == support
+    theirs = precision_recall_fscore_support(*tags, average=None, **options)
+    for label, *ratios, support in zip(labels, *theirs, strict=True):
+        ours = scores.strict.of_label(label)
+        assert (ours.precision, ours.recall, ours.f1) == pytest.approx(ratios, abs=1e-9)
+        assert ours.gold == support
+
+
+def test_a_predicted_overlap_is_two_predictions() -> None:
+    gold = [Span(0, 10, "Chemical")]
+    predicted = list(starmap(Span, [(0, 10, "Chemical"), (0, 21, "Chemical")]))
+    assert score(TEXT, gold, predicted).strict.total == Counts(1, 1, 1, 0)
+    assert score(TEXT, gold, predicted).relaxed.total == Counts(1, 1, 1, 0)
