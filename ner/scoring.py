@@ -232,8 +232,8 @@ def _covered(ours: Sequence[Key], theirs: Sequence[Key]) -> set[Key]:
     A span once paired stays paired while partners are exchanged along augmenting paths
     (Berge 1957; Kuhn 1955), so taking spans in order of closeness is all that preference needs.
     """
-    near = _neighbours(ours, theirs)
-    best = {key: max((_closeness(key, other) for other in near[key]), default=0.0) for key in ours}
+    near = neighbours(ours, theirs)
+    best = {key: max((closeness(key, other) for other in near[key]), default=0.0) for key in ours}
     partner: dict[Key, Key] = {}  # ours -> theirs
     taker: dict[Key, Key] = {}  # theirs -> ours
     for key in sorted(ours, key=lambda key: (-best[key], key)):
@@ -241,8 +241,16 @@ def _covered(ours: Sequence[Key], theirs: Sequence[Key]) -> set[Key]:
     return set(partner)
 
 
-def _neighbours(ours: Sequence[Key], theirs: Sequence[Key]) -> dict[Key, list[Key]]:
-    """For each of ours, those of theirs that overlap it; both sides sorted by start."""
+def neighbours(ours: Sequence[Key], theirs: Sequence[Key]) -> dict[Key, list[Key]]:
+    """Find who overlaps whom, labels aside.
+
+    Args:
+        ours: As (label, start, end), in any order.
+        theirs: Likewise, sorted by start.
+
+    Returns:
+        For each of ours those of theirs that overlap it.
+    """
     starts = [other[1] for other in theirs]
     reach = list(accumulate((other[2] for other in theirs), max))
     return {
@@ -255,8 +263,8 @@ def _neighbours(ours: Sequence[Key], theirs: Sequence[Key]) -> dict[Key, list[Ke
     }
 
 
-def _closeness(one: Key, other: Key) -> float:
-    """The Jaccard index of two stretches that overlap: 1.0 for the same one."""
+def closeness(one: Key, other: Key) -> float:
+    """The Jaccard index of two spans that overlap, labels aside: 1.0 for the same stretch."""
     shared = min(one[2], other[2]) - max(one[1], other[1])
     return shared / (max(one[2], other[2]) - min(one[1], other[1]))
 

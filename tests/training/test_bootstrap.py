@@ -1,0 +1,92 @@
+"""The bootstrap: right counts, right coverage, honest p values."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from ner.scoring import Counts
+from training.bootstrap import as_row, f1, interval, p_value, resample
+
+counts = arrays.arrays(np.int64, (6, 3, 4), elements=st.integers(0, 9))
+
+
+@given(st.tuples(*[st.integers(0, 30)] * 4))
+def test_f1_is_that_of_the_counts(row):
+    assert f1(np.array(as_row(Counts(*row)))) == pytest.approx(Counts(*row).f1)
+
+
+@given(counts)
+def test_a_resample_is_a_sum_of_as_many_documents(table):
+    table[..., 0] = 1  # every document counts itself once per cell
+    drawn = resample(table, resamples=20, seed=1)
+    assert drawn.shape == (20, 3, 4)
+    assert (drawn[..., 0] == len(table)).all()
+    assert (drawn >= len(table) * table.min(axis=0)).all()
+    assert (drawn <= len(table) * table.max(axis=0)).all()
+
+
+def test_each_resample_counts_the_documents_it_drew():
+    # Document i counts 10**i in its first cell: the decimal digits say how often each was drawn.
+    table = np.zeros((6, 1, 4), dtype=np.int64)
+    table[:, 0, 0] = 10 ** np.arange(6)
+    for drawn in resample(table, resamples=200, seed=0)[:, 0, 0]:
+        assert sum(map(int, str(int(drawn)))) == 6
+
+
+def test_equal_seeds_draw_equal_corpora_in_blocks_too(monkeypatch):
+    table = np.random.default_rng(0).integers(9, size=(40, 2, 4))
+    once = resample(table, resamples=50, seed=3)
+    assert (resample(table, resamples=50, seed=3) == once).all()
+    assert (resample(table, resamples=50, seed=4) != once).any()
+    monkeypatch.setattr("training.bootstrap.BLOCK", 7 * 40)
+    in_blocks = resample(table, resamples=50, seed=3)
+    assert in_blocks.shape == once.shape
+    assert in_blocks.mean() == pytest.approx(once.mean(), rel=0.05)
+
+
+def test_the_spread_is_that_of_drawing_documents():
+    # The mean of n draws has variance s2 / n: known without any bootstrap.
+    table = np.random.default_rng(0).integers(50, size=(200, 1, 4))
+    means = resample(table, resamples=4000, seed=0)[:, 0, 0] / 200
+    assert means.std() == pytest.approx(table[:, 0, 0].std() / np.sqrt(200), rel=0.05)
+
+
+def test_one_document_leaves_nothing_to_vary():
+    drawn = resample(np.array([[[3, 3, 1, 2]]]), resamples=10)
+    low, high = interval(f1(drawn))
+    assert low == high == Counts(3, 3, 1, 2).f1
+
+
+def test_no_documents_count_nothing():
+    assert (resample(np.zeros((0, 2, 4), dtype=int), resamples=5) == 0).all()
+
+
+def test_an_interval_holds_the_middle_95_percent():
+    assert interval(np.arange(1001.0)).tolist() == [25.0, 975.0]
+
+
+@given(st.floats(-1, 1), arrays.arrays(np.float64, 50, elements=st.floats(-1, 1)))
+def test_p_is_a_probability_and_never_zero_nor_sided(difference, resampled):
+    p = p_value(difference, resampled)
+    assert 1 / 51 <= p <= 1
+    assert p_value(-difference, -resampled) == p
+
+
+def test_equal_systems_have_p_one_and_unlike_ones_a_small_p():
+    assert p_value(0.0, np.zeros(99)) == 1.0
+    assert p_value(0.5, np.full(99, 0.5)) == 1 / 100
+
+
+def test_p_is_uniform_where_systems_differ_by_chance_alone():
+    # Two systems that are right on 80 % of spans at random: p below 0.1 about one time in ten.
+    chance = np.random.default_rng(0)
+    low = 0
+    for trial in range(200):
+        right = chance.binomial(10, 0.8, size=(60, 2))
+        table = np.stack([right, right, 10 - right, 10 - right], axis=-1)
+        drawn = f1(resample(table, resamples=200, seed=trial))
+        ones, others = f1(table.sum(axis=0))
+        low += p_value(ones - others, drawn[:, 0] - drawn[:, 1]) <= 0.1
+    assert 8 <= low <= 36
