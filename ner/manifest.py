@@ -1,0 +1,245 @@
+"""The manifest: what is known about a model version, and the seal on its files.
+
+A version is a folder; ``manifest.json`` in it is written last, and lists every other file with its
+size and SHA-256. Reading it back checks all of that, so what is loaded is what was published.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from reprlib import repr as short_repr
+from types import NoneType
+from typing import Any
+
+from ner.errors import PublishError, VersionInvalid, VersionNotFound
+from ner.payload import WEIGHT_SUFFIXES, FileRecord, find_files, record_file, refusal
+
+FORMAT = 1  # of manifest.json; goes up when a field is added, removed or changes its meaning
+MANIFEST = "manifest.json"
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)  # never a path, never hidden
+FIELD_KINDS: Mapping[str, tuple[type, ...]] = {
+    "format": (int,),
+    **dict.fromkeys(("version", "tier", "name", "created", "base"), (str,)),
+    "base_revision": (str, NoneType),
+    "labels": (list,),
+    **dict.fromkeys(("config", "data", "scores", "calibration", "environment", "files"), (dict,)),
+}
+HASH_DIGITS = 8  # of the content hash in a version's name: 32 bits, to tell versions apart by eye
+REMEDY = "retrain, roll back to another version, or copy it again from where it came"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What a trainer knows about a version before it is published.
+
+    Attributes:
+        tier: Folder of the store it belongs to: ``encoder`` or ``llm``.
+        name: What the version's name starts with.
+        base: Reference of the base model: hub id, folder or ``package:MODULE/PATH``.
+        base_revision: Commit of a hub id, or version of a package; None where there is none.
+        labels: Entity types in the order of the label config; the tags follow from it.
+        config: Everything that was set for the training.
+        data: What it was trained on: fingerprint, counts of documents and entities, sources.
+        scores: By split, for instance ``{"dev": {"strict_f1": 0.84}}``.
+        calibration: What turns its scores into probabilities, e.g. ``{"temperature": 1.3}``.
+        environment: Versions of Python and of the packages it was trained with.
+    """
+
+    tier: str
+    name: str
+    base: str
+    base_revision: str | None = None
+    labels: tuple[str, ...]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest(Draft):
+    """A draft that was published.
+
+    Attributes:
+        version: Name, UTC date and content hash, joined by dashes.
+        created: When it was published, ISO 8601 in UTC.
+        files: Every file of the version but the manifest, by name relative to its folder.
+        format: Of the manifest itself.
+    """
+
+    version: str
+    created: str
+    files: Mapping[str, FileRecord]
+    format: int = FORMAT
+
+    @classmethod
+    def from_json(cls, value: object, where: str) -> "Manifest":
+        """Check what was read from a ``manifest.json``.
+
+        Args:
+            value: As the JSON parser gives it.
+            where: The file's path, for messages.
+
+        Returns:
+            The manifest.
+
+        Raises:
+            VersionInvalid: If it has another format, or a field is missing, foreign or of a wrong
+                kind.
+        """
+        known = _checked_fields(value, where)
+        files = {
+            name: _checked_record(name, record, where) for name, record in known["files"].items()
+        }
+        return cls(**{**known, "labels": tuple(known["labels"]), "files": files})
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest as an object that JSON can hold, its format and version first."""
+        return {"format": self.format, "version": self.version} | asdict(self)
+
+
+def content_hash(draft: Draft, files: Mapping[str, FileRecord]) -> str:
+    """Hash what makes a version itself: weights, config, data, labels and base.
+
+    Scores, times and environment are left out: the same training gives the same hash.
+
+    Args:
+        draft: Or a manifest, to check it.
+        files: The files of the version; only weights count.
+
+    Returns:
+        The first `HASH_DIGITS` hexadecimal digits of a SHA-256 over canonical JSON.
+    """
+    content = {
+        "weights": {name: files[name].sha256 for name in files if _holds_weights(name)},
+        "config": draft.config,
+        "data": draft.data,
+        "labels": draft.labels,
+        "base": [draft.base, draft.base_revision],
+    }
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:HASH_DIGITS]
+
+
+def seal_files(folder: Path) -> dict[str, FileRecord]:
+    """Hash every file that is to be published.
+
+    Args:
+        folder: Of a version that has no manifest yet.
+
+    Returns:
+        What the manifest will say about its files.
+
+    Raises:
+        PublishError: If a file may not be part of a version, or there are no weights.
+    """
+    found = find_files(folder)
+    for name, path in found.items():
+        if reason := refusal(path):
+            raise PublishError(f"{name} in {folder} is {reason}: save weights as safetensors")
+    if not any(_holds_weights(name) for name in found):
+        raise PublishError(f"{folder} has no weights: save them as safetensors before publishing")
+    return {name: record_file(path) for name, path in found.items() if name != MANIFEST}
+
+
+def is_version(folder: Path) -> bool:
+    """Whether a folder is a model version: the manifest comes last, so presence means complete."""
+    return (folder / MANIFEST).is_file()
+
+
+def read_manifest(folder: Path, *, verify: bool = True) -> Manifest:
+    """Read the manifest of a version and check that the version is as it was published.
+
+    Args:
+        folder: Of one version.
+        verify: False leaves out the files (a fast path for listings, never for loading).
+
+    Returns:
+        The manifest.
+
+    Raises:
+        VersionNotFound: If there is no such folder.
+        VersionInvalid: If the manifest or any file is missing, changed, or of a forbidden kind.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = Manifest.from_json(json.loads(path.read_bytes()), str(path))
+    except FileNotFoundError:
+        if not folder.is_dir():
+            raise VersionNotFound(f"{folder} is not there: see `tagalong models list`") from None
+        raise VersionInvalid(
+            f"{folder} has no {MANIFEST}, so it is not a whole model version: {REMEDY}"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise VersionInvalid(f"{path} cannot be read ({error}): {REMEDY}") from error
+    if verify:
+        _verify(folder, manifest)
+    return manifest
+
+
+def _verify(folder: Path, manifest: Manifest) -> None:
+    """Compare a version with its manifest, the cheap checks first."""
+    found = find_files(folder)
+    found.pop(MANIFEST)
+    for name, path in found.items():
+        if reason := refusal(path):
+            raise VersionInvalid(f"{name} in {folder} is {reason}: delete it, or {REMEDY}")
+        hidden = any(part.startswith(".") for part in name.split("/"))  # what a desktop leaves
+        if name not in manifest.files and not hidden:
+            raise VersionInvalid(
+                f"{name} in {folder} was not published with it: delete it, or {REMEDY}"
+            )
+    for name, expected in manifest.files.items():
+        if name not in found:
+            raise VersionInvalid(f"{name} is missing from {folder}: {REMEDY}")
+        size = found[name].stat().st_size
+        if size != expected.bytes:
+            raise VersionInvalid(
+                f"{name} in {folder} has {size:,} bytes instead of {expected.bytes:,}: {REMEDY}"
+            )
+    for name, expected in manifest.files.items():
+        if record_file(found[name]) != expected:
+            raise VersionInvalid(f"{name} in {folder} was changed since publishing: {REMEDY}")
+    if not manifest.version.endswith("-" + content_hash(manifest, manifest.files)):
+        raise VersionInvalid(f"{folder / MANIFEST} was changed since publishing: {REMEDY}")
+
+
+def _holds_weights(name: str) -> bool:
+    """Whether a file of that name holds weights."""
+    return Path(name).suffix.lower() in WEIGHT_SUFFIXES
+
+
+def _checked_fields(value: object, where: str) -> dict[str, Any]:
+    """The fields of a manifest, each there and of the right kind, and no others."""
+    if not isinstance(value, dict):
+        raise VersionInvalid(f"{where} holds {short_repr(value)} instead of an object: {REMEDY}")
+    if isinstance(value.get("format"), int) and value["format"] > FORMAT:
+        raise VersionInvalid(
+            f"{where} has format {value['format']}, but formats up to {FORMAT} can be read: "
+            "install a newer Tagalong"
+        )
+    for name, kinds in FIELD_KINDS.items():
+        if name not in value:
+            raise VersionInvalid(f"{where} lacks the field {name!r}: {REMEDY}")
+        if not isinstance(value[name], kinds):
+            wanted = " or ".join(kind.__name__ for kind in kinds)
+            raise VersionInvalid(
+                f"{where} has {short_repr(value[name])} as {name!r}, not {wanted}: {REMEDY}"
+            )
+    if foreign := sorted(value.keys() - FIELD_KINDS.keys()):
+        raise VersionInvalid(f"{where} has unknown fields ({', '.join(foreign)}): {REMEDY}")
+    if not value["labels"] or not all(isinstance(label, str) for label in value["labels"]):
+        raise VersionInvalid(f"{where} has {short_repr(value['labels'])} as 'labels': {REMEDY}")
+    return value
+
+
+def _checked_record(name: str, record: object, where: str) -> FileRecord:
+    """The record of one file."""
+    match record:
+        case {"sha256": str(digest), "bytes": int(size)}:
+            return FileRecord(digest, size)
+    raise VersionInvalid(f"{where} has {short_repr(record)} for the file {name!r}: {REMEDY}")
