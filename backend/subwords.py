@@ -9,6 +9,7 @@ accent) becomes the unknown token.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from transformers import PreTrainedTokenizerBase
 
@@ -28,7 +29,7 @@ class SubWords:
     @property
     def lengths(self) -> list[int]:
         """Sub-words of each word."""
-        return [end - start for start, end in zip(self.starts, self.starts[1:], strict=False)]
+        return [end - start for start, end in pairwise(self.starts)]
 
 
 class SubWordTokenizer:
@@ -98,7 +99,8 @@ class SubWordTokenizer:
                     owned[shared] = owned[shared] or self._alone(text[slice(*words[shared])])
             elif words[word][0] < end:
                 owned[word].append(piece)
-            # else: nothing but white space; no word owns it
+            elif word:  # white space, which some vocabularies have pieces for: a tail, never a head
+                owned[word - 1].append(piece)
         flat: list[int] = []
         starts = [0]
         for own in owned:

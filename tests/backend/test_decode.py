@@ -1,0 +1,65 @@
+"""Viterbi against brute force, and confidences against their definition."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from backend.decode import legal_steps, log_softmax, predict, viterbi
+from ner.tags import TagSet
+from ner.words import word_offsets
+
+TAGS = TagSet(("Chemical", "Disease"))
+LOGITS = arrays.arrays(
+    np.float32,
+    st.tuples(st.integers(1, 5), st.just(len(TAGS))),
+    elements=st.floats(-8, 8, width=32),
+)
+
+
+def is_legal(tags):
+    return all(
+        TAGS.may_follow(tag, before) for tag, before in zip(tags, (None, *tags), strict=False)
+    )
+
+
+@given(LOGITS)
+def test_viterbi_finds_the_best_legal_sequence(logits):
+    log_probs = log_softmax(logits)
+    found = viterbi(log_probs, legal_steps(TAGS))
+
+    def total(tags):
+        return sum(log_probs[word, tag] for word, tag in enumerate(tags))
+
+    best = max(
+        total(tags) for tags in product(range(len(TAGS)), repeat=len(logits)) if is_legal(tags)
+    )
+    assert is_legal(found.tolist())
+    assert total(found) == pytest.approx(best)
+
+
+@given(LOGITS, st.floats(0.25, 4))
+def test_probabilities_add_up_at_any_temperature(logits, temperature):
+    assert np.exp(log_softmax(logits, temperature=temperature)).sum(axis=1) == pytest.approx(1.0)
+
+
+@given(LOGITS)
+def test_scores_are_geometric_means_in_the_unit_interval(logits):
+    words = word_offsets("a b c d e"[: 2 * len(logits) - 1])
+    log_probs = log_softmax(logits)
+    prediction = predict(words, log_probs, tag_set=TAGS, version="v")
+    assert len(prediction.confidences) == len(words)
+    assert 0 < prediction.score <= 1
+    assert prediction.score == pytest.approx(np.exp(np.log(prediction.confidences).mean()))
+    for span in prediction.spans:
+        inside = [words.index(word) for word in words if span.start <= word[0] < span.end]
+        expected = np.exp(np.log([prediction.confidences[word] for word in inside]).mean())
+        assert span.score == pytest.approx(expected)
+
+
+def test_a_document_without_words_is_sure_of_itself():
+    prediction = predict([], np.zeros((0, 5)), tag_set=TAGS, version="v")
+    assert (prediction.spans, prediction.score, prediction.confidences) == ((), 1.0, ())

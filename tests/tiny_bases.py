@@ -1,0 +1,208 @@
+"""Base models small enough to make in a test: every family's real classes, random weights.
+
+Each is a folder as a hub checkout would be, and is loaded through the same `from_pretrained`.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sentencepiece
+import torch
+from tokenizers import (
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+from transformers import (
+    AutoModel,
+    BertConfig,
+    DebertaV2Config,
+    LlamaConfig,
+    MistralConfig,
+    PretrainedConfig,
+    PreTrainedTokenizerFast,
+)
+
+CORPUS = [
+    "Naloxone reverses the antihypertensive effect of clonidine in spontaneously hypertensive rats.",
+    "Lithium (Li+) toxicity, e.g. acute renal failure; 5-HT6 antagonists and Ca2+ blockers.",
+    "1,2-dichloroethane caused β-adrenergic naïve responses (see ref. 12) in all patients.",
+    "The patient developed aspirin-induced asthma after a 300-mg dose of acetylsalicylic acid.",
+] * 4
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+FAMILIES = ("bert-cased", "bert-uncased", "deberta-v3", "mistral", "llama")
+
+
+def make_base(family: str, folder: Path) -> Path:
+    """Write a base model of a family into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = TOKENIZERS[family](folder)
+    config = make_config(family, vocabulary)
+    torch.manual_seed(0)
+    AutoModel.from_config(config).save_pretrained(folder)
+    return folder
+
+
+def make_config(family: str, vocabulary: int) -> PretrainedConfig:
+    """The family's real configuration class at a tiny size."""
+    if family.startswith("bert"):
+        return BertConfig(
+            vocab_size=vocabulary, intermediate_size=64, max_position_embeddings=128, **SIZES
+        )
+    if family == "deberta-v3":
+        return DebertaV2Config(
+            vocab_size=vocabulary,
+            intermediate_size=64,
+            max_position_embeddings=128,
+            relative_attention=True,
+            position_buckets=16,
+            norm_rel_ebd="layer_norm",
+            share_att_key=True,
+            pos_att_type="p2c|c2p",
+            position_biased_input=False,
+            type_vocab_size=0,
+            **SIZES,
+        )
+    kind = {"mistral": MistralConfig, "llama": LlamaConfig}[family]
+    return kind(
+        vocab_size=vocabulary,
+        intermediate_size=64,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        **SIZES,
+    )
+
+
+def _bert_tokenizer(*, lowercase: bool) -> Callable[[Path], int]:
+    def write(folder: Path) -> int:
+        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.train_from_iterator(
+            CORPUS, trainers.WordPieceTrainer(vocab_size=220, special_tokens=special)
+        )
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        )
+        names = dict(zip(("pad", "unk", "cls", "sep", "mask"), special, strict=True))
+        _save(tokenizer, folder, {f"{name}_token": token for name, token in names.items()})
+        return tokenizer.get_vocab_size()
+
+    return write
+
+
+def _deberta_tokenizer(folder: Path) -> int:
+    """A SentencePiece model and no tokenizer.json, as on the hub."""
+    text = folder / "corpus.txt"
+    text.write_text("\n".join(CORPUS), encoding="utf-8")
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(text),
+        model_prefix=str(folder / "spm"),
+        vocab_size=200,
+        hard_vocab_limit=False,
+        model_type="unigram",
+        pad_id=0,
+        bos_id=1,
+        eos_id=2,
+        unk_id=3,
+        pad_piece="[PAD]",
+        bos_piece="[CLS]",
+        eos_piece="[SEP]",
+        unk_piece="[UNK]",
+        user_defined_symbols="[MASK]",
+        minloglevel=2,
+    )
+    settings = {
+        "tokenizer_class": "DebertaV2Tokenizer",
+        "do_lower_case": False,
+        "vocab_type": "spm",
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    text.unlink()
+    return 256
+
+
+def _mistral_tokenizer(folder: Path) -> int:
+    """BPE over SentencePiece's visible blanks, as Mistral's and Llama 2's tokenizer.json has it."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    tokenizer.decoder = decoders.Metaspace()
+    special = ["<pad>", "<s>", "</s>", "<unk>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    tokenizer.train_from_iterator(
+        CORPUS, trainers.BpeTrainer(vocab_size=460, special_tokens=special, show_progress=False)
+    )
+    # Learnt word by word, applied to the text as a whole: no piece spans a blank.
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    _save(tokenizer, folder, {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"})
+    return tokenizer.get_vocab_size()
+
+
+def _llama_tokenizer(folder: Path) -> int:
+    """Byte-level BPE without an unknown token, as Llama 3 has it."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(
+                # Runs of marks stay together, so that pieces like ")-" arise.
+                pattern=Regex(r" ?[^\s\p{L}\p{N}]+| ?\p{L}+|\p{N}{1,3}|\s+"),
+                behavior="isolated",
+            ),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<|pad|>", "<|begin_of_text|>", "<|end_of_text|>"]
+    tokenizer.train_from_iterator(
+        CORPUS,
+        trainers.BpeTrainer(
+            vocab_size=420,
+            special_tokens=special,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|begin_of_text|> $A", special_tokens=[("<|begin_of_text|>", 1)]
+    )
+    _save(tokenizer, folder, {"bos_token": special[1], "eos_token": special[2]})
+    return tokenizer.get_vocab_size()
+
+
+def _save(tokenizer: Tokenizer, folder: Path, names: dict[str, str]) -> None:
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
+
+
+TOKENIZERS: dict[str, Callable[[Path], int]] = {
+    "bert-cased": _bert_tokenizer(lowercase=False),
+    "bert-uncased": _bert_tokenizer(lowercase=True),
+    "deberta-v3": _deberta_tokenizer,
+    "mistral": _mistral_tokenizer,
+    "llama": _llama_tokenizer,
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function from a family's name to the folder of its base, each made once."""
+    made: dict[str, Path] = {}
+
+    def base(family: str) -> Path:
+        if family not in made:
+            made[family] = make_base(family, tmp_path_factory.mktemp("bases") / family)
+        return made[family]
+
+    return base

@@ -1,0 +1,288 @@
+"""The training loop that both tiers share: steps, averaging, judging, early stopping, resuming.
+
+Accelerate runs it on one process or many, in fp32 or bf16. Everything random in a step is a
+function of the seed, the process and the step's number, so a training that was killed and resumed
+ends in the very weights it would have had.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration, set_seed
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import get_scheduler
+
+from backend.encoder import has_bf16
+from training.averaging import MovingAverage, restore, trainable
+from training.batches import EpochBatches
+from training.schedule import Outcome, Progress, Schedule
+
+Batch = Mapping[str, Tensor]
+
+
+def start_accelerator(schedule: Schedule) -> Accelerator:
+    """Join the other processes, if there are any, and choose the arithmetic.
+
+    Args:
+        schedule: Its seed and precision are used.
+
+    Returns:
+        The accelerator, with the seed set.
+    """
+    set_seed(schedule.seed)
+    device = Accelerator().device  # known only once the processes have met; the next call joins in
+    half = schedule.precision == "bf16" or (schedule.precision == "auto" and has_bf16(device))
+    return Accelerator(
+        mixed_precision="bf16" if half else "no",
+        # The plan makes the number of batches even: it knows about lengths, accelerate does not.
+        dataloader_config=DataLoaderConfiguration(even_batches=False),
+    )
+
+
+class Loop:
+    """One training of one model.
+
+    Args:
+        model: Its trainable parameters are trained in place.
+        batches: The plan.
+        collate: Indices to a batch of tensors.
+        loss: A forward pass: the mean loss of a batch.
+        judge: Dev score of the model as it is when called; called on every process.
+        schedule: How long and how fast.
+        accelerator: As `start_accelerator` gives it.
+        state_path: The file the state is kept in until the training is over.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        batches: EpochBatches,
+        collate: Callable[[Sequence[int]], Batch],
+        loss: Callable[[nn.Module, Batch], Tensor],
+        judge: Callable[[], float],
+        schedule: Schedule,
+        accelerator: Accelerator,
+        state_path: Path,
+    ) -> None:
+        self._model, self._loss, self._judge = model, loss, judge
+        self._batches, self._schedule, self._accelerator = batches, schedule, accelerator
+        self._state_path = state_path
+        self._outcome = Outcome()
+        self._average = MovingAverage(model, decay=schedule.average)
+        self._best = {name: weight.detach().clone() for name, weight in trainable(model)}
+        self._optimizer = torch.optim.AdamW(parameter_groups(model, schedule), fused=True)
+        self._steps = batches.steps(schedule.epochs)
+        self._scheduler = get_scheduler(
+            "linear", self._optimizer, int(schedule.warmup * self._steps), self._steps
+        )
+        loader: DataLoader[int] = DataLoader(
+            range(batches.items),  # type: ignore[arg-type]
+            batch_sampler=batches,
+            collate_fn=collate,
+        )
+        self._wrapped, self._loader = accelerator.prepare(model, loader)
+        self._step = 0  # optimizer steps made, of all epochs
+        self._done = 0  # of the epoch under way
+        self._loss_sum = 0.0
+
+    def run(self, *, report: Callable[[Progress], None], resume: bool = False) -> Outcome:
+        """Train until the last epoch, or until nothing gets better.
+
+        Args:
+            report: Told after every step and every judgement.
+            resume: Go on from the saved state, where there is one.
+
+        Returns:
+            The outcome; the model holds the best epoch's weights.
+        """
+        if resume and self._state_path.is_file():
+            self._load()
+        watch = _Stopwatch(self._step)
+        while not self._is_over():
+            epoch = len(self._outcome.scores)
+            for tokens in self._epoch(epoch):
+                watch.tick(self._step, tokens)
+                report(self._progress(epoch, watch))
+            with self._average.applied():
+                watch.pause()
+                self._judged(self._judge())
+                watch.go_on()
+            self._save()
+            report(self._progress(epoch, watch))
+        restore(dict(trainable(self._model)), self._best)
+        return self._outcome
+
+    def _is_over(self) -> bool:
+        """Whether there is no epoch to come."""
+        scores, best = self._outcome.scores, self._outcome.best
+        return len(scores) == self._schedule.epochs or (
+            best >= 0 and len(scores) - 1 - best >= self._schedule.patience
+        )
+
+    def _epoch(self, epoch: int) -> Iterator[int]:
+        """Make the steps that are left of an epoch, and yield each one's number of real tokens."""
+        self._batches.turn_to(epoch, skip=self._done)
+        self._wrapped.train()
+        for batch in self._loader:
+            if self._done == 0 or self._step % self._schedule.save_every == 0:
+                self._reseed()  # wherever a state may have been saved
+            loss = self._loss(self._wrapped, batch)
+            self._accelerator.backward(loss)
+            weights = [weight for _, weight in trainable(self._model)]
+            nn.utils.clip_grad_norm_(weights, self._schedule.clip)
+            self._optimizer.step()
+            self._scheduler.step()
+            self._optimizer.zero_grad()
+            self._average.update()
+            self._step += 1
+            self._done += 1
+            self._loss_sum += loss.item()
+            if self._step % self._schedule.save_every == 0:
+                self._save()
+            yield int(batch["attention_mask"].sum())
+
+    def _reseed(self) -> None:
+        """Make dropout a function of where the training stands: no generator state to be saved."""
+        seed = (self._schedule.seed * 1_000_003 + self._step) * 4099
+        torch.manual_seed(seed + self._accelerator.process_index)
+
+    def _judged(self, score: float) -> None:
+        """Close the epoch with its dev score."""
+        outcome = self._outcome
+        outcome.losses.append(self._loss_sum / max(1, self._done))
+        outcome.scores.append(score)
+        if outcome.best < 0 or score > outcome.scores[outcome.best]:
+            outcome.best = len(outcome.scores) - 1
+            restore(self._best, self._average.averages)
+        self._done, self._loss_sum = 0, 0.0
+
+    def _progress(self, epoch: int, watch: "_Stopwatch") -> Progress:
+        """Where the training stands."""
+        epochs = self._schedule.epochs
+        left = epochs - len(self._outcome.scores)
+        last = self._outcome.losses[-1:] or [0.0]
+        return Progress(
+            epoch=epoch + 1,
+            epochs=epochs,
+            step=self._step,
+            steps=self._steps,
+            loss=self._loss_sum / self._done if self._done else last[0],
+            scores=tuple(self._outcome.scores),
+            seconds_left=watch.seconds_left(self._steps - self._step, judgements=left),
+            tokens_per_second=watch.tokens_per_second,
+        )
+
+    def _save(self) -> None:
+        """Write the state, whole or not at all."""
+        if not self._accelerator.is_main_process:
+            return
+        state = {
+            "weights": {name: weight.detach() for name, weight in trainable(self._model)},
+            "average": self._average.state_dict(),
+            "best": self._best,
+            "optimizer": self._optimizer.state_dict(),
+            "scheduler": self._scheduler.state_dict(),
+            "outcome": [self._outcome.scores, self._outcome.losses, self._outcome.best],
+            "place": [self._step, self._done, self._loss_sum],
+        }
+        self._state_path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._state_path.with_suffix(".new")
+        torch.save(state, fresh)
+        fresh.replace(self._state_path)
+
+    def _load(self) -> None:
+        """Go on from a saved state; only tensors and plain values are ever unpickled."""
+        state: dict[str, Any] = torch.load(
+            self._state_path, map_location=self._accelerator.device, weights_only=True
+        )
+        restore(dict(trainable(self._model)), state["weights"])
+        self._average.load_state_dict(state["average"])
+        restore(self._best, state["best"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scheduler.load_state_dict(state["scheduler"])
+        self._outcome = Outcome(*state["outcome"])
+        self._step, self._done, self._loss_sum = state["place"]
+
+
+def parameter_groups(model: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
+    """Group trainable parameters by learning rate and weight decay.
+
+    Args:
+        model: Layers are told by the number after ``layer.`` or ``layers.`` in their names.
+        schedule: Its learning_rate, layer_decay and weight_decay are used.
+
+    Returns:
+        Groups as PyTorch's optimizers take them.
+    """
+    depths = {name: _depth(name) for name, _ in trainable(model)}
+    top = max((depth for depth in depths.values() if depth is not None), default=0)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, weight in trainable(model):
+        depth = depths[name]
+        # The head is new and learns at the full rate; the embeddings are the deepest layer.
+        distance = 0 if depth is None else top - depth
+        rate = schedule.learning_rate * schedule.layer_decay**distance
+        decay = schedule.weight_decay if weight.ndim > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(weight)
+    return [
+        {"params": weights, "lr": rate, "weight_decay": decay}
+        for (rate, decay), weights in groups.items()
+    ]
+
+
+def _depth(name: str) -> int | None:
+    """How far a parameter is from the input: embeddings 0, first layer 1; None for the head."""
+    parts = name.split(".")
+    if any("embed" in part for part in parts):
+        return 0
+    for part, following in pairwise(parts):
+        if part in ("layer", "layers") and following.isdigit():
+            return 1 + int(following)
+    return None
+
+
+class _Stopwatch:
+    """Times steps and judgements apart, to say how long the rest will take."""
+
+    def __init__(self, step: int) -> None:
+        self._first = self._last = step
+        self._tokens = 0
+        self._stepping = self._judging = 0.0
+        self._judgements = 0
+        self._since = time.monotonic()
+
+    def tick(self, step: int, tokens: int) -> None:
+        """A step has ended."""
+        now = time.monotonic()
+        self._stepping += now - self._since
+        self._since, self._last = now, step
+        self._tokens += tokens
+
+    def pause(self) -> None:
+        """A judgement begins."""
+        self._since = time.monotonic()
+
+    def go_on(self) -> None:
+        """A judgement has ended."""
+        now = time.monotonic()
+        self._judging += now - self._since
+        self._judgements += 1
+        self._since = now
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Over all steps so far."""
+        return self._tokens / self._stepping if self._stepping else 0.0
+
+    def seconds_left(self, steps: int, *, judgements: int) -> float:
+        """Estimate for the steps and judgements to come."""
+        per_step = self._stepping / max(1, self._last - self._first)
+        per_judgement = self._judging / max(1, self._judgements)
+        return steps * per_step + judgements * per_judgement

@@ -1,0 +1,78 @@
+"""How a training is to go, how it is going, and how it went."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long and how fast to train.
+
+    Attributes:
+        epochs: Passes over the data at most.
+        learning_rate: Peak, for the layer next to the head.
+        layer_decay: Each layer further down learns this much slower than the one above it
+            (Howard & Ruder 2018, discriminative fine-tuning); 1.0 for the same rate everywhere.
+        warmup: Share of all steps in which the rate grows from 0; then it falls to 0 linearly.
+        weight_decay: Of matrices; biases and norms have none.
+        clip: Largest norm of a step's gradient.
+        average: Decay of the moving average of the weights; 0 for none.
+        patience: Epochs without a better dev score before stopping.
+        batch_tokens: Padded tokens of a step on each process.
+        seed: Of order, dropout and head.
+        precision: `auto` is bf16 where the machine has it.
+        save_every: Steps between two saved states; an epoch's end is always saved.
+    """
+
+    epochs: int = 10
+    learning_rate: float = 2e-4
+    layer_decay: float = 1.0
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    average: float = 0.995
+    patience: int = 3
+    batch_tokens: int = 1024
+    seed: int = 42
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    save_every: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a training stands, told after every step and every judgement.
+
+    Attributes:
+        epoch: Of `epochs`, from 1.
+        epochs: Planned at most.
+        step: Of `steps`, from 1.
+        steps: Planned at most.
+        loss: Mean over the epoch so far.
+        scores: Dev score of each epoch that has ended.
+        seconds_left: Until the last planned step, judging included.
+        tokens_per_second: Real tokens, padding not counted, of this process.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    scores: tuple[float, ...]
+    seconds_left: float
+    tokens_per_second: float
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came out; the model holds the best weights.
+
+    Attributes:
+        scores: Dev score of each epoch.
+        losses: Mean training loss of each epoch.
+        best: The epoch whose weights were kept, from 0; -1 before the first judgement.
+    """
+
+    scores: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    best: int = -1
