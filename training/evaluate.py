@@ -1,0 +1,201 @@
+"""Gold documents and what was predicted for them, judged: a `Report`; and the score of dev."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from seqeval.metrics import f1_score
+from seqeval.scheme import IOB2
+
+from ner.document import Document, Lost, Prediction
+from ner.errors import InputError
+from ner.tags import IGNORED, OUTSIDE, TagSet
+from training.bootstrap import RESAMPLES
+from training.calibration import calibration_of
+from training.judged import ALL, COLUMNS, compare, figures, judge
+from training.mistakes import find_mistakes, summarise
+from training.report import Report, count_losses
+
+FEW_DOCUMENTS = 20  # below this the bootstrap has too little to draw from
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to judge.
+
+    Attributes:
+        labels: What the model can say, in its order; None where that is not known.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+        examples: How many mistakes of each kind, and losses of each reason, to show.
+    """
+
+    labels: tuple[str, ...] | None = None
+    resamples: int = RESAMPLES
+    seed: int = 0
+    examples: int = 5
+
+
+def evaluate(
+    gold: Sequence[Document],
+    predicted: Sequence[Prediction],
+    *,
+    source: str = "",
+    against: Sequence[Prediction] | None = None,
+    lost: Sequence[Lost] = (),
+    options: Options | None = None,
+) -> Report:
+    """Judge predictions.
+
+    Args:
+        gold: Documents with what is right; all of it counts, also what flat BIO cannot hold.
+        predicted: What was said about each, in the same order.
+        source: Where gold comes from, for the report.
+        against: What another system said about each, in the same order.
+        lost: What reading gold could not keep.
+        options: None for the defaults.
+
+    Returns:
+        The report.
+
+    Raises:
+        InputError: If there are no documents.
+    """
+    if not gold:
+        raise InputError("there is not one document to judge by: give a gold file that has some")
+    options = options or Options()
+    labels = _labels(gold, [*predicted, *(against or ())], options.labels or ())
+    drawing = {"resamples": options.resamples, "seed": options.seed}
+    ours = judge(gold, predicted, labels, **drawing)
+    theirs = None if against is None else judge(gold, against, labels, **drawing)
+    mistakes = [
+        (document, mistake)
+        for document, prediction in zip(gold, predicted, strict=True)
+        for mistake in find_mistakes(document.spans, prediction.spans)
+    ]
+    flat, unsaid = _lost_to_flat_bio(gold), [entry for one in predicted for entry in one.lost]
+    unknown = _unknown_labels(gold, options.labels)
+    rows = {label: row for row, label in enumerate(labels, start=1)}
+    return Report(
+        model=ours.version,
+        gold=source,
+        documents=len(gold),
+        overall=figures(ours, ALL, ALL),
+        by_label={label: figures(ours, row, ALL) for label, row in rows.items()},
+        by_length={length: figures(ours, ALL, column) for length, column in COLUMNS.items()},
+        by_label_and_length={
+            label: {length: figures(ours, row, column) for length, column in COLUMNS.items()}
+            for label, row in rows.items()
+        },
+        lost_flat=count_losses(flat, examples=options.examples),
+        lost_reading=count_losses(lost, examples=options.examples),
+        lost_predicted=count_losses(unsaid, examples=options.examples),
+        mistakes=summarise(mistakes, examples=options.examples),
+        calibration=calibration_of(gold, predicted),
+        against=compare(ours, theirs) if theirs else None,
+        unknown_labels=unknown,
+        warnings=tuple(_warnings(gold, predicted, flat=flat, unknown=unknown)),
+        resamples=options.resamples,
+        seed=options.seed,
+    )
+
+
+def dev_strict_f1(
+    documents: Sequence[Document], predictions: Sequence[Prediction], tag_set: TagSet
+) -> float:
+    """Strict F1 as seqeval computes it, over word tags: what training stops on.
+
+    Both sides are written as tags first, so gold spans that flat BIO cannot hold are not there to
+    be missed, as they are in `evaluate`; their words count as O.
+
+    Args:
+        documents: Gold.
+        predictions: What was said about each, in the same order.
+        tag_set: The tags of the model.
+
+    Returns:
+        F1 of seqeval's strict mode under IOB2, 0.0 where there is nothing to find.
+    """
+    pairs = list(zip(documents, predictions, strict=True))
+    if not pairs:
+        return 0.0
+    gold = [_tag_names(document, tag_set) for document, _ in pairs]
+    said = [
+        _tag_names(Document(document.id, document.text, prediction.spans), tag_set)
+        for document, prediction in pairs
+    ]
+    return float(f1_score(gold, said, mode="strict", scheme=IOB2, zero_division=0))
+
+
+def _tag_names(document: Document, tag_set: TagSet) -> list[str]:
+    """A document's tags by name, O where the truth is unknown."""
+    names = tag_set.names
+    tags = tag_set.encode(document).tags
+    return [names[OUTSIDE if tag == IGNORED else tag] for tag in tags]
+
+
+def _labels(
+    gold: Sequence[Document], predicted: Sequence[Prediction], known: Sequence[str]
+) -> list[str]:
+    """Every label there is: the model's in its order, then others by name."""
+    used = {span.label for document in gold for span in document.spans}
+    used |= {span.label for prediction in predicted for span in prediction.spans}
+    return [*known, *sorted(used - set(known))]
+
+
+def _lost_to_flat_bio(gold: Sequence[Document]) -> list[Lost]:
+    """Gold spans that one tag per word cannot hold."""
+    labels = tuple(sorted({span.label for document in gold for span in document.spans}))
+    if not labels:
+        return []
+    tag_set = TagSet(labels)
+    return [entry for document in gold for entry in tag_set.encode(document).lost]
+
+
+def _unknown_labels(gold: Sequence[Document], known: Sequence[str] | None) -> dict[str, int]:
+    """Gold labels that the model does not have, the most frequent first."""
+    if known is None:
+        return {}
+    used = Counter(span.label for document in gold for span in set(document.spans))
+    return {label: times for label, times in used.most_common() if label not in known}
+
+
+def _warnings(
+    gold: Sequence[Document],
+    predicted: Sequence[Prediction],
+    *,
+    flat: Sequence[Lost],
+    unknown: Mapping[str, int],
+) -> Iterator[str]:
+    """What a reader must know before trusting the figures, one sentence each."""
+    entities = sum(len(set(document.spans)) for document in gold)
+    if not entities:
+        yield "Gold has no entities: recall and F1 say nothing, and every prediction is spurious."
+    if unknown:
+        yield f"The model does not have these gold labels, so all are missed: {_listed(unknown)}."
+    foreign = Counter(span.label for one in predicted for span in one.spans)
+    for document in gold:
+        for span in document.spans:
+            del foreign[span.label]
+    if entities and foreign:
+        yield f"Gold never has these labels, so all their spans are spurious: {_listed(foreign)}."
+    if flat:
+        yield (
+            f"{len(flat)} of {entities} gold entities do not fit flat BIO, one tag per word. They "
+            "stay in gold: a tagger of words must miss them."
+        )
+    outside = sum(
+        entry.reason == "offset outside the text" for one in predicted for entry in one.lost
+    )
+    if outside:
+        yield (
+            f"{outside} predicted entities lie outside their text and are left out: check that "
+            "offsets count code points of the very text that is judged."
+        )
+    if len(gold) < FEW_DOCUMENTS:
+        yield f"Intervals are rough: there are only {len(gold)} documents to draw from."
+
+
+def _listed(labels: Mapping[str, int]) -> str:
+    """Labels and how often each occurs, in words."""
+    return ", ".join(f"{label} ({times})" for label, times in labels.items())

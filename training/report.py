@@ -1,0 +1,255 @@
+"""What an evaluation found, and how it is written down: one JSON object, two files.
+
+A `Report` holds counts and intervals; every ratio is drawn from them when it is written. The JSON
+object is the product, Markdown and tables are views of it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ner.document import Lost, LostReason
+from ner.scoring import Counts, Length
+from training.calibration import Calibration
+from training.mistakes import Example, Kind, Mistakes
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Counts, and how sure their F1 is.
+
+    Attributes:
+        counts: Of all documents.
+        interval: 95 % bootstrap interval of F1, over documents.
+    """
+
+    counts: Counts
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One set of spans, compared both ways."""
+
+    strict: Figure
+    relaxed: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two systems on the same documents.
+
+    Attributes:
+        f1: Of the other system.
+        difference: F1 of this system less that of the other.
+        interval: 95 % bootstrap interval of the difference, on the same resamples for both.
+        p: Two-sided, as `training.bootstrap.p_value` defines it.
+    """
+
+    f1: float
+    difference: float
+    interval: Interval
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """Two systems, compared both ways."""
+
+    strict: Difference
+    relaxed: Difference
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two systems, overall and by length.
+
+    Attributes:
+        model: Version of the other system.
+        overall: All spans.
+        by_length: Spans of one length.
+    """
+
+    model: str
+    overall: Differences
+    by_length: Mapping[Length, Differences]
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Annotations that could not be kept somewhere on the way.
+
+    Attributes:
+        total: How many.
+        by_reason: How many of each reason that occurs, the most frequent first.
+        examples: A few of each reason.
+    """
+
+    total: int
+    by_reason: Mapping[LostReason, int]
+    examples: tuple[Lost, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything an evaluation found.
+
+    Attributes:
+        model: The version, or versions, that the predictions name.
+        gold: What it was judged by: a path or a fingerprint.
+        documents: How many.
+        overall: All spans.
+        by_label: In the order of the model's labels, then by name.
+        by_length: Recall by gold length, precision by predicted length, in words.
+        by_label_and_length: Their cross.
+        lost_flat: Gold spans that flat BIO cannot hold. They stay in gold: unfound, they are
+            missed.
+        lost_reading: Annotations that never got into gold: refused while it was read.
+        lost_predicted: What the model could not say.
+        mistakes: Every wrong span, by kind.
+        calibration: None where no predicted span has a score.
+        against: None where there is no other system.
+        unknown_labels: Gold labels that the model does not have, and how many spans have each.
+        warnings: What a reader must know before trusting the figures.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+    """
+
+    model: str
+    gold: str
+    documents: int
+    overall: Figures
+    by_label: Mapping[str, Figures]
+    by_length: Mapping[Length, Figures]
+    by_label_and_length: Mapping[str, Mapping[Length, Figures]]
+    lost_flat: Losses
+    lost_reading: Losses
+    lost_predicted: Losses
+    mistakes: Mapping[Kind, Mistakes]
+    calibration: Calibration | None
+    against: Comparison | None
+    unknown_labels: Mapping[str, int]
+    warnings: tuple[str, ...]
+    resamples: int
+    seed: int
+
+
+def count_losses(lost: Sequence[Lost], *, examples: int) -> Losses:
+    """Count what was lost by reason.
+
+    Args:
+        lost: In any order.
+        examples: How many to keep of each reason, at most.
+
+    Returns:
+        Counts and the first examples of each reason.
+    """
+    by_reason: dict[LostReason, list[Lost]] = {}
+    for entry in lost:
+        by_reason.setdefault(entry.reason, []).append(entry)
+    frequent = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    return Losses(
+        total=len(lost),
+        by_reason={reason: len(entries) for reason, entries in frequent},
+        examples=tuple(entry for _, entries in frequent for entry in entries[:examples]),
+    )
+
+
+def report_to_json(report: Report) -> dict[str, Any]:
+    """Write a report as an object that `json.dumps` takes.
+
+    Args:
+        report: Any report.
+
+    Returns:
+        The object: ratios from 0 to 1, lengths in words, offsets in code points.
+    """
+    return {
+        "model": report.model,
+        "gold": report.gold,
+        "documents": report.documents,
+        **_figures(report.overall),
+        "by_label": {label: _figures(entry) for label, entry in report.by_label.items()},
+        "by_length": {length: _figures(entry) for length, entry in report.by_length.items()},
+        "by_label_and_length": {
+            label: {length: _figures(entry) for length, entry in by_length.items()}
+            for label, by_length in report.by_label_and_length.items()
+        },
+        "lost": {
+            "flat_bio": asdict(report.lost_flat),
+            "reading": asdict(report.lost_reading),
+            "predicted": asdict(report.lost_predicted),
+        },
+        "errors": {
+            kind: {"count": entry.count, "examples": [_example(one) for one in entry.examples]}
+            for kind, entry in report.mistakes.items()
+        },
+        "calibration": asdict(report.calibration) if report.calibration else None,
+        "against": _comparison(report.against) if report.against else None,
+        "unknown_labels": dict(report.unknown_labels),
+        "warnings": list(report.warnings),
+        "bootstrap": {"resamples": report.resamples, "seed": report.seed, "coverage": 0.95},
+    }
+
+
+def _figures(figures: Figures) -> dict[str, Any]:
+    """Both ways to compare."""
+    return {"strict": _figure(figures.strict), "relaxed": _figure(figures.relaxed)}
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    """Counts and the ratios drawn from them."""
+    counts = figure.counts
+    matched = {} if counts.tp == counts.tp_predicted else {"tp_predicted": counts.tp_predicted}
+    return {
+        "tp": counts.tp,
+        **matched,
+        "fp": counts.fp,
+        "fn": counts.fn,
+        "gold": counts.gold,
+        "predicted": counts.predicted,
+        "precision": counts.precision,
+        "recall": counts.recall,
+        "f1": counts.f1,
+        "interval": list(figure.interval),
+    }
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    """The other system, overall and by length."""
+    by_length = {length: asdict(entry) for length, entry in comparison.by_length.items()}
+    return {"model": comparison.model, **asdict(comparison.overall), "by_length": by_length}
+
+
+def _example(example: Example) -> dict[str, Any]:
+    """A mistake, its quotes as objects."""
+    sides = {"gold": example.gold, "predicted": example.predicted}
+    quotes = {
+        side: None if quote is None else {"label": quote[0], "text": quote[1]}
+        for side, quote in sides.items()
+    }
+    return asdict(example) | quotes
+
+
+def write_report(folder: Path, *, figures: Mapping[str, Any], markdown: str) -> None:
+    """Write ``report.md`` and ``report.json`` into a folder, whole or not at all.
+
+    Args:
+        folder: Made where it is missing; a report that is already there is replaced.
+        figures: The JSON object.
+        markdown: The same for people.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".report-", dir=folder) as staging:
+        for name, text in (
+            ("report.md", markdown),
+            ("report.json", json.dumps(figures, ensure_ascii=False, indent=2) + "\n"),
+        ):
+            Path(staging, name).write_text(text, encoding="utf-8")
+        for name in ("report.md", "report.json"):  # the numbers last: their presence means complete
+            Path(staging, name).replace(folder / name)
