@@ -7,6 +7,7 @@ TagalongError
 │   ├── FormatError         a file is not in a format we know, or breaks its own format
 │   ├── OffsetError         an annotation does not fit its text
 │   └── LabelError          a label that the label set does not have
+├── OutputError             a result cannot be written where it was asked for
 ├── BaseModelError          a base model is not there, or is not one that can be loaded
 ├── TrainingError           a training cannot start, or cannot go on
 └── StoreError              the folder of model versions
@@ -34,6 +35,10 @@ class OffsetError(InputError):
 
 class LabelError(InputError):
     """A label that the label set does not have."""
+
+
+class OutputError(TagalongError):
+    """A result cannot be written where it was asked for; what was there before still is."""
 
 
 class BaseModelError(TagalongError):
