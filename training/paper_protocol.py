@@ -1,0 +1,271 @@
+"""The scores of "Do LLMs Surpass Encoders for Biomedical NER?", artefacts and all.
+
+Obeidat, Al Nahian & Kavuluru 2025 (arXiv 2504.00664) score with an early version of David
+Batista's code for SemEval-2013 task 9.1 (Segura-Bedmar et al. 2013). This is that procedure, to
+compare with their tables; for anything else `training.evaluate` is the one to use. What it does
+that one may not expect:
+
+- Overlap is taken between ranges that leave out the last word of each span. So a one-word span
+  overlaps nothing, and two spans that share only the last word of either do not overlap.
+- Partial credit is given whatever the label; several predictions may have it for one gold span.
+- An I- tag may start an entity, and a change of label inside one starts another.
+- Scores by length cut both tag sequences at the gold spans. A word outside gold is then a sequence
+  of its own, of length 1: every false positive outside gold counts there, once per word, and no
+  score of length 2 or 3+ sees one, nor sees a prediction that runs past the end of its gold span.
+- Labels outside the list are dropped on both sides, unseen.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ner.document import Document, Prediction
+from ner.errors import InputError
+from ner.scoring import LENGTHS, Length
+from ner.tags import IGNORED, OUTSIDE, TagSet
+
+Entity = tuple[int, int, str]  # first word, last word (inclusive, as there), label
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How predictions fared under one scheme. Add with ``+``.
+
+    Attributes:
+        correct: Predictions that count in full.
+        incorrect: Predictions that overlap gold and do not count.
+        partial: Predictions that count half.
+        missed: Gold entities that no prediction overlaps.
+        spurious: Predictions that overlap no gold entity.
+    """
+
+    correct: int = 0
+    incorrect: int = 0
+    partial: int = 0
+    missed: int = 0
+    spurious: int = 0
+
+    def __add__(self, other: "Outcome") -> "Outcome":
+        return Outcome(
+            self.correct + other.correct,
+            self.incorrect + other.incorrect,
+            self.partial + other.partial,
+            self.missed + other.missed,
+            self.spurious + other.spurious,
+        )
+
+    @property
+    def precision(self) -> float:
+        """Credit per prediction."""
+        actual = self.correct + self.incorrect + self.partial + self.spurious
+        return (self.correct + 0.5 * self.partial) / actual if actual else 0.0
+
+    @property
+    def recall(self) -> float:
+        """Credit per gold entity, as this procedure counts those."""
+        possible = self.correct + self.incorrect + self.partial + self.missed
+        return (self.correct + 0.5 * self.partial) / possible if possible else 0.0
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of precision and recall."""
+        both = self.precision + self.recall
+        return 2 * self.precision * self.recall / both if both else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """The two schemes that the paper reports. Add with ``+``.
+
+    Attributes:
+        strict: Same words, same label.
+        partial: The same words count 1 and any overlap 0.5, whatever the label.
+    """
+
+    strict: Outcome = field(default_factory=Outcome)
+    partial: Outcome = field(default_factory=Outcome)
+
+    def __add__(self, other: "Outcomes") -> "Outcomes":
+        return Outcomes(self.strict + other.strict, self.partial + other.partial)
+
+
+@dataclass(frozen=True, slots=True)
+class PaperReport:
+    """Scores by the paper's procedure.
+
+    Attributes:
+        model: The version, or versions, that the predictions name.
+        gold: Where gold comes from.
+        documents: How many.
+        labels: The list; all others are dropped.
+        dropped: Gold spans that were: by label, or because tags cannot hold them.
+        overall: Whole tag sequences.
+        by_length: Sequences cut at gold spans, by the length of the piece in words.
+    """
+
+    model: str
+    gold: str
+    documents: int
+    labels: tuple[str, ...]
+    dropped: int
+    overall: Outcomes
+    by_length: dict[Length, Outcomes]
+
+
+def evaluate_as_paper(
+    gold: Sequence[Document],
+    predicted: Sequence[Prediction],
+    *,
+    labels: Sequence[str] = (),
+    source: str = "",
+) -> PaperReport:
+    """Judge predictions by the paper's procedure.
+
+    Args:
+        gold: Documents with what is right.
+        predicted: What was said about each, in the same order.
+        labels: The list of labels; those of gold where it is empty.
+        source: Where gold comes from, for the report.
+
+    Returns:
+        The report.
+
+    Raises:
+        InputError: If there are no documents, or no label at all.
+    """
+    used = sorted({span.label for document in gold for span in document.spans})
+    if not gold or not (labels or used):
+        raise InputError(
+            "the paper's protocol needs gold documents with labelled entities, and there are none"
+        )
+    tag_set = TagSet(tuple(labels or used))
+    overall, by_length, dropped = Outcomes(), dict.fromkeys(LENGTHS, Outcomes()), 0
+    for document, prediction in zip(gold, predicted, strict=True):
+        true_tags, lost = _tag_names(document, tag_set)
+        said = Document(document.id, document.text, prediction.spans)
+        said_tags, _ = _tag_names(said, tag_set)
+        dropped += lost
+        overall += compare_tags(true_tags, said_tags)
+        for length, first, end in gold_pieces(true_tags):
+            if said_tags[first] != "O" or true_tags[first] != "O":  # else a word, and O to both
+                by_length[length] += compare_tags(true_tags[first:end], said_tags[first:end])
+    return PaperReport(
+        model=", ".join(sorted({prediction.version for prediction in predicted})),
+        gold=source,
+        documents=len(gold),
+        labels=tag_set.labels,
+        dropped=dropped,
+        overall=overall,
+        by_length=by_length,
+    )
+
+
+def _tag_names(document: Document, tag_set: TagSet) -> tuple[list[str], int]:
+    """A document's tags by name, what is lost being O, and how many spans are."""
+    tagged, names = tag_set.encode(document), tag_set.names
+    return [names[OUTSIDE if tag == IGNORED else tag] for tag in tagged.tags], len(tagged.lost)
+
+
+def collect_entities(tags: Sequence[str]) -> list[Entity]:
+    """Read entities from tags, leniently: an I- tag of another label, or after O, starts one.
+
+    Args:
+        tags: Tag names.
+
+    Returns:
+        First and last word, and label, of each.
+    """
+    entities: list[Entity] = []
+    previous = "O"
+    for index, tag in enumerate(tags):
+        if tag[:1] == "I" and previous[2:] == tag[2:]:
+            first, _, label = entities.pop()
+            entities.append((first, index, label))
+        elif tag != "O":
+            entities.append((index, index, tag[2:]))
+        previous = tag
+    return entities
+
+
+def gold_pieces(tags: Sequence[str]) -> Iterator[tuple[Length, int, int]]:
+    """Cut a tag sequence at its entities; every word outside them is a piece of its own.
+
+    Args:
+        tags: Gold tag names.
+
+    Yields:
+        The bucket of the piece's length, its first word, and one past its last.
+    """
+    starts = {first: last + 1 for first, last, _ in collect_entities(tags)}
+    first = 0
+    while first < len(tags):
+        end = starts.get(first, first + 1)
+        yield LENGTHS[min(end - first, len(LENGTHS)) - 1], first, end
+        first = end
+
+
+def compare_tags(gold: Sequence[str], predicted: Sequence[str]) -> Outcomes:
+    """Score one pair of tag sequences.
+
+    Args:
+        gold: Tag names.
+        predicted: Tag names of the same words.
+
+    Returns:
+        Both schemes.
+    """
+    true, said = collect_entities(gold), collect_entities(predicted)
+    known, touched = set(true), set()
+    total = Outcomes()
+    for entity in said:
+        # The first gold entity that fits decides, an equal one before all others.
+        met = entity if entity in known else next((one for one in true if _meet(one, entity)), None)
+        if met is not None:
+            touched.add(met)
+        total += _outcome(met, entity)
+    missed = Outcome(missed=len(true) - len(touched))
+    return total + Outcomes(missed, missed)
+
+
+def _meet(one: Entity, other: Entity) -> bool:
+    """Whether two entities overlap as ``range(first, last)`` does, or are of the same words."""
+    return one[:2] == other[:2] or max(one[0], other[0]) < min(one[1], other[1])
+
+
+def _outcome(met: Entity | None, predicted: Entity) -> Outcomes:
+    """How one prediction fares with the gold entity that it meets, if it meets one."""
+    if met is None:
+        return Outcomes(Outcome(spurious=1), Outcome(spurious=1))
+    if met == predicted:
+        return Outcomes(Outcome(correct=1), Outcome(correct=1))
+    same_words = met[:2] == predicted[:2]
+    return Outcomes(Outcome(incorrect=1), Outcome(correct=1) if same_words else Outcome(partial=1))
+
+
+def paper_report_to_json(report: PaperReport) -> dict[str, Any]:
+    """Write a report as an object that `json.dumps` takes.
+
+    Args:
+        report: Any report.
+
+    Returns:
+        The object, its ``protocol`` being "paper".
+    """
+    return {
+        "protocol": "paper",
+        "model": report.model,
+        "gold": report.gold,
+        "documents": report.documents,
+        "labels": list(report.labels),
+        "dropped": report.dropped,
+        **_outcomes(report.overall),
+        "by_length": {length: _outcomes(entry) for length, entry in report.by_length.items()},
+    }
+
+
+def _outcomes(outcomes: Outcomes) -> dict[str, Any]:
+    """Both schemes, counts and ratios."""
+    return {
+        name: asdict(one) | {"precision": one.precision, "recall": one.recall, "f1": one.f1}
+        for name, one in (("strict", outcomes.strict), ("partial", outcomes.partial))
+    }
