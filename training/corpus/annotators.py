@@ -1,0 +1,108 @@
+"""Several annotators of one task -> one set of spans, or one document each."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from backend.label_studio import LabelConfig
+from backend.regions import Region
+from ner.document import Document, Span
+from training.corpus.fit import fit_regions
+from training.corpus.ledger import Ledger
+
+Strategy = Literal["majority", "latest", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What one person submitted for one task.
+
+    Attributes:
+        annotator: Who; empty where that is not said.
+        when: When it was last changed, in seconds since 1970; 0 where that is not said.
+        regions: What was drawn, unchecked.
+        ground_truth: Whether it was marked as the truth.
+    """
+
+    annotator: str
+    when: float
+    regions: tuple[Region, ...]
+    ground_truth: bool = False
+
+
+def settle(
+    document: Document,
+    annotations: Sequence[Annotation],
+    *,
+    strategy: Strategy,
+    config: LabelConfig | None,
+    ledger: Ledger,
+) -> list[Document]:
+    """Make documents of a task and its annotations.
+
+    Ground truth, where there is any, is all that counts. Nobody has two voices: of several
+    annotations by the same person the last one counts.
+
+    Args:
+        document: The task's text.
+        annotations: One or more, none of them cancelled.
+        strategy: "majority" keeps what more than half of the annotators drew exactly, "latest"
+            what was submitted last, and "all" makes one document per annotator.
+        config: The labelling config, if there is one.
+        ledger: Gets what is lost, and what had to be judged.
+
+    Returns:
+        One document; with "all" one per annotator, with ids such as "12@3" for task 12 and
+        annotator 3.
+
+    Raises:
+        OffsetError: If it cannot be told what the offsets count.
+    """
+    heard = _heard(annotations, strategy)
+    if set_aside := len(annotations) - len(heard):
+        ledger.warn("set aside", document.id, count=set_aside)
+    names = [annotation.annotator or f"n{i}" for i, annotation in enumerate(heard, start=1)]
+    drafts = [
+        replace(document, id=f"{document.id}@{name}") if strategy == "all" else document
+        for name in names
+    ]
+    votes = [
+        fit_regions(draft, annotation.regions, config=config, ledger=ledger)
+        for draft, annotation in zip(drafts, heard, strict=True)
+    ]
+    if strategy == "all":
+        return [replace(draft, spans=spans) for draft, spans in zip(drafts, votes, strict=True)]
+    kept, outvoted = agree(votes)
+    for span in outvoted:
+        where = (span.start, span.end)
+        ledger.lose(document, where, span.label, document.covered(span), "outvoted")
+    return [replace(document, spans=tuple(kept))]
+
+
+def agree(votes: Sequence[Sequence[Span]]) -> tuple[list[Span], list[Span]]:
+    """Keep what more than half of the annotators drew exactly.
+
+    Args:
+        votes: The spans of each annotator.
+
+    Returns:
+        Spans kept and spans outvoted, each once, in the order of the text. Start, end and label
+        must all be equal. The order of the annotators does not matter.
+    """
+    counts = Counter(span for spans in votes for span in set(spans))
+    kept = sorted(span for span, count in counts.items() if 2 * count > len(votes))
+    outvoted = sorted(span for span, count in counts.items() if 2 * count <= len(votes))
+    return kept, outvoted
+
+
+def _heard(annotations: Sequence[Annotation], strategy: Strategy) -> list[Annotation]:
+    """The annotations that count: ground truth, the last of each person, the last of all."""
+    truth = [annotation for annotation in annotations if annotation.ground_truth]
+    # Stable: of annotations without a date the one listed last counts as the last.
+    in_time = sorted(truth or annotations, key=lambda annotation: annotation.when)
+    if strategy == "latest":
+        return in_time[-1:]
+    # The unnamed are taken for different people: each is its own key.
+    last = {one.annotator or f"\0{i}": one for i, one in enumerate(in_time)}
+    return list(last.values())

@@ -1,0 +1,158 @@
+"""CoNLL files: a token and its tag a line, blank lines between sentences.
+
+The token is the first column and the tag the last; columns are set apart by tabs, or by blanks in
+a line without tabs. A document is one sentence, unless ``-DOCSTART-`` lines say which sentences
+belong together. Its text is its tokens joined by one blank (sentences by a line feed): what stood
+between them is not in the file.
+
+Entities are read by conlleval's rule (Tjong Kim Sang & De Meulder 2003): one begins at B-, S- or
+U-, and at an I-, E- or L- that has nothing of its label to go on with. So IOB1, IOB2, IOBES and
+BILOU are all read alike, and an I- out of place begins an entity, which is counted.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from backend.regions import Region
+from ner.document import Document
+from ner.errors import FormatError
+from training.corpus.fit import fit_regions
+from training.corpus.formats import Format, ReadOptions
+from training.corpus.ledger import Ledger
+from training.corpus.peek import Peek, open_text
+
+TAG = re.compile(r"O|[BIESLU]-\S.*")
+BEGINS = frozenset("BSU")
+ENDS = frozenset("ESLU")
+DOCSTART = "-DOCSTART-"
+LINES_TO_TRUST = 20  # rows that must look right before a file is taken for CoNLL
+
+Row = tuple[str, str]
+Sentence = list[Row]
+
+
+def recognise(start: Peek) -> bool:
+    """Whether a file has tokens and tags.
+
+    Args:
+        start: What the start of the file tells.
+
+    Returns:
+        True when each of the first rows ends in a tag.
+    """
+    rows = [line for line in start.lines if line.strip() and not _is_remark(line)]
+    shown = rows[:LINES_TO_TRUST]
+    return start.shape == "text" and bool(shown) and all(_split(row) for row in shown)
+
+
+def read(start: Peek, options: ReadOptions, ledger: Ledger) -> Iterator[Document]:
+    """Read documents.
+
+    Args:
+        start: What the start of the file tells.
+        options: How to read; of it only the labelling config matters.
+        ledger: Gets what is lost, and what had to be judged.
+
+    Yields:
+        A document per sentence, or per ``-DOCSTART-`` where there are several.
+
+    Raises:
+        FormatError: If a line has no token or no tag.
+    """
+    for number, sentences in enumerate(_documents(start.path), start=1):
+        name = f"{start.path.stem}#{number}"
+        text = "\n".join(" ".join(token for token, _ in sentence) for sentence in sentences)
+        document = Document(name, text)
+        regions, offset = [], 0
+        for sentence in sentences:
+            found, orphans = _regions(sentence, offset)
+            regions += found
+            offset += sum(len(token) + 1 for token, _ in sentence)
+            if orphans:
+                ledger.warn("I- without B-", name, count=orphans)
+        spans = fit_regions(document, regions, config=options.config, ledger=ledger)
+        yield Document(name, text, spans)
+
+
+FORMAT = Format("CoNLL", recognise, read)
+
+
+def _documents(path: Path) -> Iterator[list[Sentence]]:
+    """The sentences of each document."""
+    with open_text(path) as file:
+        marks = sum(line.startswith(DOCSTART.encode()) for line in file)
+    document: list[Sentence] = []
+    sentence: Sentence = []
+    # One mark at the top says nothing: Label Studio writes it whatever follows.
+    grouped = marks > 1
+    for row in _rows(path):
+        if isinstance(row, tuple):
+            sentence.append(row)
+            continue
+        if sentence:
+            document.append(sentence)
+            sentence = []
+        if document and (row == DOCSTART or not grouped):
+            yield document
+            document = []
+
+
+def _rows(path: Path) -> Iterator[Row | str]:
+    """Rows, and between them the breaks: of a sentence "", of a document DOCSTART."""
+    with open_text(path) as file:
+        for number, raw in enumerate(file, start=1):
+            line = raw.decode().rstrip("\r\n")
+            if line.startswith(DOCSTART):
+                yield DOCSTART
+            elif not line.strip():
+                yield ""
+            elif row := _split(line):
+                yield row
+            elif not _is_remark(line):
+                raise FormatError(
+                    f"{path}, line {number} is {line!r:.60}, not a token and a tag such as "
+                    "O or B-Disease in the first and the last column"
+                )
+    yield DOCSTART  # the end of the file ends a document too
+
+
+def _split(line: str) -> Row | None:
+    """Token and tag of a line, or None where it has none."""
+    columns = line.split("\t") if "\t" in line else line.split(" ")
+    token, tag = columns[0], columns[-1].strip()
+    return (token, tag) if len(columns) > 1 and token and TAG.fullmatch(tag) else None
+
+
+def _is_remark(line: str) -> bool:
+    """Whether a line is a comment, as CoNLL-U and its kin have them."""
+    return line.startswith("#") and _split(line) is None
+
+
+def _regions(sentence: Sequence[Row], offset: int) -> tuple[list[Region], int]:
+    """The entities of a sentence that starts at an offset, and how many I- began one."""
+    starts, ends = [], []
+    for token, _ in sentence:
+        starts.append(offset)
+        ends.append(offset + len(token))
+        offset += len(token) + 1
+    entities, orphans = _entities(tag for _, tag in sentence)
+    return [Region(starts[i], ends[j], (label,)) for i, j, label in entities], orphans
+
+
+def _entities(tags: Iterable[str]) -> tuple[list[tuple[int, int, str]], int]:
+    """First token, last token and label of each entity, and how many I- began one."""
+    entities: list[tuple[int, int, str]] = []
+    orphans, goes_on = 0, ""  # goes_on: the label of an entity that is still open
+    for index, tag in enumerate(tags):
+        prefix, _, label = tag.partition("-")
+        if not label:
+            goes_on = ""
+            continue
+        if prefix in BEGINS or label != goes_on:
+            orphans += prefix not in BEGINS
+            entities.append((index, index, label))
+        else:
+            entities[-1] = (entities[-1][0], index, label)
+        goes_on = "" if prefix in ENDS else label
+    return entities, orphans

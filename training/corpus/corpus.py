@@ -1,0 +1,68 @@
+"""The corpus: documents, what was lost on the way to them, and where they came from."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ner.document import Document, Lost
+from training.corpus.ledger import CorpusWarning
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file that was read.
+
+    Attributes:
+        path: As it was given.
+        format: What it turned out to be.
+        documents: How many documents it gave, duplicates included.
+    """
+
+    path: str
+    format: str
+    documents: int
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Annotated documents.
+
+    Attributes:
+        documents: In the order of reading; ids are unique.
+        lost: Annotations that could not be kept.
+        warnings: What had to be judged, by kind.
+        labels: In the order of the labelling config, else those that occur, sorted.
+        sources: The files.
+    """
+
+    documents: tuple[Document, ...]
+    lost: tuple[Lost, ...]
+    warnings: tuple[CorpusWarning, ...]
+    labels: tuple[str, ...]
+    sources: tuple[Source, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """What `fingerprint` says of the documents."""
+        return fingerprint(self.documents)
+
+
+def fingerprint(documents: Iterable[Document]) -> str:
+    """Name a set of annotated documents by content.
+
+    Args:
+        documents: In any order.
+
+    Returns:
+        SHA-256 in hexadecimal over texts and annotations. Order, ids, scores and files do not
+        matter; how often a document occurs does.
+    """
+    digests = sorted(hashlib.sha256(_canonical(document)).digest() for document in documents)
+    return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def _canonical(document: Document) -> bytes:
+    """The one way to write a document's text and annotations."""
+    spans = [[span.start, span.end, span.label] for span in document.spans]
+    return json.dumps([document.text, spans], ensure_ascii=False, separators=(",", ":")).encode()

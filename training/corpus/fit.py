@@ -1,0 +1,103 @@
+"""Regions as they were stated -> spans of the text, with all that does not fit accounted for."""
+
+from collections.abc import Mapping, Sequence
+from sys import intern
+
+from backend.label_studio import LabelConfig
+from backend.regions import Region, detect_counting, from_utf16, says_the_same
+from ner.document import Document, Span
+from ner.errors import OffsetError
+from training.corpus.ledger import Ledger
+
+
+def fit_regions(
+    document: Document, regions: Sequence[Region], *, config: LabelConfig | None, ledger: Ledger
+) -> tuple[Span, ...]:
+    """Hold one person's regions against the text.
+
+    Args:
+        document: The text; its own spans are not looked at.
+        regions: As they were stated.
+        config: The labelling config; without one, every label is known.
+        ledger: Gets what is lost, and what had to be judged.
+
+    Returns:
+        Each stretch once per label. They may overlap, and begin or end inside a word.
+
+    Raises:
+        OffsetError: If it cannot be told what the offsets count.
+    """
+    spans: dict[Span, None] = {}
+    for stated, region in zip(regions, _in_code_points(document, regions, ledger), strict=True):
+        label = _label(document, stated, config.spellings if config else None, ledger)
+        span = None if label is None else _place(document, stated, region, label, ledger)
+        if span is None:
+            continue
+        if span in spans:
+            ledger.warn("drawn twice", f"{document.id}: {document.covered(span)!r}")
+        spans[span] = None
+    return tuple(spans)
+
+
+def _in_code_points(
+    document: Document, regions: Sequence[Region], ledger: Ledger
+) -> Sequence[Region | None]:
+    """The regions with offsets that count code points."""
+    counting = detect_counting(regions, document.text)
+    if counting == "undecidable":
+        raise OffsetError(
+            f"document {document.id!r} has an emoji or the like, and the text that its regions "
+            "state fits neither code points nor UTF-16 units throughout: annotate it again, or "
+            "take it out of the export"
+        )
+    if counting == "unchecked":
+        ledger.warn("offsets unchecked", document.id)
+    if counting != "UTF-16 units":
+        return regions
+    ledger.warn("UTF-16 offsets", document.id)
+    return from_utf16(regions, document.text)
+
+
+def _label(
+    document: Document, region: Region, spellings: Mapping[str, str] | None, ledger: Ledger
+) -> str | None:
+    """The first known label of a region; the others are lost."""
+    where, chosen = (region.start, region.end), None
+    if not region.labels:
+        ledger.warn("region without a label", f"{document.id}: {region.start} to {region.end}")
+    for stated in dict.fromkeys(region.labels):
+        name = intern(stated) if spellings is None else spellings.get(stated)
+        if name is None:
+            ledger.lose(document, where, stated, _text(document, region), "label unknown")
+        elif chosen is None:
+            chosen = name
+        elif name != chosen:
+            ledger.lose(document, where, name, _text(document, region), "second label")
+    return chosen
+
+
+def _place(
+    document: Document, stated: Region, region: Region | None, label: str, ledger: Ledger
+) -> Span | None:
+    """The stretch of text that a region covers, without white space at its edges."""
+    if region is None or not 0 <= region.start < region.end <= len(document.text):
+        where = (stated.start, stated.end)
+        ledger.lose(document, where, label, stated.text, "offset outside the text")
+        return None
+    covered = document.text[region.start : region.end]
+    if region.text and not says_the_same(region.text, covered):
+        ledger.warn("text differs", f"{document.id}: {covered!r}, stated as {region.text!r}")
+    words = covered.strip()
+    if not words:
+        ledger.lose(document, (region.start, region.end), label, covered, "no words")
+        return None
+    if words == covered:
+        return Span(region.start, region.end, label, region.score)
+    ledger.warn("white space trimmed", f"{document.id}: {covered!r}")
+    start = region.start + covered.index(words)
+    return Span(start, start + len(words), label, region.score)
+
+
+def _text(document: Document, region: Region) -> str:
+    """What a region is about, for the report."""
+    return region.text or document.text[max(region.start, 0) : max(region.end, 0)]

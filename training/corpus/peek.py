@@ -1,0 +1,194 @@
+"""A first look at a file: is it text, is it JSON, and what does its first record look like?"""
+
+import codecs
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import ijson
+
+from ner.errors import FormatError, InputError
+
+CHUNK_BYTES = 1 << 20  # read at once while checking the encoding
+HEAD_BYTES = 1 << 16  # shown to the formats that are recognised by their lines
+WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell's > writes
+NOTHING = object()  # no item, where None could be one
+
+Shape = Literal["array", "lines", "object", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """What the start of a file tells.
+
+    Attributes:
+        path: The file.
+        shape: A JSON array, JSON lines, one JSON object over several lines, or any other text.
+        first: The first record: first item of an array, object of the first line, or just the
+            keys of a single object. Empty where there is none, or where it is not an object.
+        lines: The first complete lines, without their ends.
+        fault: Why a file that starts like JSON is not JSON.
+    """
+
+    path: Path
+    shape: Shape
+    first: Mapping[str, Any]
+    lines: tuple[str, ...]
+    fault: str = ""
+
+
+def peek(path: Path) -> Peek:
+    """Look at the start of a file, and check that all of it is text.
+
+    Args:
+        path: Any file.
+
+    Returns:
+        What its start tells.
+
+    Raises:
+        InputError: If it cannot be read.
+        FormatError: If it is empty, not UTF-8, or binary.
+    """
+    _check_text(path)
+    with open_text(path) as file:
+        head = file.read(HEAD_BYTES)
+        whole = len(head) < HEAD_BYTES
+    pieces = head.decode(errors="ignore").split("\n")
+    lines = tuple(piece.removesuffix("\r") for piece in (pieces if whole else pieces[:-1]))
+    start = head.lstrip()[:1]
+    if not start:
+        raise FormatError(f"{path} is empty: export the annotations again")
+    if start == b"[":
+        return _peek_array(path, lines)
+    if start == b"{":
+        return _peek_object(path, lines)
+    return Peek(path, "text", {}, lines)
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading behind its byte order mark, if it has one.
+
+    Args:
+        path: Any file.
+
+    Yields:
+        The open file, in binary mode.
+
+    Raises:
+        InputError: If it cannot be opened.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    with file:
+        if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+            file.seek(0)
+        yield file
+
+
+def stream_items(path: Path) -> Iterator[Any]:
+    """Read the items of a JSON array one at a time, in little memory.
+
+    Args:
+        path: A file that holds a JSON array.
+
+    Yields:
+        Each item.
+
+    Raises:
+        FormatError: If the file breaks off, or is not JSON.
+    """
+    with open_text(path) as file:
+        try:
+            yield from ijson.items(file, "item", use_float=True)
+        except ijson.JSONError as error:
+            raise FormatError(
+                f"{path} is not JSON, or breaks off ({_short(error)}): export it again"
+            ) from error
+
+
+def _check_text(path: Path) -> None:
+    """Read a file once, to say clearly where it is not text."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    done = 0
+    with open_text(path) as file:
+        if file.read(2) in WIDE_MARKS:
+            raise FormatError(f"{path} is UTF-16: save it as UTF-8")
+        file.seek(0)
+        while chunk := file.read(CHUNK_BYTES):
+            nul = chunk.find(b"\0")
+            if nul >= 0:
+                raise FormatError(
+                    f"{path} has a NUL byte at position {done + nul}: it is a binary file, or "
+                    "damaged; give a text file"
+                )
+            try:
+                decoder.decode(chunk)
+            except UnicodeDecodeError as error:
+                raise _not_utf8(path, done + error.start) from error
+            done += len(chunk)
+        try:
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            raise _not_utf8(path, done) from error
+
+
+def _not_utf8(path: Path, done: int) -> FormatError:
+    """The error for bytes that are not UTF-8."""
+    return FormatError(
+        f"{path} is not UTF-8 (after {done:,} good bytes): save it as UTF-8, because offsets "
+        "cannot be trusted in a guessed encoding"
+    )
+
+
+def _short(error: Exception) -> str:
+    """The first line of a parser's message; the others draw an arrow."""
+    return str(error).strip("b'\"").split("\n")[0].split("\\n")[0].strip()
+
+
+def _peek_array(path: Path, lines: tuple[str, ...]) -> Peek:
+    """Look at what starts with a bracket."""
+    try:
+        with open_text(path) as file:
+            first: Any = next(ijson.items(file, "item", use_float=True), NOTHING)
+    except ijson.JSONError as error:
+        return Peek(path, "text", {}, lines, fault=_short(error))
+    if first is NOTHING:
+        raise FormatError(f"{path} is an empty list: export the annotations again")
+    return Peek(path, "array", first if isinstance(first, dict) else {}, lines)
+
+
+def _peek_object(path: Path, lines: tuple[str, ...]) -> Peek:
+    """Look at what starts with a brace."""
+    with open_text(path) as file:
+        first_line = next(line for line in file if line.strip())
+    try:
+        return Peek(path, "lines", json.loads(first_line), lines)
+    except (ValueError, RecursionError):
+        pass  # not a record of its own: one object over several lines, or no JSON at all
+    try:
+        with open_text(path) as file:
+            events = ijson.basic_parse(file, use_float=True)
+            keys = _top_level_keys(events)
+    except ijson.JSONError as error:
+        return Peek(path, "text", {}, lines, fault=_short(error))
+    return Peek(path, "object", dict.fromkeys(keys), lines)
+
+
+def _top_level_keys(events: Iterable[tuple[str, Any]]) -> list[str]:
+    """The keys of the outermost object in a stream of JSON events."""
+    keys, depth = [], 0
+    for kind, value in events:
+        if kind in ("start_map", "start_array"):
+            depth += 1
+        elif kind in ("end_map", "end_array"):
+            depth -= 1
+        elif kind == "map_key" and depth == 1:
+            keys.append(value)
+    return keys

@@ -1,0 +1,128 @@
+"""Splits by content: the same text is on the same side, in every corpus and for ever.
+
+The side of a document depends on nothing but its text and the shares. White space and case do not
+count, so that copies which differ only in them cannot straddle a split either.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from itertools import accumulate
+
+from ner.document import Document
+from ner.errors import InputError
+
+SPLIT = b"tagalong.split"  # the two uses of the hash must be independent: with the same one, the
+HOLD_OUT = b"tagalong.hold"  # dev share of a train side would be empty or all of it
+
+
+def text_key(text: str) -> str:
+    """What makes two texts the same for a split.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text without case, and with every run of white space as one blank.
+    """
+    return " ".join(text.casefold().split())
+
+
+def split_documents(
+    documents: Sequence[Document], shares: Mapping[str, float]
+) -> dict[str, list[Document]]:
+    """Split documents by a hash of their text.
+
+    Args:
+        documents: Any documents.
+        shares: Share of each side, in order, such as ``{"train": 0.8, "dev": 0.1, "test": 0.1}``.
+
+    Returns:
+        The documents of each side in their order; every document is on exactly one side. Sizes
+        follow the shares only as closely as chance allows.
+
+    Raises:
+        InputError: If the shares are not numbers above 0 that add up to 1.
+    """
+    total = math.fsum(shares.values())
+    if not all(share > 0 for share in shares.values()) or not math.isclose(total, 1):
+        given = ", ".join(f"{name} {share:g}" for name, share in shares.items()) or "none"
+        raise InputError(f"the shares are {given}: they must be above 0 and add up to 1")
+    borders = list(zip(shares, accumulate(shares.values()), strict=True))
+    sides: dict[str, list[Document]] = {name: [] for name in shares}
+    for document in documents:
+        place = _place(document.text, SPLIT)
+        # The last side takes what rounding leaves above the last border.
+        side = next((name for name, border in borders if place < border), borders[-1][0])
+        sides[side].append(document)
+    return sides
+
+
+def hold_out(documents: Sequence[Document], share: float) -> tuple[list[Document], list[Document]]:
+    """Set a share of documents aside by a hash of their text, independently of `split_documents`.
+
+    Args:
+        documents: Any documents.
+        share: Of the documents, to be held out; between 0 and 1.
+
+    Returns:
+        The documents that stay and those held out, in their order. Where chance would leave a side
+        empty, it gets the one text whose hash is nearest to the border, so that two different
+        texts are enough for both sides.
+
+    Raises:
+        InputError: If the share is not between 0 and 1.
+    """
+    if not 0 < share < 1:
+        raise InputError(f"a share of {share:g} cannot be held out: it must be between 0 and 1")
+    places = {text_key(document.text): 0.0 for document in documents}
+    places = {key: _place(key, HOLD_OUT) for key in places}
+    if len(places) > 1:
+        lowest, highest = min(places.values()), max(places.values())
+        share = max(share, math.nextafter(lowest, 1)) if lowest >= share else min(share, highest)
+    sides: tuple[list[Document], list[Document]] = ([], [])
+    for document in documents:
+        sides[places[text_key(document.text)] < share].append(document)
+    return sides
+
+
+def find_shared_texts(
+    left: Sequence[Document], right: Sequence[Document]
+) -> list[tuple[Document, Document]]:
+    """Find texts that are in two sets of documents which should have none in common.
+
+    Args:
+        left: For instance what a model is trained on.
+        right: For instance what it is judged on.
+
+    Returns:
+        Each document of the right with the first one of the left that has the same text, but for
+        white space and case.
+    """
+    known: dict[str, Document] = {}
+    for document in left:
+        known.setdefault(text_key(document.text), document)
+    keyed = ((text_key(document.text), document) for document in right)
+    return [(known[key], document) for key, document in keyed if key in known]
+
+
+def find_repeated_texts(documents: Sequence[Document]) -> list[list[Document]]:
+    """Find texts that occur more than once in a set of documents.
+
+    Args:
+        documents: Any documents.
+
+    Returns:
+        Groups of two or more documents with the same text, but for white space and case.
+    """
+    groups: defaultdict[str, list[Document]] = defaultdict(list)
+    for document in documents:
+        groups[text_key(document.text)].append(document)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _place(text: str, purpose: bytes) -> float:
+    """A number in [0, 1) that is drawn by the text alone."""
+    digest = blake2b(text_key(text).encode(), digest_size=6, person=purpose).digest()
+    return int.from_bytes(digest, "big") / 2**48  # 48 bits: exact as a float

@@ -1,0 +1,87 @@
+"""How much a corpus holds: documents, words, and entities by label and length."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ner.document import Document
+from ner.scoring import LENGTHS, Length, length_bucket
+from ner.words import word_offsets
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What `count_entities` counted.
+
+    Attributes:
+        documents: How many there are.
+        empty: How many of them have no entity.
+        words: In all of them, by the one word rule of `ner.words`.
+        characters: In all of them, in code points.
+        entities: By label and length.
+        labels: The label set, in order.
+    """
+
+    documents: int
+    empty: int
+    words: int
+    characters: int
+    entities: Mapping[tuple[str, Length], int]
+    labels: tuple[str, ...]
+
+    def row(self, label: str | None = None) -> list[int]:
+        """Entities of each length.
+
+        Args:
+            label: Of this label only, or of all.
+
+        Returns:
+            One count per item of `ner.scoring.LENGTHS`.
+        """
+        labels = self.labels if label is None else (label,)
+        return [sum(self.entities.get((name, length), 0) for name in labels) for length in LENGTHS]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain JSON values."""
+        return {
+            "documents": self.documents,
+            "documents_without_entities": self.empty,
+            "words": self.words,
+            "characters": self.characters,
+            "entities": sum(self.entities.values()),
+            "by_length": dict(zip(LENGTHS, self.row(), strict=True)),
+            "by_label": {
+                label: {
+                    "entities": sum(self.row(label)),
+                    "by_length": dict(zip(LENGTHS, self.row(label), strict=True)),
+                }
+                for label in self.labels
+            },
+        }
+
+
+def count_entities(documents: Sequence[Document], labels: Iterable[str] = ()) -> Stats:
+    """Count what documents hold.
+
+    Args:
+        documents: Any documents.
+        labels: The label set, in order; others that occur come after it.
+
+    Returns:
+        The counts.
+    """
+    entities = Counter(
+        (span.label, length_bucket(document.text, span.start, span.end))
+        for document in documents
+        for span in document.spans
+    )
+    seen = sorted({label for label, _ in entities})
+    return Stats(
+        documents=len(documents),
+        empty=sum(not document.spans for document in documents),
+        words=sum(len(word_offsets(document.text)) for document in documents),
+        characters=sum(len(document.text) for document in documents),
+        entities=entities,
+        labels=tuple(dict.fromkeys([*labels, *seen])),
+    )

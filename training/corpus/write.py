@@ -1,0 +1,162 @@
+"""Documents -> files that we, Label Studio or other tools read.
+
+A file appears whole or not at all: it is written aside, flushed to the disk, then renamed.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from backend.jsonlines import document_to_json
+from backend.label_studio import PLAIN, LabelConfig, result_from_spans
+from ner.document import Document, Lost
+from ner.durable import sync
+from ner.errors import OutputError
+from ner.tags import IGNORED, OUTSIDE, TagSet
+
+Target = Literal["jsonl", "conll", "label-studio"]
+PREDICTED = frozenset({"model_version", "score"})  # in the meta of a document made by a model
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What went into a file.
+
+    Attributes:
+        documents: How many.
+        lost: Annotations that the format cannot hold.
+    """
+
+    documents: int
+    lost: tuple[Lost, ...] = ()
+
+
+def write_documents(
+    documents: Sequence[Document],
+    path: Path,
+    target: Target,
+    *,
+    config: LabelConfig | None = None,
+    force: bool = False,
+) -> Written:
+    """Write documents to a file.
+
+    Args:
+        documents: In the order of the file.
+        path: The file; folders above it are made.
+        target: "jsonl" loses nothing. "label-studio" makes tasks to import, with annotations, or
+            with predictions where a model made them. "conll" holds one tag a word.
+        config: For "label-studio", the config of the project to import into.
+        force: Whether a file that is there may be replaced.
+
+    Returns:
+        What went into the file, and what did not.
+
+    Raises:
+        OutputError: If the file is there already, or cannot be written.
+    """
+    lines, written = WRITERS[target](documents, config or PLAIN)
+    write_whole({path: lines}, force=force)
+    return written
+
+
+def write_whole(files: Mapping[Path, Iterable[str]], *, force: bool) -> None:
+    """Write files so that they appear whole or not at all.
+
+    Args:
+        files: The pieces of text of each; they are not joined, so bring your own line ends.
+        force: Whether files that are there may be replaced.
+
+    Raises:
+        OutputError: If a file is there already, or cannot be written.
+    """
+    for path in files:
+        if path.exists() and not (force and path.is_file()):
+            way_out = "choose another name" if force else "choose another name, or add --force"
+            raise OutputError(f"{path} is there already: {way_out}")
+    with ExitStack() as cleaning:
+        asides = []
+        for path, pieces in files.items():
+            aside = path.with_name(f".{path.name}.{os.getpid()}.new")
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with aside.open("w", encoding="utf-8", newline="") as file:
+                    cleaning.callback(aside.unlink, missing_ok=True)
+                    file.writelines(pieces)
+                sync(aside)
+            except OSError as error:
+                raise OutputError(f"{path} could not be written: {error.strerror}") from error
+            asides.append((aside, path))
+        for aside, path in asides:
+            aside.replace(path)
+            sync(path.parent)
+
+
+def json_lines(documents: Iterable[Document]) -> Iterator[str]:
+    """Write documents as JSON lines.
+
+    Args:
+        documents: In the order of the lines.
+
+    Yields:
+        One line each, line feed included.
+    """
+    for document in documents:
+        yield json.dumps(document_to_json(document), ensure_ascii=False) + "\n"
+
+
+def _json_lines(
+    documents: Sequence[Document], _config: LabelConfig
+) -> tuple[Iterable[str], Written]:
+    """Our own format, which loses nothing."""
+    return json_lines(documents), Written(len(documents))
+
+
+def _conll(documents: Sequence[Document], _config: LabelConfig) -> tuple[Iterable[str], Written]:
+    """A word and its tag a line; what a document loses, and documents without words, are told."""
+    labels = sorted({span.label for document in documents for span in document.spans})
+    tags = TagSet(tuple(labels or ("unused",)))
+    lost: list[Lost] = []
+    blocks = []
+    for document in documents:
+        tagged = tags.encode(document)
+        lost += tagged.lost
+        # There is no tag for "unknown" in CoNLL.
+        known = (OUTSIDE if tag == IGNORED else tag for tag in tagged.tags)
+        rows = [
+            f"{document.text[start:end]}\t{tags.names[tag]}\n"
+            for (start, end), tag in zip(tagged.words, known, strict=True)
+        ]
+        if rows:
+            blocks.append("".join(rows) + "\n")
+    return blocks, Written(len(blocks), tuple(lost))
+
+
+def _tasks(documents: Sequence[Document], config: LabelConfig) -> tuple[Iterable[str], Written]:
+    """Tasks for Label Studio's import."""
+    tasks = (json.dumps(_task(document, config), ensure_ascii=False) for document in documents)
+    framed = (("[\n" if i == 0 else ",\n") + task for i, task in enumerate(tasks))
+    ending = ["\n]\n"] if documents else ["[]\n"]
+    return (piece for pieces in (framed, ending) for piece in pieces), Written(len(documents))
+
+
+def _task(document: Document, config: LabelConfig) -> dict[str, Any]:
+    """One task. Label Studio gives it an id of its own, so ours goes into the data too."""
+    result = result_from_spans(document, document.spans, config)
+    extra = {key: value for key, value in document.meta.items() if key not in PREDICTED}
+    task = {"id": document.id, "data": {"id": document.id, **extra, config.data_key: document.text}}
+    if "model_version" in document.meta:
+        said = {key: document.meta[key] for key in PREDICTED if key in document.meta}
+        return {**task, "predictions": [{**said, "result": result}]}
+    # Said outright, because Label Studio takes imported annotations for ground truth otherwise.
+    return {**task, "annotations": [{"result": result, "ground_truth": False}]}
+
+
+# A new target is one function above, and one line here.
+WRITERS: Mapping[
+    Target, Callable[[Sequence[Document], LabelConfig], tuple[Iterable[str], Written]]
+] = {"jsonl": _json_lines, "conll": _conll, "label-studio": _tasks}
