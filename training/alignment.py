@@ -1,9 +1,10 @@
 """Predictions brought into the order of the gold documents they belong to."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
-from ner.document import Document, Prediction
+from ner.document import Document, Lost, Prediction, Span
 from ner.errors import InputError
 
 NAMED = 5  # how many ids a message names
@@ -85,3 +86,42 @@ def _named(ids: Sequence[str]) -> str:
     """The first few ids in words."""
     shown = ", ".join(repr(one) for one in sorted(ids)[:NAMED])
     return shown if len(ids) <= NAMED else f"{shown} and {len(ids) - NAMED} more"
+
+
+def keep_labels(
+    gold: Sequence[Document], predicted: Sequence[Prediction], labels: Collection[str]
+) -> tuple[list[Document], list[Prediction], list[Lost]]:
+    """Leave out spans of all other labels, on both sides.
+
+    Args:
+        gold: Documents.
+        predicted: What was said about each, in the same order.
+        labels: Those to keep.
+
+    Returns:
+        The documents, the predictions (what they lost is added to their own `lost`), and what the
+        documents lost.
+    """
+    documents, predictions, lost = [], [], []
+    for document, prediction in zip(gold, predicted, strict=True):
+        kept, foreign = _sorted_out(document, document.spans, labels)
+        documents.append(replace(document, spans=kept))
+        lost += foreign
+        kept, foreign = _sorted_out(document, prediction.spans, labels)
+        predictions.append(replace(prediction, spans=kept, lost=(*prediction.lost, *foreign)))
+    return documents, predictions, lost
+
+
+def _sorted_out(
+    document: Document, spans: Iterable[Span], labels: Collection[str]
+) -> tuple[tuple[Span, ...], list[Lost]]:
+    """Spans of the labels to keep, and the others as lost."""
+    kept, lost = [], []
+    for span in spans:
+        if span.label in labels:
+            kept.append(span)
+        else:
+            text = document.covered(span)
+            entry = Lost(span.label, text, "label unknown", span.start, span.end, document.id)
+            lost.append(entry)
+    return tuple(kept), lost

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner.document import Document, Prediction
+from ner.document import Document, Lost, Prediction, Span
 from ner.errors import InputError
-from training.alignment import align
+from training.alignment import align, keep_labels
 
 
 def gold(*ids: str) -> list[Document]:
@@ -64,3 +64,12 @@ def test_a_text_that_differs_is_refused_and_the_place_is_named(text, message):
     other = [(Document("1", text), Prediction((), 1.0, "v"))]
     with pytest.raises(InputError, match=message):
         align([Document("1", "aspirin again")], other, only_common=True)
+
+
+def test_other_labels_are_left_out_on_both_sides_and_handed_back():
+    document = Document("1", "aspirin ulcer", (Span(0, 7, "Chemical"), Span(8, 13, "Disease")))
+    prediction = Prediction((Span(0, 7, "Drug"), Span(8, 13, "Disease", 0.5)), 1.0, "v")
+    documents, predictions, lost = keep_labels([document], [prediction], ["Disease"])
+    assert documents[0].spans == predictions[0].spans == (Span(8, 13, "Disease"),)
+    assert lost == [Lost("Chemical", "aspirin", "label unknown", 0, 7, "1")]
+    assert predictions[0].lost == (Lost("Drug", "aspirin", "label unknown", 0, 7, "1"),)

@@ -1,0 +1,68 @@
+"""Reports as Markdown."""
+
+from collections.abc import Sequence
+
+from training.paper_protocol import PaperReport
+from training.report import Report
+from training.tables import Table, describe, paper_tables, report_tables
+
+
+def report_to_markdown(report: Report) -> str:
+    """Write a report for people.
+
+    Args:
+        report: Any report.
+
+    Returns:
+        Markdown with a heading, warnings, tables and examples.
+    """
+    blocks = [*_head(report), *(f"> {warning}" for warning in map(_escape, report.warnings))]
+    blocks += map(_table, report_tables(report))
+    blocks.append(
+        f"95 % intervals of F1: percentile bootstrap over documents, {report.resamples} resamples, "
+        f"seed {report.seed}."
+    )
+    examples = [
+        f"- {kind}: {_escape(describe(example))} (document {_escape(example.document)}): "
+        f"{_escape(example.context)}"
+        for kind, mistakes in report.mistakes.items()
+        for example in mistakes.examples
+    ]
+    if examples:
+        blocks += ["## Examples of mistakes", "\n".join(examples)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def paper_report_to_markdown(report: PaperReport) -> str:
+    """Write a report by the paper's protocol for people.
+
+    Args:
+        report: Any report.
+
+    Returns:
+        Markdown with a heading and a table.
+    """
+    return "\n\n".join([*_head(report), *map(_table, paper_tables(report))]) + "\n"
+
+
+def _head(report: Report | PaperReport) -> Sequence[str]:
+    """What was judged, and by what."""
+    return (
+        f"# Evaluation of {_escape(report.model)}",
+        f"Gold: {_escape(report.gold)}, {report.documents} documents.",
+    )
+
+
+def _table(table: Table) -> str:
+    """A heading, the table, its note."""
+    rules = ("---:" if side == "r" else "---" for side in table.align)
+    rows = [table.columns, tuple(rules), *(tuple(map(_escape, row)) for row in table.rows)]
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n\n".join(filter(None, (f"## {_escape(table.title)}", lines, table.note)))
+
+
+def _escape(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    for mark in "\\`*_[]<>|":
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.split())
