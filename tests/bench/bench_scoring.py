@@ -1,0 +1,79 @@
+"""Scoring JNLPBA train: ours against nervaluate's evaluation of the same tags, and the bootstrap.
+
+    .venv/bin/python tests/bench/bench_scoring.py [--data DIR] [--rounds N]
+
+Both judge the same damaged tags, in turn, in one process; medians are compared. Ours takes the
+spans (strict, relaxed and all strata), nervaluate the tags, as each of them is used. The bootstrap
+is timed on its own, against the same yardstick.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from statistics import median
+from time import perf_counter
+
+from corpora import DATA, read_documents
+from nervaluate.evaluator import Evaluator
+from noise import known, noised
+
+from ner.document import Document, Prediction
+from ner.tags import TagSet
+from training.bootstrap import RESAMPLES, f1, interval, resample
+from training.judged import tabulate
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long a call takes."""
+    start = perf_counter()
+    work()
+    return perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+
+    documents = read_documents(options.data / "JNLPBA" / "train.jsonl")
+    tag_set = TagSet(tuple(sorted({span.label for one in documents for span in one.spans})))
+    chance, names = Random(0), tag_set.names
+    gold, predicted, true_tags, said_tags = [], [], [], []
+    for document in documents:
+        tagged = tag_set.encode(document)
+        true = known(tagged.tags)
+        said = noised(true, n_tags=len(tag_set), chance=chance)
+        spans = tuple(tag_set.decode(true, tagged.words))
+        gold.append(Document(document.id, document.text, spans))
+        predicted.append(Prediction(tuple(tag_set.decode(said, tagged.words)), 1.0, "noised"))
+        true_tags.append([names[tag] for tag in true])
+        said_tags.append([names[tag] for tag in said])
+
+    table = tabulate(gold, predicted, tag_set.labels)
+    contenders: dict[str, Callable[[], object]] = {
+        "ours": lambda: tabulate(gold, predicted, tag_set.labels),
+        "nervaluate": lambda: Evaluator(
+            true_tags, said_tags, tags=list(tag_set.labels), loader="list"
+        ).evaluate(),
+        "bootstrap": lambda: interval(f1(resample(table))),
+    }
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(options.rounds):
+        for name, work in contenders.items():
+            times[name].append(seconds(work))
+    ours, theirs, bootstrap = (median(times[name]) for name in contenders)
+    entities = sum(len(document.spans) for document in gold)
+    print(
+        f"| corpus | entities | ours, s | nervaluate, s | ours / nervaluate | {RESAMPLES} "
+        "resamples, s | bootstrap / nervaluate |\n|---|---:|---:|---:|---:|---:|---:|"
+    )
+    print(
+        f"| JNLPBA train | {entities} | {ours:.2f} | {theirs:.2f} | {ours / theirs:.2f} | "
+        f"{bootstrap:.2f} | {bootstrap / theirs:.2f} |"
+    )
+
+
+if __name__ == "__main__":
+    main()
