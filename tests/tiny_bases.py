@@ -31,7 +31,7 @@ from transformers import (
 )
 
 CORPUS = [
-    "Naloxone reverses the antihypertensive effect of clonidine in spontaneously hypertensive rats.",
+    "Naloxone reverses the antihypertensive effect of clonidine in hypertensive rats.",
     "Lithium (Li+) toxicity, e.g. acute renal failure; 5-HT6 antagonists and Ca2+ blockers.",
     "1,2-dichloroethane caused β-adrenergic naïve responses (see ref. 12) in all patients.",
     "The patient developed aspirin-induced asthma after a 300-mg dose of acetylsalicylic acid.",
@@ -73,13 +73,13 @@ def make_config(family: str, vocabulary: int) -> PretrainedConfig:
     kind = {"mistral": MistralConfig, "llama": LlamaConfig}[family]
     return kind(
         vocab_size=vocabulary,
-        intermediate_size=64,
+        intermediate_size=128,
         num_key_value_heads=2,
         max_position_embeddings=512,
         pad_token_id=0,
         bos_token_id=1,
         eos_token_id=2,
-        **SIZES,
+        **(SIZES | {"hidden_size": 64}),  # 64 is the smallest block that can be kept in 4 bits
     )
 
 

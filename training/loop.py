@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import get_scheduler
 
-from backend.encoder import has_bf16
+from backend.precision import half_precision
 from training.averaging import MovingAverage, restore, trainable
 from training.batches import EpochBatches
 from training.schedule import Outcome, Progress, Schedule
@@ -27,22 +27,17 @@ Batch = Mapping[str, Tensor]
 
 
 def start_accelerator(schedule: Schedule) -> Accelerator:
-    """Join the other processes, if there are any, and choose the arithmetic.
+    """Join the other processes, if there are any.
 
     Args:
-        schedule: Its seed and precision are used.
+        schedule: Its seed is used.
 
     Returns:
         The accelerator, with the seed set.
     """
     set_seed(schedule.seed)
-    device = Accelerator().device  # known only once the processes have met; the next call joins in
-    half = schedule.precision == "bf16" or (schedule.precision == "auto" and has_bf16(device))
-    return Accelerator(
-        mixed_precision="bf16" if half else "no",
-        # The plan makes the number of batches even: it knows about lengths, accelerate does not.
-        dataloader_config=DataLoaderConfiguration(even_batches=False),
-    )
+    # The plan makes the number of batches even: it knows about lengths, accelerate does not.
+    return Accelerator(dataloader_config=DataLoaderConfiguration(even_batches=False))
 
 
 class Loop:
@@ -133,7 +128,8 @@ class Loop:
         for batch in self._loader:
             if self._done == 0 or self._step % self._schedule.save_every == 0:
                 self._reseed()  # wherever a state may have been saved
-            loss = self._loss(self._wrapped, batch)
+            with half_precision(self._accelerator.device, wanted=self._schedule.precision):
+                loss = self._loss(self._wrapped, batch)
             self._accelerator.backward(loss)
             weights = [weight for _, weight in trainable(self._model)]
             nn.utils.clip_grad_norm_(weights, self._schedule.clip)
@@ -158,7 +154,8 @@ class Loop:
         outcome = self._outcome
         outcome.losses.append(self._loss_sum / max(1, self._done))
         outcome.scores.append(score)
-        if outcome.best < 0 or score > outcome.scores[outcome.best]:
+        # Of equals the later one: it has seen more.
+        if outcome.best < 0 or score >= outcome.scores[outcome.best]:
             outcome.best = len(outcome.scores) - 1
             restore(self._best, self._average.averages)
         self._done, self._loss_sum = 0, 0.0

@@ -1,7 +1,8 @@
 """How a training is to go, how it is going, and how it went."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+
+from backend.precision import Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Schedule:
     patience: int = 3
     batch_tokens: int = 1024
     seed: int = 42
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    precision: Precision = "auto"
     save_every: int = 200
 
 

@@ -1,0 +1,114 @@
+"""What an encoder version's folder holds: weights or an adapter, the tokenizer, the manifest.
+
+Written by training, read by serving, and both ends are here so that they cannot drift apart.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from backend.bases import Base
+from backend.encoder import EncoderTier, Reading, WindowEncoder
+from ner.errors import VersionInvalid
+from ner.manifest import Manifest
+from ner.tags import TagSet
+
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+def save_encoder(
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    *,
+    base: Base,
+) -> None:
+    """Write the weights and the tokenizer of a version.
+
+    Args:
+        model: A whole model, or an adapter on its base; of the latter only the adapter is written.
+        tokenizer: Of the base.
+        folder: Where to; exists.
+        base: Named in the adapter, instead of wherever the base lay on this machine.
+    """
+    if isinstance(model, PeftModel):
+        for config in model.peft_config.values():
+            config.base_model_name_or_path = base.reference
+            config.revision = base.revision
+    else:
+        model.config._name_or_path = base.reference
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
+    tokenizer.save_pretrained(folder)
+
+
+def load_encoder(folder: Path, manifest: Manifest, *, device: torch.device) -> EncoderTier:
+    """Read a version's weights and make them a tier.
+
+    Args:
+        folder: Of the version; its manifest has been verified.
+        manifest: What it says.
+        device: Where to compute.
+
+    Returns:
+        The tier, ready to predict.
+
+    Raises:
+        BaseModelError: If the version is an adapter and its base is not there.
+        VersionInvalid: If the weights do not fit what the manifest says.
+    """
+    tag_set = TagSet(tuple(manifest.labels))
+    four_bit = bool(manifest.config.get("four_bit"))
+    try:
+        model = _load_model(folder, manifest, tag_set=tag_set, four_bit=four_bit)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise VersionInvalid(
+            f"version {manifest.version} in {folder} could not be loaded ({error}); "
+            "train it again, or roll back to another version"
+        ) from error
+    if not four_bit:
+        model = model.to(device)
+    return EncoderTier(
+        model.eval(),
+        WindowEncoder(tokenizer, _reading(manifest.config), limit=position_limit(model)),
+        tag_set=tag_set,
+        version=manifest.version,
+        temperature=float(manifest.calibration.get("temperature", 1.0)),
+    )
+
+
+def _load_model(
+    folder: Path, manifest: Manifest, *, tag_set: TagSet, four_bit: bool
+) -> PreTrainedModel:
+    """The weights, with an adapter folded into its base where that loses nothing."""
+    if not (folder / ADAPTER_CONFIG).is_file():
+        return Base(str(folder)).load_token_classifier(tag_set.names)
+    base = Base(manifest.base, manifest.base_revision)
+    model = base.load_token_classifier(tag_set.names, four_bit=four_bit)
+    adapted = PeftModel.from_pretrained(model, folder)
+    return adapted if four_bit else adapted.merge_and_unload()
+
+
+def _reading(config: Mapping[str, Any]) -> Reading:
+    """How the version was trained to read."""
+    return Reading(**config["reading"]) if "reading" in config else Reading()
+
+
+def position_limit(model: PreTrainedModel) -> int | None:
+    """How many positions a model has.
+
+    Args:
+        model: Of any architecture.
+
+    Returns:
+        Tokens, special ones included, or None where positions are relative.
+    """
+    limit: int | None = getattr(model.config, "max_position_embeddings", None)
+    if limit is not None and model.config.model_type in ("roberta", "xlm-roberta", "camembert"):
+        limit -= 2  # RoBERTa's position ids start after its padding index
+    return limit

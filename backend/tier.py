@@ -1,0 +1,57 @@
+"""What a tier is, and how a model version becomes one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from backend.checkpoint import load_encoder
+from ner.document import Document, Prediction
+from ner.errors import VersionInvalid
+from ner.manifest import read_manifest
+
+BUNDLED = Path(__file__).parent / "bundled"  # a store of versions that ship with the package
+
+
+class Tier(Protocol):
+    """Anything that finds entities in documents."""
+
+    @property
+    def version(self) -> str:
+        """The model version, named in every prediction."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Entity types it can find, in the order of the label config."""
+
+    def predict(self, documents: Sequence[Document]) -> list[Prediction]:
+        """One prediction per document, in the same order, empty ones included."""
+
+
+def load_tier(folder: Path, *, device: torch.device | None = None) -> Tier:
+    """Verify a model version and make it a tier.
+
+    Args:
+        folder: Of the version.
+        device: Where to compute; None for the first GPU if there is one, else the CPU.
+
+    Returns:
+        The tier, ready to predict.
+
+    Raises:
+        VersionInvalid: If a file is missing or changed, or this release cannot serve such a tier.
+        BaseModelError: If the version is an adapter and its base is not there.
+    """
+    manifest = read_manifest(folder)
+    if manifest.tier != "encoder":
+        raise VersionInvalid(
+            f"version {manifest.version} is of tier {manifest.tier!r}, which this release of "
+            "Tagalong does not serve; choose an encoder version, or update Tagalong"
+        )
+    return load_encoder(folder, manifest, device=device or default_device())
+
+
+def default_device() -> torch.device:
+    """The first GPU, if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

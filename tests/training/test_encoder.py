@@ -1,0 +1,173 @@
+"""Every family of bases trains, learns, is saved and serves what it was judged by."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from backend.bases import OFFLINE_BASE, Base
+from backend.checkpoint import load_encoder, save_encoder
+from backend.decode import log_softmax
+from backend.encoder import EncoderTier, Reading, WindowEncoder
+from ner.document import Document, Span
+from ner.errors import TrainingError
+from ner.manifest import Manifest
+from ner.tags import IGNORED, TagSet
+from ner.words import word_offsets
+from tests.tiny_bases import FAMILIES
+from tests.toy_corpus import LABELS, toy_documents
+from training.encoder import Adapter, Lessons, Recipe, build_model, train_encoder
+from training.schedule import Schedule
+
+CPU = torch.device("cpu")
+QUICK = Schedule(
+    epochs=4, learning_rate=3e-3, batch_tokens=256, average=0.9, precision="fp32", warmup=0.05
+)
+TRAIN, DEV = toy_documents(48, seed=1), toy_documents(8, seed=2)
+
+
+def recipe_for(base, **changes):
+    recipe = Recipe(base=Base(str(base)), reading=Reading(96, 8), schedule=QUICK, mask=0.05)
+    return replace(recipe, **changes)
+
+
+def train(recipe, tmp_path, **options):
+    return train_encoder(
+        TRAIN, DEV, labels=LABELS, recipe=recipe, state_path=tmp_path / "state", **options
+    )
+
+
+def manifest_for(recipe, trained, config=None):
+    return Manifest(
+        tier="encoder",
+        name="tiny",
+        version="tiny-1",
+        created="2026-01-01T00:00:00Z",
+        base=recipe.base.reference,
+        labels=LABELS,
+        config={"reading": {"window": 96, "context": 8}, **(config or {})},
+        calibration={"temperature": trained.tier.temperature},
+        files={},
+    )
+
+
+def assert_agree(one, other, *, within):
+    """Both tiers give every word of dev nearly the same tag probabilities."""
+    words = [word_offsets(document.text) for document in DEV]
+    for ours, theirs in zip(one.score(DEV, words), other.score(DEV, words), strict=True):
+        assert np.exp(log_softmax(ours)) == pytest.approx(np.exp(log_softmax(theirs)), abs=within)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_learns_and_serves_what_it_was_judged_by(family, tiny_base, tmp_path):
+    recipe = recipe_for(tiny_base(family))
+    trained = train(recipe, tmp_path)
+    assert trained.outcome.losses[-1] < 0.5 * trained.outcome.losses[0]
+    assert trained.outcome.scores[trained.outcome.best] > 0.6
+    save_encoder(trained.model, trained.tokenizer, tmp_path, base=recipe.base)
+    served = load_encoder(tmp_path, manifest_for(recipe, trained), device=CPU)
+    predictions = trained.tier.predict(DEV)
+    assert [one.spans for one in served.predict(DEV)] == [one.spans for one in predictions]
+    for document, prediction in zip(DEV, predictions, strict=True):
+        assert len(prediction.confidences) == len(word_offsets(document.text))
+
+
+@pytest.mark.parametrize("family", ["bert-uncased", "deberta-v3", "mistral"])
+def test_an_adapter_is_stored_without_its_base(family, tiny_base, tmp_path):
+    recipe = recipe_for(tiny_base(family), adapter=Adapter(rank=8, alpha=16))
+    trained = train(recipe, tmp_path)
+    assert trained.outcome.losses[-1] < trained.outcome.losses[0]
+    folder = tmp_path / "version"
+    folder.mkdir()
+    save_encoder(trained.model, trained.tokenizer, folder, base=recipe.base)
+    names = {path.name for path in folder.iterdir()}
+    assert "adapter_model.safetensors" in names
+    assert "model.safetensors" not in names
+    served = load_encoder(folder, manifest_for(recipe, trained), device=CPU)
+    ours, theirs = trained.tier.predict(DEV), served.predict(DEV)
+    for one, other in zip(
+        ours, theirs, strict=True
+    ):  # folded into the base: equal but for rounding
+        assert one.confidences == pytest.approx(other.confidences, abs=0.02)
+
+
+def test_a_four_bit_base_trains_an_adapter(tiny_base, tmp_path):
+    recipe = recipe_for(tiny_base("mistral"), adapter=Adapter(rank=8, alpha=16), four_bit=True)
+    trained = train(recipe, tmp_path)
+    assert trained.outcome.losses[-1] < trained.outcome.losses[0]
+    folder = tmp_path / "version"
+    folder.mkdir()
+    save_encoder(trained.model, trained.tokenizer, folder, base=recipe.base)
+    served = load_encoder(folder, manifest_for(recipe, trained, {"four_bit": True}), device=CPU)
+    assert_agree(trained.tier, served, within=0.05)  # other kernels, 8 bits of mantissa
+
+
+@pytest.mark.parametrize("family", ["mistral", "llama"])
+def test_a_decoder_is_opened_to_both_sides(family, tiny_base):
+    tag_set = TagSet(LABELS)
+    recipe = recipe_for(tiny_base(family))
+    model = build_model(recipe, tag_set, device=CPU).eval()
+    windows = WindowEncoder(recipe.base.load_tokenizer(), recipe.reading)
+    tier = EncoderTier(model, windows, tag_set=tag_set, version="v")
+    texts = ["aspirin caused severe asthma", "aspirin caused severe toxicity"]
+    one, other = (tier.score([Document("d", text)], [word_offsets(text)])[0] for text in texts)
+    assert not np.allclose(one[0], other[0], atol=1e-4)  # the first word has seen the last
+
+
+def test_only_first_subwords_of_owned_words_are_learnt_from(tiny_base):
+    tag_set = TagSet(LABELS)
+    tokenizer = Base(str(tiny_base("bert-cased"))).load_tokenizer()
+    windows = WindowEncoder(tokenizer, Reading(48, 8))
+    lessons = Lessons(TRAIN, tag_set=tag_set, windows=windows)
+    batch = lessons.collate(range(len(lessons.lengths)))
+    learnt = batch["labels"][batch["labels"] != IGNORED].tolist()
+    encoded = [tag_set.encode(document).tags for document in TRAIN]
+    assert len(lessons.lengths) > len(TRAIN)  # some documents need several windows
+    assert learnt == [tag for tags in encoded for tag in tags if tag != IGNORED]
+
+
+def test_lost_words_are_masked_and_reported(tiny_base):
+    text = "aspirin-induced asthma"
+    document = Document("d", text, (Span(0, 7, "Chemical"), Span(0, 22, "Disease")))
+    half = Document("h", "Ca2 rises", (Span(0, 2, "Chemical"),))
+    tokenizer = Base(str(tiny_base("bert-cased"))).load_tokenizer()
+    lessons = Lessons(
+        [document, half], tag_set=TagSet(LABELS), windows=WindowEncoder(tokenizer, Reading())
+    )
+    assert sorted(lost.reason for lost in lessons.lost) == ["edge inside a word", "overlap"]
+    labels = lessons.collate([1])["labels"]
+    assert labels[labels != IGNORED].tolist() == [0]  # only "rises" is known to be O
+
+
+def test_the_order_of_documents_cannot_change_a_prediction(tiny_base):
+    tag_set = TagSet(LABELS)
+    recipe = recipe_for(tiny_base("bert-uncased"))
+    model = build_model(recipe, tag_set, device=CPU).eval()
+    tier = EncoderTier(
+        model,
+        WindowEncoder(recipe.base.load_tokenizer(), Reading(64, 8)),
+        tag_set=tag_set,
+        version="v",
+    )
+    documents = [*toy_documents(5, sentences=9), Document("empty", ""), Document("blank", " \r\n ")]
+    forward, backward = tier.predict(documents), tier.predict(documents[::-1])
+    for one, other in zip(forward, backward[::-1], strict=True):
+        assert one.spans == other.spans
+        assert one.confidences == pytest.approx(other.confidences, abs=0.02)  # bf16 may be in use
+
+
+@pytest.mark.parametrize(
+    ("train_side", "dev_side", "changes", "complaint"),
+    [
+        ([Document("d", "nothing here")], DEV, {}, "train side has 1 documents"),
+        (TRAIN, [], {}, "dev side has 0 documents"),
+        (TRAIN, DEV, {"four_bit": True}, "4-bit base cannot be tuned in full"),
+    ],
+)
+def test_what_cannot_end_well_is_refused(train_side, dev_side, changes, complaint, tmp_path):
+    recipe = replace(Recipe(base=Base(OFFLINE_BASE)), **changes)
+    with pytest.raises(TrainingError, match=complaint):
+        train_encoder(
+            train_side, dev_side, labels=LABELS, recipe=recipe, state_path=tmp_path / "state"
+        )

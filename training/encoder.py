@@ -1,0 +1,288 @@
+"""Documents to an encoder: the recipe, the windows that are learnt from, the training."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model, prepare_model_for_kbit_training
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from backend.bases import HEADS, OFFLINE_BASE, Base
+from backend.checkpoint import position_limit
+from backend.encoder import EncoderTier, Reading, WindowEncoder
+from ner.document import Document, Lost, Prediction
+from ner.errors import TrainingError
+from ner.tags import IGNORED, TagSet
+from training.batches import EpochBatches
+from training.calibration import fit_temperature
+from training.evaluate import dev_strict_f1
+from training.loop import Batch, Loop, start_accelerator
+from training.schedule import Outcome, Progress, Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A low-rank adapter instead of full tuning (Hu et al. 2021, "LoRA").
+
+    Attributes:
+        rank: Of the update of each linear layer.
+        alpha: Its scale is alpha / rank.
+        dropout: On its input.
+    """
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides what a training makes of its documents.
+
+    Attributes:
+        base: The model it starts from.
+        adapter: None for full tuning.
+        four_bit: Keep the base in NF4 (QLoRA); needs an adapter.
+        reading: How long windows are.
+        schedule: How long and how fast.
+        dropout: Of the hidden layers.
+        mask: Share of sub-words hidden from the model at each step, so that it learns to use what
+            stands around them (word dropout, Dai & Le 2015). Only for bases with a mask token.
+        smoothing: Label smoothing.
+    """
+
+    base: Base = field(default_factory=lambda: Base(OFFLINE_BASE))
+    adapter: Adapter | None = None
+    four_bit: bool = False
+    reading: Reading = field(default_factory=Reading)
+    schedule: Schedule = field(default_factory=Schedule)
+    dropout: float = 0.1
+    mask: float = 0.15
+    smoothing: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedEncoder:
+    """What a training made.
+
+    Attributes:
+        model: With the best epoch's weights.
+        tokenizer: Of its base.
+        tier: The same model as it serves, with its temperature.
+        outcome: Score and loss of each epoch.
+        lost: Training annotations that flat BIO could not hold; their words were not learnt from.
+        is_main: Whether this process is the one that publishes.
+    """
+
+    model: PreTrainedModel | PeftModel
+    tokenizer: PreTrainedTokenizerBase
+    tier: EncoderTier
+    outcome: Outcome
+    lost: tuple[Lost, ...]
+    is_main: bool
+
+
+class Lessons:
+    """The windows that are learnt from.
+
+    Args:
+        documents: With spans.
+        tag_set: What can be said of a word.
+        windows: As the tier will read them.
+    """
+
+    def __init__(
+        self, documents: Sequence[Document], *, tag_set: TagSet, windows: WindowEncoder
+    ) -> None:
+        tagged = [tag_set.encode(document) for document in documents]
+        self._encoder = windows
+        self._windows = windows.encode(
+            [document.text for document in documents], [entry.words for entry in tagged]
+        )
+        self._tags = [entry.tags for entry in tagged]
+        self.lost = tuple(lost for entry in tagged for lost in entry.lost)
+        self.lengths = [len(window.ids) for window in self._windows]
+
+    def collate(self, indices: Sequence[int]) -> Batch:
+        """Make a batch of some windows.
+
+        Args:
+            indices: Of windows.
+
+        Returns:
+            What the model takes, and `labels` of the same shape (windows, longest): the tag at the
+            first sub-word of every owned word, IGNORED everywhere else.
+        """
+        windows = [self._windows[index] for index in indices]
+        batch = self._encoder.pad(windows)
+        labels = torch.full_like(batch["input_ids"], IGNORED)
+        for row, window in enumerate(windows):
+            tags = self._tags[window.document][window.words.start : window.words.stop]
+            labels[row, list(window.positions)] = torch.tensor(tags)
+        return {**batch, "labels": labels}
+
+
+def train_encoder(
+    train: Sequence[Document],
+    dev: Sequence[Document],
+    *,
+    labels: Sequence[str],
+    recipe: Recipe,
+    state_path: Path,
+    resume: bool = False,
+    report: Callable[[Progress], None] = lambda _: None,
+) -> TrainedEncoder:
+    """Train an encoder; the epoch with the best strict F1 on dev is kept.
+
+    Args:
+        train: Documents to learn from.
+        dev: Documents to stop by and to fit the temperature on; none of them is in train.
+        labels: Entity types, in the order of the label config.
+        recipe: What to do.
+        state_path: Where the state of an unfinished training is kept.
+        resume: Go on from that state, where there is one.
+        report: Told how it goes.
+
+    Returns:
+        The model, and the tier that serves it.
+
+    Raises:
+        TrainingError: If there is nothing to learn from or to judge by.
+        BaseModelError: If the base is not there.
+    """
+    _check(train, dev, recipe)
+    accelerator = start_accelerator(recipe.schedule)
+    tag_set = TagSet(tuple(labels))
+    tokenizer = recipe.base.load_tokenizer()
+    model = build_model(recipe, tag_set, device=accelerator.device)
+    windows = WindowEncoder(tokenizer, recipe.reading, limit=position_limit(model))
+    lessons = Lessons(train, tag_set=tag_set, windows=windows)
+    tier = EncoderTier(model, windows, tag_set=tag_set, version="unpublished")
+    loop = Loop(
+        model,
+        batches=EpochBatches(
+            lessons.lengths,
+            budget=recipe.schedule.batch_tokens,
+            seed=recipe.schedule.seed,
+            processes=accelerator.num_processes,
+        ),
+        collate=lessons.collate,
+        loss=_Loss(recipe, tokenizer),
+        judge=lambda: _judge(tier, dev, accelerator),
+        schedule=recipe.schedule,
+        accelerator=accelerator,
+        state_path=state_path,
+    )
+    outcome = loop.run(report=report, resume=resume)
+    model.eval()
+    tier.temperature = _fit_temperature(tier, dev)
+    is_main = accelerator.is_main_process
+    return TrainedEncoder(model, tokenizer, tier, outcome, lessons.lost, is_main)
+
+
+def _check(train: Sequence[Document], dev: Sequence[Document], recipe: Recipe) -> None:
+    """Refuse what cannot end well."""
+    for name, documents in (("train", train), ("dev", dev)):
+        if not any(document.spans for document in documents):
+            raise TrainingError(
+                f"the {name} side has {len(documents)} documents and not one annotated span; "
+                "annotate more, or hold out a larger share for dev"
+            )
+    if recipe.four_bit and recipe.adapter is None:
+        raise TrainingError(
+            "a 4-bit base cannot be tuned in full; train an adapter on it (--qlora), "
+            "or leave the base in full precision"
+        )
+
+
+def build_model(recipe: Recipe, tag_set: TagSet, *, device: torch.device) -> nn.Module:
+    """Load the base with a fresh head, and put the adapter on it if there is to be one.
+
+    Args:
+        recipe: Its base, adapter, four_bit and dropout are used.
+        tag_set: One output per tag.
+        device: Where to train.
+
+    Returns:
+        The model on its device.
+
+    Raises:
+        BaseModelError: If the base is not there.
+    """
+    config = recipe.base.load_config()
+    # Attention's own dropout costs a fifth of a step on a CPU and brought nothing measurable.
+    dropouts = {"hidden_dropout_prob": recipe.dropout, "attention_probs_dropout_prob": 0.0}
+    changes = {name: value for name, value in dropouts.items() if hasattr(config, name)}
+    model = recipe.base.load_token_classifier(tag_set.names, four_bit=recipe.four_bit, **changes)
+    if recipe.four_bit:
+        model = prepare_model_for_kbit_training(
+            model, gradient_checkpointing_kwargs={"use_reentrant": False}
+        )
+        for module in model.modules():
+            # On some CPUs bitsandbytes repacks a layer when it first serves, for good, and gives no
+            # gradients from then on; but a training serves after each epoch, to be judged.
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
+    if recipe.adapter is not None:
+        model = get_peft_model(
+            model,
+            LoraConfig(
+                task_type=TaskType.TOKEN_CLS,
+                r=recipe.adapter.rank,
+                lora_alpha=recipe.adapter.alpha,
+                lora_dropout=recipe.adapter.dropout,
+                target_modules="all-linear",
+                exclude_modules=list(HEADS),  # the head is trained whole
+            ),
+        )
+    return model if recipe.four_bit else model.to(device)
+
+
+class _Loss:
+    """Cross entropy over first sub-words, with some of the text hidden."""
+
+    def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._smoothing = recipe.smoothing
+        self._mask_id = tokenizer.mask_token_id
+        self._share = recipe.mask if self._mask_id is not None else 0.0
+        self._special = torch.tensor(sorted(tokenizer.all_special_ids))
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        ids = batch["input_ids"]
+        if self._share:
+            hidden = torch.rand(ids.shape, device=ids.device) < self._share
+            hidden &= ~torch.isin(ids, self._special.to(ids.device))
+            ids = ids.masked_fill(hidden, self._mask_id)
+        logits = model(input_ids=ids, attention_mask=batch["attention_mask"]).logits
+        return nn.functional.cross_entropy(
+            logits.float().flatten(0, 1),
+            batch["labels"].flatten(),
+            ignore_index=IGNORED,
+            label_smoothing=self._smoothing,
+        )
+
+
+def _judge(tier: EncoderTier, dev: Sequence[Document], accelerator: Accelerator) -> float:
+    """Strict F1 of the tier on dev, each process reading its share of the documents."""
+    tier.model.eval()
+    rank, count = accelerator.process_index, accelerator.num_processes
+    mine = [*enumerate(dev)][rank::count]
+    predictions = tier.predict([document for _, document in mine])
+    numbered = [(index, entry) for (index, _), entry in zip(mine, predictions, strict=True)]
+    everyone: list[tuple[int, Prediction]] = gather_object(numbered)
+    in_order = [entry for _, entry in sorted(everyone, key=lambda pair: pair[0])]
+    return dev_strict_f1(dev, in_order, tier.tag_set)
+
+
+def _fit_temperature(tier: EncoderTier, dev: Sequence[Document]) -> float:
+    """Fit the temperature on dev (Guo et al. 2017)."""
+    tagged = [tier.tag_set.encode(document) for document in dev]
+    logits = tier.score(dev, [entry.words for entry in tagged])
+    return fit_temperature(
+        np.concatenate(logits), np.concatenate([np.array(entry.tags) for entry in tagged])
+    )
