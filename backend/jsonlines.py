@@ -39,10 +39,8 @@ def parse_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[s
             parsed = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
         except UnicodeDecodeError as error:
             raise FormatError(f"{where} is not UTF-8: save the file as UTF-8") from error
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise FormatError(
-                f"{where} is not JSON ({error}): each line must be {SHAPE}"
-            ) from error
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"{where} is not JSON ({error}), but should be {SHAPE}") from error
         if not isinstance(parsed, dict):
             raise FormatError(f"{where} is not a JSON object: each line must be {SHAPE}")
         yield where, parsed

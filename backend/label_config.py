@@ -6,6 +6,7 @@ it where a labelling config was really given.
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from label_studio_sdk._legacy.exceptions import (
@@ -17,8 +18,30 @@ from label_studio_sdk.label_interface import LabelInterface
 from backend.label_studio import HYPERTEXT_ADVICE, LabelConfig
 from ner.errors import FormatError
 
-DECLARATION = re.compile(r"^\ufeff?\s*<\?xml[^>]*\?>|^\ufeff")  # lxml wants text without one
+DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")  # lxml wants text without one
 EXAMPLE = '<View><Labels name="label" toName="text"><Label value="Disease"/></Labels><Text .../>'
+
+
+def read_label_config(path: Path) -> LabelConfig:
+    """Read a labelling config from a file.
+
+    Args:
+        path: A file with the config.
+
+    Returns:
+        What it says about annotating spans of a text.
+
+    Raises:
+        FormatError: If it is not text, not XML, or does not say one way to label a ``<Text>``.
+    """
+    try:
+        xml = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path} is not UTF-8: save the labelling config as UTF-8") from error
+    try:
+        return parse_label_config(xml)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
 
 
 def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:

@@ -8,7 +8,7 @@ from typing import Literal
 from backend.label_studio import LabelConfig
 from backend.regions import Region
 from ner.document import Document, Span
-from training.corpus.fit import fit_regions
+from training.corpus.fit import fit_regions, in_code_points
 from training.corpus.ledger import Ledger
 
 Strategy = Literal["majority", "latest", "all"]
@@ -68,8 +68,11 @@ def settle(
         for name in names
     ]
     votes = [
-        fit_regions(draft, annotation.regions, config=config, ledger=ledger)
-        for draft, annotation in zip(drafts, heard, strict=True)
+        fit_regions(draft, regions, config=config, ledger=ledger)
+        for draft, regions in (
+            (draft, in_code_points(draft, annotation.regions, ledger))
+            for draft, annotation in zip(drafts, heard, strict=True)
+        )
     ]
     if strategy == "all":
         return [replace(draft, spans=spans) for draft, spans in zip(drafts, votes, strict=True)]

@@ -10,44 +10,27 @@ from ner.errors import OffsetError
 from training.corpus.ledger import Ledger
 
 
-def fit_regions(
-    document: Document, regions: Sequence[Region], *, config: LabelConfig | None, ledger: Ledger
-) -> tuple[Span, ...]:
-    """Hold one person's regions against the text.
+def in_code_points(
+    document: Document, regions: Sequence[Region], ledger: Ledger
+) -> Sequence[Region]:
+    """Make sure that the offsets of one person's regions in Label Studio count code points.
 
     Args:
-        document: The text; its own spans are not looked at.
+        document: The text.
         regions: As they were stated.
-        config: The labelling config; without one, every label is known.
         ledger: Gets what is lost, and what had to be judged.
 
     Returns:
-        Each stretch once per label. They may overlap, and begin or end inside a word.
+        The regions, recounted where old versions of Label Studio counted UTF-16 units.
 
     Raises:
         OffsetError: If it cannot be told what the offsets count.
     """
-    spans: dict[Span, None] = {}
-    for stated, region in zip(regions, _in_code_points(document, regions, ledger), strict=True):
-        label = _label(document, stated, config.spellings if config else None, ledger)
-        span = None if label is None else _place(document, stated, region, label, ledger)
-        if span is None:
-            continue
-        if span in spans:
-            ledger.warn("drawn twice", f"{document.id}: {document.covered(span)!r}")
-        spans[span] = None
-    return tuple(spans)
-
-
-def _in_code_points(
-    document: Document, regions: Sequence[Region], ledger: Ledger
-) -> Sequence[Region | None]:
-    """The regions with offsets that count code points."""
     counting = detect_counting(regions, document.text)
     if counting == "undecidable":
         raise OffsetError(
-            f"document {document.id!r} has an emoji or the like, and the text that its regions "
-            "state fits neither code points nor UTF-16 units throughout: annotate it again, or "
+            f"document {document.id!r} has an emoji or the like, and the texts that its regions "
+            "state fit neither code points nor UTF-16 units throughout: annotate it again, or "
             "take it out of the export"
         )
     if counting == "unchecked":
@@ -55,7 +38,42 @@ def _in_code_points(
     if counting != "UTF-16 units":
         return regions
     ledger.warn("UTF-16 offsets", document.id)
-    return from_utf16(regions, document.text)
+    moved = []
+    for region, recounted in zip(regions, from_utf16(regions, document.text), strict=True):
+        if recounted is not None:
+            moved.append(recounted)
+            continue
+        for label in region.labels[:1]:
+            where = (region.start, region.end)
+            ledger.lose(document, where, label, region.text, "offset outside the text")
+    return moved
+
+
+def fit_regions(
+    document: Document, regions: Sequence[Region], *, config: LabelConfig | None, ledger: Ledger
+) -> tuple[Span, ...]:
+    """Hold one person's regions against the text.
+
+    Args:
+        document: The text; its own spans are not looked at.
+        regions: As they were stated, in code points.
+        config: The labelling config; without one, every label is known.
+        ledger: Gets what is lost, and what had to be judged.
+
+    Returns:
+        Each stretch once per label. They may overlap, and begin or end inside a word.
+    """
+    spellings = config.spellings if config else None
+    spans: dict[Span, None] = {}
+    for region in regions:
+        label = _label(document, region, spellings, ledger)
+        span = None if label is None else _place(document, region, label, ledger)
+        if span is None:
+            continue
+        if span in spans:
+            ledger.warn("drawn twice", f"{document.id}: {document.covered(span)!r}")
+        spans[span] = None
+    return tuple(spans)
 
 
 def _label(
@@ -76,13 +94,11 @@ def _label(
     return chosen
 
 
-def _place(
-    document: Document, stated: Region, region: Region | None, label: str, ledger: Ledger
-) -> Span | None:
+def _place(document: Document, region: Region, label: str, ledger: Ledger) -> Span | None:
     """The stretch of text that a region covers, without white space at its edges."""
-    if region is None or not 0 <= region.start < region.end <= len(document.text):
-        where = (stated.start, stated.end)
-        ledger.lose(document, where, label, stated.text, "offset outside the text")
+    if not 0 <= region.start < region.end <= len(document.text):
+        where = (region.start, region.end)
+        ledger.lose(document, where, label, region.text, "offset outside the text")
         return None
     covered = document.text[region.start : region.end]
     if region.text and not says_the_same(region.text, covered):

@@ -66,7 +66,6 @@ def read_documents(start: Peek, options: ReadOptions, ledger: Ledger) -> Iterato
 
     Raises:
         FormatError: If a line is not a document.
-        OffsetError: If it cannot be told what the offsets of a line count.
     """
     with open_text(start.path) as file:
         for where, line in parse_lines(file, str(start.path)):
@@ -91,7 +90,6 @@ def read_predicted_documents(
 
     Raises:
         FormatError: If a line is not a prediction.
-        OffsetError: If it cannot be told what the offsets of a line count.
     """
     with open_text(start.path) as file:
         for where, line in parse_lines(file, str(start.path)):

@@ -1,0 +1,156 @@
+"""Read a large Label Studio export: seconds, and peak memory against the size of the file.
+
+The export is made of a corpus by repeating it under new ids until there are enough abstracts. Each
+way of reading runs in a process of its own, so that the peak is its own. Usage:
+
+    python tests/bench/bench_reading.py [--documents 20000] [--data ../shared/data]
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import cycle, islice
+from pathlib import Path
+
+MIB = 1 << 20
+
+
+def make_export(corpus: list[dict], path: Path, count: int) -> None:
+    """Write an export in the shape of Label Studio 1.23, compact as the server sends it."""
+    with path.open("w", encoding="utf-8") as file:
+        for number, document in enumerate(islice(cycle(corpus), count), start=1):
+            file.write("[" if number == 1 else ",")
+            json.dump(make_task(document, number), file, ensure_ascii=False, separators=(",", ":"))
+        file.write("]")
+
+
+def make_task(document: dict, number: int) -> dict:
+    """One task with one annotation, field for field."""
+    date = "2026-11-22T18:08:35.192592Z"
+    text = document["text"]
+    result = [
+        {
+            "value": {
+                "start": entity["start"],
+                "end": entity["end"],
+                "text": text[entity["start"] : entity["end"]],
+                "labels": [entity["label"]],
+            },
+            "id": f"{number:06x}{index:04x}",
+            "from_name": "label",
+            "to_name": "text",
+            "type": "labels",
+            "origin": "manual",
+        }
+        for index, entity in enumerate(document["entities"])
+    ]
+    annotation = {
+        "id": number,
+        "completed_by": 1,
+        "result": result,
+        "was_cancelled": False,
+        "ground_truth": False,
+        "created_at": date,
+        "updated_at": date,
+        "draft_created_at": None,
+        "lead_time": 41.7,
+        "prediction": {},
+        "result_count": len(result),
+        "unique_id": f"131ad7c6-b1cb-4f2e-9870-{number:012x}",
+        "import_id": None,
+        "last_action": None,
+        "bulk_created": False,
+        "task": number,
+        "project": 1,
+        "updated_by": 1,
+        "parent_prediction": None,
+        "parent_annotation": None,
+        "last_created_by": None,
+    }
+    return {
+        "id": number,
+        "annotations": [annotation],
+        "drafts": [],
+        "predictions": [],
+        "data": {"text": text, "pmid": document["id"]},
+        "meta": {},
+        "created_at": date,
+        "updated_at": date,
+        "allow_skip": True,
+        "inner_id": number,
+        "total_annotations": 1,
+        "cancelled_annotations": 0,
+        "total_predictions": 0,
+        "comment_count": 0,
+        "unresolved_comment_count": 0,
+        "last_comment_updated_at": None,
+        "project": 1,
+        "updated_by": 1,
+        "comment_authors": [],
+    }
+
+
+def read(way: str, path: Path) -> dict[str, float]:
+    """Read an export in this process, and say what it took."""
+    started = time.perf_counter()
+    if way == "tagalong":
+        from training.corpus import read_corpus
+
+        documents = len(read_corpus([path]).documents)
+    else:
+        documents = len(load(path))
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts KiB
+    return {"documents": documents, "seconds": seconds, "peak": peak}
+
+
+def load(path: Path) -> list:
+    """Everything at once, as most scripts do."""
+    with path.open(encoding="utf-8") as file:
+        return json.load(file)
+
+
+def main() -> None:
+    """Make the export, read it each way, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--documents", type=int, default=20_000)
+    parser.add_argument("--data", default=os.environ.get("TAGALONG_DATA", "../shared/data"))
+    parser.add_argument("--read", nargs=2, metavar=("WAY", "FILE"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.read:
+        way, path = options.read
+        print(json.dumps(read(way, Path(path))))
+        return
+    import ijson
+
+    source = Path(options.data) / "BC5CDR"
+    corpus = [
+        json.loads(line)
+        for part in ("train", "dev", "test")
+        for line in (source / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        export = Path(folder) / "export.json"
+        make_export(corpus, export, options.documents)
+        size = export.stat().st_size
+        print(f"{options.documents:,} tasks, {size / MIB:.0f} MiB, ijson's {ijson.backend}")
+        for way in ("tagalong", "json.load"):
+            command = [sys.executable, __file__, "--read", way, str(export)]
+            environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+            done = subprocess.run(
+                command, env=environment, check=True, capture_output=True, text=True
+            )
+            took = json.loads(done.stdout)
+            print(
+                f"{way:10} {took['documents']:6,} documents  {took['seconds']:5.1f} s  "
+                f"peak {took['peak'] / MIB:5.0f} MiB = {took['peak'] / size:.2f} x the file"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Documents with all that moves offsets: emoji, CRLF, double blanks, combining marks.
+
+And the Label Studio tasks that hold them.
+"""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from ner.document import Document, Span
+
+LABELS = ("Chemical", "Disease", "Gene or gene product")
+PIECES = (
+    "Ca2+",
+    "β-cell",
+    "naïve",
+    "nai\u0308ve",
+    "😀",
+    "𝛼-helix",
+    "👩\u200d⚕️",
+    "1,2-",
+    "\\n",
+    "x",
+)
+GAPS = (" ", "  ", "\r\n", "\n", "\t", "\u00a0", "", "\u2028", "\x85", "\0")
+
+texts = st.lists(st.sampled_from(PIECES + GAPS), max_size=12).map("".join)
+
+
+@st.composite
+def spans_in(draw: st.DrawFn, text: str, most: int = 4) -> list[Span]:
+    """Spans of a text, whose edges are not white space; they may overlap and cut words."""
+    if not text.strip():
+        return []
+    place = st.tuples(st.integers(0, len(text) - 1), st.integers(1, 12), st.sampled_from(LABELS))
+    found = []
+    for start, length, label in draw(st.lists(place, max_size=most)):
+        covered = text[start : start + length]
+        if words := covered.strip():
+            first = start + covered.index(words)
+            found.append(Span(first, first + len(words), label))
+    return list(dict.fromkeys(found))
+
+
+@st.composite
+def odd_documents(draw: st.DrawFn) -> Document:
+    """A document with an odd text and any spans, each once."""
+    text = draw(texts)
+    return Document(draw(st.uuids()).hex, text, tuple(draw(spans_in(text))))
+
+
+def in_utf16(text: str, offset: int) -> int:
+    """An offset in code points, in UTF-16 units: what JavaScript counts."""
+    return len(text[:offset].encode("utf-16-le")) // 2
+
+
+def shown(text: str) -> str:
+    """How Label Studio states a covered text."""
+    return text.replace("\r", "\\r").replace("\n", "\\n")
+
+
+def region(text: str, start: int, end: int, *labels: str, **more: Any) -> dict[str, Any]:
+    """An item of a result."""
+    stated = shown(text[start:end]) if 0 <= start < end <= len(text) else ""
+    value = {"start": start, "end": end, "text": stated, "labels": list(labels)}
+    item = {"from_name": "label", "to_name": "text", "type": "labels", "value": value}
+    return {"id": f"{start}.{end}", **item, **more}
+
+
+def annotation(*items: dict[str, Any], by: object = 1, **more: Any) -> dict[str, Any]:
+    """What one person submitted."""
+    dates = {"created_at": "2026-11-22T18:08:35.192592Z", "updated_at": "2026-11-22T18:08:35Z"}
+    return {"completed_by": by, "result": list(items), "was_cancelled": False, **dates, **more}
+
+
+def task(
+    text: str, *annotations: dict[str, Any], number: object = 1, **more: Any
+) -> dict[str, Any]:
+    """A task of an export."""
+    return {"id": number, "annotations": list(annotations), "data": {"text": text}, **more}
