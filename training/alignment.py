@@ -1,59 +1,84 @@
-"""Predictions brought into the order of the gold documents they belong to."""
+"""Gold documents and what systems answered, side by side: the same documents in the same order."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from ner.document import Document, Lost, Prediction, Span
-from ner.errors import InputError
+from ner.errors import InputError, LabelError
 
 NAMED = 5  # how many ids a message names
 
 
-def align(
-    gold: Sequence[Document],
-    predicted: Iterable[tuple[Document, Prediction]],
-    *,
-    name: str = "predictions",
-    only_common: bool = False,
-) -> tuple[list[Document], list[Prediction]]:
-    """Find the prediction of every gold document: the same id, and the very same text.
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What one system said.
+
+    Attributes:
+        name: What to call it in messages: a file, or a model.
+        pairs: Documents, in any order, and the prediction for each.
+        labels: What the system can say; None where only its predictions are known.
+    """
+
+    name: str
+    pairs: Sequence[tuple[Document, Prediction]]
+    labels: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is ready to be judged.
+
+    Attributes:
+        gold: Documents with what is right.
+        predicted: For each system, what it said about each document, in the order of gold.
+        lost: Gold annotations that are not judged.
+        left_out: How many documents are not judged, because not everyone has them.
+    """
+
+    gold: tuple[Document, ...]
+    predicted: tuple[tuple[Prediction, ...], ...]
+    lost: tuple[Lost, ...] = ()
+    left_out: int = 0
+
+
+def align(gold: Sequence[Document], systems: Sequence[Answers], *, only_common: bool) -> Case:
+    """Find every system's prediction for every gold document: the same id, the very same text.
 
     Args:
         gold: Documents to judge by.
-        predicted: Predictions and what they were made for, in any order.
-        name: What to call the predictions in messages.
-        only_common: Whether to leave out documents that only one side has.
+        systems: One or more.
+        only_common: Whether to leave out documents that not all of them have.
 
     Returns:
-        Gold documents in their order, and the prediction of each.
+        Gold documents in their order, with the predictions.
 
     Raises:
         InputError: If a side is empty, has an id twice, lacks a document of the other, or the text
             of a document differs.
     """
-    pairs = list(predicted)
-    by_id = {document.id: (document, prediction) for document, prediction in pairs}
-    gold_ids = [document.id for document in gold]
-    _check_ids(gold_ids, "gold")
-    _check_ids([document.id for document, _ in pairs], name)
-    missing = [one for one in gold_ids if one not in by_id]
-    extra = list(by_id.keys() - set(gold_ids))
-    if len(missing) == len(gold):
-        raise InputError(
-            f"gold and {name} share no document: gold has {_named(missing)}, {name} has "
-            f"{_named(extra)}; give both the same ids"
-        )
-    if (missing or extra) and not only_common:
-        lacking, ids = (name, missing) if missing else ("gold", extra)
-        raise InputError(
-            f"{lacking} lacks {len(ids)} of the documents that the other side has: {_named(ids)}; "
-            "complete it, or judge only what both have (--only-common)"
-        )
-    common = [document for document in gold if document.id in by_id]
+    _check_ids([document.id for document in gold], "gold")
+    common = list(gold)
+    tables = []
+    for system in systems:
+        _check_ids([document.id for document, _ in system.pairs], system.name)
+        by_id = {document.id: (document, prediction) for document, prediction in system.pairs}
+        tables.append(by_id)
+        if not only_common:
+            _check_complete(gold, by_id, system.name)
+        common = [document for document in common if document.id in by_id]
+        if not common:
+            raise InputError(
+                f"gold and {system.name} share no document: gold has {_named([gold[0].id])}, "
+                f"{system.name} has {_named([system.pairs[0][0].id])}; give both the same ids"
+            )
     for document in common:
-        _check_text(document, by_id[document.id][0], name)
-    return common, [by_id[document.id][1] for document in common]
+        for system, by_id in zip(systems, tables, strict=True):
+            _check_text(document, by_id[document.id][0], system.name)
+    predicted = (tuple(by_id[document.id][1] for document in common) for by_id in tables)
+    everyone = {document.id for document in gold}.union(*tables)
+    return Case(tuple(common), tuple(predicted), left_out=len(everyone) - len(common))
 
 
 def _check_ids(ids: Sequence[str], name: str) -> None:
@@ -66,6 +91,17 @@ def _check_ids(ids: Sequence[str], name: str) -> None:
             f"{name} has {len(twice)} ids more than once: {_named(twice)}; give each document "
             "an id of its own"
         )
+
+
+def _check_complete(gold: Sequence[Document], answered: Collection[str], name: str) -> None:
+    """Refuse documents that only one side has."""
+    ids = {document.id for document in gold}
+    for lacking, missing in ((name, ids - set(answered)), ("gold", set(answered) - ids)):
+        if missing:
+            raise InputError(
+                f"{lacking} lacks {len(missing)} documents that the other side has: "
+                f"{_named(missing)}; complete it, or judge only what both have (--only-common)"
+            )
 
 
 def _check_text(gold: Document, predicted: Document, name: str) -> None:
@@ -82,37 +118,54 @@ def _check_text(gold: Document, predicted: Document, name: str) -> None:
     )
 
 
-def _named(ids: Sequence[str]) -> str:
+def _named(ids: Collection[str]) -> str:
     """The first few ids in words."""
     shown = ", ".join(repr(one) for one in sorted(ids)[:NAMED])
     return shown if len(ids) <= NAMED else f"{shown} and {len(ids) - NAMED} more"
 
 
-def keep_labels(
-    gold: Sequence[Document], predicted: Sequence[Prediction], labels: Collection[str]
-) -> tuple[list[Document], list[Prediction], list[Lost]]:
-    """Leave out spans of all other labels, on both sides.
+def keep_labels(case: Case, labels: Collection[str]) -> Case:
+    """Leave out spans of all other labels, on every side.
 
     Args:
-        gold: Documents.
-        predicted: What was said about each, in the same order.
+        case: Anything.
         labels: Those to keep.
 
     Returns:
-        The documents, the predictions (what they lost is added to their own `lost`), and what the
-        documents lost.
+        The case, its `lost` and that of its predictions grown by what is left out.
+
+    Raises:
+        LabelError: If one of the labels is nowhere in the case.
     """
-    documents, predictions, lost = [], [], []
-    for document, prediction in zip(gold, predicted, strict=True):
-        kept, foreign = _sorted_out(document, document.spans, labels)
+    documents, lost = [], list(case.lost)
+    for document in case.gold:
+        kept, left_out = _sort_out(document, document.spans, labels)
         documents.append(replace(document, spans=kept))
-        lost += foreign
-        kept, foreign = _sorted_out(document, prediction.spans, labels)
-        predictions.append(replace(prediction, spans=kept, lost=(*prediction.lost, *foreign)))
-    return documents, predictions, lost
+        lost += left_out
+    predicted = tuple(_keep_predicted(case.gold, one, labels) for one in case.predicted)
+    found = {span.label for document in documents for span in document.spans}
+    found |= {span.label for one in chain(*predicted) for span in one.spans}
+    nowhere = set(labels) - found
+    if nowhere:
+        raise LabelError(
+            f"nothing has the label {', '.join(sorted(nowhere))}, neither in gold nor among the "
+            "predictions: check its spelling"
+        )
+    return Case(tuple(documents), predicted, tuple(lost), case.left_out)
 
 
-def _sorted_out(
+def _keep_predicted(
+    gold: Sequence[Document], predicted: Sequence[Prediction], labels: Collection[str]
+) -> tuple[Prediction, ...]:
+    """One system's predictions without other labels; what is left out is among their losses."""
+    predictions = []
+    for document, prediction in zip(gold, predicted, strict=True):
+        kept, left_out = _sort_out(document, prediction.spans, labels)
+        predictions.append(replace(prediction, spans=kept, lost=(*prediction.lost, *left_out)))
+    return tuple(predictions)
+
+
+def _sort_out(
     document: Document, spans: Iterable[Span], labels: Collection[str]
 ) -> tuple[tuple[Span, ...], list[Lost]]:
     """Spans of the labels to keep, and the others as lost."""

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from training.paper_protocol import PaperReport
 from training.report import Report
-from training.tables import Table, describe, paper_tables, report_tables
+from training.tables import Table, describe, paper_tables, report_tables, visible
+
+MARKS = frozenset("\\`*_[]<>|#")  # what Markdown would not show as it is
 
 
 def report_to_markdown(report: Report) -> str:
@@ -63,6 +65,4 @@ def _table(table: Table) -> str:
 
 def _escape(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    for mark in "\\`*_[]<>|":
-        text = text.replace(mark, f"\\{mark}")
-    return " ".join(text.split())
+    return "".join(f"\\{mark}" if mark in MARKS else mark for mark in visible(text))

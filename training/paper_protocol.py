@@ -98,7 +98,8 @@ class PaperReport:
         gold: Where gold comes from.
         documents: How many.
         labels: The list; all others are dropped.
-        dropped: Gold spans that were: by label, or because tags cannot hold them.
+        dropped_gold: Gold spans that do not count: not in the list, or beyond what tags can hold.
+        dropped_predicted: Predicted spans that do not count, likewise.
         overall: Whole tag sequences.
         by_length: Sequences cut at gold spans, by the length of the piece in words.
     """
@@ -107,7 +108,8 @@ class PaperReport:
     gold: str
     documents: int
     labels: tuple[str, ...]
-    dropped: int
+    dropped_gold: int
+    dropped_predicted: int
     overall: Outcomes
     by_length: dict[Length, Outcomes]
 
@@ -139,12 +141,14 @@ def evaluate_as_paper(
             "the paper's protocol needs gold documents with labelled entities, and there are none"
         )
     tag_set = TagSet(tuple(labels or used))
-    overall, by_length, dropped = Outcomes(), dict.fromkeys(LENGTHS, Outcomes()), 0
+    overall, by_length = Outcomes(), dict.fromkeys(LENGTHS, Outcomes())
+    dropped_gold = dropped_predicted = 0
     for document, prediction in zip(gold, predicted, strict=True):
-        true_tags, lost = _tag_names(document, tag_set)
         said = Document(document.id, document.text, prediction.spans)
-        said_tags, _ = _tag_names(said, tag_set)
-        dropped += lost
+        true_tags, lost_gold = _tag_names(document, tag_set)
+        said_tags, lost_predicted = _tag_names(said, tag_set)
+        dropped_gold += lost_gold
+        dropped_predicted += lost_predicted
         overall += compare_tags(true_tags, said_tags)
         for length, first, end in gold_pieces(true_tags):
             if said_tags[first] != "O" or true_tags[first] != "O":  # else a word, and O to both
@@ -154,7 +158,8 @@ def evaluate_as_paper(
         gold=source,
         documents=len(gold),
         labels=tag_set.labels,
-        dropped=dropped,
+        dropped_gold=dropped_gold,
+        dropped_predicted=dropped_predicted,
         overall=overall,
         by_length=by_length,
     )
@@ -257,7 +262,7 @@ def paper_report_to_json(report: PaperReport) -> dict[str, Any]:
         "gold": report.gold,
         "documents": report.documents,
         "labels": list(report.labels),
-        "dropped": report.dropped,
+        "dropped": {"gold": report.dropped_gold, "predicted": report.dropped_predicted},
         **_outcomes(report.overall),
         "by_length": {length: _outcomes(entry) for length, entry in report.by_length.items()},
     }

@@ -62,32 +62,33 @@ def paper_tables(report: PaperReport) -> list[Table]:
         report: Any report.
 
     Returns:
-        One table.
+        A table of each scheme.
     """
     rows = [("All", report.overall)]
     rows += [(NAMES[length], report.by_length[length]) for length in LENGTHS]
-    columns = ("Spans", "Scheme", "Correct", "Wrong", "Half", "Missed", "Spurious", "P", "R", "F1")
+    strict = tuple((name, *_outcome(entry.strict, entry.strict.incorrect)) for name, entry in rows)
+    partial = tuple((name, *_outcome(entry.partial, entry.partial.partial)) for name, entry in rows)
+    heads = ("Spans", "Correct", "Wrong", "Missed", "Spurious", "P", "R", "F1")
     return [
+        Table("The paper's strict scores", heads, "l" + "r" * 7, strict),
         Table(
-            title="Scores by the paper's protocol",
-            columns=columns,
-            align="ll" + "r" * 8,
-            rows=tuple(
-                (name, scheme, *_outcome(outcome))
-                for name, outcomes in rows
-                for scheme, outcome in (("strict", outcomes.strict), ("partial", outcomes.partial))
-            ),
+            title="The paper's relaxed scores (partial credit)",
+            columns=("Spans", "Correct", "Half", *heads[3:]),
+            align="l" + "r" * 7,
+            rows=partial,
             note=(
-                "With its artefacts: one-word spans never match in part, and by length all false "
-                f"positives outside gold count as 1 word. Gold spans dropped: {report.dropped}."
+                "Artefacts included: spans of one word never match in part; by length, every false "
+                "positive outside gold counts as 1 word, once per word. Left out, since word tags "
+                f"or the label list cannot hold them: {report.dropped_gold} gold and "
+                f"{report.dropped_predicted} predicted spans."
             ),
-        )
+        ),
     ]
 
 
-def _outcome(outcome: Outcome) -> tuple[str, ...]:
-    """Counts and ratios of the paper's protocol."""
-    counts = (outcome.correct, outcome.incorrect, outcome.partial, outcome.missed, outcome.spurious)
+def _outcome(outcome: Outcome, half: int) -> tuple[str, ...]:
+    """Counts and ratios of the paper's protocol; half is what does not count in full."""
+    counts = (outcome.correct, half, outcome.missed, outcome.spurious)
     ratios = (outcome.precision, outcome.recall, outcome.f1)
     return (*(f"{count}" for count in counts), *(f"{ratio:.3f}" for ratio in ratios))
 
@@ -100,6 +101,7 @@ def _scores(report: Report, scheme: Literal["strict", "relaxed"]) -> Table:
         "strict": "Strict match: same start, end and label",
         "relaxed": "Relaxed match: same label and any overlap, one to one",
     }
+    note = "By length: recall by the length of the gold span, precision by the predicted one's."
     return Table(
         title=meaning[scheme],
         columns=SCORES,
@@ -108,7 +110,7 @@ def _scores(report: Report, scheme: Literal["strict", "relaxed"]) -> Table:
             (name, *_figure(figures.strict if scheme == "strict" else figures.relaxed))
             for name, figures in parts
         ),
-        note="By length: recall by the length of the gold span, precision by the predicted one's.",
+        note=note,
     )
 
 
@@ -217,9 +219,23 @@ def describe(example: Example) -> str:
     return " -> ".join(sides) + times
 
 
+def visible(text: str) -> str:
+    """Put text on one line, every character of it harmless to a terminal.
+
+    Args:
+        text: Any text; control and formatting characters included.
+
+    Returns:
+        White space collapsed, what cannot be printed as an escape.
+    """
+    line = " ".join(text.split())
+    escapes = (one if one.isprintable() else ascii(one)[1:-1] for one in line)
+    return line if line.isprintable() else "".join(escapes)
+
+
 def _shortened(text: str) -> str:
     """A quote on one line, its middle left out where it is long."""
-    line = " ".join(text.split())
+    line = visible(text)
     half = LONGEST_QUOTE // 2 - 2
     return line if len(line) <= LONGEST_QUOTE else f"{line[:half]} ... {line[-half:]}"
 

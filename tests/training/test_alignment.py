@@ -5,29 +5,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ner.document import Document, Lost, Prediction, Span
-from ner.errors import InputError
-from training.alignment import align, keep_labels
+from ner.errors import InputError, LabelError
+from training.alignment import Answers, Case, align, keep_labels
 
 
 def gold(*ids: str) -> list[Document]:
     return [Document(one, f"text {one}") for one in ids]
 
 
-def predictions(*ids: str) -> list[tuple[Document, Prediction]]:
-    return [(document, Prediction((), 1.0, document.id)) for document in gold(*ids)]
+def answers(*ids: str, name: str = "system.jsonl") -> Answers:
+    """Predictions that are told apart by their version."""
+    pairs = [(document, Prediction((), 1.0, document.id)) for document in gold(*ids)]
+    return Answers(name, pairs)
 
 
-@given(st.permutations("abcdef"), st.permutations("abcdef"))
-def test_predictions_come_in_the_order_of_gold(ids, others):
-    documents, predicted = align(gold(*ids), predictions(*others))
-    assert documents == gold(*ids)
-    assert [one.version for one in predicted] == list(ids)
+@given(st.permutations("abcdef"), st.permutations("abcdef"), st.permutations("abcdef"))
+def test_predictions_come_in_the_order_of_gold(ids, some, others):
+    case = align(gold(*ids), [answers(*some), answers(*others)], only_common=False)
+    assert list(case.gold) == gold(*ids)
+    for predictions in case.predicted:
+        assert [one.version for one in predictions] == ids
 
 
-def test_only_what_both_have_is_judged_where_asked_for():
-    documents, predicted = align(gold("a", "b"), predictions("c", "b"), only_common=True)
-    assert documents == gold("b")
-    assert [one.version for one in predicted] == ["b"]
+def test_only_what_all_have_is_judged_where_asked_for():
+    systems = [answers("c", "b", "a"), answers("d", "b", "c")]
+    case = align(gold("a", "b", "c"), systems, only_common=True)
+    assert list(case.gold) == gold("b", "c")
+    assert [[one.version for one in side] for side in case.predicted] == [["b", "c"]] * 2
+    assert case.left_out == 2  # "a" and "d"
 
 
 @pytest.mark.parametrize(
@@ -37,20 +42,25 @@ def test_only_what_both_have_is_judged_where_asked_for():
         ("a", "", "system.jsonl has not one document"),
         ("aba", "ab", r"gold has 1 ids more than once: 'a'"),
         ("ab", "abb", r"system.jsonl has 1 ids more than once: 'b'"),
-        ("abc", "b", r"system.jsonl lacks 2 of the documents .*: 'a', 'c'; .*--only-common"),
-        ("b", "abc", r"gold lacks 2 of the documents .*: 'a', 'c'"),
-        ("ab", "cd", r"share no document: gold has 'a', 'b', system.jsonl has 'c', 'd'"),
+        ("abc", "b", r"system.jsonl lacks 2 documents .*: 'a', 'c'; .*--only-common"),
+        ("b", "abc", r"gold lacks 2 documents .*: 'a', 'c'"),
         ("abcdefgh", "a", r"'b', 'c', 'd', 'e', 'f' and 2 more"),
     ],
 )
 def test_what_does_not_fit_is_refused(documents, predicted, message):
     with pytest.raises(InputError, match=message):
-        align(gold(*documents), predictions(*predicted), name="system.jsonl")
+        align(gold(*documents), [answers(*predicted)], only_common=False)
+
+
+def test_the_second_system_is_held_to_the_same():
+    systems = [answers("a"), answers(name="other.jsonl")]
+    with pytest.raises(InputError, match=r"other.jsonl has not one document"):
+        align(gold("a"), systems, only_common=True)
 
 
 def test_nothing_in_common_is_refused_even_where_only_that_is_asked_for():
-    with pytest.raises(InputError, match="share no document"):
-        align(gold("a"), predictions("b"), only_common=True)
+    with pytest.raises(InputError, match=r"share no document: gold has 'a', system.jsonl has 'b'"):
+        align(gold("a"), [answers("b")], only_common=True)
 
 
 @pytest.mark.parametrize(
@@ -61,15 +71,23 @@ def test_nothing_in_common_is_refused_even_where_only_that_is_asked_for():
     ],
 )
 def test_a_text_that_differs_is_refused_and_the_place_is_named(text, message):
-    other = [(Document("1", text), Prediction((), 1.0, "v"))]
+    other = Answers("system.jsonl", [(Document("1", text), Prediction((), 1.0, "v"))])
     with pytest.raises(InputError, match=message):
-        align([Document("1", "aspirin again")], other, only_common=True)
+        align([Document("1", "aspirin again")], [other], only_common=True)
+
+
+DOCUMENT = Document("1", "aspirin ulcer", (Span(0, 7, "Chemical"), Span(8, 13, "Disease")))
+PREDICTION = Prediction((Span(0, 7, "Drug"), Span(8, 13, "Disease", 0.5)), 1.0, "v")
 
 
 def test_other_labels_are_left_out_on_both_sides_and_handed_back():
-    document = Document("1", "aspirin ulcer", (Span(0, 7, "Chemical"), Span(8, 13, "Disease")))
-    prediction = Prediction((Span(0, 7, "Drug"), Span(8, 13, "Disease", 0.5)), 1.0, "v")
-    documents, predictions, lost = keep_labels([document], [prediction], ["Disease"])
-    assert documents[0].spans == predictions[0].spans == (Span(8, 13, "Disease"),)
-    assert lost == [Lost("Chemical", "aspirin", "label unknown", 0, 7, "1")]
-    assert predictions[0].lost == (Lost("Drug", "aspirin", "label unknown", 0, 7, "1"),)
+    case = keep_labels(Case((DOCUMENT,), ((PREDICTION,), (PREDICTION,))), ["Disease"])
+    for (prediction,) in case.predicted:
+        assert prediction.spans == case.gold[0].spans == (Span(8, 13, "Disease"),)
+        assert prediction.lost == (Lost("Drug", "aspirin", "label unknown", 0, 7, "1"),)
+    assert case.lost == (Lost("Chemical", "aspirin", "label unknown", 0, 7, "1"),)
+
+
+def test_a_label_that_is_nowhere_is_a_slip_of_the_pen():
+    with pytest.raises(LabelError, match="nothing has the label Disaese"):
+        keep_labels(Case((DOCUMENT,), ((PREDICTION,),)), ["Disaese", "Drug"])

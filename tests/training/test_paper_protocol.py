@@ -63,7 +63,7 @@ def test_half_credit_is_given_whatever_the_label_and_full_credit_for_the_words()
 def test_labels_outside_the_list_are_dropped_on_both_sides_and_counted():
     report = judge([span(0, 1), span(3, 1, "y")], [span(0, 1), span(5, 1, "z")], labels=("x",))
     assert report.overall == both(correct=1)
-    assert report.dropped == 1
+    assert (report.dropped_gold, report.dropped_predicted) == (1, 1)
 
 
 @pytest.mark.parametrize(

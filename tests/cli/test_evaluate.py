@@ -1,0 +1,221 @@
+"""`tagalong evaluate` as it is typed: its figures, its files, its refusals."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from backend.bases import Base
+from backend.checkpoint import save_encoder
+from backend.jsonlines import prediction_to_json
+from backend.tier import load_tier
+from cli.evaluate import evaluate_cli
+from ner.document import Document
+from ner.errors import FormatError, InputError, LabelError, TagalongError, VersionNotFound
+from ner.manifest import Draft
+from ner.store import Store
+from ner.tags import TagSet
+
+# BC5CDR, test, document 8701013 (public domain).
+TEXT = (
+    "Famotidine-associated delirium. A series of six cases. Famotidine is a histamine H2-receptor"
+)
+CHEMICAL = {"start": 0, "end": 10, "label": "Chemical"}
+DISEASE = {"start": 22, "end": 30, "label": "Disease"}
+WRONG = {"start": 55, "end": 65, "label": "Disease", "score": 0.25}
+
+
+def write(path: Path, *entities: list[dict], version: str | None = None, text: str = TEXT) -> str:
+    """A file of JSON lines, one document per list of entities."""
+    lines = [
+        {"id": f"{number}", "text": text, "entities": entries}
+        | ({"score": 0.5, "model_version": version} if version else {})
+        for number, entries in enumerate(entities)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def gold(tmp_path: Path) -> str:
+    return write(tmp_path / "gold.jsonl", [CHEMICAL, DISEASE], [CHEMICAL], [])
+
+
+@pytest.fixture
+def said(tmp_path: Path) -> str:
+    return write(tmp_path / "said.jsonl", [CHEMICAL, WRONG], [CHEMICAL], [], version="tagger-1")
+
+
+def run(*arguments: str):
+    app = typer.Typer()
+    app.command()(evaluate_cli)
+    return CliRunner().invoke(app, [*arguments], env={"COLUMNS": "80"})
+
+
+def figures(*arguments: str):
+    result = run(*arguments, "--json", "--resamples", "20")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def refusal(*arguments: str) -> TagalongError:
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, TagalongError)
+    return result.exception
+
+
+def test_json_is_one_object_with_the_scores(gold, said):
+    found = figures(said, gold)
+    assert (found["documents"], found["model"], found["gold"]) == (3, "tagger-1", gold)
+    assert [found["strict"][key] for key in ("tp", "fp", "fn")] == [2, 1, 1]
+    assert found["by_label"]["Disease"]["strict"]["recall"] == 0.0
+    assert found["bootstrap"]["resamples"] == 20
+
+
+def test_tables_fit_eighty_columns_and_are_plain_in_a_pipe(gold, said):
+    result = run(said, gold, "--resamples", "20", "--against", said)
+    assert result.exit_code == 0
+    assert result.stdout.isascii()
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert "tagger-1 judged by" in result.stdout
+    assert "| All" in result.stdout
+    assert "0.667" in result.stdout
+
+
+def test_a_report_is_written_beside_what_is_shown(tmp_path, gold, said):
+    found = figures(said, gold, "--report", str(tmp_path / "report"))
+    written = (tmp_path / "report" / "report.json").read_text(encoding="utf-8")
+    assert json.loads(written) == found
+    markdown = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert markdown.startswith("# Evaluation of tagger-1")
+
+
+def test_two_systems_are_compared(tmp_path, gold, said):
+    silent = write(tmp_path / "silent.jsonl", [], [], [], version="silent")
+    against = figures(said, gold, "--against", silent)["against"]
+    assert against["model"] == "silent"
+    assert against["strict"]["difference"] == pytest.approx(2 / 3)
+
+
+def test_the_paper_s_protocol_is_a_mode_of_its_own(gold, said):
+    found = figures(said, gold, "--protocol", "paper")
+    assert found["protocol"] == "paper"
+    assert found["partial"]["correct"] == 2
+    result = run(said, gold, "--protocol", "paper", "--against", said)
+    assert result.exit_code == 2
+
+
+def test_only_some_labels_are_judged_where_asked_for(gold, said):
+    found = figures(said, gold, "--labels", "Disease")
+    assert [found["strict"][key] for key in ("tp", "fp", "fn")] == [0, 1, 1]
+    assert found["lost"]["reading"]["by_reason"] == {"label unknown": 2}
+    assert found["lost"]["predicted"]["by_reason"] == {"label unknown": 2}
+    assert isinstance(refusal(said, gold, "--labels", "Disaese"), LabelError)
+    assert run(said, gold, "--labels", " , ").exit_code == 2
+
+
+def test_only_common_documents_are_judged_where_asked_for(tmp_path, gold):
+    fewer = write(tmp_path / "fewer.jsonl", [CHEMICAL], [], version="v")
+    assert "fewer.jsonl lacks 1 documents" in str(refusal(fewer, gold))
+    found = figures(fewer, gold, "--only-common")
+    assert found["documents"] == 2
+    assert found["warnings"][0] == "1 documents are left out: not every side has them."
+
+
+def test_predictions_without_scores_or_version_can_be_judged(tmp_path, gold):
+    plain = write(tmp_path / "plain.jsonl", [CHEMICAL], [], [])
+    found = figures(plain, gold)
+    assert found["strict"]["tp"] == 1
+    assert found["calibration"] is None
+
+
+def test_predicted_overlaps_are_counted_and_entities_outside_the_text_are_reported(tmp_path, gold):
+    longer = CHEMICAL | {"end": 21}
+    outside = CHEMICAL | {"end": 1000}
+    odd = write(tmp_path / "odd.jsonl", [CHEMICAL, longer, outside], [], [], version="v")
+    found = figures(odd, gold)
+    assert [found["strict"][key] for key in ("tp", "fp", "fn")] == [1, 1, 2]
+    assert found["lost"]["predicted"]["by_reason"] == {"offset outside the text": 1}
+    assert any("1 predicted entities lie outside" in one for one in found["warnings"])
+
+
+def test_gold_without_entities_gives_zeros_and_says_so(tmp_path):
+    nothing = write(tmp_path / "nothing.jsonl", [])
+    found = figures(write(tmp_path / "p.jsonl", [CHEMICAL], version="v"), nothing)
+    assert found["strict"]["f1"] == 0.0
+    assert "Gold has no entities" in found["warnings"][0]
+
+
+def test_what_cannot_be_judged_is_refused_in_one_sentence_and_nothing_is_written(tmp_path, gold):
+    empty, report = tmp_path / "empty.jsonl", tmp_path / "report"
+    empty.write_text("", encoding="utf-8")
+    other = write(tmp_path / "other.jsonl", [], [], [], version="v", text=TEXT.lower())
+    for bad, error, words in (
+        (str(empty), InputError, "empty"),
+        (other, InputError, "the text of document '0'"),
+        (str(tmp_path / "absent.jsonl"), InputError, "there is no file"),
+        ("no-such-version", VersionNotFound, "no-such-version"),
+    ):
+        refused = refusal(bad, gold, "--report", str(report), "--models", str(tmp_path))
+        assert isinstance(refused, error)
+        assert words in str(refused)
+        assert "\n" not in str(refused)
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text("{not json}\n", encoding="utf-8")
+    assert isinstance(refusal(str(broken), gold), FormatError)
+    assert not report.exists()
+
+
+@pytest.fixture
+def untrained(tmp_path: Path, tiny_base) -> tuple[Store, str]:
+    """A version with random weights that knows one label of gold, and one that gold has not."""
+    torch.manual_seed(0)
+    base, store = Base(str(tiny_base("bert-cased"))), Store(tmp_path / "models")
+    tag_set = TagSet(("Disease", "Gene"))
+    with store.staging("encoder") as folder:
+        model = base.load_token_classifier(tag_set.names)
+        save_encoder(model, base.load_tokenizer(), folder, base=base)
+        reading = {"reading": {"window": 96, "context": 8}}
+        draft = Draft(
+            tier="encoder",
+            name="untrained",
+            base=base.reference,
+            labels=tag_set.labels,
+            config=reading,
+            calibration={"temperature": 1.0},
+        )
+        return store, store.publish(folder, draft).version
+
+
+def test_a_model_is_judged_as_its_predictions_are(tmp_path, gold, untrained):
+    store, version = untrained
+    found = figures(version, gold, "--models", str(store.root))
+    assert found["model"] == version
+    assert found["unknown_labels"] == {"Chemical": 2}
+    assert list(found["by_label"]) == ["Disease", "Gene", "Chemical"]
+    assert found["strict"]["predicted"] > 0  # random weights see entities everywhere
+
+    documents = [Document(f"{number}", TEXT) for number in range(3)]
+    answers = load_tier(store.resolve(version)).predict(documents)
+    lines = map(prediction_to_json, documents, answers)
+    saved = tmp_path / "saved.jsonl"
+    saved.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    again = figures(str(saved), gold)
+    for part in ("strict", "relaxed", "by_length", "errors", "calibration"):
+        assert again[part] == found[part]
+
+
+def test_models_compare_with_predictions_and_labels_narrow_what_a_model_knows(
+    gold, said, untrained
+):
+    store, version = untrained
+    found = figures(
+        version, gold, "--against", said, "--labels", "Disease", "--models", str(store.root)
+    )
+    assert list(found["by_label"]) == ["Disease"]
+    assert found["against"]["model"] == "tagger-1"
+    assert found["unknown_labels"] == {}
