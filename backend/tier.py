@@ -11,8 +11,6 @@ from ner.document import Document, Prediction
 from ner.errors import VersionInvalid
 from ner.manifest import read_manifest
 
-BUNDLED = Path(__file__).parent / "bundled"  # a store of versions that ship with the package
-
 
 class Tier(Protocol):
     """Anything that finds entities in documents."""

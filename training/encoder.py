@@ -1,7 +1,7 @@
 """Documents to an encoder: the recipe, the windows that are learnt from, the training."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +75,7 @@ class TrainedEncoder:
         tokenizer: Of its base.
         tier: The same model as it serves, with its temperature.
         outcome: Score and loss of each epoch.
+        recipe: With the learning rate that was used.
         lost: Training annotations that flat BIO could not hold; their words were not learnt from.
         is_main: Whether this process is the one that publishes.
     """
@@ -83,6 +84,7 @@ class TrainedEncoder:
     tokenizer: PreTrainedTokenizerBase
     tier: EncoderTier
     outcome: Outcome
+    recipe: Recipe
     lost: tuple[Lost, ...]
     is_main: bool
 
@@ -156,6 +158,7 @@ def train_encoder(
         BaseModelError: If the base is not there.
     """
     _check(train, dev, recipe)
+    recipe = _with_learning_rate(recipe)
     accelerator = start_accelerator(recipe.schedule)
     tag_set = TagSet(tuple(labels))
     tokenizer = recipe.base.load_tokenizer()
@@ -178,11 +181,11 @@ def train_encoder(
         accelerator=accelerator,
         state_path=state_path,
     )
-    outcome = loop.run(report=report, resume=resume)
+    is_main = accelerator.is_main_process
+    outcome = loop.run(report=report if is_main else lambda _: None, resume=resume)
     model.eval()
     tier.temperature = _fit_temperature(tier, dev)
-    is_main = accelerator.is_main_process
-    return TrainedEncoder(model, tokenizer, tier, outcome, lessons.lost, is_main)
+    return TrainedEncoder(model, tokenizer, tier, outcome, recipe, lessons.lost, is_main)
 
 
 def _check(train: Sequence[Document], dev: Sequence[Document], recipe: Recipe) -> None:
@@ -198,6 +201,19 @@ def _check(train: Sequence[Document], dev: Sequence[Document], recipe: Recipe) -
             "a 4-bit base cannot be tuned in full; train an adapter on it (--qlora), "
             "or leave the base in full precision"
         )
+
+
+def _with_learning_rate(recipe: Recipe) -> Recipe:
+    """Choose the learning rate where the schedule leaves it open.
+
+    Measured on MiniLM (width 384) and brought to other widths by the customary rates of wider
+    models: 5e-5 for a width of 768 and 3e-5 for 1024 in full, 4e-4 for their adapters.
+    """
+    if recipe.schedule.learning_rate is not None:
+        return recipe
+    narrowness = 384 / recipe.base.load_config().hidden_size
+    rate = 2e-4 * narrowness**2 if recipe.adapter is None else 1e-3 * narrowness
+    return replace(recipe, schedule=replace(recipe.schedule, learning_rate=rate))
 
 
 def build_model(recipe: Recipe, tag_set: TagSet, *, device: torch.device) -> nn.Module:

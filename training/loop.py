@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from transformers import get_scheduler
 
 from backend.precision import half_precision
+from ner.errors import TrainingError
 from training.averaging import MovingAverage, restore, trainable
 from training.batches import EpochBatches
 from training.schedule import Outcome, Progress, Schedule
@@ -217,7 +218,13 @@ def parameter_groups(model: nn.Module, schedule: Schedule) -> list[dict[str, Any
 
     Returns:
         Groups as PyTorch's optimizers take them.
+
+    Raises:
+        TrainingError: If the schedule leaves the learning rate open.
     """
+    peak = schedule.learning_rate
+    if peak is None:
+        raise TrainingError("the schedule has no learning rate: set one, or let the tier choose")
     depths = {name: _depth(name) for name, _ in trainable(model)}
     top = max((depth for depth in depths.values() if depth is not None), default=0)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -225,7 +232,7 @@ def parameter_groups(model: nn.Module, schedule: Schedule) -> list[dict[str, Any
         depth = depths[name]
         # The head is new and learns at the full rate; the embeddings are the deepest layer.
         distance = 0 if depth is None else top - depth
-        rate = schedule.learning_rate * schedule.layer_decay**distance
+        rate = peak * schedule.layer_decay**distance
         decay = schedule.weight_decay if weight.ndim > 1 else 0.0
         groups.setdefault((rate, decay), []).append(weight)
     return [

@@ -11,7 +11,7 @@ class Schedule:
 
     Attributes:
         epochs: Passes over the data at most.
-        learning_rate: Peak, for the layer next to the head.
+        learning_rate: Peak, for the layer next to the head; None for one that suits the base.
         layer_decay: Each layer further down learns this much slower than the one above it
             (Howard & Ruder 2018, discriminative fine-tuning); 1.0 for the same rate everywhere.
         warmup: Share of all steps in which the rate grows from 0; then it falls to 0 linearly.
@@ -26,7 +26,7 @@ class Schedule:
     """
 
     epochs: int = 10
-    learning_rate: float = 2e-4
+    learning_rate: float | None = None
     layer_decay: float = 1.0
     warmup: float = 0.1
     weight_decay: float = 0.01

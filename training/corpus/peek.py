@@ -122,29 +122,26 @@ def _check_text(path: Path) -> None:
             raise FormatError(f"{path} is UTF-16: save it as UTF-8")
         file.seek(0)
         while chunk := file.read(CHUNK_BYTES):
-            nul = chunk.find(b"\0")
-            if nul >= 0:
+            if (nul := chunk.find(b"\0")) >= 0:
                 raise FormatError(
-                    f"{path} has a NUL byte at position {done + nul}: it is a binary file, or "
+                    f"{path} has a NUL byte at position {done + nul:,}: it is a binary file, or "
                     "damaged; give a text file"
                 )
-            try:
-                decoder.decode(chunk)
-            except UnicodeDecodeError as error:
-                raise _not_utf8(path, done + error.start) from error
+            _decode(decoder, chunk, path, done)
             done += len(chunk)
-        try:
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError as error:
-            raise _not_utf8(path, done) from error
+        _decode(decoder, b"", path, done)
 
 
-def _not_utf8(path: Path, done: int) -> FormatError:
-    """The error for bytes that are not UTF-8."""
-    return FormatError(
-        f"{path} is not UTF-8 (after {done:,} good bytes): save it as UTF-8, because offsets "
-        "cannot be trusted in a guessed encoding"
-    )
+def _decode(decoder: codecs.IncrementalDecoder, chunk: bytes, path: Path, done: int) -> None:
+    """Decode a piece of a file, or the end of it where the piece is empty."""
+    pending, _ = decoder.getstate()  # the first bytes of a character that the last piece cut
+    try:
+        decoder.decode(chunk, final=not chunk)
+    except UnicodeDecodeError as error:
+        raise FormatError(
+            f"{path} is not UTF-8 from byte {done - len(pending) + error.start:,} on: save it as "
+            "UTF-8, because offsets cannot be trusted in a guessed encoding"
+        ) from error
 
 
 def _short(error: Exception) -> str:

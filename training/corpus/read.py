@@ -105,9 +105,7 @@ def recognise(start: Peek) -> Format:
             return form
     known = ", ".join(form.name for form in FORMATS)
     if start.fault:
-        raise FormatError(
-            f"{start.path} starts like JSON, but is not ({start.fault}): export it again"
-        )
+        raise FormatError(f"{start.path} begins like JSON but is not ({start.fault}): export again")
     tool = name_tool(start)
     seen = f"looks like {tool}" if tool else "is in no format we know"
     raise FormatError(f"{start.path} {seen}: give {known}")

@@ -1,0 +1,5 @@
+"""Where the model versions are that Tagalong comes with."""
+
+from pathlib import Path
+
+BUNDLED = Path(__file__).parent / "bundled"  # a store like any other, but read-only

@@ -1,0 +1,62 @@
+"""What several commands ask for in the same words, and what they make of the answers."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ner.store import Store
+from training.corpus import ReadOptions
+from training.corpus.annotators import Strategy
+
+Annotators = Annotated[
+    Strategy,
+    typer.Option(
+        help="Where several people annotated a task: keep what more than half of them drew "
+        "exactly, what was submitted last, or one document for each."
+    ),
+]
+LabelConfigFile = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="The project's labelling config, an XML file."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Models = Annotated[
+    Path,
+    typer.Option(metavar="DIR", envvar="TAGALONG_MODELS", help="The folder of model versions."),
+]
+
+
+def read_options(annotators: Strategy, label_config: Path | None) -> ReadOptions:
+    """How to read exports.
+
+    Args:
+        annotators: Whose annotations to take.
+        label_config: The labelling config, if one was given.
+
+    Returns:
+        The options, with the config parsed.
+
+    Raises:
+        InputError: If the config cannot be used.
+    """
+    if label_config is None:
+        return ReadOptions(annotators=annotators)
+    # Takes most of a second to import, so only where there is a config to parse.
+    from backend.label_config import read_label_config
+
+    return ReadOptions(annotators=annotators, config=read_label_config(label_config))
+
+
+def open_store(models: Path) -> Store:
+    """The store of model versions, with those that Tagalong comes with.
+
+    Args:
+        models: Its folder; need not be there yet.
+
+    Returns:
+        The store.
+    """
+    from backend.bundle import BUNDLED
+
+    return Store(models, bundled=BUNDLED)

@@ -1,0 +1,291 @@
+"""``tagalong train``: annotated documents in, a scored model version out."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+
+from cli.console import console, errors
+from cli.options import Annotators, AsJson, LabelConfigFile, Models, open_store, read_options
+from ner.document import Lost
+from ner.manifest import Manifest
+from ner.store import Store
+from training.corpus import Corpus, ReadOptions, read_corpus
+from training.sides import Sides, choose_sides
+
+if TYPE_CHECKING:  # torch would make `tagalong --help` slow
+    from collections.abc import Callable
+
+    from training.encoder import Recipe
+    from training.schedule import Progress as Standing
+
+app = typer.Typer(no_args_is_help=True, help="Train a tier from annotated documents.")
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+@app.callback()
+def train_cli() -> None:
+    """Train a tier from annotated documents."""
+
+
+@app.command("encoder")
+def encoder_cli(
+    exports: Annotated[
+        list[Path],
+        typer.Argument(
+            exists=True,
+            dir_okay=False,
+            help="What to learn from: Label Studio JSON or JSON_MIN, JSON lines, or CoNLL.",
+        ),
+    ],
+    dev: Annotated[
+        list[Path] | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="What to stop by. [default: a held-out share]",
+        ),
+    ] = None,
+    dev_share: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Share of the documents held out for dev.")
+    ] = 0.1,
+    base: Annotated[
+        str | None,
+        typer.Option(help="Hub id, folder, or package:MODULE/PATH. [default: MiniLM, offline]"),
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit or tag of the base.")] = None,
+    lora: Annotated[
+        bool, typer.Option("--lora", help="Train an adapter of a few MB, not the whole model.")
+    ] = False,
+    qlora: Annotated[
+        bool, typer.Option("--qlora", help="Train an adapter on a base kept in 4 bits.")
+    ] = False,
+    rank: Annotated[int, typer.Option(min=1, help="Of the adapter; alpha is twice that.")] = 32,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data at most.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Epochs without a better dev F1 before stopping.")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0.0, help="At its peak.")] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(min=64, help="Sub-words of a step, on each process.")
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(min=32, help="Sub-words the model reads at once.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of order, dropout and head.")] = 42,
+    precision: Annotated[
+        Precision, typer.Option(help="auto is bf16 where the machine has it.")
+    ] = "auto",
+    annotators: Annotators = "majority",
+    label_config: LabelConfigFile = None,
+    name: Annotated[str, typer.Option(help="What the version's name starts with.")] = "encoder",
+    models: Models = Path("models"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the same training after it was stopped.")
+    ] = False,
+    promote: Annotated[bool, typer.Option(help="Make the new version the current one.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Train an encoder and publish it as a model version.
+
+    Example: tagalong train encoder export.json --epochs 10
+    """
+    given = {
+        "epochs": epochs,
+        "patience": patience,
+        "learning_rate": learning_rate,
+        "batch_tokens": batch_tokens,
+        "seed": seed,
+        "precision": precision,
+    }
+    manifest = train_encoder_version(
+        exports,
+        dev or [],
+        reading=read_options(annotators, label_config),
+        order=Order(
+            base=base,
+            revision=revision,
+            rank=rank if lora or qlora else None,
+            four_bit=qlora,
+            window=window,
+            schedule={name: value for name, value in given.items() if value is not None},
+            dev_share=dev_share,
+            name=name,
+            resume=resume,
+            promote=promote,
+        ),
+        store=open_store(models),
+    )
+    if manifest is not None and as_json:
+        console.print_json(json.dumps(manifest.to_json()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What was asked for on the command line; what was not is None, and chosen by the recipe."""
+
+    base: str | None
+    revision: str | None
+    rank: int | None
+    four_bit: bool
+    window: int | None
+    schedule: Mapping[str, Any]
+    dev_share: float
+    name: str
+    resume: bool
+    promote: bool
+
+    def recipe(self) -> "Recipe":
+        """Fill in the recipe's own defaults."""
+        from backend.bases import OFFLINE_BASE, Base
+        from backend.encoder import Reading
+        from training.encoder import Adapter, Recipe
+        from training.schedule import Schedule
+
+        return Recipe(
+            base=Base(self.base or OFFLINE_BASE, self.revision),
+            adapter=Adapter(rank=self.rank, alpha=2 * self.rank) if self.rank else None,
+            four_bit=self.four_bit,
+            reading=Reading(window=self.window) if self.window else Reading(),
+            schedule=Schedule(**self.schedule),
+        )
+
+
+def train_encoder_version(
+    exports: Sequence[Path],
+    dev: Sequence[Path],
+    *,
+    reading: ReadOptions,
+    order: Order,
+    store: Store,
+) -> Manifest | None:
+    """Read, train, publish and promote, telling how it goes on stderr.
+
+    Args:
+        exports: What to learn from.
+        dev: What to stop by; empty to hold out a share.
+        reading: How to read both.
+        order: What to train.
+        store: Where to publish.
+
+    Returns:
+        The new version's manifest; None on a process that only helps another one.
+    """
+    from accelerate import PartialState
+
+    from training.encoder import train_encoder
+    from training.publish import publish_encoder
+
+    talk = errors if PartialState().is_main_process else Console(quiet=True)
+    recipe = order.recipe()
+    corpus = read_corpus(exports, reading)
+    sides = choose_sides(
+        corpus, read_corpus(dev, reading) if dev else None, dev_share=order.dev_share
+    )
+    talk.print(describe_sides(sides, corpus))
+    state_path = unfinished(store, recipe, sides)
+    if order.resume and not state_path.is_file():
+        talk.print("Nothing to resume: no training of this recipe on these documents was stopped.")
+    with progress_bar(talk) as report:
+        trained = train_encoder(
+            sides.train,
+            sides.dev,
+            labels=sides.labels,
+            recipe=recipe,
+            state_path=state_path,
+            resume=order.resume,
+            report=report,
+        )
+    if not trained.is_main:
+        return None
+    manifest, _ = publish_encoder(trained, sides, store=store, name=order.name)
+    if order.promote:
+        store.promote("encoder", manifest.version)
+    state_path.unlink(missing_ok=True)
+    talk.print(describe_version(manifest, trained.lost, promoted=order.promote), soft_wrap=True)
+    return manifest
+
+
+def unfinished(store: Store, recipe: "Recipe", sides: Sides) -> Path:
+    """Where a stopped training leaves its state: one place for each recipe and data."""
+    what = json.dumps([asdict(recipe), sides.labels, sides.fingerprint], sort_keys=True)
+    key = hashlib.sha256(what.encode()).hexdigest()[:16]
+    return store.home("encoder") / f".training-{key}"
+
+
+def describe_sides(sides: Sides, corpus: Corpus) -> str:
+    """What there is to learn from, and what reading it could not keep."""
+    counts = [sum(len(document.spans) for document in side) for side in (sides.train, sides.dev)]
+    lines = [
+        f"Learning {', '.join(sides.labels)} from {len(sides.train)} documents "
+        f"({counts[0]} entities), stopping by {len(sides.dev)} ({counts[1]} entities)."
+    ]
+    if sides.dropped:
+        lines.append(f"{sides.dropped} documents are left out: dev has the same texts.")
+    if corpus.lost or corpus.warnings:
+        lines.append(
+            f"Reading lost {len(corpus.lost)} annotations and gave "
+            f"{sum(warning.count for warning in corpus.warnings)} warnings: "
+            "'tagalong data check' shows them."
+        )
+    return "\n".join(escape(line) for line in lines)
+
+
+def describe_version(manifest: Manifest, lost: Sequence[Lost], *, promoted: bool) -> str:
+    """The new version, its scores on dev, and what to do with it."""
+    dev = manifest.scores["dev"]
+    lengths = ", ".join(f"{length} {f1:.3f}" for length, f1 in dev["by_length"].items())
+    lines = [
+        f"Published [bold]{escape(manifest.version)}[/]"
+        + (", which is current now." if promoted else "; it is not current: promote it to use it."),
+        f"On dev: strict F1 {dev['strict_f1']:.4f}, relaxed F1 {dev['relaxed_f1']:.4f}; "
+        f"strict F1 by words: {lengths}.",
+    ]
+    if lost:
+        reasons = Counter(entry.reason for entry in lost)
+        told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        lines.append(f"Not learnt from, because flat BIO cannot hold them: {told}.")
+    lines.append(f"Try it: tagalong predict --model {escape(manifest.version)} 'some text'")
+    return "\n".join(lines)
+
+
+@contextmanager
+def progress_bar(talk: Console) -> "Iterator[Callable[[Standing], None]]":
+    """A bar with loss, dev F1 and time left, and a line for each epoch that has ended."""
+    columns = ("[progress.description]{task.description}", "{task.fields[figures]}")
+    with Progress(
+        TextColumn(columns[0]), BarColumn(), TextColumn(columns[1]), console=talk, transient=True
+    ) as bar:
+        task = bar.add_task("Loading", total=None, figures="")
+        told = 0
+
+        def report(now: "Standing") -> None:
+            nonlocal told
+            best = f"dev F1 {max(now.scores):.4f}, " if now.scores else ""
+            left = timedelta(seconds=round(now.seconds_left))
+            bar.update(
+                task,
+                description=f"Epoch {now.epoch} of {now.epochs}",
+                completed=now.step,
+                total=now.steps,
+                figures=f"loss {now.loss:.4f}, {best}{left} left",
+            )
+            if len(now.scores) > told:
+                told = len(now.scores)
+                bar.console.print(
+                    f"Epoch {now.epoch} of {now.epochs}: loss {now.loss:.4f}, "
+                    f"dev F1 {now.scores[-1]:.4f}, {left} left at most"
+                )
+
+        yield report

@@ -1,0 +1,112 @@
+"""A training that was stopped anywhere and resumed ends in the weights it would have had."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.training.train_once import train, weights_of
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(__file__).with_name("train_once.py")
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the programs have it: sums in the same order
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def base(tiny_base):
+    return tiny_base("bert-uncased")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(base, tmp_path_factory):
+    torch.set_num_threads(1)
+    steps = []
+    trained = train(base, tmp_path_factory.mktemp("whole") / "state", report=steps.append)
+    assert steps[-1].step == steps[-1].steps
+    return weights_of(trained), steps[-1].steps
+
+
+def assert_same(weights, expected):
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+class Stop(Exception):
+    """What a test stops a training with."""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_stopped_at_any_step_and_resumed(base, undisturbed, tmp_path, seed):
+    expected, steps = undisturbed
+    last = random.Random(seed).randrange(1, steps)
+
+    def stop(now):
+        if now.step == last:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(base, tmp_path / "state", report=stop)
+    resumed_from = []
+    trained = train(base, tmp_path / "state", resume=True, report=resumed_from.append)
+    assert resumed_from[0].step > (last > 4)  # it did not begin anew once a state was saved
+    assert_same(weights_of(trained), expected)
+
+
+def test_killed_and_resumed(base, undisturbed, tmp_path):
+    expected, _ = undisturbed
+    command = [
+        sys.executable,
+        str(PROGRAM),
+        str(base),
+        str(tmp_path / "state"),
+        str(tmp_path / "out"),
+    ]
+    for last in (6, 13):
+        running = subprocess.Popen(
+            [*command, "--resume"], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=ROOT
+        )
+        assert running.stdout is not None
+        for line in running.stdout:
+            if int(line) >= last:
+                break
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        running.stdout.close()
+    subprocess.run(
+        [*command, "--resume"], check=True, capture_output=True, env=ENVIRONMENT, cwd=ROOT
+    )
+    assert_same(load_file(tmp_path / "out"), expected)
+
+
+def test_two_processes_train_one_model(base, tmp_path):
+    """No code of ours: torchrun starts them, accelerate joins them over gloo."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    program = [str(PROGRAM), str(base), str(tmp_path / "state"), str(tmp_path / "out")]
+    done = subprocess.run(
+        [*launch, *program],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT | {"ACCELERATE_USE_CPU": "true"},
+        cwd=ROOT,
+    )
+    steps = [int(line) for line in done.stdout.split()]
+    alone = []
+    train(base, tmp_path / "alone", report=alone.append)
+    assert alone[-1].steps / 3 < steps[-1] < alone[-1].steps  # each made about half of the steps
+    assert steps == sorted(steps)  # one process reports, not both
+    assert load_file(tmp_path / "out")

@@ -1,0 +1,53 @@
+"""One tiny training as a program of its own, to be killed, resumed, or run by several processes.
+
+Usage: train_once.py BASE STATE OUT [--resume]; prints a line after every step.
+"""
+
+import sys
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from backend.bases import Base
+from backend.encoder import Reading
+from tests.toy_corpus import LABELS, toy_documents
+from training.averaging import trainable
+from training.encoder import Recipe, TrainedEncoder, train_encoder
+from training.schedule import Progress, Schedule
+
+
+def train(
+    base: Path, state: Path, *, resume: bool = False, report=lambda _: None
+) -> TrainedEncoder:
+    schedule = Schedule(
+        epochs=3, learning_rate=2e-3, batch_tokens=256, average=0.9, save_every=4, precision="fp32"
+    )
+    recipe = Recipe(base=Base(str(base)), reading=Reading(96, 8), schedule=schedule, mask=0.1)
+    return train_encoder(
+        toy_documents(24, seed=1),
+        toy_documents(6, seed=2),
+        labels=LABELS,
+        recipe=recipe,
+        state_path=state,
+        resume=resume,
+        report=report,
+    )
+
+
+def weights_of(trained: TrainedEncoder):
+    return {name: weight.detach().clone() for name, weight in trainable(trained.model)}
+
+
+def main() -> None:
+    base, state, out = (Path(argument) for argument in sys.argv[1:4])
+
+    def report(now: Progress) -> None:
+        print(now.step, flush=True)
+
+    trained = train(base, state, resume="--resume" in sys.argv, report=report)
+    if trained.is_main:
+        save_file(weights_of(trained), out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The two sides of a training: what is learnt from, and what it is stopped and judged by."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ner.document import Document
+from training.corpus import Corpus, find_shared_texts, fingerprint, hold_out
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Documents to learn from and documents to judge by; no text is on both.
+
+    Attributes:
+        train: Documents learnt from.
+        dev: Documents judged by.
+        labels: Entity types, in the order of the label config.
+        sources: Names of the files they came from.
+        dropped: Documents left out of train because dev has the same text.
+    """
+
+    train: Sequence[Document]
+    dev: Sequence[Document]
+    labels: tuple[str, ...]
+    sources: tuple[str, ...]
+    dropped: int = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """Names both sides by content: another split of the same documents is other data."""
+        return f"{fingerprint(self.train)[:16]}-{fingerprint(self.dev)[:16]}"
+
+    def to_json(self) -> Mapping[str, Any]:
+        """What a manifest says of the data."""
+        return {
+            "fingerprint": self.fingerprint,
+            "sources": list(self.sources),
+            "train": _size(self.train),
+            "dev": _size(self.dev),
+        }
+
+
+def choose_sides(corpus: Corpus, dev: Corpus | None = None, *, dev_share: float = 0.1) -> Sides:
+    """Hold out documents for dev, or take those that were given for it.
+
+    Args:
+        corpus: To learn from.
+        dev: To judge by; None to hold out a share of `corpus` by the hash of each text.
+        dev_share: That share.
+
+    Returns:
+        The sides. A text that `dev` has is never learnt from.
+    """
+    sources = [*corpus.sources, *(dev.sources if dev else ())]
+    dropped: set[str] = set()
+    if dev is None:
+        train, held_out = hold_out(corpus.documents, dev_share)
+    else:
+        dropped = {ours.id for _, ours in find_shared_texts(dev.documents, corpus.documents)}
+        train = [document for document in corpus.documents if document.id not in dropped]
+        held_out = list(dev.documents)
+    return Sides(
+        train=train,
+        dev=held_out,
+        labels=corpus.labels,
+        sources=tuple(Path(source.path).name for source in sources),
+        dropped=len(dropped),
+    )
+
+
+def _size(documents: Sequence[Document]) -> Mapping[str, int]:
+    """How much there is."""
+    return {
+        "documents": len(documents),
+        "entities": sum(len(document.spans) for document in documents),
+    }
