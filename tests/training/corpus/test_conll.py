@@ -1,0 +1,118 @@
+"""CoNLL: every scheme is read alike, and word tags survive a round trip."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+
+from ner.document import Document
+from ner.errors import FormatError
+from ner.tags import TagSet
+from tests.odd_documents import LABELS, odd_documents
+from training.corpus import Corpus, read_corpus, write_documents
+
+WORDS = ["Acute", "renal", "failure", "lithium", "aspirin", "again"]
+
+
+@pytest.fixture
+def read(tmp_path: Path):
+    def read(content: str) -> Corpus:
+        path = tmp_path / "some.conll"
+        path.write_bytes(content.encode())
+        return read_corpus([path])
+
+    return read
+
+
+def rows(*tags: str) -> str:
+    return "".join(f"{word}\t{tag}\n" for word, tag in zip(WORDS, tags, strict=True))
+
+
+def covered(document: Document) -> list[tuple[str, str]]:
+    return [(document.covered(span), span.label) for span in document.spans]
+
+
+TRUTH = [("Acute renal failure", "D"), ("lithium", "C"), ("aspirin", "C")]
+
+
+@pytest.mark.parametrize(
+    ("tags", "orphans"),
+    [
+        (("B-D", "I-D", "I-D", "B-C", "B-C", "O"), 0),  # IOB2
+        (("I-D", "I-D", "I-D", "I-C", "B-C", "O"), 2),  # IOB1
+        (("B-D", "I-D", "E-D", "S-C", "S-C", "O"), 0),  # IOBES
+        (("B-D", "I-D", "L-D", "U-C", "U-C", "O"), 0),  # BILOU
+        (("B-D", "I-D", "I-D", "I-C", "B-C", "O"), 1),  # broken IOB2
+        (("I-D", "I-D", "E-D", "E-C", "E-C", "O"), 3),  # broken IOBES
+    ],
+)
+def test_every_scheme_is_read_alike(read, tags: tuple[str, ...], orphans: int) -> None:
+    corpus = read(rows(*tags))
+    assert covered(corpus.documents[0]) == TRUTH
+    assert corpus.documents[0].text == " ".join(WORDS)
+    assert sum(warning.count for warning in corpus.warnings) == orphans
+    assert {warning.kind for warning in corpus.warnings} <= {"I- without B-"}
+
+
+def test_an_inside_tag_after_o_begins_an_entity(read) -> None:
+    (document,) = read(rows("B-D", "O", "I-D", "O", "I-C", "I-D")).documents
+    assert covered(document) == [
+        ("Acute", "D"), ("failure", "D"), ("aspirin", "C"), ("again", "D")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "EU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\nPeter NNP B-NP B-PER\n",
+        "-DOCSTART- -X- -X- O\n\nEU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\n\nPeter NNP B-NP B-PER",
+        "\ufeff# a remark\r\nEU\tB-ORG\r\nrejects\tO\r\n \r\nPeter\tB-PER\r\n\r\n",
+        "-DOCSTART- -X- O\nEU -X- _ B-ORG\nrejects -X- _ O\n\nPeter -X- _ B-PER\n\n",
+    ],
+)
+def test_columns_marks_and_line_ends(read, content: str) -> None:
+    documents = read(content).documents
+    assert [document.id for document in documents] == ["some#1", "some#2"]
+    assert [document.text for document in documents] == ["EU rejects", "Peter"]
+    assert [covered(document) for document in documents] == [[("EU", "ORG")], [("Peter", "PER")]]
+
+
+def test_several_docstarts_group_sentences(read) -> None:
+    corpus = read(
+        "-DOCSTART- -X- O\n\nEU B-ORG\nrejects O\n\nPeter B-PER\n\n"
+        "-DOCSTART- -X- O\n\nLisbon B-LOC\n"
+    )
+    assert [document.text for document in corpus.documents] == ["EU rejects\nPeter", "Lisbon"]
+    assert covered(corpus.documents[0]) == [("EU", "ORG"), ("Peter", "PER")]
+
+
+def test_brackets_and_labels_with_blanks_do_not_confuse(read) -> None:
+    (document,) = read("[\tO\n{\tB-gene or\tB-Gene or gene product\n").documents
+    assert covered(document) == [("{", "Gene or gene product")]
+
+
+@pytest.mark.parametrize("row", ["word", "word\tnoun", "\tO", "word\tB-", "word\tX-D"])
+def test_rows_without_token_or_tag_are_refused_with_their_line(read, row: str) -> None:
+    good = "word\tO\n" * 30
+    with pytest.raises(FormatError, match=r"line 31 is .* not a token and a tag"):
+        read(f"{good}{row}\n")
+
+
+@given(odd_documents())
+def test_word_tags_come_back(tmp_path_factory: pytest.TempPathFactory, document: Document) -> None:
+    path = tmp_path_factory.mktemp("odd") / "x.conll"
+    tags = TagSet(LABELS)
+    told = tags.encode(document)
+    written = write_documents([document], path, "conll")
+    assert written.lost == told.lost
+    assert written.documents == bool(told.words)
+    if not told.words or "\0" in document.text:
+        return  # nothing to read; and a file with NUL bytes is refused
+    corpus = read_corpus([path])
+    (back,) = corpus.documents
+    again = tags.encode(back)
+    assert again.tags == tuple(max(tag, 0) for tag in told.tags)
+    assert [back.text[start:end] for start, end in again.words] == [
+        document.text[start:end] for start, end in told.words
+    ]
+    assert corpus.warnings == ()

@@ -1,0 +1,243 @@
+"""Label Studio exports, JSON and JSON_MIN: who and what is read, and what is not."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.label_studio import LabelConfig
+from ner.document import Document, Span
+from ner.errors import FormatError, OffsetError
+from tests.odd_documents import annotation, in_utf16, odd_documents, region, task
+from training.corpus import Corpus, ReadOptions, read_corpus
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+NAMES = {"Chemical": "CHEM", "CHEM": "CHEM", "Disease": "Disease"}
+CONFIG = LabelConfig("label", "text", "text", ("CHEM", "Disease"), NAMES)
+TEXT = "Naloxone reverses the antihypertensive effect of clonidine."
+NALOXONE = region(TEXT, 0, 8, "Chemical")
+CLONIDINE = region(TEXT, 49, 58, "Chemical")
+
+
+@pytest.fixture
+def read(tmp_path: Path):
+    def read(*tasks: Any, config: LabelConfig | None = None) -> Corpus:
+        path = tmp_path / "export"
+        path.write_text(json.dumps(tasks), encoding="utf-8")
+        return read_corpus([path], ReadOptions(config=config))
+
+    return read
+
+
+def judged(corpus: Corpus) -> dict[str, int]:
+    return {warning.kind: warning.count for warning in corpus.warnings}
+
+
+def truth_of(name: str) -> dict[str, Document]:
+    documents = read_corpus([SAMPLES / name]).documents
+    return {document.id: document for document in documents}
+
+
+def test_an_export_of_label_studio_itself() -> None:
+    """Made by Label Studio 1.23.2: three annotators, a cancelled one, ground truth, a draft."""
+    corpus = read_corpus([SAMPLES / "label_studio.json"])
+    gold = truth_of("bc5cdr.jsonl")
+    assert [source.format for source in corpus.sources] == ["Label Studio JSON"]
+    by_pmid = {document.meta["pmid"]: document for document in corpus.documents}
+    assert len(corpus.documents) == 6
+    for name in ("10342929", "4008111", "3403780", "354896"):
+        assert (by_pmid[name].text, by_pmid[name].spans) == (gold[name].text, gold[name].spans)
+    assert "2522601" not in by_pmid  # only a draft: not annotated is not the same as empty
+    assert [lost.text for lost in corpus.lost] == ["sinus", "sinus bradycardia."]
+    assert judged(corpus) == {
+        "cancelled annotation": 1,
+        "draft": 1,
+        "task without annotation": 1,
+        "set aside": 1,
+    }
+
+
+def test_json_min_of_label_studio_itself() -> None:
+    """The same project; JSON_MIN knows neither cancelled annotations nor ground truth."""
+    whole = {one.id: one for one in read_corpus([SAMPLES / "label_studio.json"]).documents}
+    corpus = read_corpus([SAMPLES / "label_studio_min.json"])
+    assert [source.format for source in corpus.sources] == ["Label Studio JSON_MIN"]
+    assert [document.id for document in corpus.documents] == list(whole)
+    different = [document.id for document in corpus.documents if document != whole[document.id]]
+    assert different == ["15"]  # two annotators disagree, and the mark of the truth is gone
+    odd = next(document for document in corpus.documents if "😀" in document.text)
+    assert [odd.covered(span) for span in odd.spans] == [
+        "Naloxone",
+        "clonidine  toxicity",
+        "clonidine",
+    ]
+
+
+@pytest.mark.parametrize("strategy", ["majority", "latest", "all"])
+def test_both_exports_agree_on_every_strategy(strategy: Any) -> None:
+    options = ReadOptions(annotators=strategy)
+    exports = [read_corpus([SAMPLES / name], options) for name in
+               ("label_studio.json", "label_studio_min.json")]  # fmt: skip
+    whole, flat = [
+        {document.id: document for document in corpus.documents if not document.id.startswith("15")}
+        for corpus in exports
+    ]
+    assert whole == flat
+
+
+@given(odd_documents(), st.booleans())
+def test_tasks_come_back_as_documents(
+    tmp_path_factory: pytest.TempPathFactory, document: Document, utf16: bool
+) -> None:
+    items = [region(document.text, one.start, one.end, one.label) for one in document.spans]
+    for item in items if utf16 else ():
+        value = item["value"]
+        value["start"] = in_utf16(document.text, value["start"])
+        value["end"] = in_utf16(document.text, value["end"])
+    path = tmp_path_factory.mktemp("odd") / "export.json"
+    exported = [task(document.text, annotation(*items), number=document.id)]
+    path.write_text(json.dumps(exported, ensure_ascii=False), encoding="utf-8")
+    try:
+        corpus = read_corpus([path])
+    except OffsetError:
+        assert utf16  # refused, never used silently
+        return
+    assert corpus.lost == ()
+    if not utf16:
+        assert corpus.warnings == ()
+    if judged(corpus).keys() <= {"UTF-16 offsets"}:
+        (read,) = corpus.documents
+        assert [read.covered(span) for span in read.spans] == [
+            document.covered(span) for span in document.spans
+        ]
+
+
+def test_an_old_export_says_completions_and_skipped(read) -> None:
+    old = {
+        "id": 3,
+        "data": {"text": TEXT},
+        "completions": [
+            {"id": 3001, "created_at": 1603456789, "result": [NALOXONE], "lead_time": 3.1},
+            {"id": 3002, "created_at": 1603456799, "skipped": True, "result": []},
+        ],
+    }
+    corpus = read(old)
+    assert corpus.documents == (Document("3", TEXT, (Span(0, 8, "Chemical"),)),)
+    assert judged(corpus) == {"cancelled annotation": 1}
+
+
+def test_empty_is_annotated_and_unannotated_is_not(read) -> None:
+    corpus = read(task(TEXT, annotation(), number=1), task("Other.", number=2))
+    assert corpus.documents == (Document("1", TEXT),)
+    assert judged(corpus) == {"task without annotation": 1}
+
+
+def test_other_controls_and_relations_are_ignored(read) -> None:
+    others = [
+        {"type": "choices", "from_name": "sure", "to_name": "text", "value": {"choices": ["y"]}},
+        {"type": "relation", "from_id": "a", "to_id": "b", "direction": "right"},
+        {"type": "textarea", "from_name": "why", "to_name": "text", "value": {"text": ["so"]}},
+    ]
+    corpus = read(task(TEXT, annotation(NALOXONE, *others)))
+    assert [len(document.spans) for document in corpus.documents] == [1]
+    assert (corpus.lost, corpus.warnings) == ((), ())
+
+
+def test_several_controls_are_merged_and_counted_without_a_config(read) -> None:
+    parts = region(TEXT, 0, 59, "Title", from_name="parts")
+    tasks = task(TEXT, annotation(NALOXONE, parts))
+    assert judged(read(tasks)) == {"several controls": 1}
+    corpus = read(tasks, config=CONFIG)
+    assert [span.label for span in corpus.documents[0].spans] == ["CHEM"]
+    assert [warning.examples for warning in corpus.warnings] == [("1: parts",)]
+
+
+def test_a_config_says_what_labels_are_and_in_which_order(read) -> None:
+    labelled = annotation(NALOXONE, region(TEXT, 49, 58, "CHEM"), region(TEXT, 22, 38, "Gene"))
+    corpus = read(task(TEXT, labelled), config=CONFIG)
+    assert corpus.labels == ("CHEM", "Disease")
+    assert [span.label for span in corpus.documents[0].spans] == ["CHEM", "CHEM"]
+    assert [(lost.label, lost.reason) for lost in corpus.lost] == [("Gene", "label unknown")]
+
+
+def test_without_a_config_labels_are_sorted(read) -> None:
+    corpus = read(task(TEXT, annotation(region(TEXT, 0, 8, "b"), region(TEXT, 49, 58, "a"))))
+    assert corpus.labels == ("a", "b")
+
+
+def test_what_else_is_in_the_data_comes_along(read) -> None:
+    wide = task(TEXT, annotation(NALOXONE))
+    wide["data"] |= {"pmid": "227508", "year": 1979, "scores": [0.5]}
+    corpus = read(wide)
+    assert corpus.documents[0].meta == {"pmid": "227508", "year": 1979, "scores": [0.5]}
+
+
+def test_a_region_points_to_its_text(read) -> None:
+    other = {**NALOXONE, "to_name": "abstract"}
+    wide = task("A title", annotation(other))
+    wide["data"]["abstract"] = TEXT
+    assert read(wide).documents[0].text == TEXT
+    wide["annotations"][0]["result"].append(CLONIDINE)
+    with pytest.raises(FormatError, match=r"several objects \('abstract', 'text'\): .*config"):
+        read(wide)
+
+
+def test_annotators_may_be_objects(read) -> None:
+    first = annotation(NALOXONE, by={"id": 5, "email": "a@example.com"})
+    corpus = read(task(TEXT, first, annotation(NALOXONE, CLONIDINE, by={"id": 5})))
+    assert len(corpus.documents[0].spans) == 2
+    assert judged(corpus) == {"set aside": 1}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said"),
+    [
+        ([task(TEXT)], "without annotations: submit some"),
+        ([{"data": {"text": TEXT}}], "without annotations: submit some"),
+        ([task(TEXT, annotation(was_cancelled=True))], "without annotations: submit some"),
+        ([task(TEXT, annotation(NALOXONE)), 7], "item 2 is not a task but 7"),
+        ([{**task(TEXT), "annotations": {"a": 1}}], "task 1 has annotations that are not a list"),
+        ([{**task(TEXT), "annotations": [1]}], "task 1 has annotations that are not a list"),
+        ([task(TEXT, {"result": "none"})], "task 1 has a result that is not a list"),
+        ([task(TEXT, {"result": ["none"]})], "task 1 has a result that is not a list"),
+        ([{"id": 4, "data": {"n": 7}, "annotations": [annotation()]}], "task 4 has no texts"),
+        (
+            [task(TEXT, annotation({"type": "hypertextlabels", "value": {"start": "/p"}}))],
+            "declare the object as <Text>",
+        ),
+    ],
+)
+def test_bad_exports_are_refused_in_one_sentence(read, tasks: list[Any], said: str) -> None:
+    with pytest.raises(FormatError, match=said) as caught:
+        read(*tasks)
+    assert "\n" not in str(caught.value)
+
+
+def test_json_min_keeps_to_the_control_of_the_config(read) -> None:
+    spans = [{"start": 0, "end": 8, "text": "Naloxone", "labels": ["Chemical"]}]
+    item = {
+        "text": TEXT,
+        "id": 9,
+        "label": spans,
+        "parts": [{"start": 0, "end": 59, "text": TEXT, "labels": ["Title"]}],
+        "notes": ["a", "b"],
+        "annotator": "a@example.com",
+        "annotation_id": 3,
+        "updated_at": "2026-11-22T18:08:35.192592Z",
+        "lead_time": None,
+    }
+    corpus = read(item, config=CONFIG)
+    assert corpus.documents == (Document("9", TEXT, (Span(0, 8, "CHEM"),)),)
+    assert judged(corpus) == {"another control": 1}
+    assert judged(read(item)) == {"several controls": 1}
+
+
+def test_json_min_without_annotations_is_refused(read) -> None:
+    empty = {"text": TEXT, "id": 9, "annotator": None, "annotation_id": None, "lead_time": None}
+    with pytest.raises(FormatError, match="JSON_MIN without annotations"):
+        read(empty)
+    with pytest.raises(FormatError, match="item 2 is not an annotation"):
+        read({**empty, "annotation_id": 3}, [])

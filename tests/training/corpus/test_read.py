@@ -1,0 +1,249 @@
+"""Reading: formats told apart by content, bad input refused in a sentence, ids made unique."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import ijson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ner.document import Document, Span
+from ner.errors import FormatError, InputError
+from tests.odd_documents import annotation, odd_documents, region, task
+from training.corpus import Corpus, fingerprint, read_corpus, read_predictions, write_documents
+from training.corpus.peek import CHUNK_BYTES
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+LINE = {"id": "1", "text": "Naloxone.", "entities": [{"start": 0, "end": 8, "label": "Chemical"}]}
+PREDICTED = {**LINE, "score": 0.9, "model_version": "enc-1"}
+EXPORTED = [task("Naloxone.", annotation(region("Naloxone.", 0, 8, "Chemical")))]
+
+
+@pytest.fixture
+def read(tmp_path: Path):
+    def read(*contents: str | bytes) -> Corpus:
+        paths = [tmp_path / f"{i}.txt" for i, _ in enumerate(contents)]
+        for path, content in zip(paths, contents, strict=True):
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return read_corpus(paths)
+
+    return read
+
+
+def lines(*documents: dict[str, Any]) -> str:
+    return "".join(json.dumps(document) + "\n" for document in documents)
+
+
+def document(name: str, text: str, label: str = "A") -> dict[str, Any]:
+    return {"id": name, "text": text, "entities": [{"start": 0, "end": 1, "label": label}]}
+
+
+def judged(corpus: Corpus) -> dict[str, int]:
+    return {warning.kind: warning.count for warning in corpus.warnings}
+
+
+def test_exports_are_streamed_by_the_fast_parser() -> None:
+    assert ijson.backend == "yajl2_c"
+
+
+@pytest.mark.parametrize(
+    ("content", "form"),
+    [
+        (json.dumps(EXPORTED), "Label Studio JSON"),
+        (json.dumps(EXPORTED, indent=2), "Label Studio JSON"),
+        (lines(LINE), "JSON lines"),
+        (lines(LINE).strip(), "JSON lines"),
+        (lines({**LINE, "entities": []}), "JSON lines"),
+        (lines(PREDICTED), "predictions in JSON lines"),
+        ("Naloxone\tB-Chemical\n.\tO\n", "CoNLL"),
+    ],
+)
+@pytest.mark.parametrize("mark", ["", "\ufeff", "\n \n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_formats_are_told_by_content(read, content: str, form: str, mark: str, end: str) -> None:
+    corpus = read(mark + content.replace("\n", end))
+    assert [source.format for source in corpus.sources] == [form]
+    assert [len(document.text) > 8 for document in corpus.documents] == [True]
+
+
+def test_files_of_several_formats_are_one_corpus(read) -> None:
+    other = {**LINE, "id": "x", "text": "Aspirin."}
+    corpus = read(lines(LINE), json.dumps(EXPORTED), "Lithium\tB-Drug\n", lines(other))
+    assert [source.documents for source in corpus.sources] == [1, 1, 1, 1]
+    assert [document.id for document in corpus.documents] == ["1", "2#1", "x"]
+    assert corpus.labels == ("Chemical", "Drug")
+    assert judged(corpus) == {"duplicate document": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "is empty"),
+        (" \r\n\t\n", "is empty"),
+        ("\ufeff", "is empty"),
+        ("[]", "is an empty list"),
+        (
+            "Famotidine-associated delirium.",
+            "in no format we know: give Label Studio JSON, .*CoNLL",
+        ),
+        ("[1, 2]", "in no format we know"),
+        ("{", "begins like JSON but is not"),
+        ('[{"id": 1, "data": {"te', "begins like JSON but is not"),
+        (lines(LINE).strip()[:-1], "begins like JSON but is not"),
+        (lines(LINE) + "{", "line 2 is not JSON"),
+        (json.dumps(EXPORTED)[:-1], "is not JSON, or breaks off .*: export it again"),
+        (json.dumps(EXPORTED)[:-1] + ", NaN]", "is not JSON"),
+        (lines(LINE).encode("utf-16"), "is UTF-16: save it as UTF-8"),
+        (lines(LINE).encode() + b"\xe9", "is not UTF-8 from byte 92 on"),
+        (b"x" * (CHUNK_BYTES - 1) + b"\xc3x", "is not UTF-8 from byte 1,048,575 on"),
+        (b"PK\x03\x04\x00\x00", "NUL byte at position 4"),
+        (lines(LINE) + "\0", "NUL byte at position 92"),
+        ("word\tO\nw\0rd\tO\n", "NUL byte at position 8"),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence(read, content: str | bytes, said: str) -> None:
+    with pytest.raises(FormatError, match=f"0.txt.* ?{said}") as caught:
+        read(content)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "tool"),
+    [
+        ({"images": [], "annotations": [], "categories": []}, "COCO"),
+        ({"text": "a", "label": [[0, 1, "A"]]}, "doccano"),
+        ({"text": "a", "entities": [{"start_offset": 0}], "relations": []}, "doccano"),
+        ({"text": "a", "spans": [], "_task_hash": 7, "answer": "accept"}, "Prodigy"),
+        ({"text": "a", "ents": [], "tokens": []}, "spaCy"),
+        ([{"id": 0, "paragraphs": []}], "spaCy 2"),
+        ([{"tokenized_text": ["a"], "ner": [[0, 0, "A"]]}], "GLiNER"),
+        ({"tokens": ["a"], "ner_tags": [1]}, "Hugging Face"),
+        ({"source": "PMC", "documents": []}, "BioC"),
+        (EXPORTED[0], "a single Label Studio task"),
+        ({"task": {}, "result": []}, "a single Label Studio annotation"),
+        ([LINE], "one document a line"),
+        ({"id": "1", "text": "a"}, "text without annotations"),
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 2])
+def test_files_of_other_tools_are_named(read, content: Any, tool: str, indent: int | None) -> None:
+    with pytest.raises(FormatError, match=rf"looks like .*{tool}.*: give Label Studio JSON"):
+        read(json.dumps(content, indent=indent))
+
+
+@pytest.mark.parametrize(
+    ("content", "tool"),
+    [
+        ("<?xml version='1.0'?><collection/>", "XML"),
+        ("T1\tDisease 0 8\tdelirium\n", "brat"),
+        ("8701013|t|Famotidine-associated delirium.\n", "PubTator"),
+        ("text,id,label,annotator,annotation_id\n", "format we know"),
+        ("annotation_id,annotator,created_at,id,label,lead_time,text\n", "Label Studio CSV"),
+    ],
+)
+def test_text_of_other_tools_is_named(read, content: str, tool: str) -> None:
+    with pytest.raises(FormatError, match=tool):
+        read(content)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no\.json cannot be read: No such file"):
+        read_corpus([tmp_path / "no.json"])
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+        read_corpus([tmp_path])
+    with pytest.raises(InputError, match="no files were given"):
+        read_corpus([])
+
+
+def test_two_million_characters_are_a_document_like_any_other(read) -> None:
+    text = "naloxone 😀 " * 200_000
+    spans = [{"start": len(text) - 11, "end": len(text) - 3, "label": "Chemical"}]
+    long = {"id": "long", "text": text, "entities": spans}
+    exported = task(text, annotation(region(text, len(text) - 11, len(text) - 3, "Chemical")))
+    corpus = read(lines(long), json.dumps([exported]), "naloxone\tB-Chemical\n" * 200_000)
+    assert [len(one.text) for one in corpus.documents] == [2_200_000, 2_200_000, 1_799_999]
+    assert [one.covered(one.spans[-1]) for one in corpus.documents] == ["naloxone"] * 3
+    assert corpus.lost == ()
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\r\n", "😀", "😀 👩\u200d⚕️", "\0"])
+def test_texts_of_blanks_emoji_or_nul_are_documents(read, text: str) -> None:
+    corpus = read(lines({"text": text, "entities": []}), json.dumps([task(text, annotation())]))
+    assert [one.text for one in corpus.documents] == [text, text]
+
+
+def test_predictions_are_read_with_a_warning(read, tmp_path: Path) -> None:
+    corpus = read(lines(PREDICTED))
+    assert corpus.documents[0].meta == {"model_version": "enc-1", "score": 0.9}
+    assert judged(corpus) == {"made by a model": 1}
+    ((told, said),) = read_predictions(tmp_path / "0.txt")
+    assert (told, said.spans) == (Document("1", "Naloxone."), (Span(0, 8, "Chemical"),))
+
+
+def test_predictions_need_no_version_but_entities(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text(lines(LINE))
+    assert [said.version for _, said in read_predictions(path)] == ["unknown"]
+    path.write_text(json.dumps(EXPORTED))
+    with pytest.raises(FormatError, match="is not a file of predictions"):
+        read_predictions(path)
+
+
+def test_the_same_document_twice_is_one(read) -> None:
+    corpus = read(lines(document("1", "a"), document("2", "a"), document("1", "a")))
+    assert [one.id for one in corpus.documents] == ["1", "2"]
+    assert judged(corpus) == {"duplicate document": 1}
+
+
+def test_an_id_used_for_another_text_is_made_unique(read) -> None:
+    corpus = read(
+        lines(document("1", "a"), document("1#2", "b"), document("1", "c")),
+        lines(document("1", "d"), document("1", "a"), document("1", "c"), document("1#3", "e")),
+    )
+    names = {one.id: one.text for one in corpus.documents}
+    assert names == {"1": "a", "1#2": "b", "1#3": "c", "1#4": "d", "1#3#2": "e"}
+    assert judged(corpus) == {"duplicate document": 2, "id used again": 3}
+
+
+def test_a_text_annotated_again_is_kept_beside_the_first(read) -> None:
+    corpus = read(lines(document("1", "a"), document("1", "a", "B")))
+    assert [(one.id, one.spans[0].label) for one in corpus.documents] == [("1", "A"), ("1#2", "B")]
+    assert judged(corpus) == {"annotated again": 1}
+
+
+@given(st.lists(odd_documents(), min_size=1, max_size=5), st.randoms())
+def test_the_fingerprint_knows_content_only(
+    documents: list[Document], chance: random.Random
+) -> None:
+    shuffled = chance.sample(documents, len(documents))
+    renamed = [
+        Document(str(i), one.text, one.spans[::-1], {"x": 1}) for i, one in enumerate(shuffled)
+    ]
+    assert fingerprint(renamed) == fingerprint(documents)
+    assert fingerprint([*documents, documents[0]]) != fingerprint(documents)
+    more = Document("x", documents[0].text + "x", documents[0].spans)
+    assert fingerprint([more, *documents[1:]]) != fingerprint(documents)
+
+
+def test_a_fingerprint_stays_the_same_for_ever() -> None:
+    corpus = read_corpus([SAMPLES / "bc5cdr.jsonl"])
+    expected = "38fd2833431822841877385a42d22d35ae36ff645d0bd62e941abd4847e8e9ea"
+    assert corpus.fingerprint == expected
+    assert fingerprint([]) != corpus.fingerprint
+
+
+@given(st.lists(odd_documents(), max_size=4, unique_by=lambda one: one.id))
+def test_json_lines_and_tasks_come_back(
+    tmp_path_factory: pytest.TempPathFactory, documents: list[Document]
+) -> None:
+    folder = tmp_path_factory.mktemp("odd")
+    for target in ("jsonl", "label-studio"):
+        path = folder / target
+        assert write_documents(documents, path, target).lost == ()
+        if documents:
+            corpus = read_corpus([path])
+            assert corpus.documents == tuple(documents)
+            assert (corpus.lost, corpus.warnings) == ((), ())

@@ -1,0 +1,111 @@
+"""Writing: whole or not at all, never over what is there, and readable by those it is for."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backend.label_studio import LabelConfig
+from ner.document import Document, Span
+from ner.errors import OutputError
+from training.corpus import read_corpus, write_documents, write_whole
+
+TEXT = "Acute renal failure after Ca2+."
+DOCUMENT = Document(
+    "d1",
+    TEXT,
+    (Span(0, 19, "Disease"), Span(6, 19, "Disease"), Span(26, 28, "Chemical")),
+    {"pmid": "227508"},
+)
+CONFIG = LabelConfig("ner", "body", "abstract", ("CHEM", "Disease"), {"Chemical": "CHEM"})
+
+
+def test_tasks_have_the_shape_that_label_studio_imports(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.json"
+    written = write_documents([DOCUMENT], path, "label-studio", config=CONFIG)
+    assert (written.documents, written.lost) == (1, ())
+    (task,) = json.loads(path.read_text())
+    assert task["data"] == {"id": "d1", "pmid": "227508", "abstract": TEXT}
+    (annotation,) = task["annotations"]
+    assert annotation["ground_truth"] is False
+    assert [item["value"] for item in annotation["result"]] == [
+        {"start": 0, "end": 19, "text": "Acute renal failure", "labels": ["Disease"]},
+        {"start": 6, "end": 19, "text": "renal failure", "labels": ["Disease"]},
+        {"start": 26, "end": 28, "text": "Ca", "labels": ["CHEM"]},
+    ]
+    for item in annotation["result"]:
+        assert (item["from_name"], item["to_name"], item["type"]) == ("ner", "body", "labels")
+
+
+def test_predictions_become_predictions(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    entity = {"start": 0, "end": 5, "label": "Disease", "score": 0.5}
+    line = {"id": "1", "text": TEXT, "entities": [entity], "score": 0.25, "model_version": "enc-1"}
+    path.write_text(json.dumps(line))
+    out = tmp_path / "tasks.json"
+    write_documents(read_corpus([path]).documents, out, "label-studio")
+    (task,) = json.loads(out.read_text())
+    assert task["data"] == {"id": "1", "text": TEXT}
+    (prediction,) = task["predictions"]
+    assert (prediction["model_version"], prediction["score"]) == ("enc-1", 0.25)
+    assert [item["score"] for item in prediction["result"]] == [0.5]
+    assert "annotations" not in task
+
+
+def test_conll_tells_what_it_cannot_hold(tmp_path: Path) -> None:
+    path = tmp_path / "x.conll"
+    blank = Document("d2", " \n ")
+    written = write_documents([DOCUMENT, blank, Document("d3", "None.")], path, "conll")
+    assert written.documents == 2
+    assert [(lost.text, lost.reason) for lost in written.lost] == [
+        ("renal failure", "overlap"),
+        ("Ca", "edge inside a word"),
+    ]
+    assert path.read_text() == (
+        "Acute\tB-Disease\nrenal\tI-Disease\nfailure\tI-Disease\nafter\tO\nCa2\tO\n+\tO\n.\tO\n\n"
+        "None\tO\n.\tO\n\n"
+    )
+
+
+def test_a_file_that_is_there_stays_unless_forced(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_text("precious")
+    with pytest.raises(OutputError, match=r"out\.jsonl is there already: .*--force"):
+        write_documents([DOCUMENT], path, "jsonl")
+    assert path.read_text() == "precious"
+    write_documents([DOCUMENT], path, "jsonl", force=True)
+    assert read_corpus([path]).documents == (DOCUMENT,)
+
+
+def test_only_files_are_ever_replaced(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"is there already: choose another name$"):
+        write_documents([DOCUMENT], tmp_path, "jsonl", force=True)
+
+
+def failing() -> Iterator[str]:
+    yield "half"
+    raise OSError(28, "No space left on device")
+
+
+def test_nothing_is_half_written(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    second.write_text("old")
+    with pytest.raises(OutputError, match="second could not be written: No space left"):
+        write_whole({first: ["new"], second: failing()}, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["second"]
+    assert second.read_text() == "old"
+
+
+def test_folders_are_made_and_a_file_in_their_way_is_told(tmp_path: Path) -> None:
+    write_documents([DOCUMENT], tmp_path / "a" / "b" / "c.jsonl", "jsonl")
+    assert read_corpus([tmp_path / "a" / "b" / "c.jsonl"]).documents == (DOCUMENT,)
+    with pytest.raises(OutputError, match="could not be written"):
+        write_documents([DOCUMENT], tmp_path / "a" / "b" / "c.jsonl" / "d.jsonl", "jsonl")
+
+
+def test_line_ends_are_those_of_the_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    write_documents([Document("1", "a\r\nb\u2028c")], path, "jsonl")
+    assert path.read_bytes().count(b"\n") == 1
+    assert read_corpus([path]).documents[0].text == "a\r\nb\u2028c"
