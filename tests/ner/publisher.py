@@ -1,0 +1,92 @@
+"""Processes that publish and promote, for the tests that kill them or run several at once.
+
+``loop ROOT SEED`` does so for ever, ``share ROOT SEED N`` N times and once what all others publish
+too, and ``every-step ROOT`` is killed at every step it takes, one step later each time.
+"""
+
+import os
+import signal
+import sys
+from itertools import count
+from pathlib import Path
+
+from ner.durable import sweep
+from ner.manifest import Draft, Manifest, read_manifest
+from ner.store import Store
+from tests.versions import DRAFT, safetensors
+
+# The calls that change something on the disk, or end a change: __exit__ closes a file.
+OPENING = {"mkdir", "open", "flock"}
+STEPS = OPENING | {"write", "fsync", "close", "__exit__", "rename", "replace", "unlink", "rmdir"}
+PADDING = bytes(200_000)  # so that writing and hashing take long enough to be killed in
+
+
+def publish(store: Store, value: int) -> Manifest:
+    with store.staging("encoder") as folder:
+        (folder / "model.safetensors").write_bytes(safetensors(value) + PADDING)
+        (folder / "tokenizer.json").write_text("{}")
+        return store.publish(folder, Draft(**DRAFT))
+
+
+def check(store: Store) -> None:
+    """What must hold at every moment: whatever can be seen is whole, and something serves."""
+    for version in store.names("encoder"):
+        read_manifest(store.home("encoder") / version)
+    read_manifest(store.resolve("encoder"))
+    seen = [path for path in store.home("encoder").iterdir() if path.name[0] != "."]
+    assert sorted(path.name for path in seen) == sorted([*store.names("encoder"), "current"])
+
+
+def killed_at(step: int, store: Store, value: int) -> bool:
+    """Whether a process was killed at a step before it had published, promoted and removed."""
+    if child := os.fork():
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+        return os.WIFSIGNALED(status)
+    left = step
+
+    def kill_when_due(_: object, event: str, function: object) -> None:
+        nonlocal left
+        left -= event == "c_call" and getattr(function, "__name__", "") in STEPS
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    before = store.current("encoder")
+    sys.setprofile(kill_when_due)  # told of every call of C code before it is made
+    store.promote("encoder", publish(store, value).version)
+    store.remove("encoder", str(before))
+    os._exit(0)
+
+
+def kill_at_every_step(store: Store) -> None:
+    store.promote("encoder", publish(store, 0).version)
+    for step in count():
+        killed = killed_at(step, store, step + 1)
+        check(store)
+        if not killed:
+            break
+        for version in set(store.names("encoder")) - {store.current("encoder")}:
+            store.remove("encoder", version)
+        sweep(store.home("encoder"))  # else the next process would take other steps than this one
+    print(step)
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case ["loop", root, seed]:
+            for value in count(int(seed)):
+                version = publish(Store(Path(root)), value).version
+                Store(Path(root)).promote("encoder", version)
+                print(version, flush=True)
+        case ["share", root, seed, n]:
+            common = publish(Store(Path(root)), 0).version
+            for value in range(int(seed), int(seed) + int(n)):
+                version = publish(Store(Path(root)), value).version
+                Store(Path(root)).promote("encoder", version)
+                print(version)
+            print(common)
+        case ["every-step", root]:
+            kill_at_every_step(Store(Path(root)))
+
+
+main()

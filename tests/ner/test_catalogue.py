@@ -1,0 +1,159 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ner.catalogue import Catalogue
+from ner.errors import StoreError, VersionInvalid, VersionNotFound
+from ner.manifest import Manifest
+from ner.store import Store
+
+UNSAFE = [
+    "",
+    ".",
+    "..",
+    "../evil",
+    "/etc",
+    "a/b",
+    ".hidden",
+    "-x",
+    "bundled",
+    "x" * 101,
+    "é",
+    "a b",
+]
+
+Publish = Callable[..., Manifest]
+
+
+def test_a_store_that_was_never_written_is_empty(store: Store) -> None:
+    assert store.tiers() == []
+    assert store.names("encoder") == []
+    assert store.versions("encoder") == []
+    assert store.current("encoder") is None
+    assert store.default() == "bundled"
+    assert not store.root.exists()
+
+
+def test_versions_are_listed_oldest_first_and_damaged_ones_by_name_only(
+    store: Store, publish: Publish
+) -> None:
+    first, second = publish(1, name="zeta"), publish(2, name="alpha")
+    damaged = publish(3, name="broken")
+    (store.resolve(damaged.version) / "manifest.json").write_text("{")
+    published = sorted([first, second], key=lambda manifest: (manifest.created, manifest.version))
+    assert store.versions("encoder") == published
+    assert store.names("encoder") == sorted([first.version, second.version, damaged.version])
+
+
+def test_a_folder_without_a_manifest_is_no_version(store: Store, publish: Publish) -> None:
+    published = publish()
+    (store.home("encoder") / "half-copied").mkdir()
+    (store.root / "README.txt").write_text("a file among the tiers")
+    assert store.names("encoder") == [published.version]
+    assert store.tiers() == ["encoder"]
+
+
+def test_every_way_to_name_a_version(
+    store: Store, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = publish(1), publish(2)
+    store.promote("encoder", one.version)
+    place = store.root / "encoder"
+    assert store.resolve("encoder") == place / one.version
+    assert store.resolve(two.version) == place / two.version
+    assert store.resolve(f"encoder/{two.version}") == place / two.version
+    assert store.resolve(str(place / two.version)) == place / two.version
+    monkeypatch.chdir(store.root)
+    assert store.resolve(f"./encoder/{two.version}") == Path("encoder") / two.version
+    assert store.default() == "encoder"
+
+
+def test_the_name_in_the_store_wins_over_a_folder_of_the_same_name(
+    store: Store, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.promote("encoder", publish().version)
+    (store.root.parent / "encoder").mkdir()
+    monkeypatch.chdir(store.root.parent)
+    assert store.resolve("encoder").parent == store.root / "encoder"
+
+
+def test_one_version_in_two_tiers_must_be_said_with_its_tier(
+    store: Store, publish: Publish
+) -> None:
+    encoder, llm = publish(tier="encoder"), publish(tier="llm")
+    assert encoder.version == llm.version
+    with pytest.raises(VersionNotFound, match=rf"encoder/{llm.version} or llm/{llm.version}"):
+        store.resolve(llm.version)
+    assert store.resolve(f"llm/{llm.version}") == store.root / "llm" / llm.version
+
+
+def test_bundled_is_the_current_encoder_of_the_store_that_ships(
+    store: Store, publish: Publish, tmp_path: Path
+) -> None:
+    shipped = publish(1)
+    store.promote("encoder", shipped.version)
+    own = Store(tmp_path / "own", bundled=store.root)
+    assert own.resolve("bundled") == store.root / "encoder" / shipped.version
+    assert own.resolve(shipped.version) == own.resolve("bundled")
+    assert own.resolve(own.default()) == own.resolve("bundled")
+    assert own.tiers() == []
+
+
+def test_reading_writes_nothing(store: Store, publish: Publish, tmp_path: Path) -> None:
+    store.promote("encoder", publish().version)
+    before = sorted(tmp_path.rglob("*"))
+    catalogue = Catalogue(store.root)
+    catalogue.resolve("encoder")
+    catalogue.versions("encoder")
+    catalogue.names("llm")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "reference", ["nothing", "encoder/nothing", "llm", "a/b/c", "\0", "bundled"]
+)
+def test_what_is_not_there_is_answered_with_what_is(
+    store: Store, publish: Publish, reference: str
+) -> None:
+    published = publish()
+    with pytest.raises(VersionNotFound, match=rf"encoder/{published.version}"):
+        store.resolve(reference)
+
+
+def test_a_long_answer_names_the_last_versions_and_counts_the_others(
+    store: Store, publish: Publish
+) -> None:
+    for value in range(11):
+        publish(value, name=f"v{value:02}")
+    with pytest.raises(VersionNotFound, match=r"has 3 others, encoder/v03") as caught:
+        store.resolve("nothing")
+    assert "encoder/v10" in str(caught.value)
+    assert "encoder/v02" not in str(caught.value)
+
+
+def test_an_empty_store_with_a_bundled_version_says_so(tmp_path: Path) -> None:
+    store = Store(tmp_path / "models", bundled=tmp_path / "bundled")
+    with pytest.raises(VersionNotFound, match="has no version yet; 'bundled' is always there"):
+        store.resolve("nothing")
+
+
+def test_a_path_to_a_folder_that_is_no_version(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(VersionInvalid, match=r"has no manifest\.json"):
+        store.resolve(str(tmp_path))
+
+
+def test_a_current_version_that_somebody_deleted(store: Store, publish: Publish) -> None:
+    gone, left = publish(1), publish(2)
+    store.promote("encoder", gone.version)
+    store.resolve(gone.version).rename(store.root / "elsewhere")
+    with pytest.raises(VersionNotFound, match=rf"no version '{gone.version}'.*{left.version}"):
+        store.resolve("encoder")
+
+
+@pytest.mark.parametrize("name", UNSAFE)
+def test_names_that_could_leave_the_store_are_refused(store: Store, name: str) -> None:
+    with pytest.raises(StoreError, match="cannot be the name of a tier or version"):
+        store.names(name)
+    with pytest.raises(StoreError, match="cannot be the name"):
+        store.promote("encoder", name)

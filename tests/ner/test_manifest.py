@@ -1,0 +1,276 @@
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ner.errors import PublishError, VersionInvalid, VersionNotFound
+from ner.manifest import FORMAT, Draft, Manifest, content_hash, read_manifest, seal_files
+from ner.payload import FileRecord
+from ner.store import Store
+from tests.versions import DRAFT, safetensors, write_files
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+OBJECTS = st.dictionaries(st.text(), PLAIN, max_size=3)
+FILES = {"model.safetensors": FileRecord("ab" * 32, 96), "vocab.txt": FileRecord("cd" * 32, 5)}
+DRAFTS = st.builds(
+    Draft,
+    tier=st.just("encoder"),
+    name=st.just("minilm"),
+    base=st.text(),
+    base_revision=st.none() | st.text(),
+    labels=st.lists(st.text(min_size=1), min_size=1, max_size=4).map(tuple),
+    config=OBJECTS,
+    data=OBJECTS,
+    scores=OBJECTS,
+    calibration=OBJECTS,
+    environment=OBJECTS,
+)
+
+
+def manifest(draft: Draft) -> Manifest:
+    fields = {name: getattr(draft, name) for name in DRAFT}
+    version = f"{draft.name}-20260131-{content_hash(draft, FILES)}"
+    return Manifest(**fields, version=version, created="2026-01-31T12:00:00+00:00", files=FILES)
+
+
+@given(DRAFTS)
+def test_what_is_written_is_what_is_read(draft: Draft) -> None:
+    written = manifest(draft)
+    text = json.dumps(written.to_json())
+    assert Manifest.from_json(json.loads(text), "here") == written
+
+
+@given(DRAFTS)
+def test_the_hash_survives_writing_and_reading(draft: Draft) -> None:
+    written = manifest(draft)
+    read = Manifest.from_json(json.loads(json.dumps(written.to_json())), "here")
+    assert content_hash(read, read.files) == content_hash(draft, FILES)
+
+
+@given(DRAFTS, OBJECTS)
+def test_the_hash_ignores_what_does_not_make_a_version_itself(
+    draft: Draft, other: dict[str, Any]
+) -> None:
+    backwards = dict(reversed(draft.config.items()))
+    same = replace(draft, config=backwards, scores=other, calibration=other, environment=other)
+    tokenizer = {**FILES, "vocab.txt": FileRecord("ee" * 32, 5)}
+    assert content_hash(same, tokenizer) == content_hash(draft, FILES)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": {"epochs": 7}},
+        {"data": {}},
+        {"labels": ("Disease", "Chemical")},
+        {"base": "bert-base-cased"},
+        {"base_revision": None},
+    ],
+)
+def test_the_hash_tells_versions_apart(change: dict[str, Any]) -> None:
+    draft = Draft(**DRAFT)
+    assert content_hash(replace(draft, **change), FILES) != content_hash(draft, FILES)
+
+
+def test_other_weights_and_renamed_weights_are_another_version() -> None:
+    draft, record = Draft(**DRAFT), FILES["model.safetensors"]
+    contents = [
+        FILES,
+        {**FILES, "model.safetensors": FileRecord("ef" * 32, 96)},
+        {**FILES, "extra.onnx": record},
+        {"renamed.safetensors": record},
+    ]
+    assert len({content_hash(draft, files) for files in contents}) == len(contents)
+
+
+def broken(**changes: Any) -> dict[str, Any]:
+    return json.loads(json.dumps(manifest(Draft(**DRAFT)).to_json())) | changes
+
+
+@pytest.mark.parametrize("name", broken())
+def test_a_missing_field_is_named(name: str) -> None:
+    value = broken()
+    del value[name]
+    with pytest.raises(VersionInvalid, match=rf"over/there lacks the field '{name}'"):
+        Manifest.from_json(value, "over/there")
+
+
+@pytest.mark.parametrize("name", broken())
+def test_a_field_of_a_wrong_kind_is_named(name: str) -> None:
+    with pytest.raises(VersionInvalid, match=rf"over/there has 1\.5 as '{name}', not "):
+        Manifest.from_json(broken(**{name: 1.5}), "over/there")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([], r"holds \[\] instead of an object"),
+        (broken(format=FORMAT + 1), f"has format {FORMAT + 1}.*install a newer Tagalong"),
+        (broken(added_later=True), r"unknown fields \(added_later\)"),
+        (broken(labels=[]), r"\[\] as 'labels'"),
+        (broken(labels=["Chemical", 3]), r"3\] as 'labels'"),
+        (broken(files={"model.safetensors": "ab"}), "for the file 'model.safetensors'"),
+        (broken(files={"model.safetensors": {"sha256": "ab"}}), "for the file"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(value: object, message: str) -> None:
+    with pytest.raises(VersionInvalid, match=message):
+        Manifest.from_json(value, "over/there")
+
+
+def delete(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+
+
+def truncate(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def tamper(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(safetensors(99))
+
+
+def tamper_deep(folder: Path) -> None:
+    (folder / "onnx" / "config.json").write_text("[]")
+
+
+def add_weights(folder: Path) -> None:
+    (folder / "adapter_model.safetensors").write_bytes(safetensors(1))
+
+
+def add_pickle(folder: Path) -> None:
+    (folder / "pytorch_model.bin").write_bytes(b"anything")
+
+
+def add_hidden_pickle(folder: Path) -> None:
+    (folder / ".cache").write_bytes(pickle.dumps([1]))
+
+
+def replace_by_link(folder: Path) -> None:
+    (folder / "tokenizer.json").rename(folder.parent / "elsewhere.json")
+    (folder / "tokenizer.json").symlink_to(folder.parent / "elsewhere.json")
+
+
+def edit_manifest(folder: Path) -> None:
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace('"Chemical"', '"Disease2"'))
+
+
+def delete_manifest(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+
+
+def cut_manifest(folder: Path) -> None:
+    path = folder / "manifest.json"
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def binary_manifest(folder: Path) -> None:
+    (folder / "manifest.json").write_bytes(b"\xff\xfe\x00")
+
+
+def nest_manifest(folder: Path) -> None:
+    (folder / "manifest.json").write_text("[" * 100_000)
+
+
+def forge_path(folder: Path) -> None:
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace('"tokenizer.json"', '"../current"'))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (delete, r"tokenizer\.json is missing"),
+        (truncate, r"model\.safetensors in .* has 95 bytes instead of 96"),
+        (tamper, r"model\.safetensors in .* was changed since publishing"),
+        (tamper_deep, r"onnx/config\.json in .* was changed"),
+        (add_weights, r"adapter_model\.safetensors in .* was not published with it"),
+        (add_pickle, r"pytorch_model\.bin in .* can run any code"),
+        (add_hidden_pickle, r"\.cache in .* is a pickle"),
+        (replace_by_link, r"tokenizer\.json in .* is a symbolic link"),
+        (edit_manifest, r"manifest\.json was changed since publishing"),
+        (delete_manifest, r"has no manifest\.json"),
+        (cut_manifest, r"manifest\.json cannot be read"),
+        (binary_manifest, r"manifest\.json cannot be read"),
+        (nest_manifest, r"manifest\.json cannot be read"),
+        (forge_path, r"tokenizer\.json in .* was not published with it"),
+    ],
+)
+def test_a_damaged_version_is_refused_and_the_file_named(
+    store: Store, publish: Callable[..., Manifest], damage: Callable[[Path], None], message: str
+) -> None:
+    folder = store.resolve(publish().version)
+    damage(folder)
+    with pytest.raises(VersionInvalid, match=message) as caught:
+        read_manifest(folder)
+    assert "retrain, roll back" in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", [delete, truncate, tamper, add_weights, add_pickle])
+def test_listing_reads_the_manifest_alone(
+    store: Store, publish: Callable[..., Manifest], damage: Callable[[Path], None]
+) -> None:
+    published = publish()
+    damage(store.resolve(published.version))
+    assert read_manifest(store.resolve(published.version), verify=False) == published
+
+
+def test_what_a_desktop_leaves_behind_harms_no_version(
+    store: Store, publish: Callable[..., Manifest]
+) -> None:
+    published = publish()
+    (store.resolve(published.version) / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    assert read_manifest(store.resolve(published.version)) == published
+
+
+def test_a_version_can_be_copied_and_read_elsewhere(
+    store: Store, publish: Callable[..., Manifest], tmp_path: Path
+) -> None:
+    published = publish()
+    store.resolve(published.version).rename(tmp_path / "copy")
+    assert read_manifest(tmp_path / "copy") == published
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(VersionNotFound, match="nowhere is not there"):
+        read_manifest(tmp_path / "nowhere")
+
+
+def test_sealing_lists_every_file(tmp_path: Path) -> None:
+    write_files(tmp_path, 5)
+    sealed = seal_files(tmp_path)
+    assert list(sealed) == ["model.safetensors", "onnx/config.json", "tokenizer.json"]
+    assert sealed["onnx/config.json"].bytes == 2
+
+
+@pytest.mark.parametrize("bad", ["optimizer.pt", "training_args.bin"])
+def test_sealing_refuses_pickles(tmp_path: Path, bad: str) -> None:
+    write_files(tmp_path)
+    (tmp_path / bad).write_bytes(b"")
+    with pytest.raises(PublishError, match=f"{bad} in .* can run any code"):
+        seal_files(tmp_path)
+
+
+def test_sealing_refuses_links(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    (tmp_path / "shared").symlink_to("/etc")
+    with pytest.raises(PublishError, match=r"shared in .* is a symbolic link"):
+        seal_files(tmp_path)
+
+
+def test_a_version_without_weights_is_none(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(PublishError, match="has no weights"):
+        seal_files(tmp_path)

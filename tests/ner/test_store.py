@@ -1,0 +1,299 @@
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ner.errors import LabelError, PublishError, StoreError, VersionInvalid, VersionNotFound
+from ner.manifest import Draft, Manifest, read_manifest
+from ner.store import Store
+from tests.versions import DRAFT, safetensors, write_files
+
+Publish = Callable[..., Manifest]
+
+
+def content(version: str) -> str:
+    return version.rsplit("-", 1)[1]
+
+
+def hidden(store: Store) -> list[str]:
+    """What is left of unfinished work."""
+    return [path.name for path in store.root.rglob(".staging-*")]
+
+
+def test_what_is_published_is_read_back_and_nothing_else_remains(
+    store: Store, publish: Publish
+) -> None:
+    published = publish()
+    assert read_manifest(store.resolve(published.version)) == published
+    assert {name: getattr(published, name) for name in DRAFT} == DRAFT
+    assert published.created.endswith("+00:00")
+    assert not hidden(store)
+    assert store.current("encoder") is None
+
+
+def test_a_version_is_called_by_name_date_and_content(publish: Publish) -> None:
+    published = publish()
+    date = published.created[:10].replace("-", "")
+    assert published.version == f"minilm-{date}-{content(published.version)}"
+    assert len(content(published.version)) == 8
+
+
+def test_a_staging_folder_is_empty_and_goes_away_unpublished(store: Store) -> None:
+    with store.staging("encoder") as folder:
+        assert list(folder.iterdir()) == []
+        write_files(folder)
+        home = folder.parent.parent
+    assert home == store.root / "encoder"
+    assert not folder.exists()
+    assert not hidden(store)
+    assert store.names("encoder") == []
+
+
+def test_a_staging_folder_goes_away_after_an_error(store: Store) -> None:
+    with pytest.raises(KeyboardInterrupt), store.staging("encoder"):
+        raise KeyboardInterrupt
+    assert not hidden(store)
+
+
+def test_the_same_content_is_the_same_version_and_is_not_written_again(
+    store: Store, publish: Publish
+) -> None:
+    first = publish()
+    place = store.resolve(first.version)
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
+    again = publish(scores={"dev": {"strict_f1": 0.1}}, environment={})
+    assert again == first
+    assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == before
+    assert store.names("encoder") == [first.version]
+
+
+def test_the_same_content_on_a_later_day_is_still_the_same_version(
+    store: Store, publish: Publish
+) -> None:
+    today = publish()
+    earlier = f"minilm-20200229-{content(today.version)}"
+    place = store.resolve(today.version).rename(store.home("encoder") / earlier)
+    text = (place / "manifest.json").read_text()
+    (place / "manifest.json").write_text(text.replace(today.version, earlier))
+    assert publish().version == earlier
+    assert store.names("encoder") == [earlier]
+
+
+def test_other_content_is_another_version(store: Store, publish: Publish) -> None:
+    published = [publish(0), publish(1), publish(0, config={}), publish(0, name="other")]
+    assert len(store.names("encoder")) == len({item.version for item in published}) == 4
+
+
+def test_publishing_the_same_content_mends_a_damaged_version(
+    store: Store, publish: Publish
+) -> None:
+    first = publish()
+    store.promote("encoder", first.version)
+    (store.resolve("encoder") / "model.safetensors").write_bytes(safetensors(13))
+    assert publish().version == first.version
+    assert read_manifest(store.resolve("encoder")).files == first.files
+    assert not hidden(store)
+
+
+def test_a_half_copied_folder_in_the_place_of_a_version_is_replaced(
+    store: Store, publish: Publish
+) -> None:
+    first = publish()
+    (store.resolve(first.version) / "manifest.json").unlink()
+    assert read_manifest(store.resolve(publish().version)).version == first.version
+
+
+def test_a_published_manifest_can_be_published_elsewhere(
+    store: Store, publish: Publish, tmp_path: Path
+) -> None:
+    published = publish(4)
+    other = Store(tmp_path / "bundled")
+    with other.staging("encoder") as folder:
+        write_files(folder, 4)
+        assert content(other.publish(folder, published).version) == content(published.version)
+
+
+def test_a_draft_is_hashed_as_it_will_be_read(store: Store, publish: Publish) -> None:
+    published = publish(config={"layers": (1, 2), "by_id": {2: "a", 10: "b"}})
+    assert published.config == {"layers": [1, 2], "by_id": {"2": "a", "10": "b"}}
+    assert read_manifest(store.resolve(published.version)) == published
+
+
+@pytest.mark.parametrize("value", [float("nan"), Path("x"), {1, 2}, b"x"])
+def test_a_draft_with_what_json_cannot_hold_is_refused(
+    store: Store, publish: Publish, value: object
+) -> None:
+    with pytest.raises(PublishError, match="the draft of minilm holds what JSON cannot"):
+        publish(config={"value": value})
+    assert store.names("encoder") == []
+    assert not hidden(store)
+
+
+@pytest.mark.parametrize("labels", [(), ("Chemical", "Chemical"), ("",)])
+def test_a_draft_without_a_label_set_is_refused(publish: Publish, labels: tuple[str, ...]) -> None:
+    with pytest.raises(LabelError):
+        publish(labels=labels)
+
+
+@pytest.mark.parametrize("change", [{"name": "../evil"}, {"tier": ".."}, {"name": "x" * 99}])
+def test_unsafe_names_are_refused(store: Store, publish: Publish, change: dict[str, Any]) -> None:
+    with pytest.raises(StoreError, match="cannot be the name"):
+        publish(**change)
+    assert not (store.root.parent / "evil").exists()
+    assert not hidden(store)
+
+
+def test_a_pickle_is_never_published(store: Store) -> None:
+    with store.staging("encoder") as folder:
+        write_files(folder)
+        (folder / "optimizer.pt").write_bytes(b"")
+        with pytest.raises(PublishError, match=r"optimizer\.pt"):
+            store.publish(folder, Draft(**DRAFT))
+    assert store.names("encoder") == []
+
+
+def test_promotions_are_undone_in_order(store: Store, publish: Publish) -> None:
+    one, two, three = (publish(value).version for value in range(3))
+    for version in (one, two, two, three, one):
+        store.promote("encoder", version)
+    undone = [store.rollback("encoder") for _ in range(3)]
+    assert undone == [three, two, one]
+    assert store.current("encoder") == one
+    with pytest.raises(StoreError, match="has no earlier version"):
+        store.rollback("encoder")
+    assert store.current("encoder") == one
+
+
+def test_rolling_back_passes_over_what_was_removed(store: Store, publish: Publish) -> None:
+    one, two, three = (publish(value).version for value in range(3))
+    for version in (one, three, two, three):
+        store.promote("encoder", version)
+    store.remove("encoder", two)
+    assert store.rollback("encoder") == one
+
+
+def test_rolling_back_refuses_a_damaged_version(store: Store, publish: Publish) -> None:
+    one, two = publish(1).version, publish(2).version
+    store.promote("encoder", one)
+    store.promote("encoder", two)
+    (store.resolve(one) / "tokenizer.json").unlink()
+    with pytest.raises(VersionInvalid, match=r"tokenizer\.json is missing"):
+        store.rollback("encoder")
+    assert store.current("encoder") == two
+
+
+def test_rolling_back_where_nothing_was_promoted(store: Store, publish: Publish) -> None:
+    with pytest.raises(StoreError, match="'encoder' was ever promoted"):
+        store.rollback("encoder")
+    assert not store.root.exists()
+
+
+def test_a_damaged_version_is_not_promoted(store: Store, publish: Publish) -> None:
+    good, bad = publish(1).version, publish(2).version
+    store.promote("encoder", good)
+    (store.resolve(bad) / "model.safetensors").write_bytes(safetensors(3))
+    with pytest.raises(VersionInvalid, match="was changed since publishing"):
+        store.promote("encoder", bad)
+    assert store.current("encoder") == good
+
+
+def test_a_version_in_the_wrong_place_is_not_promoted(store: Store, publish: Publish) -> None:
+    version = publish().version
+    store.resolve(version).rename(store.home("encoder") / "best")
+    with pytest.raises(VersionInvalid, match=rf"best holds encoder/{version}"):
+        store.promote("encoder", "best")
+
+
+def test_what_is_not_there_is_neither_promoted_nor_removed(store: Store, publish: Publish) -> None:
+    version = publish().version
+    for change in (store.promote, store.remove):
+        with pytest.raises(VersionNotFound, match=rf"no version 'gone'.*{version}"):
+            change("encoder", "gone")
+        with pytest.raises(VersionNotFound):
+            change("llm", version)
+    assert store.tiers() == ["encoder"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 3, "previous": []}', "\0"])
+def test_a_damaged_current_is_told_and_mended_by_promoting(
+    store: Store, publish: Publish, text: str
+) -> None:
+    version = publish().version
+    (store.home("encoder") / "current").write_text(text)
+    for read in (store.current, store.rollback, store.resolve):
+        with pytest.raises(VersionInvalid, match="promote"):
+            read("encoder")
+    store.promote("encoder", version)
+    assert store.current("encoder") == version
+
+
+def test_current_is_plain_json(store: Store, publish: Publish) -> None:
+    one, two = publish(1).version, publish(2).version
+    store.promote("encoder", one)
+    store.promote("encoder", two)
+    text = (store.home("encoder") / "current").read_text()
+    assert json.loads(text) == {"version": two, "previous": [one]}
+
+
+def test_the_current_version_cannot_be_removed(store: Store, publish: Publish) -> None:
+    one, two = publish(1).version, publish(2).version
+    store.promote("encoder", one)
+    with pytest.raises(StoreError, match=f"{one} is current: promote another"):
+        store.remove("encoder", one)
+    store.remove("encoder", two)
+    assert store.names("encoder") == [one]
+    assert not hidden(store)
+
+
+def test_a_disk_that_is_full_while_weights_are_written(store: Store, publish: Publish) -> None:
+    version = publish().version
+    store.promote("encoder", version)
+    with pytest.raises(PublishError, match="disk is full"), store.staging("encoder"):
+        Path("/dev/full").write_text("weights")
+    assert store.resolve("encoder").name == version
+    assert not hidden(store)
+
+
+def test_errors_that_are_not_of_the_store_pass_through_staging(store: Store) -> None:
+    with pytest.raises(FileNotFoundError), store.staging("encoder"):
+        Path("corpus-that-is-not-there.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.ENOSPC, "the disk is full, so make room and try again"),
+        (errno.EDQUOT, "the disk is full"),
+        (errno.EACCES, "may not be written"),
+        (errno.EROFS, "may not be written"),
+        (errno.EIO, "Input/output error"),
+    ],
+)
+def test_what_the_disk_refuses_is_told_and_changes_nothing(
+    store: Store, publish: Publish, monkeypatch: pytest.MonkeyPatch, number: int, message: str
+) -> None:
+    one, two = publish(1).version, publish(2).version
+    store.promote("encoder", one)
+
+    def refuse(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    for change in (lambda: publish(3), lambda: store.promote("encoder", two)):
+        with pytest.raises(PublishError, match=f"{message}.*; what was current before still is"):
+            change()
+    assert store.names("encoder") == sorted([one, two])
+    assert store.current("encoder") == one
+    read_manifest(store.resolve("encoder"))
+    assert not hidden(store)
+
+
+def test_a_store_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("a file where the folder should be")
+    store = Store(tmp_path / "models")
+    with pytest.raises(PublishError, match="could not make a folder"), store.staging("encoder"):
+        pass

@@ -1,0 +1,86 @@
+"""Real processes that publish at once, and real processes that are killed while they do."""
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ner.current import read_current
+from ner.manifest import read_manifest
+from ner.store import Store
+from tests.versions import publish_number
+
+ROOT = Path(__file__).parents[2]
+N_KILLS = 20
+N_PROCESSES, N_EACH = 4, 5
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.ner.publisher", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def left_behind(store: Store) -> list[Path]:
+    return list(store.home("encoder").glob(".staging-*"))
+
+
+def test_a_publisher_killed_at_any_moment_leaves_a_valid_store(store: Store) -> None:
+    chance = random.Random(20260131)
+    promoted: list[str] = []
+    for kill in range(N_KILLS):
+        publisher = start("loop", store.root, 1000 * kill)
+        assert publisher.stdout is not None
+        promoted.append(publisher.stdout.readline().strip())
+        time.sleep(chance.uniform(0, 0.03))
+        publisher.kill()
+        promoted += publisher.stdout.read().split()
+        publisher.wait()
+        publisher.stdout.close()
+
+        for version in store.names("encoder"):
+            read_manifest(store.home("encoder") / version)
+        read_manifest(store.resolve("encoder"))
+        assert set(promoted) <= set(store.names("encoder"))
+    assert len(set(promoted)) >= N_KILLS
+    publish_number(store, 1)
+    assert left_behind(store) == []
+
+
+def test_a_kill_at_every_single_step_leaves_a_valid_store(store: Store) -> None:
+    publisher = start("every-step", store.root)
+    output, _ = publisher.communicate(timeout=120)
+    assert publisher.returncode == 0
+    assert int(output) > 50
+
+
+def test_a_living_publisher_keeps_its_folder_and_a_dead_one_does_not(store: Store) -> None:
+    with store.staging("encoder") as folder:
+        dead = folder.parent.with_name(".staging-dead")
+        dead.mkdir()
+        (dead / "lock").touch()
+        dying = folder.parent.with_name(".staging-before-its-lock")
+        dying.mkdir()
+        publish_number(store, 1)
+        assert left_behind(store) == [folder.parent]
+        assert folder.is_dir()
+
+
+def test_publishers_at_once_lose_nothing(store: Store) -> None:
+    publishers = [start("share", store.root, 100 * (n + 1), N_EACH) for n in range(N_PROCESSES)]
+    published: list[str] = []
+    for publisher in publishers:
+        output, _ = publisher.communicate(timeout=120)
+        assert publisher.returncode == 0
+        published += output.split()
+    common = {version for version in published if published.count(version) > 1}
+    own = [version for version in published if version not in common]
+    assert len(common) == 1
+    assert len(own) == N_PROCESSES * N_EACH
+    assert store.names("encoder") == sorted([*own, *common])
+    current = read_current(store.home("encoder"))
+    assert current is not None
+    assert sorted([*current.previous, current.version]) == sorted(own)
+    for version in store.names("encoder"):
+        read_manifest(store.home("encoder") / version)
+    assert left_behind(store) == []

