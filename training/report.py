@@ -8,12 +8,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from ner.document import Lost, LostReason
 from ner.scoring import Counts, Length
 from training.calibration import Calibration
+from training.corpus import write_whole
 from training.mistakes import Example, Kind, Mistakes
 
 Interval = tuple[float, float]
@@ -243,13 +243,10 @@ def write_report(folder: Path, *, figures: Mapping[str, Any], markdown: str) -> 
         folder: Made where it is missing; a report that is already there is replaced.
         figures: The JSON object.
         markdown: The same for people.
+
+    Raises:
+        OutputError: If they cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".report-", dir=folder) as staging:
-        for name, text in (
-            ("report.md", markdown),
-            ("report.json", json.dumps(figures, ensure_ascii=False, indent=2) + "\n"),
-        ):
-            Path(staging, name).write_text(text, encoding="utf-8")
-        for name in ("report.md", "report.json"):  # the numbers last: their presence means complete
-            Path(staging, name).replace(folder / name)
+    numbers = json.dumps(figures, ensure_ascii=False, indent=2) + "\n"
+    # The numbers last: their presence means complete.
+    write_whole({folder / "report.md": [markdown], folder / "report.json": [numbers]}, force=True)

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from ner.document import Document, Lost, Prediction, Span
+from ner.errors import OutputError
 from training.evaluate import Options, evaluate
 from training.markdown import paper_report_to_markdown, report_to_markdown
 from training.paper_protocol import evaluate_as_paper
@@ -153,3 +154,9 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path, report):
         write_report(tmp_path, figures={"not json": object()}, markdown="new")
     assert (tmp_path / "report.md").read_text(encoding="utf-8") == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, report):
+    (tmp_path / "taken").write_text("a file, not a folder", encoding="utf-8")
+    with pytest.raises(OutputError, match=r"report\.md could not be written"):
+        write_report(tmp_path / "taken" / "report", figures={}, markdown="")
