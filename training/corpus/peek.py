@@ -80,13 +80,15 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
         The open file, in binary mode.
 
     Raises:
-        InputError: If it cannot be opened.
+        InputError: If it cannot be opened, or is a pipe.
     """
     try:
         file = path.open("rb")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     with file:
+        if not file.seekable():
+            raise InputError(f"{path} is a pipe, but is read more than once: save it to a file")
         if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
             file.seek(0)
         yield file

@@ -1,7 +1,10 @@
 """Reading: formats told apart by content, bad input refused in a sentence, ids made unique."""
 
 import json
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,8 @@ from tests.odd_documents import annotation, odd_documents, region, task
 from training.corpus import Corpus, fingerprint, read_corpus, read_predictions, write_documents
 from training.corpus.peek import CHUNK_BYTES
 
-SAMPLES = Path(__file__).parents[2] / "samples"
+ROOT = Path(__file__).parents[3]
+SAMPLES = ROOT / "tests" / "samples"
 LINE = {"id": "1", "text": "Naloxone.", "entities": [{"start": 0, "end": 8, "label": "Chemical"}]}
 PREDICTED = {**LINE, "score": 0.9, "model_version": "enc-1"}
 EXPORTED = [task("Naloxone.", annotation(region("Naloxone.", 0, 8, "Chemical")))]
@@ -156,6 +160,24 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         read_corpus([tmp_path])
     with pytest.raises(InputError, match="no files were given"):
         read_corpus([])
+
+
+def test_a_pipe_is_told_to_become_a_file() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, lines(LINE).encode())
+    os.close(writing)
+    with pytest.raises(InputError, match=r"is a pipe, .* save it to a file"):
+        read_corpus([Path(f"/dev/fd/{reading}")])
+    os.close(reading)
+
+
+def test_reading_needs_nothing_heavy() -> None:
+    heavy = ("torch", "transformers", "label_studio_sdk", "numpy", "pydantic")
+    script = f"import sys, training.corpus; print([one for one in {heavy} if one in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[]"
 
 
 def test_two_million_characters_are_a_document_like_any_other(read) -> None:

@@ -1,0 +1,146 @@
+"""The data commands: results on stdout, files whole, exit codes that scripts can trust."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.data import app
+from ner.errors import FormatError, InputError, OutputError
+from training.corpus import read_corpus
+
+ROOT = Path(__file__).parents[2]
+EXPORT = ROOT / "tests" / "samples" / "label_studio.json"
+CORPUS = ROOT / "tests" / "samples" / "bc5cdr.jsonl"
+CONFIG = ROOT / "label_config.xml"
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def told(*arguments: str | Path) -> dict:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_check_says_what_is_lost() -> None:
+    said = told("check", EXPORT, "--label-config", CONFIG)
+    assert said["labels"] == ["Chemical", "Disease"]
+    assert said["documents"] == 6
+    assert said["entities"] == said["kept"] + 3
+    assert {reason: one["count"] for reason, one in said["lost"].items()} == {
+        "overlap": 1,
+        "outvoted": 2,
+    }
+    assert {one["kind"]: one["count"] for one in said["warnings"]}["draft"] == 1
+
+
+def test_check_shows_the_same_to_people() -> None:
+    result = run("check", EXPORT)
+    assert result.exit_code == 0
+    for part in ("6 documents", "3 lost", "outvoted", "sinus bradycardia.", "cancelled annotation"):
+        assert part in result.stdout
+
+
+def test_strict_fails_on_any_loss() -> None:
+    assert run("check", EXPORT, "--strict").exit_code == 1
+    assert run("check", CORPUS, "--strict").exit_code == 0
+
+
+def test_markup_and_controls_in_texts_are_shown_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "odd.jsonl"
+    text = "[red]\x1b[31mx"
+    entity = {"start": 1, "end": 8, "label": "[b]odd\x1b[/b]"}
+    path.write_text(json.dumps({"id": "[/]", "text": text, "entities": [entity]}))
+    result = run("check", path)
+    assert result.exit_code == 0
+    assert "[b]odd\\x1b[/b] 'red]\\x1b[3' at 1 to 8 in [/]" in result.stdout
+    assert "[b]odd\\x1b[/b]" in run("stats", path).stdout
+
+
+def test_annotators_are_chosen() -> None:
+    assert told("stats", EXPORT)["documents"] == 6
+    assert told("stats", EXPORT, "--annotators", "all")["documents"] == 9
+    assert run("stats", EXPORT, "--annotators", "none").exit_code == 2
+
+
+def test_stats_add_up() -> None:
+    said = told("stats", CORPUS, EXPORT)
+    assert sum(one["entities"] for one in said["by_label"].values()) == said["entities"]
+    assert sum(said["by_length"].values()) == said["entities"]
+    shown = run("stats", CORPUS).stdout
+    assert "5 documents" in shown
+    for part in ("Chemical", "Disease", "1 word ", "2 words", "3+ words", "All"):
+        assert part in shown
+
+
+@pytest.mark.parametrize("target", ["jsonl", "label-studio"])
+def test_convert_keeps_everything(tmp_path: Path, target: str) -> None:
+    out = tmp_path / "out"
+    said = told("convert", CORPUS, "--to", target, "--out", out, "--label-config", CONFIG)
+    assert said == {"file": str(out), "documents": 5, "lost": {}}
+    assert read_corpus([out]).documents == read_corpus([CORPUS]).documents
+
+
+def test_convert_counts_what_a_format_cannot_hold(tmp_path: Path) -> None:
+    out = tmp_path / "out.conll"
+    said = told("convert", EXPORT, "--to", "conll", "--out", out)
+    assert said["lost"] == {"outvoted": 2, "overlap": 1}
+    shown = run("convert", EXPORT, "--to", "conll", "--out", out, "--force").stdout
+    assert "2 entities lost: outvoted" in shown
+    assert len(read_corpus([out]).documents) == 6
+
+
+def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    out.write_text("precious")
+    result = run("convert", CORPUS, "--out", out)
+    assert isinstance(result.exception, OutputError)
+    assert out.read_text() == "precious"
+    (tmp_path / "dev.jsonl").write_text("precious")
+    result = run("split", CORPUS, "--out", tmp_path)
+    assert isinstance(result.exception, OutputError)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dev.jsonl", "out.jsonl"]
+
+
+def test_split_writes_every_document_once(tmp_path: Path) -> None:
+    said = told("split", CORPUS, EXPORT, "--out", tmp_path / "parts", "--shares", "0.5,0.25,0.25")
+    files = {path.stem: path for path in (tmp_path / "parts").iterdir()}
+    assert said["lost"] == {"outvoted": 2}
+    assert sorted(files) == ["dev", "test", "train"]
+    counts = {side: len(path.read_text().splitlines()) for side, path in files.items()}
+    assert counts == said["documents"]
+    assert sum(counts.values()) == 11
+    shown = run("split", CORPUS, "--out", tmp_path / "two", "--shares", "0.5,0.5").stdout
+    assert "train.jsonl" in shown
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == [
+        "dev.jsonl",
+        "train.jsonl",
+    ]
+
+
+@pytest.mark.parametrize("shares", ["1", "a,b", "0.5,0.6", "0.25,0.25,0.25,0.25", ""])
+def test_bad_shares_write_nothing(tmp_path: Path, shares: str) -> None:
+    result = run("split", CORPUS, "--out", tmp_path / "parts", "--shares", shares)
+    assert isinstance(result.exception, InputError)
+    assert not (tmp_path / "parts").exists()
+
+
+def test_what_cannot_be_read_fails(tmp_path: Path) -> None:
+    path = tmp_path / "empty.json"
+    path.write_text("")
+    for command in (["check"], ["stats"], ["convert", "--out", "x"], ["split", "--out", "x"]):
+        result = run(*command, path)
+        assert isinstance(result.exception, FormatError)
+        assert result.exit_code == 1
+        assert run(*command, tmp_path / "missing.json").exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["check", "stats", "convert", "split"])
+def test_help_has_an_example(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"Example: tagalong data {command} " in result.stdout
