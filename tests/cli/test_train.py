@@ -1,0 +1,128 @@
+"""From an export to entities in the terminal, by the commands alone."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from backend.jsonlines import document_to_json
+from cli.main import app
+from tests.toy_corpus import LABELS, toy_documents
+
+SETTINGS = ["--learning-rate", "0.003", "--batch-tokens", "256", "--window", "96", "--epochs", "2"]
+
+
+def write_corpus(path: Path, documents) -> Path:
+    lines = (json.dumps(document_to_json(document)) for document in documents)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def run(*arguments, code=0, stdin=None):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("export") / "export.jsonl", toy_documents(40))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory, export, tiny_base):
+    """A store with one version, made by the command."""
+    folder = tmp_path_factory.mktemp("models")
+    base = tiny_base("bert-uncased")
+    run("train", "encoder", export, "--base", base, "--models", folder, "--name", "toy", *SETTINGS)
+    return folder
+
+
+def test_a_version_is_published_scored_and_current(models):
+    [version] = json.loads(run("models", "list", "--models", models, "--json").stdout)["versions"]
+    assert version["version"].startswith("toy-")
+    assert version["current"]
+    manifest = json.loads(
+        (models / "encoder" / version["version"] / "manifest.json").read_text(encoding="utf-8")
+    )
+    assert manifest["labels"] == list(LABELS)
+    assert manifest["scores"]["dev"]["documents"] + manifest["data"]["train"]["documents"] == 40
+    assert 0 < manifest["calibration"]["temperature"] < 10
+    assert manifest["config"]["schedule"]["learning_rate"] == 0.003
+    assert not list(models.glob("encoder/.training-*"))  # nothing unfinished is left behind
+
+
+def test_text_in_entities_out(models):
+    line = run("predict", "Naloxone reverses asthma 😀.", "--models", models, "--json").stdout
+    prediction = json.loads(line)
+    assert prediction["text"] == "Naloxone reverses asthma 😀."
+    assert prediction["model_version"].startswith("toy-")
+    assert 0 < prediction["score"] <= 1
+    for entity in prediction["entities"]:
+        assert 0 < entity["score"] <= 1
+
+
+def test_the_drawn_text_is_the_text(models, tmp_path):
+    text = "lithium  caused\r\nasthma 😀 [see ref.] in β-cell failure"
+    path = tmp_path / "note.txt"
+    path.write_bytes(text.encode())
+    drawn = run("predict", path, "--models", models).stdout
+    bare = re.sub(r"\[(Chemical|Disease) \d\.\d\d\]", "", drawn)
+    assert bare.replace("\r\n", "\n").rstrip("\n") == text.replace("\r\n", "\n")
+
+
+def test_lines_through_a_pipe_keep_their_order_and_ids(models):
+    documents = toy_documents(70, seed=5)  # more than one chunk
+    lines = "\n".join(json.dumps({"id": one.id, "text": one.text}) for one in documents)
+    out = run("predict", "-", "--models", models, "--json", stdin=lines).stdout.splitlines()
+    assert [json.loads(line)["id"] for line in out] == [one.id for one in documents]
+
+
+def test_a_predictions_file_is_judged_like_the_model_that_wrote_it(models, tmp_path):
+    gold = write_corpus(tmp_path / "gold.jsonl", toy_documents(12, seed=9))
+    lines = run("predict", gold, "--models", models, "--json").stdout
+    predictions = tmp_path / "predictions.jsonl"
+    predictions.write_text(lines, encoding="utf-8")
+    by_file, by_model = (
+        json.loads(run("evaluate", system, gold, "--models", models, "--json").stdout)
+        for system in (predictions, "encoder")
+    )
+    assert by_file["strict"] == by_model["strict"]
+    assert by_file["documents"] == 12
+
+
+def test_training_on_two_files_never_learns_what_it_is_judged_by(tiny_base, tmp_path, export):
+    dev = write_corpus(tmp_path / "dev.jsonl", toy_documents(40)[:8])  # all of them in export too
+    result = run(
+        "train", "encoder", export, "--dev", dev, "--base", tiny_base("bert-uncased"),
+        "--models", tmp_path / "models", *SETTINGS, "--no-promote", "--json",
+    )  # fmt: skip
+    manifest = json.loads(result.stdout)
+    assert manifest["data"]["train"]["documents"] == 32
+    assert "8 documents are left out" in result.stderr
+    assert not (tmp_path / "models" / "encoder" / "current").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("", "empty"),
+        ('{"id": "1", "text": "nothing drawn", "entities": []}\n', "not one annotated span"),
+    ],
+)
+def test_nothing_to_learn_from(content, complaint, tmp_path, capsys):
+    from cli.main import main
+
+    path = tmp_path / "export.jsonl"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "encoder", str(path), "--models", str(tmp_path / "models")])
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert complaint in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "models").exists()
