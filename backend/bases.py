@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from ner.errors import BaseModelError
 
@@ -161,7 +162,9 @@ class Base:
     def _load(self, loader: Any, **options: Any) -> Any:
         """Call `from_pretrained`, with our own sentence for what the hub library says in twenty."""
         source = self.source
-        if not Path(source).is_dir():
+        if Path(source).is_dir():
+            disable_progress_bar()  # a bar is for downloads
+        else:
             options["revision"] = self.revision
         try:
             return loader.from_pretrained(source, trust_remote_code=False, **options)

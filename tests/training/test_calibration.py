@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -27,6 +27,7 @@ def measure(pairs):
 
 
 @given(answers)
+@example([(0.5, True), (0.0, False), (1.0, True)])  # on the edges
 def test_bins_share_out_every_answer_and_make_up_the_error(pairs):
     calibration = measure(pairs)
     assert len(calibration.bins) == BINS

@@ -94,7 +94,10 @@ def test_a_perfect_prediction_scores_one_without_doubt():
 
 
 def test_a_system_against_itself_does_not_differ():
-    report = evaluate([GOLD] * 3, [said()] * 3, against=[said()] * 3, options=QUICK)
+    half = [said(*GOLD.spans), said(), said(GOLD.spans[0])]  # other documents, another score
+    report = evaluate([GOLD] * 3, half, against=half, options=QUICK)
+    low, high = report.overall.strict.interval
+    assert low < high
     assert report.against is not None
     for differences in (report.against.overall, *report.against.by_length.values()):
         assert (differences.strict.difference, differences.strict.p) == (0.0, 1.0)
@@ -175,6 +178,8 @@ def test_the_score_of_dev_is_seqeval_s_and_leaves_out_what_tags_cannot_hold():
     half = said(GOLD.spans[1])
     assert dev_strict_f1([GOLD], [half], tag_set) == pytest.approx(2 / 3)
     assert dev_strict_f1([nested], [half], tag_set) == pytest.approx(2 / 3)
+    inside = Document("1", TEXT, (GOLD.spans[1], Span(2, 10, "Chemical")))  # starts inside a word
+    assert dev_strict_f1([inside], [half], tag_set) == 1.0
     assert evaluate([nested], [half], options=QUICK).overall.strict.counts.f1 == 0.5
 
 

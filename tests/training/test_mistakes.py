@@ -88,6 +88,15 @@ def test_of_two_pieces_of_a_gold_span_the_closer_is_its_boundary_mistake():
     ]
 
 
+def test_a_span_of_the_same_label_goes_before_a_closer_one_of_another():
+    gold, other, same = Span(0, 20, "x"), Span(0, 18, "y"), Span(15, 20, "x")
+    mistakes = find_mistakes([gold], [other, same])
+    assert [(m.kind, m.predicted) for m in mistakes] == [
+        ("spurious", other),
+        ("boundary short", same),
+    ]
+
+
 def test_examples_are_the_most_frequent_mistakes_quoted_with_their_context():
     first = Document("1", TEXT, (Span(0, 10, "Chemical"), Span(22, 30, "Disease")))
     second = Document("2", TEXT, (Span(55, 65, "Chemical"),))
