@@ -1,0 +1,91 @@
+"""``tagalong``: the commands under one name, and what an error looks like to who typed them."""
+
+import logging
+import os
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated, NoReturn
+
+import typer
+
+from cli import data, models, train
+from cli.console import errors
+from cli.evaluate import evaluate_cli
+from cli.predict import predict_cli
+from ner.errors import TagalongError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(train.app, name="train")
+app.add_typer(models.app, name="models")
+app.add_typer(data.app, name="data")
+app.command("evaluate")(evaluate_cli)
+app.command("predict")(predict_cli)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; end the process with 0, 1 (the work failed), 2 (wrong usage) or 130 (Ctrl-C).
+
+    Args:
+        arguments: What follows ``tagalong``; None for those of this process.
+
+    Raises:
+        SystemExit: Always.
+    """
+    hush_libraries()
+    try:
+        app(arguments, prog_name="tagalong")
+    except TagalongError as error:
+        _end(str(error), error)
+    except OSError as error:
+        if error.errno is None:  # a library's own use of the name, for what we did not foresee
+            raise
+        _end(f"{error.filename or 'the system'}: {error.strerror}", error)
+
+
+def _end(sentence: str, cause: Exception) -> NoReturn:
+    """Say in one line why the work failed, nothing of it read as markup, and end."""
+    errors.print(f"Error: {sentence}", style="red", markup=False, soft_wrap=True)
+    raise SystemExit(1) from cause
+
+
+def hush_libraries() -> None:
+    """Keep what libraries say to developers away from who typed a command.
+
+    That is: transformers on the new head of every model that is to be trained, and bitsandbytes on
+    an optional kernel, which it misses even where nothing is quantised.
+    """
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and end.
+
+    Args:
+        wanted: Whether ``--version`` was given.
+
+    Raises:
+        Exit: If it was.
+    """
+    if wanted:
+        typer.echo(f"tagalong {version('tagalong')}")
+        raise typer.Exit
+
+
+@app.callback()
+def tagalong_cli(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Pre-label biomedical text in Label Studio: train taggers, judge them, serve them."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""``tagalong models``: which versions there are, which one serves, and changing that."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.console import console, errors
+from cli.options import AsJson, Models, open_store
+from cli.versions import list_versions, render_list, render_manifest, row_to_json
+from ner.catalogue import DEFAULT_TIER
+from ner.errors import VersionNotFound
+from ner.manifest import read_manifest
+from ner.store import Store
+
+app = typer.Typer(
+    help="List, show, promote, roll back and remove model versions.", no_args_is_help=True
+)
+
+Reference = Annotated[
+    str, typer.Argument(metavar="VERSION", help="A version, or TIER/VERSION as the list shows it.")
+]
+
+
+@app.command("list")
+def list_cli(models: Models = Path("models"), as_json: AsJson = False) -> None:
+    """List the versions with their scores; the current one of each tier is marked.
+
+    Example: tagalong models list
+    """
+    store = open_store(models)
+    listing = list_versions(store)
+    if as_json:
+        versions = [row_to_json(row) for row in listing.rows]
+        _echo({"models": str(store.root), "versions": versions, "notes": listing.notes})
+        return
+    console.print(render_list(listing.rows))
+    for note in listing.notes:
+        errors.print(f"Note: {note}", style="yellow", markup=False, soft_wrap=True)
+
+
+@app.command("show")
+def show_cli(
+    reference: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="VERSION",
+            help="A version, TIER/VERSION, a tier for its current version, 'bundled', or a path. "
+            "[default: the current encoder, else the bundled one]",
+        ),
+    ] = None,
+    models: Models = Path("models"),
+    as_json: AsJson = False,
+) -> None:
+    """Verify a version and show everything that its manifest says.
+
+    Example: tagalong models show encoder
+    """
+    store = open_store(models)
+    folder = store.resolve(reference or store.default())
+    manifest = read_manifest(folder)
+    if as_json:
+        _echo({**manifest.to_json(), "path": str(folder)})
+    else:
+        console.print(render_manifest(manifest, folder))
+
+
+@app.command("promote")
+def promote_cli(
+    reference: Reference, models: Models = Path("models"), as_json: AsJson = False
+) -> None:
+    """Verify a version and make it the current one of its tier.
+
+    Example: tagalong models promote minilm-20260131-0f3c2d1e
+    """
+    store = open_store(models)
+    tier, version = locate(store, reference)
+    store.promote(tier, version)
+    _tell(f"{version} is the current version of {tier} now", tier, version, as_json=as_json)
+
+
+@app.command("rollback")
+def rollback_cli(
+    tier: Annotated[str, typer.Argument(help="Whose promotion to undo.")] = DEFAULT_TIER,
+    models: Models = Path("models"),
+    as_json: AsJson = False,
+) -> None:
+    """Undo the last promotion: the version that was current before is current again.
+
+    Example: tagalong models rollback encoder
+    """
+    version = open_store(models).rollback(tier)
+    _tell(f"{version} is the current version of {tier} again", tier, version, as_json=as_json)
+
+
+@app.command("remove")
+def remove_cli(
+    reference: Reference,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    models: Models = Path("models"),
+    as_json: AsJson = False,
+) -> None:
+    """Delete a version that is not current, for good.
+
+    Example: tagalong models remove minilm-20260131-0f3c2d1e
+    """
+    store = open_store(models)
+    tier, version = locate(store, reference)
+    if not yes:
+        typer.confirm(f"Delete {tier}/{version} for good?", abort=True, err=True)
+    store.remove(tier, version)
+    _tell(f"{tier}/{version} was removed", tier, version, as_json=as_json)
+
+
+def locate(store: Store, reference: str) -> tuple[str, str]:
+    """Find a version that can be promoted or removed.
+
+    Args:
+        store: Where it must be.
+        reference: As `Store.resolve` takes it.
+
+    Returns:
+        Its tier and its name.
+
+    Raises:
+        VersionNotFound: If there is none, or it is in another place.
+    """
+    folder = store.resolve(reference).resolve()
+    if folder.parent.parent != store.root.resolve():
+        raise VersionNotFound(
+            f"{reference!r} is {folder}, which is not in the store {store.root}: "
+            "only what was published there can be promoted or removed"
+        )
+    return folder.parent.name, folder.name
+
+
+def _tell(sentence: str, tier: str, version: str, *, as_json: bool) -> None:
+    """Say what was done."""
+    if as_json:
+        _echo({"tier": tier, "version": version})
+    else:
+        console.print(f"{sentence}.", markup=False, soft_wrap=True)
+
+
+def _echo(result: dict[str, Any]) -> None:
+    """Print JSON as it is: no colours, no wrapping."""
+    typer.echo(json.dumps(result, ensure_ascii=False, indent=2))

@@ -1,0 +1,193 @@
+"""Model versions gathered for a list, and drawn: what `tagalong models` shows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from cli.console import console
+from ner.catalogue import BUNDLED, Catalogue
+from ner.errors import VersionInvalid
+from ner.manifest import Manifest, read_manifest
+from ner.scoring import LENGTHS
+
+UNKNOWN = "-"
+SPLITS = ("test", "dev")  # whose figures a list shows, the first there is
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One version in a list.
+
+    Attributes:
+        tier: Its tier.
+        version: Its name.
+        manifest: What is known about it; None where that cannot be read.
+        current: Whether it serves.
+        bundled: Whether Tagalong came with it.
+    """
+
+    tier: str
+    version: str
+    manifest: Manifest | None
+    current: bool
+    bundled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The versions of a store.
+
+    Attributes:
+        rows: By tier, oldest first; the bundled ones come last.
+        notes: What is wrong with the store.
+    """
+
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+def list_versions(store: Catalogue) -> Listing:
+    """Gather the versions of a store, and those that come with Tagalong.
+
+    Args:
+        store: Any store.
+
+    Returns:
+        One row for each, damaged ones included.
+    """
+    own, notes = _gather(store, bundled=False)
+    if store.bundled is None:
+        return Listing(tuple(own), tuple(notes))
+    shipped, more = _gather(Catalogue(store.bundled), bundled=True)
+    return Listing((*own, *shipped), (*notes, *more))
+
+
+def _gather(catalogue: Catalogue, *, bundled: bool) -> tuple[list[Row], list[str]]:
+    """The rows of a catalogue, and what is wrong with it."""
+    rows: list[Row] = []
+    notes: list[str] = []
+    for tier in catalogue.tiers():
+        names = catalogue.names(tier)
+        try:
+            current = catalogue.current(tier)
+        except VersionInvalid as error:
+            current = None
+            notes.append(str(error))
+        if current is not None and current not in names:
+            notes.append(f"{tier} should be served by {current}, which is gone: promote another")
+        of_tier = []
+        for name in names:
+            try:
+                manifest = read_manifest(catalogue.folder(tier, name), verify=False)
+            except VersionInvalid as error:
+                manifest = None
+                notes.append(str(error))
+            of_tier.append(Row(tier, name, manifest, name == current, bundled))
+        rows += sorted(of_tier, key=lambda row: row.manifest.created if row.manifest else "")
+    return rows, notes
+
+
+def row_to_json(row: Row) -> dict[str, Any]:
+    """A row as an object that JSON can hold.
+
+    Args:
+        row: Of a list.
+
+    Returns:
+        Where it stands, and what its manifest says but for config, data and files; null where
+        that cannot be read.
+    """
+    place = {
+        "tier": row.tier,
+        "version": row.version,
+        "current": row.current,
+        "bundled": row.bundled,
+    }
+    fields = ("name", "created", "base", "base_revision", "labels", "scores", "calibration")
+    return place | {name: getattr(row.manifest, name, None) for name in fields}
+
+
+def render_list(rows: Sequence[Row]) -> Table:
+    """Draw a list of versions, with strict F1 overall and by length in words.
+
+    Args:
+        rows: Of a listing.
+
+    Returns:
+        A table that fits 80 columns; a long name is folded, figures never are.
+    """
+    table = Table(
+        box=box.SIMPLE_HEAD if console.is_terminal else None,  # a pipe gets plain columns
+        pad_edge=False,
+        caption=None if rows else "No version yet.",
+    )
+    table.add_column("", no_wrap=True)
+    table.add_column("Version", overflow="fold")
+    table.add_column("F1 on", no_wrap=True)
+    for title in ("all", *LENGTHS):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        state = BUNDLED if row.bundled else "current" if row.current else ""
+        figures = ["unreadable"] if row.manifest is None else _figures(row.manifest.scores)
+        cells = (state, f"{row.tier}/{row.version}", *figures)
+        table.add_row(*map(Text, cells), style="bold" if row.current else "")
+    return table
+
+
+def _figures(scores: Mapping[str, Any]) -> list[str]:
+    """The split that the figures are of, strict F1, and strict F1 by length."""
+    known = [split for split in (*SPLITS, *scores) if isinstance(scores.get(split), Mapping)]
+    if not known:
+        return [UNKNOWN] * (2 + len(LENGTHS))
+    figures = scores[known[0]]
+    by_length = figures.get("by_length")
+    lengths = by_length if isinstance(by_length, Mapping) else {}
+    return [
+        known[0],
+        _ratio(figures.get("strict_f1")),
+        *(_ratio(lengths.get(length)) for length in LENGTHS),
+    ]
+
+
+def _ratio(value: object) -> str:
+    """A figure from 0 to 1, or a dash where it is not known."""
+    return f"{value:.3f}" if isinstance(value, int | float) else UNKNOWN
+
+
+def render_manifest(manifest: Manifest, folder: Path) -> Table:
+    """Draw what is known about a version.
+
+    Args:
+        manifest: Read and verified.
+        folder: Where it is.
+
+    Returns:
+        A table of names and values, nested names joined by dots.
+    """
+    size = sum(record.bytes for record in manifest.files.values())
+    shown = manifest.to_json() | {
+        "files": f"{len(manifest.files)}, {size / 1e6:.1f} MB, verified",
+        "path": str(folder),
+    }
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _flat(shown):
+        table.add_row(name, Text(value))
+    return table
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The leaves of nested objects, each with its path."""
+    for name, inner in value.items():
+        if isinstance(inner, Mapping):
+            yield from _flat(inner, f"{prefix}{name}.")
+        elif isinstance(inner, list | tuple):
+            yield f"{prefix}{name}", ", ".join(map(str, inner))
+        elif inner is not None:
+            yield f"{prefix}{name}", str(inner)

@@ -1,0 +1,98 @@
+"""`tagalong` as a process: what it costs to start, its exit codes, its words about errors."""
+
+import errno
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from cli import models
+from cli.main import main
+
+HEAVY = ("torch", "transformers", "label_studio_sdk", "peft", "accelerate", "sklearn", "numpy")
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    output = capsys.readouterr()
+    code = ended.value.code
+    return code if isinstance(code, int) else 0, output.out, output.err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["models", "list", "--help"], ["train", "-h"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    program = (
+        "import sys\n"
+        "from cli.main import main\n"
+        "try:\n"
+        f"    main({arguments!r})\n"
+        "except SystemExit as ended:\n"
+        "    assert not ended.code, ended.code\n"
+        f"print(sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"  # nothing heavy, and no traceback
+    assert "Usage: tagalong" in done.stdout
+
+
+def test_every_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    code, shown, _ = run(capsys, "--help")
+    assert code == 0
+    for name in ("train", "models", "data", "evaluate", "predict"):
+        assert f" {name} " in shown
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version") == (0, f"tagalong {version('tagalong')}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [["sing"], ["models", "show", "a", "b"], ["--tune", "3"]])
+def test_wrong_usage_is_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    code, shown, said = run(capsys, *arguments)
+    assert (code, shown) == (2, "")
+    assert "Usage" in said
+
+
+def test_work_that_failed_is_1_and_one_line_on_stderr(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    odd = "[red]not[/red] markup " + "long " * 60
+    code, shown, said = run(capsys, "models", "show", odd, "--models", str(tmp_path))
+    assert (code, shown) == (1, "")
+    assert said.count("\n") == 1
+    assert said.startswith(f"Error: no model version is called {odd!r}")
+
+
+def test_what_the_system_refuses_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "models")
+
+    monkeypatch.setattr(models, "open_store", refuse)
+    assert run(capsys, "models", "list") == (1, "", "Error: models: Permission denied\n")
+
+
+def test_an_interrupt_is_130(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(models, "open_store", interrupt)
+    assert run(capsys, "models", "list") == (130, "", "")
+
+
+def test_an_error_that_nobody_foresaw_keeps_its_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> None:
+        raise OSError("a library's own")
+
+    monkeypatch.setattr(models, "open_store", fail)
+    with pytest.raises(OSError, match="a library's own"):
+        main(["models", "list"])

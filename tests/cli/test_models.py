@@ -1,0 +1,201 @@
+"""`tagalong models` as it is typed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.models import app
+from cli.versions import list_versions, row_to_json
+from ner.errors import StoreError, VersionInvalid, VersionNotFound
+from ner.manifest import Manifest
+from ner.store import Store
+
+Publish = Callable[..., Manifest]
+
+
+def type_in(store: Store, *arguments: str, typed: str | None = None, width: int = 200) -> Result:
+    command = [*arguments, "--models", str(store.root)]
+    return CliRunner().invoke(app, command, input=typed, env={"COLUMNS": str(width)})
+
+
+def output(store: Store, *arguments: str) -> str:
+    result = type_in(store, *arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def answer(store: Store, *arguments: str) -> Any:
+    return json.loads(output(store, *arguments, "--json"))
+
+
+def line_of(shown: str, version: str) -> list[str]:
+    """The cells of a version's line."""
+    (line,) = [line for line in shown.splitlines() if version in line]
+    return line.split()
+
+
+def test_the_list_shows_scores_and_marks_what_serves(store: Store, publish: Publish) -> None:
+    old, new = publish(1), publish(2)
+    store.promote("encoder", new.version)
+    shown = output(store, "list")
+    figures = ["dev", "0.840", "0.880", "0.810", "0.700"]
+    assert line_of(shown, old.version) == [f"encoder/{old.version}", *figures]
+    assert line_of(shown, new.version) == ["current", f"encoder/{new.version}", *figures]
+
+
+@pytest.mark.parametrize(
+    ("scores", "cells"),
+    [
+        ({}, ["-", "-", "-", "-", "-"]),
+        ({"dev": {}}, ["dev", "-", "-", "-", "-"]),
+        ({"dev": {"strict_f1": 1}}, ["dev", "1.000", "-", "-", "-"]),
+        ({"dev": {"strict_f1": "?", "by_length": [1]}}, ["dev", "-", "-", "-", "-"]),
+        ({"dev": {"strict_f1": None, "by_length": {"2": 0.5}}}, ["dev", "-", "-", "0.500", "-"]),
+        ({"dev": 0.3, "folds": {"strict_f1": 0.25}}, ["folds", "0.250", "-", "-", "-"]),
+        ({"dev": {"strict_f1": 0.2}, "test": {"strict_f1": 0.1}}, ["test", "0.100", "-", "-", "-"]),
+    ],
+)
+def test_the_list_shows_what_scores_there_are(
+    store: Store, publish: Publish, scores: dict[str, Any], cells: list[str]
+) -> None:
+    published = publish(scores=scores)
+    assert line_of(output(store, "list"), published.version)[1:] == cells
+
+
+def test_the_list_as_json(store: Store, publish: Publish) -> None:
+    old, new = publish(1, name="b"), publish(2, name="a")
+    store.promote("encoder", old.version)
+    listed = answer(store, "list")
+    assert {row["version"]: row["current"] for row in listed["versions"]} == {
+        old.version: True,
+        new.version: False,
+    }
+    assert listed["versions"][0]["scores"]["dev"]["strict_f1"] == 0.84
+    assert listed["notes"] == []
+
+
+def test_bundled_versions_come_last_and_say_so(
+    store: Store, publish: Publish, tmp_path: Path
+) -> None:
+    shipped = publish(1)
+    store.promote("encoder", shipped.version)
+    own = Store(tmp_path / "own", bundled=store.root)
+    with own.staging("encoder") as folder:
+        for name in shipped.files:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes((store.resolve("encoder") / name).read_bytes())
+        own.publish(folder, shipped)
+    rows = [row_to_json(row) for row in list_versions(own).rows]
+    assert [(row["bundled"], row["current"]) for row in rows] == [(False, False), (True, True)]
+
+
+def test_damage_is_noted_and_the_rest_is_listed(store: Store, publish: Publish) -> None:
+    good, bad = publish(1), publish(2)
+    (store.resolve(bad.version) / "manifest.json").write_text("{")
+    result = type_in(store, "list")
+    assert result.exit_code == 0
+    assert line_of(result.stdout, good.version)[2] == "0.840"
+    assert line_of(result.stdout, bad.version)[1] == "unreadable"
+    assert "cannot be read" in result.stderr
+    assert len(answer(store, "list")["notes"]) == 1
+
+
+def test_a_current_version_that_is_gone_or_unreadable_is_noted(
+    store: Store, publish: Publish
+) -> None:
+    gone, left = publish(1), publish(2)
+    store.promote("encoder", gone.version)
+    store.resolve(gone.version).rename(store.root.parent / "elsewhere")
+    assert answer(store, "list")["notes"] == [
+        f"encoder should be served by {gone.version}, which is gone: promote another"
+    ]
+    (store.home("encoder") / "current").write_text("{")
+    listed = answer(store, "list")
+    assert "promote a version anew" in listed["notes"][0]
+    assert [row["version"] for row in listed["versions"]] == [left.version]
+
+
+def test_an_empty_store_is_said_to_be_empty(store: Store) -> None:
+    listed = list_versions(store)
+    assert (listed.rows, listed.notes) == ((), ())
+    assert not store.root.exists()
+
+
+def test_show_tells_everything_and_verifies(store: Store, publish: Publish) -> None:
+    version = publish().version
+    shown = output(store, "show", version)
+    for part in (version, "temperature", "1.3", "strict_f1", "verified", "train.jsonl", "epochs"):
+        assert part in shown
+    (store.resolve(version) / "tokenizer.json").unlink()
+    assert isinstance(type_in(store, "show", version).exception, VersionInvalid)
+
+
+def test_show_as_json_is_the_manifest(store: Store, publish: Publish) -> None:
+    published = publish()
+    store.promote("encoder", published.version)
+    shown = answer(store, "show")
+    assert Path(shown.pop("path")) == store.resolve("encoder")
+    assert Manifest.from_json(shown, "shown") == published
+
+
+def test_promote_and_roll_back(store: Store, publish: Publish) -> None:
+    one, two = publish(1).version, publish(2).version
+    assert f"{one} is the current version of encoder now" in output(store, "promote", one)
+    assert answer(store, "promote", f"encoder/{two}") == {"tier": "encoder", "version": two}
+    assert store.current("encoder") == two
+    assert f"{one} is the current version of encoder again" in output(store, "rollback")
+    assert store.current("encoder") == one
+    assert isinstance(type_in(store, "rollback", "encoder").exception, StoreError)
+
+
+def test_remove_asks_first(store: Store, publish: Publish) -> None:
+    one, two = publish(1).version, publish(2).version
+    store.promote("encoder", one)
+    assert type_in(store, "remove", two, typed="n\n").exit_code == 1
+    assert type_in(store, "remove", two, typed="").exit_code == 1
+    assert two in store.names("encoder")
+    assert type_in(store, "remove", two, typed="y\n").exit_code == 0
+    assert store.names("encoder") == [one]
+    assert isinstance(type_in(store, "remove", one, "--yes").exception, StoreError)
+    assert store.names("encoder") == [one]
+
+
+@pytest.mark.parametrize("command", [["promote"], ["remove", "--yes"]])
+def test_only_what_is_in_the_store_is_changed(
+    store: Store, publish: Publish, tmp_path: Path, command: list[str]
+) -> None:
+    version = publish().version
+    store.resolve(version).rename(tmp_path / "copy")
+    result = type_in(store, *command, str(tmp_path / "copy"))
+    assert isinstance(result.exception, VersionNotFound)
+    assert "not in the store" in str(result.exception)
+    assert (tmp_path / "copy" / "manifest.json").is_file()
+
+
+def test_a_path_into_the_store_names_the_version_there(
+    store: Store, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = publish().version
+    monkeypatch.chdir(store.root)
+    output(store, "promote", f"./encoder/{version}")
+    assert store.current("encoder") == version
+
+
+def test_the_store_can_be_named_by_the_environment(store: Store, publish: Publish) -> None:
+    version = publish().version
+    environment = {"TAGALONG_MODELS": str(store.root), "COLUMNS": "200"}
+    assert version in CliRunner().invoke(app, ["list"], env=environment).stdout
+
+
+def test_a_narrow_pipe_gets_every_figure_and_no_colours(store: Store, publish: Publish) -> None:
+    version = publish(name="pubmedbert-large").version
+    result = type_in(store, "list", width=80)
+    assert line_of(result.stdout, version)[1:] == ["dev", "0.840", "0.880", "0.810", "0.700"]
+    narrow = type_in(store, "list", width=50).stdout
+    assert "0.840  0.880  0.810  0.700" in narrow
+    assert "…" not in narrow
+    assert "\x1b" not in result.stdout
