@@ -80,9 +80,9 @@ def test_strict_is_a_set_intersection(gold: list[Span], predicted: list[Span]) -
     [Span(0, 20, "Chemical"), Span(15, 18, "Chemical")],
     [Span(0, 20, "Chemical"), Span(2, 5, "Chemical")],
 )
-@example(  # in one cluster, and yet the short gold span only touches the first prediction
-    [Span(0, 30, "Chemical"), Span(10, 12, "Chemical")],
-    [Span(5, 10, "Chemical"), Span(8, 9, "Chemical")],
+@example(  # all in one cluster, and yet some of them only touch
+    [Span(0, 30, "Chemical"), Span(10, 12, "Chemical"), Span(10, 11, "Chemical")],
+    [Span(4, 12, "Chemical"), Span(5, 10, "Chemical"), Span(8, 9, "Chemical")],
 )
 @example(  # first come, first served would find one match; there are two
     [Span(0, 20, "Chemical"), Span(15, 18, "Chemical")],
