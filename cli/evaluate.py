@@ -57,6 +57,7 @@ def evaluate_cli(
     gold: Annotated[
         Path,
         typer.Argument(
+            metavar="GOLD",
             exists=True,
             dir_okay=False,
             help="What is right: Label Studio JSON or JSON_MIN, JSON lines, or CoNLL.",
