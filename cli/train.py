@@ -193,7 +193,7 @@ def train_encoder_version(
     sides = choose_sides(
         corpus, read_corpus(dev, reading) if dev else None, dev_share=order.dev_share
     )
-    talk.print(describe_sides(sides, corpus))
+    talk.print(describe_sides(sides, corpus), soft_wrap=True)
     state_path = unfinished(store, recipe, sides)
     if order.resume and not state_path.is_file():
         talk.print("Nothing to resume: no training of this recipe on these documents was stopped.")

@@ -190,10 +190,17 @@ class Loop:
             "outcome": [self._outcome.scores, self._outcome.losses, self._outcome.best],
             "place": [self._step, self._done, self._loss_sum],
         }
-        self._state_path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._state_path.with_suffix(".new")
-        torch.save(state, fresh)
-        fresh.replace(self._state_path)
+        try:
+            self._state_path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(state, fresh)
+            fresh.replace(self._state_path)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            fresh.unlink(missing_ok=True)
+            raise TrainingError(
+                f"the state of the training could not be saved in {self._state_path.parent} "
+                f"({error}); make room, then go on with --resume"
+            ) from error
 
     def _load(self) -> None:
         """Go on from a saved state; only tensors and plain values are ever unpickled."""
