@@ -85,7 +85,3 @@ def tagalong_cli(
     ] = False,
 ) -> None:
     """Pre-label biomedical text in Label Studio: train taggers, judge them, serve them."""
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,68 @@
+# Everything here works on a fresh machine that has python3 (3.11 or newer), pip and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+EXTRAS := bundled,llm,sentencepiece,dev
+CODE := ner backend training cli
+ABSTRACT := Naloxone reverses the antihypertensive effect of clonidine. In unanesthetized, \
+  spontaneously hypertensive rats the decrease in blood pressure and heart rate produced by \
+  intravenous clonidine was inhibited or reversed by naloxone.
+
+# Named after what was asked for, so that only a change of it installs again, on any branch.
+INSTALLED := $(VENV)/installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
+
+.PHONY: help install lint format types test demo bench constraints clean
+
+help:  ## show what there is to make
+	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | while IFS=: read -r name what; do \
+	  printf '  make %-12s%s\n' "$$name" "$$what"; done
+
+install: $(INSTALLED)  ## make .venv and install everything into it
+
+$(INSTALLED): | $(BIN)/python
+	$(PIP) install -c constraints.txt "$$(grep '^torch==' constraints.txt)"
+	$(PIP) install -c constraints.txt -e '.[$(EXTRAS)]'
+	@rm -f $(VENV)/installed-*
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+lint: install  ## check style and docstrings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pydoclint --quiet $(CODE)
+
+format: install  ## mend what can be mended by a tool
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: install  ## check types
+	$(BIN)/mypy
+
+test: lint types  ## lint, types and all tests
+	$(BIN)/pytest -n 2
+
+demo: install  ## tag an abstract with the bundled version, and judge that on a small sample
+	$(BIN)/tagalong predict --model bundled "$(ABSTRACT)"
+	$(BIN)/tagalong evaluate bundled tests/samples/bc5cdr_test.jsonl
+
+bench: install  ## run the benchmarks; the corpora are in TAGALONG_DATA, else ../shared/data
+	for bench in tests/bench/check_*.py tests/bench/bench_*.py; do \
+	  echo "== $$bench" && $(BIN)/python "$$bench" || exit 1; done
+
+constraints:  ## renew constraints.txt from an environment made without it
+	rm -rf build/renewed
+	$(PYTHON) -m venv build/renewed
+	build/renewed/bin/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
+	build/renewed/bin/python -m pip install --quiet -e '.[$(EXTRAS)]'
+	{ sed '/^[^#]/d' constraints.txt; \
+	  build/renewed/bin/python -m pip freeze --all --exclude-editable --exclude pip \
+	  | sed 's/+cpu$$//'; } > build/constraints.txt
+	mv build/constraints.txt constraints.txt
+
+clean:  ## remove .venv and everything that was built
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,132 @@
+"""The house has four floors, and imports only ever go down: ner <- backend <- training <- cli."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FLOORS = ("ner", "backend", "training", "cli")
+FILES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    """``ner/tags.py`` is ``ner.tags``, ``ner/__init__.py`` is ``ner``."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in FILES}
+
+
+def imported(node: ast.AST) -> list[str]:
+    """The modules that a statement imports; of ``from a import b``, a.b where that is a module."""
+    match node:
+        case ast.Import(names):
+            return [alias.name for alias in names]
+        case ast.ImportFrom(module=str(module), names=names, level=0):
+            inner = [f"{module}.{alias.name}" for alias in names]
+            return [name if name in MODULES else module for name in inner]
+        case ast.ImportFrom(level=level):
+            raise AssertionError(f"{level} dots: write imports in full")
+    return []
+
+
+def every_import(source: str) -> set[str]:
+    """Imported anywhere in a file."""
+    return {name for node in ast.walk(ast.parse(source)) for name in imported(node)}
+
+
+def deferred_imports(source: str) -> list[str]:
+    """Imported inside functions, that is, later than the file itself."""
+    functions = (
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    )
+    return [name for node in functions for inner in ast.walk(node) for name in imported(inner)]
+
+
+def floor_of(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def upward(module: str, source: str) -> list[str]:
+    """What a module imports from the floors above its own."""
+    above = FLOORS[FLOORS.index(floor_of(module)) + 1 :]
+    return sorted(name for name in every_import(source) if floor_of(name) in above)
+
+
+def sources() -> Iterator[tuple[str, str]]:
+    for module, path in MODULES.items():
+        yield module, path.read_text(encoding="utf-8")
+
+
+def test_every_floor_has_modules() -> None:
+    assert {floor_of(module) for module in MODULES} == set(FLOORS)
+
+
+def test_imports_go_one_way() -> None:
+    assert {module: found for module, text in sources() if (found := upward(module, text))} == {}
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph = {module: every_import(text) & MODULES.keys() - {module} for module, text in sources()}
+    list(TopologicalSorter(graph).static_order())
+
+
+def test_only_commands_import_late() -> None:
+    late = {
+        module: deferred_imports(text) for module, text in sources() if floor_of(module) != "cli"
+    }
+    assert {module: names for module, names in late.items() if names} == {}
+
+
+def test_ner_needs_nothing_but_the_standard_library() -> None:
+    known = sys.stdlib_module_names | {"ner"}
+    foreign = {
+        module: [name for name in every_import(text) if floor_of(name) not in known]
+        for module, text in sources()
+        if floor_of(module) == "ner"
+    }
+    assert {module: names for module, names in foreign.items() if names} == {}
+
+
+def test_ner_runs_where_nothing_is_installed() -> None:
+    modules = [module for module in MODULES if floor_of(module) == "ner"]
+    program = f"import importlib\nfor name in {modules!r}: importlib.import_module(name)"
+    bare = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        f"import sys\nsys.path.append({str(ROOT)!r})\n{program}",
+    ]
+    subprocess.run(bare, check=True)
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import training.loop", ["training.loop"]),
+        ("from training import loop", ["training.loop"]),
+        ("from training import absent", ["training"]),
+        ("def f():\n    from cli.main import app", ["cli.main"]),
+        ("if TYPE_CHECKING:\n    import cli", ["cli"]),
+        ("import ner.tags, torch\nfrom backend.tier import Tier", []),
+    ],
+)
+def test_an_import_that_goes_up_is_seen(source: str, found: list[str]) -> None:
+    assert upward("backend.tier", source) == found
+
+
+def test_a_cycle_and_a_late_import_are_seen() -> None:
+    assert deferred_imports("async def f():\n    import torch\nimport ner") == ["torch"]
+    with pytest.raises(CycleError):
+        list(
+            TopologicalSorter({"ner.tags": {"ner.words"}, "ner.words": {"ner.tags"}}).static_order()
+        )
