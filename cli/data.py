@@ -209,7 +209,8 @@ def render_written(out: Path, written: Written, lost: Sequence[Lost], *, unwritt
         lost: What was lost in reading and writing.
         unwritten: Documents that the format cannot hold.
     """
-    console.print(f"{written.documents:,} documents in {_shown(str(out))}")
+    # A path is never folded: it is there to be copied.
+    console.print(f"{written.documents:,} documents in {_shown(str(out))}", soft_wrap=True)
     if unwritten:
         console.print(f"{unwritten:,} documents have no words, and are not in it")
     for reason, count in Counter(entry.reason for entry in lost).most_common():

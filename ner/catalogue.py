@@ -101,7 +101,7 @@ class Catalogue:
             VersionInvalid: If a path leads to a folder that is no version.
         """
         if reference == BUNDLED and self.bundled is not None:
-            return Catalogue(self.bundled).resolve(DEFAULT_TIER)
+            return Catalogue(self.bundled)._current_folder(DEFAULT_TIER)
         if reference in self.tiers():
             return self._current_folder(reference)
         catalogues = [self] if self.bundled is None else [self, Catalogue(self.bundled)]
