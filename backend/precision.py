@@ -1,10 +1,12 @@
 """Which arithmetic a machine is good at."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
+BF16_CAPABILITIES = ("avx512_bf16", "amx_bf16", "sve_bf16")  # names as torch.cpu gives them
 Precision = Literal["auto", "bf16", "fp32"]
 
 
@@ -15,12 +17,14 @@ def has_bf16(device: torch.device) -> bool:
         device: A CPU or a GPU.
 
     Returns:
-        True for GPUs from Ampere on and for CPUs with AVX-512 BF16 or AMX.
+        True for GPUs from Ampere on and for CPUs with AVX-512 BF16, AMX or SVE BF16.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    # Older releases of PyTorch cannot be asked: fp32 is right everywhere.
+    ask = getattr(torch.cpu, "get_capabilities", None) if device.type == "cpu" else None
+    capabilities: Mapping[str, Any] = ask() if ask else {}
+    return any(capabilities.get(name, False) for name in BF16_CAPABILITIES)
 
 
 def half_precision(

