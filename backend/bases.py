@@ -130,7 +130,12 @@ class Base:
         return tokenizer
 
     def load_token_classifier(
-        self, labels: Sequence[str], *, four_bit: bool = False, **changes: Any
+        self,
+        labels: Sequence[str],
+        *,
+        four_bit: bool = False,
+        attention: str | None = None,
+        **changes: Any,
     ) -> PreTrainedModel:
         """Load the weights with a fresh head, one output per tag.
 
@@ -139,6 +144,7 @@ class Base:
         Args:
             labels: Tag names in the order of their ids.
             four_bit: Load the base in NF4 with double quantisation (QLoRA, Dettmers et al. 2023).
+            attention: Implementation, as transformers names them; None for its choice.
             **changes: Settings of the configuration to replace, such as dropout.
 
         Returns:
@@ -156,6 +162,7 @@ class Base:
             AutoModelForTokenClassification,
             config=config,
             use_safetensors=True,
+            attn_implementation=attention,
             **_four_bit() if four_bit else {"dtype": torch.float32},
         )
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from backend.decode import Scores, log_softmax, predict
-from backend.precision import half_precision
+from backend.precision import Precision, half_precision
 from backend.subwords import SubWords, SubWordTokenizer
 from backend.windows import Window, plan_windows
 from ner.document import Document, Prediction
@@ -153,6 +153,7 @@ class EncoderTier:
         tag_set: The tags, in the order of the model's outputs.
         version: Named in every prediction.
         temperature: See `backend.decode.log_softmax`.
+        precision: Arithmetic of the forward pass; ``auto`` is bf16 where it is native.
     """
 
     batch_tokens = 4096  # padded tokens per forward pass: fills two cores, fits any GPU
@@ -166,12 +167,14 @@ class EncoderTier:
         tag_set: TagSet,
         version: str,
         temperature: float = 1.0,
+        precision: Precision = "auto",
     ) -> None:
         self.model = model
         self.windows = windows
         self.tag_set = tag_set
         self.version = version
         self.temperature = temperature
+        self.precision = precision
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -226,7 +229,7 @@ class EncoderTier:
         """Logits of one batch: (windows, longest, tags)."""
         device = self.model.device
         batch = {name: tensor.to(device) for name, tensor in self.windows.pad(windows).items()}
-        with half_precision(device):
+        with half_precision(device, wanted=self.precision):
             logits = self.model(**batch).logits
         array: Scores = logits.float().cpu().numpy()
         return array

@@ -22,7 +22,13 @@ def train(
     schedule = Schedule(
         epochs=3, learning_rate=2e-3, batch_tokens=256, average=0.9, save_every=4, precision="fp32"
     )
-    recipe = Recipe(base=Base(str(base)), reading=Reading(96, 8), schedule=schedule, mask=0.1)
+    recipe = Recipe(
+        base=Base(str(base)),
+        reading=Reading(96, 8),
+        lesson=Reading(64, 8),
+        schedule=schedule,
+        mask=0.1,
+    )
     return train_encoder(
         toy_documents(24, seed=1),
         toy_documents(6, seed=2),
