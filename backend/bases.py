@@ -130,12 +130,7 @@ class Base:
         return tokenizer
 
     def load_token_classifier(
-        self,
-        labels: Sequence[str],
-        *,
-        four_bit: bool = False,
-        attention: str | None = None,
-        **changes: Any,
+        self, labels: Sequence[str], *, four_bit: bool = False, **changes: Any
     ) -> PreTrainedModel:
         """Load the weights with a fresh head, one output per tag.
 
@@ -144,7 +139,6 @@ class Base:
         Args:
             labels: Tag names in the order of their ids.
             four_bit: Load the base in NF4 with double quantisation (QLoRA, Dettmers et al. 2023).
-            attention: Implementation, as transformers names them; None for its choice.
             **changes: Settings of the configuration to replace, such as dropout.
 
         Returns:
@@ -162,7 +156,6 @@ class Base:
             AutoModelForTokenClassification,
             config=config,
             use_safetensors=True,
-            attn_implementation=attention,
             **_four_bit() if four_bit else {"dtype": torch.float32},
         )
 
