@@ -1,7 +1,8 @@
 """The manifest: what is known about a model version, and the seal on its files.
 
 A version is a folder; ``manifest.json`` in it is written last, and lists every other file with its
-size and SHA-256. Reading it back checks all of that, so what is loaded is what was published.
+size and SHA-256, and its own digest. Reading it back checks all of that, so what is loaded, and
+what is said of it, is what was published.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ MANIFEST = "manifest.json"
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)  # never a path, never hidden
 FIELD_KINDS: Mapping[str, tuple[type, ...]] = {
     "format": (int,),
-    **dict.fromkeys(("version", "tier", "name", "created", "base"), (str,)),
+    **dict.fromkeys(("version", "digest", "tier", "name", "created", "base"), (str,)),
     "base_revision": (str, NoneType),
     "labels": (list,),
     **dict.fromkeys(("config", "data", "scores", "calibration", "environment", "files"), (dict,)),
@@ -92,14 +93,17 @@ class Manifest(Draft):
                 kind.
         """
         known = _checked_fields(value, where)
+        del known["digest"]  # follows from the rest
         files = {
             name: _checked_record(name, record, where) for name, record in known["files"].items()
         }
         return cls(**{**known, "labels": tuple(known["labels"]), "files": files})
 
     def to_json(self) -> dict[str, Any]:
-        """The manifest as an object that JSON can hold, its format and version first."""
-        return {"format": self.format, "version": self.version} | asdict(self)
+        """The manifest as an object that JSON can hold: format, version and digest first."""
+        known = asdict(self)
+        first = {"format": self.format, "version": self.version, "digest": manifest_digest(known)}
+        return first | known
 
 
 def content_hash(draft: Draft, files: Mapping[str, FileRecord]) -> str:
@@ -121,8 +125,19 @@ def content_hash(draft: Draft, files: Mapping[str, FileRecord]) -> str:
         "labels": draft.labels,
         "base": [draft.base, draft.base_revision],
     }
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:HASH_DIGITS]
+    return _canonical_hash(content)[:HASH_DIGITS]
+
+
+def manifest_digest(value: Mapping[str, Any]) -> str:
+    """Hash everything that a manifest says: scores, calibration and records of files included.
+
+    Args:
+        value: A manifest as JSON holds it, with or without the digest that was written in it.
+
+    Returns:
+        SHA-256 over canonical JSON of all fields but the digest, in hexadecimal.
+    """
+    return _canonical_hash({name: value[name] for name in value if name != "digest"})
 
 
 def seal_files(folder: Path) -> dict[str, FileRecord]:
@@ -167,7 +182,10 @@ def read_manifest(folder: Path, *, verify: bool = True) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        manifest = Manifest.from_json(json.loads(path.read_bytes()), str(path))
+        value = json.loads(path.read_bytes())
+        manifest = Manifest.from_json(value, str(path))
+        if value["digest"] != manifest_digest(value):
+            raise VersionInvalid(f"{path} was changed since publishing: {REMEDY}")
     except FileNotFoundError:
         if not folder.is_dir():
             raise VersionNotFound(f"{folder} is not there: see `tagalong models list`") from None
@@ -205,7 +223,15 @@ def _verify(folder: Path, manifest: Manifest) -> None:
         if record_file(found[name]) != expected:
             raise VersionInvalid(f"{name} in {folder} was changed since publishing: {REMEDY}")
     if not manifest.version.endswith("-" + content_hash(manifest, manifest.files)):
-        raise VersionInvalid(f"{folder / MANIFEST} was changed since publishing: {REMEDY}")
+        raise VersionInvalid(
+            f"{folder / MANIFEST} names a version of another content ({manifest.version}): {REMEDY}"
+        )
+
+
+def _canonical_hash(content: Mapping[str, Any]) -> str:
+    """SHA-256 of what JSON can hold, the same whatever the order of its keys."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _holds_weights(name: str) -> bool:
@@ -234,7 +260,7 @@ def _checked_fields(value: object, where: str) -> dict[str, Any]:
         raise VersionInvalid(f"{where} has unknown fields ({', '.join(foreign)}): {REMEDY}")
     if not value["labels"] or not all(isinstance(label, str) for label in value["labels"]):
         raise VersionInvalid(f"{where} has {short_repr(value['labels'])} as 'labels': {REMEDY}")
-    return value
+    return dict(value)
 
 
 def _checked_record(name: str, record: object, where: str) -> FileRecord:

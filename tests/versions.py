@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ner.manifest import Draft, Manifest
+from ner.manifest import MANIFEST, Draft, Manifest, manifest_digest
 from ner.store import Store
 
 DRAFT: dict[str, Any] = {
@@ -46,6 +46,17 @@ def publish_number(store: Store, value: int = 0, **changes: Any) -> Manifest:
     with store.staging(draft.tier) as folder:
         write_files(folder, value)
         return store.publish(folder, draft)
+
+
+def edit_manifest(folder: Path, old: str, new: str, *, reseal: bool = False) -> None:
+    """Change the text of a manifest; resealed, as by one who knows of its digest."""
+    text = (folder / MANIFEST).read_text(encoding="utf-8")
+    assert old in text
+    text = text.replace(old, new)
+    if reseal:
+        value = json.loads(text)
+        text = json.dumps(value | {"digest": manifest_digest(value)})
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
 @pytest.fixture

@@ -10,10 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ner.errors import PublishError, VersionInvalid, VersionNotFound
-from ner.manifest import FORMAT, Draft, Manifest, content_hash, read_manifest, seal_files
+from ner.manifest import (
+    FORMAT,
+    Draft,
+    Manifest,
+    content_hash,
+    manifest_digest,
+    read_manifest,
+    seal_files,
+)
 from ner.payload import FileRecord
 from ner.store import Store
-from tests.versions import DRAFT, safetensors, write_files
+from tests.versions import DRAFT, edit_manifest, safetensors, write_files
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -162,9 +170,8 @@ def replace_by_link(folder: Path) -> None:
     (folder / "tokenizer.json").symlink_to(folder.parent / "elsewhere.json")
 
 
-def edit_manifest(folder: Path) -> None:
-    path = folder / "manifest.json"
-    path.write_text(path.read_text().replace('"Chemical"', '"Disease2"'))
+def rename_label(folder: Path) -> None:
+    edit_manifest(folder, '"Chemical"', '"Disease2"', reseal=True)
 
 
 def delete_manifest(folder: Path) -> None:
@@ -185,8 +192,7 @@ def nest_manifest(folder: Path) -> None:
 
 
 def forge_path(folder: Path) -> None:
-    path = folder / "manifest.json"
-    path.write_text(path.read_text().replace('"tokenizer.json"', '"../current"'))
+    edit_manifest(folder, '"tokenizer.json"', '"../current"', reseal=True)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +206,7 @@ def forge_path(folder: Path) -> None:
         (add_pickle, r"pytorch_model\.bin in .* can run any code"),
         (add_hidden_pickle, r"\.cache in .* is a pickle"),
         (replace_by_link, r"tokenizer\.json in .* is a symbolic link"),
-        (edit_manifest, r"manifest\.json was changed since publishing"),
+        (rename_label, r"manifest\.json names a version of another content"),
         (delete_manifest, r"has no manifest\.json"),
         (cut_manifest, r"manifest\.json cannot be read"),
         (binary_manifest, r"manifest\.json cannot be read"),
@@ -216,6 +222,51 @@ def test_a_damaged_version_is_refused_and_the_file_named(
     with pytest.raises(VersionInvalid, match=message) as caught:
         read_manifest(folder)
     assert "retrain, roll back" in str(caught.value)
+
+
+EDITS = [
+    ('"temperature": 1.3', '"temperature": 19'),
+    ('"strict_f1": 0.84', '"strict_f1": 0.99'),
+    ('"python": "3.11.7"', '"python": "3.99"'),
+    ('"bytes": 2', '"bytes": 3'),
+    ('"learning_rate": 0.0002', '"learning_rate": 0.0003'),
+    ('"created": "', '"created": "1'),
+    ('"digest": "', '"digest": "0'),
+]
+
+
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize(("old", "new"), EDITS)
+def test_nothing_that_a_manifest_says_can_be_changed_unseen(
+    store: Store, publish: Callable[..., Manifest], old: str, new: str, verify: bool
+) -> None:
+    folder = store.resolve(publish().version)
+    edit_manifest(folder, old, new)
+    with pytest.raises(VersionInvalid, match=r"manifest\.json was changed since publishing"):
+        read_manifest(folder, verify=verify)
+
+
+def test_an_edited_manifest_can_be_sealed_again(
+    store: Store, publish: Callable[..., Manifest]
+) -> None:
+    """So that the test above fails for the digest alone."""
+    folder = store.resolve(publish().version)
+    edit_manifest(folder, '"temperature": 1.3', '"temperature": 19', reseal=True)
+    assert read_manifest(folder).calibration == {"temperature": 19}
+
+
+@given(DRAFTS)
+def test_the_digest_is_of_the_content_however_it_is_written(draft: Draft) -> None:
+    value = manifest(draft).to_json()
+    backwards = dict(reversed(json.loads(json.dumps(value, indent=2)).items()))
+    assert manifest_digest(backwards) == value["digest"]
+
+
+def test_every_field_is_part_of_the_digest() -> None:
+    value = broken()
+    fields = value.keys() - {"digest"}
+    assert len({manifest_digest(value | {name: "other"}) for name in fields}) == len(fields)
+    assert manifest_digest(value | {"digest": "other"}) == value["digest"]
 
 
 @pytest.mark.parametrize("damage", [delete, truncate, tamper, add_weights, add_pickle])

@@ -10,7 +10,7 @@ import pytest
 from ner.errors import LabelError, PublishError, StoreError, VersionInvalid, VersionNotFound
 from ner.manifest import Draft, Manifest, read_manifest
 from ner.store import Store
-from tests.versions import DRAFT, safetensors, write_files
+from tests.versions import DRAFT, edit_manifest, safetensors, write_files
 
 Publish = Callable[..., Manifest]
 
@@ -77,8 +77,7 @@ def test_the_same_content_on_a_later_day_is_still_the_same_version(
     today = publish()
     earlier = f"minilm-20200229-{content(today.version)}"
     place = store.resolve(today.version).rename(store.home("encoder") / earlier)
-    text = (place / "manifest.json").read_text()
-    (place / "manifest.json").write_text(text.replace(today.version, earlier))
+    edit_manifest(place, today.version, earlier, reseal=True)
     assert publish().version == earlier
     assert store.names("encoder") == [earlier]
 
