@@ -1,12 +1,14 @@
 """JSON lines: our own files, one document or prediction a line, and the pipes between commands.
 
 A document is ``{"id", "text", "entities": [{"start", "end", "label"}]}``; offsets are half-open
-and count code points. A prediction adds ``score`` to every entity, and ``score``,
+and count code points. It may have ``"unknown": [[start, end]]``, where nobody can say what is
+right. A prediction adds ``score`` to every entity, and ``score``,
 ``model_version`` and ``lost`` to the line.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from backend.regions import Region
@@ -132,6 +134,43 @@ def _score(score: object, where: str) -> float:
     return float(score)
 
 
+def unknown_from_json(
+    line: Mapping[str, Any], document: Document, where: str
+) -> tuple[tuple[int, int], ...]:
+    """Read the stretches of a document whose truth is not known.
+
+    Args:
+        line: The object of a line.
+        document: Its text.
+        where: Where it is.
+
+    Returns:
+        Half-open stretches, none where the line says nothing of them.
+
+    Raises:
+        FormatError: If they are not stretches of the text.
+    """
+    entries = line.get("unknown", [])
+    if not isinstance(entries, list):
+        raise FormatError(f'{where} has an "unknown" that is not a list of [start, end]')
+    stretches = []
+    for entry in entries:
+        # Not isinstance: True is an int to it.
+        match entry:
+            case [start, end] if type(start) is int and type(end) is int:
+                stretches.append((start, end))
+            case _:
+                raise FormatError(
+                    f'{where} has {entry!r:.40} in "unknown": it must be [start, end]'
+                )
+        if not 0 <= start < end <= len(document.text):
+            raise FormatError(
+                f'{where} has [{start}, {end}] in "unknown", which is no stretch of its text of '
+                f"{len(document.text)} code points"
+            )
+    return tuple(stretches)
+
+
 def document_from_json(line: Mapping[str, Any], where: str) -> Document:
     """Read a document with its annotations, which must all fit.
 
@@ -149,7 +188,8 @@ def document_from_json(line: Mapping[str, Any], where: str) -> Document:
     document = text_from_json(line, where)
     try:
         spans = tuple(_span(region) for region in regions_from_json(line, where))
-        return Document(document.id, document.text, spans, document.meta)
+        unknown = unknown_from_json(line, document, where)
+        return replace(document, spans=spans, unknown=unknown)
     except OffsetError as error:
         raise OffsetError(f"{where}: {error}") from error
 
@@ -173,6 +213,8 @@ def document_to_json(document: Document) -> dict[str, Any]:
         "text": document.text,
         "entities": [_entity(span) for span in document.spans],
     }
+    if document.unknown:
+        line["unknown"] = [list(stretch) for stretch in document.unknown]
     return {**line, "meta": dict(document.meta)} if document.meta else line
 
 

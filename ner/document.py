@@ -85,19 +85,30 @@ class Document:
         text: As it was read, every character of it.
         spans: Sorted by start, then longest first; they may overlap.
         meta: Whatever else came with it.
+        unknown: Half-open stretches, sorted, where nobody can say what is right: not O, and not an
+            entity either. Part of equality, because another training comes of them.
     """
 
     id: str
     text: str
     spans: tuple[Span, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    unknown: tuple[tuple[int, int], ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
-        """Sort the spans and check that they lie inside the text.
+        """Sort the spans and check that they lie inside the text, unknown stretches too.
 
         Raises:
-            OffsetError: If a span ends past the end of the text.
+            OffsetError: If a span ends past the end of the text, or an unknown stretch is empty,
+                reversed or outside the text.
         """
+        object.__setattr__(self, "unknown", tuple(sorted(set(self.unknown))))
+        for start, end in self.unknown:
+            if not 0 <= start < end <= len(self.text):
+                raise OffsetError(
+                    f"document {self.id!r} has an unknown stretch from {start} to {end}, but its "
+                    f"text goes from 0 to {len(self.text)}: stretches are half-open and inside it"
+                )
         ordered = tuple(sorted(self.spans, key=lambda span: (span.start, -span.end, span.label)))
         object.__setattr__(self, "spans", ordered)
         last = max((span.end for span in ordered), default=0)

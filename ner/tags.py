@@ -20,7 +20,7 @@ class TaggedWords:
 
     Attributes:
         words: Half-open offsets (start, end) in code points.
-        tags: One tag id per word, or IGNORED where a lost annotation leaves the truth unknown.
+        tags: One tag id per word, or IGNORED where the truth is unknown.
         lost: The annotations that flat BIO could not hold.
     """
 
@@ -95,7 +95,8 @@ class TagSet:
         """Write a document's spans as one tag per word.
 
         Of overlapping spans the longest stays (of equals, the first). The words of a span that is
-        lost are marked IGNORED, unless another span covers them: the truth there is not O.
+        lost are marked IGNORED, unless another span covers them: the truth there is not O. So are
+        the words of the document's unknown stretches.
 
         Args:
             document: With any spans: overlapping ones and foreign labels included.
@@ -108,7 +109,7 @@ class TagSet:
         lost: list[tuple[Lost, range]] = []
         by_length = sorted(set(document.spans), key=lambda span: (span.start - span.end, span))
         for span in by_length:
-            touched = range(*words_touched(words, span))
+            touched = range(*words_touched(words, span.start, span.end))
             reason = self._unfit(span, touched, words, tags)
             if reason is None:
                 tags[touched.start] = self.begin(span.label)
@@ -120,7 +121,9 @@ class TagSet:
                     (Lost(span.label, text, reason, span.start, span.end, document.id), touched)
                 )
         # After the last span has found its place: only words that no kept span needs are masked.
-        for _, touched in lost:
+        unclear = [touched for _, touched in lost]
+        unclear += [range(*words_touched(words, start, end)) for start, end in document.unknown]
+        for touched in unclear:
             for word in touched:
                 if tags[word] == OUTSIDE:
                     tags[word] = IGNORED

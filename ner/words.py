@@ -8,8 +8,6 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-from ner.document import Span
-
 WORD = re.compile(r"\w+|[^\w\s]")
 
 
@@ -25,16 +23,17 @@ def word_offsets(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in WORD.finditer(text)]
 
 
-def words_touched(words: Sequence[tuple[int, int]], span: Span) -> tuple[int, int]:
-    """The range of words that share at least one code point with a span.
+def words_touched(words: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
+    """The range of words that share at least one code point with a stretch of text.
 
     Args:
         words: Offsets as `word_offsets` gives them.
-        span: Any span of the same text.
+        start: First code point of the stretch.
+        end: One past its last code point.
 
     Returns:
-        Half-open range of word indices; empty (first == last) when the span holds only white space.
+        Half-open range of word indices; empty (first == last) when it holds only white space.
     """
-    first = bisect_right(words, span.start, key=lambda word: word[1])
-    last = bisect_left(words, span.end, key=lambda word: word[0])
+    first = bisect_right(words, start, key=lambda word: word[1])
+    last = bisect_left(words, end, key=lambda word: word[0])
     return first, max(first, last)

@@ -8,7 +8,7 @@ from typing import Literal
 from backend.label_studio import LabelConfig
 from backend.regions import Region
 from ner.document import Document, Span
-from training.corpus.fit import fit_regions, in_code_points
+from training.corpus.fit import fit_regions, in_code_points, unlabelled_stretches
 from training.corpus.ledger import Ledger
 
 Strategy = Literal["majority", "latest", "all"]
@@ -42,7 +42,8 @@ def settle(
     """Make documents of a task and its annotations.
 
     Ground truth, where there is any, is all that counts. Nobody has two voices: of several
-    annotations by the same person the last one counts.
+    annotations by the same person the last one counts. What was outvoted, or marked without a
+    label, is unknown: somebody saw something there, so it must not be learnt as O.
 
     Args:
         document: The task's text.
@@ -67,20 +68,28 @@ def settle(
         replace(document, id=f"{document.id}@{name}") if strategy == "all" else document
         for name in names
     ]
-    votes = [
-        fit_regions(draft, regions, config=config, ledger=ledger)
-        for draft, regions in (
-            (draft, in_code_points(draft, annotation.regions, ledger))
-            for draft, annotation in zip(drafts, heard, strict=True)
-        )
+    read = [
+        _read(draft, annotation, config, ledger)
+        for draft, annotation in zip(drafts, heard, strict=True)
     ]
     if strategy == "all":
-        return [replace(draft, spans=spans) for draft, spans in zip(drafts, votes, strict=True)]
-    kept, outvoted = agree(votes)
+        return read
+    kept, outvoted = agree([one.spans for one in read])
+    unknown = [stretch for one in read for stretch in one.unknown]
+    unknown += [(span.start, span.end) for span in outvoted]
     for span in outvoted:
         where = (span.start, span.end)
         ledger.lose(document, where, span.label, document.covered(span), "outvoted")
-    return [replace(document, spans=tuple(kept))]
+    return [replace(document, spans=tuple(kept), unknown=tuple(unknown))]
+
+
+def _read(
+    draft: Document, annotation: Annotation, config: LabelConfig | None, ledger: Ledger
+) -> Document:
+    """What one person says of a text."""
+    regions = in_code_points(draft, annotation.regions, ledger)
+    spans = fit_regions(draft, regions, config=config, ledger=ledger)
+    return replace(draft, spans=spans, unknown=tuple(unlabelled_stretches(draft, regions)))
 
 
 def agree(votes: Sequence[Sequence[Span]]) -> tuple[list[Span], list[Span]]:

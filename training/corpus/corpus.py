@@ -65,4 +65,7 @@ def fingerprint(documents: Iterable[Document]) -> str:
 def _canonical(document: Document) -> bytes:
     """The one way to write a document's text and annotations."""
     spans = [[span.start, span.end, span.label] for span in document.spans]
-    return json.dumps([document.text, spans], ensure_ascii=False, separators=(",", ":")).encode()
+    content: list[object] = [document.text, spans]
+    if document.unknown:  # left out where there are none, as in every name given before
+        content.append(document.unknown)
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()

@@ -76,6 +76,27 @@ def fit_regions(
     return tuple(spans)
 
 
+def unlabelled_stretches(document: Document, regions: Sequence[Region]) -> list[tuple[int, int]]:
+    """Find what somebody marked without saying as what: its truth is not known.
+
+    Nothing else that reading loses leaves the truth unknown at a known place. A type that the
+    labelling config does not have is not annotated in this project, so O is right where it was
+    drawn; beside a second label the first one stays; and an offset outside the text has no place.
+
+    Args:
+        document: The text.
+        regions: As they were stated, in code points.
+
+    Returns:
+        Half-open stretches of the text.
+    """
+    return [
+        (region.start, region.end)
+        for region in regions
+        if not region.labels and 0 <= region.start < region.end <= len(document.text)
+    ]
+
+
 def _label(
     document: Document, region: Region, spellings: Mapping[str, str] | None, ledger: Ledger
 ) -> str | None:

@@ -9,6 +9,7 @@ from backend.jsonlines import (
     prediction_from_json,
     regions_from_json,
     text_from_json,
+    unknown_from_json,
 )
 from ner.document import Document, Prediction
 from ner.errors import FormatError
@@ -72,7 +73,8 @@ def read_documents(start: Peek, options: ReadOptions, ledger: Ledger) -> Iterato
             document = text_from_json(line, where)
             regions = regions_from_json(line, where)
             spans = fit_regions(document, regions, config=options.config, ledger=ledger)
-            yield replace(document, spans=spans)
+            unknown = unknown_from_json(line, document, where)
+            yield replace(document, spans=spans, unknown=unknown)
 
 
 def read_predicted_documents(

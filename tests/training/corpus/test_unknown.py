@@ -1,0 +1,126 @@
+"""What nobody can say is right: never learnt as O, from the export to the tags."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.jsonlines import document_from_json, document_to_json
+from ner.document import Document, Span
+from ner.errors import FormatError, OffsetError
+from ner.tags import IGNORED, OUTSIDE, TagSet
+from ner.words import word_offsets
+from tests.odd_documents import LABELS, annotation, odd_documents, region, spans_in, task
+from training.corpus import fingerprint, read_corpus
+from training.corpus.split import split_documents
+from training.corpus.write import write_documents
+
+# BC5CDR, train, document 227508 (public domain).
+TEXT = "Naloxone reverses the antihypertensive effect of clonidine."
+EFFECT = (22, 45)
+NALOXONE = region(TEXT, 0, 8, "Chemical")
+WORDS = {TEXT[start:end]: i for i, (start, end) in enumerate(word_offsets(TEXT))}
+
+
+@st.composite
+def unsure_documents(draw: st.DrawFn) -> Document:
+    document = draw(odd_documents())
+    stretches = ((span.start, span.end) for span in draw(spans_in(document.text)))
+    return replace(document, unknown=tuple(stretches))
+
+
+def read(tmp_path, *annotations) -> Document:
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([task(TEXT, *annotations)]), encoding="utf-8")
+    (document,) = read_corpus([path]).documents
+    return document
+
+
+def masked(document: Document) -> list[str]:
+    tagged = TagSet(LABELS).encode(document)
+    return [
+        document.text[start:end]
+        for (start, end), tag in zip(tagged.words, tagged.tags, strict=True)
+        if tag == IGNORED
+    ]
+
+
+def test_what_was_outvoted_is_not_learnt_as_o(tmp_path) -> None:
+    drawn = region(TEXT, *EFFECT, "Disease")
+    document = read(tmp_path, annotation(NALOXONE, drawn, by=1), annotation(NALOXONE, by=2))
+    assert document.unknown == (EFFECT,)
+    assert masked(document) == ["antihypertensive", "effect"]
+    assert TagSet(LABELS).encode(document).tags[WORDS["clonidine"]] == OUTSIDE
+
+
+def test_of_an_outvoted_border_only_the_disputed_words_are_unknown(tmp_path) -> None:
+    short, long = region(TEXT, 22, 38, "Disease"), region(TEXT, 22, 45, "Disease")
+    votes = (annotation(short, by=1), annotation(short, by=2), annotation(long, by=3))
+    document = read(tmp_path, *votes)
+    assert document.spans == (Span(22, 38, "Disease"),)
+    assert masked(document) == ["effect"]
+
+
+def test_what_was_marked_without_a_label_is_not_learnt_as_o(tmp_path) -> None:
+    document = read(tmp_path, annotation(NALOXONE, region(TEXT, 49, 58)))
+    assert masked(document) == ["clonidine"]
+
+
+@given(unsure_documents())
+def test_exactly_the_uncovered_words_of_unknown_stretches_are_masked(document: Document) -> None:
+    sure = TagSet(LABELS).encode(replace(document, unknown=()))
+    unsure = TagSet(LABELS).encode(document)
+    assert (unsure.words, unsure.lost) == (sure.words, sure.lost)
+    for (start, end), before, after in zip(sure.words, sure.tags, unsure.tags, strict=True):
+        touched = any(start < last and first < end for first, last in document.unknown)
+        assert after == (IGNORED if touched and before == OUTSIDE else before)
+
+
+@given(unsure_documents())
+def test_unknown_stretches_come_back_from_json_lines(document: Document) -> None:
+    line = json.loads(json.dumps(document_to_json(document)))
+    assert ("unknown" in line) == bool(document.unknown)
+    assert document_from_json(line, "line 1") == document
+
+
+def test_unknown_stretches_survive_convert_and_split(tmp_path) -> None:
+    document = Document("1", TEXT, (Span(0, 8, "Chemical"),), unknown=(EFFECT,))
+    write_documents([document], tmp_path / "corpus.jsonl", "jsonl")
+    (back,) = read_corpus([tmp_path / "corpus.jsonl"]).documents
+    assert back == document
+    sides = split_documents([back], {"train": 0.5, "dev": 0.5})
+    assert [one for side in sides.values() for one in side] == [document]
+
+
+def test_the_fingerprint_knows_what_is_unknown() -> None:
+    sure = Document("1", TEXT, (Span(0, 8, "Chemical"),))
+    names = {fingerprint([replace(sure, unknown=one)]) for one in ((), ((0, 8),), (EFFECT,))}
+    assert len(names) == 3
+
+
+def test_the_same_text_with_other_doubts_is_annotated_again(tmp_path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    line = {"id": "1", "text": TEXT, "entities": []}
+    lines = [line, {**line, "unknown": [[22, 45]]}, {**line, "unknown": [[22, 45]]}]
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    corpus = read_corpus([path])
+    assert [document.unknown for document in corpus.documents] == [(), (EFFECT,)]
+    assert [one.kind for one in corpus.warnings] == ["duplicate document", "annotated again"]
+
+
+@pytest.mark.parametrize("stretch", [(3, 3), (5, 2), (-1, 4), (0, len(TEXT) + 1)])
+def test_an_unknown_stretch_is_a_stretch_of_the_text(stretch: tuple[int, int]) -> None:
+    with pytest.raises(OffsetError, match="unknown stretch"):
+        Document("1", TEXT, unknown=(stretch,))
+    line = {"id": "1", "text": TEXT, "entities": [], "unknown": [list(stretch)]}
+    with pytest.raises(FormatError, match=r"^f, line 3"):
+        document_from_json(line, "f, line 3")
+
+
+@pytest.mark.parametrize("unknown", ["x", {}, [3], [[1]], [[1, 2, 3]], [["1", 2]], [[True, 2]]])
+def test_another_shape_of_unknown_is_refused(unknown: object) -> None:
+    line = {"id": "1", "text": TEXT, "entities": [], "unknown": unknown}
+    with pytest.raises(FormatError, match=r"^f, line 3 .*unknown"):
+        document_from_json(line, "f, line 3")
