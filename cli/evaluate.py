@@ -19,6 +19,7 @@ from ner.document import Document
 from ner.errors import InputError
 from training.alignment import Answers, Case, align, keep_labels
 from training.corpus import read_corpus, read_predictions
+from training.corpus.ledger import MEANINGS, CorpusWarning
 
 if TYPE_CHECKING:  # what imports numpy, scikit-learn or torch would make `tagalong --help` slow
     from training.evaluate import Options
@@ -113,7 +114,8 @@ def evaluate_cli(
         case = keep_labels(case, wanted)
         known = None if known is None else tuple(name for name in known if name in wanted)
     options = Options(labels=known, resamples=resamples, seed=seed, examples=examples)
-    verdict = judge(case, source=str(gold), protocol=protocol, options=options)
+    notes = reading_notes(corpus.warnings)
+    verdict = judge(case, source=str(gold), protocol=protocol, options=options, notes=notes)
     if report is not None:
         from training.report import write_report
 
@@ -163,7 +165,31 @@ def ask(system: str, documents: Sequence[Document], models: Path) -> Answers:
     return Answers(system, list(zip(blank, predictions, strict=True)), tier.labels)
 
 
-def judge(case: Case, *, source: str, protocol: Protocol, options: "Options") -> Verdict:
+def reading_notes(warnings: Sequence[CorpusWarning]) -> list[str]:
+    """Say what reading gold had to judge; that a model made it comes first.
+
+    Args:
+        warnings: Of the gold corpus.
+
+    Returns:
+        One sentence for each kind.
+    """
+    first = sorted(warnings, key=lambda warning: warning.kind != "made by a model")
+    return [
+        f"Reading gold: {warning.kind}, {warning.count} time{'s' * (warning.count != 1)}; "
+        f"{MEANINGS[warning.kind]}."
+        for warning in first
+    ]
+
+
+def judge(
+    case: Case,
+    *,
+    source: str,
+    protocol: Protocol,
+    options: "Options",
+    notes: Sequence[str] = (),
+) -> Verdict:
     """Judge a case by one of the protocols, and lay the report out.
 
     Args:
@@ -171,6 +197,7 @@ def judge(case: Case, *, source: str, protocol: Protocol, options: "Options") ->
         source: Where gold comes from, for the report.
         protocol: "exact", or "paper" for the paper's own.
         options: How to judge.
+        notes: What to say of gold before all else.
 
     Returns:
         The report in every form.
@@ -180,18 +207,17 @@ def judge(case: Case, *, source: str, protocol: Protocol, options: "Options") ->
     from training.paper_protocol import evaluate_as_paper, paper_report_to_json
     from training.report import report_to_json
 
-    notes: tuple[str, ...] = ()
     if case.left_out:
-        notes = (f"{case.left_out} documents are left out: not every side has them.",)
+        notes = (*notes, f"{case.left_out} documents are left out: not every side has them.")
     if protocol == "paper":
         paper = evaluate_as_paper(
             case.gold, case.predicted[0], labels=options.labels or (), source=source
         )
         return Verdict(
-            paper_report_to_json(paper),
-            markdown.paper_report_to_markdown(paper),
+            {**paper_report_to_json(paper), "warnings": list(notes)},
+            markdown.paper_report_to_markdown(paper, warnings=notes),
             tables.paper_tables(paper),
-            notes,
+            tuple(notes),
         )
     report = evaluate(
         case.gold,

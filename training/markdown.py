@@ -1,6 +1,6 @@
 """Reports as Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from training.paper_protocol import PaperReport
 from training.report import Report
@@ -18,7 +18,7 @@ def report_to_markdown(report: Report) -> str:
     Returns:
         Markdown with a heading, warnings, tables and examples.
     """
-    blocks = [*_head(report), *(f"> {warning}" for warning in map(_escape, report.warnings))]
+    blocks = [*_head(report), *_quotes(report.warnings)]
     blocks += map(_table, report_tables(report))
     blocks.append(
         f"95 % intervals of F1: percentile bootstrap over documents, {report.resamples} resamples, "
@@ -35,16 +35,18 @@ def report_to_markdown(report: Report) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def paper_report_to_markdown(report: PaperReport) -> str:
+def paper_report_to_markdown(report: PaperReport, *, warnings: Sequence[str] = ()) -> str:
     """Write a report by the paper's protocol for people.
 
     Args:
         report: Any report.
+        warnings: What to know before trusting it.
 
     Returns:
-        Markdown with a heading and a table.
+        Markdown with a heading, warnings and tables.
     """
-    return "\n\n".join([*_head(report), *map(_table, paper_tables(report))]) + "\n"
+    blocks = [*_head(report), *_quotes(warnings), *map(_table, paper_tables(report))]
+    return "\n\n".join(blocks) + "\n"
 
 
 def _head(report: Report | PaperReport) -> Sequence[str]:
@@ -53,6 +55,11 @@ def _head(report: Report | PaperReport) -> Sequence[str]:
         f"# Evaluation of {_escape(report.model)}",
         f"Gold: {_escape(report.gold)}, {report.documents} documents.",
     )
+
+
+def _quotes(warnings: Iterable[str]) -> list[str]:
+    """What to know before trusting the figures."""
+    return [f"> {_escape(warning)}" for warning in warnings]
 
 
 def _table(table: Table) -> str:

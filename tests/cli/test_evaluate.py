@@ -143,6 +143,25 @@ def test_predicted_overlaps_are_counted_and_entities_outside_the_text_are_report
     assert any("1 predicted entities lie outside" in one for one in found["warnings"])
 
 
+@pytest.mark.parametrize("protocol", ["exact", "paper"])
+def test_gold_that_a_model_made_is_told_everywhere(tmp_path, said, protocol):
+    wide = {**DISEASE, "start": 21}  # a blank too much, so that there is more to tell
+    gold = write(tmp_path / "gold.jsonl", [CHEMICAL, wide], [], [], version="tagger-0")
+    report = tmp_path / "report"
+    found = figures(said, gold, "--protocol", protocol, "--report", str(report))
+    assert found["warnings"][0].startswith("Reading gold: made by a model, 3 times; ")
+    assert "not what a person annotated" in found["warnings"][0]
+    assert found["warnings"][0] in (report / "report.md").read_text(encoding="utf-8")
+    shown = " ".join(run(said, gold, "--protocol", protocol, "--resamples", "5").stdout.split())
+    assert f"Note: {found['warnings'][0]}" in shown
+
+
+def test_what_reading_gold_had_to_judge_is_told(tmp_path, said):
+    wide = {**DISEASE, "start": 21}
+    found = figures(said, write(tmp_path / "gold.jsonl", [wide], [], []))
+    assert found["warnings"][0].startswith("Reading gold: white space trimmed, 1 time; kept: ")
+
+
 def test_gold_without_entities_gives_zeros_and_says_so(tmp_path):
     nothing = write(tmp_path / "nothing.jsonl", [])
     found = figures(write(tmp_path / "p.jsonl", [CHEMICAL], version="v"), nothing)
