@@ -3,7 +3,10 @@
 Written by training, read by serving, and both ends are here so that they cannot drift apart.
 """
 
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,13 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from backend.bases import Base
 from backend.encoder import EncoderTier, Reading, WindowEncoder
+from ner.durable import refusals_told
 from ner.errors import VersionInvalid
 from ner.manifest import Manifest
 from ner.tags import TagSet
 
 ADAPTER_CONFIG = "adapter_config.json"
+SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")  # what Rust adds to what the system refuses
 
 
 def save_encoder(
@@ -34,6 +39,9 @@ def save_encoder(
         tokenizer: Of the base.
         folder: Where to; exists.
         base: Named in the adapter, instead of wherever the base lay on this machine.
+
+    Raises:
+        PublishError: If the file system refuses, for instance because the disk is full.
     """
     if isinstance(model, PeftModel):
         for config in model.peft_config.values():
@@ -41,9 +49,27 @@ def save_encoder(
             config.revision = base.revision
     else:
         model.config._name_or_path = base.reference
-    model.save_pretrained(folder)
-    (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
-    tokenizer.save_pretrained(folder)
+    with refusals_told(f"write the model to {folder}"), _system_errors():
+        model.save_pretrained(folder)
+        (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
+        tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def _system_errors() -> Iterator[None]:
+    """Raise what the system refuses to libraries written in Rust as the OSError that it is.
+
+    safetensors makes a SafetensorError of it and tokenizers a bare Exception, so nothing narrower
+    can be caught; whatever has no error number of the system goes on as it is.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = SYSTEM_ERROR.search(str(error))
+        if number is None:
+            raise
+        code = int(number[1])
+        raise OSError(code, os.strerror(code)) from error
 
 
 def load_encoder(folder: Path, manifest: Manifest, *, device: torch.device) -> EncoderTier:

@@ -1,0 +1,63 @@
+"""A disk that is full when the weights are written costs a sentence, and nothing else."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backend.jsonlines import document_to_json
+from ner.durable import STAGING
+from ner.manifest import Manifest
+from ner.store import Store
+from tests.toy_corpus import toy_documents
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(__file__).with_name("train_on_full_disk.py")
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+SETTINGS = ("--epochs", "1", "--learning-rate", "0.003", "--batch-tokens", "256")
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "size"),
+    [
+        ("bert-uncased", (), 2_000),  # config.json is written, model.safetensors is not
+        ("mistral", ("--lora", "--rank", "1"), 30_000),  # the adapter is, tokenizer.json is not
+    ],
+)
+def test_a_full_disk_is_told_and_harms_nothing(
+    family: str,
+    options: tuple[str, ...],
+    size: int,
+    tiny_base: Callable[[str], Path],
+    store: Store,
+    publish: Callable[..., Manifest],
+    tmp_path: Path,
+) -> None:
+    current = publish().version
+    store.promote("encoder", current)
+    export = tmp_path / "export.jsonl"
+    lines = (json.dumps(document_to_json(document)) for document in toy_documents(12))
+    export.write_text("\n".join(lines), encoding="utf-8")
+    command = ["train", "encoder", export, "--base", tiny_base(family), "--models", store.root]
+    done = subprocess.run(
+        [sys.executable, PROGRAM, str(size), *map(str, command), *SETTINGS, *options],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        cwd=ROOT,
+    )
+    said = done.stderr.splitlines()
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert [line for line in said if line.startswith("Error: ")] == said[-1:]
+    assert "could not write the model to" in said[-1]
+    assert "File too large" in said[-1]
+    assert store.current("encoder") == current
+    assert store.names("encoder") == [current]
+    assert not list(store.home("encoder").glob(f"{STAGING}*"))
+    assert list(store.home("encoder").glob(".training-*"))  # for --resume, once there is room

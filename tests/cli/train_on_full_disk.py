@@ -1,0 +1,23 @@
+"""The command on a disk that is full as soon as a version is begun.
+
+Usage: train_on_full_disk.py BYTES ARGUMENT...; from then on no file can grow past BYTES.
+"""
+
+import resource
+import sys
+
+from cli.main import main
+from ner.durable import STAGING
+
+
+def main_until_full(size: int, arguments: list[str]) -> None:
+    def fill(event: str, details: tuple[object, ...]) -> None:
+        if event == "tempfile.mkdtemp" and STAGING in str(details[0]):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    sys.addaudithook(fill)
+    main(arguments)
+
+
+if __name__ == "__main__":
+    main_until_full(int(sys.argv[1]), sys.argv[2:])
