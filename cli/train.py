@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from cli.console import console, errors
 from cli.options import Annotators, AsJson, LabelConfigFile, Models, open_store, read_options
+from cli.versions import ratio
 from ner.document import Lost
 from ner.manifest import Manifest
 from ner.store import Store
@@ -245,11 +246,15 @@ def describe_sides(sides: Sides, corpus: Corpus) -> str:
 def describe_version(manifest: Manifest, lost: Sequence[Lost], *, promoted: bool) -> str:
     """The new version, its scores on dev, and what to do with it."""
     dev = manifest.scores["dev"]
-    lengths = ", ".join(f"{length} {f1:.3f}" for length, f1 in dev["by_length"].items())
+    support = dev.get("support", {})
+    lengths = ", ".join(
+        f"{length} {ratio(f1)}" + (f" ({support[length]} in gold)" if length in support else "")
+        for length, f1 in dev["by_length"].items()
+    )
     lines = [
         f"Published [bold]{escape(manifest.version)}[/]"
         + (", which is current now." if promoted else "; it is not current: promote it to use it."),
-        f"On dev: strict F1 {dev['strict_f1']:.4f}, relaxed F1 {dev['relaxed_f1']:.4f}; "
+        f"On dev: strict F1 {ratio(dev['strict_f1'])}, relaxed F1 {ratio(dev['relaxed_f1'])}; "
         f"strict F1 by words: {lengths}.",
     ]
     if lost:

@@ -149,13 +149,20 @@ def _figures(scores: Mapping[str, Any]) -> list[str]:
     lengths = by_length if isinstance(by_length, Mapping) else {}
     return [
         known[0],
-        _ratio(figures.get("strict_f1")),
-        *(_ratio(lengths.get(length)) for length in LENGTHS),
+        ratio(figures.get("strict_f1")),
+        *(ratio(lengths.get(length)) for length in LENGTHS),
     ]
 
 
-def _ratio(value: object) -> str:
-    """A figure from 0 to 1, or a dash where it is not known."""
+def ratio(value: object) -> str:
+    """Write a figure of a manifest.
+
+    Args:
+        value: As it was read: a number from 0 to 1, or anything else where it is not known.
+
+    Returns:
+        Three decimals, or a dash.
+    """
     return f"{value:.3f}" if isinstance(value, int | float) else UNKNOWN
 
 

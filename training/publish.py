@@ -9,6 +9,7 @@ from typing import Any
 
 from backend.checkpoint import save_encoder
 from ner.manifest import Draft, Manifest
+from ner.scoring import Counts
 from ner.store import Store
 from training.encoder import Recipe, TrainedEncoder
 from training.evaluate import Options, evaluate
@@ -61,18 +62,26 @@ def summary(report: Report) -> dict[str, Any]:
         report: Of any evaluation.
 
     Returns:
-        Ratios from 0 to 1.
+        Ratios from 0 to 1, None where there is nothing to find and nothing was found; ``support``
+        is how many gold spans there are of each length.
     """
     return {
         "documents": report.documents,
-        "strict_f1": round(report.overall.strict.counts.f1, 4),
-        "relaxed_f1": round(report.overall.relaxed.counts.f1, 4),
+        "strict_f1": _rounded(report.overall.strict.counts),
+        "relaxed_f1": _rounded(report.overall.relaxed.counts),
         "by_length": {
-            length: round(figures.strict.counts.f1, 4)
-            for length, figures in report.by_length.items()
+            length: _rounded(figures.strict.counts) for length, figures in report.by_length.items()
+        },
+        "support": {
+            length: figures.strict.counts.gold for length, figures in report.by_length.items()
         },
         "ece": round(report.calibration.ece, 4) if report.calibration else None,
     }
+
+
+def _rounded(counts: Counts) -> float | None:
+    """F1, where there is anything to judge."""
+    return round(counts.f1, 4) if counts.gold or counts.predicted else None
 
 
 def _config(recipe: Recipe) -> Mapping[str, Any]:

@@ -205,10 +205,9 @@ def _figures(figures: Figures) -> dict[str, Any]:
 def _figure(figure: Figure) -> dict[str, Any]:
     """Counts and the ratios drawn from them."""
     counts = figure.counts
-    matched = {} if counts.tp == counts.tp_predicted else {"tp_predicted": counts.tp_predicted}
     return {
         "tp": counts.tp,
-        **matched,
+        "tp_predicted": counts.tp_predicted,
         "fp": counts.fp,
         "fn": counts.fn,
         "gold": counts.gold,

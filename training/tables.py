@@ -13,6 +13,7 @@ from training.report import Comparison, Difference, Figure, Figures, Losses, Rep
 
 NAMES: dict[Length, str] = {"1": "1 word", "2": "2 words", "3+": "3+ words"}
 LONGEST_QUOTE = 40  # characters of an entity that a table shows
+NOTHING = "-"  # a figure of nothing: no gold span, and no predicted one
 SCORES = ("Spans", "Gold", "Pred.", "P", "R", "F1", "95 % interval")
 
 
@@ -48,7 +49,7 @@ def report_tables(report: Report) -> list[Table]:
     if len(report.by_label) > 1:
         tables.append(_cross(report))
     if report.against:
-        tables.append(_against(report.against))
+        tables.append(_against(report, report.against))
     tables += [_mistakes(report), _losses(report)]
     if report.calibration:
         tables.append(_calibration(report.calibration))
@@ -117,14 +118,11 @@ def _scores(report: Report, scheme: Literal["strict", "relaxed"]) -> Table:
 def _figure(figure: Figure) -> tuple[str, ...]:
     """Support, ratios and interval."""
     counts = figure.counts
-    return (
-        f"{counts.gold}",
-        f"{counts.predicted}",
-        f"{counts.precision:.3f}",
-        f"{counts.recall:.3f}",
-        f"{counts.f1:.3f}",
-        _interval(figure.interval),
-    )
+    support = (f"{counts.gold}", f"{counts.predicted}")
+    if not counts.gold and not counts.predicted:
+        return (*support, *[NOTHING] * 4)
+    ratios = (counts.precision, counts.recall, counts.f1)
+    return (*support, *(f"{ratio:.3f}" for ratio in ratios), _interval(figure.interval))
 
 
 def _interval(interval: tuple[float, float], *, sign: str = "") -> str:
@@ -148,20 +146,25 @@ def _cross(report: Report) -> Table:
 
 def _cell(figure: Figure) -> str:
     """F1 and its support."""
-    return f"{figure.counts.f1:.3f} ({figure.counts.gold})"
+    counts = figure.counts
+    f1 = f"{counts.f1:.3f}" if counts.gold or counts.predicted else NOTHING
+    return f"{f1} ({counts.gold})"
 
 
-def _against(comparison: Comparison) -> Table:
+def _against(report: Report, comparison: Comparison) -> Table:
     """Two systems."""
-    parts = [("All", comparison.overall)]
-    parts += [(NAMES[length], comparison.by_length[length]) for length in LENGTHS]
+    parts = [("All", report.overall, comparison.overall)]
+    parts += [
+        (NAMES[length], report.by_length[length], comparison.by_length[length])
+        for length in LENGTHS
+    ]
     return Table(
         title=f"F1 against {comparison.model}",
-        columns=("Spans", "Match", "This", "Other", "Diff.", "95 % interval", "p"),
-        align="llrrrrr",
+        columns=("Spans", "Match", "Gold", "This", "Other", "Diff.", "95 % interval", "p"),
+        align="llrrrrrr",
         rows=tuple(
-            (name, match, *_difference(difference))
-            for name, differences in parts
+            (name, match, *_difference(difference, figures.strict.counts.gold))
+            for name, figures, differences in parts
             for match, difference in (
                 ("strict", differences.strict),
                 ("relaxed", differences.relaxed),
@@ -171,9 +174,12 @@ def _against(comparison: Comparison) -> Table:
     )
 
 
-def _difference(difference: Difference) -> tuple[str, ...]:
-    """Both scores, what lies between them, and how sure that is."""
+def _difference(difference: Difference, gold: int) -> tuple[str, ...]:
+    """Support, both scores, what lies between them, and how sure that is."""
+    if not gold:  # whatever is found there, F1 is 0 on both sides
+        return (f"{gold}", *[NOTHING] * 5)
     return (
+        f"{gold}",
         f"{difference.f1 + difference.difference:.3f}",
         f"{difference.f1:.3f}",
         f"{difference.difference:+.3f}",

@@ -10,7 +10,10 @@ from typer.testing import CliRunner
 
 from backend.jsonlines import document_to_json
 from cli.main import app, main
+from cli.train import describe_version
+from ner.manifest import Manifest
 from tests.toy_corpus import LABELS, toy_documents
+from tests.versions import DRAFT
 
 SETTINGS = ["--learning-rate", "0.003", "--batch-tokens", "256", "--window", "96", "--epochs", "5"]
 
@@ -173,3 +176,17 @@ def test_two_million_characters_are_read_to_the_end(models, tmp_path):
     prediction = json.loads(run("predict", path, "--models", models, "--json").stdout)
     assert prediction["text"] == text
     assert max(entity["end"] for entity in prediction["entities"]) > len(text) - 12
+
+
+def test_the_end_of_a_training_tells_nothing_from_zero():
+    dev = {"strict_f1": 0.5, "relaxed_f1": None, "by_length": {"1": 0.0, "2": None}}
+
+    def told(dev):
+        draft = DRAFT | {"scores": {"dev": dev}}
+        manifest = Manifest(**draft, version="toy-1", created="2026", files={})
+        return describe_version(manifest, (), promoted=True)
+
+    said = told(dev | {"support": {"1": 3, "2": 0}})
+    assert "strict F1 0.500, relaxed F1 -;" in said
+    assert "by words: 1 0.000 (3 in gold), 2 - (0 in gold)." in said
+    assert "by words: 1 0.000, 2 -." in told(dev)  # of a version that is older than its support

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from ner.errors import OutputError
 from training.evaluate import Options, evaluate
 from training.markdown import paper_report_to_markdown, report_to_markdown
 from training.paper_protocol import evaluate_as_paper
+from training.publish import summary
 from training.report import count_losses, report_to_json, write_report
 from training.tables import report_tables
 
@@ -53,8 +55,8 @@ def test_json_has_the_keys_that_are_promised(report):
     assert written["against"]["model"] == "silent"
     assert written["against"]["strict"].keys() == {"f1", "difference", "interval", "p"}
     for figure in figures_in(written):
-        promised = {"tp", "fp", "fn", "precision", "recall", "f1", "interval", "gold", "predicted"}
-        assert figure.keys() - {"tp_predicted"} == promised
+        counts = {"tp", "tp_predicted", "fp", "fn", "gold", "predicted"}
+        assert figure.keys() == counts | {"precision", "recall", "f1", "interval"}
         assert len(figure["interval"]) == 2
 
 
@@ -68,7 +70,7 @@ def test_json_figures_are_those_of_the_spans(report):
     chemical = written["by_label_and_length"]["Chemical"]
     assert (chemical["1"]["relaxed"]["tp"], chemical["1"]["relaxed"]["tp_predicted"]) == (1, 2)
     assert (chemical["3+"]["relaxed"]["tp"], chemical["3+"]["relaxed"]["tp_predicted"]) == (1, 0)
-    assert "tp_predicted" not in strict
+    assert strict["tp_predicted"] == strict["tp"]
 
 
 def test_json_survives_the_journey(report):
@@ -102,6 +104,38 @@ def test_markdown_shows_every_table_with_its_cells(report):
     assert "| All | 4 | 4 | 0.250 | 0.250 | 0.250 |" in markdown
     assert "> Intervals are rough: there are only 2 documents to draw from." in markdown
     assert "histamine H2-receptor" in markdown
+
+
+def table_of(report, title):
+    (table,) = [table for table in report_tables(report) if title in table.title]
+    return {row[:2] if "against" in title else row[0]: row for row in table.rows}
+
+
+def test_a_figure_of_nothing_is_a_dash_and_not_a_zero():
+    short = [replace(document, spans=document.spans[:1]) for document in GOLD]
+    said = [replace(SAID[0], spans=SAID[0].spans[:1]), NOTHING[1]]
+    options = Options(("Chemical", "Disease"), resamples=5)
+    report = evaluate(short, said, against=NOTHING, options=options)
+    strict = table_of(report, "Strict match")
+    assert strict["2 words"] == ("2 words", "0", "0", "-", "-", "-", "-")
+    assert strict["1 word"][1:3] == ("2", "1")
+    assert "-" not in strict["1 word"]
+    assert table_of(report, "by label and length")["Chemical"][2] == "- (0)"
+    against = table_of(report, "against")
+    assert against["2 words", "strict"][2:] == ("0", "-", "-", "-", "-", "-")
+    assert against["1 word", "strict"][2:5] == ("2", "0.667", "0.000")
+    figures = summary(report)
+    assert (figures["by_length"]["2"], figures["by_length"]["1"]) == (None, 0.6667)
+    assert figures["support"] == {"1": 2, "2": 0, "3+": 0}
+
+
+def test_found_where_there_is_no_gold_is_wrong_and_not_nothing():
+    bare = [replace(document, spans=()) for document in GOLD]
+    report = evaluate(bare, SAID, options=Options(resamples=5))
+    assert summary(report)["strict_f1"] == 0.0
+    assert table_of(report, "Strict match")["All"][5] == "0.000"
+    nothing = evaluate(bare, NOTHING, options=Options(resamples=5))
+    assert summary(nothing)["strict_f1"] is None
 
 
 def test_markdown_tables_stay_whole_whatever_the_text():
