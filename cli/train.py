@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -12,16 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
+from cli.announce import describe_sides, describe_version
 from cli.console import console, errors
 from cli.options import Annotators, AsJson, LabelConfigFile, Models, open_store, read_options
-from cli.versions import ratio
-from ner.document import Lost
 from ner.manifest import Manifest
 from ner.store import Store
-from training.corpus import Corpus, ReadOptions, read_corpus
+from training.corpus import ReadOptions, read_corpus
 from training.sides import Sides, choose_sides
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
@@ -191,10 +188,9 @@ def train_encoder_version(
     talk = errors if PartialState().is_main_process else Console(quiet=True)
     recipe = order.recipe()
     corpus = read_corpus(exports, reading)
-    sides = choose_sides(
-        corpus, read_corpus(dev, reading) if dev else None, dev_share=order.dev_share
-    )
-    talk.print(describe_sides(sides, corpus), soft_wrap=True)
+    judge = read_corpus(dev, reading) if dev else None
+    sides = choose_sides(corpus, judge, dev_share=order.dev_share)
+    talk.print(describe_sides(sides, corpus, judge), soft_wrap=True)
     state_path = unfinished(store, recipe, sides)
     if order.resume and not state_path.is_file():
         talk.print("Nothing to resume: no training of this recipe on these documents was stopped.")
@@ -223,46 +219,6 @@ def unfinished(store: Store, recipe: "Recipe", sides: Sides) -> Path:
     what = json.dumps([asdict(recipe), sides.labels, sides.fingerprint], sort_keys=True)
     key = hashlib.sha256(what.encode()).hexdigest()[:16]
     return store.home("encoder") / f".training-{key}"
-
-
-def describe_sides(sides: Sides, corpus: Corpus) -> str:
-    """What there is to learn from, and what reading it could not keep."""
-    counts = [sum(len(document.spans) for document in side) for side in (sides.train, sides.dev)]
-    lines = [
-        f"Learning {', '.join(sides.labels)} from {len(sides.train)} documents "
-        f"({counts[0]} entities), stopping by {len(sides.dev)} ({counts[1]} entities)."
-    ]
-    if sides.dropped:
-        lines.append(f"{sides.dropped} documents are left out: dev has the same texts.")
-    if corpus.lost or corpus.warnings:
-        lines.append(
-            f"Reading lost {len(corpus.lost)} annotations and gave "
-            f"{sum(warning.count for warning in corpus.warnings)} warnings: "
-            "'tagalong data check' shows them."
-        )
-    return "\n".join(escape(line) for line in lines)
-
-
-def describe_version(manifest: Manifest, lost: Sequence[Lost], *, promoted: bool) -> str:
-    """The new version, its scores on dev, and what to do with it."""
-    dev = manifest.scores["dev"]
-    support = dev.get("support", {})
-    lengths = ", ".join(
-        f"{length} {ratio(f1)}" + (f" ({support[length]} in gold)" if length in support else "")
-        for length, f1 in dev["by_length"].items()
-    )
-    lines = [
-        f"Published [bold]{escape(manifest.version)}[/]"
-        + (", which is current now." if promoted else "; it is not current: promote it to use it."),
-        f"On dev: strict F1 {ratio(dev['strict_f1'])}, relaxed F1 {ratio(dev['relaxed_f1'])}; "
-        f"strict F1 by words: {lengths}.",
-    ]
-    if lost:
-        reasons = Counter(entry.reason for entry in lost)
-        told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        lines.append(f"Not learnt from, because flat BIO cannot hold them: {told}.")
-    lines.append(f"Try it: tagalong predict --model {escape(manifest.version)} 'some text'")
-    return "\n".join(lines)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The two sides of a training: what is learnt from, and what it is stopped and judged by."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ class Sides:
         labels: Entity types, in the order of the label config.
         sources: Names of the files they came from.
         dropped: Documents left out of train because dev has the same text.
+        unlearnt: How many entities dev has of each label that train has none of, the most frequent
+            first. Those outside `labels` are not even there to be missed while training judges
+            itself, so whoever trains must be told.
     """
 
     train: Sequence[Document]
@@ -26,6 +30,7 @@ class Sides:
     labels: tuple[str, ...]
     sources: tuple[str, ...]
     dropped: int = 0
+    unlearnt: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -67,7 +72,15 @@ def choose_sides(corpus: Corpus, dev: Corpus | None = None, *, dev_share: float 
         labels=corpus.labels,
         sources=tuple(Path(source.path).name for source in sources),
         dropped=len(dropped),
+        unlearnt=_unlearnt(train, held_out),
     )
+
+
+def _unlearnt(train: Sequence[Document], dev: Sequence[Document]) -> Mapping[str, int]:
+    """Entities of dev by label, where train has none."""
+    learnt = {span.label for document in train for span in document.spans}
+    judged = Counter(span.label for document in dev for span in set(document.spans))
+    return {label: count for label, count in judged.most_common() if label not in learnt}
 
 
 def _size(documents: Sequence[Document]) -> Mapping[str, int]:

@@ -6,14 +6,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 from typer.testing import CliRunner
 
 from backend.jsonlines import document_to_json
+from cli.announce import describe_sides, describe_version
 from cli.main import app, main
-from cli.train import describe_version
 from ner.manifest import Manifest
 from tests.toy_corpus import LABELS, toy_documents
 from tests.versions import DRAFT
+from training.corpus import read_corpus
+from training.sides import choose_sides
 
 SETTINGS = ["--learning-rate", "0.003", "--batch-tokens", "256", "--window", "96", "--epochs", "5"]
 
@@ -176,6 +179,21 @@ def test_two_million_characters_are_read_to_the_end(models, tmp_path):
     prediction = json.loads(run("predict", path, "--models", models, "--json").stdout)
     assert prediction["text"] == text
     assert max(entity["end"] for entity in prediction["entities"]) > len(text) - 12
+
+
+def test_the_introduction_tells_what_dev_lost_and_cannot_teach(export, tmp_path):
+    path = tmp_path / "dev.jsonl"
+    entities = [
+        {"start": 0, "end": 4, "label": "[Gene]"},
+        {"start": 5, "end": 7, "label": "Disease"},  # a blank too much
+        {"start": 90, "end": 99, "label": "Disease"},
+    ]
+    path.write_text(json.dumps({"id": "1", "text": "TP53 a b", "entities": entities}))
+    corpus, dev = read_corpus([export]), read_corpus([path])
+    shown = Text.from_markup(describe_sides(choose_sides(corpus, dev), corpus, dev)).plain
+    assert "cannot be learnt, for train has none of them: [Gene] (1)." in shown
+    assert "Reading dev lost 1 annotations and gave 1 warnings" in shown
+    assert len(shown.splitlines()) == 3  # nothing was lost in reading the export
 
 
 def test_the_end_of_a_training_tells_nothing_from_zero():

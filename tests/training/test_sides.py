@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner.document import Document
+from ner.document import Document, Span
 from tests.toy_corpus import LABELS, toy_documents
 from training.corpus import Corpus
 from training.corpus.corpus import Source
@@ -51,3 +51,17 @@ def test_the_fingerprint_knows_documents_and_sides_but_not_files_and_order():
     assert here.fingerprint == there.fingerprint
     assert here.fingerprint != swapped.fingerprint
     assert "somewhere" not in str(here.to_json())  # a folder of this machine is nobody's business
+
+
+def test_what_dev_has_and_train_lacks_is_counted():
+    ours, foreign = toy_documents(10), Span(0, 4, "Gene")
+    dev = [Document("d1", "Case 1, here.", (foreign, Span(5, 6, "Disease"))),
+           Document("d2", "Case 2, there.", (foreign,))]  # fmt: skip
+    sides = choose_sides(corpus_of(ours), corpus_of(dev))
+    assert sides.unlearnt == {"Gene": 2}
+    assert choose_sides(corpus_of(ours), corpus_of(ours[:4])).unlearnt == {}
+    # Held out of the very corpus: in the label set, but nothing teaches it.
+    only = [Document(f"{number}", f"Case {number}") for number in range(30)]
+    marked = next(iter(choose_sides(corpus_of(only)).dev))
+    only = [Document(one.id, one.text, (foreign,) if one == marked else ()) for one in only]
+    assert choose_sides(corpus_of(only)).unlearnt == {"Gene": 1}
