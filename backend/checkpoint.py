@@ -81,7 +81,7 @@ def load_encoder(folder: Path, manifest: Manifest, *, device: torch.device) -> E
         device: Where to compute.
 
     Returns:
-        The tier, ready to predict.
+        The tier, ready to predict as it was judged: same windows, same arithmetic.
 
     Raises:
         BaseModelError: If the version is an adapter and its base is not there.
@@ -91,7 +91,7 @@ def load_encoder(folder: Path, manifest: Manifest, *, device: torch.device) -> E
     four_bit = bool(manifest.config.get("four_bit"))
     try:
         model = _load_model(folder, manifest, tag_set=tag_set, four_bit=four_bit)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise VersionInvalid(
             f"version {manifest.version} in {folder} could not be loaded ({error}); "
@@ -105,6 +105,7 @@ def load_encoder(folder: Path, manifest: Manifest, *, device: torch.device) -> E
         tag_set=tag_set,
         version=manifest.version,
         temperature=float(manifest.calibration.get("temperature", 1.0)),
+        precision=manifest.config.get("schedule", {}).get("precision", "auto"),
     )
 
 

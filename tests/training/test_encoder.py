@@ -7,18 +7,20 @@ import pytest
 import torch
 
 from backend.bases import OFFLINE_BASE, Base
-from backend.checkpoint import load_encoder, save_encoder
 from backend.decode import log_softmax
 from backend.encoder import EncoderTier, Reading, WindowEncoder
+from backend.tier import load_tier
 from ner.document import Document, Span
 from ner.errors import TrainingError
-from ner.manifest import Manifest
+from ner.store import Store
 from ner.tags import IGNORED, TagSet
 from ner.words import word_offsets
 from tests.tiny_bases import FAMILIES
 from tests.toy_corpus import LABELS, toy_documents
 from training.encoder import Adapter, Lessons, Recipe, build_model, train_encoder
+from training.publish import publish_encoder
 from training.schedule import Schedule
+from training.sides import Sides
 
 CPU = torch.device("cpu")
 QUICK = Schedule(
@@ -44,24 +46,18 @@ def train(recipe, tmp_path, **options):
     )
 
 
-def manifest_for(recipe, trained, config=None):
-    return Manifest(
-        tier="encoder",
-        name="tiny",
-        version="tiny-1",
-        created="2026-01-01T00:00:00Z",
-        base=recipe.base.reference,
-        labels=LABELS,
-        config={"reading": {"window": 96, "context": 8}, **(config or {})},
-        calibration={"temperature": trained.tier.temperature},
-        files={},
-    )
+def publish(trained, tmp_path):
+    """The folder of the version that a training becomes."""
+    store = Store(tmp_path / "models")
+    sides = Sides(TRAIN, DEV, LABELS, sources=())
+    manifest, _ = publish_encoder(trained, sides, store=store, name="tiny")
+    return store.resolve(manifest.version)
 
 
 def assert_agree(one, other, *, within):
     """Both tiers give every word of dev nearly the same tag probabilities."""
     words = [word_offsets(document.text) for document in DEV]
-    one.precision = other.precision = "fp32"
+    assert one.precision == other.precision == "fp32"
     for ours, theirs in zip(one.score(DEV, words), other.score(DEV, words), strict=True):
         assert np.exp(log_softmax(ours)) == pytest.approx(np.exp(log_softmax(theirs)), abs=within)
 
@@ -72,9 +68,7 @@ def test_every_family_learns_and_serves_what_it_was_judged_by(family, tiny_base,
     trained = train(recipe, tmp_path)
     assert trained.outcome.losses[-1] < 0.5 * trained.outcome.losses[0]
     assert trained.outcome.scores[trained.outcome.best] > 0.6
-    save_encoder(trained.model, trained.tokenizer, tmp_path, base=recipe.base)
-    served = load_encoder(tmp_path, manifest_for(recipe, trained), device=CPU)
-    served.precision = "fp32"  # as it was trained and judged
+    served = load_tier(publish(trained, tmp_path), device=CPU)
     predictions = trained.tier.predict(DEV)
     assert [one.spans for one in served.predict(DEV)] == [one.spans for one in predictions]
     for document, prediction in zip(DEV, predictions, strict=True):
@@ -86,13 +80,11 @@ def test_an_adapter_is_stored_without_its_base(family, tiny_base, tmp_path):
     recipe = recipe_for(tiny_base(family), adapter=Adapter(rank=8, alpha=16))
     trained = train(recipe, tmp_path)
     assert trained.outcome.losses[-1] < trained.outcome.losses[0]
-    folder = tmp_path / "version"
-    folder.mkdir()
-    save_encoder(trained.model, trained.tokenizer, folder, base=recipe.base)
+    folder = publish(trained, tmp_path)
     names = {path.name for path in folder.iterdir()}
     assert "adapter_model.safetensors" in names
     assert "model.safetensors" not in names
-    served = load_encoder(folder, manifest_for(recipe, trained), device=CPU)
+    served = load_tier(folder, device=CPU)
     assert_agree(trained.tier, served, within=1e-4)  # folded into the base: equal but for rounding
 
 
@@ -100,10 +92,7 @@ def test_a_four_bit_base_trains_an_adapter(tiny_base, tmp_path):
     recipe = recipe_for(tiny_base("mistral"), adapter=Adapter(rank=8, alpha=16), four_bit=True)
     trained = train(recipe, tmp_path)
     assert trained.outcome.losses[-1] < trained.outcome.losses[0]
-    folder = tmp_path / "version"
-    folder.mkdir()
-    save_encoder(trained.model, trained.tokenizer, folder, base=recipe.base)
-    served = load_encoder(folder, manifest_for(recipe, trained, {"four_bit": True}), device=CPU)
+    served = load_tier(publish(trained, tmp_path), device=CPU)
     assert_agree(trained.tier, served, within=0.05)  # other kernels, 8 bits of mantissa
 
 
@@ -119,16 +108,18 @@ def test_a_decoder_is_opened_to_both_sides(family, tiny_base):
     assert not np.allclose(one[0], other[0], atol=1e-4)  # the first word has seen the last
 
 
-def test_only_first_subwords_of_owned_words_are_learnt_from(tiny_base):
+def test_every_word_is_learnt_from_by_its_first_subword(tiny_base):
     tag_set = TagSet(LABELS)
     tokenizer = Base(str(tiny_base("bert-cased"))).load_tokenizer()
-    windows = WindowEncoder(tokenizer, Reading(48, 8))
-    lessons = Lessons(TRAIN, tag_set=tag_set, windows=windows)
-    batch = lessons.collate(range(len(lessons.lengths)))
-    learnt = batch["labels"][batch["labels"] != IGNORED].tolist()
-    encoded = [tag_set.encode(document).tags for document in TRAIN]
-    assert len(lessons.lengths) > len(TRAIN)  # some documents need several windows
-    assert learnt == [tag for tags in encoded for tag in tags if tag != IGNORED]
+    for reading, at_once in ((Reading(), True), (Reading(48, 8), False)):
+        windows = WindowEncoder(tokenizer, reading)
+        lessons = Lessons(TRAIN, tag_set=tag_set, windows=windows)
+        batch = lessons.collate(range(len(lessons.lengths)))
+        learnt = batch["labels"][batch["labels"] != IGNORED].tolist()
+        tags = [tag for document in TRAIN for tag in tag_set.encode(document).tags]
+        assert (len(lessons.lengths) == len(TRAIN)) == at_once
+        # Words of the context are learnt from in each window that reads them.
+        assert learnt == tags if at_once else len(learnt) > len(tags)
 
 
 def test_lost_words_are_masked_and_reported(tiny_base):
