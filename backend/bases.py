@@ -130,15 +130,22 @@ class Base:
         return tokenizer
 
     def load_token_classifier(
-        self, labels: Sequence[str], *, four_bit: bool = False, **changes: Any
+        self,
+        labels: Sequence[str],
+        *,
+        four_bit: bool = False,
+        keep_head: bool = False,
+        **changes: Any,
     ) -> PreTrainedModel:
-        """Load the weights with a fresh head, one output per tag.
+        """Load the weights, with a head that has one output per tag.
 
         A decoder is opened to both sides (``is_causal=False``): every word sees the whole text.
 
         Args:
             labels: Tag names in the order of their ids.
             four_bit: Load the base in NF4 with double quantisation (QLoRA, Dettmers et al. 2023).
+            keep_head: Take the head that is stored; without it the head is made anew, even where
+                the base has one of the same size, since its tags mean something else.
             **changes: Settings of the configuration to replace, such as dropout.
 
         Returns:
@@ -152,12 +159,16 @@ class Base:
             id2label=names, label2id={name: tag for tag, name in names.items()}, **changes
         )
         config.is_causal = False
-        return self._load(
+        model = self._load(
             AutoModelForTokenClassification,
             config=config,
             use_safetensors=True,
+            ignore_mismatched_sizes=not keep_head,
             **_four_bit() if four_bit else {"dtype": torch.float32},
         )
+        if not keep_head:
+            _start_head(model)
+        return model
 
     def _load(self, loader: Any, **options: Any) -> Any:
         """Call `from_pretrained`, with our own sentence for what the hub library says in twenty."""
@@ -171,6 +182,14 @@ class Base:
         except (OSError, ValueError) as error:
             where = f"looked in {source}" if Path(source).is_dir() else "asked the model hub"
             raise self._missing(f"{where}, which said: {_first_sentence(error)}") from error
+
+
+def _start_head(model: PreTrainedModel) -> None:
+    """Give the head random weights, as the library does for one that a base does not have."""
+    head = next(getattr(model, name) for name in HEADS if hasattr(model, name))
+    torch.nn.init.normal_(head.weight, std=getattr(model.config, "initializer_range", 0.02))
+    if head.bias is not None:
+        torch.nn.init.zeros_(head.bias)
 
 
 def _package_version(module: str) -> str | None:

@@ -114,7 +114,7 @@ def _load_model(
 ) -> PreTrainedModel:
     """The weights, with an adapter folded into its base where that loses nothing."""
     if not (folder / ADAPTER_CONFIG).is_file():
-        return Base(str(folder)).load_token_classifier(tag_set.names)
+        return Base(str(folder)).load_token_classifier(tag_set.names, keep_head=True)
     base = Base(manifest.base, manifest.base_revision)
     model = base.load_token_classifier(tag_set.names, four_bit=four_bit)
     adapted = PeftModel.from_pretrained(model, folder)

@@ -44,14 +44,22 @@ class EncodedWindow:
     Attributes:
         document: Index of its document in the batch given.
         ids: Sub-words with the special tokens around them.
-        words: The words it owns.
-        positions: Where in `ids` each owned word's first sub-word stands.
+        words: The words it reads.
+        owned: Those of them whose tags it decides; the others are context.
+        positions: Where in `ids` the first sub-word of each word it reads stands.
     """
 
     document: int
     ids: tuple[int, ...]
     words: range
+    owned: range
     positions: tuple[int, ...]
+
+    @property
+    def owned_positions(self) -> list[int]:
+        """Where in `ids` the first sub-word of each word it owns stands."""
+        first = self.words.start
+        return list(self.positions[self.owned.start - first : self.owned.stop - first])
 
 
 class WindowEncoder:
@@ -98,11 +106,12 @@ class WindowEncoder:
         prefix, suffix = self._subwords.prefix, self._subwords.suffix
         offset = len(prefix) - subwords.starts[window.first]
         ids = subwords.ids[subwords.starts[window.first] : subwords.starts[window.last]]
-        words = range(window.own_first, window.own_last)
+        words = range(window.first, window.last)
         return EncodedWindow(
             document=document,
             ids=(*prefix, *ids, *suffix),
             words=words,
+            owned=range(window.own_first, window.own_last),
             positions=tuple(subwords.starts[word] + offset for word in words),
         )
 
@@ -220,8 +229,8 @@ class EncoderTier:
         for batch in batch_by_length(lengths, budget=self.batch_tokens):
             rows = [windows[index] for index in batch]
             for window, logits in zip(rows, self._forward(rows), strict=True):
-                owned = slice(window.words.start, window.words.stop)
-                scores[window.document][owned] = logits[list(window.positions)]
+                owned = slice(window.owned.start, window.owned.stop)
+                scores[window.document][owned] = logits[window.owned_positions]
         return scores
 
     @torch.inference_mode()

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,7 +16,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from cli.announce import describe_sides, describe_version
 from cli.console import console, errors
 from cli.options import Annotators, AsJson, LabelConfigFile, Models, open_store, read_options
-from ner.manifest import Manifest
+from ner.catalogue import checked_name
+from ner.manifest import Manifest, read_manifest
 from ner.store import Store
 from training.corpus import ReadOptions, read_corpus
 from training.sides import Sides, choose_sides
@@ -24,7 +25,7 @@ from training.sides import Sides, choose_sides
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from collections.abc import Callable
 
-    from training.encoder import Recipe
+    from training.recipe import Recipe
     from training.schedule import Progress as Standing
 
 app = typer.Typer(no_args_is_help=True, help="Train a tier from annotated documents.")
@@ -81,6 +82,15 @@ def encoder_cli(
     window: Annotated[
         int | None, typer.Option(min=32, help="Sub-words the model reads at once.")
     ] = None,
+    dropout: Annotated[
+        float | None, typer.Option(min=0.0, max=0.9, help="Of the hidden layers.")
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION", help="Take base and recipe from a version; no other setting counts."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of order, dropout and head.")] = 42,
     precision: Annotated[
         Precision, typer.Option(help="auto is bf16 where the machine has it.")
@@ -117,6 +127,8 @@ def encoder_cli(
             rank=rank if lora or qlora else None,
             four_bit=qlora,
             window=window,
+            dropout=dropout,
+            like=like,
             schedule={name: value for name, value in given.items() if value is not None},
             dev_share=dev_share,
             name=name,
@@ -138,26 +150,39 @@ class Order:
     rank: int | None
     four_bit: bool
     window: int | None
+    dropout: float | None
+    like: str | None
     schedule: Mapping[str, Any]
     dev_share: float
     name: str
     resume: bool
     promote: bool
 
-    def recipe(self) -> "Recipe":
-        """Fill in the recipe's own defaults."""
+    def recipe(self, store: Store) -> "Recipe":
+        """Fill in the recipe's own defaults, or take the recipe of a version of the store."""
         from backend.bases import OFFLINE_BASE, Base
-        from backend.encoder import Reading
-        from training.encoder import Adapter, Recipe
+        from training.recipe import Adapter, Recipe, recipe_from_json
         from training.schedule import Schedule
 
-        return Recipe(
+        if self.like is not None:
+            model = read_manifest(store.resolve(self.like))
+            return recipe_from_json(model.config, Base(model.base, model.base_revision))
+        recipe = Recipe(
             base=Base(self.base or OFFLINE_BASE, self.revision),
             adapter=Adapter(rank=self.rank, alpha=2 * self.rank) if self.rank else None,
             four_bit=self.four_bit,
-            reading=Reading(window=self.window) if self.window else Reading(),
             schedule=Schedule(**self.schedule),
         )
+        if self.dropout is not None:
+            recipe = replace(recipe, dropout=self.dropout)
+        if self.window is not None:
+            shorter = min(self.window, recipe.lesson.window)
+            recipe = replace(
+                recipe,
+                reading=replace(recipe.reading, window=self.window),
+                lesson=replace(recipe.lesson, window=shorter),
+            )
+        return recipe
 
 
 def train_encoder_version(
@@ -184,9 +209,11 @@ def train_encoder_version(
 
     from training.encoder import train_encoder
     from training.publish import publish_encoder
+    from training.state import forget_state
 
     talk = errors if PartialState().is_main_process else Console(quiet=True)
-    recipe = order.recipe()
+    checked_name(order.name)  # before an hour of training, not after it
+    recipe = order.recipe(store)
     corpus = read_corpus(exports, reading)
     judge = read_corpus(dev, reading) if dev else None
     sides = choose_sides(corpus, judge, dev_share=order.dev_share)
@@ -209,7 +236,7 @@ def train_encoder_version(
     manifest, _ = publish_encoder(trained, sides, store=store, name=order.name)
     if order.promote:
         store.promote("encoder", manifest.version)
-    state_path.unlink(missing_ok=True)
+    forget_state(state_path)
     talk.print(describe_version(manifest, trained.lost, promoted=order.promote), soft_wrap=True)
     return manifest
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 
 from backend.encoder import batch_by_length
 
@@ -100,6 +101,18 @@ class EpochBatches:
     def steps(self, epochs: int) -> int:
         """Optimizer steps that each process makes in the first epochs."""
         return sum(len(self.plan(epoch)) for epoch in range(epochs)) // self._processes
+
+    def fingerprint(self, epochs: int) -> str:
+        """Names the plan of the first epochs: equal ones make equal trainings.
+
+        Args:
+            epochs: How many.
+
+        Returns:
+            SHA-256 in hexadecimal.
+        """
+        plans = [self.plan(epoch) for epoch in range(epochs)]
+        return sha256(repr((self._processes, plans)).encode()).hexdigest()
 
     def __iter__(self) -> Iterator[list[int]]:
         """The batches chosen by `turn_to`."""

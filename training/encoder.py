@@ -1,8 +1,9 @@
-"""Documents to an encoder: the recipe, the windows that are learnt from, the training."""
+"""Documents to an encoder: the windows that are learnt from, and the training itself."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +13,9 @@ from peft import LoraConfig, PeftModel, TaskType, get_peft_model, prepare_model_
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from backend.bases import HEADS, OFFLINE_BASE, Base
+from backend.bases import HEADS
 from backend.checkpoint import position_limit
-from backend.encoder import EncoderTier, Reading, WindowEncoder
+from backend.encoder import EncoderTier, WindowEncoder
 from ner.document import Document, Lost, Prediction
 from ner.errors import TrainingError
 from ner.tags import IGNORED, TagSet
@@ -22,51 +23,8 @@ from training.batches import EpochBatches
 from training.calibration import fit_temperature
 from training.evaluate import dev_strict_f1
 from training.loop import Batch, Loop, start_accelerator
-from training.schedule import Outcome, Progress, Schedule
-
-
-@dataclass(frozen=True, slots=True)
-class Adapter:
-    """A low-rank adapter instead of full tuning (Hu et al. 2021, "LoRA").
-
-    Attributes:
-        rank: Of the update of each linear layer.
-        alpha: Its scale is alpha / rank.
-        dropout: On its input.
-    """
-
-    rank: int = 16
-    alpha: int = 32
-    dropout: float = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Everything that decides what a training makes of its documents.
-
-    Attributes:
-        base: The model it starts from.
-        adapter: None for full tuning.
-        four_bit: Keep the base in NF4 (QLoRA); needs an adapter.
-        reading: How long windows are when the version serves.
-        lesson: How long they are while it learns. Short ones keep it from learning documents by
-            heart: on BC5CDR dev, 128 sub-words are worth a point of strict F1 over 320.
-        schedule: How long and how fast.
-        dropout: Of the hidden layers.
-        mask: Share of sub-words hidden from the model at each step, so that it learns to use what
-            stands around them (word dropout, Dai & Le 2015). Only for bases with a mask token.
-        smoothing: Label smoothing.
-    """
-
-    base: Base = field(default_factory=lambda: Base(OFFLINE_BASE))
-    adapter: Adapter | None = None
-    four_bit: bool = False
-    reading: Reading = field(default_factory=Reading)
-    lesson: Reading = field(default_factory=lambda: Reading(window=128, context=16))
-    schedule: Schedule = field(default_factory=Schedule)
-    dropout: float = 0.2
-    mask: float = 0.15
-    smoothing: float = 0.0
+from training.recipe import Recipe, with_learning_rate
+from training.schedule import Outcome, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +79,8 @@ class Lessons:
 
         Returns:
             What the model takes, and `labels` of the same shape (windows, longest): the tag at the
-            first sub-word of every owned word, IGNORED everywhere else.
+            first sub-word of every word, IGNORED everywhere else. Context is learnt from too: a
+            word seen again with less around it is the cheapest of new examples.
         """
         windows = [self._windows[index] for index in indices]
         batch = self._encoder.pad(windows)
@@ -161,7 +120,8 @@ def train_encoder(
         BaseModelError: If the base is not there.
     """
     _check(train, dev, recipe)
-    recipe = _with_learning_rate(recipe)
+    # What is published names the very base that was loaded, even if a hub's branch moves meanwhile.
+    recipe = with_learning_rate(replace(recipe, base=recipe.base.pinned()))
     accelerator = start_accelerator(recipe.schedule)
     tag_set = TagSet(tuple(labels))
     tokenizer = recipe.base.load_tokenizer()
@@ -214,19 +174,6 @@ def _check(train: Sequence[Document], dev: Sequence[Document], recipe: Recipe) -
         )
 
 
-def _with_learning_rate(recipe: Recipe) -> Recipe:
-    """Choose the learning rate where the schedule leaves it open.
-
-    Measured on MiniLM (width 384) and brought to other widths by the customary rates of wider
-    models: 8e-5 for a width of 768 and 4e-5 for 1024 in full, 4e-4 for their adapters.
-    """
-    if recipe.schedule.learning_rate is not None:
-        return recipe
-    narrowness = 384 / recipe.base.load_config().hidden_size
-    rate = 3e-4 * narrowness**2 if recipe.adapter is None else 1e-3 * narrowness
-    return replace(recipe, schedule=replace(recipe.schedule, learning_rate=rate))
-
-
 def build_model(recipe: Recipe, tag_set: TagSet, *, device: torch.device) -> nn.Module:
     """Load the base with a fresh head, and put the adapter on it if there is to be one.
 
@@ -244,7 +191,9 @@ def build_model(recipe: Recipe, tag_set: TagSet, *, device: torch.device) -> nn.
     config = recipe.base.load_config()
     # Attention's own dropout costs a fifth of a step on a CPU and brought nothing measurable.
     dropouts = {"hidden_dropout_prob": recipe.dropout, "attention_probs_dropout_prob": 0.0}
-    changes = {name: value for name, value in dropouts.items() if hasattr(config, name)}
+    changes: dict[str, Any] = {
+        name: value for name, value in dropouts.items() if hasattr(config, name)
+    }
     model = recipe.base.load_token_classifier(tag_set.names, four_bit=recipe.four_bit, **changes)
     if recipe.four_bit:
         model = prepare_model_for_kbit_training(
@@ -286,12 +235,15 @@ class _Loss:
             hidden &= ~torch.isin(ids, self._special.to(ids.device))
             ids = ids.masked_fill(hidden, self._mask_id)
         logits = model(input_ids=ids, attention_mask=batch["attention_mask"]).logits
-        return nn.functional.cross_entropy(
+        labels = batch["labels"].flatten()
+        total = nn.functional.cross_entropy(
             logits.float().flatten(0, 1),
-            batch["labels"].flatten(),
+            labels,
             ignore_index=IGNORED,
             label_smoothing=self._smoothing,
+            reduction="sum",
         )
+        return total / (labels != IGNORED).sum().clamp(min=1)  # all of a batch may be unknown
 
 
 def _judge(tier: EncoderTier, dev: Sequence[Document], accelerator: Accelerator) -> float:

@@ -5,8 +5,9 @@ function of the seed, the process and the step's number, so a training that was 
 ends in the very weights it would have had.
 """
 
-import time
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from backend.precision import half_precision
 from ner.errors import TrainingError
 from training.averaging import MovingAverage, restore, trainable
 from training.batches import EpochBatches
-from training.schedule import Outcome, Progress, Schedule
+from training.schedule import Outcome, Progress, Schedule, Stopwatch
+from training.state import read_state, write_state
 
 Batch = Mapping[str, Tensor]
 
@@ -75,6 +77,7 @@ class Loop:
         self._best = {name: weight.detach().clone() for name, weight in trainable(model)}
         self._optimizer = torch.optim.AdamW(parameter_groups(model, schedule), fused=True)
         self._steps = batches.steps(schedule.epochs)
+        self._plan = batches.fingerprint(schedule.epochs)
         self._scheduler = get_scheduler(
             "linear", self._optimizer, int(schedule.warmup * self._steps), self._steps
         )
@@ -100,7 +103,7 @@ class Loop:
         """
         if resume and self._state_path.is_file():
             self._load()
-        watch = _Stopwatch(self._step)
+        watch = Stopwatch(self._step)
         while not self._is_over():
             epoch = len(self._outcome.scores)
             for tokens in self._epoch(epoch):
@@ -117,10 +120,8 @@ class Loop:
 
     def _is_over(self) -> bool:
         """Whether there is no epoch to come."""
-        scores, best = self._outcome.scores, self._outcome.best
-        return len(scores) == self._schedule.epochs or (
-            best >= 0 and len(scores) - 1 - best >= self._schedule.patience
-        )
+        enough = len(self._outcome.scores) == self._schedule.epochs
+        return enough or self._outcome.idle >= self._schedule.patience
 
     def _epoch(self, epoch: int) -> Iterator[int]:
         """Make the steps that are left of an epoch, and yield each one's number of real tokens."""
@@ -140,10 +141,19 @@ class Loop:
             self._average.update()
             self._step += 1
             self._done += 1
-            self._loss_sum += loss.item()
+            self._loss_sum += self._finite(loss.item())
             if self._step % self._schedule.save_every == 0:
                 self._save()
             yield int(batch["attention_mask"].sum())
+
+    def _finite(self, loss: float) -> float:
+        """The loss itself, or an error where training has gone astray for good."""
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} at step {self._step} of {self._steps}: "
+                "train with a lower --learning-rate, or with --precision fp32"
+            )
+        return loss
 
     def _reseed(self) -> None:
         """Make dropout a function of where the training stands: no generator state to be saved."""
@@ -155,13 +165,14 @@ class Loop:
         outcome = self._outcome
         outcome.losses.append(self._loss_sum / max(1, self._done))
         outcome.scores.append(score)
-        # Of equals the later one: it has seen more.
-        if outcome.best < 0 or score >= outcome.scores[outcome.best]:
+        highest = max(outcome.scores[:-1], default=0.0)
+        outcome.idle = 0 if score > highest or highest == 0 else outcome.idle + 1
+        if score >= highest:  # of equals the later one: it has seen more
             outcome.best = len(outcome.scores) - 1
             restore(self._best, self._average.averages)
         self._done, self._loss_sum = 0, 0.0
 
-    def _progress(self, epoch: int, watch: "_Stopwatch") -> Progress:
+    def _progress(self, epoch: int, watch: Stopwatch) -> Progress:
         """Where the training stands."""
         epochs = self._schedule.epochs
         left = epochs - len(self._outcome.scores)
@@ -187,32 +198,26 @@ class Loop:
             "best": self._best,
             "optimizer": self._optimizer.state_dict(),
             "scheduler": self._scheduler.state_dict(),
-            "outcome": [self._outcome.scores, self._outcome.losses, self._outcome.best],
+            "outcome": asdict(self._outcome),
             "place": [self._step, self._done, self._loss_sum],
+            "plan": self._plan,
         }
-        fresh = self._state_path.with_suffix(".new")
-        try:
-            self._state_path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(state, fresh)
-            fresh.replace(self._state_path)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            fresh.unlink(missing_ok=True)
-            raise TrainingError(
-                f"the state of the training could not be saved in {self._state_path.parent} "
-                f"({error}); make room, then go on with --resume"
-            ) from error
+        write_state(self._state_path, state)
 
     def _load(self) -> None:
-        """Go on from a saved state; only tensors and plain values are ever unpickled."""
-        state: dict[str, Any] = torch.load(
-            self._state_path, map_location=self._accelerator.device, weights_only=True
-        )
+        """Go on from a saved state."""
+        state = read_state(self._state_path, device=self._accelerator.device)
+        if state["plan"] != self._plan:
+            raise TrainingError(
+                f"the training in {self._state_path} was stopped on other processes or with its "
+                "documents in another order: resume it as it was started, or leave out --resume"
+            )
         restore(dict(trainable(self._model)), state["weights"])
         self._average.load_state_dict(state["average"])
         restore(self._best, state["best"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._scheduler.load_state_dict(state["scheduler"])
-        self._outcome = Outcome(*state["outcome"])
+        self._outcome = Outcome(**state["outcome"])
         self._step, self._done, self._loss_sum = state["place"]
 
 
@@ -257,43 +262,3 @@ def _depth(name: str) -> int | None:
         if part in ("layer", "layers") and following.isdigit():
             return 1 + int(following)
     return None
-
-
-class _Stopwatch:
-    """Times steps and judgements apart, to say how long the rest will take."""
-
-    def __init__(self, step: int) -> None:
-        self._first = self._last = step
-        self._tokens = 0
-        self._stepping = self._judging = 0.0
-        self._judgements = 0
-        self._since = time.monotonic()
-
-    def tick(self, step: int, tokens: int) -> None:
-        """A step has ended."""
-        now = time.monotonic()
-        self._stepping += now - self._since
-        self._since, self._last = now, step
-        self._tokens += tokens
-
-    def pause(self) -> None:
-        """A judgement begins."""
-        self._since = time.monotonic()
-
-    def go_on(self) -> None:
-        """A judgement has ended."""
-        now = time.monotonic()
-        self._judging += now - self._since
-        self._judgements += 1
-        self._since = now
-
-    @property
-    def tokens_per_second(self) -> float:
-        """Over all steps so far."""
-        return self._tokens / self._stepping if self._stepping else 0.0
-
-    def seconds_left(self, steps: int, *, judgements: int) -> float:
-        """Estimate for the steps and judgements to come."""
-        per_step = self._stepping / max(1, self._last - self._first)
-        per_judgement = self._judging / max(1, self._judgements)
-        return steps * per_step + judgements * per_judgement

@@ -11,8 +11,9 @@ from backend.checkpoint import save_encoder
 from ner.manifest import Draft, Manifest
 from ner.scoring import Counts
 from ner.store import Store
-from training.encoder import Recipe, TrainedEncoder
+from training.encoder import TrainedEncoder
 from training.evaluate import Options, evaluate
+from training.recipe import Recipe
 from training.report import Report
 from training.sides import Sides
 
@@ -36,7 +37,7 @@ def publish_encoder(
     Raises:
         PublishError: If the version cannot be written; the store is as it was before.
     """
-    tier, base = trained.tier, trained.recipe.base.pinned()
+    tier, base = trained.tier, trained.recipe.base
     report = evaluate(sides.dev, tier.predict(sides.dev), options=Options(labels=tier.labels))
     draft = Draft(
         tier="encoder",

@@ -1,5 +1,6 @@
 """How a training is to go, how it is going, and how it went."""
 
+import time
 from dataclasses import dataclass, field
 
 from backend.precision import Precision
@@ -18,7 +19,8 @@ class Schedule:
         weight_decay: Of matrices; biases and norms have none.
         clip: Largest norm of a step's gradient.
         average: Decay of the moving average of the weights; 0 for none.
-        patience: Epochs without a better dev score before stopping.
+        patience: Epochs without a better dev score before stopping; they count from the first
+            epoch that finds anything at all.
         batch_tokens: Padded tokens of a step on each process.
         seed: Of order, dropout and head.
         precision: `auto` is bf16 where the machine has it.
@@ -72,8 +74,54 @@ class Outcome:
         scores: Dev score of each epoch.
         losses: Mean training loss of each epoch.
         best: The epoch whose weights were kept, from 0; -1 before the first judgement.
+        idle: Epochs since the score last rose.
     """
 
     scores: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     best: int = -1
+    idle: int = 0
+
+
+class Stopwatch:
+    """Times steps and judgements apart, to say how long the rest will take.
+
+    Args:
+        step: Steps made before it was started.
+    """
+
+    def __init__(self, step: int) -> None:
+        self._first = self._last = step
+        self._tokens = 0
+        self._stepping = self._judging = 0.0
+        self._judgements = 0
+        self._since = time.monotonic()
+
+    def tick(self, step: int, tokens: int) -> None:
+        """A step has ended."""
+        now = time.monotonic()
+        self._stepping += now - self._since
+        self._since, self._last = now, step
+        self._tokens += tokens
+
+    def pause(self) -> None:
+        """A judgement begins."""
+        self._since = time.monotonic()
+
+    def go_on(self) -> None:
+        """A judgement has ended."""
+        now = time.monotonic()
+        self._judging += now - self._since
+        self._judgements += 1
+        self._since = now
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Over all steps so far."""
+        return self._tokens / self._stepping if self._stepping else 0.0
+
+    def seconds_left(self, steps: int, *, judgements: int) -> float:
+        """Estimate for the steps and judgements to come."""
+        per_step = self._stepping / max(1, self._last - self._first)
+        per_judgement = self._judging / max(1, self._judgements)
+        return steps * per_step + judgements * per_judgement

@@ -81,7 +81,7 @@ def test_windows_carry_first_subwords_and_special_tokens(splitter):
     windows = encoder.encode([text, ""], [words, []])
     _, subwords = split(splitter, text)
     assert len(windows) > 2
-    assert [word for window in windows for word in window.words] == list(range(len(words)))
+    assert [word for window in windows for word in window.owned] == list(range(len(words)))
     for window in windows:
         assert len(window.ids) <= 48
         assert list(window.ids[: len(splitter.prefix)]) == splitter.prefix

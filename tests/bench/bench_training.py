@@ -25,7 +25,8 @@ from backend.bases import OFFLINE_BASE, Base
 from ner.document import Document
 from ner.tags import TagSet
 from training.corpus import read_corpus
-from training.encoder import Recipe, train_encoder
+from training.encoder import train_encoder
+from training.recipe import Recipe
 from training.schedule import Progress, Schedule
 
 LABELS = ("Chemical", "Disease")

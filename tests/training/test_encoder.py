@@ -17,8 +17,9 @@ from ner.tags import IGNORED, TagSet
 from ner.words import word_offsets
 from tests.tiny_bases import FAMILIES
 from tests.toy_corpus import LABELS, toy_documents
-from training.encoder import Adapter, Lessons, Recipe, build_model, train_encoder
+from training.encoder import Lessons, build_model, train_encoder
 from training.publish import publish_encoder
+from training.recipe import Adapter, Recipe
 from training.schedule import Schedule
 from training.sides import Sides
 

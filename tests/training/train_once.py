@@ -12,7 +12,8 @@ from backend.bases import Base
 from backend.encoder import Reading
 from tests.toy_corpus import LABELS, toy_documents
 from training.averaging import trainable
-from training.encoder import Recipe, TrainedEncoder, train_encoder
+from training.encoder import TrainedEncoder, train_encoder
+from training.recipe import Recipe
 from training.schedule import Progress, Schedule
 
 

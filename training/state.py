@@ -1,0 +1,73 @@
+"""The state of an unfinished training: one file, whole or not there, for whoever started it.
+
+It is the one file of ours that PyTorch pickles (optimizers have no other format). It is never part
+of a version, and only tensors and plain values are ever read back from it.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from ner.errors import TrainingError
+
+
+def write_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Save the state in place of the one before.
+
+    Args:
+        path: The file.
+        state: Tensors and plain values.
+
+    Raises:
+        TrainingError: If it cannot be written; the state before is still there.
+    """
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with fresh.open("wb") as file:
+            torch.save(dict(state), file)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        fresh.unlink(missing_ok=True)
+        raise TrainingError(
+            f"the state of the training could not be saved in {path.parent} ({error}); "
+            "make room there, then go on with --resume"
+        ) from error
+
+
+def read_state(path: Path, *, device: torch.device) -> dict[str, Any]:
+    """Read a saved state.
+
+    Args:
+        path: The file.
+        device: Where its tensors are to be.
+
+    Returns:
+        The state.
+
+    Raises:
+        TrainingError: If it is damaged.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        raise TrainingError(
+            f"the state of the training in {path} is damaged: train again without --resume"
+        ) from error
+    return state
+
+
+def forget_state(path: Path) -> None:
+    """Remove a state that is not needed any more, and what a killed writer left of it.
+
+    Args:
+        path: The file; need not be there.
+    """
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink(missing_ok=True)
