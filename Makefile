@@ -21,6 +21,8 @@ help:  ## show what there is to make
 
 install: $(INSTALLED)  ## make .venv and install everything into it
 
+# On Linux the package index gives torch with CUDA, several GB of it. Where there is no GPU, put the
+# CPU build of the same release into .venv first, and this leaves it as it is.
 $(INSTALLED): | $(BIN)/python
 	$(PIP) install -c constraints.txt "$$(grep '^torch==' constraints.txt)"
 	$(PIP) install -c constraints.txt -e '.[$(EXTRAS)]'
