@@ -15,6 +15,7 @@ from cli.console import console, errors
 from cli.options import Annotators, AsJson, LabelConfigFile, read_options
 from ner.document import Lost
 from ner.errors import InputError
+from ner.printable import visible
 from ner.scoring import LENGTHS
 from training.corpus import (
     Check,
@@ -112,7 +113,7 @@ def render_check(check: Check) -> None:
 
 def _shown(text: str) -> str:
     """A foreign text for the terminal: neither Rich's markup nor control characters work in it."""
-    return escape("".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text))
+    return escape(visible(text, keep="\n"))
 
 
 def _grid(*columns: str, title: str) -> Table:

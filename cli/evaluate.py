@@ -17,6 +17,7 @@ from cli.console import console, errors
 from cli.options import Annotators, AsJson, LabelConfigFile, Models, open_store, read_options
 from ner.document import Document
 from ner.errors import InputError
+from ner.printable import on_one_line
 from training.alignment import Answers, Case, align, keep_labels
 from training.corpus import read_corpus, read_predictions
 from training.corpus.ledger import MEANINGS, CorpusWarning
@@ -244,12 +245,12 @@ def render_verdict(verdict: Verdict) -> None:
     """
     figures = verdict.figures
     head = f"{figures['model']} judged by {figures['gold']}, {figures['documents']} documents"
-    console.print(Text(head, style="bold"))
+    console.print(Text(on_one_line(head), style="bold"))
     for warning in verdict.warnings:
-        console.print(Text(f"Note: {warning}", style="yellow"))
+        console.print(Text(on_one_line(f"Note: {warning}"), style="yellow"))
     for table in verdict.tables:
         console.print()
-        console.print(Text(table.title, style="bold"))
+        console.print(Text(on_one_line(table.title), style="bold"))
         console.print(_grid(table))
         if table.note:
             console.print(Text(table.note, style="dim"))
@@ -262,5 +263,5 @@ def _grid(table: "Table") -> Grid:
         # Figures are never folded; what is long is a name or a quote.
         grid.add_column(name, justify="right" if side == "r" else "left", no_wrap=side == "r")
     for row in table.rows:
-        grid.add_row(*map(Text, row))
+        grid.add_row(*(Text(on_one_line(cell)) for cell in row))
     return grid

@@ -1,6 +1,8 @@
 """``tagalong predict``: entities of a text, a file or standard input, coloured or as JSON lines."""
 
 import json
+import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
@@ -14,9 +16,12 @@ from backend.jsonlines import parse_lines, prediction_to_json, text_from_json
 from cli.console import console
 from cli.options import Models, open_store
 from ner.document import Document, Prediction
-from ner.errors import FormatError
+from ner.errors import FormatError, InputError
+from ner.printable import without_controls
 
 CHUNK = 64  # documents predicted at once: lines of a long file come out as it is read
+SUFFIXES = (".txt", ".json", ".jsonl")
+OBJECTS = re.compile(r'\s*\[\s*\{\s*"')  # how an array of objects begins
 COLOURS = ("cyan", "yellow", "magenta", "green", "blue", "red")  # by order of label
 
 
@@ -44,9 +49,9 @@ def predict_cli(
     """
     from backend.tier import load_tier
 
+    documents = read_source(source)  # first, so that a wrong path costs no loading
     store = open_store(models)
     tier = load_tier(store.resolve(model or store.default()))
-    documents = read_source(source)
     while chunk := list(islice(documents, CHUNK)):
         for document, prediction in zip(chunk, tier.predict(chunk), strict=True):
             if as_json:
@@ -63,27 +68,53 @@ def read_source(source: str) -> Iterator[Document]:
     Args:
         source: A text, a file's path, or ``-`` for standard input.
 
-    Yields:
-        One document for plain text, one per line for JSON lines.
+    Returns:
+        One document for plain text, one per line for JSON lines. A file is read as they are asked
+        for, and fails then with a FormatError if it is not UTF-8, if a line is broken, or if it is
+        a JSON array.
 
     Raises:
-        FormatError: If a file is not UTF-8, or a line of JSON lines is broken.
+        InputError: If it is a path where there is no file, or not UTF-8.
     """
     if source == "-":
-        yield from _read_stream(sys.stdin.buffer, "standard input")
-    elif _is_file(source):
-        with Path(source).open("rb") as file:
-            yield from _read_stream(file, source)
-    else:
-        yield Document("text", source)
+        return _read_stream(sys.stdin.buffer, "standard input")
+    try:
+        source.encode()
+    except UnicodeEncodeError as error:  # Python holds such bytes of the command line as surrogates
+        raise InputError(
+            f"the argument is not UTF-8 from position {error.start} on: save the text as UTF-8 in "
+            "a file, and give that, or pipe it in with -"
+        ) from error
+    if _is_file(source):
+        return _read_file(source)
+    if _looks_like_path(source):
+        raise InputError(
+            f"there is no file {source}: correct the path, or pipe it in with - if it is a text"
+        )
+    return iter([Document("text", source)])
 
 
 def _is_file(source: str) -> bool:
-    """Whether a text is the path of a file; about a long text some systems refuse to say."""
+    """Whether it is the path of a file, or pipe; of a long text some systems refuse to say."""
+    path = Path(source)
     try:
-        return Path(source).is_file()
+        return path.exists() and not path.is_dir()
     except (OSError, ValueError):
         return False
+
+
+def _looks_like_path(source: str) -> bool:
+    """Whether a text without blanks has a separator of folders, or the suffix of a file."""
+    if not source or any(map(str.isspace, source)):
+        return False
+    separators = {"/", os.sep}
+    return not separators.isdisjoint(source) or source.lower().endswith(SUFFIXES)
+
+
+def _read_file(path: str) -> Iterator[Document]:
+    """What is in a file."""
+    with Path(path).open("rb") as file:
+        yield from _read_stream(file, path)
 
 
 def _read_stream(stream: IO[bytes], name: str) -> Iterator[Document]:
@@ -94,9 +125,29 @@ def _read_stream(stream: IO[bytes], name: str) -> Iterator[Document]:
             yield text_from_json(line, where)
         return
     try:
-        yield Document(name, (first + stream.read()).decode("utf-8-sig"))
+        text = (first + stream.read()).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FormatError(f"{name} is not UTF-8 text: save it as UTF-8") from error
+    if _is_json_array(text):
+        raise FormatError(
+            f"{name} is a JSON array, as Label Studio exports it, and not a text: turn it into "
+            "JSON lines first (tagalong data convert EXPORT --out texts.jsonl), or write one "
+            '{"text"} a line'
+        )
+    yield Document(name, text)
+
+
+def _is_json_array(text: str) -> bool:
+    """Whether a text is JSON, or would be if it were whole; "[Article in French]" is not."""
+    if not text.lstrip().startswith("["):
+        return False
+    if OBJECTS.match(text):
+        return True
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def render_prediction(document: Document, prediction: Prediction, labels: Sequence[str]) -> Text:
@@ -109,15 +160,15 @@ def render_prediction(document: Document, prediction: Prediction, labels: Sequen
 
     Returns:
         The text with every entity coloured and followed by its label and score, which can be told
-        without colours too.
+        without colours too. Control characters are shown as escapes.
     """
     drawn = Text()
     end = 0
     for span in prediction.spans:
         colour = COLOURS[labels.index(span.label) % len(COLOURS)]
-        drawn.append(document.text[end : span.start])
-        drawn.append(document.covered(span), style=f"bold {colour}")
+        drawn.append(without_controls(document.text[end : span.start]))
+        drawn.append(without_controls(document.covered(span)), style=f"bold {colour}")
         drawn.append(f"[{span.label} {span.score:.2f}]", style=f"dim {colour}")
         end = span.end
-    drawn.append(document.text[end:])
+    drawn.append(without_controls(document.text[end:]))
     return drawn

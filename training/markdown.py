@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
+from ner.printable import on_one_line
 from training.paper_protocol import PaperReport
 from training.report import Report
-from training.tables import Table, describe, paper_tables, report_tables, visible
+from training.tables import Table, describe, paper_tables, report_tables
 
 MARKS = frozenset("\\`*_[]<>|#")  # what Markdown would not show as it is
 
@@ -72,4 +73,4 @@ def _table(table: Table) -> str:
 
 def _escape(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    return "".join(f"\\{mark}" if mark in MARKS else mark for mark in visible(text))
+    return "".join(f"\\{mark}" if mark in MARKS else mark for mark in on_one_line(text))

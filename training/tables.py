@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ner.document import Lost
+from ner.printable import on_one_line
 from ner.scoring import LENGTHS, Length
 from training.calibration import Calibration
 from training.mistakes import Example, Mistakes
@@ -225,23 +226,9 @@ def describe(example: Example) -> str:
     return " -> ".join(sides) + times
 
 
-def visible(text: str) -> str:
-    """Put text on one line, every character of it harmless to a terminal.
-
-    Args:
-        text: Any text; control and formatting characters included.
-
-    Returns:
-        White space collapsed, what cannot be printed as an escape.
-    """
-    line = " ".join(text.split())
-    escapes = (one if one.isprintable() else ascii(one)[1:-1] for one in line)
-    return line if line.isprintable() else "".join(escapes)
-
-
 def _shortened(text: str) -> str:
     """A quote on one line, its middle left out where it is long."""
-    line = visible(text)
+    line = on_one_line(text)
     half = LONGEST_QUOTE // 2 - 2
     return line if len(line) <= LONGEST_QUOTE else f"{line[:half]} ... {line[-half:]}"
 

@@ -238,3 +238,11 @@ def test_models_compare_with_predictions_and_labels_narrow_what_a_model_knows(
     assert list(found["by_label"]) == ["Disease"]
     assert found["against"]["model"] == "tagger-1"
     assert found["unknown_labels"] == {}
+
+
+def test_controls_in_a_predictions_file_do_not_reach_the_terminal(tmp_path, gold):
+    odd = [{**CHEMICAL, "label": "Chem\x1b[31m"}]
+    said = write(tmp_path / "said.jsonl", odd, [], [], version="tag\x1b[2Jger")
+    shown = run(said, gold, "--resamples", "5", "--against", said).stdout
+    assert "\x1b" not in shown
+    assert "tag\\x1b[2Jger judged by" in shown

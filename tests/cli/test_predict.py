@@ -1,0 +1,107 @@
+"""`tagalong predict`: what is taken for a text, for a file, for neither; and what is drawn."""
+
+import io
+import json
+import os
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from cli.main import main
+from cli.predict import read_source, render_prediction
+from ner.document import Document, Prediction, Span
+from ner.errors import FormatError, InputError
+
+TEXT = "Naloxone reverses the antihypertensive effect of clonidine."  # BC5CDR (public domain)
+
+
+def drawn(document: Document, *spans: Span) -> str:
+    out = io.StringIO()
+    said = Prediction(spans, 1.0, "v")
+    console = Console(file=out, force_terminal=True, color_system=None)
+    console.print(render_prediction(document, said, ("Chemical",)), soft_wrap=True)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["notes.txt", "corpus.jsonl", "EXPORT.JSON", "data/notes", "./x", "/no/such", "https://a.b/c"],
+)
+def test_a_mistyped_path_is_not_a_text(path, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="there is no file"):
+        read_source(path)
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", path, "--models", str(tmp_path / "absent")])
+    assert ended.value.code == 1
+    assert path in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", [TEXT, "aspirin", "", "see notes.txt", "and/or so", "x" * 9999])
+def test_any_other_text_is_tagged_as_it_is(text) -> None:
+    assert list(read_source(text)) == [Document("text", text)]
+
+
+def test_a_folder_is_not_a_text(tmp_path) -> None:
+    with pytest.raises(InputError, match="there is no file"):
+        read_source(str(tmp_path))
+
+
+def test_a_pipe_with_a_name_is_read() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, TEXT.encode())
+    os.close(writing)
+    try:
+        (document,) = read_source(f"/dev/fd/{reading}")
+    finally:
+        os.close(reading)
+    assert document.text == TEXT
+
+
+def test_an_argument_that_is_not_utf8_is_refused() -> None:
+    with pytest.raises(InputError, match="not UTF-8 from position 3"):
+        read_source("caf" + os.fsdecode(b"\xe9"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps([{"id": 1, "data": {"text": TEXT}}]),
+        "\ufeff" + json.dumps([{"id": 1, "data": {"text": TEXT}}], indent=2),
+        '[{"id": 1, "data": {"te',
+        "[]\n",
+        json.dumps([TEXT]),
+    ],
+)
+def test_a_json_array_is_refused_with_the_way_out(content, tmp_path, monkeypatch) -> None:
+    path = tmp_path / "export.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(FormatError, match=r"export\.json is a JSON array.*tagalong data convert"):
+        list(read_source(str(path)))
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content.encode())))
+    with pytest.raises(FormatError, match="standard input is a JSON array"):
+        list(read_source("-"))
+
+
+@pytest.mark.parametrize("content", ["[Article in French]", "[1,2-dichloroethane] was given", "[{"])
+def test_a_text_may_begin_with_a_bracket(content, tmp_path) -> None:
+    path = tmp_path / "note.txt"
+    path.write_text(content, encoding="utf-8")
+    assert [document.text for document in read_source(str(path))] == [content]
+
+
+@given(st.text(st.characters(codec="utf-8", max_codepoint=0x2FF)))
+def test_no_control_character_reaches_the_terminal(text) -> None:
+    shown = drawn(Document("text", text))
+    assert all(one in "\n\t" or not (one < " " or "\x7f" <= one <= "\x9f") for one in shown)
+
+
+def test_controls_are_shown_where_they_stand_and_layout_stays() -> None:
+    text = "a\x1b[31m\tred\x9b1m\rx\r\n5\u2009mg 😀"
+    whole = render_prediction(Document("text", text), Prediction((), 1.0, "v"), ())
+    assert whole.plain == "a\\x1b[31m\tred\\x9b1m\\rx\n5\u2009mg 😀"
+    inside = Document("text", "Ca\x1b2")
+    assert drawn(inside, Span(0, 4, "Chemical", 0.5)) == "Ca\\x1b2[Chemical 0.50]\n"
