@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from rich.table import Table
 
 from cli.console import console, errors
 from cli.options import Annotators, AsJson, LabelConfigFile, read_options
-from ner.document import Lost
+from ner.document import Document, Lost
 from ner.errors import InputError
 from ner.printable import visible
 from ner.scoring import LENGTHS
@@ -240,6 +240,7 @@ def split_cli(
     wanted = parse_shares(shares)
     corpus = _read(files, read_options(annotators, label_config))
     sides = split_documents(corpus.documents, wanted)
+    refuse_empty(sides)
     paths = {side: out / f"{side}.jsonl" for side in sides}
     write_whole({paths[side]: json_lines(sides[side]) for side in sides}, force=force)
     if as_json:
@@ -250,6 +251,23 @@ def split_cli(
         render_written(path, Written(len(sides[side])), (), unwritten=0)
     for reason, count in Counter(entry.reason for entry in corpus.lost).most_common():
         console.print(f"{count:,} entities lost: {reason}")
+
+
+def refuse_empty(sides: Mapping[str, Sequence[Document]]) -> None:
+    """Refuse a split that no training or evaluation could use.
+
+    Args:
+        sides: Documents of each side.
+
+    Raises:
+        InputError: If a side has none.
+    """
+    if empty := [side for side, documents in sides.items() if not documents]:
+        total = sum(map(len, sides.values()))
+        raise InputError(
+            f"of {total} documents none would be in {' and '.join(empty)}: give more documents, or "
+            "other --shares; nothing was written"
+        )
 
 
 def parse_shares(text: str) -> dict[str, float]:

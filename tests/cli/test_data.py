@@ -101,7 +101,7 @@ def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     assert isinstance(result.exception, OutputError)
     assert out.read_text() == "precious"
     (tmp_path / "dev.jsonl").write_text("precious")
-    result = run("split", CORPUS, "--out", tmp_path)
+    result = run("split", CORPUS, "--out", tmp_path, "--shares", "0.5,0.5")
     assert isinstance(result.exception, OutputError)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dev.jsonl", "out.jsonl"]
 
@@ -126,6 +126,16 @@ def test_split_writes_every_document_once(tmp_path: Path) -> None:
 def test_bad_shares_write_nothing(tmp_path: Path, shares: str) -> None:
     result = run("split", CORPUS, "--out", tmp_path / "parts", "--shares", shares)
     assert isinstance(result.exception, InputError)
+    assert not (tmp_path / "parts").exists()
+
+
+def test_a_side_without_documents_is_refused_and_nothing_written(tmp_path: Path) -> None:
+    path = tmp_path / "two.jsonl"
+    lines = [{"id": f"{i}", "text": f"case {i}", "entities": []} for i in range(2)]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    result = run("split", path, "--out", tmp_path / "parts")
+    assert isinstance(result.exception, InputError)
+    assert "of 2 documents none would be in" in str(result.exception)
     assert not (tmp_path / "parts").exists()
 
 
