@@ -17,6 +17,7 @@ from ner.tags import IGNORED, TagSet
 from ner.words import word_offsets
 from tests.tiny_bases import FAMILIES
 from tests.toy_corpus import LABELS, toy_documents
+from training.calibration import COLDEST, HOTTEST
 from training.encoder import Lessons, build_model, train_encoder
 from training.publish import publish_encoder
 from training.recipe import Adapter, Recipe
@@ -95,6 +96,33 @@ def test_a_four_bit_base_trains_an_adapter(tiny_base, tmp_path):
     assert trained.outcome.losses[-1] < trained.outcome.losses[0]
     served = load_tier(publish(trained, tmp_path), device=CPU)
     assert_agree(trained.tier, served, within=0.05)  # other kernels, 8 bits of mantissa
+
+
+def test_the_temperature_makes_dev_likeliest_and_moves_nothing_but_confidence(tiny_base, tmp_path):
+    schedule = replace(QUICK, epochs=2)
+    tier = train(recipe_for(tiny_base("bert-uncased"), schedule=schedule), tmp_path).tier
+    tagged = [tier.tag_set.encode(document) for document in DEV]
+    words = [entry.words for entry in tagged]
+    logits = tier.score(DEV, words)
+    gold = np.concatenate([np.array(entry.tags) for entry in tagged])
+    known = np.flatnonzero(gold != IGNORED)
+
+    def loss(temperature):
+        log_probs = log_softmax(np.concatenate(logits), temperature=temperature)
+        return -log_probs[known, gold[known]].mean()
+
+    fitted = tier.temperature
+    assert COLDEST < 0.8 * fitted < 1.25 * fitted < HOTTEST
+    for other in (1.0, 0.8 * fitted, 1.25 * fitted):
+        assert loss(fitted) < loss(other)
+
+    sure = np.concatenate([one.confidences for one in tier.predict(DEV)])
+    tier.temperature = 2 * fitted
+    less_sure = np.concatenate([one.confidences for one in tier.predict(DEV)])
+    assert (less_sure != sure).all()
+    assert less_sure.mean() < sure.mean()
+    for before, after in zip(logits, tier.score(DEV, words), strict=True):
+        assert np.array_equal(before, after)
 
 
 @pytest.mark.parametrize("family", ["mistral", "llama"])
