@@ -1,6 +1,20 @@
 """Where commands write: results on stdout, everything said about them on stderr."""
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import typer
 from rich.console import Console
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
+
+
+def echo_json(result: Mapping[str, Any]) -> None:
+    """Print JSON as it is: not through Rich, which would colour and wrap it.
+
+    Args:
+        result: Anything that JSON can hold.
+    """
+    typer.echo(json.dumps(result, ensure_ascii=False, indent=2))

@@ -1,17 +1,16 @@
 """The `tagalong data` commands: look into corpora and exports, convert them, split them."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from cli.console import console, errors
+from cli.console import console, echo_json, errors
 from cli.options import Annotators, AsJson, LabelConfigFile, read_options
 from ner.document import Document, Lost
 from ner.errors import InputError
@@ -48,7 +47,6 @@ Files = Annotated[
         help="Label Studio JSON or JSON_MIN, JSON lines, or CoNLL; told apart by content.",
     ),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 if anything is lost.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
 
 
@@ -56,11 +54,6 @@ def _read(files: list[Path], options: ReadOptions) -> Corpus:
     """Read the files that a command was given."""
     with errors.status(f"Reading {len(files)} file{'s' * (len(files) > 1)} …"):
         return read_corpus(files, options)
-
-
-def _echo(result: dict[str, Any]) -> None:
-    """Print JSON as it is: no colours, no wrapping."""
-    typer.echo(json.dumps(result, ensure_ascii=False, indent=2))
 
 
 @app.command("check")
@@ -79,7 +72,7 @@ def check_cli(
     """
     check = check_corpus(_read(files, read_options(annotators, label_config)))
     if as_json:
-        _echo(check.to_json())
+        echo_json(check.to_json())
     else:
         render_check(check)
     if strict and check.n_lost:
@@ -147,7 +140,7 @@ def stats_cli(
     corpus = _read(files, read_options(annotators, label_config))
     stats = count_entities(corpus.documents, corpus.labels)
     if as_json:
-        _echo(stats.to_json())
+        echo_json(stats.to_json())
     else:
         render_stats(stats)
 
@@ -196,7 +189,7 @@ def convert_cli(
     lost = (*corpus.lost, *written.lost)
     if as_json:
         counts = dict(Counter(entry.reason for entry in lost))
-        _echo({"file": str(out), "documents": written.documents, "lost": counts})
+        echo_json({"file": str(out), "documents": written.documents, "lost": counts})
     else:
         render_written(out, written, lost, unwritten=len(corpus.documents) - written.documents)
 
@@ -245,7 +238,7 @@ def split_cli(
     write_whole({paths[side]: json_lines(sides[side]) for side in sides}, force=force)
     if as_json:
         lost = dict(Counter(entry.reason for entry in corpus.lost))
-        _echo({"documents": {side: len(sides[side]) for side in sides}, "lost": lost})
+        echo_json({"documents": {side: len(sides[side]) for side in sides}, "lost": lost})
         return
     for side, path in paths.items():
         render_written(path, Written(len(sides[side])), (), unwritten=0)

@@ -1,6 +1,5 @@
 """``tagalong evaluate``: a model's answers, or a file of predictions, judged by gold."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +12,16 @@ from rich.progress import track
 from rich.table import Table as Grid
 from rich.text import Text
 
-from cli.console import console, errors
-from cli.options import Annotators, AsJson, LabelConfigFile, Models, open_store, read_options
+from cli.console import console, echo_json, errors
+from cli.options import (
+    MAX_SEED,
+    Annotators,
+    AsJson,
+    LabelConfigFile,
+    Models,
+    open_store,
+    read_options,
+)
 from ner.document import Document
 from ner.errors import InputError
 from ner.printable import on_one_line
@@ -87,7 +94,7 @@ def evaluate_cli(
         bool, typer.Option("--only-common", help="Judge only documents that all sides have.")
     ] = False,
     resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of the bootstrap.")] = 0,
     examples: Annotated[
         int, typer.Option(min=0, help="Examples of each kind of mistake, in the report.")
     ] = 5,
@@ -122,7 +129,7 @@ def evaluate_cli(
 
         write_report(report, figures=verdict.figures, markdown=verdict.markdown)
     if as_json:
-        typer.echo(json.dumps(verdict.figures, ensure_ascii=False, indent=2))
+        echo_json(verdict.figures)
     else:
         render_verdict(verdict)
 

@@ -1,12 +1,11 @@
 """``tagalong models``: which versions there are, which one serves, and changing that."""
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from cli.console import console, errors
+from cli.console import console, echo_json, errors
 from cli.options import AsJson, Models, open_store
 from cli.versions import list_versions, render_list, render_manifest, row_to_json
 from ner.catalogue import DEFAULT_TIER
@@ -33,7 +32,7 @@ def list_cli(models: Models = Path("models"), as_json: AsJson = False) -> None:
     listing = list_versions(store)
     if as_json:
         versions = [row_to_json(row) for row in listing.rows]
-        _echo({"models": str(store.root), "versions": versions, "notes": listing.notes})
+        echo_json({"models": str(store.root), "versions": versions, "notes": listing.notes})
         return
     console.print(render_list(listing.rows))
     for note in listing.notes:
@@ -61,7 +60,7 @@ def show_cli(
     folder = store.resolve(reference or store.default())
     manifest = read_manifest(folder)
     if as_json:
-        _echo({**manifest.to_json(), "path": str(folder)})
+        echo_json({**manifest.to_json(), "path": str(folder)})
     else:
         console.print(render_manifest(manifest, folder))
 
@@ -138,11 +137,6 @@ def locate(store: Store, reference: str) -> tuple[str, str]:
 def _tell(sentence: str, tier: str, version: str, *, as_json: bool) -> None:
     """Say what was done."""
     if as_json:
-        _echo({"tier": tier, "version": version})
+        echo_json({"tier": tier, "version": version})
     else:
         console.print(f"{sentence}.", markup=False, soft_wrap=True)
-
-
-def _echo(result: dict[str, Any]) -> None:
-    """Print JSON as it is: no colours, no wrapping."""
-    typer.echo(json.dumps(result, ensure_ascii=False, indent=2))

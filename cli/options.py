@@ -9,6 +9,8 @@ from ner.store import Store
 from training.corpus import ReadOptions
 from training.corpus.annotators import Strategy
 
+MAX_SEED = 2**32 - 1  # what numpy takes, and torch with it
+
 Annotators = Annotated[
     Strategy,
     typer.Option(

@@ -14,8 +14,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from cli.announce import describe_sides, describe_version
-from cli.console import console, errors
-from cli.options import Annotators, AsJson, LabelConfigFile, Models, open_store, read_options
+from cli.console import echo_json, errors
+from cli.options import (
+    MAX_SEED,
+    Annotators,
+    AsJson,
+    LabelConfigFile,
+    Models,
+    open_store,
+    read_options,
+)
 from ner.catalogue import checked_name
 from ner.manifest import Manifest, read_manifest
 from ner.store import Store
@@ -91,7 +99,9 @@ def encoder_cli(
             metavar="VERSION", help="Take base and recipe from a version; no other setting counts."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of order, dropout and head.")] = 42,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MAX_SEED, help="Of order, dropout and head.")
+    ] = 42,
     precision: Annotated[
         Precision, typer.Option(help="auto is bf16 where the machine has it.")
     ] = "auto",
@@ -138,7 +148,7 @@ def encoder_cli(
         store=open_store(models),
     )
     if manifest is not None and as_json:
-        console.print_json(json.dumps(manifest.to_json()))
+        echo_json(manifest.to_json())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

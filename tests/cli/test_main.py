@@ -11,6 +11,11 @@ import pytest
 from cli import models
 from cli.main import main
 
+SEEDS = [
+    [*command, __file__, *more, "--seed", seed]
+    for command, more in ((["train", "encoder"], []), (["evaluate"], [__file__]))
+    for seed in ("-1", str(2**32))
+]
 HEAVY = ("torch", "transformers", "label_studio_sdk", "peft", "accelerate", "sklearn", "numpy")
 
 
@@ -50,7 +55,9 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
     assert run(capsys, "--version") == (0, f"tagalong {version('tagalong')}\n", "")
 
 
-@pytest.mark.parametrize("arguments", [["sing"], ["models", "show", "a", "b"], ["--tune", "3"]])
+@pytest.mark.parametrize(
+    "arguments", [["sing"], ["models", "show", "a", "b"], ["--tune", "3"], *SEEDS]
+)
 def test_wrong_usage_is_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     code, shown, said = run(capsys, *arguments)
     assert (code, shown) == (2, "")

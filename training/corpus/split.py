@@ -76,14 +76,14 @@ def hold_out(documents: Sequence[Document], share: float) -> tuple[list[Document
     """
     if not 0 < share < 1:
         raise InputError(f"a share of {share:g} cannot be held out: it must be between 0 and 1")
-    places = {text_key(document.text): 0.0 for document in documents}
-    places = {key: _place(key, HOLD_OUT) for key in places}
+    keys = [text_key(document.text) for document in documents]
+    places = {key: _place(key, HOLD_OUT) for key in dict.fromkeys(keys)}
     if len(places) > 1:
         lowest, highest = min(places.values()), max(places.values())
         share = max(share, math.nextafter(lowest, 1)) if lowest >= share else min(share, highest)
     sides: tuple[list[Document], list[Document]] = ([], [])
-    for document in documents:
-        sides[places[text_key(document.text)] < share].append(document)
+    for document, key in zip(documents, keys, strict=True):
+        sides[places[key] < share].append(document)
     return sides
 
 
