@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated, NoReturn
@@ -55,9 +56,11 @@ def _end(sentence: str, cause: Exception) -> NoReturn:
 def hush_libraries() -> None:
     """Keep what libraries say to developers away from who typed a command.
 
-    That is: transformers on the new head of every model that is to be trained, and bitsandbytes on
-    an optional kernel, which it misses even where nothing is quantised.
+    That is: transformers on the new head of every model that is to be trained and on names that
+    peft still calls by, and bitsandbytes on an optional kernel, which it misses even where nothing
+    is quantised.
     """
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

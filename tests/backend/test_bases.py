@@ -82,3 +82,20 @@ def test_the_head_has_one_output_per_tag(tiny_base):
     model = Base(str(tiny_base("bert-cased"))).load_token_classifier(TAGS)
     assert model.config.id2label == dict(enumerate(TAGS))
     assert model(torch.ones(1, 4, dtype=torch.long)).logits.shape == (1, 4, len(TAGS))
+
+
+@pytest.mark.parametrize(
+    "other", [("O", "B-Disease", "I-Disease"), ("O", "B-x", "I-x", "B-y", "I-y")]
+)
+def test_a_trained_head_is_not_taken_over(other, tiny_base, tmp_path):
+    trained = Base(str(tiny_base("bert-cased"))).load_token_classifier(TAGS)
+    trained.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").write_bytes(
+        (tiny_base("bert-cased") / "tokenizer.json").read_bytes()
+    )
+    base = Base(str(tmp_path))
+    fresh = base.load_token_classifier(other)
+    assert fresh.classifier.weight.shape[0] == len(other)
+    assert not torch.equal(fresh.classifier.weight[:3], trained.classifier.weight)
+    kept = base.load_token_classifier(TAGS, keep_head=True)
+    assert torch.equal(kept.classifier.weight, trained.classifier.weight)

@@ -1,0 +1,122 @@
+"""When a training stops, what it keeps, and how it refuses to go astray."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from torch import nn
+
+from backend.bases import Base
+from backend.encoder import Reading
+from ner.errors import TrainingError
+from training.batches import EpochBatches
+from training.loop import Loop, start_accelerator
+from training.recipe import Adapter, Recipe, recipe_from_json
+from training.schedule import Schedule
+
+SCHEDULE = Schedule(epochs=9, learning_rate=0.1, patience=2, batch_tokens=4, average=0.0)
+
+
+def loop_over(scores, state, *, loss=None, schedule=SCHEDULE, items=8, processes=1):
+    """A loop around one number, judged by a list of scores."""
+    model = nn.Linear(1, 1, bias=False)
+    told = iter(scores)
+
+    def collate(indices):
+        return {"attention_mask": torch.ones(len(indices), 1), "x": torch.ones(len(indices), 1)}
+
+    return model, Loop(
+        model,
+        batches=EpochBatches([1] * items, budget=4, seed=1, processes=processes),
+        collate=collate,
+        loss=loss or (lambda model, batch: (model(batch["x"]) ** 2).mean()),
+        judge=lambda: next(told),
+        schedule=schedule,
+        accelerator=start_accelerator(schedule),
+        state_path=state,
+    )
+
+
+@pytest.mark.parametrize(
+    ("scores", "epochs", "best"),
+    [
+        ([0.1, 0.3, 0.2, 0.2, 0.9], 4, 1),  # two epochs without a better one
+        ([0.5, 0.5, 0.5, 0.9], 3, 2),  # a tie is not better, but it has seen more
+        (
+            [0.0, 0.0, 0.0, 0.0, 0.4, 0.3, 0.2, 0.9],
+            7,
+            4,
+        ),  # before anything is found it may take long
+        ([0.1 * step for step in range(9)], 9, 8),  # ever better: until the end
+    ],
+)
+def test_patience(scores, epochs, best, tmp_path):
+    _, loop = loop_over(scores, tmp_path / "state")
+    outcome = loop.run(report=lambda _: None)
+    assert (len(outcome.scores), outcome.best) == (epochs, best)
+
+
+def test_the_best_epoch_is_kept(tmp_path):
+    weights = []
+    model, loop = loop_over([0.1, 0.7, 0.2, 0.3], tmp_path / "state")
+    judged = loop._judge
+    loop._judge = lambda: (weights.append(model.weight.item()), judged())[1]
+    outcome = loop.run(report=lambda _: None)
+    assert outcome.best == 1
+    assert model.weight.item() == weights[1]
+    assert len(set(weights)) == len(weights)  # or nothing would be shown
+
+
+def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
+    _, loop = loop_over(
+        [0.5] * 9,
+        tmp_path / "state",
+        loss=lambda model, batch: model(batch["x"]).mean() * torch.nan,
+    )
+    with pytest.raises(TrainingError, match=r"the loss became nan at step 1 .*--learning-rate"):
+        loop.run(report=lambda _: None)
+
+
+def test_a_damaged_state_is_told(tmp_path):
+    state = tmp_path / "state"
+    state.write_bytes(b"PK\x03\x04 not all there")
+    _, loop = loop_over([0.5], state)
+    with pytest.raises(TrainingError, match="damaged: train again without --resume"):
+        loop.run(report=lambda _: None, resume=True)
+
+
+def test_another_plan_is_not_resumed(tmp_path):
+    state = tmp_path / "state"
+    _, loop = loop_over([0.9, 0.1, 0.1], state)
+    loop.run(report=lambda _: None)
+    _, other = loop_over([0.9, 0.1, 0.1], state, items=9)
+    with pytest.raises(TrainingError, match="resume it as it was started"):
+        other.run(report=lambda _: None, resume=True)
+
+
+def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
+    state = tmp_path / "state"
+    _, loop = loop_over([0.9, 0.1, 0.1], state)
+    loop.run(report=lambda _: None)
+    before = state.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    _, again = loop_over([0.9, 0.1, 0.1], state)
+    with pytest.raises(TrainingError, match=r"No space left.*--resume"):
+        again.run(report=lambda _: None)
+    assert state.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+@pytest.mark.parametrize("adapter", [None, Adapter(rank=4, alpha=8)])
+def test_a_recipe_comes_back_from_a_manifest(adapter):
+    base = Base("some/base", "0123abc")
+    recipe = Recipe(
+        base=base, adapter=adapter, reading=Reading(200, 20), schedule=replace(SCHEDULE, seed=7)
+    )
+    config = {name: value for name, value in asdict(recipe).items() if name != "base"}
+    assert recipe_from_json(json.loads(json.dumps(config)), base) == recipe
