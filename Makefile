@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 EXTRAS := bundled,llm,sentencepiece,dev
+TAGALONG_DATA ?= ../shared/data
 CODE := ner backend training cli
 ABSTRACT := Naloxone reverses the antihypertensive effect of clonidine. In unanesthetized, \
   spontaneously hypertensive rats the decrease in blood pressure and heart rate produced by \
@@ -13,7 +14,7 @@ ABSTRACT := Naloxone reverses the antihypertensive effect of clonidine. In unane
 # Named after what was asked for, so that only a change of it installs again, on any branch.
 INSTALLED := $(VENV)/installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
 
-.PHONY: help install lint format types test demo bench constraints clean
+.PHONY: help install lint format types test demo bench bundled constraints clean
 
 help:  ## show what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | while IFS=: read -r name what; do \
@@ -55,6 +56,11 @@ demo: install  ## tag an abstract with the bundled version, and judge that on a 
 bench: install  ## run the benchmarks; the corpora are in TAGALONG_DATA, else ../shared/data
 	for bench in tests/bench/check_*.py tests/bench/bench_*.py; do \
 	  echo "== $$bench" && $(BIN)/python "$$bench" || exit 1; done
+
+bundled: install  ## train the bundled version again, from BC5CDR in TAGALONG_DATA
+	$(BIN)/tagalong train encoder $(TAGALONG_DATA)/BC5CDR/train.jsonl \
+	  $(TAGALONG_DATA)/BC5CDR/dev.jsonl --dev-share 0.05 --lora --rank 32 --dropout 0.1 --epochs 9 \
+	  --name minilm-bc5cdr --models backend/bundled
 
 constraints:  ## renew constraints.txt from an environment made without it
 	rm -rf build/renewed
