@@ -1,0 +1,76 @@
+"""The encoder tier on BC5CDR test: a full training from its train side, and the bundled version.
+
+Runs the commands a user would run, in processes of their own: `train encoder` with its defaults,
+stopped by dev, then `evaluate` on test. Prints rows of a Markdown table; the minutes include
+reading, loading, judging and publishing. Usage:
+
+    python tests/bench/bench_encoder.py [--data ../shared/data] [--only bundled|trained]
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from corpora import DATA
+
+HEAD = "| version | strict F1 | 1 word | 2 words | 3+ words | relaxed F1 | ECE | training |"
+
+
+def tagalong(*arguments: str) -> dict:
+    """Run a command and take the JSON object it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", *arguments, "--json"], stdout=subprocess.PIPE, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def row(name: str, report: dict, training: str) -> str:
+    """One line of the table: F1 with its interval, and by length."""
+
+    def figure(scores: dict) -> str:
+        low, high = scores["interval"]
+        return f"{scores['f1']:.4f} ({low:.3f} to {high:.3f})"
+
+    lengths = [figure(report["by_length"][length]["strict"]) for length in ("1", "2", "3+")]
+    cells = [name, figure(report["strict"]), *lengths, figure(report["relaxed"])]
+    cells += [f"{report['calibration']['ece']:.3f}", training]
+    return f"| {' | '.join(cells)} |"
+
+
+def train(corpus: Path, models: str) -> str:
+    """Train with the defaults; return how long it took."""
+    start = time.monotonic()
+    manifest = tagalong(
+        *("train", "encoder", str(corpus / "train.jsonl"), "--dev", str(corpus / "dev.jsonl")),
+        *("--models", models, "--name", "minilm"),
+    )
+    minutes = (time.monotonic() - start) / 60
+    made, best = len(manifest["data"]["epochs"]), manifest["data"]["best_epoch"]
+    return f"{best} of {made} epochs, {minutes:.0f} min"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--only", choices=("bundled", "trained"))
+    options = parser.parse_args()
+    corpus = options.data / "BC5CDR"
+    test = str(corpus / "test.jsonl")
+    rows = [HEAD, "|---" * HEAD.count(" | ") + "|---|"]
+    with tempfile.TemporaryDirectory() as models:
+        if options.only != "trained":
+            rows.append(row("bundled (LoRA)", tagalong("evaluate", "bundled", test), "shipped"))
+        if options.only != "bundled":
+            took = train(corpus, models)
+            report = tagalong("evaluate", "encoder", test, "--models", models)
+            rows.append(row("full tuning", report, took))
+    print("\n".join(rows))
+
+
+if __name__ == "__main__":
+    main()
