@@ -215,15 +215,15 @@ def train_encoder_version(
     Returns:
         The new version's manifest; None on a process that only helps another one.
     """
-    from accelerate import PartialState
-
     from training.encoder import train_encoder
+    from training.loop import start_accelerator
     from training.publish import publish_encoder
     from training.state import forget_state
 
-    talk = errors if PartialState().is_main_process else Console(quiet=True)
     checked_name(order.name)  # before an hour of training, not after it
     recipe = order.recipe(store)
+    speaks = start_accelerator(recipe.schedule).is_main_process
+    talk = errors if speaks else Console(quiet=True)
     corpus = read_corpus(exports, reading)
     judge = read_corpus(dev, reading) if dev else None
     sides = choose_sides(corpus, judge, dev_share=order.dev_share)

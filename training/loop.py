@@ -39,8 +39,13 @@ def start_accelerator(schedule: Schedule) -> Accelerator:
         The accelerator, with the seed set.
     """
     set_seed(schedule.seed)
-    # The plan makes the number of batches even: it knows about lengths, accelerate does not.
-    return Accelerator(dataloader_config=DataLoaderConfiguration(even_batches=False))
+    return Accelerator(
+        # Unless told so, accelerate joins no processes on a machine that has only a CPU: each would
+        # train a model of its own and publish it.
+        cpu=not torch.accelerator.is_available(),
+        # The plan makes the number of batches even: it knows about lengths, accelerate does not.
+        dataloader_config=DataLoaderConfiguration(even_batches=False),
+    )
 
 
 class Loop:

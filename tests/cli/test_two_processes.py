@@ -1,0 +1,51 @@
+"""The command under torchrun: several processes train, one of them speaks and publishes."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backend.jsonlines import document_to_json
+from ner.manifest import read_manifest
+from ner.store import Store
+from tests.toy_corpus import toy_documents
+
+ROOT = Path(__file__).parents[2]
+LAUNCH = ("torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "cli")
+SETTINGS = ("--epochs", "2", "--learning-rate", "0.003", "--batch-tokens", "256", "--json")
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": str(ROOT),
+    "OMP_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",  # a machine with a CPU only
+}
+
+
+@pytest.mark.parametrize("told", [{}, {"ACCELERATE_USE_CPU": "true"}])
+def test_two_processes_publish_one_version(
+    tiny_base: Callable[[str], Path], tmp_path: Path, told: dict[str, str]
+) -> None:
+    export, store = tmp_path / "export.jsonl", Store(tmp_path / "models")
+    lines = (json.dumps(document_to_json(document)) for document in toy_documents(24))
+    export.write_text("\n".join(lines), encoding="utf-8")
+    command = ("train", "encoder", export, "--base", tiny_base("bert-uncased"))
+    done = subprocess.run(
+        [sys.executable, "-m", *LAUNCH, *map(str, command), "--models", store.root, *SETTINGS],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT | told,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    [version] = store.names("encoder")
+    assert store.current("encoder") == version
+    manifest = read_manifest(store.resolve(version))
+    assert json.loads(done.stdout)["version"] == version  # one object, from one process
+    assert len(manifest.data["epochs"]) == 2
+    assert done.stderr.count("Published") == 1
+    left = {path.name for path in store.home("encoder").iterdir()}
+    assert left == {version, "current", ".lock"}
