@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import training.batches
 from tests.training.train_once import train, weights_of
 
 ROOT = Path(__file__).parents[2]
@@ -89,10 +90,22 @@ def test_killed_and_resumed(base, undisturbed, tmp_path):
     subprocess.run(
         [*command, "--resume"], check=True, capture_output=True, env=ENVIRONMENT, cwd=ROOT
     )
-    assert_same(load_file(tmp_path / "out"), expected)
+    assert_same(load_file(tmp_path / "out.rank0"), expected)
 
 
-def test_two_processes_train_one_model(base, tmp_path):
+def train_half(monkeypatch, base, state):
+    """Train alone on the batches of the first of two processes; its weights and steps."""
+    whole, told = training.batches.plan_epoch, []
+
+    def half(*arguments, **options):
+        return whole(*arguments, **options | {"processes": 2})[::2]
+
+    monkeypatch.setattr(training.batches, "plan_epoch", half)
+    trained = train(base, state, report=lambda now: told.append(now.step))
+    return weights_of(trained), told
+
+
+def test_two_processes_train_one_model(base, undisturbed, tmp_path, monkeypatch):
     """No code of ours: torchrun starts them, accelerate joins them over gloo."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     program = [str(PROGRAM), str(base), str(tmp_path / "state"), str(tmp_path / "out")]
@@ -105,8 +118,9 @@ def test_two_processes_train_one_model(base, tmp_path):
         cwd=ROOT,
     )
     steps = [int(line) for line in done.stdout.split()]
-    alone = []
-    train(base, tmp_path / "alone", report=alone.append)
-    assert alone[-1].steps / 3 < steps[-1] < alone[-1].steps  # each made about half of the steps
-    assert steps == sorted(steps)  # one process reports, not both
-    assert load_file(tmp_path / "out")
+    first, second = (load_file(tmp_path / f"out.rank{rank}") for rank in range(2))
+    assert_same(first, second)
+    alone, alone_steps = train_half(monkeypatch, base, tmp_path / "alone")
+    assert steps == alone_steps  # each made its half of them, and one process reports, not both
+    assert steps[-1] < undisturbed[1]
+    assert not any(torch.equal(first[name], alone[name]) for name in alone)  # both halves count

@@ -1,11 +1,13 @@
 """One tiny training as a program of its own, to be killed, resumed, or run by several processes.
 
-Usage: train_once.py BASE STATE OUT [--resume]; prints a line after every step.
+Usage: train_once.py BASE STATE OUT [--resume]; prints a line after every step, and every process
+writes its weights, the first one into OUT.rank0.
 """
 
 import sys
 from pathlib import Path
 
+from accelerate import PartialState
 from safetensors.torch import save_file
 
 from backend.bases import Base
@@ -52,8 +54,7 @@ def main() -> None:
         print(now.step, flush=True)
 
     trained = train(base, state, resume="--resume" in sys.argv, report=report)
-    if trained.is_main:
-        save_file(weights_of(trained), out)
+    save_file(weights_of(trained), f"{out}.rank{PartialState().process_index}")
 
 
 if __name__ == "__main__":
