@@ -16,12 +16,13 @@ class Adapter:
     Attributes:
         rank: Of the update of each linear layer.
         alpha: Its scale is alpha / rank.
-        dropout: On its input.
+        dropout: On the input of each. None by default: the model's own dropout regularises enough,
+            and a mask for every layer costs a third of the speed on a CPU.
     """
 
-    rank: int = 16
-    alpha: int = 32
-    dropout: float = 0.05
+    rank: int = 32
+    alpha: int = 64
+    dropout: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
