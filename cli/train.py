@@ -244,10 +244,12 @@ def train_encoder_version(
     if not trained.is_main:
         return None
     manifest, _ = publish_encoder(trained, sides, store=store, name=order.name)
-    if order.promote:
+    # A version that finds nothing right takes no other's place, whatever was asked for.
+    promoted = order.promote and bool(manifest.scores["dev"]["strict_f1"])
+    if promoted:
         store.promote("encoder", manifest.version)
     forget_state(state_path)
-    talk.print(describe_version(manifest, trained.lost, promoted=order.promote), soft_wrap=True)
+    talk.print(describe_version(manifest, trained.lost, promoted=promoted), soft_wrap=True)
     return manifest
 
 

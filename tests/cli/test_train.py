@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -208,3 +209,30 @@ def test_the_end_of_a_training_tells_nothing_from_zero():
     assert "strict F1 0.500, relaxed F1 -;" in said
     assert "by words: 1 0.000 (3 in gold), 2 - (0 in gold)." in said
     assert "by words: 1 0.000, 2 -." in told(dev)  # of a version that is older than its support
+
+
+def test_a_version_that_finds_nothing_takes_no_others_place(export, tiny_base, tmp_path):
+    models = tmp_path / "models"
+    foreign = [
+        replace(one, spans=tuple(replace(span, label="Gene") for span in one.spans))
+        for one in toy_documents(4, seed=3)
+    ]
+    dev = write_corpus(tmp_path / "dev.jsonl", foreign)
+    result = run(
+        "train", "encoder", export, "--dev", dev, "--base", tiny_base("bert-uncased"),
+        "--models", models, "--epochs", "1", "--json",
+    )  # fmt: skip
+    assert json.loads(result.stdout)["scores"]["dev"]["strict_f1"] == 0
+    assert "it is not current" in result.stderr
+    assert not (models / "encoder" / "current").exists()
+
+
+def test_the_recipe_of_a_version_can_be_used_again(models, export, tmp_path):
+    [version] = json.loads(run("models", "list", "--models", models, "--json").stdout)["versions"]
+    shutil.copytree(models, tmp_path / "models")
+    result = run(
+        "train", "encoder", export, "--like", version["version"], "--name", "toy",
+        "--models", tmp_path / "models", "--json",
+    )  # fmt: skip
+    again = json.loads(result.stdout)
+    assert again["version"] == version["version"]  # the same weights, to the last bit
