@@ -17,6 +17,12 @@ from ner.store import Store
 Publish = Callable[..., Manifest]
 
 
+@pytest.fixture(autouse=True)
+def nothing_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what a test publishes is listed, and not the version that this release comes with."""
+    monkeypatch.setattr("backend.bundle.BUNDLED", tmp_path / "nothing-bundled")
+
+
 def type_in(store: Store, *arguments: str, typed: str | None = None, width: int = 200) -> Result:
     command = [*arguments, "--models", str(store.root)]
     return CliRunner().invoke(app, command, input=typed, env={"COLUMNS": str(width)})
