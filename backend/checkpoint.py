@@ -53,6 +53,10 @@ def save_encoder(
         model.save_pretrained(folder)
         (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
         tokenizer.save_pretrained(folder)
+        # safetensors writes for the owner alone; the server may run as somebody else.
+        usual = (folder / "tokenizer_config.json").stat().st_mode
+        for path in folder.glob("*.safetensors"):
+            path.chmod(usual)
 
 
 @contextmanager

@@ -86,6 +86,7 @@ def test_an_adapter_is_stored_without_its_base(family, tiny_base, tmp_path):
     names = {path.name for path in folder.iterdir()}
     assert "adapter_model.safetensors" in names
     assert "model.safetensors" not in names
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1  # who reads one reads all
     served = load_tier(folder, device=CPU)
     assert_agree(trained.tier, served, within=1e-4)  # folded into the base: equal but for rounding
 
