@@ -10,11 +10,15 @@ TagalongError
 ├── OutputError             a result cannot be written where it was asked for
 ├── BaseModelError          a base model is not there, or is not one that can be loaded
 ├── TrainingError           a training cannot start, or cannot go on
+├── JournalError            the record of webhook events cannot be used
+├── LabelStudioError        Label Studio could not be asked, or said no
 └── StoreError              the folder of model versions
     ├── VersionNotFound     no such version
     ├── VersionInvalid      a version whose files are missing, changed, or of a forbidden kind
     └── PublishError        a version could not be written or made current
 """
+
+from typing import Literal
 
 
 class TagalongError(Exception):
@@ -47,6 +51,40 @@ class BaseModelError(TagalongError):
 
 class TrainingError(TagalongError):
     """A training cannot start, or cannot go on."""
+
+
+class JournalError(TagalongError):
+    """The record of webhook events cannot be used; predictions do not need it."""
+
+
+Problem = Literal[
+    "address",  # the URL is not one that can be asked
+    "unreachable",  # nothing listens there, the name is unknown, or the connection broke off
+    "slow",  # no answer within the time limit
+    "key",  # 401: the key is wrong, expired, or of a kind that is switched off
+    "forbidden",  # 403: the key is right, and may not do this
+    "missing",  # 404: no such project, task or backend
+    "refused",  # 400 and its like: what was sent breaks a rule
+    "failed",  # 429, 5xx: Label Studio itself is in trouble
+    "foreign",  # an answer, and not one of Label Studio's API: a login page, a proxy
+    "installation",  # a Label Studio of our own cannot be installed
+    "start",  # a Label Studio of our own does not start
+]
+
+
+class LabelStudioError(TagalongError):
+    """Label Studio could not be asked, or said no. It never quotes the key.
+
+    Args:
+        message: What happened, where, and what to do.
+        problem: What a caller can tell apart.
+        detail: What Label Studio itself gave as the reason; empty if it gave none.
+    """
+
+    def __init__(self, message: str, problem: Problem = "failed", detail: str = "") -> None:
+        super().__init__(message)
+        self.problem = problem
+        self.detail = detail
 
 
 class StoreError(TagalongError):

@@ -1,0 +1,303 @@
+"""One request to Label Studio: its address, key, time limits, retries, and all that can go wrong.
+
+The only file that knows which HTTP client the SDK brings.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from label_studio_sdk.core.api_error import ApiError
+from label_studio_sdk.core.client_wrapper import SyncClientWrapper
+
+from backend.address import LOOPBACK, clean_key, normalise_url
+from ner.errors import LabelStudioError, Problem
+
+CONNECT = 5.0  # seconds until a connection must stand
+READ = 30.0  # seconds until an answer must begin, where the caller names none
+PAGE = 100  # items of a list in one answer
+RETRIES = 2  # after 1 and 2 s, or as long as the server asks for
+DETAIL = 500  # characters of a server's own words that fit into a sentence
+REPEATABLE = ("GET", "PATCH")  # doing them twice is doing them once
+
+Method = Literal["GET", "POST", "PATCH", "DELETE"]
+KeyKind = Literal["legacy", "personal"]
+
+T = TypeVar("T")
+
+
+class Connection:
+    """Sends requests with the key; thread-safe.
+
+    The SDK's client turns a personal token into short-lived ones, and repeats what may be repeated
+    after lost connections, 429 and 5xx.
+
+    Args:
+        url: Of Label Studio, path prefix included; what follows of a page's address is cut off.
+        key: A legacy token or a personal one.
+        retries: How often to repeat what may be repeated.
+
+    Raises:
+        LabelStudioError: If the address or the key cannot be used.
+    """
+
+    def __init__(self, url: str, key: str, *, retries: int = RETRIES) -> None:
+        self.url = normalise_url(url)
+        self._key = clean_key(key)
+        self.key_kind: KeyKind = "personal" if self._key.count(".") == 2 else "legacy"
+        self._retries = retries
+        # A proxy of the environment is never meant for this machine itself.
+        trusted = urlsplit(self.url).hostname not in LOOPBACK
+        try:
+            self._client = SyncClientWrapper(
+                api_key=self._key,
+                base_url=f"{self.url}/",  # without the slash, the SDK would lose the path prefix
+                httpx_client=httpx.Client(
+                    timeout=httpx.Timeout(READ, connect=CONNECT), trust_env=trusted
+                ),
+            ).httpx_client
+        except ApiError as error:  # a personal token says itself that it has expired
+            raise self._error_of_key(_detail(error.body)) from error
+
+    def close(self) -> None:
+        """Close what is open to Label Studio."""
+        self._client.httpx_client.close()
+
+    def call(
+        self,
+        method: Method,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        seconds: float = READ,
+    ) -> Any:
+        """Ask the API.
+
+        Args:
+            method: The verb.
+            path: From the address on, without a slash in front.
+            query: Parameters of the URL.
+            body: Sent as JSON, unless it is None.
+            seconds: Until the answer must begin.
+
+        Returns:
+            The JSON of the answer; None if it is empty.
+
+        Raises:
+            LabelStudioError: If there is no answer, or it is not a JSON one of Label Studio's.
+        """
+        text = self.fetch(method, path, query=query, body=body, seconds=seconds)
+        if not text:
+            return None
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise self.foreign(path) from error
+
+    def read(self, path: str, build: Callable[[Any], T], *, seconds: float = READ) -> T:
+        """GET, and what the answer stands for; like :meth:`call`."""
+        return self.made(build, self.call("GET", path, seconds=seconds), path)
+
+    def made(self, build: Callable[[Any], T], answer: Any, path: str) -> T:
+        """What an answer stands for.
+
+        Args:
+            build: Makes it from JSON.
+            answer: The JSON.
+            path: What was asked.
+
+        Returns:
+            What ``build`` makes.
+
+        Raises:
+            LabelStudioError: If the JSON has another shape, and so is not Label Studio's.
+        """
+        try:
+            return build(answer)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise self.foreign(path) from error
+
+    def pages(
+        self,
+        path: str,
+        query: Mapping[str, Any],
+        items: str,
+        total: str,
+        build: Callable[[Any], T],
+    ) -> Iterator[T]:
+        """The items of a list that comes in pages.
+
+        Args:
+            path: Of the list.
+            query: What to ask for.
+            items: The field of a page that holds them.
+            total: The field that says how many there are in all.
+            build: Makes one from JSON.
+
+        Yields:
+            What ``build`` makes of each.
+
+        Raises:
+            LabelStudioError: As :meth:`call`.
+        """
+        seen = 0
+        for page in count(1):
+            numbered = {**query, "page": page, "page_size": PAGE}
+            answer = self.call("GET", path, query=numbered)
+            found = self.made(lambda answer: list(map(build, answer[items])), answer, path)
+            yield from found
+            seen += len(found)
+            if not found or seen >= self.made(lambda answer: int(answer[total]), answer, path):
+                return
+
+    def fetch(
+        self,
+        method: Method,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        seconds: float = READ,
+    ) -> str:
+        """Ask for anything; like :meth:`call`, and the answer is its text."""
+        repeats = self._retries if method in REPEATABLE else 0
+        try:
+            response: httpx.Response = self._client.request(
+                path,
+                method=method,
+                params=dict(query or {}),
+                content=None if body is None else json.dumps(body).encode(),
+                headers={"Content-Type": "application/json"},
+                request_options={
+                    "timeout": httpx.Timeout(seconds, connect=CONNECT),
+                    "max_retries": repeats,
+                },
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._unanswered(error, seconds) from error
+        except ApiError as error:  # of the exchange of a personal token for a short-lived one
+            raise self._refusal(error.status_code or 0, error.body, path) from error
+        except ValueError as error:  # the same exchange, answered with a page
+            raise self.foreign(path) from error
+        if response.is_redirect:
+            raise self._redirected(response, path)
+        if response.is_error:
+            raise self._refusal(response.status_code, response.text, path)
+        return response.text
+
+    def foreign(self, path: str) -> LabelStudioError:
+        """What to raise where something answers that is not Label Studio's API.
+
+        Args:
+            path: What was asked.
+
+        Returns:
+            The error.
+        """
+        return self._error(
+            f"{self.url}/{path} does not answer as Label Studio's API does: check that the address "
+            "is Label Studio's own, and that no login page or proxy stands before it",
+            "foreign",
+        )
+
+    def _unanswered(self, error: Exception, seconds: float) -> LabelStudioError:
+        """No answer at all."""
+        if isinstance(error, httpx.InvalidURL):
+            return self._error(f"{self.url} is not an address: {error}", "address")
+        if isinstance(error, httpx.ConnectTimeout):
+            return self._error(
+                f"no connection to Label Studio at {self.url} within {CONNECT:g} s: check that it "
+                "runs, and that no firewall stands between",
+                "slow",
+            )
+        if isinstance(error, httpx.TimeoutException):
+            return self._error(
+                f"Label Studio at {self.url} gave no answer within {seconds:g} s: it is too busy, "
+                "or waits for something itself; look at its log",
+                "slow",
+            )
+        if isinstance(error, httpx.ConnectError):
+            return self._error(
+                f"Label Studio at {self.url} cannot be reached ({error}): check the address, and "
+                "that it runs",
+                "unreachable",
+            )
+        return self._error(
+            f"Label Studio at {self.url} broke off the connection ({error}): look at its log",
+            "unreachable",
+        )
+
+    def _redirected(self, response: httpx.Response, path: str) -> LabelStudioError:
+        """Never followed: the key would go to wherever it points."""
+        place = urlsplit(response.headers.get("location", ""))
+        if not place.netloc:  # to a page of its own, to log in
+            return self.foreign(path)
+        target = f"{place.scheme or 'https'}://{place.netloc}"
+        return self._error(
+            f"{self.url} sends on to {target}: if that is Label Studio, give its address", "address"
+        )
+
+    def _refusal(self, status: int, body: Any, path: str) -> LabelStudioError:
+        """An answer that says no."""
+        detail = _detail(body)
+        where = f"Label Studio at {self.url}"
+        said = f": {detail}" if detail else f" (HTTP {status} to {path})"
+        if status == 401:
+            return self._error_of_key(detail)
+        if status == 403:
+            return self._error(f"{where} does not allow this{said}", "forbidden", detail)
+        if status == 404 and detail:
+            return self._error(f"{where} has no {path}{said}", "missing", detail)
+        if status == 429 or status >= 500:
+            return self._error(f"{where} failed{said}", "failed", detail)
+        if not detail:
+            return self.foreign(path)
+        return self._error(f"{where} refused{said}", "refused", detail)
+
+    def _error_of_key(self, detail: str) -> LabelStudioError:
+        """A key that is wrong, expired, or switched off."""
+        said = f" ({detail})" if detail else ""
+        mend = (
+            "make a new personal token in Label Studio under Account & Settings"
+            if self.key_kind == "personal"
+            else "copy it again; legacy tokens are off by default, so make a personal token under "
+            "Account & Settings, or switch them on under Organization, Access Token Settings"
+        )
+        return self._error(
+            f"Label Studio at {self.url} takes no such key{said}: {mend}", "key", detail
+        )
+
+    def _error(self, message: str, problem: Problem, detail: str = "") -> LabelStudioError:
+        """An error that does not quote the key, whoever quoted it."""
+        return LabelStudioError(
+            message.replace(self._key, "***"), problem, detail.replace(self._key, "***")
+        )
+
+
+def _detail(body: Any) -> str:
+    """What Label Studio says is wrong, in one line; empty if the answer is not one of its own."""
+    if isinstance(body, str):
+        try:
+            body = json.loads(body)
+        except ValueError:
+            return ""
+    if not isinstance(body, Mapping):
+        return ""
+    reasons = body.get("validation_errors") or body.get("detail") or body.get("error") or ""
+    return " ".join(_flat(reasons).split())[:DETAIL]
+
+
+def _flat(reasons: Any) -> str:
+    """The strings of a tree of reasons, each after the field that it is about."""
+    if isinstance(reasons, Mapping):
+        named = ((name, _flat(reason)) for name, reason in reasons.items())
+        return "; ".join(
+            reason if name == "non_field_errors" else f"{name}: {reason}" for name, reason in named
+        )
+    if isinstance(reasons, list):
+        return "; ".join(map(_flat, reasons))
+    return str(reasons)
