@@ -62,7 +62,7 @@ class LabelStudio(AbstractContextManager["LabelStudio"]):
         return self.connection.url
 
     def version(self) -> str:
-        """Its release, such as ``1.23.2``; told to anyone, so this says nothing of a legacy token."""
+        """Its release, such as ``1.23.2``; told to anyone, whatever the legacy token."""
         return self.connection.read("api/version/", lambda answer: str(answer["release"]))
 
     def me(self) -> User:

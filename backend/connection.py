@@ -220,14 +220,9 @@ class Connection:
                 "or waits for something itself; look at its log",
                 "slow",
             )
-        if isinstance(error, httpx.ConnectError):
-            return self._error(
-                f"Label Studio at {self.url} cannot be reached ({error}): check the address, and "
-                "that it runs",
-                "unreachable",
-            )
+        what = "cannot be reached" if isinstance(error, httpx.ConnectError) else "broke off"
         return self._error(
-            f"Label Studio at {self.url} broke off the connection ({error}): look at its log",
+            f"Label Studio at {self.url} {what} ({error}): check the address, and that it runs",
             "unreachable",
         )
 
