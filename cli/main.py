@@ -13,6 +13,7 @@ from cli import data, models, train
 from cli.console import errors
 from cli.evaluate import evaluate_cli
 from cli.predict import predict_cli
+from cli.serve import serve_cli
 from ner.errors import TagalongError
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.command("evaluate")(evaluate_cli)
 app.command("predict")(predict_cli)
+app.command("serve")(serve_cli)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

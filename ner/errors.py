@@ -12,6 +12,7 @@ TagalongError
 ├── TrainingError           a training cannot start, or cannot go on
 ├── JournalError            the record of webhook events cannot be used
 ├── LabelStudioError        Label Studio could not be asked, or said no
+├── ServerError             the server cannot listen where it was told to
 └── StoreError              the folder of model versions
     ├── VersionNotFound     no such version
     ├── VersionInvalid      a version whose files are missing, changed, or of a forbidden kind
@@ -70,6 +71,10 @@ Problem = Literal[
     "installation",  # a Label Studio of our own cannot be installed
     "start",  # a Label Studio of our own does not start
 ]
+
+
+class ServerError(TagalongError):
+    """The server cannot listen where it was told to."""
 
 
 class LabelStudioError(TagalongError):

@@ -1,0 +1,106 @@
+"""The Flask app: requests measured, let in or refused, and every error said in one sentence."""
+
+import logging
+import time
+import traceback
+from collections.abc import Callable
+from http import HTTPStatus
+from pathlib import Path
+
+from flask import Flask, Response, g, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from backend.server.access import CHALLENGE
+from backend.server.errors import Refusal
+from backend.server.routes import general_routes, tier_routes
+from backend.server.service import Service
+from backend.server.settings import TIERS, Settings
+from backend.tier import Tier, load_tier
+from ner.errors import InputError, TagalongError
+
+RETRY_AFTER = 2  # seconds, where an answer is expected soon
+
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings, *, load: Callable[[Path], Tier] = load_tier) -> Flask:
+    """Make the app and begin to load what is current.
+
+    Args:
+        settings: What the server is told.
+        load: Makes a version's folder a tier.
+
+    Returns:
+        The app; its `Service` is in ``app.extensions["tagalong"]``.
+    """
+    service = Service(settings, load=load)
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = settings.limits.body
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.extensions["tagalong"] = service
+    app.register_blueprint(general_routes(service))
+    for prefix, tier in ("", TIERS[0]), *((f"/{name}", name) for name in TIERS):
+        name = prefix.strip("/") or "unnamed"
+        app.register_blueprint(tier_routes(service, tier), url_prefix=prefix, name=name)
+    app.before_request(lambda: _begin(service))
+    app.after_request(lambda response: _end(service, response))
+    app.teardown_request(lambda _: service.telemetry.left())
+    app.register_error_handler(TagalongError, _refuse)
+    app.register_error_handler(HTTPException, _refuse_http)
+    app.register_error_handler(Exception, _fail)
+    service.start()
+    return app
+
+
+def _begin(service: Service) -> None:
+    """Start the clock."""
+    service.telemetry.arrived()
+    g.started = time.perf_counter()
+
+
+def _end(service: Service, response: Response) -> Response:
+    """Count the request, and keep browsers from making more of the answer than it is."""
+    route = request.url_rule.rule if request.url_rule else "unknown"
+    seconds = time.perf_counter() - g.started if "started" in g else 0.0
+    service.telemetry.request(route, response.status_code, seconds)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _answer(status: int, sentence: str) -> Response:
+    """An error as Label Studio and people can read it."""
+    response = jsonify(error=sentence)
+    response.status_code = status
+    if status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = CHALLENGE
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = str(RETRY_AFTER)
+    return response
+
+
+def _refuse(error: TagalongError) -> Response:
+    """Say why a request is not served."""
+    if isinstance(error, Refusal):
+        return _answer(error.status, str(error))
+    if isinstance(error, InputError):
+        return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+    return _answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+
+
+def _refuse_http(error: HTTPException) -> Response:
+    """Say in JSON what Flask refuses by itself, such as unknown paths and bodies too large."""
+    if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        most = request.max_content_length or 0
+        return _answer(error.code, f"the request is larger than {most:,} bytes: select fewer tasks")
+    return _answer(error.code or HTTPStatus.INTERNAL_SERVER_ERROR, error.description or error.name)
+
+
+def _fail(error: Exception) -> Response:
+    """Say that we failed, and log where: never with what, which may be a patient's record."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    log.error("%s in %s:\n%s", type(error).__name__, request.path, where)
+    return _answer(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "something unforeseen went wrong; the server's log says where",
+    )

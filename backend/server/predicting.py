@@ -1,0 +1,212 @@
+"""A `/predict` request to Label Studio's results: one per task, in order, empty ones included."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from backend.interactive import complete, marked_regions
+from backend.label_config import parse_label_config
+from backend.label_map import map_labels
+from backend.label_studio import LabelConfig, prediction_to_item
+from backend.server.errors import malformed, too_much
+from backend.server.settings import Limits
+from backend.server.slot import TierSlot
+from backend.server.snapshot import Outcome, Unread
+from backend.task_text import TaskTexts
+from ner.document import Document, Lost, Prediction
+from ner.errors import FormatError, InputError
+
+
+@dataclass(frozen=True, slots=True)
+class PredictRequest:
+    """What Label Studio asks.
+
+    Attributes:
+        tasks: Each with its ``data``.
+        xml: The project's labelling config.
+        project: Its id; empty where the request does not say.
+        context: What the annotator has drawn, in an interactive call.
+    """
+
+    tasks: tuple[Mapping[str, Any], ...]
+    xml: str
+    project: str = ""
+    context: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What Label Studio is told, and what the page tells of it.
+
+    Attributes:
+        results: One per task, in order.
+        outcome: What became of the request.
+    """
+
+    results: list[dict[str, Any]]
+    outcome: Outcome
+
+
+def parse_predict_request(body: object, limits: Limits) -> PredictRequest:
+    """Check the shape of a request.
+
+    Args:
+        body: As the JSON parser gives it.
+        limits: The number of tasks is checked here.
+
+    Returns:
+        The request.
+
+    Raises:
+        Refusal: If it is not one of the protocol, or asks for too much.
+    """
+    if not isinstance(body, dict):
+        raise malformed(f"the body is {_kind(body)}: send an object with tasks and label_config")
+    tasks, xml, params = body.get("tasks"), body.get("label_config"), body.get("params")
+    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+        raise malformed(f"tasks is {_kind(tasks)}: send an array of tasks, each an object")
+    if len(tasks) > limits.tasks:
+        raise too_much(
+            f"{len(tasks)} tasks came in one request, and at most {limits.tasks} are taken on, "
+            "because Label Studio gives up after 100 seconds: select fewer"
+        )
+    if not isinstance(xml, str):
+        raise malformed(f"label_config is {_kind(xml)}: send the project's labelling config")
+    context = params.get("context") if isinstance(params, dict) else None
+    return PredictRequest(
+        tasks=tuple(tasks),
+        xml=xml,
+        project=project_id(body.get("project")),
+        context=context if isinstance(context, dict) else None,
+    )
+
+
+def project_id(value: object) -> str:
+    """Read a project's id: ``"7.1795354311"`` (with the time it was made), 7, or an object.
+
+    Args:
+        value: Whatever was sent.
+
+    Returns:
+        The id as text; empty where there is none.
+    """
+    if isinstance(value, dict):
+        value = value.get("id")
+    first = str(value).partition(".")[0] if isinstance(value, str | int) else ""
+    return first if first.isascii() and first.isdigit() and len(first) <= 20 else ""
+
+
+def _kind(value: object) -> str:
+    """What JSON calls a value, for messages: never the value itself."""
+    kinds = {dict: "an object", list: "an array", str: "a text", bool: "true or false"}
+    kinds |= {int: "a number", float: "a number", type(None): "missing"}
+    return kinds[type(value)]
+
+
+def read_config(xml: str, control: object = None) -> LabelConfig:
+    """Read a project's labelling config.
+
+    Args:
+        xml: The config.
+        control: Name of the ``<Labels>`` to use, from the ML backend's extra params.
+
+    Returns:
+        The config.
+
+    Raises:
+        Refusal: If entities of a text cannot be marked with it; says why.
+    """
+    try:
+        return parse_label_config(xml, control=control if isinstance(control, str) else None)
+    except FormatError as error:
+        raise malformed(str(error)) from error
+
+
+class Predictor:
+    """Answers requests with what a tier says.
+
+    Args:
+        texts: Reads the tasks.
+        limits: The length of texts is checked here.
+    """
+
+    def __init__(self, texts: TaskTexts, limits: Limits) -> None:
+        self._texts, self._limits = texts, limits
+
+    def answer(self, request: PredictRequest, slot: TierSlot, *, control: object = None) -> Answer:
+        """Answer a request.
+
+        Args:
+            request: What was asked.
+            slot: Whose version answers.
+            control: Name of the ``<Labels>`` to use, where the config has several.
+
+        Returns:
+            The answer.
+
+        Raises:
+            Refusal: If the config cannot be used, or none of the tasks could be read.
+            TagalongError: If no version serves.
+        """
+        config = read_config(request.xml, control)
+        tier = slot.tier(wait=self._limits.wait)
+        label_map = map_labels(tier.labels, config)
+        documents, unread = self._read(request.tasks, config)
+        if unread and len(unread) == len(documents):
+            raise malformed(unread[0].sentence)
+        readable = [document for document in documents if document is not None]
+        found = iter(slot.predict(tier, readable))
+        results: list[dict[str, Any]] = []
+        lost: list[Lost] = []
+        for task, document in zip(request.tasks, documents, strict=True):
+            known = document or Document(str(task.get("id", "")), "")
+            prediction = next(found) if document else Prediction((), 1.0, tier.version)
+            prediction = label_map.apply(known, prediction)
+            prediction = _respecting(known, prediction, task, request, config)
+            lost += prediction.lost
+            results.append(prediction_to_item(known, prediction, config))
+        outcome = Outcome(
+            tasks=len(results),
+            regions=sum(len(result["result"]) for result in results),
+            labels={label: label_map.names.get(label) for label in tier.labels},
+            lost=lost,
+            unread=unread,
+        )
+        return Answer(results, outcome)
+
+    def _read(
+        self, tasks: Sequence[Mapping[str, Any]], config: LabelConfig
+    ) -> tuple[list[Document | None], list[Unread]]:
+        """The document of every task, None for one that cannot be read, and why not."""
+        documents: list[Document | None] = []
+        unread = []
+        for task in tasks:
+            try:
+                document = self._texts.document(task, config)
+            except InputError as error:
+                documents.append(None)
+                unread.append(Unread("no text", str(error)))
+                continue
+            length, most = len(document.text), self._limits.characters
+            documents.append(document if length <= most else None)
+            if length > most:
+                sentence = (
+                    f"task {document.id} has a text of {length:,} characters, and at most {most:,} "
+                    "are read while somebody waits: split it into documents"
+                )
+                unread.append(Unread("too long", sentence))
+        return documents, unread
+
+
+def _respecting(
+    document: Document,
+    prediction: Prediction,
+    task: Mapping[str, Any],
+    request: PredictRequest,
+    config: LabelConfig,
+) -> Prediction:
+    """In an interactive call, complete what the annotator drew instead of talking over it."""
+    if request.context is None:
+        return prediction
+    marked = marked_regions(task, request.context, config, document)
+    return replace(prediction, spans=complete(document, prediction.spans, marked))

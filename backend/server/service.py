@@ -1,0 +1,47 @@
+"""What answers behind the routes: a slot per tier, the journal, and what is told of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import BoundedSemaphore
+
+from backend.bundle import BUNDLED
+from backend.server.journal import Journal
+from backend.server.predicting import Predictor
+from backend.server.settings import TIERS, Settings
+from backend.server.slot import TierSlot
+from backend.server.telemetry import Telemetry
+from backend.task_text import TaskTexts
+from backend.tier import Tier, load_tier
+from ner.catalogue import Catalogue
+
+
+class Service:
+    """Everything a running server holds.
+
+    Args:
+        settings: What it was told.
+        load: Makes a version's folder a tier.
+    """
+
+    def __init__(self, settings: Settings, *, load: Callable[[Path], Tier] = load_tier) -> None:
+        self.settings = settings
+        self.catalogue = Catalogue(settings.models, bundled=BUNDLED)
+        self.telemetry = Telemetry()
+        self.journal = Journal(settings.journal_path)
+        self.predictor = Predictor(TaskTexts(settings.allowed_hosts), settings.limits)
+        self.room = BoundedSemaphore(settings.limits.predictions)
+        self.slots = {
+            name: TierSlot(name, self.catalogue, witness=self.telemetry, load=load)
+            for name in TIERS
+        }
+
+    def start(self) -> None:
+        """Begin to load what is current."""
+        for slot in self.slots.values():
+            slot.start()
+
+    def close(self) -> None:
+        """Stop watching for versions."""
+        for slot in self.slots.values():
+            slot.close()
+        self.journal.close()

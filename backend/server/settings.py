@@ -1,0 +1,68 @@
+"""What the server is told: where the versions are, who may ask, and how much at once."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ner.catalogue import DEFAULT_TIER
+
+TIERS = (DEFAULT_TIER, "llm")  # the first answers where the path names none
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who may ask. Label Studio sends them with every call but webhook events.
+
+    Attributes:
+        username: As set on the ML backend in Label Studio.
+        password: Likewise.
+    """
+
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is taken on at once. More is refused in words, before any work is done.
+
+    Attributes:
+        body: Bytes of a request.
+        tasks: Of one request. Label Studio gives up on it after 100 seconds, whatever it is owed.
+        characters: Of one text; a longer one gets an empty result, and is counted.
+        predictions: Requests in work or waiting for it.
+        wait: Seconds a request waits for a model that is being loaded for the first time.
+    """
+
+    body: int = 64 * 2**20
+    tasks: int = 1_000
+    characters: int = 500_000
+    predictions: int = 24
+    wait: float = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the server is told.
+
+    Attributes:
+        models: The folder of model versions; need not be there.
+        credentials: None lets everybody ask.
+        webhook_secret: What webhook events carry in the header `SECRET_HEADER`, since Label Studio
+            sends those without credentials. None for no secret.
+        allowed_hosts: Hosts that texts may be fetched from, where tasks hold URLs.
+        limits: How much is taken on at once.
+    """
+
+    models: Path
+    credentials: Credentials | None = None
+    webhook_secret: str | None = field(default=None, repr=False)
+    allowed_hosts: frozenset[str] = frozenset()
+    limits: Limits = Limits()
+
+    @property
+    def journal_path(self) -> Path:
+        """Where webhook events are recorded; hidden, so that it is never taken for a tier."""
+        return self.models / ".server" / "journal.sqlite"
+
+
+SECRET_HEADER = "X-Tagalong-Secret"  # noqa: S105 (the name of it)

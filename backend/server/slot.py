@@ -1,0 +1,261 @@
+"""The one loaded version of a tier, replaced under way when another one is promoted.
+
+All forward passes of a tier run on one thread of its own. Requests queue there in order and in
+small portions, so that an annotator who opens a task does not wait for somebody's whole batch.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Protocol
+
+from backend.tier import Tier, load_tier
+from ner.catalogue import BUNDLED, Catalogue
+from ner.current import read_current
+from ner.document import Document, Prediction
+from ner.errors import TagalongError, VersionNotFound
+from ner.manifest import Manifest, read_manifest
+
+POLL_SECONDS = 1.0  # how soon a promotion is noticed; costs one small file read
+RETRY_SECONDS = 60.0  # before a version that did not load is tried again
+PORTION = 16  # documents a request may put before the next one's
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A version that serves.
+
+    Attributes:
+        tier: Ready to predict.
+        manifest: Of the version.
+        since: When it began to serve.
+    """
+
+    tier: Tier
+    manifest: Manifest
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A version that did not load.
+
+    Attributes:
+        version: Its name.
+        reason: One sentence.
+        at: Monotonic seconds.
+    """
+
+    version: str
+    reason: str
+    at: float
+
+
+class Witness(Protocol):
+    """Who is told what becomes of versions."""
+
+    def loading(self, tier: str, version: str) -> None:
+        """A version is being loaded; one of the next two follows."""
+
+    def loaded(self, tier: str, manifest: Manifest, *, seconds: float) -> None:
+        """A version serves from now on."""
+
+    def load_failed(self, tier: str, version: str, reason: str) -> None:
+        """A version did not load; what served before still does."""
+
+    def load_forgiven(self, tier: str, version: str) -> None:
+        """A version that did not load is not wanted any more."""
+
+
+class TierSlot:
+    """What serves for a tier.
+
+    Args:
+        name: Of the tier.
+        catalogue: Where its versions are.
+        witness: Told what becomes of versions.
+        load: Makes a version's folder a tier.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        catalogue: Catalogue,
+        *,
+        witness: Witness,
+        load: Callable[[Path], Tier] = load_tier,
+    ) -> None:
+        self.name = name
+        self._catalogue, self._witness, self._load = catalogue, witness, load
+        self._loaded: Loaded | None = None
+        self._failures: dict[str, Failure] = {}
+        self._settled = threading.Event()  # the first attempt to load is over
+        self._over = threading.Event()
+        self._runner = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{name}-forward")
+        self._watcher = threading.Thread(target=self._watch, name=f"{name}-watch", daemon=True)
+
+    def start(self) -> None:
+        """Load what is current, and watch for what will be."""
+        self._watcher.start()
+
+    def close(self) -> None:
+        """Stop watching; predictions in work are finished."""
+        self._over.set()
+        self._runner.shutdown(wait=False)
+
+    @property
+    def loaded(self) -> Loaded | None:
+        """What serves now."""
+        return self._loaded
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the version that should serve does not."""
+        return next(reversed(self._failures.values()), None)
+
+    def version(self) -> str:
+        """Name the version that predictions will carry. Reads small files, never weights.
+
+        Returns:
+            The one that serves, else the one that is being loaded.
+
+        Raises:
+            TagalongError: If there is none, or none that loads.
+        """
+        if self._loaded is not None:
+            return self._loaded.tier.version
+        if self._settled.is_set():
+            raise self._nothing()
+        return self._wanted()[0].name
+
+    def tier(self, *, wait: float) -> Tier:
+        """The tier that serves.
+
+        Args:
+            wait: Seconds to wait for the very first one.
+
+        Returns:
+            A tier; it goes on working after another version took its place.
+
+        Raises:
+            TagalongError: If there is none, or none that loads, or it takes longer.
+        """
+        self._settled.wait(wait)
+        if self._loaded is not None:
+            return self._loaded.tier
+        raise self._nothing()
+
+    def predict(self, tier: Tier, documents: Sequence[Document]) -> list[Prediction]:
+        """Find the entities of documents when it is their turn.
+
+        Args:
+            tier: As `tier` gave it.
+            documents: Only their texts count.
+
+        Returns:
+            One prediction per document, in the same order, all of one version.
+        """
+        waiting: list[Future[list[Prediction]]] = []
+        for portion in _portions(documents):
+            waiting.append(self._runner.submit(tier.predict, portion))
+            if len(waiting) > 1:  # one ahead: the thread is never idle, the queue never long
+                waiting[-2].result()
+        return list(chain.from_iterable(future.result() for future in waiting))
+
+    def refresh(self) -> None:
+        """Load the version that should serve, if it does not yet and did not just fail to."""
+        try:
+            candidates = self._wanted()
+        except VersionNotFound:
+            return  # nothing was published: no failure, and the page says so
+        except TagalongError as error:
+            self._fail("current", str(error))
+            return
+        for version in self._failures.keys() - {folder.name for folder in candidates}:
+            del self._failures[version]
+            self._witness.load_forgiven(self.name, version)
+        for folder in candidates:
+            if self._loaded is not None and self._loaded.manifest.version == folder.name:
+                return
+            if self._try(folder) or self._loaded is not None:
+                return
+
+    def _wanted(self) -> list[Path]:
+        """Folders of the version that should serve and, after it, of those that did before."""
+        if self._catalogue.default(self.name) == BUNDLED:
+            if self.name != self._catalogue.default():
+                raise VersionNotFound(
+                    f"no version of tier {self.name!r} was promoted: train one with "
+                    f"`tagalong train {self.name}`, or promote one with `tagalong models promote`"
+                )
+            return [self._catalogue.resolve(BUNDLED)]
+        current = read_current(self._catalogue.home(self.name))
+        if current is None:  # just removed by somebody: the next look will tell
+            raise VersionNotFound(f"no version of tier {self.name!r} is current any more")
+        names = dict.fromkeys((current.version, *reversed(current.previous)))
+        return [self._catalogue.home(self.name) / name for name in names]
+
+    def _try(self, folder: Path) -> bool:
+        """Load a version and let it serve; say whether that went well."""
+        earlier = self._failures.get(folder.name)
+        if earlier is not None and time.monotonic() < earlier.at + RETRY_SECONDS:
+            return False
+        self._witness.loading(self.name, folder.name)
+        start = time.monotonic()
+        try:
+            manifest = read_manifest(folder, verify=False)
+            tier = self._load(folder)
+        except TagalongError as error:
+            self._fail(folder.name, str(error))
+            return False
+        except Exception as error:  # noqa: BLE001 - a library's: what serves must go on serving
+            self._fail(folder.name, f"it did not load ({type(error).__name__}: {error})")
+            return False
+        self._loaded = Loaded(tier, manifest, datetime.now(UTC))
+        self._failures.pop(folder.name, None)
+        self._witness.loaded(self.name, manifest, seconds=time.monotonic() - start)
+        log.info("%s: version %s serves", self.name, manifest.version)
+        return True
+
+    def _fail(self, version: str, reason: str) -> None:
+        """Remember why a version does not serve, and tell what was not told yet."""
+        earlier = self._failures.pop(version, None)
+        self._failures[version] = Failure(version, reason, time.monotonic())
+        if earlier is not None and earlier.reason == reason:
+            return
+        self._witness.load_failed(self.name, version, reason)
+        log.warning("%s: version %s does not load: %s", self.name, version, reason)
+
+    def _nothing(self) -> TagalongError:
+        """Why there is nothing to answer with."""
+        if not self._settled.is_set():
+            return VersionNotFound(f"the {self.name} tier is still being loaded: try again soon")
+        if self.failure is not None:
+            return VersionNotFound(
+                f"no version of tier {self.name!r} can be loaded: {self.failure.reason}"
+            )
+        try:
+            self._wanted()
+        except TagalongError as error:
+            return error
+        return VersionNotFound(f"the {self.name} tier is about to be loaded: try again soon")
+
+    def _watch(self) -> None:
+        """Look again and again, until closed."""
+        while not self._over.is_set():
+            self.refresh()
+            self._settled.set()
+            self._over.wait(POLL_SECONDS)
+
+
+def _portions(documents: Sequence[Document]) -> Iterator[Sequence[Document]]:
+    """Documents in the portions they take their turns in."""
+    return (documents[start : start + PORTION] for start in range(0, len(documents), PORTION))

@@ -1,0 +1,73 @@
+"""``tagalong serve``: the backend that Label Studio connects to."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.console import errors
+from cli.options import Models
+from ner.errors import InputError
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def serve_cli(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 9090,
+    models: Models = Path("models"),
+    username: Annotated[
+        str | None, typer.Option(envvar="TAGALONG_USERNAME", help="Who may ask.")
+    ] = None,
+    password: Annotated[
+        str | None,
+        typer.Option(envvar="TAGALONG_PASSWORD", help="Better set in the environment."),
+    ] = None,
+    webhook_secret: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TAGALONG_WEBHOOK_SECRET",
+            help="What webhook events carry in the header X-Tagalong-Secret.",
+        ),
+    ] = None,
+    allowed_hosts: Annotated[
+        str,
+        typer.Option(
+            envvar="TAGALONG_ALLOWED_HOSTS",
+            help="Hosts that texts may be fetched from where tasks hold URLs, between commas.",
+        ),
+    ] = "",
+    max_tasks: Annotated[int, typer.Option(min=1, help="Tasks of one request at most.")] = 1_000,
+    max_characters: Annotated[
+        int, typer.Option(min=1, help="Characters of one text at most.")
+    ] = 500_000,
+    access_log: Annotated[bool, typer.Option(help="Log every request, without its body.")] = False,
+) -> None:
+    """Serve pre-annotations to Label Studio: the current versions in --models, else the bundled.
+
+    Example: tagalong serve --port 9090
+    """
+    # Before torch is imported, which reads it then.
+    from backend.server.run import serve
+    from backend.server.settings import Credentials, Limits, Settings
+
+    if bool(username) != bool(password):
+        raise InputError(
+            f"there is {'a username' if username else 'a password'}, but not the other: "
+            "give both, or neither for a server that everybody may ask"
+        )
+    credentials = Credentials(username, password) if username and password else None
+    settings = Settings(
+        models=models.absolute(),
+        credentials=credentials,
+        webhook_secret=webhook_secret or None,
+        allowed_hosts=frozenset(filter(None, map(str.strip, allowed_hosts.split(",")))),
+        limits=Limits(tasks=max_tasks, characters=max_characters),
+    )
+    if host not in LOOPBACK and credentials is None:
+        errors.print(
+            f"Everybody who reaches {host} may ask: set TAGALONG_USERNAME and TAGALONG_PASSWORD.",
+            style="yellow",
+        )
+    errors.print(f"Serving on http://{host}:{port} (Ctrl-C stops it).")
+    serve(settings, host=host, port=port, access_log=access_log)
