@@ -2,10 +2,6 @@
 
 Only ids and times are kept, never a text. A file that cannot be used costs the record and nothing
 else: the server goes on predicting, and says on its page what is wrong.
-
-Commits are not synced to the disk one by one (``synchronous=NORMAL``): they outlive the process
-whatever ends it, but the last may be lost when the power fails. Label Studio waits for the answer
-while an annotator waits for Label Studio, and the annotations themselves are safe there.
 """
 
 import hashlib
@@ -13,21 +9,19 @@ import json
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from backend.server.database import Database
 from backend.server.events import MAX_ID, AnnotationRef, WebhookEvent
 from ner.errors import JournalError
 
 FORMAT = 1  # of the tables; goes up when they change
-BUSY_SECONDS = 0.4  # Label Studio gives a webhook 1 second, and other writers need milliseconds
 PROJECTS = 1_000  # whose extra params are kept
-SCHEMA = f"""
-BEGIN IMMEDIATE;
+TABLES = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     digest BLOB UNIQUE,
@@ -45,8 +39,6 @@ CREATE TABLE IF NOT EXISTS extra (
     params TEXT NOT NULL,
     UNIQUE (project, backend)
 );
-PRAGMA user_version = {FORMAT};
-COMMIT;
 """
 COLUMNS = "id, received, action, project, tasks, annotations"
 
@@ -74,24 +66,18 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
-        self._inode = 0
-        self._error: str | None = None
+        self._database = Database(path, TABLES, version=FORMAT)
+        self._lock = threading.Lock()
         self._extra: OrderedDict[tuple[str, str], Mapping[str, Any]] = OrderedDict()
 
     @property
     def error(self) -> str | None:
         """Why the last use failed, one sentence; None where it did not."""
-        return self._error
+        return self._database.error
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        self._database.close()
 
     def record(self, event: WebhookEvent) -> int | None:
         """Record an event for good.
@@ -117,7 +103,7 @@ class Journal:
             json.dumps(event.tasks),
             json.dumps(annotations),
         )
-        with self._used() as connection:
+        with self._database.used() as connection:
             cursor = connection.execute(
                 "INSERT INTO events (digest, received, action, project, tasks, annotations) "
                 "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING",
@@ -139,7 +125,7 @@ class Journal:
         """
         where, values = ("", ()) if project is None else ("WHERE project = ?", (project,))
         query = f"SELECT action, COUNT(*) FROM events {where} GROUP BY action ORDER BY action"  # noqa: S608
-        with self._used() as connection:
+        with self._database.used() as connection:
             return dict(connection.execute(query, values).fetchall())
 
     def events(
@@ -162,7 +148,7 @@ class Journal:
             f"SELECT {COLUMNS} FROM events WHERE id > ? AND (? IS NULL OR project = ?) "  # noqa: S608
             "ORDER BY id LIMIT ?"
         )
-        with self._used() as connection:
+        with self._database.used() as connection:
             rows = connection.execute(query, (after, project, project, limit)).fetchall()
             return [_recorded(row) for row in rows]
 
@@ -215,7 +201,7 @@ class Journal:
         """
         key = (_storable(project), _storable(backend))
         try:
-            with self._used() as connection:
+            with self._database.used() as connection:
                 row = _stored_extra(connection, key)
                 return json.loads(row) if row is not None else {}
         except JournalError:
@@ -223,7 +209,7 @@ class Journal:
 
     def _write_extra(self, key: tuple[str, str], params: str) -> None:
         """Keep extra params in the file; nothing is written where nothing changed."""
-        with self._used() as connection:
+        with self._database.used() as connection:
             if _stored_extra(connection, key) == params:
                 return
             connection.execute(
@@ -234,55 +220,6 @@ class Journal:
                 "DELETE FROM extra WHERE id NOT IN (SELECT id FROM extra ORDER BY id DESC LIMIT ?)",
                 (PROJECTS,),
             )
-
-    @contextmanager
-    def _used(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for one thread at a time; what goes wrong becomes our error."""
-        with self._lock:
-            try:
-                yield self._opened()
-            except (sqlite3.Error, OSError, ValueError) as error:
-                self.close()
-                self._error = (
-                    f"the journal {self.path} cannot be used ({error}), so webhook events are not "
-                    "recorded: make its folder writable, or move the file away for a new one"
-                )
-                raise JournalError(self._error) from error
-            self._error = None
-
-    def _opened(self) -> sqlite3.Connection:
-        """The connection; a new one where the file was taken away or replaced."""
-        if self._connection is not None and not self._is_there():
-            self.close()
-        if self._connection is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.touch(mode=0o600)  # extra params are nobody else's business
-            self._connection = _connect(self.path)
-            self._inode = self.path.stat().st_ino
-        return self._connection
-
-    def _is_there(self) -> bool:
-        """Whether the file is still the one that was opened."""
-        return self.path.exists() and self.path.stat().st_ino == self._inode
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open the file and see to its tables."""
-    connection = sqlite3.connect(
-        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        (known,) = connection.execute("PRAGMA user_version").fetchone()
-        if known > FORMAT:
-            raise sqlite3.DatabaseError(f"it has format {known}, and up to {FORMAT} can be read")
-        if known < FORMAT:
-            connection.executescript(SCHEMA)
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
 
 
 def _stored_extra(connection: sqlite3.Connection, key: tuple[str, str]) -> str | None:
