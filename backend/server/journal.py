@@ -189,7 +189,7 @@ class Journal:
         except JournalError:
             return  # kept as `error`
 
-    def extra(self, project: str, backend: str) -> Mapping[str, Any]:
+    def extra_params(self, project: str, backend: str) -> Mapping[str, Any]:
         """What ``/setup`` said last. Never fails.
 
         Args:

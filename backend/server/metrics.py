@@ -52,7 +52,7 @@ class Metrics:
             registry=registry,
         )
         self.events = Counter(
-            "tagalong_webhook_events", "Webhook events recorded", ["action"], registry=registry
+            "tagalong_webhook_events", "Webhook events that came", ["action"], registry=registry
         )
         self.model = Gauge(
             "tagalong_model_info",

@@ -15,14 +15,15 @@ from datetime import UTC, datetime
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from backend.server.events import ACTIONS
 from backend.server.metrics import Metrics
-from backend.server.projects import Names, ProjectBook, shortened
+from backend.server.projects import OTHER, Names, ProjectBook, shortened
 from backend.server.settings import TIERS
 from backend.server.snapshot import LoadFailure, Outcome, RouteState, Snapshot, TierState, Unread
 from ner.manifest import Manifest
 
 SAMPLE = 512  # requests of a route, the last ones, that the page's latencies are drawn from
-ROUTES, REASONS, ACTIONS = 32, 16, 24  # told apart at most; the rest is counted as one
+ROUTES, REASONS = 32, 16  # told apart at most; the rest is counted as one
 SHOWN_FAILURES = 4  # versions of a tier that do not load
 REASON_LENGTH = 600  # characters of why
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -56,7 +57,6 @@ class Telemetry:
         self._projects = ProjectBook()
         self._in_flight = 0
         self._known_routes, self._known_reasons = Names(ROUTES), Names(REASONS)
-        self._known_actions = Names(ACTIONS)
 
     def arrived(self) -> None:
         """A request has come; `left` follows, whatever becomes of it."""
@@ -111,14 +111,12 @@ class Telemetry:
             self._metrics.unread.labels(tier, reason).inc(count)
 
     def event(self, action: str) -> None:
-        """A webhook event was recorded.
+        """A webhook event has come.
 
         Args:
-            action: What Label Studio calls it.
+            action: What Label Studio calls it; one that it does not have counts as another.
         """
-        with self._lock:
-            action = self._known_actions.bounded(action)
-        self._metrics.events.labels(action).inc()
+        self._metrics.events.labels(action if action in ACTIONS else OTHER).inc()
 
     def loading(self, tier: str, version: str) -> None:
         """A version is being loaded; `loaded` or `load_failed` follows.
@@ -151,8 +149,8 @@ class Telemetry:
             if state.manifest is not None:
                 self._metrics.model.remove(*_model_labels(state.manifest, tier))
             self._metrics.model.labels(*_model_labels(manifest, tier)).set(1)
+            self._metrics.load_failing.labels(tier).set(len(self._tiers[tier].failures))
         self._metrics.load_seconds.labels(tier).set(seconds)
-        self._metrics.load_failing.labels(tier).set(len(self._tiers[tier].failures))
 
     def load_failed(self, tier: str, version: str, reason: str) -> None:
         """A version did not load; what served before still does.
