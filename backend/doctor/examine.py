@@ -1,0 +1,131 @@
+"""Every check in order, and what makes one of them needless."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from backend.doctor import (
+    agreement,
+    connection,
+    entrance,
+    events,
+    predictions,
+    project,
+    service,
+    shown,
+)
+from backend.doctor.case import Case, Question
+from backend.doctor.finding import Finding, Verdict, problem, skipped
+from ner.errors import TagalongError
+
+PATIENCE: Final = 180.0  # seconds after which no further check is begun
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that is looked into.
+
+    Attributes:
+        name: Stays the same from release to release.
+        title: What it looks at, for people.
+        run: Does it.
+        needs: Checks without which it cannot be done: a problem there, or skipping it, skips it.
+        explained_by: Checks whose problem is the cause of whatever this one would find.
+    """
+
+    name: str
+    title: str
+    run: Callable[[Case], Verdict]
+    needs: tuple[str, ...] = ()
+    explained_by: tuple[str, ...] = ()
+
+
+CHECKS: Final = (
+    Check("label_studio", "Label Studio", entrance.check_label_studio),
+    Check("key", "Key", entrance.check_key, needs=("label_studio",)),
+    Check("project", "Project", entrance.check_project, needs=("key",)),
+    Check("config", "Labelling config", project.check_config, needs=("project",)),
+    Check("tasks", "Tasks", project.check_tasks, needs=("config",)),
+    Check("connected", "ML backend", connection.check_connected, needs=("project",)),
+    Check("network", "Network switches", connection.check_network, needs=("project",)),
+    Check("answers", "Backend, from here", service.check_answers, needs=("project",)),
+    Check("auth", "User and password", service.check_auth, needs=("answers",)),
+    Check("setup", "Setup", service.check_setup, needs=("answers", "auth", "config")),
+    Check("predict", "One prediction", service.check_predict, needs=("setup", "tasks")),
+    Check("times", "Time budgets", service.check_times, needs=("answers",)),
+    Check(
+        "state",
+        "Backend, from Label Studio",
+        connection.check_state,
+        needs=("connected",),
+        explained_by=("config", "network", "answers", "auth", "setup", "times"),
+    ),
+    Check("shown", "Pre-labelling", shown.check_shown, needs=("project",)),
+    Check(
+        "version",
+        "Version",
+        agreement.check_version,
+        needs=("connected",),
+        explained_by=("setup", "state", "shown"),
+    ),
+    Check("labels", "Labels", agreement.check_labels, needs=("config", "answers")),
+    Check("webhook", "Webhook", events.check_webhook, needs=("connected",)),
+    Check("validation", "Prediction validation", predictions.check_validation, needs=("config",)),
+    Check("stored", "Stored predictions", predictions.check_stored, needs=("project",)),
+)
+
+
+def examine(question: Question, *, patience: float = PATIENCE) -> Iterator[Finding]:
+    """Say in order what is wrong. Changes nothing, and asks the backend what Label Studio asks it.
+
+    Args:
+        question: What to look at.
+        patience: Seconds after which the checks that are left are skipped.
+
+    Yields:
+        A finding per check, as soon as there is one.
+    """
+    case = Case(question)
+    found: dict[str, Finding] = {}
+    roots: dict[str, str] = {}
+    end = time.monotonic() + patience
+    for check in CHECKS:
+        cause = _cause(check, found)
+        if cause is not None:
+            roots[check.name] = root = roots.get(cause.check, cause.title)
+            verdict = skipped(f"Not looked into because of what {root!r} says above.")
+        elif time.monotonic() > end:
+            verdict = skipped(f"Not looked into: {patience:g} s were spent on the checks above.")
+        else:
+            verdict = _run(check, case)
+        finding = Finding(check.name, check.title, verdict.status, verdict.sentence, verdict.remedy)
+        found[check.name] = finding
+        yield finding
+
+
+def is_healthy(findings: Sequence[Finding]) -> bool:
+    """Whether no check found a problem."""
+    return all(finding.status != "problem" for finding in findings)
+
+
+def _cause(check: Check, found: Mapping[str, Finding]) -> Finding | None:
+    """The earlier finding that makes a check needless."""
+    for name in (*check.explained_by, *check.needs):
+        if found[name].status == "problem":
+            return found[name]
+    for name in check.needs:
+        if found[name].status == "skipped":
+            return found[name]
+    return None
+
+
+def _run(check: Check, case: Case) -> Verdict:
+    """Do a check; what it could not find out is a problem too."""
+    try:
+        return check.run(case)
+    except TagalongError as error:
+        said = str(error)
+        return problem(
+            f"This could not be found out: {said}", "Mend that, and run the doctor again."
+        )

@@ -1,0 +1,60 @@
+"""What a check says: how it stands, in one sentence, and how to mend it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["ok", "warning", "problem", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one check found.
+
+    Attributes:
+        status: A problem keeps something from working; a warning may well be meant.
+        sentence: What was found, or why it was not looked for.
+        remedy: What to do; empty where nothing has to be done.
+    """
+
+    status: Status
+    sentence: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found, under its name.
+
+    Attributes:
+        check: Its name, which stays the same from release to release.
+        title: What it looks at, for people.
+        status: As in `Verdict`.
+        sentence: Likewise.
+        remedy: Likewise.
+    """
+
+    check: str
+    title: str
+    status: Status
+    sentence: str
+    remedy: str = ""
+
+
+def ok(sentence: str) -> Verdict:
+    """All is well."""
+    return Verdict("ok", sentence)
+
+
+def warning(sentence: str, remedy: str) -> Verdict:
+    """Works, and is perhaps not what was meant."""
+    return Verdict("warning", sentence, remedy)
+
+
+def problem(sentence: str, remedy: str) -> Verdict:
+    """Keeps something from working."""
+    return Verdict("problem", sentence, remedy)
+
+
+def skipped(sentence: str, remedy: str = "") -> Verdict:
+    """Could not be looked into; says why."""
+    return Verdict("skipped", sentence, remedy)

@@ -1,0 +1,88 @@
+"""Whether the predictions stored in a project are of the version served, and ones it accepts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from label_studio_sdk.label_interface import LabelInterface
+
+from backend.doctor.case import Case
+from backend.doctor.finding import Verdict, ok, problem, warning
+from ner.errors import LabelStudioError
+
+FLAG = "fflag_feat_utc_210_prediction_validation_15082025"
+NO_TASK = [{"task": 0, "result": []}]  # refused whatever the flag, in words that tell how it stands
+RETRIEVE = "Select the tasks, and choose Actions, Retrieve Predictions"
+SHOWN = 5  # tasks that a sentence names
+
+
+def check_validation(case: Case) -> Verdict:
+    """Whether Label Studio validates predictions, and would refuse any of those it has."""
+    is_on = _validates(case)
+    flaws = _flaws(case)
+    state = f"Label Studio's prediction validation is {'on' if is_on else 'off'}"
+    if not flaws:
+        return ok(f"{state}; the stored predictions that were looked at are valid.")
+    named = ", ".join(list(flaws)[:SHOWN]) + (", ..." if len(flaws) > SHOWN else "")
+    first = next(iter(flaws.values()))
+    sentence = f"{state}, and predictions of {len(flaws)} tasks are not valid ({named}): {first}."
+    remedy = (
+        "Delete these predictions (select the tasks, Actions, Delete Predictions), and retrieve "
+        "them anew from a backend that knows the labelling config."
+    )
+    if is_on:
+        return problem(f"{sentence} Opening such a task may fail.", remedy)
+    return warning(f"{sentence} They would be refused if it were on.", remedy)
+
+
+def _validates(case: Case) -> bool:
+    """Whether the flag is on; asked with a prediction for no task where flags are not shown."""
+    flags = case.studio.feature_flags() or {}
+    if FLAG in flags:
+        return flags[FLAG]
+    try:
+        path = f"api/projects/{case.project.id}/import/predictions"
+        case.studio.connection.call("POST", path, body=NO_TASK)
+    except LabelStudioError as error:
+        if error.problem != "refused":
+            raise
+        return "Prediction 0: Invalid task ID" in error.detail
+    return False
+
+
+def _flaws(case: Case) -> Mapping[str, str]:
+    """What Label Studio's own validator has against a prediction of a task, by the task's id."""
+    interface = LabelInterface(case.project.label_config)
+    found: dict[str, str] = {}
+    for task in case.tasks:
+        for prediction in _predictions(task):
+            flaws = interface.validate_prediction(prediction, return_errors=True)
+            if flaws:
+                found.setdefault(str(task["id"]), str(flaws[0]).rstrip("."))
+    return found
+
+
+def _predictions(task: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The predictions of a task that come whole."""
+    predictions = task.get("predictions") or ()
+    return [prediction for prediction in predictions if isinstance(prediction, dict)]
+
+
+def check_stored(case: Case) -> Verdict:
+    """Whether the stored predictions are of the version served."""
+    counts = case.version_counts
+    total, served = sum(counts.values()), case.served_version
+    if not total:
+        return ok("No predictions are stored yet: they are made when a task is opened.")
+    if not served:
+        named = ", ".join(f"{version} ({count})" for version, count in counts.items())
+        return ok(f"{total} predictions are stored: {named}.")
+    others = {version: count for version, count in counts.items() if version != served}
+    named = ", ".join(f"{version} ({count})" for version, count in others.items())
+    current = counts.get(served, 0)
+    if others and current < case.project.task_count:
+        return warning(
+            f"Predictions of other versions than the one served, {served!r}, are stored: {named}; "
+            f"of this one there are {current} for {case.project.task_count} tasks.",
+            f"{RETRIEVE}, so that all are of one version.",
+        )
+    return ok(f"{current} predictions of the version served are stored.")

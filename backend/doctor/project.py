@@ -1,0 +1,58 @@
+"""Whether the project is one whose tasks can be pre-labelled."""
+
+from backend.doctor.case import Case
+from backend.doctor.finding import Verdict, ok, problem, warning
+from backend.label_studio import UNDEFINED_KEY
+from ner.errors import FormatError
+
+INTERFACE = "under Settings, Labeling Interface, Code"
+SHOWN = 5  # tasks that a sentence names
+
+
+def check_config(case: Case) -> Verdict:
+    """Whether spans of a text can be marked with the labelling config."""
+    try:
+        config = case.config
+    except FormatError as error:
+        said = str(error)
+        return problem(
+            f"{said[:1].upper()}{said[1:]}.",
+            f"Change the labelling config {INTERFACE}; Tagalong's label_config.xml is one that "
+            "works.",
+        )
+    return ok(
+        f"<Labels name={config.control!r}> marks {len(config.labels)} labels in the text under "
+        f"{config.data_key!r}."
+    )
+
+
+def check_tasks(case: Case) -> Verdict:
+    """Whether there are tasks, with a text where the config looks for it."""
+    if not case.tasks:
+        return warning(
+            "The project has no tasks.", "Import some: Import, above the project's list of tasks."
+        )
+    key = case.config.data_key
+    without = [
+        str(task["id"])
+        for task in case.tasks
+        if not {key, UNDEFINED_KEY} & {*(task.get("data") or {})}
+    ]
+    if not without:
+        return ok(f"{_looked_at(case)} have data under {key!r}.")
+    named = ", ".join(without[:SHOWN]) + (", ..." if len(without) > SHOWN else "")
+    sentence = (
+        f"{len(without)} of {_looked_at(case)} have nothing under {key!r}, where the labelling "
+        f"config looks for the text: {named}."
+    )
+    remedy = (
+        f"Import these tasks again with their text under {key!r}, or name the key that they have "
+        f"in the <Text> of the labelling config, {INTERFACE}."
+    )
+    return (problem if len(without) == len(case.tasks) else warning)(sentence, remedy)
+
+
+def _looked_at(case: Case) -> str:
+    """How many tasks were looked at."""
+    looked, total = len(case.tasks), case.project.task_count
+    return f"{looked} tasks" if looked >= total else f"the {looked} tasks changed last"

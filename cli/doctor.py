@@ -1,0 +1,153 @@
+"""``tagalong doctor``: what keeps predictions from being shown, in order, and how to mend it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from backend.doctor.finding import Finding, Status
+from cli.console import console, echo_json
+from cli.options import AsJson
+from ner.errors import InputError
+from ner.printable import on_one_line
+
+MARKS: dict[Status, str] = {"ok": "✓", "warning": "!", "problem": "✗", "skipped": "·"}
+COLOURS: dict[Status, str] = {
+    "ok": "green",
+    "warning": "yellow",
+    "problem": "red",
+    "skipped": "dim",
+}
+
+
+def doctor_cli(
+    url: Annotated[
+        str, typer.Option(envvar="LABEL_STUDIO_URL", help="Label Studio, as the browser shows it.")
+    ],
+    key: Annotated[
+        str,
+        typer.Option(
+            envvar="LABEL_STUDIO_API_KEY",
+            help="A personal or legacy token, better set in the environment.",
+        ),
+    ],
+    project: Annotated[int, typer.Option(min=1, help="The number in the project's address.")],
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="The backend from here, where Label Studio calls it by another address, or has "
+            "not been told yet.",
+        ),
+    ] = None,
+    username: Annotated[
+        str | None, typer.Option(envvar="TAGALONG_USERNAME", help="What the backend asks for.")
+    ] = None,
+    password: Annotated[
+        str | None,
+        typer.Option(envvar="TAGALONG_PASSWORD", help="Better set in the environment."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say in order what keeps predictions from being shown, and how to mend it. Changes nothing.
+
+    Example: tagalong doctor --url http://localhost:8080 --project 1
+    """
+    from backend.doctor.case import Question
+    from backend.doctor.examine import examine, is_healthy
+
+    if bool(username) != bool(password):
+        raise InputError(
+            f"there is {'a username' if username else 'a password'}, but not the other: give both, "
+            "or neither for a backend that asks for none"
+        )
+    login = (username, password) if username and password else None
+    found = examine(Question(url, key, project, backend=backend, login=login))
+    findings = list(found) if as_json else show(found)
+    if as_json:
+        echo_json(to_json(findings, healthy=is_healthy(findings)))
+    else:
+        console.print(render_total(findings))
+    if not is_healthy(findings):
+        raise typer.Exit(1)
+
+
+def show(found: Iterable[Finding]) -> list[Finding]:
+    """Print findings as soon as there are any; those skipped for one cause on one line.
+
+    Args:
+        found: In the order of the checks.
+
+    Returns:
+        The findings.
+    """
+    findings: list[Finding] = []
+    waiting: list[Finding] = []
+    for finding in found:
+        findings.append(finding)
+        if waiting and finding.sentence != waiting[0].sentence:
+            console.print(render_findings(waiting), soft_wrap=True)
+            waiting = []
+        if finding.status == "skipped":
+            waiting.append(finding)
+        else:
+            console.print(render_findings([finding]), soft_wrap=True)
+    if waiting:
+        console.print(render_findings(waiting), soft_wrap=True)
+    return findings
+
+
+def render_findings(findings: Sequence[Finding]) -> Text:
+    """Draw findings that say the same.
+
+    Args:
+        findings: At least one.
+
+    Returns:
+        Mark, titles and sentence, and in a line of its own what to do. Whatever a server said in
+        them is on one line, with control characters as escapes.
+    """
+    first = findings[0]
+    is_dim = first.status == "skipped"
+    drawn = Text(f"{MARKS[first.status]} ", style=COLOURS[first.status])
+    titles = ", ".join(finding.title for finding in findings)
+    drawn.append(f"{titles}: ", style="dim" if is_dim else "bold")
+    drawn.append(on_one_line(first.sentence), style="dim" if is_dim else "default")
+    if first.remedy:
+        drawn.append(f"\n  → {on_one_line(first.remedy)}", style="default")
+    return drawn
+
+
+def render_total(findings: Sequence[Finding]) -> Text:
+    """Draw what it comes to.
+
+    Args:
+        findings: Of all checks.
+
+    Returns:
+        One line.
+    """
+    problems = sum(finding.status == "problem" for finding in findings)
+    warnings = sum(finding.status == "warning" for finding in findings)
+    if problems:
+        count = "one problem" if problems == 1 else f"{problems} problems"
+        return Text(f"\n{count.capitalize()}. Mend the first, and run the doctor again.")
+    if warnings:
+        count = "one warning" if warnings == 1 else f"{warnings} warnings"
+        return Text(f"\nNo problem, {count}.")
+    return Text("\nAll is well.")
+
+
+def to_json(findings: Sequence[Finding], *, healthy: bool) -> dict[str, Any]:
+    """Write findings for another program.
+
+    Args:
+        findings: Of all checks.
+        healthy: Whether none is a problem.
+
+    Returns:
+        What JSON can hold.
+    """
+    return {"healthy": healthy, "findings": [asdict(finding) for finding in findings]}
