@@ -66,6 +66,7 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._database = Database(path, TABLES, version=FORMAT)
         self._lock = threading.Lock()
         self._extra: OrderedDict[tuple[str, str], Mapping[str, Any]] = OrderedDict()

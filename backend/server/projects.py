@@ -30,7 +30,7 @@ class Names:
 
     def bounded(self, name: str) -> str:
         """The name itself while there is room, else `OTHER`."""
-        name = shortened(name)
+        name = displayable(name)
         if name not in self._known and len(self._known) < self._most:
             self._known.add(name)
         return name if name in self._known else OTHER
@@ -66,7 +66,7 @@ class ProjectBook:
             outcome: What became of it; reasons are few, the caller sees to that.
             at: When, in UTC.
         """
-        key = (shortened(project), tier)
+        key = (displayable(project), tier)
         record = self._records.setdefault(key, _Record(at))
         self._records.move_to_end(key)
         if len(self._records) > PROJECTS:
@@ -76,14 +76,14 @@ class ProjectBook:
         record.tasks += outcome.tasks
         record.regions += outcome.regions
         record.labels = {
-            shortened(label): None if name is None else shortened(name)
+            displayable(label): None if name is None else displayable(name)
             for label, name in list(outcome.labels.items())[:LABELS]
         }
         for lost in outcome.lost:
             record.dropped[record.label_names.bounded(lost.label), lost.reason] += 1
         for unread in outcome.unread:
             record.unread[unread.reason] += 1
-            record.sentences[unread.reason] = shortened(unread.sentence, SENTENCE_LENGTH)
+            record.sentences[unread.reason] = displayable(unread.sentence, SENTENCE_LENGTH)
 
     def states(self) -> tuple[ProjectState, ...]:
         """What is known now, last seen first."""
@@ -109,14 +109,15 @@ class ProjectBook:
         )
 
 
-def shortened(text: str, most: int = NAME_LENGTH) -> str:
-    """Cut a text that is longer than anybody would read.
+def displayable(text: str, most: int = NAME_LENGTH) -> str:
+    """Cut a text that is longer than anybody would read, and let UTF-8 hold it.
 
     Args:
-        text: Any.
-        most: Characters that stay, the ellipsis included.
+        text: Any; JSON may hold half a surrogate pair.
+        most: Characters that stay, the ellipsis included; more only where some had to be escaped.
 
     Returns:
         The text, with an ellipsis where it was cut.
     """
-    return text if len(text) <= most else text[: most - 1] + "…"
+    cut = text if len(text) <= most else text[: most - 1] + "…"
+    return cut.encode("utf-8", "backslashreplace").decode()

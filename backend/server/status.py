@@ -3,7 +3,6 @@
 Whatever came from outside is escaped by the template; the page loads nothing, and runs no script.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -148,9 +147,9 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _is_share(value: object) -> bool:
+def _is_share(value: Any) -> bool:
     """Whether a value can be an F1."""
-    return isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= 1
+    return type(value) in (int, float) and 0 <= value <= 1  # neither True nor NaN
 
 
 def _count(value: object) -> int | None:

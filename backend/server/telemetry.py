@@ -17,7 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from backend.server.events import ACTIONS
 from backend.server.metrics import Metrics
-from backend.server.projects import OTHER, Names, ProjectBook, shortened
+from backend.server.projects import OTHER, Names, ProjectBook, displayable
 from backend.server.settings import TIERS
 from backend.server.snapshot import LoadFailure, Outcome, RouteState, Snapshot, TierState, Unread
 from ner.manifest import Manifest
@@ -160,7 +160,7 @@ class Telemetry:
             version: Its name.
             reason: What was found and what to do.
         """
-        failure = LoadFailure(version, shortened(reason, REASON_LENGTH), datetime.now(UTC))
+        failure = LoadFailure(version, displayable(reason, REASON_LENGTH), datetime.now(UTC))
         with self._lock:
             state = self._tiers[tier]
             failures = (failure, *_without(state.failures, version))[:SHOWN_FAILURES]

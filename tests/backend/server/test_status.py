@@ -1,0 +1,283 @@
+"""The page: whole, escaped, and loading nothing, whatever the server has been through."""
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backend.server.snapshot import Outcome, Snapshot, TierState, Unread
+from backend.server.status import (
+    ScoreRow,
+    ScoreTable,
+    brief,
+    counted,
+    lasted,
+    listed,
+    render_status,
+    score_tables,
+    verdict,
+)
+from backend.server.telemetry import Telemetry
+from ner.document import Lost
+from tests.backend.server.manifests import DEV, make_manifest
+
+ADDRESS = "http://127.0.0.1:9090"
+VOID = {"meta", "link", "br"}
+LINKS = {"href", "src", "srcset", "action", "data", "poster", "formaction", "cite", "background"}
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{7*7}}</table>\u202e"
+
+
+class Page(HTMLParser):
+    """Checks the nesting of elements while it collects what a test asks of."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str | None]] = []
+        self.words: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.words).partition("</style>")[0].split())
+
+    def values(self, name: str) -> list[str | None]:
+        return [value for _, found, value in self.attributes if found == name]
+
+
+def busy(*, name: str = "Drug", reason: str = "it is gone: copy it again") -> Snapshot:
+    """A server with everything to show, and one string that came from outside."""
+    telemetry = Telemetry()
+    telemetry.loaded("encoder", make_manifest(labels=("Chemical", name)), seconds=1.84)
+    telemetry.load_failed("encoder", "bad-2", reason)
+    telemetry.loading("llm", "llm-1")
+    for status in (200, 422, 500):
+        telemetry.request("/predict", status, 0.2)
+    lost = [Lost(name, "a patient's words", "label unknown", 0, 4)] * 3
+    unread = [Unread("no text", f"task 4 has no text, only {name}")]
+    labels = {"Chemical": name, name: None}
+    telemetry.predicted(name, "encoder", Outcome(4, 9, labels, lost, unread))
+    return telemetry.snapshot()
+
+
+def render(snapshot: Snapshot, **keywords) -> str:
+    return render_status(snapshot, **{"address": ADDRESS, "events": {}, **keywords})
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [Telemetry().snapshot(), busy(), busy(name=HOSTILE, reason=HOSTILE)],
+    ids=["fresh", "busy", "hostile"],
+)
+@pytest.mark.parametrize("error", [None, HOSTILE])
+def test_the_page_is_whole_and_loads_nothing(snapshot: Snapshot, error: str | None) -> None:
+    html = render(snapshot, journal_error=error, events={"TASKS_CREATED": 3}, address=HOSTILE)
+    page = Page(html)
+    assert html.startswith("<!doctype html>")
+    assert {"h1", "main", "section", "footer"} <= set(page.tags)
+    assert not {"script", "img", "iframe", "object", "form"} & set(page.tags)
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    links = [value or "" for _, name, value in page.attributes if name in LINKS]
+    assert links
+    assert all(link == "data:," or re.fullmatch(r"/[a-z][a-z/]*", link) for link in links)
+    assert not re.search(r"url\(|@import|@font-face", html)
+    assert len(page.values("id")) == len(set(page.values("id")))
+    assert set(page.values("aria-labelledby")) == set(page.values("id"))
+    assert page.tags.count("caption") == page.tags.count("table")
+
+
+def test_what_came_from_outside_is_shown_as_it_is() -> None:
+    html = render(busy(name=HOSTILE, reason=HOSTILE))
+    assert HOSTILE not in html
+    assert "".join(Page(html).words).count(HOSTILE) >= 5
+
+
+@settings(max_examples=60, deadline=None)
+@given(name=st.text(max_size=60))
+def test_no_name_breaks_the_page(name: str) -> None:
+    html = render(busy(name=name, reason=name))
+    assert Page(html).tags == Page(render(busy(name="x" if name else ""))).tags
+    html.encode()
+
+
+def test_everything_is_told() -> None:
+    text = "".join(Page(render(busy(), events={"ANNOTATION_CREATED": 1_234})).words)
+    for told in (
+        "Ready, with a fault",
+        "tiny-20261122-35fd034f",
+        "package:tiny/model @ 0.1.0",
+        "loaded in 1.84 s",
+        "0.839",
+        "3 words and more",
+        "902",
+        "bad-2",
+        "it is gone: copy it again",
+        "The version above goes on serving",
+        "Loading",
+        "llm-1",
+        "/predict",
+        "0.20 s",
+        "Project Drug",
+        "no such label: dropped",
+        "label unknown",
+        "task 4 has no text, only Drug",
+        "Annotation created",
+        "1,234",
+        "Retraining is not running.",
+    ):
+        assert told in text
+    assert "patient" not in text
+
+
+def test_a_fresh_server_says_what_to_do() -> None:
+    text = Page(render(Telemetry().snapshot())).text
+    assert f"No request yet: connect Label Studio to {ADDRESS}." in text
+    assert "Nothing is loaded." in text
+    assert "No event yet." in text
+
+
+def test_a_training_is_told() -> None:
+    snapshot = replace(busy(), training="Retraining the encoder: epoch 2 of 7.")
+    text = Page(render(snapshot)).text
+    assert "epoch 2 of 7" in text
+    assert "Retraining is not running" not in text
+
+
+def test_a_journal_that_fails_is_told_instead_of_counts() -> None:
+    text = Page(render(busy(), journal_error="the journal is gone", events={})).text
+    assert "the journal is gone" in text
+    assert "No event yet" not in text
+
+
+def test_links_keep_to_the_path_of_a_proxy() -> None:
+    links = Page(render(busy(), root="/tagalong")).values("href")
+    assert "/tagalong/metrics" in links
+    assert "/tagalong/llm/versions" in links
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "expected"),
+    [
+        (TierState("encoder"), None, ("Starting", "wait")),
+        (TierState("encoder", loading="a-1"), None, ("Loading", "wait")),
+        (TierState("encoder", failures=busy().tiers[0].failures), None, ("Not ready", "bad")),
+        (replace(busy().tiers[0], failures=()), None, ("Ready", "good")),
+        (replace(busy().tiers[0], failures=()), "gone", ("Ready, with a fault", "bad")),
+        (busy().tiers[0], None, ("Ready, with a fault", "bad")),
+    ],
+)
+def test_the_verdict_in_a_word(state, error, expected) -> None:
+    snapshot = replace(Telemetry().snapshot(), tiers=(state, TierState("llm")))
+    assert verdict(snapshot, error) == expected
+
+
+def test_scores_are_read_from_the_manifest() -> None:
+    (table,) = score_tables(TierState("encoder", manifest=make_manifest()))
+    assert table == ScoreTable(
+        split="dev",
+        documents=48,
+        rows=(
+            ScoreRow("All", 0.8392, 902),
+            ScoreRow("1 word", 0.8719, 676),
+            ScoreRow("2 words", 0.7629, 148),
+            ScoreRow("3 words and more", 0.6713, 78),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "found", [None, 3, [], {}, {"strict_f1": "high"}, {"strict_f1": True}, {"strict_f1": 2}]
+)
+def test_what_is_no_score_is_left_out(found: object) -> None:
+    manifest = make_manifest(scores={"dev": found, "test": DEV})
+    assert [table.split for table in score_tables(TierState("e", manifest=manifest))] == ["test"]
+
+
+def test_a_support_that_is_not_whole_is_not_added_up() -> None:
+    scores = {"dev": {"strict_f1": 0.5, "by_length": {"1": 0.5, "2": 0.5}, "support": {"1": 7}}}
+    manifest = make_manifest(scores=scores)
+    (table,) = score_tables(TierState("e", manifest=manifest))
+    assert [row.support for row in table.rows] == [None, 7, None]
+    assert table.documents is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+SPLIT = st.fixed_dictionaries(
+    {"strict_f1": st.floats(0, 1)},
+    optional={
+        name: JSON | st.dictionaries(st.text(max_size=2), JSON)
+        for name in DEV
+        if name != "strict_f1"
+    },
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(scores=st.dictionaries(st.text(max_size=5), JSON | SPLIT, max_size=3))
+def test_no_manifest_breaks_the_page(scores) -> None:
+    telemetry = Telemetry()
+    telemetry.loaded("encoder", make_manifest(scores=scores), seconds=1)
+    Page(render(telemetry.snapshot()))
+
+
+LATENCIES = {
+    0.0001: "1 ms",
+    0.0042: "4 ms",
+    0.0994: "99 ms",
+    0.0996: "0.10 s",
+    0.354: "0.35 s",
+    9.94: "9.94 s",
+    9.96: "10 s",
+    100: "100 s",
+}
+DURATIONS = {  # seconds
+    0: "a moment",
+    59: "a moment",
+    60: "a minute",
+    119: "a minute",
+    120: "2 minutes",
+    7_199: "119 minutes",
+    7_200: "2 hours",
+    172_799: "47 hours",
+    172_800: "2 days",
+}
+
+
+def test_latencies_are_brief() -> None:
+    assert {seconds: brief(seconds) for seconds in LATENCIES} == LATENCIES
+
+
+def test_durations_are_said_in_words() -> None:
+    start = datetime(2026, 11, 22, tzinfo=UTC)
+    said = {seconds: lasted(start, start + timedelta(seconds=seconds)) for seconds in DURATIONS}
+    assert said == DURATIONS
+
+
+def test_numbers_and_names_read_as_a_sentence_has_them() -> None:
+    numbers = (0, 1, 2, 2_000)
+    said = ["no tasks", "1 task", "2 tasks", "2,000 tasks"]
+    assert [counted(number, "task") for number in numbers] == said
+    assert [listed(["A", "B", "C"][:n]) for n in range(4)] == ["", "A", "A and B", "A, B and C"]
