@@ -5,8 +5,11 @@ it where a labelling config was really given.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from label_studio_sdk._legacy.exceptions import (
@@ -14,12 +17,21 @@ from label_studio_sdk._legacy.exceptions import (
     LSConfigParseException,
 )
 from label_studio_sdk.label_interface import LabelInterface
+from lxml import etree  # type: ignore[import-untyped]
 
-from backend.label_studio import HYPERTEXT_ADVICE, LabelConfig
+from backend.label_studio import HYPERTEXT_ADVICE, LabelConfig, Stored
 from ner.errors import FormatError
 
-DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")  # lxml wants text without one
+LONGEST = 500_000  # characters; thousands of labels take a tenth of it
+KEPT = 64  # configs that are not parsed again: the server gets one with every call
+XML_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")  # lxml wants text without one
+# Nothing of the kind is ever in a labelling config. Looked for in the whole of it, comments too,
+# because only a parser knows for sure what is a comment.
+DECLARED = re.compile(r"<!(?!--|\[CDATA\[)")
+# What XML 1.0 does not allow; among it the zeros of UTF-16 that somebody read as another encoding.
+NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 EXAMPLE = '<View><Labels name="label" toName="text"><Label value="Disease"/></Labels><Text .../>'
+COPY_ADVICE = "copy it from Label Studio's settings"
 
 
 def read_label_config(path: Path) -> LabelConfig:
@@ -45,27 +57,28 @@ def read_label_config(path: Path) -> LabelConfig:
 
 
 def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
-    """Read a labelling config.
+    """Read a labelling config. Parsed once for each text, as long as it is among the last ones.
 
     Args:
         xml: The config, as Label Studio shows it under Settings, Labeling Interface, Code.
         control: Name of the ``<Labels>`` to use; needed only where several label a ``<Text>``.
 
     Returns:
-        What it says about annotating spans of a text.
+        What it says about annotating spans of a text; nothing in it can be changed.
 
     Raises:
-        FormatError: If it is not XML, or does not say exactly one way to label a ``<Text>``.
+        FormatError: If it is too long, declares a document type or entities, is not XML, or does
+            not say exactly one way to label a ``<Text>``.
     """
-    try:
-        interface = LabelInterface(DECLARATION.sub("", xml).strip())
-    except (LabelStudioXMLSyntaxErrorSentryIgnored, LSConfigParseException, ValueError) as error:
-        raise FormatError(
-            f"the labelling config is not XML ({error}): copy it from Label Studio's settings"
-        ) from error
-    tag = _choose(_span_controls(interface), control)
+    return _parse(xml, control)
+
+
+@lru_cache(maxsize=KEPT)
+def _parse(xml: str, control: str | None) -> LabelConfig:
+    """What `parse_label_config` does."""
+    tag = _choose(_span_controls(_interface(xml)), control)
     (text,) = (obj for obj in tag.objects if _is(obj, "text"))
-    labels = [label.attr for label in tag.labels_attrs.values()]
+    labels = [label.attr for label in tag.labels_attrs.values() if label.value]
     if not labels:
         raise FormatError(
             f"<Labels name={tag.name!r}> has no <Label>: labels that come with the tasks cannot "
@@ -76,8 +89,42 @@ def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
         object=text.name,
         data_key=_data_key(text),
         labels=tuple(_name(label) for label in labels),
-        spellings=_spellings(labels),
+        spellings=MappingProxyType(_spellings(labels)),
+        predicted=MappingProxyType(_predicted(labels)),
+        stored=_stored(text),
     )
+
+
+def _interface(xml: str) -> Any:
+    """Parse a config, in two steps: safely, and then as Label Studio does."""
+    if len(xml) > LONGEST:
+        raise FormatError(
+            f"the labelling config has {len(xml):,} characters, and more than {LONGEST:,} are not "
+            "read: keep long lists out of it"
+        )
+    if DECLARED.search(xml):
+        raise FormatError(
+            "the labelling config declares a document type or entities (<!...>), which is refused "
+            "because such a declaration can read files and fill the memory: take it out"
+        )
+    if NOT_XML.search(xml):
+        raise FormatError(
+            "the labelling config has characters that XML does not allow: " + COPY_ADVICE
+        )
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True
+    )
+    try:
+        # Without comments and processing instructions, which Label Studio's reader trips over.
+        tree = etree.fromstring(XML_DECLARATION.sub("", xml).strip(), parser)
+        return LabelInterface(etree.tostring(tree, encoding="unicode"))
+    except (
+        etree.XMLSyntaxError,
+        LabelStudioXMLSyntaxErrorSentryIgnored,
+        LSConfigParseException,
+        ValueError,
+    ) as error:
+        raise FormatError(f"the labelling config is not XML ({error}): {COPY_ADVICE}") from error
 
 
 def _is(tag: Any, name: str) -> bool:
@@ -111,29 +158,43 @@ def _choose(controls: list[Any], name: str | None) -> Any:
     """The one control that was asked for, or the only one there is."""
     matching = [control for control in controls if name is None or control.name == name]
     if len(matching) != 1:
-        names = ", ".join(repr(control.name) for control in controls)
+        names = ", ".join(f"{control.name!r:.60}" for control in controls[:5])
+        names += f" and {len(controls) - 5} more" if len(controls) > 5 else ""
         wanted = "" if name is None else f", none of them called {name!r}"
         raise FormatError(
-            f"the labelling config has these <Labels> over a <Text>: {names}{wanted}; "
-            "give a config with just the one that is meant"
+            f"the labelling config has these <Labels> over a <Text>: {names}{wanted}; name one in "
+            'the extra params of the ML backend in Label Studio, as {"control": "NAME"}, or, to '
+            "read an export, give a config with just the one that is meant"
         )
     return matching[0]
 
 
 def _data_key(text: Any) -> str:
     """The key of a ``<Text>`` in the tasks' data."""
-    stored = text.attr.get("valueType") == "url" or text.attr.get("encoding", "none") != "none"
-    if stored:
-        raise FormatError(
-            f"<Text name={text.name!r}> holds a URL or an encoded text, which offsets do not "
-            'count: import the plain text, and leave out valueType="url" and encoding'
-        )
     if not text.value_is_variable:
         raise FormatError(
-            f"<Text name={text.name!r}> shows {text.value!r}, the same for every task: name a key "
+            f"<Text name={text.name!r}> shows {text.value!r:.60}, the same for every task: name a key "
             'of the task\'s data, such as value="$text"'
         )
     return str(text.value_name)
+
+
+def _stored(text: Any) -> Stored:
+    """How the tasks' data hold the text of a ``<Text>``; the editor minds the case of values."""
+    said = {key.lower(): value for key, value in text.attr.items()}
+    kind, encoding = said.get("valuetype", "text"), said.get("encoding", "none")
+    match (kind, encoding, said.get("resolver")):
+        case ("text", "none", None):
+            return "text"
+        case ("url", "none", None):
+            return "url"
+        case ("text", "base64" | "base64unicode", None):
+            return "base64" if encoding == "base64" else "base64unicode"
+    raise FormatError(
+        f"<Text name={text.name!r}> has valueType {kind!r}, encoding {encoding!r} and resolver "
+        f"{said.get('resolver', 'none')!r}, which cannot be read together: import plain text, and "
+        "leave them out"
+    )
 
 
 def _name(label: Mapping[str, str]) -> str:
@@ -146,3 +207,15 @@ def _spellings(labels: list[Mapping[str, str]]) -> dict[str, str]:
     names = {_name(label): _name(label) for label in labels}
     values = {label["value"]: _name(label) for label in labels if "value" in label}
     return values | names
+
+
+def _predicted(labels: list[Mapping[str, str]]) -> dict[str, str]:
+    """Labels of models, with the one label that claims each in ``predicted_values``."""
+    claims = {
+        (said.strip(), _name(label))
+        for label in labels
+        for said in label.get("predicted_values", "").split(",")
+        if said.strip()
+    }
+    times = Counter(said for said, _ in claims)
+    return {said: name for said, name in sorted(claims) if times[said] == 1}

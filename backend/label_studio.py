@@ -1,4 +1,4 @@
-"""Label Studio's tasks and results: task -> document, result -> regions, spans -> result.
+"""Label Studio's tasks and results: where a text is, result -> regions, spans -> result.
 
 Field names are those of Label Studio 1.23's JSON export and prediction format
 (https://labelstud.io/guide/export, https://labelstud.io/guide/predictions). Text offsets there
@@ -6,9 +6,10 @@ count Unicode code points, carriage return and line feed one each, as in Python.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from backend.regions import Region
 from ner.document import Document, Prediction, Span
@@ -20,6 +21,14 @@ HYPERTEXT_ADVICE = (
     "its offsets point into HTML elements, not into a text: declare the object as <Text> in the "
     "labelling config, and annotate there"
 )
+Stored = Literal[
+    "text",  # the data hold the text itself
+    "url",  # they hold an address; the editor shows what is there
+    "base64",  # they hold base64; the editor shows one character for each byte
+    "base64unicode",  # they hold base64 of UTF-8; the editor shows the characters
+]
+SURE = 1.0  # the score of a region that nobody has given one
+LOWEST = 1e-6  # the score of a region that a model gives none, or next to none
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +42,18 @@ class LabelConfig:
         labels: Names in the order of the config: the alias of a label where it has one, because
             Label Studio accepts nothing else in predictions, and its value otherwise.
         spellings: Every value and alias, with the name it stands for.
+        predicted: Labels of models, with the name of the label that claims them in its
+            ``predicted_values``; one that two labels claim is not among them.
+        stored: How the data hold the text that the editor shows.
     """
 
     control: str
     object: str
     data_key: str
     labels: tuple[str, ...]
-    spellings: Mapping[str, str]
+    spellings: Mapping[str, str] = field(hash=False)
+    predicted: Mapping[str, str] = field(default_factory=dict, hash=False)
+    stored: Stored = "text"
 
 
 PLAIN = LabelConfig(control="label", object="text", data_key="text", labels=(), spellings={})
@@ -68,38 +82,43 @@ def find_text_key(data: object, where: str, *, key: str | None, hint: str | None
     if key is not None:
         raise FormatError(
             f"{where} has no text under {key!r}, where the labelling config expects it, only "
-            f"{_listed(fields)}: give the config of the very project that was exported"
+            f"{listed_names(fields)}: give the config of the very project that was exported"
         )
     if len(texts) == 1:
         return next(iter(texts))
     raise FormatError(
-        f"{where} has {len(texts) or 'no'} texts in its data ({_listed(texts or fields)}): "
+        f"{where} has {len(texts) or 'no'} texts in its data ({listed_names(texts or fields)}): "
         + CONFIG_ADVICE
     )
 
 
-def _listed(names: Mapping[str, Any]) -> str:
-    """Names for a message; a task may have hundreds."""
-    shown = ", ".join(repr(name) for name in list(names)[:5])
+def listed_names(names: Mapping[str, Any]) -> str:
+    """Write names for a message; a task may have hundreds.
+
+    Args:
+        names: Keys of a task's data.
+
+    Returns:
+        The first five, and how many more there are.
+    """
+    shown = ", ".join(f"{name!r:.60}" for name in list(names)[:5])
     return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown or "nothing"
 
 
-def document_from_task(task: Mapping[str, Any], config: LabelConfig) -> Document:
-    """Turn a task into a document, as prediction wants it.
+def require_plain_text(config: LabelConfig) -> None:
+    """Check that the tasks of a project hold their texts, as exports must to be learned from.
 
     Args:
-        task: A task as Label Studio sends it.
         config: The project's labelling config.
 
-    Returns:
-        The document, without spans; its id is the task's.
-
     Raises:
-        FormatError: If the task has no text where the config expects it.
+        FormatError: If they hold addresses or encoded texts.
     """
-    name = str(task.get("id", ""))
-    key = find_text_key(task.get("data"), f"task {name}", key=config.data_key)
-    return Document(name, task["data"][key])
+    if config.stored != "text":
+        raise FormatError(
+            f"<Text name={config.object!r}> holds a URL or an encoded text, which offsets do not "
+            'count: import the plain text, and leave out valueType="url" and encoding'
+        )
 
 
 def is_span_result(item: Mapping[str, Any], where: str) -> bool:
@@ -167,7 +186,8 @@ def _item(document: Document, span: Span, config: LabelConfig) -> dict[str, Any]
     content = f"{document.id}\0{span.start}\0{span.end}\0{span.label}"
     label = config.spellings.get(span.label, span.label)
     item = {
-        "id": hashlib.blake2b(content.encode(), digest_size=5).hexdigest(),
+        # An id that came by JSON can hold half a character.
+        "id": hashlib.blake2b(content.encode(errors="surrogatepass"), digest_size=5).hexdigest(),
         "from_name": config.control,
         "to_name": config.object,
         "type": "labels",
@@ -192,10 +212,18 @@ def prediction_to_item(
         config: The project's labelling config.
 
     Returns:
-        Version, score and result.
+        Version, score and result. Every score is in (0, 1], as Label Studio demands.
     """
+    spans = [replace(span, score=_in_bounds(span.score)) for span in prediction.spans]
     return {
         "model_version": prediction.version,
-        "score": prediction.score,
-        "result": result_from_spans(document, prediction.spans, config),
+        "score": _in_bounds(prediction.score),
+        "result": result_from_spans(document, spans, config),
     }
+
+
+def _in_bounds(score: float | None) -> float:
+    """A score that Label Studio takes: one it refuses costs the predictions of a whole batch."""
+    if score is None:
+        return SURE
+    return LOWEST if math.isnan(score) else min(max(float(score), LOWEST), SURE)

@@ -37,3 +37,19 @@ def words_touched(words: Sequence[tuple[int, int]], start: int, end: int) -> tup
     first = bisect_right(words, start, key=lambda word: word[1])
     last = bisect_left(words, end, key=lambda word: word[0])
     return first, max(first, last)
+
+
+def inside_word(text: str, position: int) -> bool:
+    """Whether a position is between two characters of one word, so that nothing may end there.
+
+    Args:
+        text: Any text.
+        position: Before the code point of that index; may lie outside the text.
+
+    Returns:
+        True between two letters, digits or underscores.
+    """
+    if not 0 < position < len(text):
+        return False
+    both = WORD.match(text, position - 1, position + 1)
+    return both is not None and both.end() > position

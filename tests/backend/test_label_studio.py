@@ -1,5 +1,7 @@
 """Label Studio's shapes: what we send passes its own validator, what we get is read exactly."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,14 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from label_studio_sdk.label_interface import LabelInterface
 
+from backend.label_map import map_labels
 from backend.label_studio import (
+    LOWEST,
     PLAIN,
     LabelConfig,
-    document_from_task,
+    Stored,
     find_text_key,
     is_span_result,
     prediction_to_item,
     region_from_value,
+    require_plain_text,
     result_from_spans,
 )
 from backend.regions import Region
@@ -35,17 +40,46 @@ XML = """<View><Text name="body" value="$abstract"/><Labels name="entities" toNa
 INTERFACE = LabelInterface(XML)
 
 
-@given(odd_documents(), st.floats(0, 1))
+SCORES = st.one_of(st.floats(), st.floats(0, 1))
+
+
+@given(odd_documents(), SCORES)
 def test_results_are_valid_and_say_the_same(document: Document, score: float) -> None:
     spans = tuple(Span(span.start, span.end, span.label, score) for span in document.spans)
     item = prediction_to_item(document, Prediction(spans, score, "enc-1"), CONFIG)
     assert INTERFACE.validate_prediction(item, return_errors=True) == []
+    assert item["model_version"] == "enc-1"
+    scores = [item["score"], *(one["score"] for one in item["result"])]
+    assert all(0 < one <= 1 for one in scores)
+    assert all(one == score for one in scores) or not LOWEST <= score <= 1
+    json.dumps(item, allow_nan=False)
     assert len({one["id"] for one in item["result"]}) == len(spans)
     back = [region_from_value(one["value"], "task 1") for one in item["result"]]
     assert [document.text[one.start : one.end] for one in back] == [one.text for one in back]
     assert [(one.start, one.end, *one.labels) for one in back] == [
         (span.start, span.end, CONFIG.spellings[span.label]) for span in spans
     ]
+
+
+@given(odd_documents(), st.lists(st.sampled_from(["chemical", "Disease", "Gene", "x"])))
+def test_whatever_a_model_calls_things_the_result_is_valid(
+    document: Document, labels: list[str]
+) -> None:
+    called = labels or ["Disease"]
+    spans = tuple(
+        replace(span, label=called[i % len(called)]) for i, span in enumerate(document.spans)
+    )
+    prediction = Prediction(spans, 0.5, "enc-1")
+    item = prediction_to_item(
+        document, map_labels(labels, CONFIG).apply(document, prediction), CONFIG
+    )
+    assert INTERFACE.validate_prediction(item, return_errors=True) == []
+    assert {one["score"] for one in item["result"]} <= {1.0}
+
+
+def test_an_id_that_no_encoding_can_write_does_no_harm() -> None:
+    document = Document("\ud800", "naloxone", (Span(0, 8, "Chemical"),))
+    assert result_from_spans(document, document.spans, PLAIN)[0]["id"]
 
 
 def test_the_same_spans_get_the_same_ids_and_twice_is_once() -> None:
@@ -89,9 +123,11 @@ def test_where_it_cannot_be_told(data: object, key: str | None, said: str) -> No
         find_text_key(data, "task 1", key=key)
 
 
-def test_a_task_becomes_a_document_with_every_character() -> None:
-    text = " 😀\r\n  naloxone "
-    assert document_from_task({"id": 7, "data": {"abstract": text}}, CONFIG) == Document("7", text)
+@pytest.mark.parametrize("stored", ["url", "base64", "base64unicode"])
+def test_offsets_of_texts_that_are_elsewhere_cannot_be_learned(stored: Stored) -> None:
+    require_plain_text(CONFIG)
+    with pytest.raises(FormatError, match="<Text name='body'> holds a URL or an encoded text"):
+        require_plain_text(replace(CONFIG, stored=stored))
 
 
 @pytest.mark.parametrize(

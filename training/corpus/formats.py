@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from backend.label_studio import LabelConfig
+from backend.label_studio import LabelConfig, require_plain_text
 from ner.document import Document
 from training.corpus.annotators import Strategy
 from training.corpus.ledger import Ledger
@@ -22,6 +22,15 @@ class ReadOptions:
 
     annotators: Strategy = "majority"
     config: LabelConfig | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the offsets of exports count what is in them.
+
+        Raises:
+            FormatError: If the config says that the tasks hold addresses or encoded texts.
+        """
+        if self.config is not None:
+            require_plain_text(self.config)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Label Studio exports, JSON and JSON_MIN: who and what is read, and what is not."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.label_studio import LabelConfig
+from backend.label_studio import LabelConfig, Stored
 from ner.document import Document, Span
 from ner.errors import FormatError, OffsetError
 from tests.odd_documents import annotation, in_utf16, odd_documents, region, task
@@ -241,3 +242,9 @@ def test_json_min_without_annotations_is_refused(read) -> None:
         read(empty)
     with pytest.raises(FormatError, match="item 2 is not an annotation"):
         read({**empty, "annotation_id": 3}, [])
+
+
+@pytest.mark.parametrize("stored", ["url", "base64", "base64unicode"])
+def test_texts_that_are_not_in_the_export_cannot_be_learned(stored: Stored) -> None:
+    with pytest.raises(FormatError, match="holds a URL or an encoded text, .* import the plain"):
+        ReadOptions(config=replace(CONFIG, stored=stored))
