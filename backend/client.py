@@ -258,6 +258,10 @@ class LabelStudio(AbstractContextManager["LabelStudio"]):
         """The webhooks of a project, without those of the whole organisation."""
         return self.connection.read(f"api/webhooks/?project={project}", _list_of(Webhook.from_json))
 
+    def remove_webhook(self, webhook: int) -> None:
+        """Remove a webhook by its id."""
+        self.connection.call("DELETE", f"api/webhooks/{webhook}/")
+
     def feature_flags(self) -> dict[str, bool] | None:
         """Which feature flags are on; None where the key is not shown them.
 

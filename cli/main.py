@@ -11,6 +11,7 @@ import typer
 
 from cli import data, models, train
 from cli.console import errors
+from cli.demo import demo_cli
 from cli.doctor import doctor_cli
 from cli.evaluate import evaluate_cli
 from cli.predict import predict_cli
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.add_typer(train.app, name="train")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
+app.command("demo")(demo_cli)
 app.command("doctor")(doctor_cli)
 app.command("evaluate")(evaluate_cli)
 app.command("predict")(predict_cli)

@@ -1,0 +1,204 @@
+"""A Label Studio on loopback: its data, its account, and a server that ends when we do."""
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Self
+
+from backend.client import LabelStudio, connect
+from backend.demo.process import LOOPBACK, Leashed, free_port, port_is_free
+from ner.errors import LabelStudioError
+
+FIRST_START = 300.0  # seconds: it makes its database then, which slow disks take minutes for
+EMAIL = "demo@localhost"
+ACCOUNT = "account.json"  # beside the data, so that neither is ever there without the other
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")
+# Label Studio refuses every backend and webhook at a private address. Of those this lets it reach
+# loopback, and nothing else.
+STILL_BANNED = (
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "fc00::/7",
+    "fe80::/10",
+)
+SWITCHES = {
+    "ML_BLOCK_LOCAL_IP": "false",
+    "USE_DEFAULT_BANNED_SUBNETS": "false",
+    "USER_ADDITIONAL_BANNED_SUBNETS": ",".join(STILL_BANNED),
+    "COLLECT_ANALYTICS": "false",
+    "LATEST_VERSION_CHECK": "false",
+    "SENTRY_DSN": "",
+    "FRONTEND_SENTRY_DSN": "",
+    "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who logs in to a Label Studio of ours. It is for loopback alone."""
+
+    email: str
+    password: str = field(repr=False)
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningLabelStudio(AbstractContextManager["RunningLabelStudio"]):
+    """A Label Studio that we started.
+
+    Attributes:
+        url: Where it answers.
+        account: Who may log in.
+        process: Its server.
+    """
+
+    url: str
+    account: Account
+    process: Leashed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def connect(self) -> LabelStudio:
+        """What to ask it, with a legacy token."""
+        return connect(self.url, self.account.token)
+
+    def stop(self) -> None:
+        """End it and all that it started."""
+        self.process.stop()
+
+
+def start(
+    program: Path,
+    home: Path,
+    *,
+    port: int | None = None,
+    extra: Mapping[str, str] | None = None,
+    seconds: float = FIRST_START,
+) -> RunningLabelStudio:
+    """Start a Label Studio on SQLite, and wait until it answers to its account.
+
+    Several may run at once, each with a home and a port of its own.
+
+    Args:
+        program: ``label-studio`` of its own environment.
+        home: Gets its data, its account and its log.
+        port: Where it is to listen; None for any free port.
+        extra: Environment variables, feature flags for example.
+        seconds: How long to wait.
+
+    Returns:
+        The running server; the caller stops it.
+
+    Raises:
+        LabelStudioError: If the port is taken, or it ends before it answers, or takes too long.
+    """
+    port = free_port() if port is None else port
+    if not port_is_free(port):
+        raise LabelStudioError(
+            f"port {port} is taken by another program: end that, or give another port", "start"
+        )
+    data = home.absolute() / "data"
+    account = read_account(data)
+    running = RunningLabelStudio(
+        url=f"http://{LOOPBACK}:{port}",
+        account=account,
+        process=Leashed(
+            "Label Studio",
+            _command(program, data, port),
+            environment=_environment(data, account, extra or {}),
+            log=home.absolute() / "label-studio.log",
+        ),
+    )
+    try:
+        with connect(running.url, account.token, retries=0) as asking:
+            running.process.wait_until(lambda: _is_ours(asking), seconds=seconds)
+    except BaseException:  # Ctrl-C too: who gets no server has none to stop
+        running.stop()
+        raise
+    return running
+
+
+def read_account(data: Path) -> Account:
+    """The account of a Label Studio of ours, made up the first time.
+
+    Args:
+        data: Where its data is, or will be.
+
+    Returns:
+        The account, which a file keeps that its owner alone may read.
+
+    Raises:
+        LabelStudioError: If that file is there and broken.
+    """
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = data / ACCOUNT
+    if not path.exists():
+        account = Account(EMAIL, secrets.token_urlsafe(9), secrets.token_hex(20))
+        aside = path.with_suffix(".new")
+        aside.unlink(missing_ok=True)
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(asdict(account), file)
+        aside.rename(path)
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        return Account(str(held["email"]), str(held["password"]), str(held["token"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise LabelStudioError(
+            f"{path} is broken: remove {data}, and the demo begins anew", "start"
+        ) from error
+
+
+def _command(program: Path, data: Path, port: int) -> list[str]:
+    """How it is started. The account goes by the environment, which other users cannot list."""
+    return [
+        str(program.absolute()),
+        "start",
+        *("--data-dir", str(data)),
+        *("--internal-host", LOOPBACK),  # else all addresses of the machine
+        *("--port", str(port)),
+        "--debug",  # all it does: end where the port is taken, instead of moving to the next
+        "--no-browser",
+        "--enable-legacy-api-token",
+    ]
+
+
+def _environment(data: Path, account: Account, extra: Mapping[str, str]) -> dict[str, str]:
+    """All that it sees: of ours next to nothing, for it takes names as common as DEBUG and PORT."""
+    ours = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {
+        **ours,
+        "HOME": str(data),  # it writes there too
+        "PYTHONUNBUFFERED": "1",  # so that the log has the last words of a crash
+        "LABEL_STUDIO_USERNAME": account.email,
+        "LABEL_STUDIO_PASSWORD": account.password,
+        "LABEL_STUDIO_USER_TOKEN": account.token,
+        **SWITCHES,
+        **extra,
+    }
+
+
+def _is_ours(asking: LabelStudio) -> bool:
+    """Whether it is up, and the one with our account."""
+    try:
+        asking.me()
+    except LabelStudioError as error:
+        if error.problem in ("key", "foreign"):
+            raise LabelStudioError(
+                f"at {asking.url} another program answers, or a Label Studio with another account: "
+                "end it, or give another port or another --home",
+                "start",
+            ) from error
+        return False
+    return True

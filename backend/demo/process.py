@@ -1,0 +1,163 @@
+"""A server that we start: its log, whether it still runs, whether it answers, and its end."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Self
+
+from backend.demo import leash
+from ner.errors import LabelStudioError
+
+LOOPBACK = "127.0.0.1"
+TOLD = 12  # last lines of a log that fit into an error
+PAUSE = 0.25  # seconds between looks at a server that starts
+
+
+class Leashed(AbstractContextManager["Leashed"]):
+    """A command that ends when we do: on :meth:`stop`, and also when we are killed.
+
+    Args:
+        name: What people call it.
+        command: What to run, with its arguments.
+        environment: All of it; nothing is inherited.
+        log: Where its output goes, readable by its owner alone.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str], *, environment: Mapping[str, str], log: Path
+    ) -> None:
+        self.name = name
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 (the caller's own command)
+                [sys.executable, "-I", leash.__file__, *command],
+                stdin=subprocess.PIPE,
+                stdout=written,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                cwd=log.parent,
+                start_new_session=True,
+            )
+        finally:
+            os.close(written)
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    @property
+    def pid(self) -> int:
+        """Of the group that it and all that it starts are in."""
+        return self._process.pid
+
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def last_lines(self, count: int = TOLD) -> str:
+        """The end of its log.
+
+        Args:
+            count: How many lines.
+
+        Returns:
+            The lines, empty ones left out.
+        """
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join([line for line in lines if line.strip()][-count:])
+
+    def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
+        """Wait for it to come up.
+
+        Args:
+            ready: Whether it is.
+            seconds: How long to wait.
+
+        Raises:
+            LabelStudioError: If it ended before, or took longer.
+        """
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if not self.running():
+                raise LabelStudioError(
+                    f"{self.name} ended before it answered; its log {self.log} ends with:\n"
+                    f"{self.last_lines()}",
+                    "start",
+                )
+            if time.monotonic() > deadline:
+                raise LabelStudioError(
+                    f"{self.name} did not answer within {seconds:g} s: see its log {self.log}, "
+                    "and try again when the machine is less busy",
+                    "start",
+                )
+            time.sleep(PAUSE)
+
+    def stop(self) -> None:
+        """End it and all that it started; twice is once."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            self._process.wait(leash.GRACE + 5)
+        except subprocess.TimeoutExpired:  # not waited for yet, so its id is still its own
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+def port_is_free(port: int) -> bool:
+    """Whether nothing on this machine listens at a port.
+
+    Args:
+        port: On loopback.
+
+    Returns:
+        False also where a program listens at all addresses of the machine.
+    """
+    with socket.socket() as asking:
+        if asking.connect_ex((LOOPBACK, port)) == 0:
+            return False
+    with socket.socket() as taking:
+        taking.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taking.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port() -> int:
+    """A port on loopback where nothing listens; nobody keeps it free."""
+    with socket.socket() as taking:
+        taking.bind((LOOPBACK, 0))
+        port: int = taking.getsockname()[1]
+        return port
+
+
+def answers(port: int, path: str) -> bool:
+    """Whether a web server on loopback answers with 200.
+
+    Args:
+        port: Where it listens.
+        path: What to ask for.
+
+    Returns:
+        False also while nothing listens.
+    """
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
