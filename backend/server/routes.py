@@ -13,8 +13,8 @@ from backend.server.errors import Refusal, unavailable
 from backend.server.events import parse_event
 from backend.server.predicting import parse_predict_request, project_id, read_config
 from backend.server.service import Service
-from backend.server.status import render_status
-from ner.errors import TagalongError
+from backend.server.status import CONTENT_SECURITY_POLICY, render_status
+from ner.errors import JournalError, TagalongError
 
 MODEL_CLASS = "Tagalong"
 
@@ -61,7 +61,7 @@ def tier_routes(service: Service, tier: str) -> Blueprint:
         if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":
             return health()
         check_credentials(request, settings.credentials)
-        return Response(render_status(service), content_type="text/html; charset=utf-8")
+        return _page(service)
 
     @routes.post("/setup")
     def setup() -> Response:
@@ -71,7 +71,7 @@ def tier_routes(service: Service, tier: str) -> Blueprint:
         project = project_id(body.get("project"))
         service.journal.remember_extra(project, tier, extra)
         if isinstance(body.get("schema"), str):
-            read_config(body["schema"], service.journal.extra(project, tier).get("control"))
+            read_config(body["schema"], service.journal.extra_params(project, tier).get("control"))
         return jsonify(model_version=slot.version())
 
     @routes.post("/predict")
@@ -84,7 +84,7 @@ def tier_routes(service: Service, tier: str) -> Blueprint:
                 "try again in a moment, or select fewer tasks at once"
             )
         try:
-            control = service.journal.extra(asked.project, tier).get("control")
+            control = service.journal.extra_params(asked.project, tier).get("control")
             answer = service.predictor.answer(asked, slot, control=control)
         finally:
             service.room.release()
@@ -123,6 +123,23 @@ def tier_routes(service: Service, tier: str) -> Blueprint:
         return jsonify(job_status="recorded", created_at=event.received.isoformat(), error=None)
 
     return routes
+
+
+def _page(service: Service) -> Response:
+    """The status page, which runs no script and loads nothing."""
+    try:
+        events, fault = service.journal.count(), service.journal.error
+    except JournalError as error:
+        events, fault = {}, str(error)
+    page = render_status(
+        service.telemetry.snapshot(),
+        address=request.host_url.rstrip("/"),
+        events=events,
+        journal_error=fault,
+        root=request.script_root,
+    )
+    headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
+    return Response(page, content_type="text/html; charset=utf-8", headers=headers)
 
 
 def _body() -> Mapping[str, Any]:

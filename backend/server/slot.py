@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from backend.tier import Tier, load_tier
-from ner.catalogue import BUNDLED, Catalogue
+from ner.catalogue import BUNDLED, DEFAULT_TIER, Catalogue
 from ner.current import read_current
 from ner.document import Document, Prediction
 from ner.errors import TagalongError, VersionNotFound
@@ -191,7 +191,7 @@ class TierSlot:
     def _wanted(self) -> list[Path]:
         """Folders of the version that should serve and, after it, of those that did before."""
         if self._catalogue.default(self.name) == BUNDLED:
-            if self.name != self._catalogue.default():
+            if self.name != DEFAULT_TIER:
                 raise VersionNotFound(
                     f"no version of tier {self.name!r} was promoted: train one with "
                     f"`tagalong train {self.name}`, or promote one with `tagalong models promote`"
