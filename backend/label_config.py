@@ -173,8 +173,8 @@ def _data_key(text: Any) -> str:
     """The key of a ``<Text>`` in the tasks' data."""
     if not text.value_is_variable:
         raise FormatError(
-            f"<Text name={text.name!r}> shows {text.value!r:.60}, the same for every task: name a key "
-            'of the task\'s data, such as value="$text"'
+            f"<Text name={text.name!r}> shows {text.value!r:.60}, the same for every task: name a "
+            'key of the task\'s data, such as value="$text"'
         )
     return str(text.value_name)
 

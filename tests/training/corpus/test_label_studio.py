@@ -246,5 +246,5 @@ def test_json_min_without_annotations_is_refused(read) -> None:
 
 @pytest.mark.parametrize("stored", ["url", "base64", "base64unicode"])
 def test_texts_that_are_not_in_the_export_cannot_be_learned(stored: Stored) -> None:
-    with pytest.raises(FormatError, match="holds a URL or an encoded text, .* import the plain"):
+    with pytest.raises(FormatError, match=r"holds a URL or an encoded text, .* import the plain"):
         ReadOptions(config=replace(CONFIG, stored=stored))

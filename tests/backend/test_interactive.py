@@ -1,0 +1,308 @@
+"""Interactive calls: what was drawn is found again, and no choice of a person is talked over."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from label_studio_sdk.label_interface import LabelInterface
+
+from backend.interactive import DRAWN, LONGEST, Marked, complete, marked_regions
+from backend.label_config import parse_label_config
+from backend.label_studio import prediction_to_item
+from ner.document import Document, Prediction, Span
+from ner.words import word_offsets
+from tests.odd_documents import annotation, region, spans_in, task
+
+XML = """<View><Text name="text" value="$text"/><Labels name="label" toName="text">
+<Label value="Chemical" alias="CHEM"/><Label value="Disease"/><Label value="Gene or gene product"/>
+</Labels></View>"""
+CONFIG = parse_label_config(XML)
+INTERFACE = LabelInterface(XML)
+TEXT = "Naloxone: naloxone, naloxone-like; analoxone. Naloxone2 and naloxone"
+
+
+def drawn(text: str, *spans: Span, existing: tuple[Span, ...] = ()) -> Marked:
+    return Marked(tuple(sorted(spans)), tuple(sorted({*spans, *existing})))
+
+
+def found(
+    text: str, *spans: Span, existing: tuple[Span, ...] = (), predicted: tuple[Span, ...] = ()
+) -> list[tuple[int, int, str]]:
+    document = Document("1", text)
+    added = complete(document, predicted, drawn(text, *spans, existing=existing))
+    return [(span.start, span.end, span.label) for span in added]
+
+
+def test_the_same_string_is_marked_wherever_it_is_a_word() -> None:
+    assert found(TEXT, Span(10, 18, "CHEM")) == [(20, 28, "CHEM"), (60, 68, "CHEM")]
+    assert found(TEXT, Span(0, 8, "CHEM")) == []
+
+
+def test_a_string_cut_out_of_a_word_is_found_where_it_is_a_word() -> None:
+    text = "anti-antigen anti antigen"
+    assert found(text, Span(5, 9, "CHEM")) == [(0, 4, "CHEM"), (13, 17, "CHEM")]
+
+
+def test_lower_case_never_moves_an_offset() -> None:
+    text = "İİ cisplatin İ cisplatin CISPLATIN"
+    assert found(text, Span(3, 12, "CHEM")) == [(15, 24, "CHEM")]
+
+
+def test_strings_are_no_patterns() -> None:
+    text = "(R)-a.b (R)-axb (R)-a.b"
+    assert found(text, Span(0, 7, "CHEM")) == [(16, 23, "CHEM")]
+
+
+@pytest.mark.parametrize("string", [",", "+", "😀", " ", " a", "a ", "\n", "--"])
+def test_marks_and_blanks_are_not_looked_for(string: str) -> None:
+    text = f"{string}x{string}x"
+    assert found(text, Span(0, len(string), "CHEM")) == []
+
+
+def test_a_passage_is_not_looked_for() -> None:
+    for length, times in ((LONGEST, 1), (LONGEST + 1, 0)):
+        text = "x" * length + " " + "x" * length
+        assert len(found(text, Span(0, length, "CHEM"))) == times
+
+
+def test_what_was_drawn_with_two_labels_is_not_looked_for() -> None:
+    text = "lead lead lead"
+    assert found(text, Span(0, 4, "CHEM"), Span(5, 9, "Disease")) == []
+
+
+def test_the_longest_goes_first_and_then_the_first() -> None:
+    text = "breast cancer cell line; cancer cell line; breast cancer; breast cancer cell line"
+    cell_line, breast_cancer = Span(25, 41, "CHEM"), Span(43, 56, "Disease")
+    assert found(text, cell_line, breast_cancer) == [(7, 23, "CHEM"), (65, 81, "CHEM")]
+    assert found("a a a a", Span(0, 3, "CHEM")) == [(4, 7, "CHEM")]
+
+
+def test_a_shorter_mention_takes_the_place_that_a_longer_one_does_not_fit() -> None:
+    text = "a b c, a b, a b c"
+    spans = (Span(0, 5, "CHEM"), Span(7, 10, "Disease"))
+    taken = Span(16, 17, "Disease")
+    assert found(text, *spans, existing=(taken,)) == [(12, 15, "Disease")]
+
+
+def test_strings_that_begin_alike_do_not_hide_each_other() -> None:
+    text = "a, a b, a b d e, a c, a d, a b d x, a bc, a b dd"
+    spans = (Span(0, 1, "CHEM"), Span(3, 6, "CHEM"), Span(8, 15, "CHEM"), Span(17, 20, "CHEM"))
+    assert [text[start:end] for start, end, _ in found(text, *spans)] == [
+        "a",  # of "a d"
+        "a b",  # of "a b d x"
+        "a",  # of "a bc"
+        "a b",  # of "a b dd"
+    ]
+
+
+def test_of_what_the_model_found_the_longest_stays() -> None:
+    predicted = (Span(0, 3, "Disease"), Span(2, 13, "CHEM"), Span(2, 5, "Disease"))
+    assert found("lead lead ill", predicted=predicted) == [(2, 13, "CHEM")]
+
+
+def test_mentions_go_before_what_the_model_found_and_regions_before_both() -> None:
+    text = "naloxone naloxone reverses naloxone"
+    predicted = (
+        Span(9, 26, "Disease", 0.9),
+        Span(18, 26, "Disease", 0.8),
+        Span(27, 35, "Disease", 0.7),
+    )
+    existing = (Span(27, 30, "Disease"),)
+    added = found(text, Span(0, 8, "CHEM"), existing=existing, predicted=predicted)
+    assert added == [(9, 17, "CHEM"), (18, 26, "Disease")]
+
+
+def test_copies_are_sure_and_the_model_keeps_its_scores() -> None:
+    document = Document("1", "lead lead ill")
+    predicted = (Span(10, 13, "Disease", 0.25),)
+    added = complete(document, predicted, drawn(document.text, Span(0, 4, "CHEM")))
+    assert [span.score for span in added] == [DRAWN, 0.25]
+
+
+def test_nothing_drawn_is_the_model_alone() -> None:
+    assert found("lead ill", predicted=(Span(5, 8, "Disease"),)) == [(5, 8, "Disease")]
+    assert found("", predicted=(Span(0, 8, "Disease"),)) == []
+
+
+PIECES = ("lead", "Lead", "leads", "lead acetate", "acetate", "β-cell", "😀", "nai\u0308ve", "İ")
+texts = st.lists(
+    st.sampled_from([*PIECES, " ", " ", " ", "  ", "\r\n", "-", ",", "a", "a b"]), max_size=25
+).map("".join)
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> tuple[Document, tuple[Span, ...], Marked]:
+    text = draw(texts)
+    several = [tuple(draw(spans_in(text, most=6))) for _ in range(3)]
+    scored = tuple(replace(span, score=0.5) for span in several[2])
+    return Document("1", text), scored, drawn(text, *several[0], existing=several[1])
+
+
+@given(calls())
+def test_what_is_added_never_overlaps(call: tuple[Document, tuple[Span, ...], Marked]) -> None:
+    document, predicted, marked = call
+    added = complete(document, predicted, marked)
+    assert list(added) == sorted(added)
+    for i, span in enumerate(added):
+        assert not any(span.overlaps(other) for other in added[i + 1 :])
+        assert not any(span.overlaps(region) for region in marked.existing)
+
+
+@given(calls())
+def test_mentions_are_the_drawn_string_between_word_boundaries(
+    call: tuple[Document, tuple[Span, ...], Marked],
+) -> None:
+    document, predicted, marked = call
+    labels = {(document.covered(span), span.label) for span in marked.drawn}
+    words = word_offsets(document.text)
+    for span in complete(document, predicted, marked):
+        if span.score != DRAWN:
+            assert span in predicted
+            continue
+        assert (document.covered(span), span.label) in labels
+        assert not any(
+            start < edge < end for start, end in words for edge in (span.start, span.end)
+        )
+
+
+@given(calls())
+def test_no_mention_is_missed(call: tuple[Document, tuple[Span, ...], Marked]) -> None:
+    """Held against the plain way: every place of every string, longest first."""
+    document, predicted, marked = call
+    labels: dict[str, set[str]] = {}
+    for span in marked.drawn:
+        labels.setdefault(document.covered(span), set()).add(span.label)
+    text, words = document.text, word_offsets(document.text)
+    edges = {edge for word in words for edge in word}
+    wanted = [
+        Span(start, start + len(string), *choice)
+        for string, choice in labels.items()
+        if len(choice) == 1 and any(char.isalnum() for char in string)
+        for start in range(len(text))
+        if text.startswith(string, start) and {start, start + len(string)} <= edges
+    ]
+    kept: list[Span] = []
+    for span in sorted(wanted, key=lambda span: (span.start - span.end, span.start)):
+        if not any(span.overlaps(other) for other in (*kept, *marked.existing)):
+            kept.append(span)
+    mentions = [span for span in complete(document, (), marked) if span.score == DRAWN]
+    assert mentions == sorted(kept)
+    assert set(mentions) <= set(complete(document, predicted, marked))
+
+
+@given(calls())
+def test_asking_again_adds_nothing(call: tuple[Document, tuple[Span, ...], Marked]) -> None:
+    document, predicted, marked = call
+    added = complete(document, predicted, marked)
+    accepted = Marked(marked.drawn, tuple(sorted({*marked.existing, *added})))
+    assert complete(document, predicted, accepted) == ()
+
+
+@given(calls())
+def test_the_answer_is_valid(call: tuple[Document, tuple[Span, ...], Marked]) -> None:
+    document, predicted, marked = call
+    names = {"Chemical": "CHEM"}
+    spans = tuple(
+        replace(span, label=names.get(span.label, span.label))
+        for span in complete(document, predicted, marked)
+    )
+    item = prediction_to_item(document, Prediction(spans, 0.5, "v"), CONFIG)
+    assert INTERFACE.validate_prediction(item, return_errors=True) == []
+
+
+def test_thousands_of_regions_in_a_long_text() -> None:
+    """No clock: in the plain way, each of these would outlive the patience of any test run."""
+    text = "a " * 100_000
+    nested = [Span(0, 2 * i + 1, "CHEM") for i in range(LONGEST // 2)]
+    whole = [Span(i, len(text) - i, "CHEM") for i in range(5_000)]
+    document = Document("1", text)
+    assert len(complete(document, (), drawn(text, *nested))) > 300
+    assert complete(document, (), drawn(text, *whole)) == ()
+
+
+LEAD = region("lead lead ill", 0, 4, "Chemical")
+
+
+def asked(sent: Any, **known: Any) -> Marked:
+    text = "lead lead ill"
+    return marked_regions({**task(text), **known}, sent, CONFIG, Document("1", text))
+
+
+def test_what_was_drawn_and_what_is_there_are_told_apart() -> None:
+    draft = {"id": 5, "result": [region("lead lead ill", 5, 9, "CHEM")]}
+    mine = annotation(region("lead lead ill", 10, 13, "Disease"), id=7)
+    others = annotation(region("lead lead ill", 0, 13, "Disease"), id=8)
+    sent = {"draft_id": 5, "annotation_id": "7", "user_id": 1, "result": [LEAD]}
+    marked = asked(sent, annotations=[mine, others], drafts=[{"id": 4, "result": [LEAD]}, draft])
+    assert marked.drawn == (Span(0, 4, "CHEM"),)
+    assert marked.existing == (Span(0, 4, "CHEM"), Span(5, 9, "CHEM"), Span(10, 13, "Disease"))
+
+
+def test_without_ids_only_what_was_drawn_is_there() -> None:
+    one = annotation(region("lead lead ill", 10, 13, "Disease"), id=7)
+    for sent in ({"result": [LEAD]}, {"result": [LEAD], "draft_id": 0, "annotation_id": None}):
+        assert asked(sent, annotations=[one], drafts=None).existing == (Span(0, 4, "CHEM"),)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        region("lead", 0, 4, "Chemical", from_name="parts"),
+        region("lead", 0, 4, "Chemical", to_name="other"),
+        region("lead", 0, 4, "Chemical", type="textarea"),
+        region("lead", 3, 99, "Chemical"),
+        region("lead", -1, 3, "Chemical"),
+        region("lead", 3, 3, "Chemical"),
+        {**LEAD, "value": {"start": True, "end": 4, "labels": ["Chemical"]}},
+        {**LEAD, "value": {"start": 0.0, "end": 4, "labels": ["Chemical"]}},
+        {**LEAD, "value": {"start": 0, "end": 4, "labels": "Chemical"}},
+        {**LEAD, "value": {"start": 0, "end": 4}},
+        {**LEAD, "value": None},
+        {},
+        None,
+    ],
+)
+def test_what_is_no_region_of_ours_is_left_out(item: Any) -> None:
+    assert asked({"result": [item]}) == Marked((), ())
+
+
+def test_of_several_labels_the_first_counts() -> None:
+    two = region("lead", 0, 4, "Disease", "Chemical")
+    assert asked({"result": [two]}).drawn == (Span(0, 4, "Disease"),)
+
+
+def test_regions_of_no_known_label_keep_their_place_and_are_not_copied() -> None:
+    for labels in ((), ("Gone",)):
+        marked = asked({"result": [region("lead", 0, 4, *labels)]})
+        assert marked.drawn == ()
+        assert [(span.start, span.end) for span in marked.existing] == [(0, 4)]
+
+
+keys = st.sampled_from(
+    ["result", "annotations", "drafts", "id", "draft_id", "annotation_id", "value", "start", "end"]
+)
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 20), st.floats(), st.sampled_from(["1", "Disease"])
+)
+json_values = st.recursive(
+    st.one_of(scalars, st.just(LEAD)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(st.one_of(keys, st.just("labels")), inner, max_size=5),
+    ),
+    max_leaves=25,
+)
+
+
+@given(json_values, json_values)
+@example({"drafts": [{"id": 1, "result": [LEAD]}]}, {"draft_id": True, "result": {"0": LEAD}})
+@example({"drafts": {"id": 1}}, {"draft_id": [1], "result": [[LEAD], {"value": {"labels": [[]]}}]})
+def test_any_json_is_taken(known: Any, sent: Any) -> None:
+    document = Document("1", "lead lead ill")
+    marked = marked_regions(known, sent, CONFIG, document)
+    assert set(marked.drawn) <= set(marked.existing)
+    assert {span.label for span in marked.drawn} <= set(CONFIG.labels)
+    assert all(span.end <= len(document.text) for span in marked.existing)
+    complete(document, (), marked)
