@@ -1,0 +1,62 @@
+"""A served app over a lexicon tier, asked as Label Studio asks."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flask.testing import FlaskClient
+
+from backend.server.app import create_app
+from backend.server.service import Service
+from backend.server.settings import Settings
+from tests.lexicon_tier import load_lexicon
+
+CONFIG = """<View>
+  <Labels name="label" toName="text">
+    <Label value="Chemical"/><Label value="Disease"/>
+  </Labels>
+  <Text name="text" value="$text"/>
+</View>"""
+ABSTRACT = "Naloxone reverses the antihypertensive effect of clonidine 🧪."
+
+
+@contextmanager
+def serving(settings: Settings, **changes: Any) -> Iterator[FlaskClient]:
+    """The app, its encoder loaded."""
+    app = create_app(settings, **{"load": load_lexicon} | changes)
+    service: Service = app.extensions["tagalong"]
+    try:
+        service.slots["encoder"]._settled.wait(30)
+        yield app.test_client()
+    finally:
+        service.close()
+
+
+def settings_in(folder: Path, **changes: Any) -> Settings:
+    return Settings(models=folder / "models", **changes)
+
+
+def request_for(*texts: str, xml: str = CONFIG, **changes: Any) -> dict[str, Any]:
+    """A body of `/predict`, as Label Studio 1.23 sends it."""
+    tasks = [
+        {"id": number, "data": {"text": text}, "annotations": [], "predictions": []}
+        for number, text in enumerate(texts, start=1)
+    ]
+    params = {"login": None, "password": None, "context": None}
+    body = {"tasks": tasks, "project": "2.1795354311", "label_config": xml, "params": params}
+    return body | changes
+
+
+def regions(answer: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
+    """Text and label of every region, task by task."""
+    return [
+        [(item["value"]["text"], *item["value"]["labels"]) for item in result["result"]]
+        for result in answer["results"]
+    ]
+
+
+def say(client: FlaskClient, path: str, body: object, **changes: Any) -> Any:
+    """Post JSON; whatever comes back must be an answer and no accident."""
+    return client.post(path, data=json.dumps(body), content_type="application/json", **changes)

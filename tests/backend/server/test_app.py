@@ -1,0 +1,380 @@
+"""The protocol over HTTP: what Label Studio asks, what it is told, and what is refused."""
+
+import base64
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from label_studio_sdk.label_interface import LabelInterface
+
+from backend.server.settings import SECRET_HEADER, Credentials, Limits
+from tests.backend.server.serving import (
+    ABSTRACT,
+    CONFIG,
+    regions,
+    request_for,
+    say,
+    serving,
+    settings_in,
+)
+from tests.lexicon_tier import failing
+
+PREFIXES = ["", "/encoder"]
+CREDENTIALS = Credentials("studio", "pass:wörd")
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
+    limits = Limits(tasks=50, characters=10_000, body=2**20)
+    with serving(settings_in(tmp_path_factory.mktemp("server"), limits=limits)) as client:
+        yield client
+
+
+def basic(username: str, password: str) -> dict[str, str]:
+    token = base64.b64encode(f"{username}:{password}".encode()).decode()
+    return {"Authorization": f"Basic {token}"}
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_setup_and_predictions_name_one_version(client: FlaskClient, prefix: str) -> None:
+    body = {"project": "2.17", "schema": CONFIG, "extra_params": None}
+    version = say(client, f"{prefix}/setup", body).get_json()["model_version"]
+    answer = say(client, f"{prefix}/predict", request_for(ABSTRACT, "", "none here")).get_json()
+    assert {result["model_version"] for result in answer["results"]} == {version}
+    assert client.get(f"{prefix}/versions").get_json() == {"versions": [version]}
+    assert client.post(f"{prefix}/versions").get_json() == {"versions": [version]}
+    assert client.get(f"{prefix}/health").get_json()["version"] == version
+
+
+def test_one_result_per_task_in_order_with_empty_ones(client: FlaskClient) -> None:
+    answer = say(client, "/predict", request_for("nothing", ABSTRACT, "", "Lithium")).get_json()
+    assert regions(answer) == [
+        [],
+        [("Naloxone", "Chemical"), ("clonidine", "Chemical")],
+        [],
+        [("Lithium", "Chemical")],
+    ]
+    assert all(0 < result["score"] <= 1 for result in answer["results"])
+
+
+def test_every_prediction_passes_label_studios_own_validator(client: FlaskClient) -> None:
+    answer = say(client, "/predict", request_for(ABSTRACT, "")).get_json()
+    interface = LabelInterface(CONFIG)
+    for result in answer["results"]:
+        assert interface.validate_prediction(result, return_errors=True) == []
+        assert all(item["id"] and 0 < item["score"] <= 1 for item in result["result"])
+
+
+def test_the_llm_prefix_says_that_nothing_was_published(client: FlaskClient) -> None:
+    assert client.get("/llm/health").status_code == 200
+    for path, body in (("/llm/setup", {}), ("/llm/predict", request_for(ABSTRACT))):
+        answer = say(client, path, body)
+        assert answer.status_code == 503
+        assert "tagalong train llm" in answer.get_json()["error"]
+
+
+def test_projects_with_different_configs_do_not_mix(client: FlaskClient) -> None:
+    drugs = CONFIG.replace('value="Chemical"', 'value="Drug" predicted_values="Chemical"')
+    only = CONFIG.replace('<Label value="Disease"/>', "")
+    for xml, expected in (
+        (drugs, [[("Naloxone", "Drug"), ("hypertension", "Disease")]]),
+        (only, [[("Naloxone", "Chemical")]]),
+        (CONFIG, [[("Naloxone", "Chemical"), ("hypertension", "Disease")]]),
+        (drugs, [[("Naloxone", "Drug"), ("hypertension", "Disease")]]),
+    ):
+        body = request_for("Naloxone, hypertension", xml=xml)
+        assert regions(say(client, "/predict", body).get_json()) == expected
+
+
+def test_what_has_no_label_is_dropped_and_shown(client: FlaskClient) -> None:
+    only = CONFIG.replace('<Label value="Disease"/>', "")
+    body = request_for("hypertension", xml=only, project="77.1")
+    assert regions(say(client, "/predict", body).get_json()) == [[]]
+    page = client.get("/", headers={"Accept": "text/html"}).get_data(as_text=True)
+    assert "77" in page
+    assert "Disease" in page
+    assert 'reason="label unknown"' in client.get("/metrics").get_data(as_text=True)
+
+
+def test_one_of_several_controls_is_named_in_extra_params(client: FlaskClient) -> None:
+    two = CONFIG.replace(
+        "<Text", '<Labels name="other" toName="text"><Label value="Chemical"/></Labels><Text'
+    )
+    refused = say(client, "/predict", request_for(ABSTRACT, xml=two, project="5.1"))
+    assert refused.status_code == 422
+    for extra in ({"control": "other"}, json.dumps({"control": "other"})):
+        body = {"project": "5.1", "schema": two, "extra_params": extra}
+        assert say(client, "/setup", body).status_code == 200
+        answer = say(client, "/predict", request_for(ABSTRACT, xml=two, project="5.1")).get_json()
+        assert {item["from_name"] for item in answer["results"][0]["result"]} == {"other"}
+    assert say(client, "/predict", request_for(ABSTRACT, xml=two, project="6.1")).status_code == 422
+
+
+def test_a_drawn_region_is_completed_and_never_repeated(client: FlaskClient) -> None:
+    text = "ACE2 binds ACE2; ACE2s do not. Naloxone."
+    drawn = {
+        "from_name": "label",
+        "to_name": "text",
+        "type": "labels",
+        "value": {"start": 0, "end": 4, "text": "ACE2", "labels": ["Disease"]},
+    }
+    context = {"annotation_id": None, "draft_id": 0, "user_id": 1, "result": [drawn]}
+    body = request_for(text, params={"context": context})
+    found = say(client, "/predict", body).get_json()["results"][0]["result"]
+    assert [(item["value"]["start"], *item["value"]["labels"]) for item in found] == [
+        (11, "Disease"),
+        (31, "Chemical"),
+    ]
+
+
+def test_html_is_for_browsers_and_json_for_everybody_else(client: FlaskClient) -> None:
+    page = client.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert page.content_type.startswith("text/html")
+    assert "script-src" not in page.headers["Content-Security-Policy"]
+    assert client.get("/").get_json()["status"] == "UP"
+    assert client.get("/", headers={"Accept": "*/*"}).get_json()["status"] == "UP"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ("{", 400, "not JSON"),
+        ('"' + "[" * 100_000, 400, "not JSON"),
+        ("[" * 100_000, 400, "not JSON"),
+        ("[]", 422, "not an object"),
+        ("{}", 422, "tasks is missing"),
+        ('{"tasks": {}}', 422, "tasks is an object"),
+        ('{"tasks": [1], "label_config": ""}', 422, "array of tasks"),
+        ('{"tasks": []}', 422, "label_config is missing"),
+        ('{"tasks": [], "label_config": 3}', 422, "label_config is a number"),
+        ('{"tasks": [], "label_config": "<View"}', 422, "not XML"),
+        ('{"tasks": [], "label_config": "<View/>"}', 422, "no controls"),
+        (json.dumps(request_for(*["x"] * 51)), 413, "51 tasks"),
+        (json.dumps(request_for("x" * 10_001)), 422, "10,001 characters"),
+        (json.dumps(request_for("x" * 2**20)), 413, "larger than"),
+        (json.dumps({**request_for("x"), "tasks": [{"id": 1, "data": {}}]}), 422, "task 1"),
+        (json.dumps({**request_for("x"), "tasks": [{}]}), 422, "task"),
+    ],
+)
+def test_bad_requests_are_refused_in_words(
+    client: FlaskClient, body: str, status: int, words: str
+) -> None:
+    answer = client.post("/predict", data=body, content_type="application/json")
+    assert answer.status_code == status
+    assert words in answer.get_json()["error"]
+
+
+def test_a_hypertext_config_is_refused_at_setup(client: FlaskClient) -> None:
+    xml = CONFIG.replace("<Text", "<HyperText")
+    for path, body in (("/setup", {"schema": xml}), ("/predict", request_for("x", xml=xml))):
+        answer = say(client, path, body)
+        assert answer.status_code == 422
+        assert "<Text>" in answer.get_json()["error"]
+
+
+def test_external_entities_are_never_read(client: FlaskClient, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("Chemical")
+    bomb = f'<!DOCTYPE v [<!ENTITY e SYSTEM "file://{secret}">]>' + CONFIG.replace(
+        'value="Chemical"', 'value="&e;"'
+    )
+    assert say(client, "/predict", request_for("Naloxone", xml=bomb)).status_code == 422
+
+
+def test_tasks_that_cannot_be_read_cost_nobody_else_anything(client: FlaskClient) -> None:
+    body = request_for("Naloxone", "x" * 10_001, "Lithium")
+    body["tasks"].insert(0, {"id": 9, "data": {"text": None}})
+    body["tasks"].append({"id": 10})
+    answer = say(client, "/predict", body)
+    assert answer.status_code == 200
+    assert [len(found) for found in regions(answer.get_json())] == [0, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("text", ["\ud83d", "a\x00b Naloxone", "\r\n \r", "😀" * 50, " "])
+def test_odd_texts_are_answered(client: FlaskClient, text: str) -> None:
+    answer = say(client, "/predict", request_for(text, "Naloxone")).get_json()
+    assert len(answer["results"]) == 2
+    for item in answer["results"][0]["result"]:
+        assert item["value"]["text"] == text[item["value"]["start"] : item["value"]["end"]]
+
+
+def test_webhook_events_are_recorded_once(client: FlaskClient) -> None:
+    event = {
+        "action": "ANNOTATION_CREATED",
+        "annotation": {"id": 7, "task": 3, "updated_at": "2026-11-22T10:00:00Z"},
+        "project": {"id": 2, "label_config": CONFIG},
+        "task": {"id": 3, "data": {"text": "a patient's record"}},
+    }
+    first, second = say(client, "/webhook", event), say(client, "/webhook", event)
+    assert (first.status_code, first.get_json()["status"]) == (201, "recorded")
+    assert (second.status_code, second.get_json()["status"]) == (200, "known")
+    job = first.get_json()["job"]
+    assert say(client, "/job_status", {"job": job}).get_json()["job_status"] == "recorded"
+    assert say(client, "/job_status", {"job": "999999"}).status_code == 404
+    assert say(client, "/webhook", {"action": "SOMETHING_NEW"}).get_json()["status"] == "ignored"
+    assert say(client, "/train", {"project": "2.17"}).status_code == 201
+
+
+def test_no_text_of_a_document_is_written_anywhere(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with serving(settings_in(tmp_path)) as client:
+        private = "Naloxone for Erika Mustermann"
+        say(client, "/predict", request_for(private))
+        say(client, "/webhook", {"action": "ANNOTATION_CREATED", "task": {"data": private}})
+        say(client, "/predict", {**request_for(private), "label_config": "<View"})
+        say(client, "/predict", {**request_for(private), "tasks": [{"data": {"other": private}}]})
+        shown = (
+            client.get("/metrics").get_data()
+            + client.get("/", headers={"Accept": "text/html"}).get_data()
+        )
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    out, err = capfd.readouterr()
+    assert b"Mustermann" not in shown + written
+    assert "Mustermann" not in caplog.text + out + err
+
+
+def test_an_unforeseen_error_says_nothing_to_the_client_and_no_text_to_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        version, labels = "v", ("Chemical",)
+
+        def predict(self, documents: Any) -> Any:
+            raise RuntimeError(f"cannot digest {documents[0].text}")
+
+    with serving(settings_in(tmp_path), load=lambda _: Broken()) as client:
+        answer = say(client, "/predict", request_for("Mustermann"))
+    assert answer.status_code == 500
+    assert "Mustermann" not in answer.get_data(as_text=True) + caplog.text
+    assert "RuntimeError" in caplog.text
+
+
+def test_a_version_that_does_not_load_is_answered_with_why(tmp_path: Path) -> None:
+    from backend.bundle import BUNDLED
+    from ner.catalogue import Catalogue
+
+    version = Catalogue(tmp_path, bundled=BUNDLED).resolve("bundled").name
+    load = failing(version, error=OSError("weights are gone"))
+    with serving(settings_in(tmp_path), load=load) as client:
+        for path, body in (("/setup", {}), ("/predict", request_for("x"))):
+            answer = say(client, path, body)
+            assert answer.status_code == 503
+            assert "weights are gone" in answer.get_json()["error"]
+            assert answer.headers["Retry-After"]
+        assert client.get("/health").status_code == 200
+        assert "weights are gone" in client.get("/", headers={"Accept": "text/html"}).text
+
+
+GUARDED = [
+    ("POST", "/setup"),
+    ("POST", "/predict"),
+    ("GET", "/versions"),
+    ("POST", "/job_status"),
+    ("GET", "/metrics"),
+    ("POST", "/llm/predict"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), GUARDED)
+def test_nobody_gets_in_without_the_credentials(tmp_path: Path, method: str, path: str) -> None:
+    with serving(settings_in(tmp_path, credentials=CREDENTIALS)) as client:
+        for headers in (
+            {},
+            basic("studio", "wrong"),
+            basic("other", "pass:wörd"),
+            basic("", ""),
+            {"Authorization": "Basic !!"},
+            {"Authorization": "Bearer pass:wörd".encode().decode("latin-1")},
+        ):
+            answer = client.open(path, method=method, headers=headers, data="{}")
+            assert answer.status_code == 401, headers
+            assert answer.headers["WWW-Authenticate"].startswith("Basic")
+            assert "TAGALONG_PASSWORD" in answer.get_json()["error"]
+        let_in = client.open(path, method=method, headers=basic("studio", "pass:wörd"), data="{}")
+        assert let_in.status_code != 401
+        assert client.get("/health").status_code == 200
+        assert client.get("/", headers={"Accept": "text/html"}).status_code == 401
+
+
+def test_webhook_events_carry_a_secret_of_their_own(tmp_path: Path) -> None:
+    event = {"action": "TASKS_CREATED", "project": {"id": 1}, "tasks": [{"id": 5}]}
+    guarded = settings_in(tmp_path, credentials=CREDENTIALS, webhook_secret="s3cret")
+    with serving(guarded) as client:
+        assert say(client, "/webhook", event).status_code == 401
+        assert say(client, "/webhook", event, headers={SECRET_HEADER: "guess"}).status_code == 401
+        assert say(client, "/webhook", event, headers={SECRET_HEADER: "s3cret"}).status_code == 201
+        button = {"action": "START_TRAINING", "project": {"id": 1}}
+        headers = basic("studio", "pass:wörd")
+        assert say(client, "/webhook", button, headers=headers).status_code == 201
+
+
+def test_a_full_house_is_told_to_come_back(tmp_path: Path) -> None:
+    with serving(settings_in(tmp_path, limits=Limits(predictions=1))) as client:
+        room = client.application.extensions["tagalong"].room
+        assert room.acquire(blocking=False)
+        answer = say(client, "/predict", request_for(ABSTRACT))
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"]
+        room.release()
+        assert say(client, "/predict", request_for(ABSTRACT)).status_code == 200
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+field_names = st.sampled_from(
+    ["tasks", "label_config", "project", "params", "schema", "extra_params", "action", "job"]
+)
+bodies = st.dictionaries(field_names, json_values, max_size=5) | json_values
+paths = st.sampled_from(
+    [
+        f"{prefix}/{verb}"
+        for prefix in ("", "/encoder", "/llm")
+        for verb in ("", "health", "setup", "predict", "webhook", "train", "versions")
+        + ("job_status", "metrics", "unknown")
+    ]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@given(path=paths, method=st.sampled_from(["GET", "POST", "PUT"]), body=bodies)
+def test_nothing_that_is_sent_is_an_accident(
+    client: FlaskClient, path: str, method: str, body: object
+) -> None:
+    answer = client.open(path, method=method, data=json.dumps(body))
+    assert answer.status_code < 500 or answer.status_code == 503
+    assert "Traceback" not in answer.get_data(as_text=True)
+    if answer.status_code >= 400:
+        assert answer.get_json()["error"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(
+    tasks=st.lists(
+        st.fixed_dictionaries(
+            {"data": st.fixed_dictionaries({"text": json_values | st.text()}) | json_values},
+            optional={"id": json_values, "annotations": json_values, "drafts": json_values},
+        ),
+        max_size=6,
+    ),
+    context=json_values | st.fixed_dictionaries({"result": json_values, "draft_id": json_values}),
+)
+def test_never_fewer_results_than_tasks(
+    client: FlaskClient, tasks: list[dict[str, Any]], context: object
+) -> None:
+    body = {**request_for(), "tasks": tasks, "params": {"context": context}}
+    answer = say(client, "/predict", body)
+    assert answer.status_code in (200, 422)
+    if answer.status_code == 200:
+        results = answer.get_json()["results"]
+        assert len(results) == len(tasks)
+        assert all(math.isfinite(item["score"]) and 0 < item["score"] <= 1 for item in results)

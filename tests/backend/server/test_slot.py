@@ -1,0 +1,213 @@
+"""The slot of a tier: what serves, what is loaded next, and what failing to load must not break."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from backend.bundle import BUNDLED
+from backend.server.slot import PORTION, TierSlot
+from backend.server.telemetry import Telemetry
+from backend.tier import Tier
+from ner.catalogue import Catalogue
+from ner.document import Document, Prediction
+from ner.errors import TagalongError, VersionInvalid
+from ner.manifest import Manifest
+from ner.store import Store
+from tests.lexicon_tier import LexiconTier, failing, load_lexicon
+
+Publish = Callable[..., Manifest]
+
+
+def slot_over(store: Store, load: Callable[[Path], Tier] = load_lexicon) -> TierSlot:
+    return TierSlot("encoder", Catalogue(store.root), witness=Telemetry(), load=load)
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[[TierSlot], TierSlot]]:
+    slots: list[TierSlot] = []
+
+    def start(slot: TierSlot) -> TierSlot:
+        slots.append(slot)
+        slot.start()
+        return slot
+
+    yield start
+    for slot in slots:
+        slot.close()
+
+
+def promoted(store: Store, publish: Publish, value: int) -> str:
+    version = publish(value).version
+    store.promote("encoder", version)
+    return version
+
+
+def test_serves_the_current_version_and_then_the_next(store: Store, publish: Publish) -> None:
+    first = promoted(store, publish, 1)
+    slot = slot_over(store)
+    slot.refresh()
+    assert slot.tier(wait=0).version == slot.version() == first
+    second = promoted(store, publish, 2)
+    slot.refresh()
+    assert slot.tier(wait=0).version == slot.version() == second
+    store.rollback("encoder")
+    slot.refresh()
+    assert slot.version() == first
+
+
+def test_a_promotion_is_noticed_without_being_told(
+    store: Store, publish: Publish, started: Callable[[TierSlot], TierSlot]
+) -> None:
+    promoted(store, publish, 1)
+    slot = started(slot_over(store))
+    slot.tier(wait=30)
+    second = promoted(store, publish, 2)
+    for _ in range(300):
+        if slot.version() == second:
+            break
+        threading.Event().wait(0.1)
+    assert slot.tier(wait=0).version == second
+
+
+def test_the_version_is_known_before_it_is_loaded(store: Store, publish: Publish) -> None:
+    version = promoted(store, publish, 1)
+    assert slot_over(store).version() == version
+
+
+def test_a_version_that_does_not_load_leaves_the_old_one(store: Store, publish: Publish) -> None:
+    first = promoted(store, publish, 1)
+    second = publish(2).version
+    slot = slot_over(store, failing(second, error=VersionInvalid("a file is missing: roll back")))
+    slot.refresh()
+    store.promote("encoder", second)
+    slot.refresh()
+    assert slot.version() == first
+    assert slot.failure is not None
+    assert (slot.failure.version, slot.failure.reason) == (second, "a file is missing: roll back")
+
+
+def test_a_failure_is_forgiven_once_the_version_is_not_wanted(
+    store: Store, publish: Publish
+) -> None:
+    promoted(store, publish, 1)
+    second = publish(2).version
+    slot = slot_over(store, failing(second, error=RuntimeError("size mismatch")))
+    slot.refresh()
+    store.promote("encoder", second)
+    slot.refresh()
+    assert slot.failure is not None
+    assert "RuntimeError: size mismatch" in slot.failure.reason
+    store.rollback("encoder")
+    slot.refresh()
+    assert slot.failure is None
+
+
+def test_a_restart_with_a_damaged_version_serves_the_one_before(
+    store: Store, publish: Publish
+) -> None:
+    first = promoted(store, publish, 1)
+    second = promoted(store, publish, 2)
+    slot = slot_over(store, failing(second, error=VersionInvalid("tampered with: retrain")))
+    slot.refresh()
+    assert slot.version() == first
+    assert slot.failure is not None
+
+
+def test_a_version_whose_folder_is_gone_goes_on_serving(store: Store, publish: Publish) -> None:
+    import shutil
+
+    version = promoted(store, publish, 1)
+    slot = slot_over(store)
+    slot.refresh()
+    shutil.rmtree(store.root)
+    slot.refresh()
+    assert slot.version() == version
+    assert slot.predict(slot.tier(wait=0), [Document("1", "Naloxone")])[0].version == version
+
+
+def test_nothing_to_serve_says_what_to_do(store: Store) -> None:
+    slot = slot_over(store)
+    with pytest.raises(TagalongError, match="still being loaded"):
+        slot.tier(wait=0)
+    llm = TierSlot("llm", Catalogue(store.root, bundled=BUNDLED), witness=Telemetry())
+    with pytest.raises(TagalongError, match="tagalong train llm"):
+        llm.version()
+
+
+def test_the_bundled_version_serves_an_empty_folder(tmp_path: Path) -> None:
+    catalogue = Catalogue(tmp_path / "missing", bundled=BUNDLED)
+    slot = TierSlot("encoder", catalogue, witness=Telemetry(), load=load_lexicon)
+    assert slot.version() == catalogue.resolve("bundled").name
+
+
+@pytest.mark.parametrize("count", [0, 1, PORTION, 3 * PORTION + 1])
+def test_predictions_come_in_order_whatever_the_portions(
+    store: Store, publish: Publish, count: int
+) -> None:
+    promoted(store, publish, 1)
+    slot = slot_over(store)
+    slot.refresh()
+    documents = [Document(str(n), "Naloxone " * (n % 3)) for n in range(count)]
+    tier = slot.tier(wait=0)
+    assert slot.predict(tier, documents) == tier.predict(documents)
+
+
+def test_a_small_request_does_not_wait_for_a_whole_batch(store: Store, publish: Publish) -> None:
+    version = promoted(store, publish, 1)
+    order: list[str] = []
+    may_go_on = threading.Event()
+
+    class Slow(LexiconTier):
+        def predict(self, documents: Sequence[Document]) -> list[Prediction]:
+            may_go_on.wait(30)
+            order.append(documents[0].id)
+            return super().predict(documents)
+
+    slot = slot_over(store, lambda folder: Slow(version))
+    slot.refresh()
+    tier = slot.tier(wait=0)
+    batch = [Document(f"batch-{n}", "Naloxone") for n in range(20 * PORTION)]
+    waiting = [
+        threading.Thread(target=slot.predict, args=(tier, documents))
+        for documents in (batch, [Document("single", "Lithium")])
+    ]
+    for thread in waiting:
+        thread.start()
+        threading.Event().wait(0.2)  # the batch is first in the queue
+    may_go_on.set()
+    for thread in waiting:
+        thread.join(30)
+    assert order.index("single") <= 3
+    assert len(order) == 21
+
+
+def test_no_request_is_dropped_and_none_is_mixed_while_versions_change(
+    store: Store, publish: Publish
+) -> None:
+    versions = [publish(value).version for value in range(4)]
+    store.promote("encoder", versions[0])
+    slot = slot_over(store)
+    slot.refresh()
+    over = threading.Event()
+    seen: list[set[str]] = []
+
+    def ask() -> None:
+        while not over.is_set():
+            documents = [Document(str(n), "Naloxone") for n in range(2 * PORTION)]
+            found = slot.predict(slot.tier(wait=0), documents)
+            seen.append({prediction.version for prediction in found})
+
+    askers = [threading.Thread(target=ask) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    for version in versions[1:]:
+        store.promote("encoder", version)
+        slot.refresh()
+        threading.Event().wait(0.05)
+    over.set()
+    for asker in askers:
+        asker.join(30)
+    assert all(len(found) == 1 for found in seen)
+    assert slot.version() == versions[-1]
