@@ -1,0 +1,10 @@
+"""The other shape of an answer."""
+
+from pydantic import BaseModel
+
+
+class ModelResponse(BaseModel):
+    model_config = {"protected_namespaces": ()}
+
+    model_version: str | None = None
+    predictions: list
