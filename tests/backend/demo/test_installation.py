@@ -1,0 +1,88 @@
+"""Installing Label Studio: once, again after an interruption, and what is said when it fails."""
+
+from pathlib import Path
+
+import pytest
+
+from backend.demo.installation import VERSION, install
+from ner.errors import LabelStudioError
+from tests.backend.demo.conftest import Script
+
+# Stands in for a Python: tells its release, makes "environments", and is the pip in them.
+PYTHON = r"""
+echo "$*" >> "$(dirname "$0")/asked"
+case "$*" in
+  -c*) echo "RELEASE" ;;
+  "-m venv"*)
+    rm -rf "$4"; mkdir -p "$4/bin"; cp "$0" "$4/bin/python"
+    [ -z "VENV" ] || { echo "VENV"; exit 1; } ;;
+  "-m pip"*)
+    echo "Collecting label-studio"
+    [ -z "PIP" ] || { echo "PIP"; exit 1; }
+    program="$(dirname "$0")/label-studio"
+    printf '#!/bin/sh\n' > "$program"; chmod +x "$program" ;;
+esac
+"""
+
+
+def python(script: Script, *, release: str = "3 11", venv: str = "", pip: str = "") -> str:
+    lines = PYTHON.replace("RELEASE", release).replace("VENV", venv).replace('"PIP"', f'"{pip}"')
+    return str(script(lines))
+
+
+def test_it_is_installed_once(script: Script, tmp_path: Path) -> None:
+    told: list[str] = []
+    used = python(script)
+    program = install(tmp_path, python=used, told=told.append)
+    assert program == tmp_path / f"label-studio-{VERSION}" / "bin" / "label-studio"
+    assert program.is_file()
+    assert "Collecting label-studio" in told
+    asked = (program.parent / "asked").read_text()
+    assert f"label-studio=={VERSION}" in asked
+    assert "http" not in asked  # the package index is the user's affair
+    assert install(tmp_path, python="/no/such/python") == program
+
+
+def test_an_interrupted_one_is_begun_again(script: Script, tmp_path: Path) -> None:
+    program = install(tmp_path, python=python(script))
+    environment = program.parents[1]
+    (environment / "installed").unlink()  # as if killed before the end
+    (environment / "half").touch()
+    assert install(tmp_path, python=python(script)) == program
+    assert not (environment / "half").exists()
+    program.unlink()  # by somebody who tidied up
+    assert install(tmp_path, python=python(script)).is_file()
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"release": "3 9"}, r"is Python 3\.9, and Label Studio 1\.23\.2 needs 3\.10"),
+        ({"release": "no"}, "is not a Python that runs"),
+        ({"venv": "Error: ensurepip is not available"}, "python3-venv"),
+        ({"pip": "ERROR: [Errno 28] No space left on device"}, "the disk is full"),
+        ({"pip": "ERROR: No matching distribution found"}, "No matching distribution found"),
+    ],
+)
+def test_what_goes_wrong_is_told(
+    fault: dict[str, str], said: str, script: Script, tmp_path: Path
+) -> None:
+    with pytest.raises(LabelStudioError, match=said) as raised:
+        install(tmp_path, python=python(script, **fault))
+    assert raised.value.problem == "installation"
+    assert not list(tmp_path.glob("*/installed"))
+
+
+def test_a_python_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LabelStudioError, match="is not a Python that runs"):
+        install(tmp_path, python=str(tmp_path / "absent"))
+
+
+def test_an_interruption_leaves_no_pip_behind(script: Script, tmp_path: Path) -> None:
+    def interrupt(said: str) -> None:
+        if said.startswith("Collecting"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        install(tmp_path, python=python(script), told=interrupt)
+    assert not list(tmp_path.glob("*/installed"))
