@@ -19,7 +19,7 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-LENGTH_NAMES = {"1": "1 word", "2": "2 words", "3+": "3 words and more"}
+LENGTH_NAMES = {"1": "1 word", "2": "2 words", "3+": "3 words or more"}
 TIER_NAMES = {"encoder": "Encoder", "llm": "LLM"}
 UNITS = (
     (timedelta(days=1), "days"),
@@ -70,7 +70,7 @@ def render_status(
 
     Args:
         snapshot: What happened.
-        address: Of this server, as Label Studio is to be told.
+        address: Of this server, ``http://host:port``.
         events: How many webhook events there are of each action.
         journal_error: Why events are not recorded; None where they are.
         root: Path under which a proxy serves all of it; empty for none.
@@ -81,7 +81,7 @@ def render_status(
     return _ENVIRONMENT.get_template("status.html").render(
         snapshot=snapshot,
         verdict=verdict(snapshot, journal_error),
-        address=address,
+        address=address + root,
         events=sorted(events.items(), key=lambda item: (-item[1], item[0])),
         journal_error=journal_error,
         root=root,
@@ -187,6 +187,11 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
+def ended(sentence: str) -> str:
+    """A sentence of ours with its full stop, which messages go without."""
+    return sentence if sentence.endswith((".", "!", "?", "…")) else f"{sentence}."
+
+
 def action_name(action: str) -> str:
     """``ANNOTATIONS_CREATED`` as people say it: ``Annotations created``."""
     return action.replace("_", " ").capitalize()
@@ -206,7 +211,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (clock, brief, counted, listed, action_name, tier_name, score_tables)
+    filters = (clock, brief, counted, listed, ended, action_name, tier_name, score_tables)
     environment.filters |= {function.__name__: function for function in filters}
     environment.globals["lasted"] = lasted
     return environment

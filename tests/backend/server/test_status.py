@@ -127,7 +127,7 @@ def test_everything_is_told() -> None:
         "package:tiny/model @ 0.1.0",
         "loaded in 1.84 s",
         "0.839",
-        "3 words and more",
+        "3 words or more",
         "902",
         "bad-2",
         "it is gone: copy it again",
@@ -150,9 +150,10 @@ def test_everything_is_told() -> None:
 
 def test_a_fresh_server_says_what_to_do() -> None:
     text = Page(render(Telemetry().snapshot())).text
-    assert f"No request yet: connect Label Studio to {ADDRESS}." in text
+    assert f"No request for predictions yet: connect Label Studio to {ADDRESS}." in text
     assert "Nothing is loaded." in text
     assert "No event yet." in text
+    assert "None yet." in text
 
 
 def test_a_training_is_told() -> None:
@@ -169,9 +170,10 @@ def test_a_journal_that_fails_is_told_instead_of_counts() -> None:
 
 
 def test_links_keep_to_the_path_of_a_proxy() -> None:
-    links = Page(render(busy(), root="/tagalong")).values("href")
-    assert "/tagalong/metrics" in links
-    assert "/tagalong/llm/versions" in links
+    page = Page(render(busy(), root="/tagalong"))
+    assert "/tagalong/metrics" in page.values("href")
+    assert "/tagalong/llm/versions" in page.values("href")
+    assert f"{ADDRESS}/tagalong" in page.text
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def test_scores_are_read_from_the_manifest() -> None:
             ScoreRow("All", 0.8392, 902),
             ScoreRow("1 word", 0.8719, 676),
             ScoreRow("2 words", 0.7629, 148),
-            ScoreRow("3 words and more", 0.6713, 78),
+            ScoreRow("3 words or more", 0.6713, 78),
         ),
     )
 
@@ -274,6 +276,29 @@ def test_durations_are_said_in_words() -> None:
     start = datetime(2026, 11, 22, tzinfo=UTC)
     said = {seconds: lasted(start, start + timedelta(seconds=seconds)) for seconds in DURATIONS}
     assert said == DURATIONS
+
+
+def contrast(first: str, second: str) -> float:
+    """Contrast ratio of two colours, as WCAG 2.2 defines it."""
+    shades = [
+        [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)] for colour in (first, second)
+    ]
+    linear = [
+        [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in s] for s in shades
+    ]
+    low, high = sorted(0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in linear)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_every_colour_of_text_stands_out_from_the_paper() -> None:
+    style = render(busy()).partition("<style>")[2].partition("</style>")[0]
+    palettes = [
+        dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in style.split(":root")[1:3]
+    ]
+    assert len(palettes) == 2
+    for palette in palettes:
+        for name in ("ink", "soft", "good", "wait", "bad", "accent"):
+            assert contrast(palette[name], palette["paper"]) >= 4.5, name
 
 
 def test_numbers_and_names_read_as_a_sentence_has_them() -> None:
