@@ -1,4 +1,4 @@
-"""A tier that finds the words of a list: as fast as a test needs it, and right or wrong on sight."""
+"""A tier that finds the words of a list: quick, and right or wrong on sight."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

@@ -335,13 +335,11 @@ field_names = st.sampled_from(
     ["tasks", "label_config", "project", "params", "schema", "extra_params", "action", "job"]
 )
 bodies = st.dictionaries(field_names, json_values, max_size=5) | json_values
-paths = st.sampled_from(
-    [
-        f"{prefix}/{verb}"
-        for prefix in ("", "/encoder", "/llm")
-        for verb in ("", "health", "setup", "predict", "webhook", "train", "versions")
-        + ("job_status", "metrics", "unknown")
-    ]
+VERBS = ["", "health", "setup", "predict", "webhook", "train", "versions", "job_status"]
+paths = st.builds(
+    "{}/{}".format,
+    st.sampled_from(["", "/encoder", "/llm"]),
+    st.sampled_from([*VERBS, "metrics", "unknown"]),
 )
 
 
