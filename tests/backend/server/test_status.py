@@ -26,7 +26,7 @@ from ner.document import Lost
 from tests.backend.server.manifests import DEV, make_manifest
 
 ADDRESS = "http://127.0.0.1:9090"
-VOID = {"meta", "link", "br"}
+VOID = {"meta", "link", "br", "wbr"}
 LINKS = {"href", "src", "srcset", "action", "data", "poster", "formaction", "cite", "background"}
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{7*7}}</table>\u202e"
 
