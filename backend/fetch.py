@@ -1,0 +1,224 @@
+"""An address -> the bytes there, from hosts that were allowed by name and from no others.
+
+An address in a task is whatever somebody imported. So it is read once, by the library that connects
+(two readers of one address are how such checks are passed by), redirects are not followed, proxies
+and ``.netrc`` of the environment are not looked at, and size and time are bounded.
+"""
+
+import re
+import socket
+import ssl
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPException
+from threading import BoundedSemaphore, Thread
+from time import monotonic
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError, LocationParseError
+from urllib3.util import Url, parse_url
+
+from ner.errors import InputError
+
+PORTS = {"http": 80, "https": 443}
+# Browsers read a backslash as a slash, and drop line breaks: addresses that look like two.
+AMBIGUOUS = re.compile(r"[\x00-\x1f\x7f\\]")
+AT_ONCE = 8  # fetches in work; each holds a thread, some longer than anybody waits
+PIECE = 65_536  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where something is on the web.
+
+    Attributes:
+        scheme: "http" or "https".
+        host: In lower case; an IPv6 address in brackets.
+        port: Said or understood.
+        path: With the query.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def server(self) -> str:
+        """Host and port, for messages: the path may hold a key."""
+        return f"{self.host}:{self.port}"
+
+    def same_server(self, other: "Address") -> bool:
+        """Whether two are on the same server, reached in the same way."""
+        return (self.scheme, self.server) == (other.scheme, other.server)
+
+    def allowed_by(self, hosts: Iterable[str]) -> bool:
+        """Whether it is on one of some hosts.
+
+        Args:
+            hosts: As `read_host` gives them; without a port, the usual one of the scheme is meant.
+
+        Returns:
+            True if host and port are exactly those.
+        """
+        usual = {self.host} if self.port == PORTS[self.scheme] else set[str]()
+        return not usual.union({self.server}).isdisjoint(hosts)
+
+
+def read_host(text: str) -> str:
+    """Read the name of a host that is allowed.
+
+    Args:
+        text: ``HOST`` or ``HOST:PORT``; an IPv6 address in brackets.
+
+    Returns:
+        The same, as `Address` spells hosts.
+
+    Raises:
+        InputError: If it is anything else, such as a whole address or a pattern.
+    """
+    with suppress(LocationParseError):
+        url = parse_url(f"http://{text}")
+        plain = (url.auth, url.path, url.query, url.fragment) == (None,) * 4
+        if url.host and plain and not AMBIGUOUS.search(text) and "*" not in text:
+            return url.host if url.port is None else f"{url.host}:{url.port}"
+    raise InputError(
+        f"{text!r} is not a host to allow: write HOST or HOST:PORT, such as files.example.org or "
+        "[::1]:8080, without a scheme, path or asterisk"
+    )
+
+
+def read_address(text: str) -> Address:
+    """Read a whole address.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The address.
+
+    Raises:
+        InputError: If it is not one of the web, can be read in two ways, or holds credentials. The
+            message does not quote it.
+    """
+    try:
+        url = parse_url(text)
+    except LocationParseError:
+        url = Url()
+    if AMBIGUOUS.search(text) or url.scheme not in PORTS or not url.host:
+        raise InputError("the address is not one of the web: it must be http://... or https://...")
+    if url.auth is not None:
+        raise InputError("the address holds a user name or password: take it out")
+    port = PORTS[url.scheme] if url.port is None else url.port
+    return Address(url.scheme, url.host, port, url.request_uri)
+
+
+class Fetcher:
+    """Fetches what is at addresses, a few at once.
+
+    Args:
+        most: Bytes of what is fetched, unpacked.
+        seconds: For all of it: name, connection, and every byte.
+    """
+
+    def __init__(self, *, most: int, seconds: float) -> None:
+        self._most, self._seconds = most, seconds
+        self._room = BoundedSemaphore(AT_ONCE)
+
+    def fetch(self, address: Address, headers: Mapping[str, str]) -> bytes:
+        """Fetch what is at an address.
+
+        Args:
+            address: Allowed already.
+            headers: To send, besides those that every request has.
+
+        Returns:
+            The content, unpacked.
+
+        Raises:
+            InputError: If it does not come: no answer, another one than 2xx, too much, too slow.
+        """
+        until = monotonic() + self._seconds
+        late = f"{address.server} did not give the text within {self._seconds:g} seconds"
+        if not self._room.acquire(timeout=self._seconds):
+            raise InputError(f"{late}, busy with others: try again")
+        fetching = _Fetching(address, headers, self._most, self._seconds, self._room)
+        fetching.start()
+        fetching.join(max(0.0, until - monotonic()))
+        if fetching.is_alive():
+            fetching.stop()
+            raise InputError(f"{late}: see whether it is overloaded")
+        if fetching.problem is not None:
+            raise InputError(f"{address.server} {fetching.problem}")
+        return bytes(fetching.content)
+
+
+class _Fetching(Thread):
+    """One fetch, in a thread that can be left behind.
+
+    Time limits of sockets start anew with every byte, and looking up a name has none.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        headers: Mapping[str, str],
+        most: int,
+        seconds: float,
+        room: BoundedSemaphore,
+    ) -> None:
+        super().__init__(daemon=True)
+        self._address, self._headers, self._most, self._room = address, headers, most, room
+        self._connection = _connection(address, seconds)
+        self._socket: socket.socket | None = None
+        self._left = False
+        self.content = bytearray()
+        self.problem: str | None = "broke off"  # until all has come
+
+    def run(self) -> None:
+        """Fetch, and say what went wrong."""
+        try:
+            self.problem = self._read()
+        except (HTTPError, HTTPException, OSError) as error:
+            # The library's own words quote the address.
+            self.problem = f"could not be read ({type(error).__name__}): see whether it is up"
+        finally:
+            self._connection.close()
+            self._room.release()
+
+    def stop(self) -> None:
+        """Leave the thread, and let it find its connection closed, wherever it is."""
+        self._left = True
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _read(self) -> str | None:
+        """Fill the content; what is wrong with the answer, if anything."""
+        self._connection.connect()
+        self._socket = self._connection.sock
+        if self._left:
+            return "answers too late"
+        self._connection.request(
+            "GET", self._address.path, headers=dict(self._headers), preload_content=False
+        )
+        response = self._connection.getresponse()
+        if 300 <= response.status < 400:
+            return f"answers with a redirect ({response.status}), which is not followed"
+        if not 200 <= response.status < 300:
+            return f"answers with the error {response.status}"
+        while piece := response.read1(PIECE):
+            self.content += piece
+            if len(self.content) > self._most:
+                return f"has more than {self._most:,} bytes there, which is too much for a text"
+        return None
+
+
+def _connection(address: Address, seconds: float) -> HTTPConnection:
+    """A connection that is not open yet."""
+    host = address.host.strip("[]")  # the library puts them on again
+    if address.scheme == "http":
+        return HTTPConnection(host, address.port, timeout=seconds)
+    context = ssl.create_default_context()
+    return HTTPSConnection(host, address.port, timeout=seconds, ssl_context=context)
