@@ -14,6 +14,7 @@ from backend.doctor.calling import Login, NoReplyError, Reply, call_backend
 from backend.label_config import parse_label_config
 from backend.label_studio import LabelConfig
 from backend.remote_objects import Backend, Project, Webhook
+from ner.errors import LabelStudioError
 
 ANYBODY = "doctor"  # a key for what Label Studio tells without one
 SAMPLE = 50  # tasks looked at one by one; what Label Studio counts by itself covers all
@@ -112,6 +113,22 @@ class Case:
     def backend(self) -> Backend | None:
         """The one that Label Studio asks for predictions: the first."""
         return self.backends[0] if self.backends else None
+
+    @cached_property
+    def complaint(self) -> str:
+        """What keeps Label Studio from calling the backend; empty if nothing does.
+
+        Of a health check it keeps no reason, but it tells that of any other call.
+        """
+        backend = self.backend
+        if backend is None or backend.connected or backend.error:
+            return backend.error if backend else ""
+        try:
+            path = f"api/ml/{backend.id}/versions"
+            self.studio.connection.call("GET", path)
+        except LabelStudioError as error:
+            return error.detail
+        return ""
 
     @property
     def extra(self) -> Mapping[str, Any]:

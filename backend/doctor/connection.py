@@ -4,11 +4,9 @@ import re
 
 from backend.doctor.case import Case
 from backend.doctor.finding import Verdict, ok, problem, skipped, warning
-from backend.remote_objects import Backend
 from ner.errors import LabelStudioError
 
 NOBODY = "none"  # no project's id: Label Studio checks the address, then refuses, adds nothing
-WAIT = 30.0  # seconds; Label Studio tries a backend three times before it says why not
 CONNECT = "Connect it under Settings, Model, Connect Model"
 SWITCHES = (
     "Start Label Studio with ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false in its "
@@ -112,33 +110,19 @@ def check_state(case: Case) -> Verdict:
             f"{_brief(backend.error)}.",
             "Look at the backend's log; the check of its setup above may say more.",
         )
-    reason = _reason(case, backend)
-    if not reason:
+    if not case.complaint:
         return problem(
             f"Label Studio gets no good answer from {backend.url}/health within 1 s.",
             "Look at the backend's log, and at what lies between the two.",
         )
     return problem(
-        f"Label Studio cannot reach {backend.url}: {_brief(reason)}.",
+        f"Label Studio cannot reach {backend.url}: {_brief(case.complaint)}.",
         "Connect the backend by the address that it has for the machine or container which runs "
         "Label Studio: localhost is that machine, or that container, itself.",
     )
 
 
-def _reason(case: Case, backend: Backend) -> str:
-    """Why a call of Label Studio to the backend fails; empty if it does not.
-
-    Of a health check Label Studio keeps no reason, but it tells that of any other call.
-    """
-    try:
-        path = f"api/ml/{backend.id}/versions"
-        case.studio.connection.call("GET", path, seconds=WAIT)
-    except LabelStudioError as error:
-        return error.detail
-    return ""
-
-
 def _brief(reason: str) -> str:
     """The part of a library's words that people can use."""
-    last = re.split(r"Caused by |object at 0x[0-9a-f]+>[,:] ?", reason)[-1]
+    last = re.split(r"Caused by |object at 0x[0-9a-f]+>[,:] ?|port=\d+\): ", reason)[-1]
     return last.strip("()'\" .") or reason

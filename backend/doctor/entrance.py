@@ -7,7 +7,7 @@ from typing import Any
 import jwt
 
 from backend.doctor.case import Case
-from backend.doctor.finding import Verdict, ok, problem, warning
+from backend.doctor.finding import Verdict, as_sentence, ok, problem, warning
 from backend.remote_objects import Project
 from ner.errors import LabelStudioError
 
@@ -31,7 +31,7 @@ def check_label_studio(case: Case) -> Verdict:
     try:
         release = case.release()
     except LabelStudioError as error:
-        return problem(_sentence(error), START)
+        return problem(as_sentence(str(error)), START)
     if _series(release) == _series(TESTED):
         return ok(f"Label Studio {release} answers.")
     return warning(
@@ -96,6 +96,8 @@ def _claims(key: str) -> dict[str, Any] | None:
 def _refused(error: LabelStudioError) -> Verdict:
     """Why Label Studio refuses a key."""
     detail = error.detail
+    if not detail:
+        return problem(as_sentence(str(error)), NEW_TOKEN)
     if "legacy token authentication has been disabled" in detail:
         return problem(
             "The key is a legacy token, and the organisation has legacy tokens switched off, as "
@@ -104,9 +106,8 @@ def _refused(error: LabelStudioError) -> Verdict:
         )
     if "blacklisted" in detail:
         return problem("The personal token was revoked.", NEW_TOKEN)
-    said = f" ({detail})" if detail else ""
     return problem(
-        f"Label Studio does not know the key{said}.",
+        f"Label Studio does not know the key ({detail}).",
         f"Copy it again, whole, and from this Label Studio: {WHERE}.",
     )
 
@@ -133,9 +134,3 @@ def _named(projects: Sequence[Project]) -> str:
     named = ", ".join(f"{project.id} ({project.title!r})" for project in projects[:SHOWN])
     more = f" and {len(projects) - SHOWN} more" if len(projects) > SHOWN else ""
     return f"it sees {named}{more}"
-
-
-def _sentence(error: LabelStudioError) -> str:
-    """An error as a sentence."""
-    said = str(error)
-    return f"{said[:1].upper()}{said[1:]}."

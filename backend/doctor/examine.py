@@ -16,7 +16,7 @@ from backend.doctor import (
     shown,
 )
 from backend.doctor.case import Case, Question
-from backend.doctor.finding import Finding, Verdict, problem, skipped
+from backend.doctor.finding import Finding, Verdict, as_sentence, problem, skipped
 from ner.errors import TagalongError
 
 PATIENCE: Final = 180.0  # seconds after which no further check is begun
@@ -31,7 +31,8 @@ class Check:
         title: What it looks at, for people.
         run: Does it.
         needs: Checks without which it cannot be done: a problem there, or skipping it, skips it.
-        explained_by: Checks whose problem is the cause of whatever this one would find.
+        explained_by: Checks whose problem is the cause of one that this finds, which is then not
+            told as another.
     """
 
     name: str
@@ -49,14 +50,14 @@ CHECKS: Final = (
     Check("tasks", "Tasks", project.check_tasks, needs=("config",)),
     Check("connected", "ML backend", connection.check_connected, needs=("project",)),
     Check("network", "Network switches", connection.check_network, needs=("project",)),
-    Check("answers", "Backend, from here", service.check_answers, needs=("project",)),
+    Check("answers", "Backend (from here)", service.check_answers, needs=("project",)),
     Check("auth", "User and password", service.check_auth, needs=("answers",)),
     Check("setup", "Setup", service.check_setup, needs=("answers", "auth", "config")),
     Check("predict", "One prediction", service.check_predict, needs=("setup", "tasks")),
     Check("times", "Time budgets", service.check_times, needs=("answers",)),
     Check(
         "state",
-        "Backend, from Label Studio",
+        "Backend (from Label Studio)",
         connection.check_state,
         needs=("connected",),
         explained_by=("config", "network", "answers", "auth", "setup", "times"),
@@ -75,6 +76,8 @@ CHECKS: Final = (
     Check("stored", "Stored predictions", predictions.check_stored, needs=("project",)),
 )
 
+_BY_NAME: Final = {check.name: check for check in CHECKS}
+
 
 def examine(question: Question, *, patience: float = PATIENCE) -> Iterator[Finding]:
     """Say in order what is wrong. Changes nothing, and asks the backend what Label Studio asks it.
@@ -88,17 +91,15 @@ def examine(question: Question, *, patience: float = PATIENCE) -> Iterator[Findi
     """
     case = Case(question)
     found: dict[str, Finding] = {}
-    roots: dict[str, str] = {}
     end = time.monotonic() + patience
     for check in CHECKS:
         cause = _cause(check, found)
         if cause is not None:
-            roots[check.name] = root = roots.get(cause.check, cause.title)
-            verdict = skipped(f"Not looked into because of what {root!r} says above.")
+            verdict = skipped(f"Not looked into because of what {cause.title!r} says above.")
         elif time.monotonic() > end:
             verdict = skipped(f"Not looked into: {patience:g} s were spent on the checks above.")
         else:
-            verdict = _run(check, case)
+            verdict = _explained(_run(check, case), check, found)
         finding = Finding(check.name, check.title, verdict.status, verdict.sentence, verdict.remedy)
         found[check.name] = finding
         yield finding
@@ -110,13 +111,12 @@ def is_healthy(findings: Sequence[Finding]) -> bool:
 
 
 def _cause(check: Check, found: Mapping[str, Finding]) -> Finding | None:
-    """The earlier finding that makes a check needless."""
-    for name in (*check.explained_by, *check.needs):
+    """The first of the earlier findings that make a check impossible."""
+    for name in check.needs:
         if found[name].status == "problem":
             return found[name]
-    for name in check.needs:
         if found[name].status == "skipped":
-            return found[name]
+            return _cause(_BY_NAME[name], found) or found[name]
     return None
 
 
@@ -125,7 +125,17 @@ def _run(check: Check, case: Case) -> Verdict:
     try:
         return check.run(case)
     except TagalongError as error:
-        said = str(error)
         return problem(
-            f"This could not be found out: {said}", "Mend that, and run the doctor again."
+            f"This could not be found out: {as_sentence(str(error), capital=False)}",
+            "Mend that, and run the doctor again.",
         )
+
+
+def _explained(verdict: Verdict, check: Check, found: Mapping[str, Finding]) -> Verdict:
+    """The verdict, or that it is no news after what was found before."""
+    if verdict.status != "problem":
+        return verdict
+    for name in check.explained_by:
+        if found[name].status == "problem":
+            return skipped(f"Not right either, because of what {found[name].title!r} says above.")
+    return verdict

@@ -58,3 +58,22 @@ def problem(sentence: str, remedy: str) -> Verdict:
 def skipped(sentence: str, remedy: str = "") -> Verdict:
     """Could not be looked into; says why."""
     return Verdict("skipped", sentence, remedy)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural where it is not one."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def as_sentence(message: str, *, capital: bool = True) -> str:
+    """The message of an error as a sentence.
+
+    Args:
+        message: Any.
+        capital: Whether it begins the sentence.
+
+    Returns:
+        The message with a full stop, on one line.
+    """
+    line = " ".join(message.split()).rstrip(".")
+    return f"{line[:1].upper() if capital else line[:1]}{line[1:]}."

@@ -1,7 +1,7 @@
 """Whether the project is one whose tasks can be pre-labelled."""
 
 from backend.doctor.case import Case
-from backend.doctor.finding import Verdict, ok, problem, warning
+from backend.doctor.finding import Verdict, as_sentence, counted, ok, problem, warning
 from backend.label_studio import UNDEFINED_KEY
 from ner.errors import FormatError
 
@@ -14,9 +14,8 @@ def check_config(case: Case) -> Verdict:
     try:
         config = case.config
     except FormatError as error:
-        said = str(error)
         return problem(
-            f"{said[:1].upper()}{said[1:]}.",
+            as_sentence(str(error)),
             f"Change the labelling config {INTERFACE}; Tagalong's label_config.xml is one that "
             "works.",
         )
@@ -39,11 +38,11 @@ def check_tasks(case: Case) -> Verdict:
         if not {key, UNDEFINED_KEY} & {*(task.get("data") or {})}
     ]
     if not without:
-        return ok(f"{_looked_at(case)} have data under {key!r}.")
+        return ok(f"{_looked_at(case)}: all with data under {key!r}.")
     named = ", ".join(without[:SHOWN]) + (", ..." if len(without) > SHOWN else "")
     sentence = (
-        f"{len(without)} of {_looked_at(case)} have nothing under {key!r}, where the labelling "
-        f"config looks for the text: {named}."
+        f"Of {_looked_at(case).lower()}, {len(without)} have nothing under {key!r}, where the "
+        f"labelling config looks for the text: {named}."
     )
     remedy = (
         f"Import these tasks again with their text under {key!r}, or name the key that they have "
@@ -55,4 +54,4 @@ def check_tasks(case: Case) -> Verdict:
 def _looked_at(case: Case) -> str:
     """How many tasks were looked at."""
     looked, total = len(case.tasks), case.project.task_count
-    return f"{looked} tasks" if looked >= total else f"the {looked} tasks changed last"
+    return counted(looked, "task") if looked >= total else f"The {looked} tasks changed last"

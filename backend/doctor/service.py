@@ -4,7 +4,7 @@ from typing import Any
 
 from backend.doctor.calling import NoReplyError, Reply
 from backend.doctor.case import HEALTH_WAIT, Case
-from backend.doctor.finding import Verdict, ok, problem, skipped, warning
+from backend.doctor.finding import Verdict, counted, ok, problem, skipped, warning
 
 HEALTH_LIMIT, SETUP_LIMIT = 1.0, 3.0  # seconds that Label Studio waits
 PREDICT_LIMIT = 100.0  # seconds that Label Studio waits, for all tasks of a request together
@@ -62,7 +62,7 @@ def check_auth(case: Case) -> Verdict:
             "The backend asks for a user and password, and Label Studio sends none.",
             f"Choose Basic Auth and give both {where}",
         )
-    if not backend.connected and "401" in backend.error:
+    if not backend.connected and "401" in case.complaint:
         return problem(
             "The backend does not accept the user and password that Label Studio sends.",
             f"Give them again {where}",
@@ -135,7 +135,7 @@ def check_predict(case: Case) -> Verdict:
         )
     regions = result.get("result")
     count = len(regions) if isinstance(regions, list) else 0
-    return ok(f"Task {case.tasks[0]['id']} gets a prediction with {count} regions.")
+    return ok(f"Task {case.tasks[0]['id']} gets a prediction with {counted(count, 'region')}.")
 
 
 def check_times(case: Case) -> Verdict:

@@ -1,0 +1,63 @@
+"""Where the doctor looks at a scripted Label Studio and backend, and what is asked of what it says.
+
+Every test breaks one thing, and wants one finding for it: the others stay well, but for those that
+the test names or that were skipped.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from backend.doctor.case import Question
+from backend.doctor.examine import CHECKS, examine
+from backend.doctor.finding import Finding, Status
+from tests.backend.doctor.scripted import ScriptedServer
+
+KEY = "9f2c" * 10  # a legacy token
+
+Findings = Mapping[str, Finding]
+
+
+@dataclass(frozen=True)
+class Surgery:
+    studio: ScriptedServer
+    backend: ScriptedServer
+
+    def look(self, *, key: str = KEY, number: int = 7, **more: Any) -> Findings:
+        return look(Question(self.studio.url, key, number, **more))
+
+    def studio_says(self, path: str, status: int, body: Any) -> None:
+        self.studio.script.answers[path] = (status, body)
+
+    def backend_says(self, path: str, status: int, body: Any) -> None:
+        self.backend.script.answers[path] = (status, body)
+
+
+def look(question: Question) -> Findings:
+    findings = {finding.check: finding for finding in examine(question)}
+    assert list(findings) == [check.name for check in CHECKS]
+    for finding in findings.values():
+        assert finding.sentence.endswith((".", "..."))
+        assert "Traceback" not in finding.sentence
+        assert len(question.key) < 9 or question.key not in finding.sentence + finding.remedy
+        assert bool(finding.remedy) == (finding.status in ("warning", "problem")) or (
+            finding.status == "skipped"
+        ), finding
+    return findings
+
+
+def the_only(findings: Findings, name: str, status: Status, *, skips: str = "") -> Finding:
+    """The finding of a check that alone found something.
+
+    Args:
+        findings: Of all checks.
+        name: Of that check.
+        status: How it must stand.
+        skips: Names of the checks that it must skip, and no others.
+    """
+    others = {other: found.status for other, found in findings.items() if other != name}
+    expected = {other: "skipped" if other in skips.split() else "ok" for other in others}
+    assert others == expected, [str(found) for found in findings.values() if found.status != "ok"]
+    finding = findings[name]
+    assert finding.status == status, finding
+    return finding

@@ -1,0 +1,72 @@
+"""The doctor and the names that Label Studio and the backend have for versions and labels."""
+
+from typing import Any
+
+import pytest
+
+from tests.backend.doctor.scripted import CONFIG, PROJECT, VERSION, backend_row, project
+from tests.backend.doctor.surgery import Surgery, the_only
+
+
+def name(surgery: Surgery, *, title: str, chosen: str) -> None:
+    surgery.studio_says("GET /api/ml/", 200, [backend_row(surgery.backend.url, title=title)])
+    surgery.studio_says(f"GET {PROJECT}", 200, project(model_version=chosen))
+
+
+def test_the_title_is_not_the_version(surgery: Surgery) -> None:
+    name(surgery, title="Tagalong", chosen="Tagalong")
+    finding = the_only(surgery.look(), "version", "problem")
+    assert "'Tagalong'" in finding.sentence
+    assert "score column stays empty" in finding.sentence
+    assert "uncertainty sampling" in finding.sentence
+    assert f"Rename the backend to {VERSION}" in finding.remedy
+
+
+@pytest.mark.parametrize("chosen", ["", "batch-1"])
+def test_the_project_goes_by_another_version(surgery: Surgery, chosen: str) -> None:
+    name(surgery, title=VERSION, chosen=chosen)
+    finding = the_only(surgery.look(), "version", "problem")
+    assert repr(chosen or "nobody") in finding.sentence
+    assert finding.remedy == "Choose it under Settings, Annotation, Prelabeling."
+
+
+def test_neither_goes_by_the_version(surgery: Surgery) -> None:
+    name(surgery, title="Tagalong", chosen="batch-1")
+    finding = the_only(surgery.look(), "version", "problem")
+    assert f"Rename the backend to {VERSION}" in finding.remedy
+    assert "choose it under Settings, Annotation" in finding.remedy
+
+
+def health(labels: Any) -> dict[str, Any]:
+    return {"status": "UP", "model_class": "Tagalong", "version": VERSION, "labels": labels}
+
+
+def test_some_labels_have_no_name_in_the_project(surgery: Surgery) -> None:
+    surgery.backend_says("GET /health", 200, health(["Chemical", "Gene", "Species"]))
+    finding = the_only(surgery.look(), "labels", "warning")
+    assert finding.sentence.endswith(": Gene, Species.")
+    assert 'predicted_values="Gene,Species"' in finding.remedy
+
+
+def test_no_label_has_a_name_in_the_project(surgery: Surgery) -> None:
+    surgery.backend_says("GET /health", 200, health(["Gene"]))
+    finding = the_only(surgery.look(), "labels", "problem")
+    assert "nothing is ever drawn: Gene." in finding.sentence
+    assert "<Label>" in finding.remedy
+
+
+def test_labels_may_have_other_names(surgery: Surgery) -> None:
+    config = CONFIG.replace('value="Chemical"', 'value="Drug" predicted_values="Chemical"')
+    config = config.replace("</Labels>", '<Label value="Gene"/></Labels>')
+    surgery.studio_says(f"GET {PROJECT}", 200, project(label_config=config))
+    surgery.studio_says(f"GET {PROJECT}tasks/", 200, [{"id": 11, "data": {"text": "x"}}])
+    findings = surgery.look()
+    assert "Chemical as Drug, Disease." in findings["labels"].sentence
+    assert "Only people give Gene." in findings["labels"].sentence
+    assert {finding.status for finding in findings.values()} == {"ok"}
+
+
+@pytest.mark.parametrize("answer", [health([]), {"status": "UP"}, {"labels": 3}, []])
+def test_a_backend_that_does_not_say_its_labels(surgery: Surgery, answer: Any) -> None:
+    surgery.backend_says("GET /health", 200, answer)
+    the_only(surgery.look(), "labels", "skipped")

@@ -1,0 +1,126 @@
+"""The doctor between Label Studio and the backend: rows, network switches, what state it is in."""
+
+import pytest
+
+from tests.backend.doctor.scripted import backend_row, failed, refused
+from tests.backend.doctor.surgery import Surgery, the_only
+
+BANNED = "URL resolves to a reserved network address (block: 127.0.0.0/8)"
+
+
+def test_no_backend(surgery: Surgery) -> None:
+    surgery.studio_says("GET /api/ml/", 200, [])
+    skips = "network answers auth setup predict times state version labels webhook"
+    finding = the_only(surgery.look(), "connected", "problem", skips=skips)
+    assert "no ML backend" in finding.sentence
+    assert "Settings, Model, Connect Model" in finding.remedy
+
+
+def test_no_backend_yet_but_one_to_try(surgery: Surgery) -> None:
+    surgery.studio_says("GET /api/ml/", 200, [])
+    findings = surgery.look(backend=surgery.backend.url)
+    finding = the_only(findings, "connected", "problem", skips="state version webhook")
+    assert surgery.backend.url in finding.remedy
+
+
+def test_several_backends(surgery: Surgery) -> None:
+    url = surgery.backend.url
+    rows = [backend_row(url), backend_row(f"{url}/llm", id=9, title="llm-1")]
+    surgery.studio_says("GET /api/ml/", 200, rows)
+    finding = the_only(surgery.look(), "connected", "warning")
+    assert "only the first" in finding.sentence
+    assert "'llm-1'" in finding.sentence
+    assert "Remove" in finding.remedy
+
+
+def test_label_studio_may_not_call_the_address(surgery: Surgery) -> None:
+    down = backend_row(surgery.backend.url, state="DI")
+    surgery.studio_says("GET /api/ml/", 200, [down])
+    surgery.studio_says("POST /api/ml/", *failed(403, BANNED))
+    finding = the_only(surgery.look(), "network", "problem", skips="state")
+    assert BANNED in finding.sentence
+    for switch in (
+        "ML_BLOCK_LOCAL_IP=false",
+        "SSRF_PROTECTION_ENABLED=false",
+        "USE_DEFAULT_BANNED",
+    ):
+        assert switch in finding.remedy
+
+
+def test_label_studio_may_not_send_events_to_the_address(surgery: Surgery) -> None:
+    surgery.studio_says("POST /api/webhooks/", *failed(403, BANNED))
+    finding = the_only(surgery.look(), "network", "problem")
+    assert "may not send it events" in finding.sentence
+    assert "SSRF_PROTECTION_ENABLED=false" in finding.remedy
+
+
+def test_label_studio_does_not_know_the_host(surgery: Surgery) -> None:
+    down = backend_row("http://tagalong:9090", state="DI")
+    surgery.studio_says("GET /api/ml/", 200, [down])
+    surgery.studio_says("POST /api/ml/", *failed(500, "Can't resolve hostname tagalong"))
+    finding = surgery.look(backend=surgery.backend.url)["network"]
+    assert finding.status == "problem"
+    assert "does not know the host" in finding.sentence
+    assert "runs Label Studio" in finding.remedy
+
+
+def test_label_studio_takes_no_webhook_to_a_host_without_a_dot(surgery: Surgery) -> None:
+    answer = refused(url=["Enter a valid URL."], project=["Incorrect type."])
+    surgery.studio_says("POST /api/webhooks/", *answer)
+    finding = the_only(surgery.look(), "network", "problem")
+    assert "has no dot" in finding.sentence
+    assert "name with a dot" in finding.remedy
+
+
+def test_who_may_not_add_a_backend_is_told_so(surgery: Surgery) -> None:
+    detail = "You do not have permission to perform this action."
+    surgery.studio_says("POST /api/ml/", *failed(403, detail))
+    finding = the_only(surgery.look(), "network", "problem")
+    assert detail.rstrip(".") in finding.sentence
+    assert "ML_BLOCK_LOCAL_IP" not in finding.remedy
+
+
+@pytest.mark.parametrize("path", ["POST /api/ml/", "POST /api/webhooks/"])
+def test_asking_for_the_switches_adds_nothing(surgery: Surgery, path: str) -> None:
+    surgery.look()
+    sent = [
+        asked for asked in surgery.studio.script.asked if f"{asked.method} {asked.path}" == path
+    ]
+    assert [asked.body["project"] for asked in sent] == ["none"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        (
+            "HTTPConnectionPool(host='127.0.0.1', port=9): Max retries exceeded with url: "
+            "/versions (Caused by NewConnectionError('<urllib3.connection.HTTPConnection object at "
+            "0x7f1>: Failed to establish a new connection: [Errno 111] Connection refused'))",
+            "[Errno 111] Connection refused.",
+        ),
+        ("502 Server Error: Bad Gateway for url: http://b/versions", "Bad Gateway"),
+    ],
+)
+def test_label_studio_cannot_reach_it(surgery: Surgery, reason: str, said: str) -> None:
+    surgery.studio_says("GET /api/ml/", 200, [backend_row(surgery.backend.url, state="DI")])
+    surgery.studio_says("GET /api/ml/3/versions", 500, {"error": reason})
+    finding = the_only(surgery.look(), "state", "problem")
+    assert said in finding.sentence
+    assert "0x7f1" not in finding.sentence
+    assert "localhost is that machine" in finding.remedy
+
+
+def test_only_the_health_check_fails(surgery: Surgery) -> None:
+    surgery.studio_says("GET /api/ml/", 200, [backend_row(surgery.backend.url, state="DI")])
+    finding = the_only(surgery.look(), "state", "problem")
+    assert "/health within 1 s" in finding.sentence
+    assert "log" in finding.remedy
+
+
+def test_the_setup_fails_for_label_studio_alone(surgery: Surgery) -> None:
+    error = "500 Server Error: INTERNAL SERVER ERROR for url: http://127.0.0.1:9/setup"
+    row = backend_row(surgery.backend.url, state="ER", error_message=error)
+    surgery.studio_says("GET /api/ml/", 200, [row])
+    finding = the_only(surgery.look(), "state", "problem")
+    assert error in finding.sentence
+    assert "log" in finding.remedy
