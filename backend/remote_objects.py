@@ -76,7 +76,8 @@ class Backend:
 
     Attributes:
         connected: Whether both its ``/health`` and its ``/setup`` answered just now.
-        error: What Label Studio found wrong; empty if nothing.
+        error: What Label Studio found wrong with its ``/setup``; empty if nothing, and if it did
+            not get that far.
         model_version: What its ``/setup`` answered last.
         interactive: Whether it is asked while an annotator draws.
         auth: Whether Label Studio gives it a user and a password.
@@ -103,7 +104,8 @@ class Backend:
             url=str(json["url"]),
             title=str(json.get("title") or ""),
             connected=json["state"] in ("CO", "TR", "PR"),  # connected, training, predicting
-            error=str(json.get("error_message") or ""),
+            # Of a backend that does not answer at all, what an earlier setup said stays stored.
+            error=str(json.get("error_message") or "") if json["state"] == "ER" else "",
             model_version=str(json.get("model_version") or ""),
             interactive=bool(json["is_interactive"]),
             auth="BASIC_AUTH" if json.get("auth_method") == "BASIC_AUTH" else "NONE",
