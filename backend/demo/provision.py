@@ -52,11 +52,13 @@ def provision(label_studio: LabelStudio, backend_url: str, *, title: str = TITLE
     """
     found = label_studio.projects(title)
     project = found[-1].id if found else _create(label_studio, title)
-    tasks = _import_missing(label_studio, project)
+    _import_missing(label_studio, project)
     backend = _connect(label_studio, project, backend_url)
     _show(label_studio, project, backend.model_version)
-    _predict(label_studio, project, backend, [task.id for task in tasks])
-    return Provisioned(label_studio.project(project), backend, tuple(tasks), bool(found))
+    _predict(label_studio, project, backend)
+    return Provisioned(
+        label_studio.project(project), backend, tuple(label_studio.tasks(project)), bool(found)
+    )
 
 
 @cache
@@ -79,13 +81,12 @@ def _create(label_studio: LabelStudio, title: str) -> int:
     return project.id
 
 
-def _import_missing(label_studio: LabelStudio, project: int) -> list[Task]:
-    """All tasks, once those are imported that an interrupted run left out."""
+def _import_missing(label_studio: LabelStudio, project: int) -> None:
+    """Import the abstracts, or those that an interrupted run left out."""
     there = {task.data.get("pmid") for task in label_studio.tasks(project)}
     missing = [{"data": data} for data in abstracts() if data["pmid"] not in there]
     if missing:
         label_studio.import_tasks(project, missing)
-    return list(label_studio.tasks(project))
 
 
 def _connect(label_studio: LabelStudio, project: int, url: str) -> Backend:
@@ -130,10 +131,9 @@ def _show(label_studio: LabelStudio, project: int, version: str) -> None:
         label_studio.update_project(project, model_version=version)
 
 
-def _predict(
-    label_studio: LabelStudio, project: int, backend: Backend, tasks: Sequence[int]
-) -> None:
+def _predict(label_studio: LabelStudio, project: int, backend: Backend) -> None:
     """Fetch what is missing, and look whether it came: Label Studio says yes in any case."""
+    tasks = [task.id for task in label_studio.tasks(project)]
     for _ in range(ATTEMPTS):
         missing = sorted(set(tasks) - _predicted(label_studio.predictions(project), backend))
         if missing:

@@ -1,0 +1,216 @@
+"""The demo's project: made once, found again, mended where it is broken; and what is checked."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.client import LabelStudio
+from backend.demo.check import check_predictions, check_region, check_task
+from backend.demo.label_studio import start
+from backend.demo.process import Leashed, answers, free_port
+from backend.demo.provision import abstracts, label_config, provision
+from backend.label_config import parse_label_config
+from backend.remote_objects import StoredPrediction, Task
+from ner.errors import LabelStudioError
+from tests.backend.demo import toy_backend
+
+Serve = Callable[[str], str]
+CONFIG = parse_label_config(label_config())
+TEXT = "Naloxone 😀 reverses clonidine."
+REGION = {
+    "id": "a",
+    "from_name": "label",
+    "to_name": "text",
+    "type": "labels",
+    "score": 0.5,
+    "value": {"start": 20, "end": 29, "text": "clonidine", "labels": ["Chemical"]},
+}
+
+
+@pytest.fixture
+def asking(toy_program: Path, tmp_path: Path) -> Iterator[LabelStudio]:
+    with start(toy_program, tmp_path / "studio") as running, running.connect() as asking:
+        yield asking
+
+
+@pytest.fixture
+def serve(toy_serve: Sequence[str], tmp_path: Path) -> Iterator[Serve]:
+    """Starts a toy backend with a fault, on a new port; gives its address."""
+    started: list[Leashed] = []
+
+    def run(fault: str = "") -> str:
+        port = free_port()
+        where = ["--host", "127.0.0.1", "--port", str(port), "--models", str(tmp_path)]
+        for earlier in started:
+            earlier.stop()
+        log = tmp_path / f"{port}.log"
+        started.append(
+            Leashed("toy", [*toy_serve, *where], environment={"TOY_FAULT": fault}, log=log)
+        )
+        started[-1].wait_until(lambda: answers(port, "/health"), seconds=60)
+        return f"http://127.0.0.1:{port}"
+
+    yield run
+    for server in started:
+        server.stop()
+
+
+def held(asking: LabelStudio, tmp_path: Path) -> dict[str, Any]:
+    """What the toy holds."""
+    return json.loads((tmp_path / "studio" / "data" / "state.json").read_text())
+
+
+def test_everything_is_made_and_found_again(
+    asking: LabelStudio, serve: Serve, tmp_path: Path
+) -> None:
+    url = serve("")
+    first = provision(asking, url)
+    assert not first.resumed
+    assert len(first.tasks) == len(abstracts()) == 12
+    assert first.project.label_config == label_config()
+    assert first.project.shows_predictions
+    assert first.project.sampling == "Uncertainty sampling"
+    assert first.backend.interactive
+    assert first.backend.title == first.project.model_version == toy_backend.VERSION
+    checked = check_predictions(asking, first.project.id, toy_backend.VERSION)
+    assert checked.findings == ()
+    assert (checked.tasks, checked.predictions, checked.regions) == (12, 12, 12)
+
+    before = held(asking, tmp_path)
+    again = provision(asking, url)
+    assert again.resumed
+    assert replace(again, resumed=False) == first
+    assert held(asking, tmp_path) == before
+
+
+def test_an_interrupted_run_is_finished(asking: LabelStudio, serve: Serve) -> None:
+    from backend.demo.provision import TITLE
+
+    project = asking.create_project(TITLE, label_config())
+    asking.create_project(f"not the {TITLE}", label_config())
+    asking.import_tasks(project.id, [{"data": data} for data in abstracts()[3:5]])
+    done = provision(asking, serve(""))
+    assert done.project.id == project.id
+    assert sorted(task.data["pmid"] for task in done.tasks) == sorted(
+        data["pmid"] for data in abstracts()
+    )
+    assert done.project.prediction_count == 12
+
+
+def test_a_backend_on_another_port_takes_the_place_of_the_one_that_is_gone(
+    asking: LabelStudio, serve: Serve, tmp_path: Path
+) -> None:
+    first = provision(asking, serve(""))
+    url = serve("")  # which ends the other
+    asking.import_tasks(first.project.id, [{"data": {"text": "More of it.", "pmid": "0"}}])
+    done = provision(asking, url)
+    assert [backend.url for backend in asking.backends(done.project.id)] == [url]
+    assert [hook.url for hook in asking.webhooks(done.project.id)] == [f"{url}/webhook"]
+    assert done.project.prediction_count == 13
+
+
+def test_no_predictions_are_an_error_although_label_studio_says_yes(
+    asking: LabelStudio, serve: Serve
+) -> None:
+    with pytest.raises(LabelStudioError, match=r"stored no prediction of toy.* for 12 of 12 tasks"):
+        provision(asking, serve("broken"))
+
+
+def test_a_backend_that_is_not_there_is_told(asking: LabelStudio) -> None:
+    with pytest.raises(LabelStudioError, match="Can't connect to ML backend") as raised:
+        provision(asking, f"http://127.0.0.1:{free_port()}")
+    assert raised.value.problem == "refused"
+
+
+def test_offsets_that_are_wrong_by_one_are_found(asking: LabelStudio, serve: Serve) -> None:
+    done = provision(asking, serve("shifted"))
+    checked = check_predictions(asking, done.project.id, toy_backend.VERSION)
+    assert len(checked.findings) == 12
+    assert {finding.problem for finding in checked.findings} == {
+        f"region 1: its text is not what is at 1 to {end}"
+        for end in {len(data["text"].split()[0]) for data in abstracts()}
+    }
+    assert not any(data["text"].split()[0] in str(checked.findings) for data in abstracts())
+
+
+def test_an_empty_project_and_a_version_that_finds_nothing_are_found(asking: LabelStudio) -> None:
+    project = asking.create_project("empty", label_config())
+    (finding,) = check_predictions(asking, project.id, "v").findings
+    assert str(finding) == "there are no tasks"
+    asking.import_tasks(project.id, [{"data": {"text": TEXT}}])
+    found = [str(one) for one in check_predictions(asking, project.id, "v").findings]
+    assert found == ["task 1: has 0 predictions of v, not one", "not one entity was found by v"]
+
+
+def test_a_right_region_is_right() -> None:
+    assert list(check_region(REGION, TEXT, CONFIG)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"from_name": "other"}, "names"),
+        ({"to_name": None}, "names"),
+        ({"type": "choices"}, "type"),
+        ({"score": 0}, "score"),
+        ({"score": 1.01}, "score"),
+        ({"score": float("nan")}, "score"),
+        ({"score": None}, "score"),
+        ({"score": True}, "score"),
+    ],
+)
+def test_each_fault_of_a_region_is_found(change: dict[str, Any], said: str) -> None:
+    (problem,) = check_region(REGION | change, TEXT, CONFIG)
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"start": 21}, "text"),  # as UTF-16 would count
+        ({"text": "Clonidine"}, "text"),
+        ({"end": 31}, "do not fit"),
+        ({"start": -1}, "do not fit"),
+        ({"start": 29}, "do not fit"),
+        ({"start": "20"}, "do not fit"),
+        ({"labels": []}, "labels"),
+        ({"labels": ["Gene"]}, "labels"),
+        ({"labels": None}, "labels"),
+        ({"labels": [{}]}, "labels"),
+    ],
+)
+def test_each_fault_of_a_value_is_found(change: dict[str, Any], said: str) -> None:
+    region = REGION | {"value": REGION["value"] | change}  # type: ignore[operator]
+    (problem,) = check_region(region, TEXT, CONFIG)
+    assert said in problem
+    assert "clonidine" not in problem
+
+
+def test_each_fault_of_a_task_is_found() -> None:
+    task = Task(7, {"text": TEXT}, 1)
+    right = StoredPrediction(1, 7, "v", 0.5, (REGION,))
+    assert list(check_task(task, [right], CONFIG, "v")) == []
+
+    def found(task: Task, *predictions: StoredPrediction) -> list[str]:
+        return [str(finding) for finding in check_task(task, predictions, CONFIG, "v")]
+
+    assert found(task, right, right) == ["task 7: has 2 predictions of v, not one"]
+    assert found(task, replace(right, score=None)) == ["task 7: the score None is not in (0, 1]"]
+    assert found(task, replace(right, result=(REGION, REGION))) == [
+        "task 7: regions without an id of their own"
+    ]
+    assert found(Task(7, {"txt": TEXT}, 1), right) == ["task 7: has no text under 'text'"]
+
+
+def test_the_abstracts_are_real_and_told_apart() -> None:
+    assert len({data["pmid"] for data in abstracts()}) == len(abstracts())
+    assert all(data["pmid"].isdigit() and len(data["text"]) > 200 for data in abstracts())
+
+
+def test_the_config_at_the_root_is_the_same() -> None:
+    root = Path(__file__).parents[3] / "label_config.xml"
+    assert root.read_text(encoding="utf-8") == label_config()

@@ -1,0 +1,95 @@
+"""The whole demo at once, with stand-ins for both servers."""
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from backend.demo import stage
+from backend.demo.process import free_port
+from backend.demo.stage import Plan, Told, staged
+from ner.errors import LabelStudioError
+from tests.backend.demo.conftest import Script
+from tests.backend.demo.test_process import alive, eventually
+
+
+@pytest.fixture
+def plan(toy_program: Path, toy_serve: Sequence[str], tmp_path: Path) -> Plan:
+    return Plan(tmp_path / "home", toy_serve, free_port(), free_port(), toy_program)
+
+
+@contextmanager
+def taken() -> Iterator[int]:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def test_it_comes_up_ends_and_resumes(plan: Plan) -> None:
+    steps: list[str] = []
+    for resumed in (False, True):
+        with staged(plan, Told(step=steps.append)) as demo:
+            pids = [demo.label_studio.process.pid, demo.backend.pid]
+            assert demo.provisioned.resumed == resumed
+            assert demo.provisioned.project.prediction_count == 12
+            assert demo.url.endswith("/projects/1/data")
+        assert not any(map(alive, pids))
+    assert steps[:3] == ["Starting Label Studio", "Starting the backend", "Preparing the project"]
+
+
+def test_one_home_holds_one_demo(plan: Plan) -> None:
+    with staged(plan), pytest.raises(LabelStudioError, match=r"a demo runs in .* already"):
+        staged(plan).__enter__()
+
+
+@pytest.mark.parametrize("which", ["port", "backend_port"])
+def test_a_port_that_was_asked_for_and_is_taken_is_told(plan: Plan, which: str) -> None:
+    with taken() as port:
+        ports = {"port": plan.port, "backend_port": plan.backend_port, which: port}
+        asked = Plan(plan.home, plan.serve, **ports, program=plan.program)
+        with pytest.raises(LabelStudioError, match=f"port {port} is taken by another program"):
+            staged(asked).__enter__()
+    with pytest.raises(LabelStudioError, match="is taken"):
+        staged(Plan(plan.home, plan.serve, plan.port, plan.port, plan.program)).__enter__()
+
+
+def test_the_usual_port_gives_way_to_a_free_one(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with taken() as port:
+        monkeypatch.setattr(stage, "PORT", port)
+        monkeypatch.setattr(stage, "BACKEND_PORT", port)
+        with staged(Plan(plan.home, plan.serve, program=plan.program)) as demo:
+            assert f":{port}" not in demo.label_studio.url + demo.provisioned.backend.url
+
+
+def test_a_backend_that_ends_early_takes_all_with_it(plan: Plan, script: Script) -> None:
+    broken = script("echo no module named torch; exit 1")
+    asked = Plan(plan.home, [str(broken)], plan.port, plan.backend_port, plan.program)
+    with pytest.raises(LabelStudioError, match="no module named torch"):
+        staged(asked).__enter__()
+    with staged(plan):  # so that its ports and its home are free again
+        pass
+
+
+@pytest.mark.parametrize("which", ["label_studio", "backend"])
+def test_a_server_that_ends_meanwhile_is_told(plan: Plan, which: str) -> None:
+    with staged(plan) as demo:
+        process = demo.label_studio.process if which == "label_studio" else demo.backend
+        os.killpg(process.pid, 9)
+        assert eventually(lambda: not process.running())
+        with pytest.raises(LabelStudioError, match=f"{process.name} has ended"):
+            demo.wait()
+
+
+def test_the_backend_gets_no_settings_of_another(
+    plan: Plan, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAGALONG_PASSWORD", "of another")
+    serve = script(f'env > "$0.env"; exec {" ".join(plan.serve)} "$@"')
+    with staged(Plan(plan.home, [str(serve)], plan.port, plan.backend_port, plan.program)):
+        assert "TAGALONG" not in Path(f"{serve}.env").read_text()
