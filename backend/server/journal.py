@@ -21,6 +21,7 @@ from ner.errors import JournalError
 
 FORMAT = 1  # of the tables; goes up when they change
 PROJECTS = 1_000  # whose extra params are kept
+EXTRA_LENGTH = 10_000  # characters of them as JSON; one backend needs a dozen
 TABLES = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -176,7 +177,8 @@ class Journal:
         Args:
             project: As its requests for predictions will name it.
             backend: Which of the backends of this server was meant.
-            extra: Its ``extra_params``: an object, the JSON text of one, or nothing of use.
+            extra: Its ``extra_params``: an object, the JSON text of one, or nothing of use. What is
+                nested in the object, or longer than `EXTRA_LENGTH`, is left out.
         """
         key = (_storable(project), _storable(backend))
         params = _parsed_extra(extra)
@@ -243,13 +245,16 @@ def _recorded(row: tuple[int, str, str, int | None, str, str]) -> RecordedEvent:
 
 
 def _parsed_extra(extra: object) -> dict[str, Any]:
-    """Extra params as an object; Label Studio passes on whatever was typed into its form."""
+    """Extra params that could mean something: flat and short, whatever was typed into the form."""
     if isinstance(extra, str):
         try:
             extra = json.loads(extra)
         except (ValueError, RecursionError):
             return {}
-    return extra if isinstance(extra, dict) else {}
+    if not isinstance(extra, dict):
+        return {}
+    flat = {name: value for name, value in extra.items() if not isinstance(value, dict | list)}
+    return flat if len(json.dumps(flat)) <= EXTRA_LENGTH else {}
 
 
 def _storable(name: str) -> str:

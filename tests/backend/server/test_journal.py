@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.server.events import ACTIONS, AnnotationRef, WebhookEvent, parse_event
-from backend.server.journal import FORMAT, PROJECTS, Journal
+from backend.server.journal import EXTRA_LENGTH, FORMAT, PROJECTS, Journal
 from ner.errors import JournalError
 
 AT, LATER = "2026-11-22T20:13:55.123456Z", "2026-11-22T20:14:01.000001Z"
@@ -213,8 +213,11 @@ def test_threads_read_and_write_at_once(journal: Journal) -> None:
         (3, {}),
         ([{}], {}),
         ({"control": "\ud83d"}, {"control": "\ud83d"}),
+        ({"control": "a", "more": {"b": 1}, "list": [1]}, {"control": "a"}),
+        ({"control": "a" * EXTRA_LENGTH}, {}),
+        ({"n": 1.5, "yes": True, "none": None}, {"n": 1.5, "yes": True, "none": None}),
     ],
-    ids=range(10),
+    ids=range(13),
 )
 def test_extra_params_are_kept_as_an_object(journal: Journal, sent: object, kept: object) -> None:
     journal.remember_extra("2.179", "encoder", {"control": "earlier"})
@@ -223,6 +226,14 @@ def test_extra_params_are_kept_as_an_object(journal: Journal, sent: object, kept
     assert journal.extra_params("2.179", "encoder") == kept
     assert again.extra_params("2.179", "encoder") == kept
     again.close()
+
+
+def test_extra_params_nested_beyond_reason_do_no_harm(journal: Journal) -> None:
+    nested: object = "deep"
+    for _ in range(50_000):
+        nested = [nested]
+    journal.remember_extra("2", "encoder", {"control": "a", "nested": nested})
+    assert journal.extra_params("2", "encoder") == {"control": "a"}
 
 
 def test_extra_params_are_of_one_project_and_backend(journal: Journal) -> None:
