@@ -26,6 +26,7 @@ def normalise_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         port = parts.port
+        (parts.hostname or "").encode("idna")  # as it is asked for
     except ValueError as error:
         raise _error_of_address() from error
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
