@@ -145,6 +145,9 @@ def _page(service: Service) -> Response:
 def _body() -> Mapping[str, Any]:
     """The body of a request.
 
+    Returns:
+        The object that it holds.
+
     Raises:
         Refusal: If it is no JSON object.
     """
