@@ -106,12 +106,13 @@ def read_address(text: str) -> Address:
         url = parse_url(text)
     except LocationParseError:
         url = Url()
-    if AMBIGUOUS.search(text) or url.scheme not in PORTS or not url.host:
+    host = url.host or "%"  # what is still escaped in a host has no meaning
+    if AMBIGUOUS.search(text) or url.scheme not in PORTS or "%" in host:
         raise InputError("the address is not one of the web: it must be http://... or https://...")
     if url.auth is not None:
         raise InputError("the address holds a user name or password: take it out")
     port = PORTS[url.scheme] if url.port is None else url.port
-    return Address(url.scheme, url.host, port, url.request_uri)
+    return Address(url.scheme, host, port, url.request_uri)
 
 
 class Fetcher:

@@ -184,6 +184,8 @@ def test_an_address_is_read(text: str, host: str, port: int, path: str) -> None:
         "http://allowed/\r\nHost: evil",
         "http://allowed\0.evil/",
         " http://allowed/",
+        "http://allowed%A0/",
+        "http://[fe80::1%25allowed]/",
         "http://al lowed/",
         "http://ａllowed/",
         "http://allowed@evil/",
@@ -206,7 +208,7 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
     except InputError:
         return
     assert address.host == address.host.lower()
-    assert not set(address.host) & set("@/\\#? ")
+    assert not set(address.host) & set("@/\\#?% ")
     assert address.path.startswith("/")
     assert address.path.isascii()
 
