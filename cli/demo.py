@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from backend.demo.check import Checked
     from backend.demo.stage import Demo, Told
 
+SERVE = (sys.executable, "-m", "cli", "serve")
 SHOWN = 10  # findings that are listed
 
 
@@ -60,8 +61,7 @@ def demo_cli(
     from backend.demo.check import check_predictions
     from backend.demo.stage import Plan, staged
 
-    serve = [sys.executable, "-m", "cli", "serve"]
-    plan = Plan(home, serve, port=port, backend_port=backend_port, program=label_studio)
+    plan = Plan(home, SERVE, port=port, backend_port=backend_port, program=label_studio)
     with _ended_by_sigterm(), errors.status("") as spinner, staged(plan, _told(spinner)) as demo:
         spinner.stop()
         if check:

@@ -92,7 +92,10 @@ class Toy:
     def refresh(self, backend: dict[str, Any]) -> None:
         try:
             ask(backend["url"] + "/health")
-            backend["model_version"] = ask(backend["url"] + "/setup", {})["model_version"]
+            project = str(backend["project"])
+            schema = self.held["projects"][project]["label_config"]
+            body = {"project": f"{project}.1", "schema": schema, "extra_params": None}
+            backend["model_version"] = ask(backend["url"] + "/setup", body)["model_version"]
             backend.update(state="CO", error_message=None)
         except OSError as error:
             backend.update(state="DI", error_message=str(error))
@@ -150,8 +153,14 @@ class Toy:
             and backend["model_version"]
             not in [one["model_version"] for one in self.predictions_of(task["id"])]
         ]
+        asked = {
+            "tasks": tasks,
+            "project": f"{number}.1",
+            "label_config": self.held["projects"][number]["label_config"],
+            "params": {"login": None, "password": None, "context": None},
+        }
         try:
-            results = ask(backend["url"] + "/predict", {"tasks": tasks})["results"]
+            results = ask(backend["url"] + "/predict", asked)["results"]
         except OSError:
             results = []
         for task, result in zip(tasks, results, strict=False):

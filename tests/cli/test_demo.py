@@ -1,0 +1,189 @@
+"""`tagalong demo` with stand-ins for its servers: what it says, its exit codes, what it leaves."""
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import cli.demo
+from backend.demo.process import free_port
+from cli.main import main
+from tests.backend.demo.conftest import Script, script, toy_program, toy_serve  # noqa: F401
+from tests.backend.demo.test_process import alive, eventually
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def arguments(toy_program: Path, tmp_path: Path) -> list[str]:  # noqa: F811
+    ports = ["--port", str(free_port()), "--backend-port", str(free_port())]
+    where = ["--home", str(tmp_path / "home"), "--label-studio", str(toy_program)]
+    return ["demo", *where, *ports, "--no-browser"]
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch, toy_serve: Sequence[str]) -> None:  # noqa: F811
+    monkeypatch.setattr(cli.demo, "SERVE", toy_serve)
+
+
+def run(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    output = capsys.readouterr()
+    assert isinstance(ended.value.code, int)
+    assert "Traceback" not in output.err
+    return ended.value.code, " ".join(output.out.split()), output.err
+
+
+@pytest.mark.usefixtures("toy")
+def test_check_compares_ends_and_resumes(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        code, said, steps = run([*arguments, "--check"], capsys)
+        assert code == 0
+        assert "12 predictions of toy-20260131-0a1b2c3d for 12 tasks" in said
+        assert "each is right to the character" in said
+        assert steps.splitlines() == [
+            "Starting Label Studio ...",
+            "Starting the backend ...",
+            "Preparing the project ...",
+        ]
+
+
+@pytest.mark.usefixtures("toy")
+def test_check_fails_where_a_prediction_is_wrong(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_FAULT", "shifted")
+    code, said, _ = run([*arguments, "--check"], capsys)
+    assert code == 1
+    assert "12 things are wrong" in said
+    assert "task 1: region 1: its text is not what is at 1 to" in said
+    assert said.endswith("and 2 more")
+
+
+def test_our_own_server_takes_what_it_is_started_with(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The demo with the real server is tested end to end; this is the seam between the two."""
+    assert cli.demo.SERVE[1:] == ("-m", "cli", "serve")
+    where = ["--host", "127.0.0.1", "--port", "9090", "--models", str(tmp_path)]
+    assert run(["serve", *where, "--help"], capsys)[0] == 0
+
+
+@pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize("option", ["--port", "--backend-port"])
+def test_a_taken_port_is_one_sentence(
+    option: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        code, said, wrong = run([*arguments, option, port], capsys)
+    assert (code, said) == (1, "")
+    assert wrong == (
+        f"Error: port {port} is taken by another program: end that, or give another port\n"
+    )
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_label_studio_that_ends_early_is_told(
+    arguments: list[str],
+    script: Script,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    broken = script("echo 'django.db.utils.OperationalError: disk I/O error'; exit 1")
+    code, said, wrong = run([*arguments, "--label-studio", str(broken)], capsys)
+    assert (code, said) == (1, "")
+    assert "Error: Label Studio ended before it answered; its log" in wrong
+    assert "disk I/O error" in wrong
+    assert "ended with exit code 1" in wrong
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_backend_that_fails_is_told(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_FAULT", "broken")
+    code, _, wrong = run(arguments, capsys)
+    assert code == 1
+    assert "stored no prediction of toy-20260131-0a1b2c3d for 12 of 12 tasks" in wrong
+
+
+@pytest.mark.parametrize("wrong", [["--label-studio", "/no/such"], ["--port", "0"], ["there"]])
+def test_wrong_usage(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["demo", *wrong], capsys)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_however_it_is_stopped_nothing_is_left(
+    number: signal.Signals,
+    code: int,
+    arguments: list[str],
+    toy_serve: Sequence[str],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    program = (
+        "import cli.demo, sys\n"
+        "from cli.main import main\n"
+        f"cli.demo.SERVE = {toy_serve!r}\n"
+        f"main({arguments!r})\n"
+    )
+    shown = tmp_path / "shown"
+    with shown.open("w") as out:
+        demo = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=out, stderr=out)
+        assert eventually(lambda: "Ctrl-C" in shown.read_text())
+        children = [int(pid) for pid in children_of(demo.pid)]
+        assert len(children) == 2
+        demo.send_signal(number)
+        assert demo.wait(60) == code
+    assert not any(map(alive, children))
+    said = shown.read_text()
+    assert "Traceback" not in said
+    for word in ("Open", "/projects/1/data", "Log in as", "demo@localhost", "Password", "Submit"):
+        assert word in said
+
+
+def children_of(pid: int) -> list[str]:
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=True
+    )
+    return listed.stdout.split()
+
+
+def test_stopping_while_label_studio_starts_leaves_nothing(
+    script: Script,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    slow = script('echo $$ > "$0.pids"; exec sleep 600')
+    arguments = ["demo", "--home", str(tmp_path / "home"), "--label-studio", str(slow)]
+    program = f"from cli.main import main\nmain({arguments!r})\n"
+    demo = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.DEVNULL)
+    pids = Path(f"{slow}.pids")
+    assert eventually(lambda: pids.exists() and pids.read_text().endswith("\n"))
+    demo.send_signal(signal.SIGINT)
+    assert demo.wait(60) == 130
+    assert not alive(int(pids.read_text()))
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("screen", ["DISPLAY", "WAYLAND_DISPLAY", ""])
+def test_a_browser_is_opened_only_where_somebody_sees_it(
+    terminal: bool, screen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(cli.demo, "console", Console(force_terminal=terminal))
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    if screen:
+        monkeypatch.setenv(screen, ":0")
+    assert cli.demo._has_browser() == (terminal and bool(screen))
