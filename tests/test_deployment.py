@@ -15,6 +15,7 @@ import yaml
 from typer.main import get_command
 
 from backend.server.app import create_app
+from backend.server.run import GRACE_SECONDS
 from backend.server.settings import SECRET_HEADER, Credentials, Settings
 from cli.main import app
 from ner.errors import VersionInvalid
@@ -145,6 +146,10 @@ def test_build_arguments_are_known_and_extras_are_ours(instructions, backend) ->
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     for extra in given["EXTRAS"].split(","):
         assert re.search(rf"^{extra} = \[", project, re.MULTILINE)
+
+
+def test_predictions_in_work_are_waited_for(backend) -> None:
+    assert int(backend["stop_grace_period"].removesuffix("s")) > GRACE_SECONDS
 
 
 def test_nobody_is_root(instructions, backend) -> None:
