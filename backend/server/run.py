@@ -32,6 +32,9 @@ class _Gunicorn(BaseApplication):
         """Hand the options over."""
         for name, value in self._options.items():
             self.cfg.set(name, value)
+        if "control_socket_disable" in self.cfg.settings:  # later than gunicorn 23
+            # It would be a socket in the home folder, where there is one, to steer the server by.
+            self.cfg.set("control_socket_disable", True)
 
     def load(self) -> Flask:
         """Make the app, in the worker: threads and a GPU do not survive a fork."""
