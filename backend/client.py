@@ -92,7 +92,7 @@ class LabelStudio(AbstractContextManager["LabelStudio"]):
         """Create a project.
 
         Args:
-            title: Of any length; Label Studio does not keep titles apart.
+            title: 3 to 50 characters; several projects may have the same.
             label_config: XML.
 
         Returns:

@@ -4,6 +4,7 @@ The only file that knows which HTTP client the SDK brings.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import Any, Literal, TypeVar
@@ -20,6 +21,7 @@ CONNECT = 5.0  # seconds until a connection must stand
 READ = 30.0  # seconds until an answer must begin, where the caller names none
 PAGE = 100  # items of a list in one answer
 RETRIES = 2  # after 1 and 2 s, or as long as the server asks for
+TAG = re.compile(r"</?a\b[^>]*>")  # links in reasons that are meant for its own pages
 DETAIL = 500  # characters of a server's own words that fit into a sentence
 REPEATABLE = ("GET", "PATCH")  # doing them twice is doing them once
 
@@ -52,15 +54,33 @@ class Connection:
         # A proxy of the environment is never meant for this machine itself.
         trusted = urlsplit(self.url).hostname not in LOOPBACK
         try:
-            self._client = SyncClientWrapper(
+            self._wrapper = SyncClientWrapper(
                 api_key=self._key,
                 base_url=f"{self.url}/",  # without the slash, the SDK would lose the path prefix
                 httpx_client=httpx.Client(
                     timeout=httpx.Timeout(READ, connect=CONNECT), trust_env=trusted
                 ),
-            ).httpx_client
+            )
         except ApiError as error:  # a personal token says itself that it has expired
             raise self._error_of_key(_detail(error.body)) from error
+
+        self._client = self._wrapper.httpx_client
+
+    def authorization(self) -> str:
+        """What to send as ``Authorization``, renewed where it is short-lived.
+
+        Returns:
+            ``Token ...`` or ``Bearer ...``.
+
+        Raises:
+            LabelStudioError: If a personal token cannot be exchanged.
+        """
+        try:
+            return str(self._wrapper.get_headers()["Authorization"])
+        except httpx.HTTPError as error:
+            raise self._unanswered(error, READ) from error
+        except ApiError as error:
+            raise self._refusal(error.status_code or 0, error.body, "api/token/refresh") from error
 
     def close(self) -> None:
         """Close what is open to Label Studio."""
@@ -283,7 +303,7 @@ def _detail(body: Any) -> str:
     if not isinstance(body, Mapping):
         return ""
     reasons = body.get("validation_errors") or body.get("detail") or body.get("error") or ""
-    return " ".join(_flat(reasons).split())[:DETAIL]
+    return " ".join(TAG.sub("", _flat(reasons)).split())[:DETAIL]
 
 
 def _flat(reasons: Any) -> str:

@@ -18,7 +18,7 @@ EMAIL = "demo@localhost"
 ACCOUNT = "account.json"  # beside the data, so that neither is ever there without the other
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")
 # Label Studio refuses every backend and webhook at a private address. Of those this lets it reach
-# loopback, and nothing else.
+# loopback, and nothing else. ML_BLOCK_LOCAL_IP stays on: off, it lets a backend be anywhere.
 STILL_BANNED = (
     "0.0.0.0/8",
     "10.0.0.0/8",
@@ -30,7 +30,6 @@ STILL_BANNED = (
     "fe80::/10",
 )
 SWITCHES = {
-    "ML_BLOCK_LOCAL_IP": "false",
     "USE_DEFAULT_BANNED_SUBNETS": "false",
     "USER_ADDITIONAL_BANNED_SUBNETS": ",".join(STILL_BANNED),
     "COLLECT_ANALYTICS": "false",

@@ -33,7 +33,10 @@ VALIDATION = {  # recorded from 1.23.2, shortened
     "version": "1.23.2",
     "detail": "Validation error",
     "exc_info": None,
-    "validation_errors": {"non_field_errors": ["Can't connect to ML backend"], "url": ["bad", "x"]},
+    "validation_errors": {
+        "non_field_errors": ['Can\'t connect to ML backend. <a href="https://x">Learn more</a>'],
+        "url": ["bad", "x"],
+    },
 }
 BACKEND = {
     "id": 3, "state": "CO", "readable_state": "Connected", "is_interactive": True,
@@ -187,7 +190,7 @@ def test_a_key_that_cannot_be_one_is_refused_unquoted(key: str) -> None:
         (403, {"detail": "URL resolves to a reserved network address"}, "forbidden", "reserved"),
         (404, {"detail": "No Project matches the given query."}, "missing", "No Project matches"),
         (404, "<html>Not Found</html>", "foreign", "does not answer as Label Studio's API does"),
-        (400, VALIDATION, "refused", "Can't connect to ML backend; url: bad; x"),
+        (400, VALIDATION, "refused", "Can't connect to ML backend. Learn more; url: bad; x"),
         (418, "teapot", "foreign", "does not answer as Label Studio's API does"),
         (500, {"detail": "database is locked"}, "failed", "failed: database is locked"),
         (502, "<html>Bad Gateway</html>", "failed", "HTTP 502"),
