@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from backend.doctor.calling import Reply
 from backend.doctor.case import Case
-from backend.doctor.finding import Verdict, ok, problem, skipped, warning
+from backend.doctor.finding import Verdict, counted, ok, problem, skipped, warning
 from backend.label_map import map_labels
 
 
@@ -12,25 +12,35 @@ def check_version(case: Case) -> Verdict:
     """Whether backend and project go by the version that is served.
 
     Label Studio looks for the scores of predictions, and sorts tasks by them, under the version
-    that the project names, which is the backend's title (its data manager and its next task).
+    that the project names (its data manager and its next task); and asks the backend when a task
+    is opened only if the project names the backend's title.
     """
     served, title, chosen = case.served_version, case.backends[0].title, case.project.model_version
     if not served:
         return skipped("The version that the backend serves is not known.")
     if title == chosen == served:
         return ok(f"Backend and project both go by the version served, {served!r}.")
-    effect = "so the score column stays empty, and uncertainty sampling serves tasks at random"
     rename = f"Rename the backend to {served} under Settings, Model, Edit"
-    if title != chosen:
+    if title == chosen:
         return problem(
-            f"The project shows predictions of {chosen or 'nobody'!r}, not of the backend, which "
-            f"is called {title!r} and serves {served!r}; {effect.removeprefix('so ')}.",
-            (f"{rename}, and choose" if title != served else "Choose")
-            + " it under Settings, Annotation, Prelabeling.",
+            f"The backend is called {title!r} and serves version {served!r}, so the score column "
+            "stays empty, and uncertainty sampling serves tasks at random.",
+            f"{rename}; the project follows.",
         )
+    remedy = (
+        f"{rename}, and choose" if title != served else "Choose"
+    ) + " it under Settings, Annotation, Prelabeling."
+    if stored := case.version_counts.get(chosen, 0):
+        return warning(
+            f"The project shows {counted(stored, 'stored prediction')} of {chosen!r}, so the "
+            f"backend, {title!r}, is not asked when a task is opened.",
+            f"{remedy} Leave it so if predictions made beforehand are meant.",
+        )
+    whose = f"of {chosen!r}, of which none are stored" if chosen else "of no version"
     return problem(
-        f"The backend is called {title!r} and serves version {served!r}, {effect}.",
-        f"{rename}; the project follows.",
+        f"The project shows predictions {whose}, and not those of the backend, which is called "
+        f"{title!r} and serves {served!r}.",
+        remedy,
     )
 
 

@@ -4,10 +4,11 @@ A fact that cannot be had raises, and the check that wanted it says why.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from backend.client import LabelStudio, connect
 from backend.doctor.calling import Login, NoReplyError, Reply, call_backend
@@ -45,7 +46,7 @@ class Question:
     patience: float = 30.0
 
 
-class Case:
+class Case(AbstractContextManager["Case"]):
     """A project of a Label Studio, and its backend.
 
     Args:
@@ -54,6 +55,13 @@ class Case:
 
     def __init__(self, question: Question) -> None:
         self.question = question
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if "studio" in self.__dict__:  # else it was never asked with the key
+            self.studio.connection.close()
 
     @cached_property
     def studio(self) -> LabelStudio:

@@ -4,18 +4,29 @@ Every test breaks one thing, and wants one finding for it: the others stay well,
 the test names or that were skipped.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from backend.doctor.case import Question
 from backend.doctor.examine import CHECKS, examine
 from backend.doctor.finding import Finding, Status
-from tests.backend.doctor.scripted import ScriptedServer
+from tests.backend.doctor.scripted import ScriptedServer, healthy_backend, healthy_label_studio
 
 KEY = "9f2c" * 10  # a legacy token
 
 Findings = Mapping[str, Finding]
+
+
+@contextmanager
+def opened() -> Iterator["Surgery"]:
+    """A surgery where all is well."""
+    with (
+        ScriptedServer(healthy_backend()) as backend,
+        ScriptedServer(healthy_label_studio(backend.url)) as studio,
+    ):
+        yield Surgery(studio, backend)
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,18 @@ def test_the_title_is_not_the_version(surgery: Surgery) -> None:
 def test_the_project_goes_by_another_version(surgery: Surgery, chosen: str) -> None:
     name(surgery, title=VERSION, chosen=chosen)
     finding = the_only(surgery.look(), "version", "problem")
-    assert repr(chosen or "nobody") in finding.sentence
+    assert ("of 'batch-1', of which none" if chosen else "of no version") in finding.sentence
     assert finding.remedy == "Choose it under Settings, Annotation, Prelabeling."
+
+
+@pytest.mark.parametrize(("title", "chosen"), [(VERSION, "batch-1"), ("new", VERSION)])
+def test_the_project_goes_by_stored_predictions(surgery: Surgery, title: str, chosen: str) -> None:
+    name(surgery, title=title, chosen=chosen)
+    surgery.studio_says(f"GET {PROJECT}model-versions/", 200, {chosen: 3, VERSION: 3})
+    finding = the_only(surgery.look(), "version", "warning")
+    assert f"3 stored predictions of {chosen!r}" in finding.sentence
+    assert "is not asked when a task is opened" in finding.sentence
+    assert "Leave it so if predictions made beforehand are meant." in finding.remedy
 
 
 def test_neither_goes_by_the_version(surgery: Surgery) -> None:

@@ -1,0 +1,124 @@
+"""`tagalong doctor` as it is typed."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from cli.main import main
+from tests.backend.doctor.scripted import backend_row
+from tests.backend.doctor.surgery import KEY, Surgery, opened
+
+
+@pytest.fixture
+def surgery() -> Iterator[Surgery]:
+    with opened() as surgery:
+        yield surgery
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "LABEL_STUDIO_URL",
+        "LABEL_STUDIO_API_KEY",
+        "TAGALONG_USERNAME",
+        "TAGALONG_PASSWORD",
+    ):
+        monkeypatch.delenv(name, raising=False)
+
+
+def ends_with(code: int, *arguments: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", *arguments])
+    assert ended.value.code == code
+
+
+def test_all_is_well(surgery: Surgery, capsys: pytest.CaptureFixture[str]) -> None:
+    ends_with(0, "--url", surgery.studio.url, "--key", KEY, "--project", "7")
+    shown = capsys.readouterr().out
+    lines = shown.splitlines()
+    assert lines[0] == "✓ Label Studio: Label Studio 1.23.2 answers."
+    assert lines[-1] == "All is well."
+    assert all(line.startswith("✓ ") for line in lines[:-2])
+    assert KEY not in shown
+
+
+def test_url_and_key_may_come_from_the_environment(
+    surgery: Surgery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LABEL_STUDIO_URL", f"{surgery.studio.url}/projects/7/data?tab=2")
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", KEY)
+    ends_with(0, "--project", "7")
+    assert "All is well." in capsys.readouterr().out
+
+
+def test_a_problem_has_its_remedy_below_and_ends_with_1(
+    surgery: Surgery, capsys: pytest.CaptureFixture[str]
+) -> None:
+    surgery.studio_says("GET /api/webhooks/", 200, [])
+    ends_with(1, "--url", surgery.studio.url, "--key", KEY, "--project", "7")
+    lines = capsys.readouterr().out.splitlines()
+    (number,) = [number for number, line in enumerate(lines) if line.startswith("✗ ")]
+    assert lines[number].startswith("✗ Webhook: The backend was added by half")
+    assert lines[number + 1].startswith("  → Add one")
+    assert lines[-1] == "One problem. Mend the first, and run the doctor again."
+
+
+def test_a_warning_ends_with_0(surgery: Surgery, capsys: pytest.CaptureFixture[str]) -> None:
+    surgery.studio_says("GET /api/version/", 200, {"release": "2.0"})
+    ends_with(0, "--url", surgery.studio.url, "--key", KEY, "--project", "7")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("! Label Studio: ")
+    assert lines[-1] == "No problem, one warning."
+
+
+def test_what_was_skipped_for_one_cause_is_on_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ends_with(1, "--url", "http://127.0.0.1:1", "--key", KEY, "--project", "7")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("· ")]
+    assert len(lines) == 1
+    assert lines[0].startswith("· Key, Project, ")
+
+
+def test_json_is_one_object(surgery: Surgery, capsys: pytest.CaptureFixture[str]) -> None:
+    surgery.studio_says("GET /api/webhooks/", 200, [])
+    arguments = ["--url", surgery.studio.url, "--key", KEY, "--project", "7", "--json"]
+    ends_with(1, *arguments)
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["healthy"] is False
+    (finding,) = [found for found in answer["findings"] if found["status"] == "problem"]
+    assert finding["check"] == "webhook"
+    assert {*finding} == {"check", "title", "status", "sentence", "remedy"}
+
+
+def test_control_characters_of_a_server_stay_harmless(
+    surgery: Surgery, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = backend_row(surgery.backend.url, title="[red]\x1b[2J\nAll is well.")
+    surgery.studio_says("GET /api/ml/", 200, [row])
+    ends_with(0, "--url", surgery.studio.url, "--key", KEY, "--project", "7")
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "[red]" in shown
+    assert "\nAll is well." not in shown
+
+
+def test_a_backend_with_a_password(
+    surgery: Surgery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TAGALONG_USERNAME", "ann")
+    ends_with(1, "--url", surgery.studio.url, "--key", KEY, "--project", "7")
+    assert "but not the other" in capsys.readouterr().err
+    monkeypatch.setenv("TAGALONG_PASSWORD", "secret")
+    ends_with(0, "--url", surgery.studio.url, "--key", KEY, "--project", "7")
+    setups = [asked for asked in surgery.backend.script.asked if asked.path == "/setup"]
+    assert [asked.headers["Authorization"] for asked in setups] == ["Basic YW5uOnNlY3JldA=="]
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--url", "http://x", "--key", "k"], ["--project", "0"], ["--project", "a"]]
+)
+def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    ends_with(2, *arguments)
+    assert "Usage" in capsys.readouterr().err
