@@ -17,7 +17,7 @@ from label_studio_sdk._legacy.exceptions import (
     LSConfigParseException,
 )
 from label_studio_sdk.label_interface import LabelInterface
-from lxml import etree  # type: ignore[import-untyped]
+from lxml import etree
 
 from backend.label_studio import HYPERTEXT_ADVICE, LabelConfig, Stored
 from ner.errors import FormatError

@@ -37,6 +37,17 @@ def serve_cli(
             help="Hosts that texts may be fetched from where tasks hold URLs, between commas.",
         ),
     ] = "",
+    label_studio_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LABEL_STUDIO_URL",
+            help="Where Label Studio is, for texts in its own files; its host must be allowed.",
+        ),
+    ] = None,
+    label_studio_key: Annotated[
+        str | None,
+        typer.Option(envvar="LABEL_STUDIO_API_KEY", help="Sent to Label Studio for such texts."),
+    ] = None,
     max_tasks: Annotated[int, typer.Option(min=1, help="Tasks of one request at most.")] = 1_000,
     max_characters: Annotated[
         int, typer.Option(min=1, help="Characters of one text at most.")
@@ -62,6 +73,8 @@ def serve_cli(
         credentials=credentials,
         webhook_secret=webhook_secret or None,
         allowed_hosts=frozenset(filter(None, map(str.strip, allowed_hosts.split(",")))),
+        label_studio_url=label_studio_url or None,
+        label_studio_key=label_studio_key or None,
         limits=Limits(tasks=max_tasks, characters=max_characters),
     )
     if host not in LOOPBACK and credentials is None:

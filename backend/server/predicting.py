@@ -1,5 +1,6 @@
 """A `/predict` request to Label Studio's results: one per task, in order, empty ones included."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,11 @@ from backend.server.snapshot import Outcome, Unread
 from backend.task_text import TaskTexts
 from ner.document import Document, Lost, Prediction
 from ner.errors import FormatError, InputError
+
+LATE = (
+    "the texts of the tasks before it took {:.0f} seconds to fetch, and Label Studio waits for "
+    "100: select fewer tasks, or import the plain texts"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +186,12 @@ class Predictor:
         """The document of every task, None for one that cannot be read, and why not."""
         documents: list[Document | None] = []
         unread = []
+        deadline = time.monotonic() + self._limits.reading
         for task in tasks:
+            if time.monotonic() > deadline:
+                documents.append(None)
+                unread.append(Unread("took too long", LATE.format(self._limits.reading)))
+                continue
             try:
                 document = self._texts.document(task, config)
             except InputError as error:

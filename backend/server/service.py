@@ -1,10 +1,12 @@
 """What answers behind the routes: a slot per tier, the journal, and what is told of them."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from threading import BoundedSemaphore
 
 from backend.bundle import BUNDLED
+from backend.connection import Connection
 from backend.server.journal import Journal
 from backend.server.predicting import Predictor
 from backend.server.settings import TIERS, Settings
@@ -28,7 +30,7 @@ class Service:
         self.catalogue = Catalogue(settings.models, bundled=BUNDLED)
         self.telemetry = Telemetry()
         self.journal = Journal(settings.journal_path)
-        self.predictor = Predictor(TaskTexts(settings.allowed_hosts), settings.limits)
+        self.predictor = Predictor(task_texts(settings), settings.limits)
         self.room = BoundedSemaphore(settings.limits.predictions)
         self.slots = {
             name: TierSlot(name, self.catalogue, witness=self.telemetry, load=load)
@@ -45,3 +47,30 @@ class Service:
         for slot in self.slots.values():
             slot.close()
         self.journal.close()
+
+
+def task_texts(settings: Settings) -> TaskTexts:
+    """What reads the texts of tasks.
+
+    Args:
+        settings: Its allowed_hosts, label_studio_url and label_studio_key are used.
+
+    Returns:
+        The reader. Label Studio is not asked for anything before a text lies there.
+
+    Raises:
+        InputError: If a host or the address is not one.
+    """
+    url, key = settings.label_studio_url, settings.label_studio_key
+    if url is None or key is None:
+        return TaskTexts(settings.allowed_hosts, label_studio_url=url)
+
+    @cache
+    def connection() -> Connection:
+        return Connection(url, key)
+
+    return TaskTexts(
+        settings.allowed_hosts,
+        label_studio_url=url,
+        authorization=lambda: connection().authorization(),
+    )

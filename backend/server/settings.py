@@ -31,6 +31,7 @@ class Limits:
         characters: Of one text; a longer one gets an empty result, and is counted.
         predictions: Requests in work or waiting for it.
         wait: Seconds a request waits for a model that is being loaded for the first time.
+        reading: Seconds for fetching the texts of one request, where tasks hold URLs.
     """
 
     body: int = 64 * 2**20
@@ -38,6 +39,7 @@ class Limits:
     characters: int = 500_000
     predictions: int = 24
     wait: float = 90.0
+    reading: float = 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,9 @@ class Settings:
         webhook_secret: What webhook events carry in the header `SECRET_HEADER`, since Label Studio
             sends those without credentials. None for no secret.
         allowed_hosts: Hosts that texts may be fetched from, where tasks hold URLs.
+        label_studio_url: For texts at addresses that begin at Label Studio's own root, such as
+            ``/data/upload/...``; its host must be an allowed one.
+        label_studio_key: Sent to Label Studio, and nobody else, for such a text.
         limits: How much is taken on at once.
     """
 
@@ -57,6 +62,8 @@ class Settings:
     credentials: Credentials | None = None
     webhook_secret: str | None = field(default=None, repr=False)
     allowed_hosts: frozenset[str] = frozenset()
+    label_studio_url: str | None = None
+    label_studio_key: str | None = field(default=None, repr=False)
     limits: Limits = Limits()
 
     @property

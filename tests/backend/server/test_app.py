@@ -23,6 +23,8 @@ from tests.backend.server.serving import (
     serving,
     settings_in,
 )
+from tests.backend.web import Page
+from tests.backend.web import serving as web_serving
 from tests.lexicon_tier import failing
 
 PREFIXES = ["", "/encoder"]
@@ -202,6 +204,33 @@ def test_odd_texts_are_answered(client: FlaskClient, text: str) -> None:
     assert len(answer["results"]) == 2
     for item in answer["results"][0]["result"]:
         assert item["value"]["text"] == text[item["value"]["start"] : item["value"]["end"]]
+
+
+def test_texts_in_label_studios_own_files_are_fetched_with_the_key(tmp_path: Path) -> None:
+    xml = CONFIG.replace("<Text", '<Text valueType="url"')
+    with web_serving({"/data/upload/1/a.txt": Page(b"Naloxone")}) as web:
+        told = settings_in(
+            tmp_path,
+            allowed_hosts=frozenset({web.host}),
+            label_studio_url=f"http://{web.host}",
+            label_studio_key="legacy-token",
+        )
+        with serving(told) as client:
+            body = request_for("/data/upload/1/a.txt", xml=xml)
+            answer = say(client, "/predict", body).get_json()
+        assert regions(answer) == [[("Naloxone", "Chemical")]]
+        assert web.asked[0][1]["Authorization"] == "Token legacy-token"
+
+
+def test_slow_texts_never_cost_the_whole_request(tmp_path: Path) -> None:
+    xml = CONFIG.replace("<Text", '<Text valueType="url"')
+    with web_serving({"/a": Page(b"Naloxone")}) as web:
+        hosts, limits = frozenset({web.host}), Limits(reading=0.0)
+        with serving(settings_in(tmp_path, allowed_hosts=hosts, limits=limits)) as client:
+            urls = [f"http://{web.host}/a"] * 2
+            answer = say(client, "/predict", request_for(*urls, xml=xml))
+    assert answer.status_code == 422
+    assert "select fewer tasks" in answer.get_json()["error"]
 
 
 def test_webhook_events_are_recorded_once(client: FlaskClient) -> None:
