@@ -2,7 +2,8 @@
 
 Give the class to the framework as any model of one's own, with the folder of model versions in
 ``TAGALONG_MODELS`` and, where tasks hold URLs, the hosts they may point to in
-``TAGALONG_ALLOWED_HOSTS``, separated by commas::
+``TAGALONG_ALLOWED_HOSTS``, separated by commas, with ``LABEL_STUDIO_URL`` and
+``LABEL_STUDIO_API_KEY`` for what lies in Label Studio itself::
 
     from backend.label_studio_ml import Tagalong
     from label_studio_ml.api import init_app
@@ -77,6 +78,8 @@ def _settings() -> Settings:
     return Settings(
         models=Path(os.environ.get("TAGALONG_MODELS", "models")),
         allowed_hosts=frozenset(host.strip() for host in hosts if host.strip()),
+        label_studio_url=os.environ.get("LABEL_STUDIO_URL") or None,
+        label_studio_key=os.environ.get("LABEL_STUDIO_API_KEY") or None,
     )
 
 

@@ -251,6 +251,9 @@ def test_label_studio_reaches_our_server_and_the_database_and_they_not_each_othe
     assert compose["networks"]["storage"]["internal"] is True
     assert "ports" not in services["database"]
     assert services["label-studio"]["environment"]["POSTGRE_HOST"] in services
+    home = urlsplit(backend["environment"]["LABEL_STUDIO_URL"])
+    assert home.hostname in services
+    assert home.netloc in examples()["TAGALONG_ALLOWED_HOSTS"].split(",")
 
 
 def test_the_database_is_the_one_that_label_studio_expects(compose) -> None:

@@ -294,11 +294,23 @@ def test_events_are_recorded_once_whatever_becomes_of_versions(module) -> None:
     assert later["recorded"] > number
 
 
-def test_hosts_come_from_the_environment(module, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TAGALONG_ALLOWED_HOSTS", "a.example, b.example:8080,")
-    assert module._settings().allowed_hosts == {"a.example", "b.example:8080"}
-    monkeypatch.delenv("TAGALONG_ALLOWED_HOSTS")
-    assert module._settings().allowed_hosts == frozenset()
+def test_settings_come_from_the_environment(module, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {
+        "TAGALONG_ALLOWED_HOSTS": "a.example, b.example:8080,",
+        "LABEL_STUDIO_URL": "http://b.example:8080",
+        "LABEL_STUDIO_API_KEY": "key",
+    }
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    settings = module._settings()
+    assert settings.allowed_hosts == {"a.example", "b.example:8080"}
+    assert (settings.label_studio_url, settings.label_studio_key) == (
+        "http://b.example:8080",
+        "key",
+    )
+    for name in told:
+        monkeypatch.setenv(name, "")
+    assert module._settings() == Settings(settings.models)
 
 
 @pytest.mark.parametrize("missing", ["label_studio_ml", "label_studio_ml.model"])
