@@ -7,12 +7,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 EXTRAS := bundled,llm,sentencepiece,dev
 TAGALONG_DATA ?= ../shared/data
 CODE := ner backend training cli
-ABSTRACT := Naloxone reverses the antihypertensive effect of clonidine. In unanesthetized, \
-  spontaneously hypertensive rats the decrease in blood pressure and heart rate produced by \
-  intravenous clonidine was inhibited or reversed by naloxone.
 
 # Named after what was asked for, so that only a change of it installs again, on any branch.
-INSTALLED := $(VENV)/installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
+INSTALLED := $(VENV)/installed-$(shell cat pyproject.toml constraints.txt tests/label_studio_ml.txt | cksum | cut -d ' ' -f 1)
 
 .PHONY: help install lint format types test demo bench bundled constraints clean
 
@@ -27,6 +24,7 @@ install: $(INSTALLED)  ## make .venv and install everything into it
 $(INSTALLED): | $(BIN)/python
 	$(PIP) install -c constraints.txt "$$(grep '^torch==' constraints.txt)"
 	$(PIP) install -c constraints.txt -e '.[$(EXTRAS)]'
+	$(PIP) install --no-deps --upgrade --target $(VENV)/label-studio-ml -r tests/label_studio_ml.txt
 	@rm -f $(VENV)/installed-*
 	@touch $@
 
@@ -49,9 +47,8 @@ types: install  ## check types
 test: lint types  ## lint, types and all tests
 	$(BIN)/pytest -n 2
 
-demo: install  ## tag an abstract with the bundled version, and judge that on a small sample
-	$(BIN)/tagalong predict --model bundled "$(ABSTRACT)"
-	$(BIN)/tagalong evaluate bundled tests/samples/bc5cdr_test.jsonl
+demo: install  ## show a Label Studio with our pre-annotations in it; Ctrl-C ends it
+	$(BIN)/tagalong demo
 
 bench: install  ## run the benchmarks; the corpora are in TAGALONG_DATA, else ../shared/data
 	for bench in tests/bench/check_*.py tests/bench/bench_*.py; do \

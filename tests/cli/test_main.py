@@ -47,7 +47,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 def test_every_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     code, shown, _ = run(capsys, "--help")
     assert code == 0
-    for name in ("train", "models", "data", "evaluate", "predict"):
+    for name in ("train", "models", "data", "evaluate", "predict", "serve", "demo", "doctor"):
         assert f" {name} " in shown
 
 
