@@ -1,0 +1,225 @@
+"""The server: what HTTP costs, how it bears load beside a plain server, whether its memory grows.
+
+    python tests/bench/bench_server.py [--data DIR] [--only latency|load|memory]
+        [--seconds 60] [--requests 10000] [--pairs 200] [--threads N]
+
+Server, rival and bare tier are processes of their own with the same number of threads for
+arithmetic, and so is the load generator. What is compared takes turns in one run. The rival has
+the same weights behind Flask, a Hugging Face pipeline and gunicorn with the peers' own settings;
+like them it computes in fp32.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median, quantiles
+
+from corpora import DATA, read_documents
+from server_processes import (
+    DirectTier,
+    Server,
+    direct_tier,
+    generate_load,
+    our_server,
+    rival_server,
+)
+from server_requests import CONFIGS, predict_body
+
+from backend.bundle import BUNDLED
+from backend.checkpoint import position_limit
+from backend.tier import load_tier
+from ner.catalogue import BUNDLED as NAME
+from ner.catalogue import Catalogue
+
+WARM_UP = 20  # requests before any is measured
+CLIENTS = (1, 4, 16)
+ROUNDS = 3
+SETTLED = 5  # memory counts from the request that is this part of all
+
+Answered = tuple[float, list[tuple[int, int, str]]]  # seconds; start, end and label of each span
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """A percentile; of no values, not a number."""
+    if len(values) < 2:
+        return values[0] if values else float("nan")
+    return quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def spread(ratios: Sequence[float]) -> str:
+    """Median and quartiles."""
+    return (
+        f"**{median(ratios):.3f}** ({percentile(ratios, 25):.3f} to {percentile(ratios, 75):.3f})"
+    )
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms"
+
+
+def latency(server: Server, texts: Sequence[str], *, pairs: int, threads: int) -> Iterator[str]:
+    """One abstract over HTTP and by the tier itself, in turn, each first every other time.
+
+    Every abstract comes twice running; the noise is what the tier's own two times differ by.
+    """
+    with direct_tier(threads=threads) as tier:
+        timed = []
+        for number in range(WARM_UP + pairs):
+            text = texts[number // 2 % len(texts)]
+            ways = (server_answer, tier_answer) if number % 2 else (tier_answer, server_answer)
+            found = {way: way(server, tier, text) for way in ways}
+            (seconds, spans), (alone, same) = found[server_answer], found[tier_answer]
+            if spans != same:
+                raise SystemExit("the server and the tier find different spans")
+            timed.append((seconds, alone))
+    timed = timed[WARM_UP:]
+    ratios = [one / other for one, other in timed]
+    more = median(one - other for one, other in timed)
+    twice = zip(timed[::2], timed[1::2], strict=False)
+    noise = median(max(one[1], two[1]) / min(one[1], two[1]) for one, two in twice)
+    over_http, alone = (median(seconds) for seconds in zip(*timed, strict=True))
+    yield "| pairs | threads | over HTTP | tier alone | HTTP / tier (quartiles) | more | noise |"
+    yield "|---:|---:|---:|---:|---:|---:|---:|"
+    yield (
+        f"| {pairs} | {threads} | {milliseconds(over_http)} | {milliseconds(alone)} "
+        f"| {spread(ratios)} | {1000 * more:.1f} ms | {noise:.2f} |"
+    )
+
+
+def server_answer(server: Server, _: DirectTier, text: str) -> Answered:
+    """Over HTTP, on the connection that is kept."""
+    body = predict_body([text], CONFIGS[0])
+    seconds, content = server.post("/predict", body)
+    (item,) = json.loads(content)["results"]
+    values = [region["value"] for region in item["result"]]
+    return seconds, [(one["start"], one["end"], one["labels"][0]) for one in values]
+
+
+def tier_answer(_: Server, tier: DirectTier, text: str) -> Answered:
+    """By the tier itself."""
+    return tier.predict(text)
+
+
+def long_load(server: Server, data: Path, seconds: float) -> Iterator[str]:
+    """Many clients for long, with others who must never wait."""
+    many = str(max(CLIENTS))
+    found = generate_load(server, data, "--clients", many, "--seconds", str(seconds), "--poll")
+    used = f"the generator used {found['cpu']:.0%} of a core"
+    yield f"{many} clients for {found['seconds']:.0f} s; {used}."
+    yield ""
+    yield "| route | answers | errors | p50 | p95 | p99 | slowest | over 1 s |"
+    yield "|---|---:|---:|---:|---:|---:|---:|---:|"
+    for route in ("predict", "health", "setup"):
+        times, errors = found[route]["seconds"], found[route]["errors"]
+        cells = [milliseconds(percentile(times, percent)) for percent in (50, 95, 99)]
+        cells += [milliseconds(max(times)), str(sum(one > 1 for one in times))]
+        failed = f"{sum(errors.values())} {errors or ''}".rstrip()
+        yield f"| /{route} | {len(times)} | {failed} | {' | '.join(cells)} |"
+
+
+def throughput(servers: Sequence[Server], data: Path, seconds: float) -> Iterator[str]:
+    """Servers in turn, under more and more clients."""
+    names = [server.name for server in servers]
+    ours, theirs = names
+    yield (
+        f"| clients | {ours}, requests/s | p50 | p95 | {theirs}, requests/s | p50 | p95 "
+        f"| ratio of requests/s (min, max) |"
+    )
+    yield "|---:|" + "---:|" * 7
+    for clients in CLIENTS:
+        rates: dict[str, list[float]] = {name: [] for name in names}
+        times: dict[str, list[float]] = {name: [] for name in names}
+        for turn in range(ROUNDS):
+            for server in servers if turn % 2 else reversed(servers):
+                options = ("--clients", str(clients), "--seconds", str(seconds))
+                found = generate_load(server, data, *options)
+                if found["predict"]["errors"]:
+                    raise SystemExit(f"{server.name}: {found['predict']['errors']}")
+                rates[server.name].append(len(found["predict"]["seconds"]) / found["seconds"])
+                times[server.name] += found["predict"]["seconds"]
+        cells = [str(clients)]
+        for name in names:
+            cells.append(f"{median(rates[name]):.1f}")
+            cells += [milliseconds(percentile(times[name], percent)) for percent in (50, 95)]
+        ratios = [one / other for one, other in zip(rates[ours], rates[theirs], strict=True)]
+        cells.append(f"**{median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f})")
+        yield f"| {' | '.join(cells)} |"
+
+
+def memory(server: Server, data: Path, requests: int) -> Iterator[str]:
+    """Resident memory over many requests; growth counts from a fifth of them on."""
+    pids = [server.pid, *server.workers]
+    found = generate_load(
+        server, data, "--soak", str(requests), "--pids", *(str(pid) for pid in pids)
+    )
+    yield "| requests | master, MiB | worker, MiB | both, MiB |"
+    yield "|---:|---:|---:|---:|"
+    for sample in found["samples"]:
+        master, worker = (kib / 1024 for kib in sample["kib"])
+        yield f"| {sample['requests']:,} | {master:.1f} | {worker:.1f} | {master + worker:.1f} |"
+    settled = next(one for one in found["samples"] if one["requests"] >= requests / SETTLED)
+    last = found["samples"][-1]
+    both, worker = (sum(last["kib"][first:]) / sum(settled["kib"][first:]) - 1 for first in (0, 1))
+    errors = found["predict"]["errors"]
+    yield ""
+    yield (
+        f"From request {settled['requests']:,} to {last['requests']:,}: **{both:+.1%}** "
+        f"(the worker alone {worker:+.1%}); errors: {errors or 'none'}."
+    )
+
+
+@contextmanager
+def rival_model() -> Iterator[Path]:
+    """The bundled version as a plain model: its adapter folded into the base."""
+    tier = load_tier(Catalogue(Path("no-models"), bundled=BUNDLED).resolve(NAME))
+    with tempfile.TemporaryDirectory() as folder:
+        tier.model.save_pretrained(folder)
+        tier.windows.tokenizer.model_max_length = position_limit(tier.model)
+        tier.windows.tokenizer.save_pretrained(folder)
+        yield Path(folder)
+
+
+def measure(options: argparse.Namespace) -> Iterator[str]:
+    """Everything that was asked for, line by line."""
+    threads, only = options.threads, options.only
+    with tempfile.TemporaryDirectory() as models:
+        if only in (None, "latency"):
+            texts = [one.text for one in read_documents(options.data / "BC5CDR" / "test.jsonl")]
+            with our_server(Path(models), threads=threads) as server:
+                yield from latency(server, texts, pairs=options.pairs, threads=threads)
+            yield ""
+        if only in (None, "load"):
+            with (
+                our_server(Path(models), threads=threads) as server,
+                rival_model() as folder,
+                rival_server(folder, threads=threads) as rival,
+            ):
+                for warmed in (server, rival):
+                    generate_load(warmed, options.data, "--clients", "2", "--seconds", "5")
+                yield from throughput((server, rival), options.data, options.seconds / 6)
+                yield ""
+                yield from long_load(server, options.data, options.seconds)
+            yield ""
+        if only in (None, "memory"):
+            with our_server(Path(models), threads=threads) as server:
+                yield from memory(server, options.data, options.requests)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--only", choices=("latency", "load", "memory"))
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    for line in measure(parser.parse_args()):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""Clients of the server, all in one process of its own; prints what they saw as JSON.
+
+    python tests/bench/server_load.py --port 9090 --clients 16 --seconds 60 --poll
+    python tests/bench/server_load.py --port 9090 --soak 10000 --pids 17 18
+
+Every client keeps its connection, as Label Studio's session does, and asks again as soon as it is
+answered. With --poll two more ask for /health every 100 ms and for /setup every second; their
+times count from when they should have asked, so that nobody who waits hides that others would.
+With --soak several projects send abstracts alone and in batches, with webhook events in between,
+and the resident memory of the processes is read on the way.
+"""
+
+import argparse
+import http.client
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from corpora import DATA, read_documents
+from server_requests import CONFIGS, event_body, predict_body, setup_body
+
+HEALTH_EVERY, SETUP_EVERY = 0.1, 1.0  # seconds
+TIMEOUT = 100  # seconds, Label Studio's own
+SOAK_CLIENTS = 4
+SAMPLES = 20  # of the memory, over all requests of a soak
+BATCH, BATCH_EVERY = 8, 10  # tasks of the larger requests, and one in how many is such
+EVENT_EVERY, PAGE_EVERY = 20, 50
+
+
+@dataclass(slots=True)
+class Seen:
+    """What clients of one kind saw.
+
+    Attributes:
+        seconds: Of every answer.
+        errors: What went wrong, and how often.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    errors: Counter[str] = field(default_factory=Counter)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"seconds": [round(one, 5) for one in self.seconds], "errors": dict(self.errors)}
+
+
+class Client:
+    """One connection that is kept.
+
+    Args:
+        port: Of the server.
+        seen: Shared with other clients of its kind.
+    """
+
+    def __init__(self, port: int, seen: Seen) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+        self.seen = seen
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, *, due: float | None = None
+    ) -> Any:
+        """Ask, and note how long it took since it was due; None for what is no JSON or failed."""
+        start = time.perf_counter() if due is None else due
+        headers = {"Content-Type": "application/json"} if body else {"Accept": "*/*"}
+        try:
+            self._connection.request(method, path, body, headers)
+            response = self._connection.getresponse()
+            content = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            self.seen.errors[type(error).__name__] += 1
+            return None
+        self.seen.seconds.append(time.perf_counter() - start)
+        if response.status not in (200, 201):
+            self.seen.errors[f"{path} {response.status}"] += 1
+            return None
+        is_json = response.headers.get_content_type() == "application/json"
+        return json.loads(content) if is_json else None
+
+    def predict(self, body: bytes, tasks: int) -> None:
+        """Ask for predictions, and see that there is one for every task."""
+        answer = self.ask("POST", "/predict", body)
+        if answer is not None and len(answer["results"]) != tasks:
+            self.seen.errors["results missing"] += 1
+
+
+def steady(port: int, texts: list[str], *, clients: int, seconds: float, poll: bool) -> Any:
+    """Ask for predictions all the time."""
+    predicting, health, setup = Seen(), Seen(), Seen()
+    start = time.perf_counter()
+    end = start + seconds
+
+    def predict(number: int) -> None:
+        client, chance = Client(port, predicting), Random(number)
+        while time.perf_counter() < end:
+            client.predict(predict_body([chance.choice(texts)], CONFIGS[0]), 1)
+
+    def poll_route(seen: Seen, every: float, ask: Callable[[Client, float], object]) -> None:
+        client = Client(port, seen)
+        for turn in count():
+            due = start + turn * every
+            if due >= end:
+                return
+            time.sleep(max(0.0, due - time.perf_counter()))
+            ask(client, due)
+
+    threads = [threading.Thread(target=predict, args=(number,)) for number in range(clients)]
+    if poll:
+        body = setup_body(CONFIGS[0])
+        asks: tuple[tuple[Seen, float, Callable[[Client, float], object]], ...] = (
+            (health, HEALTH_EVERY, lambda client, due: client.ask("GET", "/health", due=due)),
+            (setup, SETUP_EVERY, lambda client, due: client.ask("POST", "/setup", body, due=due)),
+        )
+        threads += [threading.Thread(target=poll_route, args=one) for one in asks]
+    run(threads)
+    took = time.perf_counter() - start
+    return {
+        "seconds": took,
+        "cpu": time.process_time() / took,
+        "predict": predicting.as_json(),
+        "health": health.as_json(),
+        "setup": setup.as_json(),
+    }
+
+
+def soak(port: int, texts: list[str], *, requests: int, pids: list[int]) -> Any:
+    """Ask as several projects do, and read the memory on the way."""
+    seen, numbers, lock = Seen(), count(1), threading.Lock()
+    every = max(1, requests // SAMPLES)
+    samples = [{"requests": 0, "kib": [resident(pid) for pid in pids]}]
+
+    def client_of_all() -> None:
+        client = Client(port, seen)
+        while True:
+            with lock:
+                number = next(numbers)
+            if number > requests:
+                return
+            one_request(client, texts, number)
+            if number % every == 0:
+                samples.append({"requests": number, "kib": [resident(pid) for pid in pids]})
+
+    run([threading.Thread(target=client_of_all) for _ in range(SOAK_CLIENTS)])
+    return {"samples": samples, "predict": seen.as_json()}
+
+
+def one_request(client: Client, texts: list[str], number: int) -> None:
+    """The request of this number for predictions, and what comes with it."""
+    chance, config = Random(number), CONFIGS[number % len(CONFIGS)]
+    tasks = BATCH if number % BATCH_EVERY == 0 else 1
+    client.predict(predict_body(chance.sample(texts, tasks), config, first=number), tasks)
+    if number % EVENT_EVERY == 0:
+        client.ask("POST", "/webhook", event_body(chance.choice(texts), config, number))
+        client.ask("POST", "/setup", setup_body(config))
+    if number % PAGE_EVERY == 0:
+        client.ask("GET", "/metrics")
+        client.ask("GET", "/health")
+
+
+def resident(pid: int) -> int:
+    """Resident memory of a process, KiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+
+
+def run(threads: list[threading.Thread]) -> None:
+    """Run threads to their end."""
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--poll", action="store_true")
+    parser.add_argument("--soak", type=int, metavar="REQUESTS")
+    parser.add_argument("--pids", type=int, nargs="*", default=[])
+    options = parser.parse_args()
+    texts = [
+        document.text
+        for part in ("train", "dev", "test")
+        for document in read_documents(options.data / "BC5CDR" / f"{part}.jsonl")
+    ]
+    found: Mapping[str, Any]
+    if options.soak:
+        found = soak(options.port, texts, requests=options.soak, pids=options.pids)
+    else:
+        found = steady(
+            options.port,
+            texts,
+            clients=options.clients,
+            seconds=options.seconds,
+            poll=options.poll,
+        )
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

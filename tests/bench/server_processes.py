@@ -1,0 +1,182 @@
+"""What benchmarks of the server run beside themselves: our server, its rival, the bare tier."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from urllib3 import HTTPConnectionPool
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+PATIENCE = 180.0  # seconds for a process to be ready, on a machine that has other work
+RIVAL_THREADS = 8  # what the examples of label-studio-ml give gunicorn
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that was started.
+
+    Attributes:
+        name: For tables.
+        port: On loopback.
+        pid: Of gunicorn's master.
+        pool: One connection, kept as Label Studio's session keeps its own.
+    """
+
+    name: str
+    port: int
+    pid: int
+    pool: HTTPConnectionPool
+
+    @property
+    def workers(self) -> list[int]:
+        """Process ids of its workers."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+    def post(self, path: str, body: bytes) -> tuple[float, bytes]:
+        """Seconds until the answer was there, and the answer; keeps its connection."""
+        start = time.perf_counter()
+        headers = {"Content-Type": "application/json"}
+        content = self.pool.request("POST", path, body=body, headers=headers).data
+        return time.perf_counter() - start, content
+
+
+def environment(threads: int, **more: str) -> dict[str, str]:
+    """What every measured process gets: the same threads for arithmetic, no hub, our code."""
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONPATH": str(ROOT),
+        **more,
+    }
+
+
+@contextmanager
+def our_server(models: Path, *, threads: int) -> Iterator[Server]:
+    """Run `tagalong serve` with the bundled version, which it serves where `models` is empty."""
+    port = free_port()
+    command = ["-m", "cli", "serve", "--port", str(port), "--models", str(models)]
+    with _started("tagalong", command, port, environment(threads)) as server:
+        yield server
+
+
+@contextmanager
+def rival_server(model: Path, *, threads: int) -> Iterator[Server]:
+    """Run the plain server under gunicorn, as its peers' containers do."""
+    port = free_port()
+    command = [
+        *("-m", "gunicorn", "--chdir", str(HERE), "--bind", f"127.0.0.1:{port}"),
+        *("--workers", "1", "--threads", str(RIVAL_THREADS), "--timeout", "0"),
+        *("--log-level", "warning", "server_rival:app"),
+    ]
+    more = {"RIVAL_MODEL": str(model)}
+    with _started("Flask + pipeline", command, port, environment(threads, **more)) as server:
+        yield server
+
+
+@contextmanager
+def direct_tier(*, threads: int) -> Iterator["DirectTier"]:
+    """Run the bundled tier in a process of its own."""
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / "server_direct.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment(threads),
+        text=True,
+    )
+    try:
+        yield DirectTier(process)
+    finally:
+        _end(process)
+
+
+class DirectTier:
+    """A tier without a server around it."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def predict(self, text: str) -> tuple[float, list[tuple[int, int, str]]]:
+        """Seconds that `Tier.predict` took by its own clock, and start, end, label of spans."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(text) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline())
+        return answer["seconds"], [tuple(span) for span in answer["spans"]]
+
+
+def generate_load(server: Server, data: Path, *options: str) -> dict[str, Any]:
+    """Run the load generator against a server, in a process of its own."""
+    command = [sys.executable, str(HERE / "server_load.py"), "--port", str(server.port)]
+    done = subprocess.run(
+        [*command, "--data", str(data), *options],
+        stdout=subprocess.PIPE,
+        env=environment(1),
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def free_port() -> int:
+    """A port that nobody has just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _started(
+    name: str, command: Sequence[str], port: int, variables: Mapping[str, str]
+) -> Iterator[Server]:
+    """Start a server, wait until it has its model, and end it afterwards."""
+    process = subprocess.Popen(
+        [sys.executable, *command], env=variables, cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not _ready(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"{name} did not start: {' '.join(command)}")
+            time.sleep(0.2)
+        with HTTPConnectionPool("127.0.0.1", port, timeout=PATIENCE) as pool:
+            yield Server(name, port, process.pid, pool)
+    finally:
+        _end(process)
+
+
+def _ready(port: int) -> bool:
+    """Whether a server says that it has a version."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/health")
+        return bool(json.loads(connection.getresponse().read()).get("version"))
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _end(process: "subprocess.Popen[Any]") -> None:
+    """Stop a process that was started here."""
+    process.terminate()
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,48 @@
+"""The same model behind plain Flask and a Hugging Face pipeline, as most backends are written.
+
+Started by gunicorn; RIVAL_MODEL is a folder with the whole model, as `save_pretrained` writes it.
+"""
+
+import os
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+from transformers import pipeline
+
+app = Flask(__name__)
+tagger = pipeline(
+    "token-classification", model=os.environ["RIVAL_MODEL"], aggregation_strategy="simple"
+)
+
+
+@app.get("/health")
+def health() -> Response:
+    return jsonify(status="UP", version="rival")
+
+
+@app.post("/predict")
+def predict() -> Response:
+    tasks = request.get_json()["tasks"]
+    return jsonify(results=[answer(task["data"]["text"]) for task in tasks])
+
+
+def answer(text: str) -> dict[str, Any]:
+    """A prediction as Label Studio takes it."""
+    found = tagger(text)
+    regions = [
+        {
+            "from_name": "label",
+            "to_name": "text",
+            "type": "labels",
+            "score": float(one["score"]),
+            "value": {
+                "start": int(one["start"]),
+                "end": int(one["end"]),
+                "text": text[one["start"] : one["end"]],
+                "labels": [one["entity_group"]],
+            },
+        }
+        for one in found
+    ]
+    score = sum(region["score"] for region in regions) / max(1, len(regions))
+    return {"model_version": "rival", "score": score, "result": regions}
