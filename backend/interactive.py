@@ -1,90 +1,19 @@
 """What an annotator draws -> the same entity wherever else it is mentioned.
 
-Label Studio asks with every region that is drawn, and sends the region, the task, and the ids of
-the annotation and the draft at work (the context). The annotator's choices are never talked over.
+The annotator's choices are never talked over: nothing is added where something is marked.
 """
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from typing import Any
 
-from backend.label_studio import LabelConfig
+from backend.marked import Marked
 from ner.document import Document, Span
 from ner.words import WORD, inside_word, word_offsets
 
 LONGEST = 500  # code points; what is longer is a passage and no mention, and nobody repeats it
 DRAWN = 1.0  # the score of a copy: it is the annotator's own choice, not a model's guess
 TAKEN = 1  # in the map of a text: a region is there
-
-
-@dataclass(frozen=True, slots=True)
-class Marked:
-    """What a person has marked in a text.
-
-    Attributes:
-        drawn: What was drawn just now, sorted, in the project's labels.
-        existing: All regions that are there, the drawn ones too, sorted. A label that the config
-            does not have is as it was sent, and empty where there is none.
-    """
-
-    drawn: tuple[Span, ...]
-    existing: tuple[Span, ...]
-
-
-def marked_regions(
-    task: object, context: object, config: LabelConfig, document: Document
-) -> Marked:
-    """Read what an interactive call says about regions. Whatever cannot be read is left out.
-
-    Args:
-        task: As Label Studio sends it, with ``annotations`` and ``drafts``.
-        context: As Label Studio sends it, with ``result``, ``annotation_id`` and ``draft_id``.
-        config: The project's labelling config; regions of other controls are left out.
-        document: The task's text; regions outside it are left out.
-
-    Returns:
-        What was drawn, and what is there: that, and the regions of the draft and the annotation
-        that the context names.
-    """
-    sent, known = _fields(context), _fields(task)
-    drawn = {*_spans(sent.get("result"), config, document)}
-    existing = set(drawn)
-    for one, many in (("draft_id", "drafts"), ("annotation_id", "annotations")):
-        for version in _named(known.get(many), sent.get(one)):
-            existing.update(_spans(version.get("result"), config, document))
-    ours = (span for span in drawn if span.label in config.labels)
-    return Marked(tuple(sorted(ours)), tuple(sorted(existing)))
-
-
-def _fields(value: object) -> Mapping[str, Any]:
-    """An object of JSON; nothing for any other value."""
-    return value if isinstance(value, dict) else {}
-
-
-def _named(versions: object, wanted: object) -> Iterator[Mapping[str, Any]]:
-    """The annotations or drafts with an id. Label Studio sends it as a number or as text."""
-    if isinstance(versions, list) and isinstance(wanted, int | str):
-        yield from (one for one in map(_fields, versions) if str(one.get("id")) == str(wanted))
-
-
-def _spans(result: object, config: LabelConfig, document: Document) -> Iterator[Span]:
-    """The regions of a result that are stretches of the text."""
-    for item in map(_fields, result if isinstance(result, list) else ()):
-        value = _fields(item.get("value"))
-        start, end, labels = value.get("start"), value.get("end"), value.get("labels")
-        ours = (
-            item.get("from_name", config.control) == config.control
-            and item.get("to_name", config.object) == config.object
-            and item.get("type", "labels") == "labels"
-        )
-        # Not isinstance: True is an int to it.
-        if not ours or type(start) is not int or type(end) is not int:
-            continue
-        if 0 <= start < end <= len(document.text) and isinstance(labels, list):
-            first = labels[0] if labels and isinstance(labels[0], str) else ""
-            yield Span(start, end, config.spellings.get(first, first))
 
 
 def complete(document: Document, predicted: Sequence[Span], marked: Marked) -> tuple[Span, ...]:

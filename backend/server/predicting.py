@@ -3,12 +3,15 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from backend.interactive import complete, marked_regions
+from backend.interactive import complete
 from backend.label_config import parse_label_config
 from backend.label_map import map_labels
 from backend.label_studio import LabelConfig, prediction_to_item
+from backend.marked import marked_regions, set_apart
+from backend.server.answered import Answered
 from backend.server.errors import malformed, too_much
 from backend.server.settings import Limits
 from backend.server.slot import TierSlot
@@ -17,6 +20,7 @@ from backend.task_text import TaskTexts
 from ner.document import Document, Lost, Prediction
 from ner.errors import FormatError, InputError
 
+OFFERED = "the model's own"  # remembered of a task once interactive calls have brought them
 LATE = (
     "the texts of the tasks before it took {:.0f} seconds to fetch, and Label Studio waits for "
     "100: select fewer tasks, or import the plain texts"
@@ -138,6 +142,7 @@ class Predictor:
 
     def __init__(self, texts: TaskTexts, limits: Limits) -> None:
         self._texts, self._limits = texts, limits
+        self._answered = Answered()
 
     def answer(self, request: PredictRequest, slot: TierSlot, *, control: object = None) -> Answer:
         """Answer a request.
@@ -168,8 +173,10 @@ class Predictor:
             known = document or Document(str(task.get("id", "")), "")
             prediction = next(found) if document else Prediction((), 1.0, tier.version)
             prediction = label_map.apply(known, prediction)
-            prediction = _respecting(known, prediction, task, request, config)
             lost += prediction.lost
+            if _is_interactive(request):
+                prediction = self._completing(known, prediction, task, request, config)
+                known = set_apart(known, request.context)
             results.append(prediction_to_item(known, prediction, config))
         outcome = Outcome(
             tasks=len(results),
@@ -208,16 +215,25 @@ class Predictor:
                 unread.append(Unread("too long", sentence))
         return documents, unread
 
+    def _completing(
+        self,
+        document: Document,
+        prediction: Prediction,
+        task: Mapping[str, Any],
+        request: PredictRequest,
+        config: LabelConfig,
+    ) -> Prediction:
+        """What to add to what the annotator drew: nothing where nothing was drawn just now."""
+        came_before = partial(self._answered.came_before, f"{request.project}\0{document.id}")
+        marked = marked_regions(task, request.context, config, document, came_before=came_before)
+        if not marked.drawn:
+            return replace(prediction, spans=())
+        # What was there to take or leave is not brought again: it may have been deleted since.
+        offered = task.get("predictions") or came_before([OFFERED])
+        predicted = () if offered else prediction.spans
+        return replace(prediction, spans=complete(document, predicted, marked))
 
-def _respecting(
-    document: Document,
-    prediction: Prediction,
-    task: Mapping[str, Any],
-    request: PredictRequest,
-    config: LabelConfig,
-) -> Prediction:
-    """In an interactive call, complete what the annotator drew instead of talking over it."""
-    if request.context is None:
-        return prediction
-    marked = marked_regions(task, request.context, config, document)
-    return replace(prediction, spans=complete(document, prediction.spans, marked))
+
+def _is_interactive(request: PredictRequest) -> bool:
+    """Whether the editor asks, because an annotator did something."""
+    return request.context is not None and isinstance(request.context.get("result"), list)

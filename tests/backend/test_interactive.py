@@ -1,19 +1,19 @@
 """Interactive calls: what was drawn is found again, and no choice of a person is talked over."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from label_studio_sdk.label_interface import LabelInterface
 
-from backend.interactive import DRAWN, LONGEST, Marked, complete, marked_regions
+from backend.interactive import DRAWN, LONGEST, complete
 from backend.label_config import parse_label_config
 from backend.label_studio import prediction_to_item
+from backend.marked import Marked
 from ner.document import Document, Prediction, Span
 from ner.words import word_offsets
-from tests.odd_documents import annotation, region, spans_in, task
+from tests.odd_documents import spans_in
 
 XML = """<View><Text name="text" value="$text"/><Labels name="label" toName="text">
 <Label value="Chemical" alias="CHEM"/><Label value="Disease"/><Label value="Gene or gene product"/>
@@ -220,89 +220,3 @@ def test_thousands_of_regions_in_a_long_text() -> None:
     document = Document("1", text)
     assert len(complete(document, (), drawn(text, *nested))) > 300
     assert complete(document, (), drawn(text, *whole)) == ()
-
-
-LEAD = region("lead lead ill", 0, 4, "Chemical")
-
-
-def asked(sent: Any, **known: Any) -> Marked:
-    text = "lead lead ill"
-    return marked_regions({**task(text), **known}, sent, CONFIG, Document("1", text))
-
-
-def test_what_was_drawn_and_what_is_there_are_told_apart() -> None:
-    draft = {"id": 5, "result": [region("lead lead ill", 5, 9, "CHEM")]}
-    mine = annotation(region("lead lead ill", 10, 13, "Disease"), id=7)
-    others = annotation(region("lead lead ill", 0, 13, "Disease"), id=8)
-    sent = {"draft_id": 5, "annotation_id": "7", "user_id": 1, "result": [LEAD]}
-    marked = asked(sent, annotations=[mine, others], drafts=[{"id": 4, "result": [LEAD]}, draft])
-    assert marked.drawn == (Span(0, 4, "CHEM"),)
-    assert marked.existing == (Span(0, 4, "CHEM"), Span(5, 9, "CHEM"), Span(10, 13, "Disease"))
-
-
-def test_without_ids_only_what_was_drawn_is_there() -> None:
-    one = annotation(region("lead lead ill", 10, 13, "Disease"), id=7)
-    for sent in ({"result": [LEAD]}, {"result": [LEAD], "draft_id": 0, "annotation_id": None}):
-        assert asked(sent, annotations=[one], drafts=None).existing == (Span(0, 4, "CHEM"),)
-
-
-@pytest.mark.parametrize(
-    "item",
-    [
-        region("lead", 0, 4, "Chemical", from_name="parts"),
-        region("lead", 0, 4, "Chemical", to_name="other"),
-        region("lead", 0, 4, "Chemical", type="textarea"),
-        region("lead", 3, 99, "Chemical"),
-        region("lead", -1, 3, "Chemical"),
-        region("lead", 3, 3, "Chemical"),
-        {**LEAD, "value": {"start": True, "end": 4, "labels": ["Chemical"]}},
-        {**LEAD, "value": {"start": 0.0, "end": 4, "labels": ["Chemical"]}},
-        {**LEAD, "value": {"start": 0, "end": 4, "labels": "Chemical"}},
-        {**LEAD, "value": {"start": 0, "end": 4}},
-        {**LEAD, "value": None},
-        {},
-        None,
-    ],
-)
-def test_what_is_no_region_of_ours_is_left_out(item: Any) -> None:
-    assert asked({"result": [item]}) == Marked((), ())
-
-
-def test_of_several_labels_the_first_counts() -> None:
-    two = region("lead", 0, 4, "Disease", "Chemical")
-    assert asked({"result": [two]}).drawn == (Span(0, 4, "Disease"),)
-
-
-def test_regions_of_no_known_label_keep_their_place_and_are_not_copied() -> None:
-    for labels in ((), ("Gone",)):
-        marked = asked({"result": [region("lead", 0, 4, *labels)]})
-        assert marked.drawn == ()
-        assert [(span.start, span.end) for span in marked.existing] == [(0, 4)]
-
-
-keys = st.sampled_from(
-    ["result", "annotations", "drafts", "id", "draft_id", "annotation_id", "value", "start", "end"]
-)
-scalars = st.one_of(
-    st.none(), st.booleans(), st.integers(-2, 20), st.floats(), st.sampled_from(["1", "Disease"])
-)
-json_values = st.recursive(
-    st.one_of(scalars, st.just(LEAD)),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4),
-        st.dictionaries(st.one_of(keys, st.just("labels")), inner, max_size=5),
-    ),
-    max_leaves=25,
-)
-
-
-@given(json_values, json_values)
-@example({"drafts": [{"id": 1, "result": [LEAD]}]}, {"draft_id": True, "result": {"0": LEAD}})
-@example({"drafts": {"id": 1}}, {"draft_id": [1], "result": [[LEAD], {"value": {"labels": [[]]}}]})
-def test_any_json_is_taken(known: Any, sent: Any) -> None:
-    document = Document("1", "lead lead ill")
-    marked = marked_regions(known, sent, CONFIG, document)
-    assert set(marked.drawn) <= set(marked.existing)
-    assert {span.label for span in marked.drawn} <= set(CONFIG.labels)
-    assert all(span.end <= len(document.text) for span in marked.existing)
-    complete(document, (), marked)

@@ -1,0 +1,101 @@
+"""What an annotator does in the editor of Label Studio 1.23.2, call by call, as it was recorded."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.backend.server.serving import request_for, say, serving, settings_in
+
+TEXT = "ACE2 binds ACE2, and naloxone ACE2; lithium."
+FIRST, SECOND, THIRD = 0, 11, 30
+NALOXONE, LITHIUM = 21, 36
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Any:
+    with serving(settings_in(tmp_path)) as client:
+        yield client
+
+
+def region(start: int, length: int, label: str, **more: Any) -> dict[str, Any]:
+    value = {"start": start, "end": start + length, "labels": [label]}
+    names = {"from_name": "label", "to_name": "text", "type": "labels"}
+    return {"id": f"r{start}", **names, "value": value, "origin": "manual", **more}
+
+
+def ask(client: FlaskClient, *sent: Any, number: int = 1, **known: Any) -> list[dict[str, Any]]:
+    body = request_for(TEXT, params={"context": {"result": list(sent)}})
+    body["tasks"][0] |= {"id": number, "drafts": [], **known}
+    answer = say(client, "/predict", body).get_json()["results"][0]
+    assert answer["model_version"]
+    assert 0 < answer["score"] <= 1
+    result: list[dict[str, Any]] = answer["result"]
+    return result
+
+
+def starts(result: list[dict[str, Any]]) -> list[int]:
+    return [item["value"]["start"] for item in result]
+
+
+def predicted(client: FlaskClient) -> list[dict[str, Any]]:
+    return list(say(client, "/predict", request_for(TEXT)).get_json()["results"][0]["result"])
+
+
+def test_a_mention_that_was_deleted_does_not_come_back(client: FlaskClient) -> None:
+    drawn = region(FIRST, 4, "Disease")
+    copies = ask(client, drawn)
+    assert starts(copies) == [SECOND, NALOXONE, THIRD, LITHIUM]
+    kept = {**copies[2], "origin": "manual"}
+    assert ask(client, drawn, kept) == []
+    another = region(LITHIUM, 7, "Disease")
+    assert ask(client, drawn, kept, another) == []
+
+
+def test_each_region_that_is_drawn_is_answered(client: FlaskClient) -> None:
+    ask(client, region(LITHIUM, 7, "Disease"))
+    assert starts(ask(client, region(SECOND, 4, "Chemical"))) == [FIRST, THIRD]
+
+
+def test_the_models_own_regions_come_once(client: FlaskClient) -> None:
+    binds = region(5, 5, "Disease")
+    assert starts(ask(client, binds)) == [NALOXONE, LITHIUM]
+    assert ask(client, region(17, 3, "Chemical")) == []
+    assert starts(ask(client, binds, number=2)) == [NALOXONE, LITHIUM]
+
+
+def test_stored_predictions_do_not_come_back(client: FlaskClient) -> None:
+    """With their ids, the editor would fail, and never ask again."""
+    shown = predicted(client)
+    stored = [{"id": 3, "result": shown}]
+    assert starts(shown) == [NALOXONE, LITHIUM]
+    copies = ask(client, region(FIRST, 4, "Disease"), predictions=stored)
+    assert starts(copies) == [SECOND, THIRD]
+    assert not {item["id"] for item in copies} & {item["id"] for item in shown}
+
+
+def test_a_prediction_that_was_deleted_is_not_brought_again(client: FlaskClient) -> None:
+    shown = predicted(client)
+    draft = {"id": 1, "result": [{**shown[0], "origin": "prediction"}]}
+    sent = [draft["result"][0], region(FIRST, 4, "Chemical")]
+    copies = ask(client, *sent, drafts=[draft], predictions=[{"id": 3, "result": shown}])
+    assert starts(copies) == [SECOND, THIRD]
+
+
+def test_no_copy_is_laid_over_a_region_of_another_label(client: FlaskClient) -> None:
+    draft = {"id": 1, "result": [region(SECOND, 4, "Chemical")]}
+    copies = ask(client, region(FIRST, 4, "Disease"), drafts=[draft])
+    assert starts(copies) == [NALOXONE, THIRD, LITHIUM]
+
+
+def test_the_last_region_of_a_label_deleted_brings_nothing(client: FlaskClient) -> None:
+    assert ask(client) == []
+
+
+@pytest.mark.parametrize("context", [None, {}, {"result": None}])
+def test_without_regions_it_is_no_interactive_call(client: FlaskClient, context: Any) -> None:
+    body = request_for(TEXT, params={"context": context})
+    for _ in range(2):
+        result = say(client, "/predict", body).get_json()["results"][0]["result"]
+        assert result == predicted(client)
