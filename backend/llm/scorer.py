@@ -1,0 +1,202 @@
+"""A causal model as a function: tokens in, tag logits out, with what was computed kept for reuse.
+
+The only file of the tier that runs a model. Rows of a batch hold prefixes of different lengths;
+after each pass a row may be cut back to what was right, or leave. Keys and values are then moved
+together, so that row ``r`` always lies in the first ``lengths[r]`` places and nothing stale is ever
+attended to. Positions and masks are made here, from those lengths: padding, cut-off entries and
+sliding windows are the same question, which key may this query see.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel
+
+from backend.decode import Scores
+from backend.precision import Precision, half_precision
+
+
+@dataclass(slots=True)
+class Held:
+    """What has been computed for the rows of a batch.
+
+    Attributes:
+        lengths: Tokens held of each row.
+        layers: Keys and values of each layer, (rows, heads, longest, width) each.
+    """
+
+    lengths: list[int]
+    layers: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def keep(self, rows: Sequence[int], lengths: Sequence[int]) -> None:
+        """Drop rows, and cut those that stay.
+
+        Args:
+            rows: The ones that stay, in their new order.
+            lengths: Tokens to hold of each of them, at most what is held.
+        """
+        longest = max(lengths, default=0)
+        if list(rows) != list(range(len(self.lengths))):
+            index = torch.tensor(list(rows), device=self._device())
+            self.layers = [(keys[index], values[index]) for keys, values in self.layers]
+        self.layers = [
+            (keys[:, :, :longest], values[:, :, :longest]) for keys, values in self.layers
+        ]
+        self.lengths = list(lengths)
+
+    def close_up(self, held: Sequence[int], fed: Sequence[int], start: int) -> None:
+        """Move what was fed right behind what was held.
+
+        Args:
+            held: Tokens of each row before the pass.
+            fed: Tokens of each row that the pass added, from place `start` on.
+            start: Where the pass put the first of them, in every row.
+        """
+        self.lengths = [before + more for before, more in zip(held, fed, strict=True)]
+        if all(before == start for before in held):
+            return  # there was no gap
+        places = torch.arange(max(self.lengths), device=self._device()).expand(len(held), -1)
+        before = torch.tensor(held, device=self._device())[:, None]
+        source = torch.where(places < before, places, places - before + start)
+        source = source.clamp(max=self.layers[0][0].shape[2] - 1)[:, None, :, None]
+
+        def moved(part: Tensor) -> Tensor:
+            return part.gather(2, source.expand(-1, part.shape[1], -1, part.shape[3]))
+
+        self.layers = [(moved(keys), moved(values)) for keys, values in self.layers]
+
+    def _device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.layers[0][0].device
+
+
+class TagScorer:
+    """Runs a model over rows of tokens, and reads tag logits at chosen places.
+
+    Args:
+        model: A causal language model, in evaluation mode on its device.
+        tag_ids: Vocabulary id of each tag's verbaliser.
+        prefix: Tokens that every row begins with; computed once.
+        precision: Arithmetic of the forward pass.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tag_ids: Sequence[int],
+        prefix: Sequence[int],
+        *,
+        precision: Precision = "auto",
+    ) -> None:
+        self.model = model
+        self._tag_ids = torch.tensor(list(tag_ids), device=model.device)
+        self._prefix = tuple(prefix)
+        self._precision = precision
+        self._window = getattr(model.config, "sliding_window", None)
+        self._prefix_layers: list[tuple[Tensor, Tensor]] | None = None
+        self.tokens_run = 0  # padding not counted
+
+    @torch.inference_mode()
+    def start(self, rows: int) -> Held:
+        """Begin a batch.
+
+        Args:
+            rows: How many.
+
+        Returns:
+            Rows that hold the prefix.
+        """
+        if self._prefix_layers is None:
+            empty = Held([0])
+            self.run(empty, [self._prefix], [[]])
+            self._prefix_layers = empty.layers
+        layers = [
+            (keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1))
+            for keys, values in self._prefix_layers
+        ]
+        return Held([len(self._prefix)] * rows, layers)
+
+    def forget(self) -> None:
+        """Compute the prefix again next time: the weights have changed."""
+        self._prefix_layers = None
+
+    @torch.inference_mode()
+    def run(
+        self, held: Held, fed: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]]
+    ) -> list[Scores]:
+        """One pass: feed tokens to every row, behind what it holds.
+
+        Args:
+            held: Grows by what is fed.
+            fed: Tokens for each row, one or more.
+            wanted: For each row, which of the tokens fed to read tag logits at.
+
+        Returns:
+            For each row, logits of shape (wanted, tags).
+        """
+        device = self.model.device
+        longest = max(map(len, fed))
+        ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in fed], device=device)
+        before = torch.tensor(held.lengths, device=device)
+        positions = before[:, None] + torch.arange(longest, device=device)
+        start = max(held.lengths)
+        cache = DynamicCache()
+        for number, (keys, values) in enumerate(held.layers):
+            cache.update(keys, values, number)
+        with half_precision(device, wanted=self._precision):
+            hidden = self.model.get_decoder()(
+                input_ids=ids,
+                attention_mask=self._mask(before, positions, start),
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state
+            rows = [row for row, places in enumerate(wanted) for _ in places]
+            columns = [place for places in wanted for place in places]
+            logits = self._tag_logits(hidden[rows, columns])
+        held.layers = [(layer.keys, layer.values) for layer in cache.layers]
+        held.close_up(held.lengths, [len(row) for row in fed], start)
+        self.tokens_run += sum(map(len, fed))
+        ends = np.cumsum([len(places) for places in wanted])[:-1]
+        return list(np.split(logits, ends))
+
+    def _tag_logits(self, hidden: Tensor) -> Scores:
+        """Logits of the tags, (places, tags); in fp32 whatever the arithmetic."""
+        return tag_logits(self.model, hidden, self._tag_ids).float().cpu().numpy()
+
+    def _mask(self, before: Tensor, positions: Tensor, start: int) -> Tensor:
+        """Which key each query may see: (rows, 1, fed, held + fed), added to attention scores."""
+        fed = positions.shape[1]
+        places = torch.arange(start, device=positions.device).expand(len(before), -1)
+        # What is held lies at its own position; beyond a row's end there is nothing.
+        nothing = torch.iinfo(torch.long).max
+        held = torch.where(places < before[:, None], places, nothing)
+        keys = torch.cat([held, positions], dim=1)[:, None, :]
+        queries = positions[:, :, None]
+        seen = keys <= queries
+        if self._window is not None:
+            seen &= queries - keys < self._window
+        dtype = torch.float32
+        mask = torch.zeros(len(before), fed, start + fed, dtype=dtype, device=positions.device)
+        return mask.masked_fill(~seen, torch.finfo(dtype).min)[:, None]
+
+
+def tag_logits(model: nn.Module, hidden: Tensor, tag_ids: Tensor) -> Tensor:
+    """The logits of tags at some places.
+
+    Args:
+        model: A causal language model.
+        hidden: Its last hidden states there, (places, width).
+        tag_ids: Vocabulary ids of the tags.
+
+    Returns:
+        Shape (places, tags).
+    """
+    head = model.get_output_embeddings()  # type: ignore[operator]
+    if type(head) is nn.Linear:  # an adapter on it, or 4-bit weights, must be asked for all
+        bias = None if head.bias is None else head.bias[tag_ids]
+        return nn.functional.linear(hidden, head.weight[tag_ids], bias)
+    return head(hidden)[:, tag_ids]

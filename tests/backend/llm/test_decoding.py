@@ -1,0 +1,100 @@
+"""Verified decoding is greedy decoding: tag for tag, whatever the draft, the batch and the model."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from backend.decode import legal_steps
+from backend.llm.decoding import Decoded
+from backend.llm.layout import Layout
+from tests.tiny_llms import TAGS, Rig, make_llm, make_rig, random_draft, random_texts, words_of
+
+FAMILIES = ("llama", "mistral", "sliding")
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def rig(request: pytest.FixtureRequest) -> Rig:
+    return make_rig(make_llm(request.param))
+
+
+def layouts_of(rig: Rig, texts: list[str]) -> list[Layout]:
+    return rig.planner.plan(texts, words_of(texts))
+
+
+def tags_of(decoded: list[Decoded]) -> list[tuple[int, ...]]:
+    return [entry.tags for entry in decoded]
+
+
+@torch.inference_mode()
+def plainly(rig: Rig, layout: Layout) -> list[int]:
+    """Greedy decoding with nothing kept: the whole text through the model for every slot."""
+    legal = legal_steps(TAGS)
+    tags: list[int] = []
+    for slot in layout.slots:
+        ids = layout.filled(
+            [*tags, *[0] * (len(layout.words) - len(tags))], rig.planner.verbalisers
+        )
+        whole = torch.tensor([[*rig.planner.prefix, *ids[:slot]]])
+        logits = rig.model(whole).logits[0, -1, list(rig.planner.verbalisers.ids)].numpy()
+        before = tags[-1] if tags else -1
+        tags.append(int(np.where(legal[before], logits, -np.inf).argmax()))
+    return tags
+
+
+def test_sequential_is_what_the_whole_model_says_word_by_word(rig: Rig) -> None:
+    layouts = layouts_of(rig, random_texts(3, 8, longest=40))
+    found = rig.decoder.decode(layouts, decoding="sequential")
+    assert [list(entry.tags) for entry in found] == [plainly(rig, layout) for layout in layouts]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 16])
+@pytest.mark.parametrize("draft", ["outside", "hostile", "right"])
+def test_verified_equals_sequential(rig: Rig, size: int, draft: str) -> None:
+    layouts = layouts_of(rig, random_texts(size, size, longest=120))
+    reference = rig.decoder.decode(layouts, decoding="sequential")
+    drafts = {
+        "outside": None,
+        "hostile": [random_draft(n, len(layout.words)) for n, layout in enumerate(layouts)],
+        "right": [list(entry.tags) for entry in reference],
+    }[draft]
+    found = rig.decoder.decode(layouts, drafts)
+    assert tags_of(found) == tags_of(reference)
+    for one, other in zip(found, reference, strict=True):
+        np.testing.assert_allclose(one.logits, other.logits, atol=2e-4)
+        assert other.passes == len(other.tags)
+        assert one.passes <= len(one.tags)
+    if draft == "right":
+        assert [entry.passes for entry in found] == [1] * size
+        assert [entry.agreed for entry in found] == [len(entry.tags) for entry in found]
+
+
+def test_a_batch_says_what_each_text_says_alone(rig: Rig) -> None:
+    layouts = layouts_of(rig, random_texts(11, 9, longest=60))
+    together = rig.decoder.decode(layouts)
+    alone = [rig.decoder.decode([layout])[0] for layout in layouts]
+    assert tags_of(together) == tags_of(alone)
+    assert [entry.passes for entry in together] == [entry.passes for entry in alone]
+
+
+@pytest.mark.parametrize("decoding", ["verified", "sequential", "single_pass"])
+def test_tags_are_legal(rig: Rig, decoding: str) -> None:
+    layouts = layouts_of(rig, random_texts(5, 6, longest=50))
+    for entry in rig.decoder.decode(layouts, decoding=decoding):  # type: ignore[arg-type]
+        for before, tag in pairwise((None, *entry.tags)):
+            assert TAGS.may_follow(tag, before)  # type: ignore[arg-type]
+
+
+def test_a_single_pass_is_one_pass(rig: Rig) -> None:
+    layouts = layouts_of(rig, random_texts(8, 5, longest=50))
+    found = rig.decoder.decode(layouts, decoding="single_pass")
+    assert {entry.passes for entry in found} == {1}
+
+
+def test_tags_fed_back_change_what_follows() -> None:
+    """The reference is no independent choice per word, or the test of equality would be easy."""
+    rig = make_rig(make_llm("llama"))
+    layouts = layouts_of(rig, random_texts(2, 12, longest=80))
+    one_pass = rig.decoder.decode(layouts, decoding="single_pass")
+    assert tags_of(one_pass) != tags_of(rig.decoder.decode(layouts))

@@ -1,0 +1,97 @@
+"""Decoders small enough to make in a test, with random weights or ones that were trained a little."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import torch
+from transformers import (
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from backend.llm.decoding import SlotDecoder
+from backend.llm.layout import LayoutPlanner
+from backend.llm.scorer import TagScorer
+from backend.llm.verbalisers import choose_verbalisers
+from ner.tags import TagSet
+from ner.words import word_offsets
+from tests.tiny_bases import CORPUS, make_base
+
+TAGS = TagSet(("Chemical", "Disease"))
+WINDOW = 20  # of the sliding attention: far less than a text
+SIZES = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 4096,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+WORDS = sorted({word for text in CORPUS for word in text.split()}) + ["β", "(", "…", "a1", "😀"]
+
+
+@cache
+def tokenizer() -> PreTrainedTokenizerBase:
+    """As Mistral's and Llama 2's: BPE with visible blanks, and pieces that mix letters and marks."""
+    return AutoTokenizer.from_pretrained(make_base("mistral", Path(mkdtemp()) / "base"))
+
+
+def make_llm(family: str, *, seed: int = 0, spread: float = 0.15) -> PreTrainedModel:
+    """A decoder whose logits differ enough from tag to tag for its choices to be its own."""
+    torch.manual_seed(seed)
+    size = {"vocab_size": len(tokenizer()), "initializer_range": spread, **SIZES}
+    model = (
+        LlamaForCausalLM(LlamaConfig(**size))
+        if family == "llama"
+        else MistralForCausalLM(
+            MistralConfig(sliding_window=WINDOW if family == "sliding" else None, **size)
+        )
+    )
+    return model.eval()
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A decoder with all that it needs."""
+
+    model: PreTrainedModel
+    planner: LayoutPlanner
+    scorer: TagScorer
+    decoder: SlotDecoder
+
+
+def make_rig(model: PreTrainedModel, *, window: int = 4096) -> Rig:
+    verbalisers = choose_verbalisers(tokenizer(), TAGS)
+    planner = LayoutPlanner(tokenizer(), TAGS, verbalisers, window=window)
+    scorer = TagScorer(model, verbalisers.ids, planner.prefix, precision="fp32")
+    return Rig(model, planner, scorer, SlotDecoder(scorer, TAGS, verbalisers))
+
+
+def random_texts(seed: int, count: int, *, longest: int) -> list[str]:
+    """Texts of 1 to `longest` words, short ones more often."""
+    chance = random.Random(seed)
+    return [
+        " ".join(chance.choices(WORDS, k=int(longest ** chance.random()))) for _ in range(count)
+    ]
+
+
+def random_draft(seed: int, words: int) -> list[int]:
+    """Tags in no order that anybody would draft, illegal ones included."""
+    chance = random.Random(seed)
+    return [chance.randrange(len(TAGS)) for _ in range(words)]
+
+
+def words_of(texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+    return [list(word_offsets(text)) for text in texts]
