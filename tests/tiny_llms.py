@@ -1,4 +1,4 @@
-"""Decoders small enough to make in a test, with random weights or ones that were trained a little."""
+"""Decoders small enough to make in a test: real classes, random weights."""
 
 import random
 from collections.abc import Sequence
@@ -39,12 +39,12 @@ SIZES = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
-WORDS = sorted({word for text in CORPUS for word in text.split()}) + ["β", "(", "…", "a1", "😀"]
+WORDS = [*sorted({word for text in CORPUS for word in text.split()}), "β", "(", "…", "a1", "😀"]
 
 
 @cache
 def tokenizer() -> PreTrainedTokenizerBase:
-    """As Mistral's and Llama 2's: BPE with visible blanks, and pieces that mix letters and marks."""
+    """As Mistral's: BPE with visible blanks, and pieces that mix letters and marks."""
     return AutoTokenizer.from_pretrained(make_base("mistral", Path(mkdtemp()) / "base"))
 
 

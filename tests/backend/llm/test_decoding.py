@@ -1,4 +1,4 @@
-"""Verified decoding is greedy decoding: tag for tag, whatever the draft, the batch and the model."""
+"""Verified decoding is greedy decoding, tag for tag, whatever draft, batch and model."""
 
 from itertools import pairwise
 
