@@ -76,6 +76,7 @@ def predict(
     *,
     tag_set: TagSet,
     version: str,
+    tags: Sequence[int] | None = None,
 ) -> Prediction:
     """Decode one document.
 
@@ -87,17 +88,19 @@ def predict(
         log_probs: Shape (words, tags).
         tag_set: The tags.
         version: The model version to name.
+        tags: One legal tag per word, where they were decided already; None for the best sequence.
 
     Returns:
         Spans with scores, the document's score, and every word's confidence.
     """
     if not words:
         return Prediction(spans=(), score=1.0, version=version)
-    tags = viterbi(log_probs, legal_steps(tag_set))
-    chosen = log_probs[np.arange(len(tags)), tags]
+    if tags is None:
+        tags = viterbi(log_probs, legal_steps(tag_set)).tolist()
+    chosen = log_probs[np.arange(len(words)), tags]
     spans = [
         Span(words[first][0], words[last - 1][1], label, score=_probability(chosen[first:last]))
-        for first, last, label in tag_set.chunks(tags.tolist())
+        for first, last, label in tag_set.chunks(tags)
     ]
     return Prediction(
         spans=tuple(spans),

@@ -10,6 +10,7 @@ TagalongError
 ├── OutputError             a result cannot be written where it was asked for
 ├── BaseModelError          a base model is not there, or is not one that can be loaded
 ├── TrainingError           a training cannot start, or cannot go on
+├── OutOfMemoryError        a model needs more memory than there is
 ├── JournalError            the record of webhook events cannot be used
 ├── LabelStudioError        Label Studio could not be asked, or said no
 ├── ServerError             the server cannot listen where it was told to
@@ -52,6 +53,10 @@ class BaseModelError(TagalongError):
 
 class TrainingError(TagalongError):
     """A training cannot start, or cannot go on."""
+
+
+class OutOfMemoryError(TagalongError):
+    """A model needs more memory than there is, even for one document alone."""
 
 
 class JournalError(TagalongError):

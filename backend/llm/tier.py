@@ -1,0 +1,206 @@
+"""The LLM tier: documents to predictions with a decoder, drafted by another tier.
+
+Documents are laid out in windows, windows of similar length share a batch, and a batch that does
+not fit into memory is halved. The same words and tags come out as of the encoder, so that scores,
+temperature and length buckets compare.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from backend.decode import Scores, log_softmax, predict
+from backend.encoder import batch_by_length
+from backend.llm.decoding import Decoded, Decoding, SlotDecoder
+from backend.llm.layout import Layout, LayoutPlanner
+from ner.document import Document, Prediction
+from ner.errors import OutOfMemoryError
+from ner.tags import OUTSIDE, TagSet
+from ner.words import word_offsets
+
+Drafter = Callable[[Sequence[Document]], Sequence[Prediction]]
+NO_MEMORY = "can't allocate memory"  # what PyTorch says of a CPU's, in a bare RuntimeError
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What decoding took; adds up.
+
+    Attributes:
+        documents: Decoded.
+        passes: Model calls in sequence, summed over windows.
+        slots: Words that were tagged.
+        tokens: Run through the model, without padding and shared prefix.
+        agreed: Slots whose draft was right.
+    """
+
+    documents: int = 0
+    passes: int = 0
+    slots: int = 0
+    tokens: int = 0
+    agreed: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        """The cost of both."""
+        return Cost(
+            self.documents + other.documents,
+            self.passes + other.passes,
+            self.slots + other.slots,
+            self.tokens + other.tokens,
+            self.agreed + other.agreed,
+        )
+
+
+class LLMTier:
+    """A decoder that answers in a few passes.
+
+    Args:
+        decoder: Fills slots.
+        planner: Lays texts out.
+        tag_set: The tags.
+        version: Named in every prediction.
+        temperature: See `backend.decode.log_softmax`.
+        drafter: Says what the tags may be; None drafts O everywhere.
+        decoding: How slots are filled.
+    """
+
+    batch_tokens = 16384  # padded tokens of a batch: what a pass over them keeps in memory
+    batch_rows = 16
+    chunk_documents = 64  # documents in the air at once
+
+    def __init__(
+        self,
+        decoder: SlotDecoder,
+        planner: LayoutPlanner,
+        *,
+        tag_set: TagSet,
+        version: str,
+        temperature: float = 1.0,
+        drafter: Drafter | None = None,
+        decoding: Decoding = "verified",
+    ) -> None:
+        self.decoder, self.planner = decoder, planner
+        self.tag_set = tag_set
+        self.version = version
+        self.temperature = temperature
+        self.drafter = drafter
+        self.decoding = decoding
+        self.cost = Cost()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Entity types, in the order of the label config."""
+        return self.tag_set.labels
+
+    def predict(self, documents: Sequence[Document]) -> list[Prediction]:
+        """Find the entities of documents.
+
+        Args:
+            documents: Only their texts count.
+
+        Returns:
+            One prediction per document, in the same order, empty ones included.
+
+        Raises:
+            OutOfMemoryError: If not even one window fits.
+        """
+        predictions = []
+        for start in range(0, len(documents), self.chunk_documents):
+            chunk = documents[start : start + self.chunk_documents]
+            words = [word_offsets(document.text) for document in chunk]
+            for offsets, (tags, logits) in zip(words, self.decide(chunk, words), strict=True):
+                log_probs = log_softmax(logits, temperature=self.temperature)
+                predictions.append(
+                    predict(
+                        offsets, log_probs, tag_set=self.tag_set, version=self.version, tags=tags
+                    )
+                )
+        return predictions
+
+    def decide(
+        self, documents: Sequence[Document], words: Sequence[Sequence[tuple[int, int]]]
+    ) -> list[tuple[list[int], Scores]]:
+        """Run the model.
+
+        Args:
+            documents: Only their texts count.
+            words: Offsets of each document's words.
+
+        Returns:
+            For each document a legal tag per word, and logits of shape (words, tags) before any
+            temperature, each word's given the tags before it.
+
+        Raises:
+            OutOfMemoryError: If not even one window fits.
+        """
+        width = len(self.tag_set)
+        tags = [[OUTSIDE] * len(offsets) for offsets in words]
+        logits: list[Scores] = [np.zeros((len(offsets), width), np.float32) for offsets in words]
+        layouts = self.planner.plan([document.text for document in documents], words)
+        drafts = self._drafts(documents)
+        for batch in self._batches(layouts):
+            rows = [layouts[index] for index in batch]
+            own = None
+            if drafts is not None:
+                own = [drafts[row.document][row.words.start : row.words.stop] for row in rows]
+            for row, decoded in zip(rows, self._decode(rows, own), strict=True):
+                first = row.words.start
+                inside = slice(row.owned.start - first, row.owned.stop - first)
+                tags[row.document][row.owned.start : row.owned.stop] = decoded.tags[inside]
+                logits[row.document][row.owned.start : row.owned.stop] = decoded.logits[inside]
+        self.cost += Cost(documents=len(documents))
+        return [(self._joined(entry), scores) for entry, scores in zip(tags, logits, strict=True)]
+
+    def _drafts(self, documents: Sequence[Document]) -> list[Sequence[int]] | None:
+        """What the drafter says, as tags; labels that this tier lacks are drafted as O."""
+        if self.drafter is None or self.decoding != "verified":
+            return None
+        drafts = []
+        for document, prediction in zip(documents, self.drafter(documents), strict=True):
+            spans = tuple(span for span in prediction.spans if span.label in self.labels)
+            drafted = self.tag_set.encode(Document(document.id, document.text, spans))
+            drafts.append([max(tag, OUTSIDE) for tag in drafted.tags])
+        return drafts  # type: ignore[return-value]
+
+    def _batches(self, layouts: Sequence[Layout]) -> Iterator[list[int]]:
+        """Windows of similar length, at most `batch_rows` of them."""
+        lengths = [len(layout.ids) for layout in layouts]
+        for batch in batch_by_length(lengths, budget=self.batch_tokens):
+            for start in range(0, len(batch), self.batch_rows):
+                yield batch[start : start + self.batch_rows]
+
+    def _decode(
+        self, rows: Sequence[Layout], drafts: Sequence[Sequence[int]] | None
+    ) -> list[Decoded]:
+        """Decode a batch; where memory does not suffice, its halves."""
+        try:
+            found = self.decoder.decode(rows, drafts, decoding=self.decoding)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not isinstance(error, torch.OutOfMemoryError) and NO_MEMORY not in str(error):
+                raise
+            if len(rows) == 1:
+                raise OutOfMemoryError(
+                    f"a window of {len(rows[0].ids)} tokens does not fit into memory: serve the "
+                    "version in 4 bits, or train it with a smaller --window"
+                ) from error
+        else:
+            self.cost += Cost(
+                passes=sum(entry.passes for entry in found),
+                slots=sum(len(entry.tags) for entry in found),
+                tokens=sum(entry.tokens for entry in found),
+                agreed=sum(entry.agreed for entry in found),
+            )
+            return found
+        half = len(rows) // 2  # outside the handler, which would hold on to what did not fit
+        first, second = (None, None) if drafts is None else (drafts[:half], drafts[half:])
+        return self._decode(rows[:half], first) + self._decode(rows[half:], second)
+
+    def _joined(self, tags: Sequence[int]) -> list[int]:
+        """Tags of windows side by side: an I- that follows nothing it may begins an entity."""
+        joined: list[int] = []
+        for tag in tags:
+            before = joined[-1] if joined else None
+            joined.append(tag if self.tag_set.may_follow(tag, before) else tag - 1)
+        return joined
