@@ -1,0 +1,144 @@
+"""A decoder as a tier: long, empty and hostile texts, drafts, and memory that does not suffice."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backend.llm.decoding import Decoded
+from backend.llm.layout import ANSWER, TASK, TEXT
+from backend.llm.tier import LLMTier
+from ner.document import Document, Span
+from ner.errors import OutOfMemoryError
+from tests.lexicon_tier import LexiconTier
+from tests.tiny_llms import TAGS, Rig, make_llm, make_rig, random_texts, words_of
+
+
+@pytest.fixture(scope="module")
+def rig() -> Rig:
+    return make_rig(make_llm("llama"))
+
+
+def tier_of(rig: Rig, **changes: Any) -> LLMTier:
+    return LLMTier(rig.decoder, rig.planner, tag_set=TAGS, version="llm-1", **changes)
+
+
+def found(tier: LLMTier, documents: Sequence[Document]) -> list[tuple[Span, ...]]:
+    """What counts: scores may differ by what the order of additions makes of a float."""
+    return [prediction.spans for prediction in tier.predict(documents)]
+
+
+def documents_of(texts: Sequence[str]) -> list[Document]:
+    return [Document(str(number), text) for number, text in enumerate(texts)]
+
+
+def test_drafts_change_the_cost_and_nothing_else(rig: Rig) -> None:
+    documents = documents_of([*random_texts(4, 10, longest=60), "Naloxone and lithium", ""])
+    plain, drafted = tier_of(rig), tier_of(rig, drafter=LexiconTier("e-1").predict)
+    assert found(plain, documents) == found(drafted, documents)
+    assert plain.cost.slots == drafted.cost.slots
+    assert plain.cost.documents == drafted.cost.documents == len(documents)
+    perfect = tier_of(rig, drafter=plain.predict)
+    assert found(perfect, documents) == found(tier_of(rig), documents)
+    assert perfect.cost.passes == len(documents) - 1  # the empty text needs none
+    assert perfect.cost.agreed == perfect.cost.slots
+
+
+def test_a_draft_of_other_labels_is_only_a_worse_draft(rig: Rig) -> None:
+    documents = documents_of(["Naloxone and lithium", "clonidine"])
+    foreign = LexiconTier("e-1", {"naloxone": "Gene", "lithium": "Chemical"})
+    assert tier_of(rig, drafter=foreign.predict).predict(documents) == tier_of(rig).predict(
+        documents
+    )
+
+
+def test_long_documents_are_never_cut() -> None:
+    rig = make_rig(make_llm("llama"), window=256)
+    text = " ".join(random_texts(1, 60, longest=40))
+    words = words_of([text])[0]
+    layouts = rig.planner.plan([text], [words])
+    assert len(layouts) > 5
+    assert [word for layout in layouts for word in layout.owned] == list(range(len(words)))
+    assert max(len(layout.ids) + len(rig.planner.prefix) for layout in layouts) <= 256
+    (prediction,) = tier_of(rig).predict(documents_of([text]))
+    assert len(prediction.confidences) == len(words)
+
+
+def test_a_text_of_ten_thousand_words_and_one_of_none() -> None:
+    rig = make_rig(make_llm("llama"), window=512)
+    long = " ".join(["naloxone"] * 10_000)
+    predictions = tier_of(rig).predict(documents_of([long, "", " \n", "😀"]))
+    assert [len(prediction.confidences) for prediction in predictions] == [10_000, 0, 0, 1]
+    assert [prediction.score for prediction in predictions[1:3]] == [1.0, 1.0]
+
+
+def test_texts_that_hold_the_prompt_or_the_verbalisers_change_nothing_around_them(
+    rig: Rig,
+) -> None:
+    hostile = TASK + TEXT + ANSWER + " ".join(rig.planner.verbalisers.tokens) + "<s></s>…... (("
+    words = words_of([hostile])[0]
+    (layout,) = rig.planner.plan([hostile], [words])
+    taken = set(rig.planner.verbalisers.ids)
+    assert [place for place, number in enumerate(layout.ids) if number in taken] == list(
+        layout.slots
+    )
+    (prediction,) = tier_of(rig).predict(documents_of([hostile]))
+    assert len(prediction.confidences) == len(words)
+
+
+@settings(max_examples=100)
+@given(text=st.text(max_size=60))
+def test_no_word_is_ever_a_verbaliser(text: str) -> None:
+    rig = make_rig(SHARED)
+    layouts = rig.planner.plan([text], words_of([text]))
+    taken = set(rig.planner.verbalisers.ids)
+    for layout in layouts:
+        places = [place for place, number in enumerate(layout.ids) if number in taken]
+        assert places == list(layout.slots)
+        assert len(layout.slots) == len(layout.words)
+
+
+SHARED = make_llm("llama")
+
+
+class Narrow:
+    """A decoder on a device that holds few rows."""
+
+    def __init__(self, rig: Rig, rows: int, error: Exception) -> None:
+        self._rig, self._rows, self._error = rig, rows, error
+
+    def decode(self, layouts: Sequence[Any], drafts: Any, *, decoding: Any) -> list[Decoded]:
+        if len(layouts) > self._rows:
+            raise self._error
+        return self._rig.decoder.decode(layouts, drafts, decoding=decoding)
+
+
+MEMORY_ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+]
+
+
+@pytest.mark.parametrize("error", MEMORY_ERRORS)
+def test_a_batch_that_does_not_fit_is_halved(rig: Rig, error: Exception) -> None:
+    documents = documents_of(random_texts(9, 13, longest=20))
+    tier = tier_of(rig)
+    tier.decoder = Narrow(rig, 2, error)  # type: ignore[assignment]
+    assert found(tier, documents) == found(tier_of(rig), documents)
+
+
+def test_a_window_that_does_not_fit_alone_says_what_to_lower(rig: Rig) -> None:
+    tier = tier_of(rig)
+    tier.decoder = Narrow(rig, 0, MEMORY_ERRORS[0])  # type: ignore[assignment]
+    with pytest.raises(OutOfMemoryError, match="4 bits"):
+        tier.predict(documents_of(["Naloxone"]))
+
+
+def test_other_errors_are_not_taken_for_memory(rig: Rig) -> None:
+    tier = tier_of(rig)
+    tier.decoder = Narrow(rig, 0, RuntimeError("shapes differ"))  # type: ignore[assignment]
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        tier.predict(documents_of(["Naloxone"]))
