@@ -89,20 +89,24 @@ def examine(question: Question, *, patience: float = PATIENCE) -> Iterator[Findi
     Yields:
         A finding per check, as soon as there is one.
     """
-    case = Case(question)
     found: dict[str, Finding] = {}
     end = time.monotonic() + patience
-    for check in CHECKS:
-        cause = _cause(check, found)
-        if cause is not None:
-            verdict = skipped(f"Not looked into because of what {cause.title!r} says above.")
-        elif time.monotonic() > end:
-            verdict = skipped(f"Not looked into: {patience:g} s were spent on the checks above.")
-        else:
-            verdict = _explained(_run(check, case), check, found)
-        finding = Finding(check.name, check.title, verdict.status, verdict.sentence, verdict.remedy)
-        found[check.name] = finding
-        yield finding
+    with Case(question) as case:
+        for check in CHECKS:
+            cause = _cause(check, found)
+            if cause is not None:
+                verdict = skipped(f"Not looked into because of what {cause.title!r} says above.")
+            elif time.monotonic() > end:
+                verdict = skipped(f"Not looked into: {patience:g} s were spent on checks above.")
+            else:
+                verdict = _explained(_run(check, case), check, found)
+            found[check.name] = _finding(check, verdict)
+            yield found[check.name]
+
+
+def _finding(check: Check, verdict: Verdict) -> Finding:
+    """A verdict under the name of its check."""
+    return Finding(check.name, check.title, verdict.status, verdict.sentence, verdict.remedy)
 
 
 def is_healthy(findings: Sequence[Finding]) -> bool:
