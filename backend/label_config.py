@@ -1,7 +1,7 @@
 """Labelling config -> control, object, data key and labels, read as Label Studio itself reads it.
 
-The only file that imports label-studio-sdk's label interface, which takes most of a second: import
-it where a labelling config was really given.
+Only this file and the doctor import label-studio-sdk's label interface, which takes most of a
+second: import them where a labelling config was really given.
 """
 
 import re
