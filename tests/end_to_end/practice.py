@@ -1,0 +1,105 @@
+"""A project in a real Label Studio with our server connected to it, to be broken."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from werkzeug.serving import make_server
+
+from backend.client import LabelStudio
+from backend.demo.label_studio import RunningLabelStudio
+from backend.doctor.case import Question
+from backend.remote_objects import Backend
+from backend.server.app import create_app
+from backend.server.service import Service
+from backend.server.settings import Settings
+from tests.backend.doctor.surgery import Findings, look
+from tests.lexicon_tier import LexiconTier
+
+CONFIG = """<View>
+  <Labels name="label" toName="text">
+    <Label value="Chemical"/><Label value="Disease"/>
+  </Labels>
+  <Text name="text" value="$text"/>
+</View>"""
+TEXTS = (  # BC5CDR (public domain)
+    "Naloxone reverses the antihypertensive effect of clonidine.",
+    "Lithium intoxication was noted in nine cases.",
+)
+
+
+@contextmanager
+def served(
+    folder: Path, *, lexicon: Mapping[str, str] | None = None, **settings: Any
+) -> Iterator[str]:
+    """Our server on a free port, with the words of a lexicon for a model; its URL."""
+
+    def load(version: Path) -> LexiconTier:
+        return LexiconTier(version.name, *([lexicon] if lexicon else []))
+
+    app = create_app(Settings(models=folder / "models", **settings), load=load)
+    service: Service = app.extensions["tagalong"]
+    service.slots["encoder"]._settled.wait(30)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        service.close()
+
+
+@dataclass(frozen=True)
+class Practice:
+    """A project that works."""
+
+    studio: LabelStudio
+    running: RunningLabelStudio
+    project: int
+    url: str
+    version: str
+
+    @property
+    def backend(self) -> Backend:
+        return self.studio.backends(self.project)[0]
+
+    def look(self, **more: Any) -> Findings:
+        key = more.pop("key", self.running.account.token)
+        number = more.pop("number", self.project)
+        return look(Question(self.running.url, key, number, **more))
+
+    def call(self, method: Any, path: str, body: Any = None) -> Any:
+        return self.studio.connection.call(method, path, body=body)
+
+    def change_project(self, **changes: Any) -> None:
+        self.call("PATCH", f"api/projects/{self.project}/", changes)
+
+    @property
+    def webhook(self) -> int:
+        (found,) = self.studio.webhooks(self.project)
+        return found.id
+
+
+@contextmanager
+def practice(
+    running: RunningLabelStudio, url: str, *, connected: bool = True
+) -> Iterator[Practice]:
+    """A new project; connected, it has predictions too. It is removed at the end."""
+    with running.connect() as studio:
+        project = studio.create_project("Abstracts", CONFIG).id
+        studio.import_tasks(project, [{"data": {"text": text}} for text in TEXTS])
+        version = ""
+        if connected:
+            version = studio.add_backend(project, url, "new").model_version
+            studio.update_backend(studio.backends(project)[0], title=version)
+            studio.request_predictions(project)
+        try:
+            yield Practice(studio, running, project, url, version)
+        finally:
+            studio.connection.call("DELETE", f"api/projects/{project}/")
