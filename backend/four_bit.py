@@ -1,0 +1,44 @@
+"""Weights in 4 bits: how they are asked for, and whether this machine can have them."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import torch
+from transformers import BitsAndBytesConfig
+
+
+@cache
+def four_bit_obstacle() -> str | None:
+    """Try whether weights can be kept in NF4 on this machine.
+
+    Returns:
+        None if they can, else why not.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        functional = import_module("bitsandbytes.functional")
+        functional.quantize_4bit(torch.zeros(64, device=device), quant_type="nf4")
+    except (ImportError, RuntimeError) as error:
+        return str(error).strip().partition("\n")[0]
+    return None
+
+
+def four_bit_options(kept: Sequence[str]) -> Mapping[str, Any]:
+    """How QLoRA loads its base (Dettmers et al. 2023): NF4 quantised twice, arithmetic in bf16.
+
+    Args:
+        kept: Layers that are not quantised.
+
+    Returns:
+        Options of `from_pretrained`.
+    """
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=list(kept),  # despite its name, for 4 bits too
+    )
+    return {"quantization_config": quantization, "dtype": torch.bfloat16}
