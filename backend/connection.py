@@ -280,7 +280,7 @@ class Connection:
             "make a new personal token in Label Studio under Account & Settings"
             if self.key_kind == "personal"
             else "copy it again; legacy tokens are off by default, so make a personal token under "
-            "Account & Settings, or switch them on under Organization, Access Token Settings"
+            "Account & Settings, or switch them on under Organization, API Tokens Settings"
         )
         return self._error(
             f"Label Studio at {self.url} takes no such key{said}: {mend}", "key", detail
