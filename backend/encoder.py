@@ -21,6 +21,9 @@ from ner.document import Document, Prediction
 from ner.tags import TagSet
 from ner.words import word_offsets
 
+# Rows of a batch are padded to a multiple of so many sub-words. A kernel is made and kept for every
+# shape that comes, by PyTorch's bf16 attention without end: 300 MB in the long run, and some time.
+PAD_MULTIPLE = 16
 MAX_PER_WORD = 64  # sub-words read of one word; longer words are sequences and base64 blobs
 
 
@@ -77,7 +80,8 @@ class WindowEncoder:
         self.tokenizer = tokenizer
         self._subwords = SubWordTokenizer(tokenizer)
         special = len(self._subwords.prefix) + len(self._subwords.suffix)
-        self._capacity = min(reading.window, limit or reading.window) - special
+        self._longest = min(reading.window, limit or reading.window)
+        self._capacity = self._longest - special
         # A short window keeps room to own at least as much as it borrows on both sides.
         self._context = min(reading.context, self._capacity // 4)
         self._longest_word = min(MAX_PER_WORD, self._capacity - self._context)
@@ -115,16 +119,19 @@ class WindowEncoder:
             positions=tuple(subwords.starts[word] + offset for word in words),
         )
 
-    def pad(self, windows: Sequence[EncodedWindow]) -> dict[str, Tensor]:
+    def pad(self, windows: Sequence[EncodedWindow], *, multiple: int = 1) -> dict[str, Tensor]:
         """Stack windows.
 
         Args:
             windows: One batch.
+            multiple: What the length of the rows is rounded up to a multiple of, as far as the
+                longest window there can be.
 
         Returns:
             `input_ids` and `attention_mask`, each of shape (windows, longest).
         """
-        shape = len(windows), max(len(window.ids) for window in windows)
+        longest = max(len(window.ids) for window in windows)
+        shape = len(windows), min(longest + -longest % multiple, self._longest)
         ids = torch.full(shape, int(self.tokenizer.pad_token_id))
         mask = torch.zeros(shape, dtype=torch.long)
         for row, window in enumerate(windows):
@@ -237,7 +244,8 @@ class EncoderTier:
     def _forward(self, windows: Sequence[EncodedWindow]) -> Scores:
         """Logits of one batch: (windows, longest, tags)."""
         device = self.model.device
-        batch = {name: tensor.to(device) for name, tensor in self.windows.pad(windows).items()}
+        padded = self.windows.pad(windows, multiple=PAD_MULTIPLE)
+        batch = {name: tensor.to(device) for name, tensor in padded.items()}
         with half_precision(device, wanted=self.precision):
             logits = self.model(**batch).logits
         array: Scores = logits.float().cpu().numpy()

@@ -1,6 +1,7 @@
 """Every word gets sub-words of its own, in every family of tokenizers, on every kind of text."""
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -89,3 +90,19 @@ def test_windows_carry_first_subwords_and_special_tokens(splitter):
             assert window.ids[position] == subwords.ids[subwords.starts[word]]
     batch = encoder.pad(windows)
     assert batch["attention_mask"].sum().item() == sum(len(window.ids) for window in windows)
+
+
+def test_rows_are_rounded_up_but_never_past_the_longest_window(splitter):
+    encoder = WindowEncoder(splitter.tokenizer, Reading(window=48, context=8), limit=44)
+    lengths = set()
+    for count in range(1, 60):
+        text = "lithium " * count
+        windows = encoder.encode([text], [word_offsets(text)])
+        plain, rounded = encoder.pad(windows), encoder.pad(windows, multiple=16)
+        longest = plain["input_ids"].shape[1]
+        lengths.add(rounded["input_ids"].shape[1])
+        for name in plain:
+            padding = rounded[name][:, longest:]
+            assert torch.equal(rounded[name][:, :longest], plain[name])
+            assert (padding == (encoder.tokenizer.pad_token_id if name == "input_ids" else 0)).all()
+    assert lengths == {16, 32, 44}
