@@ -1,0 +1,103 @@
+"""A real Label Studio for all tests of a session, and our own server beside it.
+
+TAGALONG_LABEL_STUDIO names a ``label-studio`` program to use; without it, one is installed where
+``make demo`` installs it.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from backend.bundle import BUNDLED
+from backend.demo import installation
+from backend.demo.label_studio import RunningLabelStudio, start
+from backend.tier import Tier, load_tier
+from ner.catalogue import Catalogue
+from tests.end_to_end.ours import Ours, our_server
+
+HOME = Path(__file__).parents[2] / "tagalong-demo"
+# Where addresses are refused as by default, but for the calls to backends: a backend is then added
+# without its webhook. Predictions are validated.
+VALIDATING = {"fflag_feat_utc_210_prediction_validation_15082025": "true"}
+STRICT = {
+    "ML_BLOCK_LOCAL_IP": "false",
+    "USE_DEFAULT_BANNED_SUBNETS": "true",
+    "USER_ADDITIONAL_BANNED_SUBNETS": "",
+    **VALIDATING,
+}
+
+
+@pytest.fixture(scope="session")
+def label_studio_program() -> Path:
+    """Label Studio 1.23.2."""
+    given = os.environ.get("TAGALONG_LABEL_STUDIO")
+    if given:
+        return Path(given)
+    HOME.mkdir(exist_ok=True)
+    with (HOME / ".lock").open("a") as lock:  # tests run in several processes
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return installation.install(HOME)
+
+
+@pytest.fixture(scope="session")
+def label_studio(
+    label_studio_program: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningLabelStudio]:
+    """A Label Studio that may call and send events to loopback."""
+    with start(label_studio_program, tmp_path_factory.mktemp("label-studio")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def label_studio_like_it(
+    label_studio: RunningLabelStudio,
+    label_studio_program: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[Mapping[str, str]], AbstractContextManager[RunningLabelStudio]]:
+    """Starts another Label Studio, with environment variables of its own."""
+
+    def start_another(
+        extra: Mapping[str, str],
+    ) -> AbstractContextManager[RunningLabelStudio]:
+        home = tmp_path_factory.mktemp("label-studio")
+        # The database of the first saves it the minute that an empty one costs.
+        shutil.copytree(label_studio.process.log.parent / "data", home / "data")
+        return start(label_studio_program, home, extra=extra)
+
+    return start_another
+
+
+@pytest.fixture(scope="session")
+def strict_label_studio(
+    label_studio_like_it: Callable[[Mapping[str, str]], AbstractContextManager[RunningLabelStudio]],
+) -> Iterator[RunningLabelStudio]:
+    """A Label Studio that is `STRICT`."""
+    with label_studio_like_it(STRICT) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def validating_label_studio(
+    label_studio_like_it: Callable[[Mapping[str, str]], AbstractContextManager[RunningLabelStudio]],
+) -> Iterator[RunningLabelStudio]:
+    """A Label Studio that validates predictions."""
+    with label_studio_like_it(VALIDATING) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def our_bundled_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:
+    """Our server with the bundled version, as a new user starts it."""
+    with our_server(tmp_path_factory.mktemp("ours")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bundled_tier() -> Tier:
+    """What our server must say, asked without it."""
+    return load_tier(Catalogue(BUNDLED, bundled=BUNDLED).resolve("bundled"))

@@ -1,0 +1,66 @@
+"""Our server as ``tagalong serve`` starts it, in a process of its own."""
+
+import json
+import os
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backend.demo.process import Leashed, free_port
+from backend.server.events import WebhookEvent
+from backend.server.journal import Journal
+from backend.server.settings import Settings
+
+START = 120.0  # seconds: it imports torch and loads a version, on machines however slow
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Our server while it runs."""
+
+    url: str
+    models: Path
+    log: Path
+
+    def health(self) -> dict[str, Any]:
+        """What it says to anyone."""
+        with urllib.request.urlopen(f"{self.url}/health", timeout=10) as answer:
+            said: dict[str, Any] = json.load(answer)
+        return said
+
+    @property
+    def version(self) -> str | None:
+        """What it has loaded."""
+        return self.health()["version"]
+
+    def events(self, project: int) -> list[WebhookEvent]:
+        """What Label Studio told it, in that order."""
+        journal = Journal(Settings(self.models).journal_path)
+        try:
+            return [one.event for one in journal.events(project=project, limit=1000)]
+        finally:
+            journal.close()
+
+
+@contextmanager
+def our_server(folder: Path, **environment: str) -> Iterator[Ours]:
+    """Start it with the models of a folder, where there may be none, and wait until one serves."""
+    ours = Ours(f"http://127.0.0.1:{free_port()}", folder / "models", folder / "ours.log")
+    port = ours.url.rpartition(":")[2]
+    command = [sys.executable, "-m", "cli", "serve", "--port", port, "--models", str(ours.models)]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TAGALONG_")}
+    with Leashed("our server", command, environment=kept | environment, log=ours.log) as process:
+        process.wait_until(lambda: _serves(ours), seconds=START)
+        yield ours
+
+
+def _serves(ours: Ours) -> bool:
+    """Whether it answers, and has a version loaded."""
+    try:
+        return ours.version is not None
+    except OSError:
+        return False
