@@ -1,5 +1,7 @@
 """Who may ask: basic authentication, and a secret of its own for webhook events."""
 
+import base64
+import binascii
 import hmac
 from http import HTTPStatus
 
@@ -9,6 +11,7 @@ from backend.server.errors import Refusal
 from backend.server.settings import SECRET_HEADER, Credentials, Settings
 
 CHALLENGE = 'Basic realm="Tagalong", charset="UTF-8"'
+ENCODINGS = ("utf-8", "latin-1")  # browsers send the first, Label Studio the second
 
 
 def check_credentials(request: Request, credentials: Credentials | None) -> None:
@@ -58,13 +61,18 @@ def check_webhook(request: Request, settings: Settings) -> None:
 
 def _has_credentials(request: Request, credentials: Credentials) -> bool:
     """Whether a request carries the credentials."""
-    sent = request.authorization
-    if sent is None or sent.type != "basic":
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    try:
+        sent = base64.b64decode(token.strip(), validate=True)
+    except (binascii.Error, ValueError):
         return False
-    # Both are compared, whatever the first says, so that the time tells nothing of either.
-    username = _same(sent.username or "", credentials.username)
-    password = _same(sent.password or "", credentials.password)
-    return username and password
+    # All are compared, whatever the first says, so that the time tells nothing of any.
+    known = f"{credentials.username}:{credentials.password}"
+    same = [
+        hmac.compare_digest(sent, known.encode(encoding, "backslashreplace"))
+        for encoding in ENCODINGS
+    ]
+    return scheme.lower() == "basic" and any(same)
 
 
 def _same(sent: str, known: str) -> bool:
