@@ -196,15 +196,21 @@ class Base:
             The model; it keeps nothing of what it computes unless asked to.
 
         Raises:
-            BaseModelError: If the base is not there, has no safetensors, or cannot be kept in 4
-                bits here.
+            BaseModelError: If the base is not there, is no whole decoder, has no safetensors, or
+                cannot be kept in 4 bits here.
         """
-        model = self._load(
+        model, found = self._load(
             AutoModelForCausalLM,
             use_safetensors=True,
+            output_loading_info=True,
             device_map=None if device is None else {"": device},
             **self._four_bit(("lm_head",)) if four_bit else {"dtype": dtype},
         )
+        if found["missing_keys"]:
+            raise BaseModelError(
+                f"base model {self.reference!r} is no whole decoder: it lacks "
+                f"{', '.join(sorted(found['missing_keys'])[:3])}; choose a base that generates text"
+            )
         model.config.use_cache = False
         if untied and model.config.tie_word_embeddings:
             head = model.get_output_embeddings()

@@ -1,4 +1,4 @@
-"""What an encoder version's folder holds: weights or an adapter, the tokenizer, the manifest.
+"""What a version's folder holds: weights or an adapter, the tokenizer, the manifest.
 
 Written by training, read by serving, and both ends are here so that they cannot drift apart.
 """
@@ -25,7 +25,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")  # what Rust adds to what the system refuses
 
 
-def save_encoder(
+def save_model(
     model: PreTrainedModel | PeftModel,
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
@@ -50,7 +50,11 @@ def save_encoder(
     else:
         model.config._name_or_path = base.reference
     with refusals_told(f"write the model to {folder}"), _system_errors():
-        model.save_pretrained(folder)
+        if isinstance(model, PeftModel):
+            # An adapter on the output layer is no reason to store that layer, whatever peft thinks.
+            model.save_pretrained(folder, save_embedding_layers=False)
+        else:
+            model.save_pretrained(folder)
         (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
         tokenizer.save_pretrained(folder)
         # safetensors writes for the owner alone; the server may run as somebody else.
@@ -93,14 +97,9 @@ def load_encoder(folder: Path, manifest: Manifest, *, device: torch.device) -> E
     """
     tag_set = TagSet(tuple(manifest.labels))
     four_bit = bool(manifest.config.get("four_bit"))
-    try:
+    with unloadable_told(folder, manifest):
         model = _load_model(folder, manifest, tag_set=tag_set, four_bit=four_bit)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise VersionInvalid(
-            f"version {manifest.version} in {folder} could not be loaded ({error}); "
-            "train it again, or roll back to another version"
-        ) from error
     if not four_bit:
         model = model.to(device)
     return EncoderTier(
@@ -113,16 +112,44 @@ def load_encoder(folder: Path, manifest: Manifest, *, device: torch.device) -> E
     )
 
 
+@contextmanager
+def unloadable_told(folder: Path, manifest: Manifest) -> Iterator[None]:
+    """Say of a version what a library says that cannot load it.
+
+    Args:
+        folder: Of the version.
+        manifest: What it says.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        VersionInvalid: If the block fails.
+    """
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        raise VersionInvalid(
+            f"version {manifest.version} in {folder} could not be loaded ({error}); "
+            "train it again, or roll back to another version"
+        ) from error
+
+
 def _load_model(
     folder: Path, manifest: Manifest, *, tag_set: TagSet, four_bit: bool
 ) -> PreTrainedModel:
     """The weights, with an adapter folded into its base where that loses nothing."""
-    if not (folder / ADAPTER_CONFIG).is_file():
+    if not is_adapter(folder):
         return Base(str(folder)).load_token_classifier(tag_set.names, keep_head=True)
     base = Base(manifest.base, manifest.base_revision)
     model = base.load_token_classifier(tag_set.names, four_bit=four_bit)
     adapted = PeftModel.from_pretrained(model, folder)
     return adapted if four_bit else adapted.merge_and_unload()
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a version is an adapter on a base that is elsewhere."""
+    return (folder / ADAPTER_CONFIG).is_file()
 
 
 def _reading(config: Mapping[str, Any]) -> Reading:

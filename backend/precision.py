@@ -39,5 +39,19 @@ def half_precision(
     Returns:
         The autocast context.
     """
-    enabled = has_bf16(device) if wanted == "auto" else wanted == "bf16"
+    enabled = weights_type(device, wanted=wanted) == torch.bfloat16
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def weights_type(device: torch.device, *, wanted: Precision = "auto") -> torch.dtype:
+    """The type to keep weights in that only serve: no finer than the arithmetic done with them.
+
+    Args:
+        device: Where the model is.
+        wanted: ``auto`` is bf16 where it is native.
+
+    Returns:
+        bf16 or fp32.
+    """
+    half = has_bf16(device) if wanted == "auto" else wanted == "bf16"
+    return torch.bfloat16 if half else torch.float32

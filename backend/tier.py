@@ -7,6 +7,8 @@ from typing import Protocol
 import torch
 
 from backend.checkpoint import load_encoder
+from backend.llm.checkpoint import KeptBase, Weights, load_llm
+from backend.llm.tier import Drafter
 from ner.document import Document, Prediction
 from ner.errors import VersionInvalid
 from ner.manifest import read_manifest
@@ -27,12 +29,22 @@ class Tier(Protocol):
         """One prediction per document, in the same order, empty ones included."""
 
 
-def load_tier(folder: Path, *, device: torch.device | None = None) -> Tier:
+def load_tier(
+    folder: Path,
+    *,
+    device: torch.device | None = None,
+    drafter: Drafter | None = None,
+    weights: Weights | None = None,
+    kept: KeptBase | None = None,
+) -> Tier:
     """Verify a model version and make it a tier.
 
     Args:
         folder: Of the version.
         device: Where to compute; None for the first GPU if there is one, else the CPU.
+        drafter: Says what an LLM's tags may be; None drafts O everywhere.
+        weights: How an LLM's are kept; None for as it was trained.
+        kept: Where the base of an LLM may be already.
 
     Returns:
         The tier, ready to predict.
@@ -42,12 +54,17 @@ def load_tier(folder: Path, *, device: torch.device | None = None) -> Tier:
         BaseModelError: If the version is an adapter and its base is not there.
     """
     manifest = read_manifest(folder)
-    if manifest.tier != "encoder":
-        raise VersionInvalid(
-            f"version {manifest.version} is of tier {manifest.tier!r}, which this release of "
-            "Tagalong does not serve; choose an encoder version, or update Tagalong"
+    device = device or default_device()
+    if manifest.tier == "encoder":
+        return load_encoder(folder, manifest, device=device)
+    if manifest.tier == "llm":
+        return load_llm(
+            folder, manifest, device=device, weights=weights, drafter=drafter, kept=kept
         )
-    return load_encoder(folder, manifest, device=device or default_device())
+    raise VersionInvalid(
+        f"version {manifest.version} is of tier {manifest.tier!r}, which this release of "
+        "Tagalong does not serve; choose an encoder version, or update Tagalong"
+    )
 
 
 def default_device() -> torch.device:

@@ -22,6 +22,7 @@ from tokenizers import (
 )
 from transformers import (
     AutoModel,
+    AutoModelForCausalLM,
     BertConfig,
     DebertaV2Config,
     LlamaConfig,
@@ -37,7 +38,8 @@ CORPUS = [
     "The patient developed aspirin-induced asthma after a 300-mg dose of acetylsalicylic acid.",
 ] * 4
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
-FAMILIES = ("bert-cased", "bert-uncased", "deberta-v3", "mistral", "llama")
+DECODERS = ("mistral", "llama")
+FAMILIES = ("bert-cased", "bert-uncased", "deberta-v3", *DECODERS)
 
 
 def make_base(family: str, folder: Path) -> Path:
@@ -46,7 +48,8 @@ def make_base(family: str, folder: Path) -> Path:
     vocabulary = TOKENIZERS[family](folder)
     config = make_config(family, vocabulary)
     torch.manual_seed(0)
-    AutoModel.from_config(config).save_pretrained(folder)
+    whole = AutoModelForCausalLM if family in DECODERS else AutoModel  # as on the hub
+    whole.from_config(config).save_pretrained(folder)
     return folder
 
 

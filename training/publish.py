@@ -7,7 +7,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from backend.checkpoint import save_encoder
+from backend.checkpoint import save_model
 from ner.manifest import Draft, Manifest
 from ner.scoring import Counts
 from ner.store import Store
@@ -52,7 +52,7 @@ def publish_encoder(
         environment=_environment(),
     )
     with store.staging("encoder") as folder:
-        save_encoder(trained.model, trained.tokenizer, folder, base=base)
+        save_model(trained.model, trained.tokenizer, folder, base=base)
         return store.publish(folder, draft), report
 
 

@@ -17,6 +17,7 @@ from backend.subwords import SubWordTokenizer
 from backend.windows import Window, plan_windows
 from ner.tags import OUTSIDE, TagSet
 
+FORMAT = 1  # of the layout; another one makes other versions
 LONGEST_WORD = 32  # sub-words read of one word; longer words are sequences and base64 blobs
 TASK = "Tag every word of the text.\n"
 TEXT, ANSWER = "\nText:", "\nTags:"

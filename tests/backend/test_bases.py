@@ -147,3 +147,10 @@ def test_a_machine_without_four_bits(tiny_base, monkeypatch):
             Base(str(tiny_base("llama"))).load_causal_lm(four_bit=True)
     finally:
         four_bit_obstacle.cache_clear()
+
+
+def test_a_decoder_without_its_output_layer_is_refused(tiny_base, tmp_path):
+    whole = Base(str(tiny_base("llama"))).load_causal_lm(four_bit=False)
+    whole.get_decoder().save_pretrained(tmp_path)
+    with pytest.raises(BaseModelError, match=r"no whole decoder: it lacks lm_head\.weight"):
+        Base(str(tmp_path)).load_causal_lm(four_bit=False)

@@ -14,7 +14,7 @@ from peft import LoraConfig, TaskType, get_peft_model
 from transformers import BertConfig, DebertaV2Config, MistralConfig, PretrainedConfig, RobertaConfig
 
 from backend.bases import Base
-from backend.checkpoint import load_encoder, position_limit, save_encoder
+from backend.checkpoint import load_encoder, position_limit, save_model
 from backend.encoder import EncoderTier
 from ner.document import Document
 from ner.errors import VersionInvalid
@@ -37,7 +37,7 @@ def folder(base: Base, tmp_path: Path) -> Path:
     """What a version's folder holds, of an untrained model."""
     torch.manual_seed(0)
     model = base.load_token_classifier(TagSet(LABELS).names)
-    save_encoder(model, base.load_tokenizer(), tmp_path, base=base)
+    save_model(model, base.load_tokenizer(), tmp_path, base=base)
     return tmp_path
 
 
@@ -53,7 +53,7 @@ def adapter(base: Base, tmp_path: Path) -> Path:
             exclude_modules=["classifier"],
         ),
     )
-    save_encoder(adapted, base.load_tokenizer(), tmp_path, base=base)
+    save_model(adapted, base.load_tokenizer(), tmp_path, base=base)
     return tmp_path
 
 

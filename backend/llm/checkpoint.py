@@ -1,0 +1,179 @@
+"""An LLM version's folder to a tier: an adapter on a base that is elsewhere, or a whole decoder."""
+
+import copy
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import PeftModel
+from transformers import AutoTokenizer, PreTrainedModel
+
+from backend.bases import Base
+from backend.checkpoint import is_adapter, unloadable_told
+from backend.four_bit import four_bit_obstacle
+from backend.llm.decoding import SlotDecoder
+from backend.llm.layout import FORMAT, LayoutPlanner
+from backend.llm.scorer import TagScorer
+from backend.llm.tier import Drafter, LLMTier
+from backend.llm.verbalisers import Verbalisers, read_verbalisers
+from backend.precision import Precision, weights_type
+from ner.errors import VersionInvalid
+from ner.manifest import Manifest
+from ner.tags import TagSet
+
+Weights = Literal["merged", "adapter", "nf4"]
+
+log = logging.getLogger(__name__)
+
+
+class KeptBase:
+    """The base under the versions that a server loads: read once, shared by the adapters on it."""
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] = ()
+        self._model: PreTrainedModel | None = None
+
+    def model(
+        self, key: tuple[object, ...], load: Callable[[], PreTrainedModel]
+    ) -> PreTrainedModel:
+        """A base to put an adapter on.
+
+        Args:
+            key: What tells bases, and ways to keep them, apart.
+            load: Reads it.
+
+        Returns:
+            Modules of its own around the tensors that are there already: another adapter on them
+            answers while this one is loaded, and neither knows of the other.
+        """
+        if self._model is None or key != self._key:
+            self._model, self._key = load(), key
+        tensors = [*self._model.parameters(), *self._model.buffers()]
+        return copy.deepcopy(self._model, {id(tensor): tensor for tensor in tensors})
+
+
+def load_llm(
+    folder: Path,
+    manifest: Manifest,
+    *,
+    device: torch.device,
+    weights: Weights | None = None,
+    drafter: Drafter | None = None,
+    kept: KeptBase | None = None,
+) -> LLMTier:
+    """Read a version's weights and make them a tier.
+
+    Args:
+        folder: Of the version; its manifest has been verified.
+        manifest: What it says.
+        device: Where to compute.
+        weights: Adapter folded into its base, beside it, or beside the base in 4 bits; None for the
+            last where it was trained so, else the first.
+        drafter: Says what the tags may be.
+        kept: Where the base of the version before may be.
+
+    Returns:
+        The tier, with the very prompt it was trained with.
+
+    Raises:
+        BaseModelError: If the version is an adapter and its base is not there, or is another.
+        VersionInvalid: If labels, prompt or weights do not fit what the manifest says.
+    """
+    config, tag_set = manifest.config, TagSet(tuple(manifest.labels))
+    with unloadable_told(folder, manifest):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    verbalisers = read_verbalisers(_prompt(manifest)["verbalisers"], tokenizer, tag_set)
+    planner = LayoutPlanner(
+        tokenizer, tag_set, verbalisers, window=config["window"], context=config["context"]
+    )
+    if weights is None:
+        weights = "nf4" if config.get("four_bit") else "merged"
+    if weights == "nf4" and (obstacle := four_bit_obstacle()):
+        log.warning("%s is served in 16 bits or more, not in 4: %s", manifest.version, obstacle)
+        weights = "merged"
+    precision: Precision = config.get("schedule", {}).get("precision", "auto")
+    model = _load_model(
+        folder,
+        manifest,
+        weights=weights,
+        options={"device": device, "dtype": weights_type(device, wanted=precision)},
+        kept=kept or KeptBase(),
+    )
+    return LLMTier(
+        slot_decoder(model.eval(), planner, verbalisers, tag_set=tag_set, precision=precision),
+        planner,
+        tag_set=tag_set,
+        version=manifest.version,
+        temperature=float(manifest.calibration.get("temperature", 1.0)),
+        drafter=drafter,
+    )
+
+
+def slot_decoder(
+    model: PreTrainedModel | PeftModel,
+    planner: LayoutPlanner,
+    verbalisers: Verbalisers,
+    *,
+    tag_set: TagSet,
+    precision: Precision,
+) -> SlotDecoder:
+    """What fills slots with a model.
+
+    Args:
+        model: A decoder, adapted or not.
+        planner: Lays texts out for it.
+        verbalisers: What stands for the tags.
+        tag_set: The tags.
+        precision: Arithmetic of the forward pass.
+
+    Returns:
+        The decoder.
+    """
+    scorer = TagScorer(model, verbalisers.ids, planner.prefix, precision=precision)
+    return SlotDecoder(scorer, tag_set, verbalisers)
+
+
+def _prompt(manifest: Manifest) -> Mapping[str, Any]:
+    """The part of a manifest that says how texts are laid out, if it is how we do."""
+    config = manifest.config
+    if not {"prompt", "verbalisers", "window", "context"} <= config.keys():
+        raise VersionInvalid(
+            f"the manifest of version {manifest.version} does not say how the LLM is asked: "
+            "retrain, or roll back to another version"
+        )
+    if config["prompt"] != FORMAT:
+        raise VersionInvalid(
+            f"version {manifest.version} was trained with prompt format {config['prompt']}, and "
+            f"this release of Tagalong asks in format {FORMAT}: retrain, or install the release "
+            "it was trained with"
+        )
+    return config
+
+
+def _load_model(
+    folder: Path,
+    manifest: Manifest,
+    *,
+    weights: Weights,
+    options: Mapping[str, Any],
+    kept: KeptBase,
+) -> PreTrainedModel | PeftModel:
+    """The weights, the way they are to be kept."""
+    four_bit = weights == "nf4"
+    if not is_adapter(folder):
+        with unloadable_told(folder, manifest):
+            return Base(str(folder)).load_causal_lm(four_bit=four_bit, **options)
+    base = Base(manifest.base, manifest.base_revision)
+
+    def load() -> PreTrainedModel:
+        return base.load_causal_lm(four_bit=four_bit, untied=True, **options)
+
+    if weights == "merged":
+        clean = load()  # of its own, for it is changed for good
+        with unloadable_told(folder, manifest):
+            return PeftModel.from_pretrained(clean, folder).merge_and_unload()
+    clean = kept.model((base, four_bit, *options.values()), load)
+    with unloadable_told(folder, manifest):
+        return PeftModel.from_pretrained(clean, folder)
