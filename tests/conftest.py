@@ -14,4 +14,4 @@ settings.register_profile("steady", deadline=None, derandomize=True, database=No
 settings.register_profile("deep", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
-pytest_plugins = ("tests.tiny_bases", "tests.versions")
+pytest_plugins = ("tests.tiny_bases", "tests.versions", "tests.workers")

@@ -13,8 +13,6 @@ from tests.backend.doctor.scripted import ScriptedServer, healthy_backend
 from tests.backend.doctor.surgery import the_only
 from tests.end_to_end.practice import CONFIG, TEXTS, Practice, practice, served
 
-pytestmark = pytest.mark.xdist_group("label_studio")
-
 HYPERTEXT = CONFIG.replace("<Text ", "<HyperText ")
 
 

@@ -1,0 +1,84 @@
+"""A project of a real Label Studio with our server connected to it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from backend.client import LabelStudio
+from backend.demo.label_studio import RunningLabelStudio
+from backend.demo.provision import label_config
+from backend.label_config import parse_label_config
+from backend.label_studio import prediction_to_item
+from backend.remote_objects import Backend, StoredPrediction
+from backend.tier import Tier
+from ner.document import Document
+
+CONFIG = parse_label_config(label_config())
+
+
+@dataclass(frozen=True)
+class Connected:
+    """A project of the demo's labelling config; its backend is titled by the version it serves."""
+
+    studio: LabelStudio
+    running: RunningLabelStudio
+    project: int
+    backend: Backend
+    texts: Mapping[int, str]  # by task
+
+    def call(self, method: Any, path: str, body: Any = None) -> Any:
+        return self.studio.connection.call(method, path, body=body)
+
+    def add(self, *texts: str) -> list[int]:
+        return self.studio.import_tasks(self.project, [{"data": {"text": text}} for text in texts])
+
+    def stored(self, version: str = "") -> dict[int, StoredPrediction]:
+        """By task. There must be one each."""
+        version = version or self.backend.model_version
+        stored = [
+            one for one in self.studio.predictions(self.project) if one.model_version == version
+        ]
+        by_task = {one.task: one for one in stored}
+        assert len(by_task) == len(stored)
+        return by_task
+
+
+@contextmanager
+def connected(
+    running: RunningLabelStudio,
+    url: str,
+    texts: Sequence[str],
+    *,
+    login: tuple[str, str] | None = None,
+    title: str = "Odd texts",
+) -> Iterator[Connected]:
+    """A new project, which is removed at the end."""
+    with running.connect() as studio:
+        project = studio.create_project(title, label_config()).id
+        try:
+            studio.update_project(project, shows_predictions=True)
+            tasks = studio.import_tasks(project, [{"data": {"text": text}} for text in texts])
+            backend = studio.add_backend(project, url, "new", login=login)
+            backend = studio.update_backend(backend, title=backend.model_version)
+            yield Connected(studio, running, project, backend, dict(zip(tasks, texts, strict=True)))
+        finally:
+            studio.connection.call("DELETE", f"api/projects/{project}/")
+
+
+def ours(tier: Tier, texts: Mapping[int, str]) -> dict[int, dict[str, Any]]:
+    """What a tier says of tasks, as it must be stored: asked at once, for bf16 rounds by batch."""
+    documents = [Document(str(task), text) for task, text in texts.items()]
+    items = [
+        prediction_to_item(document, prediction, CONFIG)
+        for document, prediction in zip(documents, tier.predict(documents), strict=True)
+    ]
+    return dict(zip(texts, items, strict=True))
+
+
+def places(result: Sequence[Mapping[str, Any]]) -> list[tuple[int, int, str, str]]:
+    """Start, end, label and text of every region."""
+    values = [region["value"] for region in result]
+    return sorted(
+        (value["start"], value["end"], *value["labels"], value["text"]) for value in values
+    )

@@ -1,0 +1,165 @@
+"""What an annotator sees in the editor of Label Studio 1.23.2: our regions, to the character.
+
+The screenshots of the README are made here too: they lie in ``build/screenshots``.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.demo.label_studio import RunningLabelStudio
+from backend.demo.provision import abstracts
+from tests.end_to_end.connected import Connected, connected, places
+from tests.end_to_end.editor import TOGGLE, Editor, browser, logged_in
+from tests.end_to_end.ours import Ours
+from tests.end_to_end.texts import TEXTS
+
+SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+ABSTRACT = next(abstract["text"] for abstract in abstracts() if abstract["pmid"] == "19263707")
+# "agent" and "batch" are no entities: what marks them is the annotator, and the copies are ours.
+DRAWN = (
+    "😀 The agent was given.\r\nThen agent, Agent, agents and lithium; the agent again, per batch."
+)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as chromium:
+        yield chromium
+
+
+@pytest.fixture(scope="module")
+def project(label_studio: RunningLabelStudio, our_bundled_server: Ours) -> Iterator[Connected]:
+    texts = [*TEXTS.values(), ABSTRACT, DRAWN]
+    with connected(label_studio, our_bundled_server.url, texts) as project:
+        project.studio.request_predictions(project.project)
+        yield project
+
+
+@pytest.fixture
+def editor(chromium: Any, label_studio: RunningLabelStudio) -> Iterator[Editor]:
+    with logged_in(chromium, label_studio) as editor:
+        yield editor
+        assert editor.failures == []
+
+
+def task_of(project: Connected, text: str) -> int:
+    return next(task for task, held in project.texts.items() if held == text)
+
+
+def displayed(text: str) -> str:
+    """Each break is one, whichever it was."""
+    return text.replace("\r", "\n")
+
+
+def test_every_region_is_on_the_page_to_the_character(editor: Editor, project: Connected) -> None:
+    stored = project.stored()
+    for name, text in [*TEXTS.items(), ("abstract", ABSTRACT)]:
+        task = task_of(project, text)
+        editor.open(project.project, task)
+        editor.page.screenshot(path=SCREENSHOTS / f"{name}.png")
+        ours = places(stored[task].result)
+        shown = editor.shown()
+        assert shown.text == displayed(text)
+        assert shown.regions == [
+            (start, end, label, displayed(held).replace("\n", ""))
+            for start, end, label, held in ours
+        ]
+        listed = [(label, held.split()) for label, held in editor.listed()]
+        assert listed == [(label, held.split()) for _, _, label, held in ours[: len(listed)]]
+        assert len(listed) >= min(len(ours), 10)
+
+
+def test_the_label_stream_shows_them_too(editor: Editor, project: Connected) -> None:
+    editor.page.goto(f"{editor.url}/projects/{project.project}/data?labeling=1")
+    editor.page.wait_for_selector(".lsf-htx-richtext .htx-highlight")
+    shown = editor.shown()
+    task = next(task for task, text in project.texts.items() if displayed(text) == shown.text)
+    starts = [start for start, *_ in places(project.stored()[task].result)]
+    assert [start for start, *_ in shown.regions] == starts
+
+
+def test_what_is_submitted_in_the_browser_keeps_its_place(
+    editor: Editor, project: Connected
+) -> None:
+    (task,) = project.add(TEXTS["breaks"])
+    editor.open(project.project, task)
+    with editor.page.expect_response(lambda answer: "/annotations" in answer.url) as submitted:
+        editor.page.get_by_role("button", name="Submit").click()
+    assert submitted.value.status == 201
+    held = project.call("GET", f"api/tasks/{task}/?project={project.project}")
+    (annotation,) = held["annotations"]
+    (prediction,) = held["predictions"]
+    assert [place[:3] for place in places(annotation["result"])] == [
+        place[:3] for place in places(prediction["result"])
+    ]
+    assert {region["origin"] for region in annotation["result"]} == {"prediction"}
+    assert held["data"]["text"] == TEXTS["breaks"]
+
+
+def test_what_is_drawn_in_the_editor_is_completed(editor: Editor, project: Connected) -> None:
+    task = task_of(project, DRAWN)
+    editor.open(project.project, task)
+    before = len(editor.shown().regions)
+    editor.page.locator(TOGGLE).check(force=True)
+    with editor.page.expect_response(lambda answer: "/interactive-annotating" in answer.url) as it:
+        editor.draw("Disease", "agent")
+    asked = it.value.request.post_data_json
+    assert asked.keys() == {"task", "context"}
+    assert asked["context"].keys() == {"result"}
+    *_, drawn = asked["context"]["result"]
+    assert drawn["origin"] == "manual"
+    assert "score" not in drawn
+    assert [DRAWN[start:end] for start, end, *_ in places(it.value.json()["data"]["result"])] == [
+        "agent",
+        "agent",
+    ]
+    editor.wait_for_regions(before + 3)
+    agents = [place for place in editor.shown().regions if place[3] == "agent"]
+    assert [start for start, *_ in agents] == [6, 29, 67]
+    assert {label for _, _, label, _ in agents} == {"Disease"}
+    editor.page.screenshot(path=SCREENSHOTS / "drawn.png")
+
+    editor.delete(before + 2)
+    editor.wait_for_regions(before + 2)
+    with editor.page.expect_response(lambda answer: "/interactive-annotating" in answer.url) as it:
+        editor.draw("Disease", "batch")
+    assert it.value.json()["data"]["result"] == []
+    editor.wait_for_regions(before + 3)
+    assert len([place for place in editor.shown().regions if place[3] == "agent"]) == 2
+
+
+def test_the_picture_of_the_readme(
+    editor: Editor, label_studio: RunningLabelStudio, our_bundled_server: Ours
+) -> None:
+    url = our_bundled_server.url
+    with connected(label_studio, url, [ABSTRACT], title="BC5CDR abstracts") as project:
+        editor.page.set_viewport_size({"width": 1280, "height": 620})
+        editor.page.evaluate(
+            "localStorage.setItem('labelStudio:settings', JSON.stringify({showLabels: true}))"
+        )
+        editor.page.goto(f"{editor.url}/projects/{project.project}/data?labeling=1")
+        editor.page.wait_for_selector(".lsf-htx-richtext .htx-highlight")
+        editor.page.wait_for_load_state("networkidle")
+        editor.page.screenshot(path=SCREENSHOTS / "label-studio.png")
+        (prediction,) = project.stored().values()
+        starts = [start for start, *_ in places(prediction.result)]
+        assert [start for start, *_ in editor.shown().regions] == starts
+
+
+def test_the_status_page(chromium: Any, project: Connected, our_bundled_server: Ours) -> None:
+    failures: list[str] = []
+    context = chromium.new_context(viewport={"width": 1000, "height": 1240}, color_scheme="light")
+    try:
+        page = context.new_page()
+        page.on("console", lambda said: failures.append(said.text))
+        page.goto(our_bundled_server.url)
+        assert project.backend.model_version in page.inner_text("body")
+        page.screenshot(path=SCREENSHOTS / "status.png")
+        page.set_viewport_size({"width": 360, "height": 640})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    finally:
+        context.close()
+    assert failures == []

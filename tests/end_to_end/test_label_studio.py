@@ -1,0 +1,293 @@
+"""Our server behind a real Label Studio 1.23.2, which validates predictions or does not."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from label_studio_sdk.label_interface import LabelInterface
+
+from backend.bundle import BUNDLED
+from backend.demo.check import check_predictions
+from backend.demo.label_studio import RunningLabelStudio
+from backend.demo.provision import abstracts, label_config
+from backend.label_studio import result_from_spans
+from backend.server.events import AnnotationRef
+from backend.server.settings import SECRET_HEADER
+from backend.tier import Tier
+from ner.catalogue import Catalogue
+from ner.document import Document, Span
+from ner.errors import LabelStudioError
+from ner.manifest import Draft, read_manifest
+from ner.store import Store
+from tests.end_to_end.connected import CONFIG, Connected, connected, ours, places
+from tests.end_to_end.ours import Ours, our_server
+from tests.end_to_end.texts import TEXTS
+from training.corpus import read_corpus
+
+INTERFACE = LabelInterface(label_config())
+ABSTRACTS = [abstract["text"] for abstract in abstracts()[:2]]
+LOGIN = ("studio", "pass:wörd")
+SECRET = "c0ffee"
+SWAPPED = {"Chemical": "Disease", "Disease": "Chemical"}
+DRAWN = "Zorbium 😀 helped.\r\nThen zorbium, Zorbium and Zorbium2; naloxone."  # at 0, found at 33
+
+
+@pytest.fixture(scope="module", params=["validation off", "validation on"])
+def studio(request: pytest.FixtureRequest) -> RunningLabelStudio:
+    names = {"validation off": "label_studio", "validation on": "validating_label_studio"}
+    running: RunningLabelStudio = request.getfixturevalue(names[request.param])
+    return running
+
+
+@pytest.fixture(scope="module")
+def project(studio: RunningLabelStudio, our_bundled_server: Ours) -> Iterator[Connected]:
+    """With predictions, fetched as "Retrieve Predictions" does."""
+    with connected(studio, our_bundled_server.url, [*TEXTS.values(), *ABSTRACTS]) as project:
+        project.studio.request_predictions(project.project)
+        yield project
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:
+    """Our server with a password and a secret, and models of its own."""
+    secrets = {
+        "TAGALONG_USERNAME": LOGIN[0],
+        "TAGALONG_PASSWORD": LOGIN[1],
+        "TAGALONG_WEBHOOK_SECRET": SECRET,
+    }
+    with our_server(tmp_path_factory.mktemp("guarded"), **secrets) as server:
+        yield server
+
+
+def wait_for(ready: Callable[[], bool], *, seconds: float = 60) -> None:
+    """Until something is so; events may come a moment after what they tell of."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def annotate(project: Connected, task: int, result: Any) -> dict[str, Any]:
+    """Submit an annotation, as the editor does."""
+    path = f"api/tasks/{task}/annotations/?project={project.project}"
+    answer: dict[str, Any] = project.call("POST", path, {"result": result, "lead_time": 1.0})
+    return answer
+
+
+def test_validation_is_what_the_fixture_says(
+    project: Connected, request: pytest.FixtureRequest
+) -> None:
+    region = result_from_spans(Document("1", "naloxone"), [Span(0, 8, "Gene")], CONFIG)
+    body = {"task": next(iter(project.texts)), "result": region, "model_version": "other"}
+    if "validation on" in request.node.name:
+        with pytest.raises(LabelStudioError, match="Gene"):
+            project.call("POST", "api/predictions/", body)
+    else:
+        stored = project.call("POST", "api/predictions/", body)
+        project.call("DELETE", f"api/predictions/{stored['id']}/")
+
+
+def test_label_studio_is_connected_and_goes_by_our_version(
+    project: Connected, our_bundled_server: Ours
+) -> None:
+    (backend,) = project.studio.backends(project.project)
+    assert backend.connected
+    assert backend.model_version == our_bundled_server.version
+    assert project.studio.project(project.project).model_version == our_bundled_server.version
+    assert project.call("GET", f"api/ml/{backend.id}/versions") == {
+        "versions": [our_bundled_server.version]
+    }
+    (webhook,) = project.studio.webhooks(project.project)
+    assert webhook.url == f"{our_bundled_server.url}/webhook"
+
+
+def test_every_stored_prediction_is_ours_to_the_character(
+    project: Connected, bundled_tier: Tier
+) -> None:
+    stored = project.stored()
+    assert stored.keys() == project.texts.keys()
+    assert check_predictions(project.studio, project.project, bundled_tier.version).findings == ()
+    for task, expected in ours(bundled_tier, project.texts).items():
+        assert places(stored[task].result) == places(expected["result"])
+        assert len(stored[task].result) > 0
+        assert [region["id"] for region in stored[task].result] == [
+            region["id"] for region in expected["result"]
+        ]
+        assert stored[task].score == pytest.approx(expected["score"], abs=1e-6)
+        item = {"result": list(stored[task].result), "score": stored[task].score}
+        assert INTERFACE.validate_prediction(item, return_errors=True) == []
+
+
+def test_scores_fill_the_column_and_the_least_sure_task_comes_first(project: Connected) -> None:
+    path = f"api/tasks/?project={project.project}&fields=all&page_size=100"
+    tasks = project.call("GET", path)["tasks"]
+    scores = {task["id"]: task["predictions_score"] for task in tasks}
+    assert scores == {
+        task: pytest.approx(prediction.score) for task, prediction in project.stored().items()
+    }
+    project.studio.update_project(project.project, sampling="Uncertainty sampling")
+    following = project.call("GET", f"api/projects/{project.project}/next")
+    assert following["id"] == min(scores, key=lambda task: scores[task])
+    assert [one["model_version"] for one in following["predictions"]] == [
+        project.backend.model_version
+    ]
+
+
+def test_opening_a_task_predicts_it(project: Connected, bundled_tier: Tier) -> None:
+    (task,) = project.add(TEXTS["emoji"])
+    opened = project.call("GET", f"api/tasks/{task}/?project={project.project}")
+    (prediction,) = opened["predictions"]
+    expected = ours(bundled_tier, {task: TEXTS["emoji"]})
+    assert opened["data"] == {"text": TEXTS["emoji"]}
+    assert prediction["model_version"] == bundled_tier.version
+    assert places(prediction["result"]) == places(expected[task]["result"])
+
+
+def test_what_was_drawn_is_completed(project: Connected) -> None:
+    (task,) = project.add(DRAWN)
+    value = {"start": 0, "end": 7, "text": "Zorbium", "labels": ["Disease"]}
+    names = {"from_name": "label", "to_name": "text", "type": "labels", "origin": "manual"}
+    body = {"task": task, "context": {"result": [{"id": "drawn", "value": value, **names}]}}
+    path = f"api/ml/{project.backend.id}/interactive-annotating"
+    answer = project.call("POST", path, body)
+    assert "errors" not in answer
+    assert INTERFACE.validate_prediction(answer["data"], return_errors=True) == []
+    found = places(answer["data"]["result"])
+    assert (33, 40, "Disease", "Zorbium") in found
+    assert all(DRAWN[start:end] == text and start >= 7 for start, end, _, text in found)
+    assert project.call("POST", path, body)["data"]["result"] == []
+
+
+def test_what_is_submitted_is_recorded_and_comes_back_unchanged(
+    project: Connected, our_bundled_server: Ours, tmp_path: Path
+) -> None:
+    results = {task: prediction.result for task, prediction in project.stored().items()}
+    submitted = {task: annotate(project, task, results[task]) for task in project.texts}
+    changed, *_, deleted = submitted.values()
+    project.call("PATCH", f"api/annotations/{changed['id']}/", {"result": changed["result"]})
+
+    export = tmp_path / "export.json"
+    path = f"api/projects/{project.project}/export?exportType=JSON"
+    exported = project.call("GET", path)
+    assert {task["id"]: task["data"]["text"] for task in exported} == project.texts
+    export.write_text(json.dumps(exported), encoding="utf-8")
+    corpus = read_corpus([export])
+    assert {int(document.id): document.text for document in corpus.documents} == project.texts
+    for document in corpus.documents:
+        spans = [(span.start, span.end, span.label) for span in document.spans]
+        assert spans == [place[:3] for place in places(results[int(document.id)])]
+
+    project.call("DELETE", f"api/annotations/{deleted['id']}/")
+
+    def told(action: str) -> list[tuple[tuple[int, ...], tuple[AnnotationRef, ...]]]:
+        events = our_bundled_server.events(project.project)
+        return [(one.tasks, one.annotations) for one in events if one.action == action]
+
+    wait_for(lambda: bool(told("ANNOTATIONS_DELETED")))
+    created = {(tasks, refs[0].id) for tasks, refs in told("ANNOTATION_CREATED")}
+    assert created == {((task,), one["id"]) for task, one in submitted.items()}
+    assert [refs[0].id for _, refs in told("ANNOTATION_UPDATED")] == [changed["id"]]
+    assert [refs[0].id for _, refs in told("ANNOTATIONS_DELETED")] == [deleted["id"]]
+
+
+def test_the_train_button_is_recorded(project: Connected, our_bundled_server: Ours) -> None:
+    project.call("POST", f"api/ml/{project.backend.id}/train", {})
+    wait_for(
+        lambda: (
+            "START_TRAINING"
+            in [event.action for event in our_bundled_server.events(project.project)]
+        )
+    )
+
+
+def test_no_text_is_written_down(project: Connected, our_bundled_server: Ours) -> None:
+    journal = b"".join(
+        path.read_bytes() for path in our_bundled_server.models.rglob("*") if path.is_file()
+    )
+    assert b"ANNOTATION_CREATED" in journal
+    for written in (journal, our_bundled_server.log.read_bytes()):
+        assert not any(word in written.lower() for word in (b"lithium", b"naloxone", b"famotidine"))
+
+
+def test_a_wrong_password_is_told(studio: RunningLabelStudio, guarded: Ours) -> None:
+    for login in (None, (LOGIN[0], "wrong"), ("other", LOGIN[1])):
+        with (
+            pytest.raises(LabelStudioError, match="401"),
+            connected(studio, guarded.url, ["naloxone"], login=login),
+        ):
+            pass
+
+
+def test_with_the_password_it_works_and_events_need_the_secret(
+    studio: RunningLabelStudio, guarded: Ours
+) -> None:
+    with connected(studio, guarded.url, [TEXTS["greek"]], login=LOGIN) as project:
+        (task,) = project.texts
+        project.studio.request_predictions(project.project)
+        result = project.stored()[task].result
+        assert result
+
+        first = annotate(project, task, result)["id"]
+        (webhook,) = project.studio.webhooks(project.project)
+        headers = {"headers": {SECRET_HEADER: SECRET}}
+        project.call("PATCH", f"api/webhooks/{webhook.id}/", headers)
+        second = annotate(project, task, result)["id"]
+        wait_for(lambda: bool(guarded.events(project.project)))
+        refs = [event.annotations for event in guarded.events(project.project)]
+        assert [[ref.id for ref in of_event] for of_event in refs] == [[second]]
+        assert first != second
+
+        project.call("POST", f"api/ml/{project.backend.id}/train", {})
+        wait_for(lambda: guarded.events(project.project)[-1].action == "START_TRAINING")
+
+
+def test_a_version_that_is_promoted_predicts(
+    studio: RunningLabelStudio, guarded: Ours, bundled_tier: Tier, request: pytest.FixtureRequest
+) -> None:
+    with connected(studio, guarded.url, list(TEXTS.values()), login=LOGIN) as project:
+        project.studio.request_predictions(project.project)
+        before = guarded.version
+        assert before
+        promoted = publish_swapped(guarded.models, request.node.callspec.id.replace(" ", "-"))
+        wait_for(lambda: guarded.version == promoted)
+        backend = project.studio.backends(project.project)[0]
+        assert backend.model_version == promoted
+        project.studio.update_backend(backend, title=promoted)
+        project.studio.request_predictions(project.project)
+
+        assert project.stored(before).keys() == project.texts.keys()
+        stored = project.stored(promoted)
+        for task, expected in ours(bundled_tier, project.texts).items():
+            assert places(stored[task].result) == [
+                (start, end, SWAPPED[label], text)
+                for start, end, label, text in places(expected["result"])
+            ]
+        versions = project.call("GET", f"api/ml/{backend.id}/versions")["versions"]
+        assert versions[0] == promoted
+        assert project.studio.project(project.project).model_version == promoted
+
+
+def publish_swapped(models: Path, name: str) -> str:
+    """Publish the bundled version with its labels swapped, and make it current."""
+    bundled = Catalogue(BUNDLED, bundled=BUNDLED).resolve("bundled")
+    manifest = read_manifest(bundled)
+    draft = Draft(
+        tier=manifest.tier,
+        name=name,
+        base=manifest.base,
+        base_revision=manifest.base_revision,
+        labels=tuple(SWAPPED[label] for label in manifest.labels),
+        config=manifest.config,
+        calibration=manifest.calibration,
+    )
+    store = Store(models, bundled=BUNDLED)
+    with store.staging(manifest.tier) as folder:
+        for file in manifest.files:
+            shutil.copy(bundled / file, folder / file)
+        version = store.publish(folder, draft).version
+    store.promote(manifest.tier, version)
+    return version
