@@ -1,53 +1,31 @@
 """Documents to an encoder: the windows that are learnt from, and the training itself."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model, prepare_model_for_kbit_training
+from peft import LoraConfig, TaskType, get_peft_model
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from backend.bases import HEADS
 from backend.checkpoint import position_limit
 from backend.encoder import EncoderTier, WindowEncoder
-from ner.document import Document, Lost, Prediction
+from ner.document import Document
 from ner.errors import TrainingError
 from ner.tags import IGNORED, TagSet
+from training.adapters import ready_four_bit
 from training.batches import EpochBatches
-from training.calibration import fit_temperature
-from training.evaluate import dev_strict_f1
+from training.dev_side import check_sides, judge, temperature_of
 from training.loop import Batch, Loop, start_accelerator
 from training.recipe import Recipe, with_learning_rate
-from training.schedule import Outcome, Progress
+from training.schedule import Progress
+from training.trained import Trained
 
-
-@dataclass(frozen=True, slots=True)
-class TrainedEncoder:
-    """What a training made.
-
-    Attributes:
-        model: With the best epoch's weights.
-        tokenizer: Of its base.
-        tier: The same model as it serves, with its temperature.
-        outcome: Score and loss of each epoch.
-        recipe: With the learning rate that was used.
-        lost: Training annotations that flat BIO could not hold; their words were not learnt from.
-        is_main: Whether this process is the one that publishes.
-    """
-
-    model: PreTrainedModel | PeftModel
-    tokenizer: PreTrainedTokenizerBase
-    tier: EncoderTier
-    outcome: Outcome
-    recipe: Recipe
-    lost: tuple[Lost, ...]
-    is_main: bool
+TrainedEncoder = Trained[EncoderTier, Recipe]
 
 
 class Lessons:
@@ -161,12 +139,7 @@ def train_encoder(
 
 def _check(train: Sequence[Document], dev: Sequence[Document], recipe: Recipe) -> None:
     """Refuse what cannot end well."""
-    for name, documents in (("train", train), ("dev", dev)):
-        if not any(document.spans for document in documents):
-            raise TrainingError(
-                f"the {name} side has {len(documents)} documents and not one annotated span; "
-                "annotate more, or hold out a larger share for dev"
-            )
+    check_sides(train, dev)
     if recipe.four_bit and recipe.adapter is None:
         raise TrainingError(
             "a 4-bit base cannot be tuned in full; train an adapter on it (--qlora), "
@@ -196,14 +169,7 @@ def build_model(recipe: Recipe, tag_set: TagSet, *, device: torch.device) -> nn.
     }
     model = recipe.base.load_token_classifier(tag_set.names, four_bit=recipe.four_bit, **changes)
     if recipe.four_bit:
-        model = prepare_model_for_kbit_training(
-            model, gradient_checkpointing_kwargs={"use_reentrant": False}
-        )
-        for module in model.modules():
-            # On some CPUs bitsandbytes repacks a layer when it first serves, for good, and gives no
-            # gradients from then on; but a training serves after each epoch, to be judged.
-            if hasattr(module, "support_avx512bf16_for_cpu"):
-                module.support_avx512bf16_for_cpu = False
+        model = ready_four_bit(model)
     if recipe.adapter is not None:
         model = get_peft_model(
             model,
@@ -247,21 +213,13 @@ class _Loss:
 
 
 def _judge(tier: EncoderTier, dev: Sequence[Document], accelerator: Accelerator) -> float:
-    """Strict F1 of the tier on dev, each process reading its share of the documents."""
+    """Strict F1 of the tier on dev."""
     tier.model.eval()
-    rank, count = accelerator.process_index, accelerator.num_processes
-    mine = [*enumerate(dev)][rank::count]
-    predictions = tier.predict([document for _, document in mine])
-    numbered = [(index, entry) for (index, _), entry in zip(mine, predictions, strict=True)]
-    everyone: list[tuple[int, Prediction]] = gather_object(numbered)
-    in_order = [entry for _, entry in sorted(everyone, key=lambda pair: pair[0])]
-    return dev_strict_f1(dev, in_order, tier.tag_set)
+    return judge(tier, dev, accelerator)
 
 
 def _fit_temperature(tier: EncoderTier, dev: Sequence[Document]) -> float:
-    """Fit the temperature on dev (Guo et al. 2017)."""
+    """Fit the temperature on dev."""
     tagged = [tier.tag_set.encode(document) for document in dev]
     logits = tier.score(dev, [entry.words for entry in tagged])
-    return fit_temperature(
-        np.concatenate(logits), np.concatenate([np.array(entry.tags) for entry in tagged])
-    )
+    return temperature_of(logits, [entry.tags for entry in tagged])

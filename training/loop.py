@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import get_scheduler
 
+from backend.memory import memory_told
 from backend.precision import half_precision
 from ner.errors import TrainingError
 from training.averaging import MovingAverage, restore, trainable
@@ -27,6 +28,7 @@ from training.schedule import Outcome, Progress, Schedule, Stopwatch
 from training.state import read_state, write_state
 
 Batch = Mapping[str, Tensor]
+Groups = list[dict[str, Any]]  # of parameters, as optimizers take them
 
 
 def start_accelerator(schedule: Schedule) -> Accelerator:
@@ -48,6 +50,18 @@ def start_accelerator(schedule: Schedule) -> Accelerator:
     )
 
 
+def fused_adamw(groups: Groups) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov & Hutter 2019), one kernel for all weights.
+
+    Args:
+        groups: Of parameters.
+
+    Returns:
+        The optimizer.
+    """
+    return torch.optim.AdamW(groups, fused=True)
+
+
 class Loop:
     """One training of one model.
 
@@ -60,6 +74,7 @@ class Loop:
         schedule: How long and how fast.
         accelerator: As `start_accelerator` gives it.
         state_path: The file the state is kept in until the training is over.
+        optimizer: Makes the optimizer of groups of parameters.
     """
 
     def __init__(
@@ -73,6 +88,7 @@ class Loop:
         schedule: Schedule,
         accelerator: Accelerator,
         state_path: Path,
+        optimizer: Callable[[Groups], torch.optim.Optimizer] = fused_adamw,
     ) -> None:
         self._model, self._loss, self._judge = model, loss, judge
         self._batches, self._schedule, self._accelerator = batches, schedule, accelerator
@@ -80,7 +96,7 @@ class Loop:
         self._outcome = Outcome()
         self._average = MovingAverage(model, decay=schedule.average)
         self._best = {name: weight.detach().clone() for name, weight in trainable(model)}
-        self._optimizer = torch.optim.AdamW(parameter_groups(model, schedule), fused=True)
+        self._optimizer = optimizer(parameter_groups(model, schedule))
         self._steps = batches.steps(schedule.epochs)
         self._plan = batches.fingerprint(schedule.epochs)
         self._scheduler = get_scheduler(
@@ -106,6 +122,14 @@ class Loop:
         Returns:
             The outcome; the model holds the best epoch's weights.
         """
+        with memory_told(
+            f"a step of {self._schedule.batch_tokens:,} tokens does not fit into memory: lower "
+            "--batch-tokens or --window, or take a smaller base"
+        ):
+            return self._run(report, resume=resume)
+
+    def _run(self, report: Callable[[Progress], None], *, resume: bool) -> Outcome:
+        """Train; memory may not suffice."""
         if resume and self._state_path.is_file():
             self._load()
         watch = Stopwatch(self._step)
@@ -226,7 +250,7 @@ class Loop:
         self._step, self._done, self._loss_sum = state["place"]
 
 
-def parameter_groups(model: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, schedule: Schedule) -> Groups:
     """Group trainable parameters by learning rate and weight decay.
 
     Args:

@@ -9,19 +9,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from backend.decode import Scores, log_softmax, predict
 from backend.encoder import batch_by_length
 from backend.llm.decoding import Decoded, Decoding, SlotDecoder
 from backend.llm.layout import Layout, LayoutPlanner
+from backend.memory import is_out_of_memory
 from ner.document import Document, Prediction
 from ner.errors import OutOfMemoryError
 from ner.tags import OUTSIDE, TagSet
 from ner.words import word_offsets
 
 Drafter = Callable[[Sequence[Document]], Sequence[Prediction]]
-NO_MEMORY = "can't allocate memory"  # what PyTorch says of a CPU's, in a bare RuntimeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +176,8 @@ class LLMTier:
         """Decode a batch; where memory does not suffice, its halves."""
         try:
             found = self.decoder.decode(rows, drafts, decoding=self.decoding)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not isinstance(error, torch.OutOfMemoryError) and NO_MEMORY not in str(error):
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
                 raise
             if len(rows) == 1:
                 raise OutOfMemoryError(

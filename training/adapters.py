@@ -1,0 +1,43 @@
+"""What training does to a model before its first step, where a base is adapted or in 4 bits."""
+
+from peft import prepare_model_for_kbit_training
+from torch import nn
+from transformers import PreTrainedModel
+
+
+def ready_four_bit(model: PreTrainedModel, *, checkpointing: bool = True) -> PreTrainedModel:
+    """Ready a base in 4 bits for training an adapter on it.
+
+    Args:
+        model: In 4 bits.
+        checkpointing: Compute activations again on the way back instead of keeping them.
+
+    Returns:
+        The model.
+    """
+    model = prepare_model_for_kbit_training(
+        model,
+        use_gradient_checkpointing=checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+    )
+    for module in model.modules():
+        # On some CPUs bitsandbytes repacks a layer when it first serves, for good, and gives no
+        # gradients from then on; but a training serves after each epoch, to be judged.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model
+
+
+def linear_layers(model: PreTrainedModel) -> list[str]:
+    """What an adapter goes on: every linear layer, the output layer with them.
+
+    peft's own "all-linear" leaves that one out.
+
+    Args:
+        model: A decoder, in 4 bits or not.
+
+    Returns:
+        The last parts of their names.
+    """
+    linear = (name for name, module in model.named_modules() if isinstance(module, nn.Linear))
+    return sorted({name.rpartition(".")[2] for name in linear})
