@@ -4,7 +4,7 @@ Each is a folder as a hub checkout would be, and is loaded through the same `fro
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -154,7 +154,7 @@ def _mistral_tokenizer(folder: Path) -> int:
     return tokenizer.get_vocab_size()
 
 
-def _llama_tokenizer(folder: Path) -> int:
+def llama_tokenizer(folder: Path, corpus: Sequence[str] = CORPUS, *, size: int = 420) -> int:
     """Byte-level BPE without an unknown token, as Llama 3 has it."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -170,9 +170,9 @@ def _llama_tokenizer(folder: Path) -> int:
     tokenizer.decoder = decoders.ByteLevel()
     special = ["<|pad|>", "<|begin_of_text|>", "<|end_of_text|>"]
     tokenizer.train_from_iterator(
-        CORPUS,
+        corpus,
         trainers.BpeTrainer(
-            vocab_size=420,
+            vocab_size=size,
             special_tokens=special,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
@@ -194,7 +194,7 @@ TOKENIZERS: dict[str, Callable[[Path], int]] = {
     "bert-uncased": _bert_tokenizer(lowercase=True),
     "deberta-v3": _deberta_tokenizer,
     "mistral": _mistral_tokenizer,
-    "llama": _llama_tokenizer,
+    "llama": llama_tokenizer,
 }
 
 

@@ -24,7 +24,7 @@ from backend.llm.scorer import TagScorer
 from backend.llm.verbalisers import choose_verbalisers
 from ner.tags import TagSet
 from ner.words import word_offsets
-from tests.tiny_bases import CORPUS, make_base
+from tests.tiny_bases import CORPUS, llama_tokenizer, make_base
 
 TAGS = TagSet(("Chemical", "Disease"))
 WINDOW = 20  # of the sliding attention: far less than a text
@@ -95,3 +95,14 @@ def random_draft(seed: int, words: int) -> list[int]:
 
 def words_of(texts: Sequence[str]) -> list[list[tuple[int, int]]]:
     return [list(word_offsets(text)) for text in texts]
+
+
+def save_llm(folder: Path, corpus: Sequence[str], *, vocabulary: int = 800, **sizes: int) -> Path:
+    """A base as a hub checkout would be: a random Llama, and a tokenizer that knows the corpus."""
+    folder.mkdir(parents=True, exist_ok=True)
+    corpus = [*corpus, *["(), ), ). ...)-"] * 20]  # runs of marks, as large corpora have them
+    vocabulary = llama_tokenizer(folder, corpus, size=vocabulary)
+    torch.manual_seed(0)
+    config = LlamaConfig(vocab_size=vocabulary, **(SIZES | sizes))
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder

@@ -1,28 +1,32 @@
-"""A trained encoder to a model version: weights, and everything that made them what they are."""
+"""A trained model to a model version: weights, and everything that made them what they are."""
 
 import platform
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 from backend.checkpoint import save_model
+from backend.llm.layout import FORMAT
 from ner.manifest import Draft, Manifest
 from ner.scoring import Counts
 from ner.store import Store
 from training.encoder import TrainedEncoder
 from training.evaluate import Options, evaluate
-from training.recipe import Recipe
+from training.llm import TrainedLLM
+from training.recipe import LLMRecipe, Recipe
 from training.report import Report
 from training.sides import Sides
 
 PACKAGES = ("tagalong", "torch", "transformers", "tokenizers", "peft", "accelerate")
 
 
-def publish_encoder(
-    trained: TrainedEncoder, sides: Sides, *, store: Store, name: str
-) -> tuple[Manifest, Report]:
+Published = tuple[Manifest, Report]
+
+
+def publish_encoder(trained: TrainedEncoder, sides: Sides, *, store: Store, name: str) -> Published:
     """Judge a trained encoder on dev and publish it, without making it current.
 
     Args:
@@ -37,23 +41,53 @@ def publish_encoder(
     Raises:
         PublishError: If the version cannot be written; the store is as it was before.
     """
+    draft = partial(Draft, tier="encoder", name=name, config=_config(trained.recipe))
+    return _publish(trained, sides, store=store, draft=draft)
+
+
+def publish_llm(trained: TrainedLLM, sides: Sides, *, store: Store, name: str) -> Published:
+    """Judge a trained LLM on dev and publish it, without making it current.
+
+    Args:
+        trained: What a training made, on the process that publishes.
+        sides: The documents it was made from.
+        store: Where to publish.
+        name: What the version's name starts with.
+
+    Returns:
+        The manifest, which tells how the model is asked, and the whole report on dev.
+
+    Raises:
+        PublishError: If the version cannot be written; the store is as it was before.
+    """
+    verbalisers = trained.tier.planner.verbalisers.to_json(trained.tier.tag_set)
+    config = {**_config(trained.recipe), "prompt": FORMAT, "verbalisers": verbalisers}
+    draft = partial(Draft, tier="llm", name=name, config=config)
+    return _publish(trained, sides, store=store, draft=draft)
+
+
+def _publish(
+    trained: TrainedEncoder | TrainedLLM,
+    sides: Sides,
+    *,
+    store: Store,
+    draft: Callable[..., Draft],
+) -> Published:
+    """Judge and publish, whatever the tier."""
     tier, base = trained.tier, trained.recipe.base
     report = evaluate(sides.dev, tier.predict(sides.dev), options=Options(labels=tier.labels))
-    draft = Draft(
-        tier="encoder",
-        name=name,
+    whole = draft(
         base=base.reference,
         base_revision=base.revision,
         labels=tier.labels,
-        config=_config(trained.recipe),
         data=_data(sides, trained),
         scores={"dev": summary(report)},
         calibration={"temperature": round(tier.temperature, 4)},
         environment=_environment(),
     )
-    with store.staging("encoder") as folder:
+    with store.staging(whole.tier) as folder:
         save_model(trained.model, trained.tokenizer, folder, base=base)
-        return store.publish(folder, draft), report
+        return store.publish(folder, whole), report
 
 
 def summary(report: Report) -> dict[str, Any]:
@@ -85,12 +119,12 @@ def _rounded(counts: Counts) -> float | None:
     return round(counts.f1, 4) if counts.gold or counts.predicted else None
 
 
-def _config(recipe: Recipe) -> Mapping[str, Any]:
+def _config(recipe: Recipe | LLMRecipe) -> Mapping[str, Any]:
     """The recipe as plain values; the base has a place of its own in the manifest."""
     return {name: value for name, value in asdict(recipe).items() if name != "base"}
 
 
-def _data(sides: Sides, trained: TrainedEncoder) -> Mapping[str, Any]:
+def _data(sides: Sides, trained: TrainedEncoder | TrainedLLM) -> Mapping[str, Any]:
     """What was learnt from, counted."""
     return {
         **sides.to_json(),
