@@ -140,7 +140,6 @@ class Order:
         """Fill in the recipe's own defaults, or take the recipe of a version of the store."""
         from backend.bases import OFFLINE_BASE, Base
         from training.recipe import Adapter, Recipe, recipe_from_json
-        from training.schedule import Schedule
 
         if self.like is not None:
             model = manifest_like(store, self.like, tier="encoder")
@@ -149,7 +148,7 @@ class Order:
             base=Base(self.base or OFFLINE_BASE, self.revision),
             adapter=Adapter(rank=self.rank, alpha=2 * self.rank) if self.rank else None,
             four_bit=self.four_bit,
-            schedule=Schedule(**self.schedule),
+            schedule=replace(Recipe().schedule, **self.schedule),
         )
         if self.dropout is not None:
             recipe = replace(recipe, dropout=self.dropout)

@@ -98,6 +98,7 @@ class Loop:
         self._best = {name: weight.detach().clone() for name, weight in trainable(model)}
         self._optimizer = optimizer(parameter_groups(model, schedule))
         self._steps = batches.steps(schedule.epochs)
+        self._dropouts = [module for module in model.modules() if isinstance(module, nn.Dropout)]
         self._plan = batches.fingerprint(schedule.epochs)
         self._scheduler = get_scheduler(
             "linear", self._optimizer, int(schedule.warmup * self._steps), self._steps
@@ -159,6 +160,7 @@ class Loop:
         for batch in self._loader:
             if self._done == 0 or self._step % self._schedule.save_every == 0:
                 self._reseed()  # wherever a state may have been saved
+            self._switch_dropout()
             with half_precision(self._accelerator.device, wanted=self._schedule.precision):
                 loss = self._loss(self._wrapped, batch)
             self._accelerator.backward(loss)
@@ -174,6 +176,12 @@ class Loop:
             if self._step % self._schedule.save_every == 0:
                 self._save()
             yield int(batch["attention_mask"].sum())
+
+    def _switch_dropout(self) -> None:
+        """Leave dropout out until its share of the steps is over."""
+        is_on = self._step >= self._schedule.dropout_from * self._steps
+        for module in self._dropouts:
+            module.training = is_on
 
     def _finite(self, loss: float) -> float:
         """The loss itself, or an error where training has gone astray for good."""

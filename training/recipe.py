@@ -34,9 +34,9 @@ class Recipe:
         adapter: None for full tuning.
         four_bit: Keep the base in NF4 (QLoRA); needs an adapter.
         reading: How long windows are when the version serves.
-        lesson: How long they are while it learns. Short ones keep it from learning documents by
-            heart: on BC5CDR dev, 128 sub-words are worth a point of strict F1 over 320.
-        schedule: How long and how fast.
+        lesson: How long they are while it learns. Short ones make more steps of as many tokens.
+        schedule: How long and how fast. Dropout begins after a third of the steps: on BC5CDR dev
+            that is worth most of a point of strict F1 over dropout from the first step on.
         dropout: Of the hidden layers.
         mask: Share of sub-words hidden from the model at each step, so that it learns to use what
             stands around them (word dropout, Dai & Le 2015). Only for bases with a mask token.
@@ -48,7 +48,7 @@ class Recipe:
     four_bit: bool = False
     reading: Reading = field(default_factory=Reading)
     lesson: Reading = field(default_factory=lambda: Reading(window=128, context=16))
-    schedule: Schedule = field(default_factory=Schedule)
+    schedule: Schedule = field(default_factory=lambda: Schedule(dropout_from=1 / 3))
     dropout: float = 0.2
     mask: float = 0.15
     smoothing: float = 0.0

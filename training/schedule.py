@@ -16,6 +16,8 @@ class Schedule:
         layer_decay: Each layer further down learns this much slower than the one above it
             (Howard & Ruder 2018, discriminative fine-tuning); 1.0 for the same rate everywhere.
         warmup: Share of all steps in which the rate grows from 0; then it falls to 0 linearly.
+        dropout_from: Share of all steps before dropout begins (late dropout, Liu et al. 2023,
+            "Dropout Reduces Underfitting"); 0 for dropout from the first step on.
         weight_decay: Of matrices; biases and norms have none.
         clip: Largest norm of a step's gradient.
         average: Decay of the moving average of the weights; 0 for none.
@@ -31,6 +33,7 @@ class Schedule:
     learning_rate: float | None = None
     layer_decay: float = 1.0
     warmup: float = 0.1
+    dropout_from: float = 0.0
     weight_decay: float = 0.01
     clip: float = 1.0
     average: float = 0.995

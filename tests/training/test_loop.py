@@ -18,9 +18,9 @@ from training.schedule import Schedule
 SCHEDULE = Schedule(epochs=9, learning_rate=0.1, patience=2, batch_tokens=4, average=0.0)
 
 
-def loop_over(scores, state, *, loss=None, schedule=SCHEDULE, items=8, processes=1):
+def loop_over(scores, state, *, loss=None, schedule=SCHEDULE, items=8, processes=1, model=None):
     """A loop around one number, judged by a list of scores."""
-    model = nn.Linear(1, 1, bias=False)
+    model = model or nn.Linear(1, 1, bias=False)
     told = iter(scores)
 
     def collate(indices):
@@ -66,6 +66,26 @@ def test_the_best_epoch_is_kept(tmp_path):
     assert outcome.best == 1
     assert model.weight.item() == weights[1]
     assert len(set(weights)) == len(weights)  # or nothing would be shown
+
+
+@pytest.mark.parametrize(("share", "first"), [(0.0, 0), (0.5, 3), (1 / 3, 2), (1.0, 6)])
+def test_dropout_begins_after_its_share_of_the_steps(tmp_path, share, first):
+    model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Dropout(0.5))
+    schedule = replace(SCHEDULE, epochs=3, dropout_from=share)
+    drops = []
+
+    def loss(model, batch):
+        drops.append(model[1].training)
+        return (model(batch["x"]) ** 2).mean()
+
+    def judge():
+        model.eval()  # as every judge does
+        return 0.1 * len(drops)
+
+    _, loop = loop_over([], tmp_path / "state", loss=loss, schedule=schedule, model=model)
+    loop._judge = judge
+    loop.run(report=lambda _: None)
+    assert drops == [step >= first for step in range(6)]
 
 
 def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
