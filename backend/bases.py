@@ -24,7 +24,7 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from backend.four_bit import four_bit_obstacle, four_bit_options
+from backend.four_bit import four_bit_obstacle, four_bit_options, keep_layout
 from backend.known_folder import folder_revision
 from ner.errors import BaseModelError
 
@@ -211,6 +211,8 @@ class Base:
                 f"base model {self.reference!r} is no whole decoder: it lacks "
                 f"{', '.join(sorted(found['missing_keys'])[:3])}; choose a base that generates text"
             )
+        if four_bit:
+            keep_layout(model)
         model.config.use_cache = False
         if untied and model.config.tie_word_embeddings:
             head = model.get_output_embeddings()

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import BitsAndBytesConfig
 
 
@@ -42,3 +43,18 @@ def four_bit_options(kept: Sequence[str]) -> Mapping[str, Any]:
         llm_int8_skip_modules=list(kept),  # despite its name, for 4 bits too
     )
     return {"quantization_config": quantization, "dtype": torch.bfloat16}
+
+
+def keep_layout(model: nn.Module) -> None:
+    """Keep bitsandbytes from repacking layers when they first serve on some CPUs.
+
+    A repacked layer gives no gradients from then on, is unpacked again under the feet of whoever
+    shares its weights once its state is asked for, and cannot be had where blocks of 64 do not
+    divide it.
+
+    Args:
+        model: In 4 bits.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]

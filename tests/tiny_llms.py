@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import torch
 from transformers import (
@@ -97,12 +98,14 @@ def words_of(texts: Sequence[str]) -> list[list[tuple[int, int]]]:
     return [list(word_offsets(text)) for text in texts]
 
 
-def save_llm(folder: Path, corpus: Sequence[str], *, vocabulary: int = 800, **sizes: int) -> Path:
+def save_llm(
+    folder: Path, corpus: Sequence[str], *, vocabulary: int = 800, **settings: Any
+) -> Path:
     """A base as a hub checkout would be: a random Llama, and a tokenizer that knows the corpus."""
     folder.mkdir(parents=True, exist_ok=True)
     corpus = [*corpus, *["(), ), ). ...)-"] * 20]  # runs of marks, as large corpora have them
     vocabulary = llama_tokenizer(folder, corpus, size=vocabulary)
     torch.manual_seed(0)
-    config = LlamaConfig(vocab_size=vocabulary, **(SIZES | sizes))
+    config = LlamaConfig(vocab_size=vocabulary, **(SIZES | settings))
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder

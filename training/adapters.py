@@ -4,6 +4,8 @@ from peft import prepare_model_for_kbit_training
 from torch import nn
 from transformers import PreTrainedModel
 
+from backend.four_bit import keep_layout
+
 
 def ready_four_bit(model: PreTrainedModel, *, checkpointing: bool = True) -> PreTrainedModel:
     """Ready a base in 4 bits for training an adapter on it.
@@ -20,11 +22,7 @@ def ready_four_bit(model: PreTrainedModel, *, checkpointing: bool = True) -> Pre
         use_gradient_checkpointing=checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},
     )
-    for module in model.modules():
-        # On some CPUs bitsandbytes repacks a layer when it first serves, for good, and gives no
-        # gradients from then on; but a training serves after each epoch, to be judged.
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+    keep_layout(model)  # a training serves after each epoch, to be judged
     return model
 
 

@@ -1,0 +1,63 @@
+"""LLM versions without a training: random adapters on a random base, published as any other."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from backend.bases import Base
+from backend.checkpoint import save_model
+from backend.llm.layout import FORMAT
+from backend.llm.verbalisers import choose_verbalisers
+from ner.manifest import Draft
+from ner.store import Store
+from ner.tags import TagSet
+from tests.tiny_llms import TAGS
+from training.llm import build_llm
+from training.recipe import Adapter, LLMRecipe
+
+CPU = torch.device("cpu")
+
+
+def publish_llm_version(
+    store: Store, base: Path, *, seed: int = 0, full: bool = False, **changes: Any
+) -> Path:
+    """The folder of a version whose adapter says something of its own."""
+    recipe = LLMRecipe(
+        base=Base(str(base)).pinned(),
+        adapter=None if full else Adapter(8, 16),
+        four_bit=False,
+        checkpointing=False,
+    )
+    model = build_llm(recipe, device=CPU)
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name or (full and weight.ndim > 1):
+                weight.normal_(std=0.15)
+    tokenizer = recipe.base.load_tokenizer()
+    table = choose_verbalisers(tokenizer, TAGS).to_json(TAGS)
+    config = {
+        "prompt": FORMAT,
+        "verbalisers": table,
+        "window": 512,
+        "context": 64,
+        "four_bit": False,
+        "schedule": {"precision": "fp32"},
+    }
+    config |= changes.pop("config", {})
+    known = {
+        "base": recipe.base.reference,
+        "base_revision": recipe.base.revision,
+        "labels": TAGS.labels,
+    }
+    draft = Draft(tier="llm", name="tiny", config=config, **(known | changes))
+    with store.staging("llm") as folder:
+        save_model(model, tokenizer, folder, base=recipe.base)
+        manifest = store.publish(folder, draft)
+    return store.resolve(f"llm/{manifest.version}")
+
+
+def other_tags() -> dict[str, str]:
+    """A table for labels that the version does not have."""
+    return dict(zip(TagSet(("Gene", "Disease")).names, "abcde", strict=True))
