@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -27,6 +27,14 @@ class Tier(Protocol):
 
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
         """One prediction per document, in the same order, empty ones included."""
+
+
+@runtime_checkable
+class Estimating(Protocol):
+    """A tier that takes its time, and says so beforehand."""
+
+    def estimate(self, documents: Sequence[Document]) -> list[float]:
+        """Seconds that each document will take."""
 
 
 def load_tier(

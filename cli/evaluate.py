@@ -19,6 +19,7 @@ from cli.options import (
     AsJson,
     LabelConfigFile,
     Models,
+    load_model,
     open_store,
     read_options,
 )
@@ -162,10 +163,8 @@ def ask(system: str, documents: Sequence[Document], models: Path) -> Answers:
         return Answers(system, read_predictions(path))
     if path.suffix in {".json", ".jsonl"}:
         raise InputError(f"there is no file {system}: name a file of predictions, or a model")
-    from backend.tier import load_tier
-
     with errors.status(f"Loading {escape(system)}"):
-        tier = load_tier(open_store(models).resolve(system))
+        tier = load_model(open_store(models), system)
     blank = [replace(document, spans=()) for document in documents]
     batches = [blank[first : first + BATCH] for first in range(0, len(blank), BATCH)]
     progress = track(batches, f"Asking {escape(tier.version)}", console=errors, transient=True)

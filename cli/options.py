@@ -1,14 +1,19 @@
 """What several commands ask for in the same words, and what they make of the answers."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ner.manifest import read_manifest
 from ner.store import Store
 from training.corpus import ReadOptions
 from training.corpus.annotators import Strategy
 
+if TYPE_CHECKING:  # torch would make `tagalong --help` slow
+    from backend.tier import Tier
+
+LLM = "llm"
 MAX_SEED = 2**32 - 1  # what numpy takes, and torch with it
 
 Annotators = Annotated[
@@ -48,6 +53,33 @@ def read_options(annotators: Strategy, label_config: Path | None) -> ReadOptions
     from backend.label_config import read_label_config
 
     return ReadOptions(annotators=annotators, config=read_label_config(label_config))
+
+
+def load_model(store: Store, reference: str) -> "Tier":
+    """Load a version; an LLM drafts with the default encoder, if that knows its labels.
+
+    Args:
+        store: Where they are.
+        reference: To the version.
+
+    Returns:
+        The tier.
+
+    Raises:
+        StoreError: If there is none of that name, or it cannot be used.
+        BaseModelError: If it is an adapter and its base is not there.
+    """
+    from backend.tier import load_tier
+
+    folder = store.resolve(reference)
+    manifest = read_manifest(folder, verify=False)
+    if manifest.tier != LLM:
+        return load_tier(folder)
+    encoder = store.resolve(store.default())
+    known = read_manifest(encoder, verify=False).labels
+    if set(known).isdisjoint(manifest.labels):
+        return load_tier(folder)
+    return load_tier(folder, drafter=load_tier(encoder).predict)
 
 
 def open_store(models: Path) -> Store:

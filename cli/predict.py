@@ -14,7 +14,7 @@ from rich.text import Text
 
 from backend.jsonlines import parse_lines, prediction_to_json, text_from_json
 from cli.console import console
-from cli.options import Models, open_store
+from cli.options import Models, load_model, open_store
 from ner.document import Document, Prediction
 from ner.errors import FormatError, InputError
 from ner.printable import without_controls
@@ -47,11 +47,9 @@ def predict_cli(
 
     Example: tagalong predict "Naloxone reverses the antihypertensive effect of clonidine."
     """
-    from backend.tier import load_tier
-
     documents = read_source(source)  # first, so that a wrong path costs no loading
     store = open_store(models)
-    tier = load_tier(store.resolve(model or store.default()))
+    tier = load_model(store, model or store.default())
     while chunk := list(islice(documents, CHUNK)):
         for document, prediction in zip(chunk, tier.predict(chunk), strict=True):
             if as_json:

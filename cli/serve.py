@@ -1,7 +1,7 @@
 """``tagalong serve``: the backend that Label Studio connects to."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -9,6 +9,7 @@ from cli.console import errors
 from cli.options import Models
 from ner.errors import InputError
 
+Weights = Literal["merged", "adapter", "nf4"]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -52,6 +53,15 @@ def serve_cli(
     max_characters: Annotated[
         int, typer.Option(min=1, help="Characters of one text at most.")
     ] = 500_000,
+    llm_weights: Annotated[
+        Weights | None,
+        typer.Option(
+            envvar="TAGALONG_LLM_WEIGHTS",
+            help="How an LLM is kept: adapter folded into its base (merged: the fastest), beside "
+            "it (adapter: promotions do not load the base again), or beside the base in 4 bits "
+            "(nf4: the least memory). [default: as it was trained, merged if not in 4 bits]",
+        ),
+    ] = None,
     access_log: Annotated[bool, typer.Option(help="Log every request, without its body.")] = False,
 ) -> None:
     """Serve pre-annotations to Label Studio: the current versions in --models, else the bundled.
@@ -75,6 +85,7 @@ def serve_cli(
         allowed_hosts=frozenset(filter(None, map(str.strip, allowed_hosts.split(",")))),
         label_studio_url=label_studio_url or None,
         label_studio_key=label_studio_key or None,
+        llm_weights=llm_weights,
         limits=Limits(tasks=max_tasks, characters=max_characters),
     )
     if host not in LOOPBACK and credentials is None:

@@ -5,6 +5,7 @@ not fit into memory is halved. The same words and tags come out as of the encode
 temperature and length buckets compare.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,12 +15,14 @@ from backend.decode import Scores, log_softmax, predict
 from backend.encoder import batch_by_length
 from backend.llm.decoding import Decoded, Decoding, SlotDecoder
 from backend.llm.layout import Layout, LayoutPlanner
+from backend.llm.pace import MEASURED, Pace
 from backend.memory import is_out_of_memory
 from ner.document import Document, Prediction
 from ner.errors import OutOfMemoryError
 from ner.tags import OUTSIDE, TagSet
 from ner.words import word_offsets
 
+WARM_UP = "Naloxone reverses the antihypertensive effect of clonidine in hypertensive rats. " * 4
 Drafter = Callable[[Sequence[Document]], Sequence[Prediction]]
 
 
@@ -50,6 +53,10 @@ class Cost:
             self.tokens + other.tokens,
             self.agreed + other.agreed,
         )
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        """What was added since."""
+        return Cost(*(getattr(self, name) - getattr(other, name) for name in self.__slots__))
 
 
 class LLMTier:
@@ -87,6 +94,7 @@ class LLMTier:
         self.drafter = drafter
         self.decoding = decoding
         self.cost = Cost()
+        self.pace = Pace()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -109,7 +117,10 @@ class LLMTier:
         for start in range(0, len(documents), self.chunk_documents):
             chunk = documents[start : start + self.chunk_documents]
             words = [word_offsets(document.text) for document in chunk]
-            for offsets, (tags, logits) in zip(words, self.decide(chunk, words), strict=True):
+            began = time.perf_counter()
+            decided = self.decide(chunk, words)
+            self.pace.note(sum(map(len, words)), time.perf_counter() - began)
+            for offsets, (tags, logits) in zip(words, decided, strict=True):
                 log_probs = log_softmax(logits, temperature=self.temperature)
                 predictions.append(
                     predict(
@@ -117,6 +128,28 @@ class LLMTier:
                     )
                 )
         return predictions
+
+    def estimate(self, documents: Sequence[Document]) -> list[float]:
+        """Say beforehand what predictions will take.
+
+        Args:
+            documents: Only their texts count.
+
+        Returns:
+            Seconds for each; 0 where nothing was measured yet.
+        """
+        return [self.pace.seconds_for(len(word_offsets(entry.text))) for entry in documents]
+
+    def warm_up(self) -> None:
+        """Predict something, more and more at once until it takes a while, to measure the pace."""
+        for count in (1, 4, self.batch_rows):
+            documents = [Document("", WARM_UP)] * count
+            began = time.perf_counter()
+            self.predict(documents)
+            taken = time.perf_counter() - began
+            self.pace.note(count * len(word_offsets(WARM_UP)), taken, first=True)
+            if taken > MEASURED:
+                break
 
     def decide(
         self, documents: Sequence[Document], words: Sequence[Sequence[tuple[int, int]]]

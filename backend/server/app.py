@@ -15,7 +15,7 @@ from backend.server.errors import Refusal
 from backend.server.routes import general_routes, tier_routes
 from backend.server.service import Service
 from backend.server.settings import TIERS, Settings
-from backend.tier import Tier, load_tier
+from backend.tier import Tier
 from ner.errors import InputError, TagalongError
 
 RETRY_AFTER = 2  # seconds, where an answer is expected soon
@@ -23,12 +23,12 @@ RETRY_AFTER = 2  # seconds, where an answer is expected soon
 log = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, *, load: Callable[[Path], Tier] = load_tier) -> Flask:
+def create_app(settings: Settings, *, load: Callable[[Path], Tier] | None = None) -> Flask:
     """Make the app and begin to load what is current.
 
     Args:
         settings: What the server is told.
-        load: Makes a version's folder a tier.
+        load: Makes a version's folder a tier; None for what does so for each.
 
     Returns:
         The app; its `Service` is in ``app.extensions["tagalong"]``.

@@ -7,8 +7,18 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from backend.server.settings import LLM
+
 # Seconds: /health owes an answer in 0.1, webhooks in 1, and /predict in 100.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 100)
+# Of LLMs. The share of drafts that were right is agreed / slots.
+COSTS = {
+    "documents": "Documents decoded",
+    "passes": "Model calls in sequence, summed over windows",
+    "slots": "Words tagged",
+    "tokens": "Tokens run through the model",
+    "agreed": "Words whose drafted tag was right",
+}
 
 
 class Metrics:
@@ -78,6 +88,12 @@ class Metrics:
             ["tier"],
             registry=registry,
         )
+        self.costs = {
+            name: Counter(f"tagalong_decoding_{name}", text, ["tier"], registry=registry)
+            for name, text in COSTS.items()
+        }
+        for counter in self.costs.values():
+            counter.labels(LLM)
         per_tier = (self.tasks, self.regions, self.load_failures, self.load_failing)
         for tier in tiers:
             for metric in per_tier:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 from backend.interactive import complete
@@ -12,11 +13,12 @@ from backend.label_map import map_labels
 from backend.label_studio import LabelConfig, prediction_to_item
 from backend.marked import marked_regions, set_apart
 from backend.server.answered import Answered
-from backend.server.errors import malformed, too_much
+from backend.server.errors import malformed, too_much, unavailable
 from backend.server.settings import Limits
 from backend.server.slot import TierSlot
 from backend.server.snapshot import Outcome, Unread
 from backend.task_text import TaskTexts
+from backend.tier import Estimating
 from ner.document import Document, Lost, Prediction
 from ner.errors import FormatError, InputError
 
@@ -166,6 +168,8 @@ class Predictor:
         if unread and len(unread) == len(documents):
             raise malformed(unread[0].sentence)
         readable = [document for document in documents if document is not None]
+        if isinstance(tier, Estimating):
+            check_time(tier.estimate(readable), owed=slot.owed, most=self._limits.predicting)
         found = iter(slot.predict(tier, readable))
         results: list[dict[str, Any]] = []
         lost: list[Lost] = []
@@ -232,6 +236,34 @@ class Predictor:
         offered = task.get("predictions") or came_before([OFFERED])
         predicted = () if offered else prediction.spans
         return replace(prediction, spans=complete(document, predicted, marked))
+
+
+def check_time(seconds: Sequence[float], *, owed: float, most: float) -> None:
+    """Refuse what Label Studio would not wait for, before any of it is done.
+
+    Args:
+        seconds: What each task will take, as estimated.
+        owed: Seconds of work that other requests have asked for already.
+        most: Seconds that may pass.
+
+    Raises:
+        Refusal: If it takes longer.
+    """
+    ends = list(accumulate(seconds))
+    if not ends or owed + ends[-1] <= most:
+        return
+    fitting = sum(end <= most for end in ends)
+    if fitting == len(ends):
+        raise unavailable(
+            f"the LLM has about {owed:.0f} seconds of work before this request: try again then, "
+            "or label the tasks with `tagalong prelabel`"
+        )
+    these = "task takes" if len(ends) == 1 else f"{len(ends)} tasks take"
+    instead = f"select at most {fitting} at once, or label" if fitting else "label"
+    raise too_much(
+        f"the {these} the LLM about {ends[-1]:.0f} seconds, and Label Studio gives up after 100: "
+        f"{instead} them with `tagalong prelabel`, which takes its time"
+    )
 
 
 def _is_interactive(request: PredictRequest) -> bool:

@@ -1,15 +1,16 @@
 """What answers behind the routes: a slot per tier, the journal, and what is told of them."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from threading import BoundedSemaphore
 
 from backend.bundle import BUNDLED
 from backend.connection import Connection
+from backend.server.drafting import llm_loader
 from backend.server.journal import Journal
 from backend.server.predicting import Predictor
-from backend.server.settings import TIERS, Settings
+from backend.server.settings import ENCODER, LLM, Settings
 from backend.server.slot import TierSlot
 from backend.server.telemetry import Telemetry
 from backend.task_text import TaskTexts
@@ -22,20 +23,20 @@ class Service:
 
     Args:
         settings: What it was told.
-        load: Makes a version's folder a tier.
+        load: Makes a version's folder a tier; None for what does so for each.
     """
 
-    def __init__(self, settings: Settings, *, load: Callable[[Path], Tier] = load_tier) -> None:
+    def __init__(self, settings: Settings, *, load: Callable[[Path], Tier] | None = None) -> None:
         self.settings = settings
         self.catalogue = Catalogue(settings.models, bundled=BUNDLED)
         self.telemetry = Telemetry()
         self.journal = Journal(settings.journal_path)
         self.predictor = Predictor(task_texts(settings), settings.limits)
         self.room = BoundedSemaphore(settings.limits.predictions)
-        self.slots = {
-            name: TierSlot(name, self.catalogue, witness=self.telemetry, load=load)
-            for name in TIERS
-        }
+        slot = partial(TierSlot, catalogue=self.catalogue, witness=self.telemetry)
+        encoder = slot(ENCODER, load=load or load_tier)
+        llm = slot(LLM, load=load or llm_loader(encoder, weights=settings.llm_weights))
+        self.slots = {ENCODER: encoder, LLM: llm}
 
     def start(self) -> None:
         """Begin to load what is current."""
@@ -44,7 +45,7 @@ class Service:
 
     def close(self) -> None:
         """Stop watching for versions."""
-        for slot in self.slots.values():
+        for slot in reversed(self.slots.values()):  # the encoder drafts for the LLM
             slot.close()
         self.journal.close()
 

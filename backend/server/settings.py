@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from backend.llm.checkpoint import Weights
 from ner.catalogue import DEFAULT_TIER
 
-TIERS = (DEFAULT_TIER, "llm")  # the first answers where the path names none
+ENCODER, LLM = TIERS = (DEFAULT_TIER, "llm")  # the first answers where the path names none
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Limits:
         predictions: Requests in work or waiting for it.
         wait: Seconds a request waits for a model that is being loaded for the first time.
         reading: Seconds for fetching the texts of one request, where tasks hold URLs.
+        predicting: Seconds of work that an LLM takes on: what Label Studio waits, less what
+            reading and answering take.
     """
 
     body: int = 64 * 2**20
@@ -40,6 +43,7 @@ class Limits:
     predictions: int = 24
     wait: float = 90.0
     reading: float = 50.0
+    predicting: float = 80.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Settings:
             ``/data/upload/...``; its host must be an allowed one.
         label_studio_key: Sent to Label Studio, and nobody else, for such a text.
         limits: How much is taken on at once.
+        llm_weights: How an LLM's weights are kept; None for as it was trained.
     """
 
     models: Path
@@ -65,6 +70,7 @@ class Settings:
     label_studio_url: str | None = None
     label_studio_key: str | None = field(default=None, repr=False)
     limits: Limits = Limits()
+    llm_weights: Weights | None = None
 
     @property
     def journal_path(self) -> Path:

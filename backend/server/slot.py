@@ -9,13 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
-from backend.tier import Tier, load_tier
+from backend.llm.tier import Cost, LLMTier
+from backend.tier import Estimating, Tier, load_tier
 from ner.catalogue import BUNDLED, DEFAULT_TIER, Catalogue
 from ner.current import read_current
 from ner.document import Document, Prediction
@@ -74,6 +76,9 @@ class Witness(Protocol):
     def load_forgiven(self, tier: str, version: str) -> None:
         """A version that did not load is not wanted any more."""
 
+    def spent(self, tier: str, cost: Cost) -> None:
+        """Some documents were decoded."""
+
 
 class TierSlot:
     """What serves for a tier.
@@ -99,6 +104,8 @@ class TierSlot:
         self._failures: dict[str, Failure] = {}
         self._settled = threading.Event()  # the first attempt to load is over
         self._over = threading.Event()
+        self._account = threading.Lock()
+        self._owed = 0.0
         self._runner = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{name}-forward")
         self._watcher = threading.Thread(target=self._watch, name=f"{name}-watch", daemon=True)
 
@@ -164,11 +171,39 @@ class TierSlot:
             One prediction per document, in the same order, all of one version.
         """
         waiting: list[Future[list[Prediction]]] = []
-        for portion in _portions(documents):
-            waiting.append(self._runner.submit(tier.predict, portion))
-            if len(waiting) > 1:  # one ahead: the thread is never idle, the queue never long
-                waiting[-2].result()
-        return list(chain.from_iterable(future.result() for future in waiting))
+        with self._owing(tier, documents):
+            for portion in _portions(documents):
+                waiting.append(self._runner.submit(self._predict, tier, portion))
+                if len(waiting) > 1:  # one ahead: the thread is never idle, the queue never long
+                    waiting[-2].result()
+            return list(chain.from_iterable(future.result() for future in waiting))
+
+    @property
+    def owed(self) -> float:
+        """Seconds of work that requests under way have asked for, as far as their tiers say."""
+        return self._owed
+
+    @contextmanager
+    def _owing(self, tier: Tier, documents: Sequence[Document]) -> Iterator[None]:
+        """What a request asks for is owed until it is answered."""
+        seconds = sum(tier.estimate(documents)) if isinstance(tier, Estimating) else 0.0
+        with self._account:
+            self._owed += seconds
+        try:
+            yield
+        finally:
+            with self._account:
+                self._owed -= seconds
+
+    def _predict(self, tier: Tier, documents: Sequence[Document]) -> list[Prediction]:
+        """A portion, on the thread that runs all of them, so that what it cost can be told."""
+        if not isinstance(tier, LLMTier):
+            return tier.predict(documents)
+        before = tier.cost
+        try:
+            return tier.predict(documents)
+        finally:
+            self._witness.spent(self.name, tier.cost - before)
 
     def refresh(self) -> None:
         """Load the version that should serve, if it does not yet and did not just fail to."""

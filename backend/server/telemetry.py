@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from backend.llm.tier import Cost
 from backend.server.events import ACTIONS
 from backend.server.metrics import Metrics
 from backend.server.projects import OTHER, Names, ProjectBook, displayable
@@ -180,6 +181,16 @@ class Telemetry:
             failures = _without(state.failures, version)
             self._tiers[tier] = replace(state, failures=failures)
         self._metrics.load_failing.labels(tier).set(len(failures))
+
+    def spent(self, tier: str, cost: Cost) -> None:
+        """Some documents were decoded.
+
+        Args:
+            tier: By which.
+            cost: What it took.
+        """
+        for name, counter in self._metrics.costs.items():
+            counter.labels(tier).inc(getattr(cost, name))
 
     def exposition(self) -> bytes:
         """Everything in Prometheus's text format, whose type is `content_type`."""

@@ -1,0 +1,68 @@
+"""The LLM's slot: its drafts come from whatever encoder serves at the time."""
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from backend.llm.checkpoint import KeptBase, Weights
+from backend.llm.tier import LLMTier
+from backend.server.slot import TierSlot
+from backend.tier import Tier, load_tier
+from ner.document import Document, Prediction
+from ner.errors import TagalongError
+from ner.manifest import read_manifest
+
+log = logging.getLogger(__name__)
+
+
+class SlotDrafts:
+    """Drafts by the encoder that serves; O everywhere where there is none that could help.
+
+    Args:
+        slot: The encoder's.
+        labels: What the LLM can find.
+    """
+
+    def __init__(self, slot: TierSlot, labels: Collection[str]) -> None:
+        self._slot, self._labels = slot, frozenset(labels)
+
+    def __call__(self, documents: Sequence[Document]) -> Sequence[Prediction]:
+        """Draft.
+
+        Args:
+            documents: Only their texts count.
+
+        Returns:
+            One prediction per document.
+        """
+        loaded = self._slot.loaded
+        if loaded is not None and not self._labels.isdisjoint(loaded.tier.labels):
+            try:
+                return self._slot.predict(loaded.tier, documents)
+            except (TagalongError, RuntimeError) as error:
+                # A draft changes what an answer costs, never the answer: go on without.
+                log.warning("the encoder could not draft: %s", type(error).__name__)
+        return [Prediction((), 1.0, "")] * len(documents)
+
+
+def llm_loader(encoder: TierSlot, *, weights: Weights | None) -> Callable[[Path], Tier]:
+    """What makes an LLM version's folder a tier that knows its pace.
+
+    Args:
+        encoder: Drafts.
+        weights: How they are kept; None for as the version was trained.
+
+    Returns:
+        The loader. Adapters on the base of the version before, folded into it by none of them, do
+        not load it again; versions that still answer go on as they are.
+    """
+    kept = KeptBase()
+
+    def load(folder: Path) -> Tier:
+        drafts = SlotDrafts(encoder, read_manifest(folder, verify=False).labels)
+        tier = load_tier(folder, drafter=drafts, weights=weights, kept=kept)
+        if isinstance(tier, LLMTier):
+            tier.warm_up()
+        return tier
+
+    return load

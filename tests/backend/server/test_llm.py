@@ -1,0 +1,188 @@
+"""An LLM version behind ``/llm/predict``: drafted by the encoder, measured, and never too late."""
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from backend.llm.pace import Pace
+from backend.server.drafting import SlotDrafts
+from backend.server.errors import Refusal
+from backend.server.predicting import check_time
+from backend.server.service import Service
+from backend.server.settings import Limits
+from backend.tier import load_tier
+from ner.document import Document, Prediction
+from ner.errors import OutOfMemoryError
+from ner.store import Store
+from tests.backend.server.serving import ABSTRACT, request_for, say, serving, settings_in
+from tests.lexicon_tier import LexiconTier
+from tests.llm_versions import CPU, publish_llm_version
+from tests.tiny_bases import CORPUS
+from tests.tiny_llms import save_llm
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With two LLM versions on one base, the first of them current."""
+    folder = tmp_path_factory.mktemp("llm")
+    base = save_llm(folder / "base", CORPUS, initializer_range=0.15)
+    store = Store(folder / "models")
+    versions = [publish_llm_version(store, base, seed=seed).name for seed in (0, 1)]
+    (folder / "versions").write_text(" ".join(versions))
+    store.promote("llm", versions[0])
+    return folder
+
+
+@pytest.fixture
+def client(folder: Path) -> Iterator[FlaskClient]:
+    with serving(settings_in(folder, llm_weights="adapter"), load=None) as client:
+        service_of(client).slots["llm"]._settled.wait(60)
+        yield client
+
+
+def service_of(client: FlaskClient) -> Service:
+    service: Service = client.application.extensions["tagalong"]
+    return service
+
+
+def metric(client: FlaskClient, name: str) -> float:
+    text = client.get("/metrics").get_data(as_text=True)
+    found = re.search(rf'^tagalong_decoding_{name}_total{{tier="llm"}} (\S+)$', text, re.MULTILINE)
+    assert found, f"no {name}"
+    return float(found[1])
+
+
+def test_the_llm_answers_with_the_encoders_drafts_and_says_what_it_cost(
+    client: FlaskClient, folder: Path
+) -> None:
+    answer = say(client, "/llm/predict", request_for(ABSTRACT, "", ABSTRACT * 3))
+    assert answer.status_code == 200
+    results = answer.json["results"]
+    first = (folder / "versions").read_text().split()[0]
+    assert [result["model_version"] for result in results] == [first] * 3
+    alone = load_tier(folder / "models" / "llm" / first, device=CPU, weights="adapter")
+    [expected] = alone.predict([Document("1", ABSTRACT)])
+    shown = [(item["value"]["start"], item["value"]["end"]) for item in results[0]["result"]]
+    assert shown == [(span.start, span.end) for span in expected.spans]
+    assert metric(client, "documents") == 3
+    slots, passes = metric(client, "slots"), metric(client, "passes")
+    assert slots == 4 * len(expected.confidences)
+    assert 2 <= passes <= slots
+    assert 0 <= metric(client, "agreed") <= slots
+    assert metric(client, "tokens") > slots
+
+
+def test_a_promoted_adapter_takes_over_on_the_same_base(client: FlaskClient, folder: Path) -> None:
+    service = service_of(client)
+    before = service.slots["llm"].loaded
+    assert before is not None
+    asked = [Document("1", ABSTRACT)]
+    said = before.tier.predict(asked)
+    _, second = (folder / "versions").read_text().split()
+    store = Store(folder / "models")
+    store.promote("llm", second)
+    try:
+        service.slots["llm"].refresh()
+        after = service.slots["llm"].loaded
+        assert after is not None
+        assert after.tier.version == second
+        weights = [
+            loaded.tier.decoder._scorer.model.get_decoder().embed_tokens.weight  # type: ignore[attr-defined]
+            for loaded in (before, after)
+        ]
+        assert weights[0] is weights[1]
+        assert before.tier.predict(asked) == said
+    finally:
+        store.rollback("llm")
+
+
+def test_what_would_take_too_long_is_refused_before_any_of_it_is_done(folder: Path) -> None:
+    limits = Limits(predicting=2.0)
+    with serving(settings_in(folder, limits=limits), load=None) as client:
+        slot = service_of(client).slots["llm"]
+        slot._settled.wait(60)
+        assert slot.loaded is not None
+        slot.loaded.tier.pace.note(1, 0.1, first=True)  # type: ignore[attr-defined]
+        answer = say(client, "/llm/predict", request_for(*[ABSTRACT] * 7))  # 9 words each
+        assert answer.status_code == 413
+        assert "7 tasks take the LLM about 6 seconds" in answer.json["error"]
+        assert (
+            "select at most 2 at once, or label them with `tagalong prelabel`"
+            in answer.json["error"]
+        )
+        assert metric(client, "slots") == 0
+        assert say(client, "/llm/predict", request_for(ABSTRACT, ABSTRACT)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("seconds", "owed", "status", "told"),
+    [
+        ([], 500, None, ""),
+        ([30, 50], 0, None, ""),
+        ([30, 51], 0, 413, "2 tasks take the LLM about 81 seconds"),
+        ([81], 0, 413, "the task takes the LLM about 81 seconds, and Label Studio gives up"),
+        ([30], 60, 503, "about 60 seconds of work before this request"),
+    ],
+)  # fmt: skip
+def test_what_fits_is_taken_on(
+    seconds: list[float], owed: float, status: int | None, told: str
+) -> None:
+    if status is None:
+        check_time(seconds, owed=owed, most=80)
+        return
+    with pytest.raises(Refusal) as raised:
+        check_time(seconds, owed=owed, most=80)
+    assert raised.value.status == status
+    assert told in str(raised.value)
+    assert "tagalong prelabel" in str(raised.value)
+
+
+def test_the_pace_is_that_of_work_that_was_long_enough_to_tell() -> None:
+    pace = Pace()
+    assert pace.seconds_for(1000) == 0
+    pace.note(100, 0.5, first=True)
+    assert pace.seconds_for(200) == pytest.approx(1)
+    pace.note(2, 0.5)  # a single short text: overhead
+    assert pace.seconds_for(200) == pytest.approx(1)
+    for _ in range(30):
+        pace.note(1000, 10)
+    assert pace.seconds_for(200) == pytest.approx(2, rel=0.01)
+
+
+class Slot:
+    """The encoder's slot, as far as drafts know it."""
+
+    def __init__(self, tier: Any, error: Exception | None = None) -> None:
+        self.loaded = None if tier is None else type("Loaded", (), {"tier": tier})
+        self.asked = threading.Event()
+        self._error = error
+
+    def predict(self, tier: Any, documents: Sequence[Document]) -> list[Prediction]:
+        self.asked.set()
+        if self._error is not None:
+            raise self._error
+        found: list[Prediction] = tier.predict(documents)
+        return found
+
+
+@pytest.mark.parametrize(
+    ("slot", "labels", "asked", "spans"),
+    [
+        (Slot(LexiconTier("e-1")), ("Chemical",), True, 2),
+        (Slot(LexiconTier("e-1")), ("Gene",), False, 0),
+        (Slot(None), ("Chemical",), False, 0),
+        (Slot(LexiconTier("e-1"), OutOfMemoryError("full")), ("Chemical",), True, 0),
+        (Slot(LexiconTier("e-1"), RuntimeError("shut down")), ("Chemical",), True, 0),
+    ],
+)
+def test_drafts_come_from_an_encoder_that_can_help_or_are_empty(
+    slot: Slot, labels: tuple[str, ...], asked: bool, spans: int
+) -> None:
+    drafts = SlotDrafts(slot, labels)([Document("1", ABSTRACT)] * 2)  # type: ignore[arg-type]
+    assert [len(prediction.spans) for prediction in drafts] == [spans] * 2
+    assert slot.asked.is_set() == asked
