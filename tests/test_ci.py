@@ -16,7 +16,7 @@ UPDATE, MAKE = "apt-get update", "make test"
 def run(tmp_path: Path) -> Callable[..., tuple[int, list[str]]]:
     """Run it on a machine that has some commands, each only telling how it was called."""
 
-    def run(**commands: str) -> tuple[int, list[str]]:
+    def run(**commands: str | None) -> tuple[int, list[str]]:
         bash = shutil.which("bash")
         assert bash is not None
         commands_at, log = tmp_path / "bin", tmp_path / "log"
@@ -26,7 +26,10 @@ def run(tmp_path: Path) -> Callable[..., tuple[int, list[str]]]:
             found = shutil.which(real)
             assert found is not None
             (commands_at / real).symlink_to(found)
-        for name, body in {"sudo": '"$@"', "python3": "", **commands}.items():
+        usual = {"sudo": '"$@"', "python3": "", "chromium": ""}
+        for name, body in (usual | commands).items():
+            if body is None:
+                continue
             path = commands_at / name.replace("_", "-")
             path.write_text(f"#!{bash}\n{body}\n", encoding="utf-8")
             path.chmod(0o755)
@@ -54,6 +57,11 @@ def test_what_is_missing_is_installed(run) -> None:
 def test_only_what_is_missing_is_installed(run) -> None:
     told = [UPDATE, install("python3-venv"), MAKE]
     assert run(make=TELL, apt_get=TELL, python3="exit 1") == (0, told)
+
+
+def test_a_browser_is_installed_with_letters_to_show(run) -> None:
+    browser = install("chromium", "fonts-dejavu-core", "fonts-noto-color-emoji")
+    assert run(make=TELL, apt_get=TELL, chromium=None) == (0, [UPDATE, browser, MAKE])
 
 
 def test_without_apt_get_make_is_tried_all_the_same(run) -> None:
