@@ -29,7 +29,7 @@ class Schedule:
         save_every: Steps between two saved states; an epoch's end is always saved.
     """
 
-    epochs: int = 10
+    epochs: int = 12
     learning_rate: float | None = None
     layer_decay: float = 1.0
     warmup: float = 0.1
