@@ -38,7 +38,7 @@ from ner.catalogue import Catalogue
 WARM_UP = 20  # requests before any is measured
 CLIENTS = (1, 4, 16)
 ROUNDS = 3
-SETTLED = 5  # memory counts from the request that is this part of all
+PARTS = 5  # of the requests of the memory's test: the first is warm-up
 
 Answered = tuple[float, list[tuple[int, int, str]]]  # seconds; start, end and label of each span
 
@@ -151,25 +151,34 @@ def throughput(servers: Sequence[Server], data: Path, seconds: float) -> Iterato
 
 
 def memory(server: Server, data: Path, requests: int) -> Iterator[str]:
-    """Resident memory over many requests; growth counts from a fifth of them on."""
-    pids = [server.pid, *server.workers]
-    found = generate_load(
-        server, data, "--soak", str(requests), "--pids", *(str(pid) for pid in pids)
-    )
+    """Resident memory over many requests, and its growth once the first fifth of them is over.
+
+    Memory breathes with what is in work just then, so medians of many samples are compared beside
+    the samples themselves: of the second fifth of the requests and of the last.
+    """
+    pids = [str(pid) for pid in (server.pid, *server.workers)]
+    found = generate_load(server, data, "--soak", str(requests), "--pids", *pids)
+    samples = found["samples"]
     yield "| requests | master, MiB | worker, MiB | both, MiB |"
     yield "|---:|---:|---:|---:|"
-    for sample in found["samples"]:
+    for sample in samples[:: max(1, len(samples) // 20)]:
         master, worker = (kib / 1024 for kib in sample["kib"])
         yield f"| {sample['requests']:,} | {master:.1f} | {worker:.1f} | {master + worker:.1f} |"
-    settled = next(one for one in found["samples"] if one["requests"] >= requests / SETTLED)
-    last = found["samples"][-1]
-    both, worker = (sum(last["kib"][first:]) / sum(settled["kib"][first:]) - 1 for first in (0, 1))
+    part = requests / PARTS
+    settled = [one for one in samples if part <= one["requests"] <= 2 * part]
+    last = [one for one in samples if one["requests"] >= requests - part]
+    yield ""
+    yield "| growth | from one sample to the other | from median to median |"
+    yield "|---|---:|---:|"
+    for name, first in (("both", 0), ("worker", 1)):
+        before, after = ([sum(one["kib"][first:]) for one in part] for part in (settled, last))
+        yield (
+            f"| {name} | {after[-1] / before[0] - 1:+.1%} "
+            f"| **{median(after) / median(before) - 1:+.1%}** |"
+        )
     errors = found["predict"]["errors"]
     yield ""
-    yield (
-        f"From request {settled['requests']:,} to {last['requests']:,}: **{both:+.1%}** "
-        f"(the worker alone {worker:+.1%}); errors: {errors or 'none'}."
-    )
+    yield f"{requests:,} requests for predictions; errors: {errors or 'none'}."
 
 
 @contextmanager

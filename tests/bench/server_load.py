@@ -29,7 +29,7 @@ from server_requests import CONFIGS, event_body, predict_body, setup_body
 HEALTH_EVERY, SETUP_EVERY = 0.1, 1.0  # seconds
 TIMEOUT = 100  # seconds, Label Studio's own
 SOAK_CLIENTS = 4
-SAMPLES = 20  # of the memory, over all requests of a soak
+SAMPLES = 100  # of the memory, over all requests of a soak
 BATCH, BATCH_EVERY = 8, 10  # tasks of the larger requests, and one in how many is such
 EVENT_EVERY, PAGE_EVERY = 20, 50
 
@@ -147,6 +147,7 @@ def soak(port: int, texts: list[str], *, requests: int, pids: list[int]) -> Any:
                 samples.append({"requests": number, "kib": [resident(pid) for pid in pids]})
 
     run([threading.Thread(target=client_of_all) for _ in range(SOAK_CLIENTS)])
+    samples.sort(key=lambda sample: sample["requests"])
     return {"samples": samples, "predict": seen.as_json()}
 
 
