@@ -198,7 +198,7 @@ def unfinished(trade: Trade, store: Store, sides: Sides) -> Path:
 
 
 @contextmanager
-def progress_bar(talk: Console) -> "Iterator[Callable[[Standing], None]]":
+def progress_bar(talk: Console) -> Iterator["Callable[[Standing], None]"]:
     """A bar with loss, dev F1 and time left, and a line for each epoch that has ended.
 
     Args:
