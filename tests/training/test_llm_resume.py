@@ -1,0 +1,86 @@
+"""An LLM's training that was killed and resumed ends in the adapter it would have had."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.tiny_bases import CORPUS
+from tests.tiny_llms import save_llm
+from tests.training.train_llm_once import train, weights_of
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(__file__).with_name("train_llm_once.py")
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the programs have it: sums in the same order
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return save_llm(tmp_path_factory.mktemp("llm") / "base", CORPUS, num_hidden_layers=2)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(base, tmp_path_factory):
+    torch.set_num_threads(1)
+    steps = []
+    trained = train(base, tmp_path_factory.mktemp("whole") / "state", report=steps.append)
+    assert steps[-1].step == steps[-1].steps >= 12
+    return weights_of(trained), steps[-1].steps
+
+
+def assert_same(weights, expected):
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+def test_killed_and_resumed(base, undisturbed, tmp_path):
+    expected, steps = undisturbed
+    command = [sys.executable, PROGRAM, base, tmp_path / "state", tmp_path / "out", "--resume"]
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=ROOT
+    )
+    assert running.stdout is not None
+    for line in running.stdout:
+        if int(line) >= steps // 2:
+            break
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    running.stdout.close()
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT
+    )
+    assert int(done.stdout.split()[0]) > 4  # it did not begin anew
+    assert_same(load_file(tmp_path / "out.rank0"), expected)
+
+
+def test_two_processes_train_one_adapter(base, undisturbed, tmp_path):
+    """No code of ours: torchrun starts them, accelerate joins them over gloo."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launch, PROGRAM, base, tmp_path / "state", tmp_path / "out"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT | {"ACCELERATE_USE_CPU": "true"},
+        cwd=ROOT,
+    )
+    first, second = (load_file(tmp_path / f"out.rank{rank}") for rank in range(2))
+    assert_same(first, second)
+    alone, steps = undisturbed
+    told = [int(line) for line in done.stdout.split()]
+    assert told == sorted(told)  # one process reports, not both
+    assert steps / 2 <= told[-1] < steps
+    assert any(not torch.equal(first[name], alone[name]) for name in alone)

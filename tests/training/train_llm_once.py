@@ -1,0 +1,58 @@
+"""One tiny training of an LLM as a program of its own, to be killed, resumed, or run by several.
+
+Usage: train_llm_once.py BASE STATE OUT [--resume]; prints a line after every step, and every
+process writes its weights, the first one into OUT.rank0.
+"""
+
+import sys
+from pathlib import Path
+
+from accelerate import PartialState
+from safetensors.torch import save_file
+
+from backend.bases import Base
+from tests.toy_corpus import LABELS, toy_documents
+from training.averaging import trainable
+from training.llm import TrainedLLM, train_llm
+from training.recipe import Adapter, LLMRecipe
+from training.schedule import Progress, Schedule
+
+
+def train(base: Path, state: Path, *, resume: bool = False, report=lambda _: None) -> TrainedLLM:
+    recipe = LLMRecipe(
+        base=Base(str(base)),
+        adapter=Adapter(8, 16, 0.05),
+        window=256,
+        context=16,
+        noise=0.2,
+        schedule=Schedule(
+            epochs=3, learning_rate=1e-3, batch_tokens=512, average=0.9, save_every=4
+        ),
+    )
+    return train_llm(
+        toy_documents(16, seed=1, sentences=1),
+        toy_documents(4, seed=2, sentences=1),
+        labels=LABELS,
+        recipe=recipe,
+        state_path=state,
+        resume=resume,
+        report=report,
+    )
+
+
+def weights_of(trained: TrainedLLM):
+    return {name: weight.detach().clone() for name, weight in trainable(trained.model)}
+
+
+def main() -> None:
+    base, state, out = (Path(argument) for argument in sys.argv[1:4])
+
+    def report(now: Progress) -> None:
+        print(now.step, flush=True)
+
+    trained = train(base, state, resume="--resume" in sys.argv, report=report)
+    save_file(weights_of(trained), f"{out}.rank{PartialState().process_index}")
+
+
+if __name__ == "__main__":
+    main()
