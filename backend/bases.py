@@ -225,7 +225,8 @@ class Base:
         if obstacle := four_bit_obstacle():
             raise BaseModelError(
                 f"base model {self.reference!r} cannot be kept in 4 bits on this machine "
-                f"({obstacle}): install the extra 'tagalong[llm]', or do without 4 bits"
+                f"({obstacle}): install the extra 'tagalong[llm]', or do without 4 bits "
+                "(--no-four-bit for an LLM)"
             )
         return four_bit_options(kept)
 
