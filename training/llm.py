@@ -10,9 +10,8 @@ from accelerate import Accelerator
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from backend.llm.decoding import SlotDecoder
+from backend.llm.checkpoint import slot_decoder
 from backend.llm.layout import LayoutPlanner
-from backend.llm.scorer import TagScorer
 from backend.llm.tier import Drafter, LLMTier
 from backend.llm.verbalisers import choose_verbalisers
 from backend.memory import memory_told
@@ -80,14 +79,8 @@ def train_llm(
         pad=int(tokenizer.pad_token_id),
     )
     tag_ids = torch.tensor(planner.verbalisers.ids, device=device)
-    scorer = TagScorer(model, planner.verbalisers.ids, planner.prefix, precision=schedule.precision)
-    tier = LLMTier(
-        SlotDecoder(scorer, tag_set, planner.verbalisers),
-        planner,
-        tag_set=tag_set,
-        version="unpublished",
-        drafter=drafter,
-    )
+    decoder = slot_decoder(model, planner, tag_set, precision=schedule.precision)
+    tier = LLMTier(decoder, planner, tag_set=tag_set, version="unpublished", drafter=drafter)
     loop = Loop(
         SlotModel(model, tag_ids),
         batches=EpochBatches(
@@ -98,7 +91,7 @@ def train_llm(
         ),
         collate=lessons.collate,
         loss=SlotLoss(tag_ids, noise=recipe.noise),
-        judge=partial(_judge, tier, scorer, dev, accelerator),
+        judge=partial(_judge, tier, dev, accelerator),
         schedule=schedule,
         accelerator=accelerator,
         state_path=state_path,
@@ -106,8 +99,8 @@ def train_llm(
     )
     is_main = accelerator.is_main_process
     outcome = loop.run(report=report if is_main else lambda _: None, resume=resume)
+    tier.decoder.scorer.forget()
     model.eval()
-    scorer.forget()
     tier.temperature = _fit_temperature(tier, dev)
     return TrainedLLM(model, tokenizer, tier, outcome, recipe, lessons.lost, is_main)
 
@@ -180,10 +173,9 @@ def build_llm(recipe: LLMRecipe, *, device: torch.device) -> PreTrainedModel | P
     )
 
 
-def _judge(
-    tier: LLMTier, scorer: TagScorer, dev: Sequence[Document], accelerator: Accelerator
-) -> float:
+def _judge(tier: LLMTier, dev: Sequence[Document], accelerator: Accelerator) -> float:
     """Strict F1 of the tier on dev."""
+    scorer = tier.decoder.scorer
     scorer.model.eval()
     scorer.forget()
     return judge(tier, dev, accelerator)

@@ -17,7 +17,7 @@ from backend.llm.decoding import SlotDecoder
 from backend.llm.layout import FORMAT, LayoutPlanner
 from backend.llm.scorer import TagScorer
 from backend.llm.tier import Drafter, LLMTier
-from backend.llm.verbalisers import Verbalisers, read_verbalisers
+from backend.llm.verbalisers import read_verbalisers
 from backend.precision import Precision, weights_type
 from ner.errors import VersionInvalid
 from ner.manifest import Manifest
@@ -102,7 +102,7 @@ def load_llm(
         kept=kept or KeptBase(),
     )
     return LLMTier(
-        slot_decoder(model.eval(), planner, verbalisers, tag_set=tag_set, precision=precision),
+        slot_decoder(model.eval(), planner, tag_set, precision=precision),
         planner,
         tag_set=tag_set,
         version=manifest.version,
@@ -114,9 +114,8 @@ def load_llm(
 def slot_decoder(
     model: PreTrainedModel | PeftModel,
     planner: LayoutPlanner,
-    verbalisers: Verbalisers,
-    *,
     tag_set: TagSet,
+    *,
     precision: Precision,
 ) -> SlotDecoder:
     """What fills slots with a model.
@@ -124,15 +123,14 @@ def slot_decoder(
     Args:
         model: A decoder, adapted or not.
         planner: Lays texts out for it.
-        verbalisers: What stands for the tags.
         tag_set: The tags.
         precision: Arithmetic of the forward pass.
 
     Returns:
         The decoder.
     """
-    scorer = TagScorer(model, verbalisers.ids, planner.prefix, precision=precision)
-    return SlotDecoder(scorer, tag_set, verbalisers)
+    scorer = TagScorer(model, planner.verbalisers.ids, planner.prefix, precision=precision)
+    return SlotDecoder(scorer, tag_set, planner.verbalisers)
 
 
 def _prompt(manifest: Manifest) -> Mapping[str, Any]:

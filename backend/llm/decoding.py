@@ -54,7 +54,7 @@ class SlotDecoder:
     """
 
     def __init__(self, scorer: TagScorer, tag_set: TagSet, verbalisers: Verbalisers) -> None:
-        self._scorer, self._verbalisers = scorer, verbalisers
+        self.scorer, self._verbalisers = scorer, verbalisers
         self._legal = legal_steps(tag_set)
 
     def decode(
@@ -91,7 +91,7 @@ class SlotDecoder:
 
     def _in_passes(self, rows: "Sequence[_Row]", *, settle: "Callable[[_Row], None]") -> None:
         """Score all open slots of all rows at once, until no row has any."""
-        held = self._scorer.start(len(rows))
+        held = self.scorer.start(len(rows))
         prefix = held.lengths[0]
         active = list(rows)
         while active:
@@ -101,7 +101,7 @@ class SlotDecoder:
                 first = row.layout.slots[row.settled - 1] if row.settled else 0
                 fed.append(ids[first : row.layout.slots[-1]])
                 wanted.append([slot - 1 - first for slot in row.layout.slots[row.settled :]])
-            found = self._scorer.run(held, fed, wanted)
+            found = self.scorer.run(held, fed, wanted)
             for row, ids, logits in zip(active, fed, found, strict=True):
                 row.logits[row.settled :] = logits
                 row.passes += 1
@@ -132,7 +132,7 @@ class SlotDecoder:
 
     def _sequential(self, rows: "Sequence[_Row]") -> None:
         """Settle one slot after the other: the reference that `verified` must equal."""
-        held = self._scorer.start(len(rows))
+        held = self.scorer.start(len(rows))
         active = list(rows)
         while active:
             fed = []
@@ -140,7 +140,7 @@ class SlotDecoder:
                 ids = row.layout.filled(row.tags, self._verbalisers)
                 first = row.layout.slots[row.settled - 1] if row.settled else 0
                 fed.append(ids[first : row.layout.slots[row.settled]])
-            found = self._scorer.run(held, fed, [[len(ids) - 1] for ids in fed])
+            found = self.scorer.run(held, fed, [[len(ids) - 1] for ids in fed])
             for row, ids, logits in zip(active, fed, found, strict=True):
                 row.logits[row.settled] = logits[0]
                 row.tags[row.settled] = self._best(row, row.settled)

@@ -21,7 +21,7 @@ import torch
 
 from backend.bases import Base
 from backend.bundle import BUNDLED
-from backend.checkpoint import save_encoder
+from backend.checkpoint import save_model
 from backend.server.journal import Journal
 from backend.server.predicting import parse_predict_request
 from backend.server.service import Service
@@ -50,7 +50,7 @@ def publish(models: Path, base: Base, seed: int) -> str:
     torch.manual_seed(seed)
     with store.staging("encoder") as folder:
         model = base.load_token_classifier(TagSet(LABELS).names)
-        save_encoder(model, base.load_tokenizer(), folder, base=base)
+        save_model(model, base.load_tokenizer(), folder, base=base)
         version = store.publish(folder, draft).version
     store.promote("encoder", version)
     return version

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from backend.bases import Base
-from backend.checkpoint import save_encoder
+from backend.checkpoint import save_model
 from backend.jsonlines import prediction_to_json
 from backend.tier import load_tier
 from cli.evaluate import evaluate_cli
@@ -197,7 +197,7 @@ def untrained(tmp_path: Path, tiny_base) -> tuple[Store, str]:
     tag_set = TagSet(("Disease", "Gene"))
     with store.staging("encoder") as folder:
         model = base.load_token_classifier(tag_set.names)
-        save_encoder(model, base.load_tokenizer(), folder, base=base)
+        save_model(model, base.load_tokenizer(), folder, base=base)
         reading = {"reading": {"window": 96, "context": 8}}
         draft = Draft(
             tier="encoder",

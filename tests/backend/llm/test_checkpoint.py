@@ -80,8 +80,8 @@ def test_only_the_adapter_is_stored(version: Path) -> None:
 def test_an_adapter_says_the_same_folded_in_or_not(version: Path) -> None:
     merged, adapter = loaded(version), loaded(version, weights="adapter")
     assert_agree(merged, adapter, within=1e-3)
-    assert not hasattr(merged.decoder._scorer.model, "peft_config")
-    assert hasattr(adapter.decoder._scorer.model, "peft_config")
+    assert not hasattr(merged.decoder.scorer.model, "peft_config")
+    assert hasattr(adapter.decoder.scorer.model, "peft_config")
     assert merged.version == adapter.version == version.name
 
 
@@ -96,7 +96,7 @@ def test_an_adapter_on_an_output_layer_that_was_tied(base: Path, tmp_path: Path)
     folder = publish_llm_version(Store(tmp_path / "models"), tied)
     merged = loaded(folder)
     assert_agree(merged, loaded(folder, weights="adapter"), within=1e-3)
-    whole = merged.decoder._scorer.model
+    whole = merged.decoder.scorer.model
     assert torch.equal(whole.get_input_embeddings().weight, model.get_input_embeddings().weight)
     assert not torch.equal(whole.get_output_embeddings().weight, model.lm_head.weight)
 
@@ -138,7 +138,7 @@ def test_adapters_share_one_base_and_know_nothing_of_each_other(
     for (tags, logits), (others, theirs) in zip(decided(first), alone, strict=True):
         assert tags == others  # goes on as it was, though another one came
         assert np.array_equal(logits, theirs)
-    one, other = (tier.decoder._scorer.model.get_decoder() for tier in (first, second))
+    one, other = (tier.decoder.scorer.model.get_decoder() for tier in (first, second))
     assert one.embed_tokens.weight is other.embed_tokens.weight
     layers = (decoder.layers[0].mlp.up_proj.base_layer.weight for decoder in (one, other))
     assert next(layers) is next(layers)

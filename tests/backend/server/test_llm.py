@@ -92,7 +92,7 @@ def test_a_promoted_adapter_takes_over_on_the_same_base(client: FlaskClient, fol
         assert after is not None
         assert after.tier.version == second
         weights = [
-            loaded.tier.decoder._scorer.model.get_decoder().embed_tokens.weight  # type: ignore[attr-defined]
+            loaded.tier.decoder.scorer.model.get_decoder().embed_tokens.weight  # type: ignore[attr-defined]
             for loaded in (before, after)
         ]
         assert weights[0] is weights[1]
