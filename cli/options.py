@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.console import errors
+from ner.errors import TagalongError
 from ner.manifest import read_manifest
 from ner.store import Store
 from training.corpus import ReadOptions
@@ -75,11 +77,13 @@ def load_model(store: Store, reference: str) -> "Tier":
     manifest = read_manifest(folder, verify=False)
     if manifest.tier != LLM:
         return load_tier(folder)
-    encoder = store.resolve(store.default())
-    known = read_manifest(encoder, verify=False).labels
-    if set(known).isdisjoint(manifest.labels):
+    try:
+        encoder = load_tier(store.resolve(store.default()))
+    except TagalongError as error:  # drafts change what an answer costs, never the answer
+        errors.print(f"No encoder drafts for the LLM: {error}", style="yellow", markup=False)
         return load_tier(folder)
-    return load_tier(folder, drafter=load_tier(encoder).predict)
+    knows = not set(encoder.labels).isdisjoint(manifest.labels)
+    return load_tier(folder, drafter=encoder.predict if knows else None)
 
 
 def open_store(models: Path) -> Store:

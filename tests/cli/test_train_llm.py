@@ -106,6 +106,24 @@ def test_it_predicts_is_judged_and_answers_label_studio(trained, export):
         assert shown == [(one["start"], one["end"], one["label"]) for one in prediction["entities"]]
 
 
+def test_an_encoder_that_cannot_draft_keeps_no_llm_from_answering(trained):
+    folder, _ = trained
+    models = folder / "models"
+    told = json.loads(run("predict", TEXT, "--model", "llm", "--models", models, "--json").stdout)
+    current = models / "encoder" / "current"
+    current.parent.mkdir()
+    current.write_text('{"version": "gone", "previous": []}')
+    result = run("predict", TEXT, "--model", "llm", "--models", models, "--json")
+    current.unlink()
+    current.parent.rmdir()
+    assert "No encoder drafts for the LLM" in result.stderr
+    shown = json.loads(result.stdout)["entities"]
+    places = [{name: one[name] for name in ("start", "end", "label")} for one in shown]
+    assert places == [
+        {name: one[name] for name in ("start", "end", "label")} for one in told["entities"]
+    ]
+
+
 def test_the_recipe_of_a_version_can_be_used_again(trained, export, tmp_path):
     folder, manifest = trained
     place = folder / "models" / "llm" / manifest["version"]
