@@ -11,7 +11,7 @@ CODE := ner backend training cli
 # Named after what was asked for, so that only a change of it installs again, on any branch.
 INSTALLED := $(VENV)/installed-$(shell cat pyproject.toml constraints.txt tests/label_studio_ml.txt | cksum | cut -d ' ' -f 1)
 
-.PHONY: help install lint format types test demo bench bundled constraints clean
+.PHONY: help install lint format types test endtoend demo bench bundled constraints clean
 
 help:  ## show what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | while IFS=: read -r name what; do \
@@ -44,8 +44,11 @@ format: install  ## mend what can be mended by a tool
 types: install  ## check types
 	$(BIN)/mypy
 
-test: lint types  ## lint, types and all tests
-	$(BIN)/pytest -n 2
+test: lint types  ## lint, types and all tests but those against a real Label Studio
+	$(BIN)/pytest -n 2 --ignore=tests/end_to_end
+
+endtoend: install  ## test against a real Label Studio, in Chromium too; installs Label Studio
+	$(BIN)/pytest -n 2 tests/end_to_end
 
 demo: install  ## show a Label Studio with our pre-annotations in it; Ctrl-C ends it
 	$(BIN)/tagalong demo

@@ -122,6 +122,14 @@ def test_wrong_usage(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> No
     assert run(["demo", *wrong], capsys)[0] == 2
 
 
+# Whoever runs the tests in the background may ignore signals, which children inherit.
+HEED = (
+    "import signal\n"
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+)
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
@@ -133,7 +141,7 @@ def test_however_it_is_stopped_nothing_is_left(
     tmp_path: Path,
 ) -> None:
     program = (
-        "import cli.demo, sys\n"
+        f"{HEED}import cli.demo, sys\n"
         "from cli.main import main\n"
         f"cli.demo.SERVE = {toy_serve!r}\n"
         f"main({arguments!r})\n"
@@ -166,7 +174,7 @@ def test_stopping_while_label_studio_starts_leaves_nothing(
 ) -> None:
     slow = script('echo $$ > "$0.pids"; exec sleep 600')
     arguments = ["demo", "--home", str(tmp_path / "home"), "--label-studio", str(slow)]
-    program = f"from cli.main import main\nmain({arguments!r})\n"
+    program = f"{HEED}from cli.main import main\nmain({arguments!r})\n"
     demo = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.DEVNULL)
     pids = Path(f"{slow}.pids")
     assert eventually(lambda: pids.exists() and pids.read_text().endswith("\n"))

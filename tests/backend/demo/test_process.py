@@ -80,8 +80,10 @@ def test_who_will_not_end_is_ended(
 def test_nothing_outlives_us(script: Script, tmp_path: Path, number: signal.Signals) -> None:
     program = script(FAMILY)
     starter = (
-        "import time\n"
+        "import signal, time\n"
         "from pathlib import Path\n"
+        # Whoever runs the tests in the background may ignore it, which children inherit.
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "from backend.demo.process import Leashed\n"
         f"it = Leashed('it', [{str(program)!r}], environment={PATH!r}, "
         f"log=Path({str(tmp_path / 'log')!r}))\n"
