@@ -172,7 +172,9 @@ class EncoderTier:
         precision: Arithmetic of the forward pass; ``auto`` is bf16 where it is native.
     """
 
-    batch_tokens = 4096  # padded tokens per forward pass: fills two cores, fits any GPU
+    # Padded tokens per forward pass. What is in work should fit a CPU's caches: 1024 took
+    # a tenth less time for 16 abstracts than 4096, and less memory. A GPU wants more at once.
+    cpu_batch_tokens, gpu_batch_tokens = 1024, 4096
     chunk_documents = 256  # documents in the air at once, so that memory does not grow with a batch
 
     def __init__(
@@ -233,7 +235,9 @@ class EncoderTier:
         scores: list[Scores] = [np.zeros(shape, np.float32) for shape in shapes]
         windows = self.windows.encode([document.text for document in documents], words)
         lengths = [len(window.ids) for window in windows]
-        for batch in batch_by_length(lengths, budget=self.batch_tokens):
+        on_cpu = self.model.device.type == "cpu"
+        budget = self.cpu_batch_tokens if on_cpu else self.gpu_batch_tokens
+        for batch in batch_by_length(lengths, budget=budget):
             rows = [windows[index] for index in batch]
             for window, logits in zip(rows, self._forward(rows), strict=True):
                 owned = slice(window.owned.start, window.owned.stop)
