@@ -285,8 +285,12 @@ class TierSlot:
 
     def _watch(self) -> None:
         """Look again and again, until closed."""
+        # On threads that end: one that loaded keeps threads of OpenMP while it lives, and with more
+        # of those than cores every forward pass takes a fifth longer.
         while not self._over.is_set():
-            self.refresh()
+            look = threading.Thread(target=self.refresh, name=f"{self.name}-load", daemon=True)
+            look.start()
+            look.join()
             self._settled.set()
             self._over.wait(POLL_SECONDS)
 

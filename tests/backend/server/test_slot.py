@@ -71,6 +71,22 @@ def test_a_promotion_is_noticed_without_being_told(
     assert slot.tier(wait=0).version == second
 
 
+def test_no_thread_that_loaded_a_version_lives_on(
+    store: Store, publish: Publish, started: Callable[[TierSlot], TierSlot]
+) -> None:
+    loaders: list[threading.Thread] = []
+
+    def load(folder: Path) -> Tier:
+        loaders.append(threading.current_thread())
+        return load_lexicon(folder)
+
+    promoted(store, publish, 1)
+    started(slot_over(store, load)).tier(wait=10)
+    (loader,) = loaders
+    loader.join(10)
+    assert not loader.is_alive()
+
+
 def test_the_version_is_known_before_it_is_loaded(store: Store, publish: Publish) -> None:
     version = promoted(store, publish, 1)
     assert slot_over(store).version() == version
