@@ -66,14 +66,15 @@ def marked_regions(
         came_before: Says which of some regions, by id, earlier calls for this task brought.
 
     Returns:
-        What was drawn: what neither came before nor is stored. And what is there: what was sent,
-        and the regions of the stored versions that may be at work.
+        What was drawn: what neither came before nor is stored. The last one sent is the newest,
+        and may be stored already where Label Studio is slow. And what is there: what was sent, and
+        the regions of the stored versions that may be at work.
     """
     sent = list(_regions(_fields(context).get("result"), config, document))
     versions = _at_work(_fields(task), _fields(context), sent, config, document)
     stored = [region for version in versions for region in version]
     before = came_before([region.id for region in sent if region.id])
-    known = before | {region.id for region in stored if region.id}
+    known = before | ({region.id for region in stored if region.id} - {sent[-1].id if sent else ""})
     drawn = {
         region.span
         for region in sent

@@ -95,7 +95,12 @@ def test_a_region_is_drawn_once() -> None:
 def test_what_is_stored_was_not_drawn_just_now() -> None:
     draft = {"id": 1, "result": mine("c")}
     assert asked({"result": [*mine("c"), NEW]}, drafts=[draft]).drawn == (LEAD_1,)
-    assert asked({"result": mine("c")}, drafts=[draft]).drawn == ()
+
+
+def test_the_newest_was_drawn_even_if_it_is_stored_already() -> None:
+    draft = {"id": 1, "result": [*mine("c", "d"), NEW]}
+    marked = asked({"result": [*mine("c"), NEW]}, drafts=[draft])
+    assert marked == Marked((LEAD_1,), (LEAD_1, LEAD_2, ILL))
 
 
 def test_guesses_are_not_drawn() -> None:

@@ -15,7 +15,7 @@ from backend.server.events import WebhookEvent
 from backend.server.journal import Journal
 from backend.server.settings import Settings
 
-START = 120.0  # seconds: it imports torch and loads a version, on machines however slow
+START = 300.0  # seconds: it imports torch and loads a version, on machines however busy
 
 
 @dataclass(frozen=True)
