@@ -15,6 +15,7 @@ from peft import PeftModel
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from backend.bases import Base
+from backend.coupling import Coupling
 from backend.encoder import EncoderTier, Reading, WindowEncoder
 from ner.durable import refusals_told
 from ner.errors import VersionInvalid
@@ -108,6 +109,7 @@ def load_encoder(folder: Path, manifest: Manifest, *, device: torch.device) -> E
         tag_set=tag_set,
         version=manifest.version,
         temperature=float(manifest.calibration.get("temperature", 1.0)),
+        coupling=Coupling.from_json(manifest.calibration),
         precision=manifest.config.get("schedule", {}).get("precision", "auto"),
     )
 

@@ -43,21 +43,25 @@ def legal_steps(tag_set: TagSet) -> NDArray[np.bool_]:
     )
 
 
-def viterbi(log_probs: Scores, legal: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """The most probable legal tag sequence (Viterbi 1967), words independent but for legality.
+def viterbi(
+    log_probs: Scores, legal: NDArray[np.bool_], transitions: Scores | None = None
+) -> NDArray[np.intp]:
+    """The most probable legal tag sequence (Viterbi 1967).
 
     Args:
         log_probs: Shape (words, tags).
         legal: As `legal_steps` gives it.
+        transitions: Added for each step, of the shape of `legal`; None where words are independent
+            but for legality.
 
     Returns:
         Shape (words,), tag ids.
     """
     best: NDArray[np.intp] = log_probs.argmax(axis=1)
     previous = np.concatenate(([legal.shape[1]], best[:-1]))
-    if legal[previous, best].all():
+    if transitions is None and legal[previous, best].all():
         return best  # the best of all sequences is legal, hence the best of the legal ones
-    steps = np.where(legal, 0.0, FORBIDDEN)
+    steps = np.where(legal, 0.0 if transitions is None else transitions, FORBIDDEN)
     reached = steps[-1] + log_probs[0]
     came_from = np.empty(log_probs.shape, dtype=np.intp)
     for word in range(1, len(log_probs)):
@@ -77,6 +81,7 @@ def predict(
     tag_set: TagSet,
     version: str,
     tags: Sequence[int] | None = None,
+    transitions: Scores | None = None,
 ) -> Prediction:
     """Decode one document.
 
@@ -89,6 +94,7 @@ def predict(
         tag_set: The tags.
         version: The model version to name.
         tags: One legal tag per word, where they were decided already; None for the best sequence.
+        transitions: See `viterbi`.
 
     Returns:
         Spans with scores, the document's score, and every word's confidence.
@@ -96,7 +102,7 @@ def predict(
     if not words:
         return Prediction(spans=(), score=1.0, version=version)
     if tags is None:
-        tags = viterbi(log_probs, legal_steps(tag_set)).tolist()
+        tags = viterbi(log_probs, legal_steps(tag_set), transitions).tolist()
     chosen = log_probs[np.arange(len(words)), tags]
     spans = [
         Span(words[first][0], words[last - 1][1], label, score=_probability(chosen[first:last]))

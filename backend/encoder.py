@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from backend.coupling import Coupling
 from backend.decode import Scores, log_softmax, predict
 from backend.precision import Precision, half_precision
 from backend.subwords import SubWords, SubWordTokenizer
@@ -169,6 +170,7 @@ class EncoderTier:
         tag_set: The tags, in the order of the model's outputs.
         version: Named in every prediction.
         temperature: See `backend.decode.log_softmax`.
+        coupling: How the words of a document bear on each other.
         precision: Arithmetic of the forward pass; ``auto`` is bf16 where it is native.
     """
 
@@ -185,6 +187,7 @@ class EncoderTier:
         tag_set: TagSet,
         version: str,
         temperature: float = 1.0,
+        coupling: Coupling | None = None,
         precision: Precision = "auto",
     ) -> None:
         self.model = model
@@ -192,6 +195,7 @@ class EncoderTier:
         self.tag_set = tag_set
         self.version = version
         self.temperature = temperature
+        self.coupling = coupling or Coupling()
         self.precision = precision
 
     @property
@@ -208,16 +212,26 @@ class EncoderTier:
         Returns:
             One prediction per document, in the same order, empty ones included.
         """
-        predictions = []
+        predictions: list[Prediction] = []
         for start in range(0, len(documents), self.chunk_documents):
             chunk = documents[start : start + self.chunk_documents]
             words = [word_offsets(document.text) for document in chunk]
-            for offsets, logits in zip(words, self.score(chunk, words), strict=True):
-                log_probs = log_softmax(logits, temperature=self.temperature)
-                predictions.append(
-                    predict(offsets, log_probs, tag_set=self.tag_set, version=self.version)
-                )
+            scores = self.score(chunk, words)
+            predictions += map(self._decode, chunk, words, scores)
         return predictions
+
+    def _decode(
+        self, document: Document, words: Sequence[tuple[int, int]], logits: Scores
+    ) -> Prediction:
+        """What the scores of a document's words say together."""
+        shared = self.coupling.share(document.text, words, logits)
+        return predict(
+            words,
+            log_softmax(shared, temperature=self.temperature),
+            tag_set=self.tag_set,
+            version=self.version,
+            transitions=self.coupling.steps(),
+        )
 
     def score(
         self, documents: Sequence[Document], words: Sequence[Sequence[tuple[int, int]]]
@@ -229,7 +243,7 @@ class EncoderTier:
             words: Offsets of each document's words.
 
         Returns:
-            Logits of shape (words, tags) per document, before any temperature.
+            Logits of shape (words, tags) per document, before any coupling and temperature.
         """
         shapes = [(len(offsets), len(self.tag_set)) for offsets in words]
         scores: list[Scores] = [np.zeros(shape, np.float32) for shape in shapes]

@@ -45,7 +45,8 @@ class Draft:
         config: Everything that was set for the training.
         data: What it was trained on: fingerprint, counts of documents and entities, sources.
         scores: By split, for instance ``{"dev": {"strict_f1": 0.84}}``.
-        calibration: What turns its scores into probabilities, e.g. ``{"temperature": 1.3}``.
+        calibration: What turns its scores into probabilities and tags: ``temperature``, and of an
+            encoder how the words of a document bear on each other.
         environment: Versions of Python and of the packages it was trained with.
     """
 

@@ -19,7 +19,8 @@ from ner.errors import TrainingError
 from ner.tags import IGNORED, TagSet
 from training.adapters import ready_four_bit
 from training.batches import EpochBatches
-from training.dev_side import check_sides, judge, temperature_of
+from training.coupling import count_transitions, fit_coupling
+from training.dev_side import check_sides, judge
 from training.loop import Batch, Loop, start_accelerator
 from training.recipe import Recipe, with_learning_rate
 from training.schedule import Progress
@@ -45,7 +46,7 @@ class Lessons:
         self._windows = windows.encode(
             [document.text for document in documents], [entry.words for entry in tagged]
         )
-        self._tags = [entry.tags for entry in tagged]
+        self.tags = [entry.tags for entry in tagged]
         self.lost = tuple(lost for entry in tagged for lost in entry.lost)
         self.lengths = [len(window.ids) for window in self._windows]
 
@@ -64,7 +65,7 @@ class Lessons:
         batch = self._encoder.pad(windows)
         labels = torch.full_like(batch["input_ids"], IGNORED)
         for row, window in enumerate(windows):
-            tags = self._tags[window.document][window.words.start : window.words.stop]
+            tags = self.tags[window.document][window.words.start : window.words.stop]
             labels[row, list(window.positions)] = torch.tensor(tags)
         return {**batch, "labels": labels}
 
@@ -83,7 +84,7 @@ def train_encoder(
 
     Args:
         train: Documents to learn from.
-        dev: Documents to stop by and to fit the temperature on; none of them is in train.
+        dev: Documents to stop by, and to fit temperature and coupling on; none of them is in train.
         labels: Entity types, in the order of the label config.
         recipe: What to do.
         state_path: Where the state of an unfinished training is kept.
@@ -133,7 +134,7 @@ def train_encoder(
     is_main = accelerator.is_main_process
     outcome = loop.run(report=report if is_main else lambda _: None, resume=resume)
     model.eval()
-    tier.temperature = _fit_temperature(tier, dev)
+    _calibrate(tier, dev, lessons.tags)
     return TrainedEncoder(model, tokenizer, tier, outcome, recipe, lessons.lost, is_main)
 
 
@@ -218,8 +219,13 @@ def _judge(tier: EncoderTier, dev: Sequence[Document], accelerator: Accelerator)
     return judge(tier, dev, accelerator)
 
 
-def _fit_temperature(tier: EncoderTier, dev: Sequence[Document]) -> float:
-    """Fit the temperature on dev."""
+def _calibrate(tier: EncoderTier, dev: Sequence[Document], learnt: Sequence[Sequence[int]]) -> None:
+    """Fit on dev what the tier does with its scores."""
     tagged = [tier.tag_set.encode(document) for document in dev]
-    logits = tier.score(dev, [entry.words for entry in tagged])
-    return temperature_of(logits, [entry.tags for entry in tagged])
+    tier.coupling, tier.temperature = fit_coupling(
+        dev,
+        tagged,
+        tier.score(dev, [entry.words for entry in tagged]),
+        transitions=count_transitions(learnt, tier.tag_set),
+        tag_set=tier.tag_set,
+    )

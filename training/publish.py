@@ -41,7 +41,13 @@ def publish_encoder(trained: TrainedEncoder, sides: Sides, *, store: Store, name
     Raises:
         PublishError: If the version cannot be written; the store is as it was before.
     """
-    draft = partial(Draft, tier="encoder", name=name, config=_config(trained.recipe))
+    draft = partial(
+        Draft,
+        tier="encoder",
+        name=name,
+        config=_config(trained.recipe),
+        calibration=_calibration(trained) | trained.tier.coupling.to_json(),
+    )
     return _publish(trained, sides, store=store, draft=draft)
 
 
@@ -62,7 +68,8 @@ def publish_llm(trained: TrainedLLM, sides: Sides, *, store: Store, name: str) -
     """
     verbalisers = trained.tier.planner.verbalisers.to_json(trained.tier.tag_set)
     config = {**_config(trained.recipe), "prompt": FORMAT, "verbalisers": verbalisers}
-    draft = partial(Draft, tier="llm", name=name, config=config)
+    calibration = _calibration(trained)
+    draft = partial(Draft, tier="llm", name=name, config=config, calibration=calibration)
     return _publish(trained, sides, store=store, draft=draft)
 
 
@@ -82,7 +89,6 @@ def _publish(
         labels=tier.labels,
         data=_data(sides, trained),
         scores={"dev": summary(report)},
-        calibration={"temperature": round(tier.temperature, 4)},
         environment=_environment(),
     )
     with store.staging(whole.tier) as folder:
@@ -117,6 +123,11 @@ def summary(report: Report) -> dict[str, Any]:
 def _rounded(counts: Counts) -> float | None:
     """F1, where there is anything to judge."""
     return round(counts.f1, 4) if counts.gold or counts.predicted else None
+
+
+def _calibration(trained: TrainedEncoder | TrainedLLM) -> dict[str, Any]:
+    """What turns scores into probabilities."""
+    return {"temperature": round(trained.tier.temperature, 4)}
 
 
 def _config(recipe: Recipe | LLMRecipe) -> Mapping[str, Any]:

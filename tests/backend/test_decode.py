@@ -41,6 +41,26 @@ def test_viterbi_finds_the_best_legal_sequence(logits):
     assert total(found) == pytest.approx(best)
 
 
+@given(
+    LOGITS,
+    arrays.arrays(np.float64, (len(TAGS) + 1, len(TAGS)), elements=st.floats(-3, 3)),
+)
+def test_viterbi_finds_the_best_legal_sequence_with_transitions(logits, transitions):
+    log_probs = log_softmax(logits)
+    found = viterbi(log_probs, legal_steps(TAGS), transitions)
+
+    def total(tags):
+        pairs = zip((len(TAGS), *tags), tags, strict=False)
+        steps = sum(transitions[before, tag] for before, tag in pairs)
+        return steps + sum(log_probs[word, tag] for word, tag in enumerate(tags))
+
+    best = max(
+        total(tags) for tags in product(range(len(TAGS)), repeat=len(logits)) if is_legal(tags)
+    )
+    assert is_legal(found.tolist())
+    assert total(found) == pytest.approx(best)
+
+
 @given(LOGITS, st.floats(0.25, 4))
 def test_probabilities_add_up_at_any_temperature(logits, temperature):
     assert np.exp(log_softmax(logits, temperature=temperature)).sum(axis=1) == pytest.approx(1.0)

@@ -104,7 +104,11 @@ def test_the_temperature_makes_dev_likeliest_and_moves_nothing_but_confidence(ti
     tier = train(recipe_for(tiny_base("bert-uncased"), schedule=schedule), tmp_path).tier
     tagged = [tier.tag_set.encode(document) for document in DEV]
     words = [entry.words for entry in tagged]
-    logits = tier.score(DEV, words)
+    scores = tier.score(DEV, words)
+    logits = [
+        tier.coupling.share(document.text, entry.words, one)
+        for document, entry, one in zip(DEV, tagged, scores, strict=True)
+    ]
     gold = np.concatenate([np.array(entry.tags) for entry in tagged])
     known = np.flatnonzero(gold != IGNORED)
 
@@ -122,7 +126,7 @@ def test_the_temperature_makes_dev_likeliest_and_moves_nothing_but_confidence(ti
     less_sure = np.concatenate([one.confidences for one in tier.predict(DEV)])
     assert (less_sure != sure).all()
     assert less_sure.mean() < sure.mean()
-    for before, after in zip(logits, tier.score(DEV, words), strict=True):
+    for before, after in zip(scores, tier.score(DEV, words), strict=True):
         assert np.array_equal(before, after)
 
 
