@@ -14,6 +14,7 @@ from typing import Any
 from backend.regions import Region
 from ner.document import LOST_REASONS, Document, Lost, LostReason, Prediction, Span
 from ner.errors import FormatError, OffsetError
+from ner.printable import visible
 
 SHAPE = '{"id", "text", "entities": [{"start", "end", "label"}]}'
 UNNAMED = "unknown"  # the version of predictions that do not name one
@@ -59,24 +60,43 @@ def text_from_json(line: Mapping[str, Any], where: str) -> Document:
         The document, without spans.
 
     Raises:
-        FormatError: If it has no text, or an id that is neither text nor a number.
+        FormatError: If it has no text, an id that is neither text nor a number, or half a
+            character in any of them or in its meta.
     """
-    text, identifier, meta = line.get("text"), line.get("id", where), line.get("meta", {})
+    # The name of a file may hold bytes that are no characters; an id must be written again.
+    text, identifier = line.get("text"), line.get("id", visible(where))
+    meta = line.get("meta", {})
     if not isinstance(text, str):
         raise FormatError(f'{where} has no "text": each line must be {SHAPE}')
     if isinstance(identifier, bool) or not isinstance(identifier, str | int):
         raise FormatError(f'{where} has the "id" {identifier!r}: it must be text or a number')
     if not isinstance(meta, dict):
         raise FormatError(f'{where} has a "meta" that is not an object')
-    return Document(str(identifier), whole(text, where), meta=meta)
+    for said in _texts_in(meta):
+        whole(said, where, what="meta")
+    return Document(whole(str(identifier), where, what="id"), whole(text, where), meta=meta)
 
 
-def whole(text: str, where: str) -> str:
+def _texts_in(value: object) -> Iterator[str]:
+    """Every text in a JSON value, keys too; without recursion, for it may be nested deeply."""
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case str(text):
+                yield text
+            case dict(fields):
+                waiting += [*fields, *fields.values()]
+            case list(items):
+                waiting += items
+
+
+def whole(text: str, where: str, *, what: str = "text") -> str:
     r"""Check that a text has no halves of UTF-16 pairs, which a JSON escape can smuggle in.
 
     Args:
         text: Any text; ``\\ud83d`` on its own is such a half.
         where: Where it is.
+        what: Of what is there it is.
 
     Returns:
         The text itself.
@@ -89,7 +109,7 @@ def whole(text: str, where: str) -> str:
     except UnicodeEncodeError as error:
         half = f"\\u{ord(text[error.start]):04x}"
         raise FormatError(
-            f"{where} has half a character, {half}, at position {error.start} of its text: "
+            f"{where} has half a character, {half}, at position {error.start} of its {what}: "
             "mend it where the file was made"
         ) from error
     return text
@@ -124,6 +144,7 @@ def _region(entity: object, where: str) -> Region:
         raise FormatError(f'{where} must be {{"start", "end", "label"}} with whole numbers')
     if not isinstance(text, str):
         raise FormatError(f'{where} has a "text" that is not text')
+    label, text = whole(label, where, what="label"), whole(text, where)
     return Region(start, end, (label,), text, None if score is None else _score(score, where))
 
 
@@ -251,8 +272,9 @@ def prediction_from_json(line: Mapping[str, Any], where: str) -> tuple[Document,
             (label,) = region.labels
             reason: LostReason = "offset outside the text"
             lost.append(Lost(label, region.text, reason, region.start, region.end, document.id))
-    score, version = _score(line.get("score", SURE), where), line.get("model_version", UNNAMED)
-    return document, Prediction(tuple(sorted(spans)), score, str(version), lost=tuple(lost))
+    score = _score(line.get("score", SURE), where)
+    version = whole(str(line.get("model_version", UNNAMED)), where, what="model_version")
+    return document, Prediction(tuple(sorted(spans)), score, version, lost=tuple(lost))
 
 
 def _lost(entry: object, document: str, where: str) -> Lost:
@@ -264,6 +286,8 @@ def _lost(entry: object, document: str, where: str) -> Lost:
         raise FormatError(f'{where} has a "lost" entry that is not {{"label", "text", "reason"}}')
     if type(start) is not int or type(end) is not int:
         raise FormatError(f'{where} has a "lost" entry without whole numbers "start" and "end"')
+    for said in (label, text):
+        whole(said, where, what='"lost"')
     return Lost(label, text, reason, start, end, document)
 
 

@@ -124,6 +124,29 @@ def test_predictions_of_other_shapes_are_refused(change: dict[str, Any]) -> None
         prediction_from_json({**LINE, **change}, "f, line 3")
 
 
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"id": "\ud83d"}, "id"),
+        ({"text": "ab \udc00"}, "text"),
+        ({"meta": {"pmid": [{"a": "\ud83d"}]}}, "meta"),
+        ({"meta": {"\ud83d": 1}}, "meta"),
+        ({"entities": [{"start": 0, "end": 3, "label": "\ud83d"}]}, "label"),
+        ({"entities": [{"start": 0, "end": 3, "label": "x", "text": "\ud83d"}]}, "text"),
+        ({"model_version": "\ud83d"}, "model_version"),
+        ({"lost": [{"label": "\ud83d", "text": "", "reason": "overlap", "start": 0, "end": 1}]},
+         '"lost"'),
+    ],
+)  # fmt: skip
+def test_half_a_character_is_refused_wherever_it_is(change: dict[str, Any], what: str) -> None:
+    with pytest.raises(FormatError, match=rf"^f, line 3.* half a character, \\u.* of its {what}:"):
+        prediction_from_json({**LINE, **change}, "f, line 3")
+
+
+def test_a_place_that_is_no_text_is_still_an_id() -> None:
+    assert text_from_json({"text": "a"}, "\udcff.jsonl, line 1").id == "\\udcff.jsonl, line 1"
+
+
 def test_lines_are_counted_from_one_and_blank_ones_skipped() -> None:
     lines = [b"\xef\xbb\xbf{}\r\n", b"\n", b'{"a": 1}']
     assert list(parse_lines(lines, "f")) == [("f, line 1", {}), ("f, line 3", {"a": 1})]

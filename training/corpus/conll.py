@@ -17,6 +17,7 @@ from pathlib import Path
 from backend.regions import Region
 from ner.document import Document
 from ner.errors import FormatError
+from ner.printable import visible
 from training.corpus.fit import fit_regions
 from training.corpus.formats import Format, ReadOptions
 from training.corpus.ledger import Ledger
@@ -61,7 +62,8 @@ def read(start: Peek, options: ReadOptions, ledger: Ledger) -> Iterator[Document
         FormatError: If a line has no token or no tag.
     """
     for number, sentences in enumerate(_documents(start.path), start=1):
-        name = f"{start.path.stem}#{number}"
+        # The name of a file may hold bytes that are no characters; an id must be written again.
+        name = f"{visible(start.path.stem)}#{number}"
         text = "\n".join(" ".join(token for token, _ in sentence) for sentence in sentences)
         document = Document(name, text)
         regions, offset = [], 0

@@ -129,7 +129,8 @@ def _submitted(
     if len(kept) < len(raw):
         ledger.warn("cancelled annotation", name, count=len(raw) - len(kept))
     if drafts := task.get("drafts"):
-        ledger.warn("draft", name, count=len(drafts))
+        # They are skipped whatever they are, so another shape is no reason to refuse the rest.
+        ledger.warn("draft", name, count=len(drafts) if isinstance(drafts, list) else 1)
     return kept
 
 

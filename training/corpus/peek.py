@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,11 @@ CHUNK_BYTES = 1 << 20  # read at once while checking the encoding
 HEAD_BYTES = 1 << 16  # shown to the formats that are recognised by their lines
 WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell's > writes
 NOTHING = object()  # no item, where None could be one
+# JSON's escapes one by one; the group is half a UTF-16 pair without its other half.
+ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-F]\w\w)|.?)", re.DOTALL
+)
+PAIR_BYTES = 12  # the longest of them
 
 Shape = Literal["array", "lines", "object", "text"]
 
@@ -146,6 +152,24 @@ def _decode(decoder: codecs.IncrementalDecoder, chunk: bytes, path: Path, done: 
         ) from error
 
 
+def _check_pairs(path: Path) -> None:
+    """Read a JSON file once, for yajl turns half a UTF-16 pair into a question mark, or breaks."""
+    rest, done = b"", 0
+    with open_text(path) as file:
+        while piece := rest + (chunk := file.read(CHUNK_BYTES)):
+            rest = b""
+            for escape in ESCAPE.finditer(piece):
+                if chunk and len(piece) - escape.start() < PAIR_BYTES:
+                    rest = piece[escape.start() :]  # the end of the piece may have cut it
+                    break
+                if half := escape.group(1):
+                    raise FormatError(
+                        f"{path} has half a character, \\{half.decode()}, at byte "
+                        f"{done + escape.start():,}: mend it where the file was made"
+                    )
+            done += len(piece) - len(rest)
+
+
 def _short(error: Exception) -> str:
     """The first line of a parser's message; the others draw an arrow."""
     return str(error).strip("b'\"").split("\n")[0].split("\\n")[0].strip()
@@ -153,6 +177,7 @@ def _short(error: Exception) -> str:
 
 def _peek_array(path: Path, lines: tuple[str, ...]) -> Peek:
     """Look at what starts with a bracket."""
+    _check_pairs(path)
     try:
         with open_text(path) as file:
             first: Any = next(ijson.items(file, "item", use_float=True), NOTHING)
@@ -171,6 +196,7 @@ def _peek_object(path: Path, lines: tuple[str, ...]) -> Peek:
         return Peek(path, "lines", json.loads(first_line), lines)
     except (ValueError, RecursionError):
         pass  # not a record of its own: one object over several lines, or no JSON at all
+    _check_pairs(path)
     try:
         with open_text(path) as file:
             events = ijson.basic_parse(file, use_float=True)

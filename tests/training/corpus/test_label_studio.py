@@ -136,6 +136,13 @@ def test_empty_is_annotated_and_unannotated_is_not(read) -> None:
     assert judged(corpus) == {"task without annotation": 1}
 
 
+@pytest.mark.parametrize(("drafts", "count"), [(3, 1), ({"id": 1}, 1), ([{}, {}], 2), ([], 0)])
+def test_drafts_of_any_shape_are_skipped_and_counted(read, drafts: Any, count: int) -> None:
+    corpus = read(task(TEXT, annotation(NALOXONE), drafts=drafts))
+    assert [len(document.spans) for document in corpus.documents] == [1]
+    assert judged(corpus) == ({"draft": count} if count else {})
+
+
 def test_other_controls_and_relations_are_ignored(read) -> None:
     others = [
         {"type": "choices", "from_name": "sure", "to_name": "text", "value": {"choices": ["y"]}},

@@ -106,6 +106,15 @@ def test_files_of_several_formats_are_one_corpus(read) -> None:
         (b"PK\x03\x04\x00\x00", "NUL byte at position 4"),
         (lines(LINE) + "\0", "NUL byte at position 92"),
         ("word\tO\nw\0rd\tO\n", "NUL byte at position 8"),
+        ('["\\ud83d"]', r"has half a character, \\ud83d, at byte 2: mend it"),
+        ('["\\\\\\uDC00"]', r"half a character, \\uDC00, at byte 4"),
+        ('["\\ud83d\\ud83d\\ude00"]', r"half a character, \\ud83d, at byte 2"),
+        ('{"a":\n"\\udc00"}', r"half a character, \\udc00, at byte 7"),
+        (json.dumps([task("\ud83d", annotation())]), "half a character"),
+        (json.dumps([task("a", annotation(), number="\udc00")]), "half a character"),
+        (json.dumps([task("a", annotation(region("a", 0, 1, "\udc00")))]), "half a character"),
+        (lines(document("\ud83d", "a")), r", line 1 has half a character, .* of its id"),
+        (lines(document("1", "a", "\ud83d")), r", line 1, entity 1 has half .* of its label"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(read, content: str | bytes, said: str) -> None:
@@ -195,6 +204,34 @@ def test_two_million_characters_are_a_document_like_any_other(read) -> None:
 def test_texts_of_blanks_emoji_or_nul_are_documents(read, text: str) -> None:
     corpus = read(lines({"text": text, "entities": []}), json.dumps([task(text, annotation())]))
     assert [one.text for one in corpus.documents] == [text, text]
+
+
+@pytest.mark.parametrize("shift", range(12))
+def test_a_pair_across_two_pieces_of_a_file_is_whole(read, shift: int) -> None:
+    start = json.dumps([task("@", annotation())]).index("@")
+    padding = "x" * (CHUNK_BYTES - start - 30 + shift)  # an escaped pair takes 12 bytes
+    text = f"{padding}{'😀' * 4}"
+    (one,) = read(json.dumps([task(text, annotation())])).documents
+    assert one.text == text
+    with pytest.raises(FormatError, match="half a character"):
+        read(json.dumps([task(f"{padding}😀😀\ud83d😀", annotation())]))
+
+
+def test_a_backslash_before_a_u_is_no_escape(read) -> None:
+    (one,) = read(json.dumps([task("\\ud83d", annotation())])).documents
+    assert one.text == "\\ud83d"
+
+
+@pytest.mark.parametrize("content", ["word\tO\n", lines({"text": "a", "entities": []})])
+def test_an_id_from_the_name_of_a_file_can_be_written(tmp_path: Path, content: str) -> None:
+    path = tmp_path / os.fsdecode(b"\xff.txt")
+    try:
+        path.write_text(content)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    corpus = read_corpus([path])
+    assert r"\udcff" in corpus.documents[0].id
+    write_documents(corpus.documents, tmp_path / "out", "jsonl")
 
 
 def test_predictions_are_read_with_a_warning(read, tmp_path: Path) -> None:
