@@ -5,7 +5,8 @@ safetensors are read, never pickles, and code that ships with a model is never r
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils.hub import cached_file, extract_commit_hash
 from transformers.utils.logging import disable_progress_bar
 
 from backend.four_bit import four_bit_obstacle, four_bit_options, keep_layout
@@ -78,7 +80,9 @@ class Base:
             return Base(self.reference, _package_version(match["module"]))
         if (folder := Path(self.source)).is_dir():
             return Base(str(folder.resolve()), folder_revision(folder))
-        return Base(self.reference, self.load_config()._commit_hash)
+        with self._refusals_told(self.reference):
+            config = cached_file(self.reference, "config.json", revision=self.revision)
+        return Base(self.reference, extract_commit_hash(config, None) or self.revision)
 
     def _in_package(self, module: str, path: str) -> Path:
         """Find a folder inside an installed package, without importing it."""
@@ -237,8 +241,14 @@ class Base:
             disable_progress_bar()  # a bar is for downloads
         else:
             options["revision"] = self.revision
-        try:
+        with self._refusals_told(source):
             return loader.from_pretrained(source, trust_remote_code=False, **options)
+
+    @contextmanager
+    def _refusals_told(self, source: str) -> Iterator[None]:
+        """Put into one sentence why something of a source cannot be had."""
+        try:
+            yield
         except (OSError, ValueError) as error:
             where = f"looked in {source}" if Path(source).is_dir() else "asked the model hub"
             raise self._missing(f"{where}, which said: {_first_sentence(error)}") from error

@@ -7,13 +7,22 @@ import sys
 
 import pytest
 import torch
+from huggingface_hub import constants
 
 from backend.bases import OFFLINE_BASE, Base
 from backend.four_bit import four_bit_obstacle
 from backend.known_folder import folder_revision
 from ner.errors import BaseModelError
+from tests.hub_cache import COMMIT, cache_as
 
 TAGS = ("O", "B-Chemical", "I-Chemical")
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache of the hub."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.mark.parametrize(
@@ -79,6 +88,23 @@ def test_a_base_is_pinned_to_what_was_loaded(tiny_base, monkeypatch):
     folder = tiny_base("bert-cased")
     monkeypatch.chdir(folder.parent)
     assert Base("./bert-cased").pinned() == Base(str(folder.resolve()), folder_revision(folder))
+
+
+@pytest.mark.parametrize("revision", [None, "main", COMMIT])
+def test_a_hub_id_is_pinned_to_its_commit(revision, cache, tiny_base):
+    cache_as("org/tiny", tiny_base("bert-uncased"), cache)
+    base = Base("org/tiny", revision).pinned()
+    assert base == Base("org/tiny", COMMIT)
+    assert base.pinned() == base
+    assert base.load_tokenizer().is_fast
+    assert base.load_token_classifier(TAGS).config.num_labels == len(TAGS)
+
+
+def test_a_hub_id_that_is_not_there_cannot_be_pinned(cache):
+    with pytest.raises(BaseModelError, match="asked the model hub, which said"):
+        Base("nobody/no-such-model").pinned()
+    with pytest.raises(BaseModelError, match="asked the model hub, which said"):
+        Base("no such name").pinned()
 
 
 def test_the_head_has_one_output_per_tag(tiny_base):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 from rich.text import Text
 from typer.testing import CliRunner
 
@@ -14,6 +15,7 @@ from backend.jsonlines import document_to_json
 from cli.announce import describe_sides, describe_version
 from cli.main import app, main
 from ner.manifest import Manifest
+from tests.hub_cache import COMMIT, cache_as
 from tests.toy_corpus import LABELS, toy_documents
 from tests.versions import DRAFT
 from training.corpus import read_corpus
@@ -120,6 +122,22 @@ def test_training_on_two_files_never_learns_what_it_is_judged_by(tiny_base, tmp_
     assert manifest["data"]["train"]["documents"] == 32
     assert "8 documents are left out" in result.stderr
     assert not (tmp_path / "models" / "encoder" / "current").exists()
+
+
+@pytest.mark.parametrize("adapter", [(), ("--lora", "--rank", "2")])
+def test_a_base_by_hub_id_is_named_by_its_commit(adapter, export, tiny_base, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    cache_as("org/tiny", tiny_base("bert-uncased"), tmp_path / "cache")
+    models = tmp_path / "models"
+    result = run(
+        "train", "encoder", export, "--base", "org/tiny", "--models", models, "--epochs", "1",
+        "--json", *adapter,
+    )  # fmt: skip
+    manifest = json.loads(result.stdout)
+    assert (manifest["base"], manifest["base_revision"]) == ("org/tiny", COMMIT)
+    version = ("--models", models, "--model", manifest["version"])
+    line = run("predict", "Naloxone.", *version, "--json").stdout
+    assert json.loads(line)["model_version"] == manifest["version"]
 
 
 def fails(capsys, *arguments):

@@ -1,0 +1,15 @@
+"""A cache as the hub's library keeps it, filled without a hub."""
+
+import shutil
+from pathlib import Path
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def cache_as(name: str, folder: Path, cache: Path, *, ref: str = "main") -> Path:
+    """Put the files of a folder into a cache as a branch of a hub id; where they lie there."""
+    repository = cache / f"models--{name.replace('/', '--')}"
+    pointer = repository / "refs" / ref
+    pointer.parent.mkdir(parents=True)
+    pointer.write_text(COMMIT)
+    return Path(shutil.copytree(folder, repository / "snapshots" / COMMIT))
