@@ -39,7 +39,8 @@ CORPUS = [
 ] * 4
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 DECODERS = ("mistral", "llama")
-FAMILIES = ("bert-cased", "bert-uncased", "deberta-v3", *DECODERS)
+FAMILIES = ("bert-cased", "bert-uncased", "minilm", "biomedbert", "deberta-v3", *DECODERS)
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def make_base(family: str, folder: Path) -> Path:
@@ -59,6 +60,11 @@ def make_config(family: str, vocabulary: int) -> PretrainedConfig:
         return BertConfig(
             vocab_size=vocabulary, intermediate_size=64, max_position_embeddings=128, **SIZES
         )
+    if family in ("minilm", "biomedbert"):  # narrow heads, or a head for every 64 dimensions
+        narrow = {"hidden_size": 48, "num_attention_heads": 12, "intermediate_size": 192}
+        wide = {"hidden_size": 64, "num_attention_heads": 1, "intermediate_size": 256}
+        shape = SIZES | (narrow if family == "minilm" else wide)
+        return BertConfig(vocab_size=vocabulary, max_position_embeddings=512, **shape)
     if family == "deberta-v3":
         return DebertaV2Config(
             vocab_size=vocabulary,
@@ -86,23 +92,47 @@ def make_config(family: str, vocabulary: int) -> PretrainedConfig:
     )
 
 
+def _word_pieces(*, lowercase: bool) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.train_from_iterator(
+        CORPUS, trainers.WordPieceTrainer(vocab_size=220, special_tokens=list(SPECIAL))
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return tokenizer
+
+
 def _bert_tokenizer(*, lowercase: bool) -> Callable[[Path], int]:
     def write(folder: Path) -> int:
-        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        tokenizer.train_from_iterator(
-            CORPUS, trainers.WordPieceTrainer(vocab_size=220, special_tokens=special)
-        )
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-        )
-        names = dict(zip(("pad", "unk", "cls", "sep", "mask"), special, strict=True))
+        tokenizer = _word_pieces(lowercase=lowercase)
+        names = dict(zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL, strict=True))
         _save(tokenizer, folder, {f"{name}_token": token for name, token in names.items()})
         return tokenizer.get_vocab_size()
 
     return write
+
+
+def _minilm_tokenizer(folder: Path) -> int:
+    """A tokenizer.json that cuts and fills to one length, as sentence-transformers stores it."""
+    tokenizer = _word_pieces(lowercase=True)
+    tokenizer.enable_truncation(16)
+    tokenizer.enable_padding(length=16)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"do_lower_case": True, "tokenizer_class": "BertTokenizer", "model_max_length": 512}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return tokenizer.get_vocab_size()
+
+
+def _biomedbert_tokenizer(folder: Path) -> int:
+    """A list of words and a setting, and no tokenizer.json, as on the hub."""
+    tokenizer = _word_pieces(lowercase=True)
+    tokenizer.model.save(str(folder))  # vocab.txt
+    settings = {"do_lower_case": True}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return tokenizer.get_vocab_size()
 
 
 def _deberta_tokenizer(folder: Path) -> int:
@@ -192,6 +222,8 @@ def _save(tokenizer: Tokenizer, folder: Path, names: dict[str, str]) -> None:
 TOKENIZERS: dict[str, Callable[[Path], int]] = {
     "bert-cased": _bert_tokenizer(lowercase=False),
     "bert-uncased": _bert_tokenizer(lowercase=True),
+    "minilm": _minilm_tokenizer,
+    "biomedbert": _biomedbert_tokenizer,
     "deberta-v3": _deberta_tokenizer,
     "mistral": _mistral_tokenizer,
     "llama": llama_tokenizer,
