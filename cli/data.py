@@ -189,7 +189,8 @@ def convert_cli(
     lost = (*corpus.lost, *written.lost)
     if as_json:
         counts = dict(Counter(entry.reason for entry in lost))
-        echo_json({"file": str(out), "documents": written.documents, "lost": counts})
+        told = {"file": str(out), "documents": written.documents, "lost": counts}
+        echo_json({**told, "unknown_lost": written.unknown, "replaced": written.replaced})
     else:
         render_written(out, written, lost, unwritten=len(corpus.documents) - written.documents)
 
@@ -209,6 +210,13 @@ def render_written(out: Path, written: Written, lost: Sequence[Lost], *, unwritt
         console.print(f"{unwritten:,} documents have no words, and are not in it")
     for reason, count in Counter(entry.reason for entry in lost).most_common():
         console.print(f"{count:,} entities lost: {reason}")
+    if written.unknown:
+        console.print(
+            f"{written.unknown:,} stretches whose truth is unknown are in it as free of entities: "
+            "only JSON lines keep them unknown"
+        )
+    if written.replaced:
+        console.print(f"{written.replaced:,} NUL characters are in it as U+FFFD")
 
 
 @app.command("split")

@@ -81,7 +81,8 @@ def test_stats_add_up() -> None:
 def test_convert_keeps_everything(tmp_path: Path, target: str) -> None:
     out = tmp_path / "out"
     said = told("convert", CORPUS, "--to", target, "--out", out, "--label-config", CONFIG)
-    assert said == {"file": str(out), "documents": 5, "lost": {}}
+    counts = {"lost": {}, "unknown_lost": 0, "replaced": 0}
+    assert said == {"file": str(out), "documents": 5, **counts}
     assert read_corpus([out]).documents == read_corpus([CORPUS]).documents
 
 
@@ -91,7 +92,18 @@ def test_convert_counts_what_a_format_cannot_hold(tmp_path: Path) -> None:
     assert said["lost"] == {"outvoted": 2, "overlap": 1}
     shown = run("convert", EXPORT, "--to", "conll", "--out", out, "--force").stdout
     assert "2 entities lost: outvoted" in shown
+    assert said["unknown_lost"] == 2
+    assert "2 stretches whose truth is unknown are in it as free of entities" in shown
     assert len(read_corpus([out]).documents) == 6
+
+
+def test_convert_counts_characters_that_a_format_cannot_hold(tmp_path: Path) -> None:
+    path, out = tmp_path / "nul.jsonl", tmp_path / "out.conll"
+    path.write_text(json.dumps({"id": "1", "text": "a\0 b\0", "entities": []}))
+    assert told("convert", path, "--to", "conll", "--out", out)["replaced"] == 2
+    shown = run("convert", path, "--to", "conll", "--out", out, "--force").stdout
+    assert "2 NUL characters are in it as U+FFFD" in shown
+    assert read_corpus([out]).documents[0].text == "a \ufffd b \ufffd"
 
 
 def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:

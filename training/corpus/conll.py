@@ -80,6 +80,18 @@ def read(start: Peek, options: ReadOptions, ledger: Ledger) -> Iterator[Document
 FORMAT = Format("CoNLL", recognise, read)
 
 
+def holds_label(label: str) -> bool:
+    """Whether a label comes back from the column of tags as it was written.
+
+    Args:
+        label: Any label.
+
+    Returns:
+        False for tabs, line ends, NUL, and white space at an edge.
+    """
+    return "\0" not in label and _split(f"x\tB-{label}") == ("x", f"B-{label}")
+
+
 def _documents(path: Path) -> Iterator[list[Sentence]]:
     """The sentences of each document."""
     with open_text(path) as file:

@@ -17,9 +17,12 @@ from ner.document import Document, Lost
 from ner.durable import sync
 from ner.errors import OutputError
 from ner.tags import IGNORED, OUTSIDE, TagSet
+from training.corpus.conll import holds_label
 
 Target = Literal["jsonl", "conll", "label-studio"]
 PREDICTED = frozenset({"model_version", "score"})  # in the meta of a document made by a model
+NUL, NUL_SHOWN = "\0", "\ufffd"  # a text file must not have the one; the other is a word as well
+BYTE_ORDER_MARK = "\ufeff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +32,15 @@ class Written:
     Attributes:
         documents: How many.
         lost: Annotations that the format cannot hold.
+        unknown: Stretches whose truth is not known, which the format cannot say: whoever reads the
+            file takes them for free of entities.
+        replaced: Characters of the texts that the format cannot hold, with U+FFFD in their place.
     """
 
     documents: int
     lost: tuple[Lost, ...] = ()
+    unknown: int = 0
+    replaced: int = 0
 
 
 def write_documents(
@@ -57,7 +65,8 @@ def write_documents(
         What went into the file, and what did not.
 
     Raises:
-        OutputError: If the file is there already, or cannot be written.
+        OutputError: If the file is there already, or cannot be written, or if the format cannot
+            hold a label.
     """
     lines, written = WRITERS[target](documents, config or PLAIN)
     write_whole({path: lines}, force=force)
@@ -118,22 +127,43 @@ def _json_lines(
 
 def _conll(documents: Sequence[Document], _config: LabelConfig) -> tuple[Iterable[str], Written]:
     """A word and its tag a line; what a document loses, and documents without words, are told."""
-    labels = sorted({span.label for document in documents for span in document.spans})
-    tags = TagSet(tuple(labels or ("unused",)))
+    tags = _conll_tags(documents)
     lost: list[Lost] = []
-    blocks = []
+    blocks: list[str] = []
+    replaced = 0
     for document in documents:
         tagged = tags.encode(document)
         lost += tagged.lost
         # There is no tag for "unknown" in CoNLL.
         known = (OUTSIDE if tag == IGNORED else tag for tag in tagged.tags)
+        tokens = [document.text[start:end] for start, end in tagged.words]
+        replaced += tokens.count(NUL)
         rows = [
-            f"{document.text[start:end]}\t{tags.names[tag]}\n"
-            for (start, end), tag in zip(tagged.words, known, strict=True)
+            f"{NUL_SHOWN if token == NUL else token}\t{tags.names[tag]}\n"
+            for token, tag in zip(tokens, known, strict=True)
         ]
         if rows:
             blocks.append("".join(rows) + "\n")
-    return blocks, Written(len(blocks), tuple(lost))
+    written = Written(len(blocks), tuple(lost), _count_unknown(documents), replaced)
+    # At the very start of a file it would be taken for the mark of the encoding.
+    begins_marked = bool(blocks) and blocks[0].startswith(BYTE_ORDER_MARK)
+    return ["\n", *blocks] if begins_marked else blocks, written
+
+
+def _conll_tags(documents: Sequence[Document]) -> TagSet:
+    """The tags of all labels that occur."""
+    labels = sorted({span.label for document in documents for span in document.spans})
+    if odd := [label for label in labels if not holds_label(label)]:
+        raise OutputError(
+            f"the label {odd[0]!r} cannot stand in a CoNLL file, whose columns and lines it would "
+            "break: rename it, or choose another format"
+        )
+    return TagSet(tuple(labels or ("unused",)))
+
+
+def _count_unknown(documents: Sequence[Document]) -> int:
+    """How many stretches have no known truth."""
+    return sum(len(document.unknown) for document in documents)
 
 
 def _tasks(documents: Sequence[Document], config: LabelConfig) -> tuple[Iterable[str], Written]:
@@ -141,7 +171,8 @@ def _tasks(documents: Sequence[Document], config: LabelConfig) -> tuple[Iterable
     tasks = (json.dumps(_task(document, config), ensure_ascii=False) for document in documents)
     framed = (("[\n" if i == 0 else ",\n") + task for i, task in enumerate(tasks))
     ending = ["\n]\n"] if documents else ["[]\n"]
-    return (piece for pieces in (framed, ending) for piece in pieces), Written(len(documents))
+    written = Written(len(documents), unknown=_count_unknown(documents))
+    return (piece for pieces in (framed, ending) for piece in pieces), written
 
 
 def _task(document: Document, config: LabelConfig) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
-from ner.document import Document
-from ner.errors import FormatError
+from ner.document import Document, Span
+from ner.errors import FormatError, OutputError
 from ner.tags import TagSet
+from ner.words import word_offsets
 from tests.odd_documents import LABELS, odd_documents
 from training.corpus import Corpus, read_corpus, write_documents
 
@@ -106,13 +108,45 @@ def test_word_tags_come_back(tmp_path_factory: pytest.TempPathFactory, document:
     written = write_documents([document], path, "conll")
     assert written.lost == told.lost
     assert written.documents == bool(told.words)
-    if not told.words or "\0" in document.text:
-        return  # nothing to read; and a file with NUL bytes is refused
+    assert written.replaced == document.text.count("\0")
+    if not told.words:
+        return  # nothing to read
     corpus = read_corpus([path])
     (back,) = corpus.documents
     again = tags.encode(back)
     assert again.tags == tuple(max(tag, 0) for tag in told.tags)
     assert [back.text[start:end] for start, end in again.words] == [
-        document.text[start:end] for start, end in told.words
+        document.text[start:end].replace("\0", "\ufffd") for start, end in told.words
     ]
     assert corpus.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["\ufeff", "\ufeffa", "# a", "[ b", "{ b", '{"a": 1}', "-DOCSTART-"]
+)
+def test_a_file_may_begin_with_any_word(tmp_path: Path, text: str) -> None:
+    write_documents([Document("1", text)], tmp_path / "x.conll", "conll")
+    (back,) = read_corpus([tmp_path / "x.conll"]).documents
+    words = [text[start:end] for start, end in word_offsets(text)]
+    assert back.text.split(" ") == words
+
+
+def test_a_label_that_breaks_lines_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    document = Document("1", "Aspirin", (Span(0, 7, "a\nb"),))
+    with pytest.raises(OutputError, match=r"^the label 'a\\nb' cannot stand .* rename it, or .*$"):
+        write_documents([document], tmp_path / "x.conll", "conll")
+    assert not any(tmp_path.iterdir())
+
+
+@given(st.text(st.sampled_from("ab \t\n\r\0\x0b\x85\u2028-O"), min_size=1, max_size=4))
+def test_a_label_comes_back_or_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, label: str
+) -> None:
+    path = tmp_path_factory.mktemp("odd") / "x.conll"
+    document = Document("1", "Aspirin", (Span(0, 7, label),))
+    try:
+        write_documents([document], path, "conll")
+    except OutputError:
+        assert not label.isalpha()
+        return
+    assert read_corpus([path]).documents[0].spans == document.spans

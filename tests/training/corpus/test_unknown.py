@@ -94,6 +94,13 @@ def test_unknown_stretches_survive_convert_and_split(tmp_path) -> None:
     assert [one for side in sides.values() for one in side] == [document]
 
 
+@pytest.mark.parametrize(("target", "count"), [("jsonl", 0), ("conll", 2), ("label-studio", 2)])
+def test_what_a_format_cannot_leave_unknown_is_counted(tmp_path, target, count) -> None:
+    document = Document("1", TEXT, (Span(0, 8, "Chemical"),), unknown=(EFFECT, (49, 58)))
+    written = write_documents([document, Document("2", TEXT)], tmp_path / "x", target)
+    assert (written.unknown, written.lost) == (count, ())
+
+
 def test_the_fingerprint_knows_what_is_unknown() -> None:
     sure = Document("1", TEXT, (Span(0, 8, "Chemical"),))
     names = {fingerprint([replace(sure, unknown=one)]) for one in ((), ((0, 8),), (EFFECT,))}
