@@ -8,7 +8,7 @@ counts UTF-16 units (label-studio #1347, #4988), as JavaScript's strings do, and
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Literal
@@ -16,7 +16,14 @@ from typing import Literal
 ASTRAL = re.compile(r"[\U00010000-\U0010ffff]")  # one code point, two UTF-16 units
 ESCAPED_BREAK = re.compile(r"\\r\\n|\\[nr]")
 
-Counting = Literal["code points", "UTF-16 units", "unchecked", "undecidable"]
+Counting = Literal[
+    "alike",  # both are one: nothing lies behind an astral character
+    "code points",
+    "UTF-16 units",
+    "either",  # stated texts fit both, in different places
+    "unchecked",  # the two differ, but no text is stated
+    "undecidable",  # stated texts contradict each other, or fit neither
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +74,11 @@ def detect_counting(regions: Sequence[Region], text: str) -> Counting:
         text: The text they were drawn in.
 
     Returns:
-        The way of counting; "unchecked" when the two differ but no region there states its text,
-        and "undecidable" when stated texts contradict each other or fit neither way.
+        The way of counting, or why it cannot be told by these regions alone.
     """
     units = _units_before(text)
     if units is None:
-        return "code points"
+        return "alike"
     recounted = [(region, _recount(region, units)) for region in regions]
     telling = [(region, moved) for region, moved in recounted if moved != region]
     fits = {
@@ -81,11 +87,25 @@ def detect_counting(regions: Sequence[Region], text: str) -> Counting:
         if region.text
     }
     if not fits:
-        return "unchecked" if telling else "code points"
+        return "unchecked" if telling else "alike"
     only_points, only_units = (True, False) in fits, (False, True) in fits
     if only_points != only_units:
         return "code points" if only_points else "UTF-16 units"
-    return "code points" if fits == {(True, True)} else "undecidable"
+    return "either" if fits == {(True, True)} else "undecidable"
+
+
+def pool_countings(countings: Iterable[Counting]) -> Counting:
+    """Find out what an export counts, for annotations whose own texts fit both ways.
+
+    Args:
+        countings: What `detect_counting` says of its annotations.
+
+    Returns:
+        The one way of counting that any of them shows; "either" where none does, or where they
+        show both, as in a project that is older than an update of Label Studio.
+    """
+    shown = {counting for counting in countings if counting in ("code points", "UTF-16 units")}
+    return shown.pop() if len(shown) == 1 else "either"
 
 
 def from_utf16(regions: Sequence[Region], text: str) -> list[Region | None]:

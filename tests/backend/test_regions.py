@@ -5,7 +5,14 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from backend.regions import Region, detect_counting, from_utf16, says_the_same
+from backend.regions import (
+    Counting,
+    Region,
+    detect_counting,
+    from_utf16,
+    pool_countings,
+    says_the_same,
+)
 from ner.document import Document
 from tests.odd_documents import in_utf16, odd_documents, shown
 
@@ -38,7 +45,7 @@ def test_other_words_are_not_the_same() -> None:
 
 
 def test_without_astral_characters_both_ways_of_counting_are_one() -> None:
-    assert detect_counting([Region(0, 3, ("x",), "abd")], "abc") == "code points"
+    assert detect_counting([Region(0, 3, ("x",), "abd")], "abc") == "alike"
 
 
 def test_a_fitting_text_speaks_for_code_points() -> None:
@@ -58,12 +65,35 @@ def test_contradiction_and_nonsense_are_undecidable() -> None:
 
 def test_nothing_stated_is_unchecked() -> None:
     assert detect_counting([at("Naloxone", stated="")], TEXT) == "unchecked"
-    assert detect_counting([], TEXT) == "code points"
+    assert detect_counting([], TEXT) == "alike"
 
 
 def test_regions_before_the_first_astral_character_tell_nothing() -> None:
     text = "Naloxone 😀"
-    assert detect_counting([Region(0, 8, ("Chemical",), "aspirin")], text) == "code points"
+    assert detect_counting([Region(0, 8, ("Chemical",), "aspirin")], text) == "alike"
+
+
+def test_a_repeated_text_may_fit_both_ways() -> None:
+    first, last = Region(3, 4, ("x",), "a"), Region(5, 6, ("x",), "a")
+    assert detect_counting([last], "😀😀 a a b") == "either"
+    assert detect_counting([last, first], "😀😀 a a b") == "code points"
+    assert detect_counting([last, Region(9, 10, ("x",), "b")], "😀😀 a a b") == "UTF-16 units"
+
+
+@pytest.mark.parametrize(
+    ("countings", "pooled"),
+    [
+        ([], "either"),
+        (["alike", "either", "unchecked"], "either"),
+        (["alike", "UTF-16 units", "either", "UTF-16 units"], "UTF-16 units"),
+        (["code points", "unchecked"], "code points"),
+        (["code points", "UTF-16 units"], "either"),
+    ],
+)
+def test_an_export_decides_where_it_speaks_with_one_voice(
+    countings: list[Counting], pooled: Counting
+) -> None:
+    assert pool_countings(countings) == pooled
 
 
 @pytest.mark.parametrize(("start", "end"), [(1, 3), (0, 999), (-2, 4), (999, 1003)])
@@ -83,4 +113,10 @@ def test_counting_in_utf16_and_back_changes_nothing(document: Document) -> None:
         for region in regions
     ]
     assert from_utf16(old, text) == regions
-    assert detect_counting(regions, text) == "code points"
+    counting = detect_counting(regions, text)
+    assert counting in ("alike", "code points", "either")
+    assert (counting == "alike") == (old == regions)
+    # Never the wrong way: what is told of either kind of offsets is true of them.
+    assert detect_counting(old, text) in (
+        {"alike"} if old == regions else {"UTF-16 units", "either"}
+    )

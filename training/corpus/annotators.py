@@ -1,12 +1,13 @@
 """Several annotators of one task -> one set of spans, or one document each."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 from backend.label_studio import LabelConfig
-from backend.regions import Region
+from backend.regions import Counting, Region, detect_counting, pool_countings
 from ner.document import Document, Span
 from training.corpus.fit import fit_regions, in_code_points, unlabelled_stretches
 from training.corpus.ledger import Ledger
@@ -31,6 +32,51 @@ class Annotation:
     ground_truth: bool = False
 
 
+Task = tuple[Document, Sequence[Annotation]]  # its text, without spans, and who drew what
+
+
+def settle_export(
+    tasks: Callable[[Ledger], Iterable[Task]],
+    *,
+    strategy: Strategy,
+    config: LabelConfig | None,
+    ledger: Ledger,
+) -> Iterator[Document]:
+    """Make documents of all tasks of an export.
+
+    Args:
+        tasks: Reads the export from its start, telling a ledger what it loses and judges.
+        strategy: As for `settle`.
+        config: The labelling config, if there is one.
+        ledger: Gets what is lost, and what had to be judged.
+
+    Yields:
+        The documents of one task after the other.
+
+    Raises:
+        OffsetError: If it cannot be told what the offsets of a task count.
+    """
+
+    @cache
+    def elsewhere() -> Counting:
+        # Another reading, that few exports need; the first one's ledger must not tell all twice.
+        return pool_countings(
+            detect_counting(annotation.regions, document.text)
+            for document, annotations in tasks(Ledger())
+            for annotation in annotations
+        )
+
+    for document, annotations in tasks(ledger):
+        yield from settle(
+            document,
+            annotations,
+            strategy=strategy,
+            config=config,
+            ledger=ledger,
+            elsewhere=elsewhere,
+        )
+
+
 def settle(
     document: Document,
     annotations: Sequence[Annotation],
@@ -38,6 +84,7 @@ def settle(
     strategy: Strategy,
     config: LabelConfig | None,
     ledger: Ledger,
+    elsewhere: Callable[[], Counting] = lambda: "either",
 ) -> list[Document]:
     """Make documents of a task and its annotations.
 
@@ -52,6 +99,7 @@ def settle(
             what was submitted last, and "all" makes one document per annotator.
         config: The labelling config, if there is one.
         ledger: Gets what is lost, and what had to be judged.
+        elsewhere: Says what the offsets of the whole export count.
 
     Returns:
         One document; with "all" one per annotator, with ids such as "12@3" for task 12 and
@@ -69,7 +117,12 @@ def settle(
         for name in names
     ]
     read = [
-        _read(draft, annotation, config, ledger)
+        _read(
+            draft,
+            in_code_points(draft, annotation.regions, ledger, elsewhere=elsewhere),
+            config,
+            ledger,
+        )
         for draft, annotation in zip(drafts, heard, strict=True)
     ]
     if strategy == "all":
@@ -84,10 +137,9 @@ def settle(
 
 
 def _read(
-    draft: Document, annotation: Annotation, config: LabelConfig | None, ledger: Ledger
+    draft: Document, regions: Sequence[Region], config: LabelConfig | None, ledger: Ledger
 ) -> Document:
     """What one person says of a text."""
-    regions = in_code_points(draft, annotation.regions, ledger)
     spans = fit_regions(draft, regions, config=config, ledger=ledger)
     return replace(draft, spans=spans, unknown=tuple(unlabelled_stretches(draft, regions)))
 

@@ -1,17 +1,21 @@
 """Regions as they were stated -> spans of the text, with all that does not fit accounted for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from sys import intern
 
 from backend.label_studio import LabelConfig
-from backend.regions import Region, detect_counting, from_utf16, says_the_same
+from backend.regions import Counting, Region, detect_counting, from_utf16, says_the_same
 from ner.document import Document, Span
 from ner.errors import OffsetError
 from training.corpus.ledger import Ledger
 
 
 def in_code_points(
-    document: Document, regions: Sequence[Region], ledger: Ledger
+    document: Document,
+    regions: Sequence[Region],
+    ledger: Ledger,
+    *,
+    elsewhere: Callable[[], Counting] = lambda: "either",
 ) -> Sequence[Region]:
     """Make sure that the offsets of one person's regions in Label Studio count code points.
 
@@ -19,6 +23,7 @@ def in_code_points(
         document: The text.
         regions: As they were stated.
         ledger: Gets what is lost, and what had to be judged.
+        elsewhere: Says what the rest of the export counts; asked where these regions fit both ways.
 
     Returns:
         The regions, recounted where old versions of Label Studio counted UTF-16 units.
@@ -27,6 +32,8 @@ def in_code_points(
         OffsetError: If it cannot be told what the offsets count.
     """
     counting = detect_counting(regions, document.text)
+    if counting == "either":
+        counting = elsewhere()
     if counting == "undecidable":
         raise OffsetError(
             f"document {document.id!r} has an emoji or the like, and the texts that its regions "
@@ -35,6 +42,8 @@ def in_code_points(
         )
     if counting == "unchecked":
         ledger.warn("offsets unchecked", document.id)
+    if counting == "either":
+        ledger.warn("offsets ambiguous", document.id)
     if counting != "UTF-16 units":
         return regions
     ledger.warn("UTF-16 offsets", document.id)

@@ -4,6 +4,7 @@ Cancelled annotations, drafts and ground truth marks are not in it; JSON tells m
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -11,7 +12,7 @@ from backend.label_studio import find_text_key, is_span_result, region_from_valu
 from backend.regions import Region
 from ner.document import Document
 from ner.errors import FormatError
-from training.corpus.annotators import settle
+from training.corpus.annotators import Task, settle_export
 from training.corpus.formats import Format, ReadOptions
 from training.corpus.label_studio import annotation_from
 from training.corpus.ledger import Ledger
@@ -49,6 +50,19 @@ def read(start: Peek, options: ReadOptions, ledger: Ledger) -> Iterator[Document
         FormatError: If something is not an annotation, or its text or regions cannot be read.
         OffsetError: If it cannot be told what the offsets of a task count.
     """
+    yield from settle_export(
+        partial(_tasks, start, options),
+        strategy=options.annotators,
+        config=options.config,
+        ledger=ledger,
+    )
+
+
+FORMAT = Format("Label Studio JSON_MIN", recognise, read)
+
+
+def _tasks(start: Peek, options: ReadOptions, ledger: Ledger) -> Iterator[Task]:
+    """The annotated tasks of an export, from its start."""
     # Label Studio writes the annotations of a task one after the other.
     for name, group in groupby(_items(start), key=lambda item: str(item.get("id"))):
         where = f"{start.path}, task {name}"
@@ -60,16 +74,10 @@ def read(start: Peek, options: ReadOptions, ledger: Ledger) -> Iterator[Document
         expected = options.config.data_key if options.config else None
         key = find_text_key(fields, where, key=expected)
         meta = {name: value for name, value in fields.items() if name != key}
-        yield from settle(
+        yield (
             Document(name, fields[key], meta=meta),
             [annotation_from(item, _regions(item, where, options, ledger)) for item in items],
-            strategy=options.annotators,
-            config=options.config,
-            ledger=ledger,
         )
-
-
-FORMAT = Format("Label Studio JSON_MIN", recognise, read)
 
 
 def _items(start: Peek) -> Iterator[dict[str, Any]]:

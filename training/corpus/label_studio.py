@@ -6,6 +6,7 @@ texts and spans that are kept. Old exports say ``completions`` for ``annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from backend.label_studio import (
@@ -18,7 +19,7 @@ from backend.label_studio import (
 from backend.regions import Region
 from ner.document import Document
 from ner.errors import FormatError
-from training.corpus.annotators import Annotation, settle
+from training.corpus.annotators import Annotation, Task, settle_export
 from training.corpus.formats import Format, ReadOptions
 from training.corpus.ledger import Ledger
 from training.corpus.peek import Peek, stream_items
@@ -51,6 +52,19 @@ def read(start: Peek, options: ReadOptions, ledger: Ledger) -> Iterator[Document
         FormatError: If something is not a task, or a task's text or regions cannot be read.
         OffsetError: If it cannot be told what the offsets of a task count.
     """
+    yield from settle_export(
+        partial(_tasks, start, options),
+        strategy=options.annotators,
+        config=options.config,
+        ledger=ledger,
+    )
+
+
+FORMAT = Format("Label Studio JSON", recognise, read)
+
+
+def _tasks(start: Peek, options: ReadOptions, ledger: Ledger) -> Iterator[Task]:
+    """The annotated tasks of an export, from its start."""
     for number, task in enumerate(stream_items(start.path), start=1):
         if not isinstance(task, dict):
             raise FormatError(f"{start.path}, item {number} is not a task but {task!r:.40}")
@@ -68,19 +82,13 @@ def read(start: Peek, options: ReadOptions, ledger: Ledger) -> Iterator[Document
         if options.config is None and len({item.get("from_name") for item in items}) > 1:
             ledger.warn("several controls", name)
         meta = {name: value for name, value in task["data"].items() if name != key}
-        yield from settle(
+        yield (
             Document(name, task["data"][key], meta=meta),
             [
                 annotation_from(raw, [region_from_value(item["value"], where) for item in result])
                 for raw, result in zip(annotations, results, strict=True)
             ],
-            strategy=options.annotators,
-            config=options.config,
-            ledger=ledger,
         )
-
-
-FORMAT = Format("Label Studio JSON", recognise, read)
 
 
 def annotation_from(raw: Mapping[str, Any], regions: Sequence[Region]) -> Annotation:

@@ -132,6 +132,16 @@ def test_offsets_that_cannot_be_checked_are_counted() -> None:
     assert judged(ledger) == {"offsets unchecked": 1}
 
 
+def test_offsets_that_fit_both_ways_are_as_the_export_has_them() -> None:
+    document, regions = Document("1", "😀😀 a a"), [Region(5, 6, ("Gene",), "a")]
+    ledger = Ledger()
+    assert in_code_points(document, regions, ledger) == regions
+    assert judged(ledger) == {"offsets ambiguous": 1}
+    (moved,) = in_code_points(document, regions, ledger, elsewhere=lambda: "UTF-16 units")
+    assert (moved.start, moved.end) == (3, 4)
+    assert judged(ledger) == {"offsets ambiguous": 1, "UTF-16 offsets": 1}
+
+
 def test_offsets_that_contradict_their_texts_are_refused() -> None:
     regions = [Region(34, 41, ("Disease",), "therapy"), Region(35, 42, ("Disease",), "therapy")]
     with pytest.raises(OffsetError, match=r"document '1' .* annotate it again"):

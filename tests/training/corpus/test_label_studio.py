@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backend.label_studio import LabelConfig, Stored
 from ner.document import Document, Span
-from ner.errors import FormatError, OffsetError
+from ner.errors import FormatError
 from tests.odd_documents import annotation, in_utf16, odd_documents, region, task
 from training.corpus import Corpus, ReadOptions, read_corpus
 
@@ -19,6 +19,7 @@ SAMPLES = Path(__file__).parents[2] / "samples"
 NAMES = {"Chemical": "CHEM", "CHEM": "CHEM", "Disease": "Disease"}
 CONFIG = LabelConfig("label", "text", "text", ("CHEM", "Disease"), NAMES)
 TEXT = "Naloxone reverses the antihypertensive effect of clonidine."
+ASTRAL = "😀 Naloxone"
 NALOXONE = region(TEXT, 0, 8, "Chemical")
 CLONIDINE = region(TEXT, 49, 58, "Chemical")
 
@@ -89,31 +90,86 @@ def test_both_exports_agree_on_every_strategy(strategy: Any) -> None:
     assert whole == flat
 
 
+def drawn(text: str, *spans: Span, utf16: bool) -> dict[str, Any]:
+    """An annotation whose offsets count UTF-16 units, as in old exports, or code points."""
+    items = [region(text, one.start, one.end, one.label) for one in spans]
+    for item in items if utf16 else ():
+        value = item["value"]
+        value["start"] = in_utf16(text, value["start"])
+        value["end"] = in_utf16(text, value["end"])
+    return annotation(*items)
+
+
 @given(odd_documents(), st.booleans())
 def test_tasks_come_back_as_documents(
     tmp_path_factory: pytest.TempPathFactory, document: Document, utf16: bool
 ) -> None:
-    items = [region(document.text, one.start, one.end, one.label) for one in document.spans]
-    for item in items if utf16 else ():
-        value = item["value"]
-        value["start"] = in_utf16(document.text, value["start"])
-        value["end"] = in_utf16(document.text, value["end"])
     path = tmp_path_factory.mktemp("odd") / "export.json"
-    exported = [task(document.text, annotation(*items), number=document.id)]
+    exported = [task(document.text, drawn(document.text, *document.spans, utf16=utf16))]
     path.write_text(json.dumps(exported, ensure_ascii=False), encoding="utf-8")
-    try:
-        corpus = read_corpus([path])
-    except OffsetError:
-        assert utf16  # refused, never used silently
-        return
+    corpus = read_corpus([path])
     assert corpus.lost == ()
-    if not utf16:
-        assert corpus.warnings == ()
-    if judged(corpus).keys() <= {"UTF-16 offsets"}:
-        (read,) = corpus.documents
-        assert [read.covered(span) for span in read.spans] == [
-            document.covered(span) for span in document.spans
-        ]
+    if utf16 and "offsets ambiguous" in judged(corpus):
+        return  # one task alone cannot tell; that is said
+    assert judged(corpus).keys() <= {"UTF-16 offsets" if utf16 else "offsets ambiguous"}
+    assert [one.spans for one in corpus.documents] == [document.spans]
+
+
+@given(odd_documents(), st.booleans(), st.booleans())
+def test_what_one_task_cannot_tell_its_export_does(
+    tmp_path_factory: pytest.TempPathFactory, document: Document, utf16: bool, first: bool
+) -> None:
+    telling = task(ASTRAL, drawn(ASTRAL, Span(2, 10, "Chemical"), utf16=utf16), number="telling")
+    other = task(document.text, drawn(document.text, *document.spans, utf16=utf16), number="other")
+    path = tmp_path_factory.mktemp("odd") / "export.json"
+    path.write_text(json.dumps([telling, other] if first else [other, telling]), encoding="utf-8")
+    corpus = read_corpus([path])
+    assert judged(corpus).keys() <= ({"UTF-16 offsets"} if utf16 else set())
+    spans = {one.id: one.spans for one in corpus.documents}
+    assert spans == {"telling": (Span(2, 10, "Chemical"),), "other": document.spans}
+
+
+REPEATED = "😀😀 a a"  # from 5 to 6: the second a in code points, the first one in UTF-16 units
+
+
+@pytest.mark.parametrize(
+    ("others", "start", "kinds"),
+    [
+        ([], 5, {"offsets ambiguous": 1}),
+        ([False], 5, {}),
+        ([True], 3, {"UTF-16 offsets": 2}),
+        ([True, False], 5, {"offsets ambiguous": 1, "UTF-16 offsets": 1}),
+    ],
+)
+def test_offsets_that_fit_both_ways_are_never_used_silently(
+    read, others: list[bool], start: int, kinds: dict[str, int]
+) -> None:
+    repeated = task(REPEATED, annotation(region(REPEATED, 5, 6, "Gene")))
+    told = [
+        task(ASTRAL, drawn(ASTRAL, Span(2, 10, "Chemical"), utf16=utf16), number=f"{utf16}")
+        for utf16 in others
+    ]
+    corpus = read(repeated, *told)
+    assert corpus.documents[0].spans == (Span(start, start + 1, "Gene"),)
+    assert judged(corpus) == kinds
+
+
+def test_the_whole_export_is_told_once_though_read_twice(read) -> None:
+    repeated = task(REPEATED, annotation(region(REPEATED, 5, 6, "Gene")))
+    unlabelled = task(ASTRAL, drawn(ASTRAL, utf16=False), drafts=[{}], number=2)
+    assert judged(read(repeated, unlabelled)) == {"draft": 1, "offsets ambiguous": 1}
+
+
+def test_json_min_pools_what_its_offsets_count_too(read) -> None:
+    def item(text: str, start: int, end: int, covered: str, number: int) -> dict[str, Any]:
+        spans = [{"start": start, "end": end, "text": covered, "labels": ["Gene"]}]
+        who = {"annotator": "a@example.com", "annotation_id": number, "lead_time": 1.0}
+        return {"text": text, "id": number, "label": spans, **who}
+
+    corpus = read(item(REPEATED, 5, 6, "a", 1), item(ASTRAL, 3, 11, "Naloxone", 2))
+    assert [one.spans[0].start for one in corpus.documents] == [3, 2]
+    assert judged(corpus) == {"UTF-16 offsets": 2}
+    assert judged(read(item(REPEATED, 5, 6, "a", 1))) == {"offsets ambiguous": 1}
 
 
 def test_an_old_export_says_completions_and_skipped(read) -> None:
