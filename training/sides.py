@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ner.document import Document
+from ner.errors import LabelError
 from training.corpus import Corpus, find_shared_texts, fingerprint, hold_out
+
+SHOWN = 5  # labels in a message: a wrong config may leave hundreds unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,13 @@ def choose_sides(corpus: Corpus, dev: Corpus | None = None, *, dev_share: float 
 
     Returns:
         The sides. A text that `dev` has is never learnt from.
+
+    Raises:
+        LabelError: If the labels of all annotations are unknown to the label config.
     """
+    for one in (corpus, dev):
+        if one is not None:
+            _refuse_foreign_labels(one)
     sources = [*corpus.sources, *(dev.sources if dev else ())]
     dropped: set[str] = set()
     if dev is None:
@@ -73,6 +82,21 @@ def choose_sides(corpus: Corpus, dev: Corpus | None = None, *, dev_share: float 
         sources=tuple(Path(source.path).name for source in sources),
         dropped=len(dropped),
         unlearnt=_unlearnt(train, held_out),
+    )
+
+
+def _refuse_foreign_labels(corpus: Corpus) -> None:
+    """Refuse a corpus that was annotated, but with no label of the config."""
+    unknown = Counter(lost.label for lost in corpus.lost if lost.reason == "label unknown")
+    if not unknown or any(document.spans for document in corpus.documents):
+        return
+    named = ", ".join(f"{label!r} ({count})" for label, count in unknown.most_common(SHOWN))
+    more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+    names = ", ".join(Path(source.path).name for source in corpus.sources)
+    known = ", ".join(corpus.labels)
+    raise LabelError(
+        f"no annotation in {names} has a label of the labelling config ({known}), but all have "
+        f"{named}{more}: give the config of this very project, or none to learn every label"
     )
 
 

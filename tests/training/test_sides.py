@@ -1,11 +1,17 @@
 """No text is on both sides of a training, however it is given."""
 
+import json
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner.document import Document, Span
+from backend.label_studio import LabelConfig
+from ner.document import Document, Lost, Span
+from ner.errors import LabelError
 from tests.toy_corpus import LABELS, toy_documents
-from training.corpus import Corpus
+from training.corpus import Corpus, ReadOptions, read_corpus
 from training.corpus.corpus import Source
 from training.corpus.split import text_key
 from training.sides import choose_sides
@@ -65,3 +71,38 @@ def test_what_dev_has_and_train_lacks_is_counted():
     marked = next(iter(choose_sides(corpus_of(only)).dev))
     only = [Document(one.id, one.text, (foreign,) if one == marked else ()) for one in only]
     assert choose_sides(corpus_of(only)).unlearnt == {"Gene": 1}
+
+
+def all_unknown(*labels, path="somewhere/export.json"):
+    lost = [Lost(label, "Case", "label unknown", 0, 4, "1") for label in labels]
+    empty = [replace(one, spans=()) for one in toy_documents(6)]
+    return replace(corpus_of(empty, path), lost=tuple(lost))
+
+
+def test_labels_that_the_config_does_not_have_are_named():
+    foreign = all_unknown("Drug", "Gene", "Drug")
+    with pytest.raises(LabelError, match=r"in export.json has .*'Drug' \(2\), 'Gene' \(1\): give"):
+        choose_sides(foreign)
+    with pytest.raises(
+        LabelError, match=r"in dev.jsonl has a label of .* \(Chemical, Disease\), but"
+    ):
+        choose_sides(corpus_of(toy_documents(6)), all_unknown("Gene", path="dev.jsonl"))
+    with pytest.raises(LabelError, match=r"'L4' \(1\) and 3 more: give"):
+        choose_sides(all_unknown(*(f"L{number}" for number in range(8))))
+
+
+def test_some_unknown_labels_are_no_reason_to_refuse():
+    some = replace(all_unknown("Gene"), documents=tuple(toy_documents(6)))
+    assert choose_sides(some).train
+    # Nothing annotated at all is for the training to refuse, in words of its own.
+    assert choose_sides(all_unknown()).train
+
+
+def test_a_config_of_another_project_is_seen_from_the_export_on(tmp_path):
+    path = tmp_path / "export.jsonl"
+    entity = {"start": 0, "end": 7, "label": "Drug"}
+    path.write_text(json.dumps({"text": "Aspirin.", "entities": [entity]}))
+    config = LabelConfig("label", "text", "text", ("Disease",), {"Disease": "Disease"})
+    corpus = read_corpus([path], ReadOptions(config=config))
+    with pytest.raises(LabelError, match=r"\(Disease\), but all have 'Drug' \(1\): give"):
+        choose_sides(corpus)
