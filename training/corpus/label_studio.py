@@ -79,7 +79,7 @@ def _tasks(start: Peek, options: ReadOptions, ledger: Ledger) -> Iterator[Task]:
         ]
         items = [item for result in results for item in result]
         key = _text_key(task, items, where, options.config)
-        if options.config is None and len({item.get("from_name") for item in items}) > 1:
+        if options.config is None and len({str(item.get("from_name")) for item in items}) > 1:
             ledger.warn("several controls", name)
         meta = {name: value for name, value in task["data"].items() if name != key}
         yield (

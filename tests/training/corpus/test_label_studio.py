@@ -232,6 +232,13 @@ def test_without_a_config_labels_are_sorted(read) -> None:
     assert corpus.labels == ("a", "b")
 
 
+def test_a_control_may_have_any_name(read) -> None:
+    odd = region(TEXT, 49, 58, "Chemical", from_name=["label"])
+    corpus = read(task(TEXT, annotation(NALOXONE, odd)))
+    assert len(corpus.documents[0].spans) == 2
+    assert judged(corpus) == {"several controls": 1}
+
+
 def test_what_else_is_in_the_data_comes_along(read) -> None:
     wide = task(TEXT, annotation(NALOXONE))
     wide["data"] |= {"pmid": "227508", "year": 1979, "scores": [0.5]}
