@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -145,17 +145,28 @@ def train_version(trade: Trade, assignment: Assignment) -> Manifest | None:
         The new version's manifest; None on a process that only helps another one.
     """
     from training.loop import start_accelerator
-    from training.state import forget_state
+    from training.state import alone
 
     checked_name(assignment.name)  # before an hour of training, not after it
-    store, recipe = assignment.store, trade.recipe
-    speaks = start_accelerator(recipe.schedule).is_main_process
+    speaks = start_accelerator(trade.recipe.schedule).is_main_process
     talk = errors if speaks else Console(quiet=True)
     corpus = read_corpus(assignment.exports, assignment.reading)
     judge = read_corpus(assignment.dev, assignment.reading) if assignment.dev else None
     sides = choose_sides(corpus, judge, dev_share=assignment.dev_share)
     talk.print(describe_sides(sides, corpus, judge), soft_wrap=True)
-    state_path = unfinished(trade, store, sides)
+    state_path = unfinished(trade, assignment.store, sides)
+    # One of the processes that train together holds the lock for all of them.
+    with alone(state_path) if speaks else nullcontext():
+        return _train_and_publish(trade, assignment, sides, state_path=state_path, talk=talk)
+
+
+def _train_and_publish(
+    trade: Trade, assignment: Assignment, sides: Sides, *, state_path: Path, talk: Console
+) -> Manifest | None:
+    """Do what has been prepared; the state is nobody else's meanwhile."""
+    from training.state import forget_state
+
+    store = assignment.store
     if assignment.resume and not state_path.is_file():
         talk.print("Nothing to resume: no training of this recipe on these documents was stopped.")
     with progress_bar(talk) as report:
@@ -163,7 +174,7 @@ def train_version(trade: Trade, assignment: Assignment) -> Manifest | None:
             sides.train,
             sides.dev,
             labels=sides.labels,
-            recipe=recipe,
+            recipe=trade.recipe,
             state_path=state_path,
             resume=assignment.resume,
             report=report,

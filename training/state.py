@@ -4,15 +4,67 @@ It is the one file of ours that PyTorch pickles (optimizers have no other format
 of a version, and only tensors and plain values are ever read back from it.
 """
 
+import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import IO, Any
 
 import torch
 
+from ner.durable import refusals_told
 from ner.errors import TrainingError
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Keep out every other training that has the same state, in this process and in others.
+
+    Args:
+        path: The file of the state. Its folder is made, and removed again if it stays empty.
+
+    Yields:
+        Nothing, while a file beside the state is locked.
+
+    Raises:
+        TrainingError: If such a training is under way.
+        PublishError: If the file system refuses.
+    """
+    made = [folder for folder in path.parents if not folder.exists()]
+    place = path.with_name(f".lock{path.name}")
+    with refusals_told(f"begin a training in {path.parent}"):
+        lock = _locked_file(place)
+    with lock:
+        try:
+            yield
+        finally:
+            place.unlink(missing_ok=True)
+            with suppress(OSError):  # what is not empty stays, and what it is in
+                for folder in made:
+                    folder.rmdir()
+
+
+def _locked_file(place: Path) -> IO[str]:
+    """Open a file and lock it; whoever has had it removes it, so it may be gone by then."""
+    while True:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            file = place.open("a")
+        except FileNotFoundError:  # another training has removed its folder just now
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise TrainingError(
+                "a training of the same recipe on the same documents is under way in another "
+                f"process (it holds {place}): wait for it, or end it and go on with --resume"
+            ) from error
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:

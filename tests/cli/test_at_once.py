@@ -1,0 +1,99 @@
+"""Real processes that train at once, in one store."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from backend.jsonlines import document_to_json
+from cli.main import main
+from ner.manifest import read_manifest
+from ner.store import Store
+from tests.toy_corpus import toy_documents
+
+ROOT = Path(__file__).parents[2]
+IN_STEP = Path(__file__).with_name("train_in_step.py")
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+SETTINGS = (
+    "--epochs", "4", "--learning-rate", "0.003", "--batch-tokens", "256", "--window", "96",
+    "--json",
+)  # fmt: skip
+Command = list[str]
+
+
+@pytest.fixture
+def command(tiny_base: Callable[[str], Path], store: Store, tmp_path: Path) -> Command:
+    """A training in the store; more options may follow."""
+    export = tmp_path / "export.jsonl"
+    lines = (json.dumps(document_to_json(document)) for document in toy_documents(24))
+    export.write_text("\n".join(lines), encoding="utf-8")
+    base = tiny_base("bert-uncased")
+    begin = ("train", "encoder", export, "--base", base, "--models", store.root)
+    return [*map(str, begin), *SETTINGS]
+
+
+@contextmanager
+def train_in_step(meeting: Path, command: Command) -> Iterator[subprocess.Popen[str]]:
+    """A training that publishes no sooner than another one of the same meeting."""
+    with subprocess.Popen(
+        [sys.executable, str(IN_STEP), str(meeting), "2", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        cwd=ROOT,
+    ) as training:
+        try:
+            yield training
+        finally:
+            training.kill()
+
+
+def published_by(training: subprocess.Popen[str]) -> str:
+    output, said = training.communicate(timeout=240)
+    assert training.returncode == 0, said
+    return json.loads(output)["version"]
+
+
+def states(store: Store) -> list[Path]:
+    """Those that are whole; what one is written in until then has a suffix."""
+    return [path for path in store.home("encoder").glob(".training-*") if not path.suffix]
+
+
+def wait_for_state(store: Store, training: subprocess.Popen[str]) -> None:
+    while not states(store):
+        assert training.poll() is None, training.communicate()
+        time.sleep(0.01)
+
+
+def test_different_trainings_publish_at_once_and_an_identical_one_is_refused(
+    command: Command, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    with train_in_step(meeting, command) as one:
+        wait_for_state(store, one)
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--name", "twin"])
+        assert ended.value.code == 1
+        said = capsys.readouterr().err.splitlines()
+        [sentence] = [line for line in said if line.startswith("Error: ")]
+        assert "the same recipe on the same documents is under way in another process" in sentence
+        assert "wait for it, or end it and go on with --resume" in sentence
+        assert len(states(store)) == 1  # what it would go on from is still there
+        with train_in_step(meeting, [*command, "--seed", "7"]) as other:
+            published = [published_by(one), published_by(other)]
+    assert len(list(meeting.iterdir())) == 4
+    assert store.names("encoder") == sorted(published)
+    assert len(set(published)) == 2
+    for version in published:
+        assert read_manifest(store.resolve(version)).version == version
+    assert store.current("encoder") in published
+    left = {path.name for path in store.home("encoder").iterdir()}
+    assert left == {*published, "current", ".lock"}

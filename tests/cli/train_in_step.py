@@ -1,0 +1,40 @@
+"""The command as one of several that publish at the same time.
+
+Usage: train_in_step.py FOLDER COUNT ARGUMENT...; each waits until COUNT of them are about to lock
+the store, first for a folder to write the version in, then to publish it.
+"""
+
+import fcntl
+import itertools
+import os
+import sys
+import time
+from pathlib import Path
+
+from cli.main import main
+
+N_MEETINGS = 2
+PATIENCE = 120.0  # seconds
+
+
+def main_in_step(folder: Path, count: int, arguments: list[str]) -> None:
+    numbers, flock = itertools.count(), fcntl.flock
+
+    def flock_together(file, operation):
+        if Path(file.name).name == ".lock" and (number := next(numbers)) < N_MEETINGS:
+            meet(number)
+        flock(file, operation)
+
+    def meet(number):
+        (folder / f"{number}-{os.getpid()}").mkdir()
+        end = time.monotonic() + PATIENCE
+        while len(list(folder.glob(f"{number}-*"))) < count:
+            assert time.monotonic() < end, "nobody came"
+            time.sleep(0.001)
+
+    fcntl.flock = flock_together
+    main(arguments)
+
+
+if __name__ == "__main__":
+    main_in_step(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
