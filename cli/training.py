@@ -223,10 +223,8 @@ def progress_bar(talk: Console) -> Iterator["Callable[[Standing], None]"]:
         TextColumn(columns[0]), BarColumn(), TextColumn(columns[1]), console=talk, transient=True
     ) as bar:
         task = bar.add_task("Loading", total=None, figures="")
-        told = 0
 
         def report(now: "Standing") -> None:
-            nonlocal told
             best = f"dev F1 {max(now.scores):.4f}, " if now.scores else ""
             left = timedelta(seconds=round(now.seconds_left))
             bar.update(
@@ -236,8 +234,7 @@ def progress_bar(talk: Console) -> Iterator["Callable[[Standing], None]"]:
                 total=now.steps,
                 figures=f"loss {now.loss:.4f}, {best}{left} left",
             )
-            if len(now.scores) > told:
-                told = len(now.scores)
+            if len(now.scores) == now.epoch:  # it was judged just now
                 bar.console.print(
                     f"Epoch {now.epoch} of {now.epochs}: loss {now.loss:.4f}, "
                     f"dev F1 {now.scores[-1]:.4f}, {left} left at most"

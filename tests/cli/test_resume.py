@@ -1,0 +1,124 @@
+"""The command, killed and told to resume, ends as if it had not been; and says how far it is."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from backend.jsonlines import document_to_json
+from cli.training import progress_bar
+from ner.manifest import read_manifest
+from ner.store import Store
+from tests.toy_corpus import toy_documents
+from training.schedule import Progress
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+EPOCHS = 8
+SETTINGS = (
+    "--epochs", str(EPOCHS), "--patience", str(EPOCHS), "--learning-rate", "0.003",
+    "--batch-tokens", "256", "--window", "96", "--precision", "fp32", "--json",
+)  # fmt: skip
+EPOCH = re.compile(
+    r"Epoch (\d+) of (\d+): loss \d+\.\d{4}, dev F1 [01]\.\d{4}, \d+:\d\d:\d\d left at most"
+)
+
+
+@pytest.fixture(scope="module")
+def command(tiny_base, tmp_path_factory):
+    """All of a training but where it publishes."""
+    export = tmp_path_factory.mktemp("export") / "export.jsonl"
+    lines = (json.dumps(document_to_json(document)) for document in toy_documents(32))
+    export.write_text("\n".join(lines), encoding="utf-8")
+    begin = ("-m", "cli", "train", "encoder", export, "--base", tiny_base("bert-uncased"))
+    return [sys.executable, *map(str, begin), *SETTINGS, "--models"]
+
+
+def assert_same(weights, expected):
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+def train(command, models, *options):
+    """The version that a process publishes, and what it says meanwhile."""
+    done = subprocess.run(
+        [*command, models, *options],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=ENVIRONMENT,
+        cwd=ROOT,
+    )
+    return json.loads(done.stdout)["version"], done.stderr
+
+
+def saved(models):
+    """States that are whole; what one is written in until then has a suffix."""
+    return [path for path in models.glob("encoder/.training-*") if not path.suffix]
+
+
+def kill_after_a_state(command, models):
+    """Start a process, and kill it once it has saved its state."""
+    with subprocess.Popen(
+        [*command, models],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+        cwd=ROOT,
+    ) as training:
+        while not saved(models) and training.poll() is None:
+            time.sleep(0.002)
+        training.kill()
+    assert training.returncode == -signal.SIGKILL  # it had not ended by itself
+
+
+def test_killed_and_resumed_it_publishes_the_version_it_would_have_had(command, tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    version, said = train(command, whole)
+    told = [(int(epoch), int(epochs)) for epoch, epochs in EPOCH.findall(said)]
+    assert told == [(epoch, EPOCHS) for epoch in range(1, EPOCHS + 1)]
+
+    kill_after_a_state(command, cut)
+    assert Store(cut).names("encoder") == []
+    resumed, said = train(command, cut, "--resume")
+    told = [int(epoch) for epoch, _ in EPOCH.findall(said)]
+    assert told == list(range(told[0], EPOCHS + 1))
+    assert told[0] > 1  # it did not begin anew
+    assert resumed == version  # which is named by its content
+    one, other = (Store(models).resolve(version) for models in (whole, cut))
+    assert read_manifest(other).scores == read_manifest(one).scores
+    assert_same(load_file(other / "model.safetensors"), load_file(one / "model.safetensors"))
+    assert {path.name for path in (cut / "encoder").iterdir()} == {version, "current", ".lock"}
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_bar_shows_loss_dev_f1_and_the_time_left(width):
+    screen = io.StringIO()
+    with progress_bar(Console(file=screen, force_terminal=True, width=width)) as report:
+        report(Progress(1, 12, 30, 400, 1.5, (), 3725.4, 900.0))
+        report(Progress(2, 12, 35, 400, 0.6, (0.4,), 70.0, 900.0))
+        report(Progress(2, 12, 65, 400, 0.51234, (0.4, 0.61), 65.0, 900.0))
+    shown = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", screen.getvalue())
+    bars = [line for line in re.split(r"[\r\n]+", shown) if "━" in line]
+    assert bars[-1].startswith("Epoch 2 of 12 ")
+    assert bars[-1].rstrip().endswith("loss 0.5123, dev F1 0.6100, 0:01:05 left")
+    assert EPOCH.findall(shown) == [("2", "12")]
+    assert "Epoch 2 of 12: loss 0.5123, dev F1 0.6100, 0:01:05 left at most" in shown
+
+
+def test_the_bar_shows_no_score_before_there_is_one():
+    screen = io.StringIO()
+    with progress_bar(Console(file=screen, force_terminal=True, width=100)) as report:
+        report(Progress(1, 12, 30, 400, 1.5, (), 3725.4, 900.0))
+    assert "loss 1.5000, 1:02:05 left" in screen.getvalue()
+    assert "dev F1" not in screen.getvalue()
