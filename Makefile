@@ -11,7 +11,7 @@ CODE := ner backend training cli
 # Named after what was asked for, so that only a change of it installs again, on any branch.
 INSTALLED := $(VENV)/installed-$(shell cat pyproject.toml constraints.txt tests/label_studio_ml.txt | cksum | cut -d ' ' -f 1)
 
-.PHONY: help install lint format types test endtoend demo bench bundled constraints clean
+.PHONY: help install lint format types test quick endtoend demo bench bundled constraints clean
 
 help:  ## show what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | while IFS=: read -r name what; do \
@@ -44,10 +44,13 @@ format: install  ## mend what can be mended by a tool
 types: install  ## check types
 	$(BIN)/mypy
 
-test: lint types  ## lint, types and all tests but those against a real Label Studio
+test: lint types  ## lint, types and all tests; installs a Label Studio for those against a real one
+	$(BIN)/pytest -n 2
+
+quick: lint types  ## the same without the tests against a real Label Studio
 	$(BIN)/pytest -n 2 --ignore=tests/end_to_end
 
-endtoend: install  ## test against a real Label Studio, in Chromium too; installs Label Studio
+endtoend: install  ## only the tests against a real Label Studio, in Chromium too
 	$(BIN)/pytest -n 2 tests/end_to_end
 
 demo: install  ## show a Label Studio with our pre-annotations in it; Ctrl-C ends it
@@ -57,9 +60,9 @@ bench: install  ## run the benchmarks; the corpora are in TAGALONG_DATA, else ..
 	for bench in tests/bench/check_*.py tests/bench/bench_*.py; do \
 	  echo "== $$bench" && $(BIN)/python "$$bench" || exit 1; done
 
-bundled: install  ## train the bundled version again, from BC5CDR in TAGALONG_DATA
+bundled: install  ## train the bundled version again, by its own recipe, from BC5CDR in TAGALONG_DATA
 	$(BIN)/tagalong train encoder $(TAGALONG_DATA)/BC5CDR/train.jsonl \
-	  $(TAGALONG_DATA)/BC5CDR/dev.jsonl --dev-share 0.05 --lora --rank 32 --dropout 0.1 --epochs 8 \
+	  $(TAGALONG_DATA)/BC5CDR/dev.jsonl --dev-share 0.05 --like bundled \
 	  --name minilm-bc5cdr --models backend/bundled
 
 constraints:  ## renew constraints.txt from an environment made without it
