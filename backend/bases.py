@@ -27,7 +27,7 @@ from transformers import (
 from transformers.utils.hub import cached_file, extract_commit_hash, has_file
 from transformers.utils.logging import disable_progress_bar
 
-from backend.four_bit import four_bit_obstacle, four_bit_options, keep_layout
+from backend.four_bit import four_bit_obstacle, four_bit_options, keep_layout, raise_rest
 from backend.known_folder import folder_revision
 from ner.errors import BaseModelError
 
@@ -179,6 +179,8 @@ class Base:
             ignore_mismatched_sizes=not keep_head,
             **self._four_bit(HEADS) if four_bit else {"dtype": torch.float32},
         )
+        if four_bit:
+            raise_rest(model)
         if not keep_head:
             _start_head(model)
         return model
@@ -221,6 +223,7 @@ class Base:
             )
         if four_bit:
             keep_layout(model)
+            raise_rest(model)
         model.config.use_cache = False
         if untied and model.config.tie_word_embeddings:
             head = model.get_output_embeddings()

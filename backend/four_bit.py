@@ -58,3 +58,14 @@ def keep_layout(model: nn.Module) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+
+
+def raise_rest(model: nn.Module) -> None:
+    """Keep what is not quantised in fp32, as training does: what serves is then what was judged.
+
+    Args:
+        model: In 4 bits; norms, embeddings and what else has 16 bits is changed in place.
+    """
+    for weight in model.parameters():
+        if weight.dtype in (torch.bfloat16, torch.float16):
+            weight.data = weight.data.float()

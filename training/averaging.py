@@ -17,27 +17,34 @@ class MovingAverage:
 
     Args:
         model: Being trained; only parameters that require gradients are followed.
-        decay: Share of the old average kept at each step; 0 follows the weights themselves.
+        decay: Share of the old average kept at each step; 0 follows the weights themselves, and
+            takes no memory.
     """
 
     def __init__(self, model: nn.Module, *, decay: float) -> None:
         self._weights = dict(trainable(model))
         self._decay = decay
         self._steps = 0
-        self.averages = {name: weight.detach().clone() for name, weight in self._weights.items()}
+        own = {name: weight.detach() for name, weight in self._weights.items()}
+        self.averages = {name: weight.clone() for name, weight in own.items()} if decay else own
 
     @torch.no_grad()
     def update(self) -> None:
         """Take in the weights after an optimizer step."""
         self._steps += 1
+        if not self._decay:
+            return
         # Early on the average forgets faster, or it would remember the random head for long.
-        decay = min(self._decay, (1 + self._steps) / (10 + self._steps)) if self._decay else 0.0
+        decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
         current = [weight.detach() for weight in self._weights.values()]
         torch._foreach_lerp_(list(self.averages.values()), current, 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """The model holds the averages inside the block, and its own weights again after it."""
+        if not self._decay:
+            yield
+            return
         own = {name: weight.detach().clone() for name, weight in self._weights.items()}
         restore(self._weights, self.averages)
         try:
@@ -47,12 +54,13 @@ class MovingAverage:
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on."""
-        return {"averages": self.averages, "steps": self._steps}
+        return {"averages": self.averages if self._decay else {}, "steps": self._steps}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
         self._steps = state["steps"]
-        restore(self.averages, state["averages"])
+        if self._decay:
+            restore(self.averages, state["averages"])
 
 
 def trainable(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
 from backend.decode import Scores
 from backend.precision import Precision, half_precision
@@ -143,9 +145,7 @@ class TagScorer:
         before = torch.tensor(held.lengths, device=device)
         positions = before[:, None] + torch.arange(longest, device=device)
         start = max(held.lengths)
-        cache = DynamicCache()
-        for number, (keys, values) in enumerate(held.layers):
-            cache.update(keys, values, number)
+        cache = _cache_of(held)
         with half_precision(device, wanted=self._precision):
             hidden = self.model.get_decoder()(
                 input_ids=ids,
@@ -154,18 +154,14 @@ class TagScorer:
                 past_key_values=cache,
                 use_cache=True,
             ).last_hidden_state
-            rows = [row for row, places in enumerate(wanted) for _ in places]
-            columns = [place for places in wanted for place in places]
-            logits = self._tag_logits(hidden[rows, columns])
+        rows = [row for row, places in enumerate(wanted) for _ in places]
+        columns = [place for places in wanted for place in places]
+        logits = tag_logits(self.model, hidden[rows, columns], self._tag_ids).cpu().numpy()
         held.layers = [(layer.keys, layer.values) for layer in cache.layers]
         held.close_up(held.lengths, [len(row) for row in fed], start)
         self.tokens_run += sum(map(len, fed))
         ends = np.cumsum([len(places) for places in wanted])[:-1]
         return list(np.split(logits, ends))
-
-    def _tag_logits(self, hidden: Tensor) -> Scores:
-        """Logits of the tags, (places, tags); in fp32 whatever the arithmetic."""
-        return tag_logits(self.model, hidden, self._tag_ids).float().cpu().numpy()
 
     def _mask(self, before: Tensor, positions: Tensor, start: int) -> Tensor:
         """Which key each query may see: (rows, 1, fed, held + fed), added to attention scores."""
@@ -184,8 +180,22 @@ class TagScorer:
         return mask.masked_fill(~seen, torch.finfo(dtype).min)[:, None]
 
 
+def _cache_of(held: Held) -> DynamicCache:
+    """What is held as the model takes it: the very tensors, which `update` would copy."""
+    cache = DynamicCache()
+    for keys, values in held.layers:
+        layer = DynamicLayer()
+        layer.lazy_initialization(keys, values)
+        layer.keys, layer.values = keys, values
+        cache.layers.append(layer)
+    return cache
+
+
 def tag_logits(model: nn.Module, hidden: Tensor, tag_ids: Tensor) -> Tensor:
-    """The logits of tags at some places.
+    """The logits of tags at some places, in fp32 whatever the arithmetic.
+
+    In bf16 they would be rounded to ties between tags, which a batch of another size breaks
+    another way. Of the output layer only the rows of the tags are computed, with an adapter too.
 
     Args:
         model: A causal language model.
@@ -196,7 +206,17 @@ def tag_logits(model: nn.Module, hidden: Tensor, tag_ids: Tensor) -> Tensor:
         Shape (places, tags).
     """
     head = model.get_output_embeddings()  # type: ignore[operator]
-    if type(head) is nn.Linear:  # an adapter on it, or 4-bit weights, must be asked for all
-        bias = None if head.bias is None else head.bias[tag_ids]
-        return nn.functional.linear(hidden, head.weight[tag_ids], bias)
-    return head(hidden)[:, tag_ids]
+    base = head.get_base_layer() if isinstance(head, LoraLayer) else head
+    if type(base) is not nn.Linear:  # 4-bit weights, say, have no rows
+        return head(hidden)[:, tag_ids].float()
+    with torch.autocast(hidden.device.type, enabled=False):
+        hidden = hidden.float()
+        bias = None if base.bias is None else base.bias[tag_ids].float()
+        logits = nn.functional.linear(hidden, base.weight[tag_ids].float(), bias)
+        if isinstance(head, LoraLayer) and not head.disable_adapters:
+            for name in head.active_adapters:
+                down = head.lora_A[name].weight.float()
+                up = head.lora_B[name].weight[tag_ids].float()
+                dropped = head.lora_dropout[name](hidden)
+                logits = logits + head.scaling[name] * (dropped @ down.T @ up.T)
+        return logits

@@ -90,11 +90,11 @@ def test_fifty_sentences_are_learnt_by_heart_in_four_bits(learnt):
 
 
 def test_what_is_served_is_what_was_judged(learnt):
-    _, folder = learnt
+    trained, folder = learnt
     served = load_tier(folder, device=CPU)
     assert isinstance(served, LLMTier)
     predictions = served.predict(SENTENCES)
-    assert dev_strict_f1(SENTENCES, predictions, TAGS) >= 0.93  # embeddings have 8 bits, not 24
+    assert dev_strict_f1(SENTENCES, predictions, TAGS) == max(trained.outcome.scores)
     served.decoding = "sequential"
     assert [entry.spans for entry in served.predict(SENTENCES)] == [
         entry.spans for entry in predictions
