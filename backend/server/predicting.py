@@ -18,7 +18,6 @@ from backend.server.settings import Limits
 from backend.server.slot import TierSlot
 from backend.server.snapshot import Outcome, Unread
 from backend.task_text import TaskTexts
-from backend.tier import Estimating
 from ner.document import Document, Lost, Prediction
 from ner.errors import FormatError, InputError
 
@@ -161,6 +160,7 @@ class Predictor:
             Refusal: If the config cannot be used, or none of the tasks could be read.
             TagalongError: If no version serves.
         """
+        began = time.monotonic()
         config = read_config(request.xml, control)
         tier = slot.tier(wait=self._limits.wait)
         label_map = map_labels(tier.labels, config)
@@ -168,9 +168,8 @@ class Predictor:
         if unread and len(unread) == len(documents):
             raise malformed(unread[0].sentence)
         readable = [document for document in documents if document is not None]
-        if isinstance(tier, Estimating):
-            check_time(tier.estimate(readable), owed=slot.owed, most=self._limits.predicting)
-        found = iter(slot.predict(tier, readable))
+        left = max(0.0, self._limits.predicting - (time.monotonic() - began))
+        found = iter(slot.predict(tier, readable, admit=partial(check_time, most=left)))
         results: list[dict[str, Any]] = []
         lost: list[Lost] = []
         for task, document in zip(request.tasks, documents, strict=True):
@@ -238,7 +237,7 @@ class Predictor:
         return replace(prediction, spans=complete(document, predicted, marked))
 
 
-def check_time(seconds: Sequence[float], *, owed: float, most: float) -> None:
+def check_time(seconds: Sequence[float], owed: float, *, most: float) -> None:
     """Refuse what Label Studio would not wait for, before any of it is done.
 
     Args:

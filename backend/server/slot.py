@@ -28,6 +28,8 @@ POLL_SECONDS = 1.0  # how soon a promotion is noticed; costs one small file read
 RETRY_SECONDS = 60.0  # before a version that did not load is tried again
 PORTION = 16  # documents a request may put before the next one's
 
+Admit = Callable[[Sequence[float], float], None]
+
 log = logging.getLogger(__name__)
 
 
@@ -160,40 +162,44 @@ class TierSlot:
             return self._loaded.tier
         raise self._nothing()
 
-    def predict(self, tier: Tier, documents: Sequence[Document]) -> list[Prediction]:
+    def predict(
+        self, tier: Tier, documents: Sequence[Document], *, admit: Admit | None = None
+    ) -> list[Prediction]:
         """Find the entities of documents when it is their turn.
 
         Args:
             tier: As `tier` gave it.
             documents: Only their texts count.
+            admit: Told what each document will take and what other requests have asked for before,
+                in seconds; raises where that is too much. No two requests are admitted at once, so
+                that both cannot count on the same time.
 
         Returns:
             One prediction per document, in the same order, all of one version.
         """
         waiting: list[Future[list[Prediction]]] = []
-        with self._owing(tier, documents):
+        with self._owing(tier, documents, admit):
             for portion in _portions(documents):
                 waiting.append(self._runner.submit(self._predict, tier, portion))
                 if len(waiting) > 1:  # one ahead: the thread is never idle, the queue never long
                     waiting[-2].result()
             return list(chain.from_iterable(future.result() for future in waiting))
 
-    @property
-    def owed(self) -> float:
-        """Seconds of work that requests under way have asked for, as far as their tiers say."""
-        return self._owed
-
     @contextmanager
-    def _owing(self, tier: Tier, documents: Sequence[Document]) -> Iterator[None]:
-        """What a request asks for is owed until it is answered."""
-        seconds = sum(tier.estimate(documents)) if isinstance(tier, Estimating) else 0.0
+    def _owing(
+        self, tier: Tier, documents: Sequence[Document], admit: Admit | None
+    ) -> Iterator[None]:
+        """What a request asks for is owed until it is answered, as far as its tier can say."""
+        seconds = tier.estimate(documents) if isinstance(tier, Estimating) else []
         with self._account:
-            self._owed += seconds
+            if admit is not None:
+                admit(seconds, self._owed)
+            self._owed += sum(seconds)
         try:
             yield
         finally:
             with self._account:
-                self._owed -= seconds
+                self._owed -= sum(seconds)
 
     def _predict(self, tier: Tier, documents: Sequence[Document]) -> list[Prediction]:
         """A portion, on the thread that runs all of them, so that what it cost can be told."""

@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -133,13 +134,65 @@ def test_what_fits_is_taken_on(
     seconds: list[float], owed: float, status: int | None, told: str
 ) -> None:
     if status is None:
-        check_time(seconds, owed=owed, most=80)
+        check_time(seconds, owed, most=80)
         return
     with pytest.raises(Refusal) as raised:
-        check_time(seconds, owed=owed, most=80)
+        check_time(seconds, owed, most=80)
     assert raised.value.status == status
     assert told in str(raised.value)
     assert "tagalong prelabel" in str(raised.value)
+
+
+def test_two_requests_cannot_count_on_the_same_time(folder: Path) -> None:
+    """Each would fit alone; both are asked at once, and one is told to come again."""
+    limits = Limits(predicting=2.0)
+    with serving(settings_in(folder, limits=limits), load=None) as client:
+        slot = service_of(client).slots["llm"]
+        tier = slot.tier(wait=60)
+        tier.pace.note(1, 0.1, first=True)  # type: ignore[attr-defined]
+        admitted: list[float] = []
+        refused: list[int] = []
+        meet = threading.Barrier(2)
+
+        def ask() -> None:
+            def admit(seconds: Sequence[float], owed: float) -> None:
+                check_time(seconds, owed, most=2.0)
+                admitted.append(owed)
+
+            meet.wait()
+            try:
+                slot.predict(tier, [Document("1", ABSTRACT)] * 2, admit=admit)
+            except Refusal as refusal:
+                refused.append(refusal.status)
+
+        threads = [threading.Thread(target=ask) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert admitted[0] == 0
+        assert all(owed == 0 for owed in admitted)  # the second only once the first was done
+        assert refused in ([], [503])
+        assert len(admitted) + len(refused) == 2
+
+
+def test_time_spent_on_reading_is_not_there_for_predicting(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = Limits(predicting=2.0)
+    with serving(settings_in(folder, limits=limits), load=None) as client:
+        slot = service_of(client).slots["llm"]
+        slot.tier(wait=60).pace.note(1, 0.1, first=True)  # type: ignore[attr-defined]
+        plain = slot.tier
+
+        def slow(*, wait: float) -> Any:
+            time.sleep(1.5)
+            return plain(wait=wait)
+
+        monkeypatch.setattr(slot, "tier", slow)
+        answer = say(client, "/llm/predict", request_for(ABSTRACT))  # 0.9 of the 0.5 s left
+        assert answer.status_code == 413
+        assert "the task takes the LLM about 1 seconds" in answer.json["error"]
 
 
 def test_the_pace_is_that_of_work_that_was_long_enough_to_tell() -> None:
