@@ -12,6 +12,7 @@ import pytest
 from backend.jsonlines import document_to_json
 from ner.manifest import read_manifest
 from ner.store import Store
+from tests.tiny_llms import save_llm
 from tests.toy_corpus import toy_documents
 
 ROOT = Path(__file__).parents[2]
@@ -24,14 +25,23 @@ ENVIRONMENT = os.environ | {
 }
 
 
-@pytest.mark.parametrize("told", [{}, {"ACCELERATE_USE_CPU": "true"}])
+@pytest.mark.parametrize(
+    ("tier", "told"),
+    [("encoder", {}), ("encoder", {"ACCELERATE_USE_CPU": "true"}), ("llm", {})],
+)
 def test_two_processes_publish_one_version(
-    tiny_base: Callable[[str], Path], tmp_path: Path, told: dict[str, str]
+    tiny_base: Callable[[str], Path], tmp_path: Path, tier: str, told: dict[str, str]
 ) -> None:
     export, store = tmp_path / "export.jsonl", Store(tmp_path / "models")
-    lines = (json.dumps(document_to_json(document)) for document in toy_documents(24))
+    documents = toy_documents(24)
+    lines = (json.dumps(document_to_json(document)) for document in documents)
     export.write_text("\n".join(lines), encoding="utf-8")
-    command = ("train", "encoder", export, "--base", tiny_base("bert-uncased"))
+    if tier == "encoder":
+        base, more = tiny_base("bert-uncased"), ()
+    else:
+        base = save_llm(tmp_path / "base", [document.text for document in documents])
+        more = ("--rank", "8", "--window", "512")
+    command = ("train", tier, export, "--base", base, *more)
     done = subprocess.run(
         [sys.executable, "-m", *LAUNCH, *map(str, command), "--models", store.root, *SETTINGS],
         check=False,
@@ -41,11 +51,11 @@ def test_two_processes_publish_one_version(
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
-    [version] = store.names("encoder")
-    assert store.current("encoder") == version
+    [version] = store.names(tier)
+    assert store.current(tier) == version
     manifest = read_manifest(store.resolve(version))
     assert json.loads(done.stdout)["version"] == version  # one object, from one process
     assert len(manifest.data["epochs"]) == 2
     assert done.stderr.count("Published") == 1
-    left = {path.name for path in store.home("encoder").iterdir()}
+    left = {path.name for path in store.home(tier).iterdir()}
     assert left == {version, "current", ".lock"}
