@@ -1,0 +1,256 @@
+"""The LLM tier, trained here: how good it is, how many passes it needs, whether it stays exact.
+
+A Llama of four layers that begins with MiniLM's vocabulary and embeddings is trained on BC5CDR by
+the command a user would run, and judged on test by `tagalong evaluate`. Then its decodings tag the
+test documents, drafted by the bundled encoder: passes and tokens of each as distributions (the
+study's decoding is counted from the true answers), tags against `sequential` in fp32, and what
+bf16 changes.
+
+    python tests/bench/bench_llm.py [--models DIR] [--only trained|passes|exact]
+
+With --models the version stays there, and is not trained again while it is there.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import fmean, quantiles
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import numpy as np
+import torch
+from corpora import DATA, read_documents
+from llm_bases import llama_from_minilm
+from paper_decoding import PROMPT, PaperDecoder
+from transformers.utils import logging
+
+from backend.bundle import BUNDLED
+from backend.llm.decoding import Decoded, Decoding
+from backend.llm.layout import Layout
+from backend.llm.tier import LLMTier
+from backend.tier import load_tier
+from ner.catalogue import BUNDLED as NAME
+from ner.catalogue import Catalogue
+from ner.document import Document
+from ner.store import Store
+from ner.words import word_offsets
+
+TRAINING = (
+    *("--full", "--learning-rate", "1e-3", "--epochs", "14", "--batch-tokens", "2048"),
+    *("--lesson-window", "256", "--window", "4096"),
+)
+ROWS = 16  # of a batch, where only tags are compared
+
+
+def tagalong(*arguments: str) -> Any:
+    """Run a command and take the JSON object it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", *arguments, "--json"], stdout=subprocess.PIPE, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def train(corpus: Path, folder: Path) -> Iterator[str]:
+    """Train, unless it was trained before."""
+    if (folder / "models" / "llm" / "current").exists():
+        return
+    base = llama_from_minilm(folder / "base")
+    start = time.monotonic()
+    manifest = tagalong(
+        *("train", "llm", str(corpus / "train.jsonl"), "--dev", str(corpus / "dev.jsonl")),
+        *("--base", str(base), "--models", str(folder / "models"), "--name", "llama", *TRAINING),
+    )
+    minutes = (time.monotonic() - start) / 60
+    epochs, best = manifest["data"]["epochs"], manifest["data"]["best_epoch"]
+    yield f"Trained for {minutes:.0f} minutes; dev F1 of each epoch {epochs}, the {best}th kept."
+    yield ""
+
+
+def judged(corpus: Path, folder: Path) -> Iterator[str]:
+    """F1 on test, by length."""
+    models = str(folder / "models")
+    report = tagalong("evaluate", "llm", str(corpus / "test.jsonl"), "--models", models)
+    yield "| strict F1 | 1 word | 2 words | 3+ words | relaxed F1 | ECE |"
+    yield "|---|---|---|---|---|---|"
+    figures = [report["strict"]]
+    figures += [report["by_length"][length]["strict"] for length in ("1", "2", "3+")]
+    figures += [report["relaxed"]]
+    cells = [
+        f"{one['f1']:.4f} ({one['interval'][0]:.3f} to {one['interval'][1]:.3f})" for one in figures
+    ]
+    yield f"| {' | '.join(cells)} | {report['calibration']['ece']:.3f} |"
+
+
+class Rig:
+    """The trained tier, and the encoder's drafts for documents."""
+
+    def __init__(self, folder: Path, documents: Sequence[Document], *, precision: str) -> None:
+        self.documents = documents
+        version = Store(folder / "models").resolve("llm")
+        tier = load_tier(version, device=torch.device("cpu"))
+        assert isinstance(tier, LLMTier)
+        tier.decoder.scorer._precision = precision  # type: ignore[assignment]
+        tier.drafter = load_tier(Catalogue(BUNDLED, bundled=BUNDLED).resolve(NAME)).predict
+        self.tier = tier
+        self.words = [word_offsets(document.text) for document in documents]
+        self.layouts: list[Layout] = tier.planner.plan([one.text for one in documents], self.words)
+        assert len(self.layouts) == len(documents)
+        self.drafts = tier._drafts(documents)
+
+    def decode(self, decoding: Decoding, *, drafted: bool = False, rows: int = 1) -> list[Decoded]:
+        """All documents, those of similar length together."""
+        order = sorted(range(len(self.layouts)), key=lambda n: len(self.layouts[n].ids))
+        found: dict[int, Decoded] = {}
+        for start in range(0, len(order), rows):
+            batch = order[start : start + rows]
+            layouts = [self.layouts[number] for number in batch]
+            drafts = [self.drafts[number] for number in batch] if drafted else None
+            found |= zip(
+                batch,
+                self.tier.decoder.decode(layouts, drafts, decoding=decoding),
+                strict=True,
+            )
+        return [found[number] for number in range(len(order))]
+
+
+def passes(rig: Rig) -> Iterator[str]:
+    """Model calls in sequence and tokens of each way to decode."""
+    yield "| decoding | passes: mean | p50 | p90 | max | tokens run per word: mean | p90 | max |"
+    yield "|---|---:|---:|---:|---:|---:|---:|---:|"
+    drafted = rig.decode("verified", drafted=True)
+    lengths = [len(words) for words in rig.words]
+    for name, found in (
+        ("verified, encoder's drafts", drafted),
+        ("verified, from O", rig.decode("verified")),
+        ("single pass", rig.decode("single_pass")),
+    ):
+        yield row(name, [one.passes for one in found], [one.tokens for one in found], words=lengths)
+    # One slot after the other runs every token but the last slot once.
+    tokens = [layout.slots[-1] for layout in rig.layouts]
+    yield row("sequential", lengths, tokens, words=lengths)
+    answers, prompts = paper_lengths(rig)
+    both = [one + other for one, other in zip(answers, prompts, strict=True)]
+    yield row("paper (true answers' length)", answers, both, words=lengths)
+    agreed = sum(one.agreed for one in drafted) / sum(lengths)
+    yield ""
+    yield f"The encoder's draft agrees with the LLM's tags at {agreed:.1%} of the words."
+
+
+def row(name: str, calls: Sequence[int], tokens: Sequence[int], *, words: Sequence[int]) -> str:
+    """A line of the table."""
+    each = [run / max(1, count) for run, count in zip(tokens, words, strict=True)]
+    deciles, of_tokens = quantiles(calls, n=10), quantiles(each, n=10)
+    return (
+        f"| {name} | **{fmean(calls):.2f}** | {deciles[4]:.0f} | {deciles[8]:.0f} | {max(calls)} "
+        f"| {fmean(each):.2f} | {of_tokens[8]:.2f} | {max(each):.2f} |"
+    )
+
+
+def paper_lengths(rig: Rig) -> tuple[list[int], list[int]]:
+    """Tokens of the study's answers and prompts; its line ends are counted, the vocabulary has
+    none."""
+    tokenizer = load_tokenizer(rig)
+    decoder = PaperDecoder(rig.tier.decoder.scorer.model, tokenizer, rig.tier.tag_set)
+    types = ", ".join(rig.tier.labels)
+
+    def length(text: str) -> int:
+        return len(tokenizer(text, add_special_tokens=False)["input_ids"]) + text.count("\n")
+
+    answers = [length(decoder.answer_of(document)) for document in rig.documents]
+    prompts = [
+        length(PROMPT.format(types=types, words=one.text.replace("\n", " ")))
+        for one in rig.documents
+    ]
+    return answers, prompts
+
+
+def load_tokenizer(rig: Rig) -> Any:
+    return rig.tier.planner._tokenizer
+
+
+def exact(folder: Path, documents: Sequence[Document]) -> Iterator[str]:
+    """Tags against the reference, in fp32 and in bf16."""
+    yield "| arithmetic | documents | slots | slots that differ from `sequential` | documents |"
+    yield "|---|---:|---:|---:|---:|"
+    references = {}
+    for precision in ("fp32", "bf16"):
+        rig = Rig(folder, documents, precision=precision)
+        reference = references[precision] = rig.decode("sequential", rows=ROWS)
+        found = rig.decode("verified", drafted=True, rows=ROWS)
+        differing, margins = compared(found, reference)
+        slots = sum(len(one.tags) for one in reference)
+        in_documents = sum(one.tags != two.tags for one, two in zip(found, reference, strict=True))
+        yield (
+            f"| {precision} | {len(documents)} | {slots} | {differing} "
+            f"({differing / slots:.4%}) | {in_documents} |"
+        )
+    if margins:
+        yield ""
+        yield (
+            f"Where bf16 differs, the two best tags of a document's first differing slot are "
+            f"{np.median(margins):.3f} apart (median; largest {max(margins):.3f}, in log-odds)."
+        )
+    differing, margins = compared(references["bf16"], references["fp32"])
+    yield ""
+    yield (
+        f"`sequential` in bf16 differs from itself in fp32 at {differing} slots "
+        f"({differing / slots:.4%})"
+        + (f", whose first margins are {np.median(margins):.3f} (median)." if margins else ".")
+    )
+
+
+def compared(found: Sequence[Decoded], reference: Sequence[Decoded]) -> tuple[int, list[float]]:
+    """Slots that differ, and the margin of the reference at the first of each document."""
+    differing, margins = 0, []
+    for one, other in zip(found, reference, strict=True):
+        places = [n for n, pair in enumerate(zip(one.tags, other.tags, strict=True))
+                  if pair[0] != pair[1]]  # fmt: skip
+        differing += len(places)
+        if places:
+            best = np.sort(other.logits[places[0]])[::-1]
+            margins.append(float(best[0] - best[1]))
+    return differing, margins
+
+
+def measure(options: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """Everything that was asked for, line by line."""
+    corpus, only = options.data / "BC5CDR", options.only
+    yield from train(corpus, folder)
+    if only in (None, "trained"):
+        yield from judged(corpus, folder)
+        yield ""
+    documents = read_documents(corpus / "test.jsonl")[: options.documents]
+    if only in (None, "passes"):
+        yield from passes(Rig(folder, documents, precision="fp32"))
+        yield ""
+    if only in (None, "exact"):
+        yield from exact(folder, documents)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--models", type=Path, help="where the trained version is kept")
+    parser.add_argument("--only", choices=("trained", "passes", "exact"))
+    parser.add_argument("--documents", type=int, default=500)
+    options = parser.parse_args()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    with ExitStack() as stack:
+        folder = options.models or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for line in measure(options, folder):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

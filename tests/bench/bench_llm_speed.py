@@ -1,0 +1,102 @@
+"""The LLM tier's decodings against the study's, on the same random weights, in one run.
+
+A Llama of about 60 M random parameters reads BC5CDR test documents in fp32: the study's decoding
+(every word and tag generated, to the length of the true answer), one slot after the other, drafted
+and verified, one pass without feedback, and the same decoder as an encoder; beside them the bundled
+encoder. Schemes take turns on the same documents. What a draft gets wrong decides what verifying
+costs, and random weights agree with nobody: so drafts are the decoder's own tags with a share of
+them replaced, by default the share that the trained tiers of `bench_llm.py` differ in.
+
+    PYTHONPATH=. python tests/bench/bench_llm_speed.py [--documents 12] [--rounds 2]
+        [--agreement 0.944]
+"""
+
+import argparse
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from random import Random
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import torch
+from corpora import DATA, read_documents
+from llm_bases import POSITIONS, random_llama
+from llm_schemes import SEED, Scheme, Schemes, at_once, measure, ratios
+from transformers.utils import logging
+
+from backend.bases import Base
+from backend.bundle import BUNDLED
+from backend.encoder import EncoderTier, Reading, WindowEncoder
+from backend.tier import load_tier
+from ner.catalogue import BUNDLED as NAME
+from ner.catalogue import Catalogue
+from ner.words import word_offsets
+
+LARGE = 16  # documents of the larger batch
+OURS = "verified, drafted"
+
+
+def schemes_of(folder: Path, agreement: float) -> tuple[Schemes, dict[str, Scheme]]:
+    """Every way to tag with the decoder in a folder, and the bundled encoder."""
+    base = Base(str(folder))
+    tokenizer = base.load_tokenizer()
+    model = base.load_causal_lm(four_bit=False).eval()
+    schemes = Schemes(model, tokenizer, window=POSITIONS, precision="fp32")
+    ablation = EncoderTier(
+        base.load_token_classifier(schemes.tags.names).eval(),
+        WindowEncoder(tokenizer, Reading(window=1024, context=0)),
+        tag_set=schemes.tags,
+        version="ablation",
+        precision="fp32",
+    )
+    bundled = load_tier(Catalogue(BUNDLED, bundled=BUNDLED).resolve(NAME))
+    assert isinstance(bundled, EncoderTier)
+    bundled.precision = "fp32"
+    return schemes, {
+        OURS: schemes.slots("verified", agreement=agreement),
+        "verified, from O": schemes.slots("verified"),
+        "sequential": schemes.slots("sequential"),
+        "single pass": schemes.slots("single_pass"),
+        "paper": schemes.generated,
+        "decoder as encoder": at_once(ablation),
+        "bundled encoder (22 M)": at_once(bundled),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--documents", type=int, default=12, help="at batch 1")
+    parser.add_argument("--rounds", type=int, default=2, help="at batch 16")
+    parser.add_argument("--agreement", type=float, default=0.944)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(options.threads)
+    corpus = options.data / "BC5CDR"
+    documents = read_documents(corpus / "test.jsonl")
+    alone = Random(SEED).sample(documents, options.documents)
+    together = documents[:LARGE]
+    with tempfile.TemporaryDirectory() as folder:
+        texts = [document.text for document in read_documents(corpus / "train.jsonl")]
+        schemes, ways = schemes_of(random_llama(Path(folder), texts), options.agreement)
+    schemes.prepare([*alone, *together])
+    measure(ways, [[alone[0]]])  # warm-up
+    for size, batches, rounds in (
+        (1, [[document] for document in alone], 1),
+        (LARGE, [together], options.rounds),
+    ):
+        count = sum(map(len, batches))
+        words = sum(len(word_offsets(one.text)) for batch in batches for one in batch)
+        print(f"\nBatch {size}: {count} documents of {words / count:.0f} words on average.\n")
+        for line in ratios(measure(ways, batches, rounds=rounds), to=OURS):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

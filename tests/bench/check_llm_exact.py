@@ -1,0 +1,148 @@
+"""Whether verified decoding gives the very tags of sequential decoding, on many random documents.
+
+Tiny Llama, Mistral and sliding-window Mistral models, untrained and trained on real sentences, tag
+random documents of 1 to 300 words in batches of 1 to 16, in fp32: one slot after the other, and
+verified from drafts of the bundled encoder, from all-O drafts and from hostile ones. Prints a row
+for each model, and fails where a tag differs.
+
+    python tests/bench/check_llm_exact.py [--documents 1000]
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from random import Random
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from transformers import PreTrainedModel
+from transformers.utils import logging
+
+from backend.bases import Base
+from backend.bundle import BUNDLED
+from backend.llm.decoding import Decoded
+from backend.tier import Tier, load_tier
+from ner.catalogue import BUNDLED as NAME
+from ner.catalogue import Catalogue
+from ner.document import Document
+from ner.tags import OUTSIDE
+from tests.bc5cdr_sentences import sentences
+from tests.tiny_llms import (
+    TAGS,
+    Rig,
+    make_llm,
+    make_rig,
+    random_draft,
+    random_texts,
+    tokenizer,
+    words_of,
+)
+from training.llm import train_llm
+from training.recipe import LLMRecipe
+from training.schedule import Schedule
+
+FAMILIES = ("llama", "mistral", "sliding")
+LONGEST = 300  # words
+LARGEST = 16  # batch
+SEED = 7
+DRAFTS = ("encoder", "O", "hostile")
+LESSON = Schedule(epochs=12, patience=12, learning_rate=2e-3, batch_tokens=1024, precision="fp32")
+
+
+def trained(family: str, folder: Path) -> PreTrainedModel:
+    """A model that has learnt some sentences by the tier's own training."""
+    make_llm(family, spread=0.05).save_pretrained(folder / "base")
+    tokenizer().save_pretrained(folder / "base")
+    recipe = LLMRecipe(
+        base=Base(str(folder / "base")),
+        adapter=None,
+        four_bit=False,
+        window=2048,
+        checkpointing=False,
+        schedule=LESSON,
+    )
+    lessons = sentences(40)
+    made = train_llm(
+        lessons, lessons, labels=TAGS.labels, recipe=recipe, state_path=folder / "state"
+    )
+    return made.model.eval()
+
+
+def batches(count: int) -> Iterator[list[str]]:
+    """Random documents in batches of random size; real words among them."""
+    chance = Random(SEED)
+    real = [word for one in sentences(40) for word in one.text.split()]
+    texts = random_texts(SEED, count, longest=LONGEST)
+    texts = [" ".join(chance.choices(real, k=len(text.split()))) if number % 2 else text
+             for number, text in enumerate(texts)]  # fmt: skip
+    while texts:
+        size = chance.randint(1, LARGEST)
+        yield texts[:size]
+        texts = texts[size:]
+
+
+def encoder_drafts(tier: Tier, texts: Sequence[str]) -> list[list[int]]:
+    """What the bundled encoder says."""
+    drafts = []
+    for text, prediction in zip(
+        texts, tier.predict([Document("", text) for text in texts]), strict=True
+    ):
+        tagged = TAGS.encode(Document("", text, prediction.spans))
+        drafts.append([max(tag, OUTSIDE) for tag in tagged.tags])
+    return drafts
+
+
+def check(rig: Rig, tier: Tier, count: int) -> tuple[int, int, int, list[int]]:
+    """Documents, slots, entities' tags, and differing documents for each kind of draft."""
+    documents = slots = inside = 0
+    differing = [0] * len(DRAFTS)
+    for texts in batches(count):
+        layouts = rig.planner.plan(texts, words_of(texts))
+        assert len(layouts) == len(texts)
+        reference = rig.decoder.decode(layouts, decoding="sequential")
+        hostile = [random_draft(n, len(one.words)) for n, one in enumerate(layouts)]
+        for kind, drafts in enumerate((encoder_drafts(tier, texts), None, hostile)):
+            found = rig.decoder.decode(layouts, drafts)
+            differing[kind] += different(found, reference)
+        documents += len(texts)
+        slots += sum(len(entry.tags) for entry in reference)
+        inside += sum(tag != OUTSIDE for entry in reference for tag in entry.tags)
+    return documents, slots, inside, differing
+
+
+def different(found: Sequence[Decoded], reference: Sequence[Decoded]) -> int:
+    """Documents with any other tag."""
+    return sum(one.tags != other.tags for one, other in zip(found, reference, strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--documents", type=int, default=1000)
+    options = parser.parse_args()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    tier = load_tier(Catalogue(BUNDLED, bundled=BUNDLED).resolve(NAME))
+    print("| model | documents | slots | tags other than O | documents that differ: encoder's "
+          "drafts | all-O | hostile |")  # fmt: skip
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    wrong = 0
+    for family in FAMILIES:
+        for kind in ("random", "trained"):
+            with tempfile.TemporaryDirectory() as folder:
+                made = trained(family, Path(folder)) if kind == "trained" else make_llm(family)
+            documents, slots, inside, differing = check(make_rig(made), tier, options.documents)
+            wrong += sum(differing)
+            cells = " | ".join(map(str, differing))
+            share = inside / slots
+            print(
+                f"| {family}, {kind} | {documents} | {slots} | {share:.0%} | {cells} |", flush=True
+            )
+    if wrong:
+        raise SystemExit(f"{wrong} documents differ")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,328 @@
+"""The LLM tier at its real size on one GPU, with random weights: time does not depend on them.
+
+A model of the very shape of Mistral-7B-Instruct-v0.3 takes optimizer steps of QLoRA at the study's
+settings (Obeidat et al. 2025: rank 128 on every linear layer and the output layer, NF4 quantised
+twice, batches of 4 accumulated 4 times, checkpointing, paged AdamW in 8 bits), and tags sentences
+and abstracts of BC5CDR test by every decoding: the study's, one slot after the other, verified from
+drafts of several qualities, one pass, and as an encoder. Beside it a model of BERT-large's shape,
+by the study's way of timing (one text at a time, padded to 512, fp32, gradients on) and batched in
+bf16. Needs no network: the tokenizer is learnt from the corpus.
+
+    PYTHONPATH=. python tests/bench/gpu.py [--data DIR] [--tiny] [--only train|decode]
+
+With --tiny all models are a few layers small, to see that everything runs, on a CPU too.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import torch
+import transformers
+from corpora import DATA, read_documents
+from llm_schemes import LABELS, Measured, Scheme, Schemes, at_once, measure
+from peft import LoraConfig, TaskType, get_peft_model
+from torch import nn
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertForTokenClassification,
+    MistralConfig,
+    MistralForCausalLM,
+    MistralForTokenClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+
+from backend.encoder import EncoderTier, Reading, WindowEncoder
+from backend.llm.layout import LayoutPlanner
+from backend.llm.verbalisers import choose_verbalisers
+from ner.document import Document
+from ner.tags import TagSet
+from tests.tiny_bases import llama_tokenizer
+from training.adapters import linear_layers, ready_four_bit
+from training.optimizers import choose_optimizer
+from training.slots import SlotLessons, SlotLoss, SlotModel
+
+Size = Mapping[str, object]  # settings of a configuration
+TAGS = TagSet(LABELS)
+WINDOW = 4096
+ROWS, ACCUMULATED = 4, 4  # of an optimizer step, as in the study
+STEPS = 5  # timed, after one that is not
+AGREEMENTS = (1.0, 0.98, 0.95, 0.9)
+ALONE, TOGETHER = 8, 64  # texts at batch 1, and in the batch that fills the device
+PADDED = 512  # the study's length of every encoder input
+MISTRAL = {
+    "vocab_size": 32768,
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 32768,
+    "rope_theta": 1e6,
+    "sliding_window": None,
+}
+BERT = {
+    "vocab_size": 30522,
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "max_position_embeddings": 512,
+}
+TINY = {
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
+
+
+def on(
+    device: torch.device, make: type[PreTrainedModel], config: object, dtype: torch.dtype
+) -> PreTrainedModel:
+    """A random model, made where it is to be."""
+    torch.manual_seed(0)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            return make(config).eval()
+    finally:
+        torch.set_default_dtype(before)
+
+
+def mistral(size: Size) -> MistralConfig:
+    """The decoder's configuration; weights are spread so that tags depend on the tags before."""
+    return MistralConfig(
+        **size, initializer_range=0.05, pad_token_id=0, bos_token_id=1, eos_token_id=2
+    )
+
+
+def in_four_bits(model: PreTrainedModel) -> PreTrainedModel:
+    """Quantise a model that is there already, as `from_pretrained` does while loading."""
+    from bitsandbytes.nn import Linear4bit, Params4bit
+
+    for name, layer in list(model.named_modules()):
+        if not isinstance(layer, nn.Linear) or name == "lm_head":
+            continue
+        small = Linear4bit(
+            layer.in_features,
+            layer.out_features,
+            bias=False,
+            compute_dtype=torch.bfloat16,
+            compress_statistics=True,
+            quant_type="nf4",
+            device="meta",
+        )
+        device = layer.weight.device
+        small.weight = Params4bit(
+            layer.weight.data.cpu(),
+            requires_grad=False,
+            compress_statistics=True,
+            quant_type="nf4",
+        ).to(device)
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, small)
+    return model
+
+
+def training(
+    device: torch.device,
+    tokenizer: PreTrainedTokenizerBase,
+    documents: Sequence[Document],
+    size: Size,
+) -> Iterator[str]:
+    """Time of an optimizer step of QLoRA, and the most memory it took."""
+    dtype = torch.bfloat16
+    model = in_four_bits(on(device, MistralForCausalLM, mistral(size), dtype))
+    model.config.use_cache = False
+    model = ready_four_bit(model)
+    lora = LoraConfig(
+        task_type=TaskType.CAUSAL_LM,
+        r=128,
+        lora_alpha=256,
+        lora_dropout=0.05,
+        target_modules=linear_layers(model),
+    )
+    adapted = get_peft_model(model, lora).train()
+    verbalisers = choose_verbalisers(tokenizer, TAGS)
+    planner = LayoutPlanner(tokenizer, TAGS, verbalisers, window=WINDOW)
+    lessons = SlotLessons(documents, tag_set=TAGS, planner=planner, pad=0)
+    tag_ids = torch.tensor(verbalisers.ids, device=device)
+    loss, slots = SlotLoss(tag_ids, noise=0.1), SlotModel(adapted, tag_ids)
+    weights = [weight for weight in adapted.parameters() if weight.requires_grad]
+    optimizer = choose_optimizer(device)([{"params": weights, "lr": 4e-5}])
+    seconds, tokens = [], 0
+    for step in range(STEPS + 1):
+        start = time.perf_counter()
+        for part in range(ACCUMULATED):
+            first = (step * ACCUMULATED + part) * ROWS
+            batch = {
+                name: tensor.to(device)
+                for name, tensor in lessons.collate(range(first, first + ROWS)).items()
+            }
+            tokens += int(batch["attention_mask"].sum()) if step else 0
+            with torch.autocast(device.type, torch.bfloat16):
+                (loss(slots, batch) / ACCUMULATED).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        _wait(device)
+        seconds.append(time.perf_counter() - start)
+    trained = sum(weight.numel() for weight in weights) / 1e6
+    peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else float("nan")
+    yield "| QLoRA | trained parameters | texts a step | tokens a step | s a step | peak, GiB |"
+    yield "|---|---:|---:|---:|---:|---:|"
+    yield (
+        f"| {type(optimizer).__name__} | {trained:.0f} M | {ROWS * ACCUMULATED} "
+        f"| {tokens / STEPS:.0f} | {median(seconds[1:]):.2f} | {peak:.1f} |"
+    )
+
+
+def decoders(
+    device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size
+) -> tuple[Schemes, dict[str, Scheme]]:
+    """The 7B model's decodings in bf16."""
+    model = on(device, MistralForCausalLM, mistral(size), torch.bfloat16)
+    schemes = Schemes(model, tokenizer, window=WINDOW, precision="bf16")
+    ways = {
+        f"verified, {agreement:.0%} agree": schemes.slots("verified", agreement=agreement)
+        for agreement in AGREEMENTS
+    }
+    ways["single pass"] = schemes.slots("single_pass")
+    ways["sequential"] = schemes.slots("sequential")
+    ways["paper"] = schemes.generated
+    return schemes, ways
+
+
+def ablation(device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size) -> EncoderTier:
+    """The same decoder as an encoder: one pass over the text alone, seen from both sides."""
+    config = mistral(size)
+    config.is_causal, config.num_labels = False, len(TAGS)
+    model = on(device, MistralForTokenClassification, config, torch.bfloat16)
+    windows = WindowEncoder(tokenizer, Reading(window=WINDOW, context=0))
+    return EncoderTier(model, windows, tag_set=TAGS, version="ablation", precision="bf16")
+
+
+def encoder(device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size) -> EncoderTier:
+    """BERT-large's shape as our tier serves it."""
+    config = BertConfig(**size, num_labels=len(TAGS))
+    model = on(device, BertForTokenClassification, config, torch.float32)
+    windows = WindowEncoder(tokenizer, Reading(window=PADDED, context=48), limit=PADDED)
+    return EncoderTier(model, windows, tag_set=TAGS, version="bert", precision="bf16")
+
+
+def as_timed_by_the_study(tier: EncoderTier) -> Scheme:
+    """One text at a time, padded to 512, in fp32, with gradients on; what is longer is cut."""
+
+    def scheme(documents: Sequence[Document]) -> tuple[list[int], int]:
+        for document in documents:
+            ids = tier.windows.tokenizer(document.text, truncation=True, max_length=PADDED)
+            row = torch.zeros(1, PADDED, dtype=torch.long)
+            row[0, : len(ids["input_ids"])] = torch.tensor(ids["input_ids"])
+            mask = (row != 0).long().to(tier.model.device)
+            tier.model(input_ids=row.to(tier.model.device), attention_mask=mask).logits.argmax(
+                -1
+            ).cpu()
+        return [1] * len(documents), PADDED * len(documents)
+
+    return scheme
+
+
+def rows(found: Mapping[str, Measured]) -> Iterator[str]:
+    """Texts per second and passes of every scheme, and its time beside the encoder's."""
+    yield "| | texts/s | passes, mean | tokens run per word | time / encoder | paper / it |"
+    yield "|---|---:|---:|---:|---:|---:|"
+    taken = {name: sum(one.seconds) for name, one in found.items()}
+    for name, one in found.items():
+        passes = sum(one.passes) / len(one.passes)
+        slower = taken[name] / taken["BERT-large, batched"]
+        faster = taken["paper"] / taken[name]
+        yield (
+            f"| {name} | {one.documents / taken[name]:.2f} | {passes:.1f} "
+            f"| {one.tokens / one.words:.2f} | {slower:.1f} | {faster:.1f} |"
+        )
+
+
+def decoding(
+    device: torch.device,
+    tokenizer: PreTrainedTokenizerBase,
+    corpora: Mapping[str, Sequence[Document]],
+    sizes: tuple[Size, Size],
+) -> Iterator[str]:
+    """Every way to tag, on texts of two lengths, one at a time and many at once."""
+    schemes, ways = decoders(device, tokenizer, sizes[0])
+    bert = encoder(device, tokenizer, sizes[1])
+    ways["decoder as encoder"] = at_once(ablation(device, tokenizer, sizes[0]))
+    ways["BERT-large, batched"] = at_once(bert)
+    ways["BERT-large, timed as by the study"] = as_timed_by_the_study(bert)
+    for name, texts in corpora.items():
+        schemes.prepare(texts[: max(ALONE, TOGETHER)])
+        measure(ways, [texts[:1]])  # warm-up
+        for batches in ([[text] for text in texts[:ALONE]], [texts[:TOGETHER]]):
+            yield f"\n{name}, {len(batches[0])} at once, {sum(map(len, batches))} in all:\n"
+            yield from rows(measure(ways, batches))
+
+
+def _wait(device: torch.device) -> None:
+    """Until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def learnt_tokenizer(folder: Path, texts: Sequence[str]) -> PreTrainedTokenizerBase:
+    """Byte-level BPE of the corpus; runs of marks give it entries for tags."""
+    llama_tokenizer(folder, [*texts, *["(), ), ). ...)-"] * 50], size=8000)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--only", choices=("train", "decode"))
+    options = parser.parse_args()
+    logging.set_verbosity_error()
+    warnings.simplefilter("ignore")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    decoder_size, encoder_size = (
+        ({**MISTRAL, **TINY, "num_key_value_heads": 2}, {**BERT, **TINY})
+        if options.tiny
+        else (MISTRAL, BERT)
+    )
+    corpus = options.data / "BC5CDR"
+    corpora = {
+        "sentences": read_documents(corpus / "bio" / "test.jsonl")[:TOGETHER],
+        "abstracts": read_documents(corpus / "test.jsonl")[:TOGETHER],
+    }
+    if options.tiny:
+        corpora = {name: texts[:4] for name, texts in corpora.items()}
+    train = read_documents(corpus / "train.jsonl")
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
+    print(f"{name}, torch {torch.__version__}, transformers {transformers.__version__}\n")
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = learnt_tokenizer(Path(folder), [document.text for document in train])
+    if options.only != "decode":
+        for line in training(device, tokenizer, train, decoder_size):
+            print(line, flush=True)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    if options.only != "train":
+        for line in decoding(device, tokenizer, corpora, (decoder_size, encoder_size)):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Every way to tag with one decoder, and what each takes: for benchmarks on a CPU and on a GPU."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from statistics import median
+
+from paper_decoding import PaperDecoder
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from backend.encoder import EncoderTier
+from backend.llm.checkpoint import slot_decoder
+from backend.llm.decoding import Decoded, Decoding
+from backend.llm.layout import Layout, LayoutPlanner
+from backend.llm.verbalisers import choose_verbalisers
+from backend.precision import Precision
+from ner.document import Document
+from ner.tags import TagSet
+from ner.words import word_offsets
+
+LABELS = ("Chemical", "Disease")
+SEED = 20261125
+
+Cost = tuple[list[int], int]  # model calls in sequence for each document, and tokens run
+Scheme = Callable[[Sequence[Document]], Cost]
+
+
+class Schemes:
+    """The decodings of one decoder.
+
+    Args:
+        model: On its device, for serving.
+        tokenizer: Its own.
+        window: Tokens it reads at most.
+        precision: Arithmetic of the slots' passes.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        window: int,
+        precision: Precision,
+    ) -> None:
+        self.tags = TagSet(LABELS)
+        verbalisers = choose_verbalisers(tokenizer, self.tags)
+        self._planner = LayoutPlanner(tokenizer, self.tags, verbalisers, window=window)
+        self._decoder = slot_decoder(model, self._planner, self.tags, precision=precision)
+        self._paper = PaperDecoder(model, tokenizer, self.tags)
+        self._own: dict[str, tuple[int, ...]] = {}
+
+    def prepare(self, documents: Sequence[Document]) -> None:
+        """Find the decoder's own tags, to make drafts of."""
+        for document in documents:
+            (decoded,) = self._decoder.decode(self._laid_out([document]))
+            self._own[document.id] = decoded.tags
+
+    def slots(self, decoding: Decoding, *, agreement: float | None = None) -> Scheme:
+        """Fill slots, drafted with the decoder's own tags of which some are replaced."""
+
+        def scheme(documents: Sequence[Document]) -> Cost:
+            drafts = None
+            if agreement is not None:
+                drafts = [self._draft_of(document, agreement) for document in documents]
+            found: list[Decoded] = self._decoder.decode(
+                self._laid_out(documents), drafts, decoding=decoding
+            )
+            return [entry.passes for entry in found], sum(entry.tokens for entry in found)
+
+        return scheme
+
+    def generated(self, documents: Sequence[Document]) -> Cost:
+        """Generate words and tags, as the study did."""
+        found = self._paper.decode(documents)
+        return [entry.steps for entry in found], sum(entry.tokens for entry in found)
+
+    def _draft_of(self, document: Document, agreement: float) -> list[int]:
+        chance = Random(f"{SEED}{document.id}")
+        return [
+            tag if chance.random() < agreement else chance.randrange(len(self.tags))
+            for tag in self._own[document.id]
+        ]
+
+    def _laid_out(self, documents: Sequence[Document]) -> list[Layout]:
+        """One window a document: none is longer."""
+        words = [word_offsets(document.text) for document in documents]
+        layouts = self._planner.plan([document.text for document in documents], words)
+        assert len(layouts) == len(documents)
+        return layouts
+
+
+def at_once(tier: EncoderTier) -> Scheme:
+    """Tag with an encoder."""
+
+    def scheme(documents: Sequence[Document]) -> Cost:
+        tier.predict(documents)
+        words = [word_offsets(document.text) for document in documents]
+        windows = tier.windows.encode([document.text for document in documents], words)
+        return [1] * len(documents), sum(len(window.ids) for window in windows)
+
+    return scheme
+
+
+@dataclass(slots=True)
+class Measured:
+    """What a scheme took.
+
+    Attributes:
+        seconds: Of each turn.
+        passes: Model calls in sequence of each document.
+        tokens: Run, over all documents.
+        words: Tagged, over all documents.
+        documents: How many a turn tagged.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    passes: list[int] = field(default_factory=list)
+    tokens: int = 0
+    words: int = 0
+    documents: int = 0
+
+
+def measure(
+    schemes: Mapping[str, Scheme], batches: Sequence[Sequence[Document]], *, rounds: int = 1
+) -> dict[str, Measured]:
+    """Every scheme on every batch, in another order every time.
+
+    Args:
+        schemes: By name.
+        batches: Documents to tag together.
+        rounds: How often.
+
+    Returns:
+        What each took.
+    """
+    found = {name: Measured() for name in schemes}
+    for turn in range(rounds):
+        for number, batch in enumerate(batches):
+            names = list(schemes)
+            Random(turn * len(batches) + number).shuffle(names)
+            for name in names:
+                start = time.perf_counter()
+                passes, tokens = schemes[name](batch)
+                found[name].seconds.append(time.perf_counter() - start)
+                if turn == 0:
+                    found[name].passes += passes
+                    found[name].tokens += tokens
+                    found[name].words += sum(len(word_offsets(one.text)) for one in batch)
+                    found[name].documents += len(batch)
+    return found
+
+
+def ratios(found: Mapping[str, Measured], *, to: str) -> Iterator[str]:
+    """Rows of a Markdown table, without absolute times: they would be the machine's.
+
+    Args:
+        found: As `measure` gives it.
+        to: The scheme that all are divided by, turn by turn.
+
+    Yields:
+        Lines.
+    """
+    yield f"| decoding | passes, mean (max) | tokens run per word | time / {to} (min to max) |"
+    yield "|---|---:|---:|---:|"
+    for name, one in found.items():
+        each = [mine / its for mine, its in zip(one.seconds, found[to].seconds, strict=True)]
+        mean = sum(one.passes) / len(one.passes)
+        yield (
+            f"| {name} | {mean:.1f} ({max(one.passes)}) | {one.tokens / one.words:.2f} "
+            f"| **{median(each):.2f}** ({min(each):.2f} to {max(each):.2f}) |"
+        )

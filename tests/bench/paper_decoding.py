@@ -1,0 +1,139 @@
+"""The decoding of the study that Tagalong follows, as a baseline: every word and tag is generated.
+
+Obeidat et al. 2025 (arXiv 2504.00664) ask in the Alpaca format and let the model write one line
+``word:TAG`` for every word, greedily, in batches of 16 in the order of the file, prompts padded on
+the left; lines are cut at their last colon and aligned to the words. Here with two favours: prompts
+are padded to the longest of their batch, not of the corpus, and no metric is computed while the
+clock runs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ner.document import Document
+from ner.tags import OUTSIDE, TagSet
+from ner.words import word_offsets
+
+ROWS = 16  # of a batch
+PROMPT = (
+    "Below is an instruction that describes a task, paired with an input that provides further "
+    "context. Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\nIdentify the entities of the types {types} and tag every word of the input "
+    "by the BIO scheme.\n\n### Input:\n{words}\n\n### Response:\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What one text was answered with.
+
+    Attributes:
+        tags: One for each of its words; O where the answer has no line for it.
+        steps: Model calls, one after the other, until its answer was there.
+        tokens: Run for it, prompt and answer.
+    """
+
+    tags: list[int]
+    steps: int
+    tokens: int
+
+
+class PaperDecoder:
+    """Generates tags line by line.
+
+    Args:
+        model: A decoder.
+        tokenizer: Its own.
+        tag_set: The tags.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tag_set: TagSet
+    ) -> None:
+        self._model, self._tokenizer, self._tag_set = model, tokenizer, tag_set
+
+    def answer_of(self, document: Document) -> str:
+        """The answer that is right, whose length is forced where a model was never trained."""
+        tagged = self._tag_set.encode(document)
+        names = [self._tag_set.names[max(tag, OUTSIDE)] for tag in tagged.tags]
+        words = [document.text[start:end] for start, end in tagged.words]
+        return "".join(f"{word}:{name}\n" for word, name in zip(words, names, strict=True))
+
+    def decode(self, documents: Sequence[Document]) -> list[Generated]:
+        """Tag documents, in batches in their order.
+
+        Args:
+            documents: The true answers of these tell how long the generated ones are.
+
+        Returns:
+            One result each.
+        """
+        found = []
+        for start in range(0, len(documents), ROWS):
+            found += self._batch(documents[start : start + ROWS])
+        return found
+
+    @torch.inference_mode()
+    def _batch(self, documents: Sequence[Document]) -> list[Generated]:
+        """Generate for all rows until the longest answer is there, as `generate` does."""
+        words = [
+            [one.text[start:end] for start, end in word_offsets(one.text)] for one in documents
+        ]
+        types = ", ".join(self._tag_set.labels)
+        prompts = [
+            self._ids(PROMPT.format(types=types, words=" ".join(of_document)))
+            for of_document in words
+        ]
+        lengths = [len(self._ids(self.answer_of(document))) for document in documents]
+        longest = max(map(len, prompts))
+        pad = int(self._tokenizer.pad_token_id)
+        device = self._model.device
+        ids = torch.tensor([[pad] * (longest - len(row)) + row for row in prompts], device=device)
+        mask = torch.tensor(
+            [[0] * (longest - len(row)) + [1] * len(row) for row in prompts], device=device
+        )
+        written = self._model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            do_sample=False,
+            min_new_tokens=max(lengths),
+            max_new_tokens=max(lengths),
+            pad_token_id=pad,
+        )[:, longest:]
+        texts = self._tokenizer.batch_decode(
+            [row[:length] for row, length in zip(written.tolist(), lengths, strict=True)]
+        )
+        return [
+            Generated(self.read(text, of_document), length, len(prompt) + length)
+            for text, of_document, prompt, length in zip(
+                texts, words, prompts, lengths, strict=True
+            )
+        ]
+
+    def read(self, answer: str, words: Sequence[str]) -> list[int]:
+        """Read an answer back.
+
+        Args:
+            answer: Lines, whatever they hold.
+            words: Of the text.
+
+        Returns:
+            A tag for every word: of the line aligned to it, if its tag is one; else O.
+        """
+        ids = {name: tag for tag, name in enumerate(self._tag_set.names)}
+        lines = [line.rpartition(":") for line in answer.splitlines()]
+        spoken = [word for word, _, _ in lines]
+        tags = [OUTSIDE] * len(words)
+        matcher = SequenceMatcher(a=spoken, b=list(words), autojunk=False)
+        for first, second, size in matcher.get_matching_blocks():
+            for offset in range(size):
+                tags[second + offset] = ids.get(lines[first + offset][2].strip(), OUTSIDE)
+        return tags
+
+    def _ids(self, text: str) -> list[int]:
+        """A text's tokens, without special ones: the model is the same for all that is compared."""
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
