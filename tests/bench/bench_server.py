@@ -113,7 +113,7 @@ def long_load(server: Server, data: Path, seconds: float) -> Iterator[str]:
     yield ""
     yield "| route | answers | errors | p50 | p95 | p99 | slowest | over 1 s |"
     yield "|---|---:|---:|---:|---:|---:|---:|---:|"
-    for route in ("predict", "health", "setup"):
+    for route in ("predict", "health", "setup", "webhook"):
         times, errors = found[route]["seconds"], found[route]["errors"]
         cells = [milliseconds(percentile(times, percent)) for percent in (50, 95, 99)]
         cells += [milliseconds(max(times)), str(sum(one > 1 for one in times))]

@@ -4,10 +4,11 @@
     python tests/bench/server_load.py --port 9090 --soak 10000 --pids 17 18
 
 Every client keeps its connection, as Label Studio's session does, and asks again as soon as it is
-answered. With --poll two more ask for /health every 100 ms and for /setup every second; their
-times count from when they should have asked, so that nobody who waits hides that others would.
-With --soak several projects send abstracts alone and in batches, with webhook events in between,
-and the resident memory of the processes is read on the way.
+answered. With --poll three more ask for /health every 100 ms and for /setup every second, and send
+an event to /webhook every half second; their times count from when they should have asked, so that
+nobody who waits hides that others would. With --soak several projects send abstracts alone and in
+batches, with webhook events in between, and the resident memory of the processes is read on the
+way.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from typing import Any
 from corpora import DATA, read_documents
 from server_requests import CONFIGS, event_body, predict_body, setup_body
 
-HEALTH_EVERY, SETUP_EVERY = 0.1, 1.0  # seconds
+HEALTH_EVERY, SETUP_EVERY, WEBHOOK_EVERY = 0.1, 1.0, 0.5  # seconds
 TIMEOUT = 100  # seconds, Label Studio's own
 SOAK_CLIENTS = 4
 SAMPLES = 100  # of the memory, over all requests of a soak
@@ -92,7 +93,8 @@ class Client:
 
 def steady(port: int, texts: list[str], *, clients: int, seconds: float, poll: bool) -> Any:
     """Ask for predictions all the time."""
-    predicting, health, setup = Seen(), Seen(), Seen()
+    predicting, health, setup, webhook = Seen(), Seen(), Seen(), Seen()
+    numbers = count(1)
     start = time.perf_counter()
     end = start + seconds
 
@@ -111,11 +113,18 @@ def steady(port: int, texts: list[str], *, clients: int, seconds: float, poll: b
             ask(client, due)
 
     threads = [threading.Thread(target=predict, args=(number,)) for number in range(clients)]
+
+    def send_event(client: Client, due: float) -> None:
+        number = next(numbers)
+        body = event_body(texts[number % len(texts)], CONFIGS[0], number)
+        client.ask("POST", "/webhook", body, due=due)
+
     if poll:
         body = setup_body(CONFIGS[0])
         asks: tuple[tuple[Seen, float, Callable[[Client, float], object]], ...] = (
             (health, HEALTH_EVERY, lambda client, due: client.ask("GET", "/health", due=due)),
             (setup, SETUP_EVERY, lambda client, due: client.ask("POST", "/setup", body, due=due)),
+            (webhook, WEBHOOK_EVERY, send_event),
         )
         threads += [threading.Thread(target=poll_route, args=one) for one in asks]
     run(threads)
@@ -126,6 +135,7 @@ def steady(port: int, texts: list[str], *, clients: int, seconds: float, poll: b
         "predict": predicting.as_json(),
         "health": health.as_json(),
         "setup": setup.as_json(),
+        "webhook": webhook.as_json(),
     }
 
 
