@@ -189,7 +189,7 @@ def test_a_decoder_keeps_its_output_layer_out_of_the_four_bits(family, tiny_base
     layer = model.get_decoder().layers[0].mlp.up_proj
     assert layer.weight.dtype == torch.uint8
     assert layer.weight.quant_state.nested
-    assert model.get_output_embeddings().weight.dtype == torch.bfloat16
+    assert model.get_output_embeddings().weight.dtype == torch.float32  # as while it learns
 
 
 @pytest.mark.parametrize("untied", [False, True])
