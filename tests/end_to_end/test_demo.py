@@ -1,0 +1,85 @@
+"""`tagalong demo` as a new user runs it: a real Label Studio, our real server, nothing left after.
+
+One after the other on one home: checked, resumed, stopped by Ctrl-C.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from backend.demo.provision import abstracts
+from backend.tier import Tier
+from tests.cli.test_demo import HEED
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 600  # seconds, on machines however slow: Label Studio makes its database
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "home"
+
+
+def demo(home: Path, program: Path, *more: str) -> Sequence[str]:
+    """The command, heeding signals whoever runs the tests."""
+    words = ["demo", "--home", str(home), "--label-studio", str(program), "--no-browser", *more]
+    return [sys.executable, "-c", f"{HEED}from cli.main import main\nmain({words!r})\n"]
+
+
+def processes_of(home: Path) -> list[str]:
+    """What runs with the home on its command line or in its environment."""
+    listed = subprocess.run(
+        ["ps", "axwwe", "-o", "pid=,args="], capture_output=True, text=True, check=True
+    )
+    own = str(os.getpid())
+    lines = [line for line in listed.stdout.splitlines() if str(home) in line]
+    return [line for line in lines if line.split()[0] != own]
+
+
+@pytest.mark.parametrize("turn", ["from nothing", "resumed"])
+def test_every_prediction_is_stored_right_to_the_character(
+    turn: str, home: Path, label_studio_program: Path, bundled_tier: Tier
+) -> None:
+    done = subprocess.run(
+        demo(home, label_studio_program, "--check"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    count = len(abstracts())
+    said = " ".join(done.stdout.split())
+    assert f"{count} predictions of {bundled_tier.version} for {count} tasks" in said
+    assert "each is right to the character." in said
+    assert processes_of(home) == []
+
+
+def test_ctrl_c_stops_what_it_started(
+    home: Path, label_studio_program: Path, tmp_path: Path
+) -> None:
+    shown = tmp_path / "shown"
+    with shown.open("w") as out:
+        running = subprocess.Popen(
+            demo(home, label_studio_program), cwd=ROOT, stdout=out, stderr=subprocess.STDOUT
+        )
+        try:
+            while "Ctrl-C" not in shown.read_text():
+                with pytest.raises(subprocess.TimeoutExpired):
+                    running.wait(0.5)  # it must not end by itself
+            assert len(processes_of(home)) >= 3  # itself, Label Studio, our server
+        finally:
+            running.send_signal(signal.SIGINT)
+        assert running.wait(60) == 0
+    said = shown.read_text()
+    assert "(resumed)" in said
+    assert re.search(r"http://127\.0\.0\.1:\d+/projects/\d+/data", said)
+    assert "Traceback" not in said
+    assert processes_of(home) == []
