@@ -47,7 +47,7 @@ from ner.store import Store
 from ner.words import word_offsets
 
 TRAINING = (
-    *("--full", "--learning-rate", "1e-3", "--epochs", "14", "--batch-tokens", "2048"),
+    *("--full", "--learning-rate", "1e-3", "--epochs", "5", "--batch-tokens", "2048"),
     *("--lesson-window", "256", "--window", "4096"),
 )
 DEV = 100  # documents of dev to stop by: judging all of them would take a third of the time
