@@ -30,7 +30,8 @@ ACTIONS = frozenset(
 CHANGED_AGAIN = frozenset({"ANNOTATION_UPDATED"})  # what may happen twice to the same object
 MAX_ID = 2**63 - 1  # of Label Studio's databases, and of ours
 TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,20}(Z|[+-][0-9]{2}:?[0-9]{2})?")
-ID = re.compile(r"([0-9]{1,19})(?:\.[0-9]*)?")  # backends know projects as "7.1795354311"
+DIGITS = r"[0-9]{1,19}"  # of `MAX_ID` at most: Python refuses to read thousands of them
+ID = re.compile(rf"({DIGITS})(?:\.[0-9]*)?")  # backends know projects as "7.1795354311"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,20 @@ def parse_event(body: object) -> WebhookEvent | None:
         annotations=tuple(AnnotationRef(number, refs[number]) for number in sorted(refs)),
         project_created=_time(project.get("created_at")) if isinstance(project, dict) else None,
     )
+
+
+def job_number(value: object) -> int | None:
+    """Read the number of a job, as an answer of the webhook names it.
+
+    Args:
+        value: Whatever was sent.
+
+    Returns:
+        The number; None where it cannot be one of a recorded event.
+    """
+    if isinstance(value, str) and not re.fullmatch(DIGITS, value):
+        return None
+    return _id(value)
 
 
 def _objects(body: Mapping[str, Any], *keys: str) -> Iterator[Mapping[str, Any]]:

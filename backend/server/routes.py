@@ -10,7 +10,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from backend.server.access import check_credentials, check_webhook
 from backend.server.errors import Refusal, unavailable
-from backend.server.events import parse_event
+from backend.server.events import job_number, parse_event
 from backend.server.predicting import parse_predict_request, project_id, read_config
 from backend.server.service import Service
 from backend.server.status import CONTENT_SECURITY_POLICY, render_status
@@ -115,9 +115,8 @@ def tier_routes(service: Service, tier: str) -> Blueprint:
     @routes.post("/job_status")
     def job_status() -> Response:
         check_credentials(request, settings.credentials)
-        job = _body().get("job")
-        number = int(job) if isinstance(job, str | int) and str(job).isdecimal() else 0
-        event = service.journal.event(number)
+        number = job_number(_body().get("job"))
+        event = None if number is None else service.journal.event(number)
         if event is None:
             raise Refusal(HTTPStatus.NOT_FOUND, "there is no such job")
         return jsonify(job_status="recorded", created_at=event.received.isoformat(), error=None)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from label_studio_sdk.label_interface import LabelInterface
 
@@ -244,10 +244,20 @@ def test_webhook_events_are_recorded_once(client: FlaskClient) -> None:
     assert (first.status_code, first.get_json()["status"]) == (201, "recorded")
     assert (second.status_code, second.get_json()["status"]) == (200, "known")
     job = first.get_json()["job"]
-    assert say(client, "/job_status", {"job": job}).get_json()["job_status"] == "recorded"
-    assert say(client, "/job_status", {"job": "999999"}).status_code == 404
+    for known in (job, int(job)):
+        found = say(client, "/job_status", {"job": known}).get_json()
+        assert found["job_status"] == "recorded"
     assert say(client, "/webhook", {"action": "SOMETHING_NEW"}).get_json()["status"] == "ignored"
     assert say(client, "/train", {"project": "2.17"}).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "job", ["999999", "9" * 5_000, "9" * 20, 2**63, "\u0663", "\u00b2", "-1", "1.0", True, None, []]
+)
+def test_what_is_no_job_is_not_found(client: FlaskClient, job: object) -> None:
+    answer = say(client, "/job_status", {"job": job})
+    assert answer.status_code == 404
+    assert "no such job" in answer.get_json()["error"]
 
 
 def test_no_text_of_a_document_is_written_anywhere(
@@ -358,8 +368,12 @@ def test_a_full_house_is_told_to_come_back(tmp_path: Path) -> None:
         assert say(client, "/predict", request_for(ABSTRACT)).status_code == 200
 
 
+# As long as Python refuses to read as a number, and in digits of other scripts.
+digits = st.builds(
+    str.__mul__, st.sampled_from("09\u0663"), st.integers(1, 25) | st.integers(4_290, 5_000)
+)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | digits,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
@@ -377,6 +391,7 @@ paths = st.builds(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(path=paths, method=st.sampled_from(["GET", "POST", "PUT"]), body=bodies)
+@example(path="/job_status", method="POST", body={"job": "9" * 5_000})
 def test_nothing_that_is_sent_is_an_accident(
     client: FlaskClient, path: str, method: str, body: object
 ) -> None:
