@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flask.testing import FlaskClient
+from label_studio_sdk.label_interface import LabelInterface
 
 from backend.server.app import create_app
 from backend.server.service import Service
@@ -55,6 +56,13 @@ def regions(answer: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
         [(item["value"]["text"], *item["value"]["labels"]) for item in result["result"]]
         for result in answer["results"]
     ]
+
+
+def assert_valid(answer: Mapping[str, Any], xml: str = CONFIG) -> None:
+    """Label Studio's own validator takes every prediction."""
+    interface = LabelInterface(xml)
+    for result in answer["results"]:
+        assert interface.validate_prediction(result, return_errors=True) == []
 
 
 def say(client: FlaskClient, path: str, body: object, **changes: Any) -> Any:

@@ -11,12 +11,12 @@ import pytest
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from label_studio_sdk.label_interface import LabelInterface
 
 from backend.server.settings import SECRET_HEADER, Credentials, Limits
 from tests.backend.server.serving import (
     ABSTRACT,
     CONFIG,
+    assert_valid,
     regions,
     request_for,
     say,
@@ -67,9 +67,8 @@ def test_one_result_per_task_in_order_with_empty_ones(client: FlaskClient) -> No
 
 def test_every_prediction_passes_label_studios_own_validator(client: FlaskClient) -> None:
     answer = say(client, "/predict", request_for(ABSTRACT, "")).get_json()
-    interface = LabelInterface(CONFIG)
+    assert_valid(answer)
     for result in answer["results"]:
-        assert interface.validate_prediction(result, return_errors=True) == []
         assert all(item["id"] and 0 < item["score"] <= 1 for item in result["result"])
 
 
@@ -84,14 +83,18 @@ def test_the_llm_prefix_says_that_nothing_was_published(client: FlaskClient) -> 
 def test_projects_with_different_configs_do_not_mix(client: FlaskClient) -> None:
     drugs = CONFIG.replace('value="Chemical"', 'value="Drug" predicted_values="Chemical"')
     only = CONFIG.replace('<Label value="Disease"/>', "")
+    alias = drugs.replace('value="Drug"', 'value="Drug" alias="CHEM"')
     for xml, expected in (
         (drugs, [[("Naloxone", "Drug"), ("hypertension", "Disease")]]),
         (only, [[("Naloxone", "Chemical")]]),
         (CONFIG, [[("Naloxone", "Chemical"), ("hypertension", "Disease")]]),
         (drugs, [[("Naloxone", "Drug"), ("hypertension", "Disease")]]),
+        (alias, [[("Naloxone", "CHEM"), ("hypertension", "Disease")]]),
     ):
         body = request_for("Naloxone, hypertension", xml=xml)
-        assert regions(say(client, "/predict", body).get_json()) == expected
+        answer = say(client, "/predict", body).get_json()
+        assert regions(answer) == expected
+        assert_valid(answer, xml)
 
 
 def test_what_has_no_label_is_dropped_and_shown(client: FlaskClient) -> None:
@@ -115,6 +118,7 @@ def test_one_of_several_controls_is_named_in_extra_params(client: FlaskClient) -
         assert say(client, "/setup", body).status_code == 200
         answer = say(client, "/predict", request_for(ABSTRACT, xml=two, project="5.1")).get_json()
         assert {item["from_name"] for item in answer["results"][0]["result"]} == {"other"}
+        assert_valid(answer, two)
     assert say(client, "/predict", request_for(ABSTRACT, xml=two, project="6.1")).status_code == 422
 
 
@@ -422,4 +426,5 @@ def test_never_fewer_results_than_tasks(
     if answer.status_code == 200:
         results = answer.get_json()["results"]
         assert len(results) == len(tasks)
+        assert_valid(answer.get_json())
         assert all(math.isfinite(item["score"]) and 0 < item["score"] <= 1 for item in results)

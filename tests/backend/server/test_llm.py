@@ -20,7 +20,14 @@ from backend.tier import load_tier
 from ner.document import Document, Prediction
 from ner.errors import OutOfMemoryError
 from ner.store import Store
-from tests.backend.server.serving import ABSTRACT, request_for, say, serving, settings_in
+from tests.backend.server.serving import (
+    ABSTRACT,
+    assert_valid,
+    request_for,
+    say,
+    serving,
+    settings_in,
+)
 from tests.lexicon_tier import LexiconTier
 from tests.llm_versions import CPU, publish_llm_version
 from tests.tiny_bases import CORPUS
@@ -63,6 +70,7 @@ def test_the_llm_answers_with_the_encoders_drafts_and_says_what_it_cost(
 ) -> None:
     answer = say(client, "/llm/predict", request_for(ABSTRACT, "", ABSTRACT * 3))
     assert answer.status_code == 200
+    assert_valid(answer.json)
     results = answer.json["results"]
     first = (folder / "versions").read_text().split()[0]
     assert [result["model_version"] for result in results] == [first] * 3
