@@ -176,6 +176,21 @@ def test_bad_requests_are_refused_in_words(
     assert words in answer.get_json()["error"]
 
 
+def test_requests_of_any_size_meet_the_limits_of_a_real_server(tmp_path: Path) -> None:
+    with serving(settings_in(tmp_path)) as client:
+        many = say(client, "/predict", request_for(*["Naloxone"] * 10_000))
+        assert many.status_code == 413
+        assert "10000 tasks came in one request, and at most 1000" in many.get_json()["error"]
+        long = "Naloxone " * 555_556  # 5,000,004 characters
+        alone = say(client, "/predict", request_for(long))
+        assert alone.status_code == 422
+        assert "5,000,004 characters, and at most 500,000" in alone.get_json()["error"]
+        beside = say(client, "/predict", request_for(long, ABSTRACT)).get_json()
+        [[], expected] = regions(beside)
+        assert expected == regions(say(client, "/predict", request_for(ABSTRACT)).get_json())[0]
+        assert len(expected) == 2
+
+
 def test_a_hypertext_config_is_refused_at_setup(client: FlaskClient) -> None:
     xml = CONFIG.replace("<Text", "<HyperText")
     for path, body in (("/setup", {"schema": xml}), ("/predict", request_for("x", xml=xml))):
