@@ -200,10 +200,40 @@ def read_manifest(folder: Path, *, verify: bool = True) -> Manifest:
     return manifest
 
 
+def check_sizes(folder: Path) -> None:
+    """Check that a version is as it was published, as far as that is told without reading weights.
+
+    Args:
+        folder: Of one version.
+
+    Raises:
+        VersionNotFound: If there is no such folder.
+        VersionInvalid: If the manifest or any file is missing, of another size, or of a forbidden
+            kind.
+    """
+    manifest = read_manifest(folder, verify=False)
+    try:
+        _compare_sizes(folder, manifest)
+    except OSError as error:  # removed while it was looked at
+        raise VersionInvalid(f"{folder} cannot be read ({error}): {REMEDY}") from error
+
+
 def _verify(folder: Path, manifest: Manifest) -> None:
     """Compare a version with its manifest, the cheap checks first."""
+    found = _compare_sizes(folder, manifest)
+    for name, expected in manifest.files.items():
+        if record_file(found[name]) != expected:
+            raise VersionInvalid(f"{name} in {folder} was changed since publishing: {REMEDY}")
+    if not manifest.version.endswith("-" + content_hash(manifest, manifest.files)):
+        raise VersionInvalid(
+            f"{folder / MANIFEST} names a version of another content ({manifest.version}): {REMEDY}"
+        )
+
+
+def _compare_sizes(folder: Path, manifest: Manifest) -> dict[str, Path]:
+    """Compare the names and sizes of a version's files with its manifest; say where they are."""
     found = find_files(folder)
-    found.pop(MANIFEST)
+    found.pop(MANIFEST, None)
     for name, path in found.items():
         if reason := refusal(path):
             raise VersionInvalid(f"{name} in {folder} is {reason}: delete it, or {REMEDY}")
@@ -220,13 +250,7 @@ def _verify(folder: Path, manifest: Manifest) -> None:
             raise VersionInvalid(
                 f"{name} in {folder} has {size:,} bytes instead of {expected.bytes:,}: {REMEDY}"
             )
-    for name, expected in manifest.files.items():
-        if record_file(found[name]) != expected:
-            raise VersionInvalid(f"{name} in {folder} was changed since publishing: {REMEDY}")
-    if not manifest.version.endswith("-" + content_hash(manifest, manifest.files)):
-        raise VersionInvalid(
-            f"{folder / MANIFEST} names a version of another content ({manifest.version}): {REMEDY}"
-        )
+    return found
 
 
 def _canonical_hash(content: Mapping[str, Any]) -> str:

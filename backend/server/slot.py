@@ -22,7 +22,7 @@ from ner.catalogue import BUNDLED, DEFAULT_TIER, Catalogue
 from ner.current import read_current
 from ner.document import Document, Prediction
 from ner.errors import TagalongError, VersionNotFound
-from ner.manifest import Manifest, read_manifest
+from ner.manifest import Manifest, check_sizes, read_manifest
 
 POLL_SECONDS = 1.0  # how soon a promotion is noticed; costs one small file read
 RETRY_SECONDS = 60.0  # before a version that did not load is tried again
@@ -73,10 +73,10 @@ class Witness(Protocol):
         """A version serves from now on."""
 
     def load_failed(self, tier: str, version: str, reason: str) -> None:
-        """A version did not load; what served before still does."""
+        """A version did not load, or would not again; what served before still does."""
 
     def load_forgiven(self, tier: str, version: str) -> None:
-        """A version that did not load is not wanted any more."""
+        """A version that did not load is not wanted any more, or is whole again."""
 
     def spent(self, tier: str, cost: Cost) -> None:
         """Some documents were decoded."""
@@ -225,9 +225,20 @@ class TierSlot:
             self._witness.load_forgiven(self.name, version)
         for folder in candidates:
             if self._loaded is not None and self._loaded.manifest.version == folder.name:
+                self._look_after(folder)
                 return
             if self._try(folder) or self._loaded is not None:
                 return
+
+    def _look_after(self, folder: Path) -> None:
+        """Tell of a version that serves and would not load again: a restart would do without it."""
+        try:
+            check_sizes(folder)
+        except TagalongError as error:
+            self._fail(folder.name, str(error))
+        else:
+            if self._failures.pop(folder.name, None) is not None:
+                self._witness.load_forgiven(self.name, folder.name)
 
     def _wanted(self) -> list[Path]:
         """Folders of the version that should serve and, after it, of those that did before."""

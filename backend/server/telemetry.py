@@ -154,7 +154,7 @@ class Telemetry:
         self._metrics.load_seconds.labels(tier).set(seconds)
 
     def load_failed(self, tier: str, version: str, reason: str) -> None:
-        """A version did not load; what served before still does.
+        """A version did not load, or would not again; what served before still does.
 
         Args:
             tier: Of the version.
@@ -170,7 +170,7 @@ class Telemetry:
         self._metrics.load_failing.labels(tier).set(len(failures))
 
     def load_forgiven(self, tier: str, version: str) -> None:
-        """A version that did not load is not wanted any more.
+        """A version that did not load is not wanted any more, or is whole again.
 
         Args:
             tier: Of the version.

@@ -14,6 +14,7 @@ from ner.manifest import (
     FORMAT,
     Draft,
     Manifest,
+    check_sizes,
     content_hash,
     manifest_digest,
     read_manifest,
@@ -222,6 +223,32 @@ def test_a_damaged_version_is_refused_and_the_file_named(
     with pytest.raises(VersionInvalid, match=message) as caught:
         read_manifest(folder)
     assert "retrain, roll back" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (delete, "is missing"),
+        (truncate, "95 bytes instead of 96"),
+        (add_pickle, "can run any code"),
+        (delete_manifest, r"has no manifest\.json"),
+        (tamper, None),  # of the same size: only `read_manifest` reads that much
+    ],
+)
+def test_sizes_tell_of_files_that_were_cut_or_lost(
+    store: Store,
+    publish: Callable[..., Manifest],
+    damage: Callable[[Path], None],
+    message: str | None,
+) -> None:
+    folder = store.resolve(publish().version)
+    check_sizes(folder)
+    damage(folder)
+    if message is None:
+        check_sizes(folder)
+        return
+    with pytest.raises(VersionInvalid, match=message):
+        check_sizes(folder)
 
 
 EDITS = [

@@ -1,0 +1,120 @@
+"""A version that is cut short or removed while it serves: answers go on, and it is told why."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from backend.bundle import BUNDLED
+from backend.server.service import Service
+from ner.catalogue import Catalogue
+from ner.current import read_current, write_current
+from ner.store import Store
+from tests.backend.server.serving import ABSTRACT, regions, request_for, say, serving, settings_in
+from tests.versions import edit_manifest
+
+WEIGHTS = "adapter_model.safetensors"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The bundled version, copied into a store and promoted there."""
+    bundled = Catalogue(tmp_path, bundled=BUNDLED).resolve("bundled")
+    folder = tmp_path / "models" / "encoder" / bundled.name
+    shutil.copytree(bundled, folder)
+    Store(tmp_path / "models").promote("encoder", folder.name)
+    return folder
+
+
+@pytest.fixture
+def client(folder: Path) -> Iterator[FlaskClient]:
+    """The real model, served from that store."""
+    with serving(settings_in(folder.parents[2]), load=None) as client:
+        slot = service_of(client).slots["encoder"]
+        assert slot.tier(wait=60).version == folder.name
+        slot._over.set()  # from now on it looks when it is told to
+        slot._watcher.join()
+        yield client
+
+
+def service_of(client: FlaskClient) -> Service:
+    service: Service = client.application.extensions["tagalong"]
+    return service
+
+
+def ask(client: FlaskClient) -> tuple[list[list[tuple[str, str]]], str]:
+    answer = say(client, "/predict", request_for(ABSTRACT))
+    assert answer.status_code == 200
+    [result] = answer.get_json()["results"]
+    return regions(answer.get_json()), result["model_version"]
+
+
+def told(client: FlaskClient) -> tuple[str, bool]:
+    """The page, and whether `/metrics` says that a version fails to load."""
+    service_of(client).slots["encoder"].refresh()
+    page = client.get("/", headers={"Accept": "text/html"}).get_data(as_text=True)
+    metrics = client.get("/metrics").get_data(as_text=True)
+    return page, 'tagalong_model_load_failing{tier="encoder"} 1.0' in metrics
+
+
+def cut(folder: Path) -> None:
+    """As a copy does that was stopped: in place, where the weights may be mapped into memory."""
+    with (folder / WEIGHTS).open("r+b") as file:
+        file.truncate(5_000_000)
+
+
+def lose(folder: Path) -> None:
+    (folder / WEIGHTS).unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (cut, f"{WEIGHTS} in .* has 5,000,000 bytes instead of 5,326,364"),
+        (lose, f"{WEIGHTS} is missing from"),
+        (shutil.rmtree, "is not there"),
+    ],
+)
+def test_a_version_damaged_while_it_serves_goes_on_and_is_told_of(
+    client: FlaskClient, folder: Path, damage: Callable[[Path], None], reason: str
+) -> None:
+    before = ask(client)
+    assert before[0][0]
+    page, fails = told(client)
+    assert not fails
+    assert "Ready, with a fault" not in page
+    kept = shutil.copytree(folder, folder.parents[2] / "kept")
+    damage(folder)
+    page, fails = told(client)
+    assert fails
+    assert "Ready, with a fault" in page
+    assert "Would not load again" in page
+    assert re.search(reason, page)
+    assert ask(client) == before
+    assert client.get("/health").get_json()["version"] == folder.name
+    shutil.copytree(kept, folder, dirs_exist_ok=True)
+    page, fails = told(client)
+    assert not fails
+    assert "Would not load again" not in page
+
+
+def test_a_promoted_version_that_is_damaged_leaves_the_one_before(
+    client: FlaskClient, folder: Path
+) -> None:
+    before = ask(client)
+    worse = folder.with_name(folder.name.replace("minilm", "worse"))
+    shutil.copytree(folder, worse)
+    edit_manifest(worse, folder.name, worse.name, reseal=True)
+    cut(worse)
+    current = read_current(folder.parent)
+    assert current is not None
+    write_current(folder.parent, current.promoted(worse.name))  # `promote` would refuse it
+    page, fails = told(client)
+    assert fails
+    assert "Does not load" in page
+    assert worse.name in page
+    assert "5,000,000 bytes instead of" in page
+    assert ask(client) == before
