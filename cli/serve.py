@@ -69,7 +69,7 @@ def serve_cli(
     Example: tagalong serve --port 9090
     """
     # Before torch is imported, which reads it then.
-    from backend.server.run import serve
+    from backend.server.run import check_address, serve
     from backend.server.settings import Credentials, Limits, Settings
 
     if bool(username) != bool(password):
@@ -88,6 +88,7 @@ def serve_cli(
         llm_weights=llm_weights,
         limits=Limits(tasks=max_tasks, characters=max_characters),
     )
+    check_address(host, port)
     if host not in LOOPBACK and credentials is None:
         errors.print(
             f"Everybody who reaches {host} may ask: set TAGALONG_USERNAME and TAGALONG_PASSWORD.",

@@ -149,11 +149,13 @@ def _body() -> Mapping[str, Any]:
 
     Raises:
         Refusal: If it is no JSON object.
+        RequestEntityTooLarge: If it is larger than the app takes.
     """
+    content, most = request.get_data(cache=False), request.max_content_length
+    if request.content_length is None and most is not None and len(content) >= most:
+        raise RequestEntityTooLarge  # sent in chunks, of which Werkzeug leaves out what is too much
     try:
-        body = json.loads(request.get_data(cache=False))
-    except RequestEntityTooLarge:
-        raise
+        body = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise Refusal(
             HTTPStatus.BAD_REQUEST, "the body is not JSON: send it as Label Studio does"

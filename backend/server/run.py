@@ -79,14 +79,10 @@ def serve(settings: Settings, *, host: str, port: int, access_log: bool = False)
 
     Args:
         settings: What the server is told.
-        host: To listen on.
+        host: To listen on; see `check_address`.
         port: To listen on.
         access_log: Whether to log every request: method, path, status and time, nothing else.
-
-    Raises:
-        ServerError: If the address cannot be listened on.
     """
-    check_address(host, port)
     threads = settings.limits.predictions + SPARE_THREADS
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     options = {

@@ -1,0 +1,104 @@
+"""`tagalong serve` as a process on a real socket: what it says, what it refuses, how it stops."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from backend.demo.process import free_port
+from backend.server.settings import Limits
+from tests.backend.server.serving import ABSTRACT, assert_valid, regions, request_for
+
+ROOT = Path(__file__).parents[2]
+SLOWLY = Path(__file__).with_name("serve_slowly.py")
+ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if not name.startswith("TAGALONG_")
+} | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+PATIENCE = 60.0  # seconds for a start, on a machine that has other things to do
+SECONDS = 1.5  # that a prediction takes
+TOO_LARGE = b"[" * (Limits().body + 1)
+CHUNK = 2**20  # bytes
+
+
+def eventually(true: Any) -> bool:
+    deadline = time.monotonic() + PATIENCE
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return bool(true())
+
+
+def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        ended = subprocess.run(
+            [sys.executable, "-m", "cli", "serve", "--port", str(port), "--models", str(tmp_path)],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=ENVIRONMENT,
+            cwd=tmp_path,
+        )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        f"Error: port {port} of 127.0.0.1 is taken by another program: end that one, or give "
+        "another --port\n"
+    )
+
+
+@contextmanager
+def slow_server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The process once it has loaded its version, and its address."""
+    port, said = free_port(), tmp_path / "said"
+    options = [tmp_path / "begun", SECONDS, "--port", port, "--models", tmp_path / "models"]
+    command = [sys.executable, SLOWLY, *options]
+    with said.open("w") as out:
+        process = subprocess.Popen(
+            list(map(str, command)), env=ENVIRONMENT, cwd=tmp_path, stdout=out, stderr=out
+        )
+
+    def has_loaded() -> bool:
+        assert process.poll() is None, said.read_text()
+        try:
+            return httpx.get(f"{url}/health").json()["version"] is not None
+        except httpx.TransportError:
+            return False
+
+    url = f"http://127.0.0.1:{port}"
+    try:
+        assert eventually(has_loaded), said.read_text()
+        yield process, url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_it_refuses_large_bodies_and_finishes_its_work_before_it_ends(tmp_path: Path) -> None:
+    def in_chunks() -> Iterator[bytes]:
+        for start in range(0, len(TOO_LARGE), CHUNK):
+            yield TOO_LARGE[start : start + CHUNK]
+
+    with slow_server(tmp_path) as (process, url), ThreadPoolExecutor(1) as pool:
+        for content in (TOO_LARGE, in_chunks()):
+            refused = httpx.post(f"{url}/predict", content=content, timeout=30)
+            assert refused.status_code == 413
+            assert "larger than 67,108,864 bytes" in refused.json()["error"]
+        asked = pool.submit(httpx.post, f"{url}/predict", json=request_for(ABSTRACT), timeout=30)
+        assert eventually((tmp_path / "begun").exists)
+        process.send_signal(signal.SIGTERM)
+        answer = asked.result()
+        assert process.wait(PATIENCE) == 0
+    assert answer.status_code == 200
+    assert [len(found) for found in regions(answer.json())] == [2]
+    assert_valid(answer.json())
+    assert "Traceback" not in (tmp_path / "said").read_text()
