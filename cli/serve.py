@@ -94,5 +94,12 @@ def serve_cli(
             f"Everybody who reaches {host} may ask: set TAGALONG_USERNAME and TAGALONG_PASSWORD.",
             style="yellow",
         )
+    if settings.webhook_secret and credentials is None:
+        errors.print(
+            "Label Studio's train button will be refused, because it carries no secret but only a "
+            "username and password: set TAGALONG_USERNAME and TAGALONG_PASSWORD beside "
+            "TAGALONG_WEBHOOK_SECRET, or leave that out.",
+            style="yellow",
+        )
     errors.print(f"Serving on http://{host}:{port} (Ctrl-C stops it).")
     serve(settings, host=host, port=port, access_log=access_log)

@@ -61,7 +61,7 @@ def _refused(case: Case, webhook: Webhook) -> Verdict | None:
         return None
     reply = case.ask("webhook", PROBE, headers=webhook.headers, seconds=SETUP_WAIT)
     if not isinstance(reply, Reply) or reply.status != 401:
-        return None
+        return _refused_button(case)
     names = {name.lower() for name in webhook.headers}
     flaw = "the wrong secret" if SECRET_HEADER.lower() in names else "no secret"
     return problem(
@@ -69,4 +69,19 @@ def _refused(case: Case, webhook: Webhook) -> Verdict | None:
         f"Give the webhook the header {SECRET_HEADER} {WHERE}, with the value that the server has "
         "in TAGALONG_WEBHOOK_SECRET; set that first if the server has only a user and password, "
         "which Label Studio does not send with events.",
+    )
+
+
+def _refused_button(case: Case) -> Verdict | None:
+    """Whether the backend turns away the train button, which carries no header of a webhook."""
+    if case.asks_login:  # then the button carries what is asked for
+        return None
+    reply = case.ask("webhook", PROBE, seconds=SETUP_WAIT)
+    if not isinstance(reply, Reply) or reply.status != 401:
+        return None
+    return warning(
+        "The backend asks for a secret but for no user and password, which are all that Label "
+        "Studio's train button carries, so it turns the button away.",
+        "Set TAGALONG_USERNAME and TAGALONG_PASSWORD on the server, and the same two under "
+        "Settings, Model, Edit.",
     )

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+import backend.server.run
 from backend.demo.process import free_port
 from backend.server.settings import Limits
+from cli.main import main
 from tests.backend.server.serving import ABSTRACT, assert_valid, regions, request_for
 
 ROOT = Path(__file__).parents[2]
@@ -102,3 +105,28 @@ def test_it_refuses_large_bodies_and_finishes_its_work_before_it_ends(tmp_path: 
     assert [len(found) for found in regions(answer.json())] == [2]
     assert_valid(answer.json())
     assert "Traceback" not in (tmp_path / "said").read_text()
+
+
+@pytest.mark.parametrize(
+    ("secret", "login", "warned"), [(True, False, True), (True, True, False), (False, False, False)]
+)
+def test_a_secret_without_a_password_is_said_to_refuse_the_train_button(
+    secret: bool,
+    login: bool,
+    warned: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    served: list[Any] = []
+    monkeypatch.setattr(backend.server.run, "serve", lambda *told, **_: served.extend(told))
+    for name, given in (("WEBHOOK_SECRET", secret), ("USERNAME", login), ("PASSWORD", login)):
+        monkeypatch.setenv(f"TAGALONG_{name}", "s3cret" if given else "")
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--port", str(free_port()), "--models", str(tmp_path)])
+    assert not ended.value.code
+    said = " ".join(capsys.readouterr().err.split())
+    assert len(served) == 1
+    assert ("train button will be refused" in said) == warned
+    assert ("set TAGALONG_USERNAME and TAGALONG_PASSWORD beside" in said) == warned
+    assert "s3cret" not in said

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from backend.server.settings import SECRET_HEADER
-from tests.backend.doctor.scripted import Asked, webhook
+from tests.backend.doctor.scripted import Asked, backend_row, webhook
 from tests.backend.doctor.surgery import Surgery, the_only
 
 SECRET = "c0ffee"
@@ -65,13 +65,28 @@ def test_a_webhook_without_the_secret(surgery: Surgery, headers: dict[str, str],
     assert "TAGALONG_WEBHOOK_SECRET" in finding.remedy
 
 
-def test_a_webhook_with_the_secret(surgery: Surgery) -> None:
+def let_the_webhook_in(surgery: Surgery) -> None:
     lock(surgery)
     rows = [webhook(surgery.backend.url, headers={SECRET_HEADER: SECRET})]
     surgery.studio_says("GET /api/webhooks/", 200, rows)
+
+
+def test_a_webhook_with_the_secret(surgery: Surgery) -> None:
+    let_the_webhook_in(surgery)
+    surgery.backend_says("GET /versions", 401, {"error": "username or password is missing"})
+    row = backend_row(surgery.backend.url, auth_method="BASIC_AUTH")
+    surgery.studio_says("GET /api/ml/", 200, [row])
     findings = surgery.look()
     assert {finding.status for finding in findings.values()} == {"ok"}
     assert SECRET not in "".join(map(str, findings.values()))
+
+
+def test_a_secret_without_a_password_turns_the_train_button_away(surgery: Surgery) -> None:
+    let_the_webhook_in(surgery)
+    finding = the_only(surgery.look(), "webhook", "warning")
+    assert "train button" in finding.sentence
+    assert "TAGALONG_USERNAME and TAGALONG_PASSWORD" in finding.remedy
+    assert SECRET not in str(finding)
 
 
 def test_a_backend_that_is_not_ours_gets_no_event(surgery: Surgery) -> None:
