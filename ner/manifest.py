@@ -18,7 +18,8 @@ from typing import Any
 from ner.errors import PublishError, VersionInvalid, VersionNotFound
 from ner.payload import WEIGHT_SUFFIXES, FileRecord, find_files, record_file, refusal
 
-FORMAT = 1  # of manifest.json; goes up when a field is added, removed or changes its meaning
+FORMAT = 2  # of manifest.json; goes up when a field is added, removed or changes its meaning
+CALIBRATED = 2  # the first format whose content hash counts the calibration, which decides tags
 MANIFEST = "manifest.json"
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)  # never a path, never hidden
 FIELD_KINDS: Mapping[str, tuple[type, ...]] = {
@@ -107,25 +108,28 @@ class Manifest(Draft):
         return first | known
 
 
-def content_hash(draft: Draft, files: Mapping[str, FileRecord]) -> str:
-    """Hash what makes a version itself: weights, config, data, labels and base.
+def content_hash(draft: Draft, files: Mapping[str, FileRecord], *, written_as: int = FORMAT) -> str:
+    """Hash what makes a version itself: weights, calibration, config, data, labels and base.
 
     Scores, times and environment are left out: the same training gives the same hash.
 
     Args:
         draft: Or a manifest, to check it.
         files: The files of the version; only weights count.
+        written_as: Format of the manifest.
 
     Returns:
         The first `HASH_DIGITS` hexadecimal digits of a SHA-256 over canonical JSON.
     """
-    content = {
+    content: dict[str, Any] = {
         "weights": {name: files[name].sha256 for name in files if _holds_weights(name)},
         "config": draft.config,
         "data": draft.data,
         "labels": draft.labels,
         "base": [draft.base, draft.base_revision],
     }
+    if written_as >= CALIBRATED:
+        content["calibration"] = draft.calibration
     return _canonical_hash(content)[:HASH_DIGITS]
 
 
@@ -224,7 +228,8 @@ def _verify(folder: Path, manifest: Manifest) -> None:
     for name, expected in manifest.files.items():
         if record_file(found[name]) != expected:
             raise VersionInvalid(f"{name} in {folder} was changed since publishing: {REMEDY}")
-    if not manifest.version.endswith("-" + content_hash(manifest, manifest.files)):
+    content = content_hash(manifest, manifest.files, written_as=manifest.format)
+    if not manifest.version.endswith(f"-{content}"):
         raise VersionInvalid(
             f"{folder / MANIFEST} names a version of another content ({manifest.version}): {REMEDY}"
         )

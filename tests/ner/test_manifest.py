@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ner.errors import PublishError, VersionInvalid, VersionNotFound
 from ner.manifest import (
     FORMAT,
+    MANIFEST,
     Draft,
     Manifest,
     check_sizes,
@@ -71,7 +72,7 @@ def test_the_hash_ignores_what_does_not_make_a_version_itself(
     draft: Draft, other: dict[str, Any]
 ) -> None:
     backwards = dict(reversed(draft.config.items()))
-    same = replace(draft, config=backwards, scores=other, calibration=other, environment=other)
+    same = replace(draft, config=backwards, scores=other, environment=other)
     tokenizer = {**FILES, "vocab.txt": FileRecord("ee" * 32, 5)}
     assert content_hash(same, tokenizer) == content_hash(draft, FILES)
 
@@ -81,6 +82,7 @@ def test_the_hash_ignores_what_does_not_make_a_version_itself(
     [
         {"config": {"epochs": 7}},
         {"data": {}},
+        {"calibration": {"temperature": 1.3, "consistency": 0.5}},
         {"labels": ("Disease", "Chemical")},
         {"base": "bert-base-cased"},
         {"base_revision": None},
@@ -89,6 +91,25 @@ def test_the_hash_ignores_what_does_not_make_a_version_itself(
 def test_the_hash_tells_versions_apart(change: dict[str, Any]) -> None:
     draft = Draft(**DRAFT)
     assert content_hash(replace(draft, **change), FILES) != content_hash(draft, FILES)
+
+
+def test_a_version_of_before_calibration_counted_still_reads(tmp_path: Path) -> None:
+    """What it answers with has not changed, and neither has its name."""
+    draft = Draft(**DRAFT)
+    assert content_hash(draft, FILES, written_as=1) == content_hash(
+        replace(draft, calibration={"temperature": 9.9}), FILES, written_as=1
+    )
+    folder = tmp_path / "version"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(safetensors(1))
+    files = seal_files(folder)
+    version = f"old-20260131-{content_hash(draft, files, written_as=1)}"
+    fields = {name: getattr(draft, name) for name in DRAFT}
+    old = Manifest(
+        **fields, version=version, created="2026-01-31T12:00:00+00:00", files=files, format=1
+    )
+    (folder / MANIFEST).write_text(json.dumps(old.to_json()), encoding="utf-8")
+    assert read_manifest(folder) == old
 
 
 def test_other_weights_and_renamed_weights_are_another_version() -> None:
@@ -278,8 +299,8 @@ def test_an_edited_manifest_can_be_sealed_again(
 ) -> None:
     """So that the test above fails for the digest alone."""
     folder = store.resolve(publish().version)
-    edit_manifest(folder, '"temperature": 1.3', '"temperature": 19', reseal=True)
-    assert read_manifest(folder).calibration == {"temperature": 19}
+    edit_manifest(folder, '"strict_f1": 0.84', '"strict_f1": 0.99', reseal=True)
+    assert read_manifest(folder).scores["dev"]["strict_f1"] == 0.99
 
 
 @given(DRAFTS)

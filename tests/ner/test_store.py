@@ -83,8 +83,14 @@ def test_the_same_content_on_a_later_day_is_still_the_same_version(
 
 
 def test_other_content_is_another_version(store: Store, publish: Publish) -> None:
-    published = [publish(0), publish(1), publish(0, config={}), publish(0, name="other")]
-    assert len(store.names("encoder")) == len({item.version for item in published}) == 4
+    published = [
+        publish(0),
+        publish(1),
+        publish(0, config={}),
+        publish(0, name="other"),
+        publish(0, calibration={"temperature": 1.3, "consistency": 0.5}),  # it decides tags
+    ]
+    assert len(store.names("encoder")) == len({item.version for item in published}) == 5
 
 
 def test_publishing_the_same_content_mends_a_damaged_version(
