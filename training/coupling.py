@@ -15,6 +15,7 @@ from training.dev_side import temperature_of
 Chunk = tuple[int, int, str]  # first word, one past the last, label
 SHARES = tuple(step / 10 for step in range(8))  # of `Coupling.consistency`; all of it is too much
 WEIGHTS = tuple(step / 10 for step in range(9))  # of the counted transitions
+DIGITS = 3  # of the transitions that a manifest keeps: what serves is then what was judged
 SEEN_BEFORE = 0.5  # times that every legal step was seen before the first (Jeffreys' prior)
 
 
@@ -67,33 +68,29 @@ def fit_coupling(
     gold = [_chunks([max(tag, OUTSIDE) for tag in entry.tags], tag_set) for entry in tagged]
     legal = legal_steps(tag_set)
 
-    def shared(share: float) -> list[Scores]:
-        coupling = Coupling(share)
-        return [
-            coupling.share(document.text, entry.words, scores)
-            for document, entry, scores in zip(dev, tagged, logits, strict=True)
-        ]
-
-    def temperature(share: float) -> float:
-        return temperature_of(shared(share), [entry.tags for entry in tagged])
-
     @cache
-    def log_probs(share: float) -> list[Scores]:
-        fitted = temperature(share)
-        return [log_softmax(scores, temperature=fitted) for scores in shared(share)]
+    def shared(share: float) -> tuple[list[Scores], float]:
+        """What words say with that share of it shared, and at which temperature."""
+        coupling = Coupling(share)
+        scores = [
+            coupling.share(document.text, entry.words, own)
+            for document, entry, own in zip(dev, tagged, logits, strict=True)
+        ]
+        fitted = temperature_of(scores, [entry.tags for entry in tagged])
+        return [log_softmax(one, temperature=fitted) for one in scores], fitted
 
     @cache
     def f1(share: float, weight: float) -> float:
-        steps = weight * transitions
-        found = (_tags(scores, legal, steps) for scores in log_probs(share))
+        log_probs, _ = shared(share)
+        found = (_tags(scores, legal, weight * transitions) for scores in log_probs)
         return _strict_f1(gold, [_chunks(tags, tag_set) for tags in found])
 
     weight = WEIGHTS[len(WEIGHTS) // 2]
     share = max(SHARES, key=lambda share: f1(share, weight))
     weight = max(WEIGHTS, key=lambda weight: f1(share, weight))
     share = max(SHARES, key=lambda share: f1(share, weight))
-    rows = np.round(weight * transitions, 3) if weight else np.zeros((0, 0))
-    return Coupling(share, tuple(map(tuple, rows.tolist()))), temperature(share)
+    rows = np.round(weight * transitions, DIGITS).tolist() if weight else []
+    return Coupling(share, tuple(map(tuple, rows))), shared(share)[1]
 
 
 def _tags(log_probs: Scores, legal: NDArray[np.bool_], steps: Scores) -> list[int]:

@@ -36,11 +36,18 @@ def test_the_same_word_says_the_same_where_all_is_shared(words):
 
 
 @given(WORDS)
-def test_words_that_occur_once_and_marks_keep_their_scores(words):
+def test_words_that_occur_once_keep_their_scores_and_marks_and_numbers_always(words):
     before, after = shared(words, 0.5)
     for number, word in enumerate(words):
-        if words.count(word) == 1 and word in ("ALL", "12", ","):
+        if word in ("12", ",") or (word == "ALL" and words.count(word) == 1):
             assert after[number] == pytest.approx(before[number])
+
+
+def test_a_recurring_word_moves_towards_its_other_occurrences_by_the_share():
+    before, after = shared(["all", "x", "All"], 0.25)
+    mean = (before[0] + before[2]) / 2
+    assert after[0] == pytest.approx(0.75 * before[0] + 0.25 * mean, abs=1e-6)
+    assert after[1] == pytest.approx(before[1])
 
 
 @given(WORDS)

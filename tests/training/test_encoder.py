@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from backend.bases import OFFLINE_BASE, Base
+from backend.coupling import Coupling
 from backend.decode import log_softmax
 from backend.encoder import EncoderTier, Reading, WindowEncoder
 from backend.tier import load_tier
@@ -60,6 +61,7 @@ def assert_agree(one, other, *, within):
     """Both tiers give every word of dev nearly the same tag probabilities."""
     words = [word_offsets(document.text) for document in DEV]
     assert one.precision == other.precision == "fp32"
+    assert one.coupling == other.coupling
     for ours, theirs in zip(one.score(DEV, words), other.score(DEV, words), strict=True):
         assert np.exp(log_softmax(ours)) == pytest.approx(np.exp(log_softmax(theirs)), abs=within)
 
@@ -91,12 +93,34 @@ def test_an_adapter_is_stored_without_its_base(family, tiny_base, tmp_path):
     assert_agree(trained.tier, served, within=1e-4)  # folded into the base: equal but for rounding
 
 
+def found_by(tier):
+    """The entities of dev without their scores."""
+    return [
+        [(span.start, span.end, span.label) for span in prediction.spans]
+        for prediction in tier.predict(DEV)
+    ]
+
+
 def test_a_four_bit_base_trains_an_adapter(tiny_base, tmp_path):
     recipe = recipe_for(tiny_base("mistral"), adapter=Adapter(rank=8, alpha=16), four_bit=True)
     trained = train(recipe, tmp_path)
     assert trained.outcome.losses[-1] < trained.outcome.losses[0]
     served = load_tier(publish(trained, tmp_path), device=CPU)
     assert_agree(trained.tier, served, within=0.05)  # other kernels, 8 bits of mantissa
+
+
+def test_words_are_tied_in_serving_as_they_were_in_training(tiny_base, tmp_path):
+    """Whatever dev made of the weights: here they are such that nobody could miss them."""
+    trained = train(recipe_for(tiny_base("bert-uncased")), tmp_path)
+    wild = np.zeros((6, 5))
+    wild[0, 1] = 30  # after an O begins a chemical
+    trained.tier.coupling = Coupling(0.9, tuple(map(tuple, wild.tolist())))
+    judged = found_by(trained.tier)
+    served = load_tier(publish(trained, tmp_path), device=CPU)
+    assert served.coupling == trained.tier.coupling
+    assert found_by(served) == judged
+    served.coupling = Coupling()
+    assert found_by(served) != judged
 
 
 def test_the_temperature_makes_dev_likeliest_and_moves_nothing_but_confidence(tiny_base, tmp_path):
