@@ -184,6 +184,11 @@ def _warnings(
             f"{len(flat)} of {entities} gold entities do not fit flat BIO, one tag per word. They "
             "stay in gold: a tagger of words must miss them."
         )
+    if unclear := _on_open_truth(gold, predicted):
+        yield (
+            f"{unclear} predicted entities lie where the truth is not known (regions outvoted or "
+            "without a label) and count as spurious: precision is at least what is shown."
+        )
     outside = sum(
         entry.reason == "offset outside the text" for one in predicted for entry in one.lost
     )
@@ -194,6 +199,15 @@ def _warnings(
         )
     if len(gold) < FEW_DOCUMENTS:
         yield f"Intervals are rough: there are only {len(gold)} documents to draw from."
+
+
+def _on_open_truth(gold: Sequence[Document], predicted: Sequence[Prediction]) -> int:
+    """How many predicted spans are not in gold but touch a stretch that may or may not hold one."""
+    return sum(
+        any(span.start < end and start < span.end for start, end in document.unknown)
+        for document, prediction in zip(gold, predicted, strict=True)
+        for span in set(prediction.spans) - set(document.spans)
+    )
 
 
 def _listed(labels: Mapping[str, int]) -> str:

@@ -141,6 +141,19 @@ def test_labels_that_one_side_does_not_have_are_named():
     assert any("are spurious: Drug (1)." in one for one in report.warnings)
 
 
+def test_predictions_where_the_truth_is_open_are_counted_and_told():
+    open_truth = Document("1", TEXT, (Span(0, 10, "Chemical"),), unknown=((22, 30), (50, 53)))
+    answers = said(Span(0, 10, "Chemical"), Span(11, 30, "Disease"), Span(31, 35, "Disease"))
+    report = evaluate([open_truth], [answers], options=QUICK)
+    assert report.overall.strict.counts.fp == 2
+    assert any(
+        warning.startswith("1 predicted entities lie where the truth is not known")
+        for warning in report.warnings
+    )
+    closed = evaluate([GOLD], [answers], options=QUICK)
+    assert not any("truth is not known" in warning for warning in closed.warnings)
+
+
 def test_without_gold_entities_every_prediction_is_spurious_and_a_warning_says_so():
     report = evaluate([Document("1", TEXT)], [said(Span(0, 10, "Chemical"))], options=QUICK)
     assert report.overall.strict.counts == Counts(fp=1)
