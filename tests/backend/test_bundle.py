@@ -8,10 +8,14 @@ import torch
 
 from backend.bases import OFFLINE_BASE
 from backend.bundle import BUNDLED
+from backend.coupling import Coupling
+from backend.encoder import EncoderTier
 from backend.tier import load_tier
 from ner.document import Document
 from ner.manifest import Manifest, read_manifest
 from ner.store import Store
+from tests.bc5cdr_sentences import SAMPLES
+from training.corpus import read_corpus
 
 ROOT = Path(__file__).parents[2]
 TEXT = "Naloxone reverses the antihypertensive effect of clonidine."
@@ -65,7 +69,26 @@ def test_it_finds_both_drugs(folder: Path) -> None:
     assert prediction.version == tier.version == folder.name
 
 
-def test_the_readme_says_how_to_make_it_again() -> None:
+def test_it_serves_with_the_ties_between_words_that_it_was_judged_with(
+    folder: Path, manifest: Manifest
+) -> None:
+    tier = load_tier(folder, device=torch.device("cpu"))
+    assert isinstance(tier, EncoderTier)
+    assert 0 < tier.coupling.consistency == manifest.calibration["consistency"]
+    assert tier.coupling.steps().tolist() == manifest.calibration["transitions"]
+    documents = list(read_corpus([SAMPLES / "bc5cdr_test.jsonl"]).documents)
+    tied = [prediction.spans for prediction in tier.predict(documents)]
+    tier.coupling = Coupling()
+    assert [prediction.spans for prediction in tier.predict(documents)] != tied
+
+
+def test_the_readme_says_how_to_make_it_again(manifest: Manifest) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert re.search(r"^bundled:", makefile, re.MULTILINE)
+    target = re.search(r"^bundled:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert target is not None
+    # Its own recipe, whatever the defaults are by now, and the share that was held out then.
+    assert "--like bundled" in target[1]
+    sizes = {side: manifest.data[side]["documents"] for side in ("train", "dev")}
+    (share,) = re.findall(r"--dev-share (\S+)", target[1])
+    assert sizes["dev"] / sum(sizes.values()) == pytest.approx(float(share), abs=0.01)
     assert "make bundled" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -151,37 +152,51 @@ def test_what_fits_is_taken_on(
     assert "tagalong prelabel" in str(raised.value)
 
 
+class Slow:
+    """A tier that takes on work and is long at it."""
+
+    labels, version = ("Chemical",), "slow-1"
+
+    def __init__(self) -> None:
+        self.may_go_on = threading.Event()
+
+    def estimate(self, documents: Sequence[Document]) -> list[float]:
+        return [0.9] * len(documents)
+
+    def warm_up(self) -> None:
+        """Nothing to do."""
+
+    def predict(self, documents: Sequence[Document]) -> list[Prediction]:
+        assert self.may_go_on.wait(60)
+        return [Prediction((), 1.0, self.version) for _ in documents]
+
+
 def test_two_requests_cannot_count_on_the_same_time(folder: Path) -> None:
-    """Each would fit alone; both are asked at once, and one is told to come again."""
-    limits = Limits(predicting=2.0)
-    with serving(settings_in(folder, limits=limits), load=None) as client:
-        slot = service_of(client).slots["llm"]
-        tier = slot.tier(wait=60)
-        tier.pace.note(1, 0.1, first=True)  # type: ignore[attr-defined]
-        admitted: list[float] = []
-        refused: list[int] = []
-        meet = threading.Barrier(2)
+    """Each would fit alone; while the first is being admitted the second asks, and must wait."""
+    with serving(settings_in(folder), load=None) as client:
+        slot, tier = service_of(client).slots["llm"], Slow()
+        first_is_asked, seen = threading.Event(), []
 
-        def ask() -> None:
-            def admit(seconds: Sequence[float], owed: float) -> None:
-                check_time(seconds, owed, most=2.0)
-                admitted.append(owed)
+        def admit(seconds: Sequence[float], owed: float) -> None:
+            seen.append(owed)
+            first_is_asked.set()
+            time.sleep(0.2 if owed == 0 else 0)  # long enough for the other to come by
+            check_time(seconds, owed, most=2.0)
 
-            meet.wait()
+        def ask() -> list[Prediction]:
+            return slot.predict(tier, [Document("1", ABSTRACT)] * 2, admit=admit)
+
+        with ThreadPoolExecutor(1) as other:
+            first = other.submit(ask)
+            assert first_is_asked.wait(60)
             try:
-                slot.predict(tier, [Document("1", ABSTRACT)] * 2, admit=admit)
-            except Refusal as refusal:
-                refused.append(refusal.status)
-
-        threads = [threading.Thread(target=ask) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert admitted[0] == 0
-        assert all(owed == 0 for owed in admitted)  # the second only once the first was done
-        assert refused in ([], [503])
-        assert len(admitted) + len(refused) == 2
+                with pytest.raises(Refusal) as raised:
+                    ask()
+            finally:
+                tier.may_go_on.set()
+            assert raised.value.status == 503
+            assert seen == [0, pytest.approx(1.8)]
+            assert len(first.result(60)) == 2
 
 
 def test_time_spent_on_reading_is_not_there_for_predicting(
