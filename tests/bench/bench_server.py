@@ -1,6 +1,6 @@
 """The server: what HTTP costs, how it bears load beside a plain server, whether its memory grows.
 
-    python tests/bench/bench_server.py [--data DIR] [--only latency|load|memory]
+    python tests/bench/bench_server.py [--data DIR] [--only latency|load|busy|memory]
         [--seconds 60] [--requests 10000] [--pairs 200] [--threads N]
 
 Server, rival and bare tier are processes of their own with the same number of threads for
@@ -12,16 +12,22 @@ like them it computes in fp32.
 import argparse
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from statistics import median, quantiles
+from threading import Event
+from typing import Any
 
 from corpora import DATA, read_documents
 from server_processes import (
     DirectTier,
     Server,
+    a_training,
     direct_tier,
     generate_load,
     our_server,
@@ -34,10 +40,13 @@ from backend.checkpoint import position_limit
 from backend.tier import load_tier
 from ner.catalogue import BUNDLED as NAME
 from ner.catalogue import Catalogue
+from ner.manifest import Draft, read_manifest
+from ner.store import Store
 
 WARM_UP = 20  # requests before any is measured
 CLIENTS = (1, 4, 16)
 ROUNDS = 3
+PROMOTE_EVERY = 10.0  # seconds between two promotions
 PARTS = 5  # of the requests of the memory's test: the first is warm-up
 
 Answered = tuple[float, list[tuple[int, int, str]]]  # seconds; start, end and label of each span
@@ -111,6 +120,11 @@ def long_load(server: Server, data: Path, seconds: float) -> Iterator[str]:
     used = f"the generator used {found['cpu']:.0%} of a core"
     yield f"{many} clients for {found['seconds']:.0f} s; {used}."
     yield ""
+    yield from routes(found)
+
+
+def routes(found: dict[str, Any]) -> Iterator[str]:
+    """What every route answered, and how soon."""
     yield "| route | answers | errors | p50 | p95 | p99 | slowest | over 1 s |"
     yield "|---|---:|---:|---:|---:|---:|---:|---:|"
     for route in ("predict", "health", "setup", "webhook"):
@@ -119,6 +133,52 @@ def long_load(server: Server, data: Path, seconds: float) -> Iterator[str]:
         cells += [milliseconds(max(times)), str(sum(one > 1 for one in times))]
         failed = f"{sum(errors.values())} {errors or ''}".rstrip()
         yield f"| /{route} | {len(times)} | {failed} | {' | '.join(cells)} |"
+
+
+def busy(models: Path, data: Path, seconds: float, *, threads: int) -> Iterator[str]:
+    """Who must never wait, while a version loads, others are promoted and a training runs.
+
+    Asked from the moment the port is open, before the first version is there.
+    """
+    store = Store(models)
+    versions = [published_again(store, name) for name in ("first", "second")]
+    store.promote("encoder", versions[0])
+    over, served = Event(), [versions[0]]
+
+    def promote() -> None:
+        while not over.wait(PROMOTE_EVERY):
+            served.append(versions[len(served) % 2])
+            store.promote("encoder", served[-1])
+
+    with (
+        ThreadPoolExecutor(1) as other,
+        a_training(threads=threads),
+        our_server(models, threads=threads, loaded=False) as server,
+    ):
+        promoting = other.submit(promote)
+        try:
+            options = ("--clients", "4", "--seconds", str(seconds), "--poll")
+            found = generate_load(server, data, *options)
+        finally:
+            over.set()
+        promoting.result()
+        health = json.loads(server.pool.request("GET", "/health").data)
+    if health["version"] not in served:
+        raise SystemExit(f"{health['version']} serves, and none of {served}")
+    yield f"{seconds:.0f} s beside a training, from the start on; {len(served) - 1} promotions."
+    yield ""
+    yield from routes(found)
+
+
+def published_again(store: Store, name: str) -> str:
+    """The bundled version as a version of a store."""
+    folder = Catalogue(Path("no-models"), bundled=BUNDLED).resolve(NAME)
+    manifest = read_manifest(folder)
+    known = {one.name: getattr(manifest, one.name) for one in fields(Draft)}
+    with store.staging("encoder") as staging:
+        for file in manifest.files:
+            shutil.copy2(folder / file, staging / file)
+        return store.publish(staging, Draft(**{**known, "name": name})).version
 
 
 def throughput(servers: Sequence[Server], data: Path, seconds: float) -> Iterator[str]:
@@ -213,6 +273,9 @@ def measure(options: argparse.Namespace) -> Iterator[str]:
                 yield ""
                 yield from long_load(server, options.data, options.seconds)
             yield ""
+        if only in (None, "busy"):
+            yield from busy(Path(models) / "busy", options.data, options.seconds, threads=threads)
+            yield ""
         if only in (None, "memory"):
             with our_server(Path(models), threads=threads) as server:
                 yield from memory(server, options.data, options.requests)
@@ -221,7 +284,7 @@ def measure(options: argparse.Namespace) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--only", choices=("latency", "load", "memory"))
+    parser.add_argument("--only", choices=("latency", "load", "busy", "memory"))
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--pairs", type=int, default=200)

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -64,12 +65,35 @@ def environment(threads: int, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def our_server(models: Path, *, threads: int) -> Iterator[Server]:
-    """Run `tagalong serve` with the bundled version, which it serves where `models` is empty."""
+def our_server(models: Path, *, threads: int, loaded: bool = True) -> Iterator[Server]:
+    """Run `tagalong serve` with the bundled version, which it serves where `models` is empty.
+
+    With `loaded=False` it is given away as soon as it answers, before it has a version.
+    """
     port = free_port()
     command = ["-m", "cli", "serve", "--port", str(port), "--models", str(models)]
-    with _started("tagalong", command, port, environment(threads)) as server:
+    with _started("tagalong", command, port, environment(threads), loaded=loaded) as server:
         yield server
+
+
+@contextmanager
+def a_training(*, threads: int) -> Iterator[None]:
+    """Train an encoder all the while, on the abstracts among the samples of the tests."""
+    with tempfile.TemporaryDirectory() as models:
+        export = str(ROOT / "tests" / "samples" / "bc5cdr.jsonl")
+        command = [*("-m", "cli", "train", "encoder", export, "--models", models)]
+        process = subprocess.Popen(
+            [sys.executable, *command, "--epochs", "1000", "--patience", "1000"],
+            env=environment(threads),
+            cwd=ROOT,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield
+            if process.poll() is not None:
+                raise SystemExit("the training ended before the measurement did")
+        finally:
+            _end(process)
 
 
 @contextmanager
@@ -142,15 +166,20 @@ def free_port() -> int:
 
 @contextmanager
 def _started(
-    name: str, command: Sequence[str], port: int, variables: Mapping[str, str]
+    name: str,
+    command: Sequence[str],
+    port: int,
+    variables: Mapping[str, str],
+    *,
+    loaded: bool = True,
 ) -> Iterator[Server]:
-    """Start a server, wait until it has its model, and end it afterwards."""
+    """Start a server, wait until it has its model, or only until it answers; end it afterwards."""
     process = subprocess.Popen(
         [sys.executable, *command], env=variables, cwd=ROOT, stderr=subprocess.DEVNULL
     )
     try:
         deadline = time.monotonic() + PATIENCE
-        while not _ready(port):
+        while not _ready(port, loaded=loaded):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"{name} did not start: {' '.join(command)}")
             time.sleep(0.2)
@@ -160,12 +189,13 @@ def _started(
         _end(process)
 
 
-def _ready(port: int) -> bool:
-    """Whether a server says that it has a version."""
+def _ready(port: int, *, loaded: bool) -> bool:
+    """Whether a server answers, and says that it has a version."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/health")
-        return bool(json.loads(connection.getresponse().read()).get("version"))
+        said = json.loads(connection.getresponse().read())
+        return bool(said.get("version")) or not loaded
     except (OSError, http.client.HTTPException):
         return False
     finally:
