@@ -1,5 +1,6 @@
 """What several commands ask for in the same words, and what they make of the answers."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from training.corpus import ReadOptions
 from training.corpus.annotators import Strategy
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
+    from backend.llm.tier import Drafter
     from backend.tier import Tier
 
 LLM = "llm"
@@ -77,13 +79,28 @@ def load_model(store: Store, reference: str) -> "Tier":
     manifest = read_manifest(folder, verify=False)
     if manifest.tier != LLM:
         return load_tier(folder)
+    return load_tier(folder, drafter=default_drafter(store, manifest.labels))
+
+
+def default_drafter(store: Store, labels: Collection[str]) -> "Drafter | None":
+    """The default encoder as what drafts an LLM's tags.
+
+    Args:
+        store: Where it is.
+        labels: What the LLM finds.
+
+    Returns:
+        Its predictions; None where it knows none of the labels, or cannot be loaded, which is told:
+        drafts change what an answer costs, never the answer.
+    """
+    from backend.tier import load_tier
+
     try:
         encoder = load_tier(store.resolve(store.default()))
-    except TagalongError as error:  # drafts change what an answer costs, never the answer
+    except TagalongError as error:
         errors.print(f"No encoder drafts for the LLM: {error}", style="yellow", markup=False)
-        return load_tier(folder)
-    knows = not set(encoder.labels).isdisjoint(manifest.labels)
-    return load_tier(folder, drafter=encoder.predict if knows else None)
+        return None
+    return None if set(encoder.labels).isdisjoint(labels) else encoder.predict
 
 
 def open_store(models: Path) -> Store:

@@ -1,13 +1,22 @@
 """``tagalong train llm``: annotated documents and a decoder in, a scored adapter out."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cli.console import echo_json
-from cli.options import Annotators, AsJson, LabelConfigFile, Models, open_store, read_options
+from cli.options import (
+    Annotators,
+    AsJson,
+    LabelConfigFile,
+    Models,
+    default_drafter,
+    open_store,
+    read_options,
+)
 from cli.training import (
     Arithmetic,
     Assignment,
@@ -29,6 +38,7 @@ from cli.training import (
     manifest_like,
     train_version,
 )
+from ner.document import Document
 
 DOCUMENTED_BASE = "mistralai/Mistral-7B-Instruct-v0.3"
 
@@ -81,7 +91,7 @@ def llm_cli(
     On several GPUs: accelerate launch --multi_gpu -m cli train llm export.json
     """
     from backend.bases import Base
-    from training.llm import train_llm
+    from training.llm import TrainedLLM, train_llm
     from training.publish import publish_llm
     from training.recipe import Adapter, LLMRecipe, llm_recipe_from_json
 
@@ -118,6 +128,11 @@ def llm_cli(
         promote=promote,
         store=store,
     )
-    manifest = train_version(Trade("llm", recipe, train_llm, publish_llm), assignment)
+
+    def train_drafted(*sides: Sequence[Document], labels: Sequence[str], **how: Any) -> TrainedLLM:
+        """Train; the encoder that will draft in serving drafts dev whenever it is judged."""
+        return train_llm(*sides, labels=labels, drafter=default_drafter(store, labels), **how)
+
+    manifest = train_version(Trade("llm", recipe, train_drafted, publish_llm), assignment)
     if manifest is not None and as_json:
         echo_json(manifest.to_json())

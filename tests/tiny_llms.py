@@ -17,6 +17,8 @@ from transformers import (
     MistralForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 from backend.llm.decoding import SlotDecoder
@@ -40,6 +42,7 @@ SIZES = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
+FAMILIES = ("llama", "mistral", "sliding", "alternating")
 WORDS = [*sorted({word for text in CORPUS for word in text.split()}), "β", "(", "…", "a1", "😀"]
 
 
@@ -53,13 +56,19 @@ def make_llm(family: str, *, seed: int = 0, spread: float = 0.15) -> PreTrainedM
     """A decoder whose logits differ enough from tag to tag for its choices to be its own."""
     torch.manual_seed(seed)
     size = {"vocab_size": len(tokenizer()), "initializer_range": spread, **SIZES}
-    model = (
-        LlamaForCausalLM(LlamaConfig(**size))
-        if family == "llama"
-        else MistralForCausalLM(
-            MistralConfig(sliding_window=WINDOW if family == "sliding" else None, **size)
-        )
-    )
+    model: PreTrainedModel
+    match family:
+        case "llama":
+            model = LlamaForCausalLM(LlamaConfig(**size))
+        case "mistral":
+            model = MistralForCausalLM(MistralConfig(sliding_window=None, **size))
+        case "sliding":
+            model = MistralForCausalLM(MistralConfig(sliding_window=WINDOW, **size))
+        case "alternating":  # one layer of full attention, two of sliding
+            window = {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 1}
+            model = Qwen3ForCausalLM(Qwen3Config(head_dim=16, **window, **size))
+        case _:
+            raise ValueError(family)
     return model.eval()
 
 

@@ -14,11 +14,14 @@ import numpy as np
 import torch
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from backend.decode import Scores
 from backend.precision import Precision, half_precision
+from ner.errors import BaseModelError
+
+FULL, SLIDING = "full_attention", "sliding_attention"  # as configurations name them
 
 
 @dataclass(slots=True)
@@ -97,7 +100,7 @@ class TagScorer:
         self._tag_ids = torch.tensor(list(tag_ids), device=model.device)
         self._prefix = tuple(prefix)
         self._precision = precision
-        self._window = getattr(model.config, "sliding_window", None)
+        self._windows = attention_windows(model.config)
         self._prefix_layers: list[tuple[Tensor, Tensor]] | None = None
         self.tokens_run = 0  # padding not counted
 
@@ -149,7 +152,7 @@ class TagScorer:
         with half_precision(device, wanted=self._precision):
             hidden = self.model.get_decoder()(
                 input_ids=ids,
-                attention_mask=self._mask(before, positions, start),
+                attention_mask=self._masks(before, positions, start),
                 position_ids=positions,
                 past_key_values=cache,
                 use_cache=True,
@@ -163,21 +166,55 @@ class TagScorer:
         ends = np.cumsum([len(places) for places in wanted])[:-1]
         return list(np.split(logits, ends))
 
-    def _mask(self, before: Tensor, positions: Tensor, start: int) -> Tensor:
-        """Which key each query may see: (rows, 1, fed, held + fed), added to attention scores."""
-        fed = positions.shape[1]
-        places = torch.arange(start, device=positions.device).expand(len(before), -1)
-        # What is held lies at its own position; beyond a row's end there is nothing.
-        nothing = torch.iinfo(torch.long).max
-        held = torch.where(places < before[:, None], places, nothing)
-        keys = torch.cat([held, positions], dim=1)[:, None, :]
-        queries = positions[:, :, None]
-        seen = keys <= queries
-        if self._window is not None:
-            seen &= queries - keys < self._window
-        dtype = torch.float32
-        mask = torch.zeros(len(before), fed, start + fed, dtype=dtype, device=positions.device)
-        return mask.masked_fill(~seen, torch.finfo(dtype).min)[:, None]
+    def _masks(self, before: Tensor, positions: Tensor, start: int) -> Tensor | dict[str, Tensor]:
+        """A mask for all layers, or by kind where a model has layers of two."""
+        masks = {
+            kind: _mask(before, positions, start, window=window)
+            for kind, window in self._windows.items()
+        }
+        return masks if len(masks) > 1 else next(iter(masks.values()))
+
+
+def attention_windows(config: PretrainedConfig) -> dict[str, int | None]:
+    """How far back the layers of a model see, by the kind of their attention.
+
+    Args:
+        config: Of the model.
+
+    Returns:
+        Tokens, the query's own included; None for all.
+
+    Raises:
+        BaseModelError: If a layer keeps something else than keys and values of single tokens, which
+            cannot be cut back to what was right.
+    """
+    window = getattr(config, "sliding_window", None)
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if other := sorted(kinds - {FULL, SLIDING}):
+        raise BaseModelError(
+            f"the base has layers of {other[0]}, and what they keep of a text cannot be cut back "
+            "to a part of it: choose a decoder whose layers are of full or sliding attention"
+        )
+    if not kinds:
+        return {FULL if window is None else SLIDING: window}
+    return {kind: window if kind == SLIDING else None for kind in sorted(kinds)}
+
+
+def _mask(before: Tensor, positions: Tensor, start: int, *, window: int | None) -> Tensor:
+    """Which key each query may see: (rows, 1, fed, held + fed), added to attention scores."""
+    fed = positions.shape[1]
+    places = torch.arange(start, device=positions.device).expand(len(before), -1)
+    # What is held lies at its own position; beyond a row's end there is nothing.
+    nothing = torch.iinfo(torch.long).max
+    held = torch.where(places < before[:, None], places, nothing)
+    keys = torch.cat([held, positions], dim=1)[:, None, :]
+    queries = positions[:, :, None]
+    seen = keys <= queries
+    if window is not None:
+        seen &= queries - keys < window
+    dtype = torch.float32
+    mask = torch.zeros(len(before), fed, start + fed, dtype=dtype, device=positions.device)
+    return mask.masked_fill(~seen, torch.finfo(dtype).min)[:, None]
 
 
 def _cache_of(held: Held) -> DynamicCache:

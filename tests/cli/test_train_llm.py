@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 from backend.four_bit import four_bit_obstacle
 from backend.jsonlines import document_to_json
 from cli.main import app, main
+from cli.options import default_drafter, open_store
+from ner.document import Document
 from tests.backend.server.serving import request_for, say, serving, settings_in
 from tests.bc5cdr_sentences import abstracts
 from tests.tiny_llms import save_llm
@@ -122,6 +124,15 @@ def test_an_encoder_that_cannot_draft_keeps_no_llm_from_answering(trained):
     assert places == [
         {name: one[name] for name in ("start", "end", "label")} for one in told["entities"]
     ]
+
+
+def test_the_default_encoder_drafts_what_it_knows(tmp_path):
+    store = open_store(tmp_path / "models")
+    drafter = default_drafter(store, ("Chemical", "Gene"))
+    assert drafter is not None
+    [drafted] = drafter([Document("", TEXT)])
+    assert "Chemical" in {span.label for span in drafted.spans}
+    assert default_drafter(store, ("Gene",)) is None
 
 
 def test_the_recipe_of_a_version_can_be_used_again(trained, export, tmp_path):

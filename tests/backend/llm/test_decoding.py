@@ -9,9 +9,16 @@ import torch
 from backend.decode import legal_steps
 from backend.llm.decoding import Decoded
 from backend.llm.layout import Layout
-from tests.tiny_llms import TAGS, Rig, make_llm, make_rig, random_draft, random_texts, words_of
-
-FAMILIES = ("llama", "mistral", "sliding")
+from tests.tiny_llms import (
+    FAMILIES,
+    TAGS,
+    Rig,
+    make_llm,
+    make_rig,
+    random_draft,
+    random_texts,
+    words_of,
+)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
