@@ -1,12 +1,12 @@
 """The LLM tier, trained here: how good it is, how many passes it needs, whether it stays exact.
 
 A Llama of four layers that begins with MiniLM's vocabulary and embeddings is trained on BC5CDR by
-the command a user would run, and judged on test by `tagalong evaluate`. Then its decodings tag the
-test documents, drafted by the bundled encoder: passes and tokens of each as distributions (the
-study's decoding is counted from the true answers), tags against `sequential` in fp32, and what
-bf16 changes.
+the command a user would run, and judged on test beside its single pass, the same base trained as an
+encoder, and the bundled encoder. Then its decodings tag the test documents, drafted by the bundled
+encoder: passes and tokens of each as distributions (the study's decoding is counted from the true
+answers), tags against `sequential` in fp32, and what bf16 changes.
 
-    python tests/bench/bench_llm.py [--models DIR] [--only trained|passes|exact]
+    python tests/bench/bench_llm.py [--models DIR] [--only trained|judged|passes|exact]
 
 With --models the version stays there, and is not trained again while it is there.
 """
@@ -18,8 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from statistics import fmean, quantiles
@@ -45,11 +46,14 @@ from ner.catalogue import Catalogue
 from ner.document import Document
 from ner.store import Store
 from ner.words import word_offsets
+from training.evaluate import evaluate
+from training.report import report_to_json
 
 TRAINING = (
-    *("--full", "--learning-rate", "1e-3", "--epochs", "5", "--batch-tokens", "2048"),
-    *("--lesson-window", "256", "--window", "4096"),
+    *("--full", "--learning-rate", "1e-3", "--epochs", "6", "--batch-tokens", "2048"),
+    *("--window", "256"),
 )
+ABLATION = ("--name", "ablation", "--learning-rate", "1e-3", "--dropout", "0")
 DEV = 100  # documents of dev to stop by: judging all of them would take a third of the time
 ROWS = 16  # of a batch, where only tags are compared
 
@@ -67,33 +71,72 @@ def train(corpus: Path, folder: Path) -> Iterator[str]:
     if (folder / "models" / "llm" / "current").exists():
         return
     base = llama_from_minilm(folder / "base")
-    dev = folder / "dev.jsonl"
-    with (corpus / "dev.jsonl").open(encoding="utf-8") as lines:
-        dev.write_text("".join(islice(lines, DEV)), encoding="utf-8")
-    start = time.monotonic()
-    manifest = tagalong(
-        *("train", "llm", str(corpus / "train.jsonl"), "--dev", str(dev)),
+    yield trained_by(
+        *("llm", str(corpus / "train.jsonl"), "--dev", str(some_of_dev(corpus, folder))),
         *("--base", str(base), "--models", str(folder / "models"), "--name", "llama", *TRAINING),
     )
-    minutes = (time.monotonic() - start) / 60
-    epochs, best = manifest["data"]["epochs"], manifest["data"]["best_epoch"]
-    yield f"Trained for {minutes:.0f} minutes; dev F1 of each epoch {epochs}, the {best}th kept."
     yield ""
 
 
-def judged(corpus: Path, folder: Path) -> Iterator[str]:
-    """F1 on test, by length."""
-    models = str(folder / "models")
-    report = tagalong("evaluate", "llm", str(corpus / "test.jsonl"), "--models", models)
-    yield "| strict F1 | 1 word | 2 words | 3+ words | relaxed F1 | ECE |"
-    yield "|---|---|---|---|---|---|"
+def train_ablation(corpus: Path, folder: Path) -> Iterator[str]:
+    """Train the same base to tag every word of one reading, as an encoder does."""
+    if (folder / "ablation" / "encoder" / "current").exists():
+        return
+    yield trained_by(
+        *("encoder", str(corpus / "train.jsonl"), "--dev", str(some_of_dev(corpus, folder))),
+        *("--base", str(folder / "base"), "--models", str(folder / "ablation"), *ABLATION),
+    )
+    yield ""
+
+
+def some_of_dev(corpus: Path, folder: Path) -> Path:
+    """The documents of dev to stop by."""
+    dev = folder / "dev.jsonl"
+    with (corpus / "dev.jsonl").open(encoding="utf-8") as lines:
+        dev.write_text("".join(islice(lines, DEV)), encoding="utf-8")
+    return dev
+
+
+def trained_by(*arguments: str) -> str:
+    """Train, and say how it went."""
+    start = time.monotonic()
+    manifest = tagalong("train", *arguments)
+    minutes = (time.monotonic() - start) / 60
+    scores = ", ".join(f"{score:.4f}" for score in manifest["data"]["epochs"])
+    best = manifest["data"]["best_epoch"]
+    return (
+        f"{manifest['version']}: {minutes:.0f} minutes; dev F1 of each epoch {scores}; "
+        f"epoch {best} kept."
+    )
+
+
+def judged(corpus: Path, folder: Path, documents: Sequence[Document]) -> Iterator[str]:
+    """F1 on test, by length, of the LLM and of what one would take instead."""
+    test = str(corpus / "test.jsonl")
+    yield "| tags by | strict F1 | 1 word | 2 words | 3+ words | relaxed F1 | ECE |"
+    yield "|---|---|---|---|---|---|---|"
+    yield verdict(
+        "LLM, verified", tagalong("evaluate", "llm", test, "--models", str(folder / "models"))
+    )
+    rig = Rig(folder, documents, precision="auto")
+    rig.tier.decoding = "single_pass"
+    blank = [replace(document, spans=()) for document in documents]
+    report = report_to_json(evaluate(documents, rig.tier.predict(blank)))
+    yield verdict("LLM, single pass", report)
+    report = tagalong("evaluate", "encoder", test, "--models", str(folder / "ablation"))
+    yield verdict("the same base as an encoder", report)
+    yield verdict("bundled encoder", tagalong("evaluate", "bundled", test))
+
+
+def verdict(name: str, report: Mapping[str, Any]) -> str:
+    """A line of the table."""
     figures = [report["strict"]]
     figures += [report["by_length"][length]["strict"] for length in ("1", "2", "3+")]
     figures += [report["relaxed"]]
     cells = [
         f"{one['f1']:.4f} ({one['interval'][0]:.3f} to {one['interval'][1]:.3f})" for one in figures
     ]
-    yield f"| {' | '.join(cells)} | {report['calibration']['ece']:.3f} |"
+    return f"| {name} | {' | '.join(cells)} | {report['calibration']['ece']:.3f} |"
 
 
 class Rig:
@@ -231,10 +274,11 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[str]:
     """Everything that was asked for, line by line."""
     corpus, only = options.data / "BC5CDR", options.only
     yield from train(corpus, folder)
-    if only in (None, "trained"):
-        yield from judged(corpus, folder)
-        yield ""
     documents = read_documents(corpus / "test.jsonl")[: options.documents]
+    if only in (None, "judged"):
+        yield from train_ablation(corpus, folder)
+        yield from judged(corpus, folder, documents)
+        yield ""
     if only in (None, "passes"):
         yield from passes(Rig(folder, documents, precision="fp32"))
         yield ""
@@ -246,7 +290,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--models", type=Path, help="where the trained version is kept")
-    parser.add_argument("--only", choices=("trained", "passes", "exact"))
+    parser.add_argument("--only", choices=("trained", "judged", "passes", "exact"))
     parser.add_argument("--documents", type=int, default=500)
     options = parser.parse_args()
     logging.set_verbosity_error()
