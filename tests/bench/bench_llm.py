@@ -34,12 +34,14 @@ import torch
 from corpora import DATA, read_documents
 from llm_bases import llama_from_minilm
 from paper_decoding import PROMPT, PaperDecoder
+from transformers import AutoTokenizer
 from transformers.utils import logging
 
 from backend.bundle import BUNDLED
 from backend.llm.decoding import Decoded, Decoding
-from backend.llm.layout import Layout
+from backend.llm.layout import LayoutPlanner
 from backend.llm.tier import LLMTier
+from backend.precision import Precision
 from backend.tier import load_tier
 from ner.catalogue import BUNDLED as NAME
 from ner.catalogue import Catalogue
@@ -55,7 +57,8 @@ TRAINING = (
 )
 ABLATION = ("--name", "ablation", "--learning-rate", "1e-3", "--dropout", "0")
 DEV = 100  # documents of dev to stop by: judging all of them would take a third of the time
-ROWS = 16  # of a batch, where only tags are compared
+ROWS = 16  # of a batch
+WHOLE = 4096  # tokens: no document is longer
 
 
 def tagalong(*arguments: str) -> Any:
@@ -140,35 +143,64 @@ def verdict(name: str, report: Mapping[str, Any]) -> str:
 
 
 class Rig:
-    """The trained tier, and the encoder's drafts for documents."""
+    """The trained tier, and the encoder's drafts for documents.
 
-    def __init__(self, folder: Path, documents: Sequence[Document], *, precision: str) -> None:
+    Args:
+        folder: Where it was trained.
+        documents: To tag.
+        precision: Arithmetic of the passes.
+        window: Tokens read at once; None for the version's own.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        documents: Sequence[Document],
+        *,
+        precision: Precision,
+        window: int | None = None,
+    ) -> None:
         self.documents = documents
         version = Store(folder / "models").resolve("llm")
+        self.tokenizer = AutoTokenizer.from_pretrained(version)
         tier = load_tier(version, device=torch.device("cpu"))
         assert isinstance(tier, LLMTier)
-        tier.decoder.scorer._precision = precision  # type: ignore[assignment]
+        tier.decoder.scorer._precision = precision
+        if window is not None:
+            verbalisers = tier.planner.verbalisers
+            tier.planner = LayoutPlanner(self.tokenizer, tier.tag_set, verbalisers, window=window)
         tier.drafter = load_tier(Catalogue(BUNDLED, bundled=BUNDLED).resolve(NAME)).predict
         self.tier = tier
         self.words = [word_offsets(document.text) for document in documents]
-        self.layouts: list[Layout] = tier.planner.plan([one.text for one in documents], self.words)
-        assert len(self.layouts) == len(documents)
-        self.drafts = tier._drafts(documents)
+        self.layouts = tier.planner.plan([one.text for one in documents], self.words)
+        drafts = tier._drafts(documents) or []
+        self.drafts = [
+            drafts[layout.document][layout.words.start : layout.words.stop]
+            for layout in self.layouts
+        ]
 
-    def decode(self, decoding: Decoding, *, drafted: bool = False, rows: int = 1) -> list[Decoded]:
-        """All documents, those of similar length together."""
+    def decode(self, decoding: Decoding, *, drafted: bool = False) -> list[Decoded]:
+        """All windows, those of similar length together."""
         order = sorted(range(len(self.layouts)), key=lambda n: len(self.layouts[n].ids))
         found: dict[int, Decoded] = {}
-        for start in range(0, len(order), rows):
-            batch = order[start : start + rows]
+        for start in range(0, len(order), ROWS):
+            batch = order[start : start + ROWS]
             layouts = [self.layouts[number] for number in batch]
             drafts = [self.drafts[number] for number in batch] if drafted else None
-            found |= zip(
-                batch,
-                self.tier.decoder.decode(layouts, drafts, decoding=decoding),
-                strict=True,
-            )
+            decoded = self.tier.decoder.decode(layouts, drafts, decoding=decoding)
+            found |= zip(batch, decoded, strict=True)
         return [found[number] for number in range(len(order))]
+
+    def of_documents(self, found: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
+        """Calls in sequence and tokens of each document, from those of its windows.
+
+        A document's windows share a batch, so it takes the calls of the one that takes most.
+        """
+        calls, tokens = [0] * len(self.documents), [0] * len(self.documents)
+        for layout, (passes, run) in zip(self.layouts, found, strict=True):
+            calls[layout.document] = max(calls[layout.document], passes)
+            tokens[layout.document] += run
+        return calls, tokens
 
 
 def passes(rig: Rig) -> Iterator[str]:
@@ -182,16 +214,20 @@ def passes(rig: Rig) -> Iterator[str]:
         ("verified, from O", rig.decode("verified")),
         ("single pass", rig.decode("single_pass")),
     ):
-        yield row(name, [one.passes for one in found], [one.tokens for one in found], words=lengths)
+        taken = rig.of_documents([(one.passes, one.tokens) for one in found])
+        yield row(name, *taken, words=lengths)
     # One slot after the other runs every token but the last slot once.
-    tokens = [layout.slots[-1] for layout in rig.layouts]
-    yield row("sequential", lengths, tokens, words=lengths)
+    taken = rig.of_documents([(len(one.words), one.slots[-1]) for one in rig.layouts])
+    yield row("sequential", *taken, words=lengths)
     answers, prompts = paper_lengths(rig)
     both = [one + other for one, other in zip(answers, prompts, strict=True)]
     yield row("paper (true answers' length)", answers, both, words=lengths)
-    agreed = sum(one.agreed for one in drafted) / sum(lengths)
+    tags = sum(len(one.tags) for one in drafted)
     yield ""
-    yield f"The encoder's draft agrees with the LLM's tags at {agreed:.1%} of the words."
+    yield (
+        f"The encoder's draft agrees with {sum(one.agreed for one in drafted) / tags:.1%} of the "
+        "LLM's tags."
+    )
 
 
 def row(name: str, calls: Sequence[int], tokens: Sequence[int], *, words: Sequence[int]) -> str:
@@ -207,12 +243,11 @@ def row(name: str, calls: Sequence[int], tokens: Sequence[int], *, words: Sequen
 def paper_lengths(rig: Rig) -> tuple[list[int], list[int]]:
     """Tokens of the study's answers and prompts; its line ends are counted, the vocabulary has
     none."""
-    tokenizer = load_tokenizer(rig)
-    decoder = PaperDecoder(rig.tier.decoder.scorer.model, tokenizer, rig.tier.tag_set)
+    decoder = PaperDecoder(rig.tier.decoder.scorer.model, rig.tokenizer, rig.tier.tag_set)
     types = ", ".join(rig.tier.labels)
 
     def length(text: str) -> int:
-        return len(tokenizer(text, add_special_tokens=False)["input_ids"]) + text.count("\n")
+        return len(rig.tokenizer(text, add_special_tokens=False)["input_ids"]) + text.count("\n")
 
     answers = [length(decoder.answer_of(document)) for document in rig.documents]
     prompts = [
@@ -222,19 +257,16 @@ def paper_lengths(rig: Rig) -> tuple[list[int], list[int]]:
     return answers, prompts
 
 
-def load_tokenizer(rig: Rig) -> Any:
-    return rig.tier.planner._tokenizer
-
-
 def exact(folder: Path, documents: Sequence[Document]) -> Iterator[str]:
     """Tags against the reference, in fp32 and in bf16."""
     yield "| arithmetic | documents | slots | slots that differ from `sequential` | documents |"
     yield "|---|---:|---:|---:|---:|"
     references = {}
-    for precision in ("fp32", "bf16"):
-        rig = Rig(folder, documents, precision=precision)
-        reference = references[precision] = rig.decode("sequential", rows=ROWS)
-        found = rig.decode("verified", drafted=True, rows=ROWS)
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+    for precision in precisions:
+        rig = Rig(folder, documents, precision=precision, window=WHOLE)
+        reference = references[precision] = rig.decode("sequential")
+        found = rig.decode("verified", drafted=True)
         differing, margins = compared(found, reference)
         slots = sum(len(one.tags) for one in reference)
         in_documents = sum(one.tags != two.tags for one, two in zip(found, reference, strict=True))
@@ -280,8 +312,11 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[str]:
         yield from judged(corpus, folder, documents)
         yield ""
     if only in (None, "passes"):
-        yield from passes(Rig(folder, documents, precision="fp32"))
-        yield ""
+        for title, window in (("Whole documents:", WHOLE), ("In windows as learnt:", None)):
+            yield title
+            yield ""
+            yield from passes(Rig(folder, documents, precision="fp32", window=window))
+            yield ""
     if only in (None, "exact"):
         yield from exact(folder, documents)
 

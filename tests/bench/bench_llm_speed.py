@@ -7,7 +7,7 @@ encoder. Schemes take turns on the same documents. What a draft gets wrong decid
 costs, and random weights agree with nobody: so drafts are the decoder's own tags with a share of
 them replaced, by default the share that the trained tiers of `bench_llm.py` differ in.
 
-    PYTHONPATH=. python tests/bench/bench_llm_speed.py [--documents 12] [--rounds 2]
+    PYTHONPATH=. python tests/bench/bench_llm_speed.py [--documents 8] [--rounds 2]
         [--agreement 0.944]
 """
 
@@ -69,7 +69,7 @@ def schemes_of(folder: Path, agreement: float) -> tuple[Schemes, dict[str, Schem
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--documents", type=int, default=12, help="at batch 1")
+    parser.add_argument("--documents", type=int, default=8, help="at batch 1")
     parser.add_argument("--rounds", type=int, default=2, help="at batch 16")
     parser.add_argument("--agreement", type=float, default=0.944)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
