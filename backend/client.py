@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Self, TypeVar
 
-from backend.connection import RETRIES, Connection
+from backend.connection import PAGE, RETRIES, Connection
 from backend.remote_objects import (
     Backend,
     Project,
@@ -134,6 +134,69 @@ class LabelStudio(AbstractContextManager["LabelStudio"]):
         query = {"project": project, "resolve_uri": "false"}
         return self.connection.pages("api/tasks/", query, "tasks", "total", Task.from_json)
 
+    def tasks_after(self, project: int, after: int = 0, *, unlabelled: bool = False) -> list[Task]:
+        """A page of a project's tasks with their predictions, in the order of their ids.
+
+        Pages that begin behind the last id of the one before miss nothing, whatever is added,
+        removed or labelled meanwhile; numbered pages would.
+
+        Args:
+            project: Its id.
+            after: Only tasks with a larger id.
+            unlabelled: Only tasks that nobody has annotated.
+
+        Returns:
+            At most `PAGE` tasks; fewer where there are no more.
+        """
+        filters = [_filter("id", "greater", after)]
+        if unlabelled:
+            filters.append(_filter("total_annotations", "equal", 0))
+        return self._first_tasks(project, filters)
+
+    def tasks_of(self, project: int, ids: Sequence[int]) -> list[Task]:
+        """Some tasks of a project with their predictions, in the order of their ids.
+
+        Args:
+            project: Its id.
+            ids: Of at most `PAGE` tasks.
+
+        Returns:
+            Those that are there.
+        """
+        return self._first_tasks(project, [_filter("id", "in_list", list(ids))])
+
+    def ids_of_view(self, project: int, view: int) -> list[int]:
+        """The tasks that a tab of the Data Manager shows.
+
+        Args:
+            project: Its id.
+            view: The number behind ``tab=`` in the address.
+
+        Returns:
+            Their ids, in its order.
+        """
+        query = {"project": project, "view": view, "resolve_uri": "false"}
+        return list(self.connection.pages("api/tasks/", query, "tasks", "total", _id_of))
+
+    def _first_tasks(self, project: int, filters: Sequence[Mapping[str, Any]]) -> list[Task]:
+        """The first page of what passes all filters."""
+        wanted = {
+            "filters": {"conjunction": "and", "items": list(filters)},
+            "ordering": ["tasks:id"],
+        }
+        query = {
+            "project": project,
+            "query": json.dumps(wanted),
+            "fields": "all",  # predictions too
+            "resolve_uri": "false",
+            "page": 1,
+            "page_size": PAGE,
+        }
+        answer = self.connection.call("GET", "api/tasks/", query=query, seconds=SLOW)
+        return self.connection.made(
+            lambda answer: list(map(Task.from_json, answer["tasks"])), answer, "api/tasks/"
+        )
+
     def import_tasks(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
         """Add tasks.
 
@@ -240,6 +303,26 @@ class LabelStudio(AbstractContextManager["LabelStudio"]):
         path = f"api/predictions/?project={project}"
         return self.connection.read(path, _list_of(StoredPrediction.from_json), seconds=SLOW)
 
+    def import_predictions(self, project: int, items: Sequence[Mapping[str, Any]]) -> int:
+        """Store predictions, all of them in one transaction.
+
+        Label Studio leaves out what breaks a rule of the labelling config, or refuses all of it
+        for that, as it is set; it refuses all where one task is not there.
+
+        Args:
+            project: Its id.
+            items: Each with ``task``, ``result``, ``score`` and ``model_version``.
+
+        Returns:
+            How many it stored.
+        """
+        path = f"api/projects/{project}/import/predictions"
+        return self._send("POST", path, list(items), lambda answer: int(answer["created"]))
+
+    def remove_prediction(self, prediction: int) -> None:
+        """Remove a prediction by its id."""
+        self.connection.call("DELETE", f"api/predictions/{prediction}/")
+
     def test_backend(self, backend: int) -> Mapping[str, Any]:
         """Have a backend predict a random task, store nothing.
 
@@ -290,6 +373,17 @@ class LabelStudio(AbstractContextManager["LabelStudio"]):
 def _list_of(build: Callable[[Any], T]) -> Callable[[Any], list[T]]:
     """What reads a list, given what reads one item."""
     return lambda answer: list(map(build, answer))
+
+
+def _id_of(item: Mapping[str, Any]) -> int:
+    """The id of what has one."""
+    return int(item["id"])
+
+
+def _filter(column: str, operator: str, value: Any) -> dict[str, Any]:
+    """A filter of the Data Manager over a column of numbers."""
+    name = f"filter:tasks:{column}"
+    return {"filter": name, "operator": operator, "type": "Number", "value": value}
 
 
 def _auth(login: tuple[str, str] | None) -> dict[str, str]:

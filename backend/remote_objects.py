@@ -57,17 +57,50 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """A task with its data, which may be a patient's record: kept out of ``repr``."""
+class StoredPrediction:
+    """A prediction of one task; its regions hold text, and so are kept out of ``repr``."""
 
     id: int
-    data: Mapping[str, Any] = field(repr=False)
-    prediction_count: int
+    task: int
+    model_version: str
+    score: float | None
+    result: tuple[Mapping[str, Any], ...] = field(repr=False)
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Self:
         """Read what the API answers."""
-        return cls(int(json["id"]), dict(json["data"]), int(json["total_predictions"]))
+        score = json.get("score")
+        return cls(
+            id=int(json["id"]),
+            task=int(json["task"]),
+            model_version=str(json.get("model_version") or ""),
+            score=None if score is None else float(score),
+            result=tuple(dict(region) for region in json["result"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task with its data, which may be a patient's record: kept out of ``repr``.
+
+    Attributes:
+        predictions: Its predictions; empty where they were not asked for, however many there are.
+    """
+
+    id: int
+    data: Mapping[str, Any] = field(repr=False)
+    prediction_count: int
+    predictions: tuple[StoredPrediction, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def from_json(cls, json: Mapping[str, Any]) -> Self:
+        """Read what the API answers."""
+        return cls(
+            id=int(json["id"]),
+            data=dict(json["data"]),
+            prediction_count=int(json["total_predictions"]),
+            predictions=tuple(map(StoredPrediction.from_json, json.get("predictions") or ())),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,29 +144,6 @@ class Backend:
             auth="BASIC_AUTH" if json.get("auth_method") == "BASIC_AUTH" else "NONE",
             user=str(json.get("basic_auth_user") or ""),
             extra_params=json.get("extra_params"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPrediction:
-    """A prediction of one task; its regions hold text, and so are kept out of ``repr``."""
-
-    id: int
-    task: int
-    model_version: str
-    score: float | None
-    result: tuple[Mapping[str, Any], ...] = field(repr=False)
-
-    @classmethod
-    def from_json(cls, json: Mapping[str, Any]) -> Self:
-        """Read what the API answers."""
-        score = json.get("score")
-        return cls(
-            id=int(json["id"]),
-            task=int(json["task"]),
-            model_version=str(json.get("model_version") or ""),
-            score=None if score is None else float(score),
-            result=tuple(dict(region) for region in json["result"]),
         )
 
 

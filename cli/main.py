@@ -15,6 +15,7 @@ from cli.demo import demo_cli
 from cli.doctor import doctor_cli
 from cli.evaluate import evaluate_cli
 from cli.predict import predict_cli
+from cli.prelabel import prelabel_cli
 from cli.serve import serve_cli
 from ner.errors import TagalongError
 
@@ -30,6 +31,7 @@ app.command("demo")(demo_cli)
 app.command("doctor")(doctor_cli)
 app.command("evaluate")(evaluate_cli)
 app.command("predict")(predict_cli)
+app.command("prelabel")(prelabel_cli)
 app.command("serve")(serve_cli)
 
 

@@ -11,7 +11,8 @@ TagalongError
 ├── BaseModelError          a base model is not there, or is not one that can be loaded
 ├── TrainingError           a training cannot start, or cannot go on
 ├── OutOfMemoryError        a model needs more memory than there is
-├── JournalError            the record of webhook events cannot be used
+├── BatchError              a batch cannot go on
+├── JournalError            a record of what was done, or of webhook events, cannot be used
 ├── LabelStudioError        Label Studio could not be asked, or said no
 ├── ServerError             the server cannot listen where it was told to
 └── StoreError              the folder of model versions
@@ -59,8 +60,12 @@ class OutOfMemoryError(TagalongError):
     """A model needs more memory than there is, even for one document alone."""
 
 
+class BatchError(TagalongError):
+    """A batch cannot go on; what it has done is kept."""
+
+
 class JournalError(TagalongError):
-    """The record of webhook events cannot be used; predictions do not need it."""
+    """A record cannot be used: of webhook events, which serving does not need, or of a batch."""
 
 
 Problem = Literal[

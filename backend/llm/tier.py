@@ -7,12 +7,12 @@ temperature and length buckets compare.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from backend.decode import Scores, log_softmax, predict
 from backend.encoder import batch_by_length
+from backend.llm.cost import Cost
 from backend.llm.decoding import Decoded, Decoding, SlotDecoder
 from backend.llm.layout import Layout, LayoutPlanner
 from backend.llm.pace import MEASURED, Pace
@@ -24,39 +24,6 @@ from ner.words import word_offsets
 
 WARM_UP = "Naloxone reverses the antihypertensive effect of clonidine in hypertensive rats. " * 4
 Drafter = Callable[[Sequence[Document]], Sequence[Prediction]]
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What decoding took; adds up.
-
-    Attributes:
-        documents: Decoded.
-        passes: Model calls in sequence, summed over windows.
-        slots: Words that were tagged.
-        tokens: Run through the model, without padding and shared prefix.
-        agreed: Slots whose draft was right.
-    """
-
-    documents: int = 0
-    passes: int = 0
-    slots: int = 0
-    tokens: int = 0
-    agreed: int = 0
-
-    def __add__(self, other: "Cost") -> "Cost":
-        """The cost of both."""
-        return Cost(
-            self.documents + other.documents,
-            self.passes + other.passes,
-            self.slots + other.slots,
-            self.tokens + other.tokens,
-            self.agreed + other.agreed,
-        )
-
-    def __sub__(self, other: "Cost") -> "Cost":
-        """What was added since."""
-        return Cost(*(getattr(self, name) - getattr(other, name) for name in self.__slots__))
 
 
 class LLMTier:

@@ -16,7 +16,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
-from backend.llm.tier import Cost, LLMTier
+from backend.llm.cost import Cost
+from backend.llm.tier import LLMTier
 from backend.tier import Estimating, Tier, load_tier
 from ner.catalogue import BUNDLED, DEFAULT_TIER, Catalogue
 from ner.current import read_current

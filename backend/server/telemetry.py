@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from backend.llm.tier import Cost
+from backend.llm.cost import Cost
 from backend.server.events import ACTIONS
 from backend.server.metrics import Metrics
 from backend.server.projects import OTHER, Names, ProjectBook, displayable

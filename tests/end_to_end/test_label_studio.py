@@ -1,7 +1,6 @@
 """Our server behind a real Label Studio 1.23.2, which validates predictions or does not."""
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
-from backend.bundle import BUNDLED
 from backend.demo.check import check_predictions
 from backend.demo.label_studio import RunningLabelStudio
 from backend.demo.provision import abstracts, label_config
@@ -18,21 +16,18 @@ from backend.label_studio import result_from_spans
 from backend.server.events import AnnotationRef
 from backend.server.settings import SECRET_HEADER
 from backend.tier import Tier
-from ner.catalogue import Catalogue
 from ner.document import Document, Span
 from ner.errors import LabelStudioError
-from ner.manifest import Draft, read_manifest
-from ner.store import Store
 from tests.end_to_end.connected import CONFIG, Connected, connected, ours, places
 from tests.end_to_end.ours import Ours, our_server
 from tests.end_to_end.texts import TEXTS
+from tests.swapped import SWAPPED, publish_swapped
 from training.corpus import read_corpus
 
 INTERFACE = LabelInterface(label_config())
 ABSTRACTS = [abstract["text"] for abstract in abstracts()[:2]]
 LOGIN = ("studio", "pass:wörd")
 SECRET = "c0ffee"
-SWAPPED = {"Chemical": "Disease", "Disease": "Chemical"}
 DRAWN = "Zorbium 😀 helped.\r\nThen zorbium, Zorbium and Zorbium2; naloxone."  # at 0, found at 33
 
 
@@ -269,25 +264,3 @@ def test_a_version_that_is_promoted_predicts(
         versions = project.call("GET", f"api/ml/{backend.id}/versions")["versions"]
         assert versions[0] == promoted
         assert project.studio.project(project.project).model_version == promoted
-
-
-def publish_swapped(models: Path, name: str) -> str:
-    """Publish the bundled version with its labels swapped, and make it current."""
-    bundled = Catalogue(BUNDLED, bundled=BUNDLED).resolve("bundled")
-    manifest = read_manifest(bundled)
-    draft = Draft(
-        tier=manifest.tier,
-        name=name,
-        base=manifest.base,
-        base_revision=manifest.base_revision,
-        labels=tuple(SWAPPED[label] for label in manifest.labels),
-        config=manifest.config,
-        calibration=manifest.calibration,
-    )
-    store = Store(models, bundled=BUNDLED)
-    with store.staging(manifest.tier) as folder:
-        for file in manifest.files:
-            shutil.copy(bundled / file, folder / file)
-        version = store.publish(folder, draft).version
-    store.promote(manifest.tier, version)
-    return version

@@ -3,7 +3,7 @@
 from training.corpus.check import Check, check_corpus
 from training.corpus.corpus import Corpus, fingerprint
 from training.corpus.formats import ReadOptions
-from training.corpus.jsonlines import read_predictions
+from training.corpus.predictions import read_predictions
 from training.corpus.read import read_corpus
 from training.corpus.split import find_shared_texts, hold_out, split_documents
 from training.corpus.stats import Stats, count_entities

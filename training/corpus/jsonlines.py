@@ -1,8 +1,7 @@
-"""JSON lines: documents of our own, and the predictions of any tool."""
+"""JSON lines: documents of our own, and the predictions of any tool read as if they were."""
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from backend.jsonlines import (
     parse_lines,
@@ -11,12 +10,11 @@ from backend.jsonlines import (
     text_from_json,
     unknown_from_json,
 )
-from ner.document import Document, Prediction
-from ner.errors import FormatError
+from ner.document import Document
 from training.corpus.fit import fit_regions
 from training.corpus.formats import Format, ReadOptions
 from training.corpus.ledger import Ledger
-from training.corpus.peek import Peek, open_text, peek
+from training.corpus.peek import Peek, open_text
 
 
 def recognise_documents(start: Peek) -> bool:
@@ -28,7 +26,7 @@ def recognise_documents(start: Peek) -> bool:
     Returns:
         True when the first line has text and entities, and no model version.
     """
-    return _has_entities(start) and "model_version" not in start.first
+    return has_entities(start) and "model_version" not in start.first
 
 
 def recognise_predictions(start: Peek) -> bool:
@@ -40,11 +38,18 @@ def recognise_predictions(start: Peek) -> bool:
     Returns:
         True when the first line has text, entities and a model version.
     """
-    return _has_entities(start) and "model_version" in start.first
+    return has_entities(start) and "model_version" in start.first
 
 
-def _has_entities(start: Peek) -> bool:
-    """Whether the first line has text and entities of our shape, or none."""
+def has_entities(start: Peek) -> bool:
+    """Whether a file holds texts and their entities.
+
+    Args:
+        start: What the start of the file tells.
+
+    Returns:
+        True when the first line has a text and entities of our shape, or none.
+    """
     entities = start.first.get("entities")
     return (
         start.shape == "lines"
@@ -105,26 +110,3 @@ def read_predicted_documents(
 
 DOCUMENTS = Format("JSON lines", recognise_documents, read_documents)
 PREDICTIONS = Format("predictions in JSON lines", recognise_predictions, read_predicted_documents)
-
-
-def read_predictions(path: Path) -> list[tuple[Document, Prediction]]:
-    """Read a file of predictions, ours or any other tool's.
-
-    Args:
-        path: JSON lines; scores and model version may be missing.
-
-    Returns:
-        For each line the document, without spans, and what was predicted for it.
-
-    Raises:
-        InputError: If the file cannot be read.
-        FormatError: If it is not JSON lines with entities.
-    """
-    start = peek(path)
-    if not _has_entities(start):
-        raise FormatError(
-            f'{path} is not a file of predictions: each line must be {{"id", "text", "entities"}}, '
-            'with "score" and "model_version" where they are known'
-        )
-    with open_text(path) as file:
-        return [prediction_from_json(line, where) for where, line in parse_lines(file, str(path))]

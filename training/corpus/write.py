@@ -168,15 +168,24 @@ def _count_unknown(documents: Sequence[Document]) -> int:
 
 def _tasks(documents: Sequence[Document], config: LabelConfig) -> tuple[Iterable[str], Written]:
     """Tasks for Label Studio's import."""
-    tasks = (json.dumps(_task(document, config), ensure_ascii=False) for document in documents)
+    tasks = (json.dumps(task_of(document, config), ensure_ascii=False) for document in documents)
     framed = (("[\n" if i == 0 else ",\n") + task for i, task in enumerate(tasks))
     ending = ["\n]\n"] if documents else ["[]\n"]
     written = Written(len(documents), unknown=_count_unknown(documents))
     return (piece for pieces in (framed, ending) for piece in pieces), written
 
 
-def _task(document: Document, config: LabelConfig) -> dict[str, Any]:
-    """One task. Label Studio gives it an id of its own, so ours goes into the data too."""
+def task_of(document: Document, config: LabelConfig) -> dict[str, Any]:
+    """Make a task for Label Studio's import.
+
+    Args:
+        document: Its spans become an annotation; a prediction where its meta has the model version
+            that made it.
+        config: The config of the project to import into.
+
+    Returns:
+        The task. Label Studio gives it an id of its own, so ours goes into the data too.
+    """
     result = result_from_spans(document, document.spans, config)
     extra = {key: value for key, value in document.meta.items() if key not in PREDICTED}
     task = {"id": document.id, "data": {"id": document.id, **extra, config.data_key: document.text}}

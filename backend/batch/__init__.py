@@ -1,0 +1,1 @@
+"""Batches: any number of documents to predictions, resumable, each delivered exactly once."""

@@ -1,0 +1,423 @@
+"""What a batch has done, in one SQLite file: whatever ends it, the next run goes on from there.
+
+A document is nowhere in it until it has been predicted. Then its answer waits here; it is on its
+way, which may end before or after it has arrived; it is delivered; or the document was set aside,
+because no tier could read it. Commits outlive the process whatever kills it; when the power fails,
+the last ones may be lost, and are then predicted again.
+"""
+
+import math
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from hashlib import blake2b
+from pathlib import Path
+from typing import Self
+
+from ner.errors import JournalError
+
+FORMAT = 1  # of the tables; goes up when they change
+APPLICATION = 0x7461676C  # "tagl": what SQLite keeps to tell whose file it is
+TABLES = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE documents (
+    place INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
+    digest BLOB NOT NULL,
+    state INTEGER NOT NULL,
+    tier TEXT NOT NULL,
+    entities INTEGER NOT NULL,
+    answer TEXT NOT NULL,
+    worth REAL NOT NULL,
+    chosen INTEGER NOT NULL,
+    sent INTEGER NOT NULL
+);
+CREATE INDEX documents_by_state ON documents (state, place);
+CREATE INDEX documents_in_doubt ON documents (place) WHERE sent > 1;
+CREATE TABLE spent (tier TEXT PRIMARY KEY, seconds REAL NOT NULL) WITHOUT ROWID;
+"""
+COLUMNS = "place, key, digest, state, tier, entities, answer, worth, sent"
+
+
+class State(IntEnum):
+    """Where a document is."""
+
+    PREDICTED = 0  # its answer waits
+    SENDING = 1  # its answer was sent, and may have arrived
+    DELIVERED = 2
+    ASIDE = 3  # there is no answer, and instead of it the reason
+    HELD = 4  # its answer waits until it is known whether a better tier reads it too
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A document of the batch.
+
+    Attributes:
+        place: In the source, from 0.
+        key: Its id there.
+        digest: Of its text, as `text_digest` gives it.
+        state: Where it is.
+        tier: Which tier answered; empty for what was set aside.
+        entities: How many were found.
+        answer: As the target takes it, or why there is none; empty once delivered.
+        worth: How much a better tier could gain on it; only its order means anything.
+        sent: How often it was sent.
+    """
+
+    place: int
+    key: str
+    digest: bytes
+    state: State
+    tier: str
+    entities: int
+    answer: str
+    worth: float = 0.0
+    sent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a tier answered.
+
+    Attributes:
+        documents: That its answer stands for.
+        entities: In these.
+        seconds: That it has computed.
+    """
+
+    documents: int
+    entities: int
+    seconds: float
+
+
+def text_digest(text: str) -> bytes:
+    """What tells a text from another, 16 bytes."""
+    return blake2b(text.encode(), digest_size=16).digest()
+
+
+def _release(connection: sqlite3.Connection, which: str = "") -> None:
+    """Let what is held go."""
+    query = f"UPDATE documents SET state = ? WHERE state = ? {which}"  # noqa: S608
+    connection.execute(query, (State.PREDICTED, State.HELD))
+
+
+def _marks(values: Sequence[object]) -> str:
+    """A place for each of them in a query."""
+    return ", ".join("?" * len(values))
+
+
+class BatchJournal(AbstractContextManager["BatchJournal"]):
+    """The journal of one batch, held by one process at a time; its threads take turns.
+
+    Args:
+        path: Of the file; made where it is missing.
+
+    Raises:
+        JournalError: If it cannot be used, is of another release, or another batch holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._turn = threading.RLock()
+        with self._told():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)  # the texts' entities are in it
+            self._connection = sqlite3.connect(
+                path, timeout=0.4, isolation_level=None, check_same_thread=False
+            )
+        try:
+            with self._told():
+                self._prepare()
+        except JournalError:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; whoever comes next goes on from what is in it."""
+        self._connection.close()
+
+    def remove(self) -> None:
+        """Remove it: the batch is done, and nothing of it is left to do."""
+        self.close()
+        with self._told():
+            for suffix in ("", "-wal", "-shm"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
+    def about(self) -> dict[str, str]:
+        """What batch it is of; empty for a new one."""
+        with self._told():
+            return dict(self._connection.execute("SELECT name, value FROM about").fetchall())
+
+    def begin(self, about: Mapping[str, str]) -> None:
+        """Begin anew, for this batch: whatever was known is forgotten.
+
+        Args:
+            about: What tells it from others.
+
+        Raises:
+            JournalError: If the file cannot be used.
+        """
+        with self._transaction() as connection:
+            for table in ("documents", "about", "spent"):
+                connection.execute(f"DELETE FROM {table}")  # noqa: S608
+            connection.executemany("INSERT INTO about VALUES (?, ?)", list(about.items()))
+
+    def known(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """Which documents are in it.
+
+        Args:
+            keys: Ids of documents.
+
+        Returns:
+            What is known of each that is.
+
+        Raises:
+            JournalError: If the file cannot be used.
+        """
+        found = self._select(f"WHERE key IN ({_marks(keys)})", tuple(keys))
+        return {entry.key: entry for entry in found}
+
+    def record(self, entries: Sequence[Entry], *, seconds: float = 0.0) -> None:
+        """Keep what was predicted, all of it or, where that fails, nothing.
+
+        Args:
+            entries: Of documents; what was known of those that are in it gives way.
+            seconds: That predicting took; counted for the tiers that answered.
+
+        Raises:
+            JournalError: If the file cannot be used, or a document of another place has that id.
+        """
+        tiers = [entry.tier for entry in entries if entry.tier]
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT INTO documents VALUES (:place, :key, :digest, :state, :tier, :entities, "
+                ":answer, :worth, 0, :sent) ON CONFLICT (place) DO UPDATE SET key = excluded.key, "
+                "digest = excluded.digest, state = excluded.state, tier = excluded.tier, "
+                "entities = excluded.entities, answer = excluded.answer, worth = excluded.worth",
+                map(asdict, entries),
+            )
+            connection.executemany(
+                "INSERT INTO spent VALUES (?, ?) "
+                "ON CONFLICT (tier) DO UPDATE SET seconds = seconds + excluded.seconds",
+                [(tier, seconds / len(tiers)) for tier in tiers],
+            )
+
+    def move(self, entries: Sequence[Entry], state: State, *, because: str = "") -> None:
+        """Note where documents are now.
+
+        Args:
+            entries: Of the documents.
+            state: Where they are. Once delivered, an answer is let go.
+            because: Why they were set aside, where they are.
+
+        Raises:
+            JournalError: If the file cannot be used.
+        """
+        change = {
+            State.PREDICTED: "answer = answer",
+            State.HELD: "answer = answer",
+            State.SENDING: "sent = sent + 1",
+            State.DELIVERED: "answer = ''",
+            State.ASIDE: "answer = :because, tier = '', entities = 0",
+        }[state]
+        query = f"UPDATE documents SET state = :state, {change} WHERE place = :place"  # noqa: S608
+        with self._transaction() as connection:
+            connection.executemany(
+                query,
+                [{"state": state, "place": one.place, "because": because} for one in entries],
+            )
+
+    def forget_aside(self) -> None:
+        """Let what was set aside be tried again."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM documents WHERE state = ?", (State.ASIDE,))
+
+    def in_doubt(self, *, limit: int) -> list[Entry]:
+        """Documents that were sent more than once, and so may have arrived more than once.
+
+        Args:
+            limit: At most this many.
+
+        Returns:
+            Those that are delivered, in the order of the source.
+
+        Raises:
+            JournalError: If the file cannot be used.
+        """
+        rest = "WHERE sent > 1 AND state = ? ORDER BY place LIMIT ?"
+        return list(self._select(rest, (State.DELIVERED, limit)))
+
+    def settle(self, entries: Sequence[Entry]) -> None:
+        """Note that documents have arrived once and no more.
+
+        Args:
+            entries: Of the documents.
+
+        Raises:
+            JournalError: If the file cannot be used.
+        """
+        with self._transaction() as connection:
+            connection.executemany(
+                "UPDATE documents SET sent = 1 WHERE place = ?", [(one.place,) for one in entries]
+            )
+
+    def choose(self, share: float) -> int:
+        """Choose the documents that are worth most, and let the others that are held go.
+
+        Args:
+            share: How many of them, from 0 to 1; of a part of a document, the whole.
+
+        Returns:
+            How many were chosen.
+
+        Raises:
+            JournalError: If the file cannot be used.
+        """
+        best = "SELECT place FROM documents WHERE state <> ? ORDER BY worth DESC, place LIMIT ?"
+        with self._transaction() as connection:
+            (count,) = connection.execute(
+                "SELECT COUNT(*) FROM documents WHERE state <> ?", (State.ASIDE,)
+            ).fetchone()
+            connection.execute("UPDATE documents SET chosen = 0 WHERE chosen")
+            found = connection.execute(
+                f"UPDATE documents SET chosen = 1 WHERE place IN ({best})",  # noqa: S608
+                (State.ASIDE, math.ceil(share * count)),
+            ).rowcount
+            _release(connection, "AND NOT chosen")
+        return found
+
+    def release(self) -> None:
+        """Let everything that is held go."""
+        with self._transaction() as connection:
+            _release(connection)
+
+    def chosen(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """Which documents were chosen.
+
+        Args:
+            keys: Ids of documents.
+
+        Returns:
+            What is known of each that was.
+
+        Raises:
+            JournalError: If the file cannot be used.
+        """
+        found = self._select(f"WHERE chosen AND key IN ({_marks(keys)})", tuple(keys))
+        return {entry.key: entry for entry in found}
+
+    def entries(self, state: State, *, limit: int = -1) -> list[Entry]:
+        """The documents in a state, in the order of the source.
+
+        Args:
+            state: Which.
+            limit: At most this many; all if negative.
+
+        Returns:
+            The documents.
+
+        Raises:
+            JournalError: If the file cannot be used.
+        """
+        return list(self._select("WHERE state = ? ORDER BY place LIMIT ?", (state, limit)))
+
+    def in_order(self) -> Iterator[Entry]:
+        """All documents in the order of the source, read as they are asked for.
+
+        Yields:
+            Each of them.
+
+        Raises:
+            JournalError: If the file cannot be used.
+        """
+        yield from self._select("ORDER BY place", ())
+
+    def count(self) -> dict[State, int]:
+        """How many documents are in each state."""
+        with self._told():
+            rows = self._connection.execute("SELECT state, COUNT(*) FROM documents GROUP BY state")
+            return {State(state): count for state, count in rows}
+
+    def shares(self) -> dict[str, Share]:
+        """What each tier answered."""
+        with self._told():
+            rows = self._connection.execute(
+                "SELECT spent.tier, COUNT(place), COALESCE(SUM(entities), 0), seconds "
+                "FROM spent LEFT JOIN documents ON documents.tier = spent.tier GROUP BY spent.tier"
+            )
+            return {tier: Share(*figures) for tier, *figures in rows}
+
+    def _select(self, rest: str, values: tuple[int | str, ...]) -> Iterator[Entry]:
+        """Read documents."""
+        query = f"SELECT {COLUMNS} FROM documents {rest}"  # noqa: S608
+        with self._told():
+            for place, key, digest, state, *others in self._connection.execute(query, values):
+                yield Entry(place, key, digest, State(state), *others)
+
+    def _prepare(self) -> None:
+        """See whose file it is, keep others out, and make the tables."""
+        connection = self._connection
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("BEGIN IMMEDIATE")
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (known,) = connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        if not tables:
+            for statement in TABLES.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
+        elif application != APPLICATION:
+            raise JournalError(
+                f"{self.path} is a database of something else: name another place with --journal"
+            )
+        elif known != FORMAT:
+            raise JournalError(
+                f"the journal {self.path} has format {known}, and this release of Tagalong reads "
+                f"format {FORMAT}: finish the batch with the release that began it, or move the "
+                "file away to begin anew"
+            )
+        connection.execute("COMMIT")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of what is done in it, or nothing."""
+        with self._told():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say in one sentence what is wrong with the file."""
+        try:
+            with self._turn:
+                yield
+        except (sqlite3.Error, OSError) as error:
+            if "locked" in str(error):
+                raise JournalError(
+                    f"the journal {self.path} is in use: another tagalong prelabel is at the same "
+                    "work; wait for it, or end it and run this again"
+                ) from error
+            raise JournalError(
+                f"the journal {self.path} cannot be used ({error}): make room or its folder "
+                "writable, and run the same again; if the file is damaged, move it away to begin "
+                "anew"
+            ) from error

@@ -1,0 +1,325 @@
+"""``tagalong prelabel``: predictions for any number of texts; whatever ends it, it goes on."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from backend.batch.journal import BatchJournal
+from backend.batch.predicting import local_engine
+from backend.batch.run import Batch
+from cli.console import echo_json, errors
+from cli.options import LLM, AsJson, LabelConfigFile, Models, load_model, open_store
+from cli.prelabel_places import Place, file_place, project_place
+from cli.prelabel_report import dry_run, progress_bar, render, summary_of
+from ner.errors import BatchError, InputError
+from ner.store import Store
+
+if TYPE_CHECKING:  # torch would make `tagalong --help` slow
+    from backend.tier import Tier
+
+TierName = Literal["encoder", "llm", "cascade"]
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """Who reads.
+
+    Attributes:
+        first: Reads every document.
+        second: Reads what pays again; None where nobody does.
+        budget: The share of documents that pay most, from 0 to 1.
+    """
+
+    first: "Tier"
+    second: "Tier | None" = None
+    budget: float = 0.0
+
+    @property
+    def tiers(self) -> "list[Tier]":
+        """All of them."""
+        return [self.first] if self.second is None else [self.first, self.second]
+
+    @property
+    def versions(self) -> list[str]:
+        """What they are called in predictions."""
+        return [tier.version for tier in self.tiers]
+
+    def __str__(self) -> str:
+        """What tells a batch of theirs from another."""
+        if self.second is None:
+            return self.first.version
+        return f"{self.first.version}, then {self.second.version} for {self.budget:.4g} of them"
+
+
+def read_budget(value: str) -> float:
+    """Read a share, as ``20%`` or ``0.2``.
+
+    Args:
+        value: What was typed.
+
+    Returns:
+        The share, from 0 to 1.
+
+    Raises:
+        BadParameter: If it is not one.
+    """
+    number, percent = value.strip().removesuffix("%"), value.strip().endswith("%")
+    try:
+        share = float(number) / (100 if percent else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise typer.BadParameter(f"{value!r} is not a share: give one such as 20% or 0.2")
+    return share
+
+
+def prelabel_cli(
+    source: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Label Studio's tasks (JSON), JSON lines with a text each, a text, or a folder of "
+            "texts (*.txt)."
+        ),
+    ] = None,
+    project: Annotated[
+        int | None,
+        typer.Option(min=1, help="In place of a file: the number in a project's address."),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(envvar="LABEL_STUDIO_URL", help="Label Studio, as the browser shows it."),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LABEL_STUDIO_API_KEY",
+            help="A personal or legacy token, better set in the environment.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="Of a file's predictions: Label Studio's tasks if it ends in .json, else JSON "
+            "lines; there once all are.",
+        ),
+    ] = None,
+    tier: Annotated[
+        TierName,
+        typer.Option(help="Who reads; in a cascade the LLM reads again where it pays most."),
+    ] = "encoder",
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="An encoder. [default: the current one, else the bundled one]"),
+    ] = None,
+    llm: Annotated[str, typer.Option(help="An LLM, or whatever is to read again.")] = LLM,
+    budget: Annotated[
+        float,
+        typer.Option(
+            parser=read_budget, metavar="SHARE", help="What the LLM reads again in a cascade."
+        ),
+    ] = "20%",  # type: ignore[assignment] # it is parsed like what is typed
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="Of a project, only tasks nobody has annotated.")
+    ] = False,
+    view: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of a project, only what this tab shows: the number behind tab=."),
+    ] = None,
+    dry: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what there is to do and how long it takes; do nothing."
+        ),
+    ] = False,
+    rate: Annotated[
+        float, typer.Option(min=0.01, help="Requests a second to Label Studio, at most.")
+    ] = 10.0,
+    dollars: Annotated[
+        float | None,
+        typer.Option("--dollars-per-hour", min=0, help="Of this machine, to say what it cost."),
+    ] = None,
+    label_config: LabelConfigFile = None,
+    allowed_hosts: Annotated[
+        str,
+        typer.Option(
+            envvar="TAGALONG_ALLOWED_HOSTS",
+            help="Hosts that texts may be fetched from where tasks hold URLs, between commas.",
+        ),
+    ] = "",
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="Keeps what is done until all is. [default: OUT.journal, or named after the "
+            "project]",
+        ),
+    ] = None,
+    models: Models = Path("models"),
+    as_json: AsJson = False,
+) -> None:
+    """Predict for a file, a folder or a project; stopped or killed, the same command goes on.
+
+    Examples: tagalong prelabel tasks.json --out predictions.jsonl
+    or: tagalong prelabel --project 1 --url http://localhost:8080
+    """
+    if (source is None) == (project is None):
+        raise typer.BadParameter("name a file or folder to read, or a --project, and not both")
+    if source is not None and out is None and not dry:
+        raise typer.BadParameter("say with --out which file the predictions go to")
+    if project is not None and (out is not None or label_config is not None):
+        raise typer.BadParameter("a project has its own labels, and takes the predictions itself")
+    if source is not None and (unlabelled or view is not None):
+        raise typer.BadParameter("--unlabelled and --view choose among the tasks of a --project")
+    if project is not None and (url is None or key is None):
+        raise typer.BadParameter(
+            "say where Label Studio is and with which token, by --url and --key or by "
+            "LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY"
+        )
+    with ExitStack() as stack:
+        readers = load_readers(open_store(models), tier, encoder, llm, budget)
+        if project is not None:
+            hosts = frozenset(filter(None, map(str.strip, allowed_hosts.split(","))))
+            place = stack.enter_context(
+                project_place(
+                    *(project, url or "", key or ""),
+                    tiers=readers.tiers,
+                    hosts=hosts,
+                    rate=rate,
+                    unlabelled=unlabelled,
+                    view=view,
+                )
+            )
+        else:
+            place = file_place(source or Path(), out, tiers=readers.tiers, config=label_config)
+        for note in place.notes:
+            errors.print(note, style="yellow", markup=False, soft_wrap=True)
+        if dry:
+            dry_run(place, readers.tiers, budget=readers.budget, dollars=dollars, as_json=as_json)
+            return
+        held = stack.enter_context(begun(journal or place.journal, place, readers))
+        run(held, place, readers)
+        summary = summary_of(held, readers.tiers, dollars=dollars)
+        if not summary["aside"]:
+            held.remove()
+    if as_json:
+        echo_json(summary)
+    else:
+        render(summary, place, held.path)
+
+
+def load_readers(
+    store: Store, tier: TierName, encoder: str | None, llm: str, budget: float
+) -> Readers:
+    """Load who reads.
+
+    Args:
+        store: Where versions are.
+        tier: Which of them.
+        encoder: A reference to an encoder; None for the default.
+        llm: A reference to an LLM.
+        budget: Of a cascade.
+
+    Returns:
+        The readers.
+
+    Raises:
+        StoreError: If there is no such version.
+        InputError: If both of a cascade are the same.
+    """
+    if tier == "llm":
+        return Readers(load_model(store, llm))
+    first = load_model(store, encoder or store.default())
+    if tier == "encoder":
+        return Readers(first)
+    second = load_model(store, llm)
+    if first.version == second.version:
+        raise InputError(
+            f"{first.version} would read everything twice: name two versions, with --encoder and "
+            "--llm"
+        )
+    return Readers(first, second, budget)
+
+
+@contextmanager
+def begun(path: Path, place: Place, readers: Readers) -> Iterator[BatchJournal]:
+    """The journal of a batch, which goes on or begins.
+
+    Args:
+        path: Of the journal.
+        place: What is read, and where predictions go.
+        readers: Who reads.
+
+    Yields:
+        The journal.
+
+    Raises:
+        BatchError: If it is of another source.
+        JournalError: If it cannot be used.
+    """
+    place.check(path)
+    about = {"source": place.name, "readers": str(readers)}
+    with BatchJournal(path) as journal:
+        was = journal.about()
+        if was and was["source"] != place.name:
+            raise BatchError(
+                f"the journal {path} is of another source, {was['source']}: finish that, name "
+                "another --journal, or remove it"
+            )
+        place.target.recover(journal)
+        if was != about:
+            place.target.settle(journal)
+            announce_new_pass(was, about)
+            journal.begin(about)
+        journal.forget_aside()
+        if done := sum(journal.count().values()):
+            errors.print(f"{done:,} documents were done before.")
+        yield journal
+
+
+def announce_new_pass(was: Mapping[str, str], about: Mapping[str, str]) -> None:
+    """Say that what was done counts no more, where something was.
+
+    Args:
+        was: What the journal was of; empty for a new one.
+        about: What it is of now.
+    """
+    if was:
+        errors.print(
+            f"{was['readers']} had begun this batch, and {about['readers']} begins it anew.",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def run(journal: BatchJournal, place: Place, readers: Readers) -> None:
+    """Run a batch to its end.
+
+    Args:
+        journal: Of the batch.
+        place: What is read, and where predictions go.
+        readers: Who reads.
+
+    Raises:
+        KeyboardInterrupt: If the user ends it; what is done is kept.
+        TagalongError: If it cannot go on; what is done is kept.
+    """
+    batch = Batch(journal, place.target)
+    try:
+        with progress_bar("Reading", place.total) as report:
+            hold = readers.second is not None
+            batch.read(place.items, local_engine(readers.first), hold=hold, report=report)
+        if readers.second is not None:
+            chosen = journal.choose(readers.budget)
+            errors.print(f"{readers.second.version} reads {chosen:,} again.", markup=False)
+            with progress_bar("Reading again", place.total) as report:
+                batch.reread(place.items, local_engine(readers.second), report=report)
+        place.target.finish(journal)
+    except KeyboardInterrupt:
+        done = sum(journal.count().values())
+        errors.print(f"Stopped after {done:,} of {place.total:,}: the same command goes on.")
+        raise

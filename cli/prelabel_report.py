@@ -1,0 +1,199 @@
+"""How far a batch is, what it came to, and what it would take."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import BarColumn, Progress, TextColumn
+
+from backend.batch.journal import BatchJournal, State
+from backend.batch.run import Standing
+from backend.llm.cost import Cost
+from cli.console import console, echo_json, errors
+from cli.prelabel_places import Place
+from ner.document import Document
+from ner.printable import on_one_line
+
+if TYPE_CHECKING:  # torch would make `tagalong --help` slow
+    from backend.tier import Tier
+
+SHOWN = 5  # documents set aside that are named
+SAMPLE = 32  # documents that a dry run predicts, to know how long it takes
+
+
+@contextmanager
+def progress_bar(title: str, total: int) -> Iterator[Callable[[Standing], None]]:
+    """A bar with the rate, the time left and what was found.
+
+    Args:
+        title: What is done.
+        total: Documents of the source.
+
+    Yields:
+        What a batch reports to.
+    """
+    columns = (TextColumn(title), BarColumn(), TextColumn("{task.fields[figures]}"))
+    with Progress(*columns, console=errors, transient=True) as bar:
+        task = bar.add_task("", total=total, figures="")
+
+        def report(now: Standing) -> None:
+            left = timedelta(seconds=round((total - now.done) / now.rate)) if now.rate else "?"
+            answered = ", ".join(f"{count:,} by {tier}" for tier, count in now.tiers.items())
+            figures = (
+                f"{now.done:,} of {total:,} ({answered or 'all done before'}), "
+                f"{now.rate:.1f} documents/s, {left} left, {now.entities:,} entities"
+            )
+            figures += f", {now.aside:,} set aside" if now.aside else ""
+            bar.update(task, completed=now.done, figures=figures)
+
+        yield report
+
+
+def summary_of(
+    journal: BatchJournal, tiers: "Sequence[Tier]", *, dollars: float | None
+) -> dict[str, Any]:
+    """What a batch came to.
+
+    Args:
+        journal: Of it.
+        tiers: Who read in this run.
+        dollars: An hour of this machine.
+
+    Returns:
+        Documents, each version's share of them, what decoding took in this run where an LLM read,
+        and what was set aside with the reasons.
+    """
+    count = journal.count()
+    aside = journal.entries(State.ASIDE)
+    answered = sum(count.values()) - len(aside)
+    versions = {}
+    for version, share in journal.shares().items():
+        versions[version] = {
+            "documents": share.documents,
+            "share": share.documents / answered if answered else 0.0,
+            "entities": share.entities,
+            "seconds": share.seconds,
+        }
+        if dollars is not None:
+            versions[version]["dollars"] = share.seconds / 3600 * dollars
+    for tier in tiers:
+        if isinstance(cost := getattr(tier, "cost", None), Cost) and tier.version in versions:
+            versions[tier.version]["decoding"] = asdict(cost)
+    return {
+        "documents": sum(count.values()),
+        "versions": versions,
+        "aside": [{"id": entry.key, "reason": entry.answer} for entry in aside],
+    }
+
+
+def render(summary: Mapping[str, Any], place: Place, journal: Path) -> None:
+    """Say what a batch came to.
+
+    Args:
+        summary: As `summary_of` gives it.
+        place: Where the predictions are.
+        journal: What is kept where something was set aside.
+    """
+    for version, share in summary["versions"].items():
+        cost = f", ${share['dollars']:,.2f}" if "dollars" in share else ""
+        console.print(
+            f"{share['documents']:,} documents ({share['share']:.1%}) by {version}: "
+            f"{share['entities']:,} entities, {timedelta(seconds=round(share['seconds']))}{cost}.",
+            markup=False,
+            soft_wrap=True,
+        )
+        if slots := share.get("decoding", {}).get("slots"):
+            console.print(render_decoding(share["decoding"], slots), soft_wrap=True)
+    if not summary["documents"]:
+        console.print("There was nothing left to do.")
+    console.print(f"Predictions are in {place.shown}", markup=False, soft_wrap=True)
+    if aside := summary["aside"]:
+        errors.print(f"{len(aside):,} documents were set aside:", style="yellow")
+        for one in aside[:SHOWN]:
+            errors.print(on_one_line(f"  {one['id']}: {one['reason']}"), markup=False)
+        if len(aside) > SHOWN:
+            errors.print(f"  and {len(aside) - SHOWN:,} more (--json names all)")
+        errors.print(
+            f"The same command tries them again, as long as {journal} is there.",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def render_decoding(cost: Mapping[str, int], slots: int) -> str:
+    """What decoding took in this run.
+
+    Args:
+        cost: As `Cost` counts it.
+        slots: Words that were tagged; not 0.
+
+    Returns:
+        One line.
+    """
+    return (
+        f"  decoding: {cost['passes']:,} passes over {cost['documents']:,} documents, "
+        f"{cost['tokens'] / slots:.1f} tokens a word, {cost['agreed'] / slots:.1%} of drafted tags "
+        "right"
+    )
+
+
+def dry_run(
+    place: Place,
+    tiers: "Sequence[Tier]",
+    *,
+    budget: float,
+    dollars: float | None,
+    as_json: bool,
+) -> None:
+    """Say what a batch would take; a few documents are predicted to know, and nothing is kept.
+
+    Args:
+        place: What it would read.
+        tiers: Who would read, the first everything.
+        budget: The share that the second would read.
+        dollars: An hour of this machine.
+        as_json: Say it as JSON.
+    """
+    sample: list[Document] = []
+    counts: Counter[str] = Counter()
+    for item in place.items:
+        if item.done:
+            counts["done"] += 1
+        elif item.document is None:
+            counts["unreadable"] += 1
+        else:
+            counts["documents"] += 1
+            if len(sample) < SAMPLE:
+                sample.append(item.document)
+    documents = counts["documents"]
+    plan: dict[str, Any] = {
+        **{name: counts[name] for name in ("documents", "done", "unreadable")},
+        "versions": {},
+    }
+    for tier, share in zip(tiers, (1.0, budget), strict=False):
+        tier.predict(sample[:1])  # to warm up
+        began = time.monotonic()
+        tier.predict(sample)
+        seconds = (time.monotonic() - began) / max(len(sample), 1) * documents * share
+        plan["versions"][tier.version] = {"documents": round(documents * share), "seconds": seconds}
+        if dollars is not None:
+            plan["versions"][tier.version]["dollars"] = seconds / 3600 * dollars
+    if as_json:
+        echo_json(plan)
+        return
+    console.print(
+        f"{documents:,} documents to do, {plan['done']:,} done already, "
+        f"{plan['unreadable']:,} that cannot be read."
+    )
+    for version, share in plan["versions"].items():
+        cost = f", ${share['dollars']:,.2f}" if "dollars" in share else ""
+        console.print(
+            f"{share['documents']:,} by {version}: about "
+            f"{timedelta(seconds=round(share['seconds']))}{cost}.",
+            markup=False,
+        )

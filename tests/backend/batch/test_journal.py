@@ -1,0 +1,174 @@
+"""The journal of a batch: what is wrong with the file is said, and what is in it outlives us."""
+
+import math
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.batch.journal import FORMAT, BatchJournal, Entry, Share, State, text_digest
+from ner.errors import JournalError
+
+ROOT = Path(__file__).parents[3]
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from backend.batch.journal import BatchJournal, Entry, State
+journal = BatchJournal(Path(sys.argv[1]))
+journal.begin({"source": "s"})
+for place in range(100):
+    journal.record([Entry(place, str(place), b"", State.PREDICTED, "v", 1, "{}")])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def entry(place: int, state: State = State.PREDICTED) -> Entry:
+    return Entry(place, f"k{place}", text_digest(str(place)), state, "v", place, f"answer {place}")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "out.jsonl.journal"
+
+
+def test_what_is_recorded_is_read_back(place: Path) -> None:
+    with BatchJournal(place) as journal:
+        assert journal.about() == {}
+        journal.begin({"source": "s", "version": "v"})
+        journal.record([entry(2), entry(0)])
+        journal.record([entry(1, State.ASIDE)])
+    with BatchJournal(place) as journal:
+        assert journal.about() == {"source": "s", "version": "v"}
+        assert list(journal.in_order()) == [entry(0), entry(1, State.ASIDE), entry(2)]
+        assert journal.known(["k0", "k2", "k9"]) == {"k0": entry(0), "k2": entry(2)}
+        assert journal.count() == {State.PREDICTED: 2, State.ASIDE: 1}
+
+
+def test_an_answer_goes_once_it_is_delivered(place: Path) -> None:
+    with BatchJournal(place) as journal:
+        journal.record([entry(0), entry(1), entry(2)])
+        journal.move([entry(0), entry(1)], State.SENDING)
+        assert [one.answer for one in journal.entries(State.SENDING)] == ["answer 0", "answer 1"]
+        journal.move([entry(0)], State.DELIVERED)
+        assert [one.answer for one in journal.entries(State.DELIVERED)] == [""]
+        assert [one.place for one in journal.entries(State.PREDICTED, limit=1)] == [2]
+
+
+def test_all_of_a_record_or_nothing(place: Path) -> None:
+    with BatchJournal(place) as journal:
+        journal.record([entry(1)])
+        with pytest.raises(JournalError):  # two places cannot have one id
+            journal.record([entry(0), replace(entry(2), key="k1")])
+        assert [one.place for one in journal.in_order()] == [1]
+        journal.record([entry(0)])  # and it goes on
+
+
+def test_what_is_predicted_anew_takes_the_place_of_what_was(place: Path) -> None:
+    with BatchJournal(place) as journal:
+        journal.record([entry(0), entry(1)], seconds=3.0)
+        anew = replace(entry(0), tier="w", answer="another", entities=7)
+        journal.record([anew], seconds=5.0)
+        assert journal.entries(State.PREDICTED) == [anew, entry(1)]
+        assert journal.shares() == {"v": Share(1, 1, 3.0), "w": Share(1, 7, 5.0)}
+
+
+def test_what_was_sent_twice_is_in_doubt_until_it_is_settled(place: Path) -> None:
+    with BatchJournal(place) as journal:
+        journal.record([entry(0), entry(1), entry(2)])
+        journal.move([entry(0), entry(1)], State.SENDING)
+        journal.move([entry(1)], State.PREDICTED)
+        journal.move([entry(1), entry(2)], State.SENDING)
+        assert journal.in_doubt(limit=9) == []  # not while it is on its way
+        journal.move([entry(0), entry(1), entry(2)], State.DELIVERED)
+        [doubtful] = journal.in_doubt(limit=9)
+        assert doubtful.key == "k1"
+        journal.settle([doubtful])
+        assert journal.in_doubt(limit=9) == []
+
+
+@given(
+    worths=st.lists(st.floats(0, 9), max_size=12), share=st.floats(0, 1), aside=st.integers(0, 3)
+)
+def test_the_most_worthwhile_are_chosen_and_the_rest_is_let_go(
+    worths: list[float], share: float, aside: int
+) -> None:
+    held = [replace(entry(place, State.HELD), worth=worth) for place, worth in enumerate(worths)]
+    others = [replace(entry(90 + n, State.ASIDE), worth=99.0) for n in range(aside)]
+    with TemporaryDirectory() as folder, BatchJournal(Path(folder) / "j") as journal:
+        journal.record([*held, *others])
+        count = journal.choose(share)
+        assert count == math.ceil(share * len(worths))
+        chosen = journal.chosen([one.key for one in (*held, *others)])
+        assert len(chosen) == count
+        left = [one.worth for one in held if one.key not in chosen]
+        assert all(one.worth >= worst for one in chosen.values() for worst in left)
+        assert {one.key for one in journal.entries(State.HELD)} == set(chosen)
+        assert journal.choose(share) == count  # once more changes nothing
+        assert set(journal.chosen([one.key for one in held])) == set(chosen)
+        journal.release()
+        assert len(journal.entries(State.PREDICTED)) == len(worths)
+
+
+def test_what_was_committed_outlives_a_kill(place: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(place)], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    with BatchJournal(place) as journal:
+        assert journal.count() == {State.PREDICTED: 100}
+
+
+def test_two_batches_cannot_hold_one(place: Path) -> None:
+    with BatchJournal(place), pytest.raises(JournalError, match="another tagalong prelabel"):
+        BatchJournal(place)
+    BatchJournal(place).close()
+
+
+def damaged(place: Path) -> None:
+    place.write_bytes(b"SQLite format 3\0" + os.urandom(5000))
+
+
+def of_somebody_else(place: Path) -> None:
+    with closing(sqlite3.connect(place)) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+
+
+def of_another_release(place: Path) -> None:
+    BatchJournal(place).close()
+    with closing(sqlite3.connect(place)) as connection:
+        connection.execute(f"PRAGMA user_version = {FORMAT + 1}")
+
+
+def a_text(place: Path) -> None:
+    place.write_text("not a database " * 100)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (damaged, "cannot be used .* move it away"),
+        (a_text, "cannot be used .* move it away"),
+        (of_somebody_else, "a database of something else: name another place"),
+        (of_another_release, "format 2, and this release of Tagalong reads format 1"),
+    ],
+)
+def test_what_is_no_journal_is_left_as_it_is(place: Path, damage, told: str) -> None:
+    damage(place)
+    before = place.read_bytes()
+    with pytest.raises(JournalError, match=told):
+        BatchJournal(place)
+    assert place.read_bytes()[100:] == before[100:]
+
+
+def test_removed_it_leaves_nothing(place: Path) -> None:
+    journal = BatchJournal(place)
+    journal.record([entry(0)])
+    journal.remove()
+    assert list(place.parent.iterdir()) == []

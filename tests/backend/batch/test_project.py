@@ -1,0 +1,270 @@
+"""Whatever is lost, late or ended, each task of a project ends with one prediction."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.batch.journal import BatchJournal, State
+from backend.batch.politeness import Politeness
+from backend.batch.predicting import local_engine
+from backend.batch.project import ProjectTarget, ProjectTasks
+from backend.batch.run import Batch
+from backend.connection import PAGE
+from backend.label_config import parse_label_config
+from backend.label_map import map_labels
+from backend.remote_objects import StoredPrediction, Task
+from backend.task_text import TaskTexts
+from ner.errors import LabelStudioError
+from tests.lexicon_tier import LexiconTier
+
+CONFIG = parse_label_config(
+    '<View><Labels name="l" toName="t"><Label value="Chemical"/><Label value="Disease"/></Labels>'
+    '<Text name="t" value="$text"/></View>'
+)
+VERSION = "lexicon-1"
+TOGETHER = 7  # predictions in a request, so that a few tasks make many
+
+
+class Ended(BaseException):
+    """The process is killed."""
+
+
+class Studio:
+    """A Label Studio in memory that loses requests and answers as it is told to.
+
+    Every request takes the next fault: "" for none, "before" and "after" for a connection that is
+    lost before or after predictions are stored, "late" for one that is lost and stores them only
+    when the next predictions come, "killed" and "killed after" for the end of who asks.
+    """
+
+    def __init__(self, tasks: int, faults: Sequence[str] = ()) -> None:
+        self.tasks = {number * 3: f"naloxone {number}" for number in range(1, tasks + 1)}
+        self.stored: list[StoredPrediction] = []
+        self.late: list[dict[str, Any]] = []
+        self.faults = iter(faults)
+        self.forbidden: set[int] = set()  # tasks whose predictions are left out
+        self.refusing: set[int] = set()  # tasks whose predictions have all of a request refused
+        self.failing: set[int] = set()  # tasks whose predictions make a request fail
+
+    def _fault(self, *, store: list[dict[str, Any]] | None = None) -> None:
+        fault = next(self.faults, "")
+        if fault == "killed":
+            raise Ended
+        if fault == "before":
+            raise LabelStudioError("lost", "unreachable")
+        if store is not None:
+            if fault == "late":
+                self.late += store
+            else:
+                self._store(store)
+        if fault == "killed after":
+            raise Ended
+        if fault in ("after", "late"):
+            raise LabelStudioError("lost", "unreachable")
+
+    def _store(self, items: Sequence[dict[str, Any]]) -> None:
+        for item in items:
+            number, version, score = len(self.stored) + 1, item["model_version"], item["score"]
+            result = tuple(item["result"])
+            self.stored.append(StoredPrediction(number, item["task"], version, score, result))
+
+    def _task(self, number: int) -> Task:
+        predictions = tuple(one for one in self.stored if one.task == number)
+        return Task(number, {"text": self.tasks[number]}, len(predictions), predictions)
+
+    def tasks_after(self, project: int, after: int = 0, *, unlabelled: bool = False) -> list[Task]:
+        self._fault()
+        return [self._task(number) for number in sorted(self.tasks) if number > after][:PAGE]
+
+    def tasks_of(self, project: int, ids: Sequence[int]) -> list[Task]:
+        assert len(ids) <= PAGE
+        self._fault()
+        return [self._task(number) for number in sorted(ids) if number in self.tasks]
+
+    def import_predictions(self, project: int, items: Sequence[dict[str, Any]]) -> int:
+        self._store(self.late)
+        self.late = []
+        numbers = {item["task"] for item in items}
+        if numbers - self.tasks.keys() or numbers & self.refusing:
+            raise LabelStudioError("refused", "refused", "it says why")
+        if numbers & self.failing:
+            raise LabelStudioError("failed", "failed", "it says how")
+        taken = [item for item in items if item["task"] not in self.forbidden]
+        self._fault(store=taken)
+        return len(taken)
+
+    def remove_prediction(self, prediction: int) -> None:
+        self._fault()
+        self.stored = [one for one in self.stored if one.id != prediction]
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.batch.project.TOGETHER", TOGETHER)
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+
+
+def run(studio: Any, folder: str) -> Counter[State]:
+    tier = LexiconTier(VERSION)
+    polite = Politeness(rate=1e6)
+    maps = {VERSION: map_labels(tier.labels, CONFIG)}
+    target = ProjectTarget(studio, 1, CONFIG, maps, polite=polite, settled=0.0)
+    tasks = ProjectTasks(*(studio, 1, CONFIG), versions=[VERSION], texts=TaskTexts(), polite=polite)
+    with BatchJournal(Path(folder) / "j") as journal:
+        target.recover(journal)
+        Batch(journal, target).read(tasks, local_engine(tier))
+        target.finish(journal)
+        return Counter(journal.count())
+
+
+def predicted(studio: Studio) -> dict[int, int]:
+    return dict(Counter(one.task for one in studio.stored))
+
+
+FAULTS = st.lists(
+    st.sampled_from(["", "", "", "before", "after", "late", "killed", "killed after"]), max_size=40
+)
+
+
+@given(tasks=st.integers(0, 250), faults=FAULTS)
+def test_each_task_ends_with_one_prediction(tasks: int, faults: list[str]) -> None:
+    studio = Studio(tasks, faults)
+    with TemporaryDirectory() as folder:
+        while True:
+            with suppress(Ended):
+                run(studio, folder)
+                break
+    assert predicted(studio) == dict.fromkeys(studio.tasks, 1)
+    for one in studio.stored:
+        [region] = one.result
+        assert region["value"] == {"start": 0, "end": 8, "text": "naloxone", "labels": ["Chemical"]}
+
+
+@given(tasks=st.integers(1, 60), data=st.data())
+def test_one_that_is_not_taken_costs_nobody_else_anything(tasks: int, data: st.DataObject) -> None:
+    studio = Studio(tasks)
+    some = st.sets(st.sampled_from(sorted(studio.tasks)), max_size=3)
+    studio.forbidden, studio.refusing = data.draw(some), data.draw(some)
+    studio.failing = data.draw(some)
+    bad = studio.forbidden | studio.refusing | studio.failing
+    with TemporaryDirectory() as folder:
+        count = run(studio, folder)
+        with BatchJournal(Path(folder) / "j") as journal:
+            aside = {int(entry.key): entry.answer for entry in journal.entries(State.ASIDE)}
+    assert predicted(studio) == dict.fromkeys(studio.tasks.keys() - bad, 1)
+    assert aside.keys() == bad
+    assert count[State.ASIDE] == len(bad)
+    for number, reason in aside.items():
+        if number not in studio.forbidden | studio.failing:
+            assert "it says why" in reason
+
+
+def test_what_has_a_prediction_of_the_version_gets_no_other() -> None:
+    studio = Studio(250)
+    studio._store(
+        [
+            {"task": number, "model_version": VERSION, "score": 1.0, "result": []}
+            for number in list(studio.tasks)[::2]
+        ]
+    )
+    other = [{"task": 3, "model_version": "another-1", "score": 1.0, "result": []}]
+    studio._store(other)
+    with TemporaryDirectory() as folder:
+        assert run(studio, folder)[State.DELIVERED] == 125
+    assert Counter(one.task for one in studio.stored if one.model_version == VERSION) == Counter(
+        studio.tasks.keys()
+    )
+
+
+def test_a_task_that_goes_while_it_is_predicted_is_set_aside(tmp_path: Path) -> None:
+    studio = Studio(3)
+    tasks = dict(studio.tasks)
+
+    def going(project: int, after: int = 0, *, unlabelled: bool = False) -> list[Task]:
+        found = Studio.tasks_after(studio, project, after)
+        studio.tasks.pop(6, None)
+        return found
+
+    studio.tasks_after = going  # type: ignore[method-assign]
+    count = run(studio, str(tmp_path))
+    assert count == {State.DELIVERED: 2, State.ASIDE: 1}
+    assert predicted(studio) == dict.fromkeys(tasks.keys() - {6}, 1)
+
+
+def test_a_task_without_a_text_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
+    studio = Studio(5)
+    studio.tasks[6] = 7  # type: ignore[assignment]
+    studio.tasks[9] = None  # type: ignore[assignment]
+    assert run(studio, str(tmp_path)) == {State.DELIVERED: 3, State.ASIDE: 2}
+    with BatchJournal(tmp_path / "j") as journal:
+        reasons = [entry.answer for entry in journal.entries(State.ASIDE)]
+    assert "task 6 has a number under 'text'" in reasons[0]
+    assert "task 9 has nothing under 'text'" in reasons[1]
+
+
+@pytest.mark.parametrize("problem", ["key", "forbidden", "missing"])
+def test_what_no_patience_mends_ends_the_batch_at_once(tmp_path: Path, problem: Any) -> None:
+    studio = Studio(50)
+    asked = 0
+
+    def refusing(*_: object) -> int:
+        nonlocal asked
+        asked += 1
+        raise LabelStudioError("no", problem)
+
+    sound = studio.import_predictions
+    studio.import_predictions = refusing  # type: ignore[method-assign]
+    with pytest.raises(LabelStudioError):
+        run(studio, str(tmp_path))
+    assert asked == 1
+    studio.import_predictions = sound  # type: ignore[method-assign]
+    run(studio, str(tmp_path))
+    assert predicted(studio) == dict.fromkeys(studio.tasks, 1)
+
+
+def test_label_studio_may_be_away_for_a_while_and_not_for_ever() -> None:
+    told: list[str] = []
+    polite = Politeness(rate=1e6, patience=0.05, tell=told.append)
+    answers: Iterator[Any] = iter([LabelStudioError("away", "unreachable"), 7])
+
+    def ask() -> Any:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert polite.patiently(ask) == 7
+    assert told == ["away; asking again for up to 0 s."]
+
+    def never() -> int:
+        raise LabelStudioError("away", "slow")
+
+    with pytest.raises(LabelStudioError, match="away"):
+        polite.patiently(never)
+
+
+def test_what_is_sent_is_what_label_studio_imports() -> None:
+    tier = LexiconTier(VERSION)
+    maps = {VERSION: map_labels(tier.labels, CONFIG)}
+    target = ProjectTarget(Studio(0), 1, CONFIG, maps, polite=Politeness())  # type: ignore[arg-type]
+    [item] = ProjectTasks(
+        *(Studio(1), 1, CONFIG),  # type: ignore[arg-type]
+        versions=[],
+        texts=TaskTexts(),
+        polite=Politeness(),
+    )
+    assert item.document is not None
+    [prediction] = tier.predict([item.document])
+    sent = json.loads(target.written(item.document, prediction))
+    assert sent["task"] == 3
+    assert sent["model_version"] == VERSION
+    assert 0 < sent["score"] <= 1
+    assert sent["result"][0]["from_name"] == "l"

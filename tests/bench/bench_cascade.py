@@ -1,0 +1,95 @@
+"""A cascade's F1 against the share of documents that the better tier reads again.
+
+Two versions of different quality on BC5CDR test. Each document's answers are known from both, so
+every share costs nothing more: documents are taken by worth, as `tagalong prelabel --tier cascade`
+takes them, at random (mean and spread of many orders), and by what each would really gain.
+
+    PYTHONPATH=. python tests/bench/bench_cascade.py --second REFERENCE [--first bundled]
+        [--models DIR]
+"""
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import numpy as np
+from corpora import DATA, read_documents
+from numpy.typing import NDArray
+
+from backend.batch.worth import worth_of
+from cli.options import load_model, open_store
+from ner.document import Document, Prediction
+from training.bootstrap import f1
+from training.judged import tabulate
+
+SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+ORDERS = 200  # random ones
+
+Counts = NDArray[np.int64]
+
+
+def counted(documents: Sequence[Document], predictions: Sequence[Prediction]) -> Counts:
+    """Strict counts of each document: shape (documents, labels, lengths, fields)."""
+    labels = sorted({span.label for document in documents for span in document.spans})
+    return tabulate(documents, predictions, labels)[:, 0]
+
+
+def curve(order: Sequence[int], first: Counts, second: Counts) -> list[float]:
+    """F1 where the documents that come first in an order are read again."""
+    found = []
+    for share in SHARES:
+        again = list(order[: round(share * len(order))])
+        kept = list(order[len(again) :])
+        counts = first[kept].sum(axis=0) + second[again].sum(axis=0)
+        found.append(float(f1(counts.sum(axis=(0, 1)))))
+    return found
+
+
+def ordered(count: int, key: Callable[[int], float]) -> list[int]:
+    """Documents from the largest key down."""
+    return sorted(range(count), key=lambda number: (-key(number), number))
+
+
+def main() -> None:
+    """Print the curve."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--first", default="bundled")
+    parser.add_argument("--second", required=True)
+    parser.add_argument("--part", default="test")
+    options = parser.parse_args()
+    documents = read_documents(options.data / "BC5CDR" / f"{options.part}.jsonl")
+    blank = [Document(document.id, document.text) for document in documents]
+    store = open_store(options.models)
+    said = [
+        load_model(store, reference).predict(blank) for reference in (options.first, options.second)
+    ]
+    first, second = (counted(documents, predictions) for predictions in said)
+    count = len(documents)
+    # fp and fn that the better tier leaves out
+    gains = (first - second)[..., 2:].sum(axis=(1, 2, 3))
+    by_worth = curve(ordered(count, lambda n: worth_of(said[0][n])), first, second)
+    by_score = curve(ordered(count, lambda n: -said[0][n].score), first, second)
+    by_gain = curve(ordered(count, lambda n: float(gains[n])), first, second)
+    chance = Random(7)
+    drawn = np.array(
+        [curve(chance.sample(range(count), count), first, second) for _ in range(ORDERS)]
+    )
+    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
+    print(f"{said[0][0].version} first, {said[1][0].version} again.\n")
+    print("| read again | by worth | by task score | at random (95 % of orders) | by true gain |")
+    print("|---:|---:|---:|---:|---:|")
+    for at, share in enumerate(SHARES):
+        print(
+            f"| {share:.0%} | **{by_worth[at]:.4f}** | {by_score[at]:.4f} | "
+            f"{drawn[:, at].mean():.4f} ({low[at]:.4f} to {high[at]:.4f}) | {by_gain[at]:.4f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

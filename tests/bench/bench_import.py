@@ -1,0 +1,102 @@
+"""What Label Studio takes to store predictions and to list tasks, as a project grows.
+
+A real Label Studio on SQLite. Projects of several sizes get the same request of predictions, in
+turn and several times, and give the same page of tasks: what grows with the project is what the
+project costs, not the predictions.
+
+    PYTHONPATH=. python tests/bench/bench_import.py [--sizes 1000 5000 20000] [--rounds 3]
+        [--program tagalong-demo/label-studio/bin/label-studio]
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from backend.client import LabelStudio
+from backend.demo import installation
+from backend.demo.label_studio import start
+from backend.demo.provision import label_config
+from tests.bc5cdr_sentences import abstracts
+
+ROOT = Path(__file__).parents[2]
+TOGETHER = 500  # predictions in one request
+
+
+def seconds(ask: Callable[[], object]) -> float:
+    """That something takes."""
+    began = time.perf_counter()
+    ask()
+    return time.perf_counter() - began
+
+
+def filled(studio: LabelStudio, size: int) -> tuple[int, list[int]]:
+    """A project of a size, and its tasks."""
+    project = studio.create_project(f"{size} tasks", label_config()).id
+    texts = [document.text for document in abstracts()]
+    ids: list[int] = []
+    while len(ids) < size:
+        some = range(len(ids), min(len(ids) + 1000, size))
+        tasks = [{"data": {"text": f"{texts[number % len(texts)]} {number}"}} for number in some]
+        ids += studio.import_tasks(project, tasks)
+    return project, ids
+
+
+def prediction(task: int, version: str) -> dict[str, object]:
+    """With ten regions, about as many as an abstract has."""
+    regions = [
+        {
+            "id": f"{number}",
+            "from_name": "label",
+            "to_name": "text",
+            "type": "labels",
+            "score": 0.9,
+            "value": {"start": number, "end": number + 1, "text": "x", "labels": ["Chemical"]},
+        }
+        for number in range(10)
+    ]
+    return {"task": task, "result": regions, "score": 0.5, "model_version": version}
+
+
+def main() -> None:
+    """Print a row for each size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 5000, 20_000])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--program", type=Path)
+    options = parser.parse_args()
+    program = options.program or installation.install(ROOT / "tagalong-demo")
+    with (
+        tempfile.TemporaryDirectory() as home,
+        start(program, Path(home)) as running,
+        running.connect() as studio,
+    ):
+        projects = {size: filled(studio, size) for size in options.sizes}
+        stored: dict[int, list[float]] = {size: [] for size in options.sizes}
+        listed: dict[int, list[float]] = {size: [] for size in options.sizes}
+        for number in range(options.rounds):
+            for size, (project, ids) in projects.items():
+                some = [prediction(task, f"v-{number}") for task in ids[:TOGETHER]]
+                stored[size].append(
+                    seconds(lambda: studio.import_predictions(project, some))  # noqa: B023
+                )
+                middle = ids[len(ids) // 2]
+                listed[size].append(
+                    seconds(lambda: studio.tasks_after(project, middle))  # noqa: B023
+                )
+        small = statistics.median(stored[options.sizes[0]])
+        print(f"| tasks | {TOGETHER} predictions, s | times the smallest | page of tasks, s |")
+        print("|---:|---:|---:|---:|")
+        for size in options.sizes:
+            took = statistics.median(stored[size])
+            print(
+                f"| {size:,} | {took:.2f} | **{took / small:.1f}** | "
+                f"{statistics.median(listed[size]):.2f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""What a batch costs beside the tier: time, file to file, and memory.
+
+Abstracts of BC5CDR, repeated under new ids. For time, `tagalong prelabel`'s own work runs block by
+block in turn with the tier alone, which is given each block at once and so may sort all of it by
+length. For memory, the command runs in a process of its own on a tenth of the documents and on all.
+
+    PYTHONPATH=. python tests/bench/bench_prelabel.py [--documents 10000] [--blocks 10]
+        [--only time|memory]
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import cycle, islice
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from corpora import DATA, read_documents
+
+from backend.batch.journal import BatchJournal
+from backend.batch.predicting import local_engine
+from backend.batch.run import Batch
+from backend.bundle import BUNDLED
+from backend.tier import Tier, load_tier
+from cli.prelabel_places import FileItems
+from ner.catalogue import BUNDLED as NAME
+from ner.catalogue import Catalogue
+from ner.document import Document
+from training.corpus.predictions import PredictionsFile
+
+MIB = 1 << 20
+
+
+def repeated(corpus: list[Document], count: int) -> list[Document]:
+    """Documents under new ids, each text another one."""
+    return [
+        Document(str(number), f"{document.text} {number}")
+        for number, document in enumerate(islice(cycle(corpus), count))
+    ]
+
+
+def write(documents: list[Document], path: Path) -> None:
+    """JSON lines of texts."""
+    with path.open("w", encoding="utf-8") as file:
+        for document in documents:
+            file.write(json.dumps({"id": document.id, "text": document.text}) + "\n")
+
+
+def prelabelled(tier: Tier, source: Path, out: Path) -> float:
+    """Seconds from file to file, as the command does it."""
+    began = time.perf_counter()
+    items = FileItems(source, None)
+    sum(1 for _ in items)  # the command counts first
+    target = PredictionsFile(out)
+    with BatchJournal(out.with_suffix(".journal")) as journal:
+        journal.begin({"source": str(source)})
+        Batch(journal, target).read(items, local_engine(tier))
+        target.finish(journal)
+        journal.remove()
+    return time.perf_counter() - began
+
+
+def alone(tier: Tier, documents: list[Document]) -> float:
+    """Seconds of the tier, with everything in memory."""
+    began = time.perf_counter()
+    tier.predict(documents)
+    return time.perf_counter() - began
+
+
+def measure_time(documents: list[Document], blocks: int, folder: Path) -> None:
+    """Block by block, in turn."""
+    tier = load_tier(Catalogue(BUNDLED, bundled=BUNDLED).resolve(NAME))
+    tier.predict(documents[:64])  # warm-up
+    size = len(documents) // blocks
+    ours, bare, ratios = 0.0, 0.0, []
+    for number in range(blocks):
+        some = documents[number * size : (number + 1) * size]
+        source, out = folder / "texts.jsonl", folder / f"out-{number}.jsonl"
+        write(some, source)
+        took = {}
+        for way in ("batch", "alone") if number % 2 else ("alone", "batch"):
+            took[way] = alone(tier, some) if way == "alone" else prelabelled(tier, source, out)
+        ours, bare = ours + took["batch"], bare + took["alone"]
+        ratios.append(took["alone"] / took["batch"])
+    print("| documents | speed of the batch / speed of the tier alone | of one block (min, max) |")
+    print("|---:|---:|---:|")
+    print(
+        f"| {size * blocks:,} | **{bare / ours:.3f}** (median {statistics.median(ratios):.3f}) | "
+        f"{min(ratios):.3f} to {max(ratios):.3f} |"
+    )
+
+
+def peak_of(documents: list[Document], folder: Path) -> float:
+    """Peak memory of the command, in MiB."""
+    source = folder / f"{len(documents)}.jsonl"
+    write(documents, source)
+    command = ["-m", "cli", "prelabel", str(source), "--out", str(folder / f"{source.stem}.out")]
+    probe = (
+        "import resource, subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]], "
+        "check=True, stdout=sys.stderr); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", probe, *command, "--models", str(folder / "models")],
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+    )
+    return int(done.stdout) * 1024 / MIB  # Linux counts KiB
+
+
+def measure_memory(documents: list[Document], folder: Path) -> None:
+    """A tenth of the documents, and all."""
+    few, many = (peak_of(documents[:count], folder) for count in (len(documents) // 10, None))
+    print("| documents | peak, MiB | growth |")
+    print("|---:|---:|---:|")
+    print(f"| {len(documents) // 10:,} | {few:.0f} | |")
+    print(f"| {len(documents):,} | {many:.0f} | **{many / few - 1:+.1%}** |")
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--documents", type=int, default=10_000)
+    parser.add_argument("--blocks", type=int, default=10)
+    parser.add_argument("--only", choices=("time", "memory"))
+    options = parser.parse_args()
+    corpus = [
+        document
+        for part in ("train", "dev", "test")
+        for document in read_documents(options.data / "BC5CDR" / f"{part}.jsonl")
+    ]
+    documents = repeated(corpus, options.documents)
+    with tempfile.TemporaryDirectory() as name:
+        if options.only in (None, "time"):
+            measure_time(documents, options.blocks, Path(name))
+            print()
+        if options.only in (None, "memory"):
+            measure_memory(documents, Path(name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Many runs of ``tagalong prelabel``, killed at random: nothing is lost, nothing is there twice.
+
+Each run labels a project of its own in a real Label Studio, and is killed with SIGKILL at random
+moments and begun again until it is done; in every fourth, Label Studio itself is killed too, and
+started again. All must end with one prediction for each task, the one of an undisturbed run.
+
+    PYTHONPATH=. python tests/chaos/kill_prelabel.py [--runs 20] [--tasks 1000] [--seed 0]
+        [--program tagalong-demo/label-studio/bin/label-studio]
+"""
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from backend.demo import installation
+from backend.demo.label_studio import RunningLabelStudio, start
+from tests.bc5cdr_sentences import sentences
+from tests.chaos.killing import ROOT, killed, undisturbed
+
+KILLS = 4  # of one run, at most
+
+
+def main() -> None:
+    """Run it, and end with 1 if a run went wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--tasks", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--program", type=Path, help="label-studio 1.23.2 of its own environment")
+    options = parser.parse_args()
+    program = options.program or installation.install(ROOT / "tagalong-demo")
+    some = [document.text for document in sentences(40)]
+    texts = [f"{some[number % 40]} {number}" for number in range(options.tasks)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with start(program, folder / "studio") as running:
+            wrong = run_all(program, folder, running, texts, options)
+    sys.exit(wrong > 0)
+
+
+def run_all(
+    program: Path,
+    folder: Path,
+    running: RunningLabelStudio,
+    texts: list[str],
+    options: argparse.Namespace,
+) -> int:
+    """Run after run; how many went wrong."""
+    port = int(running.url.rpartition(":")[2])
+    expected, seconds = undisturbed(running, texts, folder / "undisturbed")
+    print(
+        f"{len(texts)} tasks, undisturbed: {sum(len(one[1]) for one in expected.answers)} regions"
+    )
+    wrong = 0
+    studios, timers = [running], list[threading.Timer]()
+
+    def restart() -> None:
+        """Kill Label Studio, and start it again where it was."""
+        os.killpg(studios[-1].process.pid, signal.SIGKILL)
+        studios[-1].stop()
+        studios.append(start(program, folder / "studio", port=port))
+
+    for number in range(options.runs):
+        with_studio = number % 4 == 3
+
+        def bounce(kill: int, *, wanted: bool = with_studio) -> None:
+            if wanted and kill == 1:
+                timers.append(threading.Timer(seconds / 2, restart))
+                timers[-1].start()
+
+        found = killed(
+            running,
+            texts,
+            folder / f"run-{number}",
+            chance=random.Random(options.seed * 1000 + number),
+            seconds=seconds,
+            kills=KILLS,
+            meanwhile=bounce,
+            settle=lambda: [timer.join() for timer in timers],
+        )
+        right = found.is_like(expected)
+        wrong += not right
+        print(
+            f"run {number + 1}: killed {found.kills} times"
+            f"{', Label Studio once' if with_studio and found.kills else ''}: "
+            f"{'as undisturbed' if right else 'WRONG'}",
+            flush=True,
+        )
+    studios[-1].stop()
+    return wrong
+
+
+if __name__ == "__main__":
+    main()
