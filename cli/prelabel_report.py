@@ -71,7 +71,7 @@ def summary_of(
     count = journal.count()
     aside = journal.entries(State.ASIDE)
     answered = sum(count.values()) - len(aside)
-    versions = {}
+    versions: dict[str, dict[str, Any]] = {}
     for version, share in journal.shares().items():
         versions[version] = {
             "documents": share.documents,

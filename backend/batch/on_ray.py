@@ -7,9 +7,9 @@ added is a source it does not have: chunks that somebody else reads, which wait 
 import os
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import ray
@@ -17,8 +17,8 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset, Datasource, ReadTa
 from ray.data.block import BlockMetadata
 from ray.util.queue import Queue
 
-from backend.batch.predicting import Engine, Prediction, Trouble, predict_each
-from ner.document import Document
+from backend.batch.predicting import Engine, Trouble, predict_each
+from ner.document import Document, Prediction
 from ner.errors import BatchError
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ def ray_engine(
         ray.shutdown()
 
 
-def plan_workers(nodes: list[dict], cores: int | None) -> tuple[int, dict[str, float]]:
+def plan_workers(
+    nodes: Sequence[Mapping[str, Any]], cores: int | None
+) -> tuple[int, dict[str, float]]:
     """How many workers there can be, and what each needs.
 
     Args:
@@ -191,6 +193,6 @@ def _dataset(
     )
 
 
-def _table(numbers: list[int], contents: list[object]) -> pa.Table:
+def _table(numbers: Sequence[int], contents: Sequence[object]) -> pa.Table:
     """Chunks or answers, each a row."""
     return pa.table({NUMBER: numbers, CONTENT: [pickle.dumps(content) for content in contents]})

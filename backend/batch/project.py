@@ -80,7 +80,8 @@ class ProjectTasks:
         Raises:
             LabelStudioError: If Label Studio says no, or has been away for too long.
         """
-        return map(self._item, self._tasks() if self._shown is None else self._tasks_shown())
+        tasks = self._tasks() if self._shown is None else self._tasks_shown()
+        yield from map(self._item, tasks)
 
     def _tasks(self) -> Iterator[Task]:
         """All tasks, or all that nobody has annotated."""
