@@ -201,6 +201,7 @@ def prelabel_cli(
         if dry:
             dry_run(place, readers.tiers, budget=readers.budget, dollars=dollars, as_json=as_json)
             return
+        stack.enter_context(saying_how_to_go_on())
         held = stack.enter_context(begun(journal or place.journal, place, readers))
         run(held, place, readers)
         summary = summary_of(held, readers.tiers, dollars=dollars)
@@ -305,21 +306,32 @@ def run(journal: BatchJournal, place: Place, readers: Readers) -> None:
         readers: Who reads.
 
     Raises:
-        KeyboardInterrupt: If the user ends it; what is done is kept.
         TagalongError: If it cannot go on; what is done is kept.
     """
     batch = Batch(journal, place.target)
+    with progress_bar("Reading", place.total) as report:
+        hold = readers.second is not None
+        batch.read(place.items, local_engine(readers.first), hold=hold, report=report)
+    if readers.second is not None:
+        chosen = journal.choose(readers.budget)
+        errors.print(f"{readers.second.version} reads {chosen:,} again.", markup=False)
+        with progress_bar("Reading again", place.total) as report:
+            batch.reread(place.items, local_engine(readers.second), report=report)
+    place.target.finish(journal)
+
+
+@contextmanager
+def saying_how_to_go_on() -> Iterator[None]:
+    """Tell a user who ends a batch that nothing is lost.
+
+    Yields:
+        Once.
+
+    Raises:
+        KeyboardInterrupt: Which the user ended it with.
+    """
     try:
-        with progress_bar("Reading", place.total) as report:
-            hold = readers.second is not None
-            batch.read(place.items, local_engine(readers.first), hold=hold, report=report)
-        if readers.second is not None:
-            chosen = journal.choose(readers.budget)
-            errors.print(f"{readers.second.version} reads {chosen:,} again.", markup=False)
-            with progress_bar("Reading again", place.total) as report:
-                batch.reread(place.items, local_engine(readers.second), report=report)
-        place.target.finish(journal)
+        yield
     except KeyboardInterrupt:
-        done = sum(journal.count().values())
-        errors.print(f"Stopped after {done:,} of {place.total:,}: the same command goes on.")
+        errors.print("Stopped: the same command goes on from where it was.")
         raise

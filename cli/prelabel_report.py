@@ -115,7 +115,8 @@ def render(summary: Mapping[str, Any], place: Place, journal: Path) -> None:
     if aside := summary["aside"]:
         errors.print(f"{len(aside):,} documents were set aside:", style="yellow")
         for one in aside[:SHOWN]:
-            errors.print(on_one_line(f"  {one['id']}: {one['reason']}"), markup=False)
+            sentence = on_one_line(f"  {one['id']}: {one['reason']}")
+            errors.print(sentence, markup=False, soft_wrap=True)
         if len(aside) > SHOWN:
             errors.print(f"  and {len(aside) - SHOWN:,} more (--json names all)")
         errors.print(
