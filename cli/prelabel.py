@@ -1,58 +1,29 @@
 """``tagalong prelabel``: predictions for any number of texts; whatever ends it, it goes on."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from backend.batch.journal import BatchJournal
-from backend.batch.predicting import local_engine
+from backend.batch.predicting import Engine
 from backend.batch.run import Batch
 from cli.console import echo_json, errors
-from cli.options import LLM, AsJson, LabelConfigFile, Models, load_model, open_store
+from cli.options import LLM, AsJson, LabelConfigFile, Models, open_store
 from cli.prelabel_places import Place, file_place, project_place
+from cli.prelabel_readers import (
+    EngineName,
+    Reader,
+    Readers,
+    TierName,
+    choose_readers,
+    engine_for,
+)
 from cli.prelabel_report import dry_run, progress_bar, render, summary_of
-from ner.errors import BatchError, InputError
-from ner.store import Store
-
-if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from backend.tier import Tier
-
-TierName = Literal["encoder", "llm", "cascade"]
-
-
-@dataclass(frozen=True, slots=True)
-class Readers:
-    """Who reads.
-
-    Attributes:
-        first: Reads every document.
-        second: Reads what pays again; None where nobody does.
-        budget: The share of documents that pay most, from 0 to 1.
-    """
-
-    first: "Tier"
-    second: "Tier | None" = None
-    budget: float = 0.0
-
-    @property
-    def tiers(self) -> "list[Tier]":
-        """All of them."""
-        return [self.first] if self.second is None else [self.first, self.second]
-
-    @property
-    def versions(self) -> list[str]:
-        """What they are called in predictions."""
-        return [tier.version for tier in self.tiers]
-
-    def __str__(self) -> str:
-        """What tells a batch of theirs from another."""
-        if self.second is None:
-            return self.first.version
-        return f"{self.first.version}, then {self.second.version} for {self.budget:.4g} of them"
+from ner.errors import BatchError
 
 
 def read_budget(value: str) -> float:
@@ -143,6 +114,13 @@ def prelabel_cli(
         float | None,
         typer.Option("--dollars-per-hour", min=0, help="Of this machine, to say what it cost."),
     ] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="Where models run: in this process, or on a Ray cluster.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="Of a Ray cluster, host:port. [default: one on this machine, meanwhile]"),
+    ] = None,
     label_config: LabelConfigFile = None,
     allowed_hosts: Annotated[
         str,
@@ -180,14 +158,16 @@ def prelabel_cli(
             "say where Label Studio is and with which token, by --url and --key or by "
             "LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY"
         )
+    if ray_address is not None and engine != "ray":
+        raise typer.BadParameter("--ray-address is of a cluster for --engine ray")
     with ExitStack() as stack:
-        readers = load_readers(open_store(models), tier, encoder, llm, budget)
+        readers = choose_readers(open_store(models), tier, encoder, llm, budget)
         if project is not None:
             hosts = frozenset(filter(None, map(str.strip, allowed_hosts.split(","))))
             place = stack.enter_context(
                 project_place(
                     *(project, url or "", key or ""),
-                    tiers=readers.tiers,
+                    readers=readers,
                     hosts=hosts,
                     rate=rate,
                     unlabelled=unlabelled,
@@ -195,55 +175,23 @@ def prelabel_cli(
                 )
             )
         else:
-            place = file_place(source or Path(), out, tiers=readers.tiers, config=label_config)
+            place = file_place(source or Path(), out, readers=readers, config=label_config)
         for note in place.notes:
             errors.print(note, style="yellow", markup=False, soft_wrap=True)
         if dry:
-            dry_run(place, readers.tiers, budget=readers.budget, dollars=dollars, as_json=as_json)
+            dry_run(place, readers, dollars=dollars, as_json=as_json)
             return
         stack.enter_context(saying_how_to_go_on())
         held = stack.enter_context(begun(journal or place.journal, place, readers))
-        run(held, place, readers)
-        summary = summary_of(held, readers.tiers, dollars=dollars)
+        engines = partial(engine_for, engine=engine, address=ray_address)
+        run(held, place, readers, engines)
+        summary = summary_of(held, readers, dollars=dollars)
         if not summary["aside"]:
             held.remove()
     if as_json:
         echo_json(summary)
     else:
         render(summary, place, held.path)
-
-
-def load_readers(
-    store: Store, tier: TierName, encoder: str | None, llm: str, budget: float
-) -> Readers:
-    """Load who reads.
-
-    Args:
-        store: Where versions are.
-        tier: Which of them.
-        encoder: A reference to an encoder; None for the default.
-        llm: A reference to an LLM.
-        budget: Of a cascade.
-
-    Returns:
-        The readers.
-
-    Raises:
-        StoreError: If there is no such version.
-        InputError: If both of a cascade are the same.
-    """
-    if tier == "llm":
-        return Readers(load_model(store, llm))
-    first = load_model(store, encoder or store.default())
-    if tier == "encoder":
-        return Readers(first)
-    second = load_model(store, llm)
-    if first.version == second.version:
-        raise InputError(
-            f"{first.version} would read everything twice: name two versions, with --encoder and "
-            "--llm"
-        )
-    return Readers(first, second, budget)
 
 
 @contextmanager
@@ -297,26 +245,32 @@ def announce_new_pass(was: Mapping[str, str], about: Mapping[str, str]) -> None:
         )
 
 
-def run(journal: BatchJournal, place: Place, readers: Readers) -> None:
+def run(
+    journal: BatchJournal,
+    place: Place,
+    readers: Readers,
+    engines: Callable[[Reader], AbstractContextManager[Engine]],
+) -> None:
     """Run a batch to its end.
 
     Args:
         journal: Of the batch.
         place: What is read, and where predictions go.
         readers: Who reads.
+        engines: What predicts, given who reads.
 
     Raises:
         TagalongError: If it cannot go on; what is done is kept.
     """
     batch = Batch(journal, place.target)
-    with progress_bar("Reading", place.total) as report:
-        hold = readers.second is not None
-        batch.read(place.items, local_engine(readers.first), hold=hold, report=report)
-    if readers.second is not None:
+    first, second = readers.first, readers.second
+    with engines(first) as engine, progress_bar("Reading", place.total) as report:
+        batch.read(place.items, engine, hold=second is not None, report=report)
+    if second is not None:
         chosen = journal.choose(readers.budget)
-        errors.print(f"{readers.second.version} reads {chosen:,} again.", markup=False)
-        with progress_bar("Reading again", place.total) as report:
-            batch.reread(place.items, local_engine(readers.second), report=report)
+        errors.print(f"{second.version} reads {chosen:,} again.", markup=False)
+        with engines(second) as engine, progress_bar("Reading again", place.total) as report:
+            batch.reread(place.items, engine, report=report)
     place.target.finish(journal)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from backend.batch.run import Item, Target
@@ -12,12 +11,10 @@ from backend.label_map import LabelMap, map_labels
 from backend.label_studio import LabelConfig
 from cli.console import errors
 from cli.options import read_options
+from cli.prelabel_readers import Reader
 from ner.errors import BatchError, OutputError
 from training.corpus.predictions import PredictionsFile
 from training.corpus.texts import read_texts
-
-if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from backend.tier import Tier
 
 SHOWN = 5  # labels that are named
 
@@ -60,14 +57,14 @@ class FileItems:
 
 
 def file_place(
-    source: Path, out: Path | None, *, tiers: "Iterable[Tier]", config: Path | None
+    source: Path, out: Path | None, *, readers: Iterable[Reader], config: Path | None
 ) -> Place:
     """A file or folder, and the file that its predictions go to.
 
     Args:
         source: What is read.
         out: Where predictions go; None where none are made.
-        tiers: Who reads.
+        readers: Who reads.
         config: A labelling config, where tasks need one.
 
     Returns:
@@ -80,7 +77,7 @@ def file_place(
     items = FileItems(source, parsed)
     total = sum(1 for _ in items)
     out = out or Path("predictions.jsonl")
-    maps, notes = ({}, ()) if parsed is None else labels_of(tiers, parsed, f"the config {config}")
+    maps, notes = ({}, ()) if parsed is None else labels_of(readers, parsed, f"the config {config}")
 
     def check(journal: Path) -> None:
         if out.exists() and not journal.exists():
@@ -104,7 +101,7 @@ def project_place(
     url: str,
     key: str,
     *,
-    tiers: "Iterable[Tier]",
+    readers: Iterable[Reader],
     hosts: frozenset[str],
     rate: float,
     unlabelled: bool,
@@ -116,7 +113,7 @@ def project_place(
         project: Its id.
         url: Of Label Studio.
         key: A token.
-        tiers: Who reads.
+        readers: Who reads.
         hosts: That texts may be fetched from.
         rate: Requests a second, at most.
         unlabelled: Only tasks that nobody has annotated.
@@ -137,13 +134,13 @@ def project_place(
     from backend.label_config import parse_label_config
     from backend.task_text import TaskTexts
 
-    tiers = list(tiers)
+    readers = list(readers)
     polite = Politeness(rate=rate, tell=lambda said: errors.print(said, style="yellow"))
     with connect(url, key) as studio:
         found = studio.project(project)
         config = parse_label_config(found.label_config)
-        maps, notes = labels_of(tiers, config, f"project {project}")
-        versions = [tier.version for tier in tiers]
+        maps, notes = labels_of(readers, config, f"project {project}")
+        versions = [reader.version for reader in readers]
         authorization = studio.connection.authorization
         texts = TaskTexts(hosts, label_studio_url=studio.url, authorization=authorization)
         items = ProjectTasks(
@@ -167,12 +164,12 @@ def project_place(
 
 
 def labels_of(
-    tiers: "Iterable[Tier]", config: LabelConfig, whose: str
+    readers: Iterable[Reader], config: LabelConfig, whose: str
 ) -> tuple[Mapping[str, LabelMap], tuple[str, ...]]:
     """Which label of a config stands for which of a tier.
 
     Args:
-        tiers: Who reads.
+        readers: Who reads.
         config: A labelling config.
         whose: It is, for messages.
 
@@ -183,18 +180,18 @@ def labels_of(
         BatchError: If none has.
     """
     maps, notes = {}, []
-    for tier in tiers:
-        found = maps[tier.version] = map_labels(tier.labels, config)
+    for reader in readers:
+        found = maps[reader.version] = map_labels(reader.labels, config)
         if not found.names:
             raise BatchError(
-                f"{whose} has none of the labels that {tier.version} finds "
-                f"({listed(tier.labels)}), but {listed(config.labels)}: choose another model, or "
+                f"{whose} has none of the labels that {reader.version} finds "
+                f"({listed(reader.labels)}), but {listed(config.labels)}: choose another model, or "
                 "say with predicted_values in the labelling config which is which"
             )
         if found.unmapped:
             notes.append(
-                f"{whose} has no label for {listed(found.unmapped)}: what {tier.version} finds of "
-                "that is left out."
+                f"{whose} has no label for {listed(found.unmapped)}: what {reader.version} finds "
+                "of that is left out."
             )
     return maps, tuple(notes)
 

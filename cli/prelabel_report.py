@@ -2,25 +2,22 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn
 
 from backend.batch.journal import BatchJournal, State
 from backend.batch.run import Standing
-from backend.llm.cost import Cost
 from cli.console import console, echo_json, errors
 from cli.prelabel_places import Place
+from cli.prelabel_readers import Readers
 from ner.document import Document
 from ner.printable import on_one_line
-
-if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from backend.tier import Tier
 
 SHOWN = 5  # documents set aside that are named
 SAMPLE = 32  # documents that a dry run predicts, to know how long it takes
@@ -54,14 +51,12 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[[Standing], None]]
         yield report
 
 
-def summary_of(
-    journal: BatchJournal, tiers: "Sequence[Tier]", *, dollars: float | None
-) -> dict[str, Any]:
+def summary_of(journal: BatchJournal, readers: Readers, *, dollars: float | None) -> dict[str, Any]:
     """What a batch came to.
 
     Args:
         journal: Of it.
-        tiers: Who read in this run.
+        readers: Who read in this run.
         dollars: An hour of this machine.
 
     Returns:
@@ -81,9 +76,9 @@ def summary_of(
         }
         if dollars is not None:
             versions[version]["dollars"] = share.seconds / 3600 * dollars
-    for tier in tiers:
-        if isinstance(cost := getattr(tier, "cost", None), Cost) and tier.version in versions:
-            versions[tier.version]["decoding"] = asdict(cost)
+    for reader in readers:
+        if reader.cost is not None and reader.version in versions:
+            versions[reader.version]["decoding"] = asdict(reader.cost)
     return {
         "documents": sum(count.values()),
         "versions": versions,
@@ -145,9 +140,8 @@ def render_decoding(cost: Mapping[str, int], slots: int) -> str:
 
 def dry_run(
     place: Place,
-    tiers: "Sequence[Tier]",
+    readers: Readers,
     *,
-    budget: float,
     dollars: float | None,
     as_json: bool,
 ) -> None:
@@ -155,8 +149,7 @@ def dry_run(
 
     Args:
         place: What it would read.
-        tiers: Who would read, the first everything.
-        budget: The share that the second would read.
+        readers: Who would read.
         dollars: An hour of this machine.
         as_json: Say it as JSON.
     """
@@ -176,7 +169,8 @@ def dry_run(
         **{name: counts[name] for name in ("documents", "done", "unreadable")},
         "versions": {},
     }
-    for tier, share in zip(tiers, (1.0, budget), strict=False):
+    for reader, share in zip(readers, (1.0, readers.budget), strict=False):
+        tier = reader.tier
         tier.predict(sample[:1])  # to warm up
         began = time.monotonic()
         tier.predict(sample)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from backend.tier import Tier
 
 AHEAD = 2  # chunks that wait for each worker
+LOOPBACK = "127.0.0.1"
 NUMBER, CONTENT = "number", "content"  # columns: of a chunk, and pickled by us for us
 
 
@@ -45,8 +46,10 @@ def ray_engine(
     Raises:
         BatchError: If there is no cluster at that address, or nothing in it that could work.
     """
+    # A cluster of our own is nobody else's to reach.
+    where = {"address": address} if address else {"address": "local", "_node_ip_address": LOOPBACK}
     try:
-        ray.init(address=address, log_to_driver=False, include_dashboard=False)
+        ray.init(**where, log_to_driver=False, include_dashboard=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise BatchError(
             f"there is no Ray cluster at {address} ({error}): start one with ray start --head, or "

@@ -166,6 +166,8 @@ class Rig:
         tier = load_tier(version, device=torch.device("cpu"))
         assert isinstance(tier, LLMTier)
         tier.decoder.scorer._precision = precision
+        if precision == "fp32":
+            tier.decoder.scorer.model.float()  # it is served in bf16
         if window is not None:
             verbalisers = tier.planner.verbalisers
             tier.planner = LayoutPlanner(self.tokenizer, tier.tag_set, verbalisers, window=window)
@@ -315,7 +317,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[str]:
         for title, window in (("Whole documents:", WHOLE), ("In windows as learnt:", None)):
             yield title
             yield ""
-            yield from passes(Rig(folder, documents, precision="fp32", window=window))
+            yield from passes(Rig(folder, documents, precision="auto", window=window))
             yield ""
     if only in (None, "exact"):
         yield from exact(folder, documents)

@@ -110,6 +110,14 @@ def test_stopped_by_ctrl_c_it_says_how_to_go_on(tasks: Path, tmp_path: Path) -> 
     assert not out.exists()
 
 
+def test_on_ray_it_writes_the_same_file(tasks: Path, tmp_path: Path) -> None:
+    out, of_ray = tmp_path / "local.jsonl", tmp_path / "ray.jsonl"
+    for process in (begun(*command(tasks, out)), begun(*command(tasks, of_ray, "--engine", "ray"))):
+        _, said = process.communicate()
+        assert process.returncode == 0, said
+    assert of_ray.read_bytes() == out.read_bytes()
+
+
 def test_what_it_writes_is_judged_and_becomes_tasks(tmp_path: Path, capsys) -> None:
     documents = sentences(6)
     gold = tmp_path / "gold.jsonl"

@@ -17,6 +17,7 @@ from backend.batch.run import CHUNK, PATIENCE, Batch, Item, Standing, numbered
 from ner.document import Document, Prediction
 from ner.errors import BatchError
 from tests.lexicon_tier import LexiconTier
+from tests.plain_target import Plain
 
 WORDS = ("naloxone", "clonidine", "asthma", "and", "hypertension")
 DOCUMENTS = [
@@ -49,18 +50,6 @@ class Counting(LexiconTier):
                 raise ValueError("no")
         self.asked.update(document.id for document in documents)
         return super().predict(documents)
-
-
-class Plain:
-    """Keeps everything in the journal, as a file's target does."""
-
-    def written(self, document: Document, prediction: Prediction) -> str:
-        return f"{document.id} {[span.label for span in prediction.spans]}"
-
-    def recover(self, journal: BatchJournal) -> None:
-        pass
-
-    deliver = settle = finish = recover
 
 
 def answers(journal: BatchJournal) -> list[tuple[str, str]]:
