@@ -22,7 +22,7 @@ from cli.prelabel_readers import (
     choose_readers,
     engine_for,
 )
-from cli.prelabel_report import dry_run, progress_bar, render, summary_of
+from cli.prelabel_report import by_share, dry_run, progress_bar, render, summary_of
 from ner.errors import BatchError
 
 
@@ -101,6 +101,14 @@ def prelabel_cli(
         int | None,
         typer.Option(min=1, help="Of a project, only what this tab shows: the number behind tab=."),
     ] = None,
+    show: Annotated[
+        bool,
+        typer.Option(
+            "--show",
+            help="Of a project, have annotators see these predictions in place of another "
+            "version's. [default: where they see none]",
+        ),
+    ] = False,
     dry: Annotated[
         bool,
         typer.Option(
@@ -151,8 +159,8 @@ def prelabel_cli(
         raise typer.BadParameter("say with --out which file the predictions go to")
     if project is not None and (out is not None or label_config is not None):
         raise typer.BadParameter("a project has its own labels, and takes the predictions itself")
-    if source is not None and (unlabelled or view is not None):
-        raise typer.BadParameter("--unlabelled and --view choose among the tasks of a --project")
+    if source is not None and (unlabelled or show or view is not None):
+        raise typer.BadParameter("--unlabelled, --view and --show are for a --project")
     if project is not None and (url is None or key is None):
         raise typer.BadParameter(
             "say where Label Studio is and with which token, by --url and --key or by "
@@ -172,6 +180,7 @@ def prelabel_cli(
                     rate=rate,
                     unlabelled=unlabelled,
                     view=view,
+                    insist=show,
                 )
             )
         else:
@@ -186,6 +195,7 @@ def prelabel_cli(
         engines = partial(engine_for, engine=engine, address=ray_address)
         run(held, place, readers, engines)
         summary = summary_of(held, readers, dollars=dollars)
+        summary["shown"] = place.show(by_share(summary, readers))
         if not summary["aside"]:
             held.remove()
     if as_json:

@@ -1,6 +1,6 @@
 """What a batch reads, and where its predictions go: a file or a Label Studio project."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,8 @@ class Place:
         shown: Where that is, for a sentence.
         journal: Where the journal is kept, unless the user says otherwise.
         notes: What to tell before it begins.
+        show: Has people see the predictions, given who predicted, most first, and says what they
+            see.
         check: Raises OutputError if predictions cannot go there, given the journal.
     """
 
@@ -41,6 +43,7 @@ class Place:
     shown: str
     journal: Path
     notes: tuple[str, ...] = ()
+    show: Callable[[Sequence[str]], str] = lambda _: ""
     check: Callable[[Path], None] = lambda _: None
 
 
@@ -106,6 +109,7 @@ def project_place(
     rate: float,
     unlabelled: bool,
     view: int | None,
+    insist: bool,
 ) -> Iterator[Place]:
     """A Label Studio project, which its predictions go back to.
 
@@ -118,6 +122,7 @@ def project_place(
         rate: Requests a second, at most.
         unlabelled: Only tasks that nobody has annotated.
         view: Only what this tab shows; None for all.
+        insist: Have annotators see the predictions in place of others.
 
     Yields:
         The place.
@@ -129,7 +134,7 @@ def project_place(
     """
     # These take a second to import, so only where there is a Label Studio to ask.
     from backend.batch.politeness import Politeness
-    from backend.batch.project import ProjectTarget, ProjectTasks
+    from backend.batch.project import ProjectTarget, ProjectTasks, show
     from backend.client import connect
     from backend.label_config import parse_label_config
     from backend.task_text import TaskTexts
@@ -160,6 +165,7 @@ def project_place(
             shown=f"{studio.url}/projects/{project}/data",
             journal=Path(f"tagalong-{host}-project-{project}.journal"),
             notes=notes,
+            show=lambda versions: show(studio, project, versions, insist=insist, polite=polite),
         )
 
 

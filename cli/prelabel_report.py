@@ -86,11 +86,26 @@ def summary_of(journal: BatchJournal, readers: Readers, *, dollars: float | None
     }
 
 
+def by_share(summary: Mapping[str, Any], readers: Readers) -> list[str]:
+    """Who predicted, whoever did most first.
+
+    Args:
+        summary: As `summary_of` gives it.
+        readers: Who was to read.
+
+    Returns:
+        Their versions, one at least.
+    """
+    shares = summary["versions"]
+    versions = [reader.version for reader in readers]
+    return sorted(versions, key=lambda version: -shares.get(version, {"documents": 0})["documents"])
+
+
 def render(summary: Mapping[str, Any], place: Place, journal: Path) -> None:
     """Say what a batch came to.
 
     Args:
-        summary: As `summary_of` gives it.
+        summary: As `summary_of` gives it, and what people see, as `shown`.
         place: Where the predictions are.
         journal: What is kept where something was set aside.
     """
@@ -107,6 +122,8 @@ def render(summary: Mapping[str, Any], place: Place, journal: Path) -> None:
     if not summary["documents"]:
         console.print("There was nothing left to do.")
     console.print(f"Predictions are in {place.shown}", markup=False, soft_wrap=True)
+    if summary["shown"]:
+        console.print(summary["shown"], markup=False, soft_wrap=True)
     if aside := summary["aside"]:
         errors.print(f"{len(aside):,} documents were set aside:", style="yellow")
         for one in aside[:SHOWN]:

@@ -5,7 +5,7 @@ untrained and trained on real sentences, tag random documents of 1 to 300 words 
 16, in fp32: one slot after the other, and verified from drafts of the bundled encoder, from all-O
 drafts and from hostile ones. Prints a row for each model, and fails where a tag differs.
 
-    python tests/bench/check_llm_exact.py [--documents 1000]
+    PYTHONPATH=. python tests/bench/check_llm_exact.py [--documents 1000] [--families llama ...]
 """
 
 import argparse
@@ -121,6 +121,7 @@ def different(found: Sequence[Decoded], reference: Sequence[Decoded]) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--documents", type=int, default=1000)
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=FAMILIES)
     options = parser.parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -129,7 +130,7 @@ def main() -> None:
           "drafts | all-O | hostile |")  # fmt: skip
     print("|---|---:|---:|---:|---:|---:|---:|")
     wrong = 0
-    for family in FAMILIES:
+    for family in options.families:
         for kind in ("random", "trained"):
             with tempfile.TemporaryDirectory() as folder:
                 made = trained(family, Path(folder)) if kind == "trained" else make_llm(family)

@@ -96,6 +96,24 @@ def test_every_task_gets_its_prediction_once(bench: Bench, bundled_tier: Tier) -
     assert "nothing left to do" in again.out
     assert {len(stored) for stored in bench.stored().values()} == {1}
     assert list(Path().glob("*.journal")) == []
+    # A project that shows nobody's predictions shows these; one that does is left as it is.
+    assert bench.studio.project(bench.project).model_version == bundled_tier.version
+    assert f"Annotators see {bundled_tier.version}" in ran.out
+
+
+def test_another_version_stays_shown_unless_told_otherwise(
+    bench: Bench, bundled_tier: Tier
+) -> None:
+    task = min(bench.texts)
+    other = {"task": task, "result": [], "score": 0.5, "model_version": "older"}
+    assert bench.studio.import_predictions(bench.project, [other]) == 1
+    bench.studio.update_project(bench.project, model_version="older")
+    ran = bench.run()
+    assert f"Annotators still see older: choose {bundled_tier.version}" in ran.out
+    assert bench.studio.project(bench.project).model_version == "older"
+    ran = bench.run("--show")
+    assert f"Annotators see {bundled_tier.version}" in ran.out
+    assert bench.studio.project(bench.project).model_version == bundled_tier.version
 
 
 def test_a_dry_run_stores_nothing(bench: Bench) -> None:
