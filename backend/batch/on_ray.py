@@ -6,15 +6,17 @@ added is a source it does not have: chunks that somebody else reads, which wait 
 
 import os
 import pickle
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset, Datasource, ReadTask, read_datasource
 from ray.data.block import BlockMetadata
+from ray.exceptions import RayError
 from ray.util.queue import Queue
 
 from backend.batch.predicting import Engine, Trouble, predict_each
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 AHEAD = 2  # chunks that wait for each worker
 LOOPBACK = "127.0.0.1"
+PATIENCE = 10.0  # seconds
 NUMBER, CONTENT = "number", "content"  # columns: of a chunk, and pickled by us for us
 
 
@@ -46,20 +49,28 @@ def ray_engine(
     Raises:
         BatchError: If there is no cluster at that address, or nothing in it that could work.
     """
+    if address is not None:
+        _check_answers(address)
     # A cluster of our own is nobody else's to reach.
     where = {"address": address} if address else {"address": "local", "_node_ip_address": LOOPBACK}
-    try:
-        ray.init(**where, log_to_driver=False, include_dashboard=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise BatchError(
-            f"there is no Ray cluster at {address} ({error}): start one with ray start --head, or "
-            "leave the address out"
-        ) from error
+    ray.init(**where, log_to_driver=False, include_dashboard=False)
     try:
         size, needs = plan_workers(ray.nodes(), cores)
         yield lambda chunks: _predict(chunks, load, size, needs)
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raise BatchError if nobody is there, whom Ray itself would wait for for ever."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise BatchError(
+            f"there is no Ray cluster at {address} ({error}): give the address that ray start "
+            "--head prints, host:port, or leave it out"
+        ) from error
 
 
 def plan_workers(
@@ -154,7 +165,8 @@ def _predict(
         except BaseException as error:  # noqa: BLE001 - raised where the answers are taken
             failed.append(error)
         finally:
-            queue.put(None)
+            with suppress(RayError):  # nobody waits for it any more, and the cluster is gone
+                queue.put(None)
 
     feeder = threading.Thread(target=feed, daemon=True)
     feeder.start()

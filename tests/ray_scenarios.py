@@ -1,0 +1,97 @@
+"""What the tests of Ray have run in processes of their own, which Ray may end as it likes.
+
+Run as a program it is a cluster of two nodes with a core each: it prints its address, and ends when
+its input does.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from ray.cluster_utils import Cluster
+
+from backend.batch.journal import BatchJournal
+from backend.batch.on_ray import ray_engine
+from backend.batch.predicting import Trouble
+from backend.batch.run import CHUNK, Batch, numbered
+from backend.tier import Tier
+from ner.document import Document, Prediction
+from ner.errors import BatchError
+from tests.lexicon_tier import LexiconTier
+from tests.plain_target import Plain
+
+WORDS = ("naloxone", "clonidine", "asthma", "and", "hypertension")
+DOCUMENTS = [
+    Document(f"d{number}", " ".join(WORDS[(number + k) % 5] for k in range(1 + number % 9)))
+    for number in range(9 * CHUNK + 5)
+]
+
+Answers = list[list[Prediction | Trouble]]
+
+lexicon = partial(LexiconTier, "lexicon-1")
+
+
+class Dying(LexiconTier):
+    """Dies with its process at one document, once; cannot read another."""
+
+    def __init__(self, marker: Path) -> None:
+        super().__init__("lexicon-1")
+        self._marker = marker
+
+    def predict(self, documents: Sequence[Document]) -> list[Prediction]:
+        names = {document.id for document in documents}
+        if "d300" in names and not self._marker.exists():
+            self._marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "d77" in names:
+            raise ValueError("no")
+        return super().predict(documents)
+
+
+def chunks() -> Iterator[list[Document]]:
+    return (DOCUMENTS[at : at + CHUNK] for at in range(0, len(DOCUMENTS), CHUNK))
+
+
+def answered(address: str, load: Callable[[], Tier]) -> Answers:
+    with ray_engine(load, address=address) as engine:
+        return list(engine(chunks()))
+
+
+def answered_until_the_source_breaks(address: str) -> tuple[int, str]:
+    """Answers that came, and what was raised then."""
+
+    def broken() -> Iterator[list[Document]]:
+        yield DOCUMENTS[:3]
+        raise BatchError("the source is gone")
+
+    came = 0
+    try:
+        with ray_engine(lexicon, address=address) as engine:
+            for answers in engine(broken()):
+                came += len(answers)
+    except BatchError as error:
+        return came, str(error)
+    return came, ""
+
+
+def batch_on_ray(address: str, place: Path) -> list[tuple[str, str]]:
+    with BatchJournal(place) as journal, ray_engine(lexicon, address=address) as engine:
+        Batch(journal, Plain()).read(numbered(DOCUMENTS), engine)
+        return [(entry.key, entry.answer) for entry in journal.in_order()]
+
+
+def main() -> None:
+    # Ray takes 127.0.0.1 for the address by which others reach this machine; these it leaves alone.
+    head, other = ({"num_cpus": 1, "node_ip_address": f"127.0.0.{number}"} for number in (2, 3))
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster.add_node(**other)
+    print(cluster.address, flush=True)
+    sys.stdin.read()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()
