@@ -249,7 +249,7 @@ def test_a_dry_run_writes_nothing(tasks: Path, tmp_path: Path, capsys) -> None:
         (["x.json", "--project", "1"], "not both"),
         (["x.json"], "--out"),
         (["--project", "1", "--out", "y"], "takes the predictions itself"),
-        (["x.json", "--out", "y", "--view", "3"], "of a --project"),
+        (["x.json", "--out", "y", "--view", "3"], "are for a --project"),
         (["--project", "1"], "LABEL_STUDIO_URL"),
         (["x.json", "--out", "y", "--budget", "lots"], "not a share"),
         (["x.json", "--out", "y", "--budget", "120%"], "not a share"),
