@@ -9,7 +9,7 @@ from rich.text import Text
 
 from backend.doctor.finding import Finding, Status
 from cli.console import console, echo_json
-from cli.options import AsJson
+from cli.options import LABEL_STUDIO, LABEL_STUDIO_KEY, AsJson
 from ner.errors import InputError
 from ner.printable import on_one_line
 
@@ -23,16 +23,8 @@ COLOURS: dict[Status, str] = {
 
 
 def doctor_cli(
-    url: Annotated[
-        str, typer.Option(envvar="LABEL_STUDIO_URL", help="Label Studio, as the browser shows it.")
-    ],
-    key: Annotated[
-        str,
-        typer.Option(
-            envvar="LABEL_STUDIO_API_KEY",
-            help="A personal or legacy token, better set in the environment.",
-        ),
-    ],
+    url: Annotated[str, LABEL_STUDIO],
+    key: Annotated[str, LABEL_STUDIO_KEY],
     project: Annotated[int, typer.Option(min=1, help="The number in the project's address.")],
     backend: Annotated[
         str | None,

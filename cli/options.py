@@ -37,6 +37,29 @@ Models = Annotated[
     typer.Option(metavar="DIR", envvar="TAGALONG_MODELS", help="The folder of model versions."),
 ]
 
+HOSTS = typer.Option(
+    envvar="TAGALONG_ALLOWED_HOSTS",
+    help="Hosts that texts may be fetched from where tasks hold URLs, between commas.",
+)
+LABEL_STUDIO = typer.Option(
+    envvar="LABEL_STUDIO_URL", help="Label Studio, as the browser shows it."
+)
+LABEL_STUDIO_KEY = typer.Option(
+    envvar="LABEL_STUDIO_API_KEY", help="A personal or legacy token, better set in the environment."
+)
+
+
+def hosts_of(value: str) -> frozenset[str]:
+    """The hosts of ``--allowed-hosts``.
+
+    Args:
+        value: What was given.
+
+    Returns:
+        Each once.
+    """
+    return frozenset(filter(None, map(str.strip, value.split(","))))
+
 
 def read_options(annotators: Strategy, label_config: Path | None) -> ReadOptions:
     """How to read exports.

@@ -12,7 +12,17 @@ from backend.batch.journal import BatchJournal
 from backend.batch.predicting import Engine
 from backend.batch.run import Batch
 from cli.console import echo_json, errors
-from cli.options import LLM, AsJson, LabelConfigFile, Models, open_store
+from cli.options import (
+    HOSTS,
+    LABEL_STUDIO,
+    LABEL_STUDIO_KEY,
+    LLM,
+    AsJson,
+    LabelConfigFile,
+    Models,
+    hosts_of,
+    open_store,
+)
 from cli.prelabel_places import Place, file_place, project_place
 from cli.prelabel_readers import (
     EngineName,
@@ -60,17 +70,8 @@ def prelabel_cli(
         int | None,
         typer.Option(min=1, help="In place of a file: the number in a project's address."),
     ] = None,
-    url: Annotated[
-        str | None,
-        typer.Option(envvar="LABEL_STUDIO_URL", help="Label Studio, as the browser shows it."),
-    ] = None,
-    key: Annotated[
-        str | None,
-        typer.Option(
-            envvar="LABEL_STUDIO_API_KEY",
-            help="A personal or legacy token, better set in the environment.",
-        ),
-    ] = None,
+    url: Annotated[str | None, LABEL_STUDIO] = None,
+    key: Annotated[str | None, LABEL_STUDIO_KEY] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -130,13 +131,7 @@ def prelabel_cli(
         typer.Option(help="Of a Ray cluster, host:port. [default: one on this machine, meanwhile]"),
     ] = None,
     label_config: LabelConfigFile = None,
-    allowed_hosts: Annotated[
-        str,
-        typer.Option(
-            envvar="TAGALONG_ALLOWED_HOSTS",
-            help="Hosts that texts may be fetched from where tasks hold URLs, between commas.",
-        ),
-    ] = "",
+    allowed_hosts: Annotated[str, HOSTS] = "",
     journal: Annotated[
         Path | None,
         typer.Option(
@@ -171,12 +166,11 @@ def prelabel_cli(
     with ExitStack() as stack:
         readers = choose_readers(open_store(models), tier, encoder, llm, budget)
         if project is not None:
-            hosts = frozenset(filter(None, map(str.strip, allowed_hosts.split(","))))
             place = stack.enter_context(
                 project_place(
                     *(project, url or "", key or ""),
                     readers=readers,
-                    hosts=hosts,
+                    hosts=hosts_of(allowed_hosts),
                     rate=rate,
                     unlabelled=unlabelled,
                     view=view,

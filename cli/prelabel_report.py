@@ -110,10 +110,9 @@ def render(summary: Mapping[str, Any], place: Place, journal: Path) -> None:
         journal: What is kept where something was set aside.
     """
     for version, share in summary["versions"].items():
-        cost = f", ${share['dollars']:,.2f}" if "dollars" in share else ""
         console.print(
             f"{share['documents']:,} documents ({share['share']:.1%}) by {version}: "
-            f"{share['entities']:,} entities, {timedelta(seconds=round(share['seconds']))}{cost}.",
+            f"{share['entities']:,} entities, {cost_of(share)}.",
             markup=False,
             soft_wrap=True,
         )
@@ -203,9 +202,13 @@ def dry_run(
         f"{plan['unreadable']:,} that cannot be read."
     )
     for version, share in plan["versions"].items():
-        cost = f", ${share['dollars']:,.2f}" if "dollars" in share else ""
         console.print(
-            f"{share['documents']:,} by {version}: about "
-            f"{timedelta(seconds=round(share['seconds']))}{cost}.",
+            f"{share['documents']:,} by {version}: about {cost_of(share)}.",
             markup=False,
         )
+
+
+def cost_of(share: Mapping[str, Any]) -> str:
+    """What a version's share takes: its time, and dollars where an hour has a price."""
+    dollars = f", ${share['dollars']:,.2f}" if "dollars" in share else ""
+    return f"{timedelta(seconds=round(share['seconds']))}{dollars}"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from cli.console import errors
-from cli.options import Models
+from cli.options import HOSTS, Models, hosts_of
 from ner.errors import InputError
 
 Weights = Literal["merged", "adapter", "nf4"]
@@ -31,13 +31,7 @@ def serve_cli(
             help="What webhook events carry in the header X-Tagalong-Secret.",
         ),
     ] = None,
-    allowed_hosts: Annotated[
-        str,
-        typer.Option(
-            envvar="TAGALONG_ALLOWED_HOSTS",
-            help="Hosts that texts may be fetched from where tasks hold URLs, between commas.",
-        ),
-    ] = "",
+    allowed_hosts: Annotated[str, HOSTS] = "",
     label_studio_url: Annotated[
         str | None,
         typer.Option(
@@ -82,7 +76,7 @@ def serve_cli(
         models=models.absolute(),
         credentials=credentials,
         webhook_secret=webhook_secret or None,
-        allowed_hosts=frozenset(filter(None, map(str.strip, allowed_hosts.split(",")))),
+        allowed_hosts=hosts_of(allowed_hosts),
         label_studio_url=label_studio_url or None,
         label_studio_key=label_studio_key or None,
         llm_weights=llm_weights,
