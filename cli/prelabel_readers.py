@@ -141,7 +141,7 @@ def engine_for(reader: Reader, engine: EngineName, address: str | None) -> Itera
         from backend.batch.on_ray import ray_engine
     except ImportError as error:
         raise BatchError(
-            f"--engine ray needs {error.name}: pip install 'tagalong[ray]', or leave it out"
+            f"--engine ray needs {error.name}: install Tagalong with its extra ray, or leave it out"
         ) from error
     with ray_engine(reader.load, address=address) as found:
         yield found

@@ -2,9 +2,11 @@
 
 Each run labels a project of its own in a real Label Studio, and is killed with SIGKILL at random
 moments and begun again until it is done; in every fourth, Label Studio itself is killed too, and
-started again. All must end with one prediction for each task, the one of an undisturbed run.
+started again. With --engine ray, a worker is killed as soon as it is there, too, in every run. All
+must end with one prediction for each task, the one of an undisturbed run.
 
     PYTHONPATH=. python tests/chaos/kill_prelabel.py [--runs 20] [--tasks 1000] [--seed 0]
+        [--engine local|ray]
         [--program tagalong-demo/label-studio/bin/label-studio]
 """
 
@@ -15,14 +17,31 @@ import signal
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from backend.demo import installation
 from backend.demo.label_studio import RunningLabelStudio, start
 from tests.bc5cdr_sentences import sentences
-from tests.chaos.killing import ROOT, killed, undisturbed
+from tests.chaos.killing import ROOT, killed, ray_workers, undisturbed
 
 KILLS = 4  # of one run, at most
+PAUSE = 7.0  # seconds between two looks for a worker to kill
+
+
+class Murderer(threading.Thread):
+    """Kills a worker of a run on Ray, waits until another is there, and kills that, three times."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.killed, self.ended = 0, threading.Event()
+
+    def run(self) -> None:
+        while self.killed < 3 and not self.ended.wait(PAUSE):
+            for worker in ray_workers()[:1]:
+                with suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
+                    self.killed += 1
 
 
 def main() -> None:
@@ -31,6 +50,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--tasks", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--engine", choices=("local", "ray"), default="local")
     parser.add_argument("--program", type=Path, help="label-studio 1.23.2 of its own environment")
     options = parser.parse_args()
     program = options.program or installation.install(ROOT / "tagalong-demo")
@@ -52,7 +72,8 @@ def run_all(
 ) -> int:
     """Run after run; how many went wrong."""
     port = int(running.url.rpartition(":")[2])
-    expected, seconds = undisturbed(running, texts, folder / "undisturbed")
+    engine = ("--engine", options.engine)
+    expected, seconds = undisturbed(running, texts, folder / "undisturbed", *engine)
     print(
         f"{len(texts)} tasks, undisturbed: {sum(len(one[1]) for one in expected.answers)} regions"
     )
@@ -73,21 +94,27 @@ def run_all(
                 timers.append(threading.Timer(seconds / 2, restart))
                 timers[-1].start()
 
+        murderer = Murderer()
+        if options.engine == "ray":
+            murderer.start()
         found = killed(
             running,
             texts,
             folder / f"run-{number}",
+            *engine,
             chance=random.Random(options.seed * 1000 + number),
             seconds=seconds,
             kills=KILLS,
             meanwhile=bounce,
             settle=lambda: [timer.join() for timer in timers],
         )
+        murderer.ended.set()
         right = found.is_like(expected)
         wrong += not right
         print(
             f"run {number + 1}: killed {found.kills} times"
-            f"{', Label Studio once' if with_studio and found.kills else ''}: "
+            f"{', Label Studio once' if with_studio and found.kills else ''}"
+            f"{f', {murderer.killed} workers' if murderer.killed else ''}: "
             f"{'as undisturbed' if right else 'WRONG'}",
             flush=True,
         )

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from backend.demo.label_studio import RunningLabelStudio
 from backend.demo.provision import label_config
 
 ROOT = Path(__file__).parents[2]
+WORKER = "ray::MapWorker"  # what Ray calls a process that predicts
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,27 @@ def begin(
     return subprocess.Popen(
         [*command, *options], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
     )
+
+
+def ray_workers() -> list[int]:
+    """The processes that predict on Ray for a command that this process began."""
+    parents, workers = {}, []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command, status = ((process / name).read_text() for name in ("cmdline", "status"))
+        except (OSError, UnicodeDecodeError):  # it has ended, or is no worker
+            continue
+        number = int(process.name)
+        parents[number] = int(status.partition("PPid:")[2].split(maxsplit=1)[0])
+        if command.startswith(WORKER):
+            workers.append(number)
+    return [worker for worker in workers if os.getpid() in _ancestors(worker, parents)]
+
+
+def _ancestors(process: int, parents: Mapping[int, int]) -> Iterator[int]:
+    """Who began a process, and who began that."""
+    while process := parents.get(process, 0):
+        yield process
 
 
 def look(studio: LabelStudio, project: int, kills: int) -> Prelabelled:
