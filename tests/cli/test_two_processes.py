@@ -17,7 +17,10 @@ from tests.toy_corpus import toy_documents
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = ("torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "cli")
-SETTINGS = ("--epochs", "2", "--learning-rate", "0.003", "--batch-tokens", "256", "--json")
+SETTINGS = (  # enough to learn something for certain: what finds nothing is not promoted
+    *("--epochs", "20", "--patience", "20"),
+    *("--learning-rate", "0.003", "--batch-tokens", "256", "--json"),
+)
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": str(ROOT),
     "OMP_NUM_THREADS": "1",
@@ -55,7 +58,7 @@ def test_two_processes_publish_one_version(
     assert store.current(tier) == version
     manifest = read_manifest(store.resolve(version))
     assert json.loads(done.stdout)["version"] == version  # one object, from one process
-    assert len(manifest.data["epochs"]) == 2
+    assert len(manifest.data["epochs"]) > 1
     assert done.stderr.count("Published") == 1
     left = {path.name for path in store.home(tier).iterdir()}
     assert left == {version, "current", ".lock"}
