@@ -115,6 +115,7 @@ def test_on_ray_it_writes_the_same_file(tasks: Path, tmp_path: Path) -> None:
     for process in (begun(*command(tasks, out)), begun(*command(tasks, of_ray, "--engine", "ray"))):
         _, said = process.communicate()
         assert process.returncode == 0, said
+    assert "local Ray instance" in said  # it was Ray that did it
     assert of_ray.read_bytes() == out.read_bytes()
 
 
