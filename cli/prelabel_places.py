@@ -135,8 +135,8 @@ def project_place(
     # These take a second to import, so only where there is a Label Studio to ask.
     from backend.batch.politeness import Politeness
     from backend.batch.project import ProjectTarget, ProjectTasks, show
-    from backend.client import connect
     from backend.label_config import parse_label_config
+    from backend.remote.client import connect
     from backend.task_text import TaskTexts
 
     readers = list(readers)

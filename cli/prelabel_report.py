@@ -11,7 +11,8 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn
 
-from backend.batch.journal import BatchJournal, State
+from backend.batch.entries import State
+from backend.batch.journal import BatchJournal
 from backend.batch.run import Standing
 from cli.console import console, echo_json, errors
 from cli.prelabel_places import Place

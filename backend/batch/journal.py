@@ -11,12 +11,11 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
-from enum import IntEnum
-from hashlib import blake2b
+from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
+from backend.batch.entries import Entry, Share, State
 from ner.errors import JournalError
 
 FORMAT = 1  # of the tables; goes up when they change
@@ -42,72 +41,10 @@ CREATE TABLE spent (tier TEXT PRIMARY KEY, seconds REAL NOT NULL) WITHOUT ROWID;
 COLUMNS = "place, key, digest, state, tier, entities, answer, worth, sent"
 
 
-class State(IntEnum):
-    """Where a document is."""
-
-    PREDICTED = 0  # its answer waits
-    SENDING = 1  # its answer was sent, and may have arrived
-    DELIVERED = 2
-    ASIDE = 3  # there is no answer, and instead of it the reason
-    HELD = 4  # its answer waits until it is known whether a better tier reads it too
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A document of the batch.
-
-    Attributes:
-        place: In the source, from 0.
-        key: Its id there.
-        digest: Of its text, as `text_digest` gives it.
-        state: Where it is.
-        tier: Which tier answered; empty for what was set aside.
-        entities: How many were found.
-        answer: As the target takes it, or why there is none; empty once delivered.
-        worth: How much a better tier could gain on it; only its order means anything.
-        sent: How often it was sent.
-    """
-
-    place: int
-    key: str
-    digest: bytes
-    state: State
-    tier: str
-    entities: int
-    answer: str
-    worth: float = 0.0
-    sent: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """What a tier answered.
-
-    Attributes:
-        documents: That its answer stands for.
-        entities: In these.
-        seconds: That it has computed.
-    """
-
-    documents: int
-    entities: int
-    seconds: float
-
-
-def text_digest(text: str) -> bytes:
-    """What tells a text from another, 16 bytes."""
-    return blake2b(text.encode(), digest_size=16).digest()
-
-
 def _release(connection: sqlite3.Connection, which: str = "") -> None:
     """Let what is held go."""
     query = f"UPDATE documents SET state = ? WHERE state = ? {which}"  # noqa: S608
     connection.execute(query, (State.PREDICTED, State.HELD))
-
-
-def _marks(values: Sequence[object]) -> str:
-    """A place for each of them in a query."""
-    return ", ".join("?" * len(values))
 
 
 class BatchJournal(AbstractContextManager["BatchJournal"]):
@@ -184,8 +121,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         Raises:
             JournalError: If the file cannot be used.
         """
-        found = self._select(f"WHERE key IN ({_marks(keys)})", tuple(keys))
-        return {entry.key: entry for entry in found}
+        return self._among(keys)
 
     def record(self, entries: Sequence[Entry], *, seconds: float = 0.0) -> None:
         """Keep what was predicted, all of it or, where that fails, nothing.
@@ -313,8 +249,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         Raises:
             JournalError: If the file cannot be used.
         """
-        found = self._select(f"WHERE chosen AND key IN ({_marks(keys)})", tuple(keys))
-        return {entry.key: entry for entry in found}
+        return self._among(keys, "AND chosen")
 
     def entries(self, state: State, *, limit: int = -1) -> list[Entry]:
         """The documents in a state, in the order of the source.
@@ -356,6 +291,12 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
                 "FROM spent LEFT JOIN documents ON documents.tier = spent.tier GROUP BY spent.tier"
             )
             return {tier: Share(*figures) for tier, *figures in rows}
+
+    def _among(self, keys: Sequence[str], which: str = "") -> dict[str, Entry]:
+        """The documents that have one of these ids."""
+        marks = ", ".join("?" * len(keys))
+        found = self._select(f"WHERE key IN ({marks}) {which}", tuple(keys))
+        return {entry.key: entry for entry in found}
 
     def _select(self, rest: str, values: tuple[int | str, ...]) -> Iterator[Entry]:
         """Read documents."""

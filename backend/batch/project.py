@@ -12,14 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from backend.batch.journal import BatchJournal, Entry, State
+from backend.batch.entries import Entry, State
+from backend.batch.journal import BatchJournal
 from backend.batch.politeness import Politeness, passes
 from backend.batch.run import Item
-from backend.client import LabelStudio
-from backend.connection import PAGE
 from backend.label_map import LabelMap
 from backend.label_studio import LabelConfig, prediction_to_item
-from backend.remote_objects import Task
+from backend.remote.client import LabelStudio
+from backend.remote.connection import PAGE
+from backend.remote.objects import Task
 from backend.task_text import TaskTexts
 from ner.document import Document, Prediction
 from ner.errors import InputError, LabelStudioError
@@ -62,7 +63,7 @@ class ProjectTasks:
         self._shown = (
             None
             if view is None
-            else sorted(polite.patiently(lambda: studio.ids_of_view(project, view)))
+            else sorted(polite.patiently(lambda: studio.tasks.in_view(project, view)))
         )
 
     def count(self) -> int:
@@ -87,7 +88,7 @@ class ProjectTasks:
         """All tasks, or all that nobody has annotated."""
         last = 0
         while True:
-            ask = partial(self._studio.tasks_after, unlabelled=self._unlabelled)
+            ask = partial(self._studio.tasks.after, unlabelled=self._unlabelled)
             page = self._polite.patiently(partial(ask, self._project, last))
             yield from page
             if len(page) < PAGE:
@@ -99,7 +100,9 @@ class ProjectTasks:
         shown = self._shown or []
         for start in range(0, len(shown), PAGE):
             some = shown[start : start + PAGE]
-            yield from self._polite.patiently(partial(self._studio.tasks_of, self._project, some))
+            yield from self._polite.patiently(
+                partial(self._studio.tasks.named, self._project, some)
+            )
 
     def _item(self, task: Task) -> Item:
         """A task, and whether anything is left to do for it."""
@@ -194,7 +197,7 @@ class ProjectTarget:
     def _remove(self, prediction: int) -> None:
         """Remove a prediction, which an earlier try may have done."""
         try:
-            self._studio.remove_prediction(prediction)
+            self._studio.predictions.remove(prediction)
         except LabelStudioError as error:
             if error.problem != "missing":
                 raise
@@ -221,7 +224,7 @@ class ProjectTarget:
             items: list[dict[str, Any]] = [json.loads(entry.answer) for entry in entries]
             journal.move(entries, State.SENDING)
             try:
-                send = partial(self._studio.import_predictions, self._project, items)
+                send = partial(self._studio.predictions.add, self._project, items)
                 created = self._polite.once(send)
             except LabelStudioError as error:
                 if error.problem == "refused":  # of all, for one
@@ -258,7 +261,9 @@ class ProjectTarget:
         ids = [int(entry.key) for entry in entries]
         for start in range(0, len(ids), PAGE):
             some = ids[start : start + PAGE]
-            yield from self._polite.patiently(partial(self._studio.tasks_of, self._project, some))
+            yield from self._polite.patiently(
+                partial(self._studio.tasks.named, self._project, some)
+            )
 
 
 def show(

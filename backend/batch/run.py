@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Protocol
 
-from backend.batch.journal import BatchJournal, Entry, State, text_digest
+from backend.batch.entries import Entry, State, text_digest
+from backend.batch.journal import BatchJournal
 from backend.batch.predicting import Engine, Trouble
 from backend.batch.worth import worth_of
 from ner.document import Document, Prediction

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backend.client import LabelStudio
 from backend.label_config import parse_label_config
 from backend.label_studio import LabelConfig
-from backend.remote_objects import StoredPrediction, Task
+from backend.remote.client import LabelStudio
+from backend.remote.objects import StoredPrediction, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ def check_predictions(label_studio: LabelStudio, project: int, version: str) -> 
         InputError: If the project's config is none for spans of a text.
     """
     config = parse_label_config(label_studio.project(project).label_config)
-    tasks = list(label_studio.tasks(project))
-    stored = label_studio.predictions(project)
+    tasks = list(label_studio.tasks.of(project))
+    stored = label_studio.predictions.of(project)
     ours = [prediction for prediction in stored if prediction.model_version == version]
     by_task = {task.id: [p for p in ours if p.task == task.id] for task in tasks}
     findings = [

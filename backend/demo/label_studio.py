@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
-from backend.client import LabelStudio, connect
 from backend.demo.process import LOOPBACK, Leashed, free_port, port_is_free
+from backend.remote.client import LabelStudio, connect
 from ner.errors import LabelStudioError
 
 FIRST_START = 300.0  # seconds: it makes its database then, which slow disks take minutes for

@@ -7,9 +7,9 @@ from functools import cache
 from importlib.resources import files
 from urllib.parse import urlsplit
 
-from backend.address import LOOPBACK
-from backend.client import LabelStudio
-from backend.remote_objects import Backend, Project, StoredPrediction, Task
+from backend.remote.address import LOOPBACK
+from backend.remote.client import LabelStudio
+from backend.remote.objects import Backend, Project, StoredPrediction, Task
 from ner.errors import LabelStudioError
 
 TITLE = "Tagalong demo"
@@ -57,7 +57,7 @@ def provision(label_studio: LabelStudio, backend_url: str, *, title: str = TITLE
     _show(label_studio, project, backend.model_version)
     _predict(label_studio, project, backend)
     return Provisioned(
-        label_studio.project(project), backend, tuple(label_studio.tasks(project)), bool(found)
+        label_studio.project(project), backend, tuple(label_studio.tasks.of(project)), bool(found)
     )
 
 
@@ -83,17 +83,17 @@ def _create(label_studio: LabelStudio, title: str) -> int:
 
 def _import_missing(label_studio: LabelStudio, project: int) -> None:
     """Import the abstracts, or those that an interrupted run left out."""
-    there = {task.data.get("pmid") for task in label_studio.tasks(project)}
+    there = {task.data.get("pmid") for task in label_studio.tasks.of(project)}
     missing = [{"data": data} for data in abstracts() if data["pmid"] not in there]
     if missing:
-        label_studio.import_tasks(project, missing)
+        label_studio.tasks.add(project, missing)
 
 
 def _connect(label_studio: LabelStudio, project: int, url: str) -> Backend:
     """The backend, titled by the version it serves: what scores and sampling go by."""
     _forget_gone(label_studio, project, url)
-    there = [backend for backend in label_studio.backends(project) if backend.url == url]
-    backend = there[0] if there else label_studio.add_backend(project, url, TITLE)
+    there = [backend for backend in label_studio.backends.of(project) if backend.url == url]
+    backend = there[0] if there else label_studio.backends.add(project, url, TITLE)
     if not backend.connected:
         raise LabelStudioError(
             f"Label Studio cannot use the backend at {url}: {backend.error or 'no answer'}",
@@ -101,7 +101,7 @@ def _connect(label_studio: LabelStudio, project: int, url: str) -> Backend:
             backend.error,
         )
     if backend.title != backend.model_version:
-        backend = label_studio.update_backend(backend, title=backend.model_version)
+        backend = label_studio.backends.update(backend, title=backend.model_version)
     return backend
 
 
@@ -109,15 +109,15 @@ def _forget_gone(label_studio: LabelStudio, project: int, url: str) -> None:
     """Remove what an earlier run on another port left: only the first backend predicts."""
     gone = [
         backend
-        for backend in label_studio.backends(project)
+        for backend in label_studio.backends.of(project)
         if backend.url != url and not backend.connected and _on_loopback(backend.url)
     ]
     for backend in gone:
-        label_studio.remove_backend(backend.id)
+        label_studio.backends.remove(backend.id)
     hooks = [f"{backend.url.rstrip('/')}/webhook" for backend in gone]
-    for webhook in label_studio.webhooks(project):
+    for webhook in label_studio.webhooks.of(project):
         if webhook.url in hooks:
-            label_studio.remove_webhook(webhook.id)
+            label_studio.webhooks.remove(webhook.id)
 
 
 def _on_loopback(url: str) -> bool:
@@ -133,12 +133,12 @@ def _show(label_studio: LabelStudio, project: int, version: str) -> None:
 
 def _predict(label_studio: LabelStudio, project: int, backend: Backend) -> None:
     """Fetch what is missing, and look whether it came: Label Studio says yes in any case."""
-    tasks = [task.id for task in label_studio.tasks(project)]
+    tasks = [task.id for task in label_studio.tasks.of(project)]
     for _ in range(ATTEMPTS):
-        missing = sorted(set(tasks) - _predicted(label_studio.predictions(project), backend))
+        missing = sorted(set(tasks) - _predicted(label_studio.predictions.of(project), backend))
         if missing:
-            label_studio.request_predictions(project, missing)
-    missing = sorted(set(tasks) - _predicted(label_studio.predictions(project), backend))
+            label_studio.predictions.request(project, missing)
+    missing = sorted(set(tasks) - _predicted(label_studio.predictions.of(project), backend))
     if missing:
         raise LabelStudioError(
             f"Label Studio stored no prediction of {backend.model_version} for {len(missing)} of "

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from backend.address import LOOPBACK
+from backend.remote.address import LOOPBACK
 from ner.errors import TagalongError
 
 Login = tuple[str, str]  # user and password

@@ -10,11 +10,11 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Self
 
-from backend.client import LabelStudio, connect
 from backend.doctor.calling import Login, NoReplyError, Reply, call_backend
 from backend.label_config import parse_label_config
 from backend.label_studio import LabelConfig
-from backend.remote_objects import Backend, Project, Webhook
+from backend.remote.client import LabelStudio, connect
+from backend.remote.objects import Backend, Project, Webhook
 from ner.errors import LabelStudioError
 
 ANYBODY = "doctor"  # a key for what Label Studio tells without one
@@ -115,7 +115,7 @@ class Case(AbstractContextManager["Case"]):
     @cached_property
     def backends(self) -> list[Backend]:
         """The project's backends, after Label Studio has asked each for its health and setup."""
-        return self.studio.backends(self.project.id)
+        return self.studio.backends.of(self.project.id)
 
     @property
     def backend(self) -> Backend | None:
@@ -147,7 +147,7 @@ class Case(AbstractContextManager["Case"]):
     @cached_property
     def webhooks(self) -> list[Webhook]:
         """Of the project."""
-        return self.studio.webhooks(self.project.id)
+        return self.studio.webhooks.of(self.project.id)
 
     @property
     def address(self) -> str | None:

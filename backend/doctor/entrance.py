@@ -8,7 +8,7 @@ import jwt
 
 from backend.doctor.case import Case
 from backend.doctor.finding import Verdict, as_sentence, ok, problem, warning
-from backend.remote_objects import Project
+from backend.remote.objects import Project
 from ner.errors import LabelStudioError
 
 TESTED = "1.23.2"

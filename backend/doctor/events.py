@@ -3,7 +3,7 @@
 from backend.doctor.calling import Reply
 from backend.doctor.case import SETUP_WAIT, Case
 from backend.doctor.finding import Verdict, ok, problem, warning
-from backend.remote_objects import Webhook
+from backend.remote.objects import Webhook
 from backend.server.settings import SECRET_HEADER
 
 WHERE = "under Settings, Webhooks"

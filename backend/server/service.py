@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import BoundedSemaphore
 
 from backend.bundle import BUNDLED
-from backend.connection import Connection
+from backend.remote.connection import Connection
 from backend.server.drafting import llm_loader
 from backend.server.journal import Journal
 from backend.server.predicting import Predictor

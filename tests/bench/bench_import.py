@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from backend.client import LabelStudio
 from backend.demo import installation
 from backend.demo.label_studio import start
 from backend.demo.provision import label_config
+from backend.remote.client import LabelStudio
 from tests.bc5cdr_sentences import abstracts
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def filled(studio: LabelStudio, size: int) -> tuple[int, list[int]]:
     while len(ids) < size:
         some = range(len(ids), min(len(ids) + 1000, size))
         tasks = [{"data": {"text": f"{texts[number % len(texts)]} {number}"}} for number in some]
-        ids += studio.import_tasks(project, tasks)
+        ids += studio.tasks.add(project, tasks)
     return project, ids
 
 
@@ -80,11 +80,11 @@ def main() -> None:
             for size, (project, ids) in projects.items():
                 some = [prediction(task, f"v-{number}") for task in ids[:TOGETHER]]
                 stored[size].append(
-                    seconds(lambda: studio.import_predictions(project, some))  # noqa: B023
+                    seconds(lambda: studio.predictions.add(project, some))  # noqa: B023
                 )
                 middle = ids[len(ids) // 2]
                 listed[size].append(
-                    seconds(lambda: studio.tasks_after(project, middle))  # noqa: B023
+                    seconds(lambda: studio.tasks.after(project, middle))  # noqa: B023
                 )
         small = statistics.median(stored[options.sizes[0]])
         print(f"| tasks | {TOGETHER} predictions, s | times the smallest | page of tasks, s |")

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backend.client import LabelStudio
 from backend.demo.label_studio import RunningLabelStudio
 from backend.demo.provision import label_config
+from backend.remote.client import LabelStudio
 
 ROOT = Path(__file__).parents[2]
 WORKER = "ray::MapWorker"  # what Ray calls a process that predicts
@@ -43,7 +43,7 @@ def new_project(studio: LabelStudio, texts: Sequence[str]) -> int:
     project = studio.create_project("Prelabelled", label_config()).id
     for start in range(0, len(texts), 250):
         some = texts[start : start + 250]
-        studio.import_tasks(project, [{"data": {"text": text}} for text in some])
+        studio.tasks.add(project, [{"data": {"text": text}} for text in some])
     return project
 
 
@@ -87,8 +87,8 @@ def _ancestors(process: int, parents: Mapping[int, int]) -> Iterator[int]:
 
 def look(studio: LabelStudio, project: int, kills: int) -> Prelabelled:
     """What is there now."""
-    tasks = sorted(task.id for task in studio.tasks(project))
-    stored = studio.predictions(project)
+    tasks = sorted(task.id for task in studio.tasks.of(project))
+    stored = studio.predictions.of(project)
     by_task = {one.task: one for one in stored}
     answers = []
     for task in tasks:

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from backend.client import LabelStudio
 from backend.demo.label_studio import RunningLabelStudio
 from backend.demo.provision import label_config
 from backend.label_config import parse_label_config
 from backend.label_studio import prediction_to_item
-from backend.remote_objects import Backend, StoredPrediction
+from backend.remote.client import LabelStudio
+from backend.remote.objects import Backend, StoredPrediction
 from backend.tier import Tier
 from ner.document import Document
 
@@ -31,13 +31,13 @@ class Connected:
         return self.studio.connection.call(method, path, body=body)
 
     def add(self, *texts: str) -> list[int]:
-        return self.studio.import_tasks(self.project, [{"data": {"text": text}} for text in texts])
+        return self.studio.tasks.add(self.project, [{"data": {"text": text}} for text in texts])
 
     def stored(self, version: str = "") -> dict[int, StoredPrediction]:
         """By task. There must be one each."""
         version = version or self.backend.model_version
         stored = [
-            one for one in self.studio.predictions(self.project) if one.model_version == version
+            one for one in self.studio.predictions.of(self.project) if one.model_version == version
         ]
         by_task = {one.task: one for one in stored}
         assert len(by_task) == len(stored)
@@ -58,9 +58,9 @@ def connected(
         project = studio.create_project(title, label_config()).id
         try:
             studio.update_project(project, shows_predictions=True)
-            tasks = studio.import_tasks(project, [{"data": {"text": text}} for text in texts])
-            backend = studio.add_backend(project, url, "new", login=login)
-            backend = studio.update_backend(backend, title=backend.model_version)
+            tasks = studio.tasks.add(project, [{"data": {"text": text}} for text in texts])
+            backend = studio.backends.add(project, url, "new", login=login)
+            backend = studio.backends.update(backend, title=backend.model_version)
             yield Connected(studio, running, project, backend, dict(zip(tasks, texts, strict=True)))
         finally:
             studio.connection.call("DELETE", f"api/projects/{project}/")

@@ -9,10 +9,10 @@ from typing import Any
 
 from werkzeug.serving import make_server
 
-from backend.client import LabelStudio
 from backend.demo.label_studio import RunningLabelStudio
 from backend.doctor.case import Question
-from backend.remote_objects import Backend
+from backend.remote.client import LabelStudio
+from backend.remote.objects import Backend
 from backend.server.app import create_app
 from backend.server.service import Service
 from backend.server.settings import Settings
@@ -67,7 +67,7 @@ class Practice:
 
     @property
     def backend(self) -> Backend:
-        return self.studio.backends(self.project)[0]
+        return self.studio.backends.of(self.project)[0]
 
     def look(self, **more: Any) -> Findings:
         key = more.pop("key", self.running.account.token)
@@ -82,7 +82,7 @@ class Practice:
 
     @property
     def webhook(self) -> int:
-        (found,) = self.studio.webhooks(self.project)
+        (found,) = self.studio.webhooks.of(self.project)
         return found.id
 
 
@@ -93,12 +93,12 @@ def practice(
     """A new project; connected, it has predictions too. It is removed at the end."""
     with running.connect() as studio:
         project = studio.create_project("Abstracts", CONFIG).id
-        studio.import_tasks(project, [{"data": {"text": text}} for text in TEXTS])
+        studio.tasks.add(project, [{"data": {"text": text}} for text in TEXTS])
         version = ""
         if connected:
-            version = studio.add_backend(project, url, "new").model_version
-            studio.update_backend(studio.backends(project)[0], title=version)
-            studio.request_predictions(project)
+            version = studio.backends.add(project, url, "new").model_version
+            studio.backends.update(studio.backends.of(project)[0], title=version)
+            studio.predictions.request(project)
         try:
             yield Practice(studio, running, project, url, version)
         finally:

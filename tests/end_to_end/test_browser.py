@@ -34,7 +34,7 @@ def chromium() -> Iterator[Any]:
 def project(label_studio: RunningLabelStudio, our_bundled_server: Ours) -> Iterator[Connected]:
     texts = [*TEXTS.values(), ABSTRACT, DRAWN]
     with connected(label_studio, our_bundled_server.url, texts) as project:
-        project.studio.request_predictions(project.project)
+        project.studio.predictions.request(project.project)
         yield project
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.client import connect
 from backend.demo.label_studio import RunningLabelStudio
+from backend.remote.client import connect
 from backend.server.settings import SECRET_HEADER, Credentials
 from ner.errors import LabelStudioError
 from tests.backend.doctor.scripted import ScriptedServer, healthy_backend
@@ -97,7 +97,7 @@ def test_no_backend(label_studio: RunningLabelStudio, server: str) -> None:
 
 
 def test_two_backends(patient: Practice) -> None:
-    patient.studio.add_backend(patient.project, f"{patient.url}/encoder", "second")
+    patient.studio.backends.add(patient.project, f"{patient.url}/encoder", "second")
     finding = the_only(patient.look(), "connected", "warning")
     assert "'second'" in finding.sentence
 
@@ -159,7 +159,7 @@ def test_a_password_that_label_studio_does_not_have(
     label_studio: RunningLabelStudio, login: tuple[str, str] | None, said: str
 ) -> None:
     with ScriptedServer(healthy_backend()) as server, practice(label_studio, server.url) as patient:
-        patient.studio.update_backend(patient.backend, login=login)
+        patient.studio.backends.update(patient.backend, login=login)
         for path in ("GET /versions", "POST /setup", "POST /predict"):
             server.script.answers[path] = (401, {"error": "username or password is wrong"})
         finding = the_only(patient.look(), "auth", "problem", skips="setup predict state version")
@@ -172,8 +172,8 @@ def test_our_server_with_its_password(label_studio: RunningLabelStudio, tmp_path
         served(tmp_path, credentials=Credentials(*login), webhook_secret=secret) as url,
         practice(label_studio, url, connected=False) as patient,
     ):
-        patient.studio.add_backend(patient.project, url, "locked", login=login)
-        patient.studio.update_backend(patient.backend, title=patient.backend.model_version)
+        patient.studio.backends.add(patient.project, url, "locked", login=login)
+        patient.studio.backends.update(patient.backend, title=patient.backend.model_version)
         headers = {"headers": {SECRET_HEADER: secret}}
         patient.call("PATCH", f"api/webhooks/{patient.webhook}/", headers)
         assert {finding.status for finding in patient.look(login=login).values()} == {"ok"}
@@ -187,7 +187,7 @@ def test_predictions_are_not_shown(patient: Practice) -> None:
 
 
 def test_the_title_is_not_the_version(patient: Practice) -> None:
-    patient.studio.update_backend(patient.backend, title="Tagalong")
+    patient.studio.backends.update(patient.backend, title="Tagalong")
     finding = the_only(patient.look(), "version", "problem")
     assert f"Rename the backend to {patient.version}" in finding.remedy
 
@@ -201,7 +201,7 @@ def test_the_project_goes_by_no_version(patient: Practice) -> None:
 
 def store(patient: Practice, label: str, version: str) -> None:
     """Store a prediction, which Label Studio does not validate here."""
-    task = next(patient.studio.tasks(patient.project)).id
+    task = next(patient.studio.tasks.of(patient.project)).id
     value = {"start": 0, "end": 8, "text": TEXTS[0][:8], "labels": [label]}
     region = {"id": "r", "from_name": "label", "to_name": "text", "type": "labels", "value": value}
     body = {"task": task, "result": [region], "score": 0.5, "model_version": version}
@@ -257,7 +257,7 @@ def test_a_stored_prediction_that_would_be_refused(patient: Practice) -> None:
 def test_predictions_of_another_version(label_studio: RunningLabelStudio, server: str) -> None:
     with practice(label_studio, server) as patient:
         store(patient, "Chemical", "old-1")
-        patient.studio.import_tasks(patient.project, [{"data": {"text": TEXTS[0]}}])
+        patient.studio.tasks.add(patient.project, [{"data": {"text": TEXTS[0]}}])
         finding = the_only(patient.look(), "stored", "warning")
     assert "old-1 (1)" in finding.sentence
 
@@ -265,8 +265,8 @@ def test_predictions_of_another_version(label_studio: RunningLabelStudio, server
 def test_a_backend_added_by_half(strict_label_studio: RunningLabelStudio, server: str) -> None:
     with practice(strict_label_studio, server, connected=False) as patient:
         with pytest.raises(LabelStudioError, match="reserved network address"):
-            patient.studio.add_backend(patient.project, server, "half")
-        assert [row.url for row in patient.studio.backends(patient.project)] == [server]
+            patient.studio.backends.add(patient.project, server, "half")
+        assert [row.url for row in patient.studio.backends.of(patient.project)] == [server]
         findings = patient.look()
     assert findings["network"].status == "problem"
     assert "may not send it events" in findings["network"].sentence

@@ -42,7 +42,7 @@ def studio(request: pytest.FixtureRequest) -> RunningLabelStudio:
 def project(studio: RunningLabelStudio, our_bundled_server: Ours) -> Iterator[Connected]:
     """With predictions, fetched as "Retrieve Predictions" does."""
     with connected(studio, our_bundled_server.url, [*TEXTS.values(), *ABSTRACTS]) as project:
-        project.studio.request_predictions(project.project)
+        project.studio.predictions.request(project.project)
         yield project
 
 
@@ -89,14 +89,14 @@ def test_validation_is_what_the_fixture_says(
 def test_label_studio_is_connected_and_goes_by_our_version(
     project: Connected, our_bundled_server: Ours
 ) -> None:
-    (backend,) = project.studio.backends(project.project)
+    (backend,) = project.studio.backends.of(project.project)
     assert backend.connected
     assert backend.model_version == our_bundled_server.version
     assert project.studio.project(project.project).model_version == our_bundled_server.version
     assert project.call("GET", f"api/ml/{backend.id}/versions") == {
         "versions": [our_bundled_server.version]
     }
-    (webhook,) = project.studio.webhooks(project.project)
+    (webhook,) = project.studio.webhooks.of(project.project)
     assert webhook.url == f"{our_bundled_server.url}/webhook"
 
 
@@ -222,12 +222,12 @@ def test_with_the_password_it_works_and_events_need_the_secret(
 ) -> None:
     with connected(studio, guarded.url, [TEXTS["greek"]], login=LOGIN) as project:
         (task,) = project.texts
-        project.studio.request_predictions(project.project)
+        project.studio.predictions.request(project.project)
         result = project.stored()[task].result
         assert result
 
         first = annotate(project, task, result)["id"]
-        (webhook,) = project.studio.webhooks(project.project)
+        (webhook,) = project.studio.webhooks.of(project.project)
         headers = {"headers": {SECRET_HEADER: SECRET}}
         project.call("PATCH", f"api/webhooks/{webhook.id}/", headers)
         second = annotate(project, task, result)["id"]
@@ -244,15 +244,15 @@ def test_a_version_that_is_promoted_predicts(
     studio: RunningLabelStudio, guarded: Ours, bundled_tier: Tier, request: pytest.FixtureRequest
 ) -> None:
     with connected(studio, guarded.url, list(TEXTS.values()), login=LOGIN) as project:
-        project.studio.request_predictions(project.project)
+        project.studio.predictions.request(project.project)
         before = guarded.version
         assert before
         promoted = publish_swapped(guarded.models, request.node.callspec.id.replace(" ", "-"))
         wait_for(lambda: guarded.version == promoted)
-        backend = project.studio.backends(project.project)[0]
+        backend = project.studio.backends.of(project.project)[0]
         assert backend.model_version == promoted
-        project.studio.update_backend(backend, title=promoted)
-        project.studio.request_predictions(project.project)
+        project.studio.backends.update(backend, title=promoted)
+        project.studio.predictions.request(project.project)
 
         assert project.stored(before).keys() == project.texts.keys()
         stored = project.stored(promoted)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from backend.client import LabelStudio
 from backend.demo.label_studio import RunningLabelStudio
 from backend.demo.provision import label_config
-from backend.remote_objects import StoredPrediction
+from backend.remote.client import LabelStudio
+from backend.remote.objects import StoredPrediction
 from backend.tier import Tier
 from cli.main import main
 from tests.bc5cdr_sentences import sentences
@@ -45,7 +45,7 @@ class Bench:
 
     def stored(self) -> dict[int, list[StoredPrediction]]:
         found: dict[int, list[StoredPrediction]] = {task: [] for task in self.texts}
-        for one in self.studio.predictions(self.project):
+        for one in self.studio.predictions.of(self.project):
             found[one.task].append(one)
         return found
 
@@ -69,7 +69,7 @@ def bench(
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", running.account.token)
     with running.connect() as studio:
         project = new_project(studio, [*TEXTS.values(), *SENTENCES[:10]])
-        texts = {task.id: task.data["text"] for task in studio.tasks(project)}
+        texts = {task.id: task.data["text"] for task in studio.tasks.of(project)}
 
         def run(*arguments: str) -> Ran:
             capsys.readouterr()
@@ -106,7 +106,7 @@ def test_another_version_stays_shown_unless_told_otherwise(
 ) -> None:
     task = min(bench.texts)
     other = {"task": task, "result": [], "score": 0.5, "model_version": "older"}
-    assert bench.studio.import_predictions(bench.project, [other]) == 1
+    assert bench.studio.predictions.add(bench.project, [other]) == 1
     bench.studio.update_project(bench.project, model_version="older")
     ran = bench.run()
     assert f"Annotators still see older: choose {bundled_tier.version}" in ran.out
@@ -149,7 +149,7 @@ def test_only_what_a_tab_shows(bench: Bench) -> None:
 
 
 def test_a_task_that_cannot_be_read_is_named_and_the_rest_goes_on(bench: Bench) -> None:
-    [bad] = bench.studio.import_tasks(bench.project, [{"data": {"text": "to be a number"}}])
+    [bad] = bench.studio.tasks.add(bench.project, [{"data": {"text": "to be a number"}}])
     bench.studio.connection.call("PATCH", f"api/tasks/{bad}/", body={"data": {"text": 7}})
     ran = bench.run("--json")
     assert f"task {bad} has a number under" in ran.out
@@ -192,7 +192,7 @@ def test_label_studio_goes_and_comes_back(
         signal_group(stopped.pid, signal.SIGCONT)
         _, said = process.communicate()
         assert process.returncode == 0, said
-        stored = studio.predictions(project)
+        stored = studio.predictions.of(project)
         assert len({one.task for one in stored}) == len(stored) == len(SENTENCES * 5)
 
 
@@ -231,7 +231,7 @@ def test_what_is_wrong_is_said_in_one_sentence(
 
 def test_a_journal_of_another_project_is_refused(bench: Bench, tmp_path: Path) -> None:
     other = new_project(bench.studio, ["Naloxone.", "to be a number"])
-    bad = max(task.id for task in bench.studio.tasks(other))
+    bad = max(task.id for task in bench.studio.tasks.of(other))
     bench.studio.connection.call("PATCH", f"api/tasks/{bad}/", body={"data": {"text": 7}})
     journal = str(tmp_path / "j")
     assert bench.run("--project", str(other), "--journal", journal).code == 0  # keeps it, for one

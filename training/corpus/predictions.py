@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from backend.batch.journal import BatchJournal, State
+from backend.batch.entries import State
+from backend.batch.journal import BatchJournal
 from backend.jsonlines import parse_lines, prediction_from_json, prediction_to_json
 from backend.label_map import LabelMap
 from backend.label_studio import (

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.batch.journal import FORMAT, BatchJournal, Entry, Share, State, text_digest
+from backend.batch.entries import Entry, Share, State, text_digest
+from backend.batch.journal import FORMAT, BatchJournal
 from ner.errors import JournalError
 
 ROOT = Path(__file__).parents[3]

@@ -6,21 +6,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.batch.journal import BatchJournal, State
+from backend.batch.entries import State
+from backend.batch.journal import BatchJournal
 from backend.batch.politeness import Politeness
 from backend.batch.predicting import local_engine
 from backend.batch.project import ProjectTarget, ProjectTasks
 from backend.batch.run import Batch
-from backend.connection import PAGE
 from backend.label_config import parse_label_config
 from backend.label_map import map_labels
-from backend.remote_objects import StoredPrediction, Task
+from backend.remote.connection import PAGE
+from backend.remote.objects import StoredPrediction, Task
 from backend.task_text import TaskTexts
 from ner.errors import LabelStudioError
 from tests.lexicon_tier import LexiconTier
@@ -46,13 +48,15 @@ class Studio:
     """
 
     def __init__(self, tasks: int, faults: Sequence[str] = ()) -> None:
-        self.tasks = {number * 3: f"naloxone {number}" for number in range(1, tasks + 1)}
+        self.texts = {number * 3: f"naloxone {number}" for number in range(1, tasks + 1)}
         self.stored: list[StoredPrediction] = []
         self.late: list[dict[str, Any]] = []
         self.faults = iter(faults)
         self.forbidden: set[int] = set()  # tasks whose predictions are left out
         self.refusing: set[int] = set()  # tasks whose predictions have all of a request refused
         self.failing: set[int] = set()  # tasks whose predictions make a request fail
+        self.tasks = SimpleNamespace(after=self._after, named=self._named)
+        self.predictions = SimpleNamespace(add=self._add, remove=self._remove)
 
     def _fault(self, *, store: list[dict[str, Any]] | None = None) -> None:
         fault = next(self.faults, "")
@@ -78,22 +82,22 @@ class Studio:
 
     def _task(self, number: int) -> Task:
         predictions = tuple(one for one in self.stored if one.task == number)
-        return Task(number, {"text": self.tasks[number]}, len(predictions), predictions)
+        return Task(number, {"text": self.texts[number]}, len(predictions), predictions)
 
-    def tasks_after(self, project: int, after: int = 0, *, unlabelled: bool = False) -> list[Task]:
+    def _after(self, project: int, after: int = 0, *, unlabelled: bool = False) -> list[Task]:
         self._fault()
-        return [self._task(number) for number in sorted(self.tasks) if number > after][:PAGE]
+        return [self._task(number) for number in sorted(self.texts) if number > after][:PAGE]
 
-    def tasks_of(self, project: int, ids: Sequence[int]) -> list[Task]:
+    def _named(self, project: int, ids: Sequence[int]) -> list[Task]:
         assert len(ids) <= PAGE
         self._fault()
-        return [self._task(number) for number in sorted(ids) if number in self.tasks]
+        return [self._task(number) for number in sorted(ids) if number in self.texts]
 
-    def import_predictions(self, project: int, items: Sequence[dict[str, Any]]) -> int:
+    def _add(self, project: int, items: Sequence[dict[str, Any]]) -> int:
         self._store(self.late)
         self.late = []
         numbers = {item["task"] for item in items}
-        if numbers - self.tasks.keys() or numbers & self.refusing:
+        if numbers - self.texts.keys() or numbers & self.refusing:
             raise LabelStudioError("refused", "refused", "it says why")
         if numbers & self.failing:
             raise LabelStudioError("failed", "failed", "it says how")
@@ -101,7 +105,7 @@ class Studio:
         self._fault(store=taken)
         return len(taken)
 
-    def remove_prediction(self, prediction: int) -> None:
+    def _remove(self, prediction: int) -> None:
         self._fault()
         self.stored = [one for one in self.stored if one.id != prediction]
 
@@ -142,7 +146,7 @@ def test_each_task_ends_with_one_prediction(tasks: int, faults: list[str]) -> No
             with suppress(Ended):
                 run(studio, folder)
                 break
-    assert predicted(studio) == dict.fromkeys(studio.tasks, 1)
+    assert predicted(studio) == dict.fromkeys(studio.texts, 1)
     for one in studio.stored:
         [region] = one.result
         assert region["value"] == {"start": 0, "end": 8, "text": "naloxone", "labels": ["Chemical"]}
@@ -151,7 +155,7 @@ def test_each_task_ends_with_one_prediction(tasks: int, faults: list[str]) -> No
 @given(tasks=st.integers(1, 60), data=st.data())
 def test_one_that_is_not_taken_costs_nobody_else_anything(tasks: int, data: st.DataObject) -> None:
     studio = Studio(tasks)
-    some = st.sets(st.sampled_from(sorted(studio.tasks)), max_size=3)
+    some = st.sets(st.sampled_from(sorted(studio.texts)), max_size=3)
     studio.forbidden, studio.refusing = data.draw(some), data.draw(some)
     studio.failing = data.draw(some)
     bad = studio.forbidden | studio.refusing | studio.failing
@@ -159,7 +163,7 @@ def test_one_that_is_not_taken_costs_nobody_else_anything(tasks: int, data: st.D
         count = run(studio, folder)
         with BatchJournal(Path(folder) / "j") as journal:
             aside = {int(entry.key): entry.answer for entry in journal.entries(State.ASIDE)}
-    assert predicted(studio) == dict.fromkeys(studio.tasks.keys() - bad, 1)
+    assert predicted(studio) == dict.fromkeys(studio.texts.keys() - bad, 1)
     assert aside.keys() == bad
     assert count[State.ASIDE] == len(bad)
     for number, reason in aside.items():
@@ -172,7 +176,7 @@ def test_what_has_a_prediction_of_the_version_gets_no_other() -> None:
     studio._store(
         [
             {"task": number, "model_version": VERSION, "score": 1.0, "result": []}
-            for number in list(studio.tasks)[::2]
+            for number in list(studio.texts)[::2]
         ]
     )
     other = [{"task": 3, "model_version": "another-1", "score": 1.0, "result": []}]
@@ -180,20 +184,20 @@ def test_what_has_a_prediction_of_the_version_gets_no_other() -> None:
     with TemporaryDirectory() as folder:
         assert run(studio, folder)[State.DELIVERED] == 125
     assert Counter(one.task for one in studio.stored if one.model_version == VERSION) == Counter(
-        studio.tasks.keys()
+        studio.texts.keys()
     )
 
 
 def test_a_task_that_goes_while_it_is_predicted_is_set_aside(tmp_path: Path) -> None:
     studio = Studio(3)
-    tasks = dict(studio.tasks)
+    tasks = dict(studio.texts)
 
     def going(project: int, after: int = 0, *, unlabelled: bool = False) -> list[Task]:
-        found = Studio.tasks_after(studio, project, after)
-        studio.tasks.pop(6, None)
+        found = Studio._after(studio, project, after)
+        studio.texts.pop(6, None)
         return found
 
-    studio.tasks_after = going  # type: ignore[method-assign]
+    studio.tasks.after = going
     count = run(studio, str(tmp_path))
     assert count == {State.DELIVERED: 2, State.ASIDE: 1}
     assert predicted(studio) == dict.fromkeys(tasks.keys() - {6}, 1)
@@ -201,8 +205,8 @@ def test_a_task_that_goes_while_it_is_predicted_is_set_aside(tmp_path: Path) -> 
 
 def test_a_task_without_a_text_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
     studio = Studio(5)
-    studio.tasks[6] = 7  # type: ignore[assignment]
-    studio.tasks[9] = None  # type: ignore[assignment]
+    studio.texts[6] = 7  # type: ignore[assignment]
+    studio.texts[9] = None  # type: ignore[assignment]
     assert run(studio, str(tmp_path)) == {State.DELIVERED: 3, State.ASIDE: 2}
     with BatchJournal(tmp_path / "j") as journal:
         reasons = [entry.answer for entry in journal.entries(State.ASIDE)]
@@ -220,14 +224,14 @@ def test_what_no_patience_mends_ends_the_batch_at_once(tmp_path: Path, problem: 
         asked += 1
         raise LabelStudioError("no", problem)
 
-    sound = studio.import_predictions
-    studio.import_predictions = refusing  # type: ignore[method-assign]
+    sound = studio.predictions.add
+    studio.predictions.add = refusing
     with pytest.raises(LabelStudioError):
         run(studio, str(tmp_path))
     assert asked == 1
-    studio.import_predictions = sound  # type: ignore[method-assign]
+    studio.predictions.add = sound
     run(studio, str(tmp_path))
-    assert predicted(studio) == dict.fromkeys(studio.tasks, 1)
+    assert predicted(studio) == dict.fromkeys(studio.texts, 1)
 
 
 def test_label_studio_may_be_away_for_a_while_and_not_for_ever() -> None:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.batch.journal import BatchJournal, State
+from backend.batch.entries import State
+from backend.batch.journal import BatchJournal
 from backend.batch.predicting import TRIES, Trouble, local_engine, predict_each
 from backend.batch.run import CHUNK, PATIENCE, Batch, Item, Standing, numbered
 from ner.document import Document, Prediction

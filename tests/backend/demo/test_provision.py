@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from backend.client import LabelStudio
 from backend.demo.check import check_predictions, check_region, check_task
 from backend.demo.label_studio import start
 from backend.demo.process import Leashed, answers, free_port
 from backend.demo.provision import abstracts, label_config, provision
 from backend.label_config import parse_label_config
-from backend.remote_objects import StoredPrediction, Task
+from backend.remote.client import LabelStudio
+from backend.remote.objects import StoredPrediction, Task
 from ner.errors import LabelStudioError
 from tests.backend.demo import toy_backend
 
@@ -92,7 +92,7 @@ def test_an_interrupted_run_is_finished(asking: LabelStudio, serve: Serve) -> No
 
     project = asking.create_project(TITLE, label_config())
     asking.create_project(f"not the {TITLE}", label_config())
-    asking.import_tasks(project.id, [{"data": data} for data in abstracts()[3:5]])
+    asking.tasks.add(project.id, [{"data": data} for data in abstracts()[3:5]])
     done = provision(asking, serve(""))
     assert done.project.id == project.id
     assert sorted(task.data["pmid"] for task in done.tasks) == sorted(
@@ -106,10 +106,10 @@ def test_a_backend_on_another_port_takes_the_place_of_the_one_that_is_gone(
 ) -> None:
     first = provision(asking, serve(""))
     url = serve("")  # which ends the other
-    asking.import_tasks(first.project.id, [{"data": {"text": "More of it.", "pmid": "0"}}])
+    asking.tasks.add(first.project.id, [{"data": {"text": "More of it.", "pmid": "0"}}])
     done = provision(asking, url)
-    assert [backend.url for backend in asking.backends(done.project.id)] == [url]
-    assert [hook.url for hook in asking.webhooks(done.project.id)] == [f"{url}/webhook"]
+    assert [backend.url for backend in asking.backends.of(done.project.id)] == [url]
+    assert [hook.url for hook in asking.webhooks.of(done.project.id)] == [f"{url}/webhook"]
     assert done.project.prediction_count == 13
 
 
@@ -141,7 +141,7 @@ def test_an_empty_project_and_a_version_that_finds_nothing_are_found(asking: Lab
     project = asking.create_project("empty", label_config())
     (finding,) = check_predictions(asking, project.id, "v").findings
     assert str(finding) == "there are no tasks"
-    asking.import_tasks(project.id, [{"data": {"text": TEXT}}])
+    asking.tasks.add(project.id, [{"data": {"text": TEXT}}])
     found = [str(one) for one in check_predictions(asking, project.id, "v").findings]
     assert found == ["task 1: has 0 predictions of v, not one", "not one entity was found by v"]
 

@@ -14,11 +14,12 @@ import httpx
 from label_studio_sdk.core.api_error import ApiError
 from label_studio_sdk.core.client_wrapper import SyncClientWrapper
 
-from backend.address import LOOPBACK, clean_key, normalise_url
+from backend.remote.address import LOOPBACK, clean_key, normalise_url
 from ner.errors import LabelStudioError, Problem
 
 CONNECT = 5.0  # seconds until a connection must stand
 READ = 30.0  # seconds until an answer must begin, where the caller names none
+SLOW = 150.0  # where it takes long: Label Studio itself waits 100 s for a backend's predictions
 PAGE = 100  # items of a list in one answer
 RETRIES = 2  # after 1 and 2 s, or as long as the server asks for
 TAG = re.compile(r"</?a\b[^>]*>")  # links in reasons that are meant for its own pages
@@ -121,6 +122,13 @@ class Connection:
     def read(self, path: str, build: Callable[[Any], T], *, seconds: float = READ) -> T:
         """GET, and what the answer stands for; like :meth:`call`."""
         return self.made(build, self.call("GET", path, seconds=seconds), path)
+
+    def send(
+        self, method: Literal["POST", "PATCH"], path: str, body: Any, build: Callable[[Any], T]
+    ) -> T:
+        """POST or PATCH, and what the answer stands for; like :meth:`call`."""
+        answer = self.call(method, path, body=body, seconds=SLOW)
+        return self.made(build, answer, path)
 
     def made(self, build: Callable[[Any], T], answer: Any, path: str) -> T:
         """What an answer stands for.
@@ -291,6 +299,11 @@ class Connection:
         return LabelStudioError(
             message.replace(self._key, "***"), problem, detail.replace(self._key, "***")
         )
+
+
+def list_of(build: Callable[[Any], T]) -> Callable[[Any], list[T]]:
+    """What reads a list, given what reads one item."""
+    return lambda answer: list(map(build, answer))
 
 
 def _detail(body: Any) -> str:

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend import connection
-from backend.address import normalise_url
-from backend.client import connect
-from backend.remote_objects import Backend
+from backend.remote import connection
+from backend.remote.address import normalise_url
+from backend.remote.client import connect
+from backend.remote.objects import Backend
 from ner.errors import LabelStudioError
 
 KEY = "9f2c" * 10  # a legacy token
@@ -260,7 +260,7 @@ def test_a_refusal_is_not_asked_for_again(status: int, server: Server) -> None:
 def test_what_makes_something_is_not_done_twice(trouble: tuple[int, Any], server: Server) -> None:
     server.says(trouble)
     asking = connect(server.url, KEY)
-    error = failure(lambda: asking.import_tasks(7, [{"data": {"text": "x"}}]))
+    error = failure(lambda: asking.tasks.add(7, [{"data": {"text": "x"}}]))
     assert error.problem in ("failed", "unreachable")
     assert len(server.asked) == 1
 
@@ -296,12 +296,12 @@ def test_a_proxy_is_not_asked_for_this_machine(
 def test_lists_are_read_to_their_last_page(server: Server) -> None:
     tasks = [{"id": i, "data": {"text": "x"}, "total_predictions": 0} for i in range(5)]
     server.says((200, {"tasks": tasks[:3], "total": 5}), (200, {"tasks": tasks[3:], "total": 5}))
-    found = list(connect(server.url, KEY).tasks(7))
+    found = list(connect(server.url, KEY).tasks.of(7))
     assert [task.id for task in found] == [0, 1, 2, 3, 4]
     assert [asked.path.partition("page=")[2][0] for asked in server.asked] == ["1", "2"]
     assert "'x'" not in repr(found[0])
     server.says((200, {"tasks": [], "total": 3}))  # some were deleted meanwhile
-    assert list(connect(server.url, KEY).tasks(7)) == []
+    assert list(connect(server.url, KEY).tasks.of(7)) == []
 
 
 def test_a_title_is_meant_exactly(server: Server) -> None:
@@ -315,7 +315,7 @@ def test_a_title_is_meant_exactly(server: Server) -> None:
 def test_a_change_of_a_backend_sends_what_label_studio_checks_it_with(server: Server) -> None:
     server.says((200, BACKEND))
     asking = connect(server.url, KEY)
-    asking.update_backend(Backend.from_json(BACKEND), title="enc-2")
+    asking.backends.update(Backend.from_json(BACKEND), title="enc-2")
     expected = {
         "project": 7,
         "url": "http://127.0.0.1:9090",
@@ -326,7 +326,7 @@ def test_a_change_of_a_backend_sends_what_label_studio_checks_it_with(server: Se
     }
     assert server.asked[-1] == Asked("PATCH", "/api/ml/3", f"Token {KEY}", expected)
     locked = BACKEND | {"auth_method": "BASIC_AUTH", "basic_auth_user": "u"}
-    asking.update_backend(Backend.from_json(locked), interactive=False)
+    asking.backends.update(Backend.from_json(locked), interactive=False)
     login = {"auth_method": "BASIC_AUTH", "basic_auth_user": "u", "basic_auth_pass": ""}
     assert server.asked[-1].body == expected | login | {"title": "enc-1", "is_interactive": False}
 
@@ -339,8 +339,8 @@ def test_a_backend_that_is_down_is_not_connected() -> None:
 
 def test_predictions_are_requested_for_all_or_for_some(server: Server) -> None:
     asking = connect(server.url, KEY)
-    asking.request_predictions(7)
-    asking.request_predictions(7, [3, 5])
+    asking.predictions.request(7)
+    asking.predictions.request(7, [3, 5])
     path = "/api/dm/actions/?id=retrieve_tasks_predictions&project=7"
     assert [(asked.path, asked.body["selectedItems"]) for asked in server.asked] == [
         (path, {"all": True}),

@@ -1,0 +1,62 @@
+"""What a batch knows of each of its documents."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from hashlib import blake2b
+
+
+class State(IntEnum):
+    """Where a document is."""
+
+    PREDICTED = 0  # its answer waits
+    SENDING = 1  # its answer was sent, and may have arrived
+    DELIVERED = 2
+    ASIDE = 3  # there is no answer, and instead of it the reason
+    HELD = 4  # its answer waits until it is known whether a better tier reads it too
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A document of the batch.
+
+    Attributes:
+        place: In the source, from 0.
+        key: Its id there.
+        digest: Of its text, as `text_digest` gives it.
+        state: Where it is.
+        tier: Which tier answered; empty for what was set aside.
+        entities: How many were found.
+        answer: As the target takes it, or why there is none; empty once delivered.
+        worth: How much a better tier could gain on it; only its order means anything.
+        sent: How often it was sent.
+    """
+
+    place: int
+    key: str
+    digest: bytes
+    state: State
+    tier: str
+    entities: int
+    answer: str
+    worth: float = 0.0
+    sent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a tier answered.
+
+    Attributes:
+        documents: That its answer stands for.
+        entities: In these.
+        seconds: That it has computed.
+    """
+
+    documents: int
+    entities: int
+    seconds: float
+
+
+def text_digest(text: str) -> bytes:
+    """What tells a text from another, 16 bytes."""
+    return blake2b(text.encode(), digest_size=16).digest()

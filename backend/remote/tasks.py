@@ -1,0 +1,113 @@
+"""The tasks of Label Studio's projects."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from backend.remote.connection import PAGE, SLOW, Connection
+from backend.remote.objects import Task
+
+
+class Tasks:
+    """Reads and adds tasks. Every method raises LabelStudioError where it is told no.
+
+    Args:
+        connection: To the Label Studio.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def of(self, project: int) -> Iterator[Task]:
+        """The tasks of a project, page by page, in the order of their ids."""
+        query = {"project": project, "resolve_uri": "false"}
+        return self._connection.pages("api/tasks/", query, "tasks", "total", Task.from_json)
+
+    def after(self, project: int, after: int = 0, *, unlabelled: bool = False) -> list[Task]:
+        """A page of a project's tasks with their predictions, in the order of their ids.
+
+        Pages that begin behind the last id of the one before miss nothing, whatever is added,
+        removed or labelled meanwhile; numbered pages would.
+
+        Args:
+            project: Its id.
+            after: Only tasks with a larger id.
+            unlabelled: Only tasks that nobody has annotated.
+
+        Returns:
+            At most `PAGE` tasks; fewer where there are no more.
+        """
+        filters = [_filter("id", "greater", after)]
+        if unlabelled:
+            filters.append(_filter("total_annotations", "equal", 0))
+        return self._first(project, filters)
+
+    def named(self, project: int, ids: Sequence[int]) -> list[Task]:
+        """Some tasks of a project with their predictions, in the order of their ids.
+
+        Args:
+            project: Its id.
+            ids: Of at most `PAGE` tasks.
+
+        Returns:
+            Those that are there.
+        """
+        return self._first(project, [_filter("id", "in_list", list(ids))])
+
+    def in_view(self, project: int, view: int) -> list[int]:
+        """The tasks that a tab of the Data Manager shows.
+
+        Args:
+            project: Its id.
+            view: The number behind ``tab=`` in the address.
+
+        Returns:
+            Their ids, in its order.
+        """
+        query = {"project": project, "view": view, "resolve_uri": "false"}
+        return list(self._connection.pages("api/tasks/", query, "tasks", "total", _id_of))
+
+    def add(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Add tasks.
+
+        Args:
+            project: Its id.
+            tasks: Each with its ``data``.
+
+        Returns:
+            Their ids, in the same order.
+        """
+        path = f"api/projects/{project}/import?return_task_ids=true"
+        return self._connection.send(
+            "POST", path, list(tasks), lambda answer: list(answer["task_ids"])
+        )
+
+    def _first(self, project: int, filters: Sequence[Mapping[str, Any]]) -> list[Task]:
+        """The first page of what passes all filters."""
+        wanted = {
+            "filters": {"conjunction": "and", "items": list(filters)},
+            "ordering": ["tasks:id"],
+        }
+        query = {
+            "project": project,
+            "query": json.dumps(wanted),
+            "fields": "all",  # predictions too
+            "resolve_uri": "false",
+            "page": 1,
+            "page_size": PAGE,
+        }
+        answer = self._connection.call("GET", "api/tasks/", query=query, seconds=SLOW)
+        return self._connection.made(
+            lambda answer: list(map(Task.from_json, answer["tasks"])), answer, "api/tasks/"
+        )
+
+
+def _id_of(item: Mapping[str, Any]) -> int:
+    """The id of what has one."""
+    return int(item["id"])
+
+
+def _filter(column: str, operator: str, value: Any) -> dict[str, Any]:
+    """A filter of the Data Manager over a column of numbers."""
+    name = f"filter:tasks:{column}"
+    return {"filter": name, "operator": operator, "type": "Number", "value": value}
