@@ -5,7 +5,7 @@ turn and several times, and give the same page of tasks: what grows with the pro
 project costs, not the predictions.
 
     PYTHONPATH=. python tests/bench/bench_import.py [--sizes 1000 5000 20000] [--rounds 3]
-        [--program tagalong-demo/label-studio/bin/label-studio]
+        [--program tagalong-demo/label-studio-1.23.2/bin/label-studio]
 """
 
 import argparse

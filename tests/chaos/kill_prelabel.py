@@ -7,7 +7,7 @@ must end with one prediction for each task, the one of an undisturbed run.
 
     PYTHONPATH=. python tests/chaos/kill_prelabel.py [--runs 20] [--tasks 1000] [--seed 0]
         [--engine local|ray]
-        [--program tagalong-demo/label-studio/bin/label-studio]
+        [--program tagalong-demo/label-studio-1.23.2/bin/label-studio]
 """
 
 import argparse

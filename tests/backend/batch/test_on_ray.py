@@ -1,6 +1,7 @@
 """On Ray a batch is what it is here: the same answers in the same order, whoever dies."""
 
 import multiprocessing
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tests.plain_target import Plain
 from tests.ray_scenarios import (
     DOCUMENTS,
     Dying,
+    Meeting,
     answered,
     answered_until_the_source_breaks,
     batch_on_ray,
@@ -36,6 +38,7 @@ def two_nodes() -> Iterator[str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.ray_scenarios"],
         cwd=ROOT,
+        env=os.environ | {"RAY_worker_niceness": "0"},  # or whatever else runs starves them
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -54,6 +57,13 @@ def in_a_process(scenario: Callable[..., Any], *arguments: Any) -> Any:
 def test_two_nodes_answer_as_one_machine_does_and_in_its_order(two_nodes: str) -> None:
     found = in_a_process(answered, two_nodes, lexicon)
     assert found == list(local_engine(lexicon())(chunks()))
+
+
+def test_two_nodes_share_the_work(two_nodes: str, tmp_path: Path) -> None:
+    found = in_a_process(answered, two_nodes, partial(Meeting, tmp_path))
+    versions = {one.version for chunk in found for one in chunk}
+    assert versions == {f"lexicon on {place.name}" for place in tmp_path.iterdir()}
+    assert len(versions) == 2
 
 
 def test_a_worker_that_dies_is_replaced(two_nodes: str, tmp_path: Path) -> None:
