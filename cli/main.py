@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli import data, models, train
+from cli import curate, data, models, train
 from cli.console import errors
 from cli.demo import demo_cli
 from cli.doctor import doctor_cli
@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(train.app, name="train")
+app.add_typer(curate.app, name="curate")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.command("demo")(demo_cli)

@@ -1,0 +1,1 @@
+"""What annotators should look at: which task next, and which labels again."""
