@@ -16,6 +16,7 @@ from cli.doctor import doctor_cli
 from cli.evaluate import evaluate_cli
 from cli.predict import predict_cli
 from cli.prelabel import prelabel_cli
+from cli.retrain import retrain_cli
 from cli.serve import serve_cli
 from ner.errors import TagalongError
 
@@ -33,6 +34,7 @@ app.command("doctor")(doctor_cli)
 app.command("evaluate")(evaluate_cli)
 app.command("predict")(predict_cli)
 app.command("prelabel")(prelabel_cli)
+app.command("retrain")(retrain_cli)
 app.command("serve")(serve_cli)
 
 

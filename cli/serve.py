@@ -1,7 +1,8 @@
 """``tagalong serve``: the backend that Label Studio connects to."""
 
+import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -9,7 +10,11 @@ from cli.console import errors
 from cli.options import HOSTS, Models, hosts_of
 from ner.errors import InputError
 
+if TYPE_CHECKING:
+    from backend.retraining.due import Training
+
 Weights = Literal["merged", "adapter", "nf4"]
+Promotion = Literal["auto", "always", "never"]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -41,7 +46,9 @@ def serve_cli(
     ] = None,
     label_studio_key: Annotated[
         str | None,
-        typer.Option(envvar="LABEL_STUDIO_API_KEY", help="Sent to Label Studio for such texts."),
+        typer.Option(
+            envvar="LABEL_STUDIO_API_KEY", help="For such texts, and for annotations to train on."
+        ),
     ] = None,
     max_tasks: Annotated[int, typer.Option(min=1, help="Tasks of one request at most.")] = 1_000,
     max_characters: Annotated[
@@ -56,6 +63,22 @@ def serve_cli(
             "(nf4: the least memory). [default: as it was trained, merged if not in 4 bits]",
         ),
     ] = None,
+    retrain_after: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            envvar="TAGALONG_RETRAIN_AFTER",
+            help="New or changed annotations of a project after which the encoder is retrained; 0 "
+            "waits for Label Studio's train button.",
+        ),
+    ] = 0,
+    retrain_promote: Annotated[
+        Promotion,
+        typer.Option(
+            envvar="TAGALONG_RETRAIN_PROMOTE",
+            help="Whether a retrained version serves: auto, unless it is worse beyond noise.",
+        ),
+    ] = "auto",
     access_log: Annotated[bool, typer.Option(help="Log every request, without its body.")] = False,
 ) -> None:
     """Serve pre-annotations to Label Studio: the current versions in --models, else the bundled.
@@ -80,6 +103,13 @@ def serve_cli(
         label_studio_url=label_studio_url or None,
         label_studio_key=label_studio_key or None,
         llm_weights=llm_weights,
+        training=how_to_train(
+            models.absolute(),
+            label_studio_url,
+            label_studio_key,
+            after=retrain_after,
+            promote=retrain_promote,
+        ),
         limits=Limits(tasks=max_tasks, characters=max_characters),
     )
     check_address(host, port)
@@ -97,3 +127,34 @@ def serve_cli(
         )
     errors.print(f"Serving on http://{host}:{port} (Ctrl-C stops it).")
     serve(settings, host=host, port=port, access_log=access_log)
+
+
+def how_to_train(
+    models: Path, url: str | None, key: str | None, *, after: int, promote: Promotion
+) -> "Training":
+    """How the server trains: by ``tagalong retrain``, in a process of its own.
+
+    Args:
+        models: The folder of model versions.
+        url: Of Label Studio.
+        key: A token.
+        after: Annotations after which it does so by itself; 0 for never.
+        promote: Whether what comes of it serves.
+
+    Returns:
+        All of it; why it cannot be done where Label Studio cannot be asked.
+    """
+    from backend.retraining.due import Training
+
+    if not url or not key:
+        return Training(
+            why_not="the server may not read annotations: start it with LABEL_STUDIO_URL and "
+            "LABEL_STUDIO_API_KEY set",
+            after=after,
+        )
+    command = (sys.executable, "-m", "cli", "retrain", "--models", str(models))
+    return Training(
+        command=(*command, "--promote", promote),
+        environment={"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": key},
+        after=after,
+    )

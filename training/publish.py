@@ -20,13 +20,21 @@ from training.recipe import LLMRecipe, Recipe
 from training.report import Report
 from training.sides import Sides
 
+NO_SCORES: Mapping[str, Any] = {}
 PACKAGES = ("tagalong", "torch", "transformers", "tokenizers", "peft", "accelerate")
 
 
 Published = tuple[Manifest, Report]
 
 
-def publish_encoder(trained: TrainedEncoder, sides: Sides, *, store: Store, name: str) -> Published:
+def publish_encoder(
+    trained: TrainedEncoder,
+    sides: Sides,
+    *,
+    store: Store,
+    name: str,
+    scores: Mapping[str, Any] = NO_SCORES,
+) -> Published:
     """Judge a trained encoder on dev and publish it, without making it current.
 
     Args:
@@ -34,6 +42,7 @@ def publish_encoder(trained: TrainedEncoder, sides: Sides, *, store: Store, name
         sides: The documents it was made from.
         store: Where to publish.
         name: What the version's name starts with.
+        scores: Of other splits, each as `summary` gives it.
 
     Returns:
         The manifest, and the whole report on dev.
@@ -48,10 +57,17 @@ def publish_encoder(trained: TrainedEncoder, sides: Sides, *, store: Store, name
         config=_config(trained.recipe),
         calibration=_calibration(trained) | trained.tier.coupling.to_json(),
     )
-    return _publish(trained, sides, store=store, draft=draft)
+    return _publish(trained, sides, store=store, draft=draft, scores=scores)
 
 
-def publish_llm(trained: TrainedLLM, sides: Sides, *, store: Store, name: str) -> Published:
+def publish_llm(
+    trained: TrainedLLM,
+    sides: Sides,
+    *,
+    store: Store,
+    name: str,
+    scores: Mapping[str, Any] = NO_SCORES,
+) -> Published:
     """Judge a trained LLM on dev and publish it, without making it current.
 
     Args:
@@ -59,6 +75,7 @@ def publish_llm(trained: TrainedLLM, sides: Sides, *, store: Store, name: str) -
         sides: The documents it was made from.
         store: Where to publish.
         name: What the version's name starts with.
+        scores: Of other splits, each as `summary` gives it.
 
     Returns:
         The manifest, which tells how the model is asked, and the whole report on dev.
@@ -70,7 +87,7 @@ def publish_llm(trained: TrainedLLM, sides: Sides, *, store: Store, name: str) -
     config = {**_config(trained.recipe), "prompt": FORMAT, "verbalisers": verbalisers}
     calibration = _calibration(trained)
     draft = partial(Draft, tier="llm", name=name, config=config, calibration=calibration)
-    return _publish(trained, sides, store=store, draft=draft)
+    return _publish(trained, sides, store=store, draft=draft, scores=scores)
 
 
 def _publish(
@@ -79,6 +96,7 @@ def _publish(
     *,
     store: Store,
     draft: Callable[..., Draft],
+    scores: Mapping[str, Any],
 ) -> Published:
     """Judge and publish, whatever the tier."""
     tier, base = trained.tier, trained.recipe.base
@@ -88,7 +106,7 @@ def _publish(
         base_revision=base.revision,
         labels=tier.labels,
         data=_data(sides, trained),
-        scores={"dev": summary(report)},
+        scores={**scores, "dev": summary(report)},
         environment=_environment(),
     )
     with store.staging(whole.tier) as folder:

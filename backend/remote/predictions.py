@@ -22,6 +22,13 @@ class Predictions:
         path = f"api/predictions/?project={project}"
         return self._connection.read(path, list_of(StoredPrediction.from_json), seconds=SLOW)
 
+    def versions(self, project: int) -> dict[str, int]:
+        """How many predictions of each version a project has."""
+        path = f"api/projects/{project}/model-versions/"
+        return self._connection.read(
+            path, lambda answer: {str(name): int(count) for name, count in answer.items()}
+        )
+
     def request(self, project: int, tasks: Sequence[int] = ()) -> None:
         """Have the first backend predict: "Retrieve Predictions" of the Data Manager.
 

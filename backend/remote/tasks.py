@@ -1,11 +1,13 @@
 """The tasks of Label Studio's projects."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from backend.remote.connection import PAGE, SLOW, Connection
 from backend.remote.objects import Task
+
+T = TypeVar("T")
 
 
 class Tasks:
@@ -40,7 +42,7 @@ class Tasks:
         filters = [_filter("id", "greater", after)]
         if unlabelled:
             filters.append(_filter("total_annotations", "equal", 0))
-        return self._first(project, filters)
+        return self._first(project, filters, Task.from_json)
 
     def named(self, project: int, ids: Sequence[int]) -> list[Task]:
         """Some tasks of a project with their predictions, in the order of their ids.
@@ -52,7 +54,20 @@ class Tasks:
         Returns:
             Those that are there.
         """
-        return self._first(project, [_filter("id", "in_list", list(ids))])
+        return self._first(project, [_filter("id", "in_list", list(ids))], Task.from_json)
+
+    def annotated_after(self, project: int, after: int = 0) -> list[dict[str, Any]]:
+        """A page of the tasks that somebody has annotated, in the order of their ids.
+
+        Args:
+            project: Its id.
+            after: Only tasks with a larger id.
+
+        Returns:
+            At most `PAGE` tasks as Label Studio's JSON export has them, with their annotations.
+        """
+        filters = [_filter("id", "greater", after), _filter("total_annotations", "greater", 0)]
+        return self._first(project, filters, dict)
 
     def in_view(self, project: int, view: int) -> list[int]:
         """The tasks that a tab of the Data Manager shows.
@@ -82,7 +97,12 @@ class Tasks:
             "POST", path, list(tasks), lambda answer: list(answer["task_ids"])
         )
 
-    def _first(self, project: int, filters: Sequence[Mapping[str, Any]]) -> list[Task]:
+    def _first(
+        self,
+        project: int,
+        filters: Sequence[Mapping[str, Any]],
+        build: Callable[[Mapping[str, Any]], T],
+    ) -> list[T]:
         """The first page of what passes all filters."""
         wanted = {
             "filters": {"conjunction": "and", "items": list(filters)},
@@ -98,7 +118,7 @@ class Tasks:
         }
         answer = self._connection.call("GET", "api/tasks/", query=query, seconds=SLOW)
         return self._connection.made(
-            lambda answer: list(map(Task.from_json, answer["tasks"])), answer, "api/tasks/"
+            lambda answer: list(map(build, answer["tasks"])), answer, "api/tasks/"
         )
 
 

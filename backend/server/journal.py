@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from backend.server.database import Database
+from backend.database import Database
 from backend.server.events import MAX_ID, AnnotationRef, WebhookEvent
 from ner.errors import JournalError
 
@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS extra (
     UNIQUE (project, backend)
 );
 """
+SUBMITTED = "'ANNOTATION_CREATED', 'ANNOTATION_UPDATED', 'ANNOTATIONS_CREATED'"
 COLUMNS = "id, received, action, project, tasks, annotations"
 
 
@@ -68,7 +69,9 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._database = Database(path, TABLES, version=FORMAT)
+        self._database = Database(
+            path, TABLES, version=FORMAT, costs="webhook events are not recorded"
+        )
         self._lock = threading.Lock()
         self._extra: OrderedDict[tuple[str, str], Mapping[str, Any]] = OrderedDict()
 
@@ -153,6 +156,42 @@ class Journal:
         with self._database.used() as connection:
             rows = connection.execute(query, (after, project, project, limit)).fetchall()
             return [_recorded(row) for row in rows]
+
+    def projects(self) -> list[int]:
+        """The projects that annotations came from.
+
+        Returns:
+            Their ids.
+
+        Raises:
+            JournalError: If the file cannot be used.
+        """
+        query = f"SELECT DISTINCT project FROM events WHERE action IN ({SUBMITTED})"  # noqa: S608
+        with self._database.used() as connection:
+            rows = connection.execute(f"{query} AND project IS NOT NULL ORDER BY project")
+            return [number for (number,) in rows]
+
+    def annotated(self, project: int, *, after: int = 0) -> tuple[int, int]:
+        """Count the annotations that were made or changed, each once.
+
+        Args:
+            project: Whose.
+            after: Id of the last event that is known.
+
+        Returns:
+            How many there are, and the id of the last event about one; both 0 where there is none.
+
+        Raises:
+            JournalError: If the file cannot be used.
+        """
+        query = (
+            "SELECT COUNT(DISTINCT json_extract(one.value, '$[0]')), COALESCE(MAX(events.id), 0) "  # noqa: S608
+            "FROM events, json_each(events.annotations) AS one "
+            f"WHERE project = ? AND action IN ({SUBMITTED}) AND events.id > ?"
+        )
+        with self._database.used() as connection:
+            count, last = connection.execute(query, (project, after)).fetchone()
+            return count, last
 
     def event(self, number: int) -> RecordedEvent | None:
         """Read one event.

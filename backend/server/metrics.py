@@ -64,6 +64,9 @@ class Metrics:
         self.events = Counter(
             "tagalong_webhook_events", "Webhook events that came", ["action"], registry=registry
         )
+        self.trainings = Counter(
+            "tagalong_trainings", "Trainings that ended", ["tier", "state"], registry=registry
+        )
         self.model = Gauge(
             "tagalong_model_info",
             "1 for the version that serves",

@@ -8,15 +8,18 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from backend.retraining.runs import Runs, RunState
 from backend.server.access import check_credentials, check_webhook
 from backend.server.errors import Refusal, unavailable
-from backend.server.events import job_number, parse_event
+from backend.server.events import TRAINING, job_number, parse_event
+from backend.server.journal import RecordedEvent
 from backend.server.predicting import parse_predict_request, project_id, read_config
 from backend.server.service import Service
 from backend.server.status import CONTENT_SECURITY_POLICY, render_status
 from ner.errors import JournalError, TagalongError
 
 MODEL_CLASS = "Tagalong"
+SHOWN = 5  # trainings on the page, the last ones
 
 
 def general_routes(service: Service) -> Blueprint:
@@ -97,7 +100,7 @@ def tier_routes(service: Service, tier: str) -> Blueprint:
         check_webhook(request, settings)
         body = _body()
         if request.path.endswith("/train"):  # what older releases call instead of START_TRAINING
-            body = {"action": "START_TRAINING", "project": body.get("project")}
+            body = {"action": TRAINING, "project": body.get("project")}
         event = parse_event(body)
         if event is None or not event.known:
             return jsonify(status="ignored"), HTTPStatus.OK
@@ -105,6 +108,10 @@ def tier_routes(service: Service, tier: str) -> Blueprint:
         service.telemetry.event(event.action)
         if number is None:
             return jsonify(status="known"), HTTPStatus.OK
+        if event.project is not None and event.action == TRAINING:
+            service.train(event.project, tier, number)
+        if event.project is not None and event.action == "PROJECT_DELETED":
+            service.runs.cancel(event.project)
         return jsonify(status="recorded", job=str(number)), HTTPStatus.CREATED
 
     @routes.route("/versions", methods=["GET", "POST"])
@@ -119,7 +126,7 @@ def tier_routes(service: Service, tier: str) -> Blueprint:
         event = None if number is None else service.journal.event(number)
         if event is None:
             raise Refusal(HTTPStatus.NOT_FOUND, "there is no such job")
-        return jsonify(job_status="recorded", created_at=event.received.isoformat(), error=None)
+        return jsonify(_job(event, service.runs))
 
     return routes
 
@@ -130,11 +137,17 @@ def _page(service: Service) -> Response:
         events, fault = service.journal.count(), service.journal.error
     except JournalError as error:
         events, fault = {}, str(error)
+    try:
+        trainings, trouble = service.runs.latest(limit=SHOWN), service.runs.error
+    except JournalError as error:
+        trainings, trouble = [], str(error)
     page = render_status(
         service.telemetry.snapshot(),
         address=request.host_url.rstrip("/"),
         events=events,
         journal_error=fault,
+        trainings=trainings,
+        training_error=trouble,
         root=request.script_root,
     )
     headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
@@ -163,6 +176,20 @@ def _body() -> Mapping[str, Any]:
     if not isinstance(body, dict):
         raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "the body is JSON, but not an object")
     return body
+
+
+def _job(event: RecordedEvent, runs: Runs) -> dict[str, Any]:
+    """What has become of an event."""
+    project = event.event.project
+    run = None if project is None else runs.answering(project, event.id)
+    failed = run is not None and run.state is RunState.FAILED
+    reason = run.outcome.reason if run and run.outcome and run.state.is_over else None
+    return {
+        "job_status": run.state if run else "recorded",
+        "created_at": event.received.isoformat(),
+        "standing": run.standing or reason if run else None,
+        "error": reason if failed else None,
+    }
 
 
 def _health(service: Service, tier: str) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from threading import BoundedSemaphore
 
 from backend.bundle import BUNDLED
 from backend.remote.connection import Connection
+from backend.retraining.runs import Runs
+from backend.retraining.supervisor import Supervisor
 from backend.server.drafting import llm_loader
 from backend.server.journal import Journal
 from backend.server.predicting import Predictor
@@ -37,14 +39,39 @@ class Service:
         encoder = slot(ENCODER, load=load or load_tier)
         llm = slot(LLM, load=load or llm_loader(encoder, weights=settings.llm_weights))
         self.slots = {ENCODER: encoder, LLM: llm}
+        self.runs = Runs(settings.models)
+        self.supervisor = Supervisor(
+            self.runs,
+            self.journal,
+            settings.training,
+            tier=ENCODER,
+            log_path=settings.home / "training.log",
+            note=self.telemetry.trained,
+        )
 
     def start(self) -> None:
         """Begin to load what is current."""
         for slot in self.slots.values():
             slot.start()
+        self.supervisor.start()
+
+    def train(self, project: int, tier: str, event: int) -> None:
+        """Have a tier trained on a project, for whoever pressed the button.
+
+        Args:
+            project: Whose annotations to learn from.
+            tier: Its name.
+            event: Id of what Label Studio sent.
+
+        Raises:
+            JournalError: If it cannot be noted.
+        """
+        self.runs.ask(project, tier, reason="the train button", upto=event)
+        self.supervisor.stir()
 
     def close(self) -> None:
-        """Stop watching for versions."""
+        """Stop watching for versions and for annotations."""
+        self.supervisor.close()
         for slot in reversed(self.slots.values()):  # the encoder drafts for the LLM
             slot.close()
         self.journal.close()

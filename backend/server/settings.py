@@ -4,8 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backend.llm.checkpoint import Weights
+from backend.retraining.due import Training
+from backend.retraining.runs import server_home
 from ner.catalogue import DEFAULT_TIER
 
+UNTAUGHT = Training(why_not="this server was not told how to train")
 ENCODER, LLM = TIERS = (DEFAULT_TIER, "llm")  # the first answers where the path names none
 
 
@@ -61,6 +64,7 @@ class Settings:
         label_studio_key: Sent to Label Studio, and nobody else, for such a text.
         limits: How much is taken on at once.
         llm_weights: How an LLM's weights are kept; None for as it was trained.
+        training: How to train on what was annotated.
     """
 
     models: Path
@@ -71,11 +75,17 @@ class Settings:
     label_studio_key: str | None = field(default=None, repr=False)
     limits: Limits = Limits()
     llm_weights: Weights | None = None
+    training: Training = UNTAUGHT
+
+    @property
+    def home(self) -> Path:
+        """What the server keeps for itself; hidden, so that it is never taken for a tier."""
+        return server_home(self.models)
 
     @property
     def journal_path(self) -> Path:
-        """Where webhook events are recorded; hidden, so that it is never taken for a tier."""
-        return self.models / ".server" / "journal.sqlite"
+        """Where webhook events are recorded."""
+        return self.home / "journal.sqlite"
 
 
 SECRET_HEADER = "X-Tagalong-Secret"  # noqa: S105 (the name of it)

@@ -173,7 +173,6 @@ class Snapshot:
         routes: Most used first.
         projects: Last seen first.
         in_flight: Requests being answered.
-        training: What a retraining is doing, one sentence; None where none runs.
     """
 
     taken: datetime
@@ -182,4 +181,3 @@ class Snapshot:
     routes: tuple[RouteState, ...] = ()
     projects: tuple[ProjectState, ...] = ()
     in_flight: int = 0
-    training: str | None = None

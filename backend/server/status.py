@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from backend.retraining.runs import Run, RunState
 from backend.server.snapshot import Snapshot, TierState
 from backend.server.telemetry import SAMPLE
 
@@ -21,6 +22,14 @@ CONTENT_SECURITY_POLICY = (
 )
 LENGTH_NAMES = {"1": "1 word", "2": "2 words", "3+": "3 words or more"}
 TIER_NAMES = {"encoder": "Encoder", "llm": "LLM"}
+STATES = {
+    RunState.WAITING: "Waits its turn",
+    RunState.RUNNING: "Runs",
+    RunState.PROMOTED: "Serves now",
+    RunState.KEPT: "Kept, does not serve",
+    RunState.FAILED: "Failed",
+    RunState.CANCELLED: "Cancelled",
+}
 UNITS = (
     (timedelta(days=1), "days"),
     (timedelta(hours=1), "hours"),
@@ -64,6 +73,8 @@ def render_status(
     address: str,
     events: Mapping[str, int],
     journal_error: str | None = None,
+    trainings: Sequence[Run] = (),
+    training_error: str | None = None,
     root: str = "",
 ) -> str:
     """Set the page.
@@ -73,6 +84,8 @@ def render_status(
         address: Of this server, ``http://host:port``.
         events: How many webhook events there are of each action.
         journal_error: Why events are not recorded; None where they are.
+        trainings: The last ones first.
+        training_error: Why nothing is known of trainings; None where it is.
         root: Path under which a proxy serves all of it; empty for none.
 
     Returns:
@@ -84,6 +97,8 @@ def render_status(
         address=address + root,
         events=sorted(events.items(), key=lambda item: (-item[1], item[0])),
         journal_error=journal_error,
+        trainings=trainings,
+        training_error=training_error,
         root=root,
         sample=SAMPLE,
         requests=sum(route.requests for route in snapshot.routes),
@@ -197,6 +212,16 @@ def action_name(action: str) -> str:
     return action.replace("_", " ").capitalize()
 
 
+def stratum_name(name: str) -> str:
+    """All entities, or those of a length."""
+    return "All" if name == "all" else LENGTH_NAMES.get(name, name)
+
+
+def state_of(run: Run) -> str:
+    """How a training stands, in a word or two."""
+    return STATES[run.state]
+
+
 def tier_name(tier: str) -> str:
     """A tier as the page calls it."""
     return TIER_NAMES.get(tier, tier)
@@ -211,7 +236,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (clock, brief, counted, listed, ended, action_name, tier_name, score_tables)
+    filters = (
+        *(clock, brief, counted, listed, ended, action_name, tier_name, score_tables),
+        *(stratum_name, state_of),
+    )
     environment.filters |= {function.__name__: function for function in filters}
     environment.globals["lasted"] = lasted
     return environment

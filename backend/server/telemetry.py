@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from backend.llm.cost import Cost
+from backend.retraining.runs import Run
 from backend.server.events import ACTIONS
 from backend.server.metrics import Metrics
 from backend.server.projects import OTHER, Names, ProjectBook, displayable
@@ -191,6 +192,14 @@ class Telemetry:
         """
         for name, counter in self._metrics.costs.items():
             counter.labels(tier).inc(getattr(cost, name))
+
+    def trained(self, run: Run) -> None:
+        """A training has ended.
+
+        Args:
+            run: The training.
+        """
+        self._metrics.trainings.labels(run.tier, run.state).inc()
 
     def exposition(self) -> bytes:
         """Everything in Prometheus's text format, whose type is `content_type`."""

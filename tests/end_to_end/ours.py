@@ -32,6 +32,13 @@ class Ours:
             said: dict[str, Any] = json.load(answer)
         return said
 
+    def read(self, path: str, *, accept: str = "*/*") -> str:
+        """What it answers."""
+        asked = urllib.request.Request(f"{self.url}{path}", headers={"Accept": accept})
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            said: str = answer.read().decode()
+        return said
+
     @property
     def version(self) -> str | None:
         """What it has loaded."""

@@ -13,8 +13,9 @@ from itertools import accumulate
 from ner.document import Document
 from ner.errors import InputError
 
-SPLIT = b"tagalong.split"  # the two uses of the hash must be independent: with the same one, the
-HOLD_OUT = b"tagalong.hold"  # dev share of a train side would be empty or all of it
+SPLIT = b"tagalong.split"  # the uses of the hash must be independent: with the same one, the dev
+HOLD_OUT = b"tagalong.hold"  # share of a train side would be empty or all of it
+KEEP_OUT = b"tagalong.gate"
 
 
 def text_key(text: str) -> str:
@@ -84,6 +85,25 @@ def hold_out(documents: Sequence[Document], share: float) -> tuple[list[Document
     sides: tuple[list[Document], list[Document]] = ([], [])
     for document, key in zip(documents, keys, strict=True):
         sides[places[key] < share].append(document)
+    return sides
+
+
+def keep_out(documents: Sequence[Document], share: float) -> tuple[list[Document], list[Document]]:
+    """Part what versions may learn from and what they are judged by, for ever.
+
+    Unlike with `hold_out`, the side of a document depends on its text and the share alone, so the
+    sides only grow as documents are added, and may be empty.
+
+    Args:
+        documents: Of a project.
+        share: Of them, that is kept out of all training, as near as chance comes.
+
+    Returns:
+        The documents that may be learnt from and those kept out, in their order.
+    """
+    sides: tuple[list[Document], list[Document]] = ([], [])
+    for document in documents:
+        sides[_place(document.text, KEEP_OUT) < share].append(document)
     return sides
 
 

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backend.retraining.runs import Outcome as Trained
+from backend.retraining.runs import Run, RunState, Stratum
 from backend.server.snapshot import Outcome, Snapshot, TierState, Unread
 from backend.server.status import (
+    STATES,
     ScoreRow,
     ScoreTable,
     brief,
@@ -142,7 +145,7 @@ def test_everything_is_told() -> None:
         "task 4 has no text, only Drug",
         "Annotation created",
         "1,234",
-        "Retraining is not running.",
+        "No training yet.",
     ):
         assert told in text
     assert "patient" not in text
@@ -156,11 +159,30 @@ def test_a_fresh_server_says_what_to_do() -> None:
     assert "None yet." in text
 
 
-def test_a_training_is_told() -> None:
-    snapshot = replace(busy(), training="Retraining the encoder: epoch 2 of 7.")
-    text = Page(render(snapshot)).text
-    assert "epoch 2 of 7" in text
-    assert "Retraining is not running" not in text
+def training(state: RunState, words: str = "it is better") -> Run:
+    """A training that is where it is said to be."""
+    asked = datetime(2026, 11, 22, 20, 13, tzinfo=UTC)
+    strata = (Stratum("all", 40, 0.813, 0.709, -0.01, 0.21), Stratum("3+", 2, 0.5))
+    outcome = Trained(words, True, words, "v-0", 30, 7, strata, (words,))
+    return Run(
+        *(1, 7, "encoder", words, 3, state, 1, 0, False, asked),
+        ended=asked if state.is_over else None,
+        standing="" if state.is_over else "epoch 2 of 9",
+        outcome=outcome if state.is_over else None,
+    )
+
+
+@pytest.mark.parametrize("state", RunState)
+def test_a_training_is_told(state: RunState) -> None:
+    html = render(busy(), trainings=[training(state)])
+    text = Page(html).text
+    assert STATES[state] in text
+    assert ("epoch 2 of 9" in text) == (state is RunState.RUNNING)
+    figures = ("0.813", "0.709", "-0.010 to +0.210", "7 documents", "v-0")
+    assert all((figure in text) == state.is_over for figure in figures)
+    hostile = render(busy(), trainings=[training(state, HOSTILE)], training_error=HOSTILE)
+    assert HOSTILE not in hostile
+    assert HOSTILE in "".join(Page(hostile).words)
 
 
 def test_a_journal_that_fails_is_told_instead_of_counts() -> None:

@@ -23,10 +23,11 @@ class Database:
         path: Of the file; it and its folder are made where they are missing.
         tables: SQL that makes what is not there yet.
         version: Of the tables; a file of a later one is not touched.
+        costs: What it costs that the file cannot be used, for the error.
     """
 
-    def __init__(self, path: Path, tables: str, *, version: int) -> None:
-        self._path, self._tables, self._version = path, tables, version
+    def __init__(self, path: Path, tables: str, *, version: int, costs: str) -> None:
+        self._path, self._tables, self._version, self._costs = path, tables, version, costs
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
@@ -53,8 +54,8 @@ class Database:
             except (sqlite3.Error, OSError, ValueError) as error:
                 self.close()
                 self._error = (
-                    f"the journal {self._path} cannot be used ({error}), so webhook events are not "
-                    "recorded: make its folder writable, or move the file away for a new one"
+                    f"the journal {self._path} cannot be used ({error}), so {self._costs}: make "
+                    "its folder writable, or move the file away for a new one"
                 )
                 raise JournalError(self._error) from error
             self._error = None

@@ -1,0 +1,156 @@
+"""Trainings are run one at a time, and begun again when they are killed; real processes."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from backend.retraining import supervisor as module
+from backend.retraining.due import Training
+from backend.retraining.runs import Run, Runs, RunState, server_home
+from backend.retraining.supervisor import TRIES, Supervisor
+from backend.server.events import AnnotationRef, WebhookEvent
+from backend.server.journal import Journal
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TICK", 0.05)
+    monkeypatch.setattr(module, "PAUSE", 0.01)
+    monkeypatch.setattr(module, "GRACE", 5.0)
+
+
+@contextmanager
+def watching(models: Path, how: str, **training: float) -> Iterator[tuple[Runs, Journal]]:
+    """A supervisor whose trainers end as they are told."""
+    runs, journal = Runs(models), Journal(server_home(models) / "journal.sqlite")
+    command = (sys.executable, "-m", "tests.backend.retraining.trainer", str(models), how)
+    told = Training(command=command, environment={"PYTHONPATH": str(ROOT)}, **training)  # type: ignore[arg-type]
+    log = server_home(models) / "training.log"
+    watcher = Supervisor(runs, journal, told, tier="encoder", log_path=log)
+    watcher.start()
+    try:
+        yield runs, journal
+    finally:
+        watcher.close()
+        journal.close()
+
+
+def until(ready: Callable[[], bool], *, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def known(runs: Runs, number: int) -> Run:
+    run = runs.run(number)
+    assert run is not None
+    return run
+
+
+def begun(models: Path) -> list[str]:
+    """Which trainings were begun, in that order."""
+    marks = models / "marks"
+    return marks.read_text().split() if marks.exists() else []
+
+
+def submitted(number: int, project: int = 7) -> WebhookEvent:
+    return WebhookEvent(
+        "ANNOTATION_CREATED", project, (number,), (AnnotationRef(number, "2026-11-22T20:13:55Z"),)
+    )
+
+
+def test_what_is_asked_for_is_run_one_after_the_other(tmp_path: Path) -> None:
+    with watching(tmp_path, "ends") as (runs, _):
+        numbers = [runs.ask(project, "encoder", reason="x") for project in (1, 2, 3)]
+        until(lambda: all(known(runs, number).state.is_over for number in numbers))
+    assert begun(tmp_path) == [str(number) for number in numbers]
+
+
+def test_a_flood_of_events_makes_one_training(tmp_path: Path) -> None:
+    with watching(tmp_path, "ends", after=5, quiet=1.0) as (runs, journal):
+        for number in range(1000):
+            journal.record(submitted(number))
+        until(lambda: any(run.state.is_over for run in runs.latest(limit=9)))
+        time.sleep(1.5)
+        [run] = runs.latest(limit=9)
+    assert run.reason == "1,000 new or changed annotations"
+    assert len(begun(tmp_path)) == 1
+
+
+def test_a_training_that_is_killed_is_begun_again(tmp_path: Path) -> None:
+    with watching(tmp_path, "is killed once") as (runs, _):
+        number = runs.ask(7, "encoder", reason="x")
+        until(lambda: begun(tmp_path) != [] and known(runs, number).process > 0)
+        os.kill(known(runs, number).process, signal.SIGKILL)
+        until(lambda: known(runs, number).state.is_over)
+        assert known(runs, number).state is RunState.KEPT
+    assert begun(tmp_path) == [str(number)] * 2
+
+
+def test_a_training_that_always_dies_is_given_up(tmp_path: Path) -> None:
+    with watching(tmp_path, "dies") as (runs, _):
+        number = runs.ask(7, "encoder", reason="x")
+        until(lambda: known(runs, number).state.is_over)
+        run = known(runs, number)
+    assert run.state is RunState.FAILED
+    assert run.outcome is not None
+    assert "training.log" in run.outcome.reason
+    assert len(begun(tmp_path)) == TRIES
+
+
+def test_a_server_that_starts_goes_on_where_the_last_one_was(tmp_path: Path) -> None:
+    with watching(tmp_path, "waits") as (runs, _):
+        number = runs.ask(7, "encoder", reason="x")
+        until(lambda: begun(tmp_path) != [] and known(runs, number).process > 0)
+    with watching(tmp_path, "ends") as (runs, _):
+        until(lambda: known(runs, number).state.is_over)
+        assert known(runs, number).state is RunState.KEPT
+    assert begun(tmp_path) == [str(number)] * 2
+
+
+def test_a_training_that_outlived_its_server_is_let_go_on(tmp_path: Path) -> None:
+    runs = Runs(tmp_path)
+    number = runs.ask(7, "encoder", reason="x")
+    runs.begin(number)
+    with runs.alone(7, "encoder") as ours:  # as its process does
+        assert ours
+        with watching(tmp_path, "ends") as (other, _):
+            waiting = other.ask(8, "encoder", reason="x")
+            time.sleep(0.5)
+            assert known(other, waiting).state is RunState.WAITING
+            assert begun(tmp_path) == []
+    runs.close()
+
+
+@pytest.mark.parametrize("state", list(RunState)[:2])
+def test_what_nobody_wants_any_more_is_ended(tmp_path: Path, state: RunState) -> None:
+    with watching(tmp_path, "waits") as (runs, _):
+        first = runs.ask(7, "encoder", reason="x")
+        until(lambda: known(runs, first).process > 0)
+        unwanted = first if state is RunState.RUNNING else runs.ask(8, "encoder", reason="x")
+        assert runs.cancel(known(runs, unwanted).project) == 1
+        until(lambda: known(runs, unwanted).state.is_over)
+        assert known(runs, unwanted).state is RunState.CANCELLED
+        assert known(runs, first).state.is_over == (first == unwanted)
+
+
+def test_without_a_key_the_reason_is_told(tmp_path: Path) -> None:
+    runs, journal = Runs(tmp_path), Journal(server_home(tmp_path) / "journal.sqlite")
+    told = Training(why_not="there is no key")
+    watcher = Supervisor(runs, journal, told, tier="encoder", log_path=tmp_path / "log")
+    number = runs.ask(7, "encoder", reason="x")
+    watcher.look()
+    outcome = known(runs, number).outcome
+    assert outcome is not None
+    assert outcome.reason == "there is no key"
+    watcher.close()
+    journal.close()

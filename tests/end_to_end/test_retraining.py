@@ -1,0 +1,180 @@
+"""The loop against a real Label Studio: annotate, train, judge, promote, and what comes next."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from backend.bases import Base
+from backend.demo.label_studio import RunningLabelStudio
+from backend.label_studio import result_from_spans
+from backend.retraining.runs import Run, Runs, RunState
+from ner.document import Document, Span
+from ner.store import Store
+from tests.end_to_end.connected import CONFIG, Connected, connected
+from tests.end_to_end.ours import Ours, our_server
+from tests.end_to_end.test_label_studio import annotate, wait_for
+from tests.toy_corpus import LABELS, toy_documents
+from training.corpus.split import keep_out
+from training.encoder import train_encoder
+from training.publish import publish_encoder
+from training.recipe import Recipe
+from training.schedule import Schedule
+from training.sides import Sides
+
+SHARE = 0.2  # of what is annotated, held out by `tagalong retrain`
+ENOUGH = 30  # annotations after which a training begins by itself
+QUICK = Schedule(epochs=12, patience=12, learning_rate=3e-3, batch_tokens=512, precision="fp32")
+LONG = 300.0  # seconds: a training, on machines however busy
+
+
+@dataclass(frozen=True)
+class School:
+    """Our server with a first version, and a project whose tasks are toy documents."""
+
+    ours: Ours
+    project: Connected
+    documents: dict[int, Document]  # by task
+
+    @property
+    def runs(self) -> list[Run]:
+        """Trainings, the first first."""
+        runs = Runs(self.ours.models)
+        try:
+            return runs.latest(limit=99)[::-1]
+        finally:
+            runs.close()
+
+    def annotate(self, tasks: Sequence[int]) -> None:
+        """Submit what is right."""
+        for task in tasks:
+            self.submit(task, self.documents[task].spans)
+
+    def submit(self, task: int, spans: Sequence[Span]) -> None:
+        """Submit anything."""
+        annotate(self.project, task, result_from_spans(self.documents[task], spans, CONFIG))
+
+    def press(self) -> None:
+        """Press the train button."""
+        self.project.call("POST", f"api/ml/{self.project.backend.id}/train", {})
+
+    def trained(self, number: int) -> Run:
+        """The training of that number, from 1, once it has ended."""
+        wait_for(
+            lambda: len(self.runs) >= number and self.runs[number - 1].state.is_over, seconds=LONG
+        )
+        return self.runs[number - 1]
+
+
+@pytest.fixture(scope="module")
+def school(
+    label_studio: RunningLabelStudio,
+    tiny_base: Callable[[str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[School]:
+    folder = tmp_path_factory.mktemp("school")
+    store = Store(folder / "models")
+    first = toy_documents(6, seed=1)
+    sides = Sides(first[:4], first[4:], LABELS, ("first",))
+    recipe = Recipe(base=Base(str(tiny_base("bert-uncased"))), adapter=None, schedule=QUICK)
+    trained = train_encoder(
+        *(sides.train, sides.dev),
+        labels=LABELS,
+        recipe=recipe,
+        state_path=folder / "state",
+    )
+    manifest, _ = publish_encoder(trained, sides, store=store, name="first")
+    store.promote("encoder", manifest.version)
+    documents = toy_documents(220, seed=2)
+    environment = {
+        "LABEL_STUDIO_URL": label_studio.url,
+        "LABEL_STUDIO_API_KEY": label_studio.account.token,
+        "TAGALONG_RETRAIN_AFTER": str(ENOUGH),
+        "HF_HUB_OFFLINE": "1",
+    }
+    with (
+        our_server(folder, **environment) as ours,
+        connected(label_studio, ours.url, [one.text for one in documents]) as project,
+    ):
+        yield School(ours, project, dict(zip(project.texts, documents, strict=True)))
+
+
+def assert_served(school: School, run: Run) -> None:
+    """What a run has made serves, and Label Studio goes by it."""
+    outcome = run.outcome
+    assert outcome is not None
+    assert run.state is RunState.PROMOTED, outcome.reason
+    wait_for(lambda: school.ours.version == outcome.version)
+    project = school.project.studio.project(school.project.project)
+    assert project.model_version == outcome.version
+    (backend,) = school.project.studio.backends.of(school.project.project)
+    assert backend.title == backend.model_version == outcome.version
+
+
+def test_the_train_button_makes_a_version_that_serves(school: School) -> None:
+    tasks = list(school.documents)
+    school.annotate(tasks[: ENOUGH - 1])
+    school.press()
+    run = school.trained(1)
+    assert run.reason == "the train button"
+    assert_served(school, run)
+    assert run.outcome is not None
+    assert run.outcome.documents + run.outcome.held_out == ENOUGH - 1
+    assert run.outcome.strata[0].new > (run.outcome.strata[0].old or 0)
+
+
+def test_annotations_alone_do_it_too(school: School) -> None:
+    before = school.ours.version
+    tasks = list(school.documents)
+    school.annotate(tasks[ENOUGH - 1 : 2 * ENOUGH - 1])
+    run = school.trained(2)
+    assert run.reason == f"{ENOUGH} new or changed annotations"
+    assert_served(school, run)
+    assert run.outcome is not None
+    assert run.outcome.against == before
+    assert run.outcome.documents + run.outcome.held_out == 2 * ENOUGH - 1
+
+
+def test_scores_fill_the_column_and_the_least_sure_task_comes_next(school: School) -> None:
+    version = school.ours.version
+    assert version is not None
+    studio, project = school.project.studio, school.project.project
+    studio.predictions.request(project)
+    stored = school.project.stored(version)
+    assert stored.keys() == school.documents.keys()
+    studio.update_project(project, sampling="Uncertainty sampling")
+    free = list(school.documents)[2 * ENOUGH - 1 :]
+    following = school.project.call("GET", f"api/projects/{project}/next")
+    assert following["id"] == min(free, key=lambda task: stored[task].score or 0)
+
+
+def test_a_version_that_is_worse_is_kept_back(school: School) -> None:
+    before = school.ours.version
+    chance = random.Random(5)
+    tasks = list(school.documents)[2 * ENOUGH - 1 :]
+    learnt, held_out = keep_out([school.documents[task] for task in tasks], SHARE)
+    assert held_out
+    ids = {one.id for one in learnt}
+    for task in tasks:
+        document = school.documents[task]
+        spans = document.spans
+        if document.id in ids:  # what is learnt from is wrong, what is judged by is right
+            spans = tuple(replace(one, label=chance.choice(LABELS)) for one in spans[::2])
+        school.submit(task, spans)
+    run = school.trained(3)
+    assert run.outcome is not None
+    assert run.state is RunState.KEPT, run.outcome
+    assert "worse beyond noise" in run.outcome.reason
+    assert school.ours.version == before
+    assert run.outcome.version in Store(school.ours.models).names("encoder")
+
+
+def test_the_page_and_the_metrics_tell(school: School) -> None:
+    page = school.ours.read("/", accept="text/html")
+    for words in ("Serves now", "Kept, does not serve", "the train button", "worse beyond noise"):
+        assert words in page
+    assert 'tagalong_trainings_total{state="promoted",tier="encoder"} 2.0' in school.ours.read(
+        "/metrics"
+    )

@@ -1,0 +1,137 @@
+"""Which versions may serve: better ones, equal ones, and none that is worse beyond noise."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ner.document import Document, Prediction
+from ner.scoring import length_bucket
+from tests.toy_corpus import LABELS, toy_documents
+from training.corpus.split import hold_out, keep_out, split_documents
+from training.gate import decide
+
+GOLD = toy_documents(60, seed=3)
+
+
+def said(documents: Sequence[Document], *, missing: float = 0.0, seed: int = 0) -> list[Prediction]:
+    """What is right, less a share that was not found."""
+    chance = random.Random(seed)
+    return [
+        Prediction(tuple(span for span in one.spans if chance.random() >= missing), 1.0, "x")
+        for one in documents
+    ]
+
+
+def short(document: Document) -> Document:
+    """Without entities of three words and more."""
+    kept = (s for s in document.spans if length_bucket(document.text, s.start, s.end) != "3+")
+    return replace(document, spans=tuple(kept))
+
+
+def without_long(documents: Sequence[Document]) -> list[Prediction]:
+    """What is right, but for entities of three words and more."""
+    return said([short(one) for one in documents])
+
+
+def test_a_better_version_may_serve() -> None:
+    found = decide(GOLD, said(GOLD, missing=0.1), said(GOLD, missing=0.5), labels=LABELS)
+    assert found.promote
+    assert "better" in found.reason
+    assert [one.name for one in found.strata] == ["all", "1", "2", "3+"]
+    assert found.strata[0].support == sum(one.support for one in found.strata[1:])
+
+
+def test_an_equal_version_may_serve() -> None:
+    found = decide(GOLD, said(GOLD, missing=0.3), said(GOLD, missing=0.3), labels=LABELS)
+    assert found.promote
+    assert "no worse" in found.reason
+
+
+def test_a_worse_version_may_not() -> None:
+    found = decide(GOLD, said(GOLD, missing=0.5), said(GOLD, missing=0.1), labels=LABELS)
+    assert not found.promote
+    assert "worse beyond noise overall" in found.reason
+
+
+def test_one_that_is_worse_on_long_entities_alone_may_not() -> None:
+    old = said(GOLD, missing=0.0)
+    new = without_long(GOLD)
+    found = decide(GOLD, new, old, labels=LABELS)
+    assert not found.promote
+    assert "three words and more" in found.reason
+
+
+def test_a_length_with_too_few_entities_does_not_decide() -> None:
+    gold = [*GOLD[:3], *map(short, GOLD[3:])]
+    found = decide(gold, without_long(gold), said(gold), labels=LABELS)
+    long = found.strata[-1]
+    assert long.support < 20
+    assert long.new == 0
+    assert "three words" not in found.reason
+
+
+def test_noise_is_no_reason() -> None:
+    kept = sum(
+        not decide(
+            GOLD,
+            said(GOLD, missing=0.3, seed=2 * seed),
+            said(GOLD, missing=0.3, seed=2 * seed + 1),
+            labels=LABELS,
+        ).promote
+        for seed in range(40)
+    )
+    assert kept <= 10  # one in ten is the worst that is claimed; more than ten of 40 are p < 0.003
+
+
+def test_a_policy_has_the_last_word() -> None:
+    worse, better = said(GOLD, missing=0.5), said(GOLD)
+    always = decide(GOLD, worse, better, labels=LABELS, policy="always")
+    never = decide(GOLD, better, worse, labels=LABELS, policy="never")
+    assert always.promote
+    assert "worse beyond noise" in always.reason
+    assert not never.promote
+    assert "better" in never.reason
+
+
+@pytest.mark.parametrize("held_out", [[], [replace(one, spans=()) for one in GOLD[:3]]])
+def test_without_anything_to_judge_by_what_serves_stays(held_out: list[Document]) -> None:
+    nothing = [Prediction((), 1.0, "x") for _ in held_out]
+    assert not decide(held_out, nothing, nothing, labels=LABELS).promote
+    assert decide(held_out, nothing, None, labels=LABELS).promote
+
+
+def test_a_version_that_finds_nothing_never_serves() -> None:
+    nothing = [Prediction((), 1.0, "x") for _ in GOLD]
+    assert not decide(GOLD, nothing, nothing, labels=LABELS).promote
+    assert not decide(GOLD, nothing, None, labels=LABELS).promote
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.floats(0.05, 0.95))
+def test_what_is_kept_out_once_is_kept_out_for_ever(one: int, two: int, share: float) -> None:
+    few, many = sorted((one, two))
+    learnt, kept_out = keep_out(GOLD[:few], share)
+    learnt_later, kept_out_later = keep_out(GOLD[:many], share)
+    assert set(learnt) <= set(learnt_later)
+    assert set(kept_out) <= set(kept_out_later)
+    assert sorted([*learnt, *kept_out], key=GOLD.index) == GOLD[:few]
+
+
+def test_white_space_and_case_do_not_carry_a_text_over() -> None:
+    _, kept_out = keep_out(GOLD, 0.3)
+    for document in kept_out:
+        copy = Document("copy", f"  {document.text.upper()}\n")
+        assert keep_out([copy], 0.3) == ([], [copy])
+
+
+def test_sides_are_drawn_independently() -> None:
+    documents = toy_documents(3000, seed=9, sentences=1)
+    learnt, kept_out = keep_out(documents, 0.2)
+    assert abs(len(kept_out) - 600) < 80
+    _, dev = hold_out(learnt, 0.2)
+    assert abs(len(dev) - len(learnt) / 5) < 80
+    sides = split_documents(kept_out, {"train": 0.5, "test": 0.5})
+    assert abs(len(sides["train"]) - len(kept_out) / 2) < 60
