@@ -1,5 +1,6 @@
 """``tagalong retrain``: a project's annotations to a version that serves if it is no worse."""
 
+import os
 import signal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +25,7 @@ from ner.errors import TrainingError
 from ner.store import Store
 
 TierName = Literal["encoder", "llm"]
+NICE = 10  # of the 19 steps that a process can stand back
 Promote = Literal["auto", "always", "never"]
 
 
@@ -72,6 +74,8 @@ def retrain_cli(
         return
     if run is None:
         run = ask(runs, store, wanted(project), tier)
+    else:
+        os.nice(NICE)  # a server began it, and serving goes first
     how = How(policy=promote, share=held_out, like=like, name=name)
     ended = carry_out(runs, run, store, url=url, key=key, how=how)
     if as_json:

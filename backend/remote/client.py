@@ -10,6 +10,7 @@ from backend.remote.connection import RETRIES, Connection
 from backend.remote.objects import Project, Sampling, User
 from backend.remote.predictions import Predictions
 from backend.remote.tasks import Tasks
+from backend.remote.views import Views
 from backend.remote.webhooks import Webhooks
 from ner.errors import LabelStudioError
 
@@ -42,6 +43,7 @@ class LabelStudio(AbstractContextManager["LabelStudio"]):
         backends: Of its projects.
         predictions: Of its projects.
         webhooks: Of its projects.
+        views: The tabs of their Data Managers.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -50,6 +52,7 @@ class LabelStudio(AbstractContextManager["LabelStudio"]):
         self.backends = Backends(connection)
         self.predictions = Predictions(connection)
         self.webhooks = Webhooks(connection)
+        self.views = Views(connection)
 
     def __enter__(self) -> Self:
         return self

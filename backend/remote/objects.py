@@ -1,4 +1,4 @@
-"""Projects, tasks, backends, predictions and webhooks as Label Studio holds them."""
+"""Projects, tasks, backends, predictions, webhooks and tabs as Label Studio holds them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -179,3 +179,21 @@ class Webhook:
             actions=tuple(map(str, json.get("actions") or ())),
             headers=dict(json.get("headers") or {}),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A tab of the Data Manager.
+
+    Attributes:
+        id: The number behind ``tab=`` in its address.
+        title: What is written on it.
+    """
+
+    id: int
+    title: str
+
+    @classmethod
+    def from_json(cls, json: Mapping[str, Any]) -> Self:
+        """Read what the API answers."""
+        return cls(int(json["id"]), str((json.get("data") or {}).get("title") or ""))

@@ -62,6 +62,15 @@ class Predictions:
             "POST", path, list(items), lambda answer: int(answer["created"])
         )
 
+    def rescore(self, prediction: int, score: float) -> None:
+        """Change the score of a prediction; all else stays.
+
+        Args:
+            prediction: Its id.
+            score: From 0 to 1; Label Studio serves low ones first.
+        """
+        self._connection.call("PATCH", f"api/predictions/{prediction}/", body={"score": score})
+
     def remove(self, prediction: int) -> None:
         """Remove a prediction by its id."""
         self._connection.call("DELETE", f"api/predictions/{prediction}/")

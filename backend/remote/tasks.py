@@ -54,7 +54,7 @@ class Tasks:
         Returns:
             Those that are there.
         """
-        return self._first(project, [_filter("id", "in_list", list(ids))], Task.from_json)
+        return self._first(project, [in_list(ids)], Task.from_json)
 
     def annotated_after(self, project: int, after: int = 0) -> list[dict[str, Any]]:
         """A page of the tasks that somebody has annotated, in the order of their ids.
@@ -125,6 +125,18 @@ class Tasks:
 def _id_of(item: Mapping[str, Any]) -> int:
     """The id of what has one."""
     return int(item["id"])
+
+
+def in_list(ids: Sequence[int]) -> dict[str, Any]:
+    """A filter of the Data Manager that lets some tasks through.
+
+    Args:
+        ids: Of the tasks.
+
+    Returns:
+        What its API takes.
+    """
+    return _filter("id", "in_list", list(ids))
 
 
 def _filter(column: str, operator: str, value: Any) -> dict[str, Any]:

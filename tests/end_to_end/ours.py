@@ -6,7 +6,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class Ours:
     url: str
     models: Path
     log: Path
+    group: int = 0  # of its processes, trainers excepted
 
     def health(self) -> dict[str, Any]:
         """What it says to anyone."""
@@ -62,7 +63,7 @@ def our_server(folder: Path, **environment: str) -> Iterator[Ours]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TAGALONG_")}
     with Leashed("our server", command, environment=kept | environment, log=ours.log) as process:
         process.wait_until(lambda: _serves(ours), seconds=START)
-        yield ours
+        yield replace(ours, group=process.pid)
 
 
 def _serves(ours: Ours) -> bool:

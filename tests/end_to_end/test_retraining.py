@@ -1,28 +1,25 @@
 """The loop against a real Label Studio: annotate, train, judge, promote, and what comes next."""
 
 import random
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from backend.bases import Base
 from backend.demo.label_studio import RunningLabelStudio
 from backend.label_studio import result_from_spans
 from backend.retraining.runs import Run, Runs, RunState
 from ner.document import Document, Span
 from ner.store import Store
+from tests.chaos.schooling import annotated_project, first_version, trained_under_fire
 from tests.end_to_end.connected import CONFIG, Connected, connected
 from tests.end_to_end.ours import Ours, our_server
 from tests.end_to_end.test_label_studio import annotate, wait_for
 from tests.toy_corpus import LABELS, toy_documents
 from training.corpus.split import keep_out
-from training.encoder import train_encoder
-from training.publish import publish_encoder
-from training.recipe import Recipe
 from training.schedule import Schedule
-from training.sides import Sides
 
 SHARE = 0.2  # of what is annotated, held out by `tagalong retrain`
 ENOUGH = 30  # annotations after which a training begins by itself
@@ -37,6 +34,7 @@ class School:
     ours: Ours
     project: Connected
     documents: dict[int, Document]  # by task
+    environment: dict[str, str]  # of our server
 
     @property
     def runs(self) -> list[Run]:
@@ -75,18 +73,7 @@ def school(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[School]:
     folder = tmp_path_factory.mktemp("school")
-    store = Store(folder / "models")
-    first = toy_documents(6, seed=1)
-    sides = Sides(first[:4], first[4:], LABELS, ("first",))
-    recipe = Recipe(base=Base(str(tiny_base("bert-uncased"))), adapter=None, schedule=QUICK)
-    trained = train_encoder(
-        *(sides.train, sides.dev),
-        labels=LABELS,
-        recipe=recipe,
-        state_path=folder / "state",
-    )
-    manifest, _ = publish_encoder(trained, sides, store=store, name="first")
-    store.promote("encoder", manifest.version)
+    first_version(Store(folder / "models"), tiny_base("bert-uncased"), QUICK)
     documents = toy_documents(220, seed=2)
     environment = {
         "LABEL_STUDIO_URL": label_studio.url,
@@ -98,7 +85,8 @@ def school(
         our_server(folder, **environment) as ours,
         connected(label_studio, ours.url, [one.text for one in documents]) as project,
     ):
-        yield School(ours, project, dict(zip(project.texts, documents, strict=True)))
+        by_task = dict(zip(project.texts, documents, strict=True))
+        yield School(ours, project, by_task, environment)
 
 
 def assert_served(school: School, run: Run) -> None:
@@ -178,3 +166,31 @@ def test_the_page_and_the_metrics_tell(school: School) -> None:
     assert 'tagalong_trainings_total{state="promoted",tier="encoder"} 2.0' in school.ours.read(
         "/metrics"
     )
+
+
+def test_whoever_is_killed_nothing_is_lost_and_the_training_ends_the_same(
+    school: School, label_studio: RunningLabelStudio, tmp_path: Path
+) -> None:
+    """A short version of ``tests/chaos/kill_retraining.py``."""
+    project = annotated_project(label_studio, list(school.documents.values())[:40])
+    first = Store(school.ours.models).names("encoder")[0]
+    versions = []
+    for number, victims in enumerate([(), ("trainer",), ("both",)]):
+        folder = tmp_path / str(number)
+        shutil.copytree(school.ours.models / "encoder", folder / "models" / "encoder")
+        Store(folder / "models").promote("encoder", first)
+        found = trained_under_fire(
+            folder,
+            project,
+            school.environment,
+            chance=random.Random(number),
+            seconds=10.0,
+            kills=len(victims),
+            victims=victims,
+        )
+        assert found.kills == victims
+        assert found.recorded == found.taken
+        assert found.left == ()
+        assert found.run.state is RunState.PROMOTED, found.run.outcome
+        versions.append(found.current)
+    assert len(set(versions)) == 1

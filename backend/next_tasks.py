@@ -1,0 +1,109 @@
+"""Tasks in the order in which they should be annotated, as Label Studio understands it.
+
+Uncertainty sampling serves the lowest score first, of the project's version. So the tasks that were
+chosen get scores below any that a model gives, in their order. With one annotator Label Studio
+keeps to it exactly; with several it draws at random among all scored tasks, so a tab of the Data
+Manager shows the chosen ones too: "Label all tasks" there keeps to the order for everybody.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from backend.batch.politeness import Politeness
+from backend.label_studio import LabelConfig, prediction_to_item
+from backend.remote.client import LabelStudio
+from backend.remote.connection import PAGE
+from backend.remote.objects import Sampling
+from ner.document import Document, Prediction
+
+LOWEST = 1e-3  # below it are the chosen tasks: a model would have to be unsure of every word
+UNCERTAINTY: Sampling = "Uncertainty sampling"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A task that is to be annotated soon.
+
+    Attributes:
+        document: Its text; its id is the task's.
+        prediction: What the version says of it, in the labels of the project.
+    """
+
+    document: Document
+    prediction: Prediction
+
+
+def place_in_queue(rank: int, count: int) -> float:
+    """The score of a task that was chosen.
+
+    Args:
+        rank: From 0, the first.
+        count: How many were chosen.
+
+    Returns:
+        A score above 0 and below `LOWEST` that grows with the rank.
+    """
+    return LOWEST * (rank + 1) / (count + 1)
+
+
+def queue(
+    studio: LabelStudio,
+    project: int,
+    config: LabelConfig,
+    chosen: Sequence[Chosen],
+    *,
+    version: str,
+    title: str,
+    polite: Politeness,
+) -> int:
+    """Have a project hand out tasks in an order.
+
+    Args:
+        studio: The Label Studio.
+        project: Id of the project.
+        config: Its labelling config.
+        chosen: The tasks, the first first.
+        version: That predicted them.
+        title: Of the tab that shows them.
+        polite: How to ask.
+
+    Returns:
+        Id of the tab.
+
+    Raises:
+        LabelStudioError: If Label Studio says no, or has been away for too long.
+    """
+    scores = {
+        int(one.document.id): place_in_queue(rank, len(chosen)) for rank, one in enumerate(chosen)
+    }
+    stored = dict(_stored(studio, project, list(scores), version, polite))
+    for task, prediction in stored.items():
+        polite.patiently(partial(studio.predictions.rescore, prediction, scores[task]))
+    fresh = [
+        {
+            "task": task,
+            **prediction_to_item(one.document, one.prediction, config),
+            "score": scores[task],
+        }
+        for one in chosen
+        if (task := int(one.document.id)) not in stored
+    ]
+    if fresh:
+        polite.once(partial(studio.predictions.add, project, fresh))  # twice would be twice
+    polite.patiently(
+        partial(studio.update_project, project, model_version=version, sampling=UNCERTAINTY)
+    )
+    return polite.patiently(partial(studio.views.show, project, title, list(scores))).id
+
+
+def _stored(
+    studio: LabelStudio, project: int, tasks: Sequence[int], version: str, polite: Politeness
+) -> Iterator[tuple[int, int]]:
+    """Tasks that have a prediction of a version, and its id."""
+    for start in range(0, len(tasks), PAGE):
+        some = tasks[start : start + PAGE]
+        for task in polite.patiently(partial(studio.tasks.named, project, some)):
+            for one in task.predictions:
+                if one.model_version == version:
+                    yield task.id, one.id

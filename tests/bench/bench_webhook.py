@@ -1,0 +1,143 @@
+"""What a webhook costs an annotator, with and without a training that runs on all cores.
+
+Label Studio sends an event while the annotator waits for the next task. Events are sent to our
+server one after the other, as one annotator makes them, and by eight at once; meanwhile nothing
+runs, or a training does, as a server begins it: a process of its own that stands back. Prints the
+time to the answer: median, 99 % and the longest.
+
+    PYTHONPATH=. python tests/bench/bench_webhook.py [--events 2000]
+"""
+
+import argparse
+import http.client
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from backend.jsonlines import document_to_json
+from tests.bc5cdr_sentences import sentences
+from tests.chaos.killing import ROOT
+from tests.end_to_end.ours import our_server
+
+WANTED = 0.050  # seconds at 99 %
+
+
+def event(number: int) -> bytes:
+    """An annotation that was submitted, as large as Label Studio sends it."""
+    result = [
+        {
+            "id": f"r{at}",
+            "from_name": "label",
+            "to_name": "text",
+            "type": "labels",
+            "value": {"start": at, "end": at + 5, "text": "words", "labels": ["Disease"]},
+        }
+        for at in range(20)
+    ]
+    annotation = {"id": number, "updated_at": "2026-11-22T20:13:55.123456Z", "result": result}
+    body = {
+        "action": "ANNOTATION_CREATED",
+        "annotation": annotation,
+        "task": {"id": number, "data": {"text": "word " * 250}},
+        "project": {"id": 1, "title": "P", "label_config": "<View/>" * 50},
+    }
+    return json.dumps(body).encode()
+
+
+def send(port: int, numbers: range) -> list[float]:
+    """Seconds that each of some events took, one after the other."""
+    seconds = []
+    for number in numbers:
+        body, began = event(number), time.perf_counter()
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)  # as Label Studio
+        connection.request("POST", "/webhook", body, {"Content-Type": "application/json"})
+        assert connection.getresponse().status == 201
+        connection.close()
+        seconds.append(time.perf_counter() - began)
+    return seconds
+
+
+@contextmanager
+def training(folder: Path) -> Iterator[None]:
+    """A training of the bundled base that does not end by itself."""
+    corpus = folder / "corpus.jsonl"
+    lines = (json.dumps(document_to_json(document)) for document in sentences(400))
+    corpus.write_text("\n".join(lines), encoding="utf-8")
+    # It stands back as `tagalong retrain --run` does.
+    command = [
+        "nice",
+        "-n",
+        "10",
+        sys.executable,
+        "-m",
+        "cli",
+        "train",
+        "encoder",
+        str(corpus),
+        "--epochs",
+        "500",
+    ]
+    command += ["--patience", "500", "--models", str(folder / "other")]
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    time.sleep(40)  # until it trains
+    assert process.poll() is None
+    yield
+    process.kill()
+    process.wait()
+
+
+def row(name: str, seconds: list[float]) -> str:
+    """A line of the table, in milliseconds."""
+    middle, late = np.quantile(seconds, [0.5, 0.99]) * 1000
+    longest = max(seconds) * 1000
+    return f"| {name} | {len(seconds):,} | {middle:.1f} | **{late:.1f}** | {longest:.1f} |"
+
+
+def main() -> None:
+    """Run it, and end with 1 if it is too slow."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--events", type=int, default=2000)
+    options = parser.parse_args()
+    print("| meanwhile | events | median ms | 99 % ms | longest ms |\n|---|---:|---:|---:|---:|")
+    late = 0.0
+    with tempfile.TemporaryDirectory() as name, our_server(Path(name)) as ours:
+        port = int(ours.url.rpartition(":")[2])
+        first = 1
+
+        def measured(clients: int) -> list[float]:
+            nonlocal first
+            each = options.events // clients
+            parts = [range(first + at * each, first + (at + 1) * each) for at in range(clients)]
+            first += options.events
+            with ThreadPoolExecutor(clients) as pool:
+                return list(chain.from_iterable(pool.map(lambda part: send(port, part), parts)))
+
+        measured(1)
+        print(row("nothing, one annotator", measured(1)), flush=True)
+        print(row("nothing, eight annotators", measured(8)), flush=True)
+        with training(Path(name)):
+            seconds = measured(1)
+            print(row("a training, one annotator", seconds), flush=True)
+            late = float(np.quantile(seconds, 0.99))
+            print(row("a training, eight annotators", measured(8)), flush=True)
+    sys.exit(late > WANTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Many retrainings whose trainer, server, or both are killed at random: nothing is lost or half.
+
+Each run presses the train button of a real Label Studio's project, and is killed with SIGKILL at
+random moments until it has ended. All must end with the version of an undisturbed run, which
+serves; what serves must be whole after every kill, and every event that a server has said it has
+recorded must be there.
+
+    PYTHONPATH=. python tests/chaos/kill_retraining.py [--runs 20] [--seed 0]
+        [--program tagalong-demo/label-studio-1.23.2/bin/label-studio]
+"""
+
+import argparse
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from backend.demo import installation
+from backend.demo.label_studio import start
+from backend.retraining.runs import RunState
+from ner.store import Store
+from tests.chaos.killing import ROOT
+from tests.chaos.schooling import (
+    Killed,
+    annotated_project,
+    first_version,
+    trained_under_fire,
+)
+from tests.tiny_bases import make_base
+from tests.toy_corpus import toy_documents
+from training.schedule import Schedule
+
+DOCUMENTS = 150
+LESSON = Schedule(epochs=20, patience=20, learning_rate=3e-3, batch_tokens=512, precision="fp32")
+
+
+def main() -> None:
+    """Run it, and end with 1 if a run went wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--program", type=Path, help="label-studio 1.23.2 of its own environment")
+    options = parser.parse_args()
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    program = options.program or installation.install(ROOT / "tagalong-demo")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        base = make_base("bert-uncased", folder / "base")
+        first_version(Store(folder / "first"), base, LESSON)
+        with start(program, folder / "studio") as running:
+            project = annotated_project(running, toy_documents(DOCUMENTS, seed=2))
+            environment = {
+                "LABEL_STUDIO_URL": running.url,
+                "LABEL_STUDIO_API_KEY": running.account.token,
+            }
+
+            def run(number: int, seconds: float, kills: int) -> Killed:
+                """One training of a store of its own."""
+                home = folder / f"run-{number}"
+                shutil.copytree(folder / "first", home / "models")
+                chance = random.Random(options.seed * 1000 + number)
+                found = trained_under_fire(
+                    home, project, environment, chance=chance, seconds=seconds, kills=kills
+                )
+                shutil.rmtree(home)
+                return found
+
+            began = time.monotonic()
+            expected = run(0, 1.0, 0)
+            seconds = time.monotonic() - began
+            print(f"undisturbed: {expected.current} in {seconds:.0f} s, {expected.run.state}")
+            done = wrong = number = 0
+            while done < options.runs:
+                number += 1
+                found = run(number, seconds, 2)
+                right = (
+                    found.run.state is RunState.PROMOTED
+                    and found.current == expected.current
+                    and found.recorded == found.taken
+                    and not found.left
+                )
+                wrong += not right
+                if not found.kills:  # it was quicker than whoever came to kill it
+                    continue
+                done += 1
+                print(
+                    f"run {done}: killed {', '.join(found.kills)}; begun {found.run.tries} times, "
+                    f"{found.recorded} of {found.taken} events: "
+                    f"{'as undisturbed' if right else f'WRONG: {found}'}",
+                    flush=True,
+                )
+    sys.exit(wrong > 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Retrainings of a toy project, killed at random moments, and what must be left of them."""
+
+import json
+import os
+import random
+import signal
+import time
+import urllib.request
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from backend.bases import Base
+from backend.demo.label_studio import RunningLabelStudio
+from backend.demo.provision import label_config
+from backend.label_config import parse_label_config
+from backend.label_studio import result_from_spans
+from backend.retraining.runs import Run, Runs
+from backend.server.journal import Journal
+from backend.server.settings import Settings
+from ner.document import Document
+from ner.manifest import read_manifest
+from ner.store import Store
+from tests.end_to_end.ours import Ours, our_server
+from tests.toy_corpus import LABELS, toy_documents
+from training.encoder import train_encoder
+from training.publish import publish_encoder
+from training.recipe import Recipe
+from training.schedule import Schedule
+from training.sides import Sides
+
+VICTIMS = ("trainer", "server", "both")
+KILLS = 2  # of one training: at the third, a server gives it up
+CONFIG = parse_label_config(label_config())
+
+
+def first_version(store: Store, base: Path, schedule: Schedule) -> str:
+    """A version that has learnt little, by a recipe that learns a lot from more; it serves."""
+    first = toy_documents(6, seed=1)
+    sides = Sides(first[:4], first[4:], LABELS, ("first",))
+    recipe = Recipe(base=Base(str(base)), adapter=None, schedule=schedule)
+    state_path = store.root / ".state"
+    trained = train_encoder(
+        *(sides.train, sides.dev), labels=LABELS, recipe=recipe, state_path=state_path
+    )
+    manifest, _ = publish_encoder(trained, sides, store=store, name="first")
+    store.promote("encoder", manifest.version)
+    return manifest.version
+
+
+def annotated_project(running: RunningLabelStudio, documents: Sequence[Document]) -> int:
+    """A project in which all tasks are annotated as they should be."""
+    with running.connect() as studio:
+        project = studio.create_project("School", label_config()).id
+        tasks = studio.tasks.add(project, [{"data": {"text": one.text}} for one in documents])
+        for task, document in zip(tasks, documents, strict=True):
+            path = f"api/tasks/{task}/annotations/?project={project}"
+            result = result_from_spans(document, document.spans, CONFIG)
+            studio.connection.call("POST", path, body={"result": result, "lead_time": 1.0})
+    return project
+
+
+def tell(ours: Ours, **event: object) -> bool:
+    """Send an event as Label Studio does; whether it was taken."""
+    asked = urllib.request.Request(
+        f"{ours.url}/webhook",
+        data=json.dumps(event).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(asked, timeout=5) as answer:
+            return bool(answer.status == 201)
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True)
+class Killed:
+    """A training that was killed, and what it left.
+
+    Attributes:
+        run: As it ended.
+        kills: What was killed, in that order.
+        taken: Events that the server had said it had recorded.
+        recorded: Events that it has.
+        current: The version that serves; it was verified after every kill.
+        left: What is left over in the folders of versions.
+    """
+
+    run: Run
+    kills: tuple[str, ...]
+    taken: int
+    recorded: int
+    current: str | None
+    left: tuple[str, ...]
+
+
+def trained_under_fire(
+    folder: Path,
+    project: int,
+    environment: dict[str, str],
+    *,
+    chance: random.Random,
+    seconds: float,
+    kills: int = KILLS,
+    victims: Sequence[str] = VICTIMS,
+) -> Killed:
+    """Press the train button, and kill what trains and what serves until the training has ended.
+
+    Args:
+        folder: With a store of versions in it.
+        project: Whose annotations are learnt from.
+        environment: For the server.
+        chance: Draws who is killed, and when.
+        seconds: That an undisturbed training takes.
+        kills: How many, at most.
+        victims: Who may be killed.
+
+    Returns:
+        What is left.
+    """
+    store, runs = Store(folder / "models"), Runs(folder / "models")
+    done: list[str] = []
+    taken = pressed = 0
+    while True:
+        with our_server(folder, **environment) as ours:
+            while not pressed:
+                pressed = tell(ours, action="START_TRAINING", project={"id": project})
+            moment = time.monotonic() + chance.uniform(0, seconds)
+            killed = ""
+            while not killed:
+                number = 1000 * len(done) + taken
+                annotation = {"id": number, "updated_at": "2026-11-22T20:13:55Z"}
+                action = "ANNOTATION_CREATED"
+                taken += tell(ours, action=action, project=project + 1, annotation=annotation)
+                [run] = runs.latest(limit=1)
+                if run.state.is_over:
+                    ours_left = tuple(
+                        path.name
+                        for path in (folder / "models").rglob("*")
+                        if path.name.startswith((".staging-", ".training-", "training-"))
+                        and not path.name.endswith((".log", ".lock"))
+                    )
+                    recorded = _recorded(ours, project + 1)
+                    current = store.current("encoder")
+                    runs.close()
+                    return Killed(run, tuple(done), taken, recorded, current, ours_left)
+                if len(done) < kills and time.monotonic() >= moment:
+                    killed = chance.choice(victims)
+                    if killed != "server":
+                        _kill(run.process)
+                    if killed != "trainer":
+                        os.killpg(ours.group, signal.SIGKILL)
+                    done.append(killed)
+                    _verify(store)
+                    if killed == "trainer":
+                        killed, moment = "", time.monotonic() + chance.uniform(0, seconds)
+                time.sleep(0.1)
+
+
+def _kill(process: int) -> None:
+    """Kill a trainer, if it has begun."""
+    if process:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def _verify(store: Store) -> None:
+    """What serves is whole."""
+    current = store.current("encoder")
+    assert current is not None
+    read_manifest(store.folder("encoder", current))
+
+
+def _recorded(ours: Ours, project: int) -> int:
+    """Events of a project that a server has recorded."""
+    journal = Journal(Settings(ours.models).journal_path)
+    try:
+        return sum(journal.count(project).values())
+    finally:
+        journal.close()
