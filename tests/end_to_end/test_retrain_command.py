@@ -1,0 +1,167 @@
+"""``tagalong retrain`` on projects of a real Label Studio, from a shell."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from backend.demo.label_studio import RunningLabelStudio
+from backend.demo.provision import label_config
+from backend.retraining.runs import Runs, RunState
+from cli.main import app
+from ner.errors import TrainingError
+from ner.store import Store
+from tests.chaos.killing import ROOT
+from tests.chaos.schooling import annotated_project, first_version
+from tests.toy_corpus import toy_documents
+from training.schedule import Schedule
+
+QUICK = Schedule(epochs=12, patience=12, learning_rate=3e-3, batch_tokens=512, precision="fp32")
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A project that is annotated, without a backend, and a store with a first version."""
+
+    running: RunningLabelStudio
+    project: int
+    models: Path
+    first: str
+
+    def command(self, *arguments: object) -> list[str]:
+        return [
+            *("retrain", "--models", str(self.models)),
+            *("--url", self.running.url, "--key", self.running.account.token),
+            *map(str, arguments),
+        ]
+
+    def run(self, *arguments: object, code: int = 0) -> Result:
+        result = CliRunner().invoke(app, self.command(*arguments))
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == code, result.output
+        return result
+
+
+@pytest.fixture(scope="module")
+def made(
+    label_studio: RunningLabelStudio,
+    tiny_base: Callable[[str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Desk:
+    store = Store(tmp_path_factory.mktemp("desk") / "models")
+    first = first_version(store, tiny_base("bert-uncased"), QUICK)
+    project = annotated_project(label_studio, toy_documents(50, seed=2))
+    return Desk(label_studio, project, store.root, first)
+
+
+@pytest.fixture
+def desk(made: Desk, tmp_path: Path) -> Desk:
+    """The same with a store of its own."""
+    shutil.copytree(made.models, tmp_path / "models")
+    return Desk(made.running, made.project, tmp_path / "models", made.first)
+
+
+def test_it_trains_judges_and_promotes_and_then_there_is_nothing_new(desk: Desk) -> None:
+    first: dict[str, Any] = json.loads(desk.run("--project", desk.project, "--json").stdout)
+    assert first["state"] == "promoted"
+    assert first["against"] == desk.first
+    assert first["documents"] + first["held_out"] == 50
+    assert Store(desk.models).current("encoder") == first["version"]
+    assert any("No backend of the project serves" in note for note in first["notes"])
+    with desk.running.connect() as studio:
+        assert studio.project(desk.project).model_version == first["version"]
+    again = desk.run("--project", desk.project, "--like", desk.first)
+    assert "this is the version that serves" in again.stderr
+    assert Store(desk.models).current("encoder") == first["version"]
+    assert not list((desk.models / ".server").glob("training-*/"))
+
+
+def test_a_version_can_be_kept_back_whatever_it_is_worth(desk: Desk) -> None:
+    result = desk.run("--project", desk.project, "--promote", "never", "--name", "kept")
+    assert "is kept and does not serve: as was asked for" in result.stderr
+    assert "three" not in result.stdout
+    assert "0." in result.stdout  # the table
+    assert Store(desk.models).current("encoder") == desk.first
+    assert any(name.startswith("kept-") for name in Store(desk.models).names("encoder"))
+
+
+def test_what_cannot_be_learnt_from_is_told_and_noted(desk: Desk) -> None:
+    with desk.running.connect() as studio:
+        empty = studio.create_project("Empty", label_config()).id
+    result = desk.run("--project", empty, code=1)
+    assert f"nobody has annotated a task of project {empty} yet" in result.stderr
+    assert "has no api/projects/987654" in desk.run("--project", 987654, code=1).stderr
+    wrong = desk.run("--project", desk.project, "--key", "0" * 40, code=1)
+    assert "takes no such key" in wrong.stderr
+    runs = Runs(desk.models)
+    assert [run.state for run in runs.latest(limit=9)] == [RunState.FAILED] * 3
+    runs.close()
+
+
+def test_a_project_that_is_gone_when_it_is_trained_gets_no_promotion(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = annotated_project(desk.running, toy_documents(20, seed=3))
+    from training import gate
+
+    decide = gate.decide
+
+    def gone(*arguments: Any, **options: Any) -> Any:
+        with desk.running.connect() as studio:
+            studio.connection.call("DELETE", f"api/projects/{project}/")
+        return decide(*arguments, **options)
+
+    monkeypatch.setattr(gate, "decide", gone)
+    result = desk.run("--project", project)
+    assert f"project {project} is gone; promote project-{project}-" in result.stderr.replace(
+        "\n", " "
+    )
+    assert Store(desk.models).current("encoder") == desk.first
+
+
+def test_only_one_trains_and_it_can_be_cancelled(desk: Desk) -> None:
+    slow = subprocess.Popen(
+        [sys.executable, "-m", "cli", *desk.command("--project", desk.project)], cwd=ROOT
+    )
+    runs = Runs(desk.models)
+    deadline = time.monotonic() + 120
+    while not any(run.standing.startswith("training") for run in runs.latest(limit=1)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    with pytest.raises(TrainingError, match="is under way: wait for it, or end it with"):
+        desk.run("--project", desk.project)
+    assert "Ending 1 training." in desk.run("--project", desk.project, "--cancel").stderr
+    assert slow.wait(60) == 1
+    [run] = runs.latest(limit=9)
+    runs.close()
+    assert run.state is RunState.CANCELLED
+    assert Store(desk.models).names("encoder") == [desk.first]
+    assert "There was none to end." in desk.run("--project", desk.project, "--cancel").stderr
+
+
+def test_what_was_interrupted_goes_on_with_the_same_command(desk: Desk) -> None:
+    stopped = subprocess.Popen(
+        [sys.executable, "-m", "cli", *desk.command("--project", desk.project)], cwd=ROOT
+    )
+    runs = Runs(desk.models)
+    deadline = time.monotonic() + 120
+    while not any("dev F1" in run.standing for run in runs.latest(limit=1)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    stopped.send_signal(signal.SIGINT)
+    assert stopped.wait(60) == 130
+    desk.run("--project", desk.project)
+    [run] = runs.latest(limit=9)
+    runs.close()
+    assert run.state is RunState.PROMOTED
