@@ -21,7 +21,8 @@ class Announced:
     """What Label Studio knows of a promotion.
 
     Attributes:
-        backends: Titles of the project's backends that serve the version, as they were.
+        backends: Titles of the project's backends that serve the version, as they were. Without
+            one, and without predictions of the version, Label Studio knows nothing of it yet.
         stale: Predictions of other versions, which are not shown any more.
     """
 
@@ -53,8 +54,9 @@ def announce(
     serving = _serving(studio, project, version, seconds)
     for backend in serving:
         studio.backends.update(backend, title=version)
-    studio.update_project(project, model_version=version)
     counts = studio.predictions.versions(project)
+    if serving or version in counts:  # any other name, Label Studio refuses
+        studio.update_project(project, model_version=version)
     stale = sum(count for name, count in counts.items() if name != version)
     return Announced(tuple(backend.title for backend in serving), stale)
 
