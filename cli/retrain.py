@@ -20,11 +20,10 @@ from backend.retraining.runs import (
 )
 from cli.console import console, echo_json, errors
 from cli.options import LABEL_STUDIO, LABEL_STUDIO_KEY, AsJson, Models, open_store
-from cli.retraining import How, carry_out
+from cli.retraining import How, TierName, carry_out
 from ner.errors import TrainingError
 from ner.store import Store
 
-TierName = Literal["encoder", "llm"]
 NICE = 10  # of the 19 steps that a process can stand back
 Promote = Literal["auto", "always", "never"]
 
@@ -56,6 +55,12 @@ def retrain_cli(
     name: Annotated[
         str | None, typer.Option(help="What the version's name starts with. [default: project-N]")
     ] = None,
+    prelabel: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Tasks nobody has annotated that the version predicts once it serves."
+        ),
+    ] = 0,
     models: Models = Path("models"),
     cancel: Annotated[
         bool, typer.Option("--cancel", help="End the project's trainings, and do nothing else.")
@@ -76,7 +81,7 @@ def retrain_cli(
         run = ask(runs, store, wanted(project), tier)
     else:
         os.nice(NICE)  # a server began it, and serving goes first
-    how = How(policy=promote, share=held_out, like=like, name=name)
+    how = How(policy=promote, share=held_out, like=like, name=name, prelabel=prelabel)
     ended = carry_out(runs, run, store, url=url, key=key, how=how)
     if as_json:
         echo_json(run_to_json(ended))

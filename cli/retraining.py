@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 from backend.retraining.runs import Outcome, Run, Runs, RunState
 from cli.console import errors
 from cli.options import LLM, load_model
+from cli.prelabel_next import prelabel_next
 from cli.trades import trade_like
 from cli.training import progress_bar, unfinished
 from ner.errors import InputError, LabelStudioError, TagalongError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from training.gate import Policy
     from training.schedule import Progress
 
+TierName = Literal["encoder", "llm"]
 ELSEWHERE = 75  # exit status that tells the server's supervisor that another process is at it
 EVERY = 1.0  # seconds between two notes of what a training does
 
@@ -37,12 +39,14 @@ class How:
         share: Of the documents, that is held out.
         like: The version whose recipe to go by; None for the one that serves.
         name: What the new version's name starts with; None for the project's.
+        prelabel: How many tasks it predicts as soon as it serves.
     """
 
     policy: "Policy"
     share: float
     like: str | None
     name: str | None
+    prelabel: int = 0
 
 
 def carry_out(
@@ -83,8 +87,8 @@ def carry_out(
                 state, outcome = RunState.CANCELLED, Outcome("it was cancelled")
             except (TagalongError, OSError) as error:
                 state, outcome = RunState.FAILED, Outcome(str(error))
-        runs.end(number, state, outcome)
         runs.clear(run)
+        runs.end(number, state, outcome)
     ended = runs.run(number)
     assert ended is not None  # noqa: S101 (rows are never removed)
     return ended
@@ -124,7 +128,17 @@ def retrain(
         if not outcome.promote:
             return RunState.KEPT, outcome
         runs.tell(run.id, "promoting")
-        return promote(studio, run, store, outcome)
+        state, outcome = promote(studio, run, store, outcome)
+    if state is RunState.PROMOTED and how.prelabel:
+        runs.tell(run.id, "pre-labelling what comes next")
+        journal = runs.place(run) / "batch.journal"
+        tier = cast("TierName", run.tier)
+        count = prelabel_next(
+            store, tier, run.project, how.prelabel, url=url, key=key, journal=journal
+        )
+        note = f"{count:,} tasks that nobody has annotated were pre-labelled by it."
+        outcome = replace(outcome, notes=(*outcome.notes, note))
+    return state, outcome
 
 
 def learn(studio: "LabelStudio", run: Run, runs: Runs, store: Store, how: How) -> Outcome:

@@ -79,6 +79,14 @@ def serve_cli(
             help="Whether a retrained version serves: auto, unless it is worse beyond noise.",
         ),
     ] = "auto",
+    retrain_prelabel: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            envvar="TAGALONG_RETRAIN_PRELABEL",
+            help="Tasks nobody has annotated that a retrained version predicts once it serves.",
+        ),
+    ] = 0,
     access_log: Annotated[bool, typer.Option(help="Log every request, without its body.")] = False,
 ) -> None:
     """Serve pre-annotations to Label Studio: the current versions in --models, else the bundled.
@@ -109,6 +117,7 @@ def serve_cli(
             label_studio_key,
             after=retrain_after,
             promote=retrain_promote,
+            prelabel=retrain_prelabel,
         ),
         limits=Limits(tasks=max_tasks, characters=max_characters),
     )
@@ -130,7 +139,7 @@ def serve_cli(
 
 
 def how_to_train(
-    models: Path, url: str | None, key: str | None, *, after: int, promote: Promotion
+    models: Path, url: str | None, key: str | None, *, after: int, promote: Promotion, prelabel: int
 ) -> "Training":
     """How the server trains: by ``tagalong retrain``, in a process of its own.
 
@@ -140,6 +149,7 @@ def how_to_train(
         key: A token.
         after: Annotations after which it does so by itself; 0 for never.
         promote: Whether what comes of it serves.
+        prelabel: Tasks that it predicts once it does.
 
     Returns:
         All of it; why it cannot be done where Label Studio cannot be asked.
@@ -154,7 +164,7 @@ def how_to_train(
         )
     command = (sys.executable, "-m", "cli", "retrain", "--models", str(models))
     return Training(
-        command=(*command, "--promote", promote),
+        command=(*command, "--promote", promote, "--prelabel", str(prelabel)),
         environment={"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": key},
         after=after,
     )

@@ -357,7 +357,7 @@ class Runs:
         return self._home / f"training-{run.id}"
 
     def clear(self, run: Run) -> None:
-        """Remove what a training has kept; it has ended."""
+        """Remove what a training has kept; before its end is noted, so that none is left over."""
         shutil.rmtree(self.place(run), ignore_errors=True)
 
     def _change(self, what: str, where: str, *values: int | str | None) -> int:

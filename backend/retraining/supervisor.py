@@ -180,7 +180,7 @@ class Supervisor:
 
     def _end(self, run: Run, state: RunState, reason: str) -> None:
         """Note for its process how a training has ended."""
-        self._runs.end(run.id, state, Outcome(reason))
         self._runs.clear(run)
+        self._runs.end(run.id, state, Outcome(reason))
         if (ended := self._runs.run(run.id)) is not None:
             self._note(ended)

@@ -24,6 +24,7 @@ from training.schedule import Schedule
 SHARE = 0.2  # of what is annotated, held out by `tagalong retrain`
 ENOUGH = 30  # annotations after which a training begins by itself
 QUICK = Schedule(epochs=12, patience=12, learning_rate=3e-3, batch_tokens=512, precision="fp32")
+PRELABELLED = 20  # tasks that a new version predicts at once
 LONG = 300.0  # seconds: a training, on machines however busy
 
 
@@ -79,6 +80,7 @@ def school(
         "LABEL_STUDIO_URL": label_studio.url,
         "LABEL_STUDIO_API_KEY": label_studio.account.token,
         "TAGALONG_RETRAIN_AFTER": str(ENOUGH),
+        "TAGALONG_RETRAIN_PRELABEL": str(PRELABELLED),
         "HF_HUB_OFFLINE": "1",
     }
     with (
@@ -109,6 +111,8 @@ def test_the_train_button_makes_a_version_that_serves(school: School) -> None:
     assert run.reason == "the train button"
     assert_served(school, run)
     assert run.outcome is not None
+    following = tasks[ENOUGH - 1 : ENOUGH - 1 + PRELABELLED]
+    assert list(school.project.stored(run.outcome.version)) == following
     assert run.outcome.documents + run.outcome.held_out == ENOUGH - 1
     assert run.outcome.strata[0].new > (run.outcome.strata[0].old or 0)
 
