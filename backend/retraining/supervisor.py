@@ -105,7 +105,8 @@ class Supervisor:
         for run in unfinished:
             if run.unwanted:
                 self._end_unwanted(run)
-        if any(run.state is RunState.RUNNING and self._is_alive(run) for run in unfinished):
+        running = [run for run in unfinished if run.state is RunState.RUNNING]
+        if self._child is not None or any(map(self._is_alive, running)):
             return  # one at a time
         for run in unfinished:
             if run.unwanted:
