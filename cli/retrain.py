@@ -55,6 +55,12 @@ def retrain_cli(
     name: Annotated[
         str | None, typer.Option(help="What the version's name starts with. [default: project-N]")
     ] = None,
+    warm: Annotated[
+        bool,
+        typer.Option(
+            "--warm", help="Begin at the version that serves: quicker, but its errors pile up."
+        ),
+    ] = False,
     prelabel: Annotated[
         int,
         typer.Option(
@@ -81,7 +87,7 @@ def retrain_cli(
         run = ask(runs, store, wanted(project), tier)
     else:
         os.nice(NICE)  # a server began it, and serving goes first
-    how = How(policy=promote, share=held_out, like=like, name=name, prelabel=prelabel)
+    how = How(policy=promote, share=held_out, like=like, name=name, prelabel=prelabel, warm=warm)
     ended = carry_out(runs, run, store, url=url, key=key, how=how)
     if as_json:
         echo_json(run_to_json(ended))

@@ -15,7 +15,7 @@ from cli.console import errors
 from cli.options import LLM, load_model
 from cli.prelabel_next import prelabel_next
 from cli.trades import trade_like
-from cli.training import progress_bar, unfinished
+from cli.training import Trade, progress_bar, unfinished
 from ner.errors import InputError, LabelStudioError, TagalongError
 from ner.manifest import read_manifest
 from ner.store import Store
@@ -23,6 +23,7 @@ from ner.store import Store
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from backend.remote.client import LabelStudio
     from training.gate import Policy
+    from training.retrain import Lesson
     from training.schedule import Progress
 
 TierName = Literal["encoder", "llm"]
@@ -40,6 +41,7 @@ class How:
         like: The version whose recipe to go by; None for the one that serves.
         name: What the new version's name starts with; None for the project's.
         prelabel: How many tasks it predicts as soon as it serves.
+        warm: Begin at the version that serves, instead of at its base.
     """
 
     policy: "Policy"
@@ -47,6 +49,7 @@ class How:
     like: str | None
     name: str | None
     prelabel: int = 0
+    warm: bool = False
 
 
 def carry_out(
@@ -177,23 +180,25 @@ def learn(studio: "LabelStudio", run: Run, runs: Runs, store: Store, how: How) -
         write_tasks(tasks, fetch(studio, run.project, polite))
     lesson = prepare(tasks, config, share=how.share)
     trade = trade_like(store, run.tier, how.like)
-    state_path = unfinished(trade, store, lesson.sides)
+    if how.warm:
+        trade, lesson = begin_warm(trade, lesson, store)
+    sides = lesson.sides
+    state_path = unfinished(trade, store, sides)
     with alone(state_path), telling(runs, run.id) as report:
         trained = trade.train(
-            lesson.sides.train,
-            lesson.sides.dev,
-            labels=lesson.sides.labels,
+            *(sides.train, sides.dev),
+            labels=sides.labels,
             recipe=trade.recipe,
             state_path=state_path,
             resume=True,
             report=report,
         )
     runs.tell(run.id, "judging the new version")
-    labels = lesson.sides.labels
+    labels = sides.labels
     new = predict_in(config, trained.tier, lesson.held_out)
     manifest, _ = trade.publish(
         trained,
-        lesson.sides,
+        sides,
         store=store,
         name=how.name or f"project-{run.project}",
         scores=held_out_scores(lesson.held_out, new, labels),
@@ -211,10 +216,37 @@ def learn(studio: "LabelStudio", run: Run, runs: Runs, store: Store, how: How) -
         outcome,
         version=manifest.version,
         against=against,
-        documents=len(lesson.sides.train) + len(lesson.sides.dev),
+        documents=len(sides.train) + len(sides.dev),
         held_out=len(lesson.held_out),
         notes=lesson.notes,
     )
+
+
+def begin_warm(trade: Trade, lesson: "Lesson", store: Store) -> "tuple[Trade, Lesson]":
+    """Have a training begin at the version that serves, where it can.
+
+    Args:
+        trade: How it is trained.
+        lesson: What is learnt.
+        store: Of versions.
+
+    Returns:
+        Both, changed for it; or as they were, with a note that says why.
+    """
+    from training.recipe import Recipe
+    from training.start import why_not
+
+    folder = store.resolve(store.default())
+    manifest = read_manifest(folder)
+    if isinstance(trade.recipe, Recipe):
+        reason = why_not(manifest, trade.recipe, lesson.sides.labels)
+    else:
+        reason = "an LLM's adapter is trained from its base"
+    if reason:
+        note = f"The training began at its base: {reason}."
+        return trade, replace(lesson, notes=(*lesson.notes, note))
+    warm = replace(trade, train=partial(trade.train, start=folder))
+    return warm, replace(lesson, sides=replace(lesson.sides, start=manifest.version))
 
 
 def serving(store: Store, tier: str) -> str:

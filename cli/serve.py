@@ -79,6 +79,14 @@ def serve_cli(
             help="Whether a retrained version serves: auto, unless it is worse beyond noise.",
         ),
     ] = "auto",
+    retrain_warm: Annotated[
+        bool,
+        typer.Option(
+            "--retrain-warm",
+            envvar="TAGALONG_RETRAIN_WARM",
+            help="Retrain from the version that serves, instead of from its base.",
+        ),
+    ] = False,
     retrain_prelabel: Annotated[
         int,
         typer.Option(
@@ -118,6 +126,7 @@ def serve_cli(
             after=retrain_after,
             promote=retrain_promote,
             prelabel=retrain_prelabel,
+            warm=retrain_warm,
         ),
         limits=Limits(tasks=max_tasks, characters=max_characters),
     )
@@ -139,7 +148,14 @@ def serve_cli(
 
 
 def how_to_train(
-    models: Path, url: str | None, key: str | None, *, after: int, promote: Promotion, prelabel: int
+    models: Path,
+    url: str | None,
+    key: str | None,
+    *,
+    after: int,
+    promote: Promotion,
+    prelabel: int,
+    warm: bool,
 ) -> "Training":
     """How the server trains: by ``tagalong retrain``, in a process of its own.
 
@@ -150,6 +166,7 @@ def how_to_train(
         after: Annotations after which it does so by itself; 0 for never.
         promote: Whether what comes of it serves.
         prelabel: Tasks that it predicts once it does.
+        warm: Whether it begins at the version that serves.
 
     Returns:
         All of it; why it cannot be done where Label Studio cannot be asked.
@@ -163,8 +180,9 @@ def how_to_train(
             after=after,
         )
     command = (sys.executable, "-m", "cli", "retrain", "--models", str(models))
+    command += ("--promote", promote, "--prelabel", str(prelabel), *(("--warm",) if warm else ()))
     return Training(
-        command=(*command, "--promote", promote, "--prelabel", str(prelabel)),
+        command=command,
         environment={"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": key},
         after=after,
     )

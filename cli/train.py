@@ -10,6 +10,16 @@ import typer
 from cli.console import echo_json
 from cli.options import Annotators, AsJson, LabelConfigFile, Models, open_store, read_options
 from cli.train_llm import llm_cli
+from cli.train_silver import (
+    HeldOut,
+    NoBaseline,
+    SilverFiles,
+    SilverLeast,
+    SilverWeight,
+    render_gain,
+    silver_order,
+    train_with_silver,
+)
 from cli.training import (
     Arithmetic,
     Assignment,
@@ -72,6 +82,11 @@ def encoder_cli(
     dropout: Annotated[
         float | None, typer.Option(min=0.0, max=0.9, help="Of the hidden layers.")
     ] = None,
+    silver: SilverFiles = None,
+    silver_weight: SilverWeight = None,
+    silver_least: SilverLeast = None,
+    held_out: HeldOut = None,
+    no_baseline: NoBaseline = False,
     like: Like = None,
     seed: Seed = 42,
     precision: Arithmetic = "auto",
@@ -86,6 +101,8 @@ def encoder_cli(
     """Train an encoder and publish it as a model version.
 
     Example: tagalong train encoder export.json --epochs 10
+
+    With what an LLM said of other texts: tagalong train encoder export.json --silver said.jsonl
     """
     from training.encoder import train_encoder
     from training.publish import publish_encoder
@@ -118,9 +135,22 @@ def encoder_cli(
         store=open_store(models),
     )
     trade = Trade("encoder", order.recipe(assignment.store), train_encoder, publish_encoder)
-    manifest = train_version(trade, assignment)
-    if manifest is not None and as_json:
-        echo_json(manifest.to_json())
+    wanted = silver_order(
+        files=silver,
+        weight=silver_weight,
+        least=silver_least,
+        held_out=held_out,
+        baseline=not no_baseline,
+    )
+    if wanted is None:
+        manifest = train_version(trade, assignment)
+        if manifest is not None and as_json:
+            echo_json(manifest.to_json())
+    elif made := train_with_silver(trade, assignment, wanted):
+        if as_json:
+            echo_json(made.to_json())
+        else:
+            render_gain(made)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

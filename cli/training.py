@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -144,8 +144,21 @@ def train_version(trade: Trade, assignment: Assignment) -> Manifest | None:
     Returns:
         The new version's manifest; None on a process that only helps another one.
     """
+    sides, talk = prepare(trade, assignment)
+    state_path = unfinished(trade, assignment.store, sides)
+    with held([state_path], resume=assignment.resume, talk=talk):
+        trained = learn(trade, assignment, sides, state_path=state_path, talk=talk)
+        if not trained.is_main:
+            return None
+        manifest: Manifest
+        manifest, _ = trade.publish(trained, sides, store=assignment.store, name=assignment.name)
+        conclude(trade, assignment, trained, manifest, states=[state_path], talk=talk)
+    return manifest
+
+
+def prepare(trade: Trade, assignment: Assignment) -> tuple[Sides, Console]:
+    """Read both sides and say what there is, which a process that only helps leaves to others."""
     from training.loop import start_accelerator
-    from training.state import alone
 
     checked_name(assignment.name)  # before an hour of training, not after it
     speaks = start_accelerator(trade.recipe.schedule).is_main_process
@@ -154,23 +167,30 @@ def train_version(trade: Trade, assignment: Assignment) -> Manifest | None:
     judge = read_corpus(assignment.dev, assignment.reading) if assignment.dev else None
     sides = choose_sides(corpus, judge, dev_share=assignment.dev_share)
     talk.print(describe_sides(sides, corpus, judge), soft_wrap=True)
-    state_path = unfinished(trade, assignment.store, sides)
-    # One of the processes that train together holds the lock for all of them.
-    with alone(state_path) if speaks else nullcontext():
-        return _train_and_publish(trade, assignment, sides, state_path=state_path, talk=talk)
+    return sides, talk
 
 
-def _train_and_publish(
+@contextmanager
+def held(states: Sequence[Path], *, resume: bool, talk: Console) -> Iterator[None]:
+    """Lock states: one of the processes that train together does it for all of them."""
+    from training.state import alone
+
+    with ExitStack() as locks:
+        for state_path in () if talk.quiet else states:
+            locks.enter_context(alone(state_path))
+        if resume and not any(state_path.is_file() for state_path in states):
+            talk.print(
+                "Nothing to resume: no training of this recipe on these documents was stopped."
+            )
+        yield
+
+
+def learn(
     trade: Trade, assignment: Assignment, sides: Sides, *, state_path: Path, talk: Console
-) -> Manifest | None:
-    """Do what has been prepared; the state is nobody else's meanwhile."""
-    from training.state import forget_state
-
-    store = assignment.store
-    if assignment.resume and not state_path.is_file():
-        talk.print("Nothing to resume: no training of this recipe on these documents was stopped.")
+) -> Any:
+    """Train, showing how it goes; nobody else has the state meanwhile."""
     with progress_bar(talk) as report:
-        trained = trade.train(
+        return trade.train(
             sides.train,
             sides.dev,
             labels=sides.labels,
@@ -179,17 +199,28 @@ def _train_and_publish(
             resume=assignment.resume,
             report=report,
         )
-    if not trained.is_main:
-        return None
-    manifest: Manifest
-    manifest, _ = trade.publish(trained, sides, store=store, name=assignment.name)
+
+
+def conclude(
+    trade: Trade,
+    assignment: Assignment,
+    trained: Any,
+    manifest: Manifest,
+    *,
+    states: Sequence[Path],
+    talk: Console,
+    worse: bool = False,
+) -> None:
+    """Make a version current unless it is worse, forget what led to it, and say what it is."""
+    from training.state import forget_state
+
     # A version that finds nothing right takes no other's place, whatever was asked for.
-    promoted = assignment.promote and bool(manifest.scores["dev"]["strict_f1"])
+    promoted = assignment.promote and not worse and bool(manifest.scores["dev"]["strict_f1"])
     if promoted:
-        store.promote(trade.tier, manifest.version)
-    forget_state(state_path)
+        assignment.store.promote(trade.tier, manifest.version)
+    for state_path in states:
+        forget_state(state_path)
     talk.print(describe_version(manifest, trained.lost, promoted=promoted), soft_wrap=True)
-    return manifest
 
 
 def unfinished(trade: Trade, store: Store, sides: Sides) -> Path:
@@ -203,7 +234,9 @@ def unfinished(trade: Trade, store: Store, sides: Sides) -> Path:
     Returns:
         A hidden file beside the tier's versions.
     """
-    what = json.dumps([asdict(trade.recipe), sides.labels, sides.fingerprint], sort_keys=True)
+    more = [sides.silver.fingerprint if sides.silver else "", sides.start]
+    data = [sides.labels, sides.fingerprint, *filter(None, more)]
+    what = json.dumps([asdict(trade.recipe), *data], sort_keys=True)
     key = hashlib.sha256(what.encode()).hexdigest()[:16]
     return store.home(trade.tier) / f".training-{key}"
 

@@ -13,9 +13,10 @@ from transformers import PreTrainedTokenizerBase
 
 from backend.bases import HEADS
 from backend.checkpoint import position_limit
-from backend.encoder import EncoderTier, WindowEncoder
+from backend.encoder import EncodedWindow, EncoderTier, WindowEncoder
 from ner.document import Document
 from ner.errors import TrainingError
+from ner.manifest import read_manifest
 from ner.tags import IGNORED, TagSet
 from training.adapters import ready_four_bit
 from training.batches import EpochBatches
@@ -24,6 +25,8 @@ from training.dev_side import check_sides, judge
 from training.loop import Batch, Loop, start_accelerator
 from training.recipe import Recipe, with_learning_rate
 from training.schedule import Progress
+from training.silver import SilverDocument
+from training.start import begin_at
 from training.trained import Trained
 
 TrainedEncoder = Trained[EncoderTier, Recipe]
@@ -36,19 +39,49 @@ class Lessons:
         documents: With spans.
         tag_set: What can be said of a word.
         windows: As the tier will read them.
+        silver: Documents whose words count less than those of the others, which count 1.
+
+    Attributes:
+        tags: Of every document's words, those of silver last.
+        lost: What could not be learnt of the documents; whoever made the silver tells its losses.
+        lengths: Sub-words of each window.
     """
 
     def __init__(
-        self, documents: Sequence[Document], *, tag_set: TagSet, windows: WindowEncoder
+        self,
+        documents: Sequence[Document],
+        *,
+        tag_set: TagSet,
+        windows: WindowEncoder,
+        silver: Sequence[SilverDocument] = (),
     ) -> None:
-        tagged = [tag_set.encode(document) for document in documents]
+        every = [*documents, *(one.document for one in silver)]
+        tagged = [tag_set.encode(document) for document in every]
         self._encoder = windows
         self._windows = windows.encode(
-            [document.text for document in documents], [entry.words for entry in tagged]
+            [document.text for document in every], [entry.words for entry in tagged]
         )
         self.tags = [entry.tags for entry in tagged]
-        self.lost = tuple(lost for entry in tagged for lost in entry.lost)
+        self.lost = tuple(lost for entry in tagged[: len(documents)] for lost in entry.lost)
         self.lengths = [len(window.ids) for window in self._windows]
+        gold = [(1.0,) * len(entry.words) for entry in tagged[: len(documents)]]
+        self._weights = self._relative([*gold, *(one.weights for one in silver)]) if silver else []
+
+    def _relative(self, weights: Sequence[Sequence[float]]) -> list[tuple[float, ...]]:
+        """Make the mean of all weights 1, so that steps are as long as they are without silver.
+
+        There are none where all count in full: the loss is then the unweighted one to the last bit.
+        """
+        learnt = [
+            weights[window.document][word]
+            for window in self._windows
+            for word in window.words
+            if self.tags[window.document][word] != IGNORED
+        ]
+        if all(weight == 1 for weight in learnt):
+            return []
+        mean = sum(learnt) / len(learnt) or 1.0
+        return [tuple(weight / mean for weight in of_document) for of_document in weights]
 
     def collate(self, indices: Sequence[int]) -> Batch:
         """Make a batch of some windows.
@@ -59,15 +92,26 @@ class Lessons:
         Returns:
             What the model takes, and `labels` of the same shape (windows, longest): the tag at the
             first sub-word of every word, IGNORED everywhere else. Context is learnt from too: a
-            word seen again with less around it is the cheapest of new examples.
+            word seen again with less around it is the cheapest of new examples. With silver there
+            are `weights` of the same shape.
         """
         windows = [self._windows[index] for index in indices]
         batch = self._encoder.pad(windows)
-        labels = torch.full_like(batch["input_ids"], IGNORED)
-        for row, window in enumerate(windows):
-            tags = self.tags[window.document][window.words.start : window.words.stop]
-            labels[row, list(window.positions)] = torch.tensor(tags)
-        return {**batch, "labels": labels}
+        labels = _at_words(windows, self.tags, torch.full_like(batch["input_ids"], IGNORED))
+        if not self._weights:
+            return {**batch, "labels": labels}
+        weights = _at_words(windows, self._weights, torch.zeros(labels.shape))
+        return {**batch, "labels": labels, "weights": weights}
+
+
+def _at_words(
+    windows: Sequence[EncodedWindow], values: Sequence[Sequence[float]], rows: Tensor
+) -> Tensor:
+    """Put what each document has for its words at their first sub-words."""
+    for row, window in zip(rows, windows, strict=True):
+        of_words = values[window.document][window.words.start : window.words.stop]
+        row[list(window.positions)] = torch.tensor(of_words)
+    return rows
 
 
 def train_encoder(
@@ -77,6 +121,8 @@ def train_encoder(
     labels: Sequence[str],
     recipe: Recipe,
     state_path: Path,
+    silver: Sequence[SilverDocument] = (),
+    start: Path | None = None,
     resume: bool = False,
     report: Callable[[Progress], None] = lambda _: None,
 ) -> TrainedEncoder:
@@ -88,6 +134,9 @@ def train_encoder(
         labels: Entity types, in the order of the label config.
         recipe: What to do.
         state_path: Where the state of an unfinished training is kept.
+        silver: What another system said about other texts, to learn from as well.
+        start: Folder of a verified version of the same recipe and labels, to begin at; None for the
+            base.
         resume: Go on from that state, where there is one.
         report: Told how it goes.
 
@@ -97,6 +146,7 @@ def train_encoder(
     Raises:
         TrainingError: If there is nothing to learn from or to judge by.
         BaseModelError: If the base is not there.
+        VersionInvalid: If the version to begin at does not fit.
     """
     _check(train, dev, recipe)
     # What is published names the very base that was loaded, even if a hub's branch moves meanwhile.
@@ -105,9 +155,14 @@ def train_encoder(
     tag_set = TagSet(tuple(labels))
     tokenizer = recipe.base.load_tokenizer()
     model = build_model(recipe, tag_set, device=accelerator.device)
+    if start is not None:
+        begin_at(model, start, read_manifest(start, verify=False))
     limit = position_limit(model)
     lessons = Lessons(
-        train, tag_set=tag_set, windows=WindowEncoder(tokenizer, recipe.lesson, limit=limit)
+        train,
+        tag_set=tag_set,
+        windows=WindowEncoder(tokenizer, recipe.lesson, limit=limit),
+        silver=silver,
     )
     tier = EncoderTier(
         model,
@@ -134,7 +189,7 @@ def train_encoder(
     is_main = accelerator.is_main_process
     outcome = loop.run(report=report if is_main else lambda _: None, resume=resume)
     model.eval()
-    _calibrate(tier, dev, lessons.tags)
+    _calibrate(tier, dev, lessons.tags[: len(train)])
     return TrainedEncoder(model, tokenizer, tier, outcome, recipe, lessons.lost, is_main)
 
 
@@ -187,7 +242,7 @@ def build_model(recipe: Recipe, tag_set: TagSet, *, device: torch.device) -> nn.
 
 
 class _Loss:
-    """Cross entropy over first sub-words, with some of the text hidden."""
+    """Cross entropy over first sub-words, weighted if need be, with some of the text hidden."""
 
     def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> None:
         self._smoothing = recipe.smoothing
@@ -203,13 +258,18 @@ class _Loss:
             ids = ids.masked_fill(hidden, self._mask_id)
         logits = model(input_ids=ids, attention_mask=batch["attention_mask"]).logits
         labels = batch["labels"].flatten()
+        weights = batch.get("weights")
         total = nn.functional.cross_entropy(
             logits.float().flatten(0, 1),
             labels,
             ignore_index=IGNORED,
             label_smoothing=self._smoothing,
-            reduction="sum",
+            reduction="sum" if weights is None else "none",
         )
+        if weights is not None:
+            total = (total * weights.flatten()).sum()
+        # Weights are 1 in the mean of all lessons, not in that of a batch: were each batch divided
+        # by its own, one of silver alone would count as much as one of gold alone.
         return total / (labels != IGNORED).sum().clamp(min=1)  # all of a batch may be unknown
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from ner.document import Document
 from ner.errors import LabelError
 from training.corpus import Corpus, find_shared_texts, fingerprint, hold_out
+from training.silver import Silver
 
 SHOWN = 5  # labels in a message: a wrong config may leave hundreds unknown
 
@@ -26,6 +27,8 @@ class Sides:
         unlearnt: How many entities dev has of each label that train has none of, the most frequent
             first. Those outside `labels` are not even there to be missed while training judges
             itself, so whoever trains must be told.
+        silver: What is learnt from beside train; None where there is gold alone.
+        start: The version that training begins at; empty for its base.
     """
 
     train: Sequence[Document]
@@ -34,10 +37,12 @@ class Sides:
     sources: tuple[str, ...]
     dropped: int = 0
     unlearnt: Mapping[str, int] = field(default_factory=dict)
+    silver: Silver | None = None
+    start: str = ""
 
     @property
     def fingerprint(self) -> str:
-        """Names both sides by content: another split of the same documents is other data."""
+        """Names train and dev by content: another split of the same documents is other data."""
         return f"{fingerprint(self.train)[:16]}-{fingerprint(self.dev)[:16]}"
 
     def to_json(self) -> Mapping[str, Any]:
@@ -47,6 +52,9 @@ class Sides:
             "sources": list(self.sources),
             "train": _size(self.train),
             "dev": _size(self.dev),
+            # Left out where there is none, as in every version published before.
+            **({"silver": self.silver.to_json()} if self.silver else {}),
+            **({"start": self.start} if self.start else {}),
         }
 
 

@@ -20,6 +20,7 @@ from backend.demo.provision import label_config
 from backend.retraining.runs import Runs, RunState
 from cli.main import app
 from ner.errors import TrainingError
+from ner.manifest import read_manifest
 from ner.store import Store
 from tests.chaos.killing import ROOT
 from tests.chaos.schooling import annotated_project, first_version
@@ -85,6 +86,10 @@ def test_it_trains_judges_and_promotes_and_then_there_is_nothing_new(desk: Desk)
     assert "this is the version that serves" in again.stderr
     assert Store(desk.models).current("encoder") == first["version"]
     assert not list((desk.models / ".server").glob("training-*/"))
+    warm = json.loads(desk.run("--project", desk.project, "--warm", "--json").stdout)
+    assert warm["version"] != first["version"]
+    manifest = read_manifest(Store(desk.models).folder("encoder", warm["version"]))
+    assert manifest.data["start"] == first["version"]
 
 
 def test_a_version_can_be_kept_back_whatever_it_is_worth(desk: Desk) -> None:

@@ -1,0 +1,197 @@
+"""Gold alone against gold and silver, on BC5CDR: how much another system's labels are worth.
+
+50 documents of train are gold, 400 others are texts that only a teacher has labelled. The teacher
+is trained here, on 200 documents of the dev side and stopped by 100 others, so that nothing of what
+the student learns or is judged by has leaked into it; it stands in for the LLM of a batch. The
+student is MiniLM; 150 more documents of the dev side stop it, and are what a weight is chosen by.
+To be done in minutes, all of these are cut to their first 100 words; 200 documents of test are
+whole.
+
+Gold alone has the recipe of the others, so as many epochs; once more it has as many steps. "Taken
+at its word" is a teacher whose scores do not count.
+
+    PYTHONPATH=. OMP_NUM_THREADS=1 python tests/bench/bench_silver.py [--data ../shared/data]
+        [--weights 0.25,0.5,1] [--sure 0.5] [--epochs 3] [--seed 42] [--predictions FILE]
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+from corpora import DATA, read_documents
+
+from backend.encoder import EncoderTier
+from backend.jsonlines import prediction_to_json
+from ner.document import Document, Prediction
+from ner.words import word_offsets
+from training.corpus import read_predictions
+from training.encoder import train_encoder
+from training.evaluate import Options, evaluate
+from training.recipe import Recipe
+from training.report import Report
+from training.silver import Pair, Rules, Silver, choose_silver
+
+LABELS = ("Chemical", "Disease")
+GOLD, TEXTS, TAUGHT, SCHOOL, DEV, TEST = 50, 400, 200, 100, 150, 200  # documents
+WORDS = 100  # of a document that is learnt from
+HEAD = (
+    "| learnt from | dev F1 | test F1 | 1 word | 2 words | 3+ words "
+    "| more than gold alone | and than with as many steps |"
+)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The documents, no two sets sharing any."""
+
+    gold: Sequence[Document]
+    texts: Sequence[Document]
+    taught: Sequence[Document]
+    school: Sequence[Document]
+    dev: Sequence[Document]
+    test: Sequence[Document]
+
+
+def draw(data: Path) -> Parts:
+    """Draw the documents of each part, the same ones always."""
+    train, dev, test = (
+        Random(7).sample(documents, len(documents))
+        for documents in (
+            read_documents(data / f"{name}.jsonl") for name in ("train", "dev", "test")
+        )
+    )
+    train, dev = [list(map(shortened, documents)) for documents in (train, dev)]
+    texts = [Document(one.id, one.text) for one in train[GOLD : GOLD + TEXTS]]
+    school, ours = TAUGHT + SCHOOL, TAUGHT + SCHOOL + DEV
+    return Parts(
+        train[:GOLD], texts, dev[:TAUGHT], dev[TAUGHT:school], dev[school:ours], test[:TEST]
+    )
+
+
+def shortened(document: Document) -> Document:
+    """Its first words, and those of the entity that they break off in."""
+    ends = [end for _, end in word_offsets(document.text)[:WORDS]]
+    end = ends[-1]
+    while inside := [span.end for span in document.spans if span.start < end < span.end]:
+        end = max(inside)
+    kept = tuple(span for span in document.spans if span.end <= end)
+    return Document(document.id, document.text[:end], kept)
+
+
+def train(
+    documents: Sequence[Document],
+    dev: Sequence[Document],
+    *,
+    epochs: int,
+    seed: int,
+    silver: Silver | None = None,
+) -> EncoderTier:
+    """An encoder with the default recipe but for its epochs."""
+    plain = Recipe()
+    schedule = replace(plain.schedule, epochs=epochs, patience=epochs, seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        return train_encoder(
+            documents,
+            dev,
+            labels=LABELS,
+            recipe=replace(plain, schedule=schedule),
+            state_path=Path(folder) / "state",
+            silver=silver.documents if silver else (),
+        ).tier
+
+
+def teach(parts: Parts, *, seed: int, path: Path) -> None:
+    """Train the teacher, have it label the texts, and write down what it says, as a batch would."""
+    teacher = train(parts.taught, parts.school, epochs=8, seed=seed)
+    pairs = zip(parts.texts, teacher.predict(parts.texts), strict=True)
+    lines = (json.dumps(prediction_to_json(*pair), ensure_ascii=False) + "\n" for pair in pairs)
+    path.write_text("".join(lines), encoding="utf-8")
+    print(row("(the teacher)", teacher, parts)[0], flush=True)
+
+
+def without_scores(pair: Pair) -> Pair:
+    """A prediction taken at its word."""
+    document, said = pair
+    spans = tuple(replace(span, score=None) for span in said.spans)
+    return document, replace(said, spans=spans, score=1.0)
+
+
+def row(
+    name: str, tier: EncoderTier, parts: Parts, rivals: Sequence[Sequence[Prediction]] = ()
+) -> tuple[str, list[Prediction]]:
+    """One line of the table: F1 with its interval, by length, and against what others said."""
+    options = Options(labels=LABELS)
+    dev = evaluate(parts.dev, tier.predict(parts.dev), options=options)
+    said = tier.predict(parts.test)
+    report = evaluate(parts.test, said, options=options)
+    cells = [name, f"{dev.overall.strict.counts.f1:.4f}"]
+    for figures in (report.overall, *report.by_length.values()):
+        low, high = figures.strict.interval
+        cells.append(f"{figures.strict.counts.f1:.4f} ({low:.3f} to {high:.3f})")
+    cells += [gain(evaluate(parts.test, said, against=one, options=options)) for one in rivals]
+    cells += [""] * (HEAD.count(" | ") + 1 - len(cells))
+    return f"| {' | '.join(cells)} |", said
+
+
+def gain(report: Report) -> str:
+    """The paired difference, overall."""
+    assert report.against
+    found = report.against.overall.strict
+    low, high = found.interval
+    return f"**{found.difference:+.4f}** ({low:+.3f} to {high:+.3f}), p {found.p:.3f}"
+
+
+def numbers(text: str) -> list[float]:
+    """Numbers between commas."""
+    return [float(one) for one in text.split(",") if one]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--weights", type=numbers, default=[0.25, 0.5, 1.0])
+    parser.add_argument("--sure", type=numbers, default=[0.5])
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--predictions", type=Path, help="of another teacher, or of an earlier run")
+    options = parser.parse_args()
+    start = time.process_time()
+    parts = draw(options.data / "BC5CDR")
+    print(HEAD, "|---" * HEAD.count(" | ") + "|---|", sep="\n", flush=True)
+    how = {"epochs": options.epochs, "seed": options.seed}
+    with tempfile.TemporaryDirectory() as folder:
+        path = options.predictions or Path(folder) / "predictions.jsonl"
+        if not path.exists():
+            teach(parts, seed=options.seed, path=path)
+        said = read_predictions(path)
+    longer = how | {"epochs": options.epochs * (GOLD + TEXTS) // GOLD}
+    rivals: list[Sequence[Prediction]] = []
+    for name, settings in (("gold alone", how), (f"gold alone, {longer['epochs']} epochs", longer)):
+        tier = train(parts.gold, parts.dev, **settings)
+        line, predictions = row(name, tier, parts, rivals)
+        rivals.append(predictions)
+        print(line, flush=True)
+    rules = Rules(labels=LABELS, gold=parts.gold, dev=parts.dev, held_out=parts.test)
+    trials = [("", weight, said) for weight in options.weights]
+    trials += [
+        (", taken at its word", weight, [*map(without_scores, said)]) for weight in options.sure
+    ]
+    for note, weight, pairs in trials:
+        silver = choose_silver(pairs, replace(rules, weight=weight))
+        tier = train(parts.gold, parts.dev, silver=silver, **how)
+        print(row(f"and silver by {weight:g}{note}", tier, parts, rivals)[0], flush=True)
+    print(f"\n{(time.process_time() - start) / 60:.0f} minutes of one core.")
+
+
+if __name__ == "__main__":
+    main()

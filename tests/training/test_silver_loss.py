@@ -1,0 +1,127 @@
+"""A word of silver counts as much as its weight says, and a word of gold as without any silver."""
+
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+
+from backend.bases import Base
+from backend.encoder import Reading, WindowEncoder
+from ner.document import Document, Span
+from ner.tags import IGNORED, TagSet
+from ner.words import word_offsets
+from tests.toy_corpus import LABELS, toy_documents
+from training import encoder
+from training.averaging import trainable
+from training.encoder import Lessons, build_model, train_encoder
+from training.recipe import Recipe
+from training.schedule import Schedule
+from training.silver import SilverDocument
+
+TAGS = TagSet(LABELS)
+GOLD, DEV = toy_documents(6, seed=1), toy_documents(4, seed=2)
+
+
+def recipe_for(base, **changes):
+    schedule = Schedule(epochs=2, learning_rate=2e-3, batch_tokens=256, precision="fp32")
+    recipe = Recipe(base=Base(str(base)), lesson=Reading(64, 8), schedule=schedule, mask=0.0)
+    return replace(recipe, **changes)
+
+
+class Class:
+    """Losses and gradients of lessons that are learnt at once."""
+
+    def __init__(self, base):
+        self.recipe = recipe_for(base)
+        self.tokenizer = self.recipe.base.load_tokenizer()
+        torch.manual_seed(0)
+        self.model = build_model(self.recipe, TAGS, device=torch.device("cpu")).eval()
+        self.loss = encoder._Loss(self.recipe, self.tokenizer)
+
+    def lessons(self, documents, silver=(), *, reading=None):
+        windows = WindowEncoder(self.tokenizer, reading or self.recipe.lesson)
+        return Lessons(documents, tag_set=TAGS, windows=windows, silver=silver)
+
+    def batch(self, *documents, **options):
+        lessons = self.lessons(*documents, **options)
+        return lessons.collate(range(len(lessons.lengths)))
+
+    def learn(self, batch):
+        """The loss and all gradients."""
+        self.model.zero_grad()
+        loss = self.loss(self.model, batch)
+        loss.backward()
+        return loss.item(), torch.cat([w.grad.flatten() for _, w in trainable(self.model)])
+
+
+@pytest.fixture(scope="module")
+def pupils(tiny_base):
+    return Class(tiny_base("bert-uncased"))
+
+
+def silver_of(documents, weights):
+    return [
+        SilverDocument(one, tuple(weights() for _ in word_offsets(one.text))) for one in documents
+    ]
+
+
+def test_weights_that_are_all_one_are_no_weights(pupils):
+    ours = toy_documents(4, seed=9)
+    plain = pupils.batch([*GOLD, *ours])
+    silver = pupils.batch(GOLD, silver_of(ours, lambda: 1.0))
+    assert silver.keys() == plain.keys()
+    assert all(torch.equal(silver[name], plain[name]) for name in plain)
+    loss, gradients = pupils.learn(silver)
+    expected, expected_gradients = pupils.learn(plain)
+    assert loss == expected
+    assert torch.equal(gradients, expected_gradients)
+    weighted = pupils.learn({**plain, "weights": torch.ones(plain["labels"].shape)})
+    assert weighted[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_silver_without_weight_leaves_the_gradients_of_gold_alone(pupils):
+    loss, gradients = pupils.learn(pupils.batch(GOLD))
+    batch = pupils.batch(GOLD, silver_of(toy_documents(9, seed=9), lambda: 0.0))
+    assert len(batch["labels"]) > len(GOLD)
+    other, others = pupils.learn(batch)
+    assert other == pytest.approx(loss, rel=1e-5)
+    assert torch.allclose(others, gradients, rtol=1e-3, atol=1e-6)
+
+
+def test_the_mean_of_all_weights_is_one_and_each_is_in_proportion(pupils):
+    chance = random.Random(0)
+    silver = silver_of(toy_documents(4, seed=9), chance.random)
+    batch = pupils.batch(GOLD, silver, reading=Reading())  # whole documents
+    known = batch["labels"] != IGNORED
+    assert batch["weights"][known].mean().item() == pytest.approx(1, rel=1e-5)
+    assert not batch["weights"][~known].any()
+    found = batch["weights"][known] / batch["weights"].max()
+    given = torch.tensor([weight for one in silver for weight in one.weights])
+    expected = torch.cat([torch.ones(len(found) - len(given)), given])
+    assert torch.allclose(found, expected, rtol=1e-4)
+
+
+def test_losses_are_those_of_gold(pupils):
+    gene = Document("d", "BRCA1", (Span(0, 5, "Gene"),))
+    lessons = pupils.lessons([*GOLD, gene], silver_of([gene], lambda: 0.5))
+    assert [lost.label for lost in lessons.lost] == ["Gene"]  # whoever made silver has told its own
+
+
+def test_sure_silver_of_full_weight_is_learnt_as_gold_is(tiny_base, tmp_path, monkeypatch):
+    counted = []
+    count = encoder.count_transitions
+    monkeypatch.setattr(
+        encoder,
+        "count_transitions",
+        lambda tags, of: (counted.append(len(tags)), count(tags, of))[1],
+    )
+    ours = toy_documents(6, seed=9)
+    how = {"labels": LABELS, "recipe": recipe_for(tiny_base("bert-uncased"), mask=0.1)}
+    plain = train_encoder([*GOLD, *ours], DEV, state_path=tmp_path / "plain", **how)
+    silver = silver_of(ours, lambda: 1.0)
+    beside = train_encoder(GOLD, DEV, state_path=tmp_path / "beside", silver=silver, **how)
+    assert beside.outcome == plain.outcome
+    assert counted == [len(GOLD) + len(ours), len(GOLD)]  # what follows what is learnt from gold
+    expected = dict(trainable(plain.model))
+    assert all(torch.equal(weight, expected[name]) for name, weight in trainable(beside.model))

@@ -1,0 +1,64 @@
+"""A training that begins at a version begins with what that version says."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from backend.bases import Base
+from backend.tier import load_tier
+from ner.document import Document
+from ner.manifest import Manifest, read_manifest
+from ner.store import Store
+from tests.toy_corpus import LABELS, toy_documents
+from training.encoder import TrainedEncoder, train_encoder
+from training.publish import publish_encoder
+from training.recipe import Adapter, Recipe
+from training.schedule import Schedule
+from training.sides import Sides
+from training.start import why_not
+
+QUICK = Schedule(epochs=15, patience=15, learning_rate=1e-2, batch_tokens=256, precision="fp32")
+STILL = replace(QUICK, epochs=1, learning_rate=1e-12)  # so small that nothing moves
+DOCUMENTS = toy_documents(24)
+SIDES = Sides(DOCUMENTS[:20], DOCUMENTS[20:], LABELS, ("toy",))
+
+
+def trained(recipe: Recipe, state_path: Path, start: Path | None = None) -> TrainedEncoder:
+    return train_encoder(
+        *(SIDES.train, SIDES.dev), labels=LABELS, recipe=recipe, state_path=state_path, start=start
+    )
+
+
+@pytest.mark.parametrize("adapter", [None, Adapter(rank=4, alpha=8)], ids=["full", "lora"])
+def test_it_begins_with_what_the_version_says(
+    adapter: Adapter | None, tiny_base: Callable[[str], Path], tmp_path: Path
+) -> None:
+    recipe = Recipe(base=Base(str(tiny_base("bert-uncased"))), adapter=adapter, schedule=QUICK)
+    store = Store(tmp_path / "models")
+    manifest, _ = publish_encoder(trained(recipe, tmp_path / "a"), SIDES, store=store, name="first")
+    folder = store.folder("encoder", manifest.version)
+    begun = trained(replace(recipe, schedule=STILL), tmp_path / "b", folder)
+    asked = [Document(one.id, one.text) for one in toy_documents(8, seed=5)]
+    said = [one.spans for one in load_tier(folder, device=torch.device("cpu")).predict(asked)]
+    assert any(said)
+    assert [one.spans for one in begun.tier.predict(asked)] == said
+    cold = trained(replace(recipe, schedule=STILL), tmp_path / "c")
+    assert [one.spans for one in cold.tier.predict(asked)] != said
+
+
+def test_what_does_not_fit_is_told(publish: Callable[..., Manifest], store: Store) -> None:
+    manifest = read_manifest(store.folder("encoder", publish().version))
+    recipe = Recipe(base=Base(manifest.base))
+    assert "knows Chemical, Disease, and what is to be learnt is Gene" in why_not(
+        manifest, recipe, ("Gene",)
+    )
+    other = why_not(manifest, replace(recipe, base=Base("another/base")), LABELS)
+    assert "has another base" in other
+
+
+def test_the_manifest_says_where_it_began() -> None:
+    assert "start" not in SIDES.to_json()
+    assert replace(SIDES, start="first-1").to_json()["start"] == "first-1"

@@ -1,0 +1,56 @@
+"""A training that begins where a version ended, instead of at its base."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
+from safetensors.torch import load_file
+from torch import nn
+
+from backend.checkpoint import unloadable_told
+from ner.manifest import Manifest
+from training.recipe import Recipe
+
+WEIGHTS = "model.safetensors"
+ADAPTED = ("base", "adapter", "four_bit")  # what must be the same for weights to fit
+
+
+def why_not(manifest: Manifest, recipe: Recipe, labels: Sequence[str]) -> str:
+    """Say why a training cannot begin at a version.
+
+    Args:
+        manifest: Of the version.
+        recipe: Of the training.
+        labels: To be learnt.
+
+    Returns:
+        A sentence; empty where it can.
+    """
+    if tuple(manifest.labels) != tuple(labels):
+        known, wanted = ", ".join(manifest.labels), ", ".join(labels)
+        return f"{manifest.version} knows {known}, and what is to be learnt is {wanted}"
+    settings = asdict(recipe)
+    theirs = {"base": manifest.base, **manifest.config}
+    ours = {**settings, "base": recipe.base.reference}
+    if any(theirs.get(name) != ours[name] for name in ADAPTED):
+        return f"{manifest.version} has another base, or is adapted in another way"
+    return ""
+
+
+def begin_at(model: nn.Module, folder: Path, manifest: Manifest) -> None:
+    """Give a model the weights of a version that was trained by the same recipe.
+
+    Args:
+        model: As the recipe builds it.
+        folder: Of the version.
+        manifest: What it says.
+
+    Raises:
+        VersionInvalid: If its weights do not fit.
+    """
+    with unloadable_told(folder, manifest):
+        if isinstance(model, PeftModel):
+            set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
+        else:
+            model.load_state_dict(load_file(folder / WEIGHTS))
