@@ -2,7 +2,14 @@
 
 import typer
 
+from cli.curate_agreement import agreement_cli
+from cli.curate_next import next_cli
+from cli.curate_review import review_cli
+
 app = typer.Typer(no_args_is_help=True, help="Choose what annotators should look at.")
+app.command("next")(next_cli)
+app.command("review")(review_cli)
+app.command("agreement")(agreement_cli)
 
 
 @app.callback()

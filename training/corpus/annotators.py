@@ -13,6 +13,10 @@ from training.corpus.fit import fit_regions, in_code_points, unlabelled_stretche
 from training.corpus.ledger import Ledger
 
 Strategy = Literal["majority", "latest", "all"]
+Hearing = (
+    Strategy | Literal["each"]
+)  # what nobody learns from: as "all", of ground truth and others
+ANNOTATOR, TASK = "annotator", "task"  # in the meta of a document read with "each"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ Task = tuple[Document, Sequence[Annotation]]  # its text, without spans, and who
 def settle_export(
     tasks: Callable[[Ledger], Iterable[Task]],
     *,
-    strategy: Strategy,
+    strategy: Hearing,
     config: LabelConfig | None,
     ledger: Ledger,
 ) -> Iterator[Document]:
@@ -81,7 +85,7 @@ def settle(
     document: Document,
     annotations: Sequence[Annotation],
     *,
-    strategy: Strategy,
+    strategy: Hearing,
     config: LabelConfig | None,
     ledger: Ledger,
     elsewhere: Callable[[], Counting] = lambda: "either",
@@ -96,14 +100,15 @@ def settle(
         document: The task's text.
         annotations: One or more, none of them cancelled.
         strategy: "majority" keeps what more than half of the annotators drew exactly, "latest"
-            what was submitted last, and "all" makes one document per annotator.
+            what was submitted last, and "all" makes one document per annotator. "each" does so
+            too, whatever is ground truth, and says in the meta of each whose it is.
         config: The labelling config, if there is one.
         ledger: Gets what is lost, and what had to be judged.
         elsewhere: Says what the offsets of the whole export count.
 
     Returns:
-        One document; with "all" one per annotator, with ids such as "12@3" for task 12 and
-        annotator 3.
+        One document; with "all" and "each" one per annotator, with ids such as "12@3" for task 12
+        and annotator 3.
 
     Raises:
         OffsetError: If it cannot be told what the offsets count.
@@ -112,10 +117,7 @@ def settle(
     if set_aside := len(annotations) - len(heard):
         ledger.warn("set aside", document.id, count=set_aside)
     names = [annotation.annotator or f"n{i}" for i, annotation in enumerate(heard, start=1)]
-    drafts = [
-        replace(document, id=f"{document.id}@{name}") if strategy == "all" else document
-        for name in names
-    ]
+    drafts = [_draft(document, name, strategy) for name in names]
     read = [
         _read(
             draft,
@@ -125,7 +127,7 @@ def settle(
         )
         for draft, annotation in zip(drafts, heard, strict=True)
     ]
-    if strategy == "all":
+    if strategy in ("all", "each"):
         return read
     kept, outvoted = agree([one.spans for one in read])
     unknown = [stretch for one in read for stretch in one.unknown]
@@ -134,6 +136,14 @@ def settle(
         where = (span.start, span.end)
         ledger.lose(document, where, span.label, document.covered(span), "outvoted")
     return [replace(document, spans=tuple(kept), unknown=tuple(unknown))]
+
+
+def _draft(document: Document, name: str, strategy: Hearing) -> Document:
+    """A task's text, under a name of its own where one person's spans are to stand in it."""
+    if strategy not in ("all", "each"):
+        return document
+    whose = {ANNOTATOR: name, TASK: document.id} if strategy == "each" else {}
+    return replace(document, id=f"{document.id}@{name}", meta={**document.meta, **whose})
 
 
 def _read(
@@ -160,11 +170,12 @@ def agree(votes: Sequence[Sequence[Span]]) -> tuple[list[Span], list[Span]]:
     return kept, outvoted
 
 
-def _heard(annotations: Sequence[Annotation], strategy: Strategy) -> list[Annotation]:
+def _heard(annotations: Sequence[Annotation], strategy: Hearing) -> list[Annotation]:
     """The annotations that count: ground truth, the last of each person, the last of all."""
     truth = [annotation for annotation in annotations if annotation.ground_truth]
     # Stable: of annotations without a date the one listed last counts as the last.
-    in_time = sorted(truth or annotations, key=lambda annotation: annotation.when)
+    heard = annotations if strategy == "each" else truth or annotations
+    in_time = sorted(heard, key=lambda annotation: annotation.when)
     if strategy == "latest":
         return in_time[-1:]
     # The unnamed are taken for different people: each is its own key.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from backend.label_studio import LabelConfig, require_plain_text
 from ner.document import Document
-from training.corpus.annotators import Strategy
+from training.corpus.annotators import Hearing
 from training.corpus.ledger import Ledger
 from training.corpus.peek import Peek
 
@@ -20,7 +20,7 @@ class ReadOptions:
             files themselves.
     """
 
-    annotators: Strategy = "majority"
+    annotators: Hearing = "majority"
     config: LabelConfig | None = None
 
     def __post_init__(self) -> None:

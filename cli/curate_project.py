@@ -1,0 +1,175 @@
+"""A Label Studio project as what is curated: what is annotated, what is not, where it is shown."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from cli.console import errors
+from ner.document import Document
+from ner.errors import TrainingError
+from ner.printable import on_one_line
+from training.corpus import Corpus, ReadOptions, read_corpus
+from training.corpus.annotators import Strategy
+
+if TYPE_CHECKING:  # these take a second to import
+    from backend.batch.politeness import Politeness
+    from backend.label_studio import LabelConfig
+    from backend.remote.client import LabelStudio
+    from backend.tier import Tier
+
+PROJECT = typer.Option(min=1, help="In place of files: the number in a project's address.")
+
+
+@dataclass(frozen=True, slots=True)
+class CuratedProject:
+    """A project.
+
+    Attributes:
+        studio: The Label Studio.
+        project: Its id.
+        config: Its labelling config.
+        polite: How to ask.
+    """
+
+    studio: "LabelStudio"
+    project: int
+    config: "LabelConfig"
+    polite: "Politeness"
+
+    def annotated(self, annotators: Strategy = "majority") -> Corpus | None:
+        """What has been annotated; None where nothing has.
+
+        Args:
+            annotators: Whose annotations to take.
+
+        Returns:
+            The documents, by the ids of their tasks.
+
+        Raises:
+            LabelStudioError: If Label Studio says no, or has been away for too long.
+            InputError: If an annotation cannot be read.
+        """
+        from training.retrain import fetch, write_tasks
+
+        options = ReadOptions(annotators=annotators, config=self.config)
+        with tempfile.TemporaryDirectory() as folder:  # which its owner alone may enter
+            path = Path(folder) / f"project-{self.project}.json"
+            try:
+                write_tasks(path, fetch(self.studio, self.project, self.polite))
+            except TrainingError:  # nothing to learn from is nothing to curate
+                return None
+            return read_corpus([path], options)
+
+    def unlabelled(self) -> list[Document]:
+        """The tasks that nobody has annotated; those that cannot be read are named and left out.
+
+        Returns:
+            Their documents, by the ids of the tasks.
+
+        Raises:
+            LabelStudioError: If Label Studio says no, or has been away for too long.
+        """
+        from backend.batch.project import ProjectTasks
+        from backend.task_text import TaskTexts
+
+        authorization = self.studio.connection.authorization
+        texts = TaskTexts(
+            frozenset(), label_studio_url=self.studio.url, authorization=authorization
+        )
+        items = list(
+            ProjectTasks(
+                *(self.studio, self.project, self.config),
+                versions=(),
+                texts=texts,
+                polite=self.polite,
+                unlabelled=True,
+            )
+        )
+        if troubles := [item.trouble for item in items if item.document is None]:
+            named = f"{len(troubles):,} tasks cannot be read, the first because: {troubles[0]}"
+            errors.print(on_one_line(named), style="yellow", markup=False, soft_wrap=True)
+        return [item.document for item in items if item.document is not None]
+
+    def queue(self, documents: Sequence[Document], tier: "Tier", title: str) -> str:
+        """Have the project hand out tasks in an order, pre-labelled.
+
+        Args:
+            documents: Of the tasks, the first first.
+            tier: Predicts them; the project goes by its version from then on.
+            title: Of the tab that shows them.
+
+        Returns:
+            The address of the tab.
+
+        Raises:
+            LabelStudioError: If Label Studio says no, or has been away for too long.
+        """
+        from backend.next_tasks import Chosen, queue
+        from training.retrain import predict_in
+
+        blank = [replace(document, spans=()) for document in documents]
+        chosen = list(map(Chosen, blank, predict_in(self.config, tier, blank)))
+        tab = queue(
+            *(self.studio, self.project, self.config, chosen),
+            version=tier.version,
+            title=title,
+            polite=self.polite,
+        )
+        return self._address(tab)
+
+    def show(self, tasks: Sequence[str], title: str) -> str:
+        """Have a tab of the Data Manager show some tasks.
+
+        Args:
+            tasks: Their ids.
+            title: Of the tab.
+
+        Returns:
+            Its address.
+
+        Raises:
+            LabelStudioError: If Label Studio says no, or has been away for too long.
+        """
+        numbers = list(map(int, dict.fromkeys(tasks)))
+        view = self.polite.patiently(lambda: self.studio.views.show(self.project, title, numbers))
+        return self._address(view.id)
+
+    def _address(self, tab: int) -> str:
+        """Where a tab is."""
+        return f"{self.studio.url}/projects/{self.project}/data?tab={tab}"
+
+
+@contextmanager
+def curated(project: int, url: str | None, key: str | None) -> Iterator[CuratedProject]:
+    """Ask a project for what is curated.
+
+    Args:
+        project: Its id.
+        url: Of Label Studio.
+        key: A token.
+
+    Yields:
+        The project.
+
+    Raises:
+        BadParameter: If the address or the key was not given.
+        LabelStudioError: If it cannot be asked, or there is no such project.
+        FormatError: If its labelling config cannot be used.
+    """
+    from backend.batch.politeness import Politeness
+    from backend.label_config import parse_label_config
+    from backend.remote.client import connect
+
+    if not url or not key:
+        raise typer.BadParameter(
+            "--project needs --url and --key, or LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY"
+        )
+    polite = Politeness(tell=lambda said: errors.print(said, style="yellow"))
+    with connect(url, key) as studio:
+        found = studio.project(project)
+        yield CuratedProject(studio, project, parse_label_config(found.label_config), polite)

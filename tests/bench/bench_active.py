@@ -1,0 +1,243 @@
+"""Does choosing pay? Learning curves of every strategy of `tagalong curate next`, gold annotating.
+
+Twenty documents drawn by lot are annotated first, the same for every strategy. Then each strategy
+chooses from the rest of the train side, a model is trained anew on all that is annotated, and its
+strict F1 is taken on documents that are never learnt from, until 120 are annotated; the random ones
+go on to 200. So that eighty curves fit into hours of one core, the encoder is MiniLM's lower
+layers, and learns for a few passes: its F1 is far from that of `train encoder`, and the same for
+all.
+
+Every curve is a line of a file, so a run that was stopped goes on, and several processes may share
+the work: start it twice. It ends with the tables and figures of all that is there.
+
+    PYTHONPATH=. python tests/bench/bench_active.py [--results DIR] [--figures DIR] [--seeds 5]
+        [--corpus NAME] [--strategy NAME] [--show]
+"""
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fcntl import LOCK_EX, LOCK_NB, flock
+from functools import lru_cache, partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+from active_report import figures_of, tables_of
+from corpora import DATA, read_documents
+from torch.nn import ModuleList
+from transformers import AutoModel
+
+from backend.bases import OFFLINE_BASE, Base
+from backend.encoder import EncoderTier, Reading
+from ner.document import Document, Prediction
+from ner.words import word_offsets
+from training.curate.choices import Options
+from training.curate.embeddings import embed
+from training.curate.opinions import ask
+from training.curate.pool import sift
+from training.curate.strategies import STRATEGIES, Evidence, choose
+from training.encoder import train_encoder
+from training.evaluate import Options as Judging
+from training.evaluate import evaluate
+from training.recipe import Recipe
+from training.schedule import Schedule
+
+CORPORA = {"BC5CDR": "test", "NCBI-disease": "dev"}  # what is judged by; NCBI's test is not here
+LABELS = {"BC5CDR": ("Chemical", "Disease"), "NCBI-disease": ("Disease",)}
+QUESTION = ("random", "mixed")  # what it is about, so it is drawn first
+OTHERS = ("uncertainty", "k-center", "k-means", "long", "margin", "disagreement")
+EARLIER, START, ROUNDS, LAST = 10, 20, (60, 120), 200  # documents that are annotated
+JUDGED, STOPPED = 100, 16  # documents of a sample that stays the same
+LAYERS, PASSES = 3, 4
+TOKENS, RATE = 512, 8e-4  # a step has so many padded tokens
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The sides of a corpus: what may be annotated, what is judged by, what is calibrated on."""
+
+    name: str
+    pool: Sequence[Document]
+    test: Sequence[Document]
+    dev: Sequence[Document]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What was learnt from some documents, and from fewer of them."""
+
+    labelled: Sequence[Document]
+    tier: EncoderTier
+    before: EncoderTier
+
+
+@lru_cache
+def read(name: str) -> Corpus:
+    """A corpus; samples are drawn by text, and the same in every run."""
+    train = sift(read_documents(DATA / name / "train.jsonl"), seed=1).documents
+    test = sift(read_documents(DATA / name / f"{CORPORA[name]}.jsonl"), train, seed=1).documents
+    return Corpus(name, train[STOPPED:], test[:JUDGED], train[:STOPPED])
+
+
+@lru_cache
+def base() -> Base:
+    """MiniLM without its upper layers."""
+    whole = Path(Base(OFFLINE_BASE).source)
+    folder = Path(tempfile.mkdtemp(prefix="active-base-"))
+    model = AutoModel.from_pretrained(whole)
+    model.encoder.layer = ModuleList(list(model.encoder.layer)[:LAYERS])
+    model.config.num_hidden_layers = LAYERS
+    model.save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(whole / name, folder)
+    return Base(str(folder))
+
+
+def learn(corpus: Corpus, documents: Sequence[Document], seed: int) -> EncoderTier:
+    """Train on documents, each read a few times between two judgements, which cost as much."""
+    schedule = Schedule(
+        epochs=1,
+        learning_rate=RATE,
+        batch_tokens=TOKENS,
+        average=0.0,
+        dropout_from=1 / 3,
+        save_every=1_000_000,
+        seed=seed,
+    )
+    recipe = Recipe(
+        base=base(),
+        reading=Reading(512, 48),
+        lesson=Reading(256, 16),
+        schedule=schedule,
+        dropout=0.1,
+    )
+    # In one order for all: what is learnt must not depend on what was chosen first.
+    documents = sift(documents, seed=seed).documents
+    with tempfile.TemporaryDirectory() as folder:
+        return train_encoder(
+            [*documents] * PASSES,
+            corpus.dev,
+            labels=LABELS[corpus.name],
+            recipe=recipe,
+            state_path=Path(folder) / "state",
+        ).tier
+
+
+@lru_cache(maxsize=1)
+def begin(corpus: Corpus, seed: int) -> Learner:
+    """What every strategy begins with."""
+    drawn = [choice.document for choice in choices(corpus, "random", START, seed)]
+    return Learner(drawn, learn(corpus, drawn, seed), before=learn(corpus, drawn[:EARLIER], seed))
+
+
+def choices(corpus: Corpus, name: str, count: int, seed: int, learner: Learner | None = None):
+    """What a strategy chooses; only the mixture, being the default, keeps its random share."""
+    labelled = learner.labelled if learner else ()
+    pool = sift(corpus.pool, labelled, seed=seed).documents
+    options = Options(name, count, Options().random_share if name == "mixed" else 0.0, seed)
+    if learner is None or name == "random":
+        return choose(pool, [Prediction((), 0.5, "")] * len(pool), options, labelled=labelled)
+    evidence = Evidence(
+        learner.before.predict(pool) if "against" in STRATEGIES[name].needs else (),
+        vectors=partial(embed, learner.tier),
+        opinions=partial(ask, learner.tier),
+    )
+    return choose(pool, learner.tier.predict(pool), options, labelled=labelled, evidence=evidence)
+
+
+def curve(corpus: Corpus, name: str, seed: int) -> Iterator[dict[str, Any]]:
+    """The points of a learning curve."""
+    learner = begin(corpus, seed)
+    yield judged(corpus, learner)
+    rounds = (START, *ROUNDS, LAST) if name == "random" else (START, *ROUNDS)
+    for before, after in pairwise(rounds):
+        new = [one.document for one in choices(corpus, name, after - before, seed, learner)]
+        labelled = [*learner.labelled, *new]
+        learner = Learner(labelled, learn(corpus, labelled, seed), before=learner.tier)
+        yield judged(corpus, learner)
+
+
+def judged(corpus: Corpus, learner: Learner) -> dict[str, Any]:
+    """A point of a curve."""
+    report = evaluate(corpus.test, learner.tier.predict(corpus.test), options=Judging(resamples=1))
+    return {
+        "documents": len(learner.labelled),
+        "words": sum(len(word_offsets(one.text)) for one in learner.labelled),
+        "entities": sum(len(one.spans) for one in learner.labelled),
+        "f1": report.overall.strict.counts.f1,
+        "f1_long": report.by_length["3+"].strict.counts.f1,
+    }
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Whether this process is the one that does a piece of work."""
+    with path.open("a") as lock:
+        try:
+            flock(lock, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def done(results: Path) -> list[dict[str, Any]]:
+    """The curves that are there."""
+    lines = [line for path in sorted(results.glob("*.jsonl")) for line in path.open()]
+    return [json.loads(line) for line in lines]
+
+
+def order_of_work(seeds: int) -> list[tuple[int, str, str]]:
+    """Seeds before strategies, so that a run that is stopped has as much of every curve."""
+    return [
+        (seed, corpus, name)
+        for names in (QUESTION, OTHERS)
+        for seed in range(seeds)
+        for corpus in CORPORA
+        for name in names
+    ]
+
+
+def main() -> None:
+    """Draw what curves are missing; print the tables, draw the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=Path("build/active"))
+    parser.add_argument("--figures", type=Path, default=Path("docs/figures"))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--corpus", choices=CORPORA)
+    parser.add_argument("--strategy", choices=QUESTION + OTHERS)
+    parser.add_argument("--show", action="store_true", help="only what is there already")
+    options = parser.parse_args()
+    options.results.mkdir(parents=True, exist_ok=True)
+    for seed, corpus, name in [] if options.show else order_of_work(options.seeds):
+        if options.corpus not in (None, corpus) or options.strategy not in (None, name):
+            continue
+        key = f"{corpus}-{name}-{seed}"
+        with claimed(options.results / f".{key}") as mine:
+            if not mine or any(line["key"] == key for line in done(options.results)):
+                continue
+            began = time.process_time()
+            points = list(curve(read(corpus), name, seed))
+            line = {"key": key, "corpus": corpus, "strategy": name, "seed": seed, "points": points}
+            line["seconds"] = time.process_time() - began
+            with (options.results / f"{corpus}.jsonl").open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        figures = ", ".join(f"{point['f1']:.4f}" for point in points)
+        print(f"{key}: {figures} in {line['seconds']:.0f} s", flush=True)
+    lines = done(options.results)
+    print(tables_of(lines))
+    figures_of(lines, options.figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+"""Reviewing: folds by content, every difference one finding, and planted errors at the top."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.bases import Base
+from backend.encoder import Reading
+from ner.document import Document, Span
+from ner.errors import InputError, LabelError, TrainingError
+from ner.tags import IGNORED, TagSet
+from ner.words import word_offsets
+from tests.toy_corpus import LABELS, toy_documents
+from training.curate.crossed import Crossing, cross_validate
+from training.curate.differences import find_differences
+from training.curate.findings import review_to_json
+from training.curate.folds import number_folds
+from training.curate.opinions import Opinion
+from training.curate.precedents import count_precedents, phrase_of
+from training.curate.quality import rate_words
+from training.curate.review import review
+from training.recipe import Recipe
+from training.schedule import Schedule
+
+TAGS = TagSet(LABELS)
+TEXT = "alpha beta gamma delta epsilon zeta"  # a word of every length up to six
+WORDS = word_offsets(TEXT)
+CROSSING = Crossing(
+    recipe=Recipe(
+        reading=Reading(96, 8),
+        lesson=Reading(64, 8),
+        schedule=Schedule(
+            epochs=8, learning_rate=3e-3, batch_tokens=256, average=0.9, precision="fp32"
+        ),
+        mask=0.05,
+    ),
+    n_folds=2,
+)
+
+
+def opinion(document: Document, spans, *, sure: float = 0.9) -> Opinion:
+    """What a model says that is so sure of some spans, and of nothing else."""
+    tags = np.array(TAGS.encode(replace(document, spans=tuple(spans), unknown=())).tags, np.intp)
+    probabilities = np.full((len(tags), len(TAGS)), (1 - sure) / (len(TAGS) - 1))
+    probabilities[np.arange(len(tags)), tags] = sure
+    return Opinion(np.log(probabilities), tags)
+
+
+def chunk(first: int, last: int, label: str) -> Span:
+    return Span(WORDS[first][0], WORDS[last - 1][1], label)
+
+
+# Flat spans over the six words of the text, as gaps and lengths.
+pieces = st.lists(
+    st.tuples(st.integers(0, 2), st.integers(1, 3), st.sampled_from(LABELS)), max_size=4
+)
+
+
+def laid_out(given_pieces) -> list[Span]:
+    spans, word = [], 0
+    for gap, length, label in given_pieces:
+        word += gap
+        if word + length <= len(WORDS):
+            spans.append(chunk(word, word + length, label))
+        word += length
+    return spans
+
+
+texts = st.lists(st.sampled_from(["one", "two", "Two ", "three", "four", "five"]), min_size=5)
+
+
+@given(texts, st.randoms(use_true_random=False))
+def test_folds_part_documents_by_content_alone(texts: list[str], chance) -> None:
+    documents = [Document(str(i), text) for i, text in enumerate([*texts, "six", "seven"])]
+    numbers = number_folds(documents, 2)
+    assert set(numbers) == {0, 1}
+    keys = [document.text.strip().lower() for document in documents]
+    of_text = dict(zip(keys, numbers, strict=True))
+    assert [of_text[key] for key in keys] == numbers
+    sizes = Counter(of_text.values())
+    assert max(sizes.values()) - min(sizes.values()) <= 1
+    order = chance.sample(range(len(documents)), len(documents))
+    shuffled = number_folds([documents[place] for place in order], 2)
+    assert shuffled == [numbers[place] for place in order]
+
+
+@pytest.mark.parametrize("n_folds", [1, 3])
+def test_folds_need_texts(n_folds: int) -> None:
+    documents = [Document("1", "One text."), Document("2", "one  text."), Document("3", "Another.")]
+    with pytest.raises(InputError, match=f"2 different texts cannot make {n_folds} folds"):
+        number_folds(documents, n_folds)
+
+
+@given(pieces, pieces)
+def test_every_difference_is_in_exactly_one_finding(drawn, read) -> None:
+    document = Document("1", TEXT, tuple(laid_out(drawn)))
+    tags = TAGS.encode(replace(document, spans=tuple(laid_out(read)))).tags
+    found = find_differences(document, TAGS.encode(document), tags, TAGS)
+    gold, said = set(laid_out(drawn)), set(laid_out(read))
+    assert Counter(one.predicted for one in found if one.predicted) == Counter(gold - said)
+    assert Counter(one.gold for one in found if one.gold) == Counter(said - gold)
+
+
+@given(pieces, pieces, st.integers(0, 5), st.integers(1, 3))
+def test_unknown_truth_has_no_findings(drawn, read, first: int, length: int) -> None:
+    unknown = chunk(first, min(first + length, len(WORDS)), "unknown")
+    document = Document("1", TEXT, tuple(laid_out(drawn)), unknown=((unknown.start, unknown.end),))
+    tagged = TAGS.encode(document)
+    tags = TAGS.encode(Document("1", TEXT, tuple(laid_out(read)))).tags
+    for one in find_differences(document, tagged, tags, TAGS):
+        start, end = one.stretch
+        inside = [
+            tag for (a, b), tag in zip(WORDS, tagged.tags, strict=True) if a < end and start < b
+        ]
+        assert IGNORED not in inside
+
+
+@pytest.mark.parametrize(
+    ("drawn", "read", "kinds"),
+    [
+        ([], [(0, 2, "Disease")], ["missed"]),
+        ([(0, 2, "Disease")], [], ["spurious"]),
+        ([(0, 2, "Disease")], [(0, 3, "Disease")], ["boundary"]),
+        ([(0, 2, "Disease")], [(0, 2, "Chemical")], ["type"]),
+        ([(0, 2, "Disease")], [(1, 3, "Chemical")], ["type"]),
+        ([(1, 2, "Disease")], [(2, 3, "Disease")], ["boundary"]),  # marked one word too early
+        ([(1, 2, "Disease")], [(2, 3, "Chemical")], ["missed", "spurious"]),
+        ([(0, 1, "Disease")], [(2, 3, "Disease")], ["missed", "spurious"]),
+    ],
+)
+def test_each_kind(drawn, read, kinds) -> None:
+    document = Document("1", TEXT, tuple(chunk(*one) for one in drawn))
+    others = [Document("2", "gamma", (Span(0, 5, "Disease"),))]
+    said = [opinion(document, [chunk(*one) for one in read]), opinion(others[0], others[0].spans)]
+    found = review([document, *others], said, TAGS)
+    assert sorted(finding.kind for finding in found.findings) == kinds
+    for finding in found.findings:
+        for span in (finding.gold, finding.suggested):
+            assert span is None or finding.covered(span) == document.covered(span)
+
+
+def test_a_quality_is_how_likely_a_tag_is_beside_its_like() -> None:
+    document = Document("1", "alpha beta", (Span(0, 5, "Disease"),), unknown=((6, 10),))
+    others = [Document("2", "beta", (Span(0, 4, "Disease"),)), Document("3", "")]
+    documents = [document, *others]
+    said = [
+        opinion(document, document.spans, sure=0.2),
+        opinion(others[0], others[0].spans, sure=0.8),
+        opinion(others[1], ()),
+    ]
+    ratings = rate_words([TAGS.encode(one) for one in documents], said)
+    assert np.exp(ratings[0]) == pytest.approx([0.2 / 0.5, np.nan], nan_ok=True)
+    assert np.exp(ratings[1]) == pytest.approx([0.8 / 0.5])
+    assert ratings[2].shape == (0,)
+
+
+def test_precedents_leave_out_the_place_that_is_asked_about_and_what_is_unknown() -> None:
+    texts = ["Renal failure, renal failure.", "renal  failure", "RENAL FAILURE"]
+    documents = [
+        Document("1", texts[0], (Span(0, 13, "Disease"), Span(15, 28, "Disease"))),
+        Document("2", texts[1]),
+        Document("3", texts[2], unknown=((0, 5),)),
+    ]
+    phrase = phrase_of("renal failure")
+    tagged = [TAGS.encode(document) for document in documents]
+    precedents = count_precedents(documents, tagged, {phrase}, TAGS)
+    assert precedents.occurrences == {phrase: 3}
+    assert precedents.annotated == {(phrase, "Disease"): 2}
+    even = precedents.log_odds(phrase, "Disease", is_annotated=True)  # one is, and one is not
+    assert even == pytest.approx(0)
+    assert precedents.log_odds(phrase, "Disease", is_annotated=False) == pytest.approx(np.log(5))
+    assert precedents.log_odds(phrase, "Chemical", is_annotated=False) == pytest.approx(np.log(0.2))
+
+
+def test_the_more_precedents_speak_against_it_the_more_suspicious_it_is() -> None:
+    forgotten = Document("1", "alpha beta")
+    others = [Document(f"{i}", "alpha", (Span(0, 5, "Disease"),)) for i in range(2, 9)]
+    documents = [forgotten, *others]
+    said = [
+        opinion(forgotten, [Span(0, 5, "Disease"), Span(6, 10, "Disease")]),
+        *(opinion(one, one.spans) for one in others),
+    ]
+    first, second = review(documents, said, TAGS).findings
+    assert (first.text, second.text) == ("alpha", "beta")
+    assert first.score < 0.1 < second.score
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_order_of_documents_does_not_matter(chance) -> None:
+    documents = toy_documents(8, seed=3)
+    said = [
+        opinion(one, chance.sample(one.spans, len(one.spans) // 2) if i % 2 else one.spans)
+        for i, one in enumerate(documents)
+    ]
+    order = chance.sample(range(8), 8)
+    shuffled = review([documents[i] for i in order], [said[i] for i in order], TAGS)
+    assert shuffled.findings == (found := review(documents, said, TAGS)).findings
+    assert shuffled.suspects == found.suspects
+    assert sum(suspect.findings for suspect in found.suspects) == len(found.findings)
+
+
+def test_a_model_that_agrees_finds_nothing_and_losses_are_counted() -> None:
+    documents = toy_documents(3)
+    foreign = Document("x", "alpha beta", (Span(0, 5, "Drug"),))
+    said = [*(opinion(one, one.spans) for one in documents), opinion(foreign, ())]
+    found = review([*documents, foreign], said, TAGS)
+    assert (found.findings, found.suspects) == ((), ())
+    assert [entry.reason for entry in found.lost] == ["label unknown"]
+    assert review_to_json(found)["annotations"] == sum(len(one.spans) for one in documents)
+
+
+@pytest.mark.parametrize(
+    ("spans", "error", "message"),
+    [
+        ((), InputError, "1 documents have not one annotation"),
+        ((Span(0, 5, "Drug"),), LabelError, r"they have 'Drug' \(1\)"),
+    ],
+)
+def test_there_must_be_something_to_review(spans, error, message: str) -> None:
+    document = Document("1", "alpha beta", spans)
+    with pytest.raises(error, match=message):
+        review([document], [opinion(document, ())], TAGS)
+
+
+@pytest.fixture(scope="module")
+def crossing(tiny_base) -> Crossing:
+    base = Base(str(tiny_base("bert-uncased")))
+    return replace(CROSSING, recipe=replace(CROSSING.recipe, base=base))
+
+
+def test_planted_errors_are_found_by_models_that_did_not_learn_them(crossing, tmp_path) -> None:
+    documents = toy_documents(40, seed=5)
+    forgotten, mistyped = documents[3], documents[11]
+    gone, kept = forgotten.spans[0], forgotten.spans[1:]
+    retyped = replace(mistyped.spans[0], label=LABELS[1 - LABELS.index(mistyped.spans[0].label)])
+    documents[3] = replace(forgotten, spans=kept)
+    documents[11] = replace(mistyped, spans=(retyped, *mistyped.spans[1:]))
+    seen = []
+    said = cross_validate(
+        documents, labels=LABELS, crossing=crossing, folder=tmp_path, report=seen.append
+    )
+    top = review(documents, said, TAGS).findings[:2]
+    assert {(finding.document, finding.kind) for finding in top} == {
+        (forgotten.id, "missed"),
+        (mistyped.id, "type"),
+    }
+    assert {finding.suggested for finding in top} == {gone, mistyped.spans[0]}
+    assert {now.fold for now in seen} == {1, 2}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fold-1", "fold-2"]
+
+    def never(_) -> None:
+        raise AssertionError
+
+    order = list(range(len(documents)))[::-1]  # what is done is found again, in any order
+    again = cross_validate(
+        [documents[place] for place in order],
+        labels=LABELS,
+        crossing=crossing,
+        folder=tmp_path,
+        report=never,
+    )
+    for place, one in zip(order, again, strict=True):
+        assert np.array_equal(one.log_probs, said[place].log_probs)
+        assert np.array_equal(one.tags, said[place].tags)
+
+
+def test_a_fold_needs_annotations_in_the_others(crossing, tmp_path) -> None:
+    documents = [Document(f"{i}", f"Text {i}.") for i in range(6)]
+    with pytest.raises(TrainingError, match="not one annotated span"):
+        cross_validate(documents, labels=LABELS, crossing=crossing, folder=tmp_path)
+
+
+def test_a_crossing_is_named_by_what_decides_its_outcome() -> None:
+    documents = toy_documents(3)
+    key = CROSSING.key(documents, LABELS)
+    assert CROSSING.key(documents[::-1], LABELS) == key
+    assert replace(CROSSING, n_folds=3).key(documents, LABELS) != key
+    assert CROSSING.key(documents[1:], LABELS) != key
+    assert CROSSING.key(documents, LABELS[::-1]) != key

@@ -1,0 +1,118 @@
+"""What strategies go by, document by document: doubt, margins, disputes, long entities."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ner.document import Document, Prediction, Span
+from training.curate.disagreement import dispute, shared_only
+from training.curate.long_entities import OPENING, open_questions
+from training.curate.mixed import standing
+from training.curate.opinions import Opinion
+from training.curate.pool import Pool, sift
+from training.curate.uncertainty import LEAST_CONFIDENCE, UNCERTAINTY, narrowness
+
+TEXT = "acute renal failure after lithium"  # five words
+LONG, DRUG = Span(0, 19, "Disease", 0.5), Span(26, 33, "Chemical", 0.9)
+
+
+def said(*spans: Span, sure: tuple[float, ...] = (), score: float = 0.5) -> Prediction:
+    return Prediction(tuple(sorted(spans)), score, "v", confidences=sure)
+
+
+def opinion(*rows: tuple[float, ...]) -> Opinion:
+    log_probs = np.log(np.array(rows))
+    return Opinion(log_probs, log_probs.argmax(axis=1))
+
+
+def test_a_margin_is_between_the_best_two() -> None:
+    assert narrowness(opinion((0.7, 0.2, 0.1), (0.5, 0.0001, 0.4999))) == pytest.approx(
+        1 - (0.5 + 0.0001) / 2
+    )
+    assert narrowness(Opinion(np.zeros((0, 5)), np.zeros(0, np.intp))) == 0.0
+
+
+def test_doubt_goes_by_words_and_confidence_by_the_whole() -> None:
+    """Four words at 0.9 are likelier together than eight at 0.93, and less so word by word."""
+    pool = Pool(
+        [Document("short", "a b c d"), Document("long", "a b c d e f g h")],
+        [said(score=0.9), said(score=0.93)],
+    )
+    assert [pick.place for pick in UNCERTAINTY.pick(pool, 2)] == [0, 1]
+    assert [pick.place for pick in LEAST_CONFIDENCE.pick(pool, 2)] == [1, 0]
+    assert LEAST_CONFIDENCE.pick(pool, 1)[0].score == pytest.approx(-8 * math.log(0.93))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "far"),
+    [
+        ((), (), 0.0),
+        ((LONG, DRUG), (LONG, DRUG), 0.0),
+        ((LONG,), (), 1.0),
+        ((LONG,), (DRUG,), 1.0),
+        ((LONG,), (Span(6, 19, "Disease"),), 0.5),
+        ((LONG,), (Span(0, 19, "Chemical"),), 1.0),
+        ((LONG, DRUG), (Span(6, 19, "Disease"), DRUG), 0.25),
+    ],
+)
+def test_a_dispute_counts_an_edge_for_half(one, other, far: float) -> None:
+    document = Document("d", TEXT)
+    assert dispute(document, said(*one), said(*other)) == pytest.approx(far)
+    assert dispute(document, said(*other), said(*one)) == pytest.approx(far)
+
+
+def test_what_only_one_can_say_is_no_dispute() -> None:
+    ours, theirs = shared_only([said(LONG, DRUG)], [said(LONG)], ["Disease"])
+    assert dispute(Document("d", TEXT), ours[0], theirs[0]) == 0.0
+
+
+def per_100(doubt: float, words: int = 5) -> float:
+    return 100 * doubt / (words + OPENING)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "doubt"),
+    [
+        (said(LONG, sure=(0.5, 0.5, 0.5, 1, 1)), 0.5),  # predicted, and unsure
+        (said(LONG, sure=(1, 1, 1, 1, 1)), 0.0),  # predicted, and sure
+        (said(sure=(0.8, 0.8, 0.8, 1, 1)), 0.2),  # suspected: three words that may be more than O
+        (said(Span(0, 11, "Disease"), sure=(0.9, 0.9, 0.729, 1, 1)), 1 - 0.590490 ** (1 / 3)),
+        (said(DRUG, sure=(1, 1, 1, 1, 0.2)), 0.0),  # short
+        (said(sure=(0.8, 0.8, 1, 0.8, 0.8)), 0.0),  # apart
+        (said(LONG), 0.5),  # where no confidences are known, the entity's own
+        (said(DRUG), 0.0),
+        (said(), 0.0),
+    ],
+)
+def test_long_entities_are_predicted_or_suspected(prediction: Prediction, doubt: float) -> None:
+    found = open_questions(Document("d", TEXT), prediction)
+    assert found == pytest.approx(per_100(doubt))
+
+
+def test_length_is_paid_for() -> None:
+    sure = (0.5, 0.5, 0.5, 1, 1)
+    longer = Document("d", TEXT + " in rats" * 50)
+    one = open_questions(Document("d", TEXT), said(LONG, sure=sure))
+    assert open_questions(longer, said(LONG, sure=sure + (1.0,) * 100)) < one / 2
+
+
+def test_standings_are_shares_and_equals_share() -> None:
+    assert standing([0.3, 9.0, 0.3, 1.0]).tolist() == [0.0, 1.0, 0.0, 2 / 3]
+    assert standing([5.0]).tolist() == [0.0]
+
+
+def test_what_is_left_out_is_counted() -> None:
+    pool = [
+        Document("b", "Lithium."),
+        Document("a", "LITHIUM. "),
+        Document("c", "Naloxone"),
+        Document("d", " \n"),
+        Document("e", ""),
+        Document("f", "clonidine"),
+        Document("g", "Clonidine"),
+    ]
+    found = sift(pool, [Document("x", "naloxone")])
+    assert sorted(one.id for one in found.documents) == ["a", "f"]
+    assert (found.annotated, found.repeated, found.wordless) == (1, 2, 2)
+    assert sift(found.documents).documents == found.documents

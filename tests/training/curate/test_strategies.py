@@ -1,0 +1,259 @@
+"""Laws of choosing: neither the order of the pool nor luck decides, and every share is kept."""
+
+import json
+import random
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.decode import log_softmax
+from ner.document import Document, Prediction, Span
+from ner.errors import InputError
+from ner.words import word_offsets
+from training.corpus.split import text_key
+from training.curate.choices import Options, StrategyName
+from training.curate.diversity import nearest
+from training.curate.opinions import Opinion
+from training.curate.strategies import STRATEGIES, Evidence, choose
+
+WORDS = ("naloxone", "reverses", "acute", "renal", "failure", "in", "rats", ",", "β-cell")
+GREEDY = sorted(set(STRATEGIES) - {"k-means"})  # whose next choice does not change those before
+WIDTH = 6
+
+
+def chance_for(document: Document) -> random.Random:
+    """Luck that follows from the text alone, as a model's answer does."""
+    return random.Random(document.text)
+
+
+def documents(count: int, *, seed: int = 0) -> list[Document]:
+    chance = random.Random(seed)
+    return [
+        Document(f"d{number}", f"{seed}.{number} " + " ".join(chance.choices(WORDS, k=9)))
+        for number in range(count)
+    ]
+
+
+def predict(document: Document, salt: str = "") -> Prediction:
+    """What a model that knows nothing could say."""
+    chance = random.Random(document.text + salt)
+    words = word_offsets(document.text)
+    sure = tuple(chance.uniform(0.6, 1) for _ in words)
+    first = chance.randrange(max(1, len(words)))
+    last = min(len(words) - 1, first + chance.randrange(5))
+    spans = (Span(words[first][0], words[last][1], "Disease", 0.8),) if words else ()
+    score = float(np.exp(np.log(sure).mean())) if words else 1.0
+    return Prediction(spans, score, "v", confidences=sure)
+
+
+def vectors(some) -> np.ndarray:
+    rows = [[luck.gauss(0, 1) for _ in range(WIDTH)] for luck in map(chance_for, some)]
+    found = np.array(rows).reshape(len(some), WIDTH)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def opinions(some) -> list[Opinion]:
+    def one(document: Document) -> Opinion:
+        rows = len(word_offsets(document.text))
+        chance = np.random.default_rng(len(document.text))
+        log_probs = log_softmax(chance.normal(size=(rows, 5)))
+        return Opinion(log_probs, log_probs.argmax(axis=1))
+
+    return [one(document) for document in some]
+
+
+def chosen(pool, name: str, count: int, *, labelled=(), share: float = 0.1, seed: int = 0):
+    return choose(
+        pool,
+        [predict(document) for document in pool],
+        Options(name, count, share, seed),
+        labelled=labelled,
+        evidence=Evidence([predict(document, "other") for document in pool], vectors, opinions),
+    )
+
+
+def lying(pool, places, name: str, count: int, predictions=None):
+    """What is chosen where documents lie at these places."""
+    return choose(
+        pool,
+        predictions or [predict(document) for document in pool],
+        Options(name, count, 0.0),
+        evidence=Evidence(vectors=lambda some: np.array([places[one.text] for one in some])),
+    )
+
+
+def texts(choices) -> list[str]:
+    return [choice.document.text for choice in choices]
+
+
+def texts_of(pool) -> list[str]:
+    return [document.text for document in pool]
+
+
+def test_every_name_has_a_strategy() -> None:
+    assert set(get_args(StrategyName)) == set(STRATEGIES)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@given(st.data())
+def test_the_order_of_the_pool_changes_nothing(name: str, data: st.DataObject) -> None:
+    pool = documents(data.draw(st.integers(2, 12)))
+    labelled = documents(data.draw(st.integers(0, 3)), seed=1)
+    count = data.draw(st.integers(1, 14))
+    shuffled = data.draw(st.permutations(pool))
+    other = data.draw(st.permutations(labelled))
+    one = chosen(pool, name, count, labelled=labelled)
+    assert one == chosen(shuffled, name, count, labelled=other)
+    assert [choice.score for choice in one] == [
+        choice.score for choice in chosen(shuffled, name, count, labelled=other)
+    ]
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@given(
+    size=st.integers(1, 14), count=st.integers(1, 18), share=st.sampled_from([0, 0.1, 0.25, 0.5, 1])
+)
+def test_as_many_as_there_are_no_text_twice_and_the_share_to_the_document(
+    name: str, size: int, count: int, share: float
+) -> None:
+    pool = documents(size)
+    again = [Document(f"a{one.id}", f" {one.text.upper()}\n") for one in pool[:4]]
+    choices = chosen([*pool, *again], name, count, share=share)
+    assert len(choices) == min(count, size)
+    assert len({text_key(text) for text in texts(choices)}) == len(choices)
+    if name != "random":
+        by_lot = [choice for choice in choices if choice.reason == "random"]
+        assert len(by_lot) == int(share * len(choices) + 0.5)
+        assert all(choice.score is None for choice in by_lot)
+
+
+@pytest.mark.parametrize("name", GREEDY)
+@given(count=st.integers(1, 12), share=st.sampled_from([0, 0.1, 0.3, 0.5]))
+def test_one_more_leaves_the_others_as_they_are(name: str, count: int, share: float) -> None:
+    pool, labelled = documents(13), documents(2, seed=1)
+    fewer = chosen(pool, name, count, labelled=labelled, share=share)
+    more = chosen(pool, name, count + 1, labelled=labelled, share=share)
+    assert more[:count] == fewer
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_what_is_annotated_is_not_chosen_again(name: str) -> None:
+    pool = documents(12)
+    done = [Document(f"x{one.id}", one.text.upper()) for one in pool[:5]]
+    choices = chosen(pool, name, 12, labelled=done)
+    assert sorted(texts(choices)) == sorted(one.text for one in pool[5:])
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_seed_decides_alone(name: str) -> None:
+    pool = documents(40)
+    one, again, other = (chosen(pool, name, 20, share=0.5, seed=seed) for seed in (3, 3, 4))
+    assert one == again
+    assert set(texts(one)) != set(texts(other))
+
+
+def test_lots_of_all_rounds_are_those_of_one() -> None:
+    """Whatever a strategy took between: so they are a sample of the pool as it was at first."""
+    pool = documents(60)
+    alone = [choice.document for choice in chosen(pool, "random", 60, share=0)]
+    labelled: list[Document] = []
+    lots: list[Document] = []
+    for _ in range(3):
+        found = chosen(pool, "uncertainty", 10, labelled=labelled, share=0.2)
+        labelled += [choice.document for choice in found]
+        lots += [choice.document for choice in found if choice.reason == "random"]
+    assert lots == alone[: len(lots)]
+    assert len(lots) == 6
+
+
+@given(count=st.integers(2, 20), known=st.integers(0, 4))
+def test_the_radius_of_k_center_never_grows(count: int, known: int) -> None:
+    pool, labelled = documents(20), documents(known, seed=1)
+    choices = chosen(pool, "k-center", count, labelled=labelled, share=0)
+    scores = [choice.score for choice in choices]
+    assert scores == sorted(scores, reverse=True)
+    places = vectors(pool)
+    covered = list(labelled)
+    for choice in choices:
+        if covered:
+            radius = nearest(places, vectors(covered)).max()
+            assert choice.score == pytest.approx(radius)
+        covered.append(choice.document)
+
+
+def test_k_means_takes_one_of_each_group() -> None:
+    pool = documents(10)
+    groups = np.eye(3)[[0] * 6 + [1] * 3 + [2]] + 0.01 * np.arange(10)[:, np.newaxis]
+    places = dict(zip(texts_of(pool), groups, strict=True))
+    choices = lying(pool, places, "k-means", 3)
+    assert [choice.score for choice in choices] == [0.6, 0.3, 0.1]
+    assert [places[text].argmax() for text in texts(choices)] == [0, 1, 2]
+
+
+def test_k_means_of_fewer_places_than_documents_takes_every_document_once() -> None:
+    pool = documents(9)
+    places = dict(zip(texts_of(pool), np.eye(2)[np.arange(9) % 2], strict=True))
+    choices = lying(pool, places, "k-means", 7)
+    assert len(set(texts(choices))) == 7
+    assert {places[text].argmax() for text in texts(choices)[:2]} == {0, 1}
+
+
+def test_of_twins_the_mixture_takes_the_second_last() -> None:
+    """The same doubt and the same place: the first answers for both."""
+    pool = documents(6)
+    places = dict(zip(texts_of(pool), np.eye(5)[[0, 0, 1, 2, 3, 4]], strict=True))
+    scores = (0.2, 0.2, 0.5, 0.6, 0.7, 0.8)
+    choices = lying(pool, places, "mixed", 6, [Prediction((), score, "v") for score in scores])
+    assert [places[text].argmax() for text in (texts(choices)[0], texts(choices)[-1])] == [0, 0]
+    assert choices[0].reason == "unlike the rest"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("uncertainty", "uncertain"),
+        ("margin", "uncertain"),
+        ("least-confidence", "uncertain"),
+        ("disagreement", "the two disagree"),
+        ("k-means", "typical of many"),
+        ("k-center", "unlike the rest"),
+        ("long", "long entity"),
+        ("random", "random"),
+    ],
+)
+def test_every_strategy_says_why(name: str, reason: str) -> None:
+    choices = chosen(documents(10), name, 5, share=0)
+    assert {choice.reason for choice in choices} == {reason}
+    scores = [choice.score for choice in choices if choice.score is not None]
+    assert scores == sorted(scores, reverse=True)
+    for rank, choice in enumerate(choices, start=1):
+        line = json.loads(json.dumps(choice.to_json(rank), allow_nan=False))
+        assert line["text"] == choice.document.text
+        task = choice.to_task(rank, "body")
+        assert task["data"]["body"] == choice.document.text
+        assert not {"annotations", "predictions"} & task.keys()
+
+
+@pytest.mark.parametrize(
+    ("pool", "labelled"),
+    [([], []), (documents(2), documents(2)), ([Document("e", ""), Document("b", " \n")], [])],
+)
+def test_nothing_to_choose_from(pool, labelled) -> None:
+    with pytest.raises(InputError, match="none has a text that is not annotated already"):
+        chosen(pool, "mixed", 3, labelled=labelled)
+
+
+@pytest.mark.parametrize("name", [name for name in STRATEGIES if STRATEGIES[name].needs])
+def test_what_a_strategy_needs_must_be_known(name: str) -> None:
+    pool = documents(3)
+    with pytest.raises(InputError, match=f"the strategy {name} needs"):
+        choose(pool, [predict(one) for one in pool], Options(name, 2))
+
+
+@pytest.mark.parametrize("numbers", [{"count": 0}, {"random_share": 1.1}, {"random_share": -0.1}])
+def test_numbers_that_mean_nothing(numbers) -> None:
+    with pytest.raises(InputError):
+        Options(**numbers)

@@ -1,0 +1,210 @@
+"""Tasks that several people annotated -> how far they agree, and on what they do not.
+
+Agreement is F1 of one annotator's spans against another's (Hripcsak & Rothschild 2005, "Agreement,
+the F-Measure, and Reliability in Information Retrieval": where nobody can say how many stretches
+were *not* to be marked, as with entities, kappa comes down to it). Every two annotators of a task
+are compared, both ways, so that it does not matter who is compared with whom: precision and recall
+are then the same, the share of all spans drawn that the other one drew too.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+from ner.document import Document
+from ner.errors import InputError
+from ner.scoring import LENGTHS, Counts, Length, score
+from training.corpus.annotators import ANNOTATOR, TASK
+
+Pair = tuple[str, str]  # two annotators, sorted
+DIGITS = 4  # of the figures in JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """How far people agree on some of the spans. Add with ``+``.
+
+    Attributes:
+        exact: Spans that the other one drew with the same edges and label.
+        overlap: Spans that the other one drew with the same label and some of the same text.
+    """
+
+    exact: Counts = field(default_factory=Counts)
+    overlap: Counts = field(default_factory=Counts)
+
+    def __add__(self, other: "Agreed") -> "Agreed":
+        return Agreed(self.exact + other.exact, self.overlap + other.overlap)
+
+    @property
+    def spans(self) -> int:
+        """How many spans were compared: those of both, in every comparison."""
+        return self.exact.gold
+
+    @property
+    def exact_f1(self) -> float:
+        """From 0 to 1; 1.0 where nobody drew anything, for they agree on that."""
+        return self.exact.f1 if self.spans else 1.0
+
+    @property
+    def overlap_f1(self) -> float:
+        """Likewise, where some of the same text is enough."""
+        return self.overlap.f1 if self.spans else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgreedTask:
+    """One task that several people annotated.
+
+    Attributes:
+        task: Its id.
+        annotators: Who, sorted.
+        agreed: How far they agree on it.
+    """
+
+    task: str
+    annotators: tuple[str, ...]
+    agreed: Agreed
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far the annotators of a project agree.
+
+    Attributes:
+        alone: Tasks that only one person annotated; they say nothing.
+        overall: Over every comparison (the micro-average over pairs).
+        by_label: The same by entity type, sorted.
+        by_length: The same by the length of each span in words.
+        by_pair: Of every two people who have a task in common.
+        by_task: Of every task that was compared, the worst first.
+    """
+
+    alone: int
+    overall: Agreed
+    by_label: Mapping[str, Agreed]
+    by_length: Mapping[Length, Agreed]
+    by_pair: Mapping[Pair, Agreed]
+    by_task: tuple[AgreedTask, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As one JSON object."""
+        pairs = self.by_pair.items()
+        return {
+            "tasks": len(self.by_task),
+            "alone": self.alone,
+            "overall": _to_json(self.overall),
+            "by_label": {label: _to_json(agreed) for label, agreed in self.by_label.items()},
+            "by_length": {length: _to_json(agreed) for length, agreed in self.by_length.items()},
+            "by_pair": [{"annotators": [*pair], **_to_json(agreed)} for pair, agreed in pairs],
+            "by_task": [task_to_json(entry) for entry in self.by_task],
+        }
+
+
+def task_to_json(entry: AgreedTask) -> dict[str, Any]:
+    """Write a task as a JSON object.
+
+    Args:
+        entry: Of an agreement.
+
+    Returns:
+        Its id, who annotated it, and how far they agree.
+    """
+    return {
+        "task": entry.task,
+        "annotators": list(entry.annotators),
+        **_to_json(entry.agreed),
+    }
+
+
+def _to_json(agreed: Agreed) -> dict[str, Any]:
+    """Both figures, and of how many spans they are."""
+    return {
+        "spans": agreed.spans,
+        "exact_f1": round(agreed.exact_f1, DIGITS),
+        "overlap_f1": round(agreed.overlap_f1, DIGITS),
+    }
+
+
+def measure_agreement(documents: Iterable[Document]) -> Agreement:
+    """Compare every two annotators of every task.
+
+    Args:
+        documents: One for each annotator of each task, as they are read with "each". Neither the
+            order of tasks nor that of annotators matters.
+
+    Returns:
+        How far they agree.
+
+    Raises:
+        InputError: If no task was annotated by two people.
+    """
+    tasks = _by_task(documents)
+    shared = {task: voices for task, voices in tasks.items() if len(voices) > 1}
+    if not shared:
+        raise InputError(
+            f"of {len(tasks)} tasks none was annotated by two people: give Label Studio's JSON "
+            "export of a project where several people annotate the same tasks"
+        )
+    cells: defaultdict[tuple[str, Length], Agreed] = defaultdict(Agreed)
+    by_pair: defaultdict[Pair, Agreed] = defaultdict(Agreed)
+    by_task = []
+    for (task, _), voices in shared.items():
+        agreed = Agreed()
+        for pair in combinations(sorted(voices), 2):
+            compared = _compare(*(voices[name] for name in pair))
+            cells.update({cell: cells[cell] + part for cell, part in compared.items()})
+            by_pair[pair] += _sum(compared.values())
+            agreed += _sum(compared.values())
+        by_task.append(AgreedTask(task, tuple(sorted(voices)), agreed))
+    labels = sorted({label for label, _ in cells})
+    return Agreement(
+        alone=len(tasks) - len(shared),
+        overall=_sum(cells.values()),
+        by_label={
+            label: _sum(cells[cell] for cell in cells if cell[0] == label) for label in labels
+        },
+        by_length={
+            length: _sum(cells[cell] for cell in cells if cell[1] == length) for length in LENGTHS
+        },
+        by_pair=dict(sorted(by_pair.items())),
+        by_task=tuple(sorted(by_task, key=_worst_first)),
+    )
+
+
+def _by_task(documents: Iterable[Document]) -> dict[tuple[str, str], dict[str, Document]]:
+    """What each annotator says of each task; two projects may use an id for different texts."""
+    tasks: defaultdict[tuple[str, str], dict[str, Document]] = defaultdict(dict)
+    for document in documents:
+        task = str(document.meta.get(TASK, document.id))
+        # Nobody has two voices: of several files with the same task the last one counts.
+        tasks[task, document.text][str(document.meta.get(ANNOTATOR, ""))] = document
+    return tasks
+
+
+def _compare(one: Document, other: Document) -> dict[tuple[str, Length], Agreed]:
+    """What two people agree on, by label and length of the spans."""
+    scores = score(one.text, one.spans, other.spans)
+    relaxed = scores.relaxed.cells
+    return {
+        cell: Agreed(_both_ways(counts), _both_ways(relaxed[cell]))
+        for cell, counts in scores.strict.cells.items()
+    }
+
+
+def _both_ways(counts: Counts) -> Counts:
+    """Counts of a comparison and of the same with the sides exchanged."""
+    matched, wrong = counts.tp + counts.tp_predicted, counts.fp + counts.fn
+    return Counts(tp=matched, tp_predicted=matched, fp=wrong, fn=wrong)
+
+
+def _sum(parts: Iterable[Agreed]) -> Agreed:
+    """All of them together."""
+    return sum(parts, Agreed())
+
+
+def _worst_first(entry: AgreedTask) -> tuple[object, ...]:
+    """What tasks are sorted by: of equal ones that with more spans comes first."""
+    agreed = entry.agreed
+    return agreed.exact_f1, agreed.overlap_f1, -agreed.spans, entry.task

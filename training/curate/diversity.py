@@ -1,0 +1,90 @@
+"""Documents that are not all alike: one for each group, or ever the one farthest from the others.
+
+Both look at vectors alone. K-means finds what is frequent, k-center also what is odd.
+"""
+
+import numpy as np
+from sklearn.cluster import KMeans  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from training.curate.pool import Floats, Pick, Pool, Strategy
+
+STARTS = 3  # of which k-means keeps the best: a bad one leaves two groups in one
+
+
+def distances(vectors: Floats, to: Floats) -> Floats:
+    """How far each of some vectors is from one.
+
+    Args:
+        vectors: Shape (documents, width).
+        to: Shape (width,).
+
+    Returns:
+        Euclidean, shape (documents,); exactly 0 for the same vector.
+    """
+    return np.asarray(np.linalg.norm(vectors - to, axis=1), dtype=np.float64)
+
+
+def nearest(vectors: Floats, known: Floats) -> Floats:
+    """How far each of some vectors is from the nearest of others.
+
+    Args:
+        vectors: Shape (documents, width).
+        known: Shape (annotated, width).
+
+    Returns:
+        Shape (documents,); infinite where there are no others.
+    """
+    found = np.full(len(vectors), np.inf)
+    for one in known:
+        np.minimum(found, distances(vectors, one), out=found)
+    return found
+
+
+def _farthest_first(pool: Pool, count: int) -> list[Pick]:
+    """Greedy k-center (Gonzalez 1985; for active learning Sener & Savarese 2018).
+
+    Each time the document farthest from all that is annotated or taken; where nothing is, the most
+    typical one begins. Its score is that distance, which never grows: the radius around what was
+    known before.
+    """
+    left = nearest(pool.vectors, pool.known)
+    picks: list[Pick] = []
+    for _ in range(min(count, len(left))):
+        if np.isinf(left).all():
+            place = int(distances(pool.vectors, pool.vectors.mean(axis=0)).argmin())
+            radius = float(distances(pool.vectors, pool.vectors[place]).max())
+        else:
+            place = int(left.argmax())
+            radius = float(left[place])
+        picks.append(Pick(place, "unlike the rest", radius))
+        np.minimum(left, distances(pool.vectors, pool.vectors[place]), out=left)
+        left[place] = -1.0  # never again, even where nothing but its likes is left
+    return picks
+
+
+def _one_of_each(pool: Pool, count: int) -> list[Pick]:
+    """The document nearest to the centre of each of as many groups, the largest group first.
+
+    Its score is the share of the pool that is in its group.
+    """
+    kinds = len(np.unique(pool.vectors, axis=0))  # there cannot be more groups than that
+    # With several threads the last bits of a sum depend on which was first.
+    with threadpool_limits(1):
+        model = KMeans(min(count, kinds), n_init=STARTS, random_state=pool.seed)
+        groups = model.fit(pool.vectors).labels_
+    away = np.linalg.norm(pool.vectors - model.cluster_centers_[groups], axis=1)
+    sizes = np.bincount(groups)
+    order = np.lexsort((away, groups))
+    turns = np.empty(len(order), dtype=np.intp)  # 0 for the nearest of its group, then 1, 2 ...
+    turns[order] = np.concatenate([np.arange(size) for size in sizes[sizes > 0]])
+    # Second and third ones only where there are fewer groups than were asked for.
+    best = np.lexsort((away, -sizes[groups], turns))[:count]
+    return [
+        Pick(int(place), "typical of many", float(sizes[groups[place]] / len(groups)))
+        for place in best
+    ]
+
+
+K_CENTER = Strategy(_farthest_first, needs=frozenset({"vectors"}))
+K_MEANS = Strategy(_one_of_each, needs=frozenset({"vectors"}))
