@@ -306,7 +306,7 @@ def told(backends: tuple[str, ...], stale: int) -> str:
 
 
 @contextmanager
-def telling(runs: Runs, number: int) -> "Iterator[Callable[[Progress], None]]":
+def telling(runs: Runs, number: int) -> Iterator["Callable[[Progress], None]"]:
     """Note how a training goes, on the terminal and for the status page.
 
     Args:

@@ -36,8 +36,8 @@ class Supervisor:
         journal: The events.
         training: How to train.
         tier: That annotations train by themselves.
-        note: Told of every training that has ended.
         log_path: Where trainers write what they have to say.
+        note: Told of every training that has ended.
     """
 
     def __init__(
