@@ -10,12 +10,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from cli.console import console, echo_json, errors
-from cli.options import AsJson, LabelConfigFile, read_options
+from cli.console import console, echo_json
+from cli.curate_project import PROJECT, TAB, reviewed
+from cli.options import LABEL_STUDIO, LABEL_STUDIO_KEY, AsJson, LabelConfigFile, read_options
 from ner.errors import OutputError
 from ner.printable import on_one_line
 from ner.scoring import LENGTHS
-from training.corpus import read_corpus, write_whole
+from training.corpus import write_whole
 from training.curate.agreement import Agreed, Agreement, measure_agreement, task_to_json
 
 NOTHING = "-"  # agreement on no spans
@@ -23,14 +24,18 @@ NOTHING = "-"  # agreement on no spans
 
 def agreement_cli(
     exports: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             metavar="EXPORT...",
             exists=True,
             dir_okay=False,
             help="Label Studio JSON or JSON_MIN, of tasks that several people annotated.",
         ),
-    ],
+    ] = None,
+    project: Annotated[int | None, PROJECT] = None,
+    url: Annotated[str | None, LABEL_STUDIO] = None,
+    key: Annotated[str | None, LABEL_STUDIO_KEY] = None,
+    tab: Annotated[bool, TAB] = False,
     limit: Annotated[int, typer.Option(min=1, help="Tasks shown, the worst first.")] = 20,
     out: Annotated[
         Path | None,
@@ -46,15 +51,18 @@ def agreement_cli(
     if out is not None and out.exists():
         raise OutputError(f"{out} is there already: choose another name")
     options = replace(read_options("all", label_config), annotators="each")
-    with errors.status("Reading"):
-        corpus = read_corpus(exports, options)
-    agreement = measure_agreement(corpus.documents)
-    if out is not None:
-        write_tasks(agreement, out)
+    with reviewed(exports, project, url, key, options) as (corpus, place):
+        agreement, shown = measure_agreement(corpus.documents), ""
+        if out is not None:
+            write_tasks(agreement, out)
+        if tab and place is not None:
+            shown = place.show([entry.task for entry in agreement.by_task[:limit]], "Agreement")
     if as_json:
-        echo_json(agreement.to_json())
+        echo_json({**agreement.to_json(), **({"shown": shown} if shown else {})})
     else:
         render_agreement(agreement, limit=limit)
+        if shown:
+            console.print(f"These tasks are in a tab: {shown}", soft_wrap=True)
 
 
 def write_tasks(agreement: Agreement, path: Path) -> None:

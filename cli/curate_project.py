@@ -11,10 +11,10 @@ import typer
 
 from cli.console import errors
 from ner.document import Document
-from ner.errors import TrainingError
+from ner.errors import InputError, TrainingError
 from ner.printable import on_one_line
 from training.corpus import Corpus, ReadOptions, read_corpus
-from training.corpus.annotators import Strategy
+from training.corpus.annotators import Hearing
 
 if TYPE_CHECKING:  # these take a second to import
     from backend.batch.politeness import Politeness
@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # these take a second to import
     from backend.tier import Tier
 
 PROJECT = typer.Option(min=1, help="In place of files: the number in a project's address.")
+TAB = typer.Option(
+    "--tab", help="Of a project: show the tasks above in a tab of its Data Manager, too."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class CuratedProject:
     config: "LabelConfig"
     polite: "Politeness"
 
-    def annotated(self, annotators: Strategy = "majority") -> Corpus | None:
+    def annotated(self, annotators: Hearing = "majority") -> Corpus | None:
         """What has been annotated; None where nothing has.
 
         Args:
@@ -126,7 +129,7 @@ class CuratedProject:
         """Have a tab of the Data Manager show some tasks.
 
         Args:
-            tasks: Their ids.
+            tasks: Their ids, or those of documents made from them.
             title: Of the tab.
 
         Returns:
@@ -135,13 +138,52 @@ class CuratedProject:
         Raises:
             LabelStudioError: If Label Studio says no, or has been away for too long.
         """
-        numbers = list(map(int, dict.fromkeys(tasks)))
+        numbers = list(dict.fromkeys(int(task.partition("@")[0]) for task in tasks))
         view = self.polite.patiently(lambda: self.studio.views.show(self.project, title, numbers))
         return self._address(view.id)
 
     def _address(self, tab: int) -> str:
         """Where a tab is."""
         return f"{self.studio.url}/projects/{self.project}/data?tab={tab}"
+
+
+@contextmanager
+def reviewed(
+    exports: Sequence[Path] | None,
+    project: int | None,
+    url: str | None,
+    key: str | None,
+    options: ReadOptions,
+) -> Iterator[tuple[Corpus, CuratedProject | None]]:
+    """What has been annotated, in files or in a project.
+
+    Args:
+        exports: The files.
+        project: Id of the project, in place of files.
+        url: Of Label Studio.
+        key: A token.
+        options: How to read annotations; a project has a labelling config of its own.
+
+    Yields:
+        The documents, and the project if it is one.
+
+    Raises:
+        BadParameter: If neither was named, or both.
+        InputError: If nothing has been annotated, or it cannot be read.
+    """
+    if (project is None) == (not exports):
+        raise typer.BadParameter("name exports, or a --project, and not both")
+    if project is None:
+        with errors.status("Reading"):
+            corpus = read_corpus(list(exports or ()), options)
+        yield corpus, None
+        return
+    with curated(project, url, key) as place:
+        with errors.status("Reading"):
+            found = place.annotated(options.annotators)
+        if found is None:
+            raise InputError(f"nobody has annotated a task of project {project} yet")
+        yield found, place
 
 
 @contextmanager

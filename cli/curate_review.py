@@ -11,13 +11,23 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from cli.console import console, echo_json, errors
+from cli.console import console, echo_json
 from cli.curate_asking import Asked, by_folds, by_version, crossing_of
-from cli.options import Annotators, AsJson, LabelConfigFile, Models, open_store, read_options
+from cli.curate_project import PROJECT, TAB, reviewed
+from cli.options import (
+    LABEL_STUDIO,
+    LABEL_STUDIO_KEY,
+    Annotators,
+    AsJson,
+    LabelConfigFile,
+    Models,
+    open_store,
+    read_options,
+)
 from cli.training import Epochs, Seed
 from ner.errors import OutputError
 from ner.printable import on_one_line, visible
-from training.corpus import Corpus, read_corpus, write_whole
+from training.corpus import Corpus, write_whole
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from training.curate.findings import Finding, Review
@@ -30,14 +40,18 @@ NAMED = 5  # documents named below the table
 
 def review_cli(
     exports: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             metavar="EXPORT...",
             exists=True,
             dir_okay=False,
             help="What to review: Label Studio JSON or JSON_MIN, JSON lines, or CoNLL.",
         ),
-    ],
+    ] = None,
+    project: Annotated[int | None, PROJECT] = None,
+    url: Annotated[str | None, LABEL_STUDIO] = None,
+    key: Annotated[str | None, LABEL_STUDIO_KEY] = None,
+    tab: Annotated[bool, TAB] = False,
     folds: Annotated[
         int, typer.Option(min=2, help="Of the cross-validation: as many models are trained.")
     ] = 5,
@@ -68,6 +82,8 @@ def review_cli(
     """Find annotations that look wrong: missed, spurious, with other edges, of another type.
 
     Example: tagalong curate review export.json --out queue.jsonl
+
+    Of a project: tagalong curate review --project 1 --tab
     """
     from training.curate.findings import review_to_json
     from training.curate.review import review
@@ -76,22 +92,28 @@ def review_cli(
         raise typer.BadParameter("--model trains nothing, so that --base and --epochs are for")
     if out is not None and out.exists():  # before an hour of training, not after it
         raise OutputError(f"{out} is there already: choose another name")
-    with errors.status("Reading"):
-        corpus = read_corpus(exports, read_options(annotators, label_config))
-    store = open_store(models)
-    if model is None:
-        asking = by_folds(corpus, store, crossing_of(folds, base, epochs=epochs, seed=seed))
-    else:
-        asking = by_version(corpus, store, model)
-    with asking as asked:
-        found = review(corpus.documents, asked.opinions, asked.tag_set)
-        if out is not None:
-            write_findings(found.findings, out)
+    options, shown = read_options(annotators, label_config), ""
+    with reviewed(exports, project, url, key, options) as (corpus, place):
+        store = open_store(models)
+        if model is None:
+            asking = by_folds(corpus, store, crossing_of(folds, base, epochs=epochs, seed=seed))
+        else:
+            asking = by_version(corpus, store, model)
+        with asking as asked:
+            found = review(corpus.documents, asked.opinions, asked.tag_set)
+            if out is not None:
+                write_findings(found.findings, out)
+        if tab and place is not None and found.findings:
+            tasks = [finding.document for finding in found.findings[:limit]]
+            shown = place.show(tasks, "Review")
     notes = notes_on(found, asked, corpus)
     if as_json:
-        echo_json({"asked": asked.name, **review_to_json(found), "notes": notes})
+        where = {"shown": shown} if shown else {}
+        echo_json({"asked": asked.name, **review_to_json(found), "notes": notes, **where})
     else:
         render_review(found, asked, notes, limit=limit)
+        if shown:
+            console.print(f"Their tasks are in a tab: {shown}", soft_wrap=True)
 
 
 def write_findings(findings: "Sequence[Finding]", path: Path) -> None:

@@ -13,10 +13,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scipy.stats import t as student
 
-HEAD = (
-    "| strategy | seeds | at 60 | at 120 | 120, over random | 3+ words at 120 | words read at 120 |"
+COLUMNS = (
+    "strategy",
+    "seeds",
+    "60 documents",
+    "120 documents",
+    "over 120 random ones",
+    "over random ones of as many words",
+    "3+ words",
+    "words",
 )
-SHADES = {"random": "black", "mixed": "tab:red"}  # the two that the question is about
+AXES = (("documents", 1, "documents annotated"), ("words", 1000, "thousands of words read"))
+SHADES = {"random": "black", "mixed": "crimson"}  # the two that the question is about
 Curves = Mapping[str, Mapping[int, Mapping[int, Mapping[str, float]]]]  # strategy, seed, documents
 
 
@@ -55,6 +63,19 @@ def gains(
     return [ours[seed][at]["f1"] - theirs[seed][there]["f1"] for seed in shared]
 
 
+def gains_by_words(curves: Curves, name: str, at: int) -> list[float]:
+    """F1 over that of as many words of random documents, between the points of their curve."""
+    ours, random = curves[name], curves.get("random", {})
+    found = []
+    for seed in sorted(ours.keys() & random.keys()):
+        points = [random[seed][count] for count in sorted(random[seed])]
+        words, scores = ([point[key] for point in points] for key in ("words", "f1"))
+        found.append(
+            ours[seed][at]["f1"] - float(np.interp(ours[seed][at]["words"], words, scores))
+        )
+    return found
+
+
 def worth(curves: Curves, f1: float) -> str:
     """How many random documents give an F1, between the points of the mean curve."""
     by_count = next(iter(curves["random"].values())).keys()
@@ -72,7 +93,8 @@ def tables_of(lines: Sequence[Mapping[str, Any]]) -> str:
     parts = []
     for corpus in dict.fromkeys(line["corpus"] for line in lines):
         curves = curves_of(lines, corpus)
-        rows = [f"**{corpus}**", "", HEAD, "|---|---:|---|---|---|---|---:|"]
+        head = f"| {' | '.join(COLUMNS)} |"
+        rows = [f"**{corpus}**", "", head, "|---|---:|---|---|---|---|---|---:|"]
         rows += [_row(curves, name) for name in curves]
         parts += [*rows, "", *_answer(curves), ""]
     return "\n".join(parts)
@@ -81,13 +103,15 @@ def tables_of(lines: Sequence[Mapping[str, Any]]) -> str:
 def _row(curves: Curves, name: str) -> str:
     """What one strategy came to."""
     seeds = list(curves[name].values())
-    over = gains(curves, name, 120) if name != "random" else []
+    by_count, by_words = gains(curves, name, 120), gains_by_words(curves, name, 120)
+    compared = name != "random" and by_count
     cells = [
         name,
         str(len(seeds)),
         told([points[60]["f1"] for points in seeds]),
         told([points[120]["f1"] for points in seeds]),
-        told(over, sign="+") if over else "",
+        told(by_count, sign="+") if compared else "",
+        told(by_words, sign="+") if compared else "",
         f"{np.mean([points[120]['f1_long'] for points in seeds]):.4f}",
         f"{np.mean([points[120]['words'] for points in seeds]):,.0f}",
     ]
@@ -108,38 +132,43 @@ def _answer(curves: Curves) -> list[str]:
 
 
 def figures_of(lines: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
-    """One figure for each corpus."""
+    """One figure for each corpus: by documents, and by the words in them."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for corpus in dict.fromkeys(line["corpus"] for line in lines):
         curves = curves_of(lines, corpus)
-        figure, axes = plt.subplots(figsize=(6.4, 4.0), dpi=110)
-        for name, seeds in curves.items():
-            counts = sorted(next(iter(seeds.values())))
-            spreads = [
-                spread([points[count]["f1"] for points in seeds.values()]) for count in counts
-            ]
-            means, halves = (np.array(one) for one in zip(*spreads, strict=True))
-            bold = name in SHADES
-            [drawn] = axes.plot(
-                *(counts, means),
-                label=name,
-                color=SHADES.get(name),
-                linewidth=2.2 if bold else 1.0,
-                marker="o",
-                markersize=4 if bold else 2.5,
-                zorder=3 if bold else 2,
-            )
-            if bold:
-                colour = drawn.get_color()
-                axes.fill_between(counts, means - halves, means + halves, color=colour, alpha=0.12)
-        axes.set_xlabel("documents annotated")
-        axes.set_ylabel("strict F1")
-        axes.set_title(f"{corpus}: mean of {max(map(len, curves.values()))} seeds, 95 % intervals")
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        figure, sides = plt.subplots(1, 2, figsize=(9.6, 4.0), dpi=100, sharey=True)
+        for side, (key, unit, title) in zip(sides, AXES, strict=True):
+            for name, seeds in curves.items():
+                _draw(side, name, list(seeds.values()), key, unit)
+            side.set_xlabel(title)
+            side.grid(alpha=0.3)
+        sides[0].set_ylabel("strict F1")
+        sides[1].legend(fontsize=8)
+        seeds = max(map(len, curves.values()))
+        figure.suptitle(f"{corpus}: mean of {seeds} seeds; shaded, 95 % intervals")
         figure.tight_layout()
         paths.append(folder / f"active_{corpus}.png")
         figure.savefig(paths[-1])
         plt.close(figure)
     return paths
+
+
+def _draw(side: Any, name: str, seeds: Sequence[Mapping[int, Any]], key: str, unit: int) -> None:
+    """The mean curve of a strategy."""
+    counts = sorted(seeds[0])
+    at = [np.mean([points[count][key] for points in seeds]) / unit for count in counts]
+    spreads = [spread([points[count]["f1"] for points in seeds]) for count in counts]
+    means, halves = (np.array(one) for one in zip(*spreads, strict=True))
+    bold = name in SHADES
+    [line] = side.plot(
+        *(at, means),
+        label=name,
+        color=SHADES.get(name),
+        linewidth=2.2 if bold else 1.0,
+        marker="o",
+        markersize=4 if bold else 2.5,
+        zorder=3 if bold else 2,
+    )
+    if bold:
+        side.fill_between(at, means - halves, means + halves, color=line.get_color(), alpha=0.12)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from backend.next_tasks import LOWEST
 from backend.remote.client import LabelStudio
 from cli.main import app
 from ner.document import Document
+from ner.errors import InputError
 from tests.end_to_end.connected import CONFIG
 from tests.toy_corpus import toy_documents
 
@@ -92,3 +93,21 @@ def test_label_studio_hands_tasks_out_in_the_chosen_order(pool: Pool) -> None:
 def test_each_task_has_one_prediction_of_the_version(pool: Pool) -> None:
     tasks = [one.task for one in pool.studio.predictions.of(pool.project)]
     assert len(tasks) == len(set(tasks))
+
+
+def test_what_looks_wrong_is_shown_in_a_tab(pool: Pool) -> None:
+    task, document = list(pool.documents.items())[-1]
+    pool.annotate(task, replace(document, spans=()))  # everything was forgotten
+    found = pool.command("review", "--model", "bundled", "--tab", "--limit", 3)
+    tasks = {int(finding["document"]) for finding in found["findings"][:3]}
+    assert task in {int(finding["document"]) for finding in found["findings"]}
+    view = next(one for one in pool.studio.views.of(pool.project) if one.title == "Review")
+    assert found["shown"].endswith(f"?tab={view.id}")
+    assert set(pool.studio.tasks.in_view(pool.project, view.id)) == tasks
+
+
+def test_agreement_is_of_tasks_that_several_did(pool: Pool) -> None:
+    task, document = next(iter(pool.documents.items()))
+    pool.annotate(task, replace(document, spans=document.spans[:1]))
+    with pytest.raises(InputError, match="annotator"):  # the same one again
+        pool.command("agreement")

@@ -13,9 +13,7 @@ from training.corpus.fit import fit_regions, in_code_points, unlabelled_stretche
 from training.corpus.ledger import Ledger
 
 Strategy = Literal["majority", "latest", "all"]
-Hearing = (
-    Strategy | Literal["each"]
-)  # what nobody learns from: as "all", of ground truth and others
+Hearing = Literal["majority", "latest", "all", "each"]  # the last is to compare people by, only
 ANNOTATOR, TASK = "annotator", "task"  # in the meta of a document read with "each"
 
 
