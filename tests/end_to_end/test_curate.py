@@ -109,5 +109,5 @@ def test_what_looks_wrong_is_shown_in_a_tab(pool: Pool) -> None:
 def test_agreement_is_of_tasks_that_several_did(pool: Pool) -> None:
     task, document = next(iter(pool.documents.items()))
     pool.annotate(task, replace(document, spans=document.spans[:1]))
-    with pytest.raises(InputError, match="annotator"):  # the same one again
+    with pytest.raises(InputError, match="none was annotated by two people"):
         pool.command("agreement")
