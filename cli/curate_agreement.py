@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import console, echo_json
-from cli.curate_project import PROJECT, TAB, reviewed
-from cli.options import LABEL_STUDIO, LABEL_STUDIO_KEY, AsJson, LabelConfigFile, read_options
+from cli.curate_project import Exported, Key, Project, Tab, Url, reviewed
+from cli.options import AsJson, LabelConfigFile, read_options
 from ner.errors import OutputError
 from ner.printable import on_one_line
 from ner.scoring import LENGTHS
@@ -23,19 +23,11 @@ NOTHING = "-"  # agreement on no spans
 
 
 def agreement_cli(
-    exports: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="EXPORT...",
-            exists=True,
-            dir_okay=False,
-            help="Label Studio JSON or JSON_MIN, of tasks that several people annotated.",
-        ),
-    ] = None,
-    project: Annotated[int | None, PROJECT] = None,
-    url: Annotated[str | None, LABEL_STUDIO] = None,
-    key: Annotated[str | None, LABEL_STUDIO_KEY] = None,
-    tab: Annotated[bool, TAB] = False,
+    exports: Exported = None,
+    project: Project = None,
+    url: Url = None,
+    key: Key = None,
+    tab: Tab = False,
     limit: Annotated[int, typer.Option(min=1, help="Tasks shown, the worst first.")] = 20,
     out: Annotated[
         Path | None,

@@ -14,10 +14,8 @@ from rich.text import Text
 from backend.label_studio import PLAIN, LabelConfig
 from cli.console import console, echo_json, errors
 from cli.curate_choosing import Chosen, check_labels, choose_next
-from cli.curate_project import PROJECT, curated
+from cli.curate_project import Key, Project, Url, curated
 from cli.options import (
-    LABEL_STUDIO,
-    LABEL_STUDIO_KEY,
     MAX_SEED,
     AsJson,
     LabelConfigFile,
@@ -45,9 +43,9 @@ def next_cli(
             "(*.txt).",
         ),
     ] = None,
-    project: Annotated[int | None, PROJECT] = None,
-    url: Annotated[str | None, LABEL_STUDIO] = None,
-    key: Annotated[str | None, LABEL_STUDIO_KEY] = None,
+    project: Project = None,
+    url: Url = None,
+    key: Key = None,
     queue: Annotated[
         bool,
         typer.Option(

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.console import errors
+from cli.options import LABEL_STUDIO, LABEL_STUDIO_KEY
 from ner.document import Document
 from ner.errors import InputError, TrainingError
 from ner.printable import on_one_line
@@ -22,10 +23,27 @@ if TYPE_CHECKING:  # these take a second to import
     from backend.remote.client import LabelStudio
     from backend.tier import Tier
 
-PROJECT = typer.Option(min=1, help="In place of files: the number in a project's address.")
-TAB = typer.Option(
-    "--tab", help="Of a project: show the tasks above in a tab of its Data Manager, too."
-)
+Exported = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="EXPORT...",
+        exists=True,
+        dir_okay=False,
+        help="What was annotated: Label Studio JSON or JSON_MIN, JSON lines, or CoNLL.",
+    ),
+]
+Project = Annotated[
+    int | None,
+    typer.Option(min=1, help="In place of files: the number in a project's address."),
+]
+Url = Annotated[str | None, LABEL_STUDIO]
+Key = Annotated[str | None, LABEL_STUDIO_KEY]
+Tab = Annotated[
+    bool,
+    typer.Option(
+        "--tab", help="Of a project: show the tasks above in a tab of its Data Manager, too."
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)

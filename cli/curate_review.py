@@ -13,10 +13,8 @@ from rich.text import Text
 
 from cli.console import console, echo_json
 from cli.curate_asking import Asked, by_folds, by_version, crossing_of
-from cli.curate_project import PROJECT, TAB, reviewed
+from cli.curate_project import Exported, Key, Project, Tab, Url, reviewed
 from cli.options import (
-    LABEL_STUDIO,
-    LABEL_STUDIO_KEY,
     Annotators,
     AsJson,
     LabelConfigFile,
@@ -39,19 +37,11 @@ NAMED = 5  # documents named below the table
 
 
 def review_cli(
-    exports: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="EXPORT...",
-            exists=True,
-            dir_okay=False,
-            help="What to review: Label Studio JSON or JSON_MIN, JSON lines, or CoNLL.",
-        ),
-    ] = None,
-    project: Annotated[int | None, PROJECT] = None,
-    url: Annotated[str | None, LABEL_STUDIO] = None,
-    key: Annotated[str | None, LABEL_STUDIO_KEY] = None,
-    tab: Annotated[bool, TAB] = False,
+    exports: Exported = None,
+    project: Project = None,
+    url: Url = None,
+    key: Key = None,
+    tab: Tab = False,
     folds: Annotated[
         int, typer.Option(min=2, help="Of the cross-validation: as many models are trained.")
     ] = 5,
