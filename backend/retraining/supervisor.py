@@ -139,6 +139,8 @@ class Supervisor:
 
     def _queue_due(self) -> None:
         """Have a training wait for each project that has been annotated enough."""
+        if not self._training.after:
+            return
         answered = self._runs.answered_for(self._tier)
         for project in self._journal.projects():
             count, last = self._journal.annotated(project, after=answered.get(project, 0))
