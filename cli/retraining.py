@@ -10,7 +10,7 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Literal, cast
 
-from backend.retraining.runs import Outcome, Run, Runs, RunState
+from backend.retraining.runs import ELSEWHERE, Outcome, Run, Runs, RunState
 from cli.console import errors
 from cli.options import LLM, load_model
 from cli.prelabel_next import prelabel_next
@@ -27,7 +27,6 @@ if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from training.schedule import Progress
 
 TierName = Literal["encoder", "llm"]
-ELSEWHERE = 75  # exit status that tells the server's supervisor that another process is at it
 EVERY = 1.0  # seconds between two notes of what a training does
 
 
@@ -136,10 +135,14 @@ def retrain(
         runs.tell(run.id, "pre-labelling what comes next")
         journal = runs.place(run) / "batch.journal"
         tier = cast("TierName", run.tier)
-        count = prelabel_next(
-            store, tier, run.project, how.prelabel, url=url, key=key, journal=journal
-        )
-        note = f"{count:,} tasks that nobody has annotated were pre-labelled by it."
+        try:
+            count = prelabel_next(
+                store, tier, run.project, how.prelabel, url=url, key=key, journal=journal
+            )
+        except TagalongError as error:  # it serves all the same
+            note = f"Not all that comes next was pre-labelled: {error}."
+        else:
+            note = f"{count:,} tasks that nobody has annotated were pre-labelled by it."
         outcome = replace(outcome, notes=(*outcome.notes, note))
     return state, outcome
 
@@ -163,14 +166,7 @@ def learn(studio: "LabelStudio", run: Run, runs: Runs, store: Store, how: How) -
     from backend.batch.politeness import Politeness
     from backend.label_config import parse_label_config
     from training.gate import decide
-    from training.retrain import (
-        fetch,
-        held_out_scores,
-        predict_in,
-        prepare,
-        write_tasks,
-    )
-    from training.state import alone, forget_state
+    from training.retrain import fetch, held_out_scores, predict_in, prepare, write_tasks
 
     config = parse_label_config(studio.project(run.project).label_config)
     tasks = runs.place(run) / "tasks.json"
@@ -183,8 +179,10 @@ def learn(studio: "LabelStudio", run: Run, runs: Runs, store: Store, how: How) -
     if how.warm:
         trade, lesson = begin_warm(trade, lesson, store)
     sides = lesson.sides
-    state_path = unfinished(trade, store, sides)
-    with alone(state_path), telling(runs, run.id) as report:
+    state_path = (
+        runs.place(run) / unfinished(trade, store, sides).name
+    )  # gone with all that is there
+    with telling(runs, run.id) as report:
         trained = trade.train(
             *(sides.train, sides.dev),
             labels=sides.labels,
@@ -211,7 +209,6 @@ def learn(studio: "LabelStudio", run: Run, runs: Runs, store: Store, how: How) -
     else:
         verdict = decide(lesson.held_out, new, old, labels=labels, policy=how.policy)
         outcome = Outcome(verdict.reason, promote=verdict.promote, strata=verdict.strata)
-    forget_state(state_path)
     return replace(
         outcome,
         version=manifest.version,

@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS runs (
 CREATE UNIQUE INDEX IF NOT EXISTS one_waits ON runs (project, tier) WHERE state = 'waiting';
 CREATE UNIQUE INDEX IF NOT EXISTS one_runs ON runs (project, tier) WHERE state = 'running';
 """
+ELSEWHERE = 75  # exit status of a trainer that finds another one at the same work (EX_TEMPFAIL)
 COLUMNS = (
     "id, project, tier, reason, upto, state, tries, process, unwanted, asked, ended, standing, "
     "outcome"

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from backend.retraining.due import Training, Watch
-from backend.retraining.runs import Outcome, Run, Runs, RunState, interrupt
+from backend.retraining.runs import ELSEWHERE, Outcome, Run, Runs, RunState, interrupt
 from backend.server.journal import Journal
 from ner.errors import JournalError
 
@@ -23,7 +23,6 @@ TICK = 1.0  # seconds between looks
 TRIES = 3  # of a training that is killed, before something is wrong with it
 PAUSE = 5.0  # seconds before a training that was killed is begun again; doubled each time
 GRACE = 20.0  # seconds from asking a process to end until making it
-ELSEWHERE = 75  # exit status of a trainer that finds another one at the same work (EX_TEMPFAIL)
 
 log = logging.getLogger(__name__)
 
@@ -85,11 +84,14 @@ class Supervisor:
 
     def _run(self) -> None:
         """Look again and again; a file that cannot be used now may be usable later."""
+        told = ""
         while not self._closing:
             try:
                 self.look()
-            except JournalError as error:
-                log.warning("%s", error)
+                told = ""
+            except (JournalError, OSError) as error:
+                if str(error) != told:
+                    log.warning("%s", told := str(error))
             self._stirred.wait(TICK)
             self._stirred.clear()
 
