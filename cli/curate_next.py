@@ -38,6 +38,7 @@ def next_cli(
     pool: Annotated[
         Path | None,
         typer.Argument(
+            metavar="POOL",
             exists=True,
             help="Label Studio's tasks (JSON), JSON lines with a text each, or a folder of texts "
             "(*.txt).",
