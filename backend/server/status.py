@@ -25,8 +25,8 @@ TIER_NAMES = {"encoder": "Encoder", "llm": "LLM"}
 STATES = {
     RunState.WAITING: "Waits its turn",
     RunState.RUNNING: "Runs",
-    RunState.PROMOTED: "Serves now",
-    RunState.KEPT: "Kept, does not serve",
+    RunState.PROMOTED: "Promoted",
+    RunState.KEPT: "Kept back",
     RunState.FAILED: "Failed",
     RunState.CANCELLED: "Cancelled",
 }
