@@ -77,9 +77,9 @@ def carry_out(
     with runs.alone(run.project, run.tier) as ours:
         if not ours:
             raise SystemExit(ELSEWHERE)
-        runs.holds(number, os.getpid())
         if run.state is RunState.WAITING:
             runs.begin(number)
+        runs.holds(number, os.getpid())
         with terminable():
             try:
                 state, outcome = retrain(runs, run, store, url=url, key=key, how=how)

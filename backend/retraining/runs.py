@@ -221,7 +221,7 @@ class Runs:
             JournalError: If the file cannot be used.
         """
         self._change(
-            "state = 'running', tries = tries + 1, standing = ''",
+            "state = 'running', tries = tries + 1, standing = '', process = 0",
             *("WHERE id = ? AND state IN ('waiting', 'running')", number),
         )
 

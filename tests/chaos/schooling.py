@@ -146,7 +146,7 @@ def trained_under_fire(
                     current = store.current("encoder")
                     runs.close()
                     return Killed(run, tuple(done), taken, recorded, current, ours_left)
-                if len(done) < kills and time.monotonic() >= moment:
+                if len(done) < kills and run.process and time.monotonic() >= moment:
                     killed = chance.choice(victims)
                     if killed != "server":
                         _kill(run.process)
@@ -160,10 +160,9 @@ def trained_under_fire(
 
 
 def _kill(process: int) -> None:
-    """Kill a trainer, if it has begun."""
-    if process:
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
+    """Kill a trainer, which may have ended just now."""
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
 
 
 def _verify(store: Store) -> None:

@@ -128,7 +128,7 @@ def test_a_project_that_is_gone_when_it_is_trained_gets_no_promotion(
         return decide(*arguments, **options)
 
     monkeypatch.setattr(gate, "decide", gone)
-    result = desk.run("--project", project)
+    result = desk.run("--project", project, "--promote", "always")
     assert f"project {project} is gone; promote project-{project}-" in result.stderr.replace(
         "\n", " "
     )
@@ -161,7 +161,7 @@ def test_what_was_interrupted_goes_on_with_the_same_command(desk: Desk) -> None:
     )
     runs = Runs(desk.models)
     deadline = time.monotonic() + 120
-    while not any("dev F1" in run.standing for run in runs.latest(limit=1)):
+    while not any(run.standing.startswith("training") for run in runs.latest(limit=1)):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     stopped.send_signal(signal.SIGINT)

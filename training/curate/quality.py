@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ner.tags import IGNORED, TaggedWords
 from training.curate.opinions import Opinion
 
-LOWEST = 0.01  # of a probability: models of few documents are wrong oftener than lower ones say
+LOWEST = 0.02  # of a probability: models of few documents are wrong oftener than lower ones say
 
 
 def rate_words(
