@@ -164,7 +164,7 @@ def test_what_was_interrupted_goes_on_with_the_same_command(desk: Desk) -> None:
     while not any(run.standing.startswith("training") for run in runs.latest(limit=1)):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    stopped.send_signal(signal.SIGINT)
+    stopped.send_signal(signal.SIGTERM)  # SIGINT is ignored where tests run in the background
     assert stopped.wait(60) == 130
     desk.run("--project", desk.project)
     [run] = runs.latest(limit=9)

@@ -30,12 +30,12 @@ def eventually(true: Callable[[], bool]) -> bool:
 
 def alive(pid: int) -> bool:
     """Whether a process runs; one that has ended and that nobody asked for does not."""
+    stat = Path(f"/proc/{pid}/stat")
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+    except ProcessLookupError:  # also where it ends while it is looked at
         return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
 def family(program: Path) -> list[int]:
