@@ -71,7 +71,7 @@ def send(port: int, numbers: range) -> list[float]:
 def training(folder: Path) -> Iterator[None]:
     """A training of the bundled base that does not end by itself."""
     corpus = folder / "corpus.jsonl"
-    lines = (json.dumps(document_to_json(document)) for document in sentences(400))
+    lines = (json.dumps(document_to_json(document)) for document in sentences(50))
     corpus.write_text("\n".join(lines), encoding="utf-8")
     # It stands back as `tagalong retrain --run` does.
     command = [
