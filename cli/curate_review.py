@@ -79,7 +79,7 @@ def review_cli(
     from training.curate.review import review
 
     if model is not None and (base is not None or epochs is not None):
-        raise typer.BadParameter("--model trains nothing, so that --base and --epochs are for")
+        raise typer.BadParameter("--base and --epochs are of trainings, and --model makes none")
     if out is not None and out.exists():  # before an hour of training, not after it
         raise OutputError(f"{out} is there already: choose another name")
     options, shown = read_options(annotators, label_config), ""

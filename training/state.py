@@ -75,6 +75,7 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
         state: Tensors and plain values.
 
     Raises:
+        KeyboardInterrupt: If Ctrl-C was pressed; the state before is still there.
         TrainingError: If it cannot be written; the state before is still there.
     """
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
@@ -85,8 +86,13 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)
+    except KeyboardInterrupt:
+        fresh.unlink(missing_ok=True)
+        raise
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         fresh.unlink(missing_ok=True)
+        if isinstance(error.__context__, KeyboardInterrupt):  # and so it does an interruption
+            raise error.__context__ from None
         raise TrainingError(
             f"the state of the training could not be saved in {path.parent} ({error}); "
             "make room there, then go on with --resume"

@@ -1,11 +1,14 @@
 """The state of a training belongs to one training at a time."""
 
+import signal
 from pathlib import Path
+from random import Random
 
 import pytest
+import torch
 
 from ner.errors import TrainingError
-from training.state import alone, forget_state
+from training.state import alone, forget_state, read_state, write_state
 
 
 def test_a_second_one_is_kept_out_until_the_first_has_ended(tmp_path: Path) -> None:
@@ -40,3 +43,29 @@ def test_what_a_killed_one_left_keeps_nobody_out(tmp_path: Path) -> None:
     with alone(tmp_path / ".training-1"):
         assert left.is_file()
     assert not left.exists()
+
+
+def test_an_interrupted_one_is_no_failed_one_and_leaves_the_state_before(tmp_path: Path) -> None:
+    path = tmp_path / ".training-1"
+    state = {str(number): torch.zeros(1000) for number in range(200)}
+    draw, interrupted = Random(1), 0
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    write_state(path, state)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(40):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, draw.uniform(0.0005, 0.02))
+                write_state(path, state)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except KeyboardInterrupt:
+                interrupted += 1
+            assert len(read_state(path, device=torch.device("cpu"))) == len(state)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted
+    assert list(tmp_path.iterdir()) == [path]
