@@ -16,6 +16,7 @@ from backend.remote.client import LabelStudio
 from backend.remote.connection import PAGE
 from backend.tier import Tier
 from ner.document import Document, Prediction
+from ner.durable import refusals_told
 from ner.errors import TrainingError
 from training.corpus import Corpus, ReadOptions, read_corpus
 from training.corpus.split import keep_out
@@ -78,20 +79,21 @@ def write_tasks(path: Path, tasks: Iterable[Mapping[str, Any]]) -> int:
         How many there are.
 
     Raises:
-        OSError: If the file system refuses.
+        PublishError: If the file system refuses.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     fresh, count = path.with_suffix(".fresh"), 0
-    opened = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(opened, "w", encoding="utf-8") as file:
-        file.write("[")
-        for count, task in enumerate(tasks, start=1):
-            file.write("\n" if count == 1 else ",\n")
-            json.dump(task, file, ensure_ascii=False)
-        file.write("\n]\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    with refusals_told(f"keep the annotations in {path.parent}"):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        opened = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(opened, "w", encoding="utf-8") as file:
+            file.write("[")
+            for count, task in enumerate(tasks, start=1):
+                file.write("\n" if count == 1 else ",\n")
+                json.dump(task, file, ensure_ascii=False)
+            file.write("\n]\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
     return count
 
 

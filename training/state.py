@@ -6,6 +6,8 @@ of a version, and only tensors and plain values are ever read back from it.
 
 import fcntl
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -81,22 +83,41 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with fresh.open("wb") as file:
+        # PyTorch aborts the process where an interruption meets it in the midst of a file.
+        with _interruptions_later(), fresh.open("wb") as file:
             torch.save(dict(state), file)
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)
-    except KeyboardInterrupt:
-        fresh.unlink(missing_ok=True)
-        raise
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        fresh.unlink(missing_ok=True)
-        if isinstance(error.__context__, KeyboardInterrupt):  # and so it does an interruption
-            raise error.__context__ from None
+    except (OSError, RuntimeError) as error:
+        # A full disk is what stopped PyTorch, and is followed by an error of its own.
+        cause = error if isinstance(error, OSError) else error.__context__ or error
         raise TrainingError(
-            f"the state of the training could not be saved in {path.parent} ({error}); "
-            "make room there, then go on with --resume"
+            f"the state of the training could not be saved in {path.parent} ({cause}); "
+            "make room there, then train again (`tagalong train --resume` goes on where it was)"
         ) from error
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+@contextmanager
+def _interruptions_later() -> Iterator[None]:
+    """Have Ctrl-C and a request to end wait until what is begun is done."""
+    if threading.current_thread() is not threading.main_thread():  # which they do not reach
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        for one in came:
+            signal.raise_signal(one)
 
 
 def read_state(path: Path, *, device: torch.device) -> dict[str, Any]:

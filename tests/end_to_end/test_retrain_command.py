@@ -1,6 +1,7 @@
 """``tagalong retrain`` on projects of a real Label Studio, from a shell."""
 
 import json
+import resource
 import shutil
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,33 @@ def test_a_project_that_is_gone_when_it_is_trained_gets_no_promotion(
         "\n", " "
     )
     assert Store(desk.models).current("encoder") == desk.first
+
+
+def test_a_full_disk_is_told_and_what_serves_serves_on(desk: Desk) -> None:
+    # A limit on the size of files: the annotations, and the notes of trainings, have room still.
+    limit = 2 * max(path.stat().st_size for path in desk.models.glob("encoder/*/*"))
+    full = subprocess.run(
+        [sys.executable, "-m", "cli", *desk.command("--project", desk.project)],
+        cwd=ROOT,
+        preexec_fn=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert full.returncode == 1
+    said = " ".join(full.stderr.split())
+    assert "the state of the training could not be saved in" in said
+    assert "make room there, then train again" in said
+    runs = Runs(desk.models)
+    [run] = runs.latest(limit=9)
+    assert run.state is RunState.FAILED
+    assert run.outcome is not None
+    assert "make room there" in run.outcome.reason
+    runs.close()
+    assert Store(desk.models).names("encoder") == [desk.first]
+    assert not list((desk.models / ".server").glob("training-*/"))  # which frees what it took
+    desk.run("--project", desk.project)
+    assert Store(desk.models).current("encoder") != desk.first
 
 
 def test_only_one_trains_and_it_can_be_cancelled(desk: Desk) -> None:

@@ -11,7 +11,7 @@ import pytest
 from backend.label_config import parse_label_config
 from backend.label_studio import LabelConfig, result_from_spans
 from ner.document import Document, Span
-from ner.errors import InputError, LabelError, TrainingError
+from ner.errors import InputError, LabelError, PublishError, TrainingError
 from tests.lexicon_tier import LexiconTier
 from tests.toy_corpus import toy_documents
 from training.retrain import Lesson, predict_in, prepare, write_tasks
@@ -93,7 +93,7 @@ def test_a_disk_that_is_full_leaves_no_half_file(tmp_path: Path) -> None:
         yield {"id": 1}
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(PublishError, match="the disk is full, so make room and try again"):
         write_tasks(path, broken())
     assert not path.exists()
 

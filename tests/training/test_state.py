@@ -1,8 +1,10 @@
 """The state of a training belongs to one training at a time."""
 
+import os
 import signal
 from pathlib import Path
 from random import Random
+from threading import Timer
 
 import pytest
 import torch
@@ -45,27 +47,27 @@ def test_what_a_killed_one_left_keeps_nobody_out(tmp_path: Path) -> None:
     assert not left.exists()
 
 
-def test_an_interrupted_one_is_no_failed_one_and_leaves_the_state_before(tmp_path: Path) -> None:
+def test_an_interruption_comes_through_and_leaves_a_state_that_is_whole(tmp_path: Path) -> None:
     path = tmp_path / ".training-1"
     state = {str(number): torch.zeros(1000) for number in range(200)}
-    draw, interrupted = Random(1), 0
+    draw = Random(1)
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
+    def save_until_interrupted() -> None:
+        seconds = draw.uniform(0, 0.05)
+        Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        while True:
+            write_state(path, state)
+
     write_state(path, state)
-    before = signal.signal(signal.SIGALRM, interrupt)
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         for _ in range(40):
-            try:
-                signal.setitimer(signal.ITIMER_REAL, draw.uniform(0.0005, 0.02))
-                write_state(path, state)
-                signal.setitimer(signal.ITIMER_REAL, 0)
-            except KeyboardInterrupt:
-                interrupted += 1
+            with pytest.raises(KeyboardInterrupt):
+                save_until_interrupted()
             assert len(read_state(path, device=torch.device("cpu"))) == len(state)
+            assert list(tmp_path.iterdir()) == [path]
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert interrupted
-    assert list(tmp_path.iterdir()) == [path]
+        signal.signal(signal.SIGTERM, before)

@@ -6,14 +6,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Self
 
 import pytest
 
+from backend.retraining import runs as runs_module
 from backend.retraining import supervisor as module
 from backend.retraining.due import Training
 from backend.retraining.runs import Run, Runs, RunState, server_home
 from backend.retraining.supervisor import TRIES, Supervisor
+from backend.server import journal as journal_module
 from backend.server.events import AnnotationRef, WebhookEvent
 from backend.server.journal import Journal
 
@@ -84,6 +88,29 @@ def test_a_flood_of_events_makes_one_training(tmp_path: Path) -> None:
         [run] = runs.latest(limit=9)
     assert run.reason == "1,000 new or changed annotations"
     assert len(begun(tmp_path)) == 1
+
+
+def test_a_clock_that_is_set_back_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Earlier(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) - timedelta(days=400)
+
+    with watching(tmp_path, "ends", after=2, quiet=0.1) as (runs, journal):
+        for number in (1, 2):
+            journal.record(submitted(number))
+        until(lambda: begun(tmp_path) == ["1"] and known(runs, 1).state.is_over)
+        for module_with_clock in (runs_module, journal_module):
+            monkeypatch.setattr(module_with_clock, "datetime", Earlier)
+        for number in (2, 3, 4):  # the first of them is told of a second time
+            journal.record(submitted(number))
+        until(lambda: begun(tmp_path) == ["1", "2"] and known(runs, 2).state.is_over)
+        later, earlier = runs.latest(limit=9)
+    assert (later.id, earlier.id) == (2, 1)
+    assert later.asked < earlier.asked
+    assert later.reason == "2 new or changed annotations"
 
 
 def test_a_training_that_is_killed_is_begun_again(tmp_path: Path) -> None:
