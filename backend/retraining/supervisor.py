@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from backend.retraining.due import Training, Watch
@@ -36,7 +36,7 @@ class Supervisor:
         training: How to train.
         tier: That annotations train by themselves.
         log_path: Where trainers write what they have to say.
-        note: Told of every training that has ended.
+        note: Told of every training that has ended, whoever ran it.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Supervisor:
         self._child: tuple[int, subprocess.Popen[bytes]] | None = None
         self._not_before = 0.0
         self._asked_to_end: dict[int, float] = {}
+        self._followed: set[int] = set()
         self._stirred, self._closing = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="retraining", daemon=True)
 
@@ -104,6 +105,7 @@ class Supervisor:
         self._reap()
         self._queue_due()
         unfinished = self._runs.unfinished()
+        self._follow(unfinished)
         for run in unfinished:
             if run.unwanted:
                 self._end_unwanted(run)
@@ -131,13 +133,17 @@ class Supervisor:
             return
         number, self._child = self._child[0], None
         run = self._runs.run(number)
-        if run is None:
-            return
-        if run.state.is_over:
-            self._note(run)
-        elif status != ELSEWHERE:
+        if run is not None and not run.state.is_over and status != ELSEWHERE:
             log.warning("training %d ended with exit status %d", number, status)
             self._not_before = time.monotonic() + PAUSE * 2 ** (run.tries - 1)
+
+    def _follow(self, unfinished: Sequence[Run]) -> None:
+        """Tell of what has ended since the last look, whoever ran it."""
+        now = {run.id for run in unfinished}
+        for number in sorted(self._followed - now):
+            if (run := self._runs.run(number)) is not None:
+                self._note(run)
+        self._followed = now
 
     def _queue_due(self) -> None:
         """Have a training wait for each project that has been annotated enough."""
@@ -187,5 +193,3 @@ class Supervisor:
         """Note for its process how a training has ended."""
         self._runs.clear(run)
         self._runs.end(run.id, state, Outcome(reason))
-        if (ended := self._runs.run(run.id)) is not None:
-            self._note(ended)

@@ -15,7 +15,7 @@ import pytest
 from backend.retraining import runs as runs_module
 from backend.retraining import supervisor as module
 from backend.retraining.due import Training
-from backend.retraining.runs import Run, Runs, RunState, server_home
+from backend.retraining.runs import Outcome, Run, Runs, RunState, server_home
 from backend.retraining.supervisor import TRIES, Supervisor
 from backend.server import journal as journal_module
 from backend.server.events import AnnotationRef, WebhookEvent
@@ -32,13 +32,15 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def watching(models: Path, how: str, **training: float) -> Iterator[tuple[Runs, Journal]]:
+def watching(
+    models: Path, how: str, *, note: Callable[[Run], None] = lambda _: None, **training: float
+) -> Iterator[tuple[Runs, Journal]]:
     """A supervisor whose trainers end as they are told."""
     runs, journal = Runs(models), Journal(server_home(models) / "journal.sqlite")
     command = (sys.executable, "-m", "tests.backend.retraining.trainer", str(models), how)
     told = Training(command=command, environment={"PYTHONPATH": str(ROOT)}, **training)  # type: ignore[arg-type]
     log = server_home(models) / "training.log"
-    watcher = Supervisor(runs, journal, told, tier="encoder", log_path=log)
+    watcher = Supervisor(runs, journal, told, tier="encoder", log_path=log, note=note)
     watcher.start()
     try:
         yield runs, journal
@@ -156,6 +158,24 @@ def test_a_training_that_outlived_its_server_is_let_go_on(tmp_path: Path) -> Non
             assert known(other, waiting).state is RunState.WAITING
             assert begun(tmp_path) == []
     runs.close()
+
+
+def test_whoever_runs_it_its_end_is_told_once(tmp_path: Path) -> None:
+    runs = Runs(tmp_path)
+    number = runs.ask(7, "encoder", reason="x")
+    runs.begin(number)
+    told: list[tuple[int, RunState]] = []
+    with (
+        runs.alone(7, "encoder"),
+        watching(tmp_path, "ends", note=lambda run: told.append((run.id, run.state))) as (other, _),
+    ):
+        after = other.ask(8, "encoder", reason="x")
+        time.sleep(0.5)
+        runs.end(number, RunState.PROMOTED, Outcome("it is better"))
+        until(lambda: len(told) == 2)
+        time.sleep(0.3)
+    runs.close()
+    assert told == [(number, RunState.PROMOTED), (after, RunState.KEPT)]
 
 
 @pytest.mark.parametrize("state", list(RunState)[:2])
