@@ -127,7 +127,8 @@ def crossing_of(folds: int, base: str | None, *, epochs: int | None, seed: int) 
 
     crossing = Crossing(n_folds=folds)
     recipe = crossing.recipe
-    schedule = replace(recipe.schedule, **given(epochs=epochs, seed=seed))
+    least = None if epochs is None else 0
+    schedule = replace(recipe.schedule, **given(epochs=epochs, least_steps=least, seed=seed))
     chosen = recipe.base if base is None else Base(base)
     return replace(crossing, recipe=replace(recipe, base=chosen, schedule=schedule))
 

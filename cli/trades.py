@@ -1,6 +1,7 @@
 """How each tier is trained, given a recipe."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cli.options import LLM, default_drafter
@@ -51,7 +52,7 @@ def llm_trade(recipe: "LLMRecipe", store: Store) -> Trade:
 
 
 def trade_like(store: Store, tier: str, reference: str | None) -> Trade:
-    """How a tier is trained by the recipe of a version.
+    """How a tier is trained by the recipe of a version, on however few documents.
 
     Args:
         store: Where it is.
@@ -59,7 +60,7 @@ def trade_like(store: Store, tier: str, reference: str | None) -> Trade:
         reference: To the version; None for the one that serves, else the recipe's own defaults.
 
     Returns:
-        All of it.
+        All of it; an encoder's with as many steps as a base needs at least.
 
     Raises:
         InputError: If it is of another tier, or an LLM has no version to go by.
@@ -67,6 +68,7 @@ def trade_like(store: Store, tier: str, reference: str | None) -> Trade:
     """
     from backend.bases import OFFLINE_BASE, Base
     from training.recipe import Recipe, llm_recipe_from_json, recipe_from_json
+    from training.schedule import LEAST_STEPS
 
     if reference is None:
         reference = store.default() if tier != LLM else LLM if store.current(LLM) else None
@@ -79,6 +81,8 @@ def trade_like(store: Store, tier: str, reference: str | None) -> Trade:
     base = Base(model.base, model.base_revision)
     if tier == LLM:
         return llm_trade(llm_recipe_from_json(model.config, base), store)
-    return encoder_trade(
+    recipe = (
         recipe_from_json(model.config, base) if model.config else Recipe(base=Base(OFFLINE_BASE))
     )
+    least = max(recipe.schedule.least_steps, LEAST_STEPS)
+    return encoder_trade(replace(recipe, schedule=replace(recipe.schedule, least_steps=least)))

@@ -170,15 +170,17 @@ class Order:
         """Fill in the recipe's own defaults, or take the recipe of a version of the store."""
         from backend.bases import OFFLINE_BASE, Base
         from training.recipe import Adapter, Recipe, recipe_from_json
+        from training.schedule import LEAST_STEPS
 
         if self.like is not None:
             model = manifest_like(store, self.like, tier="encoder")
             return recipe_from_json(model.config, Base(model.base, model.base_revision))
+        least: dict[str, Any] = {"least_steps": 0 if "epochs" in self.schedule else LEAST_STEPS}
         recipe = Recipe(
             base=Base(self.base or OFFLINE_BASE, self.revision),
             adapter=Adapter(rank=self.rank, alpha=2 * self.rank) if self.rank else None,
             four_bit=self.four_bit,
-            schedule=replace(Recipe().schedule, **self.schedule),
+            schedule=replace(Recipe().schedule, **least, **self.schedule),
         )
         if self.dropout is not None:
             recipe = replace(recipe, dropout=self.dropout)

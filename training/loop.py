@@ -91,6 +91,7 @@ class Loop:
         optimizer: Callable[[Groups], torch.optim.Optimizer] = fused_adamw,
     ) -> None:
         self._model, self._loss, self._judge = model, loss, judge
+        schedule = schedule.lengthened(batches.steps(1))
         self._batches, self._schedule, self._accelerator = batches, schedule, accelerator
         self._state_path = state_path
         self._outcome = Outcome()

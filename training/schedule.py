@@ -1,9 +1,12 @@
 """How a training is to go, how it is going, and how it went."""
 
+import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from backend.precision import Precision
+
+LEAST_STEPS = 300  # from 24 documents of BC5CDR, 160 to 800 steps learn as much; 56 far less
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +15,9 @@ class Schedule:
 
     Attributes:
         epochs: Passes over the data at most.
+        least_steps: Steps that are planned at least, by more epochs where these are too few: what
+            a base learns of some dozens of documents takes as many steps as of some hundreds
+            (Mosbach et al. 2021, "On the Stability of Fine-tuning BERT"; Zhang et al. 2021).
         learning_rate: Peak, for the layer next to the head; None for one that suits the base.
         layer_decay: Each layer further down learns this much slower than the one above it
             (Howard & Ruder 2018, discriminative fine-tuning); 1.0 for the same rate everywhere.
@@ -42,6 +48,21 @@ class Schedule:
     seed: int = 42
     precision: Precision = "auto"
     save_every: int = 200
+    least_steps: int = 0
+
+    def lengthened(self, steps_of_epoch: int) -> "Schedule":
+        """The schedule for so few data that its epochs make too few steps.
+
+        Args:
+            steps_of_epoch: Optimizer steps that a pass over the data takes.
+
+        Returns:
+            The same with more epochs, and patience in proportion; or as it is, where they suffice.
+        """
+        epochs = math.ceil(self.least_steps / max(1, steps_of_epoch))
+        if epochs <= self.epochs:
+            return self
+        return replace(self, epochs=epochs, patience=self.patience * epochs // self.epochs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,19 @@ def test_patience(scores, epochs, best, tmp_path):
     assert (len(outcome.scores), outcome.best) == (epochs, best)
 
 
+@pytest.mark.parametrize(
+    ("least", "epochs", "patience"), [(0, 9, 2), (18, 9, 2), (19, 10, 2), (36, 18, 4)]
+)
+def test_few_data_are_passed_over_more_often(tmp_path, least, epochs, patience):
+    schedule = replace(SCHEDULE, least_steps=least)  # an epoch has two steps
+    _, loop = loop_over([0.01 * step for step in range(99)], tmp_path / "a", schedule=schedule)
+    told = []
+    assert len(loop.run(report=told.append).scores) == epochs
+    assert {(now.epochs, now.steps) for now in told} == {(epochs, 2 * epochs)}
+    _, loop = loop_over([0.9] + [0.1] * 99, tmp_path / "b", schedule=schedule)
+    assert len(loop.run(report=lambda _: None).scores) == 1 + patience
+
+
 def test_the_best_epoch_is_kept(tmp_path):
     weights = []
     model, loop = loop_over([0.1, 0.7, 0.2, 0.3], tmp_path / "state")
