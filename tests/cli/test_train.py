@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 from rich.text import Text
-from typer.testing import CliRunner
 
 from backend.jsonlines import document_to_json
 from cli.announce import describe_sides, describe_version
-from cli.main import app, main
 from ner.manifest import Manifest
+from tests.cli.typed import fails, run
 from tests.hub_cache import COMMIT, cache_as
 from tests.toy_corpus import LABELS, toy_documents
 from tests.versions import DRAFT
@@ -28,14 +27,6 @@ def write_corpus(path: Path, documents) -> Path:
     lines = (json.dumps(document_to_json(document)) for document in documents)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
-
-
-def run(*arguments, code=0, stdin=None):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -138,17 +129,6 @@ def test_a_base_by_hub_id_is_named_by_its_commit(adapter, export, tiny_base, tmp
     version = ("--models", models, "--model", manifest["version"])
     line = run("predict", "Naloxone.", *version, "--json").stdout
     assert json.loads(line)["model_version"] == manifest["version"]
-
-
-def fails(capsys, *arguments):
-    """Run a command that must fail; return the one sentence it says."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    assert ended.value.code == 1
-    said = capsys.readouterr().err
-    assert "Traceback" not in said
-    [sentence] = [line for line in said.splitlines() if line.startswith("Error: ")]
-    return sentence
 
 
 @pytest.mark.parametrize(

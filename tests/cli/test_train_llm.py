@@ -5,15 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from backend.four_bit import four_bit_obstacle
 from backend.jsonlines import document_to_json
-from cli.main import app, main
 from cli.options import default_drafter, open_store
 from ner.document import Document
 from tests.backend.server.serving import request_for, say, serving, settings_in
 from tests.bc5cdr_sentences import abstracts
+from tests.cli.typed import fails, run
 from tests.tiny_llms import save_llm
 from tests.toy_corpus import LABELS, toy_documents
 
@@ -22,24 +21,6 @@ SETTINGS = (
     "--window", "512", "--lesson-window", "256", "--name", "toy",
 )  # fmt: skip
 TEXT = "The patient developed asthma after naloxone."
-
-
-def run(*arguments, code=0):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result
-
-
-def fails(capsys, *arguments) -> str:
-    """What is said, on one line, by a command whose work fails."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    assert ended.value.code == 1
-    said = capsys.readouterr().err
-    assert "Traceback" not in said
-    return said
 
 
 @pytest.fixture(scope="module")

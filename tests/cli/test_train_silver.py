@@ -5,12 +5,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from typer.testing import CliRunner
 
 import cli.training
 from backend.jsonlines import document_to_json, prediction_to_json
-from cli.main import app, main
 from ner.document import Document, Prediction
+from tests.cli.typed import fails, run
 from tests.toy_corpus import toy_documents
 
 SETTINGS = (
@@ -47,14 +46,6 @@ def places(tiny_base, tmp_path_factory):
     said = write_said(folder / "said.jsonl", [*OTHERS, *GOLD[:1], *DEV[:2]])
     command = ["train", "encoder", gold, "--dev", dev, "--base", tiny_base("bert-uncased")]
     return folder, said, [*map(str, command), *SETTINGS]
-
-
-def run(*arguments, code=0):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -184,17 +175,6 @@ def test_the_state_knows_silver_and_its_weight(places, tmp_path, monkeypatch):
     with pytest.raises(Stop):
         run(*command, "--models", tmp_path, "--silver", said)
     assert seen[3] == seen[0]  # gold alone is a training like any other
-
-
-def fails(capsys, *arguments):
-    """Run a command that must fail; return the one sentence it says."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    assert ended.value.code == 1
-    said = capsys.readouterr().err
-    assert "Traceback" not in said
-    [sentence] = [line for line in said.splitlines() if line.startswith("Error: ")]
-    return sentence
 
 
 @pytest.mark.parametrize(

@@ -164,15 +164,21 @@ def test_a_full_disk_is_told_and_what_serves_serves_on(desk: Desk) -> None:
     assert Store(desk.models).current("encoder") != desk.first
 
 
-def test_only_one_trains_and_it_can_be_cancelled(desk: Desk) -> None:
-    slow = subprocess.Popen(
+def training(desk: Desk) -> tuple["subprocess.Popen[bytes]", Runs]:
+    """A command that has begun to train, in a process of its own."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "cli", *desk.command("--project", desk.project)], cwd=ROOT
     )
     runs = Runs(desk.models)
     deadline = time.monotonic() + 120
     while not any(run.standing.startswith("training") for run in runs.latest(limit=1)):
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.02)
+    return process, runs
+
+
+def test_only_one_trains_and_it_can_be_cancelled(desk: Desk) -> None:
+    slow, runs = training(desk)
     with pytest.raises(TrainingError, match="is under way: wait for it, or end it with"):
         desk.run("--project", desk.project)
     assert "Ending 1 training." in desk.run("--project", desk.project, "--cancel").stderr
@@ -185,14 +191,7 @@ def test_only_one_trains_and_it_can_be_cancelled(desk: Desk) -> None:
 
 
 def test_what_was_interrupted_goes_on_with_the_same_command(desk: Desk) -> None:
-    stopped = subprocess.Popen(
-        [sys.executable, "-m", "cli", *desk.command("--project", desk.project)], cwd=ROOT
-    )
-    runs = Runs(desk.models)
-    deadline = time.monotonic() + 120
-    while not any(run.standing.startswith("training") for run in runs.latest(limit=1)):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    stopped, runs = training(desk)
     stopped.send_signal(signal.SIGTERM)  # SIGINT is ignored where tests run in the background
     assert stopped.wait(60) == 130
     desk.run("--project", desk.project)
