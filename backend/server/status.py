@@ -5,12 +5,10 @@ Whatever came from outside is escaped by the template; the page loads nothing, a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+from backend.pages import page_environment
 from backend.retraining.runs import Run, RunState
 from backend.server.snapshot import Snapshot, TierState
 from backend.server.telemetry import SAMPLE
@@ -30,11 +28,6 @@ STATES = {
     RunState.FAILED: "Failed",
     RunState.CANCELLED: "Cancelled",
 }
-UNITS = (
-    (timedelta(days=1), "days"),
-    (timedelta(hours=1), "hours"),
-    (timedelta(minutes=1), "minutes"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,41 +165,6 @@ def _count(value: object) -> int | None:
     return value if type(value) is int and value >= 0 else None
 
 
-def clock(moment: datetime) -> str:
-    """``22 November 2026, 20:13 UTC``."""
-    return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
-
-
-def lasted(start: datetime, end: datetime) -> str:
-    """How long something has lasted, in words: ``5 minutes``, or ``a moment`` below two."""
-    for one, unit in UNITS:
-        if (number := (end - start) // one) > 1:
-            return f"{number} {unit}"
-    return "a moment" if end - start < timedelta(minutes=1) else "a minute"
-
-
-def brief(seconds: float) -> str:
-    """A latency: ``4 ms``, ``0.35 s``, ``12 s``."""
-    if seconds < 0.0995:
-        return f"{max(1, round(seconds * 1000))} ms"
-    return f"{seconds:.2f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun: ``1 task``, ``2,000 tasks``, ``no tasks``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number or 'no':{',' * bool(number)}} {noun}s"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names as a sentence has them: ``A, B and C``."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
-
-
-def ended(sentence: str) -> str:
-    """A sentence of ours with its full stop, which messages go without."""
-    return sentence if sentence.endswith((".", "!", "?", "…")) else f"{sentence}."
-
-
 def action_name(action: str) -> str:
     """``ANNOTATIONS_CREATED`` as people say it: ``Annotations created``."""
     return action.replace("_", " ").capitalize()
@@ -227,22 +185,8 @@ def tier_name(tier: str) -> str:
     return TIER_NAMES.get(tier, tier)
 
 
-def _environment() -> Environment:
-    """Templates, with everything escaped and nothing undefined."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters = (
-        *(clock, brief, counted, listed, ended, action_name, tier_name, score_tables),
-        *(stratum_name, state_of),
-    )
-    environment.filters |= {function.__name__: function for function in filters}
-    environment.globals["lasted"] = lasted
-    return environment
-
-
-_ENVIRONMENT = _environment()
+_ENVIRONMENT = page_environment(Path(__file__).parent / "templates")
+_ENVIRONMENT.filters |= {
+    function.__name__: function
+    for function in (action_name, tier_name, score_tables, stratum_name, state_of)
+}

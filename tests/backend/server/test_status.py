@@ -2,8 +2,7 @@
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from html.parser import HTMLParser
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -16,10 +15,6 @@ from backend.server.status import (
     STATES,
     ScoreRow,
     ScoreTable,
-    brief,
-    counted,
-    lasted,
-    listed,
     render_status,
     score_tables,
     verdict,
@@ -27,44 +22,9 @@ from backend.server.status import (
 from backend.server.telemetry import Telemetry
 from ner.document import Lost
 from tests.backend.server.manifests import DEV, make_manifest
+from tests.page import HOSTILE, LINKS, Page
 
 ADDRESS = "http://127.0.0.1:9090"
-VOID = {"meta", "link", "br", "wbr"}
-LINKS = {"href", "src", "srcset", "action", "data", "poster", "formaction", "cite", "background"}
-HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{7*7}}</table>\u202e"
-
-
-class Page(HTMLParser):
-    """Checks the nesting of elements while it collects what a test asks of."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str, str | None]] = []
-        self.words: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value) for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self.words).partition("</style>")[0].split())
-
-    def values(self, name: str) -> list[str | None]:
-        return [value for _, found, value in self.attributes if found == name]
 
 
 def busy(*, name: str = "Drug", reason: str = "it is gone: copy it again") -> Snapshot:
@@ -265,66 +225,3 @@ def test_no_manifest_breaks_the_page(scores) -> None:
     telemetry = Telemetry()
     telemetry.loaded("encoder", make_manifest(scores=scores), seconds=1)
     Page(render(telemetry.snapshot()))
-
-
-LATENCIES = {
-    0.0001: "1 ms",
-    0.0042: "4 ms",
-    0.0994: "99 ms",
-    0.0996: "0.10 s",
-    0.354: "0.35 s",
-    9.94: "9.94 s",
-    9.96: "10 s",
-    100: "100 s",
-}
-DURATIONS = {  # seconds
-    0: "a moment",
-    59: "a moment",
-    60: "a minute",
-    119: "a minute",
-    120: "2 minutes",
-    7_199: "119 minutes",
-    7_200: "2 hours",
-    172_799: "47 hours",
-    172_800: "2 days",
-}
-
-
-def test_latencies_are_brief() -> None:
-    assert {seconds: brief(seconds) for seconds in LATENCIES} == LATENCIES
-
-
-def test_durations_are_said_in_words() -> None:
-    start = datetime(2026, 11, 22, tzinfo=UTC)
-    said = {seconds: lasted(start, start + timedelta(seconds=seconds)) for seconds in DURATIONS}
-    assert said == DURATIONS
-
-
-def contrast(first: str, second: str) -> float:
-    """Contrast ratio of two colours, as WCAG 2.2 defines it."""
-    shades = [
-        [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)] for colour in (first, second)
-    ]
-    linear = [
-        [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in s] for s in shades
-    ]
-    low, high = sorted(0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in linear)
-    return (high + 0.05) / (low + 0.05)
-
-
-def test_every_colour_of_text_stands_out_from_the_paper() -> None:
-    style = render(busy()).partition("<style>")[2].partition("</style>")[0]
-    palettes = [
-        dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in style.split(":root")[1:3]
-    ]
-    assert len(palettes) == 2
-    for palette in palettes:
-        for name in ("ink", "soft", "good", "wait", "bad", "accent"):
-            assert contrast(palette[name], palette["paper"]) >= 4.5, name
-
-
-def test_numbers_and_names_read_as_a_sentence_has_them() -> None:
-    numbers = (0, 1, 2, 2_000)
-    said = ["no tasks", "1 task", "2 tasks", "2,000 tasks"]
-    assert [counted(number, "task") for number in numbers] == said
-    assert [listed(["A", "B", "C"][:n]) for n in range(4)] == ["", "A", "A and B", "A, B and C"]
