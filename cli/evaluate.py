@@ -45,12 +45,14 @@ class Verdict:
     Attributes:
         figures: As one JSON object.
         markdown: For people.
+        page: The same as HTML; None for the paper's protocol.
         tables: For the terminal.
         warnings: What to know before trusting the figures.
     """
 
     figures: dict[str, Any]
     markdown: str
+    page: str | None
     tables: "list[Table]"
     warnings: tuple[str, ...] = ()
 
@@ -80,7 +82,9 @@ def evaluate_cli(
     report: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", file_okay=False, help="Write report.json and report.md into a folder."
+            metavar="DIR",
+            file_okay=False,
+            help="Write report.html, report.json and report.md into a folder.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -128,7 +132,7 @@ def evaluate_cli(
     if report is not None:
         from training.report import write_report
 
-        write_report(report, figures=verdict.figures, markdown=verdict.markdown)
+        write_report(report, figures=verdict.figures, markdown=verdict.markdown, page=verdict.page)
     if as_json:
         echo_json(verdict.figures)
     else:
@@ -213,6 +217,7 @@ def judge(
     from training.evaluate import evaluate
     from training.paper_protocol import evaluate_as_paper, paper_report_to_json
     from training.report import report_to_json
+    from training.report_page import report_to_html
 
     if case.left_out:
         notes = (*notes, f"{case.left_out} documents are left out: not every side has them.")
@@ -223,6 +228,7 @@ def judge(
         return Verdict(
             {**paper_report_to_json(paper), "warnings": list(notes)},
             markdown.paper_report_to_markdown(paper, warnings=notes),
+            None,
             tables.paper_tables(paper),
             tuple(notes),
         )
@@ -238,6 +244,7 @@ def judge(
     return Verdict(
         report_to_json(report),
         markdown.report_to_markdown(report),
+        report_to_html(report),
         tables.report_tables(report),
         report.warnings,
     )

@@ -250,4 +250,4 @@ def render_gain(made: Made) -> None:
     if made.report is not None:
         tables = [one for one in report_tables(made.report) if one.title.endswith(GOLD_ALONE)]
         warnings = made.report.warnings
-        render_verdict(Verdict(report_to_json(made.report), "", tables, warnings))
+        render_verdict(Verdict(report_to_json(made.report), "", None, tables, warnings))

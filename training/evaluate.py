@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
@@ -12,9 +13,10 @@ from ner.errors import InputError
 from ner.tags import IGNORED, OUTSIDE, TagSet
 from training.bootstrap import RESAMPLES
 from training.calibration import calibration_of
+from training.effort import Effort, effort_of
 from training.judged import ALL, COLUMNS, compare, figures, judge
-from training.mistakes import find_mistakes, summarise
-from training.report import Report, count_losses
+from training.mistakes import Mistake, find_mistakes, summarise
+from training.report import Reading, Report, count_losses
 
 FEW_DOCUMENTS = 20  # below this the bootstrap has too little to draw from
 
@@ -28,12 +30,14 @@ class Options:
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
         examples: How many mistakes of each kind, and losses of each reason, to show.
+        worst: How many documents to show whole, at most.
     """
 
     labels: tuple[str, ...] | None = None
     resamples: int = RESAMPLES
     seed: int = 0
     examples: int = 5
+    worst: int = 10
 
 
 def evaluate(
@@ -68,11 +72,7 @@ def evaluate(
     drawing = {"resamples": options.resamples, "seed": options.seed}
     ours = judge(gold, predicted, labels, **drawing)
     theirs = None if against is None else judge(gold, against, labels, **drawing)
-    mistakes = [
-        (document, mistake)
-        for document, prediction in zip(gold, predicted, strict=True)
-        for mistake in find_mistakes(document.spans, prediction.spans)
-    ]
+    mistakes = _mistakes(gold, predicted)
     flat, unsaid = _lost_to_flat_bio(gold), [entry for one in predicted for entry in one.lost]
     unknown = _unknown_labels(gold, options.labels)
     rows = {label: row for row, label in enumerate(labels, start=1)}
@@ -90,9 +90,20 @@ def evaluate(
         lost_flat=count_losses(flat, examples=options.examples),
         lost_reading=count_losses(lost, examples=options.examples),
         lost_predicted=count_losses(unsaid, examples=options.examples),
-        mistakes=summarise(mistakes, examples=options.examples),
+        mistakes=summarise(
+            [
+                (document, mistake)
+                for document, made in zip(gold, mistakes, strict=True)
+                for mistake in made
+            ],
+            examples=options.examples,
+        ),
+        effort=_effort(gold, mistakes),
+        worst=tuple(_worst(gold, predicted, mistakes)[: options.worst]),
         calibration=calibration_of(gold, predicted),
-        against=compare(ours, theirs) if theirs else None,
+        against=None
+        if theirs is None or against is None
+        else compare(ours, theirs, labels, effort=_effort(gold, _mistakes(gold, against))),
         unknown_labels=unknown,
         warnings=tuple(_warnings(gold, predicted, flat=flat, unknown=unknown)),
         resamples=options.resamples,
@@ -132,6 +143,40 @@ def _tag_names(document: Document, tag_set: TagSet) -> list[str]:
     names = tag_set.names
     tags = tag_set.encode(document).tags
     return [names[OUTSIDE if tag == IGNORED else tag] for tag in tags]
+
+
+def _mistakes(gold: Sequence[Document], predicted: Sequence[Prediction]) -> list[Sequence[Mistake]]:
+    """What is wrong with each document."""
+    return [
+        find_mistakes(document.spans, prediction.spans)
+        for document, prediction in zip(gold, predicted, strict=True)
+    ]
+
+
+def _effort(gold: Sequence[Document], mistakes: Sequence[Sequence[Mistake]]) -> Effort:
+    """What it takes to put all of them right."""
+    regions = sum(len(set(document.spans)) for document in gold)
+    return effort_of(chain.from_iterable(mistakes), gold=regions)
+
+
+def _worst(
+    gold: Sequence[Document],
+    predicted: Sequence[Prediction],
+    mistakes: Sequence[Sequence[Mistake]],
+) -> list[Reading]:
+    """The documents that are not all right, those that take most actions first."""
+    readings = [
+        Reading(
+            document=document.id,
+            text=document.text,
+            gold=tuple(document.spans),
+            predicted=tuple(prediction.spans),
+            actions=effort_of(made, gold=0).total,
+        )
+        for document, prediction, made in zip(gold, predicted, mistakes, strict=True)
+        if made
+    ]
+    return sorted(readings, key=lambda reading: -reading.actions)
 
 
 def _labels(

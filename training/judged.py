@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ner.document import Document, Prediction
 from ner.scoring import LENGTHS, Counts, Length, score
 from training.bootstrap import FIELDS, Floats, as_row, f1, interval, p_value, resample
+from training.effort import Effort
 from training.report import Comparison, Difference, Differences, Figure, Figures
 
 SCHEMES = ("strict", "relaxed")  # the order of that axis
@@ -117,26 +118,30 @@ def figures(judged: Judged, row: int, column: int) -> Figures:
     return Figures(strict, relaxed)
 
 
-def compare(ours: Judged, theirs: Judged) -> Comparison:
+def compare(ours: Judged, theirs: Judged, labels: Sequence[str], *, effort: Effort) -> Comparison:
     """Set two systems against each other.
 
     Args:
         ours: One system.
         theirs: Another, judged on the same documents with the same seed.
+        labels: Those both were judged by.
+        effort: What it takes to put the other's predictions right.
 
     Returns:
-        Differences overall and by length.
+        Differences overall, by label and by length.
     """
 
-    def differences(column: int) -> Differences:
+    def differences(row: int, column: int) -> Differences:
         return Differences(
-            *(_difference(ours, theirs, (scheme, ALL, column)) for scheme in range(len(SCHEMES)))
+            *(_difference(ours, theirs, (scheme, row, column)) for scheme in range(len(SCHEMES)))
         )
 
     return Comparison(
         model=theirs.version,
-        overall=differences(ALL),
-        by_length={length: differences(column) for length, column in COLUMNS.items()},
+        overall=differences(ALL, ALL),
+        by_label={label: differences(row, ALL) for row, label in enumerate(labels, start=1)},
+        by_length={length: differences(ALL, column) for length, column in COLUMNS.items()},
+        effort=effort,
     )
 
 
@@ -145,4 +150,11 @@ def _difference(ours: Judged, theirs: Judged, cell: tuple[int, int, int]) -> Dif
     observed = float(ours.f1[cell] - theirs.f1[cell])
     drawn = ours.drawn[:, *cell] - theirs.drawn[:, *cell]
     low, high = interval(drawn).tolist()
-    return Difference(float(theirs.f1[cell]), observed, (low, high), p_value(observed, drawn))
+    their_low, their_high = interval(theirs.drawn[:, *cell]).tolist()
+    return Difference(
+        f1=float(theirs.f1[cell]),
+        f1_interval=(their_low, their_high),
+        difference=observed,
+        interval=(low, high),
+        p=p_value(observed, drawn),
+    )

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ner.document import Lost, LostReason
+from ner.document import Lost, LostReason, Span
 from ner.scoring import Counts, Length
 from training.calibration import Calibration
 from training.corpus import write_whole
+from training.effort import Effort
 from training.mistakes import Example, Kind, Mistakes
 
 Interval = tuple[float, float]
@@ -46,12 +47,14 @@ class Difference:
 
     Attributes:
         f1: Of the other system.
+        f1_interval: 95 % bootstrap interval of that.
         difference: F1 of this system less that of the other.
         interval: 95 % bootstrap interval of the difference, on the same resamples for both.
         p: Two-sided, as `training.bootstrap.p_value` defines it.
     """
 
     f1: float
+    f1_interval: Interval
     difference: float
     interval: Interval
     p: float
@@ -67,17 +70,21 @@ class Differences:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two systems, overall and by length.
+    """Two systems, overall and by their strata.
 
     Attributes:
         model: Version of the other system.
         overall: All spans.
+        by_label: Spans of one label.
         by_length: Spans of one length.
+        effort: What it takes to put the other one's predictions right.
     """
 
     model: str
     overall: Differences
+    by_label: Mapping[str, Differences]
     by_length: Mapping[Length, Differences]
+    effort: Effort
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,25 @@ class Losses:
     total: int
     by_reason: Mapping[LostReason, int]
     examples: tuple[Lost, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A document with both sides of it, to be shown whole.
+
+    Attributes:
+        document: Its id.
+        text: Its text.
+        gold: What is right.
+        predicted: What was said.
+        actions: That it takes to put it right.
+    """
+
+    document: str
+    text: str
+    gold: tuple[Span, ...]
+    predicted: tuple[Span, ...]
+    actions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +138,8 @@ class Report:
         lost_reading: Annotations that never got into gold: refused while it was read.
         lost_predicted: What the model could not say.
         mistakes: Every wrong span, by kind.
+        effort: What it takes to put the predictions right.
+        worst: The documents where that takes most, the worst first.
         calibration: None where no predicted span has a score.
         against: None where there is no other system.
         unknown_labels: Gold labels that the model does not have, and how many spans have each.
@@ -131,6 +159,8 @@ class Report:
     lost_reading: Losses
     lost_predicted: Losses
     mistakes: Mapping[Kind, Mistakes]
+    effort: Effort
+    worst: tuple[Reading, ...]
     calibration: Calibration | None
     against: Comparison | None
     unknown_labels: Mapping[str, int]
@@ -189,6 +219,8 @@ def report_to_json(report: Report) -> dict[str, Any]:
             kind: {"count": entry.count, "examples": [_example(one) for one in entry.examples]}
             for kind, entry in report.mistakes.items()
         },
+        "effort": _effort(report.effort),
+        "worst": [asdict(reading) for reading in report.worst],
         "calibration": asdict(report.calibration) if report.calibration else None,
         "against": _comparison(report.against) if report.against else None,
         "unknown_labels": dict(report.unknown_labels),
@@ -220,9 +252,24 @@ def _figure(figure: Figure) -> dict[str, Any]:
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:
-    """The other system, overall and by length."""
-    by_length = {length: asdict(entry) for length, entry in comparison.by_length.items()}
-    return {"model": comparison.model, **asdict(comparison.overall), "by_length": by_length}
+    """The other system, overall and by its strata."""
+    return {
+        "model": comparison.model,
+        **asdict(comparison.overall),
+        "by_label": {label: asdict(entry) for label, entry in comparison.by_label.items()},
+        "by_length": {length: asdict(entry) for length, entry in comparison.by_length.items()},
+        "effort": _effort(comparison.effort),
+    }
+
+
+def _effort(effort: Effort) -> dict[str, Any]:
+    """Actions, and what they are compared with."""
+    return {
+        "actions": effort.total,
+        "by_kind": dict(effort.actions),
+        "from_nothing": effort.from_nothing,
+        "saved": effort.saved,
+    }
 
 
 def _example(example: Example) -> dict[str, Any]:
@@ -235,17 +282,23 @@ def _example(example: Example) -> dict[str, Any]:
     return asdict(example) | quotes
 
 
-def write_report(folder: Path, *, figures: Mapping[str, Any], markdown: str) -> None:
-    """Write ``report.md`` and ``report.json`` into a folder, whole or not at all.
+def write_report(
+    folder: Path, *, figures: Mapping[str, Any], markdown: str, page: str | None = None
+) -> None:
+    """Write ``report.md``, ``report.html`` and ``report.json`` into a folder, all or none.
 
     Args:
         folder: Made where it is missing; a report that is already there is replaced.
         figures: The JSON object.
         markdown: The same for people.
+        page: The same as HTML; None for no page.
 
     Raises:
         OutputError: If they cannot be written.
     """
     numbers = json.dumps(figures, ensure_ascii=False, indent=2) + "\n"
+    pages = {} if page is None else {folder / "report.html": [page]}
     # The numbers last: their presence means complete.
-    write_whole({folder / "report.md": [markdown], folder / "report.json": [numbers]}, force=True)
+    write_whole(
+        {folder / "report.md": [markdown], **pages, folder / "report.json": [numbers]}, force=True
+    )

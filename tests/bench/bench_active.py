@@ -3,7 +3,7 @@
 Twenty documents drawn by lot are annotated first, the same for every strategy. Then each strategy
 chooses from the rest of the train side, a model is trained anew on all that is annotated, and its
 strict F1 is taken on documents that are never learnt from, until 120 are annotated; the random ones
-go on to 200. So that eighty curves fit into hours of one core, the encoder is MiniLM's lower
+go on to 200. So that ninety curves fit into hours of one core, the encoder is MiniLM's lower
 layers, and learns for a few passes: its F1 is far from that of `train encoder`, and the same for
 all.
 
@@ -55,7 +55,10 @@ from training.schedule import Schedule
 CORPORA = {"BC5CDR": "test", "NCBI-disease": "dev"}  # what is judged by; NCBI's test is not here
 LABELS = {"BC5CDR": ("Chemical", "Disease"), "NCBI-disease": ("Disease",)}
 QUESTION = ("random", "mixed")  # what it is about, so it is drawn first
-OTHERS = ("uncertainty", "k-center", "k-means", "long", "margin", "disagreement")
+OTHERS = (
+    *("uncertainty", "margin", "least-confidence", "disagreement"),
+    *("k-center", "k-means", "long"),
+)
 EARLIER, START, ROUNDS, LAST = 10, 20, (60, 120), 200  # documents that are annotated
 JUDGED, STOPPED = 100, 16  # documents of a sample that stays the same
 LAYERS, PASSES = 3, 4

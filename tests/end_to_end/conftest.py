@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from backend.demo import installation
 from backend.demo.label_studio import RunningLabelStudio, start
 from backend.tier import Tier, load_tier
 from ner.catalogue import Catalogue
+from tests.end_to_end.editor import browser
 from tests.end_to_end.ours import Ours, our_server
 
 HOME = Path(__file__).parents[2] / "tagalong-demo"
@@ -30,6 +32,12 @@ STRICT = {
     "USER_ADDITIONAL_BANNED_SUBNETS": "",
     **VALIDATING,
 }
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as chromium:
+        yield chromium
 
 
 @pytest.fixture(scope="session")

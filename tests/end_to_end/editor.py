@@ -28,6 +28,7 @@ FLAGS = (
     # Nothing but loopback is reached, whatever a page asks for.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
+SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 WINDOW = {"width": 1280, "height": 1600}
 PATIENCE = 60_000  # milliseconds, on machines however slow
 TEXT = ".lsf-htx-richtext"

@@ -4,7 +4,6 @@ The screenshots of the README are made here too: they lie in ``build/screenshots
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,22 +11,15 @@ import pytest
 from backend.demo.label_studio import RunningLabelStudio
 from backend.demo.provision import abstracts
 from tests.end_to_end.connected import Connected, connected, places
-from tests.end_to_end.editor import TOGGLE, Editor, browser, logged_in
+from tests.end_to_end.editor import SCREENSHOTS, TOGGLE, Editor, logged_in
 from tests.end_to_end.ours import Ours
 from tests.end_to_end.texts import TEXTS
 
-SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 ABSTRACT = next(abstract["text"] for abstract in abstracts() if abstract["pmid"] == "19263707")
 # "agent" and "batch" are no entities: what marks them is the annotator, and the copies are ours.
 DRAWN = (
     "😀 The agent was given.\r\nThen agent, Agent, agents and lithium; the agent again, per batch."
 )
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as chromium:
-        yield chromium
 
 
 @pytest.fixture(scope="module")

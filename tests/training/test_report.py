@@ -53,7 +53,11 @@ def test_json_has_the_keys_that_are_promised(report):
     assert list(written["by_length"]) == ["1", "2", "3+"]
     assert list(written["by_label"]) == ["Chemical", "Disease"]
     assert written["against"]["model"] == "silent"
-    assert written["against"]["strict"].keys() == {"f1", "difference", "interval", "p"}
+    assert written["against"]["strict"].keys() == {
+        *("f1", "f1_interval", "difference", "interval", "p")
+    }
+    assert written["against"]["effort"]["actions"] == written["against"]["effort"]["from_nothing"]
+    assert [one["document"] for one in written["worst"]] == ["2", "8701013"]
     for figure in figures_in(written):
         counts = {"tp", "tp_predicted", "fp", "fn", "gold", "predicted"}
         assert figure.keys() == counts | {"precision", "recall", "f1", "interval"}

@@ -1,0 +1,52 @@
+"""A text that is cut is the same text, and every span can be put together again."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ner.document import Span
+from training.pieces import ORDER, cut
+
+TEXT = "Naloxone reverses the 😀 effect\r\nof clonidine."
+spans = st.lists(
+    st.builds(
+        lambda start, length, label: Span(start, min(start + length, len(TEXT)), label),
+        st.integers(0, len(TEXT) - 1),
+        st.integers(1, 20),
+        st.sampled_from(("Chemical", "Disease")),
+    ),
+    max_size=6,
+)
+
+
+@given(gold=spans, predicted=spans)
+def test_pieces_are_the_text_and_know_what_covers_them(
+    gold: list[Span], predicted: list[Span]
+) -> None:
+    pieces = cut(TEXT, gold, predicted)
+    assert "".join(piece.text for piece in pieces) == TEXT
+    assert all(piece.text for piece in pieces)
+    sets = {
+        "right": set(gold) & set(predicted),
+        "missed": set(gold) - set(predicted),
+        "spurious": set(predicted) - set(gold),
+    }
+    ended = []
+    at = 0
+    for piece in pieces:
+        end = at + len(piece.text)
+        for place in range(at, end):
+            covering = {
+                standing
+                for standing in ORDER
+                if any(span.start <= place < span.end for span in sets[standing])
+            }
+            assert set(piece.standings) == covering
+        ended += [(end, *tag) for tag in piece.ends]
+        at = end
+    assert sorted(ended) == sorted(
+        (span.end, span.label, standing) for standing in ORDER for span in sets[standing]
+    )
+
+
+def test_an_empty_text_has_no_pieces() -> None:
+    assert cut("", [], []) == []
