@@ -1,14 +1,15 @@
 """The one loaded version of a tier, replaced under way when another one is promoted.
 
 All forward passes of a tier run on one thread of its own. Requests queue there in order and in
-small portions, so that an annotator who opens a task does not wait for somebody's whole batch.
+small portions, so that an annotator who opens a task does not wait for somebody's whole batch; and
+portions that wait at the same time go together.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from typing import Protocol
 
 from backend.llm.cost import Cost
 from backend.llm.tier import LLMTier
+from backend.server.batching import Batcher
 from backend.tier import Estimating, Tier, load_tier
 from ner.catalogue import BUNDLED, DEFAULT_TIER, Catalogue
 from ner.current import read_current
@@ -27,7 +29,7 @@ from ner.manifest import Manifest, check_sizes, read_manifest
 
 POLL_SECONDS = 1.0  # how soon a promotion is noticed; costs one small file read
 RETRY_SECONDS = 60.0  # before a version that did not load is tried again
-PORTION = 16  # documents a request may put before the next one's
+PORTION = 16  # documents that one turn takes, of one request or of several
 
 Admit = Callable[[Sequence[float], float], None]
 
@@ -109,7 +111,7 @@ class TierSlot:
         self._over = threading.Event()
         self._account = threading.Lock()
         self._owed = 0.0
-        self._runner = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{name}-forward")
+        self._batcher = Batcher(self._predict, name=f"{name}-forward", most=PORTION)
         self._watcher = threading.Thread(target=self._watch, name=f"{name}-watch", daemon=True)
 
     def start(self) -> None:
@@ -119,7 +121,7 @@ class TierSlot:
     def close(self) -> None:
         """Stop watching; predictions in work are finished."""
         self._over.set()
-        self._runner.shutdown(wait=False)
+        self._batcher.close()
 
     @property
     def loaded(self) -> Loaded | None:
@@ -181,7 +183,7 @@ class TierSlot:
         waiting: list[Future[list[Prediction]]] = []
         with self._owing(tier, documents, admit):
             for portion in _portions(documents):
-                waiting.append(self._runner.submit(self._predict, tier, portion))
+                waiting.append(self._batcher.submit(tier, portion))
                 if len(waiting) > 1:  # one ahead: the thread is never idle, the queue never long
                     waiting[-2].result()
             return list(chain.from_iterable(future.result() for future in waiting))
@@ -203,7 +205,7 @@ class TierSlot:
                 self._owed -= sum(seconds)
 
     def _predict(self, tier: Tier, documents: Sequence[Document]) -> list[Prediction]:
-        """A portion, on the thread that runs all of them, so that what it cost can be told."""
+        """On the thread that runs all passes, so that what they cost can be told."""
         if not isinstance(tier, LLMTier):
             return tier.predict(documents)
         before = tier.cost
