@@ -1,7 +1,7 @@
 """Requests that wait at the same time are predicted together, on the one thread of a tier.
 
-While a forward pass runs, whoever comes has to wait anyway, and then all go at once: sixteen
-annotators cost little more than one, and one alone never waits for others.
+While a forward pass runs, whoever comes has to wait anyway, and then all go at once. One who is
+alone waits for nobody, but for `LINGER` the first time after a batch of several.
 """
 
 import threading
