@@ -10,17 +10,12 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from backend.retraining.runs import (
-    Outcome,
-    Run,
-    Runs,
-    RunState,
-    interrupt,
-    server_home,
-)
+from backend.retraining.run import Outcome, Run, RunState
+from backend.retraining.runs import Runs, interrupt, server_home
 from cli.console import console, echo_json, errors
 from cli.options import LABEL_STUDIO, LABEL_STUDIO_KEY, AsJson, Models, open_store
-from cli.retraining import How, TierName, carry_out
+from cli.retrain_learn import How
+from cli.retrain_run import TierName, carry_out
 from ner.errors import TrainingError
 from ner.store import Store
 

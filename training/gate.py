@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from backend.retraining.runs import Stratum
+from backend.retraining.run import Stratum
 from ner.document import Document, Prediction
 from ner.scoring import LENGTHS, Length
 from training.evaluate import Options, evaluate

@@ -8,36 +8,15 @@ the last ones may be lost, and are then predicted again.
 
 import math
 import sqlite3
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
 from backend.batch.entries import Entry, Share, State
-from ner.errors import JournalError
+from backend.batch.journal_file import JournalFile
 
-FORMAT = 1  # of the tables; goes up when they change
-APPLICATION = 0x7461676C  # "tagl": what SQLite keeps to tell whose file it is
-TABLES = """
-CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE documents (
-    place INTEGER PRIMARY KEY,
-    key TEXT NOT NULL UNIQUE,
-    digest BLOB NOT NULL,
-    state INTEGER NOT NULL,
-    tier TEXT NOT NULL,
-    entities INTEGER NOT NULL,
-    answer TEXT NOT NULL,
-    worth REAL NOT NULL,
-    chosen INTEGER NOT NULL,
-    sent INTEGER NOT NULL
-);
-CREATE INDEX documents_by_state ON documents (state, place);
-CREATE INDEX documents_in_doubt ON documents (place) WHERE sent > 1;
-CREATE TABLE spent (tier TEXT PRIMARY KEY, seconds REAL NOT NULL) WITHOUT ROWID;
-"""
 COLUMNS = "place, key, digest, state, tier, entities, answer, worth, sent"
 
 
@@ -58,20 +37,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._turn = threading.RLock()
-        with self._told():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600)  # the texts' entities are in it
-            self._connection = sqlite3.connect(
-                path, timeout=0.4, isolation_level=None, check_same_thread=False
-            )
-        try:
-            with self._told():
-                self._prepare()
-        except JournalError:
-            self._connection.close()
-            raise
+        self._file = JournalFile(path)
 
     def __enter__(self) -> Self:
         return self
@@ -79,21 +45,23 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._file.path
+
     def close(self) -> None:
         """Close the file; whoever comes next goes on from what is in it."""
-        self._connection.close()
+        self._file.close()
 
     def remove(self) -> None:
         """Remove it: the batch is done, and nothing of it is left to do."""
-        self.close()
-        with self._told():
-            for suffix in ("", "-wal", "-shm"):
-                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        self._file.remove()
 
     def about(self) -> dict[str, str]:
         """What batch it is of; empty for a new one."""
-        with self._told():
-            return dict(self._connection.execute("SELECT name, value FROM about").fetchall())
+        with self._file.used() as connection:
+            return dict(connection.execute("SELECT name, value FROM about").fetchall())
 
     def begin(self, about: Mapping[str, str]) -> None:
         """Begin anew, for this batch: whatever was known is forgotten.
@@ -104,7 +72,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         Raises:
             JournalError: If the file cannot be used.
         """
-        with self._transaction() as connection:
+        with self._file.transaction() as connection:
             for table in ("documents", "about", "spent"):
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608
             connection.executemany("INSERT INTO about VALUES (?, ?)", list(about.items()))
@@ -134,7 +102,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             JournalError: If the file cannot be used, or a document of another place has that id.
         """
         tiers = [entry.tier for entry in entries if entry.tier]
-        with self._transaction() as connection:
+        with self._file.transaction() as connection:
             connection.executemany(
                 "INSERT INTO documents VALUES (:place, :key, :digest, :state, :tier, :entities, "
                 ":answer, :worth, 0, :sent) ON CONFLICT (place) DO UPDATE SET key = excluded.key, "
@@ -167,7 +135,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             State.ASIDE: "answer = :because, tier = '', entities = 0",
         }[state]
         query = f"UPDATE documents SET state = :state, {change} WHERE place = :place"  # noqa: S608
-        with self._transaction() as connection:
+        with self._file.transaction() as connection:
             connection.executemany(
                 query,
                 [{"state": state, "place": one.place, "because": because} for one in entries],
@@ -175,7 +143,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
 
     def forget_aside(self) -> None:
         """Let what was set aside be tried again."""
-        with self._transaction() as connection:
+        with self._file.transaction() as connection:
             connection.execute("DELETE FROM documents WHERE state = ?", (State.ASIDE,))
 
     def in_doubt(self, *, limit: int) -> list[Entry]:
@@ -202,7 +170,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         Raises:
             JournalError: If the file cannot be used.
         """
-        with self._transaction() as connection:
+        with self._file.transaction() as connection:
             connection.executemany(
                 "UPDATE documents SET sent = 1 WHERE place = ?", [(one.place,) for one in entries]
             )
@@ -220,7 +188,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             JournalError: If the file cannot be used.
         """
         best = "SELECT place FROM documents WHERE state <> ? ORDER BY worth DESC, place LIMIT ?"
-        with self._transaction() as connection:
+        with self._file.transaction() as connection:
             (count,) = connection.execute(
                 "SELECT COUNT(*) FROM documents WHERE state <> ?", (State.ASIDE,)
             ).fetchone()
@@ -234,7 +202,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
 
     def release(self) -> None:
         """Let everything that is held go."""
-        with self._transaction() as connection:
+        with self._file.transaction() as connection:
             _release(connection)
 
     def chosen(self, keys: Sequence[str]) -> dict[str, Entry]:
@@ -279,14 +247,14 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
 
     def count(self) -> dict[State, int]:
         """How many documents are in each state."""
-        with self._told():
-            rows = self._connection.execute("SELECT state, COUNT(*) FROM documents GROUP BY state")
+        with self._file.used() as connection:
+            rows = connection.execute("SELECT state, COUNT(*) FROM documents GROUP BY state")
             return {State(state): count for state, count in rows}
 
     def shares(self) -> dict[str, Share]:
         """What each tier answered."""
-        with self._told():
-            rows = self._connection.execute(
+        with self._file.used() as connection:
+            rows = connection.execute(
                 "SELECT spent.tier, COUNT(place), COALESCE(SUM(entities), 0), seconds "
                 "FROM spent LEFT JOIN documents ON documents.tier = spent.tier GROUP BY spent.tier"
             )
@@ -301,64 +269,6 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
     def _select(self, rest: str, values: tuple[int | str, ...]) -> Iterator[Entry]:
         """Read documents."""
         query = f"SELECT {COLUMNS} FROM documents {rest}"  # noqa: S608
-        with self._told():
-            for place, key, digest, state, *others in self._connection.execute(query, values):
+        with self._file.used() as connection:
+            for place, key, digest, state, *others in connection.execute(query, values):
                 yield Entry(place, key, digest, State(state), *others)
-
-    def _prepare(self) -> None:
-        """See whose file it is, keep others out, and make the tables."""
-        connection = self._connection
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("BEGIN IMMEDIATE")
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (known,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-        if not tables:
-            for statement in TABLES.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {FORMAT}")
-        elif application != APPLICATION:
-            raise JournalError(
-                f"{self.path} is a database of something else: name another place with --journal"
-            )
-        elif known != FORMAT:
-            raise JournalError(
-                f"the journal {self.path} has format {known}, and this release of Tagalong reads "
-                f"format {FORMAT}: finish the batch with the release that began it, or move the "
-                "file away to begin anew"
-            )
-        connection.execute("COMMIT")
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of what is done in it, or nothing."""
-        with self._told():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Say in one sentence what is wrong with the file."""
-        try:
-            with self._turn:
-                yield
-        except (sqlite3.Error, OSError) as error:
-            if "locked" in str(error):
-                raise JournalError(
-                    f"the journal {self.path} is in use: another tagalong prelabel is at the same "
-                    "work; wait for it, or end it and run this again"
-                ) from error
-            raise JournalError(
-                f"the journal {self.path} cannot be used ({error}): make room or its folder "
-                "writable, and run the same again; if the file is damaged, move it away to begin "
-                "anew"
-            ) from error

@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from backend.retraining.due import Training, Watch
-from backend.retraining.runs import ELSEWHERE, Outcome, Run, Runs, RunState, interrupt
+from backend.retraining.run import Outcome, Run, RunState
+from backend.retraining.runs import ELSEWHERE, Runs, interrupt
 from backend.server.journal import Journal
 from ner.errors import JournalError
 

@@ -8,7 +8,8 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from backend.retraining.runs import Runs, RunState
+from backend.retraining.run import RunState
+from backend.retraining.runs import Runs
 from backend.server.access import check_credentials, check_webhook
 from backend.server.errors import Refusal, unavailable
 from backend.server.events import TRAINING, job_number, parse_event

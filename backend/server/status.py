@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.pages import page_environment
-from backend.retraining.runs import Run, RunState
+from backend.retraining.run import Run, RunState
 from backend.server.snapshot import Snapshot, TierState
 from backend.server.telemetry import SAMPLE
 

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from backend.llm.cost import Cost
-from backend.retraining.runs import Run
+from backend.retraining.run import Run
 from backend.server.events import ACTIONS
 from backend.server.metrics import Metrics
 from backend.server.projects import OTHER, Names, ProjectBook, displayable

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from backend.demo import installation
 from backend.demo.label_studio import start
-from backend.retraining.runs import RunState
+from backend.retraining.run import RunState
 from ner.store import Store
 from tests.chaos.killing import ROOT
 from tests.chaos.schooling import (

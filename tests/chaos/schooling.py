@@ -16,7 +16,8 @@ from backend.demo.label_studio import RunningLabelStudio
 from backend.demo.provision import label_config
 from backend.label_config import parse_label_config
 from backend.label_studio import result_from_spans
-from backend.retraining.runs import Run, Runs
+from backend.retraining.run import Run
+from backend.retraining.runs import Runs
 from backend.server.journal import Journal
 from backend.server.settings import Settings
 from ner.document import Document

@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 
 from backend.demo.label_studio import RunningLabelStudio
 from backend.demo.provision import label_config
-from backend.retraining.runs import Runs, RunState
+from backend.retraining.run import RunState
+from backend.retraining.runs import Runs
 from cli.main import app
 from ner.errors import TrainingError
 from ner.manifest import read_manifest

@@ -10,7 +10,8 @@ import pytest
 
 from backend.demo.label_studio import RunningLabelStudio
 from backend.label_studio import result_from_spans
-from backend.retraining.runs import Run, Runs, RunState
+from backend.retraining.run import Run, RunState
+from backend.retraining.runs import Runs
 from ner.document import Document, Span
 from ner.store import Store
 from tests.chaos.schooling import annotated_project, first_version, trained_under_fire

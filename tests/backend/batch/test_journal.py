@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.batch.entries import Entry, Share, State, text_digest
-from backend.batch.journal import FORMAT, BatchJournal
+from backend.batch.journal import BatchJournal
+from backend.batch.journal_file import FORMAT
 from ner.errors import JournalError
 
 ROOT = Path(__file__).parents[3]

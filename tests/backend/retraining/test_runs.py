@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.retraining.runs import Outcome, Run, Runs, RunState, Stratum, server_home
+from backend.retraining.run import Outcome, Run, RunState, Stratum
+from backend.retraining.runs import Runs, server_home
 from ner.errors import JournalError
 
 ROOT = Path(__file__).parents[3]

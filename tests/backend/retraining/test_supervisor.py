@@ -15,7 +15,8 @@ import pytest
 from backend.retraining import runs as runs_module
 from backend.retraining import supervisor as module
 from backend.retraining.due import Training
-from backend.retraining.runs import Outcome, Run, Runs, RunState, server_home
+from backend.retraining.run import Outcome, Run, RunState
+from backend.retraining.runs import Runs, server_home
 from backend.retraining.supervisor import TRIES, Supervisor
 from backend.server import journal as journal_module
 from backend.server.events import AnnotationRef, WebhookEvent

@@ -6,7 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from backend.retraining.runs import Outcome, Runs, RunState
+from backend.retraining.run import Outcome, RunState
+from backend.retraining.runs import Runs
 
 
 def main() -> None:

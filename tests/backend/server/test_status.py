@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.retraining.runs import Outcome as Trained
-from backend.retraining.runs import Run, RunState, Stratum
+from backend.retraining.run import Outcome as Trained
+from backend.retraining.run import Run, RunState, Stratum
 from backend.server.snapshot import Outcome, Snapshot, TierState, Unread
 from backend.server.status import (
     STATES,

@@ -1,0 +1,60 @@
+"""What a retraining does last: make its version serve, and have the project go by it."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from backend.retraining.run import Outcome, Run, RunState
+from ner.errors import LabelStudioError
+from ner.store import Store
+
+if TYPE_CHECKING:  # torch would make `tagalong --help` slow
+    from backend.remote.client import LabelStudio
+
+
+def promote(
+    studio: "LabelStudio", run: Run, store: Store, outcome: Outcome
+) -> tuple[RunState, Outcome]:
+    """Make a version serve, and have its project go by it.
+
+    Args:
+        studio: The Label Studio.
+        run: The training that made it.
+        store: Of versions.
+        outcome: Which version.
+
+    Returns:
+        How the training ended.
+
+    Raises:
+        TagalongError: If it cannot be promoted; what served before serves on.
+    """
+    from backend.promotion import announce
+
+    try:
+        studio.project(run.project)
+    except LabelStudioError as error:
+        if error.problem != "missing":
+            raise
+        reason = (
+            f"project {run.project} is gone; promote {outcome.version} yourself if it is wanted"
+        )
+        return RunState.KEPT, replace(outcome, promote=False, reason=reason)
+    store.promote(run.tier, outcome.version)
+    try:
+        announced = announce(studio, run.project, outcome.version)
+    except LabelStudioError as error:  # it serves all the same
+        note = f"Label Studio was not told of it: {error}."
+    else:
+        note = told(announced.backends, announced.stale)
+    return RunState.PROMOTED, replace(outcome, notes=(*outcome.notes, note))
+
+
+def told(backends: tuple[str, ...], stale: int) -> str:
+    """Say what Label Studio knows of a promotion."""
+    shown = f"{stale:,} predictions of other versions are not shown any more." if stale else ""
+    if not backends:
+        return (
+            "No backend of the project serves the version yet: connect `tagalong serve` with these "
+            f"models. {shown}"
+        ).strip()
+    return f"The project and its backend go by its name now. {shown}".strip()
