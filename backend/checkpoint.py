@@ -16,7 +16,9 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from backend.bases import Base
 from backend.coupling import Coupling
-from backend.encoder import EncoderTier, Reading, WindowEncoder
+from backend.encoder import EncoderTier
+from backend.forward import TorchForward
+from backend.window_encoder import Reading, WindowEncoder
 from ner.durable import refusals_told
 from ner.errors import VersionInvalid
 from ner.manifest import Manifest
@@ -103,14 +105,14 @@ def load_encoder(folder: Path, manifest: Manifest, *, device: torch.device) -> E
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if not four_bit:
         model = model.to(device)
+    precision = manifest.config.get("schedule", {}).get("precision", "auto")
     return EncoderTier(
-        model.eval(),
+        TorchForward(model.eval(), precision=precision),
         WindowEncoder(tokenizer, _reading(manifest.config), limit=position_limit(model)),
         tag_set=tag_set,
         version=manifest.version,
         temperature=float(manifest.calibration.get("temperature", 1.0)),
         coupling=Coupling.from_json(manifest.calibration),
-        precision=manifest.config.get("schedule", {}).get("precision", "auto"),
     )
 
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
-from backend.encoder import batch_by_length
+from backend.window_encoder import batch_by_length
 
 POOL_BATCHES = 32  # batches' worth of shuffled items that are sorted by length together
 

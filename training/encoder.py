@@ -13,7 +13,9 @@ from transformers import PreTrainedTokenizerBase
 
 from backend.bases import HEADS
 from backend.checkpoint import position_limit
-from backend.encoder import EncodedWindow, EncoderTier, WindowEncoder
+from backend.encoder import EncoderTier
+from backend.forward import TorchForward
+from backend.window_encoder import EncodedWindow, WindowEncoder
 from ner.document import Document
 from ner.errors import TrainingError
 from ner.manifest import read_manifest
@@ -96,7 +98,8 @@ class Lessons:
             are `weights` of the same shape.
         """
         windows = [self._windows[index] for index in indices]
-        batch = self._encoder.pad(windows)
+        padded = self._encoder.pad(windows)
+        batch = {name: torch.from_numpy(array) for name, array in padded.items()}
         labels = _at_words(windows, self.tags, torch.full_like(batch["input_ids"], IGNORED))
         if not self._weights:
             return {**batch, "labels": labels}
@@ -165,11 +168,10 @@ def train_encoder(
         silver=silver,
     )
     tier = EncoderTier(
-        model,
+        TorchForward(model, precision=recipe.schedule.precision),
         WindowEncoder(tokenizer, recipe.reading, limit=limit),
         tag_set=tag_set,
         version="unpublished",
-        precision=recipe.schedule.precision,
     )
     loop = Loop(
         model,
@@ -181,7 +183,7 @@ def train_encoder(
         ),
         collate=lessons.collate,
         loss=_Loss(recipe, tokenizer),
-        judge=lambda: _judge(tier, dev, accelerator),
+        judge=lambda: _judge(model, tier, dev, accelerator),
         schedule=recipe.schedule,
         accelerator=accelerator,
         state_path=state_path,
@@ -273,9 +275,11 @@ class _Loss:
         return total / (labels != IGNORED).sum().clamp(min=1)  # all of a batch may be unknown
 
 
-def _judge(tier: EncoderTier, dev: Sequence[Document], accelerator: Accelerator) -> float:
-    """Strict F1 of the tier on dev."""
-    tier.model.eval()
+def _judge(
+    model: nn.Module, tier: EncoderTier, dev: Sequence[Document], accelerator: Accelerator
+) -> float:
+    """Strict F1 on dev of the tier that runs a model."""
+    model.eval()
     return judge(tier, dev, accelerator)
 
 

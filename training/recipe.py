@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from backend.bases import OFFLINE_BASE, Base
-from backend.encoder import Reading
+from backend.window_encoder import Reading
 from training.schedule import Schedule
 
 

@@ -87,7 +87,7 @@ def logits(tier: EncoderTier) -> np.ndarray:
 def test_a_version_is_served_in_the_arithmetic_it_was_judged_in(
     folder: Path, config: Mapping[str, Any], precision: str
 ) -> None:
-    assert load(folder, **config).precision == precision
+    assert load(folder, **config).forward.precision == precision
 
 
 def test_the_arithmetic_of_a_version_is_used(folder: Path) -> None:

@@ -1,13 +1,13 @@
 """Every word gets sub-words of its own, in every family of tokenizers, on every kind of text."""
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.bases import Base
-from backend.encoder import Reading, WindowEncoder
 from backend.subwords import SubWordTokenizer
+from backend.window_encoder import Reading, WindowEncoder
 from ner.words import word_offsets
 from tests.tiny_bases import CORPUS, FAMILIES
 
@@ -103,6 +103,6 @@ def test_rows_are_rounded_up_but_never_past_the_longest_window(splitter):
         lengths.add(rounded["input_ids"].shape[1])
         for name in plain:
             padding = rounded[name][:, longest:]
-            assert torch.equal(rounded[name][:, :longest], plain[name])
+            assert np.array_equal(rounded[name][:, :longest], plain[name])
             assert (padding == (encoder.tokenizer.pad_token_id if name == "input_ids" else 0)).all()
     assert lengths == {16, 32, 44}

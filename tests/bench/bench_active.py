@@ -38,7 +38,8 @@ from torch.nn import ModuleList
 from transformers import AutoModel
 
 from backend.bases import OFFLINE_BASE, Base
-from backend.encoder import EncoderTier, Reading
+from backend.encoder import EncoderTier
+from backend.window_encoder import Reading
 from ner.document import Document, Prediction
 from ner.words import word_offsets
 from training.curate.choices import Options

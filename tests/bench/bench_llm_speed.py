@@ -29,8 +29,10 @@ from transformers.utils import logging
 
 from backend.bases import Base
 from backend.bundle import BUNDLED
-from backend.encoder import EncoderTier, Reading, WindowEncoder
+from backend.encoder import EncoderTier
+from backend.forward import TorchForward
 from backend.tier import load_tier
+from backend.window_encoder import Reading, WindowEncoder
 from ner.catalogue import BUNDLED as NAME
 from ner.catalogue import Catalogue
 from ner.words import word_offsets
@@ -46,15 +48,15 @@ def schemes_of(folder: Path, agreement: float) -> tuple[Schemes, dict[str, Schem
     model = base.load_causal_lm(four_bit=False).eval()
     schemes = Schemes(model, tokenizer, window=POSITIONS, precision="fp32")
     ablation = EncoderTier(
-        base.load_token_classifier(schemes.tags.names).eval(),
+        TorchForward(base.load_token_classifier(schemes.tags.names).eval(), precision="fp32"),
         WindowEncoder(tokenizer, Reading(window=1024, context=0)),
         tag_set=schemes.tags,
         version="ablation",
-        precision="fp32",
     )
     bundled = load_tier(Catalogue(BUNDLED, bundled=BUNDLED).resolve(NAME))
     assert isinstance(bundled, EncoderTier)
-    bundled.precision = "fp32"
+    assert isinstance(bundled.forward, TorchForward)
+    bundled.forward.precision = "fp32"
     return schemes, {
         OURS: schemes.slots("verified", agreement=agreement),
         "verified, from O": schemes.slots("verified"),

@@ -246,8 +246,8 @@ def rival_model() -> Iterator[Path]:
     """The bundled version as a plain model: its adapter folded into the base."""
     tier = load_tier(Catalogue(Path("no-models"), bundled=BUNDLED).resolve(NAME))
     with tempfile.TemporaryDirectory() as folder:
-        tier.model.save_pretrained(folder)
-        tier.windows.tokenizer.model_max_length = position_limit(tier.model)
+        tier.forward.model.save_pretrained(folder)
+        tier.windows.tokenizer.model_max_length = position_limit(tier.forward.model)
         tier.windows.tokenizer.save_pretrained(folder)
         yield Path(folder)
 

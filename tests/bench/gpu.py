@@ -43,9 +43,11 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from backend.encoder import EncoderTier, Reading, WindowEncoder
+from backend.encoder import EncoderTier
+from backend.forward import TorchForward
 from backend.llm.layout import LayoutPlanner
 from backend.llm.verbalisers import choose_verbalisers
+from backend.window_encoder import Reading, WindowEncoder
 from ner.document import Document
 from ner.tags import TagSet
 from tests.tiny_bases import llama_tokenizer
@@ -210,30 +212,32 @@ def ablation(device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Siz
     config = mistral(size)
     config.is_causal, config.num_labels = False, len(TAGS)
     model = on(device, MistralForTokenClassification, config, torch.bfloat16)
+    forward = TorchForward(model, precision="bf16")
     windows = WindowEncoder(tokenizer, Reading(window=WINDOW, context=0))
-    return EncoderTier(model, windows, tag_set=TAGS, version="ablation", precision="bf16")
+    return EncoderTier(forward, windows, tag_set=TAGS, version="ablation")
 
 
 def encoder(device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size) -> EncoderTier:
     """BERT-large's shape as our tier serves it."""
     config = BertConfig(**size, num_labels=len(TAGS))
     model = on(device, BertForTokenClassification, config, torch.float32)
+    forward = TorchForward(model, precision="bf16")
     windows = WindowEncoder(tokenizer, Reading(window=PADDED, context=48), limit=PADDED)
-    return EncoderTier(model, windows, tag_set=TAGS, version="bert", precision="bf16")
+    return EncoderTier(forward, windows, tag_set=TAGS, version="bert")
 
 
 def as_timed_by_the_study(tier: EncoderTier) -> Scheme:
     """One text at a time, padded to 512, in fp32, with gradients on; what is longer is cut."""
+    assert isinstance(tier.forward, TorchForward)
+    model = tier.forward.model
 
     def scheme(documents: Sequence[Document]) -> tuple[list[int], int]:
         for document in documents:
             ids = tier.windows.tokenizer(document.text, truncation=True, max_length=PADDED)
             row = torch.zeros(1, PADDED, dtype=torch.long)
             row[0, : len(ids["input_ids"])] = torch.tensor(ids["input_ids"])
-            mask = (row != 0).long().to(tier.model.device)
-            tier.model(input_ids=row.to(tier.model.device), attention_mask=mask).logits.argmax(
-                -1
-            ).cpu()
+            mask = (row != 0).long().to(model.device)
+            model(input_ids=row.to(model.device), attention_mask=mask).logits.argmax(-1).cpu()
         return [1] * len(documents), PADDED * len(documents)
 
     return scheme

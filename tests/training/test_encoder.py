@@ -9,8 +9,10 @@ import torch
 from backend.bases import OFFLINE_BASE, Base
 from backend.coupling import Coupling
 from backend.decode import log_softmax
-from backend.encoder import EncoderTier, Reading, WindowEncoder
+from backend.encoder import EncoderTier
+from backend.forward import TorchForward
 from backend.tier import load_tier
+from backend.window_encoder import Reading, WindowEncoder
 from ner.document import Document, Span
 from ner.errors import TrainingError
 from ner.store import Store
@@ -60,7 +62,7 @@ def publish(trained, tmp_path):
 def assert_agree(one, other, *, within):
     """Both tiers give every word of dev nearly the same tag probabilities."""
     words = [word_offsets(document.text) for document in DEV]
-    assert one.precision == other.precision == "fp32"
+    assert one.forward.precision == other.forward.precision == "fp32"
     assert one.coupling == other.coupling
     for ours, theirs in zip(one.score(DEV, words), other.score(DEV, words), strict=True):
         assert np.exp(log_softmax(ours)) == pytest.approx(np.exp(log_softmax(theirs)), abs=within)
@@ -160,7 +162,7 @@ def test_a_decoder_is_opened_to_both_sides(family, tiny_base):
     recipe = recipe_for(tiny_base(family))
     model = build_model(recipe, tag_set, device=CPU).eval()
     windows = WindowEncoder(recipe.base.load_tokenizer(), recipe.reading)
-    tier = EncoderTier(model, windows, tag_set=tag_set, version="v")
+    tier = EncoderTier(TorchForward(model), windows, tag_set=tag_set, version="v")
     texts = ["aspirin caused severe asthma", "aspirin caused severe toxicity"]
     one, other = (tier.score([Document("d", text)], [word_offsets(text)])[0] for text in texts)
     assert not np.allclose(one[0], other[0], atol=1e-4)  # the first word has seen the last
@@ -198,7 +200,7 @@ def test_the_order_of_documents_cannot_change_a_prediction(tiny_base):
     recipe = recipe_for(tiny_base("bert-uncased"))
     model = build_model(recipe, tag_set, device=CPU).eval()
     tier = EncoderTier(
-        model,
+        TorchForward(model),
         WindowEncoder(recipe.base.load_tokenizer(), Reading(64, 8)),
         tag_set=tag_set,
         version="v",

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from backend.bases import Base
-from backend.encoder import Reading
+from backend.window_encoder import Reading
 from ner.errors import TrainingError
 from training.batches import EpochBatches
 from training.loop import Loop, start_accelerator

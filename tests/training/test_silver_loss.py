@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from backend.bases import Base
-from backend.encoder import Reading, WindowEncoder
+from backend.window_encoder import Reading, WindowEncoder
 from ner.document import Document, Span
 from ner.tags import IGNORED, TagSet
 from ner.words import word_offsets

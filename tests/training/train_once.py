@@ -11,7 +11,7 @@ from accelerate import PartialState
 from safetensors.torch import save_file
 
 from backend.bases import Base
-from backend.encoder import Reading
+from backend.window_encoder import Reading
 from tests.toy_corpus import LABELS, toy_documents
 from training.averaging import trainable
 from training.encoder import TrainedEncoder, train_encoder

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from backend.encoder import Reading
+from backend.window_encoder import Reading
 from ner.document import Document
 from ner.errors import TrainingError
 from ner.words import word_offsets

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from backend.bases import Base
-from backend.encoder import EncoderTier, Reading, WindowEncoder
+from backend.encoder import EncoderTier
+from backend.forward import TorchForward
+from backend.window_encoder import Reading, WindowEncoder
 from ner.document import Document
 from ner.tags import TagSet
 from ner.words import word_offsets
@@ -26,7 +28,7 @@ def tier_of(folder, *, adapter: Adapter | None = None, reading: Reading | None =
     torch.manual_seed(1)
     model = build_model(recipe, tag_set, device=CPU).eval()
     windows = WindowEncoder(recipe.base.load_tokenizer(), recipe.reading)
-    return EncoderTier(model, windows, tag_set=tag_set, version="v", precision="fp32")
+    return EncoderTier(TorchForward(model, precision="fp32"), windows, tag_set=tag_set, version="v")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -35,7 +37,7 @@ def test_every_family_has_vectors_of_unit_length(family: str, adapter, tiny_base
     tier = tier_of(tiny_base(family), adapter=adapter)
     documents = [*toy_documents(5, sentences=9), Document("empty", ""), Document("blank", " \n")]
     found = embed(tier, documents)
-    assert found.shape == (7, tier.model.config.hidden_size)
+    assert found.shape == (7, tier.forward.model.config.hidden_size)
     assert np.linalg.norm(found, axis=1) == pytest.approx([1, 1, 1, 1, 1, 0, 0])
     backward = embed(tier, documents[::-1])[::-1]
     assert found == pytest.approx(backward, abs=1e-5)
@@ -46,7 +48,7 @@ def test_a_vector_is_the_mean_over_words(tiny_base) -> None:
     [document] = toy_documents(1, sentences=1)
     [window] = tier.windows.encode([document.text], [word_offsets(document.text)])
     with torch.inference_mode():
-        states = tier.model.bert(torch.tensor([window.ids])).last_hidden_state[0].numpy()
+        states = tier.forward.model.bert(torch.tensor([window.ids])).last_hidden_state[0].numpy()
     mean = states[window.owned_positions].mean(axis=0)
     assert embed(tier, [document])[0] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.bases import Base
-from backend.encoder import Reading
+from backend.window_encoder import Reading
 from ner.document import Document, Span
 from ner.errors import InputError, LabelError, TrainingError
 from ner.tags import IGNORED, TagSet
