@@ -17,7 +17,9 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from backend.bases import Base
 from backend.coupling import Coupling
 from backend.encoder import EncoderTier
-from backend.forward import TorchForward
+from backend.engine.cache import MODEL, WEIGHTS, Kept
+from backend.engine.forward import EngineForward
+from backend.forward import Forward, TorchForward
 from backend.window_encoder import Reading, WindowEncoder
 from ner.durable import refusals_told
 from ner.errors import VersionInvalid
@@ -102,14 +104,43 @@ def load_encoder(folder: Path, manifest: Manifest, *, device: torch.device) -> E
     four_bit = bool(manifest.config.get("four_bit"))
     with unloadable_told(folder, manifest):
         model = _load_model(folder, manifest, tag_set=tag_set, four_bit=four_bit)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if not four_bit:
         model = model.to(device)
     precision = manifest.config.get("schedule", {}).get("precision", "auto")
+    forward = TorchForward(model.eval(), precision=precision)
+    return _served_by(forward, folder, manifest, limit=position_limit(model))
+
+
+def load_engine(folder: Path, manifest: Manifest, kept: Kept) -> EncoderTier:
+    """Make a version's engine a tier; its own weights are not read.
+
+    Args:
+        folder: Of the version.
+        manifest: What it says.
+        kept: The engine.
+
+    Returns:
+        The tier, ready to predict.
+
+    Raises:
+        EngineError: If OpenVINO is not there, or cannot read it.
+        VersionInvalid: If the version's tokenizer cannot be read.
+    """
+    record = kept.record
+    forward = EngineForward(kept.folder / MODEL, kept.folder / WEIGHTS, form=record.form)
+    return _served_by(forward, folder, manifest, limit=record.limit)
+
+
+def _served_by(
+    forward: Forward, folder: Path, manifest: Manifest, *, limit: int | None
+) -> EncoderTier:
+    """The tier of a version, whatever runs its passes."""
+    with unloadable_told(folder, manifest):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     return EncoderTier(
-        TorchForward(model.eval(), precision=precision),
-        WindowEncoder(tokenizer, _reading(manifest.config), limit=position_limit(model)),
-        tag_set=tag_set,
+        forward,
+        WindowEncoder(tokenizer, _reading(manifest.config), limit=limit),
+        tag_set=TagSet(tuple(manifest.labels)),
         version=manifest.version,
         temperature=float(manifest.calibration.get("temperature", 1.0)),
         coupling=Coupling.from_json(manifest.calibration),

@@ -1,17 +1,21 @@
 """What a tier is, and how a model version becomes one."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
 
-from backend.checkpoint import load_encoder
+from backend.checkpoint import load_encoder, load_engine
+from backend.engine.cache import find_engine
 from backend.llm.checkpoint import KeptBase, Weights, load_llm
 from backend.llm.tier import Drafter
 from ner.document import Document, Prediction
-from ner.errors import VersionInvalid
+from ner.errors import EngineError, VersionInvalid
 from ner.manifest import read_manifest
+
+log = logging.getLogger(__name__)
 
 
 class Tier(Protocol):
@@ -41,6 +45,7 @@ def load_tier(
     folder: Path,
     *,
     device: torch.device | None = None,
+    engine: bool = False,
     drafter: Drafter | None = None,
     weights: Weights | None = None,
     kept: KeptBase | None = None,
@@ -50,6 +55,7 @@ def load_tier(
     Args:
         folder: Of the version.
         device: Where to compute; None for the first GPU if there is one, else the CPU.
+        engine: Have an encoder's passes run by its CPU engine, where there is one of use.
         drafter: Says what an LLM's tags may be; None drafts O everywhere.
         weights: How an LLM's are kept; None for as it was trained.
         kept: Where the base of an LLM may be already.
@@ -64,6 +70,11 @@ def load_tier(
     manifest = read_manifest(folder)
     device = device or default_device()
     if manifest.tier == "encoder":
+        if engine and device.type == "cpu" and (found := find_engine(folder, manifest)):
+            try:
+                return load_engine(folder, manifest, found)
+            except EngineError as error:
+                log.warning("%s: %s; it is served by PyTorch", manifest.version, error)
         return load_encoder(folder, manifest, device=device)
     if manifest.tier == "llm":
         return load_llm(

@@ -168,7 +168,7 @@ def ask(system: str, documents: Sequence[Document], models: Path) -> Answers:
     if path.suffix in {".json", ".jsonl"}:
         raise InputError(f"there is no file {system}: name a file of predictions, or a model")
     with errors.status(f"Loading {escape(system)}"):
-        tier = load_model(open_store(models), system)
+        tier = load_model(open_store(models), system, engine=True)
     blank = [replace(document, spans=()) for document in documents]
     batches = [blank[first : first + BATCH] for first in range(0, len(blank), BATCH)]
     progress = track(batches, f"Asking {escape(tier.version)}", console=errors, transient=True)

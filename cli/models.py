@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 from cli.console import console, echo_json, errors
+from cli.engines import describe_engine, make_engine
 from cli.options import AsJson, Models, open_store
 from cli.versions import list_versions, render_list, render_manifest, row_to_json
 from ner.catalogue import DEFAULT_TIER
 from ner.errors import VersionNotFound
 from ner.manifest import read_manifest
 from ner.store import Store
+from training.corpus import read_corpus
 
 app = typer.Typer(
     help="List, show, promote, roll back and remove model versions.", no_args_is_help=True
@@ -91,6 +93,44 @@ def rollback_cli(
     """
     version = open_store(models).rollback(tier)
     _tell(f"{version} is the current version of {tier} again", tier, version, as_json=as_json)
+
+
+@app.command("engine")
+def engine_cli(
+    reference: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="VERSION",
+            help="An encoder version, as for `show`. [default: the current one, else the bundled]",
+        ),
+    ] = None,
+    documents: Annotated[
+        list[Path] | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Annotated documents like yours to go by, and to check it on; may be given again. "
+            "[default: 48 abstracts of BC5CDR]",
+        ),
+    ] = None,
+    models: Models = Path("models"),
+    as_json: AsJson = False,
+) -> None:
+    """Make the CPU engine of an encoder version, and check it against PyTorch.
+
+    Training and serving do so by themselves; this does it now, and says how it went.
+
+    Example: tagalong models engine encoder --documents test.jsonl
+    """
+    store = open_store(models)
+    folder = store.resolve(reference or store.default())
+    own = read_corpus(documents).documents if documents else ()
+    kept = make_engine(folder, examples=own, judged=own)
+    if as_json:
+        echo_json({**kept.record.to_json(), "path": str(kept.folder)})
+        return
+    console.print(f"{kept.record.version} has an engine in {kept.folder}.", soft_wrap=True)
+    console.print(describe_engine(kept), markup=False, soft_wrap=True)
 
 
 @app.command("remove")

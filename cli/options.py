@@ -82,12 +82,13 @@ def read_options(annotators: Strategy, label_config: Path | None) -> ReadOptions
     return ReadOptions(annotators=annotators, config=read_label_config(label_config))
 
 
-def load_model(store: Store, reference: str) -> "Tier":
+def load_model(store: Store, reference: str, *, engine: bool = False) -> "Tier":
     """Load a version; an LLM drafts with the default encoder, if that knows its labels.
 
     Args:
         store: Where they are.
         reference: To the version.
+        engine: Have an encoder's passes run by its CPU engine, where there is one.
 
     Returns:
         The tier.
@@ -101,7 +102,7 @@ def load_model(store: Store, reference: str) -> "Tier":
     folder = store.resolve(reference)
     manifest = read_manifest(folder, verify=False)
     if manifest.tier != LLM:
-        return load_tier(folder)
+        return load_tier(folder, engine=engine)
     return load_tier(folder, drafter=default_drafter(store, manifest.labels))
 
 
@@ -119,7 +120,7 @@ def default_drafter(store: Store, labels: Collection[str]) -> "Drafter | None":
     from backend.tier import load_tier
 
     try:
-        encoder = load_tier(store.resolve(store.default()))
+        encoder = load_tier(store.resolve(store.default()), engine=True)
     except TagalongError as error:
         errors.print(f"No encoder drafts for the LLM: {error}", style="yellow", markup=False)
         return None

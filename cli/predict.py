@@ -49,7 +49,7 @@ def predict_cli(
     """
     documents = read_source(source)  # first, so that a wrong path costs no loading
     store = open_store(models)
-    tier = load_model(store, model or store.default())
+    tier = load_model(store, model or store.default(), engine=True)
     while chunk := list(islice(documents, CHUNK)):
         for document, prediction in zip(chunk, tier.predict(chunk), strict=True):
             if as_json:

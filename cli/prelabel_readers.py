@@ -102,7 +102,9 @@ def choose_readers(
     def reader(reference: str) -> Reader:
         manifest = read_manifest(there.resolve(reference), verify=False)
         return Reader(
-            manifest.version, tuple(manifest.labels), partial(load_model, there, reference)
+            manifest.version,
+            tuple(manifest.labels),
+            partial(load_model, there, reference, engine=True),
         )
 
     if tier == "llm":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from backend.retraining.run import Outcome, Run
 from backend.retraining.runs import Runs
 from cli.console import errors
+from cli.engines import engine_of
 from cli.options import LLM, load_model
 from cli.trades import trade_like
 from cli.training import Trade, progress_bar, unfinished
@@ -100,6 +101,10 @@ def learn(studio: "LabelStudio", run: Run, runs: Runs, store: Store, how: How) -
         name=how.name or f"project-{run.project}",
         scores=held_out_scores(lesson.held_out, new, labels),
     )
+    notes = lesson.notes
+    if run.tier != LLM:
+        runs.tell(run.id, "making its CPU engine")
+        notes += tuple(filter(None, [engine_of(store.folder(run.tier, manifest.version), sides)]))
     old, against = None, serving(store, run.tier)
     if against:
         old = predict_in(config, load_model(store, against), lesson.held_out)
@@ -114,7 +119,7 @@ def learn(studio: "LabelStudio", run: Run, runs: Runs, store: Store, how: How) -
         against=against,
         documents=len(sides.train) + len(sides.dev),
         held_out=len(lesson.held_out),
-        notes=lesson.notes,
+        notes=notes,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cli.console import errors
+from cli.engines import NONE_THERE, SWITCH
 from cli.options import HOSTS, Models, hosts_of
 from ner.errors import InputError
 
@@ -95,6 +96,14 @@ def serve_cli(
             help="Tasks nobody has annotated that a retrained version predicts once it serves.",
         ),
     ] = 0,
+    cpu_engine: Annotated[
+        bool,
+        typer.Option(
+            envvar=SWITCH,
+            help="Have encoders run by OpenVINO, several times as fast on a CPU, once that is "
+            "made ready; or by PyTorch alone.",
+        ),
+    ] = True,
     access_log: Annotated[bool, typer.Option(help="Log every request, without its body.")] = False,
 ) -> None:
     """Serve pre-annotations to Label Studio: the current versions in --models, else the bundled.
@@ -129,6 +138,7 @@ def serve_cli(
             warm=retrain_warm,
         ),
         limits=Limits(tasks=max_tasks, characters=max_characters),
+        make_engine=how_to_make_engines(wanted=cpu_engine),
     )
     check_address(host, port)
     if host not in LOOPBACK and credentials is None:
@@ -145,6 +155,23 @@ def serve_cli(
         )
     errors.print(f"Serving on http://{host}:{port} (Ctrl-C stops it).")
     serve(settings, host=host, port=port, access_log=access_log)
+
+
+def how_to_make_engines(*, wanted: bool) -> tuple[str, ...]:
+    """What the server has CPU engines made by; nothing where none is wanted or can be.
+
+    Args:
+        wanted: Whether encoders are to be run by them.
+
+    Returns:
+        The command, to which the version is added.
+    """
+    from backend.engine.library import library_version
+
+    if wanted and not library_version():
+        errors.print(NONE_THERE, markup=False, soft_wrap=True)
+    usable = wanted and library_version()
+    return (sys.executable, "-m", "cli", "models", "engine") if usable else ()
 
 
 def how_to_train(

@@ -15,8 +15,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from cli.announce import describe_sides, describe_version
 from cli.console import errors
+from cli.engines import engine_of
 from cli.options import MAX_SEED
-from ner.catalogue import checked_name
+from ner.catalogue import DEFAULT_TIER, checked_name
 from ner.errors import InputError
 from ner.manifest import Manifest, read_manifest
 from ner.store import Store
@@ -152,6 +153,10 @@ def train_version(trade: Trade, assignment: Assignment) -> Manifest | None:
             return None
         manifest: Manifest
         manifest, _ = trade.publish(trained, sides, store=assignment.store, name=assignment.name)
+        if trade.tier == DEFAULT_TIER and (
+            said := engine_of(assignment.store.folder(trade.tier, manifest.version), sides)
+        ):
+            talk.print(said, markup=False, soft_wrap=True)
         conclude(trade, assignment, trained, manifest, states=[state_path], talk=talk)
     return manifest
 

@@ -10,6 +10,7 @@ TagalongError
 ├── OutputError             a result cannot be written where it was asked for
 ├── BaseModelError          a base model is not there, or is not one that can be loaded
 ├── TrainingError           a training cannot start, or cannot go on
+├── EngineError             a model cannot be run by OpenVINO; PyTorch still can
 ├── OutOfMemoryError        a model needs more memory than there is
 ├── BatchError              a batch cannot go on
 ├── JournalError            a record of what was done, or of webhook events, cannot be used
@@ -54,6 +55,10 @@ class BaseModelError(TagalongError):
 
 class TrainingError(TagalongError):
     """A training cannot start, or cannot go on."""
+
+
+class EngineError(TagalongError):
+    """A model cannot be run by the CPU engine; PyTorch still can."""
 
 
 class OutOfMemoryError(TagalongError):

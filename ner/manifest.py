@@ -21,6 +21,7 @@ from ner.payload import WEIGHT_SUFFIXES, FileRecord, find_files, record_file, re
 FORMAT = 2  # of manifest.json; goes up when a field is added, removed or changes its meaning
 CALIBRATED = 2  # the first format whose content hash counts the calibration, which decides tags
 MANIFEST = "manifest.json"
+CACHE = ".cache"  # in the folder of a version: what follows from it, and is no part of it
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)  # never a path, never hidden
 FIELD_KINDS: Mapping[str, tuple[type, ...]] = {
     "format": (int,),
@@ -239,6 +240,7 @@ def _compare_sizes(folder: Path, manifest: Manifest) -> dict[str, Path]:
     """Compare the names and sizes of a version's files with its manifest; say where they are."""
     found = find_files(folder)
     found.pop(MANIFEST, None)
+    found = {name: path for name, path in found.items() if not name.startswith(f"{CACHE}/")}
     for name, path in found.items():
         if reason := refusal(path):
             raise VersionInvalid(f"{name} in {folder} is {reason}: delete it, or {REMEDY}")

@@ -67,3 +67,10 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def publish(store: Store) -> Callable[..., Manifest]:
     return partial(publish_number, store)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where engines are kept that no version's folder can hold: nobody else's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"

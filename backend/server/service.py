@@ -10,13 +10,14 @@ from backend.remote.connection import Connection
 from backend.retraining.runs import Runs
 from backend.retraining.supervisor import Supervisor
 from backend.server.drafting import llm_loader
+from backend.server.engines import EngineRoom
 from backend.server.journal import Journal
 from backend.server.predicting import Predictor
 from backend.server.settings import ENCODER, LLM, Settings
 from backend.server.slot import TierSlot
 from backend.server.telemetry import Telemetry
 from backend.task_text import TaskTexts
-from backend.tier import Tier, load_tier
+from backend.tier import Tier
 from ner.catalogue import Catalogue
 
 
@@ -36,7 +37,8 @@ class Service:
         self.predictor = Predictor(task_texts(settings), settings.limits)
         self.room = BoundedSemaphore(settings.limits.predictions)
         slot = partial(TierSlot, catalogue=self.catalogue, witness=self.telemetry)
-        encoder = slot(ENCODER, load=load or load_tier)
+        self._engines = EngineRoom(settings.make_engine, settings.home / "engine.log")
+        encoder = slot(ENCODER, load=load or self._engines.load, better=self._engines.better)
         llm = slot(LLM, load=load or llm_loader(encoder, weights=settings.llm_weights))
         self.slots = {ENCODER: encoder, LLM: llm}
         self.runs = Runs(settings.models)
@@ -74,6 +76,7 @@ class Service:
         self.supervisor.close()
         for slot in reversed(self.slots.values()):  # the encoder drafts for the LLM
             slot.close()
+        self._engines.close()
         self.journal.close()
 
 

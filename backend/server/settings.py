@@ -65,6 +65,8 @@ class Settings:
         limits: How much is taken on at once.
         llm_weights: How an LLM's weights are kept; None for as it was trained.
         training: How to train on what was annotated.
+        make_engine: Command that makes the CPU engine of a version whose folder is added to it;
+            empty to serve with PyTorch alone.
     """
 
     models: Path
@@ -76,6 +78,7 @@ class Settings:
     limits: Limits = Limits()
     llm_weights: Weights | None = None
     training: Training = UNTAUGHT
+    make_engine: tuple[str, ...] = ()
 
     @property
     def home(self) -> Path:

@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
+from backend.encoder import EncoderTier
 from backend.llm.cost import Cost
 from backend.llm.tier import LLMTier
 from backend.server.batching import Batcher
@@ -75,6 +76,9 @@ class Witness(Protocol):
     def loaded(self, tier: str, manifest: Manifest, *, seconds: float) -> None:
         """A version serves from now on."""
 
+    def runs_on(self, tier: str, name: str) -> None:
+        """What runs the version that serves, in words."""
+
     def load_failed(self, tier: str, version: str, reason: str) -> None:
         """A version did not load, or would not again; what served before still does."""
 
@@ -93,6 +97,7 @@ class TierSlot:
         catalogue: Where its versions are.
         witness: Told what becomes of versions.
         load: Makes a version's folder a tier.
+        better: Asked again and again whether the version that serves could do so in a better way.
     """
 
     def __init__(
@@ -102,9 +107,11 @@ class TierSlot:
         *,
         witness: Witness,
         load: Callable[[Path], Tier] = load_tier,
+        better: Callable[[Path, Tier], Tier | None] = lambda _, __: None,
     ) -> None:
         self.name = name
-        self._catalogue, self._witness, self._load = catalogue, witness, load
+        self._catalogue, self._witness = catalogue, witness
+        self._load, self._better = load, better
         self._loaded: Loaded | None = None
         self._failures: dict[str, Failure] = {}
         self._settled = threading.Event()  # the first attempt to load is over
@@ -229,6 +236,7 @@ class TierSlot:
         for folder in candidates:
             if self._loaded is not None and self._loaded.manifest.version == folder.name:
                 self._look_after(folder)
+                self._improve(folder, self._loaded)
                 return
             if self._try(folder) or self._loaded is not None:
                 return
@@ -242,6 +250,23 @@ class TierSlot:
         else:
             if self._failures.pop(folder.name, None) is not None:
                 self._witness.load_forgiven(self.name, folder.name)
+
+    def _improve(self, folder: Path, loaded: Loaded) -> None:
+        """Serve a version in a better way, if there is one by now."""
+        try:
+            tier = self._better(folder, loaded.tier)
+        except (TagalongError, OSError) as error:
+            log.warning("%s: %s serves as it did: %s", self.name, folder.name, error)
+            return
+        if tier is not None:
+            self._loaded = replace(loaded, tier=tier)
+            self._tell_of(tier)
+
+    def _tell_of(self, tier: Tier) -> None:
+        """Tell what runs a tier."""
+        if isinstance(tier, EncoderTier):
+            self._witness.runs_on(self.name, tier.forward.name)
+            log.info("%s: runs on %s", self.name, tier.forward.name)
 
     def _wanted(self) -> list[Path]:
         """Folders of the version that should serve and, after it, of those that did before."""
@@ -278,6 +303,7 @@ class TierSlot:
         self._failures.pop(folder.name, None)
         self._witness.loaded(self.name, manifest, seconds=time.monotonic() - start)
         log.info("%s: version %s serves", self.name, manifest.version)
+        self._tell_of(tier)
         return True
 
     def _fail(self, version: str, reason: str) -> None:

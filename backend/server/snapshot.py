@@ -68,6 +68,7 @@ class TierState:
         manifest: Of the version that serves; None for none.
         since: When that version began to serve, in UTC.
         load_seconds: How long it took to load.
+        runs_on: What runs it, in words; empty where that is not told.
         loading: The version that is being loaded now.
         failures: Versions that should serve and do not load, the latest first.
         tasks: Answered since the server started.
@@ -78,6 +79,7 @@ class TierState:
     manifest: Manifest | None = None
     since: datetime | None = None
     load_seconds: float | None = None
+    runs_on: str = ""
     loading: str | None = None
     failures: tuple[LoadFailure, ...] = ()
     tasks: int = 0

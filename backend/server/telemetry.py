@@ -145,6 +145,7 @@ class Telemetry:
                 manifest=manifest,
                 since=datetime.now(UTC),
                 load_seconds=seconds,
+                runs_on="",
                 loading=None,
                 failures=_without(state.failures, manifest.version),
             )
@@ -153,6 +154,16 @@ class Telemetry:
             self._metrics.model.labels(*_model_labels(manifest, tier)).set(1)
             self._metrics.load_failing.labels(tier).set(len(self._tiers[tier].failures))
         self._metrics.load_seconds.labels(tier).set(seconds)
+
+    def runs_on(self, tier: str, name: str) -> None:
+        """What runs the version that serves.
+
+        Args:
+            tier: Of the version.
+            name: In words.
+        """
+        with self._lock:
+            self._tiers[tier] = replace(self._tiers[tier], runs_on=name)
 
     def load_failed(self, tier: str, version: str, reason: str) -> None:
         """A version did not load, or would not again; what served before still does.

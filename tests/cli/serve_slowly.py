@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import backend.server.service
+import backend.server.engines
 from cli.main import main
 from ner.document import Document, Prediction
 from tests.lexicon_tier import LexiconTier
@@ -21,7 +21,7 @@ def main_slowly(begun: Path, seconds: float, arguments: list[str]) -> None:
             time.sleep(seconds)
             return super().predict(documents)
 
-    backend.server.service.load_tier = lambda folder: Slow(folder.name)  # type: ignore[assignment]
+    backend.server.engines.load_tier = lambda folder, **_: Slow(folder.name)  # type: ignore[assignment]
     main(["serve", *arguments])
 
 

@@ -1,0 +1,182 @@
+"""Where engines are kept, and which are of use: in their version's folder, or else in a cache.
+
+An engine follows from a version, so it is no part of what was published: it may be deleted at any
+time, and is made again. It is only used by the release of OpenVINO that it was made for, and only
+where its files are as they were written.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from platformdirs import user_cache_path
+
+from backend.bundle import BUNDLED
+from backend.engine.library import library_version
+from ner.durable import discard, locked, refusals_told, scratch, sweep, sync
+from ner.errors import EngineError, PublishError
+from ner.manifest import CACHE, Manifest, manifest_digest
+from ner.payload import FileRecord, record_file
+
+FORMAT = 1  # of the record; goes up when engines are made otherwise
+RECORD, MODEL, WEIGHTS = "engine.json", "engine.xml", "engine.weights"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """An engine beside PyTorch in fp32, on the same documents.
+
+    Attributes:
+        documents: How many.
+        words: In all of them.
+        agreement: Share of the words that both think the same tag of, each word by itself.
+        reference_f1: Strict F1 of PyTorch; None where the documents have no gold for it.
+        f1: Of the engine; None likewise.
+    """
+
+    documents: int
+    words: int
+    agreement: float
+    reference_f1: float | None = None
+    f1: float | None = None
+
+    @property
+    def loss(self) -> float:
+        """How much strict F1 is lost; nought where that is not known."""
+        return (self.reference_f1 or 0.0) - (self.f1 or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRecord:
+    """What is known of an engine.
+
+    Attributes:
+        version: That it was made of.
+        digest: Of that version's manifest.
+        library: Release of OpenVINO that it was made for.
+        form: ``int8`` where its matrices are quantised, else ``plain``.
+        limit: Positions that the model has; None for no limit.
+        check: How it did.
+        notes: What else to know, a sentence each.
+        files: By name.
+    """
+
+    version: str
+    digest: str
+    library: str
+    form: str
+    limit: int | None
+    check: Check
+    notes: tuple[str, ...]
+    files: Mapping[str, FileRecord]
+
+    def to_json(self) -> dict[str, Any]:
+        """As an object that JSON can hold."""
+        return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Read what `to_json` made."""
+        known = {name: found for name, found in value.items() if name != "format"}
+        return cls(
+            **known
+            | {
+                "check": Check(**value["check"]),
+                "notes": tuple(value["notes"]),
+                "files": {name: FileRecord(**file) for name, file in value["files"].items()},
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An engine that is there.
+
+    Attributes:
+        folder: That holds its files.
+        record: What is known of it.
+    """
+
+    folder: Path
+    record: EngineRecord
+
+
+def find_engine(folder: Path, manifest: Manifest) -> Kept | None:
+    """Find the engine of a version.
+
+    Args:
+        folder: Of the version.
+        manifest: Of the version.
+
+    Returns:
+        The engine; None where there is none that is of use.
+    """
+    for home in _places(folder, manifest):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            value = json.loads((home / RECORD).read_bytes())
+            if value["format"] != FORMAT or value["library"] != library_version():
+                continue
+            record = EngineRecord.from_json(value)
+            if record.digest == manifest_digest(manifest.to_json()) and _is_whole(home, record):
+                return Kept(home, record)
+    return None
+
+
+def _is_whole(home: Path, record: EngineRecord) -> bool:
+    """Whether all files of an engine are as they were written."""
+    return record.files.keys() == {MODEL, WEIGHTS} and all(
+        record_file(home / name) == file for name, file in record.files.items()
+    )
+
+
+def keep_engine(folder: Path, manifest: Manifest, made: Path, record: EngineRecord) -> Kept:
+    """Put an engine where it will be found, in place of what is there.
+
+    Args:
+        folder: Of the version.
+        manifest: Of the version.
+        made: A folder with its files; they are moved.
+        record: What is known of it.
+
+    Returns:
+        The engine where it is now.
+
+    Raises:
+        EngineError: If there is no place for it.
+    """
+    reason: PublishError | None = None
+    for home in _places(folder, manifest):
+        try:
+            with refusals_told(f"keep the engine in {home}"):
+                _put(home, made, record)
+        except PublishError as error:
+            reason = error
+        else:
+            return Kept(home, record)
+    raise EngineError(str(reason).partition(";")[0]) from reason
+
+
+def _put(home: Path, made: Path, record: EngineRecord) -> None:
+    """Write an engine; its record comes last, so presence means complete."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with scratch(home.parent) as aside:
+        for name in record.files:
+            (aside / name).write_bytes((made / name).read_bytes())
+        (aside / RECORD).write_text(json.dumps(record.to_json(), indent=2), encoding="utf-8")
+        sync(*(aside / name for name in (*record.files, RECORD)))
+        with locked(home.parent):
+            sweep(home.parent)
+            if home.is_dir():
+                discard(home)  # whoever has it open reads on
+            aside.rename(home)
+            sync(home.parent)
+
+
+def _places(folder: Path, manifest: Manifest) -> Iterator[Path]:
+    """Where the engine of a version may be: never in what Tagalong itself came with."""
+    if not folder.resolve().is_relative_to(BUNDLED):
+        yield folder / CACHE / "engine"
+    yield user_cache_path("tagalong") / "engines" / manifest.version

@@ -1,0 +1,98 @@
+"""OpenVINO and NNCF, where they are installed, and kept from telling anybody.
+
+Both report every import and every conversion to a statistics service of their makers unless
+somebody opted out on the machine. Tagalong runs in hospitals: here they find that module missing,
+and go on without it.
+"""
+
+import os
+import sys
+from collections.abc import Collection
+from functools import cache
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+from typing import Literal
+
+from joblib import cpu_count
+
+from ner.errors import EngineError
+
+INSTALL = "pip install 'tagalong[cpu]'"
+Arithmetic = Literal["bf16", "f32"]
+
+
+@cache
+def openvino() -> ModuleType:
+    """The library that runs engines.
+
+    Returns:
+        Its module.
+
+    Raises:
+        EngineError: If it is not installed, or cannot be loaded on this machine.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return _imported("openvino")
+
+
+@cache
+def nncf() -> ModuleType:
+    """The library that quantises.
+
+    Returns:
+        Its module.
+
+    Raises:
+        EngineError: If it is not installed, or cannot be loaded on this machine.
+    """
+    openvino()
+    return _imported("nncf")
+
+
+def _imported(name: str) -> ModuleType:
+    """A library, or why there is none."""
+    try:
+        return import_module(name)
+    except (ImportError, OSError) as error:
+        raise EngineError(
+            f"no CPU engine can be used ({str(error) or name}): {INSTALL}, or go on with PyTorch"
+        ) from error
+
+
+def library_version() -> str:
+    """What an engine is made for: OpenVINO's release; empty where it is not installed."""
+    try:
+        return version("openvino")
+    except PackageNotFoundError:
+        return ""
+
+
+def capabilities() -> frozenset[str]:
+    """What this CPU is good at, in OpenVINO's names, such as ``BF16`` and ``INT8``."""
+    found: Collection[str] = openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return frozenset(found)
+
+
+def arithmetic(known: Collection[str]) -> Arithmetic:
+    """What to compute in where nothing is quantised.
+
+    Args:
+        known: As `capabilities` gives them.
+
+    Returns:
+        bf16 where the CPU has it.
+    """
+    return "bf16" if "BF16" in known else "f32"
+
+
+def usable_cpus() -> int:
+    """How many CPUs this process may use.
+
+    Returns:
+        No more than its affinity and the quota of its container allow, nor than OMP_NUM_THREADS
+        says, as PyTorch counts them.
+    """
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    usable = int(cpu_count())
+    return min(usable, int(wanted)) if wanted.isdecimal() and int(wanted) else usable

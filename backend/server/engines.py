@@ -1,0 +1,104 @@
+"""The engine room: loads encoders on their CPU engine, and has one made where there is none.
+
+An engine is made in a process of its own, on one CPU and after everything else, while PyTorch
+serves; then it takes over. What cannot be made is tried again by the next server, not before.
+"""
+
+import logging
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from backend.encoder import EncoderTier
+from backend.forward import TorchForward
+from backend.tier import Tier, load_tier
+
+NICE = ("nice", "-n", "10")
+ONE_CPU = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+
+log = logging.getLogger(__name__)
+
+
+class EngineRoom:
+    """Loads encoders as fast as they can be served.
+
+    Args:
+        command: Makes the engine of a version whose folder is added to it; empty to make none.
+        log_path: Where it writes what it has to say.
+    """
+
+    def __init__(self, command: Sequence[str], log_path: Path) -> None:
+        self._command, self._log_path = command, log_path
+        self._tried: set[Path] = set()
+        self._making: tuple[Path, subprocess.Popen[bytes]] | None = None
+
+    def load(self, folder: Path) -> Tier:
+        """Make a version's folder a tier, on its engine if there is one.
+
+        Args:
+            folder: Of the version.
+
+        Returns:
+            The tier.
+
+        Raises:
+            StoreError: If the version is damaged.
+            BaseModelError: If its base is not there.
+        """
+        return load_tier(folder, engine=bool(self._command))
+
+    def better(self, folder: Path, tier: Tier) -> Tier | None:
+        """See whether a version that serves could do so on an engine by now.
+
+        Args:
+            folder: Of the version.
+            tier: That serves.
+
+        Returns:
+            The same version on its engine; None while there is none, or where it has one.
+        """
+        if not self._command or not _could_have_one(tier):
+            return None
+        if self._making is not None:
+            made, process = self._making
+            if (status := process.poll()) is None:
+                return None
+            self._making = None
+            if status != 0:
+                log.warning("no engine could be made of %s: see %s", made.name, self._log_path)
+            elif made == folder:
+                found = self.load(folder)
+                return None if _could_have_one(found) else found
+        if folder not in self._tried:
+            self._tried.add(folder)
+            self._making = folder, self._begin(folder)
+        return None
+
+    def close(self) -> None:
+        """End what is being made."""
+        if self._making is not None:
+            self._making[1].terminate()
+            self._making[1].wait()
+
+    def _begin(self, folder: Path) -> "subprocess.Popen[bytes]":
+        """Start a process that makes an engine."""
+        self._log_path.parent.mkdir(parents=True, exist_ok=True)
+        with self._log_path.open("ab") as said:
+            return subprocess.Popen(  # noqa: S603 (our own command)
+                [*NICE, *self._command, str(folder)],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **ONE_CPU},
+                stdout=said,
+                stderr=said,
+                start_new_session=True,  # Ctrl-C is for the server
+            )
+
+
+def _could_have_one(tier: Tier) -> bool:
+    """Whether a tier is an encoder whose passes PyTorch runs on a CPU."""
+    return (
+        isinstance(tier, EncoderTier)
+        and isinstance(tier.forward, TorchForward)
+        and tier.forward.model.device.type == "cpu"
+    )

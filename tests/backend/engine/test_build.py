@@ -1,0 +1,165 @@
+"""Engines made of real versions of every family: the same model, or none."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from backend.bases import Base
+from backend.checkpoint import load_encoder, load_engine, save_model
+from backend.engine import build, check, forward
+from backend.engine.build import build_engine
+from backend.engine.cache import Check, find_engine
+from backend.engine.check import LEAST_AGREEMENT, MOST_LOST, refusal
+from backend.engine.forward import EngineForward
+from backend.tier import load_tier
+from ner.document import Document
+from ner.errors import EngineError
+from ner.manifest import Draft, read_manifest
+from ner.store import Store
+from ner.tags import TagSet
+from ner.words import word_offsets
+from tests.tiny_bases import FAMILIES
+from tests.toy_corpus import LABELS, toy_documents
+
+CPU = torch.device("cpu")
+DOCUMENTS = [*toy_documents(12), *toy_documents(3, sentences=9), Document("empty", "")]
+TEXTS = [Document("one", "aspirin"), Document("two", "Ca2+ " * 90), *DOCUMENTS]
+
+
+def publish(base: Path, store: Store, **config) -> Path:
+    """A version of random weights, as it would be published after a training."""
+    tag_set, reference = TagSet(LABELS), Base(str(base))
+    torch.manual_seed(1)
+    model = reference.load_token_classifier(tag_set.names)
+    draft = Draft(
+        tier="encoder",
+        name="tiny",
+        base=str(base),
+        base_revision=None,
+        labels=LABELS,
+        config={"reading": {"window": 48, "context": 8}} | config,
+    )
+    with store.staging("encoder") as folder:
+        save_model(model, reference.load_tokenizer(), folder, base=reference)
+        return store.resolve(store.publish(folder, draft).version)
+
+
+@pytest.fixture
+def version(tiny_base: Callable[[str], Path], store: Store) -> Callable[..., Path]:
+    return lambda family="bert-cased", **config: publish(tiny_base(family), store, **config)
+
+
+def scores_of(tier, documents):
+    return tier.score(documents, [word_offsets(document.text) for document in documents])
+
+
+@pytest.fixture
+def older_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One with neither bf16 nor int8: random weights prefer a tag by less than bf16's rounding."""
+    for module in (build, forward):
+        monkeypatch.setattr(module, "capabilities", lambda: frozenset({"FP32"}))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_engine_gives_the_scores_of_its_version(family: str, version, older_cpu) -> None:
+    folder = version(family)
+    kept = build_engine(folder, examples=DOCUMENTS, judged=DOCUMENTS)
+    assert kept.record.form == "plain"
+    assert "no fast arithmetic in 8 bits" in kept.record.notes[0]
+    manifest = read_manifest(folder)
+    reference = load_encoder(folder, manifest, device=CPU)
+    reference.forward.precision = "fp32"
+    engine = load_engine(folder, manifest, kept)
+    assert engine.forward.name == "OpenVINO, fp32"
+    pairs = zip(scores_of(reference, TEXTS), scores_of(engine, TEXTS), strict=True)
+    for ours, theirs in pairs:
+        assert ours.shape == theirs.shape
+        assert theirs == pytest.approx(ours, abs=2e-4)
+    found = load_tier(folder, device=CPU, engine=True)  # what serves finds it
+    assert isinstance(found.forward, EngineForward)
+    assert [one.version for one in found.predict(TEXTS)] == [manifest.version] * len(TEXTS)
+
+
+def test_what_quantising_would_spoil_is_not_quantised(version, older_cpu, monkeypatch) -> None:
+    monkeypatch.setattr(build, "capabilities", lambda: frozenset({"FP32", "INT8"}))
+    quantise = build._quantised
+
+    def spoil(plain, reference, examples):
+        """Quantise with the tags in another order."""
+        head = reference.forward.model.classifier
+        kept = head.weight.data.clone()
+        head.weight.data = kept.flip(0)
+        spoilt = build._converted(reference.forward.model, read_manifest(folder))
+        head.weight.data = kept
+        return quantise(spoilt, reference, examples)
+
+    monkeypatch.setattr(build, "_quantised", spoil)
+    folder = version()
+    kept = build_engine(folder, examples=DOCUMENTS, judged=DOCUMENTS)
+    assert kept.record.form == "plain"
+    assert kept.record.check.agreement > LEAST_AGREEMENT
+    (note,) = kept.record.notes
+    assert note.startswith("The form int8 is not used, since it thinks another tag of ")
+
+
+def test_quantised_matrices_are_a_quarter_as_large(version, older_cpu, monkeypatch) -> None:
+    folder = version("biomedbert")
+    plain = build_engine(folder, examples=DOCUMENTS, judged=DOCUMENTS).record
+    monkeypatch.setattr(build, "capabilities", lambda: frozenset({"FP32", "INT8"}))
+    monkeypatch.setattr(check, "LEAST_AGREEMENT", 0.9)  # random weights prefer a tag by little
+    int8 = build_engine(folder, examples=DOCUMENTS, judged=DOCUMENTS).record
+    assert (plain.form, int8.form) == ("plain", "int8")
+    assert int8.notes == ()
+    assert int8.check.agreement > 0.9
+    sizes = [record.files["engine.weights"].bytes for record in (int8, plain)]
+    assert sizes[0] < 0.5 * sizes[1]
+
+
+def test_the_rules_of_refusal() -> None:
+    fine = Check(9, 1_000, 1.0, reference_f1=0.9, f1=0.9)
+    assert refusal(fine) is None
+    assert refusal(replace(fine, f1=0.9 - MOST_LOST + 1e-9)) is None
+    assert "loses 0.30 points of strict F1 on 9 documents" in refusal(replace(fine, f1=0.897))
+    assert refusal(replace(fine, f1=0.95)) is None  # better is no fault
+    assert refusal(replace(fine, reference_f1=None, f1=None)) is None
+    assert "2.0% of the words" in refusal(replace(fine, agreement=0.98))
+
+
+def test_the_order_and_company_of_documents_cannot_change_a_prediction(version, older_cpu) -> None:
+    folder = version()
+    build_engine(folder, examples=DOCUMENTS, judged=DOCUMENTS)
+    tier = load_tier(folder, device=CPU, engine=True)
+    together = scores_of(tier, TEXTS)
+    for index, document in enumerate(TEXTS):
+        (alone,) = scores_of(tier, [document])
+        assert np.allclose(alone, together[index], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "judged", "complaint"),
+    [
+        ({"four_bit": True}, DOCUMENTS, "has its base in 4 bits"),
+        ({}, [Document("blank", " \n")], "no text to check an engine on"),
+    ],
+)
+def test_what_cannot_become_an_engine_says_why(version, changes, judged, complaint: str) -> None:
+    folder = version(**changes)
+    with pytest.raises(EngineError, match=complaint):
+        build_engine(folder, examples=DOCUMENTS, judged=judged)
+    assert find_engine(folder, read_manifest(folder)) is None
+
+
+def test_an_architecture_that_cannot_be_converted_stays_with_pytorch(version, monkeypatch) -> None:
+    folder = version()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("Operation aten::new_thing is not known\nand more lines")
+
+    monkeypatch.setattr(build.openvino(), "convert_model", refuse)
+    with pytest.raises(EngineError, match=r"cannot read the architecture of tiny-.*new_thing"):
+        build_engine(folder, examples=DOCUMENTS, judged=DOCUMENTS)
+    assert "PyTorch" in load_tier(folder, device=CPU, engine=True).forward.name

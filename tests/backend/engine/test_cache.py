@@ -1,0 +1,140 @@
+"""Where engines are kept, and that one of no use is never used."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backend.bundle import BUNDLED
+from backend.engine import cache
+from backend.engine.cache import Check, EngineRecord, find_engine, keep_engine
+from ner.catalogue import Catalogue
+from ner.errors import EngineError
+from ner.manifest import Manifest, manifest_digest, read_manifest
+from ner.payload import record_file
+from ner.store import Store
+
+Publish = Callable[..., Manifest]
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (folder / "engine.xml").write_text("<net/>")
+    (folder / "engine.weights").write_bytes(bytes(range(256)))
+    return folder
+
+
+def keep(folder: Path, made: Path, note: str = ""):
+    manifest = read_manifest(folder)
+    record = EngineRecord(
+        version=manifest.version,
+        digest=manifest_digest(manifest.to_json()),
+        library=cache.library_version(),
+        form="int8",
+        limit=512,
+        check=Check(3, 99, 0.99, 0.8, 0.8),
+        notes=(note,),
+        files={name: record_file(made / name) for name in ("engine.xml", "engine.weights")},
+    )
+    return keep_engine(folder, manifest, made, record)
+
+
+def found_in(folder: Path):
+    return find_engine(folder, read_manifest(folder))
+
+
+def test_an_engine_is_found_again_and_is_no_part_of_its_version(
+    store: Store, publish: Publish, made: Path
+) -> None:
+    folder = store.resolve(publish(1).version)
+    kept = keep(folder, made)
+    assert found_in(folder) == kept
+    assert kept.folder.is_relative_to(folder)
+    read_manifest(folder)  # still as it was published
+    assert EngineRecord.from_json(json.loads(json.dumps(kept.record.to_json()))) == kept.record
+    other = store.resolve(publish(2).version)
+    assert found_in(other) is None
+    shutil.copytree(kept.folder, other / ".cache" / "engine")
+    assert found_in(other) is None  # it is another version's
+
+
+def test_a_newer_one_takes_its_place(store: Store, publish: Publish, made: Path) -> None:
+    folder = store.resolve(publish(1).version)
+    keep(folder, made)
+    (made / "engine.xml").write_text("<net>another</net>")
+    newer = keep(folder, made, "newer")
+    assert found_in(folder) == newer
+    assert sorted(path.name for path in newer.folder.iterdir()) == [
+        *("engine.json", "engine.weights", "engine.xml")
+    ]
+    left = {path.name for path in newer.folder.parent.iterdir()}
+    assert left == {"engine", ".lock"}
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda home: flip(home / "engine.weights"),
+        lambda home: flip(home / "engine.xml"),
+        lambda home: (home / "engine.weights").unlink(),
+        lambda home: (home / "engine.json").unlink(),
+        lambda home: (home / "engine.json").write_text("{"),
+        lambda home: (home / "engine.json").write_text("[]"),
+        lambda home: (home / "engine.json").write_text('{"format": 1, "library": null}'),
+        lambda home: (home / "engine.json").write_bytes(b"\xff\xfe"),
+    ],
+)
+def test_a_damaged_one_is_not_used_and_can_be_made_again(
+    damage: Callable[[Path], None], store: Store, publish: Publish, made: Path
+) -> None:
+    folder = store.resolve(publish(1).version)
+    kept = keep(folder, made)
+    damage(kept.folder)
+    assert found_in(folder) is None
+    assert found_in(folder) is None
+    keep(folder, made)
+    assert found_in(folder) == kept
+
+
+def test_one_of_another_release_is_not_used(
+    store: Store, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = store.resolve(publish(1).version)
+    keep(folder, made)
+    monkeypatch.setattr(cache, "library_version", lambda: "2099.1.0")
+    assert found_in(folder) is None
+
+
+def test_what_tagalong_came_with_is_not_written_to(own_cache: Path, made: Path) -> None:
+    folder = Catalogue(BUNDLED, bundled=BUNDLED).resolve("bundled")
+    before = sorted(folder.rglob("*"))
+    kept = keep(folder, made)
+    assert kept.folder.is_relative_to(own_cache)
+    assert found_in(folder) == kept
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_where_the_version_may_not_be_written_it_is_in_the_cache(
+    store: Store, publish: Publish, made: Path, own_cache: Path
+) -> None:
+    folder = store.resolve(publish(1).version)
+    (folder / ".cache").write_text("in the way")  # root may write whatever the mode says
+    kept = keep(folder, made)
+    assert kept.folder.is_relative_to(own_cache)
+    assert found_in(folder) == kept
+    shutil.rmtree(own_cache)
+    own_cache.write_text("in the way")
+    with pytest.raises(EngineError, match="could not keep the engine in"):
+        keep(folder, made)
+    assert found_in(folder) is None

@@ -1,0 +1,77 @@
+"""What OpenVINO and NNCF may do on a machine, and what happens where they are not."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from backend.engine.library import arithmetic, usable_cpus
+
+SILENT = """
+import sys
+
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        print("NETWORK", event, arguments[:2], file=sys.stderr)
+
+sys.addaudithook(watch)
+from backend.engine.library import nncf, openvino
+library, quantiser = openvino(), nncf()
+import torch
+library.convert_model(torch.nn.Linear(3, 3), example_input=torch.zeros(1, 3))
+print(sys.modules["openvino_telemetry"])
+"""
+ABSENT = """
+import sys
+sys.modules["openvino"] = None
+from backend.engine.library import openvino
+from ner.errors import EngineError
+try:
+    openvino()
+except EngineError as error:
+    print(error)
+"""
+CPUS = """
+import os
+os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+from backend.engine.library import usable_cpus
+print(usable_cpus())
+"""
+
+
+def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+        | environment,
+    )
+
+
+def test_nobody_is_told_that_it_is_used() -> None:
+    ended = run(SILENT)
+    assert ended.stdout.strip().splitlines()[-1] == "None"
+    assert "NETWORK" not in ended.stderr
+
+
+def test_where_it_is_not_installed_the_fix_is_named() -> None:
+    assert "pip install 'tagalong[cpu]', or go on with PyTorch" in run(ABSENT).stdout
+
+
+def test_no_more_cpus_are_used_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(CPUS).stdout.strip() == "1"
+    assert run("from backend.engine.library import *\nprint(usable_cpus())").stdout.strip() == str(
+        len(os.sched_getaffinity(0))
+    )
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert usable_cpus() == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    assert usable_cpus() <= len(os.sched_getaffinity(0))
+
+
+def test_bf16_only_where_the_cpu_has_it() -> None:
+    assert arithmetic({"BF16", "INT8", "FP32"}) == "bf16"
+    assert arithmetic({"FP32", "INT8"}) == arithmetic(()) == "f32"

@@ -1,0 +1,79 @@
+"""A server that has an engine made while it answers, and then answers with it."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backend.engine.cache import find_engine
+from backend.server.engines import EngineRoom
+from ner.manifest import read_manifest
+from ner.store import Store
+from tests.backend.engine.test_build import publish
+from tests.backend.server.serving import ABSTRACT, regions, request_for, say, serving, settings_in
+
+MAKE = (sys.executable, "-m", "cli", "models", "engine")
+
+
+def until(true: Callable[[], object], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def page(client) -> str:
+    """What a browser is shown."""
+    return client.get("/", headers={"Accept": "text/html"}).text
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_pytorch_answers_until_the_engine_is_there(tiny_base, tmp_path: Path) -> None:
+    store = Store(tmp_path / "models")
+    folder = publish(tiny_base("biomedbert"), store)
+    store.promote("encoder", folder.name)
+    settings = settings_in(tmp_path, make_engine=MAKE)
+    with serving(settings, load=None) as client:
+        service = client.application.extensions["tagalong"]
+        first = say(client, "/predict", request_for(ABSTRACT))
+        assert "Runs on</dt><dd>PyTorch" in page(client)
+        until(lambda: "Runs on</dt><dd>OpenVINO" in page(client))
+        second = say(client, "/predict", request_for(ABSTRACT))
+        assert service.slots["encoder"].loaded.tier.version == folder.name
+        answers = [answer.json["results"][0]["model_version"] for answer in (first, second)]
+        assert answers == [folder.name, folder.name]
+        assert len(regions(second.json)) == 1
+    assert find_engine(folder, read_manifest(folder)) is not None
+    with serving(settings, load=None) as client:  # the next server has it at once
+        assert "Runs on</dt><dd>OpenVINO" in page(client)
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_what_cannot_be_made_is_not_tried_for_ever(tiny_base, tmp_path: Path) -> None:
+    folder = publish(tiny_base("bert-cased"), Store(tmp_path / "models"))
+    tries = tmp_path / "tries"
+    failing = (sys.executable, "-c", f"open({str(tries)!r}, 'a').write('x'); raise SystemExit(1)")
+    room = EngineRoom(failing, tmp_path / "engine.log")
+    tier = room.load(folder)
+    for _ in range(30):
+        assert room.better(folder, tier) is None
+        time.sleep(0.02)
+    until(tries.exists)
+    time.sleep(0.5)
+    assert room.better(folder, tier) is room.better(folder, tier) is None
+    assert tries.read_text() == "x"
+    room.close()
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_server_that_is_closed_ends_what_it_has_begun(tiny_base, tmp_path: Path) -> None:
+    folder = publish(tiny_base("bert-cased"), Store(tmp_path / "models"))
+    room = EngineRoom(
+        (sys.executable, "-c", "import time; time.sleep(600)"), tmp_path / "engine.log"
+    )
+    room.better(folder, room.load(folder))
+    _, process = room._making
+    room.close()
+    assert process.poll() is not None
