@@ -128,7 +128,9 @@ def load_engine(folder: Path, manifest: Manifest, kept: Kept) -> EncoderTier:
     """
     record = kept.record
     forward = EngineForward(kept.folder / MODEL, kept.folder / WEIGHTS, form=record.form)
-    return _served_by(forward, folder, manifest, limit=record.limit)
+    tier = _served_by(forward, folder, manifest, limit=record.limit)
+    forward.warm_up(tier.windows.longest)
+    return tier
 
 
 def _served_by(

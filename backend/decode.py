@@ -69,10 +69,13 @@ def viterbi(
     steps = np.where(legal, 0.0 if transitions is None else transitions, FORBIDDEN)
     reached = steps[-1] + log_probs[0]
     came_from = np.empty(log_probs.shape, dtype=np.intp)
-    for word in range(1, len(log_probs)):
-        paths = reached[:, None] + steps[:-1]
-        came_from[word] = paths.argmax(axis=0)
-        reached = paths.max(axis=0) + log_probs[word]
+    backwards = np.ascontiguousarray(steps[:-1].T)  # row = the tag after
+    paths = np.empty_like(backwards)
+    for scores, origins in zip(log_probs[1:], came_from[1:], strict=True):  # in place: it is hot
+        np.add(backwards, reached, out=paths)
+        paths.argmax(axis=1, out=origins)
+        np.maximum.reduce(paths, axis=1, out=reached)
+        reached += scores
     best[-1] = reached.argmax()
     for word in range(len(log_probs) - 1, 0, -1):
         best[word - 1] = came_from[word, best[word]]

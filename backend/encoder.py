@@ -12,7 +12,7 @@ import numpy as np
 from backend.coupling import Coupling
 from backend.decode import Scores, log_softmax, predict
 from backend.forward import Batch, Forward
-from backend.window_encoder import WindowEncoder, batch_by_length
+from backend.window_encoder import WindowEncoder
 from ner.document import Document, Prediction
 from ner.tags import TagSet
 from ner.words import word_offsets
@@ -135,7 +135,7 @@ class EncoderTier:
         found: list[Scores] = [np.zeros((len(offsets), width), np.float32) for offsets in words]
         windows = self.windows.encode([document.text for document in documents], words)
         lengths = [len(window.ids) for window in windows]
-        for batch in batch_by_length(lengths, budget=self.forward.batch_tokens):
+        for batch in self.forward.plan(lengths):
             rows = [windows[index] for index in batch]
             given = run(self.windows.pad(rows, multiple=self.forward.multiple))
             for window, row in zip(rows, given, strict=True):

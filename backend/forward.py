@@ -1,6 +1,6 @@
 """Where an encoder's passes are run: what all ways have in common, and the one with PyTorch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from backend.decode import Scores
 from backend.precision import Precision, half_precision, weights_type
+from backend.window_encoder import batch_by_length
 
 Batch = Mapping[str, NDArray[np.int64]]
 
@@ -22,9 +23,8 @@ class Forward(Protocol):
     def name(self) -> str:
         """What runs it, and in which arithmetic, in words."""
 
-    @property
-    def batch_tokens(self) -> int:
-        """Padded sub-words that a batch had best have."""
+    def plan(self, lengths: Sequence[int]) -> Iterable[Sequence[int]]:
+        """Which windows to run together, given their sub-words: batches of their places."""
 
     @property
     def multiple(self) -> int:
@@ -56,14 +56,13 @@ class TorchForward:
         wanted = weights_type(self.model.device, wanted=self.precision)
         return f"PyTorch, {'bf16' if wanted == torch.bfloat16 else 'fp32'}"
 
-    @property
-    def batch_tokens(self) -> int:
-        """Padded sub-words of a batch.
+    def plan(self, lengths: Sequence[int]) -> Iterable[Sequence[int]]:
+        """Which windows to run together: those of similar length, 1,024 padded sub-words on a CPU.
 
-        What is in work should fit a CPU's caches: 1024 took a tenth less time for 16 abstracts than
-        4096, and less memory. A GPU wants more at once.
+        What is in work should fit its caches: that took a tenth less time for 16 abstracts than
+        4,096, and less memory. A GPU wants more at once.
         """
-        return 1024 if self.model.device.type == "cpu" else 4096
+        return batch_by_length(lengths, budget=1024 if self.model.device.type == "cpu" else 4096)
 
     def logits(self, batch: Batch) -> Scores:
         """Run one batch, as `WindowEncoder.pad` makes it: (windows, longest, tags)."""

@@ -62,6 +62,9 @@ class WindowEncoder:
         tokenizer: Of the base.
         reading: How long windows are.
         limit: Positions the model has, or None for no limit.
+
+    Attributes:
+        longest: Sub-words that a window has at most.
     """
 
     def __init__(
@@ -70,8 +73,8 @@ class WindowEncoder:
         self.tokenizer = tokenizer
         self._subwords = SubWordTokenizer(tokenizer)
         special = len(self._subwords.prefix) + len(self._subwords.suffix)
-        self._longest = min(reading.window, limit or reading.window)
-        self._capacity = self._longest - special
+        self.longest = min(reading.window, limit or reading.window)
+        self._capacity = self.longest - special
         # A short window keeps room to own at least as much as it borrows on both sides.
         self._context = min(reading.context, self._capacity // 4)
         self._longest_word = min(MAX_PER_WORD, self._capacity - self._context)
@@ -123,7 +126,7 @@ class WindowEncoder:
             `input_ids` and `attention_mask`, each of shape (windows, longest).
         """
         longest = max(len(window.ids) for window in windows)
-        shape = len(windows), min(longest + -longest % multiple, self._longest)
+        shape = len(windows), min(longest + -longest % multiple, self.longest)
         ids = np.full(shape, int(self.tokenizer.pad_token_id))
         mask = np.zeros(shape, np.int64)
         for row, window in enumerate(windows):

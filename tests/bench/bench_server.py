@@ -37,6 +37,8 @@ from server_requests import CONFIGS, predict_body
 
 from backend.bundle import BUNDLED
 from backend.checkpoint import position_limit
+from backend.engine.build import build_engine
+from backend.engine.samples import sample_documents
 from backend.tier import load_tier
 from ner.catalogue import BUNDLED as NAME
 from ner.catalogue import Catalogue
@@ -46,10 +48,12 @@ from ner.store import Store
 WARM_UP = 20  # requests before any is measured
 CLIENTS = (1, 4, 16)
 ROUNDS = 3
+AT_ONCE = 128  # texts that the tier alone is given in one call
 PROMOTE_EVERY = 10.0  # seconds between two promotions
 PARTS = 5  # of the requests of the memory's test: the first is warm-up
 
-Answered = tuple[float, list[tuple[int, int, str]]]  # seconds; start, end and label of each span
+Span = tuple[int, int, str]  # start, end, label
+Answered = tuple[float, float, list[Span]]  # seconds, those of bare passes if known, spans
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
@@ -76,16 +80,18 @@ def latency(server: Server, texts: Sequence[str], *, pairs: int, threads: int) -
     Every abstract comes twice running; the noise is what the tier's own two times differ by.
     """
     with direct_tier(threads=threads) as tier:
-        timed = []
+        timed: list[tuple[float, float]] = []
+        beside_passes: list[float] = []
         for number in range(WARM_UP + pairs):
             text = texts[number // 2 % len(texts)]
             ways = (server_answer, tier_answer) if number % 2 else (tier_answer, server_answer)
             found = {way: way(server, tier, text) for way in ways}
-            (seconds, spans), (alone, same) = found[server_answer], found[tier_answer]
+            (seconds, _, spans), (alone, passes, same) = found[server_answer], found[tier_answer]
             if spans != same:
                 raise SystemExit("the server and the tier find different spans")
             timed.append((seconds, alone))
-    timed = timed[WARM_UP:]
+            beside_passes.append(seconds / passes)
+    timed, beside_passes = timed[WARM_UP:], beside_passes[WARM_UP:]
     ratios = [one / other for one, other in timed]
     more = median(one - other for one, other in timed)
     twice = zip(timed[::2], timed[1::2], strict=False)
@@ -97,6 +103,17 @@ def latency(server: Server, texts: Sequence[str], *, pairs: int, threads: int) -
         f"| {pairs} | {threads} | {milliseconds(over_http)} | {milliseconds(alone)} "
         f"| {spread(ratios)} | {1000 * more:.1f} ms | {noise:.2f} |"
     )
+    yield ""
+    yield "| over HTTP / bare passes | p50 | p90 | p95 |"
+    yield "|---|---:|---:|---:|"
+    cells = [f"{percentile(beside_passes, percent):.2f}" for percent in (50, 90, 95)]
+    yield f"| of the same abstract | {' | '.join(cells)} |"
+    pairs_of = [(one, one / ratio) for (one, _), ratio in zip(timed, beside_passes, strict=True)]
+    over, passes = (sorted(values) for values in zip(*pairs_of, strict=True))
+    cells = [
+        f"{percentile(over, percent) / percentile(passes, percent):.2f}" for percent in (50, 90, 95)
+    ]
+    yield f"| of the percentiles | {' | '.join(cells)} |"
 
 
 def server_answer(server: Server, _: DirectTier, text: str) -> Answered:
@@ -105,7 +122,7 @@ def server_answer(server: Server, _: DirectTier, text: str) -> Answered:
     seconds, content = server.post("/predict", body)
     (item,) = json.loads(content)["results"]
     values = [region["value"] for region in item["result"]]
-    return seconds, [(one["start"], one["end"], one["labels"][0]) for one in values]
+    return seconds, 0.0, [(one["start"], one["end"], one["labels"][0]) for one in values]
 
 
 def tier_answer(_: Server, tier: DirectTier, text: str) -> Answered:
@@ -181,19 +198,25 @@ def published_again(store: Store, name: str) -> str:
         return store.publish(staging, Draft(**{**known, "name": name})).version
 
 
-def throughput(servers: Sequence[Server], data: Path, seconds: float) -> Iterator[str]:
-    """Servers in turn, under more and more clients."""
+def throughput(
+    servers: Sequence[Server], tier: DirectTier, data: Path, seconds: float
+) -> Iterator[str]:
+    """Servers in turn, under more and more clients, and the tier that has all texts at once."""
+    texts = [one.text for one in read_documents(data / "BC5CDR" / "test.jsonl")][:AT_ONCE]
+    tier.predict_all(texts)
     names = [server.name for server in servers]
     ours, theirs = names
     yield (
         f"| clients | {ours}, requests/s | p50 | p95 | {theirs}, requests/s | p50 | p95 "
-        f"| ratio of requests/s (min, max) |"
+        f"| ratio of requests/s (min, max) | {ours} / tier with all texts at once |"
     )
-    yield "|---:|" + "---:|" * 7
+    yield "|---:|" + "---:|" * 8
     for clients in CLIENTS:
         rates: dict[str, list[float]] = {name: [] for name in names}
         times: dict[str, list[float]] = {name: [] for name in names}
+        best: list[float] = []
         for turn in range(ROUNDS):
+            best.append(len(texts) / tier.predict_all(texts))
             for server in servers if turn % 2 else reversed(servers):
                 options = ("--clients", str(clients), "--seconds", str(seconds))
                 found = generate_load(server, data, *options)
@@ -207,6 +230,8 @@ def throughput(servers: Sequence[Server], data: Path, seconds: float) -> Iterato
             cells += [milliseconds(percentile(times[name], percent)) for percent in (50, 95)]
         ratios = [one / other for one, other in zip(rates[ours], rates[theirs], strict=True)]
         cells.append(f"**{median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f})")
+        shares = [one / other for one, other in zip(rates[ours], best, strict=True)]
+        cells.append(f"**{median(shares):.2f}** ({min(shares):.2f} to {max(shares):.2f})")
         yield f"| {' | '.join(cells)} |"
 
 
@@ -255,7 +280,11 @@ def rival_model() -> Iterator[Path]:
 def measure(options: argparse.Namespace) -> Iterator[str]:
     """Everything that was asked for, line by line."""
     threads, only = options.threads, options.only
-    with tempfile.TemporaryDirectory() as models:
+    with tempfile.TemporaryDirectory() as cache, tempfile.TemporaryDirectory() as models:
+        os.environ["XDG_CACHE_HOME"] = cache  # the engine that everything is served with
+        samples = sample_documents()
+        bundled = Catalogue(Path("no-models"), bundled=BUNDLED).resolve(NAME)
+        build_engine(bundled, examples=samples, judged=samples)
         if only in (None, "latency"):
             texts = [one.text for one in read_documents(options.data / "BC5CDR" / "test.jsonl")]
             with our_server(Path(models), threads=threads) as server:
@@ -266,10 +295,11 @@ def measure(options: argparse.Namespace) -> Iterator[str]:
                 our_server(Path(models), threads=threads) as server,
                 rival_model() as folder,
                 rival_server(folder, threads=threads) as rival,
+                direct_tier(threads=threads) as tier,
             ):
                 for warmed in (server, rival):
                     generate_load(warmed, options.data, "--clients", "2", "--seconds", "5")
-                yield from throughput((server, rival), options.data, options.seconds / 6)
+                yield from throughput((server, rival), tier, options.data, options.seconds / 6)
                 yield ""
                 yield from long_load(server, options.data, options.seconds)
             yield ""

@@ -1,0 +1,170 @@
+"""The encoder on a CPU: our engine beside PyTorch and the Hugging Face pipeline, same weights.
+
+Every system reads the same abstracts of BC5CDR test, all of them in one call, in turn with the
+others; ratios are of times in one round. Strict F1 is of each on all it has read.
+
+    PYTHONPATH=. python tests/bench/bench_engine.py [--data DIR] [--documents 100] [--rounds 5]
+"""
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import torch
+from corpora import DATA, read_documents
+from transformers import logging, pipeline
+
+from backend.bundle import BUNDLED
+from backend.checkpoint import load_encoder, load_engine, position_limit
+from backend.encoder import EncoderTier
+from backend.engine.build import build_engine
+from backend.engine.samples import sample_documents
+from backend.forward import TorchForward
+from ner.catalogue import BUNDLED as NAME
+from ner.catalogue import Catalogue
+from ner.document import Document, Prediction, Span
+from ner.manifest import read_manifest
+from ner.words import word_offsets
+from training.evaluate import Options, evaluate
+
+Found = list[list[Span]]
+System = Callable[[Sequence[Document]], Found]
+PIPELINE = "HF pipeline, fp32, batch of {}"
+BATCHES = (1, 4, 16)
+CPU = torch.device("cpu")
+
+
+def of_tier(tier: EncoderTier) -> System:
+    """What a tier finds."""
+    return lambda documents: [[*prediction.spans] for prediction in tier.predict(documents)]
+
+
+def of_pipeline(folder: Path, batch: int) -> System:
+    """What a Hugging Face pipeline finds; its windows overlap, so that no text is cut."""
+    tagger = pipeline(
+        "token-classification",
+        model=str(folder),
+        aggregation_strategy="first",
+        stride=48,
+        batch_size=batch,
+    )
+
+    def find(documents: Sequence[Document]) -> Found:
+        texts = [document.text for document in documents]
+        return [
+            [Span(one["start"], one["end"], one["entity_group"]) for one in found]
+            for found in tagger(texts)
+        ]
+
+    return find
+
+
+def bare(tier: EncoderTier, documents: Sequence[Document]) -> Callable[[], None]:
+    """Nothing but a tier's passes over the batches that it makes of documents."""
+    words = [word_offsets(document.text) for document in documents]
+    windows = tier.windows.encode([document.text for document in documents], words)
+    lengths = [len(window.ids) for window in windows]
+    batches = [
+        tier.windows.pad([windows[index] for index in batch], multiple=tier.forward.multiple)
+        for batch in tier.forward.plan(lengths)
+    ]
+
+    def run() -> None:
+        for batch in batches:
+            tier.forward.logits(batch)
+
+    return run
+
+
+def f1(documents: Sequence[Document], found: Found) -> float:
+    """Strict F1."""
+    predictions = [Prediction(tuple(spans), 1.0, "") for spans in found]
+    report = evaluate(documents, predictions, options=Options(resamples=1))
+    return report.overall.strict.counts.f1
+
+
+def timed(run: Callable[[], object]) -> float:
+    """Seconds that it takes."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+@contextmanager
+def systems() -> Iterator[tuple[dict[str, System], EncoderTier]]:
+    """All that compete, and the tier on its engine."""
+    folder = Catalogue(BUNDLED, bundled=BUNDLED).resolve(NAME)
+    manifest = read_manifest(folder)
+    fp32, usual = (load_encoder(folder, manifest, device=CPU) for _ in range(2))
+    assert isinstance(fp32.forward, TorchForward)
+    fp32.forward.precision = "fp32"
+    with tempfile.TemporaryDirectory() as aside:
+        os.environ["XDG_CACHE_HOME"] = aside  # made now, whatever was made before
+        samples = sample_documents()
+        kept = build_engine(folder, examples=samples, judged=samples)
+        engine = load_engine(folder, manifest, kept)
+        plain = Path(aside, "plain")
+        fp32.forward.model.save_pretrained(plain)
+        fp32.windows.tokenizer.model_max_length = position_limit(fp32.forward.model)
+        fp32.windows.tokenizer.save_pretrained(plain)
+        found = {PIPELINE.format(batch): of_pipeline(plain, batch) for batch in BATCHES}
+        found["tier, PyTorch, fp32"] = of_tier(fp32)
+        if usual.forward.name != fp32.forward.name:
+            found[f"tier, {usual.forward.name}"] = of_tier(usual)
+        found[f"tier, {engine.forward.name}"] = of_tier(engine)
+        yield found, engine
+
+
+def report(documents: Sequence[Document], rounds: int) -> Iterator[str]:
+    """Run everything in turn; the lines of the tables."""
+    with systems() as (competing, engine):
+        passes = bare(engine, documents)
+        ours = list(competing)[-1]
+        scores = {name: f1(documents, run(documents)) for name, run in competing.items()}
+        taken: dict[str, list[float]] = {name: [] for name in (*competing, "passes")}
+        for turn in range(rounds):
+            names = list(taken)[:: 1 if turn % 2 else -1]
+            for name in names:
+                run = passes if name == "passes" else lambda name=name: competing[name](documents)
+                taken[name].append(timed(run))
+    rivals = [PIPELINE.format(batch) for batch in BATCHES]
+    best = min(rivals, key=lambda name: median(taken[name]))
+    share = median(one / all_ for one, all_ in zip(taken["passes"], taken[ours], strict=True))
+    yield (
+        f"{len(documents)} abstracts, {rounds} rounds, {os.cpu_count()} {platform.machine()} CPUs, "
+        + ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "openvino"))
+        + f". The pipeline's best batch is {best.rpartition(' ')[2]}."
+    )
+    yield ""
+    yield "| system | strict F1 | abstracts/s, median | times the pipeline's best (min, max) |"
+    yield "|---|---:|---:|---:|"
+    for name in competing:
+        ratios = [rival / own for rival, own in zip(taken[best], taken[name], strict=True)]
+        spread = f"**{median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f})"
+        speed = len(documents) / median(taken[name])
+        yield f"| {name} | {scores[name]:.4f} | {speed:.1f} | {spread} |"
+    yield ""
+    yield f"The engine's bare passes take {share:.1%} of the tier's time."
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--documents", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    logging.set_verbosity_error()
+    gold = read_documents(options.data / "BC5CDR" / "test.jsonl")[: options.documents]
+    print("\n".join(report(gold, options.rounds)))
+
+
+if __name__ == "__main__":
+    main()
