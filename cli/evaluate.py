@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich import box
 from rich.markup import escape
 from rich.progress import track
-from rich.table import Table as Grid
 from rich.text import Text
 
 from cli.console import console, echo_json, errors
+from cli.grid import print_tables
 from cli.options import (
     MAX_SEED,
     Annotators,
@@ -261,20 +260,4 @@ def render_verdict(verdict: Verdict) -> None:
     console.print(Text(on_one_line(head), style="bold"))
     for warning in verdict.warnings:
         console.print(Text(on_one_line(f"Note: {warning}"), style="yellow"))
-    for table in verdict.tables:
-        console.print()
-        console.print(Text(on_one_line(table.title), style="bold"))
-        console.print(_grid(table))
-        if table.note:
-            console.print(Text(table.note, style="dim"))
-
-
-def _grid(table: "Table") -> Grid:
-    """The cells of a table: drawn lines in a terminal, plain characters in a pipe."""
-    grid = Grid(box=box.SIMPLE_HEAD if console.is_terminal else box.ASCII)
-    for name, side in zip(table.columns, table.align, strict=True):
-        # Figures are never folded; what is long is a name or a quote.
-        grid.add_column(name, justify="right" if side == "r" else "left", no_wrap=side == "r")
-    for row in table.rows:
-        grid.add_row(*(Text(on_one_line(cell)) for cell in row))
-    return grid
+    print_tables(verdict.tables)

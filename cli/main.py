@@ -1,8 +1,5 @@
 """``tagalong``: the commands under one name, and what an error looks like to who typed them."""
 
-import logging
-import os
-import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated, NoReturn
@@ -10,12 +7,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from cli import curate, data, models, train
+from cli.calibrate import calibrate_cli
 from cli.console import errors
 from cli.demo import demo_cli
 from cli.doctor import doctor_cli
 from cli.evaluate import evaluate_cli
 from cli.predict import predict_cli
 from cli.prelabel import prelabel_cli
+from cli.quiet import hush_libraries
 from cli.retrain import retrain_cli
 from cli.serve import serve_cli
 from ner.errors import TagalongError
@@ -29,6 +28,7 @@ app.add_typer(train.app, name="train")
 app.add_typer(curate.app, name="curate")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
+app.command("calibrate")(calibrate_cli)
 app.command("demo")(demo_cli)
 app.command("doctor")(doctor_cli)
 app.command("evaluate")(evaluate_cli)
@@ -62,19 +62,6 @@ def _end(sentence: str, cause: Exception) -> NoReturn:
     """Say in one line why the work failed, nothing of it read as markup, and end."""
     errors.print(f"Error: {sentence}", style="red", markup=False, soft_wrap=True)
     raise SystemExit(1) from cause
-
-
-def hush_libraries() -> None:
-    """Keep what libraries say to developers away from who typed a command.
-
-    That is: transformers on the new head of every model that is to be trained and on names that
-    peft still calls by, and bitsandbytes on an optional kernel, which it misses even where nothing
-    is quantised.
-    """
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def show_version(wanted: bool) -> None:

@@ -20,14 +20,14 @@ def report_to_markdown(report: Report) -> str:
         Markdown with a heading, warnings, tables and examples.
     """
     blocks = [*_head(report), *_quotes(report.warnings)]
-    blocks += map(_table, report_tables(report))
+    blocks += map(table_to_markdown, report_tables(report))
     blocks.append(
         f"95 % intervals of F1: percentile bootstrap over documents, {report.resamples} resamples, "
         f"seed {report.seed}."
     )
     examples = [
-        f"- {kind}: {_escape(describe(example))} (document {_escape(example.document)}): "
-        f"{_escape(example.context)}"
+        f"- {kind}: {escape(describe(example))} (document {escape(example.document)}): "
+        f"{escape(example.context)}"
         for kind, mistakes in report.mistakes.items()
         for example in mistakes.examples
     ]
@@ -46,31 +46,45 @@ def paper_report_to_markdown(report: PaperReport, *, warnings: Sequence[str] = (
     Returns:
         Markdown with a heading, warnings and tables.
     """
-    blocks = [*_head(report), *_quotes(warnings), *map(_table, paper_tables(report))]
+    blocks = [*_head(report), *_quotes(warnings), *map(table_to_markdown, paper_tables(report))]
     return "\n\n".join(blocks) + "\n"
 
 
 def _head(report: Report | PaperReport) -> Sequence[str]:
     """What was judged, and by what."""
     return (
-        f"# Evaluation of {_escape(report.model)}",
-        f"Gold: {_escape(report.gold)}, {report.documents} documents.",
+        f"# Evaluation of {escape(report.model)}",
+        f"Gold: {escape(report.gold)}, {report.documents} documents.",
     )
 
 
 def _quotes(warnings: Iterable[str]) -> list[str]:
     """What to know before trusting the figures."""
-    return [f"> {_escape(warning)}" for warning in warnings]
+    return [f"> {escape(warning)}" for warning in warnings]
 
 
-def _table(table: Table) -> str:
-    """A heading, the table, its note."""
+def table_to_markdown(table: Table) -> str:
+    """Write a table.
+
+    Args:
+        table: Any.
+
+    Returns:
+        A heading, the table, its note.
+    """
     rules = ("---:" if side == "r" else "---" for side in table.align)
-    rows = [table.columns, tuple(rules), *(tuple(map(_escape, row)) for row in table.rows)]
+    rows = [table.columns, tuple(rules), *(tuple(map(escape, row)) for row in table.rows)]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return "\n\n".join(filter(None, (f"## {_escape(table.title)}", lines, table.note)))
+    return "\n\n".join(filter(None, (f"## {escape(table.title)}", lines, table.note)))
 
 
-def _escape(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
+def escape(text: str) -> str:
+    """Keep Markdown from reading anything into a text.
+
+    Args:
+        text: Any.
+
+    Returns:
+        What Markdown shows as it is, on one line.
+    """
     return "".join(f"\\{mark}" if mark in MARKS else mark for mark in on_one_line(text))

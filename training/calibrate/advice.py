@@ -1,0 +1,259 @@
+"""Which tier for which work: what it finds beside what it takes, in plain sentences."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from backend.pages import brief
+from ner.manifest import Manifest
+from ner.scoring import LENGTHS, Length
+from training.calibrate.timing import Timing
+
+SPLITS = ("test", "dev")  # whose scores count, the first there is
+FEW_GOLD = 30  # entities of a length, below which its F1 is not argued with
+WORTH = 0.005  # of strict F1: less is no reason for a tier that takes many times as long
+HOUR = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What is wanted of a tier.
+
+    Attributes:
+        budget: Seconds that an annotator may wait for a document.
+        batch: Documents of a batch.
+        price: Of an hour of this machine; None where it is not to be reckoned.
+    """
+
+    budget: float
+    batch: int
+    price: float | None = None
+
+    @property
+    def allowed(self) -> str:
+        """The budget in words, as it was given."""
+        return f"{1000 * self.budget:g} ms" if self.budget < 1 else f"{self.budget:g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What a version finds.
+
+    Attributes:
+        source: Where that was judged: ``test``, ``dev``, or an evaluation's gold.
+        documents: How many.
+        f1: Strict.
+        by_length: Strict F1 by length in words.
+        support: Gold entities of each length.
+    """
+
+    source: str
+    documents: int
+    f1: float
+    by_length: Mapping[Length, float]
+    support: Mapping[Length, int]
+
+    def is_of_same_documents(self, other: "Quality") -> bool:
+        """Whether two versions were judged by the same gold, as far as can be told."""
+        return (self.documents, dict(self.support)) == (other.documents, dict(other.support))
+
+
+def quality_of(manifest: Manifest) -> Quality | None:
+    """Read what a manifest says a version finds.
+
+    Args:
+        manifest: Of the version.
+
+    Returns:
+        The scores on test, else on dev; None where it has neither.
+    """
+    for split in SPLITS:
+        scores = manifest.scores.get(split)
+        if isinstance(scores, Mapping) and isinstance(scores.get("strict_f1"), float):
+            return Quality(
+                split,
+                int(scores.get("documents", 0)),
+                scores["strict_f1"],
+                {length: scores.get("by_length", {}).get(length) or 0.0 for length in LENGTHS},
+                {length: scores.get("support", {}).get(length, 0) for length in LENGTHS},
+            )
+    return None
+
+
+def quality_in(figures: Mapping[str, Any]) -> Quality:
+    """Read what an evaluation found.
+
+    Args:
+        figures: The object of its ``report.json``.
+
+    Returns:
+        The scores.
+
+    Raises:
+        KeyError: If it is no such object.
+        TypeError: Likewise.
+    """
+    by_length = {length: figures["by_length"][length]["strict"] for length in LENGTHS}
+    return Quality(
+        str(figures["gold"]),
+        int(figures["documents"]),
+        float(figures["strict"]["f1"]),
+        {length: float(figure["f1"]) for length, figure in by_length.items()},
+        {length: int(figure["gold"]) for length, figure in by_length.items()},
+    )
+
+
+def hours(timing: Timing, batch: int) -> float:
+    """How long a batch takes.
+
+    Args:
+        timing: Of what reads it.
+        batch: Documents.
+
+    Returns:
+        Hours.
+    """
+    return batch / timing.per_second / HOUR
+
+
+def spoken(seconds: float) -> str:
+    """A long time in words.
+
+    Args:
+        seconds: Of it.
+
+    Returns:
+        Such as ``40 minutes``, ``3.2 hours`` or ``12 days``.
+    """
+    for unit, name in ((24 * HOUR, "days"), (HOUR, "hours"), (60, "minutes")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.{seconds < 10 * unit:d}f} {name}"
+    return f"{seconds:.0f} seconds"
+
+
+def advise(
+    timings: Sequence[Timing], qualities: Mapping[str, Quality], need: Need
+) -> tuple[str, ...]:
+    """Say which tier to use for which work.
+
+    Args:
+        timings: Of every way to serve that was measured, at least one of an encoder or an LLM.
+        qualities: Of versions by name, those that are known.
+        need: What is wanted.
+
+    Returns:
+        Sentences: for real time, for batches, and why.
+    """
+    best = {
+        tier: min((one for one in timings if one.tier == tier), key=lambda one: one.p95)
+        for tier in dict.fromkeys(one.tier for one in timings)
+    }
+    encoder, llm = best.get("encoder"), best.get("llm")
+    found = [_real_time([*best.values()], qualities, need)]
+    if encoder is None or llm is None:
+        only = encoder or llm
+        assert only is not None  # noqa: S101 (one at least was measured)
+        found.append(f"A batch of {need.batch:,} documents takes {_batch(only, need)}.")
+        if llm is None:
+            found.append(
+                "No LLM is here to compare it with. The study found 2 to 8 points more of F1, most "
+                "of it in entities of three words and more, for 40 to 220 times the time: where "
+                "that counts, train one with `tagalong train llm`."
+            )
+        return tuple(found)
+    return (*found, *_batches(encoder, llm, qualities, need))
+
+
+def _real_time(best: Sequence[Timing], qualities: Mapping[str, Quality], need: Need) -> str:
+    """What to serve while annotators wait."""
+    able = [one for one in best if one.p95 <= need.budget]
+    if not able:
+        fastest = min(best, key=lambda one: one.p95)
+        return (
+            f"In real time: nothing here answers 95 of 100 documents within {need.allowed}. The "
+            f"fastest, {fastest.version} on {fastest.runs_on}, takes {brief(fastest.p95)}: allow "
+            "that much, or predict before anybody opens a task, with `tagalong prelabel`."
+        )
+    chosen = max(able, key=lambda one: (_f1(qualities, one), -one.p95))
+    return (
+        f"In real time: serve the {_name(chosen)} {chosen.version}. On {chosen.runs_on} it answers "
+        f"95 of 100 documents within {brief(chosen.p95)}, and {need.allowed} are allowed."
+    )
+
+
+def _batches(
+    encoder: Timing, llm: Timing, qualities: Mapping[str, Quality], need: Need
+) -> list[str]:
+    """What to read batches with."""
+    times = encoder.per_second / llm.per_second
+    costs = (
+        f"A batch of {need.batch:,} documents takes the encoder {_batch(encoder, need)}, and the "
+        f"LLM {_batch(llm, need)}, {times:,.0f} times as long."
+    )
+    ours, theirs = qualities.get(encoder.version), qualities.get(llm.version)
+    if ours is None or theirs is None:
+        unknown = encoder.version if ours is None else llm.version
+        return [
+            costs,
+            f"What {unknown} finds is not known: judge it with `tagalong evaluate`, and give its "
+            "report.json with --evaluation.",
+        ]
+    said = [costs]
+    if not ours.is_of_same_documents(theirs):
+        said.append(
+            "Their scores are of different documents, so what follows is a guess: `tagalong "
+            f"evaluate {llm.version} GOLD --against {encoder.version}` compares them."
+        )
+    gain = theirs.f1 - ours.f1
+    gains = {
+        length: theirs.by_length[length] - ours.by_length[length]
+        for length in LENGTHS
+        if min(ours.support.get(length, 0), theirs.support.get(length, 0)) >= FEW_GOLD
+    }
+    if gain < WORTH:
+        said.append(
+            f"For batches, too: the encoder. The LLM has {_points(gain)} of strict F1"
+            f"{_by_length(gains)}, which its time is not worth."
+        )
+        return said
+    long = gains.get("3+", 0.0)
+    said.append(
+        f"For batches that matter: the LLM, with {_points(gain)} of strict F1{_by_length(gains)}."
+    )
+    if long > gain:
+        said.append(
+            "Most of that is in long entities: `tagalong prelabel --tier cascade` has the LLM read "
+            "only where it pays most, at a share of the time."
+        )
+    return said
+
+
+def _batch(timing: Timing, need: Need) -> str:
+    """What a batch takes, in time and money."""
+    took = hours(timing, need.batch)
+    money = "" if need.price is None else f" (at a cost of {took * need.price:,.2f})"
+    return spoken(took * HOUR) + money
+
+
+def _by_length(gains: Mapping[Length, float]) -> str:
+    """What is gained by length, for inside a sentence."""
+    parts = [
+        f"{_points(gain)} at {length} word{'s' * (length != '1')}" for length, gain in gains.items()
+    ]
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _points(gain: float) -> str:
+    """A difference of F1: ``3.1 points more``."""
+    return f"{abs(100 * gain):.1f} points {'more' if gain >= 0 else 'less'}"
+
+
+def _name(timing: Timing) -> str:
+    """A tier, as a sentence has it."""
+    return "LLM" if timing.tier == "llm" else timing.tier
+
+
+def _f1(qualities: Mapping[str, Quality], timing: Timing) -> float:
+    """Strict F1, nought where it is not known."""
+    quality = qualities.get(timing.version)
+    return quality.f1 if quality else 0.0

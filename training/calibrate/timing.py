@@ -1,0 +1,193 @@
+"""How long a way to serve takes, and how much memory, measured on documents of one's own."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import cycle
+from math import ceil
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
+
+from backend.encoder import EncoderTier
+from backend.forward import TorchForward
+from backend.tier import Tier, load_tier
+from ner.document import Document
+from ner.errors import OutOfMemoryError
+
+Way = Literal["engine", "torch", "fp32", "llm"]
+LEAST, MOST = 5, 500  # documents asked one at a time
+AT_ONCE = 64  # documents of a batch
+KIB = 1 if sys.platform == "darwin" else 1024  # what the system counts a process's memory in
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A way to serve a version.
+
+    Attributes:
+        version: Its name.
+        folder: Where it is.
+        way: An encoder on its CPU engine, by PyTorch as it is served or in fp32; or an LLM.
+        drafter: Folder of the encoder that drafts for an LLM; None for none.
+    """
+
+    version: str
+    folder: Path
+    way: Way
+    drafter: Path | None = None
+
+    @property
+    def tier(self) -> str:
+        """``encoder`` or ``llm``."""
+        return "llm" if self.way == "llm" else "encoder"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What a way to serve takes.
+
+    Attributes:
+        version: That served.
+        tier: ``encoder`` or ``llm``.
+        runs_on: What ran it, in words.
+        load_seconds: From nothing to the first answer, libraries apart.
+        p50: Seconds for one document by itself, the median.
+        p95: What 95 of 100 documents took at most.
+        asked: Documents that were asked one at a time.
+        per_second: Documents, many at once.
+        memory: Bytes of the process at its most, libraries included.
+    """
+
+    version: str
+    tier: str
+    runs_on: str
+    load_seconds: float
+    p50: float
+    p95: float
+    asked: int
+    per_second: float
+    memory: int
+
+
+def measure_apart(
+    setting: Setting,
+    texts: Sequence[str],
+    *,
+    seconds: float,
+    prepare: Callable[[], None] | None = None,
+) -> Timing:
+    """Measure in a process of its own, so that what others left in memory does not count.
+
+    Args:
+        setting: What to measure.
+        texts: To be read; again from the first where there is time left.
+        seconds: For each of both measurements, of one and of many at a time.
+        prepare: Called in the process first; None for nothing.
+
+    Returns:
+        What it took.
+
+    Raises:
+        TagalongError: If the version cannot be loaded.
+        OutOfMemoryError: If the system ended the process.
+    """
+    context = get_context("spawn")  # threads do not survive a fork
+    try:
+        with ProcessPoolExecutor(1, mp_context=context, initializer=prepare) as apart:
+            return apart.submit(measure, setting, texts, seconds=seconds).result()
+    except BrokenProcessPool as error:
+        raise OutOfMemoryError(
+            f"measuring {setting.version} was ended by the system, most likely because there is "
+            "too little memory: choose another version or a larger machine"
+        ) from error
+
+
+def measure(setting: Setting, texts: Sequence[str], *, seconds: float) -> Timing:
+    """Measure in this process.
+
+    Args:
+        setting: What to measure.
+        texts: To be read, at least one.
+        seconds: For each of both measurements.
+
+    Returns:
+        What it took.
+
+    Raises:
+        TagalongError: If the version cannot be loaded.
+    """
+    documents = [Document(str(number), text) for number, text in enumerate(texts)]
+    start = time.perf_counter()
+    tier = _opened(setting)
+    tier.predict(documents[:1])
+    load_seconds = time.perf_counter() - start
+    taken = _one_at_a_time(tier, documents, seconds)
+    median = nearest_rank(taken, 0.5)
+    # A slow LLM is given no batch that it would need hours for.
+    count = max(1, min(AT_ONCE, len(documents), ceil(2 * seconds / median)))
+    return Timing(
+        version=setting.version,
+        tier=setting.tier,
+        runs_on=tier.forward.name if isinstance(tier, EncoderTier) else "PyTorch",
+        load_seconds=load_seconds,
+        p50=median,
+        p95=nearest_rank(taken, 0.95),
+        asked=len(taken),
+        per_second=_many_at_once(tier, documents[:count], seconds),
+        memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB,
+    )
+
+
+def nearest_rank(values: Sequence[float], share: float) -> float:
+    """A quantile that is one of the values.
+
+    Args:
+        values: At least one.
+        share: From 0 to 1.
+
+    Returns:
+        The smallest value that this share of them does not exceed.
+    """
+    return sorted(values)[max(1, ceil(share * len(values))) - 1]
+
+
+def _opened(setting: Setting) -> Tier:
+    """Load a version so that it serves in a certain way."""
+    if setting.way == "llm":
+        drafter = load_tier(setting.drafter, engine=True).predict if setting.drafter else None
+        return load_tier(setting.folder, drafter=drafter)
+    tier = load_tier(setting.folder, engine=setting.way == "engine")
+    if setting.way == "fp32" and isinstance(tier, EncoderTier):
+        assert isinstance(tier.forward, TorchForward)  # noqa: S101 (no engine was asked for)
+        tier.forward.precision = "fp32"
+    return tier
+
+
+def _one_at_a_time(tier: Tier, documents: Sequence[Document], seconds: float) -> list[float]:
+    """What documents take by themselves."""
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+    for document in cycle(documents):
+        start = time.perf_counter()
+        tier.predict([document])
+        now = time.perf_counter()
+        taken.append(now - start)
+        if len(taken) >= MOST or (now > end and len(taken) >= LEAST):
+            break
+    return taken
+
+
+def _many_at_once(tier: Tier, documents: Sequence[Document], seconds: float) -> float:
+    """Documents per second."""
+    start = time.perf_counter()
+    read = 0
+    while True:
+        tier.predict(documents)
+        read += len(documents)
+        if (taken := time.perf_counter() - start) > seconds:
+            return read / taken
