@@ -5,33 +5,32 @@ Written by training, read by serving, and both ends are here so that they cannot
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
-from peft import PeftModel
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from backend.adapters import adapt, is_adapted
 from backend.bases import Base
-from backend.coupling import Coupling
 from backend.encoder import EncoderTier
-from backend.engine.cache import MODEL, WEIGHTS, Kept
-from backend.engine.forward import EngineForward
-from backend.forward import Forward, TorchForward
-from backend.window_encoder import Reading, WindowEncoder
+from backend.forward import TorchForward
+from backend.served import served_by, unloadable_told
 from ner.durable import refusals_told
-from ner.errors import VersionInvalid
 from ner.manifest import Manifest
 from ner.tags import TagSet
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 ADAPTER_CONFIG = "adapter_config.json"
 SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")  # what Rust adds to what the system refuses
 
 
 def save_model(
-    model: PreTrainedModel | PeftModel,
+    model: "PreTrainedModel | PeftModel",
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     *,
@@ -48,14 +47,14 @@ def save_model(
     Raises:
         PublishError: If the file system refuses, for instance because the disk is full.
     """
-    if isinstance(model, PeftModel):
+    if is_adapted(model):
         for config in model.peft_config.values():
             config.base_model_name_or_path = base.reference
             config.revision = base.revision
     else:
         model.config._name_or_path = base.reference
     with refusals_told(f"write the model to {folder}"), _system_errors():
-        if isinstance(model, PeftModel):
+        if is_adapted(model):
             # An adapter on the output layer is no reason to store that layer, whatever peft thinks.
             model.save_pretrained(folder, save_embedding_layers=False)
         else:
@@ -108,68 +107,7 @@ def load_encoder(folder: Path, manifest: Manifest, *, device: torch.device) -> E
         model = model.to(device)
     precision = manifest.config.get("schedule", {}).get("precision", "auto")
     forward = TorchForward(model.eval(), precision=precision)
-    return _served_by(forward, folder, manifest, limit=position_limit(model))
-
-
-def load_engine(folder: Path, manifest: Manifest, kept: Kept) -> EncoderTier:
-    """Make a version's engine a tier; its own weights are not read.
-
-    Args:
-        folder: Of the version.
-        manifest: What it says.
-        kept: The engine.
-
-    Returns:
-        The tier, ready to predict.
-
-    Raises:
-        EngineError: If OpenVINO is not there, or cannot read it.
-        VersionInvalid: If the version's tokenizer cannot be read.
-    """
-    record = kept.record
-    forward = EngineForward(kept.folder / MODEL, kept.folder / WEIGHTS, form=record.form)
-    tier = _served_by(forward, folder, manifest, limit=record.limit)
-    forward.warm_up(tier.windows.longest)
-    return tier
-
-
-def _served_by(
-    forward: Forward, folder: Path, manifest: Manifest, *, limit: int | None
-) -> EncoderTier:
-    """The tier of a version, whatever runs its passes."""
-    with unloadable_told(folder, manifest):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    return EncoderTier(
-        forward,
-        WindowEncoder(tokenizer, _reading(manifest.config), limit=limit),
-        tag_set=TagSet(tuple(manifest.labels)),
-        version=manifest.version,
-        temperature=float(manifest.calibration.get("temperature", 1.0)),
-        coupling=Coupling.from_json(manifest.calibration),
-    )
-
-
-@contextmanager
-def unloadable_told(folder: Path, manifest: Manifest) -> Iterator[None]:
-    """Say of a version what a library says that cannot load it.
-
-    Args:
-        folder: Of the version.
-        manifest: What it says.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        VersionInvalid: If the block fails.
-    """
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError) as error:
-        raise VersionInvalid(
-            f"version {manifest.version} in {folder} could not be loaded ({error}); "
-            "train it again, or roll back to another version"
-        ) from error
+    return served_by(forward, folder, manifest, limit=position_limit(model))
 
 
 def _load_model(
@@ -180,18 +118,13 @@ def _load_model(
         return Base(str(folder)).load_token_classifier(tag_set.names, keep_head=True)
     base = Base(manifest.base, manifest.base_revision)
     model = base.load_token_classifier(tag_set.names, four_bit=four_bit)
-    adapted = PeftModel.from_pretrained(model, folder)
+    adapted = adapt(model, folder)
     return adapted if four_bit else adapted.merge_and_unload()
 
 
 def is_adapter(folder: Path) -> bool:
     """Whether a version is an adapter on a base that is elsewhere."""
     return (folder / ADAPTER_CONFIG).is_file()
-
-
-def _reading(config: Mapping[str, Any]) -> Reading:
-    """How the version was trained to read."""
-    return Reading(**config["reading"]) if "reading" in config else Reading()
 
 
 def position_limit(model: PreTrainedModel) -> int | None:

@@ -1,17 +1,19 @@
 """Where an encoder's passes are run: what all ways have in common, and the one with PyTorch."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from backend.decode import Scores
 from backend.precision import Precision, half_precision, weights_type
 from backend.window_encoder import batch_by_length
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Batch = Mapping[str, NDArray[np.int64]]
 
@@ -46,7 +48,7 @@ class TorchForward:
     # end: 300 MB in the long run, and some time.
     multiple = 16
 
-    def __init__(self, model: PreTrainedModel, *, precision: Precision = "auto") -> None:
+    def __init__(self, model: "PreTrainedModel", *, precision: Precision = "auto") -> None:
         self.model = model
         self.precision = precision
 

@@ -2,15 +2,16 @@
 
 import logging
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from backend.checkpoint import load_encoder, load_engine
 from backend.engine.cache import find_engine
-from backend.llm.checkpoint import KeptBase, Weights, load_llm
-from backend.llm.tier import Drafter
+from backend.llm.cost import Cost
+from backend.llm.kept import Drafter, KeptBase, Weights
+from backend.served import load_engine
 from ner.document import Document, Prediction
 from ner.errors import EngineError, VersionInvalid
 from ner.manifest import read_manifest
@@ -39,6 +40,16 @@ class Estimating(Protocol):
 
     def estimate(self, documents: Sequence[Document]) -> list[float]:
         """Seconds that each document will take."""
+
+
+@runtime_checkable
+class Costly(Protocol):
+    """A tier that counts what it takes, and knows its pace once it is warm."""
+
+    cost: Cost
+
+    def warm_up(self) -> None:
+        """Predict something, to measure the pace."""
 
 
 def load_tier(
@@ -75,15 +86,23 @@ def load_tier(
                 return load_engine(folder, manifest, found)
             except EngineError as error:
                 log.warning("%s: %s; it is served by PyTorch", manifest.version, error)
-        return load_encoder(folder, manifest, device=device)
+        return _loaders("backend.checkpoint").load_encoder(folder, manifest, device=device)
     if manifest.tier == "llm":
-        return load_llm(
+        return _loaders("backend.llm.checkpoint").load_llm(
             folder, manifest, device=device, weights=weights, drafter=drafter, kept=kept
         )
     raise VersionInvalid(
         f"version {manifest.version} is of tier {manifest.tier!r}, which this release of "
         "Tagalong does not serve; choose an encoder version, or update Tagalong"
     )
+
+
+def _loaders(name: str) -> Any:
+    """A module of loaders, imported when the first version is to be loaded by it.
+
+    The models of transformers take two seconds to import, and an encoder's engine needs none.
+    """
+    return import_module(name)
 
 
 def default_device() -> torch.device:

@@ -14,7 +14,7 @@ from training.corpus import ReadOptions
 from training.corpus.annotators import Strategy
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from backend.llm.tier import Drafter
+    from backend.llm.kept import Drafter
     from backend.tier import Tier
 
 LLM = "llm"

@@ -11,8 +11,9 @@ from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from backend.llm.checkpoint import slot_decoder
+from backend.llm.kept import Drafter
 from backend.llm.layout import LayoutPlanner
-from backend.llm.tier import Drafter, LLMTier
+from backend.llm.tier import LLMTier
 from backend.llm.verbalisers import choose_verbalisers
 from backend.memory import memory_told
 from backend.precision import weights_type

@@ -8,7 +8,7 @@ from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import nn
 
-from backend.checkpoint import unloadable_told
+from backend.served import unloadable_told
 from ner.manifest import Manifest
 from training.recipe import Recipe
 

@@ -20,13 +20,14 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from backend.checkpoint import load_encoder, load_engine, position_limit
+from backend.checkpoint import load_encoder, position_limit
 from backend.encoder import EncoderTier
 from backend.engine.cache import MODEL, WEIGHTS, Check, EngineRecord, Kept, keep_engine
 from backend.engine.check import compare, refusal
 from backend.engine.forward import INPUTS
 from backend.engine.library import capabilities, library_version, nncf, openvino
 from backend.forward import TorchForward
+from backend.served import load_engine
 from ner.document import Document
 from ner.errors import EngineError
 from ner.manifest import Manifest, manifest_digest, read_manifest

@@ -1,57 +1,33 @@
 """An LLM version's folder to a tier: an adapter on a base that is elsewhere, or a whole decoder."""
 
-import copy
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import PeftModel
 from transformers import AutoTokenizer, PreTrainedModel
 
+from backend.adapters import adapt
 from backend.bases import Base
-from backend.checkpoint import is_adapter, unloadable_told
+from backend.checkpoint import is_adapter
 from backend.four_bit import four_bit_obstacle
 from backend.llm.decoding import SlotDecoder
+from backend.llm.kept import Drafter, KeptBase, Weights
 from backend.llm.layout import FORMAT, LayoutPlanner
 from backend.llm.scorer import TagScorer
-from backend.llm.tier import Drafter, LLMTier
+from backend.llm.tier import LLMTier
 from backend.llm.verbalisers import read_verbalisers
 from backend.precision import Precision, weights_type
+from backend.served import unloadable_told
 from ner.errors import VersionInvalid
 from ner.manifest import Manifest
 from ner.tags import TagSet
 
-Weights = Literal["merged", "adapter", "nf4"]
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 log = logging.getLogger(__name__)
-
-
-class KeptBase:
-    """The base under the versions that a server loads: read once, shared by the adapters on it."""
-
-    def __init__(self) -> None:
-        self._key: tuple[object, ...] = ()
-        self._model: PreTrainedModel | None = None
-
-    def model(
-        self, key: tuple[object, ...], load: Callable[[], PreTrainedModel]
-    ) -> PreTrainedModel:
-        """A base to put an adapter on.
-
-        Args:
-            key: What tells bases, and ways to keep them, apart.
-            load: Reads it.
-
-        Returns:
-            Modules of its own around the tensors that are there already: another adapter on them
-            answers while this one is loaded, and neither knows of the other.
-        """
-        if self._model is None or key != self._key:
-            self._model, self._key = load(), key
-        tensors = [*self._model.parameters(), *self._model.buffers()]
-        return copy.deepcopy(self._model, {id(tensor): tensor for tensor in tensors})
 
 
 def load_llm(
@@ -112,7 +88,7 @@ def load_llm(
 
 
 def slot_decoder(
-    model: PreTrainedModel | PeftModel,
+    model: "PreTrainedModel | PeftModel",
     planner: LayoutPlanner,
     tag_set: TagSet,
     *,
@@ -157,7 +133,7 @@ def _load_model(
     weights: Weights,
     options: Mapping[str, Any],
     kept: KeptBase,
-) -> PreTrainedModel | PeftModel:
+) -> "PreTrainedModel | PeftModel":
     """The weights, the way they are to be kept."""
     four_bit = weights == "nf4"
     if not is_adapter(folder):
@@ -171,7 +147,7 @@ def _load_model(
     if weights == "merged":
         clean = load()  # of its own, for it is changed for good
         with unloadable_told(folder, manifest):
-            return PeftModel.from_pretrained(clean, folder).merge_and_unload()
+            return adapt(clean, folder).merge_and_unload()
     clean = kept.model((base, four_bit, *options.values()), load)
     with unloadable_told(folder, manifest):
-        return PeftModel.from_pretrained(clean, folder)
+        return adapt(clean, folder)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from backend.adapters import is_lora_layer
 from backend.decode import Scores
 from backend.precision import Precision, half_precision
 from ner.errors import BaseModelError
@@ -243,14 +243,14 @@ def tag_logits(model: nn.Module, hidden: Tensor, tag_ids: Tensor) -> Tensor:
         Shape (places, tags).
     """
     head = model.get_output_embeddings()  # type: ignore[operator]
-    base = head.get_base_layer() if isinstance(head, LoraLayer) else head
+    base = head.get_base_layer() if is_lora_layer(head) else head
     if type(base) is not nn.Linear:  # 4-bit weights, say, have no rows
         return head(hidden)[:, tag_ids].float()
     with torch.autocast(hidden.device.type, enabled=False):
         hidden = hidden.float()
         bias = None if base.bias is None else base.bias[tag_ids].float()
         logits = nn.functional.linear(hidden, base.weight[tag_ids].float(), bias)
-        if isinstance(head, LoraLayer) and not head.disable_adapters:
+        if is_lora_layer(head) and not head.disable_adapters:
             for name in head.active_adapters:
                 down = head.lora_A[name].weight.float()
                 up = head.lora_B[name].weight[tag_ids].float()

@@ -6,13 +6,14 @@ temperature and length buckets compare.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from backend.decode import Scores, log_softmax, predict
 from backend.llm.cost import Cost
 from backend.llm.decoding import Decoded, Decoding, SlotDecoder
+from backend.llm.kept import Drafter
 from backend.llm.layout import Layout, LayoutPlanner
 from backend.llm.pace import MEASURED, Pace
 from backend.memory import is_out_of_memory
@@ -23,7 +24,6 @@ from ner.tags import OUTSIDE, TagSet
 from ner.words import word_offsets
 
 WARM_UP = "Naloxone reverses the antihypertensive effect of clonidine in hypertensive rats. " * 4
-Drafter = Callable[[Sequence[Document]], Sequence[Prediction]]
 
 
 class LLMTier:

@@ -4,10 +4,9 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from backend.llm.checkpoint import KeptBase, Weights
-from backend.llm.tier import LLMTier
+from backend.llm.kept import KeptBase, Weights
 from backend.server.slot import TierSlot
-from backend.tier import Tier, load_tier
+from backend.tier import Costly, Tier, load_tier
 from ner.document import Document, Prediction
 from ner.errors import TagalongError
 from ner.manifest import read_manifest
@@ -61,7 +60,7 @@ def llm_loader(encoder: TierSlot, *, weights: Weights | None) -> Callable[[Path]
     def load(folder: Path) -> Tier:
         drafts = SlotDrafts(encoder, read_manifest(folder, verify=False).labels)
         tier = load_tier(folder, drafter=drafts, weights=weights, kept=kept)
-        if isinstance(tier, LLMTier):
+        if isinstance(tier, Costly):
             tier.warm_up()
         return tier
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backend.llm.checkpoint import Weights
+from backend.llm.kept import Weights
 from backend.retraining.due import Training
 from backend.retraining.runs import server_home
 from ner.catalogue import DEFAULT_TIER

@@ -19,9 +19,8 @@ from typing import Protocol
 
 from backend.encoder import EncoderTier
 from backend.llm.cost import Cost
-from backend.llm.tier import LLMTier
 from backend.server.batching import Batcher
-from backend.tier import Estimating, Tier, load_tier
+from backend.tier import Costly, Estimating, Tier, load_tier
 from ner.catalogue import BUNDLED, DEFAULT_TIER, Catalogue
 from ner.current import read_current
 from ner.document import Document, Prediction
@@ -213,7 +212,7 @@ class TierSlot:
 
     def _predict(self, tier: Tier, documents: Sequence[Document]) -> list[Prediction]:
         """On the thread that runs all passes, so that what they cost can be told."""
-        if not isinstance(tier, LLMTier):
+        if not isinstance(tier, Costly):
             return tier.predict(documents)
         before = tier.cost
         try:

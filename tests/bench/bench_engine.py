@@ -22,11 +22,12 @@ from corpora import DATA, read_documents
 from transformers import logging, pipeline
 
 from backend.bundle import BUNDLED
-from backend.checkpoint import load_encoder, load_engine, position_limit
+from backend.checkpoint import load_encoder, position_limit
 from backend.encoder import EncoderTier
 from backend.engine.build import build_engine
 from backend.engine.samples import sample_documents
 from backend.forward import TorchForward
+from backend.served import load_engine
 from ner.catalogue import BUNDLED as NAME
 from ner.catalogue import Catalogue
 from ner.document import Document, Prediction, Span

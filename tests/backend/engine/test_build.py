@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from backend.bases import Base
-from backend.checkpoint import load_encoder, load_engine, save_model
+from backend.checkpoint import load_encoder, save_model
 from backend.engine import build, check, forward
 from backend.engine.build import build_engine
 from backend.engine.cache import Check, find_engine
 from backend.engine.check import LEAST_AGREEMENT, MOST_LOST, refusal
 from backend.engine.forward import EngineForward
+from backend.served import load_engine
 from backend.tier import load_tier
 from ner.document import Document
 from ner.errors import EngineError

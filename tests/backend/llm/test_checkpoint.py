@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from backend.four_bit import four_bit_obstacle
-from backend.llm.checkpoint import KeptBase
+from backend.llm.kept import KeptBase
 from backend.llm.tier import LLMTier
 from backend.tier import load_tier
 from ner.document import Document
