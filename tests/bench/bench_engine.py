@@ -3,6 +3,8 @@
 Every system reads the same abstracts of BC5CDR test, all of them in one call, in turn with the
 others; ratios are of times in one round. Strict F1 is of each on all it has read.
 
+Where spaCy and spacy-curated-transformers are installed, its transformer pipeline competes, too.
+
     PYTHONPATH=. python tests/bench/bench_engine.py [--data DIR] [--documents 100] [--rounds 5]
 """
 
@@ -13,7 +15,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
@@ -21,6 +25,7 @@ import torch
 from corpora import DATA, read_documents
 from transformers import logging, pipeline
 
+from backend.bases import OFFLINE_BASE, Base
 from backend.bundle import BUNDLED
 from backend.checkpoint import load_encoder, position_limit
 from backend.encoder import EncoderTier
@@ -37,8 +42,10 @@ from training.evaluate import Options, evaluate
 
 Found = list[list[Span]]
 System = Callable[[Sequence[Document]], Found]
+SPACY = "spaCy, fp32, batch of {} (head hardly trained)"
 PIPELINE = "HF pipeline, fp32, batch of {}"
 BATCHES = (1, 4, 16)
+LEARNT = 40  # documents, by spaCy's head
 CPU = torch.device("cpu")
 
 
@@ -99,7 +106,7 @@ def timed(run: Callable[[], object]) -> float:
 
 
 @contextmanager
-def systems() -> Iterator[tuple[dict[str, System], EncoderTier]]:
+def systems(learnt: Sequence[Document]) -> Iterator[tuple[dict[str, System], EncoderTier]]:
     """All that compete, and the tier on its engine."""
     folder = Catalogue(BUNDLED, bundled=BUNDLED).resolve(NAME)
     manifest = read_manifest(folder)
@@ -116,6 +123,10 @@ def systems() -> Iterator[tuple[dict[str, System], EncoderTier]]:
         fp32.windows.tokenizer.model_max_length = position_limit(fp32.forward.model)
         fp32.windows.tokenizer.save_pretrained(plain)
         found = {PIPELINE.format(batch): of_pipeline(plain, batch) for batch in BATCHES}
+        if find_spec("spacy_curated_transformers"):
+            # No dependency of ours, so imported only where somebody has installed it.
+            batched = import_module("peer_spacy").of_spacy(Path(Base(OFFLINE_BASE).source), learnt)
+            found |= {SPACY.format(batch): batched(batch) for batch in BATCHES}
         found["tier, PyTorch, fp32"] = of_tier(fp32)
         if usual.forward.name != fp32.forward.name:
             found[f"tier, {usual.forward.name}"] = of_tier(usual)
@@ -123,9 +134,9 @@ def systems() -> Iterator[tuple[dict[str, System], EncoderTier]]:
         yield found, engine
 
 
-def report(documents: Sequence[Document], rounds: int) -> Iterator[str]:
+def report(documents: Sequence[Document], learnt: Sequence[Document], rounds: int) -> Iterator[str]:
     """Run everything in turn; the lines of the tables."""
-    with systems() as (competing, engine):
+    with systems(learnt) as (competing, engine):
         passes = bare(engine, documents)
         ours = list(competing)[-1]
         scores = {name: f1(documents, run(documents)) for name, run in competing.items()}
@@ -164,7 +175,8 @@ def main() -> None:
     options = parser.parse_args()
     logging.set_verbosity_error()
     gold = read_documents(options.data / "BC5CDR" / "test.jsonl")[: options.documents]
-    print("\n".join(report(gold, options.rounds)))
+    learnt = read_documents(options.data / "BC5CDR" / "dev.jsonl")[:LEARNT]
+    print("\n".join(report(gold, learnt, options.rounds)))
 
 
 if __name__ == "__main__":
