@@ -12,7 +12,7 @@ from backend.forward import Batch
 from ner.errors import EngineError
 
 BATCH = 1024  # sub-words of a batch
-SHAPES = 32  # that kernels are kept for: those of one row, and the latest of others
+SHAPES = 48  # that kernels are kept for: all that `plan` makes of windows of 320 sub-words
 INPUTS = ("input_ids", "attention_mask")  # in the order the engine takes them
 
 
@@ -68,15 +68,19 @@ class EngineForward:
     def plan(self, lengths: Sequence[int]) -> Iterable[Sequence[int]]:
         """Which windows to run together: only those that are padded to the same length.
 
-        One row by itself runs nearly as fast as many, so nothing is worth more padding; and beyond
-        a thousand sub-words, more took as long.
+        One row by itself runs nearly as fast as many, so nothing is worth more padding; beyond a
+        thousand sub-words, more took as long; and rows are 1, 2, 4, ..., so that shapes recur.
         """
         alike: dict[int, list[int]] = {}
         for place, length in enumerate(lengths):
             alike.setdefault(length + -length % self.multiple, []).append(place)
         for length, places in sorted(alike.items()):
-            rows = max(1, BATCH // length)
-            yield from (places[first : first + rows] for first in range(0, len(places), rows))
+            first = 0
+            while first < len(places):
+                most = max(1, min(len(places) - first, BATCH // length))
+                rows = 1 << (most.bit_length() - 1)
+                yield places[first : first + rows]
+                first += rows
 
     def warm_up(self, longest: int) -> None:
         """Make the kernels for one text at a time, so that nobody waits for them.
