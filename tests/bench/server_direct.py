@@ -1,7 +1,7 @@
 """The bundled tier without a server: texts per line of JSON in, what they took and spans out.
 
-A string is one abstract: how long the tier took, and how long its bare passes. A list is as many,
-all at once: how long the tier took.
+A string is one abstract: how long the tier took, and how long its passes within that. A list is as
+many, all at once.
 """
 
 import json
@@ -9,36 +9,51 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-
-from bench_engine import bare
+from typing import Any
 
 from backend.bundle import BUNDLED
+from backend.decode import Scores
 from backend.encoder import EncoderTier
+from backend.forward import Batch, Forward
 from backend.tier import load_tier
 from ner.catalogue import BUNDLED as NAME
 from ner.catalogue import Catalogue
 from ner.document import Document
 
 
+class Timed:
+    """What runs the passes of a tier, and counts the seconds that they take."""
+
+    def __init__(self, forward: Forward) -> None:
+        self._forward = forward
+        self.seconds = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._forward, name)
+
+    def logits(self, batch: Batch) -> Scores:
+        start = time.perf_counter()
+        found = self._forward.logits(batch)
+        self.seconds += time.perf_counter() - start
+        return found
+
+
 def answer(tier: EncoderTier, texts: Sequence[str]) -> dict[str, object]:
-    """Predict, then run the passes alone."""
+    """Predict, and say what it took."""
     documents = [Document(str(number), text) for number, text in enumerate(texts)]
-    start = time.perf_counter()
+    assert isinstance(tier.forward, Timed)
+    before, start = tier.forward.seconds, time.perf_counter()
     predictions = tier.predict(documents)
-    seconds = time.perf_counter() - start
+    seconds, passes = time.perf_counter() - start, tier.forward.seconds - before
     spans = [(span.start, span.end, span.label) for one in predictions for span in one.spans]
-    if len(documents) > 1:
-        return {"seconds": seconds}
-    passes = bare(tier, documents)
-    start = time.perf_counter()
-    passes()
-    return {"seconds": seconds, "bare": time.perf_counter() - start, "spans": spans}
+    return {"seconds": seconds, "bare": passes, "spans": spans}
 
 
 def main() -> None:
     folder = Catalogue(Path("no-models"), bundled=BUNDLED).resolve(NAME)
     tier = load_tier(folder, engine=True)
     assert isinstance(tier, EncoderTier)
+    tier.forward = Timed(tier.forward)
     for line in sys.stdin:
         texts = json.loads(line)
         print(json.dumps(answer(tier, [texts] if isinstance(texts, str) else texts)), flush=True)

@@ -1,0 +1,104 @@
+"""The encoder on every corpus there is: strict F1 by length of the entity.
+
+Runs the commands a user would run: `train encoder` with MiniLM on a corpus's train side, stopped by
+dev, then `evaluate` on test. Where a corpus has no test here, dev judges, and a held-out share of
+train stops. Every corpus is a line of a file, so a run that was stopped goes on. Prints rows of a
+Markdown table.
+
+    PYTHONPATH=. python tests/bench/bench_corpora.py [--data DIR] [--results DIR] [--corpus NAME]
+        [--show]
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench_encoder import tagalong
+from corpora import DATA, read_documents
+
+from ner.words import word_offsets
+
+# The four of the study that can be had, and two more; what each is judged by.
+CORPORA = {
+    "BC5CDR": "test",
+    "ChemProt": "test",
+    "BioRED": "dev",
+    "JNLPBA": "test",
+    "NCBI-disease": "dev",
+    "BC2GM": "test",
+}
+LENGTHS = ("1", "2", "3+")
+WORDS = 1_000_000  # that are learnt from: twelve epochs of BC5CDR's train side
+EPOCHS = (3, 15)  # at least and at most
+HEAD = "| corpus | judged on | strict F1 | 1 word | 2 words | 3+ words | relaxed F1 | share of 3+ |"
+
+
+def epochs_for(corpus: Path) -> int:
+    """As many passes as make all corpora cost about the same."""
+    words = sum(len(word_offsets(one.text)) for one in read_documents(corpus / "train.jsonl"))
+    return max(EPOCHS[0], min(EPOCHS[1], round(WORDS / words)))
+
+
+def measured(corpus: Path, side: str) -> dict[str, Any]:
+    """Train and judge."""
+    epochs = epochs_for(corpus)
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as models:
+        where = ("--models", models)
+        dev = () if side == "dev" else ("--dev", str(corpus / "dev.jsonl"))
+        train = str(corpus / "train.jsonl")
+        tagalong("train", "encoder", train, *dev, "--epochs", str(epochs), *where)
+        minutes = (time.monotonic() - start) / 60
+        report = tagalong("evaluate", "encoder", str(corpus / f"{side}.jsonl"), *where)
+    kept = {name: report[name] for name in ("documents", "strict", "relaxed", "by_length")}
+    return {"corpus": corpus.name, "side": side, "epochs": epochs, "minutes": minutes, **kept}
+
+
+def row(line: dict[str, Any]) -> str:
+    """One line of the table."""
+
+    def figure(scores: dict[str, Any]) -> str:
+        low, high = scores["interval"]
+        return f"{scores['f1']:.3f} ({low:.3f} to {high:.3f})"
+
+    by_length = [line["by_length"][length]["strict"] for length in LENGTHS]
+    share = by_length[-1]["gold"] / max(1, line["strict"]["gold"])
+    cells = [line["corpus"], f"{line['side']}, {line['documents']:,}", figure(line["strict"])]
+    cells += [*map(figure, by_length), f"{line['relaxed']['f1']:.3f}", f"{share:.0%}"]
+    return f"| {' | '.join(cells)} |"
+
+
+def done(results: Path) -> dict[str, dict[str, Any]]:
+    """What is there already."""
+    path = results / "corpora.jsonl"
+    lines = [json.loads(line) for line in path.open()] if path.is_file() else []
+    return {line["corpus"]: line for line in lines}
+
+
+def main() -> None:
+    """Measure what is missing, and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--results", type=Path, default=Path("build/corpora"))
+    parser.add_argument("--corpus", choices=CORPORA)
+    parser.add_argument("--show", action="store_true", help="only what is there already")
+    options = parser.parse_args()
+    options.results.mkdir(parents=True, exist_ok=True)
+    for name, side in {} if options.show else CORPORA.items():
+        if name in done(options.results) or options.corpus not in (None, name):
+            continue
+        line = measured(options.data / name, side)
+        with (options.results / "corpora.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(f"{name}: {line['epochs']} epochs, {line['minutes']:.0f} minutes", file=sys.stderr)
+    found = done(options.results)
+    print("\n".join([HEAD, "|---" * HEAD.count(" | ") + "|---|"]))
+    print("\n".join(row(found[name]) for name in CORPORA if name in found))
+
+
+if __name__ == "__main__":
+    main()
