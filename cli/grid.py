@@ -1,6 +1,7 @@
 """Tables of text on the terminal."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table as Grid
@@ -8,10 +9,12 @@ from rich.text import Text
 
 from cli.console import console
 from ner.printable import on_one_line
-from training.tables import Table
+
+if TYPE_CHECKING:  # what imports numpy would make `tagalong --help` slow
+    from training.tables import Table
 
 
-def print_tables(tables: Iterable[Table]) -> None:
+def print_tables(tables: "Iterable[Table]") -> None:
     """Show tables, each under its title.
 
     Args:
@@ -25,7 +28,7 @@ def print_tables(tables: Iterable[Table]) -> None:
             console.print(Text(table.note, style="dim"))
 
 
-def _grid(table: Table) -> Grid:
+def _grid(table: "Table") -> Grid:
     """The cells of a table: drawn lines in a terminal, plain characters in a pipe."""
     grid = Grid(box=box.SIMPLE_HEAD if console.is_terminal else box.ASCII)
     for name, side in zip(table.columns, table.align, strict=True):

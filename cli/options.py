@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.console import errors
+from cli.engines import engines_wanted
 from ner.errors import TagalongError
 from ner.manifest import read_manifest
 from ner.store import Store
@@ -102,7 +103,7 @@ def load_model(store: Store, reference: str, *, engine: bool = False) -> "Tier":
     folder = store.resolve(reference)
     manifest = read_manifest(folder, verify=False)
     if manifest.tier != LLM:
-        return load_tier(folder, engine=engine)
+        return load_tier(folder, engine=engine and engines_wanted())
     return load_tier(folder, drafter=default_drafter(store, manifest.labels))
 
 
@@ -120,7 +121,7 @@ def default_drafter(store: Store, labels: Collection[str]) -> "Drafter | None":
     from backend.tier import load_tier
 
     try:
-        encoder = load_tier(store.resolve(store.default()), engine=True)
+        encoder = load_tier(store.resolve(store.default()), engine=engines_wanted())
     except TagalongError as error:
         errors.print(f"No encoder drafts for the LLM: {error}", style="yellow", markup=False)
         return None

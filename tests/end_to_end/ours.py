@@ -61,6 +61,7 @@ def our_server(folder: Path, **environment: str) -> Iterator[Ours]:
     port = ours.url.rpartition(":")[2]
     command = [sys.executable, "-m", "cli", "serve", "--port", port, "--models", str(ours.models)]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TAGALONG_")}
+    kept["TAGALONG_CPU_ENGINE"] = "false"  # whatever engine this machine may have
     with Leashed("our server", command, environment=kept | environment, log=ours.log) as process:
         process.wait_until(lambda: _serves(ours), seconds=START)
         yield replace(ours, group=process.pid)
