@@ -1,16 +1,14 @@
 """The state of a training belongs to one training at a time."""
 
 import os
-import signal
+import subprocess
+import sys
 from pathlib import Path
-from random import Random
-from threading import Timer
 
 import pytest
-import torch
 
 from ner.errors import TrainingError
-from training.state import alone, forget_state, read_state, write_state
+from training.state import alone, forget_state
 
 
 def test_a_second_one_is_kept_out_until_the_first_has_ended(tmp_path: Path) -> None:
@@ -48,26 +46,12 @@ def test_what_a_killed_one_left_keeps_nobody_out(tmp_path: Path) -> None:
 
 
 def test_an_interruption_comes_through_and_leaves_a_state_that_is_whole(tmp_path: Path) -> None:
-    path = tmp_path / ".training-1"
-    state = {str(number): torch.zeros(1000) for number in range(200)}
-    draw = Random(1)
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    def save_until_interrupted() -> None:
-        seconds = draw.uniform(0, 0.05)
-        Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        while True:
-            write_state(path, state)
-
-    write_state(path, state)
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        for _ in range(40):
-            with pytest.raises(KeyboardInterrupt):
-                save_until_interrupted()
-            assert len(read_state(path, device=torch.device("cpu"))) == len(state)
-            assert list(tmp_path.iterdir()) == [path]
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    program = Path(__file__).with_name("save_until_interrupted.py")
+    ended = subprocess.run(
+        [sys.executable, str(program), str(tmp_path / ".training-1")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "40\n"), ended.stderr
