@@ -1,0 +1,41 @@
+"""CPU engines by the commands alone: made by training, used by what predicts, or switched off."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from backend.encoder import EncoderTier
+from cli.engines import SWITCH
+from cli.options import load_model, open_store
+from tests.cli.test_train import SETTINGS, write_corpus
+from tests.cli.typed import fails, run
+from tests.toy_corpus import toy_documents
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+def runs_on(models: Path) -> str:
+    tier = load_model(open_store(models), "encoder", engine=True)
+    assert isinstance(tier, EncoderTier)
+    return tier.forward.name
+
+
+def test_a_training_leaves_an_engine_that_predicts(
+    tmp_path: Path, tiny_base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, "true")
+    models, export = tmp_path / "models", write_corpus(tmp_path / "e.jsonl", toy_documents(40))
+    train = ("train", "encoder", export, "--base", tiny_base("bert-uncased"), "--models", models)
+    said = run(*train, *SETTINGS).stderr
+    assert "Its CPU engine (" in said
+    assert "strict F1" in said
+    assert runs_on(models).startswith("OpenVINO")
+    asked = ("--json", "--models", models)
+    assert json.loads(run("models", "engine", "encoder", *asked).stdout)["check"]["documents"] == 48
+    monkeypatch.setenv(SWITCH, "false")
+    assert runs_on(models).startswith("PyTorch")
+
+
+def test_what_is_no_encoder_has_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no model version is called 'gone'" in fails(capsys, "models", "engine", "gone")
