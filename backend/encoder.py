@@ -6,18 +6,34 @@ same.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 
 from backend.coupling import Coupling
 from backend.decode import Scores, log_softmax, predict
 from backend.forward import Batch, Forward
-from backend.window_encoder import WindowEncoder
+from backend.window_encoder import EncodedWindow, WindowEncoder
 from ner.document import Document, Prediction
 from ner.tags import TagSet
 from ner.words import word_offsets
 
 Words = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A document as the model reads it.
+
+    Attributes:
+        document: Only its text counts.
+        words: Their offsets.
+        windows: Together they own each word once.
+    """
+
+    document: Document
+    words: Words
+    windows: Sequence[EncodedWindow]
 
 
 class EncoderTier:
@@ -33,8 +49,9 @@ class EncoderTier:
     """
 
     # Documents in the air at once: memory does not grow with a batch, and while a chunk runs it is
-    # found out what the scores of the one before it say.
+    # found out what the scores of the one before it say. Of those on lanes each has its own.
     chunk_documents = 64
+    lane_documents = 16
 
     def __init__(
         self,
@@ -67,78 +84,101 @@ class EncoderTier:
         Returns:
             One prediction per document, in the same order, empty ones included.
         """
-        chunks = [
-            documents[start : start + self.chunk_documents]
-            for start in range(0, len(documents), self.chunk_documents)
-        ]
+        lanes = self.forward.lanes
+        size = self.chunk_documents if lanes == 1 else self.lane_documents
+        chunks = [documents[start : start + size] for start in range(0, len(documents), size)]
         if len(chunks) <= 1:
-            return [one for chunk in chunks for one in self._decode_all(*self._scored(chunk))]
+            return [one for chunk in chunks for one in self._predict(chunk)]
+        if lanes > 1:
+            with ThreadPoolExecutor(lanes) as pool:
+                return [one for found in pool.map(self._predict, chunks) for one in found]
         with ThreadPoolExecutor(1) as decoder:
-            waiting = [decoder.submit(self._decode_all, *self._scored(chunk)) for chunk in chunks]
+            waiting = [decoder.submit(self._decide_all, *self._scored(chunk)) for chunk in chunks]
             return [prediction for future in waiting for prediction in future.result()]
 
-    def _scored(
-        self, documents: Sequence[Document]
-    ) -> tuple[Sequence[Document], list[Words], list[Scores]]:
-        """Documents with their words and scores."""
-        words: list[Words] = [word_offsets(document.text) for document in documents]
-        return documents, words, self.score(documents, words)
+    def _predict(self, documents: Sequence[Document]) -> list[Prediction]:
+        """All that is done for some documents, one after the other."""
+        return self._decide_all(*self._scored(documents))
 
-    def _decode_all(
-        self, documents: Sequence[Document], words: Sequence[Words], scores: Sequence[Scores]
-    ) -> list[Prediction]:
+    def _scored(self, documents: Sequence[Document]) -> tuple[list[Read], list[Scores]]:
+        """Documents as they were read, and their scores."""
+        read = self.read(documents)
+        return read, self.score(read)
+
+    def _decide_all(self, read: Sequence[Read], scores: Sequence[Scores]) -> list[Prediction]:
         """What the scores of documents say."""
-        return list(map(self._decode, documents, words, scores))
+        return list(map(self.decide, read, scores))
 
-    def _decode(self, document: Document, words: Words, logits: Scores) -> Prediction:
-        """What the scores of a document's words say together."""
-        shared = self.coupling.share(document.text, words, logits)
+    def read(self, documents: Sequence[Document]) -> list[Read]:
+        """Do what comes before the passes.
+
+        Args:
+            documents: Only their texts count.
+
+        Returns:
+            Each with its words and its windows, in the same order.
+        """
+        words: list[Words] = [word_offsets(document.text) for document in documents]
+        windows: list[list[EncodedWindow]] = [[] for _ in documents]
+        for window in self.windows.encode([document.text for document in documents], words):
+            windows[window.document].append(window)
+        return list(map(Read, documents, words, windows))
+
+    def score(self, read: Sequence[Read]) -> list[Scores]:
+        """Run the model.
+
+        Args:
+            read: Documents, as `read` gives them.
+
+        Returns:
+            Logits of shape (words, tags) per document, before any coupling and temperature.
+        """
+        return self.gather(read, self.forward.logits, width=len(self.tag_set))
+
+    def decide(self, read: Read, logits: Scores) -> Prediction:
+        """Do what comes after the passes: find what the scores of a document's words say together.
+
+        Args:
+            read: The document.
+            logits: As `score` gives them.
+
+        Returns:
+            The prediction.
+        """
+        shared = self.coupling.share(read.document.text, read.words, logits)
         return predict(
-            words,
+            read.words,
             log_softmax(shared, temperature=self.temperature),
             tag_set=self.tag_set,
             version=self.version,
             transitions=self.coupling.steps(),
         )
 
-    def score(self, documents: Sequence[Document], words: Sequence[Words]) -> list[Scores]:
-        """Run the model.
-
-        Args:
-            documents: Only their texts count.
-            words: Offsets of each document's words.
-
-        Returns:
-            Logits of shape (words, tags) per document, before any coupling and temperature.
-        """
-        return self.gather(documents, words, self.forward.logits, width=len(self.tag_set))
-
     def gather(
-        self,
-        documents: Sequence[Document],
-        words: Sequence[Words],
-        run: Callable[[Batch], Scores],
-        *,
-        width: int,
+        self, read: Sequence[Read], run: Callable[[Batch], Scores], *, width: int
     ) -> list[Scores]:
         """Collect what a pass gives for the words, each from the window that owns it.
 
         Args:
-            documents: Only their texts count.
-            words: Offsets of each document's words.
+            read: Documents, as `read` gives them.
             run: Gives something for every sub-word of a batch: (windows, longest, width).
             width: How much that is.
 
         Returns:
             Of shape (words, width) per document, from the first sub-word of each word.
         """
-        found: list[Scores] = [np.zeros((len(offsets), width), np.float32) for offsets in words]
-        windows = self.windows.encode([document.text for document in documents], words)
-        lengths = [len(window.ids) for window in windows]
-        for batch in self.forward.plan(lengths):
-            rows = [windows[index] for index in batch]
-            given = run(self.windows.pad(rows, multiple=self.forward.multiple))
-            for window, row in zip(rows, given, strict=True):
+        found: list[Scores] = [np.zeros((len(one.words), width), np.float32) for one in read]
+        windows = [
+            (window, of_words)
+            for one, of_words in zip(read, found, strict=True)
+            for window in one.windows
+        ]
+        for batch in self.forward.plan([len(window.ids) for window, _ in windows]):
+            rows = [windows[place] for place in batch]
+            padded = self.windows.pad(
+                [window for window, _ in rows], multiple=self.forward.multiple
+            )
+            for (window, of_words), row in zip(rows, run(padded), strict=True):
                 owned = slice(window.owned.start, window.owned.stop)
-                found[window.document][owned] = row[window.owned_positions]
+                of_words[owned] = row[window.owned_positions]
         return found

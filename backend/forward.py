@@ -32,6 +32,14 @@ class Forward(Protocol):
     def multiple(self) -> int:
         """What the rows of a batch are padded to a multiple of."""
 
+    @property
+    def lanes(self) -> int:
+        """Batches that it can run at the same time, each on the thread of who asks."""
+
+    @property
+    def portion(self) -> int:
+        """Documents that are worth running together."""
+
     def logits(self, batch: Batch) -> Scores:
         """Run one batch, as `WindowEncoder.pad` makes it: (windows, longest, tags)."""
 
@@ -47,6 +55,8 @@ class TorchForward:
     # A kernel is made and kept for every shape that comes, by PyTorch's bf16 attention without
     # end: 300 MB in the long run, and some time.
     multiple = 16
+    lanes = 1  # a second thread would bring threads of its own, and all would share the same cores
+    portion = 16
 
     def __init__(self, model: "PreTrainedModel", *, precision: Precision = "auto") -> None:
         self.model = model

@@ -289,7 +289,7 @@ def _calibrate(tier: EncoderTier, dev: Sequence[Document], learnt: Sequence[Sequ
     tier.coupling, tier.temperature = fit_coupling(
         dev,
         tagged,
-        tier.score(dev, [entry.words for entry in tagged]),
+        tier.score(tier.read(dev)),
         transitions=count_transitions(learnt, tier.tag_set),
         tag_set=tier.tag_set,
     )

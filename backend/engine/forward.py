@@ -1,12 +1,17 @@
 """Passes run by OpenVINO."""
 
+import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 
 from backend.decode import Scores
+from backend.engine.crowd import Crowd
 from backend.engine.library import Arithmetic, arithmetic, capabilities, openvino, usable_cpus
 from backend.forward import Batch
 from ner.errors import EngineError
@@ -14,16 +19,28 @@ from ner.errors import EngineError
 BATCH = 1024  # sub-words of a batch
 SHAPES = 48  # that kernels are kept for: all that `plan` makes of windows of 320 sub-words
 INPUTS = ("input_ids", "attention_mask")  # in the order the engine takes them
+MOST_LANES = 8  # with more CPUs, each lane gets several
+PAYS_AFTER = 64  # batches in a crowd, before lanes are made for them
+
+log = logging.getLogger(__name__)
 
 
 class EngineForward:
     """Runs an engine on the CPUs that this process may use.
+
+    One batch at a time on all of them is soonest done, but for that they wait for each other at
+    every layer, and while Python works on one of them, for that. So once many come at the same
+    time, each is run by itself on one CPU: a quarter more of them in as much time. The lanes for
+    that take some hundred megabytes, and are made when they are first needed.
 
     Args:
         path: Of the model in OpenVINO's format, and beside it its weights.
         weights: Of those.
         form: ``int8`` where its matrices are quantised, else ``plain``.
         precision: Arithmetic of the rest; None for what this CPU is good at.
+
+    Attributes:
+        lanes: Batches that run at the same time when many come.
 
     Raises:
         EngineError: If OpenVINO is not there, or cannot read it.
@@ -32,32 +49,20 @@ class EngineForward:
     # The first batch of a shape takes half again as long as the next ones, and every shape that is
     # kept takes 3 MB: padding to a multiple of 8 made more of them than 2 % less of it was worth.
     multiple = 32
+    portion = 1
 
     def __init__(
         self, path: Path, weights: Path, *, form: str, precision: Arithmetic | None = None
     ) -> None:
-        library = openvino()
+        openvino()
         self.precision = precision or arithmetic(capabilities())
-        self._form = form
-        try:
-            core = library.Core()
-            model = core.read_model(str(path), str(weights))
-            compiled = core.compile_model(
-                model,
-                "CPU",
-                {
-                    "INFERENCE_PRECISION_HINT": self.precision,
-                    "INFERENCE_NUM_THREADS": usable_cpus(),
-                    "PERFORMANCE_HINT": "LATENCY",  # one batch at a time, on all of them
-                    "ENABLE_CPU_PINNING": False,  # other processes may be on the same ones
-                    "CPU_RUNTIME_CACHE_CAPACITY": SHAPES,
-                },
-            )
-            self._request = compiled.create_infer_request()
-        except RuntimeError as error:
-            first = str(error).strip().partition("\n")[0]
-            raise EngineError(f"the engine {path} cannot be loaded ({first})") from error
+        self.lanes = min(usable_cpus(), MOST_LANES)
+        self._path, self._weights, self._form = path, weights, form
+        self._alone = self._compiled(streams=1).create_infer_request()
         self._turn = threading.Lock()
+        self._crowd = Crowd(self.lanes)
+        self._free: SimpleQueue[Any] | None = None  # lanes
+        self._widening: threading.Thread | None = None
 
     @property
     def name(self) -> str:
@@ -93,8 +98,69 @@ class EngineForward:
             self.logits(dict.fromkeys(INPUTS, row))
 
     def logits(self, batch: Batch) -> Scores:
-        """Run one batch, as `WindowEncoder.pad` makes it: (windows, longest, tags)."""
-        with self._turn:
-            found = self._request.infer([batch[name] for name in INPUTS], share_inputs=True)
-            array: Scores = np.array(found[0], np.float32)
+        """Run one batch, as `WindowEncoder.pad` makes it: (windows, longest, tags).
+
+        Any number of threads may ask at once.
+        """
+        with self._crowd.joined() as is_crowd:
+            if is_crowd and self._free is None:
+                self._consider_widening()
+            with self._lane(wide=is_crowd) as request:
+                found = request.infer([batch[name] for name in INPUTS], share_inputs=True)
+                array: Scores = np.array(found[0], np.float32)
         return array
+
+    @contextmanager
+    def _lane(self, *, wide: bool) -> Iterator[Any]:
+        """What to run a batch with: all CPUs, or one of the lanes."""
+        free = self._free if wide else None
+        if free is None:
+            with self._turn:
+                yield self._alone
+            return
+        request = free.get()
+        try:
+            yield request
+        finally:
+            free.put(request)
+
+    def _consider_widening(self) -> None:
+        """Have lanes made, beside the passes, once it is worth it."""
+        if self._crowd.batches < PAYS_AFTER:
+            return
+        with self._crowd.lock:
+            if self._widening is not None:
+                return
+            self._widening = threading.Thread(target=self.widen, name="engine-lanes", daemon=True)
+        self._widening.start()
+
+    def widen(self) -> None:
+        """Make the lanes; where that fails, all goes on as it was."""
+        try:
+            compiled = self._compiled(streams=self.lanes)
+            free: SimpleQueue[Any] = SimpleQueue()
+            for _ in range(self.lanes):
+                free.put(compiled.create_infer_request())
+        except (EngineError, RuntimeError, MemoryError) as error:
+            log.warning("many batches at once are run one after the other: %s", error)
+            return
+        self._free = free
+
+    def _compiled(self, *, streams: int) -> Any:
+        """The model, ready to run so many batches at once."""
+        core = openvino().Core()
+        try:
+            return core.compile_model(
+                core.read_model(str(self._path), str(self._weights)),
+                "CPU",
+                {
+                    "INFERENCE_PRECISION_HINT": self.precision,
+                    "INFERENCE_NUM_THREADS": usable_cpus(),
+                    "NUM_STREAMS": streams,
+                    "ENABLE_CPU_PINNING": False,  # other processes may be on the same ones
+                    "CPU_RUNTIME_CACHE_CAPACITY": SHAPES,
+                },
+            )
+        except RuntimeError as error:
+            first = str(error).strip().partition("\n")[0]
+            raise EngineError(f"the engine {self._path} cannot be loaded ({first})") from error

@@ -1,6 +1,6 @@
-"""Requests that wait at the same time are predicted together, on the one thread of a tier.
+"""Requests that wait at the same time are predicted together, on the threads of a tier.
 
-While a forward pass runs, whoever comes has to wait anyway, and then all go at once. One who is
+While forward passes run, whoever comes has to wait anyway, and then all go at once. One who is
 alone waits for nobody, but for `LINGER` the first time after a batch of several.
 """
 
@@ -11,53 +11,60 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from typing import Generic, TypeVar
 
 from backend.tier import Tier
-from ner.document import Document, Prediction
 
 LINGER = 0.003  # seconds: those who were answered together come again almost together
 
 
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Generic[Item, Found]):
     """Some documents that wait.
 
     Attributes:
-        tier: That is to predict.
-        documents: Of one request.
-        answer: Gets their predictions.
+        tier: Whose turn it is.
+        documents: Of one request, as the tier takes them.
+        answer: Gets what is found in each.
     """
 
     tier: Tier
-    documents: Sequence[Document]
-    answer: Future[list[Prediction]] = field(default_factory=Future)
+    documents: Sequence[Item]
+    answer: Future[list[Found]] = field(default_factory=Future)
 
 
-class Batcher:
-    """Predicts on a thread of its own, what waits together together.
+class Batcher(Generic[Item, Found]):
+    """Runs tiers on threads of its own, what waits together together.
 
     Args:
-        predict: Has a tier predict.
-        name: Of the thread.
+        run: Runs a tier: something for each document, in the same order.
+        name: Of the threads.
         most: Documents that are predicted together, so that turns stay short; what asks for more
             by itself goes alone.
+        threads: How many batches are predicted at the same time.
     """
 
     def __init__(
         self,
-        predict: Callable[[Tier, Sequence[Document]], list[Prediction]],
+        run: Callable[[Tier, Sequence[Item]], list[Found]],
         *,
         name: str,
         most: int,
+        threads: int = 1,
     ) -> None:
-        self._predict, self._most = predict, most
-        self._waiting: deque[Turn] = deque()
+        self._run_tier, self._most = run, most
+        self._waiting: deque[Turn[Item, Found]] = deque()
         self._changed = threading.Condition()
-        self._together = 1  # turns of the last batch
         self._is_closed = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, name=name, daemon=True) for _ in range(threads)
+        ]
 
-    def submit(self, tier: Tier, documents: Sequence[Document]) -> Future[list[Prediction]]:
+    def submit(self, tier: Tier, documents: Sequence[Item]) -> Future[list[Found]]:
         """Put documents in the queue.
 
         Args:
@@ -71,12 +78,13 @@ class Batcher:
         Raises:
             RuntimeError: If it is closed.
         """
-        turn = Turn(tier, documents)
+        turn: Turn[Item, Found] = Turn(tier, documents)
         with self._changed:
             if self._is_closed:
                 raise RuntimeError("nothing is predicted any more: the server is being stopped")
-            if self._thread.ident is None:
-                self._thread.start()
+            if self._threads[0].ident is None:
+                for thread in self._threads:
+                    thread.start()
             self._waiting.append(turn)
             self._changed.notify()
         return turn.answer
@@ -85,27 +93,30 @@ class Batcher:
         """Take nothing more; what waits is predicted."""
         with self._changed:
             self._is_closed = True
-            self._changed.notify()
+            self._changed.notify_all()
 
     def _run(self) -> None:
         """Predict until it is closed and nothing waits."""
-        while batch := self._next():
-            self._together = len(batch)
+        together = 1  # turns of the last batch
+        while batch := self._next(together):
+            together = len(batch)
             self._settle(batch)
 
-    def _next(self) -> list[Turn]:
+    def _next(self, together: int) -> list[Turn[Item, Found]]:
         """Those whose turn it is; none when all is over."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._is_closed)
-            if self._together > 1:
+            while True:
+                self._changed.wait_for(lambda: self._waiting or self._is_closed)
                 late = time.monotonic() + LINGER
-                while len(self._waiting) < self._together and (left := late - time.monotonic()) > 0:
+                while len(self._waiting) < together and (left := late - time.monotonic()) > 0:
                     self._changed.wait(left)
-            return self._taken()
+                batch = self._taken()
+                if batch or self._is_closed:  # else another thread took them meanwhile
+                    return batch
 
-    def _taken(self) -> list[Turn]:
+    def _taken(self) -> list[Turn[Item, Found]]:
         """Take from the queue, in order, what one tier can predict together."""
-        batch: list[Turn] = []
+        batch: list[Turn[Item, Found]] = []
         count = 0
         while self._waiting:
             turn = self._waiting[0]
@@ -115,11 +126,11 @@ class Batcher:
             batch.append(self._waiting.popleft())
         return batch
 
-    def _settle(self, batch: Sequence[Turn]) -> None:
+    def _settle(self, batch: Sequence[Turn[Item, Found]]) -> None:
         """Predict, and give each its own."""
         documents = [*chain.from_iterable(turn.documents for turn in batch)]
         try:
-            predictions = iter(self._predict(batch[0].tier, documents))
+            predictions = iter(self._run_tier(batch[0].tier, documents))
             answers = [list(islice(predictions, len(turn.documents))) for turn in batch]
         except BaseException as error:  # noqa: BLE001 - it is for who asked, and the thread goes on
             if len(batch) == 1:

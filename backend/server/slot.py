@@ -1,21 +1,21 @@
 """The one loaded version of a tier, replaced under way when another one is promoted.
 
-All forward passes of a tier run on one thread of its own. Requests queue there in order and in
-small portions, so that an annotator who opens a task does not wait for somebody's whole batch; and
-portions that wait at the same time go together.
+The forward passes of a tier run on threads of their own: one, but for an engine that has lanes.
+Requests queue there in order and in small portions, so that an annotator who opens a task does not
+wait for somebody's whole batch; and portions that wait at the same time go together, where that
+takes less time than one after the other.
 """
 
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from backend.encoder import EncoderTier
 from backend.llm.cost import Cost
@@ -29,7 +29,7 @@ from ner.manifest import Manifest, check_sizes, read_manifest
 
 POLL_SECONDS = 1.0  # how soon a promotion is noticed; costs one small file read
 RETRY_SECONDS = 60.0  # before a version that did not load is tried again
-PORTION = 16  # documents that one turn takes, of one request or of several
+PORTION = 16  # documents that one turn takes at most, of one request or of several
 
 Admit = Callable[[Sequence[float], float], None]
 
@@ -117,7 +117,7 @@ class TierSlot:
         self._over = threading.Event()
         self._account = threading.Lock()
         self._owed = 0.0
-        self._batcher = Batcher(self._predict, name=f"{name}-forward", most=PORTION)
+        self._batchers: dict[tuple[int, int], Batcher[Any, Any]] = {}
         self._watcher = threading.Thread(target=self._watch, name=f"{name}-watch", daemon=True)
 
     def start(self) -> None:
@@ -126,8 +126,11 @@ class TierSlot:
 
     def close(self) -> None:
         """Stop watching; predictions in work are finished."""
-        self._over.set()
-        self._batcher.close()
+        with self._account:
+            self._over.set()
+            batchers = [*self._batchers.values()]
+        for batcher in batchers:
+            batcher.close()
 
     @property
     def loaded(self) -> Loaded | None:
@@ -186,13 +189,26 @@ class TierSlot:
         Returns:
             One prediction per document, in the same order, all of one version.
         """
-        waiting: list[Future[list[Prediction]]] = []
+        found: list[Prediction] = []
+        waiting: deque[Callable[[], list[Prediction]]] = deque()
+        lanes, size = _manner(tier)
+        batcher = self._batcher(lanes, size)
         with self._owing(tier, documents, admit):
-            for portion in _portions(documents):
-                waiting.append(self._batcher.submit(tier, portion))
-                if len(waiting) > 1:  # one ahead: the thread is never idle, the queue never long
-                    waiting[-2].result()
-            return list(chain.from_iterable(future.result() for future in waiting))
+            for start in range(0, len(documents), size):
+                waiting.append(_begin(batcher, tier, documents[start : start + size]))
+                if len(waiting) > lanes:  # one ahead: no thread is idle, the queue never long
+                    found += waiting.popleft()()
+            return found + [prediction for end in waiting for prediction in end()]
+
+    def _batcher(self, lanes: int, size: int) -> "Batcher[Any, Any]":
+        """The threads for tiers that run so many portions of so many documents at once."""
+        with self._account:
+            if (lanes, size) not in self._batchers:
+                batcher = Batcher(self._run, name=f"{self.name}-forward", most=size, threads=lanes)
+                if self._over.is_set():
+                    batcher.close()
+                self._batchers[lanes, size] = batcher
+            return self._batchers[lanes, size]
 
     @contextmanager
     def _owing(
@@ -210,13 +226,15 @@ class TierSlot:
             with self._account:
                 self._owed -= sum(seconds)
 
-    def _predict(self, tier: Tier, documents: Sequence[Document]) -> list[Prediction]:
+    def _run(self, tier: Tier, waiting: Sequence[Any]) -> list[Any]:
         """On the thread that runs all passes, so that what they cost can be told."""
+        if isinstance(tier, EncoderTier):
+            return tier.score(waiting)
         if not isinstance(tier, Costly):
-            return tier.predict(documents)
+            return tier.predict(waiting)
         before = tier.cost
         try:
-            return tier.predict(documents)
+            return tier.predict(waiting)
         finally:
             self._witness.spent(self.name, tier.cost - before)
 
@@ -340,6 +358,23 @@ class TierSlot:
             self._over.wait(POLL_SECONDS)
 
 
-def _portions(documents: Sequence[Document]) -> Iterator[Sequence[Document]]:
-    """Documents in the portions they take their turns in."""
-    return (documents[start : start + PORTION] for start in range(0, len(documents), PORTION))
+def _manner(tier: Tier) -> tuple[int, int]:
+    """How many portions of a tier run at once, and how many documents each has at most."""
+    if isinstance(tier, EncoderTier):
+        return tier.forward.lanes, tier.forward.portion
+    return 1, PORTION
+
+
+def _begin(
+    batcher: "Batcher[Any, Any]", tier: Tier, portion: Sequence[Document]
+) -> Callable[[], list[Prediction]]:
+    """Queue a portion; what ends it waits for its turn.
+
+    What an encoder does before and after its passes is done by who asks, beside the passes of
+    others.
+    """
+    if not isinstance(tier, EncoderTier):
+        return batcher.submit(tier, portion).result
+    read = tier.read(portion)
+    scores = batcher.submit(tier, read)
+    return lambda: list(map(tier.decide, read, scores.result()))

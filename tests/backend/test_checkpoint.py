@@ -20,7 +20,6 @@ from ner.document import Document
 from ner.errors import VersionInvalid
 from ner.manifest import Manifest
 from ner.tags import TagSet
-from ner.words import word_offsets
 from tests.toy_corpus import LABELS
 
 TEXT = "Naloxone reverses the antihypertensive effect of clonidine."
@@ -72,7 +71,7 @@ def load(folder: Path, base: str = "nowhere", **config: Any) -> EncoderTier:
 
 
 def logits(tier: EncoderTier) -> np.ndarray:
-    return tier.score([Document("d", TEXT)], [word_offsets(TEXT)])[0]
+    return tier.score(tier.read([Document("d", TEXT)]))[0]
 
 
 @pytest.mark.parametrize(

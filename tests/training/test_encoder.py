@@ -61,10 +61,9 @@ def publish(trained, tmp_path):
 
 def assert_agree(one, other, *, within):
     """Both tiers give every word of dev nearly the same tag probabilities."""
-    words = [word_offsets(document.text) for document in DEV]
     assert one.forward.precision == other.forward.precision == "fp32"
     assert one.coupling == other.coupling
-    for ours, theirs in zip(one.score(DEV, words), other.score(DEV, words), strict=True):
+    for ours, theirs in zip(one.score(one.read(DEV)), other.score(other.read(DEV)), strict=True):
         assert np.exp(log_softmax(ours)) == pytest.approx(np.exp(log_softmax(theirs)), abs=within)
 
 
@@ -129,8 +128,7 @@ def test_the_temperature_makes_dev_likeliest_and_moves_nothing_but_confidence(ti
     schedule = replace(QUICK, epochs=2)
     tier = train(recipe_for(tiny_base("bert-uncased"), schedule=schedule), tmp_path).tier
     tagged = [tier.tag_set.encode(document) for document in DEV]
-    words = [entry.words for entry in tagged]
-    scores = tier.score(DEV, words)
+    scores = tier.score(tier.read(DEV))
     logits = [
         tier.coupling.share(document.text, entry.words, one)
         for document, entry, one in zip(DEV, tagged, scores, strict=True)
@@ -152,7 +150,7 @@ def test_the_temperature_makes_dev_likeliest_and_moves_nothing_but_confidence(ti
     less_sure = np.concatenate([one.confidences for one in tier.predict(DEV)])
     assert (less_sure != sure).all()
     assert less_sure.mean() < sure.mean()
-    for before, after in zip(scores, tier.score(DEV, words), strict=True):
+    for before, after in zip(scores, tier.score(tier.read(DEV)), strict=True):
         assert np.array_equal(before, after)
 
 
@@ -164,7 +162,7 @@ def test_a_decoder_is_opened_to_both_sides(family, tiny_base):
     windows = WindowEncoder(recipe.base.load_tokenizer(), recipe.reading)
     tier = EncoderTier(TorchForward(model), windows, tag_set=tag_set, version="v")
     texts = ["aspirin caused severe asthma", "aspirin caused severe toxicity"]
-    one, other = (tier.score([Document("d", text)], [word_offsets(text)])[0] for text in texts)
+    one, other = (tier.score(tier.read([Document("d", text)]))[0] for text in texts)
     assert not np.allclose(one[0], other[0], atol=1e-4)  # the first word has seen the last
 
 

@@ -7,7 +7,6 @@ import numpy as np
 from backend.encoder import EncoderTier
 from backend.forward import TorchForward
 from ner.document import Document
-from ner.words import word_offsets
 from training.curate.pool import Floats
 
 
@@ -31,9 +30,8 @@ def embed(tier: EncoderTier, documents: Sequence[Document]) -> Floats:
     width = forward.model.config.hidden_size
     vectors = np.zeros((len(documents), width))
     for start in range(0, len(documents), tier.chunk_documents):
-        chunk = documents[start : start + tier.chunk_documents]
-        words = [word_offsets(document.text) for document in chunk]
-        states = tier.gather(chunk, words, forward.hidden, width=width)
+        read = tier.read(documents[start : start + tier.chunk_documents])
+        states = tier.gather(read, forward.hidden, width=width)
         for row, of_words in enumerate(states, start):
             vectors[row] = of_words.sum(axis=0, dtype=np.float64)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)

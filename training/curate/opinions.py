@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from backend.decode import Scores, legal_steps, log_softmax, viterbi
 from backend.encoder import EncoderTier
 from ner.document import Document
-from ner.words import word_offsets
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +37,10 @@ def ask(tier: EncoderTier, documents: Sequence[Document]) -> list[Opinion]:
     legal, steps = legal_steps(tier.tag_set), tier.coupling.steps()
     opinions = []
     for start in range(0, len(documents), tier.chunk_documents):
-        chunk = documents[start : start + tier.chunk_documents]
-        words = [word_offsets(document.text) for document in chunk]
-        for document, offsets, logits in zip(chunk, words, tier.score(chunk, words), strict=True):
-            shared = tier.coupling.share(document.text, offsets, logits)
+        read = tier.read(documents[start : start + tier.chunk_documents])
+        for one, logits in zip(read, tier.score(read), strict=True):
+            shared = tier.coupling.share(one.document.text, one.words, logits)
             log_probs = log_softmax(shared, temperature=tier.temperature)
-            tags = viterbi(log_probs, legal, steps) if offsets else np.zeros(0, np.intp)
+            tags = viterbi(log_probs, legal, steps) if one.words else np.zeros(0, np.intp)
             opinions.append(Opinion(log_probs, tags))
     return opinions

@@ -24,7 +24,6 @@ from ner.errors import EngineError
 from ner.manifest import Draft, read_manifest
 from ner.store import Store
 from ner.tags import TagSet
-from ner.words import word_offsets
 from tests.tiny_bases import FAMILIES
 from tests.toy_corpus import LABELS, toy_documents
 
@@ -58,7 +57,7 @@ def version(tiny_base: Callable[[str], Path], store: Store) -> Callable[..., Pat
 
 
 def scores_of(tier, documents):
-    return tier.score(documents, [word_offsets(document.text) for document in documents])
+    return tier.score(tier.read(documents))
 
 
 @pytest.fixture
