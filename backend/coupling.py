@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from backend.decode import Scores
+from backend.viterbi import Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,6 @@ class Coupling:
 
 def _key(word: str) -> str | None:
     """What makes two words the same: ALL is not all. Marks and numbers are never the same."""
-    if not any(map(str.isalpha, word)):
+    if not (word.isalpha() or any(map(str.isalpha, word))):
         return None
     return word if word.isupper() and len(word) > 1 else word.lower()

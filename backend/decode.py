@@ -1,16 +1,12 @@
 """Tag scores to tags, spans and confidences: what both tiers do after their model has spoken."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from backend.viterbi import Scores, legal_steps, viterbi
 from ner.document import Prediction, Span
 from ner.tags import TagSet
-
-Scores = NDArray[np.floating]
-FORBIDDEN = -1e30  # the log-probability of an illegal step; finite, so that sums stay numbers
 
 
 def log_softmax(logits: Scores, *, temperature: float = 1.0) -> Scores:
@@ -27,59 +23,6 @@ def log_softmax(logits: Scores, *, temperature: float = 1.0) -> Scores:
     scaled = logits.astype(np.float64) / temperature
     scaled -= scaled.max(axis=-1, keepdims=True)
     return scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True))
-
-
-@lru_cache(maxsize=16)  # half a millisecond for twenty types, and asked for with every document
-def legal_steps(tag_set: TagSet) -> NDArray[np.bool_]:
-    """Which tag may follow which.
-
-    Args:
-        tag_set: The tags.
-
-    Returns:
-        Shape (tags + 1, tags): row = the tag before, the last row = the start of a document. The
-        same array every time, so it cannot be written to.
-    """
-    tags = range(len(tag_set))
-    legal = np.array(
-        [[tag_set.may_follow(tag, previous) for tag in tags] for previous in (*tags, None)]
-    )
-    legal.flags.writeable = False
-    return legal
-
-
-def viterbi(
-    log_probs: Scores, legal: NDArray[np.bool_], transitions: Scores | None = None
-) -> NDArray[np.intp]:
-    """The most probable legal tag sequence (Viterbi 1967).
-
-    Args:
-        log_probs: Shape (words, tags).
-        legal: As `legal_steps` gives it.
-        transitions: Added for each step, of the shape of `legal`; None where words are independent
-            but for legality.
-
-    Returns:
-        Shape (words,), tag ids.
-    """
-    best: NDArray[np.intp] = log_probs.argmax(axis=1)
-    previous = np.concatenate(([legal.shape[1]], best[:-1]))
-    if transitions is None and legal[previous, best].all():
-        return best  # the best of all sequences is legal, hence the best of the legal ones
-    steps = np.where(legal, 0.0 if transitions is None else transitions, FORBIDDEN)
-    reached = steps[-1] + log_probs[0]
-    came_from = np.empty(log_probs.shape, dtype=np.intp)
-    backwards = np.ascontiguousarray(steps[:-1].T)  # row = the tag after
-    paths = np.empty_like(backwards)
-    for scores, origins in zip(log_probs[1:], came_from[1:], strict=True):  # in place: it is hot
-        np.add(backwards, reached, out=paths)
-        paths.argmax(axis=1, out=origins)
-        np.maximum.reduce(paths, axis=1, out=reached)
-        reached += scores
-    best[-1] = reached.argmax()
-    for word in range(len(log_probs) - 1, 0, -1):
-        best[word - 1] = came_from[word, best[word]]
-    return best
 
 
 def predict(
@@ -112,18 +55,25 @@ def predict(
     if tags is None:
         tags = viterbi(log_probs, legal_steps(tag_set), transitions).tolist()
     chosen = log_probs[np.arange(len(words)), tags]
+    chunks = list(tag_set.chunks(tags))
     spans = [
-        Span(words[first][0], words[last - 1][1], label, score=_probability(chosen[first:last]))
-        for first, last, label in tag_set.chunks(tags)
+        Span(words[first][0], words[last - 1][1], label, score=score)
+        for (first, last, label), score in zip(chunks, _probabilities(chosen, chunks), strict=True)
     ]
+    (score,) = _probabilities(chosen, [(0, len(words), "")])
     return Prediction(
         spans=tuple(spans),
-        score=_probability(chosen),
+        score=score,
         version=version,
         confidences=tuple(np.exp(chosen).tolist()),
     )
 
 
-def _probability(log_probs: Scores) -> float:
-    """The geometric mean of probabilities, never quite 0: Label Studio takes 0 for no score."""
-    return float(max(np.exp(log_probs.mean()), np.finfo(np.float32).tiny))
+def _probabilities(log_probs: Scores, chunks: Sequence[tuple[int, int, str]]) -> list[float]:
+    """The geometric mean of each chunk, never quite 0: Label Studio takes 0 for no score."""
+    if not chunks:
+        return []
+    bounds = np.array([(first, last) for first, last, _ in chunks])
+    sums = np.concatenate(([0.0], log_probs.cumsum(dtype=np.float64)))
+    means = (sums[bounds[:, 1]] - sums[bounds[:, 0]]) / (bounds[:, 1] - bounds[:, 0])
+    return np.exp(means).clip(np.finfo(np.float32).tiny, 1.0).tolist()

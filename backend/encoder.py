@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from backend.coupling import Coupling
-from backend.decode import Scores, log_softmax, predict
+from backend.decode import log_softmax, predict
 from backend.forward import Batch, Forward
+from backend.viterbi import Scores
 from backend.window_encoder import EncodedWindow, WindowEncoder
 from ner.document import Document, Prediction
 from ner.tags import TagSet

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backend.decode import Scores
 from backend.precision import Precision, half_precision, weights_type
+from backend.viterbi import Scores
 from backend.window_encoder import batch_by_length
 
 if TYPE_CHECKING:

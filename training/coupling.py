@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.coupling import Coupling
-from backend.decode import Scores, legal_steps, log_softmax, viterbi
+from backend.decode import log_softmax
+from backend.viterbi import Scores, legal_steps, viterbi
 from ner.document import Document
 from ner.tags import IGNORED, OUTSIDE, TaggedWords, TagSet
 from training.dev_side import temperature_of

@@ -7,7 +7,7 @@ import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from backend.decode import Scores
+from backend.viterbi import Scores
 from ner.document import Document, Prediction
 from ner.errors import TrainingError
 from ner.tags import TagSet

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from backend.decode import Scores
 from backend.encoder import EncoderTier
 from backend.engine.cache import Check
+from backend.viterbi import Scores
 from ner.document import Document
 from ner.scoring import Scores as Scored
 from ner.scoring import score

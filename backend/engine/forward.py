@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from backend.decode import Scores
 from backend.engine.crowd import Crowd
 from backend.engine.library import Arithmetic, arithmetic, capabilities, openvino, usable_cpus
 from backend.forward import Batch
+from backend.viterbi import Scores
 from ner.errors import EngineError
 
 BATCH = 1024  # sub-words of a batch

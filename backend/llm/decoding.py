@@ -16,10 +16,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.decode import Scores, legal_steps, viterbi
 from backend.llm.layout import Layout
 from backend.llm.scorer import TagScorer
 from backend.llm.verbalisers import Verbalisers
+from backend.viterbi import Scores, legal_steps, viterbi
 from ner.tags import OUTSIDE, TagSet
 
 Decoding = Literal["verified", "sequential", "single_pass"]

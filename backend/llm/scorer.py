@@ -17,8 +17,8 @@ from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from backend.adapters import is_lora_layer
-from backend.decode import Scores
 from backend.precision import Precision, half_precision
+from backend.viterbi import Scores
 from ner.errors import BaseModelError
 
 FULL, SLIDING = "full_attention", "sliding_attention"  # as configurations name them

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from backend.decode import Scores, log_softmax, predict
+from backend.decode import log_softmax, predict
 from backend.llm.cost import Cost
 from backend.llm.decoding import Decoded, Decoding, SlotDecoder
 from backend.llm.kept import Drafter
 from backend.llm.layout import Layout, LayoutPlanner
 from backend.llm.pace import MEASURED, Pace
 from backend.memory import is_out_of_memory
+from backend.viterbi import Scores
 from backend.window_encoder import batch_by_length
 from ner.document import Document, Prediction
 from ner.errors import OutOfMemoryError

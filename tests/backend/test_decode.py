@@ -1,6 +1,4 @@
-"""Viterbi against brute force, and confidences against their definition."""
-
-from itertools import product
+"""Probabilities and confidences against their definitions."""
 
 import numpy as np
 import pytest
@@ -8,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from backend.decode import legal_steps, log_softmax, predict, viterbi
+from backend.decode import log_softmax, predict
 from ner.tags import TagSet
 from ner.words import word_offsets
 
@@ -18,47 +16,6 @@ LOGITS = arrays.arrays(
     st.tuples(st.integers(1, 5), st.just(len(TAGS))),
     elements=st.floats(-8, 8, width=32),
 )
-
-
-def is_legal(tags):
-    return all(
-        TAGS.may_follow(tag, before) for tag, before in zip(tags, (None, *tags), strict=False)
-    )
-
-
-@given(LOGITS)
-def test_viterbi_finds_the_best_legal_sequence(logits):
-    log_probs = log_softmax(logits)
-    found = viterbi(log_probs, legal_steps(TAGS))
-
-    def total(tags):
-        return sum(log_probs[word, tag] for word, tag in enumerate(tags))
-
-    best = max(
-        total(tags) for tags in product(range(len(TAGS)), repeat=len(logits)) if is_legal(tags)
-    )
-    assert is_legal(found.tolist())
-    assert total(found) == pytest.approx(best)
-
-
-@given(
-    LOGITS,
-    arrays.arrays(np.float64, (len(TAGS) + 1, len(TAGS)), elements=st.floats(-3, 3)),
-)
-def test_viterbi_finds_the_best_legal_sequence_with_transitions(logits, transitions):
-    log_probs = log_softmax(logits)
-    found = viterbi(log_probs, legal_steps(TAGS), transitions)
-
-    def total(tags):
-        pairs = zip((len(TAGS), *tags), tags, strict=False)
-        steps = sum(transitions[before, tag] for before, tag in pairs)
-        return steps + sum(log_probs[word, tag] for word, tag in enumerate(tags))
-
-    best = max(
-        total(tags) for tags in product(range(len(TAGS)), repeat=len(logits)) if is_legal(tags)
-    )
-    assert is_legal(found.tolist())
-    assert total(found) == pytest.approx(best)
 
 
 @given(LOGITS, st.floats(0.25, 4))

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from backend.bundle import BUNDLED
-from backend.decode import Scores
 from backend.encoder import EncoderTier
 from backend.forward import Batch, Forward
 from backend.tier import load_tier
+from backend.viterbi import Scores
 from ner.catalogue import BUNDLED as NAME
 from ner.catalogue import Catalogue
 from ner.document import Document

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from backend.coupling import Coupling
-from backend.decode import legal_steps
+from backend.viterbi import legal_steps
 from ner.document import Document
 from ner.tags import IGNORED, TaggedWords, TagSet
 from ner.words import word_offsets

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.decode import Scores, legal_steps, log_softmax, viterbi
+from backend.decode import log_softmax
 from backend.encoder import EncoderTier
+from backend.viterbi import Scores, legal_steps, viterbi
 from ner.document import Document
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from backend.decode import legal_steps
 from backend.llm.decoding import Decoded
 from backend.llm.layout import Layout
+from backend.viterbi import legal_steps
 from tests.tiny_llms import (
     FAMILIES,
     TAGS,
