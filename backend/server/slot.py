@@ -126,8 +126,8 @@ class TierSlot:
 
     def close(self) -> None:
         """Stop watching; predictions in work are finished."""
+        self._over.set()
         with self._account:
-            self._over.set()
             batchers = [*self._batchers.values()]
         for batcher in batchers:
             batcher.close()
@@ -204,9 +204,8 @@ class TierSlot:
         """The threads for tiers that run so many portions of so many documents at once."""
         with self._account:
             if (lanes, size) not in self._batchers:
-                batcher = Batcher(self._run, name=f"{self.name}-forward", most=size, threads=lanes)
-                if self._over.is_set():
-                    batcher.close()
+                name = f"{self.name}-forward"
+                batcher = Batcher(self._run, name=name, most=size, threads=lanes)
                 self._batchers[lanes, size] = batcher
             return self._batchers[lanes, size]
 

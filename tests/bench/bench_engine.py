@@ -14,6 +14,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
@@ -31,13 +32,12 @@ from backend.checkpoint import load_encoder, position_limit
 from backend.encoder import EncoderTier
 from backend.engine.build import build_engine
 from backend.engine.samples import sample_documents
-from backend.forward import TorchForward
+from backend.forward import Batch, TorchForward
 from backend.served import load_engine
 from ner.catalogue import BUNDLED as NAME
 from ner.catalogue import Catalogue
 from ner.document import Document, Prediction, Span
 from ner.manifest import read_manifest
-from ner.words import word_offsets
 from training.evaluate import Options, evaluate
 
 Found = list[list[Span]]
@@ -75,18 +75,25 @@ def of_pipeline(folder: Path, batch: int) -> System:
 
 
 def bare(tier: EncoderTier, documents: Sequence[Document]) -> Callable[[], None]:
-    """Nothing but a tier's passes over the batches that it makes of documents."""
-    words = [word_offsets(document.text) for document in documents]
-    windows = tier.windows.encode([document.text for document in documents], words)
-    lengths = [len(window.ids) for window in windows]
-    batches = [
-        tier.windows.pad([windows[index] for index in batch], multiple=tier.forward.multiple)
-        for batch in tier.forward.plan(lengths)
-    ]
+    """Nothing but a tier's passes over the batches that it makes of documents, on its lanes."""
+    size = tier.lane_documents if tier.forward.lanes > 1 else tier.chunk_documents
+    chunks = []
+    for start in range(0, len(documents), size):
+        read = tier.read(documents[start : start + size])
+        windows = [window for one in read for window in one.windows]
+        plan = tier.forward.plan([len(window.ids) for window in windows])
+        multiple = tier.forward.multiple
+        chunks.append(
+            [tier.windows.pad([windows[at] for at in batch], multiple=multiple) for batch in plan]
+        )
 
-    def run() -> None:
+    def run_all(batches: Sequence[Batch]) -> None:
         for batch in batches:
             tier.forward.logits(batch)
+
+    def run() -> None:
+        with ThreadPoolExecutor(tier.forward.lanes) as pool:
+            list(pool.map(run_all, chunks))
 
     return run
 

@@ -1,0 +1,200 @@
+"""Many at once get what they would have got alone, on lanes or without them."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from backend.bundle import BUNDLED
+from backend.encoder import EncoderTier
+from backend.engine import crowd, forward
+from backend.engine.build import build_engine
+from backend.engine.crowd import Crowd
+from backend.engine.forward import MOST_LANES, EngineForward
+from backend.server.slot import TierSlot
+from backend.server.telemetry import Telemetry
+from backend.tier import load_tier
+from ner.catalogue import Catalogue
+from ner.document import Document
+from ner.errors import EngineError
+from ner.store import Store
+from tests.backend.engine.test_build import publish
+from tests.toy_corpus import toy_documents
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+CPUS = 3
+DOCUMENTS = [*toy_documents(40), Document("empty", ""), *toy_documents(9, sentences=12)]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def folder(tiny_base: Callable[[str], Path], store: Store) -> Path:
+    """A version with its engine; a base with room for windows, not the tiniest."""
+    if not store.home("encoder").exists():
+        made = publish(tiny_base("biomedbert"), store)
+        build_engine(made, examples=DOCUMENTS[:9], judged=DOCUMENTS[:9])
+        store.promote("encoder", made.name)
+    (only,) = store.versions("encoder")
+    return store.home("encoder") / only.version
+
+
+@pytest.fixture
+def cpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    return lambda count: monkeypatch.setattr(forward, "usable_cpus", lambda: count)
+
+
+def engine_tier(folder: Path) -> tuple[EncoderTier, EngineForward]:
+    tier = load_tier(folder, engine=True)
+    assert isinstance(tier, EncoderTier)
+    assert isinstance(tier.forward, EngineForward)
+    return tier, tier.forward
+
+
+def spans(found) -> list[list[tuple[int, int, str]]]:
+    return [[(one.start, one.end, one.label) for one in each.spans] for each in found]
+
+
+class Watched:
+    """A lane that counts its batches."""
+
+    def __init__(self, request) -> None:
+        self._request = request
+        self.batches = 0
+
+    def infer(self, *inputs, **options):
+        self.batches += 1
+        return self._request.infer(*inputs, **options)
+
+
+def end_widening(engine: EngineForward) -> None:
+    assert engine._widening is not None
+    engine._widening.join(60)
+
+
+def test_lanes_are_made_in_a_crowd_and_change_no_prediction(folder, cpus, monkeypatch) -> None:
+    monkeypatch.setattr(forward, "PAYS_AFTER", 3)
+    cpus(CPUS)
+    tier, engine = engine_tier(folder)
+    assert engine.lanes == CPUS
+    alone = [tier.predict([document])[0] for document in DOCUMENTS]
+    assert engine._widening is None  # nobody was there at the same time
+    while engine._widening is None:
+        assert spans(tier.predict(DOCUMENTS)) == spans(alone)
+    end_widening(engine)
+    assert engine._free is not None
+    lanes = [Watched(engine._free.get()) for _ in range(CPUS)]
+    for lane in lanes:
+        engine._free.put(lane)
+    assert spans(tier.predict(DOCUMENTS * 3)) == spans(alone * 3)
+    assert all(lane.batches for lane in lanes)
+    assert engine._free.qsize() == CPUS  # each was given back
+
+
+def test_requests_of_a_server_get_their_own_from_lanes(folder, store, cpus) -> None:
+    cpus(CPUS)
+    slot = TierSlot(
+        "encoder",
+        Catalogue(store.root, bundled=BUNDLED),
+        witness=Telemetry(),
+        load=lambda path: engine_tier(path)[0],
+    )
+    slot.refresh()
+    tier = slot.tier(wait=0)
+    tier.forward.widen()
+    expected = dict(zip(DOCUMENTS, spans(tier.predict(DOCUMENTS)), strict=True))
+
+    def ask(number: int) -> None:
+        for turn in range(10):
+            asked = DOCUMENTS[(number + turn) % 7 :: 7][: 1 + number]
+            assert spans(slot.predict(tier, asked)) == [expected[one] for one in asked]
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(ask, range(12)))
+    slot.close()
+
+
+def test_lanes_that_cannot_be_made_are_done_without(folder, cpus, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(forward, "PAYS_AFTER", 0)
+    cpus(CPUS)
+    tier, engine = engine_tier(folder)
+    alone = [tier.predict([document])[0] for document in DOCUMENTS]
+    tries = []
+
+    def fail(*, streams: int) -> None:
+        tries.append(streams)
+        raise EngineError("there is no memory for it")
+
+    monkeypatch.setattr(engine, "_compiled", fail)
+    with caplog.at_level(logging.WARNING):
+        while engine._widening is None:
+            tier.predict(DOCUMENTS)
+        end_widening(engine)
+        for _ in range(3):
+            assert spans(tier.predict(DOCUMENTS)) == spans(alone)
+    assert tries == [CPUS]
+    assert [record.message for record in caplog.records if "one after the other" in record.message]
+
+
+@pytest.mark.parametrize(("count", "lanes"), [(1, 1), (2, 2), (64, MOST_LANES)])
+def test_there_are_no_more_lanes_than_cpus(folder, cpus, count: int, lanes: int) -> None:
+    cpus(count)
+    assert engine_tier(folder)[1].lanes == lanes
+
+
+def test_one_cpu_never_has_lanes(folder, cpus, monkeypatch) -> None:
+    monkeypatch.setattr(forward, "PAYS_AFTER", 0)
+    cpus(1)
+    tier, engine = engine_tier(folder)
+    alone = [tier.predict([document])[0] for document in DOCUMENTS]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda one: tier.predict([one])[0], DOCUMENTS))
+    assert spans(found) == spans(alone)
+    assert engine._widening is None
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    now = [100.0]
+    monkeypatch.setattr(crowd.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_crowd_is_as_many_as_asked_for_and_outlives_itself_for_a_moment(clock) -> None:
+    few = Crowd(3)
+    with ExitStack() as inside:
+        assert [inside.enter_context(few.joined()) for _ in range(4)] == [False, False, True, True]
+    clock[0] += crowd.CALM / 2
+    with few.joined() as is_crowd:
+        assert is_crowd
+    clock[0] += crowd.CALM
+    with few.joined() as is_crowd:
+        assert not is_crowd
+    assert few.batches == 3
+
+
+def test_who_fails_in_a_crowd_has_left_it() -> None:
+    crowded = Crowd(2)
+    for _ in range(5):
+        with suppress(ValueError), crowded.joined() as is_crowd:
+            assert not is_crowd
+            raise ValueError
+
+
+def test_threads_of_a_crowd_are_counted_one_by_one() -> None:
+    many, gate = Crowd(8), threading.Barrier(8)
+
+    def come(_: int) -> bool:
+        with many.joined() as is_crowd:
+            gate.wait(30)
+            return is_crowd
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(come, range(8))) == [False] * 7 + [True]
