@@ -56,9 +56,8 @@ endtoend: install  ## only the tests against a real Label Studio, in Chromium to
 demo: install  ## show a Label Studio with our pre-annotations in it; Ctrl-C ends it
 	$(BIN)/tagalong demo
 
-bench: install  ## run the benchmarks; the corpora are in TAGALONG_DATA, else ../shared/data
-	for bench in $(filter-out %/bench_active.py,$(wildcard tests/bench/check_*.py tests/bench/bench_*.py)); do \
-	  echo "== $$bench" && PYTHONPATH=. $(BIN)/python "$$bench" || exit 1; done
+bench: install  ## run the benchmarks and renew docs/benchmarks.md; ONLY=bench_server for one of them
+	PYTHONPATH=. TAGALONG_DATA=$(TAGALONG_DATA) $(BIN)/python tests/bench/rewrite.py --only "$(ONLY)"
 
 bundled: install  ## train the bundled version again, by its own recipe, from BC5CDR in TAGALONG_DATA
 	$(BIN)/tagalong train encoder $(TAGALONG_DATA)/BC5CDR/train.jsonl \

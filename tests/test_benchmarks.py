@@ -1,0 +1,84 @@
+"""The benchmarks on the pages are those there are, and running them renews the pages alone."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bench.rewrite import PAGES, ROOT, benchmarks
+
+REWRITE = ROOT / "tests" / "bench" / "rewrite.py"
+PAGE = """# Page
+
+```
+NUMBER=7 python -c "import os; print('| seven |', os.environ['NUMBER'])"
+```
+
+Wanted: a seven.
+
+<!-- printed -->
+| six |
+<!-- /printed -->
+
+```sh
+not run
+```
+
+Only looks like a place:
+
+<!-- printed -->
+| shown |
+<!-- /printed -->
+
+```
+python -c "print('half'); raise SystemExit(3)"
+```
+
+<!-- printed -->
+| whole |
+<!-- /printed -->
+
+The end.
+"""
+
+
+def rewrite(page: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(REWRITE), "--page", str(page), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    path = tmp_path / "page.md"
+    path.write_text(PAGE, encoding="utf-8")
+    return path
+
+
+def test_what_is_printed_takes_the_place_of_what_was_printed(page: Path) -> None:
+    done = rewrite(page)
+    assert done.returncode == 1
+    assert "what is there for these is as it was:\npython -c \"print('half')" in done.stderr
+    text = page.read_text(encoding="utf-8")
+    stamp = re.search(r"^\*\d{4}-\d\d-\d\d, \d+ CPUs of .+; Python .+\*\n\n", text, re.MULTILINE)
+    assert stamp
+    assert text.replace(stamp[0], "") == PAGE.replace("| six |", "| seven | 7")
+
+
+def test_only_what_is_asked_for_is_run(page: Path) -> None:
+    assert rewrite(page, "--only", "nothing that is there").returncode == 0
+    assert page.read_text(encoding="utf-8") == PAGE
+    listed = rewrite(page, "--list", "--only", "NUMBER").stdout
+    assert listed == PAGE.split("```\n")[1]
+
+
+def test_every_benchmark_has_its_place_on_a_page() -> None:
+    commands = [found for page in PAGES for found, _ in benchmarks(page.read_text("utf-8"))]
+    named = {name for found in commands for name in re.findall(r"tests/bench/\w+\.py", found)}
+    there = {
+        path.relative_to(ROOT).as_posix()
+        for kind in ("bench", "check")
+        for path in (ROOT / "tests" / "bench").glob(f"{kind}_*.py")
+    }
+    assert named == there
