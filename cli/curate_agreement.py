@@ -33,6 +33,14 @@ def agreement_cli(
         Path | None,
         typer.Option(dir_okay=False, help="Write every task into a file of JSON lines."),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            file_okay=False,
+            help="Write report.html, with the texts drawn, report.md and report.json.",
+        ),
+    ] = None,
     label_config: LabelConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -49,6 +57,16 @@ def agreement_cli(
             write_tasks(agreement, out)
         if tab and place is not None:
             shown = place.show([entry.task for entry in agreement.by_task[:limit]], "Agreement")
+    if report is not None:
+        from training.curate.pages import agreement_to_html, agreement_to_markdown
+        from training.report import write_report
+
+        write_report(
+            report,
+            figures=agreement.to_json(),
+            markdown=agreement_to_markdown(agreement),
+            page=agreement_to_html(agreement, corpus.documents),
+        )
     if as_json:
         echo_json({**agreement.to_json(), **({"shown": shown} if shown else {})})
     else:

@@ -64,6 +64,14 @@ def review_cli(
         Path | None,
         typer.Option(dir_okay=False, help="Write the whole queue into a file of JSON lines."),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            file_okay=False,
+            help="Write report.html, with the texts drawn, report.md and report.json.",
+        ),
+    ] = None,
     annotators: Annotators = "majority",
     label_config: LabelConfigFile = None,
     models: Models = Path("models"),
@@ -76,7 +84,9 @@ def review_cli(
     Of a project: tagalong curate review --project 1 --tab
     """
     from training.curate.findings import review_to_json
+    from training.curate.pages import review_to_html, review_to_markdown
     from training.curate.review import review
+    from training.report import write_report
 
     if model is not None and (base is not None or epochs is not None):
         raise typer.BadParameter("--base and --epochs are of trainings, and --model makes none")
@@ -97,9 +107,16 @@ def review_cli(
             tasks = [finding.document for finding in found.findings[:limit]]
             shown = place.show(tasks, "Review")
     notes = notes_on(found, asked, corpus)
+    figures = {"asked": asked.name, **review_to_json(found), "notes": notes}
+    if report is not None:
+        write_report(
+            report,
+            figures=figures,
+            markdown=review_to_markdown(found, asked=asked.name, notes=notes),
+            page=review_to_html(found, corpus.documents, asked=asked.name, notes=notes),
+        )
     if as_json:
-        where = {"shown": shown} if shown else {}
-        echo_json({"asked": asked.name, **review_to_json(found), "notes": notes, **where})
+        echo_json(figures | ({"shown": shown} if shown else {}))
     else:
         render_review(found, asked, notes, limit=limit)
         if shown:

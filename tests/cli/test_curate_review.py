@@ -83,7 +83,10 @@ def by_model(export, models) -> list:
 
 
 def test_a_version_reviews_without_training_and_says_that_it_may_be_lenient(by_model, tmp_path):
-    found = figures(*by_model, "--out", tmp_path / "queue.jsonl")
+    found = figures(*by_model, "--out", tmp_path / "queue.jsonl", "--report", tmp_path / "page")
+    assert json.loads((tmp_path / "page" / "report.json").read_text(encoding="utf-8")) == found
+    assert found["asked"] in (tmp_path / "page" / "report.html").read_text(encoding="utf-8")
+    assert (tmp_path / "page" / "report.md").is_file()
     documents = toy_documents(12, seed=4)
     assert found["documents"] == 12
     assert found["annotations"] == sum(len(document.spans) for document in documents)
@@ -203,7 +206,10 @@ def shared(tmp_path: Path) -> Path:
 
 
 def test_agreement_is_measured_and_the_worst_task_comes_first(shared, tmp_path):
-    found = figures("agreement", shared, "--out", tmp_path / "tasks.jsonl")
+    report = tmp_path / "page"
+    found = figures("agreement", shared, "--out", tmp_path / "tasks.jsonl", "--report", report)
+    assert json.loads((report / "report.json").read_text(encoding="utf-8")) == found
+    assert "How far annotators agree" in (report / "report.html").read_text(encoding="utf-8")
     assert (found["tasks"], found["alone"]) == (2, 1)
     assert found["overall"]["exact_f1"] == pytest.approx(6 / 7, abs=1e-4)
     assert found["by_label"]["Disease"] == {"spans": 1, "exact_f1": 0.0, "overlap_f1": 0.0}

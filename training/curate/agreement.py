@@ -140,7 +140,7 @@ def measure_agreement(documents: Iterable[Document]) -> Agreement:
     Raises:
         InputError: If no task was annotated by two people.
     """
-    tasks = _by_task(documents)
+    tasks = voices_of(documents)
     shared = {task: voices for task, voices in tasks.items() if len(voices) > 1}
     if not shared:
         raise InputError(
@@ -173,8 +173,15 @@ def measure_agreement(documents: Iterable[Document]) -> Agreement:
     )
 
 
-def _by_task(documents: Iterable[Document]) -> dict[tuple[str, str], dict[str, Document]]:
-    """What each annotator says of each task; two projects may use an id for different texts."""
+def voices_of(documents: Iterable[Document]) -> dict[tuple[str, str], dict[str, Document]]:
+    """What each annotator says of each task; two projects may use an id for different texts.
+
+    Args:
+        documents: One for each annotator of each task.
+
+    Returns:
+        By task and text, and then by annotator.
+    """
     tasks: defaultdict[tuple[str, str], dict[str, Document]] = defaultdict(dict)
     for document in documents:
         task = str(document.meta.get(TASK, document.id))

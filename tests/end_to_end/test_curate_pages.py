@@ -1,0 +1,83 @@
+"""What a person sees of a review and of an agreement: in light and dark, and on a telephone."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.engine.samples import sample_documents
+from ner.document import Document
+from tests.end_to_end.editor import SCREENSHOTS
+from training.corpus.annotators import ANNOTATOR, TASK
+from training.curate.agreement import measure_agreement
+from training.curate.findings import Finding, Review, Suspect
+from training.curate.pages import agreement_to_html, review_to_html
+
+GOLD = [document for document in sample_documents() if len(document.spans) > 4][:4]
+
+
+def finding_on(document: Document, place: int, *, forgotten: bool) -> Finding:
+    span = document.spans[place]
+    return Finding(
+        document.id,
+        "missed" if forgotten else "spurious",
+        None if forgotten else span,
+        span if forgotten else None,
+        document.covered(span),
+        document.text[max(0, span.start - 20) : span.start],
+        document.text[span.end : span.end + 20],
+        0.001 * (place + 1),
+    )
+
+
+def review_page() -> str:
+    """Of every document, one entity forgotten and one too many."""
+    findings = [
+        finding_on(document, place, forgotten=place == 1) for document in GOLD for place in (1, 3)
+    ]
+    drawn = [
+        Document(one.id, one.text, tuple(span for span in one.spans if span != one.spans[1]))
+        for one in GOLD
+    ]
+    found = Review(
+        documents=len(GOLD),
+        annotations=sum(len(one.spans) for one in drawn),
+        findings=tuple(findings),
+        suspects=tuple(Suspect(one.id, 2, 12.0) for one in GOLD),
+        lost=(),
+    )
+    return review_to_html(found, drawn, asked="models of 5 folds", notes=["12 labels are gone"])
+
+
+def agreement_page() -> str:
+    """Two people, of whom one has drawn less."""
+    documents = [
+        Document(f"{one.id}-{who}", one.text, spans, meta={TASK: one.id, ANNOTATOR: who})
+        for one in GOLD
+        for who, spans in (("ada", one.spans), ("ben", one.spans[1:]))
+    ]
+    return agreement_to_html(measure_agreement(documents), documents)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("make", [review_page, agreement_page])
+def test_it_fits_and_loads_nothing(chromium: Any, tmp_path: Path, make: Any, scheme: str) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(make(), encoding="utf-8")
+    asked: list[str] = []
+    context = chromium.new_context(color_scheme=scheme)
+    try:
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        for width in (1000, 360):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.goto(path.as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            shot = SCREENSHOTS / f"{make.__name__}-{scheme}-{width}.png"
+            page.screenshot(path=shot, full_page=True)
+        drawn = page.locator("article").first.locator(".piece.missed, .piece.spurious")
+        kinds = [one.get_attribute("class") for one in drawn.all()]
+        assert set(kinds) >= {"piece missed"}
+    finally:
+        context.close()
+    assert {url.partition(":")[0] for url in asked} <= {"file", "data"}

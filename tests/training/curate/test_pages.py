@@ -1,0 +1,132 @@
+"""Pages of curation: what they show is what was found, and nothing in it is taken for markup."""
+
+from dataclasses import replace
+
+import pytest
+
+from ner.document import Document, Span
+from tests.page import HOSTILE, LINKS, Page
+from training.corpus.annotators import ANNOTATOR, TASK
+from training.curate.agreement import measure_agreement
+from training.curate.findings import Finding, Review, Suspect
+from training.curate.pages import (
+    ROWS,
+    agreement_to_html,
+    agreement_to_markdown,
+    review_to_html,
+    review_to_markdown,
+)
+
+TEXT = "Naloxone reverses the antihypertensive effect of clonidine."
+NALOXONE, EFFECT = Span(0, 8, "Chemical"), Span(22, 45, "Disease")
+CLONIDINE = Span(49, 58, "Chemical")
+DOCUMENT = Document("227508", TEXT, (NALOXONE, EFFECT))
+MISSED = Finding("227508", "missed", None, CLONIDINE, "clonidine", "effect of ", ".", 0.02)
+SPURIOUS = Finding(
+    "227508", "spurious", EFFECT, None, "antihypertensive effect", "the ", " of", 0.0004
+)
+
+
+def review_of(*findings: Finding) -> Review:
+    suspects = (Suspect("227508", len(findings), 3.0),) if findings else ()
+    return Review(1, 2, findings, suspects, ())
+
+
+def drawn_in(page: Page) -> list[tuple[str, str]]:
+    """Classes and texts of the pieces of the last article."""
+    start = page.html.rindex('<p class="text">')
+    inside = page.html[start : page.html.index("</p>", start)]
+    pieces = inside.split('<span class="piece ')[1:]
+    return [
+        (piece.partition('"')[0], piece.partition(">")[2].partition("<")[0]) for piece in pieces
+    ]
+
+
+class Shown(Page):
+    def __init__(self, html: str) -> None:
+        self.html = html
+        super().__init__(html)
+
+
+def test_a_review_draws_what_is_there_what_looks_wrong_and_what_is_suggested() -> None:
+    found = review_of(SPURIOUS, MISSED)
+    page = Shown(review_to_html(found, [DOCUMENT], asked="five models", notes=["Mind the gap"]))
+    assert drawn_in(page) == [
+        ("right", "Naloxone"),
+        ("missed", "antihypertensive effect"),
+        ("spurious", "clonidine"),
+    ]
+    assert "2 findings in 2 annotations of 1 document" in page.text
+    assert "Mind the gap." in page.text
+    assert "<0.001spurious227508antihypertensive effect (Disease)-" in page.text
+    assert "script" not in page.tags
+
+
+def test_a_clean_corpus_has_a_page_too() -> None:
+    page = Page(review_to_html(review_of(), [DOCUMENT], asked="one", notes=[]))
+    assert "No findings" in page.text
+    assert "table" not in page.tags
+    assert "No findings" not in review_to_markdown(review_of(), asked="one", notes=[])
+
+
+def test_a_long_queue_says_how_much_more_there_is() -> None:
+    found = review_of(*[MISSED] * (ROWS + 1_234))
+    assert (
+        "1,234 more are in report.json."
+        in Page(review_to_html(found, [DOCUMENT], asked="one", notes=[])).text
+    )
+    assert "1,234 more are in report.json." in review_to_markdown(found, asked="one", notes=[])
+
+
+def voices(*spoken: tuple[str, str, tuple[Span, ...]], text: str = TEXT) -> list[Document]:
+    return [
+        Document(f"{task}-{who}", text, spans, meta={TASK: task, ANNOTATOR: who})
+        for task, who, spans in spoken
+    ]
+
+
+def test_an_agreement_draws_both_sides_of_what_is_not_agreed_on() -> None:
+    documents = voices(
+        ("1", "ada", (NALOXONE, EFFECT)),
+        ("1", "ben", (NALOXONE, CLONIDINE)),
+        ("2", "ada", (NALOXONE,)),
+        ("2", "ben", (NALOXONE,)),
+        ("3", "ada", ()),
+    )
+    agreement = measure_agreement(documents)
+    page = Shown(agreement_to_html(agreement, documents))
+    assert page.tags.count("article") == 1  # the other task is agreed on
+    assert drawn_in(page) == [
+        ("right", "Naloxone"),
+        ("missed", "antihypertensive effect"),
+        ("spurious", "clonidine"),
+    ]
+    for said in ("ada only", "ben only", "1 task of one only", "0.667"):
+        assert said in page.text
+    assert "| All | 6 | 0.667 | 0.667 |" in agreement_to_markdown(agreement)
+
+
+def test_ids_used_twice_are_two_tasks() -> None:
+    documents = voices(("1", "ada", (NALOXONE,)), ("1", "ben", ()))
+    documents += voices(("1", "ada", ()), ("1", "cid", (Span(0, 5, "Drug"),)), text="Other.")
+    page = Page(agreement_to_html(measure_agreement(documents), documents))
+    assert page.tags.count("article") == 2
+    assert "cid only" in page.text
+
+
+@pytest.mark.parametrize("kind", ["review", "agreement"])
+def test_nothing_is_taken_for_markup_and_nothing_is_loaded(kind: str) -> None:
+    text = HOSTILE + " clonidine"
+    span = Span(0, len(HOSTILE), HOSTILE)
+    if kind == "review":
+        document = Document(HOSTILE, text, (span,))
+        finding = replace(MISSED, document=HOSTILE, gold=span, suggested=None, text=HOSTILE)
+        found = Review(1, 1, (finding,), (Suspect(HOSTILE, 1, 1.0),), ())
+        html = review_to_html(found, [document], asked=HOSTILE, notes=[HOSTILE])
+    else:
+        documents = voices((HOSTILE, HOSTILE, (span,)), (HOSTILE, "ben", ()), text=text)
+        html = agreement_to_html(measure_agreement(documents), documents)
+    page = Page(html)
+    assert not {"script", "img"} & set(page.tags)
+    assert [value for name in LINKS for value in page.values(name)] == ["data:,"]
+    assert "alert(1)" in page.text
