@@ -86,7 +86,9 @@ class EncoderTier:
             One prediction per document, in the same order, empty ones included.
         """
         lanes = self.forward.lanes
-        size = self.chunk_documents if lanes == 1 else self.lane_documents
+        size = self.chunk_documents
+        if lanes > 1:  # few documents are enough to give every lane some
+            size = max(1, min(self.lane_documents, -(-len(documents) // lanes)))
         chunks = [documents[start : start + size] for start in range(0, len(documents), size)]
         if len(chunks) <= 1:
             return [one for chunk in chunks for one in self._predict(chunk)]

@@ -151,7 +151,8 @@ def choose_settings(
         other = _of_tier(store, llm, LLM)
         shared = set(read_manifest(folder, verify=False).labels)
         drafts = not shared.isdisjoint(read_manifest(other, verify=False).labels)
-        settings.append(Setting(other.name, other, "llm", drafter=folder if drafts else None))
+        drafter = folder if drafts else None
+        settings.append(Setting(other.name, other, "llm", drafter, engines=engines_wanted()))
     return settings, notes
 
 
@@ -169,13 +170,12 @@ def _of_tier(store: Store, reference: str, tier: str) -> Path:
 
 def _ways(folder: Path) -> "tuple[list[Way], list[str]]":
     """How an encoder can be served here, the fastest first, and why not otherwise."""
-    import torch
-
     from backend.engine.cache import find_engine
     from backend.engine.library import library_version
     from backend.precision import has_bf16
+    from backend.tier import default_device
 
-    ways: list[Way] = ["torch", "fp32"] if has_bf16(torch.device("cpu")) else ["torch"]
+    ways: list[Way] = ["torch", "fp32"] if has_bf16(default_device()) else ["torch"]
     if not engines_wanted():
         return ways, []
     if not library_version():

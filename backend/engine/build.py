@@ -25,7 +25,7 @@ from backend.encoder import EncoderTier
 from backend.engine.cache import MODEL, WEIGHTS, Check, EngineRecord, Kept, keep_engine
 from backend.engine.check import compare, refusal
 from backend.engine.forward import INPUTS
-from backend.engine.library import capabilities, library_version, nncf, openvino
+from backend.engine.library import capabilities, cause, library_version, nncf, openvino
 from backend.forward import TorchForward
 from backend.served import load_engine
 from ner.document import Document
@@ -90,10 +90,14 @@ def build_engine(folder: Path, *, examples: Sequence[Document], judged: Sequence
     with _quietly(), tempfile.TemporaryDirectory(prefix="tagalong-engine-") as made:
         plain = _converted(reference.forward.model, manifest)
         for form in _forms(notes):
-            model = plain if form == "plain" else _quantised(plain, reference, examples)
-            record = _saved(model, Path(made), manifest, form, reference.forward.model)
-            engine = load_engine(folder, manifest, Kept(Path(made), record))
-            check = compare(reference, engine, judged)
+            try:
+                model = plain if form == "plain" else _quantised(plain, reference, examples)
+                record = _saved(model, Path(made), manifest, form, reference.forward.model)
+                engine = load_engine(folder, manifest, Kept(Path(made), record))
+                check = compare(reference, engine, judged)
+            except Exception as error:  # noqa: BLE001 - both libraries raise whatever they meet
+                notes.append(f"The form {form} is not used, since it failed ({cause(error)}).")
+                continue
             if reason := refusal(check):
                 notes.append(f"The form {form} is not used, since it {reason}.")
                 continue
@@ -117,9 +121,8 @@ def _converted(model: PreTrainedModel, manifest: Manifest) -> Any:
     try:
         return openvino().convert_model(_Logits(model), example_input=EXAMPLE)
     except Exception as error:  # it raises whatever it meets
-        first = str(error).strip().partition("\n")[0]
         raise EngineError(
-            f"OpenVINO cannot read the architecture of {manifest.version} ({first})"
+            f"OpenVINO cannot read the architecture of {manifest.version} ({cause(error)})"
         ) from error
 
 

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 
 from backend.engine.crowd import Crowd
-from backend.engine.library import Arithmetic, arithmetic, capabilities, openvino, usable_cpus
+from backend.engine.library import (
+    Arithmetic,
+    arithmetic,
+    capabilities,
+    cause,
+    openvino,
+    usable_cpus,
+)
 from backend.forward import Batch
 from backend.viterbi import Scores
 from ner.errors import EngineError
@@ -57,7 +64,11 @@ class EngineForward:
         openvino()
         self.precision = precision or arithmetic(capabilities())
         self.lanes = min(usable_cpus(), MOST_LANES)
-        self._path, self._weights, self._form = path, weights, form
+        self._path, self._form = path, form
+        try:  # once: whatever becomes of the files, lanes run the same
+            self._model = openvino().Core().read_model(str(path), str(weights))
+        except RuntimeError as error:
+            raise EngineError(f"the engine {path} cannot be read ({cause(error)})") from error
         self._alone = self._compiled(streams=1).create_infer_request()
         self._turn = threading.Lock()
         self._crowd = Crowd(self.lanes)
@@ -92,10 +103,16 @@ class EngineForward:
 
         Args:
             longest: Sub-words that a row has at most.
+
+        Raises:
+            EngineError: If it cannot be run.
         """
-        for length in range(self.multiple, longest + self.multiple, self.multiple):
-            row = np.ones((1, min(length, longest)), np.int64)
-            self.logits(dict.fromkeys(INPUTS, row))
+        try:
+            for length in range(self.multiple, longest + self.multiple, self.multiple):
+                row = np.ones((1, min(length, longest)), np.int64)
+                self.logits(dict.fromkeys(INPUTS, row))
+        except RuntimeError as error:
+            raise EngineError(f"the engine {self._path} cannot be run ({cause(error)})") from error
 
     def logits(self, batch: Batch) -> Scores:
         """Run one batch, as `WindowEncoder.pad` makes it: (windows, longest, tags).
@@ -131,7 +148,8 @@ class EngineForward:
         with self._crowd.lock:
             if self._widening is not None:
                 return
-            self._widening = threading.Thread(target=self.widen, name="engine-lanes", daemon=True)
+            # No daemon: the library ends a process in which it is interrupted.
+            self._widening = threading.Thread(target=self.widen, name="engine-lanes")
         self._widening.start()
 
     def widen(self) -> None:
@@ -148,19 +166,23 @@ class EngineForward:
 
     def _compiled(self, *, streams: int) -> Any:
         """The model, ready to run so many batches at once."""
-        core = openvino().Core()
         try:
-            return core.compile_model(
-                core.read_model(str(self._path), str(self._weights)),
-                "CPU",
-                {
-                    "INFERENCE_PRECISION_HINT": self.precision,
-                    "INFERENCE_NUM_THREADS": usable_cpus(),
-                    "NUM_STREAMS": streams,
-                    "ENABLE_CPU_PINNING": False,  # other processes may be on the same ones
-                    "CPU_RUNTIME_CACHE_CAPACITY": SHAPES,
-                },
+            return (
+                openvino()
+                .Core()
+                .compile_model(
+                    self._model,
+                    "CPU",
+                    {
+                        "INFERENCE_PRECISION_HINT": self.precision,
+                        "INFERENCE_NUM_THREADS": usable_cpus(),
+                        "NUM_STREAMS": streams,
+                        "ENABLE_CPU_PINNING": False,  # other processes may be on the same ones
+                        "CPU_RUNTIME_CACHE_CAPACITY": SHAPES,
+                    },
+                )
             )
         except RuntimeError as error:
-            first = str(error).strip().partition("\n")[0]
-            raise EngineError(f"the engine {self._path} cannot be loaded ({first})") from error
+            raise EngineError(
+                f"the engine {self._path} cannot be loaded ({cause(error)})"
+            ) from error

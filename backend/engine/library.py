@@ -60,6 +60,21 @@ def _imported(name: str) -> ModuleType:
         ) from error
 
 
+def cause(error: BaseException) -> str:
+    """What an error says, in one line.
+
+    Args:
+        error: Of either library.
+
+    Returns:
+        Its first line that says something: OpenVINO begins with the places in its own source.
+    """
+    lines = [line.strip() for line in str(error).splitlines()]
+    places = ("Exception from ", "Check ")
+    said = [line for line in lines if line and not line.startswith(places)]
+    return (said or [*filter(None, lines), type(error).__name__])[0]
+
+
 def library_version() -> str:
     """What an engine is made for: OpenVINO's release; empty where it is not installed."""
     try:

@@ -101,6 +101,7 @@ class Batcher(Generic[Item, Found]):
         while batch := self._next(together):
             together = len(batch)
             self._settle(batch)
+            del batch  # who waits for the next must not keep a tier that has been replaced
 
     def _next(self, together: int) -> list[Turn[Item, Found]]:
         """Those whose turn it is; none when all is over."""

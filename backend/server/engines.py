@@ -9,12 +9,14 @@ import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from backend.encoder import EncoderTier
 from backend.forward import TorchForward
 from backend.tier import Tier, load_tier
 
 NICE = ("nice", "-n", "10")
+GRACE = 5.0  # seconds from asking it to end until making it
 ONE_CPU = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ class EngineRoom:
         self._command, self._log_path = command, log_path
         self._tried: set[Path] = set()
         self._making: tuple[Path, subprocess.Popen[bytes]] | None = None
+        self._scraps: TemporaryDirectory[str] | None = None
 
     def load(self, folder: Path) -> Tier:
         """Make a version's folder a tier, on its engine if there is one.
@@ -76,19 +79,30 @@ class EngineRoom:
         return None
 
     def close(self) -> None:
-        """End what is being made."""
+        """End what is being made, and clear away what it has written."""
         if self._making is not None:
-            self._making[1].terminate()
-            self._making[1].wait()
+            _, process = self._making
+            process.terminate()
+            try:
+                process.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self._scraps is not None:
+            self._scraps.cleanup()
 
     def _begin(self, folder: Path) -> "subprocess.Popen[bytes]":
         """Start a process that makes an engine."""
         self._log_path.parent.mkdir(parents=True, exist_ok=True)
+        if self._scraps is None:  # one that is ended does not clear away what it wrote
+            self._scraps = TemporaryDirectory(
+                prefix="tagalong-engines-", ignore_cleanup_errors=True
+            )
         with self._log_path.open("ab") as said:
             return subprocess.Popen(  # noqa: S603 (our own command)
                 [*NICE, *self._command, str(folder)],
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **ONE_CPU},
+                env={**os.environ, **ONE_CPU, "TMPDIR": self._scraps.name},
                 stdout=said,
                 stderr=said,
                 start_new_session=True,  # Ctrl-C is for the server

@@ -97,6 +97,13 @@ def serve(settings: Settings, *, host: str, port: int, access_log: bool = False)
         "access_log_format": ACCESS_LOG,
         "loglevel": "warning",
         "proc_name": "tagalong",
+        "worker_exit": lambda _, worker: _close(worker.wsgi),
         "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: PTH112, S108
     }
     _Gunicorn(settings, options).run()
+
+
+def _close(app: Flask | None) -> None:
+    """End what the server has begun: a training goes on when another server starts."""
+    if app is not None:  # a worker that could not make one ends, too
+        app.extensions["tagalong"].close()

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from backend import viterbi as viterbi_module
 from backend.decode import log_softmax
 from backend.viterbi import legal_steps, viterbi
 from ner.tags import TagSet
@@ -58,6 +59,22 @@ def test_the_best_legal_sequence_is_found(scores):
 def test_the_best_legal_sequence_is_found_with_transitions(scores, steps):
     log_probs = log_softmax(scores)
     assert_best(viterbi(log_probs, legal_steps(TAGS), steps), log_probs, steps)
+
+
+def test_what_leaves_no_doubt_is_not_gone_through(monkeypatch):
+    """A hundred words of which two are in doubt: those, and one for each run around them."""
+    seen = []
+    best_path = viterbi_module._best_path
+    monkeypatch.setattr(
+        viterbi_module,
+        "_best_path",
+        lambda scores, steps: seen.append(len(scores)) or best_path(scores, steps),
+    )
+    scores = np.zeros((100, len(TAGS)))
+    scores[:, 0] = 12.0
+    scores[[30, 60], 0] = 0.0
+    viterbi(log_softmax(scores), legal_steps(TAGS), np.full((len(TAGS) + 1, len(TAGS)), 0.1))
+    assert seen == [5]
 
 
 @pytest.mark.parametrize("seed", range(200))

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,51 @@ def test_it_refuses_large_bodies_and_finishes_its_work_before_it_ends(tmp_path: 
     assert [len(found) for found in regions(answer.json())] == [2]
     assert_valid(answer.json())
     assert "Traceback" not in (tmp_path / "said").read_text()
+
+
+def begun_by(pid: int) -> list[tuple[int, str]]:
+    """Processes that one has begun and that live, and those that they have: id and command."""
+    found = []
+    with suppress(FileNotFoundError, ProcessLookupError):  # one that ends while it is looked at
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in map(int, children.read_text().split()):
+                said = Path(f"/proc/{child}/cmdline").read_bytes()
+                found += [(child, said.replace(b"\0", b" ").decode()), *begun_by(child)]
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux tells of children")
+def test_what_it_has_begun_ends_with_it_and_leaves_nothing(tmp_path: Path) -> None:
+    """Ended while it has a CPU engine made for the bundled version."""
+    scraps, port = tmp_path / "scraps", free_port()
+    scraps.mkdir()
+    places = {"TMPDIR": str(scraps), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "cli", "serve", "--port", str(port), "--cpu-engine"]
+    with (tmp_path / "said").open("w") as out:
+        process = subprocess.Popen(
+            [*command, "--models", str(tmp_path / "models")],
+            env=ENVIRONMENT | places,
+            cwd=ROOT,
+            stdout=out,
+            stderr=out,
+        )
+
+    def making() -> list[int]:
+        assert process.poll() is None, (tmp_path / "said").read_text()
+        return [pid for pid, command in begun_by(process.pid) if "models engine" in command]
+
+    try:
+        assert eventually(
+            lambda: making() and any(scraps.glob("tagalong-engines-*/tagalong-engine-*"))
+        )
+        (maker,) = making()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+        assert not Path(f"/proc/{maker}").exists()
+        assert [path.name for path in scraps.glob("tagalong-engine*")] == []
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize(

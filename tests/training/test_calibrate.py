@@ -85,6 +85,26 @@ def test_who_is_fast_enough_and_finds_most_serves() -> None:
     assert "tagalong prelabel" in sentence
 
 
+def test_the_slower_serves_only_where_it_is_known_to_be_worth_it() -> None:
+    patient = replace(NEED, budget=5.0)
+    hardly = replace(FOUND, f1=FOUND.f1 + 0.001)
+    elsewhere = replace(BETTER, documents=48)
+    for known in (
+        {"small": FOUND, "large": hardly},
+        {"small": FOUND, "large": elsewhere},
+        {"large": BETTER},
+        {"small": FOUND},
+    ):
+        assert "serve the encoder small" in advise([ENCODER, LLM], known, patient)[0]
+
+
+def test_a_batch_is_read_in_the_way_that_reads_most() -> None:
+    soon = replace(ENCODER, runs_on="PyTorch", p95=0.01, per_second=5.0)
+    said = advise([soon, ENCODER, LLM], {}, NEED)
+    assert "On PyTorch it answers" in said[0]
+    assert "takes the encoder 33 minutes" in said[1]
+
+
 def test_batches_go_to_who_is_worth_the_time() -> None:
     known = {"small": FOUND, "large": BETTER}
     _, costs, verdict, cascade = advise([ENCODER, LLM], known, replace(NEED, price=2.0))

@@ -144,12 +144,14 @@ def advise(
     Returns:
         Sentences: for real time, for batches, and why.
     """
-    best = {
-        tier: min((one for one in timings if one.tier == tier), key=lambda one: one.p95)
+    by_tier = {
+        tier: [one for one in timings if one.tier == tier]
         for tier in dict.fromkeys(one.tier for one in timings)
     }
-    encoder, llm = best.get("encoder"), best.get("llm")
-    found = [_real_time([*best.values()], qualities, need)]
+    soonest = [min(ways, key=lambda one: one.p95) for ways in by_tier.values()]
+    found = [_real_time(soonest, qualities, need)]
+    most = {tier: max(ways, key=lambda one: one.per_second) for tier, ways in by_tier.items()}
+    encoder, llm = most.get("encoder"), most.get("llm")
     if encoder is None or llm is None:
         only = encoder or llm
         assert only is not None  # noqa: S101 (one at least was measured)
@@ -166,7 +168,7 @@ def advise(
 
 def _real_time(best: Sequence[Timing], qualities: Mapping[str, Quality], need: Need) -> str:
     """What to serve while annotators wait."""
-    able = [one for one in best if one.p95 <= need.budget]
+    able = sorted((one for one in best if one.p95 <= need.budget), key=lambda one: one.p95)
     if not able:
         fastest = min(best, key=lambda one: one.p95)
         return (
@@ -174,7 +176,10 @@ def _real_time(best: Sequence[Timing], qualities: Mapping[str, Quality], need: N
             f"fastest, {fastest.version} on {fastest.runs_on}, takes {brief(fastest.p95)}: allow "
             "that much, or predict before anybody opens a task, with `tagalong prelabel`."
         )
-    chosen = max(able, key=lambda one: (_f1(qualities, one), -one.p95))
+    chosen = able[0]
+    for slower in able[1:]:
+        if _is_worth_it(slower, chosen, qualities):
+            chosen = slower
     return (
         f"In real time: serve the {_name(chosen)} {chosen.version}. On {chosen.runs_on} it answers "
         f"95 of 100 documents within {brief(chosen.p95)}, and {need.allowed} are allowed."
@@ -253,7 +258,9 @@ def _name(timing: Timing) -> str:
     return "LLM" if timing.tier == "llm" else timing.tier
 
 
-def _f1(qualities: Mapping[str, Quality], timing: Timing) -> float:
-    """Strict F1, nought where it is not known."""
-    quality = qualities.get(timing.version)
-    return quality.f1 if quality else 0.0
+def _is_worth_it(slower: Timing, faster: Timing, qualities: Mapping[str, Quality]) -> bool:
+    """Whether the slower of two is known to find so much more that its time is worth it."""
+    more, less = qualities.get(slower.version), qualities.get(faster.version)
+    if more is None or less is None or not more.is_of_same_documents(less):
+        return False
+    return more.f1 - less.f1 >= WORTH

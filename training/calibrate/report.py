@@ -1,6 +1,5 @@
 """What was measured, laid out: tables for the terminal and for Markdown, JSON, and a page."""
 
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,7 +7,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from backend.engine.library import usable_cpus
 from backend.pages import brief, page_environment
+from backend.tier import default_device
 from ner.catalogue import DEFAULT_TIER
 from ner.scoring import LENGTHS
 from training.calibrate.advice import FEW_GOLD, Need, Quality, hours
@@ -47,9 +50,11 @@ class CalibrationReport:
 
 
 def this_machine() -> str:
-    """What it is, and the libraries that count."""
+    """What may be used of it, and the libraries that count."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
-    return f"{os.cpu_count()} CPUs ({platform.machine()}), {libraries}"
+    device = default_device()
+    gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
+    return f"{gpu}{usable_cpus()} CPUs ({platform.machine()}), {libraries}"
 
 
 def calibration_tables(report: CalibrationReport) -> list[Table]:

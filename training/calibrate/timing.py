@@ -34,12 +34,14 @@ class Setting:
         folder: Where it is.
         way: An encoder on its CPU engine, by PyTorch as it is served or in fp32; or an LLM.
         drafter: Folder of the encoder that drafts for an LLM; None for none.
+        engines: Whether that may run on its CPU engine.
     """
 
     version: str
     folder: Path
     way: Way
     drafter: Path | None = None
+    engines: bool = True
 
     @property
     def tier(self) -> str:
@@ -55,7 +57,7 @@ class Timing:
         version: That served.
         tier: ``encoder`` or ``llm``.
         runs_on: What ran it, in words.
-        load_seconds: From nothing to the first answer, libraries apart.
+        load_seconds: From nothing to the first answer, with what only this way has to import.
         p50: Seconds for one document by itself, the median.
         p95: What 95 of 100 documents took at most.
         asked: Documents that were asked one at a time.
@@ -139,7 +141,7 @@ def measure(setting: Setting, texts: Sequence[str], *, seconds: float) -> Timing
         p95=nearest_rank(taken, 0.95),
         asked=len(taken),
         per_second=_many_at_once(tier, documents[:count], seconds),
-        memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB,
+        memory=_peak(),
     )
 
 
@@ -156,11 +158,22 @@ def nearest_rank(values: Sequence[float], share: float) -> float:
     return sorted(values)[max(1, ceil(share * len(values))) - 1]
 
 
+def _peak() -> int:
+    """Bytes that this process has had in memory at its most."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # what a process was before it began this program is not in it
+        lines = status.read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
+
+
 def _opened(setting: Setting) -> Tier:
     """Load a version so that it serves in a certain way."""
     if setting.way == "llm":
-        drafter = load_tier(setting.drafter, engine=True).predict if setting.drafter else None
-        return load_tier(setting.folder, drafter=drafter)
+        if setting.drafter is None:
+            return load_tier(setting.folder)
+        drafter = load_tier(setting.drafter, engine=setting.engines)
+        return load_tier(setting.folder, drafter=drafter.predict)
     tier = load_tier(setting.folder, engine=setting.way == "engine")
     if setting.way == "fp32" and isinstance(tier, EncoderTier):
         assert isinstance(tier.forward, TorchForward)  # noqa: S101 (no engine was asked for)

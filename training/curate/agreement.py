@@ -61,11 +61,15 @@ class AgreedTask:
         task: Its id.
         annotators: Who, sorted.
         agreed: How far they agree on it.
+        apart: The two of them who agree least.
+        text: What they annotated.
     """
 
     task: str
     annotators: tuple[str, ...]
     agreed: Agreed
+    apart: Pair
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +154,16 @@ def measure_agreement(documents: Iterable[Document]) -> Agreement:
     cells: defaultdict[tuple[str, Length], Agreed] = defaultdict(Agreed)
     by_pair: defaultdict[Pair, Agreed] = defaultdict(Agreed)
     by_task = []
-    for (task, _), voices in shared.items():
-        agreed = Agreed()
+    for (task, text), voices in shared.items():
+        pairs: dict[Pair, Agreed] = {}
         for pair in combinations(sorted(voices), 2):
             compared = _compare(*(voices[name] for name in pair))
             cells.update({cell: cells[cell] + part for cell, part in compared.items()})
-            by_pair[pair] += _sum(compared.values())
-            agreed += _sum(compared.values())
-        by_task.append(AgreedTask(task, tuple(sorted(voices)), agreed))
+            pairs[pair] = _sum(compared.values())
+            by_pair[pair] += pairs[pair]
+        apart = min(pairs, key=lambda pair: (pairs[pair].exact_f1, pairs[pair].overlap_f1))
+        agreed = _sum(pairs.values())
+        by_task.append(AgreedTask(task, tuple(sorted(voices)), agreed, apart, text))
     labels = sorted({label for label, _ in cells})
     return Agreement(
         alone=len(tasks) - len(shared),

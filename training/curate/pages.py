@@ -216,17 +216,16 @@ def agreement_to_html(agreement: Agreement, documents: Iterable[Document]) -> st
     Returns:
         HTML, whole and on its own, with the texts of the tasks that are least agreed on.
     """
-    voices = {(task, *sorted(said)): said for (task, _), said in voices_of(documents).items()}
+    voices = voices_of(documents)
     apart = [entry for entry in agreement.by_task if entry.agreed.exact_f1 < 1]
     drawn = []
     for entry in apart[:SHOWN]:
-        said_by = voices[entry.task, *entry.annotators]
-        first, second = (said_by[name] for name in entry.annotators[:2])
+        first, second = (voices[entry.task, entry.text][name] for name in entry.apart)
         said = f"Exact F1 {entry.agreed.exact_f1:.3f} over {entry.agreed.spans:,} spans compared"
         if len(entry.annotators) > 2:
-            said += f"; of its {len(entry.annotators)} annotators these two are drawn"
+            said += f"; of its {len(entry.annotators)} annotators the two least agreed are drawn"
         pieces = cut(first.text, first.spans, second.spans)
-        drawn.append(Drawn(entry.task, said, pieces, (entry.annotators[0], entry.annotators[1])))
+        drawn.append(Drawn(entry.task, said, pieces, entry.apart))
     return _ENVIRONMENT.get_template("agreement.html").render(
         agreement=agreement, tables=agreement_tables(agreement), drawn=drawn
     )

@@ -109,6 +109,22 @@ def test_what_quantising_would_spoil_is_not_quantised(version, older_cpu, monkey
     assert note.startswith("The form int8 is not used, since it thinks another tag of ")
 
 
+def test_what_cannot_be_quantised_is_made_without(version, older_cpu, monkeypatch) -> None:
+    monkeypatch.setattr(build, "capabilities", lambda: frozenset({"FP32", "INT8"}))
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("Exception from src/core.cpp:84:\nno such operation\n")
+
+    monkeypatch.setattr(build, "_quantised", fail)
+    folder = version()
+    kept = build_engine(folder, examples=DOCUMENTS, judged=DOCUMENTS)
+    assert kept.record.form == "plain"
+    assert kept.record.notes == ("The form int8 is not used, since it failed (no such operation).",)
+    monkeypatch.setattr(build, "_saved", fail)
+    with pytest.raises(EngineError, match=r"stays with PyTorch\. .* plain is not used, since it"):
+        build_engine(folder, examples=DOCUMENTS, judged=DOCUMENTS)
+
+
 def test_quantised_matrices_are_a_quarter_as_large(version, older_cpu, monkeypatch) -> None:
     folder = version("biomedbert")
     plain = build_engine(folder, examples=DOCUMENTS, judged=DOCUMENTS).record

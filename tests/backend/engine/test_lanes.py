@@ -1,6 +1,9 @@
 """Many at once get what they would have got alone, on lanes or without them."""
 
 import logging
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +25,7 @@ from ner.catalogue import Catalogue
 from ner.document import Document
 from ner.errors import EngineError
 from ner.store import Store
-from tests.backend.engine.test_build import publish
+from tests.backend.engine.test_build import publish, scores_of
 from tests.toy_corpus import toy_documents
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -74,9 +77,14 @@ class Watched:
         return self._request.infer(*inputs, **options)
 
 
-def end_widening(engine: EngineForward) -> None:
-    assert engine._widening is not None
-    engine._widening.join(60)
+def crowd_into(tier: EncoderTier, engine: EngineForward, *, expected: list) -> None:
+    """Have many predicted until somebody has begun to make lanes, and wait for those."""
+    for _ in range(100):
+        assert spans(tier.predict(DOCUMENTS)) == expected
+        if engine._widening is not None:
+            engine._widening.join(60)
+            return
+    pytest.fail("there was never a crowd")
 
 
 def test_lanes_are_made_in_a_crowd_and_change_no_prediction(folder, cpus, monkeypatch) -> None:
@@ -86,9 +94,7 @@ def test_lanes_are_made_in_a_crowd_and_change_no_prediction(folder, cpus, monkey
     assert engine.lanes == CPUS
     alone = [tier.predict([document])[0] for document in DOCUMENTS]
     assert engine._widening is None  # nobody was there at the same time
-    while engine._widening is None:
-        assert spans(tier.predict(DOCUMENTS)) == spans(alone)
-    end_widening(engine)
+    crowd_into(tier, engine, expected=spans(alone))
     assert engine._free is not None
     lanes = [Watched(engine._free.get()) for _ in range(CPUS)]
     for lane in lanes:
@@ -109,6 +115,7 @@ def test_requests_of_a_server_get_their_own_from_lanes(folder, store, cpus) -> N
     slot.refresh()
     tier = slot.tier(wait=0)
     tier.forward.widen()
+    assert tier.forward._free is not None
     expected = dict(zip(DOCUMENTS, spans(tier.predict(DOCUMENTS)), strict=True))
 
     def ask(number: int) -> None:
@@ -134,13 +141,55 @@ def test_lanes_that_cannot_be_made_are_done_without(folder, cpus, monkeypatch, c
 
     monkeypatch.setattr(engine, "_compiled", fail)
     with caplog.at_level(logging.WARNING):
-        while engine._widening is None:
-            tier.predict(DOCUMENTS)
-        end_widening(engine)
+        crowd_into(tier, engine, expected=spans(alone))
         for _ in range(3):
             assert spans(tier.predict(DOCUMENTS)) == spans(alone)
     assert tries == [CPUS]
     assert [record.message for record in caplog.records if "one after the other" in record.message]
+
+
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_one_batch_of_a_command_is_crowd_enough(folder, cpus, count: int) -> None:
+    cpus(count)
+    tier, engine = engine_tier(folder)
+    asked = (DOCUMENTS * 2)[:64]
+    for _ in range(20):
+        tier.predict(asked)
+    assert engine._crowd.batches
+
+
+def test_lanes_run_what_was_loaded_whatever_becomes_of_the_files(folder, cpus, tmp_path) -> None:
+    cpus(CPUS)
+    copy = tmp_path / folder.name
+    shutil.copytree(folder, copy)
+    tier, engine = engine_tier(copy)
+    alone = scores_of(tier, DOCUMENTS)
+    shutil.rmtree(copy)
+    engine.widen()
+    assert engine._free is not None
+    engine._alone = engine._free.get()  # from now on, everything is run by a lane
+    for ours, theirs in zip(alone, scores_of(tier, DOCUMENTS), strict=True):
+        assert theirs == pytest.approx(ours, abs=1e-3)
+
+
+ENDS_AT_ONCE = """
+import sys
+from pathlib import Path
+from backend.engine import forward
+from backend.tier import load_tier
+from ner.document import Document
+forward.PAYS_AFTER, forward.usable_cpus = 0, lambda: 2
+tier = load_tier(Path(sys.argv[1]), engine=True)
+while tier.forward._widening is None:
+    tier.predict([Document(str(n), "Aspirin and naloxone. " * 9) for n in range(40)])
+"""
+
+
+def test_a_command_that_ends_while_lanes_are_made_ends_well(folder) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", ENDS_AT_ONCE, str(folder)]
+    for _ in range(3):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(("count", "lanes"), [(1, 1), (2, 2), (64, MOST_LANES)])

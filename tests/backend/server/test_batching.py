@@ -1,13 +1,16 @@
 """What waits together is predicted together, and everybody gets their own."""
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 
+from backend.server import batching as batching_module
 from backend.server.batching import Batcher
 from backend.tier import Tier
 from ner.document import Document, Prediction
@@ -107,6 +110,53 @@ def test_who_is_predicted_with_a_bad_text_gets_an_answer() -> None:
         with pytest.raises(InputError, match="a bad text"):
             bad.result(30)
         assert len(batcher.submit(tier, texts("d", 1)).result(30)) == 1
+
+
+def test_those_who_were_answered_together_come_together_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batching_module, "LINGER", 30.0)
+    tier = LexiconTier("v")
+    with batching() as (batcher, watched):
+        wave = [(tier, texts(name, 1)) for name in "abc"]
+        for answer in behind_one(batcher, watched, wave):
+            answer.result(30)
+        again = []
+        for one in wave:  # one after the other, as requests come
+            again.append(batcher.submit(*one))
+            time.sleep(0.05)
+        for answer in again:
+            assert len(answer.result(10)) == 1
+    assert [len(called) for _, called in watched.calls] == [1, 3, 3]
+
+
+def test_two_threads_run_two_at_the_same_time() -> None:
+    tier, both = LexiconTier("v"), threading.Barrier(2)
+
+    def meet(tier: Tier, documents: Sequence[Document]) -> list[Prediction]:
+        both.wait(30)
+        return tier.predict(documents)
+
+    batcher: Batcher[Document, Prediction] = Batcher(meet, name="forward", most=1, threads=2)
+    try:
+        asked = [texts(f"{number}-", 1) for number in range(8)]
+        answers = [batcher.submit(tier, documents) for documents in asked]
+        for documents, answer in zip(asked, answers, strict=True):
+            assert answer.result(30) == tier.predict(documents)
+    finally:
+        batcher.close()
+    until(lambda: not any(thread.name == "forward" for thread in threading.enumerate()))
+
+
+def test_a_tier_that_has_been_replaced_is_not_kept() -> None:
+    tier = LexiconTier("v")
+    kept = weakref.ref(tier)
+    with batching() as (batcher, watched):
+        watched.may_go_on.set()
+        batcher.submit(tier, texts("a", 1)).result(30)
+        watched.calls.clear()
+        del tier
+        until(lambda: gc.collect() is not None and kept() is None)
 
 
 def test_many_at_once_get_each_their_own() -> None:

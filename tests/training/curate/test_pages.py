@@ -108,10 +108,20 @@ def test_an_agreement_draws_both_sides_of_what_is_not_agreed_on() -> None:
 
 def test_ids_used_twice_are_two_tasks() -> None:
     documents = voices(("1", "ada", (NALOXONE,)), ("1", "ben", ()))
-    documents += voices(("1", "ada", ()), ("1", "cid", (Span(0, 5, "Drug"),)), text="Other.")
+    documents += voices(("1", "ada", ()), ("1", "ben", (Span(0, 5, "Drug"),)), text="Other one.")
     page = Page(agreement_to_html(measure_agreement(documents), documents))
     assert page.tags.count("article") == 2
-    assert "cid only" in page.text
+    assert "Other" in page.text
+    assert "reverses" in page.text
+
+
+def test_of_several_annotators_those_who_agree_least_are_drawn() -> None:
+    documents = voices(
+        ("1", "ada", (NALOXONE,)), ("1", "ben", (NALOXONE,)), ("1", "cid", (CLONIDINE,))
+    )
+    page = Shown(agreement_to_html(measure_agreement(documents), documents))
+    assert drawn_in(page) == [("missed", "Naloxone"), ("spurious", "clonidine")]
+    assert "of its 3 annotators the two least agreed are drawn" in page.text
 
 
 @pytest.mark.parametrize("kind", ["review", "agreement"])
