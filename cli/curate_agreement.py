@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import console, echo_json
-from cli.curate_project import Exported, Key, Project, Tab, Url, reviewed
+from cli.curate_project import DrawnReport, Exported, Key, Project, Tab, Url, reviewed
 from cli.options import AsJson, LabelConfigFile, read_options
 from ner.errors import OutputError
 from ner.printable import on_one_line
@@ -33,14 +33,7 @@ def agreement_cli(
         Path | None,
         typer.Option(dir_okay=False, help="Write every task into a file of JSON lines."),
     ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            file_okay=False,
-            help="Write report.html, with the texts drawn, report.md and report.json.",
-        ),
-    ] = None,
+    report: DrawnReport = None,
     label_config: LabelConfigFile = None,
     as_json: AsJson = False,
 ) -> None:

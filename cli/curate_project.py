@@ -44,6 +44,15 @@ Tab = Annotated[
         "--tab", help="Of a project: show the tasks above in a tab of its Data Manager, too."
     ),
 ]
+DrawnReport = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="DIR",
+        file_okay=False,
+        help="Write report.html, with the texts drawn, report.md and report.json.",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)

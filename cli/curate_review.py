@@ -13,7 +13,7 @@ from rich.text import Text
 
 from cli.console import console, echo_json
 from cli.curate_asking import Asked, by_folds, by_version, crossing_of
-from cli.curate_project import Exported, Key, Project, Tab, Url, reviewed
+from cli.curate_project import DrawnReport, Exported, Key, Project, Tab, Url, reviewed
 from cli.options import (
     Annotators,
     AsJson,
@@ -64,14 +64,7 @@ def review_cli(
         Path | None,
         typer.Option(dir_okay=False, help="Write the whole queue into a file of JSON lines."),
     ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            file_okay=False,
-            help="Write report.html, with the texts drawn, report.md and report.json.",
-        ),
-    ] = None,
+    report: DrawnReport = None,
     annotators: Annotators = "majority",
     label_config: LabelConfigFile = None,
     models: Models = Path("models"),

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from backend.processes import end
 from backend.retraining.due import Training, Watch
 from backend.retraining.run import Outcome, Run, RunState
 from backend.retraining.runs import ELSEWHERE, Runs, interrupt
@@ -75,13 +76,7 @@ class Supervisor:
         if self._thread.is_alive():
             self._thread.join(TICK + 5)
         if self._child is not None:
-            _, process = self._child
-            process.terminate()
-            try:
-                process.wait(GRACE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(self._child[1], grace=GRACE)
         self._runs.close()
 
     def _run(self) -> None:

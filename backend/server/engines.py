@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 from backend.encoder import EncoderTier
 from backend.forward import TorchForward
+from backend.processes import end
 from backend.tier import Tier, load_tier
 
 NICE = ("nice", "-n", "10")
@@ -81,13 +82,7 @@ class EngineRoom:
     def close(self) -> None:
         """End what is being made, and clear away what it has written."""
         if self._making is not None:
-            _, process = self._making
-            process.terminate()
-            try:
-                process.wait(GRACE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(self._making[1], grace=GRACE)
         if self._scraps is not None:
             self._scraps.cleanup()
 

@@ -7,7 +7,7 @@ import pytest
 
 from backend.engine.samples import sample_documents
 from ner.document import Document
-from tests.end_to_end.editor import SCREENSHOTS
+from tests.end_to_end.look import looked_at
 from training.corpus.annotators import ANNOTATOR, TASK
 from training.curate.agreement import measure_agreement
 from training.curate.findings import Finding, Review, Suspect
@@ -62,22 +62,7 @@ def agreement_page() -> str:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("make", [review_page, agreement_page])
 def test_it_fits_and_loads_nothing(chromium: Any, tmp_path: Path, make: Any, scheme: str) -> None:
-    path = tmp_path / "report.html"
-    path.write_text(make(), encoding="utf-8")
-    asked: list[str] = []
-    context = chromium.new_context(color_scheme=scheme)
-    try:
-        page = context.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        for width in (1000, 360):
-            page.set_viewport_size({"width": width, "height": 900})
-            page.goto(path.as_uri())
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-            shot = SCREENSHOTS / f"{make.__name__}-{scheme}-{width}.png"
-            page.screenshot(path=shot, full_page=True)
+    with looked_at(chromium, make(), tmp_path, name=make.__name__, scheme=scheme) as page:
         drawn = page.locator("article").first.locator(".piece.missed, .piece.spurious")
         kinds = [one.get_attribute("class") for one in drawn.all()]
         assert set(kinds) >= {"piece missed"}
-    finally:
-        context.close()
-    assert {url.partition(":")[0] for url in asked} <= {"file", "data"}
