@@ -103,7 +103,8 @@ def build_engine(folder: Path, *, examples: Sequence[Document], judged: Sequence
                 continue
             record = replace(record, check=check, notes=tuple(notes))
             return keep_engine(folder, manifest, Path(made), record)
-    raise EngineError(f"{manifest.version} stays with PyTorch. {' '.join(notes)}")
+    why = " ".join(notes).removesuffix(".")  # a message goes without its full stop
+    raise EngineError(f"{manifest.version} stays with PyTorch. {why}")
 
 
 def _forms(notes: list[str]) -> Iterator[str]:

@@ -35,6 +35,7 @@ class Check:
         agreement: Share of the words that both think the same tag of, each word by itself.
         reference_f1: Strict F1 of PyTorch; None where the documents have no gold for it.
         f1: Of the engine; None likewise.
+        gold: Entities that this is of.
     """
 
     documents: int
@@ -42,6 +43,7 @@ class Check:
     agreement: float
     reference_f1: float | None = None
     f1: float | None = None
+    gold: int = 0
 
     @property
     def loss(self) -> float:
