@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -18,6 +18,7 @@ from ner.errors import LabelStudioError
 LOOPBACK = "127.0.0.1"
 TOLD = 12  # last lines of a log that fit into an error
 PAUSE = 0.25  # seconds between looks at a server that starts
+LINGERING = 2.0  # seconds that what was killed may take to die
 
 
 class Leashed(AbstractContextManager["Leashed"]):
@@ -112,6 +113,15 @@ class Leashed(AbstractContextManager["Leashed"]):
         except subprocess.TimeoutExpired:  # not waited for yet, so its id is still its own
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+        self._outwait()
+
+    def _outwait(self) -> None:
+        """Wait for the others of its group: they are killed together, and die one by one."""
+        deadline = time.monotonic() + LINGERING
+        with suppress(ProcessLookupError, PermissionError):
+            while time.monotonic() < deadline:
+                os.killpg(self._process.pid, 0)
+                time.sleep(PAUSE / 10)
 
 
 def port_is_free(port: int) -> bool:

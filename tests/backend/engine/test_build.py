@@ -139,13 +139,10 @@ def test_quantised_matrices_are_a_quarter_as_large(version, older_cpu, monkeypat
 
 
 def test_the_rules_of_refusal() -> None:
-    fine = Check(9, 1_000, 1.0, reference_f1=0.9, f1=0.9, gold=5_000)
+    fine = Check(9, 1_000, 1.0, reference_f1=0.9, f1=0.9)
     assert refusal(fine) is None
     assert refusal(replace(fine, f1=0.9 - MOST_LOST + 1e-9)) is None
     assert "loses 0.30 points of strict F1 on 9 documents" in refusal(replace(fine, f1=0.897))
-    few = replace(fine, gold=100)  # of which two are two points of F1, and say nothing
-    assert refusal(replace(few, f1=0.881)) is None
-    assert "and 2.00 are allowed" in refusal(replace(few, f1=0.879))
     assert refusal(replace(fine, f1=0.95)) is None  # better is no fault
     assert refusal(replace(fine, reference_f1=None, f1=None)) is None
     assert "2.0% of the words" in refusal(replace(fine, agreement=0.98))
