@@ -37,7 +37,7 @@ class SlotDrafts:
         loaded = self._slot.loaded
         if loaded is not None and not self._labels.isdisjoint(loaded.tier.labels):
             try:
-                return self._slot.predict(loaded.tier, documents)
+                return self._slot.turns.predict(loaded.tier, documents)
             except (TagalongError, RuntimeError) as error:
                 # A draft changes what an answer costs, never the answer: go on without.
                 log.warning("the encoder could not draft: %s", type(error).__name__)

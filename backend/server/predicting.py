@@ -169,7 +169,7 @@ class Predictor:
             raise malformed(unread[0].sentence)
         readable = [document for document in documents if document is not None]
         left = max(0.0, self._limits.predicting - (time.monotonic() - began))
-        found = iter(slot.predict(tier, readable, admit=partial(check_time, most=left)))
+        found = iter(slot.turns.predict(tier, readable, admit=partial(check_time, most=left)))
         results: list[dict[str, Any]] = []
         lost: list[Lost] = []
         for task, document in zip(request.tasks, documents, strict=True):

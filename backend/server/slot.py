@@ -1,37 +1,26 @@
-"""The one loaded version of a tier, replaced under way when another one is promoted.
-
-The forward passes of a tier run on threads of their own: one, but for an engine that has lanes.
-Requests queue there in order and in small portions, so that an annotator who opens a task does not
-wait for somebody's whole batch; and portions that wait at the same time go together, where that
-takes less time than one after the other.
-"""
+"""The one loaded version of a tier, replaced under way when another one is promoted."""
 
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from backend.encoder import EncoderTier
 from backend.llm.cost import Cost
-from backend.server.batching import Batcher
-from backend.tier import Costly, Estimating, Tier, load_tier
+from backend.server.turns import Turns
+from backend.tier import Tier, load_tier
 from ner.catalogue import BUNDLED, DEFAULT_TIER, Catalogue
 from ner.current import read_current
-from ner.document import Document, Prediction
 from ner.errors import TagalongError, VersionNotFound
 from ner.manifest import Manifest, check_sizes, read_manifest
 
 POLL_SECONDS = 1.0  # how soon a promotion is noticed; costs one small file read
 RETRY_SECONDS = 60.0  # before a version that did not load is tried again
-PORTION = 16  # documents that one turn takes at most, of one request or of several
-
-Admit = Callable[[Sequence[float], float], None]
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +86,9 @@ class TierSlot:
         witness: Told what becomes of versions.
         load: Makes a version's folder a tier.
         better: Asked again and again whether the version that serves could do so in a better way.
+
+    Attributes:
+        turns: Runs the tier that serves for whoever asks, in order.
     """
 
     def __init__(
@@ -109,15 +101,13 @@ class TierSlot:
         better: Callable[[Path, Tier], Tier | None] = lambda _, __: None,
     ) -> None:
         self.name = name
+        self.turns = Turns(name, spent=partial(witness.spent, name))
         self._catalogue, self._witness = catalogue, witness
         self._load, self._better = load, better
         self._loaded: Loaded | None = None
         self._failures: dict[str, Failure] = {}
         self._settled = threading.Event()  # the first attempt to load is over
         self._over = threading.Event()
-        self._account = threading.Lock()
-        self._owed = 0.0
-        self._batchers: dict[tuple[int, int], Batcher[Any, Any]] = {}
         self._watcher = threading.Thread(target=self._watch, name=f"{name}-watch", daemon=True)
 
     def start(self) -> None:
@@ -127,10 +117,7 @@ class TierSlot:
     def close(self) -> None:
         """Stop watching; predictions in work are finished."""
         self._over.set()
-        with self._account:
-            batchers = [*self._batchers.values()]
-        for batcher in batchers:
-            batcher.close()
+        self.turns.close()
 
     @property
     def loaded(self) -> Loaded | None:
@@ -173,69 +160,6 @@ class TierSlot:
         if self._loaded is not None:
             return self._loaded.tier
         raise self._nothing()
-
-    def predict(
-        self, tier: Tier, documents: Sequence[Document], *, admit: Admit | None = None
-    ) -> list[Prediction]:
-        """Find the entities of documents when it is their turn.
-
-        Args:
-            tier: As `tier` gave it.
-            documents: Only their texts count.
-            admit: Told what each document will take and what other requests have asked for before,
-                in seconds; raises where that is too much. No two requests are admitted at once, so
-                that both cannot count on the same time.
-
-        Returns:
-            One prediction per document, in the same order, all of one version.
-        """
-        found: list[Prediction] = []
-        waiting: deque[Callable[[], list[Prediction]]] = deque()
-        lanes, size = _manner(tier)
-        batcher = self._batcher(lanes, size)
-        with self._owing(tier, documents, admit):
-            for start in range(0, len(documents), size):
-                waiting.append(_begin(batcher, tier, documents[start : start + size]))
-                if len(waiting) > lanes:  # one ahead: no thread is idle, the queue never long
-                    found += waiting.popleft()()
-            return found + [prediction for end in waiting for prediction in end()]
-
-    def _batcher(self, lanes: int, size: int) -> "Batcher[Any, Any]":
-        """The threads for tiers that run so many portions of so many documents at once."""
-        with self._account:
-            if (lanes, size) not in self._batchers:
-                name = f"{self.name}-forward"
-                batcher = Batcher(self._run, name=name, most=size, threads=lanes)
-                self._batchers[lanes, size] = batcher
-            return self._batchers[lanes, size]
-
-    @contextmanager
-    def _owing(
-        self, tier: Tier, documents: Sequence[Document], admit: Admit | None
-    ) -> Iterator[None]:
-        """What a request asks for is owed until it is answered, as far as its tier can say."""
-        seconds = tier.estimate(documents) if isinstance(tier, Estimating) else []
-        with self._account:
-            if admit is not None:
-                admit(seconds, self._owed)
-            self._owed += sum(seconds)
-        try:
-            yield
-        finally:
-            with self._account:
-                self._owed -= sum(seconds)
-
-    def _run(self, tier: Tier, waiting: Sequence[Any]) -> list[Any]:
-        """On the thread that runs all passes, so that what they cost can be told."""
-        if isinstance(tier, EncoderTier):
-            return tier.score(waiting)
-        if not isinstance(tier, Costly):
-            return tier.predict(waiting)
-        before = tier.cost
-        try:
-            return tier.predict(waiting)
-        finally:
-            self._witness.spent(self.name, tier.cost - before)
 
     def refresh(self) -> None:
         """Load the version that should serve, if it does not yet and did not just fail to."""
@@ -355,25 +279,3 @@ class TierSlot:
             look.join()
             self._settled.set()
             self._over.wait(POLL_SECONDS)
-
-
-def _manner(tier: Tier) -> tuple[int, int]:
-    """How many portions of a tier run at once, and how many documents each has at most."""
-    if isinstance(tier, EncoderTier):
-        return tier.forward.lanes, tier.forward.portion
-    return 1, PORTION
-
-
-def _begin(
-    batcher: "Batcher[Any, Any]", tier: Tier, portion: Sequence[Document]
-) -> Callable[[], list[Prediction]]:
-    """Queue a portion; what ends it waits for its turn.
-
-    What an encoder does before and after its passes is done by who asks, beside the passes of
-    others.
-    """
-    if not isinstance(tier, EncoderTier):
-        return batcher.submit(tier, portion).result
-    read = tier.read(portion)
-    scores = batcher.submit(tier, read)
-    return lambda: list(map(tier.decide, read, scores.result()))

@@ -121,7 +121,7 @@ def test_requests_of_a_server_get_their_own_from_lanes(folder, store, cpus) -> N
     def ask(number: int) -> None:
         for turn in range(10):
             asked = DOCUMENTS[(number + turn) % 7 :: 7][: 1 + number]
-            assert spans(slot.predict(tier, asked)) == [expected[one] for one in asked]
+            assert spans(slot.turns.predict(tier, asked)) == [expected[one] for one in asked]
 
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(ask, range(12)))

@@ -184,7 +184,7 @@ def test_two_requests_cannot_count_on_the_same_time(folder: Path) -> None:
             check_time(seconds, owed, most=2.0)
 
         def ask() -> list[Prediction]:
-            return slot.predict(tier, [Document("1", ABSTRACT)] * 2, admit=admit)
+            return slot.turns.predict(tier, [Document("1", ABSTRACT)] * 2, admit=admit)
 
         with ThreadPoolExecutor(1) as other:
             first = other.submit(ask)
@@ -231,10 +231,11 @@ def test_the_pace_is_that_of_work_that_was_long_enough_to_tell() -> None:
 
 
 class Slot:
-    """The encoder's slot, as far as drafts know it."""
+    """The encoder's slot and its turns, as far as drafts know them."""
 
     def __init__(self, tier: Any, error: Exception | None = None) -> None:
         self.loaded = None if tier is None else type("Loaded", (), {"tier": tier})
+        self.turns = self
         self.asked = threading.Event()
         self._error = error
 

@@ -1,21 +1,22 @@
 """The slot of a tier: what serves, what is loaded next, and what failing to load must not break."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from backend.bundle import BUNDLED
-from backend.server.slot import PORTION, TierSlot
+from backend.server.slot import TierSlot
 from backend.server.telemetry import Telemetry
+from backend.server.turns import PORTION
 from backend.tier import Tier
 from ner.catalogue import Catalogue
-from ner.document import Document, Prediction
+from ner.document import Document
 from ner.errors import TagalongError, VersionInvalid
 from ner.manifest import Manifest
 from ner.store import Store
-from tests.lexicon_tier import LexiconTier, failing, load_lexicon
+from tests.lexicon_tier import failing, load_lexicon
 
 Publish = Callable[..., Manifest]
 
@@ -140,7 +141,7 @@ def test_a_version_whose_folder_is_gone_goes_on_serving(store: Store, publish: P
     shutil.rmtree(store.root)
     slot.refresh()
     assert slot.version() == version
-    assert slot.predict(slot.tier(wait=0), [Document("1", "Naloxone")])[0].version == version
+    assert slot.turns.predict(slot.tier(wait=0), [Document("1", "Naloxone")])[0].version == version
 
 
 def test_nothing_to_serve_says_what_to_do(store: Store) -> None:
@@ -158,47 +159,6 @@ def test_the_bundled_version_serves_an_empty_folder(tmp_path: Path) -> None:
     assert slot.version() == catalogue.resolve("bundled").name
 
 
-@pytest.mark.parametrize("count", [0, 1, PORTION, 3 * PORTION + 1])
-def test_predictions_come_in_order_whatever_the_portions(
-    store: Store, publish: Publish, count: int
-) -> None:
-    promoted(store, publish, 1)
-    slot = slot_over(store)
-    slot.refresh()
-    documents = [Document(str(n), "Naloxone " * (n % 3)) for n in range(count)]
-    tier = slot.tier(wait=0)
-    assert slot.predict(tier, documents) == tier.predict(documents)
-
-
-def test_a_small_request_does_not_wait_for_a_whole_batch(store: Store, publish: Publish) -> None:
-    version = promoted(store, publish, 1)
-    order: list[str] = []
-    may_go_on = threading.Event()
-
-    class Slow(LexiconTier):
-        def predict(self, documents: Sequence[Document]) -> list[Prediction]:
-            may_go_on.wait(30)
-            order.append(documents[0].id)
-            return super().predict(documents)
-
-    slot = slot_over(store, lambda folder: Slow(version))
-    slot.refresh()
-    tier = slot.tier(wait=0)
-    batch = [Document(f"batch-{n}", "Naloxone") for n in range(20 * PORTION)]
-    waiting = [
-        threading.Thread(target=slot.predict, args=(tier, documents))
-        for documents in (batch, [Document("single", "Lithium")])
-    ]
-    for thread in waiting:
-        thread.start()
-        threading.Event().wait(0.2)  # the batch is first in the queue
-    may_go_on.set()
-    for thread in waiting:
-        thread.join(30)
-    assert order.index("single") <= 3
-    assert len(order) == 21
-
-
 def test_no_request_is_dropped_and_none_is_mixed_while_versions_change(
     store: Store, publish: Publish
 ) -> None:
@@ -212,7 +172,7 @@ def test_no_request_is_dropped_and_none_is_mixed_while_versions_change(
     def ask() -> None:
         while not over.is_set():
             documents = [Document(str(n), "Naloxone") for n in range(2 * PORTION)]
-            found = slot.predict(slot.tier(wait=0), documents)
+            found = slot.turns.predict(slot.tier(wait=0), documents)
             seen.append({prediction.version for prediction in found})
 
     askers = [threading.Thread(target=ask) for _ in range(4)]

@@ -1,0 +1,66 @@
+"""Turns at a tier: in order, in portions, and none waits for a whole batch of somebody else's."""
+
+import threading
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from backend.server.turns import PORTION, Turns
+from ner.document import Document, Prediction
+from tests.lexicon_tier import LexiconTier
+
+
+@pytest.fixture
+def turns() -> Iterator[Turns]:
+    made = Turns("encoder", spent=lambda _: None)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("count", [0, 1, PORTION, 3 * PORTION + 1])
+def test_predictions_come_in_order_whatever_the_portions(turns: Turns, count: int) -> None:
+    documents = [Document(str(n), "Naloxone " * (n % 3)) for n in range(count)]
+    tier = LexiconTier("1")
+    assert turns.predict(tier, documents) == tier.predict(documents)
+
+
+def test_a_small_request_does_not_wait_for_a_whole_batch(turns: Turns) -> None:
+    order: list[str] = []
+    may_go_on = threading.Event()
+
+    class Slow(LexiconTier):
+        def predict(self, documents: Sequence[Document]) -> list[Prediction]:
+            may_go_on.wait(30)
+            order.append(documents[0].id)
+            return super().predict(documents)
+
+    tier = Slow("1")
+    batch = [Document(f"batch-{n}", "Naloxone") for n in range(20 * PORTION)]
+    waiting = [
+        threading.Thread(target=turns.predict, args=(tier, documents))
+        for documents in (batch, [Document("single", "Lithium")])
+    ]
+    for thread in waiting:
+        thread.start()
+        threading.Event().wait(0.2)  # the batch is first in the queue
+    may_go_on.set()
+    for thread in waiting:
+        thread.join(30)
+    assert order.index("single") <= 3
+    assert len(order) == 21
+
+
+def test_a_tier_that_took_the_place_of_another_is_asked_next(turns: Turns) -> None:
+    documents = [Document("1", "Naloxone")]
+    for version in ("1", "2", "1"):
+        assert turns.predict(LexiconTier(version), documents)[0].version == version
+
+
+@pytest.mark.parametrize("was_asked", [True, False])
+def test_nothing_is_begun_once_it_is_closed(turns: Turns, was_asked: bool) -> None:
+    asked = LexiconTier("1"), [Document("1", "Naloxone")]
+    if was_asked:
+        turns.predict(*asked)
+    turns.close()
+    with pytest.raises(RuntimeError, match="being stopped"):
+        turns.predict(*asked)
