@@ -14,7 +14,7 @@ from backend.retraining.run import Run, RunState
 from backend.retraining.runs import Runs
 from ner.document import Document, Span
 from ner.store import Store
-from tests.chaos.schooling import annotated_project, first_version, trained_under_fire
+from tests.chaos.schooling import annotated_project, first_version, tell, trained_under_fire
 from tests.end_to_end.connected import CONFIG, Connected, connected
 from tests.end_to_end.ours import Ours, our_server
 from tests.end_to_end.test_label_studio import annotate, wait_for
@@ -173,17 +173,43 @@ def test_the_page_and_the_metrics_tell(school: School) -> None:
     )
 
 
+def start_over(school: School, folder: Path) -> None:
+    """The first version as it was, in another folder."""
+    shutil.copytree(school.ours.models / "encoder", folder / "models" / "encoder")
+    store = Store(folder / "models")
+    store.promote("encoder", store.names("encoder")[0])
+
+
+def test_a_server_that_is_stopped_ends_its_training_and_the_next_goes_on_with_it(
+    school: School, label_studio: RunningLabelStudio, tmp_path: Path
+) -> None:
+    project = annotated_project(label_studio, list(school.documents.values())[:40])
+    start_over(school, tmp_path)
+    runs = Runs(tmp_path / "models")
+    with our_server(tmp_path, **school.environment) as ours:
+        assert tell(ours, action="START_TRAINING", project={"id": project})
+        wait_for(lambda: runs.latest(limit=1)[0].process > 0, seconds=LONG)
+        (begun,) = runs.latest(limit=1)
+        assert Path(f"/proc/{begun.process}").exists()
+    assert not Path(f"/proc/{begun.process}").exists()
+    assert not runs.latest(limit=1)[0].state.is_over
+    with our_server(tmp_path, **school.environment):
+        wait_for(lambda: runs.latest(limit=1)[0].state.is_over, seconds=LONG)
+    (run,) = runs.latest(limit=1)
+    assert run.state is RunState.PROMOTED, run.outcome
+    assert run.tries == 2
+    runs.close()
+
+
 def test_whoever_is_killed_nothing_is_lost_and_the_training_ends_the_same(
     school: School, label_studio: RunningLabelStudio, tmp_path: Path
 ) -> None:
     """A short version of ``tests/chaos/kill_retraining.py``."""
     project = annotated_project(label_studio, list(school.documents.values())[:40])
-    first = Store(school.ours.models).names("encoder")[0]
     versions = []
     for number, victims in enumerate([(), ("trainer",), ("both",)]):
         folder = tmp_path / str(number)
-        shutil.copytree(school.ours.models / "encoder", folder / "models" / "encoder")
-        Store(folder / "models").promote("encoder", first)
+        start_over(school, folder)
         found = trained_under_fire(
             folder,
             project,
