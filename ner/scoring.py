@@ -227,18 +227,11 @@ def _clusters(
 
 
 def _covered(ours: Sequence[Key], theirs: Sequence[Key]) -> set[Key]:
-    """Those of ours that are paired when as many as possible are, the closest ones first.
-
-    A span once paired stays paired while partners are exchanged along augmenting paths
-    (Berge 1957; Kuhn 1955), so taking spans in order of closeness is all that preference needs.
-    """
+    """Those of ours that are paired when as many as possible are, the closest ones first."""
     near = neighbours(ours, theirs)
     best = {key: max((closeness(key, other) for other in near[key]), default=0.0) for key in ours}
-    partner: dict[Key, Key] = {}  # ours -> theirs
-    taker: dict[Key, Key] = {}  # theirs -> ours
-    for key in sorted(ours, key=lambda key: (-best[key], key)):
-        _pair(key, near, partner, taker)
-    return set(partner)
+    order = sorted(ours, key=lambda key: (-best[key], key))
+    return set(pair_up({key: near[key] for key in order}))
 
 
 def neighbours(ours: Sequence[Key], theirs: Sequence[Key]) -> dict[Key, list[Key]]:
@@ -267,6 +260,26 @@ def closeness(one: Key, other: Key) -> float:
     """The Jaccard index of two spans that overlap, labels aside: 1.0 for the same stretch."""
     shared = min(one[2], other[2]) - max(one[1], other[1])
     return shared / (max(one[2], other[2]) - min(one[1], other[1]))
+
+
+def pair_up(candidates: Mapping[Key, Sequence[Key]]) -> dict[Key, Key]:
+    """Pair spans one to one, as many as possible.
+
+    A span once paired stays paired while partners are exchanged along augmenting paths
+    (Berge 1957; Kuhn 1955), so the order of spans is all that preference needs.
+
+    Args:
+        candidates: For each span those it may be paired with; whoever should rather be paired than
+            others comes first.
+
+    Returns:
+        The partner of each that has one.
+    """
+    partner: dict[Key, Key] = {}  # ours -> theirs
+    taker: dict[Key, Key] = {}  # theirs -> ours
+    for key in candidates:
+        _pair(key, candidates, partner, taker)
+    return partner
 
 
 def _pair(

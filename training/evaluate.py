@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
@@ -72,7 +71,7 @@ def evaluate(
     drawing = {"resamples": options.resamples, "seed": options.seed}
     ours = judge(gold, predicted, labels, **drawing)
     theirs = None if against is None else judge(gold, against, labels, **drawing)
-    mistakes = _mistakes(gold, predicted)
+    mistakes, efforts = _mistakes(gold, predicted), _efforts(gold, predicted)
     flat, unsaid = _lost_to_flat_bio(gold), [entry for one in predicted for entry in one.lost]
     unknown = _unknown_labels(gold, options.labels)
     rows = {label: row for row, label in enumerate(labels, start=1)}
@@ -98,12 +97,12 @@ def evaluate(
             ],
             examples=options.examples,
         ),
-        effort=_effort(gold, mistakes),
-        worst=tuple(_worst(gold, predicted, mistakes)[: options.worst]),
+        effort=sum(efforts, Effort()),
+        worst=tuple(_worst(gold, predicted, efforts)[: options.worst]),
         calibration=calibration_of(gold, predicted),
         against=None
         if theirs is None or against is None
-        else compare(ours, theirs, labels, effort=_effort(gold, _mistakes(gold, against))),
+        else compare(ours, theirs, labels, effort=sum(_efforts(gold, against), Effort())),
         unknown_labels=unknown,
         warnings=tuple(_warnings(gold, predicted, flat=flat, unknown=unknown)),
         resamples=options.resamples,
@@ -153,16 +152,18 @@ def _mistakes(gold: Sequence[Document], predicted: Sequence[Prediction]) -> list
     ]
 
 
-def _effort(gold: Sequence[Document], mistakes: Sequence[Sequence[Mistake]]) -> Effort:
-    """What it takes to put all of them right."""
-    regions = sum(len(set(document.spans)) for document in gold)
-    return effort_of(chain.from_iterable(mistakes), gold=regions)
+def _efforts(gold: Sequence[Document], predicted: Sequence[Prediction]) -> list[Effort]:
+    """What it takes to put each document right."""
+    return [
+        effort_of(document.spans, prediction.spans)
+        for document, prediction in zip(gold, predicted, strict=True)
+    ]
 
 
 def _worst(
     gold: Sequence[Document],
     predicted: Sequence[Prediction],
-    mistakes: Sequence[Sequence[Mistake]],
+    efforts: Sequence[Effort],
 ) -> list[Reading]:
     """The documents that are not all right, those that take most actions first."""
     readings = [
@@ -171,10 +172,10 @@ def _worst(
             text=document.text,
             gold=tuple(document.spans),
             predicted=tuple(prediction.spans),
-            actions=effort_of(made, gold=0).total,
+            actions=effort.total,
         )
-        for document, prediction, made in zip(gold, predicted, mistakes, strict=True)
-        if made
+        for document, prediction, effort in zip(gold, predicted, efforts, strict=True)
+        if effort.total
     ]
     return sorted(readings, key=lambda reading: -reading.actions)
 
