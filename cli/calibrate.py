@@ -87,8 +87,10 @@ def calibrate_cli(
         calibration_to_markdown,
         this_machine,
     )
-    from training.report import write_report
+    from training.report import check_folder, write_report
 
+    if report is not None:
+        check_folder(report)
     store = open_store(models)
     read = read_corpus(documents).documents if documents else sample_documents()
     texts = [document.text for document in read if word_offsets(document.text)]
@@ -110,6 +112,10 @@ def calibrate_cli(
         machine=this_machine(),
     )
     figures = calibration_to_json(found)
+    if as_json:
+        echo_json(figures)
+    else:
+        render_calibration(found)
     if report is not None:
         write_report(
             report,
@@ -117,10 +123,6 @@ def calibrate_cli(
             markdown=calibration_to_markdown(found),
             page=calibration_to_html(found),
         )
-    if as_json:
-        echo_json(figures)
-    else:
-        render_calibration(found)
 
 
 def choose_settings(
@@ -204,7 +206,7 @@ def known_qualities(
     Raises:
         InputError: If a file is no such one, or is of none of them.
     """
-    from training.calibrate.advice import quality_in, quality_of
+    from training.calibrate.advice import qualities_in, quality_of
 
     folders = {setting.version: setting.folder for setting in settings}
     manifests = {name: read_manifest(folder, verify=False) for name, folder in folders.items()}
@@ -212,17 +214,20 @@ def known_qualities(
     for path in evaluations:
         try:
             figures = json.loads(path.read_text(encoding="utf-8"))
-            name, quality = str(figures["model"]), quality_in(figures)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            if figures.get("protocol") == "paper":
+                raise InputError(f"{path} is by the paper's protocol: give one by the exact one")
+            found = qualities_in(figures)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path} is no report.json of `tagalong evaluate --report`: give such a file"
             ) from error
-        if name not in folders:
+        if folders.keys().isdisjoint(found):
             raise InputError(
-                f"{path} judges {name}, and measured are {', '.join(folders)}: evaluate one of "
-                "those, by this name, or measure that version with --encoder or --llm"
+                f"{path} judges {' and '.join(found)}, and measured are {', '.join(folders)}: "
+                "evaluate one of those, by this name, or measure that version with --encoder or "
+                "--llm"
             )
-        known[name] = quality
+        known |= {name: quality for name, quality in found.items() if name in folders}
     return {name: quality for name, quality in known.items() if quality is not None}
 
 
@@ -254,7 +259,7 @@ def time_all(
         except TagalongError as error:
             if len(settings) == 1 or (setting == settings[-1] and not timings):
                 raise
-            failed.append(f"{setting.version} could not be measured: {error}.")
+            failed.append(f"{setting.version}, {setting.way}, could not be measured: {error}.")
         else:
             timings.append(timing)
     return timings, failed

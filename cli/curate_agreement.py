@@ -41,6 +41,11 @@ def agreement_cli(
 
     Example: tagalong curate agreement export.json
     """
+    from training.curate.pages import agreement_to_html, agreement_to_markdown
+    from training.report import check_folder, write_report
+
+    if report is not None:
+        check_folder(report)
     if out is not None and out.exists():
         raise OutputError(f"{out} is there already: choose another name")
     options = replace(read_options("all", label_config), annotators="each")
@@ -50,22 +55,19 @@ def agreement_cli(
             write_tasks(agreement, out)
         if tab and place is not None:
             shown = place.show([entry.task for entry in agreement.by_task[:limit]], "Agreement")
-    if report is not None:
-        from training.curate.pages import agreement_to_html, agreement_to_markdown
-        from training.report import write_report
-
-        write_report(
-            report,
-            figures=agreement.to_json(),
-            markdown=agreement_to_markdown(agreement),
-            page=agreement_to_html(agreement, corpus.documents),
-        )
     if as_json:
         echo_json({**agreement.to_json(), **({"shown": shown} if shown else {})})
     else:
         render_agreement(agreement, limit=limit)
         if shown:
             console.print(f"These tasks are in a tab: {shown}", soft_wrap=True)
+    if report is not None:
+        write_report(
+            report,
+            figures=agreement.to_json(),
+            markdown=agreement_to_markdown(agreement),
+            page=agreement_to_html(agreement, corpus.documents),
+        )
 
 
 def write_tasks(agreement: Agreement, path: Path) -> None:

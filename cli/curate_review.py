@@ -79,12 +79,14 @@ def review_cli(
     from training.curate.findings import review_to_json
     from training.curate.pages import review_to_html, review_to_markdown
     from training.curate.review import review
-    from training.report import write_report
+    from training.report import check_folder, write_report
 
     if model is not None and (base is not None or epochs is not None):
         raise typer.BadParameter("--base and --epochs are of trainings, and --model makes none")
     if out is not None and out.exists():  # before an hour of training, not after it
         raise OutputError(f"{out} is there already: choose another name")
+    if report is not None:
+        check_folder(report)
     options, shown = read_options(annotators, label_config), ""
     with reviewed(exports, project, url, key, options) as (corpus, place):
         store = open_store(models)
@@ -101,6 +103,12 @@ def review_cli(
             shown = place.show(tasks, "Review")
     notes = notes_on(found, asked, corpus)
     figures = {"asked": asked.name, **review_to_json(found), "notes": notes}
+    if as_json:
+        echo_json(figures | ({"shown": shown} if shown else {}))
+    else:
+        render_review(found, asked, notes, limit=limit)
+        if shown:
+            console.print(f"Their tasks are in a tab: {shown}", soft_wrap=True)
     if report is not None:
         write_report(
             report,
@@ -108,12 +116,6 @@ def review_cli(
             markdown=review_to_markdown(found, asked=asked.name, notes=notes),
             page=review_to_html(found, corpus.documents, asked=asked.name, notes=notes),
         )
-    if as_json:
-        echo_json(figures | ({"shown": shown} if shown else {}))
-    else:
-        render_review(found, asked, notes, limit=limit)
-        if shown:
-            console.print(f"Their tasks are in a tab: {shown}", soft_wrap=True)
 
 
 def write_findings(findings: "Sequence[Finding]", path: Path) -> None:

@@ -83,7 +83,8 @@ def evaluate_cli(
         typer.Option(
             metavar="DIR",
             file_okay=False,
-            help="Write report.html, report.json and report.md into a folder.",
+            help="Write report.html, report.json and report.md into a folder; of the paper's "
+            "protocol there is no page.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -111,9 +112,12 @@ def evaluate_cli(
     Example: tagalong evaluate bundled gold.jsonl --report report
     """
     from training.evaluate import Options
+    from training.report import check_folder, write_report
 
     if against is not None and protocol == "paper":
         raise typer.BadParameter("two systems are compared by the exact protocol only")
+    if report is not None:
+        check_folder(report)
     with errors.status(f"Reading {escape(str(gold))}"):
         corpus = read_corpus([gold], read_options(annotators, label_config))
     systems = [system] if against is None else [system, against]
@@ -128,14 +132,12 @@ def evaluate_cli(
     options = Options(labels=known, resamples=resamples, seed=seed, examples=examples)
     notes = reading_notes(corpus.warnings)
     verdict = judge(case, source=str(gold), protocol=protocol, options=options, notes=notes)
-    if report is not None:
-        from training.report import write_report
-
-        write_report(report, figures=verdict.figures, markdown=verdict.markdown, page=verdict.page)
     if as_json:
         echo_json(verdict.figures)
     else:
         render_verdict(verdict)
+    if report is not None:
+        write_report(report, figures=verdict.figures, markdown=verdict.markdown, page=verdict.page)
 
 
 def _names(labels: str) -> tuple[str, ...]:

@@ -8,9 +8,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from ner.document import Lost, LostReason, Span
+from ner.errors import OutputError
 from ner.scoring import Counts, Length
 from training.calibration import Calibration
 from training.corpus import write_whole
@@ -18,6 +20,8 @@ from training.effort import Effort
 from training.mistakes import Example, Kind, Mistakes
 
 Interval = tuple[float, float]
+
+NAMES = ("report.md", "report.html", "report.json")  # of a report's files
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,13 +286,36 @@ def _example(example: Example) -> dict[str, Any]:
     return asdict(example) | quotes
 
 
+def check_folder(folder: Path) -> None:
+    """See that a report can be written, before the hour of work that it is about.
+
+    Args:
+        folder: For `write_report`; it is not made yet.
+
+    Raises:
+        OutputError: If it could not be written there.
+    """
+    for name in NAMES:
+        if (folder / name).is_dir():
+            raise OutputError(f"{folder / name} is a folder: give another --report")
+    place = folder.absolute()
+    nearest = next(one for one in (place, *place.parents) if one.exists())
+    try:
+        with TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"no report can be written into {folder} ({error.strerror}): give another --report"
+        ) from error
+
+
 def write_report(
     folder: Path, *, figures: Mapping[str, Any], markdown: str, page: str | None = None
 ) -> None:
     """Write ``report.md``, ``report.html`` and ``report.json`` into a folder, all or none.
 
     Args:
-        folder: Made where it is missing; a report that is already there is replaced.
+        folder: Made where it is missing; a report that is already there is replaced, page and all.
         figures: The JSON object.
         markdown: The same for people.
         page: The same as HTML; None for no page.
@@ -297,8 +324,10 @@ def write_report(
         OutputError: If they cannot be written.
     """
     numbers = json.dumps(figures, ensure_ascii=False, indent=2) + "\n"
-    pages = {} if page is None else {folder / "report.html": [page]}
+    texts = {"report.md": markdown, "report.html": page, "report.json": numbers}
     # The numbers last: their presence means complete.
-    write_whole(
-        {folder / "report.md": [markdown], **pages, folder / "report.json": [numbers]}, force=True
-    )
+    files = {folder / name: [text] for name in NAMES if (text := texts[name]) is not None}
+    write_whole(files, force=True)
+    for name in NAMES:
+        if folder / name not in files:  # of an earlier report
+            (folder / name).unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """``tagalong calibrate`` as it is typed."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,24 @@ def test_what_cannot_be_measured_says_why(
     arguments: tuple[object, ...], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert complaint in fails(capsys, "calibrate", *QUICK, *arguments)
+
+
+def test_an_evaluation_by_the_papers_protocol_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("evaluate", "bundled", SAMPLE, "--protocol", "paper", "--report", tmp_path)
+    sentence = fails(capsys, "calibrate", *QUICK, "--evaluation", tmp_path / "report.json")
+    assert "is by the paper's protocol" in sentence
+
+
+def test_one_that_cannot_be_measured_does_not_cost_the_others(store: Store, tmp_path: Path) -> None:
+    base = save_llm(tmp_path / "base", CORPUS, initializer_range=0.15)
+    folder = publish_llm_version(store, base)
+    store.promote("llm", folder.name)
+    shutil.rmtree(base)
+    found = json.loads(run("calibrate", SAMPLE, *QUICK, "--json", "--models", store.root).stdout)
+    assert {one["tier"] for one in found["timings"]} == {"encoder"}
+    assert any(f"{folder.name}, llm, could not be measured: " in note for note in found["notes"])
 
 
 def test_an_evaluation_of_another_version_is_refused(

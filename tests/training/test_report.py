@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from training.evaluate import Options, evaluate
 from training.markdown import paper_report_to_markdown, report_to_markdown
 from training.paper_protocol import evaluate_as_paper
 from training.publish import summary
-from training.report import count_losses, report_to_json, write_report
+from training.report import check_folder, count_losses, report_to_json, write_report
 from training.tables import report_tables
 
 # BC5CDR, test, document 8701013 (public domain).
@@ -198,3 +199,26 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, report):
     (tmp_path / "taken").write_text("a file, not a folder", encoding="utf-8")
     with pytest.raises(OutputError, match=r"report\.md could not be written"):
         write_report(tmp_path / "taken" / "report", figures={}, markdown="")
+
+
+def blocked(folder):
+    """Ways in which no report can be written there."""
+    (folder / "file").write_text("")
+    (folder / "taken" / "report.md").mkdir(parents=True)
+    return [folder / "file" / "report", folder / "taken", Path("/proc/nowhere/report")]
+
+
+def test_where_none_can_be_written_is_said_beforehand_and_nothing_is_made(tmp_path):
+    for folder in blocked(tmp_path):
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(OutputError, match="give another --report"):
+            check_folder(folder)
+        assert sorted(tmp_path.rglob("*")) == before
+    check_folder(tmp_path / "some" / "where")
+    assert not (tmp_path / "some").exists()
+
+
+def test_no_page_of_an_earlier_report_stays_beside_a_new_one(tmp_path):
+    write_report(tmp_path, figures={"a": 1}, markdown="a", page="a")
+    write_report(tmp_path, figures={"b": 1}, markdown="b")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md"]

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from ner.document import Document, Lost, Prediction, Span
 from tests.page import HOSTILE, LINKS, Page
+from training.calibration import Bin
 from training.evaluate import Options, evaluate
 from training.report import Report, report_to_json
-from training.report_page import report_to_html
+from training.report_page import points, report_to_html
 
 TEXT = "Naloxone reverses the effect of clonidine in 😀 hypertension."
 OPTIONS = Options(("Chemical", "Disease"), resamples=20)
@@ -75,3 +76,31 @@ def test_a_report_of_next_to_nothing_is_a_page_too(said: tuple[Span, ...]) -> No
     assert "0.000" in page.text
     alone = replace(report, warnings=(), worst=())
     assert "To know first" not in Page(report_to_html(alone)).text
+
+
+def test_without_gold_the_effort_is_counted_and_not_set_against_nothing() -> None:
+    said = [Prediction((Span(0, 8, "Chemical"), Span(32, 41, "Chemical")), 1.0, "v")]
+    report = evaluate([Document("1", TEXT)], said, options=OPTIONS)
+    text = Page(report_to_html(report)).text
+    assert "v: 2 in all" in text
+    assert "each of them deletes what was said" in text
+    assert "v: 0.0" not in text
+
+
+def test_the_chart_is_drawn_where_the_figures_are() -> None:
+    report = judged()
+    styles = Page(report_to_html(report)).values("style")
+    strict = report.overall.strict
+    assert f"left: {100 * strict.counts.f1:.2f}%" in styles
+    low, high = strict.interval
+    assert f"left: {100 * low:.2f}%; width: {100 * (high - low):.2f}%" in styles
+
+
+def test_dots_of_the_reliability_diagram_are_where_their_bins_are() -> None:
+    bins = [Bin(0.0, 0.1, 0, 0.0, 0.0), Bin(0.4, 0.5, 25, 0.45, 0.4), Bin(0.9, 1.0, 100, 0.95, 0.9)]
+    assert points(bins) == [(0.45, 0.4, 2.5), (0.95, 0.9, 5.0)]
+    page = Page(report_to_html(judged()))
+    calibration = judged().calibration
+    assert calibration is not None
+    drawn = [(f"{100 * x:.2f}", f"{100 - 100 * y:.2f}") for x, y, _ in points(calibration.bins)]
+    assert list(zip(page.values("cx"), page.values("cy"), strict=True)) == drawn

@@ -7,9 +7,10 @@ from typing import Any
 from backend.pages import brief
 from ner.manifest import Manifest
 from ner.scoring import LENGTHS, Length
-from training.calibrate.timing import Timing
+from training.calibrate.timing import ENOUGH, Timing
 
-SPLITS = ("test", "dev")  # whose scores count, the first there is
+SPLITS = ("test", "held out", "dev")  # whose scores count, the first there is
+FASTER = 1.2  # times, from which on another way to serve is worth a switch
 FEW_GOLD = 30  # entities of a length, below which its F1 is not argued with
 WORTH = 0.005  # of strict F1: less is no reason for a tier that takes many times as long
 HOUR = 3600
@@ -80,27 +81,45 @@ def quality_of(manifest: Manifest) -> Quality | None:
     return None
 
 
-def quality_in(figures: Mapping[str, Any]) -> Quality:
+def qualities_in(figures: Mapping[str, Any]) -> dict[str, Quality]:
     """Read what an evaluation found.
 
     Args:
         figures: The object of its ``report.json``.
 
     Returns:
-        The scores.
+        The scores of the version that it judged and, if it compared that with another, of the
+        other, by their names.
 
     Raises:
         KeyError: If it is no such object.
         TypeError: Likewise.
     """
-    by_length = {length: figures["by_length"][length]["strict"] for length in LENGTHS}
-    return Quality(
-        str(figures["gold"]),
-        int(figures["documents"]),
-        float(figures["strict"]["f1"]),
-        {length: float(figure["f1"]) for length, figure in by_length.items()},
-        {length: int(figure["gold"]) for length, figure in by_length.items()},
-    )
+    support = {length: int(figures["by_length"][length]["strict"]["gold"]) for length in LENGTHS}
+
+    def quality(judged: Mapping[str, Any]) -> Quality:
+        return Quality(
+            str(figures["gold"]),
+            int(figures["documents"]),
+            float(judged["strict"]["f1"]),
+            {length: float(judged["by_length"][length]["strict"]["f1"]) for length in LENGTHS},
+            support,
+        )
+
+    both = [figures, *([figures["against"]] if figures["against"] else [])]
+    return {str(one["model"]): quality(one) for one in both}
+
+
+def usable(timings: Sequence[Timing]) -> list[Timing]:
+    """The ways in which a version can be had: fp32 is there to be compared with, where bf16 is.
+
+    Args:
+        timings: Of every way that was measured.
+
+    Returns:
+        Those, the way that ``tagalong serve`` takes by itself first.
+    """
+    return [one for one in timings if one.way != "fp32"] or list(timings)
 
 
 def hours(timing: Timing, batch: int) -> float:
@@ -144,13 +163,14 @@ def advise(
     Returns:
         Sentences: for real time, for batches, and why.
     """
+    timings = usable(timings)
     by_tier = {
         tier: [one for one in timings if one.tier == tier]
         for tier in dict.fromkeys(one.tier for one in timings)
     }
-    soonest = [min(ways, key=lambda one: one.p95) for ways in by_tier.values()]
-    found = [_real_time(soonest, qualities, need)]
-    most = {tier: max(ways, key=lambda one: one.per_second) for tier, ways in by_tier.items()}
+    soonest = [_soonest(ways, need) for ways in by_tier.values()]
+    found = [_real_time(soonest, timings, qualities, need)]
+    most = {tier: _most(ways) for tier, ways in by_tier.items()}
     encoder, llm = most.get("encoder"), most.get("llm")
     if encoder is None or llm is None:
         only = encoder or llm
@@ -166,24 +186,55 @@ def advise(
     return (*found, *_batches(encoder, llm, qualities, need))
 
 
-def _real_time(best: Sequence[Timing], qualities: Mapping[str, Quality], need: Need) -> str:
+def _soonest(ways: Sequence[Timing], need: Need) -> Timing:
+    """The way to serve a tier: as it is served by itself, if that is soon enough."""
+    return ways[0] if ways[0].p95 <= need.budget else min(ways, key=lambda one: one.p95)
+
+
+def _most(ways: Sequence[Timing]) -> Timing:
+    """The way to read batches: as they are read by themselves, unless another is much faster."""
+    most = max(ways, key=lambda one: one.per_second)
+    return most if most.per_second >= FASTER * ways[0].per_second else ways[0]
+
+
+def _real_time(
+    best: Sequence[Timing],
+    timings: Sequence[Timing],
+    qualities: Mapping[str, Quality],
+    need: Need,
+) -> str:
     """What to serve while annotators wait."""
     able = sorted((one for one in best if one.p95 <= need.budget), key=lambda one: one.p95)
     if not able:
         fastest = min(best, key=lambda one: one.p95)
         return (
-            f"In real time: nothing here answers 95 of 100 documents within {need.allowed}. The "
-            f"fastest, {fastest.version} on {fastest.runs_on}, takes {brief(fastest.p95)}: allow "
-            "that much, or predict before anybody opens a task, with `tagalong prelabel`."
+            f"In real time: nothing here answers {_most_of(fastest)} within {need.allowed}. The "
+            f"fastest, {fastest.version} on {_runs_on(fastest, timings)}, takes "
+            f"{brief(fastest.p95)}: allow that much, or predict before anybody opens a task, with "
+            "`tagalong prelabel`."
         )
     chosen = able[0]
     for slower in able[1:]:
         if _is_worth_it(slower, chosen, qualities):
             chosen = slower
     return (
-        f"In real time: serve the {_name(chosen)} {chosen.version}. On {chosen.runs_on} it answers "
-        f"95 of 100 documents within {brief(chosen.p95)}, and {need.allowed} are allowed."
+        f"In real time: serve the {_name(chosen)} {chosen.version}. On "
+        f"{_runs_on(chosen, timings)} it answers {_most_of(chosen)} within {brief(chosen.p95)}, "
+        f"and {need.allowed} are allowed."
     )
+
+
+def _most_of(timing: Timing) -> str:
+    """The documents that were answered within the 95th percentile."""
+    few = f"all of the {timing.asked} documents that it was asked"
+    return "95 of 100 documents" if timing.asked >= ENOUGH else few
+
+
+def _runs_on(timing: Timing, timings: Sequence[Timing]) -> str:
+    """What runs a version, and how to have that where something else would."""
+    has_engine = any(one.way == "engine" and one.version == timing.version for one in timings)
+    switch = " (with `TAGALONG_CPU_ENGINE=false`)" if timing.way == "torch" and has_engine else ""
+    return timing.runs_on + switch
 
 
 def _batches(
@@ -193,21 +244,20 @@ def _batches(
     times = encoder.per_second / llm.per_second
     costs = (
         f"A batch of {need.batch:,} documents takes the encoder {_batch(encoder, need)}, and the "
-        f"LLM {_batch(llm, need)}, {times:,.0f} times as long."
+        f"LLM {_batch(llm, need)}, {_times(times)}."
     )
     ours, theirs = qualities.get(encoder.version), qualities.get(llm.version)
     if ours is None or theirs is None:
         unknown = encoder.version if ours is None else llm.version
         return [
             costs,
-            f"What {unknown} finds is not known: judge it with `tagalong evaluate`, and give its "
-            "report.json with --evaluation.",
+            f"What {unknown} finds is not known: {_compare(encoder, llm)}",
         ]
     said = [costs]
     if not ours.is_of_same_documents(theirs):
         said.append(
-            "Their scores are of different documents, so what follows is a guess: `tagalong "
-            f"evaluate {llm.version} GOLD --against {encoder.version}` compares them."
+            "Their scores are of different documents, so what follows is a guess: "
+            f"{_compare(encoder, llm)}"
         )
     gain = theirs.f1 - ours.f1
     gains = {
@@ -218,19 +268,34 @@ def _batches(
     if gain < WORTH:
         said.append(
             f"For batches, too: the encoder. The LLM has {_points(gain)} of strict F1"
-            f"{_by_length(gains)}, which its time is not worth."
+            f"{_by_length(gains)}{', which its time is not worth' if times > 1 else ''}."
         )
         return said
-    long = gains.get("3+", 0.0)
+    weighted = {length: gain * ours.support[length] for length, gain in gains.items()}
     said.append(
         f"For batches that matter: the LLM, with {_points(gain)} of strict F1{_by_length(gains)}."
     )
-    if long > gain:
+    if 2 * weighted.get("3+", 0.0) > sum(weighted.values()):
         said.append(
             "Most of that is in long entities: `tagalong prelabel --tier cascade` has the LLM read "
             "only where it pays most, at a share of the time."
         )
     return said
+
+
+def _compare(encoder: Timing, llm: Timing) -> str:
+    """How to find out what both find."""
+    return (
+        f"`tagalong evaluate {llm.version} GOLD --against {encoder.version} --report DIR` compares "
+        "them, and `--evaluation DIR/report.json` tells it here."
+    )
+
+
+def _times(times: float) -> str:
+    """How many times as long the LLM takes."""
+    if times < 1:
+        return f"{1 / times:.2g} times as fast"
+    return f"{times:,.0f} times as long" if times >= 10 else f"{times:.2g} times as long"
 
 
 def _batch(timing: Timing, need: Need) -> str:

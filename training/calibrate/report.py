@@ -14,10 +14,10 @@ from backend.pages import brief, page_environment
 from backend.tier import default_device
 from ner.catalogue import DEFAULT_TIER
 from ner.scoring import LENGTHS
-from training.calibrate.advice import FEW_GOLD, Need, Quality, hours
+from training.calibrate.advice import FEW_GOLD, Need, Quality, hours, usable
 from training.calibrate.timing import Timing
 from training.markdown import escape, table_to_markdown
-from training.tables import NAMES, Table
+from training.tables import NAMES, NOTHING, Table
 
 MIB = 2**20
 
@@ -76,34 +76,46 @@ def _one(report: CalibrationReport) -> Table:
     best = min(of_encoders or [one.p50 for one in report.timings])
     return Table(
         "One document at a time",
-        ("Tier", "Runs on", "p50", "p95", f"Within {report.need.allowed}", "Times"),
-        "llrrlr",
+        ("Tier", "Runs on", "Asked", "p50", "p95", f"Within {report.need.allowed}", "Times"),
+        "llrrrlr",
         tuple(
             (
-                *(one.tier, one.runs_on, brief(one.p50), brief(one.p95)),
+                *(one.tier, one.runs_on, f"{one.asked:,}", brief(one.p50), brief(one.p95)),
                 *("yes" if one.p95 <= report.need.budget else "no", f"{one.p50 / best:.3g}"),
             )
             for one in report.timings
         ),
         f"{report.documents:,} documents of {report.words / report.documents:,.0f} words, from "
-        f"{report.source}. Times: how often the fastest encoder's median goes into this one's.",
+        f"{report.source}, asked in a random order. Times: how often the fastest encoder's median "
+        "goes into this one's.",
     )
 
 
 def _many(report: CalibrationReport) -> Table:
     """What many documents take, and how much memory."""
+    on_gpu = any(one.gpu_memory for one in report.timings)
     return Table(
         "Many at a time",
-        ("Tier", "Runs on", "Documents/s", "Memory", "Loading"),
-        "llrrr",
+        (
+            "Tier",
+            "Runs on",
+            "Documents/s",
+            "Memory",
+            *(("Of the GPU",) if on_gpu else ()),
+            "Loading",
+        ),
+        "llrrr" + "r" * on_gpu,
         tuple(
             (
                 *(one.tier, one.runs_on, f"{one.per_second:.3g}"),
-                *(f"{one.memory / MIB:,.0f} MiB", brief(one.load_seconds)),
+                f"{one.memory / MIB:,.0f} MiB",
+                *((f"{one.gpu_memory / MIB:,.0f} MiB",) if on_gpu else ()),
+                brief(one.load_seconds),
             )
             for one in report.timings
         ),
-        f"On {report.machine}. Memory is that of the whole process at its most.",
+        f"On {report.machine}. Memory is that of the whole process at its most"
+        f"{', a GPU aside' if on_gpu else ''}.",
     )
 
 
@@ -139,8 +151,9 @@ def _quality(report: CalibrationReport) -> Table:
                 f"{quality.source}, {quality.documents:,} documents",
                 f"{quality.f1:.3f}",
                 *(
-                    f"{quality.by_length[length]:.3f} ({quality.support.get(length, 0):,})"
+                    f"{quality.by_length[length]:.3f} ({support:,})" if support else NOTHING
                     for length in LENGTHS
+                    for support in (quality.support.get(length, 0),)
                 ),
             )
             for name, quality in report.qualities.items()
@@ -163,6 +176,7 @@ def calibration_to_json(report: CalibrationReport) -> dict[str, Any]:
         "timings": [
             {
                 **asdict(one),
+                "tier": one.tier,
                 "within_budget": one.p95 <= report.need.budget,
                 "batch_hours": hours(one, report.need.batch),
             }
@@ -201,7 +215,7 @@ def calibration_to_html(report: CalibrationReport) -> str:
         report=report,
         tables=calibration_tables(report),
         slowest=max(slowest, report.need.budget),
-        able=[one for one in report.timings if one.p95 <= report.need.budget],
+        able=[one for one in usable(report.timings) if one.p95 <= report.need.budget],
     )
 
 

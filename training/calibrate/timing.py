@@ -11,16 +11,22 @@ from itertools import cycle
 from math import ceil
 from multiprocessing import get_context
 from pathlib import Path
+from random import Random
 from typing import Literal
+
+import torch
 
 from backend.encoder import EncoderTier
 from backend.forward import TorchForward
+from backend.memory import memory_told
 from backend.tier import Tier, load_tier
 from ner.document import Document
 from ner.errors import OutOfMemoryError
+from ner.words import word_offsets
 
 Way = Literal["engine", "torch", "fp32", "llm"]
 LEAST, MOST = 5, 500  # documents asked one at a time
+ENOUGH = 20  # of them, so that 95 of 100 are not all of them
 AT_ONCE = 64  # documents of a batch
 KIB = 1 if sys.platform == "darwin" else 1024  # what the system counts a process's memory in
 
@@ -46,7 +52,7 @@ class Setting:
     @property
     def tier(self) -> str:
         """``encoder`` or ``llm``."""
-        return "llm" if self.way == "llm" else "encoder"
+        return tier_of(self.way)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +61,19 @@ class Timing:
 
     Attributes:
         version: That served.
-        tier: ``encoder`` or ``llm``.
+        way: As it was set.
         runs_on: What ran it, in words.
         load_seconds: From nothing to the first answer, with what only this way has to import.
         p50: Seconds for one document by itself, the median.
-        p95: What 95 of 100 documents took at most.
+        p95: What 95 of 100 documents took at most; of fewer than 20, what all of them did.
         asked: Documents that were asked one at a time.
-        per_second: Documents, many at once.
+        per_second: Documents of average length, many at once.
         memory: Bytes of the process at its most, libraries included.
+        gpu_memory: Bytes of a GPU at its most; 0 where none is used.
     """
 
     version: str
-    tier: str
+    way: Way
     runs_on: str
     load_seconds: float
     p50: float
@@ -74,6 +81,17 @@ class Timing:
     asked: int
     per_second: float
     memory: int
+    gpu_memory: int = 0
+
+    @property
+    def tier(self) -> str:
+        """``encoder`` or ``llm``."""
+        return tier_of(self.way)
+
+
+def tier_of(way: Way) -> str:
+    """The tier that is served in a way."""
+    return "llm" if way == "llm" else "encoder"
 
 
 def measure_apart(
@@ -87,7 +105,7 @@ def measure_apart(
 
     Args:
         setting: What to measure.
-        texts: To be read; again from the first where there is time left.
+        texts: To be read, at least one with a word in it.
         seconds: For each of both measurements, of one and of many at a time.
         prepare: Called in the process first; None for nothing.
 
@@ -112,37 +130,52 @@ def measure_apart(
 def measure(setting: Setting, texts: Sequence[str], *, seconds: float) -> Timing:
     """Measure in this process.
 
+    Texts are taken in a random order, the same for every way: who is slow reads fewer of them, and
+    these should be like the others.
+
     Args:
         setting: What to measure.
-        texts: To be read, at least one.
+        texts: To be read, at least one with a word in it; again where there is time left.
         seconds: For each of both measurements.
 
     Returns:
         What it took.
 
     Raises:
-        TagalongError: If the version cannot be loaded.
+        TagalongError: If the version cannot be loaded, or does not fit into memory.
     """
     documents = [Document(str(number), text) for number, text in enumerate(texts)]
-    start = time.perf_counter()
-    tier = _opened(setting)
-    tier.predict(documents[:1])
-    load_seconds = time.perf_counter() - start
-    taken = _one_at_a_time(tier, documents, seconds)
-    median = nearest_rank(taken, 0.5)
-    # A slow LLM is given no batch that it would need hours for.
-    count = max(1, min(AT_ONCE, len(documents), ceil(2 * seconds / median)))
+    Random(0).shuffle(documents)  # noqa: S311 - an order, not a secret
+    with memory_told(
+        f"{setting.version} needs more memory than there is: choose another version, or a larger "
+        "machine or GPU"
+    ):
+        start = time.perf_counter()
+        tier = _opened(setting)
+        tier.predict(documents[:1])
+        load_seconds = time.perf_counter() - start
+        taken = _one_at_a_time(tier, documents, seconds)
+        median = nearest_rank(taken, 0.5)
+        # A slow LLM is given no batch that it would need hours for.
+        count = max(1, min(AT_ONCE, len(documents), ceil(2 * seconds / median)))
+        words_per_second = _many_at_once(tier, documents[:count], seconds)
     return Timing(
         version=setting.version,
-        tier=setting.tier,
+        way=setting.way,
         runs_on=tier.forward.name if isinstance(tier, EncoderTier) else "PyTorch",
         load_seconds=load_seconds,
         p50=median,
         p95=nearest_rank(taken, 0.95),
         asked=len(taken),
-        per_second=_many_at_once(tier, documents[:count], seconds),
+        per_second=words_per_second * len(documents) / sum(map(_words, documents)),
         memory=_peak(),
+        gpu_memory=torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
     )
+
+
+def _words(document: Document) -> int:
+    """How many there are."""
+    return len(word_offsets(document.text))
 
 
 def nearest_rank(values: Sequence[float], share: float) -> float:
@@ -196,11 +229,11 @@ def _one_at_a_time(tier: Tier, documents: Sequence[Document], seconds: float) ->
 
 
 def _many_at_once(tier: Tier, documents: Sequence[Document], seconds: float) -> float:
-    """Documents per second."""
+    """Words per second: of a few documents, some are longer than others."""
     start = time.perf_counter()
-    read = 0
+    read, words = 0, sum(map(_words, documents))
     while True:
         tier.predict(documents)
-        read += len(documents)
+        read += words
         if (taken := time.perf_counter() - start) > seconds:
             return read / taken

@@ -1,7 +1,7 @@
 """What curation finds, for people: tables for Markdown, and pages with the texts drawn."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,15 +152,16 @@ def agreement_tables(agreement: Agreement) -> list[Table]:
     Returns:
         By label, length, pair of annotators, and task.
     """
-    lengths = {NAMES[length]: agreement.by_length[length] for length in LENGTHS}
-    pairs = {" and ".join(pair): agreed for pair, agreed in agreement.by_pair.items()}
+    labels = [("All", agreement.overall), *agreement.by_label.items()]
+    lengths = [(NAMES[length], agreement.by_length[length]) for length in LENGTHS]
+    pairs = [(" and ".join(pair), agreed) for pair, agreed in agreement.by_pair.items()]
     tasks = tuple(
         (entry.task, ", ".join(entry.annotators), *_figures(entry.agreed))
         for entry in agreement.by_task[:ROWS]
     )
     more = len(agreement.by_task) - len(tasks)
     return [
-        _agreed_table("By label", "Label", {"All": agreement.overall, **agreement.by_label}),
+        _agreed_table("By label", "Label", labels),
         _agreed_table("By length of the entity", "Length", lengths),
         _agreed_table("By pair of annotators", "Who", pairs),
         Table(
@@ -173,13 +174,13 @@ def agreement_tables(agreement: Agreement) -> list[Table]:
     ]
 
 
-def _agreed_table(title: str, name: str, rows: Mapping[str, Agreed]) -> Table:
-    """Some agreements by name."""
+def _agreed_table(title: str, name: str, rows: Iterable[tuple[str, Agreed]]) -> Table:
+    """Some agreements, each with its name; two may have the same."""
     return Table(
         title,
         (name, "Compared", "Exact F1", "Overlap F1"),
         "lrrr",
-        tuple((on_one_line(row), *_figures(agreed)) for row, agreed in rows.items()),
+        tuple((on_one_line(row), *_figures(agreed)) for row, agreed in rows),
     )
 
 

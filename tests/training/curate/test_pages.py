@@ -11,6 +11,7 @@ from training.curate.agreement import measure_agreement
 from training.curate.findings import Finding, Review, Suspect
 from training.curate.pages import (
     ROWS,
+    agreement_tables,
     agreement_to_html,
     agreement_to_markdown,
     review_to_html,
@@ -34,7 +35,7 @@ def review_of(*findings: Finding) -> Review:
 
 def drawn_in(page: Page) -> list[tuple[str, str]]:
     """Classes and texts of the pieces of the last article."""
-    start = page.html.rindex('<p class="text">')
+    start = page.html.rindex('<p class="text" dir="auto">')
     inside = page.html[start : page.html.index("</p>", start)]
     pieces = inside.split('<span class="piece ')[1:]
     return [
@@ -104,6 +105,16 @@ def test_an_agreement_draws_both_sides_of_what_is_not_agreed_on() -> None:
     for said in ("ada only", "ben only", "1 task of one only", "0.667"):
         assert said in page.text
     assert "| All | 6 | 0.667 | 0.667 |" in agreement_to_markdown(agreement)
+
+
+def test_a_label_called_all_is_not_taken_for_all_of_them() -> None:
+    named_all = Span(0, 8, "All")
+    documents = voices(("1", "ada", (named_all, EFFECT)), ("1", "ben", (named_all, CLONIDINE)))
+    table = agreement_tables(measure_agreement(documents))[0]
+    assert [row[:3] for row in table.rows if row[0] == "All"] == [
+        ("All", "4", "0.500"),
+        ("All", "2", "1.000"),
+    ]
 
 
 def test_ids_used_twice_are_two_tasks() -> None:

@@ -1,0 +1,30 @@
+"""``--report`` of every command: what cannot be written is said before the work for it is done."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.typed import fails
+
+SAMPLE = Path("tests/samples/bc5cdr.jsonl").resolve()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("evaluate", "bundled", SAMPLE),
+        ("calibrate", SAMPLE),
+        ("curate", "review", SAMPLE),
+        ("curate", "agreement", SAMPLE),
+    ],
+    ids=lambda command: " ".join(map(str, command[:-1])),
+)
+@pytest.mark.parametrize("name", ["file/report", "taken"])
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(
+    command: tuple[object, ...], name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "taken" / "report.json").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    assert "give another --report" in fails(capsys, *command, "--report", tmp_path / name)
+    assert sorted(tmp_path.rglob("*")) == before
