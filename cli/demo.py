@@ -16,12 +16,13 @@ from rich.status import Status
 from rich.table import Table
 
 from cli.console import console, errors
+from cli.itself import TAGALONG
 
 if TYPE_CHECKING:
     from backend.demo.check import Checked
     from backend.demo.stage import Demo, Told
 
-SERVE = (sys.executable, "-m", "cli", "serve")
+SERVE = (*TAGALONG, "serve")
 SHOWN = 10  # findings that are listed
 
 

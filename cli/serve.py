@@ -1,6 +1,5 @@
 """``tagalong serve``: the backend that Label Studio connects to."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -8,6 +7,7 @@ import typer
 
 from cli.console import errors
 from cli.engines import NONE_THERE, SWITCH
+from cli.itself import TAGALONG
 from cli.options import HOSTS, Models, hosts_of
 from ner.errors import InputError
 
@@ -110,7 +110,6 @@ def serve_cli(
 
     Example: tagalong serve --port 9090
     """
-    # Before torch is imported, which reads it then.
     from backend.server.run import check_address, serve
     from backend.server.settings import Credentials, Limits, Settings
 
@@ -171,7 +170,7 @@ def how_to_make_engines(*, wanted: bool) -> tuple[str, ...]:
     if wanted and not library_version():
         errors.print(NONE_THERE, markup=False, soft_wrap=True)
     usable = wanted and library_version()
-    return (sys.executable, "-m", "cli", "models", "engine") if usable else ()
+    return (*TAGALONG, "models", "engine") if usable else ()
 
 
 def how_to_train(
@@ -206,7 +205,7 @@ def how_to_train(
             "LABEL_STUDIO_API_KEY set",
             after=after,
         )
-    command = (sys.executable, "-m", "cli", "retrain", "--models", str(models))
+    command = (*TAGALONG, "retrain", "--models", str(models))
     command += ("--promote", promote, "--prelabel", str(prelabel), *(("--warm",) if warm else ()))
     return Training(
         command=command,

@@ -5,6 +5,7 @@ is refused, by name and by content, because unpickling runs whatever the file te
 """
 
 import hashlib
+import os
 import re
 import zipfile
 from dataclasses import dataclass
@@ -42,8 +43,13 @@ def find_files(folder: Path) -> dict[str, Path]:
     Returns:
         Paths by name relative to the folder (with ``/`` on every system), sorted by name.
     """
-    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    return dict(sorted((path.relative_to(folder).as_posix(), path) for path in found))
+    found: dict[str, Path] = {}
+    for place, folders, files in os.walk(folder):  # a folder that vanishes meanwhile is no error
+        links = [name for name in folders if (Path(place) / name).is_symlink()]
+        for name in (*files, *links):
+            path = Path(place) / name
+            found[path.relative_to(folder).as_posix()] = path
+    return dict(sorted(found.items()))
 
 
 def record_file(path: Path) -> FileRecord:

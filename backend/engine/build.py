@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,14 @@ from backend.encoder import EncoderTier
 from backend.engine.cache import MODEL, WEIGHTS, Check, EngineRecord, Kept, keep_engine
 from backend.engine.check import compare, refusal
 from backend.engine.forward import INPUTS
-from backend.engine.library import capabilities, cause, library_version, nncf, openvino
+from backend.engine.library import (
+    arithmetic,
+    capabilities,
+    cause,
+    library_version,
+    nncf,
+    openvino,
+)
 from backend.forward import TorchForward
 from backend.served import load_engine
 from ner.document import Document
@@ -130,7 +138,8 @@ def _converted(model: PreTrainedModel, manifest: Manifest) -> Any:
 def _quantised(plain: Any, reference: EncoderTier, examples: Sequence[Document]) -> Any:
     """A converted model with its matrices in 8 bits."""
     library = nncf()
-    texts = [document.text for document in examples]
+    with_words = (document.text for document in examples if word_offsets(document.text))
+    texts = [*islice(with_words, MOST_WINDOWS)]  # each has a window at least
     words = [word_offsets(text) for text in texts]
     windows = reference.windows.encode(texts, words)[:MOST_WINDOWS]
     rows = [reference.windows.pad([window]) for window in windows]
@@ -155,6 +164,7 @@ def _saved(
         version=manifest.version,
         digest=manifest_digest(manifest.to_json()),
         library=library_version(),
+        precision=arithmetic(capabilities()),
         form=form,
         limit=position_limit(source),
         check=Check(0, 0, 0.0),

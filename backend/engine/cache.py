@@ -6,6 +6,7 @@ where its files are as they were written.
 """
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -15,13 +16,13 @@ from typing import Any, Self
 from platformdirs import user_cache_path
 
 from backend.bundle import BUNDLED
-from backend.engine.library import library_version
+from backend.engine.library import Arithmetic, arithmetic, capabilities, library_version
 from ner.durable import discard, locked, refusals_told, scratch, sweep, sync
 from ner.errors import EngineError, PublishError
-from ner.manifest import CACHE, Manifest, manifest_digest
+from ner.manifest import CACHE, Manifest, is_version, manifest_digest
 from ner.payload import FileRecord, record_file
 
-FORMAT = 1  # of the record; goes up when engines are made otherwise
+FORMAT = 2  # of the record; goes up when engines are made otherwise
 RECORD, MODEL, WEIGHTS = "engine.json", "engine.xml", "engine.weights"
 
 
@@ -33,6 +34,8 @@ class Check:
         documents: How many.
         words: In all of them.
         agreement: Share of the words that both think the same tag of, each word by itself.
+        tagged: Words that at least one thinks part of an entity.
+        tagged_agreement: Share of those that both think the same tag of; 1.0 where there are none.
         reference_f1: Strict F1 of PyTorch; None where the documents have no gold for it.
         f1: Of the engine; None likewise.
         gold: Entities that this is of.
@@ -41,6 +44,8 @@ class Check:
     documents: int
     words: int
     agreement: float
+    tagged: int = 0
+    tagged_agreement: float = 1.0
     reference_f1: float | None = None
     f1: float | None = None
     gold: int = 0
@@ -59,6 +64,7 @@ class EngineRecord:
         version: That it was made of.
         digest: Of that version's manifest.
         library: Release of OpenVINO that it was made for.
+        precision: Arithmetic that it was checked in, of what is not quantised.
         form: ``int8`` where its matrices are quantised, else ``plain``.
         limit: Positions that the model has; None for no limit.
         check: How it did.
@@ -69,6 +75,7 @@ class EngineRecord:
     version: str
     digest: str
     library: str
+    precision: Arithmetic
     form: str
     limit: int | None
     check: Check
@@ -117,12 +124,16 @@ def find_engine(folder: Path, manifest: Manifest) -> Kept | None:
         The engine; None where there is none that is of use.
     """
     for home in _places(folder, manifest):
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, EngineError):
             value = json.loads((home / RECORD).read_bytes())
             if value["format"] != FORMAT or value["library"] != library_version():
                 continue
             record = EngineRecord.from_json(value)
-            if record.digest == manifest_digest(manifest.to_json()) and _is_whole(home, record):
+            if (
+                record.digest == manifest_digest(manifest.to_json())
+                and record.precision == arithmetic(capabilities())
+                and _is_whole(home, record)
+            ):
                 return Kept(home, record)
     return None
 
@@ -140,15 +151,17 @@ def keep_engine(folder: Path, manifest: Manifest, made: Path, record: EngineReco
     Args:
         folder: Of the version.
         manifest: Of the version.
-        made: A folder with its files; they are moved.
+        made: A folder with its files; they are copied.
         record: What is known of it.
 
     Returns:
         The engine where it is now.
 
     Raises:
-        EngineError: If there is no place for it.
+        EngineError: If there is no place for it, or its version was removed meanwhile.
     """
+    if not is_version(folder):
+        raise EngineError(f"{manifest.version} was removed while its engine was made")
     reason: PublishError | None = None
     for home in _places(folder, manifest):
         try:
@@ -166,7 +179,7 @@ def _put(home: Path, made: Path, record: EngineRecord) -> None:
     home.parent.mkdir(parents=True, exist_ok=True)
     with scratch(home.parent) as aside:
         for name in record.files:
-            (aside / name).write_bytes((made / name).read_bytes())
+            shutil.copyfile(made / name, aside / name)
         (aside / RECORD).write_text(json.dumps(record.to_json(), indent=2), encoding="utf-8")
         sync(*(aside / name for name in (*record.files, RECORD)))
         with locked(home.parent):

@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from backend.encoder import EncoderTier
 from backend.engine.cache import Check
-from backend.viterbi import Scores
 from ner.document import Document
 from ner.scoring import Scores as Scored
 from ner.scoring import score
+from ner.tags import OUTSIDE
 
 MOST_LOST = 0.002  # of strict F1: two tenths of a point
 LEAST_AGREEMENT = 0.99  # below it, what was made is another model
+LEAST_TAGGED_AGREEMENT = 0.9  # likewise, of words in entities: nearly all others are easy
+FEW_TAGGED = 20  # of those, below which their share says little
 
 
 def compare(reference: EncoderTier, engine: EncoderTier, documents: Sequence[Document]) -> Check:
@@ -26,10 +30,18 @@ def compare(reference: EncoderTier, engine: EncoderTier, documents: Sequence[Doc
         How the engine did.
     """
     read = reference.read(documents)
-    pairs = zip(reference.score(read), engine.score(read), strict=True)
-    same = sum(_agreeing(*pair) for pair in pairs)
-    total = sum(len(one.words) for one in read)
-    check = Check(len(documents), total, same / total)
+    best = [
+        np.concatenate([scores.argmax(axis=1) for scores in tier.score(read) if len(scores)])
+        for tier in (reference, engine)
+    ]
+    same, tagged = best[0] == best[1], (best[0] != OUTSIDE) | (best[1] != OUTSIDE)
+    check = Check(
+        documents=len(documents),
+        words=len(same),
+        agreement=float(same.mean()),
+        tagged=int(tagged.sum()),
+        tagged_agreement=float(same[tagged].mean()) if tagged.any() else 1.0,
+    )
     known = reference.labels
     gold = sum(span.label in known for document in documents for span in document.spans)
     if not gold:
@@ -49,17 +61,17 @@ def refusal(check: Check) -> str | None:
     """
     if check.agreement < LEAST_AGREEMENT:
         return f"thinks another tag of {1 - check.agreement:.1%} of the words than PyTorch does"
+    if check.tagged >= FEW_TAGGED and check.tagged_agreement < LEAST_TAGGED_AGREEMENT:
+        return (
+            f"thinks another tag of {1 - check.tagged_agreement:.1%} of the {check.tagged:,} words "
+            "that either takes for part of an entity"
+        )
     if check.loss > MOST_LOST:
         return (
             f"loses {100 * check.loss:.2f} points of strict F1 on {check.documents:,} documents "
             f"with {check.gold:,} entities, and {100 * MOST_LOST:.1f} are allowed"
         )
     return None
-
-
-def _agreeing(one: Scores, other: Scores) -> int:
-    """Of how many words both think the same tag best."""
-    return int((one.argmax(axis=1) == other.argmax(axis=1)).sum()) if len(one) else 0
 
 
 def _f1(tier: EncoderTier, documents: Sequence[Document]) -> float:

@@ -41,13 +41,14 @@ class EngineForward:
     that take some hundred megabytes, and are made when they are first needed.
 
     Args:
-        path: Of the model in OpenVINO's format, and beside it its weights.
-        weights: Of those.
+        path: Of the model in OpenVINO's format.
+        weights: Of its weights.
         form: ``int8`` where its matrices are quantised, else ``plain``.
         precision: Arithmetic of the rest; None for what this CPU is good at.
 
     Attributes:
         lanes: Batches that run at the same time when many come.
+        precision: Arithmetic of what is not quantised.
 
     Raises:
         EngineError: If OpenVINO is not there, or cannot read it.

@@ -106,7 +106,7 @@ def usable_cpus() -> int:
 
     Returns:
         No more than its affinity and the quota of its container allow, nor than OMP_NUM_THREADS
-        says, as PyTorch counts them.
+        says.
     """
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     usable = int(cpu_count())

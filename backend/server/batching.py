@@ -72,8 +72,7 @@ class Batcher(Generic[Item, Found]):
             documents: Only their texts count.
 
         Returns:
-            Where their predictions will be, one per document and in the same order, or what the
-            tier raised.
+            Where what is found in each will be, in the same order, or what the tier raised.
 
         Raises:
             RuntimeError: If it is closed.

@@ -7,9 +7,12 @@ serves; then it takes over. What cannot be made is tried again by the next serve
 import logging
 import os
 import subprocess
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
 
 from backend.encoder import EncoderTier
 from backend.forward import TorchForward
@@ -36,6 +39,7 @@ class EngineRoom:
         self._tried: set[Path] = set()
         self._making: tuple[Path, subprocess.Popen[bytes]] | None = None
         self._scraps: TemporaryDirectory[str] | None = None
+        self._turn, self._is_closed = threading.Lock(), False
 
     def load(self, folder: Path) -> Tier:
         """Make a version's folder a tier, on its engine if there is one.
@@ -61,6 +65,10 @@ class EngineRoom:
 
         Returns:
             The same version on its engine; None while there is none, or where it has one.
+
+        Raises:
+            TagalongError: If its engine is there, and the version cannot be loaded again.
+            OSError: If no process can be begun.
         """
         if not self._command or not _could_have_one(tier):
             return None
@@ -76,11 +84,15 @@ class EngineRoom:
                 return None if _could_have_one(found) else found
         if folder not in self._tried:
             self._tried.add(folder)
-            self._making = folder, self._begin(folder)
+            with self._turn:
+                if not self._is_closed:
+                    self._making = folder, self._begin(folder)
         return None
 
     def close(self) -> None:
         """End what is being made, and clear away what it has written."""
+        with self._turn:
+            self._is_closed = True
         if self._making is not None:
             end(self._making[1], grace=GRACE)
         if self._scraps is not None:
@@ -88,13 +100,12 @@ class EngineRoom:
 
     def _begin(self, folder: Path) -> "subprocess.Popen[bytes]":
         """Start a process that makes an engine."""
-        self._log_path.parent.mkdir(parents=True, exist_ok=True)
         if self._scraps is None:  # one that is ended does not clear away what it wrote
             self._scraps = TemporaryDirectory(
                 prefix="tagalong-engines-", ignore_cleanup_errors=True
             )
-        with self._log_path.open("ab") as said:
-            return subprocess.Popen(  # noqa: S603 (our own command)
+        with self._log() as said:
+            process = subprocess.Popen(  # noqa: S603 (our own command)
                 [*NICE, *self._command, str(folder)],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **ONE_CPU, "TMPDIR": self._scraps.name},
@@ -102,6 +113,20 @@ class EngineRoom:
                 stderr=said,
                 start_new_session=True,  # Ctrl-C is for the server
             )
+        # Its libraries would take all CPUs there are, whatever their environment says. Where the
+        # system cannot bind a process, or it has ended already, that is how it is.
+        with suppress(OSError, AttributeError):
+            os.sched_setaffinity(process.pid, {max(os.sched_getaffinity(0))})
+        return process
+
+    def _log(self) -> "IO[bytes]":
+        """Where it writes what it has to say: nowhere, where no file can be."""
+        try:
+            self._log_path.parent.mkdir(parents=True, exist_ok=True)
+            return self._log_path.open("ab")
+        except OSError as error:
+            log.warning("%s cannot be written (%s)", self._log_path, error.strerror)
+            return Path(os.devnull).open("ab")
 
 
 def _could_have_one(tier: Tier) -> bool:

@@ -20,6 +20,7 @@ from ner.errors import TagalongError, VersionNotFound
 from ner.manifest import Manifest, check_sizes, read_manifest
 
 POLL_SECONDS = 1.0  # how soon a promotion is noticed; costs one small file read
+GRACE = 5.0  # seconds that a load may take to end when the server does
 RETRY_SECONDS = 60.0  # before a version that did not load is tried again
 
 log = logging.getLogger(__name__)
@@ -115,8 +116,10 @@ class TierSlot:
         self._watcher.start()
 
     def close(self) -> None:
-        """Stop watching; predictions in work are finished."""
+        """Stop watching; what is being loaded is waited for, predictions in work are finished."""
         self._over.set()
+        if self._watcher.is_alive():
+            self._watcher.join(GRACE)
         self.turns.close()
 
     @property
@@ -171,15 +174,29 @@ class TierSlot:
             self._fail("current", str(error))
             return
         for version in self._failures.keys() - {folder.name for folder in candidates}:
-            del self._failures[version]
-            self._witness.load_forgiven(self.name, version)
+            self._forgive(version)
         for folder in candidates:
-            if self._loaded is not None and self._loaded.manifest.version == folder.name:
+            if self._serves(folder):
+                break
+            if self._try(folder):
+                return
+            if self._loaded is not None:
+                break
+        for folder in candidates:  # also one that serves in the place of another, which is damaged
+            if self._loaded is not None and self._serves(folder):
                 self._look_after(folder)
                 self._improve(folder, self._loaded)
-                return
-            if self._try(folder) or self._loaded is not None:
-                return
+
+    def _serves(self, folder: Path) -> bool:
+        """Whether it is this version that serves."""
+        return self._loaded is not None and self._loaded.manifest.version == folder.name
+
+    def _forgive(self, version: str) -> None:
+        """Forget that a version did not load, and tell, if it did not."""
+        if version in self._failures:
+            # Others read it meanwhile, so it is never changed, but another takes its place.
+            self._failures = {name: one for name, one in self._failures.items() if name != version}
+            self._witness.load_forgiven(self.name, version)
 
     def _look_after(self, folder: Path) -> None:
         """Tell of a version that serves and would not load again: a restart would do without it."""
@@ -188,8 +205,7 @@ class TierSlot:
         except TagalongError as error:
             self._fail(folder.name, str(error))
         else:
-            if self._failures.pop(folder.name, None) is not None:
-                self._witness.load_forgiven(self.name, folder.name)
+            self._forgive(folder.name)
 
     def _improve(self, folder: Path, loaded: Loaded) -> None:
         """Serve a version in a better way, if there is one by now."""
@@ -240,7 +256,7 @@ class TierSlot:
             self._fail(folder.name, f"it did not load ({type(error).__name__}: {error})")
             return False
         self._loaded = Loaded(tier, manifest, datetime.now(UTC))
-        self._failures.pop(folder.name, None)
+        self._failures = {name: one for name, one in self._failures.items() if name != folder.name}
         self._witness.loaded(self.name, manifest, seconds=time.monotonic() - start)
         log.info("%s: version %s serves", self.name, manifest.version)
         self._tell_of(tier)
@@ -248,8 +264,9 @@ class TierSlot:
 
     def _fail(self, version: str, reason: str) -> None:
         """Remember why a version does not serve, and tell what was not told yet."""
-        earlier = self._failures.pop(version, None)
-        self._failures[version] = Failure(version, reason, time.monotonic())
+        earlier = self._failures.get(version)
+        others = {name: one for name, one in self._failures.items() if name != version}
+        self._failures = others | {version: Failure(version, reason, time.monotonic())}
         if earlier is not None and earlier.reason == reason:
             return
         self._witness.load_failed(self.name, version, reason)
@@ -259,9 +276,9 @@ class TierSlot:
         """Why there is nothing to answer with."""
         if not self._settled.is_set():
             return VersionNotFound(f"the {self.name} tier is still being loaded: try again soon")
-        if self.failure is not None:
+        if (failure := self.failure) is not None:
             return VersionNotFound(
-                f"no version of tier {self.name!r} can be loaded: {self.failure.reason}"
+                f"no version of tier {self.name!r} can be loaded: {failure.reason}"
             )
         try:
             self._wanted()

@@ -14,6 +14,7 @@ from typing import Any
 from backend.encoder import EncoderTier
 from backend.llm.cost import Cost
 from backend.server.batching import Batcher
+from backend.server.errors import unavailable
 from backend.tier import Costly, Estimating, Tier
 from ner.document import Document, Prediction
 
@@ -34,16 +35,21 @@ class Turns:
         self._name, self._spent = name, spent
         self._account = threading.Lock()
         self._owed = 0.0
+        self._inside = 0  # requests in work
         self._is_closed = False
         self._batchers: dict[tuple[int, int], Batcher[Any, Any]] = {}
 
     def close(self) -> None:
-        """Take nothing more; predictions in work are finished."""
+        """Take no more requests; those in work are finished, portion by portion."""
         with self._account:
             self._is_closed = True
-            batchers = [*self._batchers.values()]
-        for batcher in batchers:
-            batcher.close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """End the threads once nobody needs them any more."""
+        if self._is_closed and not self._inside:
+            for batcher in self._batchers.values():
+                batcher.close()
 
     def predict(
         self, tier: Tier, documents: Sequence[Document], *, admit: Admit | None = None
@@ -61,13 +67,13 @@ class Turns:
             One prediction per document, in the same order, all of one version.
 
         Raises:
-            RuntimeError: If it is closed.
+            Refusal: If it is closed; and whatever `admit` and the tier raise.
         """
         found: list[Prediction] = []
         waiting: deque[Callable[[], list[Prediction]]] = deque()
         lanes, size = _manner(tier)
-        batcher = self._batcher(lanes, size)
-        with self._owing(tier, documents, admit):
+        with self._entered(), self._owing(tier, documents, admit):
+            batcher = self._batcher(lanes, size)
             for start in range(0, len(documents), size):
                 waiting.append(_begin(batcher, tier, documents[start : start + size]))
                 if len(waiting) > lanes:  # one ahead: no thread is idle, the queue never long
@@ -80,9 +86,21 @@ class Turns:
             if (lanes, size) not in self._batchers:
                 batcher = Batcher(self._run, name=self._name, most=size, threads=lanes)
                 self._batchers[lanes, size] = batcher
-                if self._is_closed:
-                    batcher.close()
             return self._batchers[lanes, size]
+
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        """A request is in work."""
+        with self._account:
+            if self._is_closed:
+                raise unavailable("the server is being stopped: ask again when it is back")
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._account:
+                self._inside -= 1
+                self._let_go()
 
     @contextmanager
     def _owing(
@@ -101,7 +119,7 @@ class Turns:
                 self._owed -= sum(seconds)
 
     def _run(self, tier: Tier, waiting: Sequence[Any]) -> list[Any]:
-        """On the thread that runs all passes, so that what they cost can be told."""
+        """Run a tier; an LLM's passes are all on one thread, so that what they cost can be told."""
         if isinstance(tier, EncoderTier):
             return tier.score(waiting)
         if not isinstance(tier, Costly):

@@ -1,6 +1,8 @@
 import json
 import os
 import pickle
+import shutil
+import threading
 import zipfile
 from pathlib import Path
 
@@ -110,3 +112,22 @@ def test_a_record_is_the_size_and_the_digest(tmp_path: Path) -> None:
     assert record.bytes == 3
     # FIPS 180-2, appendix B.1
     assert record.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_folders_that_come_and_go_meanwhile_are_no_error(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("")
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            (tmp_path / "some" / "where").mkdir(parents=True)
+            shutil.rmtree(tmp_path / "some")
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        for _ in range(500):
+            assert list(find_files(tmp_path)) == ["kept"]
+    finally:
+        over.set()
+        other.join()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from backend.bases import Base
 from backend.checkpoint import load_encoder, save_model
-from backend.engine import build, check, forward
+from backend.engine import build, cache, check, forward
 from backend.engine.build import build_engine
 from backend.engine.cache import Check, find_engine
 from backend.engine.check import LEAST_AGREEMENT, MOST_LOST, refusal
@@ -63,7 +63,7 @@ def scores_of(tier, documents):
 @pytest.fixture
 def older_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """One with neither bf16 nor int8: random weights prefer a tag by less than bf16's rounding."""
-    for module in (build, forward):
+    for module in (build, cache, forward):
         monkeypatch.setattr(module, "capabilities", lambda: frozenset({"FP32"}))
 
 
@@ -129,7 +129,8 @@ def test_quantised_matrices_are_a_quarter_as_large(version, older_cpu, monkeypat
     folder = version("biomedbert")
     plain = build_engine(folder, examples=DOCUMENTS, judged=DOCUMENTS).record
     monkeypatch.setattr(build, "capabilities", lambda: frozenset({"FP32", "INT8"}))
-    monkeypatch.setattr(check, "LEAST_AGREEMENT", 0.5)  # random weights prefer a tag by little
+    for least in ("LEAST_AGREEMENT", "LEAST_TAGGED_AGREEMENT"):
+        monkeypatch.setattr(check, least, 0.5)  # random weights prefer a tag by little
     int8 = build_engine(folder, examples=DOCUMENTS, judged=DOCUMENTS).record
     assert (plain.form, int8.form) == ("plain", "int8")
     assert int8.notes == ()
@@ -146,12 +147,32 @@ def test_the_rules_of_refusal() -> None:
     assert refusal(replace(fine, f1=0.95)) is None  # better is no fault
     assert refusal(replace(fine, reference_f1=None, f1=None)) is None
     assert "2.0% of the words" in refusal(replace(fine, agreement=0.98))
+    rare = Check(48, 10_000, 0.9955, tagged=45, tagged_agreement=0.0)  # it finds nothing at all
+    assert "100.0% of the 45 words that either takes for part of an entity" in refusal(rare)
+    assert refusal(replace(rare, tagged_agreement=0.95)) is None
+    assert refusal(replace(rare, tagged=3)) is None
+
+
+def test_how_often_both_think_the_same_is_counted_in_entities_too(version, older_cpu) -> None:
+    folder = version()
+    manifest = read_manifest(folder)
+    reference, other = (load_encoder(folder, manifest, device=CPU) for _ in range(2))
+    same = check.compare(reference, reference, DOCUMENTS)
+    assert (same.agreement, same.tagged_agreement) == (1.0, 1.0)
+    assert 0 < same.tagged <= same.words
+    bias = other.forward.model.classifier.bias.data
+    bias[0] += 100.0  # O everywhere
+    silent = check.compare(reference, other, DOCUMENTS)
+    assert silent.tagged == same.tagged
+    assert silent.tagged_agreement == 0.0
+    assert silent.agreement == pytest.approx(1 - same.tagged / same.words)
 
 
 def test_the_order_and_company_of_documents_cannot_change_a_prediction(version, older_cpu) -> None:
     folder = version()
     build_engine(folder, examples=DOCUMENTS, judged=DOCUMENTS)
     tier = load_tier(folder, device=CPU, engine=True)
+    assert isinstance(tier.forward, EngineForward)
     together = scores_of(tier, TEXTS)
     for index, document in enumerate(TEXTS):
         (alone,) = scores_of(tier, [document])

@@ -35,9 +35,10 @@ def keep(folder: Path, made: Path, note: str = ""):
         version=manifest.version,
         digest=manifest_digest(manifest.to_json()),
         library=cache.library_version(),
+        precision=cache.arithmetic(cache.capabilities()),
         form="int8",
         limit=512,
-        check=Check(3, 99, 0.99, 0.8, 0.8),
+        check=Check(3, 99, 0.99, 9, 0.9, 0.8, 0.8),
         notes=(note,),
         files={name: record_file(made / name) for name in ("engine.xml", "engine.weights")},
     )
@@ -91,7 +92,7 @@ def flip(path: Path) -> None:
         lambda home: (home / "engine.json").unlink(),
         lambda home: (home / "engine.json").write_text("{"),
         lambda home: (home / "engine.json").write_text("[]"),
-        lambda home: (home / "engine.json").write_text('{"format": 1, "library": null}'),
+        lambda home: (home / "engine.json").write_text('{"format": 2, "library": null}'),
         lambda home: (home / "engine.json").write_bytes(b"\xff\xfe"),
     ],
 )
@@ -105,6 +106,30 @@ def test_a_damaged_one_is_not_used_and_can_be_made_again(
     assert found_in(folder) is None
     keep(folder, made)
     assert found_in(folder) == kept
+
+
+def test_one_that_was_checked_in_another_arithmetic_is_not_used(
+    store: Store, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = store.resolve(publish(1).version)
+    kept = keep(folder, made)
+    others = {"bf16": "f32", "f32": "bf16"}
+    monkeypatch.setattr(cache, "arithmetic", lambda _: others[kept.record.precision])
+    assert found_in(folder) is None
+    monkeypatch.undo()
+    assert found_in(folder) == kept
+
+
+def test_a_version_that_was_removed_meanwhile_does_not_come_back(
+    store: Store, publish: Publish, made: Path
+) -> None:
+    folder = store.resolve(publish(1).version)
+    manifest = read_manifest(folder)
+    record = keep(folder, made).record
+    shutil.rmtree(folder)
+    with pytest.raises(EngineError, match="was removed while its engine was made"):
+        keep_engine(folder, manifest, made, record)
+    assert not folder.exists()
 
 
 def test_one_of_another_release_is_not_used(

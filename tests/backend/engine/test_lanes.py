@@ -116,6 +116,9 @@ def test_requests_of_a_server_get_their_own_from_lanes(folder, store, cpus) -> N
     tier = slot.tier(wait=0)
     tier.forward.widen()
     assert tier.forward._free is not None
+    lanes = [Watched(tier.forward._free.get()) for _ in range(CPUS)]
+    for lane in lanes:
+        tier.forward._free.put(lane)
     expected = dict(zip(DOCUMENTS, spans(tier.predict(DOCUMENTS)), strict=True))
 
     def ask(number: int) -> None:
@@ -123,9 +126,12 @@ def test_requests_of_a_server_get_their_own_from_lanes(folder, store, cpus) -> N
             asked = DOCUMENTS[(number + turn) % 7 :: 7][: 1 + number]
             assert spans(slot.turns.predict(tier, asked)) == [expected[one] for one in asked]
 
+    before = sum(lane.batches for lane in lanes)
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(ask, range(12)))
     slot.close()
+    assert sum(lane.batches for lane in lanes) > before
+    assert all(lane.batches for lane in lanes)
 
 
 def test_lanes_that_cannot_be_made_are_done_without(folder, cpus, monkeypatch, caplog) -> None:

@@ -1,5 +1,6 @@
 """A server that has an engine made while it answers, and then answers with it."""
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -44,7 +45,7 @@ def test_pytorch_answers_until_the_engine_is_there(tiny_base, tmp_path: Path) ->
         assert service.slots["encoder"].loaded.tier.version == folder.name
         answers = [answer.json["results"][0]["model_version"] for answer in (first, second)]
         assert answers == [folder.name, folder.name]
-        assert len(regions(second.json)) == 1
+        assert regions(first.json) == regions(second.json)
     assert find_engine(folder, read_manifest(folder)) is not None
     with serving(settings, load=None) as client:  # the next server has it at once
         assert "Runs on</dt><dd>OpenVINO" in page(client)
@@ -75,5 +76,30 @@ def test_a_server_that_is_closed_ends_what_it_has_begun(tiny_base, tmp_path: Pat
     )
     room.better(folder, room.load(folder))
     _, process = room._making
+    assert len(os.sched_getaffinity(process.pid)) == 1
     room.close()
     assert process.poll() is not None
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_nothing_is_begun_once_it_is_closed(tiny_base, tmp_path: Path) -> None:
+    folder = publish(tiny_base("bert-cased"), Store(tmp_path / "models"))
+    begun = tmp_path / "begun"
+    room = EngineRoom((sys.executable, "-c", f"open({str(begun)!r}, 'a')"), tmp_path / "engine.log")
+    tier = room.load(folder)
+    room.close()
+    assert room.better(folder, tier) is None
+    assert room._making is None
+    assert not begun.exists()
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_one_is_made_where_no_log_can_be_written(tiny_base, tmp_path: Path) -> None:
+    folder = publish(tiny_base("bert-cased"), Store(tmp_path / "models"))
+    begun = tmp_path / "begun"
+    making = (sys.executable, "-c", f"open({str(begun)!r}, 'a'); print('x')")
+    (tmp_path / "file").write_text("")
+    room = EngineRoom(making, tmp_path / "file" / "engine.log")
+    room.better(folder, room.load(folder))
+    until(begun.exists)
+    room.close()

@@ -16,7 +16,7 @@ from ner.document import Document
 from ner.errors import TagalongError, VersionInvalid
 from ner.manifest import Manifest
 from ner.store import Store
-from tests.lexicon_tier import failing, load_lexicon
+from tests.lexicon_tier import LexiconTier, failing, load_lexicon
 
 Publish = Callable[..., Manifest]
 
@@ -130,6 +130,29 @@ def test_a_restart_with_a_damaged_version_serves_the_one_before(
     slot.refresh()
     assert slot.version() == first
     assert slot.failure is not None
+
+
+def test_what_serves_in_the_place_of_a_damaged_version_is_improved_and_looked_after(
+    store: Store, publish: Publish
+) -> None:
+    first = promoted(store, publish, 1)
+    second = promoted(store, publish, 2)
+    better = LexiconTier(first)
+    slot = TierSlot(
+        "encoder",
+        Catalogue(store.root),
+        witness=Telemetry(),
+        load=failing(second, error=VersionInvalid("tampered with: retrain")),
+        better=lambda folder, tier: better if folder.name == first and tier != better else None,
+    )
+    for _ in range(2):
+        slot.refresh()
+    assert slot.tier(wait=0) is better
+    assert slot.failure is not None
+    assert slot.failure.version == second
+    (store.folder("encoder", first) / "model.safetensors").write_bytes(b"another size")
+    slot.refresh()
+    assert slot.failure.version == first
 
 
 def test_a_version_whose_folder_is_gone_goes_on_serving(store: Store, publish: Publish) -> None:

@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from backend.server.errors import Refusal
 from backend.server.turns import PORTION, Turns
 from ner.document import Document, Prediction
 from tests.lexicon_tier import LexiconTier
@@ -62,5 +64,28 @@ def test_nothing_is_begun_once_it_is_closed(turns: Turns, was_asked: bool) -> No
     if was_asked:
         turns.predict(*asked)
     turns.close()
-    with pytest.raises(RuntimeError, match="being stopped"):
+    with pytest.raises(Refusal, match="being stopped"):
         turns.predict(*asked)
+
+
+def test_a_request_in_work_is_finished_after_it_is_closed(turns: Turns) -> None:
+    began, may_go_on = threading.Event(), threading.Event()
+
+    class Slow(LexiconTier):
+        def predict(self, documents: Sequence[Document]) -> list[Prediction]:
+            began.set()
+            may_go_on.wait(30)
+            return super().predict(documents)
+
+    tier = Slow("1")
+    documents = [Document(str(n), "Naloxone") for n in range(5 * PORTION)]
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(turns.predict, tier, documents)
+        assert began.wait(30)
+        turns.close()
+        may_go_on.set()
+        assert len(answer.result(30)) == len(documents)
+    (batcher,) = turns._batchers.values()
+    for thread in batcher._threads:
+        thread.join(30)
+        assert not thread.is_alive()
