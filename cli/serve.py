@@ -100,7 +100,7 @@ def serve_cli(
         bool,
         typer.Option(
             envvar=SWITCH,
-            help="Have encoders run by OpenVINO, several times as fast on a CPU, once that is "
+            help="Have encoders run by OpenVINO, two or three times as fast on a CPU, once that is "
             "made ready; or by PyTorch alone.",
         ),
     ] = True,

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
+from backend.demo.label_studio import STILL_BANNED
 from backend.server.app import create_app
 from backend.server.run import GRACE_SECONDS
 from backend.server.settings import SECRET_HEADER, Credentials, Settings
@@ -241,6 +242,14 @@ def test_label_studio_may_reach_our_network_and_no_other_private_one(compose) ->
     assert {ipaddress.ip_network(each) for each in banned} == expected
 
 
+def test_on_one_machine_loopback_is_opened_and_nothing_else() -> None:
+    expected = {each for each in map(ipaddress.ip_network, RESERVED) if not each.is_loopback}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"USER_ADDITIONAL_BANNED_SUBNETS=(\S+)", readme)
+    for banned in (told.split(","), STILL_BANNED):
+        assert set(map(ipaddress.ip_network, banned)) == expected
+
+
 def test_label_studio_reaches_our_server_and_the_database_and_they_not_each_other(
     compose, backend
 ) -> None:
@@ -287,9 +296,12 @@ def test_the_documentation_names_what_is_there(compose, backend) -> None:
     assert f"http://{alias}:{port}" in page
     assert SECRET_HEADER in page
     commands = [shlex.split(line) for line in page.splitlines() if "docker compose run" in line]
-    assert len(commands) == 2
+    assert len(commands) == 3
     for words in commands:
         asked = words[words.index("tagalong-cpu") + 1 :]  # a service, and then our own command
-        group = get_command(app).commands[asked[0]]
-        assert asked[1] in group.commands
+        command = get_command(app)
+        while hasattr(command, "commands"):
+            command = command.commands[asked.pop(0)]
+        options = {name for parameter in command.params for name in parameter.opts}
+        assert {word for word in asked if word.startswith("-")} <= options
     assert "tagalong-cpu" in compose["services"]

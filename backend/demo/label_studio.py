@@ -17,17 +17,39 @@ FIRST_START = 300.0  # seconds: it makes its database then, which slow disks tak
 EMAIL = "demo@localhost"
 ACCOUNT = "account.json"  # beside the data, so that neither is ever there without the other
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")
-# Label Studio refuses every backend and webhook at a private address. Of those this lets it reach
-# loopback, and nothing else. ML_BLOCK_LOCAL_IP stays on: off, it lets a backend be anywhere.
+# Label Studio refuses every backend and webhook at an address that is not public. Of its own list
+# this leaves out loopback, and nothing else. ML_BLOCK_LOCAL_IP stays on: off, it lets a backend be
+# anywhere.
 STILL_BANNED = (
     "0.0.0.0/8",
     "10.0.0.0/8",
     "100.64.0.0/10",
     "169.254.0.0/16",
     "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.0.2.0/24",
+    "192.88.99.0/24",
     "192.168.0.0/16",
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "224.0.0.0/4",
+    "233.252.0.0/24",
+    "240.0.0.0/4",
+    "255.255.255.255/32",
+    "::/128",
+    "::ffff:0:0/96",
+    "::ffff:0:0:0/96",
+    "64:ff9b::/96",
+    "64:ff9b:1::/48",
+    "100::/64",
+    "2001:0000::/32",
+    "2001:20::/28",
+    "2001:db8::/32",
+    "2002::/16",
     "fc00::/7",
     "fe80::/10",
+    "ff00::/8",
 )
 SWITCHES = {
     "USE_DEFAULT_BANNED_SUBNETS": "false",

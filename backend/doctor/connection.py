@@ -9,10 +9,11 @@ from ner.errors import LabelStudioError
 NOBODY = "none"  # no project's id: Label Studio checks the address, then refuses, adds nothing
 CONNECT = "Connect it under Settings, Model, Connect Model"
 SWITCHES = (
-    "Start Label Studio with ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false in its "
-    "environment, or with USE_DEFAULT_BANNED_SUBNETS=false, which allows this address for "
-    "everything; USER_ADDITIONAL_BANNED_SUBNETS can ban other networks again. Then remove the "
-    "backend if there is one, and connect it anew."
+    "Start Label Studio with USE_DEFAULT_BANNED_SUBNETS=false in its environment, and with "
+    "USER_ADDITIONAL_BANNED_SUBNETS, which bans again all networks but this one: Tagalong's README "
+    "has the list. (ML_BLOCK_LOCAL_IP=false with SSRF_PROTECTION_ENABLED=false does it too, and "
+    "opens every machine of the network.) Then remove the backend if there is one, and connect it "
+    "anew."
 )
 WEBHOOK_SWITCH = (
     "Start Label Studio with SSRF_PROTECTION_ENABLED=false as well, or with "

@@ -18,7 +18,7 @@ from joblib import cpu_count
 
 from ner.errors import EngineError
 
-INSTALL = "pip install 'tagalong[cpu]'"
+INSTALL = "pip install -e '.[cpu]' in Tagalong's folder"
 Arithmetic = Literal["bf16", "f32"]
 
 

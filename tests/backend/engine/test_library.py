@@ -59,7 +59,9 @@ def test_nobody_is_told_that_it_is_used() -> None:
 
 
 def test_where_it_is_not_installed_the_fix_is_named() -> None:
-    assert "pip install 'tagalong[cpu]', or go on with PyTorch" in run(ABSENT).stdout
+    assert (
+        "pip install -e '.[cpu]' in Tagalong's folder, or go on with PyTorch" in run(ABSENT).stdout
+    )
 
 
 def test_no_more_cpus_are_used_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
