@@ -226,6 +226,13 @@ def encoder(device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size
     return EncoderTier(forward, windows, tag_set=TAGS, version="bert")
 
 
+def compiled(tier: EncoderTier) -> EncoderTier:
+    """The same with its passes compiled, for batches of any shape."""
+    assert isinstance(tier.forward, TorchForward)
+    forward = TorchForward(torch.compile(tier.forward.model, dynamic=True), precision="bf16")
+    return EncoderTier(forward, tier.windows, tag_set=TAGS, version="compiled")
+
+
 def as_timed_by_the_study(tier: EncoderTier) -> Scheme:
     """One text at a time, padded to 512, in fp32, with gradients on; what is longer is cut."""
     assert isinstance(tier.forward, TorchForward)
@@ -269,6 +276,7 @@ def decoding(
     bert = encoder(device, tokenizer, sizes[1])
     ways["decoder as encoder"] = at_once(ablation(device, tokenizer, sizes[0]))
     ways["BERT-large, batched"] = at_once(bert)
+    ways["BERT-large, batched and compiled"] = at_once(compiled(bert))
     ways["BERT-large, timed as by the study"] = as_timed_by_the_study(bert)
     for name, texts in corpora.items():
         schemes.prepare(texts[: max(ALONE, TOGETHER)])
