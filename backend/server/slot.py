@@ -102,7 +102,7 @@ class TierSlot:
         better: Callable[[Path, Tier], Tier | None] = lambda _, __: None,
     ) -> None:
         self.name = name
-        self.turns = Turns(name, spent=partial(witness.spent, name))
+        self.turns = Turns(f"{name}-forward", spent=partial(witness.spent, name))
         self._catalogue, self._witness = catalogue, witness
         self._load, self._better = load, better
         self._loaded: Loaded | None = None
