@@ -72,7 +72,7 @@ def test_our_own_server_takes_what_it_is_started_with(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """The demo with the real server is tested end to end; this is the seam between the two."""
-    assert cli.demo.SERVE[1:] == ("-m", "cli", "serve")
+    assert cli.demo.SERVE[1:] == ("-P", "-m", "cli", "serve")
     where = ["--host", "127.0.0.1", "--port", "9090", "--models", str(tmp_path)]
     assert run(["serve", *where, "--help"], capsys)[0] == 0
 

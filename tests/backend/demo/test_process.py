@@ -34,7 +34,7 @@ def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
         return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
-    except ProcessLookupError:  # also where it ends while it is looked at
+    except (ProcessLookupError, FileNotFoundError):  # also where it ends while it is looked at
         return False
 
 
