@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from math import ceil
 from typing import Generic, TypeVar
 
 from backend.tier import Tier
@@ -45,7 +46,8 @@ class Batcher(Generic[Item, Found]):
         name: Of the threads.
         most: Documents that are predicted together, so that turns stay short; what asks for more
             by itself goes alone.
-        threads: How many batches are predicted at the same time.
+        threads: How many batches are predicted at the same time. Each takes its share of what
+            waits, so that none is idle while another has more than one.
     """
 
     def __init__(
@@ -118,10 +120,11 @@ class Batcher(Generic[Item, Found]):
         """Take from the queue, in order, what one tier can predict together."""
         batch: list[Turn[Item, Found]] = []
         count = 0
+        share = ceil(sum(len(turn.documents) for turn in self._waiting) / len(self._threads))
         while self._waiting:
             turn = self._waiting[0]
             count += len(turn.documents)
-            if batch and (turn.tier is not batch[0].tier or count > self._most):
+            if batch and (turn.tier is not batch[0].tier or count > min(share, self._most)):
                 break
             batch.append(self._waiting.popleft())
         return batch

@@ -18,9 +18,6 @@ from ner.errors import ServerError
 
 SPARE_THREADS = 8  # beyond those that predict: for health, setup, webhooks and the page
 GRACE_SECONDS = 30  # for requests in work when the server is told to stop
-# How many kernels oneDNN keeps, each made for one shape of a batch: those of some ten lengths. That
-# took no more time when it was measured; its own 1,024 took a megabyte for every length that came.
-KERNELS = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 ACCESS_LOG = "%(m)s %(U)s %(s)s %(B)s bytes %(M)s ms"  # no query, no address, no user
 
 
@@ -41,7 +38,6 @@ class _Gunicorn(BaseApplication):
 
     def load(self) -> Flask:
         """Make the app, in the worker: threads and a GPU do not survive a fork."""
-        os.environ.setdefault(*KERNELS)  # read when the first kernel is made
         return create_app(self._settings)
 
 

@@ -5,10 +5,11 @@ tier run on threads of their own: one, but for an engine that has lanes. Portion
 same time go together, where that takes less time than one after the other.
 """
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from backend.encoder import EncoderTier
@@ -37,7 +38,7 @@ class Turns:
         self._owed = 0.0
         self._inside = 0  # requests in work
         self._is_closed = False
-        self._batchers: dict[tuple[int, int], Batcher[Any, Any]] = {}
+        self._batchers: dict[int, Batcher[Any, Any]] = {}  # by their threads
 
     def close(self) -> None:
         """Take no more requests; those in work are finished, portion by portion."""
@@ -73,20 +74,22 @@ class Turns:
         waiting: deque[Callable[[], list[Prediction]]] = deque()
         lanes, size = _manner(tier)
         with self._entered(), self._owing(tier, documents, admit):
-            batcher = self._batcher(lanes, size)
+            give_way(self._inside > lanes)
+            batcher = self._batcher(lanes)
             for start in range(0, len(documents), size):
                 waiting.append(_begin(batcher, tier, documents[start : start + size]))
                 if len(waiting) > lanes:  # one ahead: no thread is idle, the queue never long
                     found += waiting.popleft()()
             return found + [prediction for end in waiting for prediction in end()]
 
-    def _batcher(self, lanes: int, size: int) -> "Batcher[Any, Any]":
-        """The threads for tiers that run so many portions of so many documents at once."""
+    def _batcher(self, lanes: int) -> "Batcher[Any, Any]":
+        """The threads for tiers that run so many portions at once."""
         with self._account:
-            if (lanes, size) not in self._batchers:
-                batcher = Batcher(self._run, name=self._name, most=size, threads=lanes)
-                self._batchers[lanes, size] = batcher
-            return self._batchers[lanes, size]
+            if lanes not in self._batchers:
+                self._batchers[lanes] = Batcher(
+                    self._run, name=self._name, most=PORTION, threads=lanes
+                )
+            return self._batchers[lanes]
 
     @contextmanager
     def _entered(self) -> Iterator[None]:
@@ -129,6 +132,25 @@ class Turns:
             return tier.predict(waiting)
         finally:
             self._spent(tier.cost - before)
+
+
+def give_way(to_passes: bool, /) -> None:
+    """Say whether this thread, when it wakes up, waits for a CPU or takes one from a pass.
+
+    A pass that is interrupted finds its caches full of something else. While all CPUs run passes
+    that costs more than waiting does, and it is the other way round for who is alone. It lasts
+    until the thread says otherwise.
+
+    Args:
+        to_passes: Whether it waits. Where the system knows no such thing or forbids it, and where
+            the server was started under another policy, all stays as it is.
+    """
+    with suppress(AttributeError, OSError):  # only Linux has it, and a container may forbid it
+        now, then = os.SCHED_OTHER, os.SCHED_BATCH
+        if not to_passes:
+            now, then = then, now
+        if os.sched_getscheduler(0) == now:
+            os.sched_setscheduler(0, then, os.sched_param(0))
 
 
 def _manner(tier: Tier) -> tuple[int, int]:

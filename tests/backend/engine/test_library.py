@@ -40,6 +40,16 @@ from backend.engine.library import usable_cpus
 print(usable_cpus())
 """
 
+QUOTA = """
+import builtins, io, os
+there, read = os.path.exists, builtins.open
+LIMIT = "/sys/fs/cgroup/cpu.max"
+os.path.exists = lambda path: path == LIMIT or there(path)
+builtins.open = lambda path, *more: io.StringIO("{}") if path == LIMIT else read(path, *more)
+from backend.engine.library import usable_cpus
+print(usable_cpus())
+"""
+
 
 def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -72,6 +82,13 @@ def test_no_more_cpus_are_used_than_may_be(monkeypatch: pytest.MonkeyPatch) -> N
     assert usable_cpus() == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
     assert usable_cpus() <= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(("quota", "most"), [("100000 100000", 1), ("150000 100000", 2)])
+def test_the_quota_of_a_container_holds(quota: str, most: int) -> None:
+    here = len(os.sched_getaffinity(0))
+    assert int(run(QUOTA.format(quota)).stdout) == min(most, here)
+    assert int(run(QUOTA.format("max 100000")).stdout) == here
 
 
 def test_bf16_only_where_the_cpu_has_it() -> None:

@@ -38,9 +38,9 @@ class Watched:
 
 
 @contextmanager
-def batching() -> Iterator[tuple[Batcher, Watched]]:
+def batching(threads: int = 1) -> Iterator[tuple[Batcher, Watched]]:
     watched = Watched()
-    batcher = Batcher(watched, name="forward", most=MOST)
+    batcher = Batcher(watched, name="forward", most=MOST, threads=threads)
     try:
         yield batcher, watched
     finally:
@@ -88,6 +88,23 @@ def test_what_waits_goes_together_in_order_and_in_short_turns(
     ids = [document.id for documents in asked for document in documents]
     assert [name for _, called in watched.calls[1:] for name in called] == ids
     assert [len(called) for _, called in watched.calls[1:]] == together
+
+
+@pytest.mark.parametrize(
+    ("counts", "together"),
+    [([1] * 7, [4, 2, 1]), ([1] * 40, [16, 12, 6, 3, 2, 1]), ([3, 3], [3, 3])],
+)
+def test_every_thread_takes_its_share(counts: list[int], together: list[int]) -> None:
+    tier = LexiconTier("v")
+    with batching(threads=2) as (batcher, watched):
+        busy = [batcher.submit(LexiconTier(name), texts(name, 1)) for name in "ab"]
+        until(lambda: len(watched.calls) == 2)
+        waiting = [batcher.submit(tier, texts(f"{n}-", count)) for n, count in enumerate(counts)]
+        watched.may_go_on.set()
+        for answer in (*busy, *waiting):
+            answer.result(30)
+    sizes = [len(called) for _, called in watched.calls[2:]]
+    assert sorted(sizes, reverse=True) == together  # two may begin at once
 
 
 def test_versions_are_not_mixed() -> None:
