@@ -38,7 +38,7 @@ class Forward(Protocol):
 
     @property
     def portion(self) -> int:
-        """Documents that are worth running together."""
+        """Documents of one request that take a turn together."""
 
     def logits(self, batch: Batch) -> Scores:
         """Run one batch, as `WindowEncoder.pad` makes it: (windows, longest, tags)."""

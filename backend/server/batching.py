@@ -1,7 +1,8 @@
 """Requests that wait at the same time are predicted together, on the threads of a tier.
 
-While forward passes run, whoever comes has to wait anyway, and then all go at once. One who is
-alone waits for nobody, but for `LINGER` the first time after a batch of several.
+While forward passes run, whoever comes has to wait anyway, and then all go at once, or a share of
+them where there are several threads. One who is alone waits for nobody, but for `LINGER` the first
+time after a batch of several.
 """
 
 import threading
@@ -65,6 +66,8 @@ class Batcher(Generic[Item, Found]):
         self._threads = [
             threading.Thread(target=self._run, name=name, daemon=True) for _ in range(threads)
         ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, tier: Tier, documents: Sequence[Item]) -> Future[list[Found]]:
         """Put documents in the queue.
@@ -83,9 +86,6 @@ class Batcher(Generic[Item, Found]):
         with self._changed:
             if self._is_closed:
                 raise RuntimeError("nothing is predicted any more: the server is being stopped")
-            if self._threads[0].ident is None:
-                for thread in self._threads:
-                    thread.start()
             self._waiting.append(turn)
             self._changed.notify()
         return turn.answer

@@ -194,9 +194,12 @@ class TierSlot:
     def _forgive(self, version: str) -> None:
         """Forget that a version did not load, and tell, if it did not."""
         if version in self._failures:
-            # Others read it meanwhile, so it is never changed, but another takes its place.
-            self._failures = {name: one for name, one in self._failures.items() if name != version}
+            self._failures = self._failures_but(version)
             self._witness.load_forgiven(self.name, version)
+
+    def _failures_but(self, version: str) -> dict[str, Failure]:
+        """Those of other versions: a new one, as others read the one that there is meanwhile."""
+        return {name: one for name, one in self._failures.items() if name != version}
 
     def _look_after(self, folder: Path) -> None:
         """Tell of a version that serves and would not load again: a restart would do without it."""
@@ -256,7 +259,7 @@ class TierSlot:
             self._fail(folder.name, f"it did not load ({type(error).__name__}: {error})")
             return False
         self._loaded = Loaded(tier, manifest, datetime.now(UTC))
-        self._failures = {name: one for name, one in self._failures.items() if name != folder.name}
+        self._failures = self._failures_but(folder.name)
         self._witness.loaded(self.name, manifest, seconds=time.monotonic() - start)
         log.info("%s: version %s serves", self.name, manifest.version)
         self._tell_of(tier)
@@ -265,8 +268,8 @@ class TierSlot:
     def _fail(self, version: str, reason: str) -> None:
         """Remember why a version does not serve, and tell what was not told yet."""
         earlier = self._failures.get(version)
-        others = {name: one for name, one in self._failures.items() if name != version}
-        self._failures = others | {version: Failure(version, reason, time.monotonic())}
+        failure = Failure(version, reason, time.monotonic())
+        self._failures = self._failures_but(version) | {version: failure}
         if earlier is not None and earlier.reason == reason:
             return
         self._witness.load_failed(self.name, version, reason)

@@ -2,14 +2,14 @@
 
 So an annotator who opens a task does not wait for somebody's whole batch. The forward passes of a
 tier run on threads of their own: one, but for an engine that has lanes. Portions that wait at the
-same time go together, where that takes less time than one after the other.
+same time go together, in equal shares for those threads.
 """
 
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from backend.encoder import EncoderTier
@@ -74,13 +74,13 @@ class Turns:
         waiting: deque[Callable[[], list[Prediction]]] = deque()
         lanes, size = _manner(tier)
         with self._entered(), self._owing(tier, documents, admit):
-            give_way(self._inside > lanes)
             batcher = self._batcher(lanes)
-            for start in range(0, len(documents), size):
-                waiting.append(_begin(batcher, tier, documents[start : start + size]))
-                if len(waiting) > lanes:  # one ahead: no thread is idle, the queue never long
-                    found += waiting.popleft()()
-            return found + [prediction for end in waiting for prediction in end()]
+            with giving_way() if self._inside > lanes else nullcontext():
+                for start in range(0, len(documents), size):
+                    waiting.append(_begin(batcher, tier, documents[start : start + size]))
+                    if len(waiting) > lanes:  # one ahead: no thread is idle, the queue never long
+                        found += waiting.popleft()()
+                return found + [prediction for end in waiting for prediction in end()]
 
     def _batcher(self, lanes: int) -> "Batcher[Any, Any]":
         """The threads for tiers that run so many portions at once."""
@@ -134,23 +134,27 @@ class Turns:
             self._spent(tier.cost - before)
 
 
-def give_way(to_passes: bool, /) -> None:
-    """Say whether this thread, when it wakes up, waits for a CPU or takes one from a pass.
+@contextmanager
+def giving_way() -> Iterator[None]:
+    """Have this thread, when it wakes up, wait for a CPU instead of taking one from a pass.
 
     A pass that is interrupted finds its caches full of something else. While all CPUs run passes
-    that costs more than waiting does, and it is the other way round for who is alone. It lasts
-    until the thread says otherwise.
-
-    Args:
-        to_passes: Whether it waits. Where the system knows no such thing or forbids it, and where
-            the server was started under another policy, all stays as it is.
+    that costs more than waiting does; for who is alone it is the other way round. Threads that are
+    made meanwhile inherit it. Where the system knows no such thing or forbids it, and where the
+    server runs under another policy, all stays as it is.
     """
-    with suppress(AttributeError, OSError):  # only Linux has it, and a container may forbid it
-        now, then = os.SCHED_OTHER, os.SCHED_BATCH
-        if not to_passes:
-            now, then = then, now
-        if os.sched_getscheduler(0) == now:
-            os.sched_setscheduler(0, then, os.sched_param(0))
+    has_it = hasattr(os, "SCHED_BATCH")  # Linux
+    if not has_it or os.sched_getscheduler(0) != os.SCHED_OTHER:
+        yield
+        return
+    nothing = os.sched_param(0)
+    with suppress(OSError):  # a container may forbid it
+        os.sched_setscheduler(0, os.SCHED_BATCH, nothing)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_OTHER, nothing)
 
 
 def _manner(tier: Tier) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """The server: what HTTP costs, how it bears load beside a plain server, whether its memory grows.
 
-    python tests/bench/bench_server.py [--data DIR] [--only latency|load|busy|memory]
+    python tests/bench/bench_server.py [--data DIR] [--only start|latency|load|busy|memory]
         [--seconds 60] [--requests 10000] [--pairs 200] [--threads N]
 
 Server, rival and bare tier are processes of their own with the same number of threads for
@@ -13,7 +13,10 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,9 +29,11 @@ from typing import Any
 from corpora import DATA, read_documents
 from server_processes import (
     DirectTier,
+    ROOT,
     Server,
     a_training,
     direct_tier,
+    environment,
     generate_load,
     our_server,
     rival_server,
@@ -48,6 +53,7 @@ from ner.store import Store
 WARM_UP = 20  # requests before any is measured
 CLIENTS = (1, 4, 16)
 ROUNDS = 3
+STARTS = 5
 AT_ONCE = 128  # texts that the tier alone is given in one call
 PROMOTE_EVERY = 10.0  # seconds between two promotions
 PARTS = 5  # of the requests of the memory's test: the first is warm-up
@@ -72,6 +78,36 @@ def spread(ratios: Sequence[float]) -> str:
 
 def milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:.0f} ms"
+
+
+def starting(models: Path, text: str, *, threads: int) -> Iterator[str]:
+    """From `tagalong serve` to its first prediction, and how long it takes to show its help.
+
+    In turn with what everybody waits for who serves such a model.
+    """
+    known = {
+        "import torch, transformers": ["-c", "import torch, transformers"],
+        "tagalong --help": ["-m", "cli", "--help"],
+    }
+    taken: dict[str, list[float]] = {name: [] for name in (*known, "first prediction")}
+    for _ in range(STARTS):
+        for name, command in known.items():
+            start = time.perf_counter()
+            run = [sys.executable, *command]
+            subprocess.run(run, env=environment(threads), cwd=ROOT, check=True, capture_output=True)
+            taken[name].append(time.perf_counter() - start)
+        start = time.perf_counter()
+        with our_server(models, threads=threads) as server:
+            server_answer(server, None, text)
+            taken["first prediction"].append(time.perf_counter() - start)
+    yield "| | seconds, median (from, to) | times the import (from, to) |"
+    yield "|---|---:|---:|"
+    for name, seconds in taken.items():
+        times = [one / other for one, other in zip(seconds, next(iter(taken.values())), strict=True)]
+        yield (
+            f"| {name} | {median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f}) "
+            f"| {median(times):.2f} ({min(times):.2f} to {max(times):.2f}) |"
+        )
 
 
 def latency(server: Server, texts: Sequence[str], *, pairs: int, threads: int) -> Iterator[str]:
@@ -116,7 +152,7 @@ def latency(server: Server, texts: Sequence[str], *, pairs: int, threads: int) -
     yield f"| of the percentiles | {' | '.join(cells)} |"
 
 
-def server_answer(server: Server, _: DirectTier, text: str) -> Answered:
+def server_answer(server: Server, _: DirectTier | None, text: str) -> Answered:
     """Over HTTP, on the connection that is kept."""
     body = predict_body([text], CONFIGS[0])
     seconds, content = server.post("/predict", body)
@@ -216,7 +252,7 @@ def throughput(
         times: dict[str, list[float]] = {name: [] for name in names}
         best: list[float] = []
         for turn in range(ROUNDS):
-            best.append(len(texts) / tier.predict_all(texts))
+            alone = tier.predict_all(texts)
             for server in servers if turn % 2 else reversed(servers):
                 options = ("--clients", str(clients), "--seconds", str(seconds))
                 found = generate_load(server, data, *options)
@@ -224,6 +260,7 @@ def throughput(
                     raise SystemExit(f"{server.name}: {found['predict']['errors']}")
                 rates[server.name].append(len(found["predict"]["seconds"]) / found["seconds"])
                 times[server.name] += found["predict"]["seconds"]
+            best.append(2 * len(texts) / (alone + tier.predict_all(texts)))
         cells = [str(clients)]
         for name in names:
             cells.append(f"{median(rates[name]):.1f}")
@@ -285,8 +322,11 @@ def measure(options: argparse.Namespace) -> Iterator[str]:
         samples = sample_documents()
         bundled = Catalogue(Path("no-models"), bundled=BUNDLED).resolve(NAME)
         build_engine(bundled, examples=samples, judged=samples)
+        texts = [one.text for one in read_documents(options.data / "BC5CDR" / "test.jsonl")]
+        if only in (None, "start"):
+            yield from starting(Path(models), texts[0], threads=threads)
+            yield ""
         if only in (None, "latency"):
-            texts = [one.text for one in read_documents(options.data / "BC5CDR" / "test.jsonl")]
             with our_server(Path(models), threads=threads) as server:
                 yield from latency(server, texts, pairs=options.pairs, threads=threads)
             yield ""
@@ -314,7 +354,7 @@ def measure(options: argparse.Namespace) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--only", choices=("latency", "load", "busy", "memory"))
+    parser.add_argument("--only", choices=("start", "latency", "load", "busy", "memory"))
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--pairs", type=int, default=200)

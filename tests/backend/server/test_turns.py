@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from backend.server.errors import Refusal
-from backend.server.turns import PORTION, Turns, give_way
+from backend.server.turns import PORTION, Turns, giving_way
 from ner.document import Document, Prediction
 from tests.lexicon_tier import LexiconTier
 
@@ -68,6 +68,7 @@ def test_nothing_is_begun_once_it_is_closed(turns: Turns, was_asked: bool) -> No
     turns.close()
     with pytest.raises(Refusal, match="being stopped"):
         turns.predict(*asked)
+    assert len(turns._batchers) == was_asked
 
 
 def test_a_request_in_work_is_finished_after_it_is_closed(turns: Turns) -> None:
@@ -118,23 +119,37 @@ def test_who_has_to_wait_takes_no_cpu_from_a_pass(turns: Turns) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="only Linux has it")
-def test_whoever_is_alone_takes_it_again_and_other_policies_stay() -> None:
-    def after(*ways: bool, under: int = os.SCHED_OTHER) -> int:
-        os.sched_setscheduler(0, under, os.sched_param(0))
-        for way in ways:
-            give_way(way)
-        return os.sched_getscheduler(0)
+def test_it_is_over_with_the_answer_and_passes_never_give_way(turns: Turns) -> None:
+    policies: list[int] = []
+
+    class Watching(LexiconTier):
+        def predict(self, documents: Sequence[Document]) -> list[Prediction]:
+            policies.append(os.sched_getscheduler(0))
+            return super().predict(documents)
+
+    turns._inside = 1  # somebody else, who was first, and is not as far yet
+    turns.predict(Watching("1"), [Document("1", "Naloxone")])
+    assert policies == [os.SCHED_OTHER]
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    turns._inside = 0
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="only Linux has it")
+def test_another_policy_stays() -> None:
+    def within(policy: int) -> int:
+        os.sched_setscheduler(0, policy, os.sched_param(0))
+        with giving_way():
+            return os.sched_getscheduler(0)
 
     with ThreadPoolExecutor(1) as pool:  # its thread ends with what was set
-        assert pool.submit(after, True).result() == os.SCHED_BATCH
-        assert pool.submit(after, True, False).result() == os.SCHED_OTHER
-        assert pool.submit(after, False).result() == os.SCHED_OTHER
-        assert pool.submit(after, True, under=os.SCHED_IDLE).result() == os.SCHED_IDLE
+        assert pool.submit(within, os.SCHED_OTHER).result() == os.SCHED_BATCH
+        assert pool.submit(within, os.SCHED_IDLE).result() == os.SCHED_IDLE
 
 
-def test_where_the_system_knows_no_such_thing_all_goes_on(
-    turns: Turns, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(os, "sched_setscheduler", raising=False)
-    give_way(True)
-    assert len(turns.predict(LexiconTier("1"), [Document("1", "Naloxone")])) == 1
+def test_where_it_is_forbidden_all_goes_on(turns: Turns, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbid(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", forbid, raising=False)
+    with giving_way():
+        assert len(turns.predict(LexiconTier("1"), [Document("1", "Naloxone")])) == 1
