@@ -28,8 +28,8 @@ from typing import Any
 
 from corpora import DATA, read_documents
 from server_processes import (
-    DirectTier,
     ROOT,
+    DirectTier,
     Server,
     a_training,
     direct_tier,
@@ -54,6 +54,7 @@ WARM_UP = 20  # requests before any is measured
 CLIENTS = (1, 4, 16)
 ROUNDS = 3
 STARTS = 5
+IMPORT = "import torch, transformers"
 AT_ONCE = 128  # texts that the tier alone is given in one call
 PROMOTE_EVERY = 10.0  # seconds between two promotions
 PARTS = 5  # of the requests of the memory's test: the first is warm-up
@@ -86,7 +87,7 @@ def starting(models: Path, text: str, *, threads: int) -> Iterator[str]:
     In turn with what everybody waits for who serves such a model.
     """
     known = {
-        "import torch, transformers": ["-c", "import torch, transformers"],
+        IMPORT: ["-c", IMPORT],
         "tagalong --help": ["-m", "cli", "--help"],
     }
     taken: dict[str, list[float]] = {name: [] for name in (*known, "first prediction")}
@@ -103,7 +104,7 @@ def starting(models: Path, text: str, *, threads: int) -> Iterator[str]:
     yield "| | seconds, median (from, to) | times the import (from, to) |"
     yield "|---|---:|---:|"
     for name, seconds in taken.items():
-        times = [one / other for one, other in zip(seconds, next(iter(taken.values())), strict=True)]
+        times = [one / other for one, other in zip(seconds, taken[IMPORT], strict=True)]
         yield (
             f"| {name} | {median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f}) "
             f"| {median(times):.2f} ({min(times):.2f} to {max(times):.2f}) |"
