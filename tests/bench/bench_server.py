@@ -255,7 +255,8 @@ def throughput(
         for turn in range(ROUNDS):
             alone = tier.predict_all(texts)
             for server in servers if turn % 2 else reversed(servers):
-                options = ("--clients", str(clients), "--seconds", str(seconds))
+                options = ["--clients", str(clients), "--seconds", str(seconds)]
+                options += ["--first", str(AT_ONCE)]  # the same, as others are shorter
                 found = generate_load(server, data, *options)
                 if found["predict"]["errors"]:
                     raise SystemExit(f"{server.name}: {found['predict']['errors']}")

@@ -195,14 +195,15 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--poll", action="store_true")
+    parser.add_argument("--first", type=int, help="ask only for so many, of test")
     parser.add_argument("--soak", type=int, metavar="REQUESTS")
     parser.add_argument("--pids", type=int, nargs="*", default=[])
     options = parser.parse_args()
     texts = [
         document.text
-        for part in ("train", "dev", "test")
+        for part in (("test",) if options.first else ("train", "dev", "test"))
         for document in read_documents(options.data / "BC5CDR" / f"{part}.jsonl")
-    ]
+    ][: options.first]
     found: Mapping[str, Any]
     if options.soak:
         found = soak(options.port, texts, requests=options.soak, pids=options.pids)
