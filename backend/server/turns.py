@@ -5,11 +5,10 @@ tier run on threads of their own: one, but for an engine that has lanes. Portion
 same time go together, in equal shares for those threads.
 """
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from backend.encoder import EncoderTier
@@ -75,12 +74,11 @@ class Turns:
         lanes, size = _manner(tier)
         with self._entered(), self._owing(tier, documents, admit):
             batcher = self._batcher(lanes)
-            with giving_way() if self._inside > lanes else nullcontext():
-                for start in range(0, len(documents), size):
-                    waiting.append(_begin(batcher, tier, documents[start : start + size]))
-                    if len(waiting) > lanes:  # one ahead: no thread is idle, the queue never long
-                        found += waiting.popleft()()
-                return found + [prediction for end in waiting for prediction in end()]
+            for start in range(0, len(documents), size):
+                waiting.append(_begin(batcher, tier, documents[start : start + size]))
+                if len(waiting) > lanes:  # one ahead: no thread is idle, the queue never long
+                    found += waiting.popleft()()
+            return found + [prediction for end in waiting for prediction in end()]
 
     def _batcher(self, lanes: int) -> "Batcher[Any, Any]":
         """The threads for tiers that run so many portions at once."""
@@ -132,29 +130,6 @@ class Turns:
             return tier.predict(waiting)
         finally:
             self._spent(tier.cost - before)
-
-
-@contextmanager
-def giving_way() -> Iterator[None]:
-    """Have this thread, when it wakes up, wait for a CPU instead of taking one from a pass.
-
-    A pass that is interrupted finds its caches full of something else. While all CPUs run passes
-    that costs more than waiting does; for who is alone it is the other way round. Threads that are
-    made meanwhile inherit it. Where the system knows no such thing or forbids it, and where the
-    server runs under another policy, all stays as it is.
-    """
-    has_it = hasattr(os, "SCHED_BATCH")  # Linux
-    if not has_it or os.sched_getscheduler(0) != os.SCHED_OTHER:
-        yield
-        return
-    nothing = os.sched_param(0)
-    with suppress(OSError):  # a container may forbid it
-        os.sched_setscheduler(0, os.SCHED_BATCH, nothing)
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_OTHER, nothing)
 
 
 def _manner(tier: Tier) -> tuple[int, int]:
