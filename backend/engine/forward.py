@@ -24,7 +24,7 @@ from backend.viterbi import Scores
 from ner.errors import EngineError
 
 BATCH = 1024  # sub-words of a batch
-SHAPES = 512  # that kernels are kept for, of every kind of layer: 40 MB more than for 48
+SHAPES = 512  # of batches, whose kernels each kind of layer keeps: 40 MB more than 48 of them
 INPUTS = ("input_ids", "attention_mask")  # in the order the engine takes them
 MOST_LANES = 8  # with more CPUs, each lane gets several
 PAYS_AFTER = 64  # batches in a crowd, before lanes are made for them

@@ -120,11 +120,12 @@ class Batcher(Generic[Item, Found]):
         """Take from the queue, in order, what one tier can predict together."""
         batch: list[Turn[Item, Found]] = []
         count = 0
-        share = ceil(sum(len(turn.documents) for turn in self._waiting) / len(self._threads))
+        waiting = sum(len(turn.documents) for turn in self._waiting)
+        room = min(self._most, ceil(waiting / len(self._threads)))
         while self._waiting:
             turn = self._waiting[0]
             count += len(turn.documents)
-            if batch and (turn.tier is not batch[0].tier or count > min(share, self._most)):
+            if batch and (turn.tier is not batch[0].tier or count > room):
                 break
             batch.append(self._waiting.popleft())
         return batch
