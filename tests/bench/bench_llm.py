@@ -223,7 +223,7 @@ def passes(rig: Rig) -> Iterator[str]:
     yield row("sequential", *taken, words=lengths)
     answers, prompts = paper_lengths(rig)
     both = [one + other for one, other in zip(answers, prompts, strict=True)]
-    yield row("paper (true answers' length)", answers, both, words=lengths)
+    yield row("study's (true answers' length)", answers, both, words=lengths)
     tags = sum(len(one.tags) for one in drafted)
     yield ""
     yield (

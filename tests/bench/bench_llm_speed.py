@@ -62,8 +62,8 @@ def schemes_of(folder: Path, agreement: float) -> tuple[Schemes, dict[str, Schem
         "verified, from O": schemes.slots("verified"),
         "sequential": schemes.slots("sequential"),
         "single pass": schemes.slots("single_pass"),
-        "paper": schemes.generated,
-        "decoder as encoder": at_once(ablation),
+        "study's": schemes.generated,
+        "the same base as an encoder": at_once(ablation),
         "bundled encoder (22 M)": at_once(bundled),
     }
 
