@@ -12,6 +12,7 @@ number of gold spans: 5 % is as many findings as there are errors.
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 import warnings
@@ -183,7 +184,9 @@ def tell(now: Standing) -> None:
     training = now.training
     if len(training.scores) == training.epoch:
         print(
-            f"fold {now.fold}, epoch {training.epoch}: dev F1 {training.scores[-1]:.4f}", flush=True
+            f"fold {now.fold}, epoch {training.epoch}: dev F1 {training.scores[-1]:.4f}",
+            file=sys.stderr,
+            flush=True,
         )
 
 
@@ -215,7 +218,7 @@ def main() -> None:
         )
         minutes = (time.monotonic() - begun) / 60
     found = review(documents, opinions, TagSet(LABELS))
-    print(f"\n{len(clean)} documents, {spans} spans, {len(errors)} errors, {minutes:.0f} minutes\n")
+    print(f"{len(clean)} documents, {spans} spans, {len(errors)} errors, {minutes:.0f} minutes\n")
     print_findings(found, errors, spans)
     print()
     print_suspects(found, errors, len(documents))
