@@ -62,15 +62,16 @@ class EngineForward:
     def __init__(
         self, path: Path, weights: Path, *, form: str, precision: Arithmetic | None = None
     ) -> None:
-        openvino()
+        core = openvino().Core()
         self.precision = precision or arithmetic(capabilities())
         self.lanes = min(usable_cpus(), MOST_LANES)
         self._path, self._form = path, form
-        try:  # once: whatever becomes of the files, lanes run the same
-            self._model = openvino().Core().read_model(str(path), str(weights))
+        try:  # once, into memory: whatever becomes of the files, what runs is what was checked
+            core.set_property({"ENABLE_MMAP": False})
+            self._model = core.read_model(str(path), str(weights))
         except RuntimeError as error:
             raise EngineError(f"the engine {path} cannot be read ({cause(error)})") from error
-        self._alone = self._compiled(streams=1).create_infer_request()
+        (self._alone,) = self._ready(streams=1)
         self._turn = threading.Lock()
         self._crowd = Crowd(self.lanes)
         self._free: SimpleQueue[Any] | None = None  # lanes
@@ -156,19 +157,18 @@ class EngineForward:
     def widen(self) -> None:
         """Make the lanes; where that fails, all goes on as it was."""
         try:
-            compiled = self._compiled(streams=self.lanes)
             free: SimpleQueue[Any] = SimpleQueue()
-            for _ in range(self.lanes):
-                free.put(compiled.create_infer_request())
-        except (EngineError, RuntimeError, MemoryError) as error:
+            for request in self._ready(streams=self.lanes):
+                free.put(request)
+        except (EngineError, MemoryError) as error:
             log.warning("many batches at once are run one after the other: %s", error)
             return
         self._free = free
 
-    def _compiled(self, *, streams: int) -> Any:
-        """The model, ready to run so many batches at once."""
+    def _ready(self, *, streams: int) -> list[Any]:
+        """What to run so many batches at once with, one each."""
         try:
-            return (
+            compiled = (
                 openvino()
                 .Core()
                 .compile_model(
@@ -183,6 +183,7 @@ class EngineForward:
                     },
                 )
             )
+            return [compiled.create_infer_request() for _ in range(streams)]
         except RuntimeError as error:
             raise EngineError(
                 f"the engine {self._path} cannot be loaded ({cause(error)})"

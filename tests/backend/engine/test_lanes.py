@@ -1,6 +1,7 @@
 """Many at once get what they would have got alone, on lanes or without them."""
 
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -145,7 +146,7 @@ def test_lanes_that_cannot_be_made_are_done_without(folder, cpus, monkeypatch, c
         tries.append(streams)
         raise EngineError("there is no memory for it")
 
-    monkeypatch.setattr(engine, "_compiled", fail)
+    monkeypatch.setattr(engine, "_ready", fail)
     with caplog.at_level(logging.WARNING):
         crowd_into(tier, engine, expected=spans(alone))
         for _ in range(3):
@@ -164,13 +165,31 @@ def test_one_batch_of_a_command_is_crowd_enough(folder, cpus, count: int) -> Non
     assert engine._crowd.batches
 
 
-def test_lanes_run_what_was_loaded_whatever_becomes_of_the_files(folder, cpus, tmp_path) -> None:
+def overwritten(path: Path) -> None:
+    """As by `cp` and `rsync --inplace`: whoever has it mapped has the new content."""
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [
+        lambda weights: shutil.rmtree(weights.parents[2]),
+        lambda weights: os.truncate(weights, 0),
+        overwritten,
+    ],
+)
+def test_lanes_run_what_was_loaded_whatever_becomes_of_the_files(
+    folder, cpus, tmp_path, happens: Callable[[Path], None]
+) -> None:
     cpus(CPUS)
     copy = tmp_path / folder.name
     shutil.copytree(folder, copy)
     tier, engine = engine_tier(copy)
     alone = scores_of(tier, DOCUMENTS)
-    shutil.rmtree(copy)
+    happens(copy / ".cache" / "engine" / "engine.weights")
+    for ours, theirs in zip(alone, scores_of(tier, DOCUMENTS), strict=True):
+        assert theirs == pytest.approx(ours, abs=1e-3)
     engine.widen()
     assert engine._free is not None
     engine._alone = engine._free.get()  # from now on, everything is run by a lane
