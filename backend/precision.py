@@ -6,7 +6,11 @@ from typing import Any, Literal
 
 import torch
 
-BF16_CAPABILITIES = ("avx512_bf16", "amx_bf16", "sve_bf16")  # names as torch.cpu gives them
+# Names as torch.cpu gives them.
+BF16_CAPABILITIES = ("avx512_bf16", "amx_bf16", "sve_bf16")
+# The best first. With AVX-512 alone, products of 8 bits saturate, and still take six tenths of the
+# time of fp32; with AVX2 alone they take a third more, so that is not among them.
+INT8_CAPABILITIES = ("amx_int8", "avx512_vnni", "avx_vnni", "avx512_bw")
 Precision = Literal["auto", "bf16", "fp32"]
 
 
@@ -21,10 +25,24 @@ def has_bf16(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    # Older releases of PyTorch cannot be asked: fp32 is right everywhere.
-    ask = getattr(torch.cpu, "get_capabilities", None) if device.type == "cpu" else None
-    capabilities: Mapping[str, Any] = ask() if ask else {}
-    return any(capabilities.get(name, False) for name in BF16_CAPABILITIES)
+    known = _cpu_capabilities() if device.type == "cpu" else {}
+    return any(known.get(name, False) for name in BF16_CAPABILITIES)
+
+
+def int8_arithmetic() -> str:
+    """What this CPU multiplies numbers of 8 bits with. Not all of it comes to the same results.
+
+    Returns:
+        A name, such as ``avx512_vnni``; empty where it has nothing that is faster than fp32.
+    """
+    known = _cpu_capabilities()
+    return next((name for name in INT8_CAPABILITIES if known.get(name, False)), "")
+
+
+def _cpu_capabilities() -> Mapping[str, Any]:
+    """What this CPU has; nothing for older releases of PyTorch, as fp32 is right everywhere."""
+    ask = getattr(torch.cpu, "get_capabilities", None)
+    return ask() if ask else {}
 
 
 def half_precision(

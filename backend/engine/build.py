@@ -35,6 +35,7 @@ from backend.engine.library import (
     openvino,
 )
 from backend.forward import TorchForward
+from backend.precision import int8_arithmetic
 from backend.served import load_engine
 from ner.document import Document
 from ner.errors import EngineError
@@ -117,7 +118,7 @@ def build_engine(folder: Path, *, examples: Sequence[Document], judged: Sequence
 
 def _forms(notes: list[str]) -> Iterator[str]:
     """The forms to try, the fastest first; why one is left out is noted."""
-    if "INT8" in capabilities():
+    if int8_arithmetic():
         yield "int8"
     else:
         notes.append("This CPU has no fast arithmetic in 8 bits, so nothing is quantised.")
@@ -165,6 +166,7 @@ def _saved(
         digest=manifest_digest(manifest.to_json()),
         library=library_version(),
         precision=arithmetic(capabilities()),
+        int8=int8_arithmetic(),
         form=form,
         limit=position_limit(source),
         check=Check(0, 0, 0.0),

@@ -1,8 +1,8 @@
 """Where engines are kept, and which are of use: in their version's folder, or else in a cache.
 
 An engine follows from a version, so it is no part of what was published: it may be deleted at any
-time, and is made again. It is only used by the release of OpenVINO that it was made for, and only
-where its files are as they were written.
+time, and is made again. It is only used by the release of OpenVINO that it was made for, on a CPU
+with the arithmetic that it was checked in, and where its files are as they were written.
 """
 
 import json
@@ -17,12 +17,13 @@ from platformdirs import user_cache_path
 
 from backend.bundle import BUNDLED
 from backend.engine.library import Arithmetic, arithmetic, capabilities, library_version
+from backend.precision import int8_arithmetic
 from ner.durable import discard, locked, refusals_told, scratch, sweep, sync
 from ner.errors import EngineError, PublishError
 from ner.manifest import CACHE, Manifest, is_version, manifest_digest
 from ner.payload import FileRecord, record_file
 
-FORMAT = 2  # of the record; goes up when engines are made otherwise
+FORMAT = 3  # of the record; goes up when engines are made otherwise
 RECORD, MODEL, WEIGHTS = "engine.json", "engine.xml", "engine.weights"
 
 
@@ -36,6 +37,8 @@ class Check:
         agreement: Share of the words that both think the same tag of, each word by itself.
         tagged: Words that at least one thinks part of an entity.
         tagged_agreement: Share of those that both think the same tag of; 1.0 where there are none.
+        explained: Share of the variance of PyTorch's scores that the engine's account for (R²);
+            also tells where hardly a word is part of an entity.
         reference_f1: Strict F1 of PyTorch; None where the documents have no gold for it.
         f1: Of the engine; None likewise.
         gold: Entities that this is of.
@@ -46,6 +49,7 @@ class Check:
     agreement: float
     tagged: int = 0
     tagged_agreement: float = 1.0
+    explained: float = 1.0
     reference_f1: float | None = None
     f1: float | None = None
     gold: int = 0
@@ -65,6 +69,7 @@ class EngineRecord:
         digest: Of that version's manifest.
         library: Release of OpenVINO that it was made for.
         precision: Arithmetic that it was checked in, of what is not quantised.
+        int8: Likewise of what is, as `int8_arithmetic` gives it.
         form: ``int8`` where its matrices are quantised, else ``plain``.
         limit: Positions that the model has; None for no limit.
         check: How it did.
@@ -76,6 +81,7 @@ class EngineRecord:
     digest: str
     library: str
     precision: Arithmetic
+    int8: str
     form: str
     limit: int | None
     check: Check
@@ -84,12 +90,25 @@ class EngineRecord:
 
     def to_json(self) -> dict[str, Any]:
         """As an object that JSON can hold."""
-        return {"format": FORMAT, **asdict(self)}
+        said = {"format": FORMAT, **asdict(self)}
+        return {**said, "seal": manifest_digest(said)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Read what `to_json` made."""
-        known = {name: found for name, found in value.items() if name != "format"}
+        """Read what `to_json` made.
+
+        Args:
+            value: The object.
+
+        Returns:
+            The record.
+
+        Raises:
+            ValueError: If it is not as this release wrote it.
+        """
+        known = {name: found for name, found in value.items() if name not in {"format", "seal"}}
+        if value["seal"] != manifest_digest({"format": FORMAT, **known}):
+            raise ValueError("changed since, or of another format")
         return cls(
             **known
             | {
@@ -125,13 +144,12 @@ def find_engine(folder: Path, manifest: Manifest) -> Kept | None:
     """
     for home in _places(folder, manifest):
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, EngineError):
-            value = json.loads((home / RECORD).read_bytes())
-            if value["format"] != FORMAT or value["library"] != library_version():
-                continue
-            record = EngineRecord.from_json(value)
+            record = EngineRecord.from_json(json.loads((home / RECORD).read_bytes()))
             if (
-                record.digest == manifest_digest(manifest.to_json())
-                and record.precision == arithmetic(capabilities())
+                record.library == library_version()
+                and record.digest == manifest_digest(manifest.to_json())
+                and (record.precision, record.int8)
+                == (arithmetic(capabilities()), int8_arithmetic())
                 and _is_whole(home, record)
             ):
                 return Kept(home, record)

@@ -84,8 +84,19 @@ def library_version() -> str:
 
 
 def capabilities() -> frozenset[str]:
-    """What this CPU is good at, in OpenVINO's names, such as ``BF16`` and ``INT8``."""
-    found: Collection[str] = openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    """What OpenVINO computes in on this CPU.
+
+    Returns:
+        Its names, such as ``BF16``. It says ``INT8`` of every CPU, whether it is fast there or not.
+
+    Raises:
+        EngineError: If OpenVINO is not there, or does not know this CPU.
+    """
+    core = openvino().Core
+    try:
+        found: Collection[str] = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except RuntimeError as error:
+        raise EngineError(f"OpenVINO cannot use this CPU ({cause(error)})") from error
     return frozenset(found)
 
 

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from backend.precision import BF16_CAPABILITIES, Precision, half_precision, has_bf16
+from backend.precision import (
+    BF16_CAPABILITIES,
+    INT8_CAPABILITIES,
+    Precision,
+    half_precision,
+    has_bf16,
+    int8_arithmetic,
+)
 
 CPU = torch.device("cpu")
 
@@ -46,6 +53,16 @@ def test_auto_is_fp32_elsewhere(capabilities: dict[str, bool], said: dict[str, b
 def test_auto_is_fp32_where_pytorch_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert not has_bf16(CPU)
+
+
+def test_the_best_arithmetic_in_8_bits_is_named(capabilities: dict[str, bool]) -> None:
+    capabilities |= {"avx2": True, "avx512_f": True}
+    assert int8_arithmetic() == ""
+    for name in reversed(INT8_CAPABILITIES):
+        capabilities[name] = True
+        assert int8_arithmetic() == name
+    capabilities["amx_int8"] = False
+    assert int8_arithmetic() == "avx512_vnni"
 
 
 def test_after_the_block_all_is_as_before() -> None:

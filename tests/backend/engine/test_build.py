@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend import tier as tier_module
 from backend.bases import Base
 from backend.checkpoint import load_encoder, save_model
 from backend.engine import build, cache, check, forward
@@ -64,7 +65,16 @@ def scores_of(tier, documents):
 def older_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """One with neither bf16 nor int8: random weights prefer a tag by less than bf16's rounding."""
     for module in (build, cache, forward):
-        monkeypatch.setattr(module, "capabilities", lambda: frozenset({"FP32"}))
+        monkeypatch.setattr(module, "capabilities", lambda: frozenset({"FP32", "INT8"}))
+    for module in (build, cache):
+        monkeypatch.setattr(module, "int8_arithmetic", lambda: "")
+
+
+@pytest.fixture
+def quantising(older_cpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One with int8 and without bf16."""
+    for module in (build, cache):
+        monkeypatch.setattr(module, "int8_arithmetic", lambda: "avx512_vnni")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -87,8 +97,7 @@ def test_an_engine_gives_the_scores_of_its_version(family: str, version, older_c
     assert [one.version for one in found.predict(TEXTS)] == [manifest.version] * len(TEXTS)
 
 
-def test_what_quantising_would_spoil_is_not_quantised(version, older_cpu, monkeypatch) -> None:
-    monkeypatch.setattr(build, "capabilities", lambda: frozenset({"FP32", "INT8"}))
+def test_what_quantising_would_spoil_is_not_quantised(version, quantising, monkeypatch) -> None:
     quantise = build._quantised
 
     def spoil(plain, reference, examples):
@@ -106,12 +115,13 @@ def test_what_quantising_would_spoil_is_not_quantised(version, older_cpu, monkey
     assert kept.record.form == "plain"
     assert kept.record.check.agreement > LEAST_AGREEMENT
     (note,) = kept.record.notes
+    assert note.startswith("The form int8 is not used, since it has scores that account for ")
+    monkeypatch.setattr(check, "LEAST_EXPLAINED", -np.inf)
+    (note,) = build_engine(folder, examples=DOCUMENTS, judged=DOCUMENTS).record.notes
     assert note.startswith("The form int8 is not used, since it thinks another tag of ")
 
 
-def test_what_cannot_be_quantised_is_made_without(version, older_cpu, monkeypatch) -> None:
-    monkeypatch.setattr(build, "capabilities", lambda: frozenset({"FP32", "INT8"}))
-
+def test_what_cannot_be_quantised_is_made_without(version, quantising, monkeypatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("Exception from src/core.cpp:84:\nno such operation\n")
 
@@ -128,8 +138,8 @@ def test_what_cannot_be_quantised_is_made_without(version, older_cpu, monkeypatc
 def test_quantised_matrices_are_a_quarter_as_large(version, older_cpu, monkeypatch) -> None:
     folder = version("biomedbert")
     plain = build_engine(folder, examples=DOCUMENTS, judged=DOCUMENTS).record
-    monkeypatch.setattr(build, "capabilities", lambda: frozenset({"FP32", "INT8"}))
-    for least in ("LEAST_AGREEMENT", "LEAST_TAGGED_AGREEMENT"):
+    monkeypatch.setattr(build, "int8_arithmetic", lambda: "avx512_vnni")
+    for least in ("LEAST_AGREEMENT", "LEAST_TAGGED_AGREEMENT", "LEAST_EXPLAINED"):
         monkeypatch.setattr(check, least, 0.5)  # random weights prefer a tag by little
     int8 = build_engine(folder, examples=DOCUMENTS, judged=DOCUMENTS).record
     assert (plain.form, int8.form) == ("plain", "int8")
@@ -151,6 +161,16 @@ def test_the_rules_of_refusal() -> None:
     assert "100.0% of the 45 words that either takes for part of an entity" in refusal(rare)
     assert refusal(replace(rare, tagged_agreement=0.95)) is None
     assert refusal(replace(rare, tagged=3)) is None
+    assert "account for 42% of the variance" in refusal(replace(rare, tagged=3, explained=0.42))
+    assert refusal(replace(fine, explained=float("nan")))
+
+
+def test_what_runs_otherwise_than_pytorch_serves_in_no_form(version, quantising, monkeypatch):
+    folder = version()
+    monkeypatch.setattr(check, "LEAST_AGREEMENT", 1.1)
+    with pytest.raises(EngineError, match=r"stays with PyTorch\. The form int8 .* The form plain "):
+        build_engine(folder, examples=DOCUMENTS, judged=DOCUMENTS)
+    assert find_engine(folder, read_manifest(folder)) is None
 
 
 def test_how_often_both_think_the_same_is_counted_in_entities_too(version, older_cpu) -> None:
@@ -166,6 +186,26 @@ def test_how_often_both_think_the_same_is_counted_in_entities_too(version, older
     assert silent.tagged == same.tagged
     assert silent.tagged_agreement == 0.0
     assert silent.agreement == pytest.approx(1 - same.tagged / same.words)
+
+
+def test_scores_are_compared_where_no_tag_tells(version, older_cpu) -> None:
+    """Both say O of every word; how sure they are of it is what one knows of the other."""
+    folder = version()
+    manifest = read_manifest(folder)
+    reference, other = (load_encoder(folder, manifest, device=CPU) for _ in range(2))
+    for tier in (reference, other):
+        tier.forward.model.classifier.bias.data[0] += 100.0
+    same = check.compare(reference, other, DOCUMENTS)
+    assert (same.agreement, same.tagged, same.explained) == (1.0, 0, 1.0)
+    other.forward.model.classifier.weight.data[:] = 0.0  # the same scores, whatever it reads
+    blind = check.compare(reference, other, DOCUMENTS)
+    assert (blind.agreement, blind.tagged) == (1.0, 0)
+    assert blind.explained < 0.1
+    assert "of the variance" in refusal(blind)
+    other.forward.model.classifier.weight.data[:] = torch.nan
+    assert "of the variance" in refusal(check.compare(reference, other, DOCUMENTS))
+    one = [Document("one", "aspirin")]
+    assert check.compare(reference, reference, one).explained == 1.0
 
 
 def test_the_order_and_company_of_documents_cannot_change_a_prediction(version, older_cpu) -> None:
@@ -214,3 +254,19 @@ def test_a_plan_reads_every_window_once_in_few_shapes(lengths: list[int]) -> Non
         assert len({-(-lengths[place] // 32) for place in batch}) == 1  # padded alike
         assert len(batch) == 1 or len(batch) * lengths[batch[0]] <= BATCH
     assert len(shapes) <= SHAPES
+
+
+@pytest.mark.parametrize("error", [EngineError("no such CPU"), TypeError("limit"), MemoryError()])
+def test_an_engine_that_cannot_be_loaded_leaves_its_version_to_pytorch(
+    version, older_cpu, monkeypatch, error: Exception
+) -> None:
+    folder = version()
+    build_engine(folder, examples=DOCUMENTS, judged=DOCUMENTS)
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(tier_module, "load_engine", fail)
+    tier = load_tier(folder, device=CPU, engine=True)
+    assert "PyTorch" in tier.forward.name
+    assert len(tier.predict(DOCUMENTS)) == len(DOCUMENTS)

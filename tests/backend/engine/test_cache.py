@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from backend.bundle import BUNDLED
-from backend.engine import cache
+from backend.engine import cache, library
 from backend.engine.cache import Check, EngineRecord, find_engine, keep_engine
 from ner.catalogue import Catalogue
 from ner.errors import EngineError
@@ -36,9 +36,10 @@ def keep(folder: Path, made: Path, note: str = ""):
         digest=manifest_digest(manifest.to_json()),
         library=cache.library_version(),
         precision=cache.arithmetic(cache.capabilities()),
+        int8=cache.int8_arithmetic(),
         form="int8",
         limit=512,
-        check=Check(3, 99, 0.99, 9, 0.9, 0.8, 0.8),
+        check=Check(3, 99, 0.99, 9, 0.9, 0.99, 0.8, 0.8),
         notes=(note,),
         files={name: record_file(made / name) for name in ("engine.xml", "engine.weights")},
     )
@@ -83,6 +84,13 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+def resealed(path: Path, **changes: object) -> None:
+    """Write a record with something changed as if it had been written so."""
+    said = json.loads(path.read_bytes()) | changes
+    del said["seal"]
+    path.write_text(json.dumps(said | {"seal": manifest_digest(said)}))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -92,7 +100,12 @@ def flip(path: Path) -> None:
         lambda home: (home / "engine.json").unlink(),
         lambda home: (home / "engine.json").write_text("{"),
         lambda home: (home / "engine.json").write_text("[]"),
-        lambda home: (home / "engine.json").write_text('{"format": 2, "library": null}'),
+        lambda home: (home / "engine.json").write_text('{"format": 3, "library": null}'),
+        lambda home: (home / "engine.json").write_text(
+            (home / "engine.json").read_text().replace('"limit": 512', '"limit": 112')
+        ),
+        lambda home: resealed(home / "engine.json", format=2),
+        lambda home: resealed(home / "engine.json", files={}),
         lambda home: (home / "engine.json").write_bytes(b"\xff\xfe"),
     ],
 )
@@ -115,6 +128,24 @@ def test_one_that_was_checked_in_another_arithmetic_is_not_used(
     kept = keep(folder, made)
     others = {"bf16": "f32", "f32": "bf16"}
     monkeypatch.setattr(cache, "arithmetic", lambda _: others[kept.record.precision])
+    assert found_in(folder) is None
+    monkeypatch.undo()
+    assert found_in(folder) == kept
+    monkeypatch.setattr(cache, "int8_arithmetic", lambda: "of another kind")
+    assert found_in(folder) is None
+
+
+def test_a_cpu_that_the_library_does_not_know_has_none(
+    store: Store, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = store.resolve(publish(1).version)
+    kept = keep(folder, made)
+
+    class Core:
+        def get_property(self, *_: str) -> object:
+            raise RuntimeError("Device with CPU name is not registered")
+
+    monkeypatch.setattr(library.openvino(), "Core", Core)
     assert found_in(folder) is None
     monkeypatch.undo()
     assert found_in(folder) == kept
