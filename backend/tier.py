@@ -13,7 +13,7 @@ from backend.llm.cost import Cost
 from backend.llm.kept import Drafter, KeptBase, Weights
 from backend.served import load_engine
 from ner.document import Document, Prediction
-from ner.errors import EngineError, VersionInvalid
+from ner.errors import VersionInvalid
 from ner.manifest import read_manifest
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,9 @@ def load_tier(
         if engine and device.type == "cpu" and (found := find_engine(folder, manifest)):
             try:
                 return load_engine(folder, manifest, found)
-            except EngineError as error:
+            except VersionInvalid:
+                raise
+            except Exception as error:  # noqa: BLE001 - a library's: PyTorch can do without it
                 log.warning("%s: %s; it is served by PyTorch", manifest.version, error)
         return _loaders("backend.checkpoint").load_encoder(folder, manifest, device=device)
     if manifest.tier == "llm":

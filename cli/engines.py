@@ -16,8 +16,8 @@ SWITCH = "TAGALONG_CPU_ENGINE"
 ENOUGH = 48  # documents that an engine is checked on
 OFF = frozenset({"0", "false", "f", "no", "n", "off"})  # as Typer reads them
 NONE_THERE = (
-    "No CPU engine is made, since OpenVINO is not installed: pip install -e '.[cpu]' in Tagalong's "
-    "folder."
+    "No CPU engine is made, since OpenVINO is not installed: where no GPU serves, pip install -e "
+    "'.[cpu]' in Tagalong's folder makes encoders faster."
 )
 
 
@@ -50,6 +50,9 @@ def engine_of(folder: Path, sides: Sides) -> str:
         return describe_engine(make_engine(folder, examples=sides.train, judged=judged))
     except EngineError as error:
         return f"PyTorch will run it, as no CPU engine can: {error}."
+    except Exception as error:  # noqa: BLE001 - what was published serves without it
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        return f"PyTorch will run it, as no CPU engine could be made ({why})."
 
 
 def make_engine(

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from backend.encoder import EncoderTier
+from cli import engines
 from cli.engines import SWITCH
 from cli.options import load_model, open_store
 from tests.cli.test_train import SETTINGS, write_corpus
 from tests.cli.typed import fails, run
 from tests.toy_corpus import toy_documents
+from training.sides import Sides
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -39,3 +41,16 @@ def test_a_training_leaves_an_engine_that_predicts(
 
 def test_what_is_no_encoder_has_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no model version is called 'gone'" in fails(capsys, "models", "engine", "gone")
+
+
+def test_what_was_published_serves_whatever_becomes_of_its_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setenv(SWITCH, "true")
+    monkeypatch.setattr(engines, "make_engine", fail)
+    told = engines.engine_of(tmp_path, Sides((), (), (), ()))
+    assert told.startswith("PyTorch will run it, as no CPU engine could be made (FileNotFoundError")
+    assert "No usable temporary directory" in told
