@@ -1,7 +1,8 @@
 """The engine room: loads encoders on their CPU engine, and has one made where there is none.
 
 An engine is made in a process of its own, on one CPU and after everything else, while PyTorch
-serves; then it takes over. What cannot be made is tried again by the next server, not before.
+serves; then it takes over. What cannot be made is tried again by the next server, not before; one
+that served and is lost, when its version is loaded again.
 """
 
 import logging
@@ -81,7 +82,10 @@ class EngineRoom:
                 log.warning("no engine could be made of %s: see %s", made.name, self._log_path)
             elif made == folder:
                 found = self.load(folder)
-                return None if _could_have_one(found) else found
+                if not _could_have_one(found):
+                    self._tried.discard(folder)
+                    return found
+                log.warning("the engine made of %s is of no use: see %s", made.name, self._log_path)
         if folder not in self._tried:
             self._tried.add(folder)
             with self._turn:
@@ -93,8 +97,9 @@ class EngineRoom:
         """End what is being made, and clear away what it has written."""
         with self._turn:
             self._is_closed = True
-        if self._making is not None:
-            end(self._making[1], grace=GRACE)
+            making = self._making
+        if making is not None:
+            end(making[1], grace=GRACE)
         if self._scraps is not None:
             self._scraps.cleanup()
 

@@ -1,6 +1,7 @@
 """A server that has an engine made while it answers, and then answers with it."""
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from backend.encoder import EncoderTier
 from backend.engine.cache import find_engine
 from backend.engine.forward import EngineForward
 from backend.server.engines import EngineRoom
-from backend.tier import load_tier
+from backend.tier import Tier, load_tier
 from ner.document import Document
 from ner.manifest import read_manifest
 from ner.store import Store
@@ -115,4 +116,38 @@ def test_one_is_made_where_no_log_can_be_written(tiny_base, tmp_path: Path) -> N
     room = EngineRoom(making, tmp_path / "file" / "engine.log")
     room.better(folder, room.load(folder))
     until(begun.exists)
+    room.close()
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_one_that_was_lost_is_made_again(tiny_base, tmp_path: Path) -> None:
+    folder = publish(tiny_base("biomedbert"), Store(tmp_path / "models"))
+    room = EngineRoom(MAKE, tmp_path / "engine.log")
+
+    def improved() -> Tier:
+        serving = room.load(folder)
+        found: list[Tier] = []
+        until(lambda: found.extend(filter(None, [room.better(folder, serving)])) or found)
+        return found[0]
+
+    for _ in range(2):
+        assert isinstance(improved().forward, EngineForward)  # type: ignore[attr-defined]
+        shutil.rmtree(folder / ".cache")  # and the version is rolled back to, say
+        assert not isinstance(room.load(folder).forward, EngineForward)  # type: ignore[attr-defined]
+    room.close()
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_one_that_is_of_no_use_is_told_of_once(tiny_base, tmp_path: Path, caplog) -> None:
+    folder = publish(tiny_base("bert-cased"), Store(tmp_path / "models"))
+    tries = tmp_path / "tries"
+    idle = (sys.executable, "-c", f"open({str(tries)!r}, 'a').write('x')")
+    room = EngineRoom(idle, tmp_path / "engine.log")
+    tier = room.load(folder)
+    until(lambda: room.better(folder, tier) or "of no use" in caplog.text)
+    for _ in range(20):
+        assert room.better(folder, tier) is None
+        time.sleep(0.02)
+    assert caplog.text.count("of no use") == 1
+    assert tries.read_text() == "x"
     room.close()
