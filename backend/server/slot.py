@@ -19,7 +19,7 @@ from ner.current import read_current
 from ner.errors import TagalongError, VersionNotFound
 from ner.manifest import Manifest, check_sizes, read_manifest
 
-POLL_SECONDS = 1.0  # how soon a promotion is noticed; costs one small file read
+POLL_SECONDS = 1.0  # how soon a promotion is noticed; costs the heads of a dozen files
 GRACE = 5.0  # seconds that a load may take to end when the server does
 RETRY_SECONDS = 60.0  # before a version that did not load is tried again
 

@@ -364,6 +364,18 @@ def test_nobody_gets_in_without_the_credentials(tmp_path: Path, method: str, pat
         assert client.get("/", headers={"Accept": "text/html"}).status_code == 401
 
 
+@pytest.mark.parametrize("path", ["/webhook", "/train"])
+def test_nobody_trains_without_the_credentials_where_there_is_no_secret(
+    tmp_path: Path, path: str
+) -> None:
+    button = {"action": "START_TRAINING", "project": {"id": 1}}
+    with serving(settings_in(tmp_path, credentials=CREDENTIALS)) as client:
+        for headers in ({}, basic("studio", "wrong"), {SECRET_HEADER: ""}, {SECRET_HEADER: "None"}):
+            assert say(client, path, button, headers=headers).status_code == 401
+        known = basic("studio", "pass:wörd")
+        assert say(client, path, button, headers=known).status_code == 201
+
+
 def test_webhook_events_carry_a_secret_of_their_own(tmp_path: Path) -> None:
     event = {"action": "TASKS_CREATED", "project": {"id": 1}, "tasks": [{"id": 5}]}
     guarded = settings_in(tmp_path, credentials=CREDENTIALS, webhook_secret="s3cret")

@@ -159,6 +159,7 @@ class Slow:
 
     def __init__(self) -> None:
         self.may_go_on = threading.Event()
+        self.fails = False
 
     def estimate(self, documents: Sequence[Document]) -> list[float]:
         return [0.9] * len(documents)
@@ -168,6 +169,8 @@ class Slow:
 
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
         assert self.may_go_on.wait(60)
+        if self.fails:
+            raise ValueError("no memory")
         return [Prediction((), 1.0, self.version) for _ in documents]
 
 
@@ -197,6 +200,13 @@ def test_two_requests_cannot_count_on_the_same_time(folder: Path) -> None:
             assert raised.value.status == 503
             assert seen == [0, pytest.approx(1.8)]
             assert len(first.result(60)) == 2
+        assert len(ask()) == 2  # what was owed is paid
+        tier.fails = True
+        with pytest.raises(ValueError, match="no memory"):
+            ask()
+        tier.fails = False
+        assert len(ask()) == 2
+        assert seen[2:] == pytest.approx([0, 0, 0])
 
 
 def test_time_spent_on_reading_is_not_there_for_predicting(

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from backend.bundle import BUNDLED
+from backend.server import slot as slot_module
 from backend.server.slot import TierSlot
 from backend.server.telemetry import Telemetry
 from backend.server.turns import PORTION
 from backend.tier import Tier
 from ner.catalogue import Catalogue
 from ner.document import Document
-from ner.errors import TagalongError, VersionInvalid
+from ner.errors import EngineError, TagalongError, VersionInvalid
 from ner.manifest import Manifest
 from ner.store import Store
 from tests.lexicon_tier import LexiconTier, failing, load_lexicon
@@ -103,6 +104,45 @@ def test_a_version_that_does_not_load_leaves_the_old_one(store: Store, publish: 
     assert slot.version() == first
     assert slot.failure is not None
     assert (slot.failure.version, slot.failure.reason) == (second, "a file is missing: roll back")
+
+
+@pytest.mark.parametrize(("retry", "loads"), [(float("inf"), 1), (0.0, 4)])
+def test_a_version_that_does_not_load_is_tried_again_after_a_while(
+    store: Store, publish: Publish, monkeypatch: pytest.MonkeyPatch, retry: float, loads: int
+) -> None:
+    monkeypatch.setattr(slot_module, "RETRY_SECONDS", retry)
+    promoted(store, publish, 1)
+    tries = []
+
+    def load(folder: Path) -> Tier:
+        tries.append(folder)
+        raise VersionInvalid("no room for it")
+
+    slot = slot_over(store, load)
+    for _ in range(4):
+        slot.refresh()
+    assert len(tries) == loads
+    assert slot.loaded is None
+
+
+@pytest.mark.parametrize("error", [EngineError("no such operation"), OSError("no process")])
+def test_what_cannot_be_improved_serves_as_it_did(
+    store: Store, publish: Publish, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = promoted(store, publish, 1)
+
+    def better(*_: object) -> None:
+        raise error
+
+    slot = TierSlot(
+        "encoder", Catalogue(store.root), witness=Telemetry(), load=load_lexicon, better=better
+    )
+    slot.refresh()
+    serving = slot.tier(wait=0)
+    slot.refresh()
+    assert slot.tier(wait=0) is serving
+    assert f"{first} serves as it did: {error}" in caplog.text
+    assert slot.failure is None
 
 
 def test_a_failure_is_forgiven_once_the_version_is_not_wanted(

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from backend.server.snapshot import Dropped, Outcome, Snapshot, TierState, Unrea
 from backend.server.telemetry import REASONS, ROUTES, SAMPLE, SHOWN_FAILURES, Telemetry
 from ner.document import LOST_REASONS, Lost
 from tests.backend.server.manifests import make_manifest
+from tests.backend.server.serving import request_for, say, serving, settings_in
 
 SECRET = "Mrs. Example took cisplatin"
 
@@ -83,6 +85,14 @@ def test_latencies_are_of_the_last_requests() -> None:
         telemetry.request("/predict", 200, took)
     (route,) = telemetry.snapshot().routes
     assert (route.requests, route.median, route.p95) == (50 + SAMPLE, 0.25, 0.25)
+
+
+def test_no_request_that_was_answered_is_in_flight(tmp_path: Path) -> None:
+    with serving(settings_in(tmp_path)) as client:
+        for path, body in (("/predict", request_for("x")), ("/predict", []), ("/nowhere", {})):
+            say(client, path, body)
+        telemetry = client.application.extensions["tagalong"].telemetry
+        assert telemetry.snapshot().in_flight == 0
 
 
 def test_requests_in_flight_come_and_go() -> None:
