@@ -4,7 +4,8 @@ Documents are drawn with replacement (spans of one document are not independent,
 Counts are taken once per document; a resample is a row of weights, how often each document was
 drawn, and the counts of all resamples are one matrix product. Intervals: Efron & Tibshirani 1993,
 "An Introduction to the Bootstrap", chapter 13. Paired comparison: the same resamples for both
-systems (Koehn 2004), tested as Berg-Kirkpatrick, Burkett & Klein 2012 do.
+systems (Koehn 2004), tested as Berg-Kirkpatrick, Burkett & Klein 2012 do. A resample that drew no
+span of a label or a length has no F1 there (NaN), and says nothing about it.
 """
 
 from math import prod
@@ -75,6 +76,21 @@ def f1(counts: NDArray[Any]) -> Floats:
     return _ratio(2 * precision * recall, precision + recall)
 
 
+def drawn_f1(counts: NDArray[Any]) -> Floats:
+    """F1 of resampled counts, NaN where there is nothing in gold and nothing predicted.
+
+    Such a resample says nothing of a rare label: with 0.0 for its F1, one that is always found
+    would seem to be missed whenever its few documents are not drawn.
+
+    Args:
+        counts: Shape (..., 4), in the order of `FIELDS`.
+
+    Returns:
+        Shape (...).
+    """
+    return np.where(np.asarray(counts).any(axis=-1), f1(counts), np.nan)
+
+
 def _ratio(part: Floats, whole: Floats) -> Floats:
     """Divide, with 0.0 for 0 / 0."""
     return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
@@ -84,12 +100,14 @@ def interval(values: Floats) -> Floats:
     """The 95 % percentile interval of resampled values.
 
     Args:
-        values: Shape (resamples, ...).
+        values: Shape (resamples, ...); those that are NaN are left out.
 
     Returns:
-        Low and high ends, shape (2, ...).
+        Low and high ends, shape (2, ...); 0.0 for both where every value is NaN, which is the F1 of
+        nothing.
     """
-    return np.quantile(values, COVERAGE, axis=0)
+    nothing = np.isnan(values).all(axis=0)
+    return np.nanquantile(np.where(nothing, 0.0, values), COVERAGE, axis=0)
 
 
 def p_value(difference: float, resampled: Floats) -> float:
@@ -103,11 +121,13 @@ def p_value(difference: float, resampled: Floats) -> float:
 
     Args:
         difference: As observed, on all documents once.
-        resampled: The same difference on each resample, shape (resamples,).
+        resampled: The same difference on each resample, shape (resamples,); those that are NaN are
+            left out.
 
     Returns:
         A two-sided p in (0, 1].
     """
+    resampled = resampled[~np.isnan(resampled)]
     # The tolerance keeps equal systems at p = 1 whatever the rounding of F1.
     as_far = np.abs(resampled - difference) >= abs(difference) - 1e-12
     return float((1 + np.count_nonzero(as_far)) / (1 + len(resampled)))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ner.document import Document, Prediction
 from ner.scoring import LENGTHS, Counts, Length, score
-from training.bootstrap import FIELDS, Floats, as_row, f1, interval, p_value, resample
+from training.bootstrap import FIELDS, Floats, as_row, drawn_f1, f1, interval, p_value, resample
 from training.effort import Effort
 from training.report import Comparison, Difference, Differences, Figure, Figures
 
@@ -30,7 +30,8 @@ class Judged:
         version: What the predictions call themselves.
         counts: Shape (schemes, 1 + labels, 1 + lengths, fields).
         f1: F1 of the counts, shape (schemes, 1 + labels, 1 + lengths).
-        drawn: F1 of each resample, shape (resamples, schemes, 1 + labels, 1 + lengths).
+        drawn: F1 of each resample, shape (resamples, schemes, 1 + labels, 1 + lengths); NaN where
+            the resample has none of these spans, in gold or predicted.
     """
 
     version: str
@@ -63,7 +64,7 @@ def judge(
     counts = _with_margins(table.sum(axis=0))
     drawn = _with_margins(resample(table, resamples=resamples, seed=seed))
     version = ", ".join(sorted({prediction.version for prediction in predicted}))
-    return Judged(version, counts, f1(counts), f1(drawn))
+    return Judged(version, counts, f1(counts), drawn_f1(drawn))
 
 
 def tabulate(
@@ -146,7 +147,7 @@ def compare(ours: Judged, theirs: Judged, labels: Sequence[str], *, effort: Effo
 
 
 def _difference(ours: Judged, theirs: Judged, cell: tuple[int, int, int]) -> Difference:
-    """Two systems in one cell: (scheme, label, length)."""
+    """Two systems in one cell: (scheme, label, length); on the resamples where both have an F1."""
     observed = float(ours.f1[cell] - theirs.f1[cell])
     drawn = ours.drawn[:, *cell] - theirs.drawn[:, *cell]
     low, high = interval(drawn).tolist()

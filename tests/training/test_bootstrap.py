@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from ner.scoring import Counts
-from training.bootstrap import as_row, f1, interval, p_value, resample
+from training.bootstrap import as_row, drawn_f1, f1, interval, p_value, resample
 
 counts = arrays.arrays(np.int64, (6, 3, 4), elements=st.integers(0, 9))
 
@@ -15,6 +15,28 @@ counts = arrays.arrays(np.int64, (6, 3, 4), elements=st.integers(0, 9))
 @given(st.tuples(*[st.integers(0, 30)] * 4))
 def test_f1_is_that_of_the_counts(row):
     assert f1(np.array(as_row(Counts(*row)))) == pytest.approx(Counts(*row).f1)
+
+
+@given(st.tuples(*[st.integers(0, 3)] * 4))
+def test_a_resample_has_no_f1_only_where_it_has_no_span(row):
+    found = drawn_f1(np.array([row]))
+    assert np.isnan(found) == [not any(row)]
+    assert np.isnan(found) or found == f1(np.array([row]))
+
+
+@given(arrays.arrays(np.float64, 50, elements=st.floats(-1, 1)), st.integers(1, 9))
+def test_resamples_without_an_f1_change_nothing(values, count):
+    more = np.concatenate([values, np.full(count, np.nan)])
+    assert interval(more).tolist() == interval(values).tolist()
+    assert p_value(0.5, more) == p_value(0.5, values)
+
+
+def test_where_no_resample_has_an_f1_there_is_the_f1_of_nothing():
+    nothing = np.full((20, 2), np.nan)
+    assert interval(nothing).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    nothing[:, 1] = 1.0
+    assert interval(nothing).tolist() == [[0.0, 1.0], [0.0, 1.0]]
+    assert p_value(0.0, np.full(20, np.nan)) == 1.0
 
 
 @given(counts)

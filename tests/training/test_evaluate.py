@@ -93,6 +93,35 @@ def test_a_perfect_prediction_scores_one_without_doubt():
     assert figure.interval == (1.0, 1.0)
 
 
+def test_a_rare_label_that_is_always_found_is_found_without_doubt():
+    common = Document("1", TEXT, (Span(55, 65, "Chemical"),))
+    gold = [*[common] * 38, *[Document("2", TEXT, (*common.spans, Span(22, 30, "Disease")))] * 2]
+    better = [said(*document.spans) for document in gold]
+    worse = [said(*common.spans), *[said()] * 39]
+    report = evaluate(gold, better, against=worse, options=Options(resamples=200))
+    assert report.by_label["Disease"].strict.interval == (1.0, 1.0)
+    assert report.by_label_and_length["Disease"]["1"].relaxed.interval == (1.0, 1.0)
+    assert report.against is not None
+    strict = report.against.by_label["Disease"].strict
+    assert strict.f1_interval == (0.0, 0.0)
+    assert strict.interval == (1.0, 1.0)
+    # About 13 % of the resamples have none of the two documents, and say nothing.
+    assert 1 / 185 < strict.p < 1 / 160
+    missed = evaluate(gold, worse, options=QUICK)
+    assert missed.by_label["Disease"].strict.interval == (0.0, 0.0)
+
+
+@given(corpora)
+@settings(max_examples=30)
+def test_what_is_always_right_is_right_in_every_stratum(pairs):
+    gold, _ = as_corpus(pairs)
+    report = evaluate(gold, [said(*document.spans) for document in gold], options=QUICK)
+    strata = [report.overall, *report.by_label.values(), *report.by_length.values()]
+    for figures in strata:
+        sure = (1.0, 1.0) if figures.strict.counts.gold else (0.0, 0.0)
+        assert figures.strict.interval == figures.relaxed.interval == sure
+
+
 def test_a_system_against_itself_does_not_differ():
     half = [said(*GOLD.spans), said(), said(GOLD.spans[0])]  # other documents, another score
     report = evaluate([GOLD] * 3, half, against=half, options=QUICK)
@@ -118,6 +147,15 @@ def test_a_better_system_is_told_from_a_worse_one():
     low, high = strict.interval
     assert 0 < low < strict.difference < high
     assert strict.p == 1 / 201
+    their_low, their_high = strict.f1_interval
+    assert their_low < strict.f1 < their_high < 1  # the better one's is 1 without doubt
+    chemical, disease = (report.against.by_label[label].strict for label in LABELS)
+    assert (chemical.f1, chemical.difference, chemical.p) == (1.0, 0.0, 1.0)
+    assert chemical.interval == (0.0, 0.0)
+    assert disease.f1 == pytest.approx(2 / 3)  # recall 15 / 30
+    assert disease.difference == pytest.approx(1 / 3)
+    low, high = disease.interval
+    assert 0 < low < disease.difference < high
     # "Famotidine" and "delirium" are both one word: nothing longer is there to differ in.
     assert report.against.by_length["3+"].strict.p == 1.0
 
