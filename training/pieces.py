@@ -1,5 +1,6 @@
 """A text with gold and predicted spans drawn in it: cut wherever one begins or ends."""
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -39,24 +40,19 @@ def cut(text: str, gold: Sequence[Span], predicted: Sequence[Span]) -> list[Piec
     """
     true, said = set(gold), set(predicted)
     spans = [(span, _standing(span, true, said)) for span in sorted(true | said, key=_place)]
-    edges = {0, len(text)}.union(*((span.start, span.end) for span, _ in spans))
-    places = sorted(edges)
-    return [
-        Piece(
-            text[start:end],
-            tuple(
-                standing
-                for standing in ORDER
-                if any(
-                    span.start <= start and end <= span.end
-                    for span, of_span in spans
-                    if of_span == standing
-                )
-            ),
-            tuple((span.label, standing) for span, standing in spans if span.end == end),
-        )
-        for start, end in pairwise(places)
-    ]
+    begun: defaultdict[int, list[Standing]] = defaultdict(list)
+    ended: defaultdict[int, list[tuple[str, Standing]]] = defaultdict(list)
+    for span, standing in spans:
+        begun[span.start].append(standing)
+        ended[span.end].append((span.label, standing))
+    pieces = []
+    covering: Counter[Standing] = Counter()
+    for start, end in pairwise(sorted({0, len(text), *begun, *ended})):
+        covering.update(begun[start])
+        covering.subtract(standing for _, standing in ended[start])
+        standings = tuple(standing for standing in ORDER if covering[standing])
+        pieces.append(Piece(text[start:end], standings, tuple(ended[end])))
+    return pieces
 
 
 def _standing(span: Span, gold: set[Span], predicted: set[Span]) -> Standing:

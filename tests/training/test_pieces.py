@@ -1,10 +1,12 @@
 """A text that is cut is the same text, and every span can be put together again."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ner.document import Span
-from training.pieces import ORDER, cut
+from training.pieces import ORDER, Piece, Standing, cut
 
 TEXT = "Naloxone reverses the 😀 effect\r\nof clonidine."
 spans = st.lists(
@@ -46,6 +48,36 @@ def test_pieces_are_the_text_and_know_what_covers_them(
     assert sorted(ended) == sorted(
         (span.end, span.label, standing) for standing in ORDER for span in sets[standing]
     )
+
+
+def cut_slowly(text: str, gold: list[Span], predicted: list[Span]) -> list[Piece]:
+    """What a piece is, word for word: every span is asked of every piece."""
+    standing: dict[Span, Standing] = {
+        span: "missed" if span not in predicted else "right" if span in gold else "spurious"
+        for span in sorted({*gold, *predicted}, key=lambda one: (one.start, one.end, one.label))
+    }
+    edges = {0, len(text)}.union(*((span.start, span.end) for span in standing))
+    return [
+        Piece(
+            text[start:end],
+            tuple(
+                one
+                for one in ORDER
+                if any(
+                    span.start <= start and end <= span.end
+                    for span, of_span in standing.items()
+                    if of_span == one
+                )
+            ),
+            tuple((span.label, of_span) for span, of_span in standing.items() if span.end == end),
+        )
+        for start, end in pairwise(sorted(edges))
+    ]
+
+
+@given(gold=spans, predicted=spans)
+def test_pieces_are_what_they_are_defined_as(gold: list[Span], predicted: list[Span]) -> None:
+    assert cut(TEXT, gold, predicted) == cut_slowly(TEXT, gold, predicted)
 
 
 def test_an_empty_text_has_no_pieces() -> None:
