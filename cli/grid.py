@@ -32,8 +32,11 @@ def _grid(table: "Table") -> Grid:
     """The cells of a table: drawn lines in a terminal, plain characters in a pipe."""
     grid = Grid(box=box.SIMPLE_HEAD if console.is_terminal else box.ASCII)
     for name, side in zip(table.columns, table.align, strict=True):
-        # Figures are never folded; what is long is a name or a quote.
-        grid.add_column(name, justify="right" if side == "r" else "left", no_wrap=side == "r")
+        # Figures are never folded; what is long is a name or a quote, and shown to its end.
+        if side == "r":
+            grid.add_column(name, justify="right", no_wrap=True)
+        else:
+            grid.add_column(name, overflow="fold")
     for row in table.rows:
         grid.add_row(*(Text(on_one_line(cell)) for cell in row))
     return grid

@@ -8,6 +8,7 @@ from ner.document import Lost
 from ner.printable import on_one_line
 from ner.scoring import LENGTHS, Length
 from training.calibration import Calibration
+from training.effort import ACTIONS, Effort
 from training.mistakes import Example, Mistakes
 from training.paper_protocol import Outcome, PaperReport
 from training.report import Comparison, Difference, Figure, Figures, Losses, Report
@@ -51,7 +52,7 @@ def report_tables(report: Report) -> list[Table]:
         tables.append(_cross(report))
     if report.against:
         tables.append(_against(report, report.against))
-    tables += [_mistakes(report), _losses(report)]
+    tables += [_effort(report), _mistakes(report), _losses(report)]
     if report.calibration:
         tables.append(_calibration(report.calibration))
     return [table for table in tables if table.rows]
@@ -156,6 +157,9 @@ def _against(report: Report, comparison: Comparison) -> Table:
     """Two systems."""
     parts = [("All", report.overall, comparison.overall)]
     parts += [
+        (label, figures, comparison.by_label[label]) for label, figures in report.by_label.items()
+    ]
+    parts += [
         (NAMES[length], report.by_length[length], comparison.by_length[length])
         for length in LENGTHS
     ]
@@ -187,6 +191,30 @@ def _difference(difference: Difference, gold: int) -> tuple[str, ...]:
         _interval(difference.interval, sign="+"),
         f"{difference.p:.3f}",
     )
+
+
+def _effort(report: Report) -> Table:
+    """What it takes to put each system's answers right."""
+    systems = [(report.model, report.effort)]
+    if report.against:
+        systems.append((report.against.model, report.against.effort))
+    return Table(
+        title="Effort: an annotator's actions to put the answers right",
+        columns=("Answers of", "Actions", "Per 100", *(action.capitalize() for action in ACTIONS)),
+        align="l" + "r" * (2 + len(ACTIONS)),
+        rows=tuple((name, f"{effort.total}", *_per_hundred(effort)) for name, effort in systems),
+        note=(
+            "Per 100 gold spans, in all and of each kind; to annotate from nothing takes 100. "
+            "Actions are not minutes: the text has to be read in either case."
+        ),
+    )
+
+
+def _per_hundred(effort: Effort) -> tuple[str, ...]:
+    """Actions for every hundred gold spans, in all and of each kind."""
+    if not effort.from_nothing:
+        return (NOTHING,) * (1 + len(ACTIONS))
+    return tuple(f"{effort.per_hundred(action):.1f}" for action in (None, *ACTIONS))
 
 
 def _mistakes(report: Report) -> Table:

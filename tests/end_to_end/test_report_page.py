@@ -1,13 +1,20 @@
 """What a person sees of a report: in light and dark, on a telephone, and on paper."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ner.document import Span
+from tests.end_to_end import test_curate_pages
 from tests.end_to_end.look import looked_at
-from tests.training.test_report_page import judged
+from tests.end_to_end.test_curate_pages import GOLD, agreement_page, review_page
+from tests.training.test_report_page import compared, judged
 from training.report_page import report_to_html
+
+LONG = "Long_label" * 8  # no place to break it
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -20,6 +27,34 @@ def test_it_fits_and_loads_nothing(chromium: Any, tmp_path: Path, scheme: str) -
         assert (lit[0] > lit[1]) == (scheme == "light")
         text = page.locator(".text").first
         assert "clonidine" in text.inner_text()
+
+
+def relabelled(spans: Sequence[Span]) -> tuple[Span, ...]:
+    return tuple(replace(span, label=LONG) for span in spans)
+
+
+def test_a_long_label_does_not_make_a_page_wider_than_a_telephone(
+    chromium: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = compared()
+    worst = tuple(
+        replace(one, gold=relabelled(one.gold), predicted=relabelled(one.predicted))
+        for one in report.worst
+    )
+    by_label = {LONG: report.by_label["Disease"]}
+    assert report.against is not None
+    against = replace(report.against, by_label={LONG: report.against.by_label["Disease"]})
+    report = replace(report, worst=worst, by_label=by_label, against=against)
+    long = [replace(one, spans=relabelled(one.spans)) for one in GOLD]
+    monkeypatch.setattr(test_curate_pages, "GOLD", long)
+    pages = {
+        "report-long": report_to_html(report),
+        "review-long": review_page(),
+        "agreement-long": agreement_page(),
+    }
+    for name, html in pages.items():
+        with looked_at(chromium, html, tmp_path, name=name, scheme="light") as page:
+            assert LONG in page.locator(".text .tag").first.inner_text()
 
 
 def test_it_can_be_printed(chromium: Any, tmp_path: Path) -> None:

@@ -134,6 +134,36 @@ def test_a_figure_of_nothing_is_a_dash_and_not_a_zero():
     assert figures["support"] == {"1": 2, "2": 0, "3+": 0}
 
 
+def test_what_the_page_shows_of_two_systems_is_in_the_tables_too(report):
+    against = table_of(report, "against")
+    assert list(dict.fromkeys(name for name, _ in against)) == [
+        *("All", "Chemical", "Disease", "1 word", "2 words", "3+ words")
+    ]
+    for label in ("Chemical", "Disease"):
+        for match in ("strict", "relaxed"):
+            ours = getattr(report.by_label[label], match)
+            other = getattr(report.against.by_label[label], match)
+            low, high = other.interval
+            assert against[label, match][2:] == (
+                f"{ours.counts.gold}",
+                *(f"{ours.counts.f1:.3f}", f"{other.f1:.3f}", f"{other.difference:+.3f}"),
+                *(f"{low:+.3f} to {high:+.3f}", f"{other.p:.3f}"),
+            )
+    (effort,) = [table for table in report_tables(report) if table.title.startswith("Effort: ")]
+    columns = ("Answers of", "Actions", "Per 100", "Add", "Delete", "Relabel", "Move an end")
+    assert effort.columns == columns
+    assert effort.rows == (
+        ("tagger-1", "3", "75.0", "0.0", "0.0", "25.0", "50.0"),
+        ("silent", "4", "100.0", "100.0", "0.0", "0.0", "0.0"),
+    )
+
+
+def test_effort_where_there_is_no_gold_is_counted_only():
+    bare = [replace(document, spans=()) for document in GOLD]
+    report = evaluate(bare, SAID, options=Options(resamples=5))
+    assert table_of(report, "Effort")["tagger-1"][1:] == ("4", "-", "-", "-", "-", "-")
+
+
 def test_found_where_there_is_no_gold_is_wrong_and_not_nothing():
     bare = [replace(document, spans=()) for document in GOLD]
     report = evaluate(bare, SAID, options=Options(resamples=5))

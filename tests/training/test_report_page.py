@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from ner.document import Document, Lost, Prediction, Span
 from tests.page import HOSTILE, LINKS, Page
+from tests.training.test_calibrate import Cells
 from training.calibration import Bin
+from training.effort import ACTIONS, Effort
 from training.evaluate import Options, evaluate
-from training.report import Report, report_to_json
-from training.report_page import points, report_to_html
+from training.report import Difference, Figures, Interval, Report, report_to_json
+from training.report_page import points, report_to_html, sentence_of
 
 TEXT = "Naloxone reverses the effect of clonidine in 😀 hypertension."
 OPTIONS = Options(("Chemical", "Disease"), resamples=20)
@@ -44,6 +46,126 @@ def test_it_holds_the_figures_of_the_json() -> None:
     for figure in expected:
         assert figure in text, figure
     assert "Intervals are rough" in text  # the warnings come with it
+
+
+def compared(*, with_other: bool = True) -> Report:
+    """Two systems that are wrong in ways of their own, on entities of every length."""
+    chemicals = (Span(0, 8, "Chemical"), Span(32, 41, "Chemical"))
+    rest = (Span(9, 28, "Disease"), Span(42, 59, "Disease"), Span(22, 31, "Disease"))
+    gold = [Document("1", TEXT, chemicals), Document("2", TEXT, (*chemicals, *rest[:2]))]
+    gold += [Document("3", TEXT, rest), Document("4", TEXT, (*chemicals, *rest))]
+    one = [chemicals[:1], (*chemicals, rest[0]), (rest[2], Span(9, 21, "Disease")), rest]
+    other = [chemicals, (Span(0, 8, "Disease"), rest[1]), rest[:2], (Span(59, 60, "Disease"),)]
+    said, against = (
+        [Prediction(spans, 1.0, name) for spans in answers]
+        for name, answers in (("one", one), ("other", other))
+    )
+    return evaluate(gold, said, against=against if with_other else None, options=OPTIONS)
+
+
+def strata_of(report: Report) -> list[list[tuple[str, Figures, Difference | None]]]:
+    """Names, figures and differences of the rows of both tables, in their order."""
+    against = report.against
+    whole = ("All", report.overall, against.overall.strict if against else None)
+    lengths = [
+        (name, report.by_length[length], against.by_length[length].strict if against else None)
+        for length, name in (("1", "1 word"), ("2", "2 words"), ("3+", "3 words or more"))
+    ]
+    labels = [
+        (label, figures, against.by_label[label].strict if against else None)
+        for label, figures in report.by_label.items()
+    ]
+    return [[whole, *lengths], [whole, *labels]]
+
+
+def cells_of(name: str, figures: Figures, difference: Difference | None) -> list[str]:
+    """A row as it is to be read."""
+    counts, (low, high) = figures.strict.counts, figures.strict.interval
+    if difference is None:
+        ratios = [counts.precision, counts.recall]
+        shown = [f"{counts.f1:.3f}", f"{low:.3f} to {high:.3f}", *(f"{one:.3f}" for one in ratios)]
+    else:
+        ends = [f"{end:+.3f}".replace("-", "−") for end in difference.interval]
+        other, p = difference.f1, difference.p
+        shown = [f"{counts.f1:.3f}", f"{other:.3f}", " to ".join(ends), f"{p:.3f}"]
+    return [name, "", *shown, f"{counts.gold}"]
+
+
+@pytest.mark.parametrize("with_other", [True, False])
+def test_every_row_has_the_figures_of_its_stratum(with_other: bool) -> None:
+    report = compared(with_other=with_other)
+    by_length, by_label = strata_of(report)
+    expected = [cells_of(*row) for row in (*by_length, *by_label)]
+    assert len({tuple(row) for row in expected}) == 6  # no two strata look alike but All
+    scores = report.overall.strict.counts
+    assert len({scores.precision, scores.recall, report.overall.relaxed.counts.recall}) == 3
+    shown = Cells(report_to_html(report)).rows
+    heads = [place for place, row in enumerate(shown) if row[0] == "Entities"]
+    first, second = (shown[head + 1 : head + 5] for head in heads)
+    assert [*first, *second[:3]] == expected
+    columns = ["This", "Other", "Difference, 95 %", "p"]
+    columns = columns if with_other else ["F1", "95 %", "Precision", "Recall"]
+    assert [shown[head] for head in heads] == [["Entities", "0 to 1", *columns, "Gold"]] * 2
+
+
+def whisker(f1: float, interval: Interval) -> list[tuple[str, str]]:
+    low, high = interval
+    width = f"left: {100 * low:.2f}%; width: {100 * (high - low):.2f}%"
+    return [("i", width), ("b", f"left: {100 * f1:.2f}%")]
+
+
+def bars(effort: Effort) -> list[tuple[str, str]]:
+    return [("i", f"width: {effort.per_hundred(action):.2f}%") for action in ACTIONS]
+
+
+@pytest.mark.parametrize("with_other", [True, False])
+def test_every_chart_is_drawn_where_its_figures_are(with_other: bool) -> None:
+    report = compared(with_other=with_other)
+    expected = []
+    for _, figures, difference in (row for rows in strata_of(report) for row in rows):
+        if difference is not None:
+            expected += whisker(difference.f1, difference.f1_interval)
+        expected += whisker(figures.strict.counts.f1, figures.strict.interval)
+    expected += bars(report.effort)
+    if report.against:
+        expected += bars(report.against.effort)
+    page = report_to_html(report)
+    assert Cells(page).marks == expected
+    sides = [name for name in Page(page).values("class") if name and name.startswith("range ")]
+    assert sides == (["range theirs", "range ours"] if with_other else ["range ours"]) * 7
+
+
+def test_the_effort_of_each_system_is_its_own() -> None:
+    report = compared()
+    assert report.against is not None
+    efforts = [("one", report.effort), ("other", report.against.effort)]
+    assert efforts[0][1].actions == {"add": 5, "delete": 0, "relabel": 0, "move an end": 1}
+    assert efforts[1][1].actions == {"add": 8, "delete": 1, "relabel": 1, "move an end": 0}
+    text = Page(report_to_html(report)).text
+    for name, effort in efforts:
+        shown = ", ".join(f"{action} {effort.per_hundred(action):.1f}" for action in ACTIONS)
+        assert f" {name}: {effort.per_hundred():.1f} {shown}. The whole bar is" in text
+
+
+@pytest.mark.parametrize(
+    ("interval", "sentence"),
+    [
+        ((0.01, 0.2), "better"),
+        ((-0.2, -0.01), "worse"),
+        ((-0.1, 0.1), "neither better nor worse beyond noise"),
+        ((0.0, 0.2), "neither better nor worse beyond noise"),
+        ((-0.2, 0.0), "neither better nor worse beyond noise"),
+    ],
+)
+def test_two_systems_differ_where_the_interval_says_so(interval: Interval, sentence: str) -> None:
+    report = compared()
+    assert report.against is not None
+    difference = replace(report.against.overall.strict, interval=interval)
+    assert sentence_of(difference) == sentence
+    overall = replace(report.against.overall, strict=difference)
+    against = replace(report.against, overall=overall)
+    text = Page(report_to_html(replace(report, against=against))).text
+    assert f"It is {sentence} {'compared with' if ' ' in sentence else 'than'} other, which" in text
 
 
 def test_documents_are_drawn_with_both_sides() -> None:
