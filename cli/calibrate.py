@@ -11,17 +11,18 @@ from rich.markup import escape
 from cli.console import console, echo_json, errors
 from cli.engines import NONE_THERE, engines_wanted, make_engine
 from cli.grid import print_tables
-from cli.options import LLM, AsJson, Models, open_store
+from cli.options import LLM, AsJson, Models, finite, open_store
 from cli.quiet import hush_libraries
 from ner.catalogue import DEFAULT_TIER
 from ner.errors import EngineError, InputError, TagalongError
 from ner.manifest import read_manifest
+from ner.printable import visible
 from ner.store import Store
 from ner.words import word_offsets
 from training.corpus import read_corpus
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from training.calibrate.advice import Quality
+    from training.calibrate.quality import Quality
     from training.calibrate.report import CalibrationReport
     from training.calibrate.timing import Setting, Timing, Way
 
@@ -34,24 +35,32 @@ def calibrate_cli(
         typer.Argument(
             exists=True,
             dir_okay=False,
-            help="Documents like those to be annotated, in any format that `data check` reads. "
-            f"[default: {OWN}]",
+            help="Documents like those to be annotated, in any format that `data check` reads.",
+            show_default=OWN,
         ),
     ] = None,
     encoder: Annotated[
         str | None,
-        typer.Option(help="An encoder version. [default: the current one, else the bundled]"),
+        typer.Option(help="An encoder version.", show_default="the current one, else the bundled"),
     ] = None,
     llm: Annotated[
-        str | None, typer.Option(help="An LLM version. [default: the current one, if there is one]")
+        str | None,
+        typer.Option(help="An LLM version.", show_default="the current one, if there is one"),
     ] = None,
     budget_ms: Annotated[
-        float, typer.Option(min=1, help="Milliseconds that an annotator may wait for a document.")
+        float,
+        typer.Option(
+            min=1,
+            callback=finite,
+            help="Milliseconds that an annotator may wait for a document.",
+        ),
     ] = 100,
     batch: Annotated[int, typer.Option(min=1, help="Documents of a batch.")] = 100_000,
     price: Annotated[
         float | None,
-        typer.Option(min=0, help="What an hour of this machine costs, in whatever money."),
+        typer.Option(
+            min=0, callback=finite, help="What an hour of this machine costs, in whatever money."
+        ),
     ] = None,
     evaluation: Annotated[
         list[Path] | None,
@@ -59,11 +68,17 @@ def calibrate_cli(
             exists=True,
             dir_okay=False,
             help="A report.json of `tagalong evaluate --report`, for what a version finds; may be "
-            "given again. [default: what its own manifest says]",
+            "given again.",
+            show_default="what its own manifest says",
         ),
     ] = None,
     seconds: Annotated[
-        float, typer.Option(min=0.1, help="For each of two measurements of each way to serve.")
+        float,
+        typer.Option(
+            min=0.1,
+            callback=finite,
+            help="For each of two measurements of each way to serve.",
+        ),
     ] = 10,
     report: Annotated[
         Path | None,
@@ -99,16 +114,17 @@ def calibrate_cli(
     settings, notes = choose_settings(store, encoder, llm)
     qualities = known_qualities(settings, evaluation or [])
     timings, failed = time_all(settings, texts, seconds)
-    need = Need(budget_ms / 1000, batch, price)
+    elsewhere = None if models == Path("models") else str(models)
+    need = Need(budget_ms / 1000, batch, price, elsewhere)
     found = CalibrationReport(
         need=need,
-        source=", ".join(path.name for path in documents) if documents else OWN,
+        source=", ".join(visible(path.name) for path in documents) if documents else OWN,
         documents=len(texts),
         words=sum(len(word_offsets(text)) for text in texts),
         timings=tuple(timings),
         qualities=qualities,
-        advice=advise(timings, qualities, need),
-        notes=(*notes, *failed),
+        advice=advise(timings, qualities, need, failed=tuple(failed)),
+        notes=(*notes, *failed.values()),
         machine=this_machine(),
     )
     figures = calibration_to_json(found)
@@ -206,7 +222,7 @@ def known_qualities(
     Raises:
         InputError: If a file is no such one, or is of none of them.
     """
-    from training.calibrate.advice import qualities_in, quality_of
+    from training.calibrate.quality import qualities_in, quality_of
 
     folders = {setting.version: setting.folder for setting in settings}
     manifests = {name: read_manifest(folder, verify=False) for name, folder in folders.items()}
@@ -233,7 +249,7 @@ def known_qualities(
 
 def time_all(
     settings: "Sequence[Setting]", texts: Sequence[str], seconds: float
-) -> "tuple[list[Timing], list[str]]":
+) -> "tuple[list[Timing], dict[Setting, str]]":
     """Measure every way to serve, one after the other.
 
     Args:
@@ -242,7 +258,7 @@ def time_all(
         seconds: For each of two measurements.
 
     Returns:
-        What they took, and which could not be measured, a sentence each.
+        What they took, and which could not be measured, with a sentence of why.
 
     Raises:
         TagalongError: If none could.
@@ -250,7 +266,7 @@ def time_all(
     from training.calibrate.timing import measure_apart
 
     timings: list[Timing] = []
-    failed: list[str] = []
+    failed: dict[Setting, str] = {}
     for setting in settings:
         told = f"Measuring {escape(setting.version)}, {setting.way}"
         try:
@@ -259,7 +275,7 @@ def time_all(
         except TagalongError as error:
             if len(settings) == 1 or (setting == settings[-1] and not timings):
                 raise
-            failed.append(f"{setting.version}, {setting.way}, could not be measured: {error}.")
+            failed[setting] = f"{setting.version}, {setting.way}, could not be measured: {error}."
         else:
             timings.append(timing)
     return timings, failed

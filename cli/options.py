@@ -1,6 +1,7 @@
 """What several commands ask for in the same words, and what they make of the answers."""
 
 from collections.abc import Collection
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,6 +61,23 @@ def hosts_of(value: str) -> frozenset[str]:
         Each once.
     """
     return frozenset(filter(None, map(str.strip, value.split(","))))
+
+
+def finite(value: float | None) -> float | None:
+    """See that a number is one that JSON can hold.
+
+    Args:
+        value: What was given; None for nothing.
+
+    Returns:
+        The same.
+
+    Raises:
+        BadParameter: If it is infinite, or no number.
+    """
+    if value is not None and not isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number: give one that is")
+    return value
 
 
 def read_options(annotators: Strategy, label_config: Path | None) -> ReadOptions:

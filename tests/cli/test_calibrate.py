@@ -1,19 +1,30 @@
 """``tagalong calibrate`` as it is typed."""
 
 import json
+import os
+import shlex
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from backend.engine.build import build_engine
+from cli import calibrate
+from cli.calibrate import choose_settings
+from cli.engines import SWITCH
 from ner.store import Store
+from tests.backend.engine.test_build import DOCUMENTS, older_cpu, publish  # noqa: F401 (a fixture)
 from tests.cli.typed import fails, run
 from tests.llm_versions import publish_llm_version
 from tests.tiny_bases import CORPUS
 from tests.tiny_llms import save_llm
+from training.calibrate.timing import Timing, measure
 
 SAMPLE = Path("tests/samples/bc5cdr.jsonl").resolve()
 QUICK = ("--seconds", "0.1")
+TEXT = "Naloxone reverses clonidine."
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -27,7 +38,7 @@ def test_a_laptop_gets_a_recommendation(tmp_path: Path) -> None:
     ).stdout
     assert "In real time: serve the encoder minilm-bc5cdr-" in said
     assert "A batch of 5,000 documents takes" in said
-    assert "train one with `tagalong train llm`" in said
+    assert "train one with `tagalong train llm`." in said
     figures = json.loads((report / "report.json").read_text())
     assert {one["tier"] for one in figures["timings"]} == {"encoder"}
     assert figures["documents"] == 5
@@ -44,6 +55,9 @@ def test_an_llm_is_set_beside_the_encoder(store: Store, tmp_path: Path) -> None:
     found = json.loads(run("calibrate", SAMPLE, *QUICK, "--json", "--models", store.root).stdout)
     assert [one["tier"] for one in found["timings"]][-1] == "llm"
     assert any("times as long" in sentence for sentence in found["advice"])
+    named = f"--report DIR --models {shlex.quote(str(store.root))}` compares them"
+    assert any(named in sentence for sentence in found["advice"])
+    assert found["need"]["models"] == str(store.root)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +82,51 @@ def test_an_evaluation_by_the_papers_protocol_is_refused(
     assert "is by the paper's protocol" in sentence
 
 
+@pytest.mark.parametrize(
+    "arguments", [("--price", "inf"), ("--budget-ms", "inf"), ("--seconds", "inf")]
+)
+def test_what_is_infinite_is_refused(arguments: tuple[str, ...]) -> None:
+    said = " ".join(run("calibrate", *arguments, code=2).stderr.replace("│", " ").split())
+    assert f"Invalid value for '{arguments[0]}': inf is not a finite number" in said
+
+
+@pytest.mark.usefixtures("older_cpu")
+def test_every_way_to_serve_is_measured_as_it_is_served(
+    store: Store, tmp_path: Path, tiny_base: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, "true")
+    encoder = publish(tiny_base("bert-cased"), store)
+    build_engine(encoder, examples=DOCUMENTS, judged=DOCUMENTS)
+    llm = publish_llm_version(store, save_llm(tmp_path / "base", CORPUS, initializer_range=0.15))
+    settings, notes = choose_settings(store, encoder.name, llm.name)
+    assert notes == []
+    assert [one.way for one in settings if one.way != "fp32"] == ["engine", "torch", "llm"]
+    assert {one.folder for one in settings[:-1]} == {encoder}
+    assert (settings[-1].folder, settings[-1].drafter) == (llm, encoder)
+    assert settings[-1].engines
+    measured = {one.way: measure(one, [TEXT], seconds=0.01).runs_on for one in settings[:2]}
+    assert measured["engine"].startswith("OpenVINO")
+    assert measured["torch"].startswith("PyTorch")
+    monkeypatch.setenv(SWITCH, "false")
+    settings, _ = choose_settings(store, encoder.name, llm.name)
+    assert [one.way for one in settings if one.way != "fp32"] == ["torch", "llm"]
+    assert settings[-1].drafter == encoder
+    assert not settings[-1].engines
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are no bytes elsewhere")
+def test_documents_in_a_file_whose_name_is_no_utf8_are_reported_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/texts-\xe9.jsonl")
+    shutil.copy(SAMPLE, odd)
+    timing = Timing("small", "engine", "OpenVINO, int8", 1.0, 0.02, 0.04, 100, 50.0, 2**29)
+    monkeypatch.setattr(calibrate, "time_all", lambda *_: ([timing], {}))
+    run("calibrate", odd, "--report", tmp_path / "report")
+    for name in ("report.md", "report.html", "report.json"):
+        assert "udce9.jsonl" in (tmp_path / "report" / name).read_text(encoding="utf-8")
+
+
 def test_one_that_cannot_be_measured_does_not_cost_the_others(store: Store, tmp_path: Path) -> None:
     base = save_llm(tmp_path / "base", CORPUS, initializer_range=0.15)
     folder = publish_llm_version(store, base)
@@ -76,6 +135,7 @@ def test_one_that_cannot_be_measured_does_not_cost_the_others(store: Store, tmp_
     found = json.loads(run("calibrate", SAMPLE, *QUICK, "--json", "--models", store.root).stdout)
     assert {one["tier"] for one in found["timings"]} == {"encoder"}
     assert any(f"{folder.name}, llm, could not be measured: " in note for note in found["notes"])
+    assert found["advice"][-1] == f"The LLM {folder.name} could not be measured: see the note."
 
 
 def test_an_evaluation_of_another_version_is_refused(

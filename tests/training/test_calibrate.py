@@ -19,16 +19,8 @@ from ner.document import Document, Prediction, Span
 from ner.errors import OutOfMemoryError, TagalongError
 from ner.manifest import read_manifest
 from training.calibrate import timing
-from training.calibrate.advice import (
-    Need,
-    Quality,
-    advise,
-    hours,
-    qualities_in,
-    quality_of,
-    spoken,
-    usable,
-)
+from training.calibrate.advice import Need, advise, amount, hours, spoken, usable
+from training.calibrate.quality import Quality, qualities_in, quality_of
 from training.calibrate.report import (
     CalibrationReport,
     calibration_tables,
@@ -49,6 +41,8 @@ LLM = Timing("large", "llm", "PyTorch", 60.0, 2.0, 4.0, 20, 0.5, 2**34)
 FOUND = Quality("test", 500, 0.85, {"1": 0.88, "2": 0.8, "3+": 0.7}, {"1": 99, "2": 80, "3+": 70})
 BETTER = replace(FOUND, f1=0.88, by_length={"1": 0.89, "2": 0.83, "3+": 0.82})
 NEED = Need(0.1, 100_000)
+PATIENT = replace(NEED, budget=5.0)
+COMPARE = "`tagalong evaluate large GOLD --against small --report DIR` compares them, and"
 
 
 def report_of(*timings: Timing, **changes) -> CalibrationReport:
@@ -146,6 +140,52 @@ def test_how_many_are_read_does_not_hang_on_which_came_first(
     assert found.per_second == pytest.approx(1000 / 50.5)
 
 
+def test_of_a_hundred_documents_the_median_and_the_95th_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tier = Patient()
+    monkeypatch.setattr(timing, "load_tier", lambda *_, **__: tier)
+    monkeypatch.setattr(timing, "time", tier)
+    monkeypatch.setattr(timing, "MOST", 100)
+    texts = ["a " * words for words in range(1, 21)]  # each is asked five times
+    found = measure(Setting("x", FOLDER, "llm"), texts, seconds=9.0)
+    assert found.asked == 100
+    assert (found.p50, found.p95) == pytest.approx((0.010, 0.019))
+    assert found.per_second == pytest.approx(1000 / 10.5)
+
+
+@pytest.mark.parametrize(
+    ("setting", "loaded"),
+    [
+        (Setting("x", Path("x"), "engine"), [("x", {"engine": True})]),
+        (Setting("x", Path("x"), "torch"), [("x", {"engine": False})]),
+        (Setting("y", Path("y"), "llm"), [("y", {})]),
+        (
+            Setting("y", Path("y"), "llm", Path("x")),
+            [("x", {"engine": True}), ("y", {"drafter": "predict"})],
+        ),
+        (
+            Setting("y", Path("y"), "llm", Path("x"), engines=False),
+            [("x", {"engine": False}), ("y", {"drafter": "predict"})],
+        ),
+    ],
+)
+def test_what_is_measured_is_loaded_as_it_is_set(
+    setting: Setting, loaded: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[object] = []
+
+    def load(folder: Path, **options: object) -> Patient:
+        if "drafter" in options:
+            options["drafter"] = getattr(options["drafter"], "__name__", None)
+        found.append((str(folder), options))
+        return Patient()
+
+    monkeypatch.setattr(timing, "load_tier", load)
+    measure(setting, TEXTS, seconds=0.0)
+    assert found == loaded
+
+
 def test_who_is_fast_enough_and_finds_most_serves() -> None:
     sentence = advise([ENCODER, LLM], {"small": FOUND, "large": BETTER}, NEED)[0]
     assert "serve the encoder small. On OpenVINO, int8 it answers 95 of 100" in sentence
@@ -163,13 +203,100 @@ def test_the_slower_serves_only_where_it_is_known_to_be_worth_it() -> None:
     patient = replace(NEED, budget=5.0)
     hardly = replace(FOUND, f1=FOUND.f1 + 0.001)
     elsewhere = replace(BETTER, documents=48)
+    few = {"1": 9, "2": 8, "3+": 12}
     for known in (
         {"small": FOUND, "large": hardly},
         {"small": FOUND, "large": elsewhere},
+        {"small": FOUND, "large": replace(BETTER, paired={"small": (-0.01, 0.07)})},
+        {"small": replace(FOUND, paired={"large": (-0.07, 0.01)}), "large": BETTER},
+        {"small": replace(FOUND, support=few), "large": replace(BETTER, support=few)},
         {"large": BETTER},
         {"small": FOUND},
     ):
         assert "serve the encoder small" in advise([ENCODER, LLM], known, patient)[0]
+
+
+PAIRS = [
+    ({}, {"small": (0.01, 0.05)}, True),
+    ({}, {"small": (-0.01, 0.07)}, False),
+    ({"large": (-0.05, -0.01)}, {}, True),
+    ({"large": (-0.07, 0.01)}, {}, False),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs", "is_sure"), PAIRS)
+def test_a_gain_that_may_be_noise_is_no_gain(
+    ours: dict[str, tuple[float, float]], theirs: dict[str, tuple[float, float]], is_sure: bool
+) -> None:
+    known = {"small": replace(FOUND, paired=ours), "large": replace(BETTER, paired=theirs)}
+    real_time, _, verdict, *cascade = advise([ENCODER, LLM], known, PATIENT)
+    assert ("serve the LLM large" in real_time) == is_sure
+    assert bool(cascade) == is_sure
+    if is_sure:
+        assert verdict.startswith("For batches that matter: the LLM, with 3.0 points more")
+        assert "noise" not in verdict
+    else:
+        assert verdict.startswith("For batches, too: the encoder. The LLM has 3.0 points more")
+        assert "no more than noise on 500 documents (-1.0 to +7.0 points at 95 %)" in verdict
+        assert f"judge more documents. {COMPARE}" in verdict
+
+
+def test_without_a_paired_interval_noise_is_not_known() -> None:
+    *_, verdict, _ = advise([ENCODER, LLM], {"small": FOUND, "large": BETTER}, NEED)
+    assert f"Whether that is more than noise is not known: {COMPARE}" in verdict
+    paired = {"other": (0.01, 0.05)}  # with somebody else
+    known = {"small": FOUND, "large": replace(BETTER, paired=paired)}
+    assert "noise is not known" in advise([ENCODER, LLM], known, NEED)[2]
+    # An interval of other documents than those that the scores are of is of no use.
+    elsewhere = replace(BETTER, documents=48, paired={"small": (-0.01, 0.07)})
+    said = advise([ENCODER, LLM], {"small": FOUND, "large": elsewhere}, NEED)
+    assert "so what follows is a guess" in said[2]
+    assert "noise" not in " ".join(said)
+
+
+@pytest.mark.parametrize(("gold", "is_told"), [(29, False), (30, True)])
+def test_of_few_gold_entities_nothing_is_made(gold: int, is_told: bool) -> None:
+    few = {"1": gold, "2": 0, "3+": 0}
+    paired = {"small": (0.2, 0.4)}
+    known = {
+        "small": replace(FOUND, documents=2, support=few),
+        "large": replace(BETTER, documents=2, support=few, paired=paired),
+    }
+    said = advise([ENCODER, LLM], known, PATIENT)
+    assert ("serve the LLM" in said[0]) == is_told
+    assert ("For batches that matter: the LLM" in said[2]) == is_told
+    if not is_told:
+        assert said[2] == (
+            "Scores of fewer than 30 gold entities do not tell which finds more: with more of "
+            f"them, {COMPARE} `--evaluation DIR/report.json` tells it here."
+        )
+
+
+def test_what_could_not_be_measured_is_not_called_absent() -> None:
+    failed = [Setting("large", FOLDER, "llm")]
+    *_, said = advise([ENCODER], {}, NEED, failed=failed)
+    assert said == "The LLM large could not be measured: see the note."
+    failed = [Setting("small", FOLDER, "engine"), Setting("small", FOLDER, "torch")]
+    *_, said = advise([LLM], {}, NEED, failed=failed)
+    assert said == "The encoder small could not be measured: see the note."
+    *_, said = advise([TORCH], {}, NEED, failed=failed[:1])  # one way of two
+    assert said.startswith("No LLM is here")
+
+
+def test_commands_find_the_versions_where_they_are() -> None:
+    need = replace(NEED, models="my models")
+    known = {"small": FOUND, "large": BETTER}
+    said = [
+        *advise([ENCODER, LLM], known, need),
+        *advise([ENCODER, LLM], {}, need),
+        *advise([ENCODER], {}, replace(need, budget=0.01)),
+    ]
+    quoted = [part for sentence in said for part in sentence.split("`")[1::2]]
+    commands = [part for part in quoted if part.startswith("tagalong ")]
+    assert {command.split()[1] for command in commands} == {"evaluate", "prelabel", "train"}
+    assert [command for command in commands if "cascade" in command]
+    assert [command for command in commands if not command.endswith(" --models 'my models'")] == []
+    assert "--models" not in " ".join(advise([ENCODER, LLM], known, NEED))
 
 
 def test_what_nobody_can_choose_is_not_advised() -> None:
@@ -192,22 +319,71 @@ def test_it_serves_as_it_does_by_itself_where_that_is_soon_enough() -> None:
 
 
 def test_a_batch_is_read_in_another_way_only_where_that_is_much_faster() -> None:
-    for per_second, took in ((51.0, "33 minutes"), (500.0, "3.3 minutes")):
-        said = advise([ENCODER, replace(TORCH, per_second=per_second), LLM], {}, NEED)
-        assert f"takes the encoder {took}" in said[1]
+    for per_second, took in (
+        (51.0, "33 minutes on OpenVINO, int8"),
+        (500.0, "3.3 minutes on PyTorch, bf16 (with `TAGALONG_CPU_ENGINE=false`)"),
+    ):
+        fast = replace(TORCH, per_second=per_second)
+        said = advise([ENCODER, fast, LLM], {}, NEED)
+        assert f"documents takes the encoder {took}, and the LLM 2.3 days, " in said[1]
+        assert advise([ENCODER, fast], {}, NEED)[1].endswith(f"documents takes {took}.")
 
 
 def test_few_documents_are_called_few() -> None:
     said = advise([replace(ENCODER, asked=7)], {}, NEED)[0]
     assert "it answers all of the 7 documents that it was asked within 40 ms" in said
+    for asked in (7, 100):
+        report = report_of(replace(ENCODER, asked=asked))
+        page = " ".join(calibration_to_html(report).split())
+        few = "all of the 7 documents that it was asked"
+        who = few if asked == 7 else "95 of 100 documents"
+        assert f"is what {who} take at most, one at a time, where it is fastest; 100 ms" in page
+        late = calibration_to_html(report_of(replace(ENCODER, asked=asked, p95=0.2)))
+        assert f"Nothing here answers {who} within 100 ms." in " ".join(late.split())
+        note = calibration_tables(report)[0].note
+        assert ("Of fewer than 20 that were asked" in note) == (asked == 7)
+        assert ("95 of 100" in page) == (asked == 100)
+
+
+@pytest.mark.parametrize(
+    ("p95", "least"), [(0.1004, "101 ms"), (0.9999, "1.00 s"), (4.0, "4.00 s"), (4.001, "4.01 s")]
+)
+def test_what_is_to_be_allowed_suffices(p95: float, least: str) -> None:
+    said = advise([replace(ENCODER, p95=p95)], {}, NEED)[0]
+    assert f"takes {least}: allow that much" in said
+    number, unit = least.split()
+    assert float(number) / (1000 if unit == "ms" else 1) >= p95
+
+
+def test_one_document_takes_a_moment_and_not_nothing() -> None:
+    need = replace(NEED, batch=1, price=0.8)
+    said = advise([ENCODER], {}, need)[1]
+    assert said.startswith("A batch of 1 document takes less than a second (at a cost of under ")
+    (_, _, batch, *_) = calibration_tables(report_of(ENCODER, need=need))
+    assert batch.title == "A batch of 1 document"
+    assert batch.rows == (("encoder", "OpenVINO, int8", "under 0.01", "under 0.01"),)
+    assert [amount(value) for value in (0, 0.004, 0.005, 1234.5)] == [
+        *("0.00", "under 0.01", "0.01", "1,234.50")
+    ]
+    assert "takes 1 second on" in advise([ENCODER], {}, replace(NEED, batch=50))[1]
 
 
 @pytest.mark.parametrize(
     ("per_second", "words"),
-    [(0.5, "100 times as long"), (35.0, "1.4 times as long"), (100.0, "2 times as fast")],
+    [
+        (0.5, ", 100 times as long"),
+        (0.005, ", 10,000 times as long"),
+        (35.0, ", 1.4 times as long"),
+        (49.0, ", about as long"),
+        (50.0, ", about as long"),
+        (51.0, ", about as long"),
+        (100.0, ", 2 times as fast"),
+        (10_000.0, ", 200 times as fast"),
+    ],
 )
 def test_how_many_times_as_long(per_second: float, words: str) -> None:
-    assert words in advise([ENCODER, replace(LLM, per_second=per_second)], {}, NEED)[1]
+    said = advise([ENCODER, replace(LLM, per_second=per_second)], {}, NEED)[1]
+    assert said.endswith(f"{words}.")
 
 
 def test_most_of_a_gain_is_where_most_of_it_is() -> None:
@@ -219,10 +395,34 @@ def test_most_of_a_gain_is_where_most_of_it_is() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("support", "gains", "is_long"),
+    [
+        ((99, 80, 70), (0.01, 0.03, 0.12), True),
+        ((29, 29, 30), (0.11, 0.10, 0.01), False),  # the gain is where gold is little
+        ((20, 80, 70), (0.01, -0.05, -0.02), False),
+        ((99, 80, 70), (-0.01, -0.01, 0.12), True),
+        ((99, 80, 29), (0.01, 0.01, 0.12), False),  # too little to be sure
+    ],
+)
+def test_the_cascade_is_for_gains_in_long_entities(
+    support: tuple[int, ...], gains: tuple[float, ...], is_long: bool
+) -> None:
+    lengths = list(FOUND.support)
+    few = replace(FOUND, support=dict(zip(lengths, support, strict=True)))
+    more = {name: few.by_length[name] + gain for name, gain in zip(lengths, gains, strict=True)}
+    better = replace(few, f1=0.88, by_length=more)
+    said = " ".join(advise([ENCODER, LLM], {"small": few, "large": better}, NEED))
+    assert "For batches that matter: the LLM" in said
+    assert ("Most of that is in long entities" in said) == is_long
+    assert ("--tier cascade" in said) == is_long
+
+
 def test_batches_go_to_who_is_worth_the_time() -> None:
     known = {"small": FOUND, "large": BETTER}
     _, costs, verdict, cascade = advise([ENCODER, LLM], known, replace(NEED, price=2.0))
-    assert "takes the encoder 33 minutes (at a cost of 1.11), and the LLM 2.3 days (at a" in costs
+    took = "33 minutes (at a cost of 1.11) on OpenVINO, int8"
+    assert f"takes the encoder {took}, and the LLM 2.3 days (at a" in costs
     assert costs.endswith("cost of 111.11), 100 times as long.")
     assert "3.0 points more of strict F1 (1.0 points more at 1 word, " in verdict
     assert "12.0 points more at 3+ words" in verdict
@@ -246,6 +446,8 @@ def test_what_is_not_known_is_not_argued_with() -> None:
 
 
 def test_long_times_are_said_in_words() -> None:
+    said = [spoken(seconds) for seconds in (0.4, 0.6, 1.4, 1.6)]
+    assert said == ["less than a second", "1 second", "1 second", "2 seconds"]
     said = [spoken(seconds) for seconds in (30, 150, 600, 3 * 3600, 86400 * 9, 86400 * 90)]
     assert said == [
         *("30 seconds", "2.5 minutes", "10 minutes", "3.0 hours", "9.0 days", "90 days")
@@ -275,7 +477,21 @@ def test_an_evaluation_tells_of_both_whom_it_compares() -> None:
     assert (found["good"].f1, found["bad"].f1) == (1.0, 0.0)
     assert found["good"].by_length["1"] == 1.0
     assert found["good"].is_of_same_documents(found["bad"])
-    assert qualities_in(report_to_json(evaluate(gold, said))).keys() == {"good"}
+    assert (found["good"].paired, found["bad"].paired) == ({"bad": (1, 1)}, {"good": (-1, -1)})
+    half = [*silent[:1], *said[1:]]
+    figures = report_to_json(
+        evaluate(gold, said, against=[replace(p, version="half") for p in half])
+    )
+    found = qualities_in(json.loads(json.dumps(figures)))
+    low, high = figures["against"]["strict"]["interval"]
+    assert 0 <= low < high
+    assert (found["good"].paired, found["half"].paired) == (
+        {"half": (low, high)},
+        {"good": (-high, -low)},
+    )
+    alone = qualities_in(report_to_json(evaluate(gold, said)))
+    assert alone.keys() == {"good"}
+    assert alone["good"].paired == {}
 
 
 class Cells(HTMLParser):
@@ -341,6 +557,23 @@ def test_every_form_has_every_figure() -> None:
         for part in sentence.split("`"):
             assert part in page
     assert "Too slow" in calibration_to_html(report_of(LLM))
+
+
+def test_it_is_within_what_is_allowed_where_95_of_100_are() -> None:
+    report = report_of(replace(ENCODER, p50=0.09, p95=0.11), replace(ENCODER, p50=0.1, p95=0.1))
+    assert [row[5] for row in calibration_tables(report)[0].rows] == ["no", "yes"]
+    found = [one["within_budget"] for one in calibration_to_json(report)["timings"]]
+    assert found == [False, True]
+
+
+def test_an_hour_costs_what_it_costs() -> None:
+    report = report_of(ENCODER, LLM, need=replace(NEED, price=2.0))
+    batch = calibration_tables(report)[2]
+    assert batch.columns[-1] == "Cost"
+    assert [row[2:] for row in batch.rows] == [("0.56", "1.11"), ("55.56", "111.11")]
+    assert batch.note == "An hour of this machine costs 2.00."
+    assert "| llm | PyTorch | 55.56 | 111.11 |" in calibration_to_markdown(report)
+    assert ["llm", "PyTorch", "55.56", "111.11"] in Cells(calibration_to_html(report)).rows
 
 
 def test_a_gpu_has_memory_of_its_own() -> None:

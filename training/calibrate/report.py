@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from backend.engine.library import usable_cpus
-from backend.pages import brief, page_environment
+from backend.pages import brief, counted, page_environment
 from backend.tier import default_device
 from ner.catalogue import DEFAULT_TIER
 from ner.scoring import LENGTHS
-from training.calibrate.advice import FEW_GOLD, Need, Quality, hours, usable
-from training.calibrate.timing import Timing
+from training.calibrate.advice import Need, amount, hours, most_of, usable
+from training.calibrate.quality import FEW_GOLD, Quality
+from training.calibrate.timing import ENOUGH, Timing
 from training.markdown import escape, table_to_markdown
 from training.tables import NAMES, NOTHING, Table
 
@@ -74,6 +75,8 @@ def _one(report: CalibrationReport) -> Table:
     """What one document takes."""
     of_encoders = [one.p50 for one in report.timings if one.tier == DEFAULT_TIER]
     best = min(of_encoders or [one.p50 for one in report.timings])
+    asked_few = any(one.asked < ENOUGH for one in report.timings)
+    few = f" Of fewer than {ENOUGH} that were asked, p95 is what all of them took at most."
     return Table(
         "One document at a time",
         ("Tier", "Runs on", "Asked", "p50", "p95", f"Within {report.need.allowed}", "Times"),
@@ -87,7 +90,7 @@ def _one(report: CalibrationReport) -> Table:
         ),
         f"{report.documents:,} documents of {report.words / report.documents:,.0f} words, from "
         f"{report.source}, asked in a random order. Times: how often the fastest encoder's median "
-        "goes into this one's.",
+        f"goes into this one's.{few if asked_few else ''}",
     )
 
 
@@ -123,15 +126,15 @@ def _batch(report: CalibrationReport) -> Table:
     """What a batch takes."""
     price = report.need.price
     return Table(
-        f"A batch of {report.need.batch:,} documents",
+        f"A batch of {counted(report.need.batch, 'document')}",
         ("Tier", "Runs on", "Hours", *(("Cost",) if price is not None else ())),
         "llr" + "r" * (price is not None),
         tuple(
             (
                 one.tier,
                 one.runs_on,
-                f"{hours(one, report.need.batch):,.2f}",
-                *((f"{hours(one, report.need.batch) * price:,.2f}",) if price is not None else ()),
+                amount(hours(one, report.need.batch)),
+                *((amount(hours(one, report.need.batch) * price),) if price is not None else ()),
             )
             for one in report.timings
         ),
@@ -211,11 +214,14 @@ def calibration_to_html(report: CalibrationReport) -> str:
         HTML, whole and on its own.
     """
     slowest = max(one.p95 for one in report.timings)
+    fastest = min(usable(report.timings), key=lambda one: one.p95)
     return _ENVIRONMENT.get_template("calibrate.html").render(
         report=report,
         tables=calibration_tables(report),
         slowest=max(slowest, report.need.budget),
-        able=[one for one in usable(report.timings) if one.p95 <= report.need.budget],
+        fastest=fastest,
+        is_able=fastest.p95 <= report.need.budget,
+        answered=most_of(fastest),
     )
 
 
