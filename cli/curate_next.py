@@ -56,7 +56,9 @@ def next_cli(
     ] = False,
     model: Annotated[
         str | None,
-        typer.Option(help="A model version. [default: the current encoder, else the bundled one]"),
+        typer.Option(
+            help="A model version.", show_default="the current encoder, else the bundled one"
+        ),
     ] = None,
     strategy: Annotated[
         StrategyName,

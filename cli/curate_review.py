@@ -55,7 +55,9 @@ def review_cli(
     ] = None,
     base: Annotated[
         str | None,
-        typer.Option(help="Hub id, folder, or package:MODULE/PATH. [default: MiniLM, offline]"),
+        typer.Option(
+            help="Hub id, folder, or package:MODULE/PATH.", show_default="MiniLM, offline"
+        ),
     ] = None,
     epochs: Epochs = None,
     seed: Seed = 42,

@@ -35,11 +35,11 @@ def demo_cli(
     ] = Path("tagalong-demo"),
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Of Label Studio. [default: 8080, or a free one]"),
+        typer.Option(min=1, max=65535, help="Of Label Studio.", show_default="8080, or a free one"),
     ] = None,
     backend_port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Of our backend. [default: 9090, or a free one]"),
+        typer.Option(min=1, max=65535, help="Of our backend.", show_default="9090, or a free one"),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Compare every stored prediction, then end.")

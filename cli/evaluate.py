@@ -24,7 +24,7 @@ from cli.options import (
 )
 from ner.document import Document
 from ner.errors import InputError
-from ner.printable import on_one_line
+from ner.printable import on_one_line, visible
 from training.alignment import Answers, Case, align, keep_labels
 from training.corpus import read_corpus, read_predictions
 from training.corpus.ledger import MEANINGS, CorpusWarning
@@ -44,7 +44,7 @@ class Verdict:
     Attributes:
         figures: As one JSON object.
         markdown: For people.
-        page: The same as HTML; None for the paper's protocol.
+        page: The same as HTML; None for the paper's protocol, or where none was asked for.
         tables: For the terminal.
         warnings: What to know before trusting the figures.
     """
@@ -131,7 +131,14 @@ def evaluate_cli(
         known = None if known is None else tuple(name for name in known if name in wanted)
     options = Options(labels=known, resamples=resamples, seed=seed, examples=examples)
     notes = reading_notes(corpus.warnings)
-    verdict = judge(case, source=str(gold), protocol=protocol, options=options, notes=notes)
+    verdict = judge(
+        case,
+        source=visible(str(gold)),  # what of it is no UTF-8 could not be written
+        protocol=protocol,
+        options=options,
+        notes=notes,
+        with_page=report is not None,
+    )
     if as_json:
         echo_json(verdict.figures)
     else:
@@ -201,6 +208,7 @@ def judge(
     protocol: Protocol,
     options: "Options",
     notes: Sequence[str] = (),
+    with_page: bool = False,
 ) -> Verdict:
     """Judge a case by one of the protocols, and lay the report out.
 
@@ -210,6 +218,7 @@ def judge(
         protocol: "exact", or "paper" for the paper's own.
         options: How to judge.
         notes: What to say of gold before all else.
+        with_page: Whether to make the page, too, which takes longer than the tables.
 
     Returns:
         The report in every form.
@@ -245,7 +254,7 @@ def judge(
     return Verdict(
         report_to_json(report),
         markdown.report_to_markdown(report),
-        report_to_html(report),
+        report_to_html(report) if with_page else None,
         tables.report_tables(report),
         report.warnings,
     )

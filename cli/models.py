@@ -47,8 +47,8 @@ def show_cli(
         str | None,
         typer.Argument(
             metavar="VERSION",
-            help="A version, TIER/VERSION, a tier for its current version, 'bundled', or a path. "
-            "[default: the current encoder, else the bundled one]",
+            help="A version, TIER/VERSION, a tier for its current version, 'bundled', or a path.",
+            show_default="the current encoder, else the bundled one",
         ),
     ] = None,
     models: Models = Path("models"),
@@ -101,7 +101,8 @@ def engine_cli(
         str | None,
         typer.Argument(
             metavar="VERSION",
-            help="An encoder version, as for `show`. [default: the current one, else the bundled]",
+            help="An encoder version, as for `show`.",
+            show_default="the current one, else the bundled",
         ),
     ] = None,
     documents: Annotated[
@@ -109,8 +110,8 @@ def engine_cli(
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="Annotated documents like yours to go by, and to check it on; may be given again. "
-            "[default: 48 abstracts of BC5CDR]",
+            help="Annotated documents like yours to go by, and to check it on; may be given again.",
+            show_default="48 abstracts of BC5CDR",
         ),
     ] = None,
     models: Models = Path("models"),

@@ -36,7 +36,9 @@ def predict_cli(
     ],
     model: Annotated[
         str | None,
-        typer.Option(help="A model version. [default: the current encoder, else the bundled one]"),
+        typer.Option(
+            help="A model version.", show_default="the current encoder, else the bundled one"
+        ),
     ] = None,
     models: Models = Path("models"),
     as_json: Annotated[

@@ -20,6 +20,7 @@ from cli.options import (
     AsJson,
     LabelConfigFile,
     Models,
+    finite,
     hosts_of,
     open_store,
 )
@@ -86,7 +87,7 @@ def prelabel_cli(
     ] = "encoder",
     encoder: Annotated[
         str | None,
-        typer.Option(help="An encoder. [default: the current one, else the bundled one]"),
+        typer.Option(help="An encoder.", show_default="the current one, else the bundled one"),
     ] = None,
     llm: Annotated[str, typer.Option(help="An LLM, or whatever is to read again.")] = LLM,
     budget: Annotated[
@@ -107,7 +108,8 @@ def prelabel_cli(
         typer.Option(
             "--show",
             help="Of a project, have annotators see these predictions in place of another "
-            "version's. [default: where they see none]",
+            "version's.",
+            show_default="where they see none",
         ),
     ] = False,
     dry: Annotated[
@@ -121,14 +123,21 @@ def prelabel_cli(
     ] = 10.0,
     dollars: Annotated[
         float | None,
-        typer.Option("--dollars-per-hour", min=0, help="Of this machine, to say what it cost."),
+        typer.Option(
+            "--dollars-per-hour",
+            min=0,
+            callback=finite,
+            help="Of this machine, to say what it cost.",
+        ),
     ] = None,
     engine: Annotated[
         EngineName, typer.Option(help="Where models run: in this process, or on a Ray cluster.")
     ] = "local",
     ray_address: Annotated[
         str | None,
-        typer.Option(help="Of a Ray cluster, host:port. [default: one on this machine, meanwhile]"),
+        typer.Option(
+            help="Of a Ray cluster, host:port.", show_default="one on this machine, meanwhile"
+        ),
     ] = None,
     label_config: LabelConfigFile = None,
     allowed_hosts: Annotated[str, HOSTS] = "",
@@ -136,8 +145,8 @@ def prelabel_cli(
         Path | None,
         typer.Option(
             dir_okay=False,
-            help="Keeps what is done until all is. [default: OUT.journal, or named after the "
-            "project]",
+            help="Keeps what is done until all is.",
+            show_default="OUT.journal, or named after the project",
         ),
     ] = None,
     models: Models = Path("models"),

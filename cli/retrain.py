@@ -34,7 +34,8 @@ def retrain_cli(
         str | None,
         typer.Option(
             metavar="VERSION",
-            help="Whose base and recipe to train by. [default: those of the version that serves]",
+            help="Whose base and recipe to train by.",
+            show_default="those of the version that serves",
         ),
     ] = None,
     promote: Annotated[
@@ -48,7 +49,8 @@ def retrain_cli(
         ),
     ] = 0.2,
     name: Annotated[
-        str | None, typer.Option(help="What the version's name starts with. [default: project-N]")
+        str | None,
+        typer.Option(help="What the version's name starts with.", show_default="project-N"),
     ] = None,
     warm: Annotated[
         bool,

@@ -61,7 +61,8 @@ def serve_cli(
             envvar="TAGALONG_LLM_WEIGHTS",
             help="How an LLM is kept: adapter folded into its base (merged: the fastest), beside "
             "it (adapter: promotions do not load the base again), or beside the base in 4 bits "
-            "(nf4: the least memory). [default: as it was trained, merged if not in 4 bits]",
+            "(nf4: the least memory).",
+            show_default="as it was trained, merged if not in 4 bits",
         ),
     ] = None,
     retrain_after: Annotated[

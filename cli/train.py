@@ -62,7 +62,9 @@ def encoder_cli(
     dev_share: DevShare = 0.1,
     base: Annotated[
         str | None,
-        typer.Option(help="Hub id, folder, or package:MODULE/PATH. [default: MiniLM, offline]"),
+        typer.Option(
+            help="Hub id, folder, or package:MODULE/PATH.", show_default="MiniLM, offline"
+        ),
     ] = None,
     revision: Revision = None,
     lora: Annotated[

@@ -56,7 +56,8 @@ def llm_cli(
         bool, typer.Option("--full", help="Train the whole model, not an adapter: for small bases.")
     ] = False,
     rank: Annotated[
-        int | None, typer.Option(min=1, help="Of the adapter; alpha is twice that. [default: 128]")
+        int | None,
+        typer.Option(min=1, help="Of the adapter; alpha is twice that.", show_default="128"),
     ] = None,
     epochs: Epochs = None,
     patience: Patience = None,
@@ -67,7 +68,8 @@ def llm_cli(
         typer.Option(min=64, help="Tokens the model reads at once, each word twice."),
     ] = None,
     lesson_window: Annotated[
-        int | None, typer.Option(min=64, help="The same while it learns. [default: as --window]")
+        int | None,
+        typer.Option(min=64, help="The same while it learns.", show_default="as --window"),
     ] = None,
     noise: Annotated[
         float | None,

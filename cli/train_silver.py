@@ -43,13 +43,15 @@ SilverWeight = Annotated[
     typer.Option(
         min=0.0,
         max=1.0,
-        help="What a word of it that is sure counts, where one of the exports counts 1. "
-        f"[default: {WEIGHT}]",
+        help="What a word of it that is sure counts, where one of the exports counts 1.",
+        show_default=str(WEIGHT),
     ),
 ]
 SilverLeast = Annotated[
     float | None,
-    typer.Option(min=0.0, max=1.0, help="Leave out its documents that score less. [default: 0.0]"),
+    typer.Option(
+        min=0.0, max=1.0, help="Leave out its documents that score less.", show_default="0.0"
+    ),
 ]
 HeldOut = Annotated[
     list[Path] | None,

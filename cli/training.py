@@ -39,7 +39,9 @@ Exports = Annotated[
 ]
 Dev = Annotated[
     list[Path] | None,
-    typer.Option(exists=True, dir_okay=False, help="What to stop by. [default: a held-out share]"),
+    typer.Option(
+        exists=True, dir_okay=False, help="What to stop by.", show_default="a held-out share"
+    ),
 ]
 DevShare = Annotated[
     float, typer.Option(min=0.01, max=0.9, help="Share of the documents held out for dev.")

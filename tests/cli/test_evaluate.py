@@ -1,6 +1,8 @@
 """`tagalong evaluate` as it is typed: its figures, its files, its refusals."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from ner.errors import FormatError, InputError, LabelError, TagalongError, Versi
 from ner.manifest import Draft
 from ner.store import Store
 from ner.tags import TagSet
+from training import report_page
 
 # BC5CDR, test, document 8701013 (public domain).
 TEXT = (
@@ -92,6 +95,38 @@ def test_a_report_is_written_beside_what_is_shown(tmp_path, gold, said):
     assert json.loads(written) == found
     markdown = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     assert markdown.startswith("# Evaluation of tagger-1")
+
+
+def test_a_page_is_made_only_where_it_is_written(tmp_path, gold, said, monkeypatch):
+    made = []
+    monkeypatch.setattr(report_page, "report_to_html", lambda report: made.append(report) or "page")
+    figures(said, gold)
+    assert made == []
+    figures(said, gold, "--report", str(tmp_path / "report"))
+    assert len(made) == 1
+    assert (tmp_path / "report" / "report.html").read_text(encoding="utf-8") == "page"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are no bytes elsewhere")
+def test_gold_whose_name_is_no_utf8_is_judged_and_reported(tmp_path, gold, said):
+    odd = Path(gold).rename(os.fsdecode(os.fsencode(tmp_path) + b"/gold-\xe9.jsonl"))
+    found = figures(said, str(odd), "--report", str(tmp_path / "report"))
+    assert found["gold"] == str(tmp_path / "gold-\\udce9.jsonl")
+    for name in ("report.md", "report.html", "report.json"):
+        text = (tmp_path / "report" / name).read_text(encoding="utf-8")
+        assert "udce9.jsonl" in text
+
+
+def test_names_are_shown_to_their_end(tmp_path, gold):
+    names = ["a-version-of-a-long-name-20261126-1", "a-version-of-a-long-name-20261126-2"]
+    one, other = (
+        write(tmp_path / f"{name}.jsonl", [CHEMICAL], [], [], version=name) for name in names
+    )
+    result = run(one, gold, "--against", other, "--resamples", "5")
+    shown = result.stdout.partition("Effort: ")[2]
+    cells = [line.split("|")[1].strip() for line in shown.splitlines() if line.startswith("| ")]
+    assert all(name in "".join(cells) for name in names)
+    assert max(map(len, result.stdout.splitlines())) <= 80
 
 
 def test_two_systems_are_compared(tmp_path, gold, said):

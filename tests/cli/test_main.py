@@ -3,13 +3,17 @@
 import errno
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+import click
 import pytest
+import typer.main
+from typer.testing import CliRunner
 
 from cli import models
-from cli.main import main
+from cli.main import app, main
 
 SEEDS = [
     [*command, __file__, *more, "--seed", seed]
@@ -49,6 +53,35 @@ def test_every_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     for name in ("train", "models", "data", "evaluate", "predict", "serve", "demo", "doctor"):
         assert f" {name} " in shown
+
+
+def commands(command: click.Command, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command with its name in words, groups included."""
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, *path, name)
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_shows_every_word_that_is_written(path: tuple[str, ...]) -> None:
+    """What stands in brackets as well, which Rich would take for markup of its own."""
+    wide = {"COLUMNS": "1000"}  # nothing is folded
+    shown = "".join(CliRunner().invoke(app, [*path, "--help"], env=wide).stdout.split())
+    command = COMMANDS[path]
+    asked = [one for one in command.params if not getattr(one, "hidden", False)]
+    texts = [getattr(one, "help", None) for one in asked]
+    defaults = [one.show_default for one in asked if isinstance(one.show_default, str)]
+    texts += [command.help, *(f"[default: ({default})]" for default in defaults)]
+    for text in filter(None, texts):
+        assert "".join(text.split()) in shown, text
+
+
+def test_there_is_help_to_be_shown() -> None:
+    assert len(COMMANDS) > 20
+    assert sum(len(command.params) for command in COMMANDS.values()) > 100
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
