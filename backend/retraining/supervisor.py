@@ -171,8 +171,11 @@ class Supervisor:
 
     def _is_alive(self, run: Run) -> bool:
         """Whether a process runs it: ours, or one that an earlier server began."""
-        ours = self._child is not None and self._child[0] == run.id
-        return ours or self._runs.is_held(run)
+        return self._is_child(run) or self._runs.is_held(run)
+
+    def _is_child(self, run: Run) -> bool:
+        """Whether it is the one that this server began."""
+        return self._child is not None and self._child[0] == run.id
 
     def _end_unwanted(self, run: Run) -> None:
         """End a training that nobody wants any more."""
@@ -180,7 +183,7 @@ class Supervisor:
             self._asked_to_end.pop(run.id, None)
             self._end(run, RunState.CANCELLED, "it was cancelled")
             return
-        process = self._child[1].pid if self._child else run.process
+        process = self._child[1].pid if self._child and self._is_child(run) else run.process
         since = self._asked_to_end.setdefault(run.id, time.monotonic())
         late = time.monotonic() - since > GRACE
         interrupt(process, signal.SIGKILL if late else signal.SIGTERM)

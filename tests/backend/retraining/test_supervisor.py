@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -189,6 +190,31 @@ def test_what_nobody_wants_any_more_is_ended(tmp_path: Path, state: RunState) ->
         until(lambda: known(runs, unwanted).state.is_over)
         assert known(runs, unwanted).state is RunState.CANCELLED
         assert known(runs, first).state.is_over == (first == unwanted)
+
+
+@pytest.mark.parametrize("how", ["waits", "does not stop"])
+def test_only_the_one_that_nobody_wants_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The server trains for one project, and somebody in a shell for another."""
+    monkeypatch.setattr(module, "GRACE", 0.5)
+    with watching(tmp_path, "waits") as (runs, _):
+        first = runs.ask(7, "encoder", reason="x")
+        until(lambda: known(runs, first).process > 0)
+        second = runs.ask(8, "encoder", reason="x")
+        runs.begin(second)
+        command = [sys.executable, "-m", "tests.backend.retraining.trainer", str(tmp_path), how]
+        with subprocess.Popen([*command, "--run", str(second)], cwd=ROOT) as shell:
+            until(lambda: known(runs, second).process == shell.pid)
+            until(lambda: len(begun(tmp_path)) == 2)
+            time.sleep(0.2)  # until it knows what to do when it is told to stop
+            assert runs.cancel(8) == 1
+            assert shell.wait(60) == (1 if how == "waits" else -signal.SIGKILL)
+        until(lambda: known(runs, second).state.is_over)
+        assert known(runs, second).state is RunState.CANCELLED
+        time.sleep(0.3)
+        assert known(runs, first).state is RunState.RUNNING
+        assert begun(tmp_path) == [str(first), str(second)]  # not begun again
 
 
 def test_without_a_key_the_reason_is_told(tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ def main() -> None:
         if how == "waits" or (how == "is killed once" and marks.read_text().count("\n") == 1):
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
             time.sleep(60)
+        elif how == "does not stop":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(60)
         elif how == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
         runs.end(number, RunState.KEPT, Outcome("as it should be"))
