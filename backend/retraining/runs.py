@@ -16,6 +16,7 @@ from typing import Any
 
 from backend.database import Database
 from backend.retraining.run import Outcome, Run, RunState
+from ner.errors import JournalError
 
 FORMAT = 1  # of the table; goes up when it changes
 TABLES = """
@@ -118,16 +119,14 @@ class Runs:
         )
 
     def tell(self, number: int, standing: str) -> None:
-        """Note what a training does now.
+        """Note what a training does now, if the file can be used: no training fails for that.
 
         Args:
             number: Its id.
             standing: A few words.
-
-        Raises:
-            JournalError: If the file cannot be used.
         """
-        self._change("standing = ?", "WHERE id = ?", standing, number)
+        with suppress(JournalError):
+            self._change("standing = ?", "WHERE id = ?", standing, number)
 
     def holds(self, number: int, process: int) -> None:
         """Note which process runs a training.

@@ -1,8 +1,10 @@
 """What is known of trainings: one waits, one runs, and what has ended stays as it ended."""
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,19 @@ def test_a_lock_ends_with_its_process(runs: Runs, tmp_path: Path) -> None:
     process.kill()
     process.communicate()
     assert not runs.is_held(known(runs, number))
+
+
+def test_no_training_fails_for_a_note_that_cannot_be_written(tmp_path: Path) -> None:
+    runs = Runs(tmp_path)
+    number = runs.ask(7, "encoder", reason="x")
+    with closing(sqlite3.connect(server_home(tmp_path) / "runs.sqlite")) as other:
+        other.execute("BEGIN IMMEDIATE")  # as a backup or a stalled disk would
+        runs.tell(number, "training, epoch 1 of 9")
+        other.rollback()
+    assert known(runs, number).standing == ""
+    runs.tell(number, "training, epoch 2 of 9")
+    assert known(runs, number).standing == "training, epoch 2 of 9"
+    runs.close()
 
 
 def test_a_file_that_cannot_be_used_says_what_that_costs(tmp_path: Path) -> None:
