@@ -275,6 +275,13 @@ class Connection:
             return self._error(f"{where} does not allow this{said}", "forbidden", detail)
         if status == 404 and detail:
             return self._error(f"{where} has no {path}{said}", "missing", detail)
+        if status == 413:  # mostly of a proxy before it
+            return self._error(
+                f"{where} takes no request of this size{said}: have its proxy allow more "
+                "(client_max_body_size of nginx)",
+                "refused",
+                detail or "the request is too large",
+            )
         if status == 429 or status >= 500:
             return self._error(f"{where} failed{said}", "failed", detail)
         if not detail:

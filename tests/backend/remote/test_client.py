@@ -191,6 +191,7 @@ def test_a_key_that_cannot_be_one_is_refused_unquoted(key: str) -> None:
         (404, {"detail": "No Project matches the given query."}, "missing", "No Project matches"),
         (404, "<html>Not Found</html>", "foreign", "does not answer as Label Studio's API does"),
         (400, VALIDATION, "refused", "Can't connect to ML backend. Learn more; url: bad; x"),
+        (413, "<html>Too Large</html>", "refused", "takes no request of this size"),
         (418, "teapot", "foreign", "does not answer as Label Studio's API does"),
         (500, {"detail": "database is locked"}, "failed", "failed: database is locked"),
         (502, "<html>Bad Gateway</html>", "failed", "HTTP 502"),
