@@ -11,10 +11,14 @@ from typing import Any
 import torch
 from transformers import (
     AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Qwen3Config,
@@ -43,6 +47,7 @@ SIZES = {
     "eos_token_id": 2,
 }
 FAMILIES = ("llama", "mistral", "sliding", "alternating")
+TIGHT = ("learned", "dynamic", "longrope")  # positions that end with the window, or change there
 WORDS = [*sorted({word for text in CORPUS for word in text.split()}), "β", "(", "…", "a1", "😀"]
 
 
@@ -69,6 +74,43 @@ def make_llm(family: str, *, seed: int = 0, spread: float = 0.15) -> PreTrainedM
             model = Qwen3ForCausalLM(Qwen3Config(head_dim=16, **window, **size))
         case _:
             raise ValueError(family)
+    return model.eval()
+
+
+def make_tight_llm(positions: str, window: int) -> PreTrainedModel:
+    """A decoder that knows as many positions as a window has, and no more or others."""
+    torch.manual_seed(0)
+    size = {"vocab_size": len(tokenizer()), "initializer_range": 0.15, **SIZES}
+    size["max_position_embeddings"] = window
+    rope = {"rope_type": positions, "rope_theta": 10_000.0}
+    model: PreTrainedModel
+    match positions:
+        case "learned":
+            model = GPT2LMHeadModel(
+                GPT2Config(
+                    vocab_size=len(tokenizer()),
+                    n_positions=window,
+                    n_embd=64,
+                    n_layer=2,
+                    n_head=4,
+                    initializer_range=0.3,
+                )
+            )
+        case "dynamic":
+            model = LlamaForCausalLM(LlamaConfig(rope_parameters={**rope, "factor": 2.0}, **size))
+        case "longrope":
+            size["max_position_embeddings"] = 4 * window
+            rope |= {"original_max_position_embeddings": window, "factor": 4.0}
+            rope |= {"short_factor": [1.0] * 8, "long_factor": [4.0] * 8}
+            made = Phi3Config(
+                rope_parameters=rope,
+                original_max_position_embeddings=window,
+                sliding_window=None,
+                **size,
+            )
+            model = Phi3ForCausalLM(made)
+        case _:
+            raise ValueError(positions)
     return model.eval()
 
 

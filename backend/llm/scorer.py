@@ -147,13 +147,16 @@ class TagScorer:
         ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in fed], device=device)
         before = torch.tensor(held.lengths, device=device)
         positions = before[:, None] + torch.arange(longest, device=device)
+        # Padding stays where its row ends: beyond the window there may be no learned position, and
+        # some rotary ones change for the whole batch where any of it goes that far.
+        last = before + torch.tensor([len(row) - 1 for row in fed], device=device)
         start = max(held.lengths)
         cache = _cache_of(held)
         with half_precision(device, wanted=self._precision):
             hidden = self.model.get_decoder()(
                 input_ids=ids,
                 attention_mask=self._masks(before, positions, start),
-                position_ids=positions,
+                position_ids=torch.minimum(positions, last[:, None]),
                 past_key_values=cache,
                 use_cache=True,
             ).last_hidden_state

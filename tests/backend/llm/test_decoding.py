@@ -12,9 +12,11 @@ from backend.viterbi import legal_steps
 from tests.tiny_llms import (
     FAMILIES,
     TAGS,
+    TIGHT,
     Rig,
     make_llm,
     make_rig,
+    make_tight_llm,
     random_draft,
     random_texts,
     words_of,
@@ -83,6 +85,22 @@ def test_a_batch_says_what_each_text_says_alone(rig: Rig) -> None:
     alone = [rig.decoder.decode([layout])[0] for layout in layouts]
     assert tags_of(together) == tags_of(alone)
     assert [entry.passes for entry in together] == [entry.passes for entry in alone]
+
+
+@pytest.mark.parametrize("positions", TIGHT)
+def test_no_padding_goes_beyond_the_window(positions: str) -> None:
+    window = 200
+    rig = make_rig(make_tight_llm(positions, window), window=window)
+    texts = ["naloxone", " ".join(["naloxone"] * 25), *random_texts(3, 12, longest=40)]
+    layouts = layouts_of(rig, texts)
+    batch, alone = [], []
+    for start in range(0, len(layouts), 16):
+        batch += rig.decoder.decode(layouts[start : start + 16])
+    for layout in layouts:
+        alone += rig.decoder.decode([layout], decoding="sequential")
+    assert [one.tags for one in batch] == [one.tags for one in alone]
+    for ours, theirs in zip(batch, alone, strict=True):
+        assert ours.logits == pytest.approx(theirs.logits, abs=1e-3)
 
 
 @pytest.mark.parametrize("decoding", ["verified", "sequential", "single_pass"])
