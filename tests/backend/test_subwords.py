@@ -88,6 +88,8 @@ def test_windows_carry_first_subwords_and_special_tokens(splitter):
         assert list(window.ids[: len(splitter.prefix)]) == splitter.prefix
         for word, position in zip(window.words, window.positions, strict=True):
             assert window.ids[position] == subwords.ids[subwords.starts[word]]
+        owned = zip(window.owned, window.owned_positions, strict=True)
+        assert set(owned) <= set(zip(window.words, window.positions, strict=True))
     batch = encoder.pad(windows)
     assert batch["attention_mask"].sum().item() == sum(len(window.ids) for window in windows)
 

@@ -4,12 +4,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.llm.layout import ANSWER, TASK, TEXT
+from backend.llm.decoding import Decoded
+from backend.llm.layout import ANSWER, TASK, TEXT, Layout
 from backend.llm.tier import LLMTier
 from ner.document import Document, Span
 from ner.errors import OutOfMemoryError
@@ -65,6 +67,40 @@ def test_long_documents_are_never_cut() -> None:
     assert max(len(layout.ids) + len(rig.planner.prefix) for layout in layouts) <= 256
     (prediction,) = tier_of(rig).predict(documents_of([text]))
     assert len(prediction.confidences) == len(words)
+
+
+def test_each_word_is_decided_in_the_window_that_owns_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second window says that one entity goes through all of it, the others say O."""
+    rig = make_rig(make_llm("llama"), window=256)
+    begin, inside, outside = map(TAGS.names.index, ("B-Chemical", "I-Chemical", "O"))
+    documents = documents_of([" ".join(random_texts(seed, 60, longest=40)) for seed in (1, 2)])
+    words = words_of([document.text for document in documents])
+    layouts = rig.planner.plan([document.text for document in documents], words)
+    entities = layouts[1::2]
+    assert any(row.owned.start > row.words.start for row in entities)  # with context before
+
+    def decode(rows: Sequence[Layout], _: object) -> list[Decoded]:
+        return [
+            Decoded(
+                (begin, *[inside] * (len(row.words) - 1))
+                if row in entities
+                else (outside,) * len(row.words),
+                np.repeat(np.array(row.words, np.float32)[:, None], len(TAGS), axis=1),
+                *(1, 1, 0),
+            )
+            for row in rows
+        ]
+
+    tier = tier_of(rig)
+    monkeypatch.setattr(tier, "_decode", decode)
+    decided = tier.decide(documents, words)
+    for (tags, logits), of_document in zip(decided, words, strict=True):
+        assert logits[:, 0].tolist() == [*range(len(of_document))]
+        assert all(TAGS.may_follow(*pair) for pair in zip(tags[1:], tags, strict=False))
+    for row in layouts:
+        tags = decided[row.document][0][row.owned.start : row.owned.stop]
+        first = [begin] if row in entities else [outside]
+        assert tags == first + (len(tags) - 1) * ([inside] if row in entities else [outside])
 
 
 def test_a_text_of_ten_thousand_words_and_one_of_none() -> None:
