@@ -1,12 +1,13 @@
 """Tasks in the order in which they should be annotated, as Label Studio understands it.
 
 Uncertainty sampling serves the lowest score first, of the project's version. So the tasks that were
-chosen get scores below any that a model gives, in their order. With one annotator Label Studio
+chosen get scores below any that a model gives, in their order, and below those of tasks that were
+chosen earlier and are still to be annotated: these come next. With one annotator Label Studio
 keeps to it exactly; with several it draws at random among all scored tasks, so a tab of the Data
 Manager shows the chosen ones too: "Label all tasks" there keeps to the order for everybody.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +19,9 @@ from backend.remote.objects import Sampling
 from ner.document import Document, Prediction
 
 LOWEST = 1e-3  # below it are the chosen tasks: a model would have to be unsure of every word
+# Between two chosen tasks. Below what is left of earlier queues there is then room for a billion of
+# them, while shares of that room would be too small for a double after some two hundred queues.
+STEP = 1e-12
 UNCERTAINTY: Sampling = "Uncertainty sampling"
 
 
@@ -34,17 +38,18 @@ class Chosen:
     prediction: Prediction
 
 
-def place_in_queue(rank: int, count: int) -> float:
+def place_in_queue(rank: int, count: int, *, before: float) -> float:
     """The score of a task that was chosen.
 
     Args:
         rank: From 0, the first.
         count: How many were chosen.
+        before: The score of what comes next when all of them are done.
 
     Returns:
-        A score above 0 and below `LOWEST` that grows with the rank.
+        A score above 0 and below `before` that grows with the rank.
     """
-    return LOWEST * (rank + 1) / (count + 1)
+    return before - min(STEP, before / (count + 1)) * (count - rank)
 
 
 def queue(
@@ -74,8 +79,10 @@ def queue(
     Raises:
         LabelStudioError: If Label Studio says no, or has been away for too long.
     """
+    tasks = [int(one.document.id) for one in chosen]
+    before = _lowest(studio, project, frozenset(tasks), version, polite)
     scores = {
-        int(one.document.id): place_in_queue(rank, len(chosen)) for rank, one in enumerate(chosen)
+        task: place_in_queue(rank, len(tasks), before=before) for rank, task in enumerate(tasks)
     }
     stored = dict(_stored(studio, project, list(scores), version, polite))
     for task, prediction in stored.items():
@@ -95,6 +102,23 @@ def queue(
         partial(studio.update_project, project, model_version=version, sampling=UNCERTAINTY)
     )
     return polite.patiently(partial(studio.views.show, project, title, list(scores))).id
+
+
+def _lowest(
+    studio: LabelStudio, project: int, chosen: Collection[int], version: str, polite: Politeness
+) -> float:
+    """The lowest score of all other tasks that may be handed out, `LOWEST` at most."""
+    lowest, last = LOWEST, 0
+    while True:
+        ask = partial(studio.tasks.after, project, last, unlabelled=True)
+        page = polite.patiently(ask)
+        others = (task for task in page if task.id not in chosen)
+        of_others = (one for task in others for one in task.predictions)
+        scores = (one.score for one in of_others if one.model_version == version)
+        lowest = min([lowest, *(score for score in scores if score)])  # 0 is no score
+        if len(page) < PAGE:
+            return lowest
+        last = page[-1].id
 
 
 def _stored(

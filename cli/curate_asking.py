@@ -87,7 +87,7 @@ def by_folds(corpus: Corpus, store: Store, crossing: "Crossing") -> Iterator[Ask
         What they say.
 
     Raises:
-        InputError: If nothing is annotated, or there are fewer different texts than folds.
+        InputError: If there is nothing to review, or there are fewer different texts than folds.
         TrainingError: If a fold leaves nothing to learn from, or the same is done elsewhere.
         BaseModelError: If the base is not there.
     """

@@ -96,28 +96,29 @@ def review_cli(
             asking = by_folds(corpus, store, crossing_of(folds, base, epochs=epochs, seed=seed))
         else:
             asking = by_version(corpus, store, model)
-        with asking as asked:
+        with asking as asked:  # and keep what was trained until all of this is done
             found = review(corpus.documents, asked.opinions, asked.tag_set)
+            # First what the same command may do again; the queue never replaces a file.
+            if tab and place is not None and found.findings:
+                tasks = [finding.document for finding in found.findings[:limit]]
+                shown = place.show(tasks, "Review")
+            notes = notes_on(found, asked, corpus)
+            figures = {"asked": asked.name, **review_to_json(found), "notes": notes}
+            if report is not None:
+                write_report(
+                    report,
+                    figures=figures,
+                    markdown=review_to_markdown(found, asked=asked.name, notes=notes),
+                    page=review_to_html(found, corpus.documents, asked=asked.name, notes=notes),
+                )
             if out is not None:
                 write_findings(found.findings, out)
-        if tab and place is not None and found.findings:
-            tasks = [finding.document for finding in found.findings[:limit]]
-            shown = place.show(tasks, "Review")
-    notes = notes_on(found, asked, corpus)
-    figures = {"asked": asked.name, **review_to_json(found), "notes": notes}
-    if as_json:
-        echo_json(figures | ({"shown": shown} if shown else {}))
-    else:
-        render_review(found, asked, notes, limit=limit)
-        if shown:
-            console.print(f"Their tasks are in a tab: {shown}", soft_wrap=True)
-    if report is not None:
-        write_report(
-            report,
-            figures=figures,
-            markdown=review_to_markdown(found, asked=asked.name, notes=notes),
-            page=review_to_html(found, corpus.documents, asked=asked.name, notes=notes),
-        )
+            if as_json:
+                echo_json(figures | ({"shown": shown} if shown else {}))
+            else:
+                render_review(found, asked, notes, limit=limit)
+                if shown:
+                    console.print(f"Their tasks are in a tab: {shown}", soft_wrap=True)
 
 
 def write_findings(findings: "Sequence[Finding]", path: Path) -> None:

@@ -1,8 +1,10 @@
 """`tagalong curate review` and `agreement` as they are typed: their order, files and refusals."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,12 +15,20 @@ from backend.checkpoint import save_model
 from backend.jsonlines import document_to_json
 from cli.main import app
 from ner.document import Document, Span
-from ner.errors import InputError, LabelError, OutputError, TagalongError, VersionNotFound
+from ner.errors import (
+    InputError,
+    LabelError,
+    LabelStudioError,
+    OutputError,
+    TagalongError,
+    VersionNotFound,
+)
 from ner.manifest import Draft
 from ner.store import Store
 from ner.tags import TagSet
 from tests.lexicon_tier import LEXICON, LexiconTier
 from tests.toy_corpus import LABELS, toy_documents
+from training.corpus import ReadOptions, read_corpus
 from training.state import alone
 
 # BC5CDR, train, document 227508 (public domain).
@@ -141,15 +151,56 @@ def test_folds_are_kept_where_what_they_say_cannot_be_written(
     assert not folder.exists()
 
 
+def test_folds_are_kept_until_what_they_say_was_shown(export, tmp_path, tiny_base, monkeypatch):
+    """Neither a Label Studio that is away nor a full disk costs an hour of training."""
+    corpus, tab = read_corpus([export], ReadOptions()), "http://localhost/projects/1/data?tab=7"
+    place = SimpleNamespace(show=lambda *_: tab)
+    project = nullcontext((corpus, place))
+    monkeypatch.setattr("cli.curate_review.reviewed", lambda *_: project)
+    command = ["review", "--project", "1", "--tab", "--report", tmp_path / "page"]
+    command += ["--folds", "2", "--epochs", "1", "--models", tmp_path / "models"]
+    command += ["--base", tiny_base("bert-uncased")]
+
+    def away(*_, **__) -> None:
+        raise LabelStudioError("Label Studio is away", "unreachable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, "show", away)
+        assert isinstance(refusal(*command), LabelStudioError)
+    [folder] = (tmp_path / "models" / "encoder").iterdir()
+    folds = {path: path.read_bytes() for path in folder.iterdir()}
+    assert {path.name for path in folds} == {"fold-1", "fold-2"}
+    for last in ("training.report.write_report", "cli.curate_review.render_review"):
+        with monkeypatch.context() as patch:
+            patch.setattr(last, away)
+            refusal(*command)
+        assert {path: path.read_bytes() for path in folder.iterdir()} == folds
+    with monkeypatch.context() as patch:
+        patch.setattr("cli.curate_review.echo_json", away)
+        refusal(*command, "--json")
+    monkeypatch.setattr("training.curate.crossed.train_encoder", away)  # nothing is trained again
+    shown = run(*command)
+    assert shown.exit_code == 0, shown.output
+    assert f"Their tasks are in a tab: {tab}" in shown.stdout
+    assert (tmp_path / "page" / "report.json").is_file()
+    assert not folder.exists()
+
+
 def test_what_cannot_be_reviewed_is_refused_in_one_sentence(export, models, tmp_path):
     bare = write(tmp_path / "bare.jsonl", [Document("1", TEXT)])
     drugs = write(tmp_path / "drugs.jsonl", [Document("1", TEXT, (Span(0, 8, "Drug"),))])
     single = write(tmp_path / "single.jsonl", toy_documents(1))
+    half = Span(0, 4, "Chemical")  # of a word
+    lost = write(
+        tmp_path / "lost.jsonl", [Document(one, one, (half,)) for one in ("aspirin", "lithium")]
+    )
     taken = ["--out", export]
     for arguments, error, words in (
         ([bare], InputError, "not one annotation"),
         ([single], InputError, "1 different texts cannot make 5 folds"),
         ([drugs, "--model", "encoder"], LabelError, "'Drug' (1)"),
+        ([lost], InputError, "not one word of which the truth is known"),
+        ([lost, "--model", "encoder"], InputError, "not one word of which the truth is known"),
         ([export, "--model", "absent"], VersionNotFound, "absent"),
         ([export, *taken], OutputError, "is there already"),
     ):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ner.document import Document
 from ner.errors import InputError, LabelError
-from ner.tags import TagSet
+from ner.tags import IGNORED, TagSet
 from ner.words import words_touched
 from training.curate.differences import KINDS, find_differences
 from training.curate.findings import Finding, Review, Suspect
@@ -42,7 +42,7 @@ def review(documents: Sequence[Document], opinions: Sequence[Opinion], tag_set: 
         Findings, and the documents they are in. Words of unknown truth have none.
 
     Raises:
-        InputError: If there is no annotation to look at.
+        InputError: If there is no annotation to look at, or no word of which the truth is known.
         LabelError: If no annotation has a label that the model knows.
     """
     refuse_unannotated(documents, tag_set.labels)
@@ -85,7 +85,7 @@ def refuse_unannotated(documents: Sequence[Document], labels: Sequence[str]) -> 
         labels: Entity types that are looked at.
 
     Raises:
-        InputError: If there is no annotation.
+        InputError: If there is no annotation, or no word of which the truth is known.
         LabelError: If no annotation has one of the labels.
     """
     given = Counter(span.label for document in documents for span in document.spans)
@@ -99,6 +99,12 @@ def refuse_unannotated(documents: Sequence[Document], labels: Sequence[str]) -> 
         raise LabelError(
             f"no annotation has a label that the model knows ({', '.join(labels)}), but they have "
             f"{named}: name a version that was trained on these, or leave out --model"
+        )
+    tag_set = TagSet(tuple(labels))
+    if all(tag == IGNORED for document in documents for tag in tag_set.encode(document).tags):
+        raise InputError(
+            f"{len(documents)} documents have not one word of which the truth is known: "
+            "'tagalong data check' shows which annotations cannot be kept, and why"
         )
 
 

@@ -1,14 +1,19 @@
 """Verified decoding is greedy decoding, tag for tag, whatever draft, batch and model."""
 
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from backend.llm.decoding import Decoded
+from backend.llm.decoding import Decoded, SlotDecoder
 from backend.llm.layout import Layout
-from backend.viterbi import legal_steps
+from backend.llm.scorer import Held
+from backend.llm.verbalisers import Verbalisers
+from backend.viterbi import Scores, legal_steps
+from ner.tags import OUTSIDE
 from tests.tiny_llms import (
     FAMILIES,
     TAGS,
@@ -115,6 +120,61 @@ def test_a_single_pass_is_one_pass(rig: Rig) -> None:
     layouts = layouts_of(rig, random_texts(8, 5, longest=50))
     found = rig.decoder.decode(layouts, decoding="single_pass")
     assert {entry.passes for entry in found} == {1}
+
+
+class Scripted:
+    """A model of one row that prefers what is written down: a tag for every word, as tags go.
+
+    Words are numbers above the tags, and every word is followed by its slot.
+    """
+
+    def __init__(self, prefers: Callable[[list[int]], int]) -> None:
+        self._prefers = prefers
+        self._read: list[int] = []
+
+    def start(self, rows: int) -> Held:
+        assert rows == 1
+        self._read = []
+        return Held([0])
+
+    def run(self, held: Held, fed: list[list[int]], wanted: list[list[int]]) -> list[Scores]:
+        [before] = held.lengths
+        self._read = [*self._read[:before], *fed[0]]
+        held.lengths = [len(self._read)]
+        logits = np.zeros((len(wanted[0]), len(TAGS)), np.float32)
+        for row, place in enumerate(wanted[0]):
+            logits[row, self._prefers(self._read[1 : before + place + 1 : 2])] = 1.0
+        return [logits]
+
+
+def test_what_a_pass_prefers_is_the_draft_of_the_next() -> None:
+    """Two words of one entity and one that follows from it, all drafted as O.
+
+    The first pass puts the entity's first word right, and so its second: nothing but what this pass
+    says of it stands between them. What it says of the last but one is of no use, as the entity was
+    not there yet: the second pass puts it right, and the third finds nothing to change. With O
+    instead of what the first pass says, the second word would take a pass of its own.
+    """
+    begin, inside = TAGS.begin("Chemical"), TAGS.begin("Chemical") + 1
+    disease = TAGS.begin("Disease")
+    right = [OUTSIDE, begin, inside, OUTSIDE, disease, OUTSIDE]
+
+    def prefers(before: list[int]) -> int:
+        word = len(before)
+        return OUTSIDE if word == 4 and before[1] != begin else right[word]
+
+    words = range(6)
+    ids = tuple(number for word in words for number in (100 + word, OUTSIDE))
+    layout = Layout(0, ids, slots=(1, 3, 5, 7, 9, 11), words=words, owned=words)
+    scorer: Any = Scripted(prefers)
+    decoder = SlotDecoder(scorer, TAGS, Verbalisers(tuple("ABCDE"), tuple(range(5))))
+    [found] = decoder.decode([layout])
+    assert (list(found.tags), found.passes, found.agreed) == (right, 3, 3)
+    assert found.tokens == 11 + 8 + 2  # to the last slot: from the start, from words 1 and 4 on
+    [reference] = decoder.decode([layout], decoding="sequential")
+    assert (list(reference.tags), reference.passes) == (right, 6)
+    [drafted] = decoder.decode([layout], [right])
+    assert (list(drafted.tags), drafted.passes) == (right, 1)
 
 
 def test_tags_fed_back_change_what_follows() -> None:

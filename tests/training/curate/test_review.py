@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from ner.errors import InputError, LabelError, TrainingError
 from ner.tags import IGNORED, TagSet
 from ner.words import word_offsets
 from tests.toy_corpus import LABELS, toy_documents
+from training.corpus.split import text_key
 from training.curate.crossed import Crossing, cross_validate
 from training.curate.differences import find_differences
 from training.curate.findings import review_to_json
@@ -158,6 +160,47 @@ def test_a_quality_is_how_likely_a_tag_is_beside_its_like() -> None:
     assert ratings[2].shape == (0,)
 
 
+def test_a_quality_has_a_floor() -> None:
+    document = Document("1", "alpha beta")
+    said = opinion(document, ())
+    said.log_probs[:, 0] = np.log([0.001, 0.999])
+    [ratings] = rate_words([TAGS.encode(document)], [said])
+    # The mean of what is said of O is 0.5; 0.02 is the lowest probability that is believed.
+    assert np.exp(ratings) == pytest.approx([0.02 / 0.5, 0.999 / 0.5])
+
+
+def test_only_words_that_differ_speak_against_an_annotation() -> None:
+    """Drawn "alpha beta", read "alpha beta gamma": no word but gamma has another tag."""
+    document = Document("1", TEXT, (chunk(0, 2, "Disease"),))
+    said = opinion(document, [chunk(0, 3, "Disease")], sure=0.6)
+    [finding] = review([document], [said], TAGS).findings
+    # Of gamma, drawn O, 0.1 is said, of three other O 0.6: a mean of 1.9 / 4. There are no
+    # precedents, so the odds are 0.1 / 0.475 = 4 / 19, and 4 of 4 + 19 is the score.
+    assert (finding.kind, finding.score) == ("boundary", pytest.approx(4 / 23))
+
+
+def test_a_document_is_as_suspicious_as_its_findings_together() -> None:
+    one, two = Document("one", "alpha"), Document("two", "beta gamma")
+    right = Document("right", "delta epsilon zeta", (Span(0, 5, "Disease"),))
+    said = [
+        opinion(one, [Span(0, 5, "Disease")], sure=0.6),  # and 0.1 for O, as for each other tag
+        opinion(two, [Span(0, 4, "Disease"), Span(5, 10, "Disease")], sure=0.2),  # and 0.2 for O
+        opinion(right, right.spans, sure=0.75),
+    ]
+    found = review([one, two, right], said, TAGS)
+    # Of O is said on average (0.1 + 2 * 0.2 + 2 * 0.75) / 5 = 0.4.
+    scores = {"one": 0.1 / (0.1 + 0.4), "two": 0.2 / (0.2 + 0.4)}  # 1/5 and 1/3
+    for finding in found.findings:
+        assert finding.score == pytest.approx(scores[finding.document])
+    assert found.findings[0].document == "one"
+    assert [(suspect.document, suspect.findings) for suspect in found.suspects] == [
+        ("two", 2),
+        ("one", 1),
+    ]
+    suspicions = [suspect.suspicion for suspect in found.suspects]
+    assert suspicions == pytest.approx([2 * np.log(3), np.log(5)])  # 2.2 and 1.6
+
+
 def test_precedents_leave_out_the_place_that_is_asked_about_and_what_is_unknown() -> None:
     texts = ["Renal failure, renal failure.", "renal  failure", "RENAL FAILURE"]
     documents = [
@@ -218,6 +261,7 @@ def test_a_model_that_agrees_finds_nothing_and_losses_are_counted() -> None:
     [
         ((), InputError, "1 documents have not one annotation"),
         ((Span(0, 5, "Drug"),), LabelError, r"they have 'Drug' \(1\)"),
+        ((Span(0, 8, "Disease"),), InputError, "not one word of which the truth is known"),
     ],
 )
 def test_there_must_be_something_to_review(spans, error, message: str) -> None:
@@ -266,6 +310,37 @@ def test_planted_errors_are_found_by_models_that_did_not_learn_them(crossing, tm
     for place, one in zip(order, again, strict=True):
         assert np.array_equal(one.log_probs, said[place].log_probs)
         assert np.array_equal(one.tags, said[place].tags)
+
+
+def test_no_fold_learns_what_it_judges(monkeypatch, tmp_path) -> None:
+    """Nor a text that differs from it in case and white space alone."""
+    documents = toy_documents(12, seed=6)
+    documents += [
+        replace(one, id=f"again-{one.id}", text=f" {one.text.upper()}", spans=())
+        for one in documents[:5]
+    ]
+    learnt: list[set[str]] = []
+    judged: list[list[Document]] = []
+
+    def train(train, dev, **_):
+        learnt.append({text_key(one.text) for one in (*train, *dev)})
+        return SimpleNamespace(tier=None)
+
+    def judge(_, held):
+        judged.append(held)
+        return [opinion(one, ()) for one in held]
+
+    monkeypatch.setattr("training.curate.crossed.train_encoder", train)
+    monkeypatch.setattr("training.curate.crossed.ask", judge)
+    crossing = replace(CROSSING, n_folds=3)
+    cross_validate(documents, labels=LABELS, crossing=crossing, folder=tmp_path)
+    every = {text_key(one.text) for one in documents}
+    assert len(judged) == 3
+    for others, held in zip(learnt, judged, strict=True):
+        assert others == every - {text_key(one.text) for one in held}
+    assert Counter(one.id for held in judged for one in held) == Counter(
+        one.id for one in documents
+    )
 
 
 def test_a_fold_needs_annotations_in_the_others(crossing, tmp_path) -> None:

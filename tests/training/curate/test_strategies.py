@@ -211,6 +211,29 @@ def test_of_twins_the_mixture_takes_the_second_last() -> None:
     assert choices[0].reason == "unlike the rest"
 
 
+def test_the_mixture_by_hand() -> None:
+    """Standings: of doubt 0, 1/2 and 1, of long entities 1 for the second document alone."""
+    pool = [Document(name, f"{name} acute renal failure") for name in ("sure", "long", "doubtful")]
+    vectors = np.array([[0, 1], [1, 0], [0.6, 0.8]])
+    long = Span(5, 24, "Disease", 0.2)
+    predictions = [
+        Prediction((), 0.9, "v"),
+        Prediction((long,), 0.8, "v"),
+        Prediction((), 0.7, "v"),
+    ]
+    places = dict(zip(texts_of(pool), vectors, strict=True))
+    found = [
+        (one.document.id, one.reason, one.score)
+        for one in lying(pool, places, "mixed", 3, predictions)
+    ]
+    assert found == [
+        ("long", "long entity", pytest.approx((1 / 2 + 1) / 2 * 1)),  # first all is new
+        # Nearer to "long" than "sure" is: as new as 1/2. Long entities left out, it would be first.
+        ("doubtful", "uncertain", pytest.approx((1 + 0) / 2 * 1 / 2)),
+        ("sure", "unlike the rest", pytest.approx((0 + 0) / 2 * 1)),
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
