@@ -14,10 +14,13 @@ from cli.engines import engine_of
 from cli.options import LLM, load_model
 from cli.trades import trade_like
 from cli.training import Trade, progress_bar, unfinished
+from ner.errors import LabelStudioError
 from ner.manifest import read_manifest
 from ner.store import Store
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
+    from backend.batch.politeness import Politeness
+    from backend.neighbours import Change
     from backend.remote.client import LabelStudio
     from training.gate import Policy
     from training.retrain import Lesson
@@ -65,14 +68,15 @@ def learn(studio: "LabelStudio", run: Run, runs: Runs, store: Store, how: How) -
     """
     from backend.batch.politeness import Politeness
     from backend.label_config import parse_label_config
+    from backend.neighbours import Change
     from training.gate import decide
     from training.retrain import fetch, held_out_scores, predict_in, prepare, write_tasks
 
     config = parse_label_config(studio.project(run.project).label_config)
+    polite = Politeness(tell=partial(runs.tell, run.id))
     tasks = runs.place(run) / "tasks.json"
     if not tasks.is_file():
         runs.tell(run.id, "reading the annotations")
-        polite = Politeness(tell=partial(runs.tell, run.id))
         write_tasks(tasks, fetch(studio, run.project, polite))
     lesson = prepare(tasks, config, share=how.share)
     trade = trade_like(store, run.tier, how.like)
@@ -105,14 +109,18 @@ def learn(studio: "LabelStudio", run: Run, runs: Runs, store: Store, how: How) -
     if run.tier != LLM:
         runs.tell(run.id, "making its CPU engine")
         notes += tuple(filter(None, [engine_of(store.folder(run.tier, manifest.version), sides)]))
-    old, against = None, serving(store, run.tier)
+    old, against, known = None, store.serving(run.tier), tuple[str, ...]()
     if against:
-        old = predict_in(config, load_model(store, against), lesson.held_out)
+        serving = load_model(store, against)
+        old, known = predict_in(config, serving, lesson.held_out), serving.labels
     if against == manifest.version:
         outcome = Outcome("nothing new was annotated: this is the version that serves")
     else:
         verdict = decide(lesson.held_out, new, old, labels=labels, policy=how.policy)
         outcome = Outcome(verdict.reason, promote=verdict.promote, strata=verdict.strata)
+    if outcome.promote and how.policy == "auto":
+        change = Change(run.project, against, old=known, new=labels)
+        outcome = spare_neighbours(studio, polite, change, outcome)
     return replace(
         outcome,
         version=manifest.version,
@@ -121,6 +129,41 @@ def learn(studio: "LabelStudio", run: Run, runs: Runs, store: Store, how: How) -
         held_out=len(lesson.held_out),
         notes=notes,
     )
+
+
+def spare_neighbours(
+    studio: "LabelStudio", polite: "Politeness", change: "Change", outcome: Outcome
+) -> Outcome:
+    """Keep a version back that other projects of the same server would lose labels by.
+
+    Args:
+        studio: The Label Studio.
+        polite: How to ask.
+        change: What is to serve instead of what.
+        outcome: What is to be done, going by this project alone.
+
+    Returns:
+        What is to be done.
+    """
+    from backend.neighbours import neighbours_without
+
+    try:
+        others = polite.patiently(partial(neighbours_without, studio, change))
+    except LabelStudioError as error:
+        gone = " and ".join(change.gone)
+        reason = f"it finds no {gone}, and nobody could say if another project needs that: {error}"
+        return replace(outcome, promote=False, reason=reason)
+    if not others:
+        return outcome
+    lost = "; ".join(
+        f"project {other.project} ({other.title}) would get no {' and no '.join(other.missed)}"
+        for other in others
+    )
+    reason = (
+        f"other projects go by the same server, and {lost} any more: give each project a server "
+        "and a --models folder of its own, or promote it with `tagalong models promote`"
+    )
+    return replace(outcome, promote=False, reason=reason)
 
 
 def begin_warm(trade: Trade, lesson: "Lesson", store: Store) -> "tuple[Trade, Lesson]":
@@ -148,13 +191,6 @@ def begin_warm(trade: Trade, lesson: "Lesson", store: Store) -> "tuple[Trade, Le
         return trade, replace(lesson, notes=(*lesson.notes, note))
     warm = replace(trade, train=partial(trade.train, start=folder))
     return warm, replace(lesson, sides=replace(lesson.sides, start=manifest.version))
-
-
-def serving(store: Store, tier: str) -> str:
-    """The version of a tier that serves; empty where none does."""
-    if tier == LLM and store.current(tier) is None:
-        return ""
-    return read_manifest(store.resolve(store.default(tier)), verify=False).version
 
 
 @contextmanager

@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from backend.retraining.run import Outcome, Run, RunState
-from ner.errors import LabelStudioError
+from backend.retraining.runs import Runs
+from ner.errors import LabelStudioError, Superseded
 from ner.store import Store
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
@@ -12,13 +13,17 @@ if TYPE_CHECKING:  # torch would make `tagalong --help` slow
 
 
 def promote(
-    studio: "LabelStudio", run: Run, store: Store, outcome: Outcome
+    studio: "LabelStudio", run: Run, runs: Runs, store: Store, outcome: Outcome
 ) -> tuple[RunState, Outcome]:
     """Make a version serve, and have its project go by it.
+
+    It is done once: a training that goes on after its process was killed leaves alone what somebody
+    has promoted or rolled back to since.
 
     Args:
         studio: The Label Studio.
         run: The training that made it.
+        runs: Told that it was promoted.
         store: Of versions.
         outcome: Which version.
 
@@ -39,7 +44,16 @@ def promote(
             f"project {run.project} is gone; promote {outcome.version} yourself if it is wanted"
         )
         return RunState.KEPT, replace(outcome, promote=False, reason=reason)
-    store.promote(run.tier, outcome.version)
+    if not outcome.promoted:
+        try:
+            store.promote(run.tier, outcome.version, instead_of=outcome.against)
+        except Superseded as error:
+            return RunState.KEPT, replace(outcome, promote=False, reason=str(error))
+        outcome = replace(outcome, promoted=True)
+        runs.decide(run.id, outcome)
+    elif (now := store.serving(run.tier)) != outcome.version:
+        reason = f"it was promoted, and somebody has had {now or 'none'} serve since"
+        return RunState.KEPT, replace(outcome, reason=reason)
     try:
         announced = announce(studio, run.project, outcome.version)
     except LabelStudioError as error:  # it serves all the same

@@ -98,7 +98,7 @@ def retrain(
         if not outcome.promote:
             return RunState.KEPT, outcome
         runs.tell(run.id, "promoting")
-        state, outcome = promote(studio, run, store, outcome)
+        state, outcome = promote(studio, run, runs, store, outcome)
     if state is RunState.PROMOTED and how.prelabel:
         runs.tell(run.id, "pre-labelling what comes next")
         journal = runs.place(run) / "batch.journal"

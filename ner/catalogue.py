@@ -75,6 +75,23 @@ class Catalogue:
         current = read_current(self.home(tier))
         return current.version if current else None
 
+    def serving(self, tier: str) -> str:
+        """The version of a tier that answers, be it the one that Tagalong comes with.
+
+        Args:
+            tier: Any safe name.
+
+        Returns:
+            Its name; empty where none does.
+
+        Raises:
+            VersionInvalid: If the file that says so cannot be read.
+        """
+        name = self.current(tier)
+        if name is None and self.bundled is not None:
+            name = Catalogue(self.bundled).current(tier)
+        return name or ""
+
     def default(self, tier: str = DEFAULT_TIER) -> str:
         """What to `resolve` where no version was asked for.
 

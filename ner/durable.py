@@ -98,6 +98,17 @@ def replace_text(path: Path, text: str) -> None:
     sync(path.parent)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, with those above it, that is there after a power cut as well.
+
+    Args:
+        folder: It may be there.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    sync(*(path.parent for path in made))
+
+
 def sync(*paths: Path) -> None:
     """Wait until files and folders are on the disk.
 

@@ -19,7 +19,8 @@ TagalongError
 └── StoreError              the folder of model versions
     ├── VersionNotFound     no such version
     ├── VersionInvalid      a version whose files are missing, changed, or of a forbidden kind
-    └── PublishError        a version could not be written or made current
+    ├── PublishError        a version could not be written or made current
+    └── Superseded          another version serves than the one a promotion was decided against
 """
 
 from typing import Literal
@@ -121,3 +122,7 @@ class VersionInvalid(StoreError):
 
 class PublishError(StoreError):
     """A version could not be written or made current; what was current before still is."""
+
+
+class Superseded(StoreError):
+    """Another version serves by now than the one that a promotion was decided against."""

@@ -19,10 +19,10 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ner.catalogue import Catalogue, checked_name
+from ner.catalogue import BUNDLED, Catalogue, checked_name
 from ner.current import Current, read_current, write_current
-from ner.durable import discard, locked, refusals_told, scratch, sweep, sync
-from ner.errors import PublishError, StoreError, VersionInvalid
+from ner.durable import discard, locked, make_folder, refusals_told, scratch, sweep, sync
+from ner.errors import PublishError, StoreError, Superseded, VersionInvalid
 from ner.manifest import MANIFEST, Draft, Manifest, content_hash, read_manifest, seal_files
 from ner.payload import FileRecord
 from ner.tags import TagSet
@@ -50,7 +50,7 @@ class Store(Catalogue):
         home = self.home(tier)
         with ExitStack() as stack:
             with refusals_told(f"make a folder in {home}"):
-                home.mkdir(parents=True, exist_ok=True)
+                make_folder(home)
                 folder = stack.enter_context(scratch(home))
             with refusals_told(f"write in {home}", only_space=True):
                 yield folder
@@ -77,7 +77,7 @@ class Store(Catalogue):
         draft = _as_stored(draft)
         with refusals_told(f"publish {draft.name} in {home}"):
             files = seal_files(folder)
-            home.mkdir(parents=True, exist_ok=True)
+            make_folder(home)
             with locked(home):
                 sweep(home)
                 manifest = self._named_by_content(draft, files)
@@ -90,16 +90,18 @@ class Store(Catalogue):
                 _settle(folder, place, manifest)
         return manifest
 
-    def promote(self, tier: str, version: str) -> None:
+    def promote(self, tier: str, version: str, *, instead_of: str | None = None) -> None:
         """Make a version the current one of its tier, after verifying it.
 
         Args:
             tier: Its tier.
             version: Its name.
+            instead_of: What `serving` said when this was decided; None to ask for nothing.
 
         Raises:
             VersionNotFound: If the tier has no such version.
             VersionInvalid: If it is not as it was published.
+            Superseded: If a third version serves by now, and goes on to.
             PublishError: If the file system refuses.
         """
         self._verify(tier, version)
@@ -110,6 +112,9 @@ class Store(Catalogue):
                 before = read_current(home)
             except VersionInvalid:  # promoting is how a damaged one is mended
                 before = None
+            else:
+                if instead_of is not None:
+                    self._still(tier, version, instead_of)
             write_current(home, before.promoted(version) if before else Current(version))
 
     def rollback(self, tier: str) -> str:
@@ -168,6 +173,17 @@ class Store(Catalogue):
             created=now.isoformat(timespec="seconds"),
             files=files,
         )
+
+    def _still(self, tier: str, version: str, instead_of: str) -> None:
+        """Check that nobody has made a third version current."""
+        now = self.serving(tier)
+        if now not in (version, instead_of):
+            raise Superseded(
+                f"{now or 'no version'} serves by now, and {version} was judged beside "
+                f"{instead_of or 'none'}: judge them with `tagalong evaluate {version} GOLD "
+                f"--against {now or BUNDLED}`, and promote the better one with `tagalong models "
+                "promote`"
+            )
 
     def _verify(self, tier: str, version: str) -> None:
         """Check that a version is what its place says, and as it was published."""

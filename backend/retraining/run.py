@@ -57,6 +57,7 @@ class Outcome:
         held_out: Documents that both versions were judged by.
         strata: All entities first, then by length.
         notes: What else to know, a sentence each.
+        promoted: Whether its version was made to serve: that is done once, whatever serves later.
     """
 
     reason: str
@@ -67,6 +68,7 @@ class Outcome:
     held_out: int = 0
     strata: tuple[Stratum, ...] = ()
     notes: tuple[str, ...] = ()
+    promoted: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As an object that JSON can hold."""

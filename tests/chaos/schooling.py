@@ -16,6 +16,7 @@ from backend.demo.label_studio import RunningLabelStudio
 from backend.demo.provision import label_config
 from backend.label_config import parse_label_config
 from backend.label_studio import result_from_spans
+from backend.remote.client import LabelStudio
 from backend.retraining.run import Run
 from backend.retraining.runs import Runs
 from backend.server.journal import Journal
@@ -50,16 +51,23 @@ def first_version(store: Store, base: Path, schedule: Schedule) -> str:
     return manifest.version
 
 
-def annotated_project(running: RunningLabelStudio, documents: Sequence[Document]) -> int:
+def annotated_project(
+    running: RunningLabelStudio, documents: Sequence[Document], config: str = ""
+) -> int:
     """A project in which all tasks are annotated as they should be."""
     with running.connect() as studio:
-        project = studio.create_project("School", label_config()).id
-        tasks = studio.tasks.add(project, [{"data": {"text": one.text}} for one in documents])
-        for task, document in zip(tasks, documents, strict=True):
-            path = f"api/tasks/{task}/annotations/?project={project}"
-            result = result_from_spans(document, document.spans, CONFIG)
-            studio.connection.call("POST", path, body={"result": result, "lead_time": 1.0})
+        project = studio.create_project("School", config or label_config()).id
+        add_annotated(studio, project, documents)
     return project
+
+
+def add_annotated(studio: LabelStudio, project: int, documents: Sequence[Document]) -> None:
+    """More tasks of a project, annotated as they should be."""
+    tasks = studio.tasks.add(project, [{"data": {"text": one.text}} for one in documents])
+    for task, document in zip(tasks, documents, strict=True):
+        path = f"api/tasks/{task}/annotations/?project={project}"
+        result = result_from_spans(document, document.spans, CONFIG)
+        studio.connection.call("POST", path, body={"result": result, "lead_time": 1.0})
 
 
 def tell(ours: Ours, **event: object) -> bool:

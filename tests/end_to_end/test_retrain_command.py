@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from backend.batch.politeness import Politeness
 from backend.demo.label_studio import RunningLabelStudio
 from backend.demo.provision import label_config
+from backend.remote.connection import PAGE
 from backend.retraining.run import RunState
 from backend.retraining.runs import Runs
 from cli.main import app
@@ -26,8 +28,11 @@ from ner.errors import TrainingError
 from ner.manifest import read_manifest
 from ner.store import Store
 from tests.chaos.killing import ROOT
-from tests.chaos.schooling import annotated_project, first_version
+from tests.chaos.schooling import add_annotated, annotated_project, first_version
+from tests.end_to_end.connected import connected
+from tests.end_to_end.ours import our_server
 from tests.toy_corpus import toy_documents
+from training.retrain import fetch
 from training.schedule import Schedule
 
 QUICK = Schedule(epochs=12, patience=12, learning_rate=3e-3, batch_tokens=512, precision="fp32")
@@ -136,6 +141,88 @@ def test_a_project_that_is_gone_when_it_is_trained_gets_no_promotion(
         "\n", " "
     )
     assert Store(desk.models).current("encoder") == desk.first
+
+
+def test_a_version_is_promoted_once_whatever_serves_when_its_training_goes_on(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(desk.models)
+
+    def rolled_back(*_: object, **__: object) -> int:
+        """Somebody does not like what came of it, and the process ends before the training has."""
+        assert store.rollback("encoder") == desk.first
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cli.retrain_run.prelabel_next", rolled_back)
+        desk.run("--project", desk.project, "--prelabel", 5, code=130)
+    result = json.loads(desk.run("--project", desk.project, "--prelabel", 5, "--json").stdout)
+    assert store.current("encoder") == desk.first
+    assert result["state"] == "kept"
+    assert result["reason"] == f"it was promoted, and somebody has had {desk.first} serve since"
+    assert not result["notes"]  # nothing was announced, and nothing pre-labelled
+
+
+def test_no_version_takes_the_place_of_one_that_it_was_not_judged_beside(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(desk.models)
+    with store.staging("encoder") as folder:
+        shutil.copytree(store.folder("encoder", desk.first), folder, dirs_exist_ok=True)
+        (folder / "manifest.json").unlink()
+        draft = replace(read_manifest(store.folder("encoder", desk.first)), name="other")
+        other = store.publish(folder, draft).version
+
+    def meanwhile(*_: object) -> None:
+        """Somebody promotes another version, and the process ends."""
+        store.promote("encoder", other)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cli.retrain_run.promote", meanwhile)
+        desk.run("--project", desk.project, code=130)
+    result = json.loads(desk.run("--project", desk.project, "--json").stdout)
+    assert store.current("encoder") == other
+    assert result["state"] == "kept"
+    assert result["against"] == desk.first
+    assert f"{other} serves by now, and {result['version']} was judged beside" in result["reason"]
+
+
+def test_a_version_that_takes_labels_from_another_project_is_kept_back(
+    desk: Desk, tmp_path: Path
+) -> None:
+    documents = [
+        replace(one, spans=tuple(span for span in one.spans if span.label == "Chemical"))
+        for one in toy_documents(50, seed=2)
+    ]
+    narrow = label_config().replace('<Label value="Disease"', '<Label value="Gene"')
+    project = annotated_project(desk.running, documents, narrow)
+    store = Store(desk.models)
+    with (
+        our_server(tmp_path) as ours,
+        connected(desk.running, ours.url, ["Naloxone."], title="Both") as other,
+    ):
+        kept = json.loads(desk.run("--project", project, "--json").stdout)
+        assert kept["state"] == "kept"
+        assert (
+            "other projects go by the same server, and "
+            f"project {other.project} (Both) would get no Disease any more" in kept["reason"]
+        )
+        assert store.current("encoder") == desk.first
+    alone = json.loads(desk.run("--project", project, "--json").stdout)
+    assert (alone["state"], alone["version"]) == ("promoted", kept["version"])
+
+
+def test_all_that_is_annotated_is_read_page_by_page(desk: Desk) -> None:
+    documents = toy_documents(PAGE + 1, seed=4)
+    project = annotated_project(desk.running, documents[:PAGE])
+    with desk.running.connect() as studio:
+        studio.tasks.add(project, [{"data": {"text": "Nobody has annotated this."}}])
+        full = list(fetch(studio, project, Politeness()))
+        add_annotated(studio, project, documents[PAGE:])
+        more = list(fetch(studio, project, Politeness()))
+    assert [task["data"]["text"] for task in full] == [one.text for one in documents[:PAGE]]
+    assert [task["data"]["text"] for task in more] == [one.text for one in documents]
 
 
 def test_a_full_disk_is_told_and_what_serves_serves_on(desk: Desk) -> None:

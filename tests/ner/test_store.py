@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from ner.errors import LabelError, PublishError, StoreError, VersionInvalid, VersionNotFound
+from ner.errors import (
+    LabelError,
+    PublishError,
+    StoreError,
+    Superseded,
+    VersionInvalid,
+    VersionNotFound,
+)
 from ner.manifest import Draft, Manifest, read_manifest
 from ner.store import Store
 from tests.versions import DRAFT, edit_manifest, safetensors, write_files
@@ -302,3 +309,75 @@ def test_a_store_that_cannot_be_made(tmp_path: Path) -> None:
     store = Store(tmp_path / "models")
     with pytest.raises(PublishError, match="could not make a folder"), store.staging("encoder"):
         pass
+
+
+def test_everything_is_on_the_disk_before_it_can_be_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("only Linux tells which file a number is of")
+    steps: list[tuple[str, str]] = []
+    fsync, rename = os.fsync, os.rename
+
+    def synced(number: int) -> None:
+        steps.append(("sync", str(Path(f"/proc/self/fd/{number}").readlink())))
+        fsync(number)
+
+    def renamed(old: str | Path, new: str | Path) -> None:
+        steps.append(("rename", str(new)))
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", renamed)
+    store = Store(tmp_path / "new" / "models")
+    with store.staging("encoder") as folder:
+        write_files(folder)
+        published = store.publish(folder, Draft(**DRAFT))
+    home = store.home("encoder")
+    seen = steps.index(("rename", str(home / published.version)))
+    waited = [path for step, path in steps[:seen] if step == "sync"]
+    written = [str(folder), *(str(folder / name) for name in ("manifest.json", *published.files))]
+    assert set(written) <= set(waited)
+    assert {str(folder / "onnx"), str(store.root), str(tmp_path / "new"), str(tmp_path)} <= set(
+        waited
+    )
+    assert ("sync", str(home)) in steps[seen:]
+
+
+def test_a_version_is_only_promoted_instead_of_the_one_it_was_judged_beside(
+    tmp_path: Path, publish: Publish, store: Store
+) -> None:
+    one, two, three = (publish(value).version for value in range(3))
+    with pytest.raises(Superseded, match=f"no version serves by now, and {two} was judged beside"):
+        store.promote("encoder", two, instead_of=one)
+    assert store.current("encoder") is None
+    store.promote("encoder", one, instead_of="")
+    with pytest.raises(
+        Superseded, match=f"{one} serves by now, and {two} was judged beside {three}"
+    ):
+        store.promote("encoder", two, instead_of=three)
+    assert store.current("encoder") == one
+    store.promote("encoder", two, instead_of=one)
+    store.promote("encoder", two, instead_of=one)  # it serves already
+    assert store.current("encoder") == two
+    (store.home("encoder") / "current").write_text("{")
+    store.promote("encoder", three, instead_of=one)  # which mends it
+    assert store.current("encoder") == three
+
+
+def test_what_tagalong_comes_with_serves_until_something_is_promoted(
+    tmp_path: Path, publish: Publish, store: Store
+) -> None:
+    own = publish().version
+    assert store.serving("encoder") == store.serving("llm") == ""
+    store.promote("encoder", own)
+    fresh = Store(tmp_path / "fresh", bundled=store.root)
+    with fresh.staging("encoder") as folder:
+        write_files(folder, 5)
+        new = fresh.publish(folder, Draft(**DRAFT)).version
+    assert fresh.serving("encoder") == own
+    assert fresh.serving("llm") == ""
+    with pytest.raises(Superseded):
+        fresh.promote("encoder", new, instead_of="")
+    fresh.promote("encoder", new, instead_of=own)
+    assert fresh.serving("encoder") == new

@@ -426,7 +426,7 @@ def test_batches_go_to_who_is_worth_the_time() -> None:
     assert costs.endswith("cost of 111.11), 100 times as long.")
     assert "3.0 points more of strict F1 (1.0 points more at 1 word, " in verdict
     assert "12.0 points more at 3+ words" in verdict
-    assert "--tier cascade" in cascade
+    assert "`tagalong prelabel --tier cascade --encoder small --llm large` has" in cascade
     *_, verdict = advise([ENCODER, LLM], {"small": BETTER, "large": FOUND}, NEED)
     assert verdict.startswith("For batches, too: the encoder. The LLM has 3.0 points less")
 

@@ -258,8 +258,9 @@ def _batches(
     said.append(f"For batches that matter: the LLM, with {found}.{noise}")
     if _is_mostly_long(ours, theirs):
         said.append(
-            f"Most of that is in long entities: `tagalong prelabel --tier cascade{need.where}` has "
-            "the LLM read only where it pays most, at a share of the time."
+            "Most of that is in long entities: `tagalong prelabel --tier cascade --encoder "
+            f"{encoder.version} --llm {llm.version}{need.where}` has the LLM read only where it "
+            "pays most, at a share of the time."
         )
     return said
 

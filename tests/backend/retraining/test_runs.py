@@ -25,6 +25,7 @@ OUTCOME = Outcome(
     held_out=7,
     strata=(Stratum("all", 40, 0.8, 0.7, -0.01, 0.2), Stratum("3+", 2, 0.5)),
     notes=("Something.",),
+    promoted=True,
 )
 
 
