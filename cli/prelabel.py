@@ -1,6 +1,6 @@
 """``tagalong prelabel``: predictions for any number of texts; whatever ends it, it goes on."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from cli.options import (
     hosts_of,
     open_store,
 )
+from cli.prelabel_journal import begun
 from cli.prelabel_places import Place, file_place, project_place
 from cli.prelabel_readers import (
     EngineName,
@@ -34,7 +35,6 @@ from cli.prelabel_readers import (
     engine_for,
 )
 from cli.prelabel_report import by_share, dry_run, progress_bar, render, summary_of
-from ner.errors import BatchError
 
 
 def read_budget(value: str) -> float:
@@ -205,57 +205,6 @@ def prelabel_cli(
         echo_json(summary)
     else:
         render(summary, place, held.path)
-
-
-@contextmanager
-def begun(path: Path, place: Place, readers: Readers) -> Iterator[BatchJournal]:
-    """The journal of a batch, which goes on or begins.
-
-    Args:
-        path: Of the journal.
-        place: What is read, and where predictions go.
-        readers: Who reads.
-
-    Yields:
-        The journal.
-
-    Raises:
-        BatchError: If it is of another source.
-        JournalError: If it cannot be used.
-    """
-    place.check(path)
-    about = {"source": place.name, "readers": str(readers)}
-    with BatchJournal(path) as journal:
-        was = journal.about()
-        if was and was["source"] != place.name:
-            raise BatchError(
-                f"the journal {path} is of another source, {was['source']}: finish that, name "
-                "another --journal, or remove it"
-            )
-        place.target.recover(journal)
-        if was != about:
-            place.target.settle(journal)
-            announce_new_pass(was, about)
-            journal.begin(about)
-        journal.forget_aside()
-        if done := sum(journal.count().values()):
-            errors.print(f"{done:,} documents were done before.")
-        yield journal
-
-
-def announce_new_pass(was: Mapping[str, str], about: Mapping[str, str]) -> None:
-    """Say that what was done counts no more, where something was.
-
-    Args:
-        was: What the journal was of; empty for a new one.
-        about: What it is of now.
-    """
-    if was:
-        errors.print(
-            f"{was['readers']} had begun this batch, and {about['readers']} begins it anew.",
-            markup=False,
-            soft_wrap=True,
-        )
 
 
 def run(

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from backend.batch.run import Item
-from cli.prelabel import begun, run
+from cli.prelabel import run
+from cli.prelabel_journal import begun
 from cli.prelabel_places import project_place
 from cli.prelabel_readers import choose_readers, engine_for
 from ner.store import Store

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from backend.batch.run import Item, Target
+from backend.batch.entries import text_digest
+from backend.batch.run import Item
+from backend.batch.target import Target
 from backend.label_map import LabelMap, map_labels
 from backend.label_studio import LabelConfig
 from cli.console import errors
@@ -25,6 +27,8 @@ class Place:
 
     Attributes:
         name: Of what is read, in the journal.
+        labels: What tells the labels that predictions are written in from others.
+        output: What they are written as, for a sentence.
         items: The documents, from the first, as often as they are asked for.
         total: How many there are.
         target: Where predictions go.
@@ -37,6 +41,8 @@ class Place:
     """
 
     name: str
+    labels: str
+    output: str
     items: Iterable[Item]
     total: int
     target: Target
@@ -86,11 +92,14 @@ def file_place(
         if out.exists() and not journal.exists():
             raise OutputError(f"{out} is there already: choose another name")
 
+    target = PredictionsFile(out, config=parsed, label_maps=maps)
     return Place(
         name=str(source.resolve()),
+        labels=told_apart(parsed),
+        output=target.kind,
         items=items,
         total=total,
-        target=PredictionsFile(out, config=parsed, label_maps=maps),
+        target=target,
         shown=str(out),
         journal=out.with_name(f"{out.name}.journal"),
         notes=notes,
@@ -134,7 +143,8 @@ def project_place(
     """
     # These take a second to import, so only where there is a Label Studio to ask.
     from backend.batch.politeness import Politeness
-    from backend.batch.project import ProjectTarget, ProjectTasks, show
+    from backend.batch.project import ProjectTarget, ProjectTasks
+    from backend.batch.shown import show
     from backend.label_config import parse_label_config
     from backend.remote.client import connect
     from backend.task_text import TaskTexts
@@ -159,6 +169,8 @@ def project_place(
         host = urlsplit(studio.url).netloc.replace(":", "-")
         yield Place(
             name=f"project {project} of {studio.url}",
+            labels=told_apart(config),
+            output="a project's predictions",
             items=items,
             total=items.count(),
             target=ProjectTarget(studio, project, config, maps, polite=polite),
@@ -167,6 +179,11 @@ def project_place(
             notes=notes,
             show=lambda versions: show(studio, project, versions, insist=insist, polite=polite),
         )
+
+
+def told_apart(config: LabelConfig | None) -> str:
+    """What tells a labelling config from others that say something else; empty without one."""
+    return "" if config is None else text_digest(repr(config)).hex()
 
 
 def labels_of(

@@ -13,4 +13,8 @@ class Plain:
     def recover(self, journal: BatchJournal) -> None:
         pass
 
-    deliver = settle = finish = recover
+    def deliver(self, journal: BatchJournal, place: int) -> None:
+        pass
+
+    settle = finish = recover
+    ended = deliver

@@ -24,7 +24,7 @@ class Entry:
         key: Its id there.
         digest: Of its text, as `text_digest` gives it.
         state: Where it is.
-        tier: Which tier answered; empty for what was set aside.
+        tier: Which tier answered; empty where none could.
         entities: How many were found.
         answer: As the target takes it, or why there is none; empty once delivered.
         worth: How much a better tier could gain on it; only its order means anything.

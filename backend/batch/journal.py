@@ -17,6 +17,7 @@ from typing import Self
 from backend.batch.entries import Entry, Share, State
 from backend.batch.journal_file import JournalFile
 
+END = 2**63 - 1  # no place is behind it, in SQLite
 COLUMNS = "place, key, digest, state, tier, entities, answer, worth, sent"
 
 
@@ -95,7 +96,8 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         """Keep what was predicted, all of it or, where that fails, nothing.
 
         Args:
-            entries: Of documents; what was known of those that are in it gives way.
+            entries: Of documents; what was known of those that are in it gives way, except for how
+                often they were sent.
             seconds: That predicting took; counted for the tiers that answered.
 
         Raises:
@@ -132,7 +134,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             State.HELD: "answer = answer",
             State.SENDING: "sent = sent + 1",
             State.DELIVERED: "answer = ''",
-            State.ASIDE: "answer = :because, tier = '', entities = 0",
+            State.ASIDE: "answer = :because",
         }[state]
         query = f"UPDATE documents SET state = :state, {change} WHERE place = :place"  # noqa: S608
         with self._file.transaction() as connection:
@@ -142,24 +144,48 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             )
 
     def forget_aside(self) -> None:
-        """Let what was set aside be tried again."""
+        """Let what was set aside be tried again, unless it turns out to have arrived."""
         with self._file.transaction() as connection:
+            connection.execute(
+                "UPDATE documents SET state = ?, answer = '' WHERE state = ? AND sent > 1",
+                (State.DELIVERED, State.ASIDE),
+            )
             connection.execute("DELETE FROM documents WHERE state = ?", (State.ASIDE,))
+
+    def forget_absent(self, after: int, until: int = END, *, but: Sequence[int] = ()) -> None:
+        """Forget the answers that wait for documents which the source has no more.
+
+        Args:
+            after: Of places behind this one.
+            until: Of places up to this one.
+            but: Places that the source has.
+
+        Raises:
+            JournalError: If the file cannot be used.
+        """
+        marks = ", ".join("?" * len(but))
+        which = f"state IN (?, ?) AND place > ? AND place <= ? AND place NOT IN ({marks})"
+        values = (State.PREDICTED, State.HELD, after, until, *but)
+        with self._file.transaction() as connection:
+            connection.execute(f"DELETE FROM documents WHERE {which}", values)  # noqa: S608
 
     def in_doubt(self, *, limit: int) -> list[Entry]:
         """Documents that were sent more than once, and so may have arrived more than once.
+
+        What was set aside is among them: of a request that timed out, nobody knows. What was sent
+        once, and is not on its way, Label Studio has answered for.
 
         Args:
             limit: At most this many.
 
         Returns:
-            Those that are delivered, in the order of the source.
+            Those that are delivered or set aside, in the order of the source.
 
         Raises:
             JournalError: If the file cannot be used.
         """
-        rest = "WHERE sent > 1 AND state = ? ORDER BY place LIMIT ?"
-        return list(self._select(rest, (State.DELIVERED, limit)))
+        rest = "WHERE sent > 1 AND state IN (?, ?) AND tier <> '' ORDER BY place LIMIT ?"
+        return list(self._select(rest, (State.DELIVERED, State.ASIDE, limit)))
 
     def settle(self, entries: Sequence[Entry]) -> None:
         """Note that documents have arrived once and no more.
@@ -219,12 +245,13 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         """
         return self._among(keys, "AND chosen")
 
-    def entries(self, state: State, *, limit: int = -1) -> list[Entry]:
+    def entries(self, state: State, *, limit: int = -1, until: int = END) -> list[Entry]:
         """The documents in a state, in the order of the source.
 
         Args:
             state: Which.
             limit: At most this many; all if negative.
+            until: Of places up to this one.
 
         Returns:
             The documents.
@@ -232,7 +259,13 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         Raises:
             JournalError: If the file cannot be used.
         """
-        return list(self._select("WHERE state = ? ORDER BY place LIMIT ?", (state, limit)))
+        rest = "WHERE state = ? AND place <= ? ORDER BY place LIMIT ?"
+        return list(self._select(rest, (state, until, limit)))
+
+    def last(self) -> Entry | None:
+        """The last document in the order of the source; None where there is none."""
+        found = list(self._select("ORDER BY place DESC LIMIT 1", ()))
+        return found[0] if found else None
 
     def in_order(self) -> Iterator[Entry]:
         """All documents in the order of the source, read as they are asked for.
@@ -252,11 +285,13 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             return {State(state): count for state, count in rows}
 
     def shares(self) -> dict[str, Share]:
-        """What each tier answered."""
+        """What each tier answered, without what was set aside."""
         with self._file.used() as connection:
             rows = connection.execute(
-                "SELECT spent.tier, COUNT(place), COALESCE(SUM(entities), 0), seconds "
-                "FROM spent LEFT JOIN documents ON documents.tier = spent.tier GROUP BY spent.tier"
+                "SELECT spent.tier, COUNT(place), COALESCE(SUM(entities), 0), seconds FROM spent "
+                "LEFT JOIN documents ON documents.tier = spent.tier AND state <> ? "
+                "GROUP BY spent.tier",
+                (State.ASIDE,),
             )
             return {tier: Share(*figures) for tier, *figures in rows}
 

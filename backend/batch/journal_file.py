@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ner.errors import JournalError
 
-FORMAT = 1  # of the tables; goes up when they change
+FORMAT = 2  # of the tables; goes up when they change
 APPLICATION = 0x7461676C  # "tagl": what SQLite keeps to tell whose file it is
 TABLES = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

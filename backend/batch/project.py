@@ -3,12 +3,13 @@
 Each task gets one prediction. An answer that is on its way when the batch, the connection or Label
 Studio ends may have arrived or not, or may still arrive: so before a task's is sent again, the
 project is looked at, and once everything has been sent, what may have arrived twice is looked at
-again and removed but for the first.
+again and removed but for the last. Where a run sends what an earlier one has sent, because it may
+be lost, was deleted, or is of a text that was edited meanwhile, whatever is there goes first.
 """
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -159,12 +160,17 @@ class ProjectTarget:
         while entries := journal.entries(State.SENDING, limit=TOGETHER):
             journal.move(self._missing(journal, entries), State.PREDICTED)
 
-    def deliver(self, journal: BatchJournal) -> None:
-        """Send what waits, if that is a request's worth, or has waited for a while."""
-        while len(entries := journal.entries(State.PREDICTED, limit=TOGETHER)) == TOGETHER:
+    def deliver(self, journal: BatchJournal, until: int) -> None:
+        """Send what waits up to a place, if that is a request's worth, or has waited a while."""
+        waiting = partial(journal.entries, State.PREDICTED, limit=TOGETHER, until=until)
+        while len(entries := waiting()) == TOGETHER:
             self._send(journal, entries)
         if entries and time.monotonic() - self._sent >= EVERY:
             self._send(journal, entries)
+
+    def ended(self, journal: BatchJournal, last: int) -> None:
+        """Send nothing for tasks that are gone, or not asked for any more."""
+        journal.forget_absent(last)
 
     def finish(self, journal: BatchJournal) -> None:
         """Send all that waits, and see to it that nothing has arrived twice."""
@@ -182,19 +188,35 @@ class ProjectTarget:
             LabelStudioError: If Label Studio says no, or has been away for too long.
         """
         while entries := journal.in_doubt(limit=PAGE):
-            time.sleep(max(0.0, self._doubted + self._settled - time.monotonic()))
-            for task in self._look(entries):
-                self._remove_all_but_the_first(task, {entry.key: entry.tier for entry in entries})
+            self._wait()
+            versions = {entry.key: entry.tier for entry in entries}
+            there = {
+                str(task.id)
+                for task in self._look(entries)
+                if self._remove(task, {versions[str(task.id)]}, keep=1)
+            }
+            journal.move([entry for entry in entries if entry.key in there], State.DELIVERED)
             journal.settle(entries)
 
-    def _remove_all_but_the_first(self, task: Task, versions: dict[str, str]) -> None:
-        """Of several predictions of one version, remove those that came later."""
-        version = versions[str(task.id)]
-        ids = sorted(one.id for one in task.predictions if one.model_version == version)
-        for prediction in ids[1:]:
-            self._polite.patiently(partial(self._remove, prediction))
+    def _wait(self) -> None:
+        """Wait until every request that nobody waits for has arrived or never will."""
+        time.sleep(max(0.0, self._doubted + self._settled - time.monotonic()))
 
-    def _remove(self, prediction: int) -> None:
+    def _retract(self, entries: Sequence[Entry]) -> None:
+        """Remove what an earlier run has sent for tasks, which may be of another text."""
+        if entries:
+            self._wait()  # or it could arrive behind what is sent now
+        for task in self._look(entries):
+            self._remove(task, self._label_maps, keep=0)
+
+    def _remove(self, task: Task, versions: Collection[str], *, keep: int) -> int:
+        """Remove the predictions of versions but for the last few; how many there were."""
+        ids = sorted(one.id for one in task.predictions if one.model_version in versions)
+        for prediction in ids[: len(ids) - keep]:
+            self._polite.patiently(partial(self._remove_one, prediction))
+        return len(ids)
+
+    def _remove_one(self, prediction: int) -> None:
         """Remove a prediction, which an earlier try may have done."""
         try:
             self._studio.predictions.remove(prediction)
@@ -204,6 +226,7 @@ class ProjectTarget:
 
     def _send(self, journal: BatchJournal, entries: Sequence[Entry]) -> None:
         """Send predictions until each is stored or set aside."""
+        self._retract([entry for entry in entries if entry.sent])
         parts = [list(entries)]
         while parts:
             part = parts.pop()
@@ -264,46 +287,3 @@ class ProjectTarget:
             yield from self._polite.patiently(
                 partial(self._studio.tasks.named, self._project, some)
             )
-
-
-def show(
-    studio: LabelStudio,
-    project: int,
-    versions: Sequence[str],
-    *,
-    insist: bool,
-    polite: Politeness,
-) -> str:
-    """Have a project show the predictions of a batch, where it shows nobody's yet.
-
-    Label Studio shows, and sorts by, one version at a time.
-
-    Args:
-        studio: The Label Studio.
-        project: Id of the project.
-        versions: Who predicted, whoever did most first.
-        insist: Show them in place of others too.
-        polite: How to ask.
-
-    Returns:
-        What annotators see now, a sentence; empty where there are no predictions.
-
-    Raises:
-        LabelStudioError: If Label Studio says no, or has been away for too long.
-    """
-    found = polite.patiently(lambda: studio.project(project))
-    if not found.prediction_count:
-        return ""
-    shown = found.model_version
-    if shown not in versions and shown and not insist:
-        return (
-            f"Annotators still see {shown}: choose {versions[0]} under Settings, Annotation, or "
-            "give --show."
-        )
-    if shown not in versions or insist:
-        shown = versions[0]
-        change = partial(studio.update_project, project, model_version=shown)
-        polite.patiently(change)
-    others = [version for version in versions if version != shown]
-    more = f", where {' and '.join(others)} can be chosen instead" if others else ""
-    return f"Annotators see {shown}, as chosen under Settings, Annotation{more}."

@@ -1,15 +1,20 @@
-"""One batch: documents in, each predicted once and handed over once, from wherever it stands."""
+"""One batch: documents in, each predicted once and handed over once, from wherever it stands.
+
+What an earlier run left waiting is handed over only once its document was looked at again: its text
+may have changed meanwhile, or it may be gone. A source comes in the order of its places, so all up
+to some place have been looked at, and none behind it.
+"""
 
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Protocol
 
 from backend.batch.entries import Entry, State, text_digest
 from backend.batch.journal import BatchJournal
 from backend.batch.predicting import Engine, Trouble
+from backend.batch.target import Target
 from backend.batch.worth import worth_of
 from ner.document import Document, Prediction
 from ner.errors import BatchError
@@ -66,25 +71,6 @@ class Standing:
 Report = Callable[[Standing], None]
 
 
-class Target(Protocol):
-    """Where predictions go."""
-
-    def written(self, document: Document, prediction: Prediction) -> str:
-        """A prediction as it will be handed over."""
-
-    def recover(self, journal: BatchJournal) -> None:
-        """Find out what has become of what was on its way when the batch ended."""
-
-    def deliver(self, journal: BatchJournal) -> None:
-        """Hand over what waits in the journal, or leave it there for a while."""
-
-    def finish(self, journal: BatchJournal) -> None:
-        """Hand over everything that waits."""
-
-    def settle(self, journal: BatchJournal) -> None:
-        """See to it that nothing of what was handed over is there twice."""
-
-
 class Batch:
     """Runs a batch on.
 
@@ -96,6 +82,7 @@ class Batch:
     def __init__(self, journal: BatchJournal, target: Target) -> None:
         self._journal, self._target = journal, target
         self._flying: dict[str, int] = {}  # documents that an engine has and no answer came for
+        self._looked = self._answered = -1  # places up to which this run has come
         self._barren = 0  # documents since the last prediction
 
     def read(
@@ -110,7 +97,7 @@ class Batch:
 
         Args:
             items: The whole source, in its order; what is in the journal as it is now is passed
-                over.
+                over, and what waits there of documents that are not is not handed over.
             engine: Predicts.
             hold: Hand nothing over, because some of it will be read again.
             report: Told how far it is, after every chunk.
@@ -126,7 +113,9 @@ class Batch:
             held = hold and entry.state is State.PREDICTED
             return replace(entry, state=State.HELD) if held else entry
 
+        self._looked = self._answered = -1
         self._run(items, engine, self._fresh, entry_of, report)
+        self._target.ended(self._journal, self._looked)
 
     def reread(
         self,
@@ -180,7 +169,7 @@ class Batch:
         began = since = time.monotonic()
         done = before = aside = entities = 0
         tiers: Counter[str] = Counter()
-        waiting: deque[tuple[int, list[Item]]] = deque()
+        waiting: deque[tuple[list[Item], list[Item]]] = deque()
         self._flying.clear()
 
         def chunks() -> Iterator[list[Document]]:
@@ -188,32 +177,33 @@ class Batch:
             while chunk := list(islice(left, CHUNK)):
                 some = wanted(chunk)
                 self._flying.update((item.key, item.place) for item in some)
-                waiting.append((len(chunk), some))
+                waiting.append((chunk, some))
                 yield [item.document for item in some if item.document is not None]
 
         for answers in engine(chunks()):
-            size, some = waiting.popleft()
+            chunk, some = waiting.popleft()
             answered = _with_troubles(some, answers)
             self._check_patience(answered)
             found = [entry_of(item, answer) for item, answer in zip(some, answered, strict=True)]
             self._journal.record(found, seconds=time.monotonic() - since)
             for item in some:
                 del self._flying[item.key]
-            self._target.deliver(self._journal)
+            self._answered = max(self._answered, chunk[-1].place)
+            self._target.deliver(self._journal, self._answered)
             since = time.monotonic()
-            done += size
-            before += size - len(some)
+            done += len(chunk)
+            before += len(chunk) - len(some)
             entities += sum(entry.entities for entry in found)
             aside += sum(entry.state is State.ASIDE for entry in found)
             tiers.update(entry.tier for entry in found if entry.tier)
             report(Standing(done, before, aside, entities, tiers, since - began))
 
     def _fresh(self, chunk: Sequence[Item]) -> list[Item]:
-        """The items of which the journal has no answer, or one of another text."""
+        """The items without an answer, with one of another text, or with one that was removed."""
         known = self._journal.known([item.key for item in chunk])
         places = {key: entry.place for key, entry in known.items()}
         keys = {item.place: item.key for item in chunk}
-        fresh = []
+        fresh, stored = [], []
         for item in chunk:
             # An engine may ask for chunks in a thread of its own, ahead of those it answers.
             place = places.setdefault(item.key, self._flying.get(item.key, item.place))
@@ -230,8 +220,20 @@ class Batch:
                     "back"
                 )
             seen = known.get(item.key)
-            if not item.done and (seen is None or seen.digest != _digest(item)):
+            ours = seen is not None and seen.sent and item.document is not None
+            if item.done and not ours:  # an answer that waits would be one too many
+                stored += [seen] if seen else []
+            elif (
+                seen is None
+                or seen.digest != _digest(item)
+                # By an earlier run: nothing is delivered before it is looked at.
+                or (seen.state is State.DELIVERED and not item.done)
+            ):
                 fresh.append(item)
+        self._journal.move(stored, State.DELIVERED)
+        until = chunk[-1].place
+        self._journal.forget_absent(self._looked, until, but=[item.place for item in chunk])
+        self._looked = until
         return fresh
 
     def _check_patience(self, answers: Sequence[Prediction | Trouble]) -> None:

@@ -21,6 +21,7 @@ from tests.llm_versions import publish_llm_version
 from tests.swapped import publish_swapped
 from tests.tiny_bases import CORPUS
 from tests.tiny_llms import save_llm
+from training.corpus.predictions import PredictionsFile
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -207,6 +208,72 @@ def test_a_journal_of_another_source_is_refused_and_a_new_version_begins_anew(
     _, said = ran(capsys, *command(one, out, "--encoder", version))
     assert f"had begun this batch, and {version} begins it anew" in " ".join(said.split())
     assert {line["model_version"] for line in lines_of(out)} == {version}
+
+
+CONFIG = (
+    '<View><Labels name="l" toName="t"><Label value="{}" predicted_values="{}"/></Labels>'
+    '<Text name="t" value="$text"/></View>'
+)
+
+
+@pytest.mark.parametrize("ended", ["stopped", "with one aside"])
+def test_a_journal_of_other_labels_or_another_kind_of_output_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, ended: str
+) -> None:
+    source, out, config = tmp_path / "t.json", tmp_path / "o.jsonl", tmp_path / "c.xml"
+    bad = {"id": 2, "data": {}}  # keeps the journal
+    source.write_text(json.dumps([{"id": 1, "data": {"text": "Naloxone."}}, bad]))
+    config.write_text(CONFIG.format("Chemical", ""))
+    journal, of = tmp_path / "j", ("--label-config", str(config), "--journal", str(tmp_path / "j"))
+    if ended == "stopped":
+
+        def stopped(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(PredictionsFile, "finish", stopped)
+            ran(capsys, *command(source, out, *of), code=130)
+    else:
+        ran(capsys, *command(source, out, *of))
+    before = out.read_bytes() if out.exists() else None
+    config.write_text(CONFIG.format("Drug", "Chemical"))
+
+    def refused(told: str, out: Path, *options: str) -> None:
+        _, said = ran(capsys, *command(source, out, *options), code=1)
+        assert f"the journal {journal} is of another {told}" in " ".join(said.split())
+        assert "finish that, name another --journal, or remove it" in " ".join(said.split())
+
+    refused("labelling config, whose labels are in its answers", out, *of)
+    refused("labelling config", out, "--journal", str(journal))
+    assert (out.read_bytes() if out.exists() else None) == before
+    # A config that says the same in other words is no other.
+    config.write_text(CONFIG.format("Chemical", "").replace("<View>", "<View >\n"))
+    refused("kind of output, JSON lines", tmp_path / "o.json", *of)
+    _, said = ran(capsys, *command(source, out, *of))
+    assert "documents were done before" in said
+    assert [one["label"] for one in lines_of(out)[0]["entities"]] == ["Chemical"]
+
+
+def test_a_source_that_has_become_shorter_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "t.jsonl", tmp_path / "o.jsonl"
+    lines = [json.dumps({"id": str(n), "text": f"Naloxone {n}."}) + "\n" for n in range(70)]
+    lines[3] = json.dumps({"id": "3"}) + "\n"  # keeps the journal
+    source.write_text("".join(lines))
+    ran(capsys, *command(source, out))
+    before = out.read_bytes()
+    for short in (lines[:-1], lines[:64], lines[:5]):
+        source.write_text("".join(short))
+        _, said = ran(capsys, *command(source, out), code=1)
+        assert "the source has changed since the batch began" in said
+        assert "its document '69' is not there any more" in said
+        assert out.read_bytes() == before
+    source.write_text("".join(lines))
+    ran(capsys, *command(source, out))
+    source.write_text("".join([*lines, lines[0].replace('"0"', '"70"')]))  # longer it may be
+    ran(capsys, *command(source, out))
+    assert len(lines_of(out)) == 70
 
 
 def test_an_llm_reads_again_what_is_worth_most(

@@ -46,7 +46,7 @@ class Bench:
     def stored(self) -> dict[int, list[StoredPrediction]]:
         found: dict[int, list[StoredPrediction]] = {task: [] for task in self.texts}
         for one in self.studio.predictions.of(self.project):
-            found[one.task].append(one)
+            found.setdefault(one.task, []).append(one)
         return found
 
 
@@ -239,6 +239,46 @@ def test_a_journal_of_another_project_is_refused(bench: Bench, tmp_path: Path) -
     assert ran.code == 1
     assert "is of another source, project" in ran.said
     bench.studio.connection.call("DELETE", f"api/projects/{other}/")
+
+
+def with_one_that_keeps_the_journal(bench: Bench) -> None:
+    [bad] = bench.studio.tasks.add(bench.project, [{"data": {"text": "to be a number"}}])
+    bench.studio.connection.call("PATCH", f"api/tasks/{bad}/", body={"data": {"text": 7}})
+
+
+def test_what_was_deleted_or_edited_meanwhile_is_predicted_anew(
+    bench: Bench, bundled_tier: Tier
+) -> None:
+    with_one_that_keeps_the_journal(bench)
+    assert bench.run().code == 0
+    before = bench.stored()
+    first, second, *others = bench.texts
+    bench.studio.predictions.remove(before[first][0].id)
+    edited = f"As was said, {bench.texts[second]}"
+    path = f"api/tasks/{second}/"
+    bench.studio.connection.call("PATCH", path, body={"data": {"text": edited}})
+    assert bench.run().code == 0
+    stored = bench.stored()
+    expected = ours(bundled_tier, {**bench.texts, second: edited})
+    for task in bench.texts:
+        [one] = stored[task]
+        assert places(one.result) == places(expected[task]["result"])
+    assert all(stored[task] == before[task] for task in others)
+
+
+def test_a_journal_of_another_labelling_config_is_refused(bench: Bench) -> None:
+    def change(config: str) -> None:
+        path = f"api/projects/{bench.project}/"
+        bench.studio.connection.call("PATCH", path, body={"label_config": config})
+
+    with_one_that_keeps_the_journal(bench)
+    assert bench.run().code == 0
+    change(label_config().replace("</Labels>", '<Label value="Gene"/></Labels>'))
+    ran = bench.run()
+    assert ran.code == 1
+    assert "is of another labelling config" in ran.said
+    change(label_config())
+    assert bench.run().code == 0
 
 
 def test_a_project_that_is_deleted_ends_the_batch_in_a_sentence(bench: Bench) -> None:

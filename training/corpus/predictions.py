@@ -17,7 +17,7 @@ from backend.label_studio import (
     region_from_value,
 )
 from ner.document import Document, Prediction
-from ner.errors import FormatError
+from ner.errors import BatchError, FormatError
 from training.corpus.jsonlines import has_entities
 from training.corpus.peek import open_text, peek, stream_items
 from training.corpus.write import task_of, write_whole
@@ -112,6 +112,11 @@ class PredictionsFile:
         self._label_maps = label_maps or {}
         self._tasks = path.suffix == ".json"
 
+    @property
+    def kind(self) -> str:
+        """What is in the file."""
+        return "Label Studio's tasks" if self._tasks else "JSON lines"
+
     def written(self, document: Document, prediction: Prediction) -> str:
         """A line, or a task."""
         if prediction.version in self._label_maps:
@@ -127,11 +132,28 @@ class PredictionsFile:
     def recover(self, journal: BatchJournal) -> None:
         """Nothing is ever on its way: all waits in the journal until the file is written."""
 
-    def deliver(self, journal: BatchJournal) -> None:
+    def deliver(self, journal: BatchJournal, until: int) -> None:
         """They wait in the journal, so that the file is whole or not there."""
 
     def settle(self, journal: BatchJournal) -> None:
         """Nothing can be there twice."""
+
+    def ended(self, journal: BatchJournal, last: int) -> None:
+        """See to it that the source has all that is in the journal.
+
+        Args:
+            journal: Of the batch.
+            last: Place of the source's last document.
+
+        Raises:
+            BatchError: If the source has become shorter.
+        """
+        entry = journal.last()
+        if entry is not None and entry.place > last:
+            raise BatchError(
+                f"the source has changed since the batch began, its document {entry.key!r} is not "
+                f"there any more: move {journal.path} away to begin anew, or bring the source back"
+            )
 
     def finish(self, journal: BatchJournal) -> None:
         """Write the file.

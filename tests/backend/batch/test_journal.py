@@ -97,6 +97,32 @@ def test_what_was_sent_twice_is_in_doubt_until_it_is_settled(place: Path) -> Non
         assert journal.in_doubt(limit=9) == []
 
 
+def test_what_was_set_aside_is_in_doubt_where_a_tier_has_answered(place: Path) -> None:
+    with BatchJournal(place) as journal:
+        journal.record([entry(0), entry(1)], seconds=1.0)
+        for _ in range(2):
+            journal.move([entry(0), entry(1)], State.SENDING)
+        journal.move([entry(0), entry(1)], State.ASIDE, because="no answer")
+        assert [one.key for one in journal.in_doubt(limit=9)] == ["k0", "k1"]
+        assert journal.shares() == {"v": Share(0, 0, 1.0)}  # but is nobody's share
+        # It was read again since, and cannot be: there is no version to look for.
+        journal.record([replace(entry(1, State.ASIDE), tier="")])
+        assert [one.key for one in journal.in_doubt(limit=9)] == ["k0"]
+
+
+def test_what_waits_behind_a_place_is_left_and_what_is_absent_forgotten(place: Path) -> None:
+    with BatchJournal(place) as journal:
+        assert journal.last() is None
+        states = [State.PREDICTED, State.HELD, State.DELIVERED, State.PREDICTED, State.PREDICTED]
+        journal.record([entry(number, state) for number, state in enumerate(states)])
+        assert journal.last() == entry(4)
+        assert journal.entries(State.PREDICTED, until=3) == [entry(0), entry(3)]
+        journal.forget_absent(0, 3, but=[3])
+        assert [one.place for one in journal.in_order()] == [0, 2, 3, 4]
+        journal.forget_absent(0)
+        assert [one.place for one in journal.in_order()] == [0, 2]
+
+
 @given(
     worths=st.lists(st.floats(0, 9), max_size=12), share=st.floats(0, 1), aside=st.integers(0, 3)
 )
@@ -158,7 +184,7 @@ def a_text(place: Path) -> None:
         (damaged, "cannot be used .* move it away"),
         (a_text, "cannot be used .* move it away"),
         (of_somebody_else, "a database of something else: name another place"),
-        (of_another_release, "format 2, and this release of Tagalong reads format 1"),
+        (of_another_release, "format 3, and this release of Tagalong reads format 2"),
     ],
 )
 def test_what_is_no_journal_is_left_as_it_is(place: Path, damage, told: str) -> None:

@@ -2,11 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,95 +18,14 @@ from backend.batch.politeness import Politeness
 from backend.batch.predicting import local_engine
 from backend.batch.project import ProjectTarget, ProjectTasks
 from backend.batch.run import Batch
-from backend.label_config import parse_label_config
 from backend.label_map import map_labels
-from backend.remote.connection import PAGE
-from backend.remote.objects import StoredPrediction, Task
+from backend.remote.objects import Task
 from backend.task_text import TaskTexts
 from ner.errors import LabelStudioError
+from tests.backend.batch.studio import CONFIG, VERSION, Ended, Studio, predicted
 from tests.lexicon_tier import LexiconTier
 
-CONFIG = parse_label_config(
-    '<View><Labels name="l" toName="t"><Label value="Chemical"/><Label value="Disease"/></Labels>'
-    '<Text name="t" value="$text"/></View>'
-)
-VERSION = "lexicon-1"
 TOGETHER = 7  # predictions in a request, so that a few tasks make many
-
-
-class Ended(BaseException):
-    """The process is killed."""
-
-
-class Studio:
-    """A Label Studio in memory that loses requests and answers as it is told to.
-
-    Every request takes the next fault: "" for none, "before" and "after" for a connection that is
-    lost before or after predictions are stored, "late" for one that is lost and stores them only
-    when the next predictions come, "killed" and "killed after" for the end of who asks.
-    """
-
-    def __init__(self, tasks: int, faults: Sequence[str] = ()) -> None:
-        self.texts = {number * 3: f"naloxone {number}" for number in range(1, tasks + 1)}
-        self.stored: list[StoredPrediction] = []
-        self.late: list[dict[str, Any]] = []
-        self.faults = iter(faults)
-        self.forbidden: set[int] = set()  # tasks whose predictions are left out
-        self.refusing: set[int] = set()  # tasks whose predictions have all of a request refused
-        self.failing: set[int] = set()  # tasks whose predictions make a request fail
-        self.tasks = SimpleNamespace(after=self._after, named=self._named)
-        self.predictions = SimpleNamespace(add=self._add, remove=self._remove)
-
-    def _fault(self, *, store: list[dict[str, Any]] | None = None) -> None:
-        fault = next(self.faults, "")
-        if fault == "killed":
-            raise Ended
-        if fault == "before":
-            raise LabelStudioError("lost", "unreachable")
-        if store is not None:
-            if fault == "late":
-                self.late += store
-            else:
-                self._store(store)
-        if fault == "killed after":
-            raise Ended
-        if fault in ("after", "late"):
-            raise LabelStudioError("lost", "unreachable")
-
-    def _store(self, items: Sequence[dict[str, Any]]) -> None:
-        for item in items:
-            number, version, score = len(self.stored) + 1, item["model_version"], item["score"]
-            result = tuple(item["result"])
-            self.stored.append(StoredPrediction(number, item["task"], version, score, result))
-
-    def _task(self, number: int) -> Task:
-        predictions = tuple(one for one in self.stored if one.task == number)
-        return Task(number, {"text": self.texts[number]}, len(predictions), predictions)
-
-    def _after(self, project: int, after: int = 0, *, unlabelled: bool = False) -> list[Task]:
-        self._fault()
-        return [self._task(number) for number in sorted(self.texts) if number > after][:PAGE]
-
-    def _named(self, project: int, ids: Sequence[int]) -> list[Task]:
-        assert len(ids) <= PAGE
-        self._fault()
-        return [self._task(number) for number in sorted(ids) if number in self.texts]
-
-    def _add(self, project: int, items: Sequence[dict[str, Any]]) -> int:
-        self._store(self.late)
-        self.late = []
-        numbers = {item["task"] for item in items}
-        if numbers - self.texts.keys() or numbers & self.refusing:
-            raise LabelStudioError("refused", "refused", "it says why")
-        if numbers & self.failing:
-            raise LabelStudioError("failed", "failed", "it says how")
-        taken = [item for item in items if item["task"] not in self.forbidden]
-        self._fault(store=taken)
-        return len(taken)
-
-    def _remove(self, prediction: int) -> None:
-        self._fault()
-        self.stored = [one for one in self.stored if one.id != prediction]
 
 
 @pytest.fixture(autouse=True)
@@ -127,10 +45,6 @@ def run(studio: Any, folder: str) -> Counter[State]:
         Batch(journal, target).read(tasks, local_engine(tier))
         target.finish(journal)
         return Counter(journal.count())
-
-
-def predicted(studio: Studio) -> dict[int, int]:
-    return dict(Counter(one.task for one in studio.stored))
 
 
 FAULTS = st.lists(

@@ -1,0 +1,28 @@
+"""What a batch asks of the place where its predictions go."""
+
+from typing import Protocol
+
+from backend.batch.journal import BatchJournal
+from ner.document import Document, Prediction
+
+
+class Target(Protocol):
+    """Where predictions go."""
+
+    def written(self, document: Document, prediction: Prediction) -> str:
+        """A prediction as it will be handed over."""
+
+    def recover(self, journal: BatchJournal) -> None:
+        """Find out what has become of what was on its way when the batch ended."""
+
+    def deliver(self, journal: BatchJournal, until: int) -> None:
+        """Hand over what waits in the journal up to a place, or leave it there for a while."""
+
+    def ended(self, journal: BatchJournal, last: int) -> None:
+        """Deal with what the journal has behind the last place of the source."""
+
+    def finish(self, journal: BatchJournal) -> None:
+        """Hand over everything that waits."""
+
+    def settle(self, journal: BatchJournal) -> None:
+        """See to it that nothing of what was handed over is there twice."""

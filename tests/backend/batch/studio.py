@@ -1,0 +1,138 @@
+"""A Label Studio in memory, with as many tasks as are wanted and every fault of a network."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import count
+from types import SimpleNamespace
+from typing import Any
+
+from backend.label_config import parse_label_config
+from backend.remote.connection import PAGE
+from backend.remote.objects import StoredPrediction, Task
+from ner.errors import LabelStudioError
+
+CONFIG = parse_label_config(
+    '<View><Labels name="l" toName="t"><Label value="Chemical"/><Label value="Disease"/></Labels>'
+    '<Text name="t" value="$text"/></View>'
+)
+VERSION = "lexicon-1"
+
+
+class Ended(BaseException):
+    """The process is killed."""
+
+
+class Studio:
+    """A Label Studio in memory that loses requests and answers as it is told to.
+
+    Every request takes the next fault: "" for none, "before" and "after" for a connection that is
+    lost before or after predictions are stored, "late" for one that is lost and stores them only
+    when the next predictions come, "killed" and "killed after" for the end of who asks.
+    """
+
+    def __init__(self, tasks: int, faults: Sequence[str] = ()) -> None:
+        self.texts = {number * 3: f"naloxone {number}" for number in range(1, tasks + 1)}
+        self.stored: list[StoredPrediction] = []
+        self.late: list[dict[str, Any]] = []
+        self.faults = iter(faults)
+        self._numbers = count(1)
+        self.forbidden: set[int] = set()  # tasks whose predictions are left out
+        self.refusing: set[int] = set()  # tasks whose predictions have all of a request refused
+        self.failing: set[int] = set()  # tasks whose predictions make a request fail
+        self.tasks = SimpleNamespace(after=self._after, named=self._named)
+        self.predictions = SimpleNamespace(add=self._add, remove=self._remove)
+
+    def _fault(self, *, store: list[dict[str, Any]] | None = None) -> None:
+        fault = next(self.faults, "")
+        if fault == "killed":
+            raise Ended
+        if fault == "before":
+            raise LabelStudioError("lost", "unreachable")
+        if store is not None:
+            if fault == "late":
+                self.late += store
+            else:
+                self._store(store)
+        if fault == "killed after":
+            raise Ended
+        if fault in ("after", "late"):
+            raise LabelStudioError("lost", "unreachable")
+
+    def _store(self, items: Sequence[dict[str, Any]]) -> None:
+        for item in items:
+            if item["task"] not in self.texts:
+                continue
+            number, version, score = next(self._numbers), item["model_version"], item["score"]
+            result = tuple(item["result"])
+            self.stored.append(StoredPrediction(number, item["task"], version, score, result))
+
+    def land(self) -> None:
+        """Have what is late arrive now."""
+        self._store(self.late)
+        self.late = []
+
+    def lose(self, number: int) -> None:
+        """Have somebody delete a task's predictions."""
+        self.stored = [one for one in self.stored if one.task != number]
+
+    def delete(self, number: int) -> None:
+        """Have somebody delete a task."""
+        self.texts.pop(number, None)
+        self.lose(number)
+
+    def _task(self, number: int) -> Task:
+        predictions = tuple(one for one in self.stored if one.task == number)
+        return Task(number, {"text": self.texts[number]}, len(predictions), predictions)
+
+    def _after(self, project: int, after: int = 0, *, unlabelled: bool = False) -> list[Task]:
+        self._fault()
+        return [self._task(number) for number in sorted(self.texts) if number > after][:PAGE]
+
+    def _named(self, project: int, ids: Sequence[int]) -> list[Task]:
+        assert len(ids) <= PAGE
+        self._fault()
+        return [self._task(number) for number in sorted(ids) if number in self.texts]
+
+    def _add(self, project: int, items: Sequence[dict[str, Any]]) -> int:
+        self.land()
+        numbers = {item["task"] for item in items}
+        if numbers - self.texts.keys() or numbers & self.refusing:
+            raise LabelStudioError("refused", "refused", "it says why")
+        if numbers & self.failing:
+            raise LabelStudioError("failed", "failed", "it says how")
+        taken = [item for item in items if item["task"] not in self.forbidden]
+        self._fault(store=taken)
+        return len(taken)
+
+    def _remove(self, prediction: int) -> None:
+        self._fault()
+        self.stored = [one for one in self.stored if one.id != prediction]
+
+
+def predicted(studio: Studio) -> dict[int, int]:
+    """How many predictions each task has that has any."""
+    return dict(Counter(one.task for one in studio.stored))
+
+
+class Clock:
+    """Stands in for the module time: nobody sleeps, and what is to happen meanwhile does."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._coming: list[tuple[float, Callable[[], None]]] = []
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Have time pass."""
+        self.now += seconds
+        due = [then for when, then in self._coming if when <= self.now]
+        self._coming = [one for one in self._coming if one[0] > self.now]
+        for then in due:
+            then()
+
+    def after(self, seconds: float, then: Callable[[], None]) -> None:
+        """Have something happen in a while."""
+        self._coming.append((self.now + seconds, then))
