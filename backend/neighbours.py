@@ -5,6 +5,7 @@ the labels of one of them, and is judged by its documents alone.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from backend.label_config import parse_label_config
@@ -71,15 +72,15 @@ def neighbours_without(studio: LabelStudio, change: Change) -> list[Neighbour]:
     for other in studio.projects():
         if other.id == change.project:
             continue
-        try:
-            missed = missed_labels(parse_label_config(other.label_config), change.old, change.new)
-        except InputError:  # of images, or without labels: a backend of ours gives it nothing
-            continue
-        # A backend that is away just now counts by what it served last.
-        if missed and any(
-            backend.model_version == change.version for backend in studio.backends.of(other.id)
-        ):
-            found.append(Neighbour(other.id, other.title, missed))
+        missed = dict[str, None]()
+        for backend in studio.backends.of(other.id):
+            # One that is away just now counts by what it served last.
+            if backend.model_version == change.version:
+                with suppress(InputError):  # of images, or without labels: it gives nothing
+                    config = parse_label_config(other.label_config, control=backend.control)
+                    missed |= dict.fromkeys(missed_labels(config, change.old, change.new))
+        if missed:
+            found.append(Neighbour(other.id, other.title, tuple(missed)))
     return found
 
 

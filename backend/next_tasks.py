@@ -107,11 +107,10 @@ def queue(
 def _lowest(
     studio: LabelStudio, project: int, chosen: Collection[int], version: str, polite: Politeness
 ) -> float:
-    """The lowest score of all other tasks that may be handed out, `LOWEST` at most."""
+    """The lowest score of all other tasks, `LOWEST` at most: what one has annotated may go on."""
     lowest, last = LOWEST, 0
     while True:
-        ask = partial(studio.tasks.after, project, last, unlabelled=True)
-        page = polite.patiently(ask)
+        page = polite.patiently(partial(studio.tasks.after, project, last))
         others = (task for task in page if task.id not in chosen)
         of_others = (one for task in others for one in task.predictions)
         scores = (one.score for one in of_others if one.model_version == version)

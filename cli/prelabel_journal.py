@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from backend.batch.entries import State
 from backend.batch.journal import BatchJournal
 from cli.console import errors
 from cli.prelabel_places import Place
@@ -38,6 +39,9 @@ def begun(path: Path, place: Place, readers: Readers) -> Iterator[BatchJournal]:
         was = journal.about()
         if was:
             check_same(path, was, about)
+            if was["labels"] != about["labels"]:
+                check_free(path, journal)
+                journal.describe(was := {**was, "labels": about["labels"]})
         place.target.recover(journal)
         if was != about:
             place.target.settle(journal)
@@ -50,7 +54,7 @@ def begun(path: Path, place: Place, readers: Readers) -> Iterator[BatchJournal]:
 
 
 def check_same(path: Path, was: Mapping[str, str], about: Mapping[str, str]) -> None:
-    """See to it that the answers in a journal are of use to a batch, whoever reads.
+    """See to it that a journal is of the same source and kind of output, whoever reads.
 
     Args:
         path: Of the journal.
@@ -62,7 +66,6 @@ def check_same(path: Path, was: Mapping[str, str], about: Mapping[str, str]) -> 
     """
     others = {
         "source": f"source, {was['source']}",
-        "labels": "labelling config, whose labels are in its answers",
         "output": f"kind of output, {was['output']}",
     }
     for name, other in others.items():
@@ -71,6 +74,25 @@ def check_same(path: Path, was: Mapping[str, str], about: Mapping[str, str]) -> 
                 f"the journal {path} is of another {other}: finish that, name another --journal, "
                 "or remove it"
             )
+
+
+def check_free(path: Path, journal: BatchJournal) -> None:
+    """See to it that no answer waits, which would be one in the labels of another config.
+
+    Args:
+        path: Of the journal.
+        journal: Of a batch whose labelling config has changed.
+
+    Raises:
+        BatchError: If one does.
+    """
+    counts = journal.count()
+    waiting = sum(counts.get(one, 0) for one in (State.PREDICTED, State.HELD, State.SENDING))
+    if waiting:
+        raise BatchError(
+            f"the journal {path} is of another labelling config, in whose labels {waiting:,} "
+            "answers wait: bring that back, name another --journal, or remove it"
+        )
 
 
 def announce_new_pass(was: Mapping[str, str], about: Mapping[str, str]) -> None:

@@ -1,11 +1,12 @@
 """What a retraining does last: make its version serve, and have the project go by it."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from backend.retraining.run import Outcome, Run, RunState
 from backend.retraining.runs import Runs
-from ner.errors import LabelStudioError, Superseded
+from ner.errors import JournalError, LabelStudioError, Superseded
 from ner.store import Store
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
@@ -50,7 +51,8 @@ def promote(
         except Superseded as error:
             return RunState.KEPT, replace(outcome, promote=False, reason=str(error))
         outcome = replace(outcome, promoted=True)
-        runs.decide(run.id, outcome)
+        with suppress(JournalError):  # it serves all the same
+            runs.decide(run.id, outcome)
     elif (now := store.serving(run.tier)) != outcome.version:
         reason = f"it was promoted, and somebody has had {now or 'none'} serve since"
         return RunState.KEPT, replace(outcome, reason=reason)

@@ -21,10 +21,9 @@ END = 2**63 - 1  # no place is behind it, in SQLite
 COLUMNS = "place, key, digest, state, tier, entities, answer, worth, sent"
 
 
-def _release(connection: sqlite3.Connection, which: str = "") -> None:
-    """Let what is held go."""
-    query = f"UPDATE documents SET state = ? WHERE state = ? {which}"  # noqa: S608
-    connection.execute(query, (State.PREDICTED, State.HELD))
+def _describe(connection: sqlite3.Connection, about: Mapping[str, str]) -> None:
+    """Note what a journal is of."""
+    connection.executemany("INSERT INTO about VALUES (?, ?)", list(about.items()))
 
 
 class BatchJournal(AbstractContextManager["BatchJournal"]):
@@ -76,7 +75,20 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         with self._file.transaction() as connection:
             for table in ("documents", "about", "spent"):
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608
-            connection.executemany("INSERT INTO about VALUES (?, ?)", list(about.items()))
+            _describe(connection, about)
+
+    def describe(self, about: Mapping[str, str]) -> None:
+        """Go on with what is known, as this batch.
+
+        Args:
+            about: What tells it from others.
+
+        Raises:
+            JournalError: If the file cannot be used.
+        """
+        with self._file.transaction() as connection:
+            connection.execute("DELETE FROM about")
+            _describe(connection, about)
 
     def known(self, keys: Sequence[str]) -> dict[str, Entry]:
         """Which documents are in it.
@@ -90,7 +102,9 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         Raises:
             JournalError: If the file cannot be used.
         """
-        return self._among(keys)
+        marks = ", ".join("?" * len(keys))
+        found = self._select(f"WHERE key IN ({marks})", tuple(keys))
+        return {entry.key: entry for entry in found}
 
     def record(self, entries: Sequence[Entry], *, seconds: float = 0.0) -> None:
         """Keep what was predicted, all of it or, where that fails, nothing.
@@ -144,8 +158,17 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             )
 
     def forget_aside(self) -> None:
-        """Let what was set aside be tried again, unless it turns out to have arrived."""
+        """Let what was set aside be tried again, unless it turns out to have arrived.
+
+        Of what was delivered and could not be predicted when its text had changed, the target holds
+        the old answer: that is noted, as one of another text, so that it gives way to a new one.
+        """
         with self._file.transaction() as connection:
+            connection.execute(
+                "UPDATE documents SET state = ?, answer = '', digest = x'' "
+                "WHERE state = ? AND sent > 0 AND tier = ''",
+                (State.DELIVERED, State.ASIDE),
+            )
             connection.execute(
                 "UPDATE documents SET state = ?, answer = '' WHERE state = ? AND sent > 1",
                 (State.DELIVERED, State.ASIDE),
@@ -184,7 +207,8 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         Raises:
             JournalError: If the file cannot be used.
         """
-        rest = "WHERE sent > 1 AND state IN (?, ?) AND tier <> '' ORDER BY place LIMIT ?"
+        # The plus keeps SQLite from going by state, which is that of nearly all.
+        rest = "WHERE sent > 1 AND +state IN (?, ?) AND tier <> '' ORDER BY place LIMIT ?"
         return list(self._select(rest, (State.DELIVERED, State.ASIDE, limit)))
 
     def settle(self, entries: Sequence[Entry]) -> None:
@@ -223,27 +247,11 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
                 f"UPDATE documents SET chosen = 1 WHERE place IN ({best})",  # noqa: S608
                 (State.ASIDE, math.ceil(share * count)),
             ).rowcount
-            _release(connection, "AND NOT chosen")
+            connection.execute(
+                "UPDATE documents SET state = ? WHERE state = ? AND NOT chosen",
+                (State.PREDICTED, State.HELD),
+            )
         return found
-
-    def release(self) -> None:
-        """Let everything that is held go."""
-        with self._file.transaction() as connection:
-            _release(connection)
-
-    def chosen(self, keys: Sequence[str]) -> dict[str, Entry]:
-        """Which documents were chosen.
-
-        Args:
-            keys: Ids of documents.
-
-        Returns:
-            What is known of each that was.
-
-        Raises:
-            JournalError: If the file cannot be used.
-        """
-        return self._among(keys, "AND chosen")
 
     def entries(self, state: State, *, limit: int = -1, until: int = END) -> list[Entry]:
         """The documents in a state, in the order of the source.
@@ -294,12 +302,6 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
                 (State.ASIDE,),
             )
             return {tier: Share(*figures) for tier, *figures in rows}
-
-    def _among(self, keys: Sequence[str], which: str = "") -> dict[str, Entry]:
-        """The documents that have one of these ids."""
-        marks = ", ".join("?" * len(keys))
-        found = self._select(f"WHERE key IN ({marks}) {which}", tuple(keys))
-        return {entry.key: entry for entry in found}
 
     def _select(self, rest: str, values: tuple[int | str, ...]) -> Iterator[Entry]:
         """Read documents."""

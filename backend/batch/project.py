@@ -64,7 +64,7 @@ class ProjectTasks:
         self._shown = (
             None
             if view is None
-            else sorted(polite.patiently(lambda: studio.tasks.in_view(project, view)))
+            else sorted(set(polite.patiently(lambda: studio.tasks.in_view(project, view))))
         )
 
     def count(self) -> int:

@@ -127,7 +127,7 @@ class Batch:
         """Predict anew what was chosen for it; what cannot be keeps the answer it has.
 
         Args:
-            items: The whole source, or more of it than was chosen.
+            items: The whole source, in its order, looked at once more: this may come hours later.
             engine: Predicts.
             report: Told how far it is, after every chunk.
 
@@ -138,24 +138,30 @@ class Batch:
         before: dict[str, Entry] = {}
 
         def wanted(chunk: Sequence[Item]) -> list[Item]:
-            chosen = self._journal.chosen([item.key for item in chunk])
-            left = [
-                item
+            known = self._journal.known([item.key for item in chunk])
+            before.update(
+                (item.key, entry)
                 for item in chunk
-                if item.document is not None
-                and (entry := chosen.get(item.key)) is not None
-                and entry.state is State.HELD
-            ]
-            before.update((item.key, chosen[item.key]) for item in left)
-            return left
+                if (entry := known.get(item.key)) is not None
+                # What was not chosen waits already; an answer to another text is none.
+                and (
+                    entry.state is State.HELD
+                    or (entry.state is State.PREDICTED and entry.digest != _digest(item))
+                )
+            )
+            self._note_looked(chunk)
+            return [item for item in chunk if item.key in before]
 
         def entry_of(item: Item, answer: Prediction | Trouble) -> Entry:
             was = before.pop(item.key)
+            if was.digest != _digest(item):
+                return replace(self._entry(item, answer), worth=was.worth)
             found = was if isinstance(answer, Trouble) else self._entry(item, answer)
             return replace(found, state=State.PREDICTED, worth=was.worth)
 
+        self._looked = self._answered = -1
         self._run(items, engine, wanted, entry_of, report)
-        self._journal.release()  # what is not in the source any more
+        self._target.ended(self._journal, self._looked)
 
     def _run(
         self,
@@ -231,10 +237,14 @@ class Batch:
             ):
                 fresh.append(item)
         self._journal.move(stored, State.DELIVERED)
+        self._note_looked(chunk)
+        return fresh
+
+    def _note_looked(self, chunk: Sequence[Item]) -> None:
+        """Note that some items were looked at, and forget what waits of those between them."""
         until = chunk[-1].place
         self._journal.forget_absent(self._looked, until, but=[item.place for item in chunk])
         self._looked = until
-        return fresh
 
     def _check_patience(self, answers: Sequence[Prediction | Trouble]) -> None:
         """Stop where nothing can be predicted any more: then it is not the documents' fault."""

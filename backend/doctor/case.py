@@ -92,10 +92,8 @@ class Case(AbstractContextManager["Case"]):
     @cached_property
     def config(self) -> LabelConfig:
         """The labelling config, read as our server reads it."""
-        control = self.extra.get("control")
-        return parse_label_config(
-            self.project.label_config, control=control if isinstance(control, str) else None
-        )
+        control = self.backend.control if self.backend else None
+        return parse_label_config(self.project.label_config, control=control)
 
     @cached_property
     def tasks(self) -> Sequence[Mapping[str, Any]]:

@@ -128,6 +128,13 @@ class Backend:
     user: str
     extra_params: Any = field(repr=False)
 
+    @property
+    def control(self) -> str | None:
+        """Name of the ``<Labels>`` that its extra params choose; None where they do not."""
+        extra = self.extra_params if isinstance(self.extra_params, dict) else {}
+        control = extra.get("control")
+        return control if isinstance(control, str) else None
+
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Self:
         """Read what the API answers."""

@@ -34,6 +34,7 @@ class Studio:
     def __init__(self, tasks: int) -> None:
         self.numbers = range(1, tasks + 1)
         self.annotated: set[int] = set()
+        self.begun: set[int] = set()  # annotated, and others are to annotate them too
         self.stored = [StoredPrediction(one, one, "enc-1", 1e-9, ()) for one in self.numbers]
         self.tasks = SimpleNamespace(after=self._after, named=self._named)
         self.predictions = SimpleNamespace(add=self._add, rescore=self._rescore)
@@ -60,8 +61,8 @@ class Studio:
         return [Task(number, {}, len(found), tuple(found)) for number, found in held.items()]
 
     def _after(self, project: int, after: int = 0, *, unlabelled: bool = False) -> list[Task]:
-        assert unlabelled
-        free = [one for one in self.numbers if one > after and one not in self.annotated]
+        out = self.annotated | self.begun if unlabelled else set()
+        free = [one for one in self.numbers if one > after and one not in out]
         return self._tasks(free[:PAGE])
 
     def _named(self, project: int, ids: Sequence[int]) -> list[Task]:
@@ -103,6 +104,14 @@ def test_a_second_queue_comes_before_what_is_left_of_the_first() -> None:
     studio.annotated |= {7, 2, 8, 3, 1, 9}
     queue_up(studio, [6])
     assert studio.served() == [6]
+
+
+def test_what_only_some_have_annotated_comes_behind_a_new_queue_too() -> None:
+    studio = Studio(6)
+    queue_up(studio, [1, 2, 3])
+    studio.begun |= {1, 2, 3}
+    queue_up(studio, [4, 5])
+    assert studio.served() == [4, 5, 1, 2, 3]
 
 
 def test_any_number_of_queues_keeps_to_the_order_of_all() -> None:

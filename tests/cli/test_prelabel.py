@@ -241,9 +241,9 @@ def test_a_journal_of_other_labels_or_another_kind_of_output_is_refused(
     def refused(told: str, out: Path, *options: str) -> None:
         _, said = ran(capsys, *command(source, out, *options), code=1)
         assert f"the journal {journal} is of another {told}" in " ".join(said.split())
-        assert "finish that, name another --journal, or remove it" in " ".join(said.split())
+        assert "name another --journal, or remove it" in " ".join(said.split())
 
-    refused("labelling config, whose labels are in its answers", out, *of)
+    refused("labelling config, in whose labels 1 answers wait: bring that back", out, *of)
     refused("labelling config", out, "--journal", str(journal))
     assert (out.read_bytes() if out.exists() else None) == before
     # A config that says the same in other words is no other.

@@ -20,7 +20,8 @@ from backend.batch.run import Batch
 from backend.label_map import map_labels
 from backend.task_text import TaskTexts
 from backend.tier import Tier
-from ner.errors import LabelStudioError
+from ner.document import Document, Prediction
+from ner.errors import LabelStudioError, TagalongError
 from tests.backend.batch.studio import CONFIG, VERSION, Clock, Ended, Studio, predicted
 from tests.lexicon_tier import LexiconTier
 
@@ -171,6 +172,90 @@ def test_a_cascade_that_goes_on_reads_no_fewer_again(tmp_path: Path, clock: Cloc
     runs.run()
     assert_right(studio)
     assert Counter(one.model_version for one in studio.stored)[BETTER] == 20
+
+
+@pytest.mark.parametrize("engine", [local_engine, ahead])
+def test_a_cascade_looks_at_everything_again_before_it_is_sent(
+    tmp_path: Path, clock: Clock, engine: Callable[[Tier], Engine]
+) -> None:
+    studio = Studio(150)
+    runs = Runs(studio, tmp_path, budget=0.2)
+
+    def edited_meanwhile(tier: Tier) -> Engine:
+        if tier.version == BETTER:  # which is read hours after the first tier has begun
+            studio.texts[6] = studio.texts[300] = EDITED  # the first is chosen, the other is not
+            studio.delete(447)
+            studio.delete(450)
+        return engine(tier)
+
+    runs.engine = edited_meanwhile
+    sent = noting(studio)
+    assert runs.run() == {State.DELIVERED: 148}
+    assert_right(studio)
+    assert Counter(sent) == dict.fromkeys(studio.texts, 1)
+    assert Counter(one.model_version for one in studio.stored)[BETTER] == 31
+
+
+class Choosy(LexiconTier):
+    """Cannot read what was edited."""
+
+    def predict(self, documents: Sequence[Document]) -> list[Prediction]:
+        if any(document.text == EDITED for document in documents):
+            raise TagalongError("too odd")
+        return super().predict(documents)
+
+
+def test_an_answer_to_another_text_is_no_answer_where_none_can_be_had(
+    tmp_path: Path, clock: Clock
+) -> None:
+    studio = Studio(50)
+    runs = Runs(studio, tmp_path, budget=0.2)
+
+    def edited_meanwhile(tier: Tier) -> Engine:
+        if tier.version == BETTER:
+            studio.texts[6] = studio.texts[150] = EDITED
+            return local_engine(Choosy(BETTER))
+        return local_engine(tier)
+
+    runs.engine = edited_meanwhile
+    assert runs.run() == {State.DELIVERED: 48, State.ASIDE: 2}
+    assert not {6, 150} & predicted(studio).keys()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_could_not_be_read_for_a_while_is_read_in_the_end(
+    tmp_path: Path, clock: Clock, late: bool
+) -> None:
+    studio = Studio(20, ["", "late"] if late else [])
+    studio.forbidden = {9}
+    runs = Runs(studio, tmp_path)
+    runs.run()
+    studio.texts[6] = EDITED
+    runs.engine = lambda tier: local_engine(Choosy(tier.version))
+    assert runs.run() == {State.DELIVERED: 18, State.ASIDE: 2}
+    runs.engine = local_engine
+    assert runs.run() == {State.DELIVERED: 19, State.ASIDE: 1}
+    studio.forbidden.clear()
+    runs.run()
+    assert_right(studio)
+
+
+def test_a_task_that_is_on_two_pages_of_a_tab_is_read_once(tmp_path: Path, clock: Clock) -> None:
+    studio = Studio(150)
+    shown = [*sorted(studio.texts), 300]  # moved on by a task that was added meanwhile
+    studio.tasks.in_view = lambda project, view: shown
+    tier = LexiconTier(VERSION)
+    maps = {VERSION: map_labels(tier.labels, CONFIG)}
+    polite = Politeness(rate=1e6)
+    tasks = ProjectTasks(
+        *(studio, 1, CONFIG), versions=[VERSION], texts=TaskTexts(), polite=polite, view=4
+    )
+    assert tasks.count() == 150
+    with BatchJournal(tmp_path / "j") as journal:
+        target = ProjectTarget(studio, 1, CONFIG, maps, polite=polite)  # type: ignore[arg-type]
+        Batch(journal, target).read(tasks, local_engine(tier))
+        target.finish(journal)
+    assert_right(studio)
 
 
 class Slow:

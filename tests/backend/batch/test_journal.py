@@ -135,14 +135,14 @@ def test_the_most_worthwhile_are_chosen_and_the_rest_is_let_go(
         journal.record([*held, *others])
         count = journal.choose(share)
         assert count == math.ceil(share * len(worths))
-        chosen = journal.chosen([one.key for one in (*held, *others)])
+        chosen = {one.key: one for one in journal.entries(State.HELD)}
         assert len(chosen) == count
         left = [one.worth for one in held if one.key not in chosen]
         assert all(one.worth >= worst for one in chosen.values() for worst in left)
-        assert {one.key for one in journal.entries(State.HELD)} == set(chosen)
+        assert chosen.keys().isdisjoint(one.key for one in others)
         assert journal.choose(share) == count  # once more changes nothing
-        assert set(journal.chosen([one.key for one in held])) == set(chosen)
-        journal.release()
+        assert {one.key for one in journal.entries(State.HELD)} == set(chosen)
+        assert journal.choose(0.0) == 0
         assert len(journal.entries(State.PREDICTED)) == len(worths)
 
 
