@@ -25,7 +25,8 @@ def begun(path: Path, place: Place, readers: Readers) -> Iterator[BatchJournal]:
         The journal.
 
     Raises:
-        BatchError: If it is of another source, labelling config or kind of output.
+        BatchError: If it is of another source or kind of output, or answers wait in it in the
+            labels of another config.
         JournalError: If it cannot be used.
     """
     place.check(path)
