@@ -22,7 +22,8 @@ COLUMNS = "place, key, digest, state, tier, entities, answer, worth, sent"
 
 
 def _describe(connection: sqlite3.Connection, about: Mapping[str, str]) -> None:
-    """Note what a journal is of."""
+    """Note what a journal is of, in place of what it was of."""
+    connection.execute("DELETE FROM about")
     connection.executemany("INSERT INTO about VALUES (?, ?)", list(about.items()))
 
 
@@ -73,8 +74,8 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             JournalError: If the file cannot be used.
         """
         with self._file.transaction() as connection:
-            for table in ("documents", "about", "spent"):
-                connection.execute(f"DELETE FROM {table}")  # noqa: S608
+            connection.execute("DELETE FROM documents")
+            connection.execute("DELETE FROM spent")
             _describe(connection, about)
 
     def describe(self, about: Mapping[str, str]) -> None:
@@ -87,7 +88,6 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             JournalError: If the file cannot be used.
         """
         with self._file.transaction() as connection:
-            connection.execute("DELETE FROM about")
             _describe(connection, about)
 
     def known(self, keys: Sequence[str]) -> dict[str, Entry]:

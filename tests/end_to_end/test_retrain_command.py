@@ -21,10 +21,10 @@ from backend.batch.politeness import Politeness
 from backend.demo.label_studio import RunningLabelStudio
 from backend.demo.provision import label_config
 from backend.remote.connection import PAGE
-from backend.retraining.run import RunState
+from backend.retraining.run import Outcome, RunState
 from backend.retraining.runs import Runs
 from cli.main import app
-from ner.errors import TrainingError
+from ner.errors import JournalError, TrainingError
 from ner.manifest import read_manifest
 from ner.store import Store
 from tests.chaos.killing import ROOT
@@ -161,6 +161,23 @@ def test_a_version_is_promoted_once_whatever_serves_when_its_training_goes_on(
     assert result["state"] == "kept"
     assert result["reason"] == f"it was promoted, and somebody has had {desk.first} serve since"
     assert not result["notes"]  # nothing was announced, and nothing pre-labelled
+
+
+def test_a_promotion_that_cannot_be_noted_is_one_all_the_same(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = Runs.decide
+
+    def busy(runs: Runs, number: int, outcome: Outcome) -> None:
+        if outcome.promoted:
+            raise JournalError("the file is locked")
+        decide(runs, number, outcome)
+
+    monkeypatch.setattr(Runs, "decide", busy)
+    result = json.loads(desk.run("--project", desk.project, "--json").stdout)
+    assert result["state"] == "promoted"
+    assert Store(desk.models).current("encoder") == result["version"]
+    assert result["notes"]  # Label Studio was asked whose backend serves it
 
 
 def test_no_version_takes_the_place_of_one_that_it_was_not_judged_beside(
