@@ -1,4 +1,4 @@
-"""``tagalong models``: which versions there are, which one serves, and changing that."""
+"""``tagalong models``: list model versions, and choose the current one of each tier."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +9,8 @@ from cli.console import console, echo_json, errors
 from cli.engines import describe_engine, make_engine
 from cli.options import AsJson, Models, open_store
 from cli.versions import list_versions, render_list, render_manifest, row_to_json
-from ner.catalogue import DEFAULT_TIER
-from ner.errors import VersionNotFound
+from ner.catalogue import BUNDLED, DEFAULT_TIER
+from ner.errors import StoreError, VersionNotFound
 from ner.manifest import read_manifest
 from ner.store import Store
 from training.corpus import read_corpus
@@ -69,16 +69,28 @@ def show_cli(
 
 @app.command("promote")
 def promote_cli(
-    reference: Reference, models: Models = Path("models"), as_json: AsJson = False
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="VERSION",
+            help="A version, TIER/VERSION as the list shows it, or 'bundled'.",
+        ),
+    ],
+    models: Models = Path("models"),
+    as_json: AsJson = False,
 ) -> None:
     """Verify a version and make it the current one of its tier.
+
+    A running server loads it within seconds. `tagalong doctor` checks the names in Label Studio.
 
     Example: tagalong models promote minilm-20260131-0f3c2d1e
     """
     store = open_store(models)
     tier, version = locate(store, reference)
     store.promote(tier, version)
-    _tell(f"{version} is the current version of {tier} now", tier, version, as_json=as_json)
+    name = store.bundled_folder(tier).name if version == BUNDLED else version
+    shown = f"{name} (bundled)" if version == BUNDLED else name
+    _tell(f"{shown} is the current version of {tier} now", tier, name, as_json=as_json)
 
 
 @app.command("rollback")
@@ -89,10 +101,18 @@ def rollback_cli(
 ) -> None:
     """Undo the last promotion: the version that was current before is current again.
 
+    Before the first promotion the bundled version was current; the LLM had no current version.
+
     Example: tagalong models rollback encoder
     """
-    version = open_store(models).rollback(tier)
-    _tell(f"{version} is the current version of {tier} again", tier, version, as_json=as_json)
+    store = open_store(models)
+    version = store.rollback(tier)
+    if version is None:
+        sentence = f"Tier {tier} has no current version any more"
+    else:
+        shown = version if store.current(tier) == version else f"{version} (bundled)"
+        sentence = f"{shown} is the current version of {tier} again"
+    _tell(sentence, tier, version, as_json=as_json)
 
 
 @app.command("engine")
@@ -147,6 +167,8 @@ def remove_cli(
     """
     store = open_store(models)
     tier, version = locate(store, reference)
+    if version == BUNDLED:
+        raise StoreError("the bundled version is part of Tagalong, so it cannot be removed")
     if not yes:
         typer.confirm(f"Delete {tier}/{version} for good?", abort=True, err=True)
     store.remove(tier, version)
@@ -161,21 +183,29 @@ def locate(store: Store, reference: str) -> tuple[str, str]:
         reference: As `Store.resolve` takes it.
 
     Returns:
-        Its tier and its name.
+        Its tier and its name, which is ``bundled`` for the bundled version.
 
     Raises:
         VersionNotFound: If there is none, or it is in another place.
     """
     folder = store.resolve(reference).resolve()
-    if folder.parent.parent != store.root.resolve():
-        raise VersionNotFound(
-            f"{reference!r} is {folder}, which is not in the store {store.root}: "
-            "only what was published there can be promoted or removed"
-        )
-    return folder.parent.name, folder.name
+    tier, version = folder.parent.name, folder.name
+    if folder.parent.parent == store.root.resolve():
+        return tier, version
+    if store.bundled is not None and folder == _bundled_folder(store, tier):
+        return tier, BUNDLED
+    raise VersionNotFound(
+        f"{reference!r} is {folder}, which is not in the store {store.root}: "
+        "only what was published there can be promoted or removed"
+    )
 
 
-def _tell(sentence: str, tier: str, version: str, *, as_json: bool) -> None:
+def _bundled_folder(store: Store, tier: str) -> Path | None:
+    """Where the bundled version of a tier is, if it has one."""
+    return None if store.bundled_version(tier) is None else store.bundled_folder(tier).resolve()
+
+
+def _tell(sentence: str, tier: str, version: str | None, *, as_json: bool) -> None:
     """Say what was done."""
     if as_json:
         echo_json({"tier": tier, "version": version})

@@ -1,7 +1,7 @@
 """Model versions gathered for a list, and drawn: what `tagalong models` shows."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ class Row:
         tier: Its tier.
         version: Its name.
         manifest: What is known about it; None where that cannot be read.
-        current: Whether it serves.
-        bundled: Whether Tagalong came with it.
+        current: Whether it is the current version of its tier.
+        bundled: Whether it is a bundled version.
     """
 
     tier: str
@@ -64,7 +64,16 @@ def list_versions(store: Catalogue) -> Listing:
     if store.bundled is None:
         return Listing(tuple(own), tuple(notes))
     shipped, more = _gather(Catalogue(store.bundled), bundled=True)
+    shipped = [replace(row, current=row.current and _is_default(store, row)) for row in shipped]
     return Listing((*own, *shipped), (*notes, *more))
+
+
+def _is_default(store: Catalogue, row: Row) -> bool:
+    """Whether a bundled version is current, because no version of the store is."""
+    try:
+        return store.current(row.tier) is None
+    except VersionInvalid:  # there is a note on it
+        return False
 
 
 def _gather(catalogue: Catalogue, *, bundled: bool) -> tuple[list[Row], list[str]]:
@@ -79,7 +88,10 @@ def _gather(catalogue: Catalogue, *, bundled: bool) -> tuple[list[Row], list[str
             current = None
             notes.append(str(error))
         if current is not None and current not in names:
-            notes.append(f"{tier} should be served by {current}, which is gone: promote another")
+            notes.append(
+                f"{tier} should be served by {current}, which is gone: promote another version or "
+                "roll back"
+            )
         of_tier = []
         for name in names:
             try:
@@ -132,7 +144,8 @@ def render_list(rows: Sequence[Row]) -> Table:
     for title in ("all", *LENGTHS):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
-        state = BUNDLED if row.bundled else "current" if row.current else ""
+        states = (("current", row.current), (BUNDLED, row.bundled))
+        state = ", ".join(name for name, holds in states if holds)
         figures = ["unreadable"] if row.manifest is None else _figures(row.manifest.scores)
         cells = (state, f"{row.tier}/{row.version}", *figures)
         table.add_row(*map(Text, cells), style="bold" if row.current else "")

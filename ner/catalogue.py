@@ -1,4 +1,4 @@
-"""The catalogue of model versions: what there is, what serves, and what a reference means.
+"""The catalogue of model versions: which there are, which are current, what a reference means.
 
 Reading needs no lock: see `ner.store`, which changes what is read here.
 """
@@ -13,6 +13,7 @@ from ner.manifest import SAFE_NAME, Manifest, is_version, read_manifest
 BUNDLED = "bundled"  # the reference of the version that Tagalong comes with
 MOST_NAMED = 8  # versions in a message
 DEFAULT_TIER = "encoder"  # what answers where no tier is named
+TIER_NAMES = {"encoder": "encoder", "llm": "LLM"}  # in messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +62,13 @@ class Catalogue:
         return sorted(found, key=lambda manifest: (manifest.created, manifest.version))
 
     def current(self, tier: str) -> str | None:
-        """The version of a tier that serves.
+        """The version of this folder that is current for a tier.
 
         Args:
             tier: Any safe name.
 
         Returns:
-            Its name; None if none was ever promoted.
+            Its name; None if none is, so that the bundled version is current where there is one.
 
         Raises:
             VersionInvalid: If the file that says so cannot be read.
@@ -75,22 +76,47 @@ class Catalogue:
         current = read_current(self.home(tier))
         return current.version if current else None
 
-    def serving(self, tier: str) -> str:
-        """The version of a tier that answers, be it the one that Tagalong comes with.
+    def bundled_version(self, tier: str) -> str | None:
+        """The bundled version of a tier.
 
         Args:
             tier: Any safe name.
 
         Returns:
-            Its name; empty where none does.
+            Its name; None if the tier has none.
+        """
+        return None if self.bundled is None else Catalogue(self.bundled).current(tier)
+
+    def bundled_folder(self, tier: str) -> Path:
+        """The folder of the bundled version of a tier.
+
+        Args:
+            tier: Any safe name.
+
+        Returns:
+            A folder with a manifest.
+
+        Raises:
+            VersionNotFound: If the tier has no bundled version.
+        """
+        version = self.bundled_version(tier)
+        if self.bundled is None or version is None:
+            raise VersionNotFound(f"no bundled version of tier {tier!r} exists: {self.offer(tier)}")
+        return Catalogue(self.bundled).folder(tier, version)
+
+    def serving(self, tier: str) -> str:
+        """The current version of a tier, the bundled one included.
+
+        Args:
+            tier: Any safe name.
+
+        Returns:
+            Its name; empty where there is none.
 
         Raises:
             VersionInvalid: If the file that says so cannot be read.
         """
-        name = self.current(tier)
-        if name is None and self.bundled is not None:
-            name = Catalogue(self.bundled).current(tier)
-        return name or ""
+        return self.current(tier) or self.bundled_version(tier) or ""
 
     def default(self, tier: str = DEFAULT_TIER) -> str:
         """What to `resolve` where no version was asked for.
@@ -99,7 +125,7 @@ class Catalogue:
             tier: Any safe name.
 
         Returns:
-            The tier itself if a version of it was promoted, else ``bundled``.
+            The tier itself if a version of this folder is current, else ``bundled``.
         """
         return BUNDLED if self.current(tier) is None else tier
 
@@ -107,8 +133,8 @@ class Catalogue:
         """Find the folder of a version.
 
         Args:
-            reference: ``bundled``, a tier for its current version, a version, ``tier/version``, or
-                a path to a version's folder; tried in this order.
+            reference: ``bundled``, a tier for its current version (the bundled one included), a
+                version, ``tier/version``, or a path to a version's folder; tried in this order.
 
         Returns:
             A folder with a manifest; not verified, which `read_manifest` does.
@@ -118,10 +144,10 @@ class Catalogue:
             VersionInvalid: If a path leads to a folder that is no version.
         """
         if reference == BUNDLED and self.bundled is not None:
-            return Catalogue(self.bundled)._current_folder(DEFAULT_TIER)
-        if reference in self.tiers():
-            return self._current_folder(reference)
+            return self.bundled_folder(DEFAULT_TIER)
         catalogues = [self] if self.bundled is None else [self, Catalogue(self.bundled)]
+        if any(reference in catalogue.tiers() for catalogue in catalogues):
+            return self._current_folder(reference)
         found = next(filter(None, (catalogue._named(reference) for catalogue in catalogues)), [])
         if len(found) > 1:
             choices = " or ".join(f"{folder.parent.name}/{folder.name}" for folder in found)
@@ -131,6 +157,8 @@ class Catalogue:
         if Path(reference).is_dir():
             read_manifest(Path(reference), verify=False)  # says what is wrong with the folder
             return Path(reference)
+        if reference in TIER_NAMES:
+            raise VersionNotFound(self._none_current(reference))
         raise VersionNotFound(f"no model version is called {reference!r}: {self.offer()}")
 
     def home(self, tier: str) -> Path:
@@ -162,16 +190,24 @@ class Catalogue:
         """
         folder = self.home(tier) / checked_name(version)
         if not is_version(folder):
-            raise VersionNotFound(f"tier {tier!r} has no version {version!r}: {self.offer()}")
+            raise VersionNotFound(f"tier {tier!r} has no version {version!r}: {self.offer(tier)}")
         return folder
 
-    def offer(self) -> str:
-        """What there is to choose from, for messages."""
+    def offer(self, tier: str = DEFAULT_TIER) -> str:
+        """List the versions of the store for a message.
+
+        Args:
+            tier: Whose bundled version is offered as well, if there is one.
+
+        Returns:
+            Words that can follow a colon.
+        """
         known = [f"{tier}/{version}" for tier in self.tiers() for version in self.names(tier)]
         if len(known) > MOST_NAMED:
             known[:-MOST_NAMED] = [f"{len(known) - MOST_NAMED} others"]
         there = f"{self.root} has {', '.join(known) or 'no version yet'}"
-        return there if self.bundled is None else f"{there}; {BUNDLED!r} is always there"
+        bundled = self.bundled is not None and tier == DEFAULT_TIER
+        return f"{there}; {BUNDLED!r} is always there" if bundled else there
 
     def _named(self, reference: str) -> list[Path]:
         """The versions called ``version`` in any tier, or ``tier/version``."""
@@ -180,11 +216,22 @@ class Catalogue:
         return [self.home(name) / version for name in tiers if version in self.names(name)]
 
     def _current_folder(self, tier: str) -> Path:
-        """The folder of a tier's current version."""
+        """The folder of a tier's current version, the bundled one included."""
         version = self.current(tier)
-        if version is None:
-            raise VersionNotFound(f"no version of tier {tier!r} is current: {self.offer()}")
-        return self.folder(tier, version)
+        if version is not None:
+            return self.folder(tier, version)
+        if self.bundled_version(tier) is not None:
+            return self.bundled_folder(tier)
+        raise VersionNotFound(self._none_current(tier))
+
+    def _none_current(self, tier: str) -> str:
+        """Say that a tier has no current version, and what to do."""
+        if tier in TIER_NAMES and not self.names(tier):
+            return f"no {TIER_NAMES[tier]} has been trained: run `tagalong train {tier}`"
+        return (
+            f"no version of tier {tier!r} is current, so promote one with `tagalong models "
+            f"promote`: {self.offer(tier)}"
+        )
 
 
 def checked_name(name: str) -> str:

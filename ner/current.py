@@ -1,4 +1,8 @@
-"""The file ``current`` of a tier: which version serves, and which ones did before it."""
+"""The file ``current`` of a tier: the current version, and the versions that were current before.
+
+A tier without this file has no current version of its own: the bundled version is current, where
+the tier has one. A rollback to that state writes ``{"version": null, "previous": []}``.
+"""
 
 import json
 from collections.abc import Container
@@ -15,46 +19,48 @@ CURRENT = "current"
 class Current:
     """What ``current`` says.
 
+    Before the first promotion, the version was None. ``previous`` leaves out that first state.
+
     Attributes:
-        version: The one that serves.
-        previous: Those that served before it, oldest first; a version may be there twice.
+        version: The current version; None for the bundled one, or for none where none is bundled.
+        previous: The versions that were current before, oldest first; a version may be there twice.
     """
 
-    version: str
-    previous: tuple[str, ...] = ()
+    version: str | None = None
+    previous: tuple[str | None, ...] = ()
 
-    def promoted(self, version: str) -> "Current":
-        """What it says once a version was promoted.
+    def promoted(self, version: str | None) -> "Current":
+        """The state after a promotion.
 
         Args:
-            version: Any; the one that serves already changes nothing.
+            version: Any version; None for the bundled one. The current one changes nothing.
 
         Returns:
             The new state.
         """
         if version == self.version:
             return self
-        return Current(version, (*self.previous, self.version))
+        return Current(version, () if self == Current() else (*self.previous, self.version))
 
     def rolled_back(self, present: Container[str]) -> "Current | None":
-        """What it says once the last promotion was undone.
+        """The state before the last promotion.
 
         Args:
-            present: The versions that are still there; others are passed over.
+            present: The versions that are still in the store; others are passed over.
 
         Returns:
-            The new state, or None where there is nothing to go back to.
+            The new state, or None where there is no promotion to undo.
         """
-        earlier = list(self.previous)
+        earlier = [None, *self.previous]  # None: the state before the first promotion
         while earlier:
             version = earlier.pop()
-            if version in present and version != self.version:
-                return Current(version, tuple(earlier))
+            if version != self.version and (version is None or version in present):
+                return Current(version, tuple(earlier[1:]))
         return None
 
 
 def read_current(home: Path) -> Current | None:
-    """Read which version of a tier serves.
+    """Read which version of a tier is current.
 
     Args:
         home: Folder of the tier.
@@ -68,17 +74,22 @@ def read_current(home: Path) -> Current | None:
     path = home / CURRENT
     try:
         match json.loads(path.read_bytes()):
-            case {"version": str(version), "previous": [*previous]}:
-                return Current(version, tuple(str(name) for name in previous))
+            case {"version": (str() | None) as version, "previous": [*previous]}:
+                return Current(version, tuple(map(_name, previous)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise VersionInvalid(f"{path} cannot be read ({error}): promote a version anew") from error
-    raise VersionInvalid(f"{path} does not name a version: promote one anew")
+        raise VersionInvalid(f"{path} cannot be read ({error}): promote a version") from error
+    raise VersionInvalid(f"{path} does not name a version: promote one")
+
+
+def _name(value: object) -> str | None:
+    """A version's name, or None for the bundled version."""
+    return None if value is None else str(value)
 
 
 def write_current(home: Path, current: Current) -> None:
-    """Say which version of a tier serves.
+    """Write which version of a tier is current.
 
     Args:
         home: Folder of the tier, whose lock the caller holds.

@@ -31,7 +31,7 @@ FIELD_KINDS: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("config", "data", "scores", "calibration", "environment", "files"), (dict,)),
 }
 HASH_DIGITS = 8  # of the content hash in a version's name: 32 bits, to tell versions apart by eye
-REMEDY = "retrain, roll back to another version, or copy it again from where it came"
+REMEDY = "retrain, promote another version, or copy it again from where it came"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

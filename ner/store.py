@@ -7,8 +7,11 @@
     models/encoder/minilm-20260131-0f3c2d1e/      a version: whole as soon as it can be seen
     models/encoder/current                        {"version": ..., "previous": [...]}
 
-A version is written beside its place and renamed into it, and ``current`` is replaced by renaming:
-whoever reads needs no lock, and sees the old state or the new one whenever a writer is killed.
+A version is written beside its place and renamed into it, and ``current`` is replaced by renaming.
+Reading needs no lock: it finds the old state or the new one, even after a writer was killed.
+
+Without ``current``, or with null as its version, the bundled version of the tier is current. A tier
+without a bundled version then has no current version.
 """
 
 import json
@@ -19,7 +22,7 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ner.catalogue import BUNDLED, Catalogue, checked_name
+from ner.catalogue import BUNDLED, TIER_NAMES, Catalogue, checked_name
 from ner.current import Current, read_current, write_current
 from ner.durable import discard, locked, make_folder, refusals_told, scratch, sweep, sync
 from ner.errors import PublishError, StoreError, Superseded, VersionInvalid
@@ -95,53 +98,62 @@ class Store(Catalogue):
 
         Args:
             tier: Its tier.
-            version: Its name.
+            version: Its name, or ``bundled`` for the bundled version of the tier.
             instead_of: What `serving` said when this was decided; None to ask for nothing.
 
         Raises:
             VersionNotFound: If the tier has no such version.
             VersionInvalid: If it is not as it was published.
-            Superseded: If a third version serves by now, and goes on to.
+            Superseded: If a third version is current by now; it remains current.
             PublishError: If the file system refuses.
         """
-        self._verify(tier, version)
+        own = None if self._means_bundled(tier, version) else version
+        name = self._verify(tier, own)
         home = self.home(tier)
-        with refusals_told(f"promote {version}"), locked(home):
-            self.folder(tier, version)  # nobody removed it while it was verified
-            try:
-                before = read_current(home)
-            except VersionInvalid:  # promoting is how a damaged one is mended
-                before = None
-            else:
-                if instead_of is not None:
-                    self._still(tier, version, instead_of)
-            write_current(home, before.promoted(version) if before else Current(version))
+        with refusals_told(f"promote {version}"):
+            make_folder(home)  # a store of which only the bundled version is used has none
+            with locked(home):
+                self._place(tier, own)  # nobody removed it while it was verified
+                try:
+                    before = read_current(home) or Current()
+                except VersionInvalid:  # promoting is how a damaged one is mended
+                    before = Current()
+                else:
+                    if instead_of is not None:
+                        self._still(tier, name, instead_of)
+                write_current(home, before.promoted(own))
 
-    def rollback(self, tier: str) -> str:
-        """Go back to the version that was current before, passing over those that were removed.
+    def rollback(self, tier: str) -> str | None:
+        """Undo the last promotion, passing over versions that were removed since.
+
+        Before the first promotion the bundled version was current, or none where the tier has none.
 
         Args:
             tier: Its tier.
 
         Returns:
-            The version that is current now.
+            The version that is current now; None if the tier has none any more.
 
         Raises:
-            StoreError: If there is none to go back to.
-            VersionInvalid: If it is not as it was published.
+            StoreError: If there is no promotion to undo.
+            VersionInvalid: If the earlier version is not as it was published.
             PublishError: If the file system refuses.
         """
+        if tier not in (*TIER_NAMES, *self.tiers()):
+            raise StoreError(f"no tier is called {tier!r}: name one of {', '.join(TIER_NAMES)}")
         home = self.home(tier)
-        if self.current(tier) is None:
-            raise StoreError(f"nothing of tier {tier!r} was ever promoted: {self.offer()}")
+        if read_current(home) is None:
+            raise self._nothing_to_undo(tier)
         with refusals_told(f"roll back {tier}"), locked(home):
             current = read_current(home)
             earlier = current and current.rolled_back(self.names(tier))
             if earlier is None:
-                raise StoreError(f"tier {tier!r} has no earlier version: {self.offer()}")
-            self._verify(tier, earlier.version)
+                raise self._nothing_to_undo(tier)
+            name = None
+            if earlier.version is not None or self.bundled_version(tier) is not None:
+                name = self._verify(tier, earlier.version)
             write_current(home, earlier)
-        return earlier.version
+        return name
 
     def remove(self, tier: str, version: str) -> None:
         """Delete a version that is not current.
@@ -158,7 +170,10 @@ class Store(Catalogue):
         folder = self.folder(tier, version)
         with refusals_told(f"remove {version}"), locked(folder.parent):
             if version == self.current(tier):
-                raise StoreError(f"{version} is current: promote another or roll back, then remove")
+                raise StoreError(
+                    f"{version} is current: promote another version or roll back first (`tagalong "
+                    "models promote`, `rollback`), then remove it"
+                )
             discard(self.folder(tier, version))
 
     def _named_by_content(self, draft: Draft, files: Mapping[str, FileRecord]) -> Manifest:
@@ -178,21 +193,44 @@ class Store(Catalogue):
         """Check that nobody has made a third version current."""
         now = self.serving(tier)
         if now not in (version, instead_of):
+            advice = (
+                f"judge them with `tagalong evaluate {version} GOLD --against {now}`, and promote "
+                "the better one with `tagalong models promote`"
+                if now
+                else f"promote it with `tagalong models promote {version}` if it is wanted"
+            )
             raise Superseded(
                 f"{now or 'no version'} serves by now, and {version} was judged beside "
-                f"{instead_of or 'none'}: judge them with `tagalong evaluate {version} GOLD "
-                f"--against {now or BUNDLED}`, and promote the better one with `tagalong models "
-                "promote`"
+                f"{instead_of or 'none'}: {advice}"
             )
 
-    def _verify(self, tier: str, version: str) -> None:
-        """Check that a version is what its place says, and as it was published."""
-        folder = self.folder(tier, version)
+    def _nothing_to_undo(self, tier: str) -> StoreError:
+        """Say that a rollback is not possible, and what to do."""
+        advice = (
+            f"promote a version with `tagalong models promote`: {self.offer(tier)}"
+            if self.names(tier)
+            else f"train a version first with `tagalong train {tier}`"
+        )
+        return StoreError(f"tier {tier!r} has no promotion to undo, so {advice}")
+
+    def _means_bundled(self, tier: str, version: str) -> bool:
+        """Whether a name is that of the bundled version, and of no version in this store."""
+        own = version in self.names(tier)
+        return version == BUNDLED or (version == self.bundled_version(tier) and not own)
+
+    def _place(self, tier: str, version: str | None) -> Path:
+        """The folder of a version; None is the bundled one."""
+        return self.bundled_folder(tier) if version is None else self.folder(tier, version)
+
+    def _verify(self, tier: str, version: str | None) -> str:
+        """Check that a version is as it was published, and return its name."""
+        folder = self._place(tier, version)
         manifest = read_manifest(folder)
-        if (manifest.tier, manifest.version) != (tier, version):
+        if (manifest.tier, manifest.version) != (tier, folder.name):
             raise VersionInvalid(
                 f"{folder} holds {manifest.tier}/{manifest.version}: give it its own name back"
             )
+        return folder.name
 
 
 def _as_stored(draft: Draft) -> Draft:

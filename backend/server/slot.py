@@ -14,7 +14,7 @@ from backend.encoder import EncoderTier
 from backend.llm.cost import Cost
 from backend.server.turns import Turns
 from backend.tier import Tier, load_tier
-from ner.catalogue import BUNDLED, DEFAULT_TIER, Catalogue
+from ner.catalogue import Catalogue
 from ner.current import read_current
 from ner.errors import TagalongError, VersionNotFound
 from ner.manifest import Manifest, check_sizes, read_manifest
@@ -73,6 +73,9 @@ class Witness(Protocol):
 
     def load_forgiven(self, tier: str, version: str) -> None:
         """A version that did not load is not wanted any more, or is whole again."""
+
+    def unloaded(self, tier: str) -> None:
+        """The tier has no current version any more, and the loaded one was dropped."""
 
     def spent(self, tier: str, cost: Cost) -> None:
         """Some documents were decoded."""
@@ -141,11 +144,11 @@ class TierSlot:
         Raises:
             TagalongError: If there is none, or none that loads.
         """
-        if self._loaded is not None:
-            return self._loaded.tier.version
-        if self._settled.is_set():
-            raise self._nothing()
-        return self._wanted()[0].name
+        if (loaded := self._loaded) is not None:
+            return loaded.tier.version
+        if not self._settled.is_set() and (wanted := self._wanted()):
+            return wanted[0].name
+        raise self._nothing()
 
     def tier(self, *, wait: float) -> Tier:
         """The tier that serves.
@@ -160,8 +163,8 @@ class TierSlot:
             TagalongError: If there is none, or none that loads, or it takes longer.
         """
         self._settled.wait(wait)
-        if self._loaded is not None:
-            return self._loaded.tier
+        if (loaded := self._loaded) is not None:
+            return loaded.tier
         raise self._nothing()
 
     def refresh(self) -> None:
@@ -175,6 +178,10 @@ class TierSlot:
             return
         for version in self._failures.keys() - {folder.name for folder in candidates}:
             self._forgive(version)
+        if not candidates and self._loaded is not None:
+            self._loaded = None
+            self._witness.unloaded(self.name)
+            log.info("%s: no version is current any more", self.name)
         for folder in candidates:
             if self._serves(folder):
                 break
@@ -228,19 +235,23 @@ class TierSlot:
             log.info("%s: runs on %s", self.name, tier.forward.name)
 
     def _wanted(self) -> list[Path]:
-        """Folders of the version that should serve and, after it, of those that did before."""
-        if self._catalogue.default(self.name) == BUNDLED:
-            if self.name != DEFAULT_TIER:
-                raise VersionNotFound(
-                    f"no version of tier {self.name!r} was promoted: train one with "
-                    f"`tagalong train {self.name}`, or promote one with `tagalong models promote`"
-                )
-            return [self._catalogue.resolve(BUNDLED)]
-        current = read_current(self._catalogue.home(self.name))
-        if current is None:  # just removed by somebody: the next look will tell
-            raise VersionNotFound(f"no version of tier {self.name!r} is current any more")
-        names = dict.fromkeys((current.version, *reversed(current.previous)))
-        return [self._catalogue.home(self.name) / name for name in names]
+        """Folders of the current version and, after it, of those that were current before.
+
+        Empty after a rollback of the first promotion, where the tier has no bundled version.
+        """
+        home = self._catalogue.home(self.name)
+        current = read_current(home)
+        if current is None:
+            return [self._catalogue.resolve(self.name)]
+        bundled = self._catalogue.bundled_version(self.name)
+        names = (current.version, *reversed(current.previous), None)  # None: the bundled version
+        folders: dict[str, Path] = {}
+        for name in names:
+            if name is not None:
+                folders.setdefault(name, home / name)
+            elif bundled is not None:
+                folders.setdefault(bundled, self._catalogue.bundled_folder(self.name))
+        return list(folders.values())
 
     def _try(self, folder: Path) -> bool:
         """Load a version and let it serve; say whether that went well."""
@@ -284,7 +295,7 @@ class TierSlot:
                 f"no version of tier {self.name!r} can be loaded: {failure.reason}"
             )
         try:
-            self._wanted()
+            self._catalogue.resolve(self.name)
         except TagalongError as error:
             return error
         return VersionNotFound(f"the {self.name} tier is about to be loaded: try again soon")

@@ -194,6 +194,20 @@ class Telemetry:
             self._tiers[tier] = replace(state, failures=failures)
         self._metrics.load_failing.labels(tier).set(len(failures))
 
+    def unloaded(self, tier: str) -> None:
+        """The tier has no current version any more, and the loaded one was dropped.
+
+        Args:
+            tier: Its name.
+        """
+        with self._lock:
+            state = self._tiers[tier]
+            if state.manifest is not None:
+                self._metrics.model.remove(*_model_labels(state.manifest, tier))
+            self._tiers[tier] = replace(
+                state, manifest=None, since=None, load_seconds=None, runs_on="", loading=None
+            )
+
     def spent(self, tier: str, cost: Cost) -> None:
         """Some documents were decoded.
 

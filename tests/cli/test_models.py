@@ -13,6 +13,7 @@ from cli.versions import list_versions, row_to_json
 from ner.errors import StoreError, VersionInvalid, VersionNotFound
 from ner.manifest import Manifest
 from ner.store import Store
+from tests.versions import publish_number
 
 Publish = Callable[..., Manifest]
 
@@ -21,6 +22,15 @@ Publish = Callable[..., Manifest]
 def nothing_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what a test publishes is listed, and not the version that this release comes with."""
     monkeypatch.setattr("backend.bundle.BUNDLED", tmp_path / "nothing-bundled")
+
+
+@pytest.fixture
+def shipped(tmp_path: Path) -> str:
+    """The bundled version: small, and not the one that this release comes with."""
+    bundled = Store(tmp_path / "nothing-bundled")
+    version = publish_number(bundled, 9, name="shipped").version
+    bundled.promote("encoder", version)
+    return version
 
 
 def type_in(store: Store, *arguments: str, typed: str | None = None, width: int = 200) -> Result:
@@ -97,6 +107,9 @@ def test_bundled_versions_come_last_and_say_so(
         own.publish(folder, shipped)
     rows = [row_to_json(row) for row in list_versions(own).rows]
     assert [(row["bundled"], row["current"]) for row in rows] == [(False, False), (True, True)]
+    own.promote("encoder", shipped.version)
+    rows = [row_to_json(row) for row in list_versions(own).rows]
+    assert [(row["bundled"], row["current"]) for row in rows] == [(False, True), (True, False)]
 
 
 def test_damage_is_noted_and_the_rest_is_listed(store: Store, publish: Publish) -> None:
@@ -117,11 +130,12 @@ def test_a_current_version_that_is_gone_or_unreadable_is_noted(
     store.promote("encoder", gone.version)
     store.resolve(gone.version).rename(store.root.parent / "elsewhere")
     assert answer(store, "list")["notes"] == [
-        f"encoder should be served by {gone.version}, which is gone: promote another"
+        f"encoder should be served by {gone.version}, which is gone: promote another "
+        "version or roll back"
     ]
     (store.home("encoder") / "current").write_text("{")
     listed = answer(store, "list")
-    assert "promote a version anew" in listed["notes"][0]
+    assert listed["notes"][0].endswith(": promote a version")
     assert [row["version"] for row in listed["versions"]] == [left.version]
 
 
@@ -155,7 +169,47 @@ def test_promote_and_roll_back(store: Store, publish: Publish) -> None:
     assert store.current("encoder") == two
     assert f"{one} is the current version of encoder again" in output(store, "rollback")
     assert store.current("encoder") == one
+    assert "encoder has no current version any more" in output(store, "rollback", "encoder")
     assert isinstance(type_in(store, "rollback", "encoder").exception, StoreError)
+
+
+def test_every_way_back_to_the_bundled_version(
+    store: Store, publish: Publish, shipped: str
+) -> None:
+    own = publish(1).version
+    for back in (["rollback"], ["promote", "bundled"], ["promote", shipped]):
+        output(store, "promote", own)
+        assert f"{shipped} (bundled) is the current version of encoder" in output(store, *back)
+        listed = output(store, "list")
+        assert line_of(listed, own)[0] == f"encoder/{own}"
+        assert line_of(listed, shipped)[:2] == ["current,", "bundled"]
+        assert answer(store, "show")["version"] == shipped
+        assert answer(store, "show", "encoder")["version"] == shipped
+    output(store, "promote", own)
+    listed = output(store, "list")
+    assert line_of(listed, own)[0] == "current"
+    assert line_of(listed, shipped)[0] == "bundled"
+    assert answer(store, "promote", "bundled") == {"tier": "encoder", "version": shipped}
+    assert f"{own} is the current version of encoder again" in output(store, "rollback")
+
+
+def test_the_first_llm_is_rolled_back_to_none(store: Store, publish: Publish, shipped: str) -> None:
+    version = publish(1, tier="llm").version
+    output(store, "promote", f"llm/{version}")
+    refused = type_in(store, "remove", f"llm/{version}", "--yes")
+    assert "roll back first" in str(refused.exception)
+    assert answer(store, "rollback", "llm") == {"tier": "llm", "version": None}
+    output(store, "remove", f"llm/{version}", "--yes")
+    assert store.names("llm") == []
+    assert shipped in output(store, "list")
+
+
+def test_the_bundled_version_cannot_be_removed(store: Store, shipped: str) -> None:
+    for name in ("bundled", shipped):
+        refused = type_in(store, "remove", name, "--yes")
+        assert isinstance(refused.exception, StoreError)
+        assert "part of Tagalong" in str(refused.exception)
+    assert shipped in output(store, "list")
 
 
 def test_remove_asks_first(store: Store, publish: Publish) -> None:

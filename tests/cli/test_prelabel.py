@@ -276,6 +276,16 @@ def test_a_source_that_has_become_shorter_is_refused(
     assert len(lines_of(out)) == 70
 
 
+@pytest.mark.parametrize("tier", ["llm", "cascade"])
+def test_without_a_trained_llm_the_error_says_how_to_get_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tier: str
+) -> None:
+    source, out = tmp_path / "texts.jsonl", tmp_path / "out.jsonl"
+    source.write_text(json.dumps({"id": "1", "text": TEXTS[0]}) + "\n")
+    _, said = ran(capsys, *command(source, out, "--tier", tier), code=1)
+    assert "Error: no LLM has been trained: run `tagalong train llm`\n" in said
+
+
 def test_an_llm_reads_again_what_is_worth_most(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

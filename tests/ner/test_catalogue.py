@@ -7,6 +7,7 @@ from ner.catalogue import Catalogue
 from ner.errors import StoreError, VersionInvalid, VersionNotFound
 from ner.manifest import Manifest
 from ner.store import Store
+from tests.versions import publish_number
 
 UNSAFE = [
     "",
@@ -100,6 +101,32 @@ def test_bundled_is_the_current_encoder_of_the_store_that_ships(
     assert own.tiers() == []
 
 
+def test_a_tier_means_the_bundled_version_while_no_other_is_current(
+    store: Store, publish: Publish, tmp_path: Path
+) -> None:
+    store.promote("encoder", publish(1).version)
+    own = Store(tmp_path / "own", bundled=store.root)
+    assert own.resolve("encoder") == own.resolve("bundled")
+    publish_number(own)
+    assert own.resolve("encoder") == own.resolve("bundled")
+
+
+def test_without_an_llm_there_is_advice_how_to_get_one(
+    store: Store, publish: Publish, tmp_path: Path
+) -> None:
+    store.promote("encoder", publish(1).version)
+    own = Store(tmp_path / "own", bundled=store.root)
+    with pytest.raises(VersionNotFound) as caught:
+        own.resolve("llm")
+    assert str(caught.value) == "no LLM has been trained: run `tagalong train llm`"
+    version = publish_number(own, tier="llm").version
+    with pytest.raises(VersionNotFound, match=rf"`tagalong models promote`: .*{version}") as caught:
+        own.resolve("llm")
+    assert "'bundled'" not in str(caught.value)  # the bundled version is an encoder
+    own.promote("llm", version)
+    assert own.resolve("llm").name == version
+
+
 def test_reading_writes_nothing(store: Store, publish: Publish, tmp_path: Path) -> None:
     store.promote("encoder", publish().version)
     before = sorted(tmp_path.rglob("*"))
@@ -110,9 +137,7 @@ def test_reading_writes_nothing(store: Store, publish: Publish, tmp_path: Path) 
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize(
-    "reference", ["nothing", "encoder/nothing", "llm", "a/b/c", "\0", "bundled"]
-)
+@pytest.mark.parametrize("reference", ["nothing", "encoder/nothing", "a/b/c", "\0", "bundled"])
 def test_what_is_not_there_is_answered_with_what_is(
     store: Store, publish: Publish, reference: str
 ) -> None:
@@ -155,5 +180,6 @@ def test_a_current_version_that_somebody_deleted(store: Store, publish: Publish)
 def test_names_that_could_leave_the_store_are_refused(store: Store, name: str) -> None:
     with pytest.raises(StoreError, match="cannot be the name of a tier or version"):
         store.names(name)
-    with pytest.raises(StoreError, match="cannot be the name"):
-        store.promote("encoder", name)
+    if name != "bundled":  # which can be promoted, but is no name of a folder
+        with pytest.raises(StoreError, match="cannot be the name"):
+            store.promote("encoder", name)

@@ -243,7 +243,7 @@ def test_a_damaged_version_is_refused_and_the_file_named(
     damage(folder)
     with pytest.raises(VersionInvalid, match=message) as caught:
         read_manifest(folder)
-    assert "retrain, roll back" in str(caught.value)
+    assert "retrain, promote another version" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,15 @@ import errno
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ner.current import Current, read_current
 from ner.errors import (
     LabelError,
     PublishError,
@@ -17,7 +21,7 @@ from ner.errors import (
 )
 from ner.manifest import Draft, Manifest, read_manifest
 from ner.store import Store
-from tests.versions import DRAFT, edit_manifest, safetensors, write_files
+from tests.versions import DRAFT, edit_manifest, publish_number, safetensors, write_files
 
 Publish = Callable[..., Manifest]
 
@@ -175,9 +179,172 @@ def test_promotions_are_undone_in_order(store: Store, publish: Publish) -> None:
     undone = [store.rollback("encoder") for _ in range(3)]
     assert undone == [three, two, one]
     assert store.current("encoder") == one
-    with pytest.raises(StoreError, match="has no earlier version"):
+    assert store.rollback("encoder") is None
+    assert store.current("encoder") is None
+    with pytest.raises(StoreError, match=f"no promotion to undo.*models promote`: .*{three}"):
         store.rollback("encoder")
-    assert store.current("encoder") == one
+
+
+@dataclass(frozen=True)
+class Stock:
+    """A store with versions; the last name is the bundled version, if there is one."""
+
+    store: Store
+    names: tuple[str, ...]
+
+    def state(self) -> tuple[Current, str]:
+        current = read_current(self.store.home("encoder")) or Current()
+        return current, self.store.serving("encoder")
+
+    def promoted(self, history: list[int]) -> list[str]:
+        """Promote versions in a store without a history, and return the current ones in turn."""
+        (self.store.home("encoder") / "current").unlink(missing_ok=True)
+        seen = [self.store.serving("encoder")]
+        for number in history:
+            self.store.promote("encoder", self.names[number % len(self.names)])
+            if (now := self.store.serving("encoder")) != seen[-1]:
+                seen.append(now)
+        return seen
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["bundled", "nothing bundled"])
+def stock(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stock:
+    root = tmp_path_factory.mktemp("stock")
+    shipped = Store(root / "shipped")
+    shipped.promote("encoder", publish_number(shipped, 9, name="shipped").version)
+    store = Store(root / "models", bundled=shipped.root if request.param else None)
+    own = tuple(publish_number(store, value).version for value in range(2))
+    return Stock(store, (*own, "bundled") if request.param else own)
+
+
+@given(history=st.lists(st.integers(0, 2), max_size=6), last=st.integers(0, 2))
+def test_a_rollback_restores_the_state_before_a_promotion(
+    stock: Stock, history: list[int], last: int
+) -> None:
+    stock.promoted(history)
+    before = stock.state()
+    stock.store.promote("encoder", stock.names[last % len(stock.names)])
+    if stock.state()[1] != before[1]:
+        assert (stock.store.rollback("encoder") or "") == before[1]
+    assert stock.state() == before
+
+
+@given(history=st.lists(st.integers(0, 2), max_size=6))
+def test_rollbacks_undo_every_promotion_down_to_the_bundled_version(
+    stock: Stock, history: list[int]
+) -> None:
+    seen = stock.promoted(history)
+    undone = [stock.store.rollback("encoder") or "" for _ in seen[1:]]
+    assert undone == seen[-2::-1]
+    assert stock.state() == (Current(), seen[0])
+    with pytest.raises(StoreError, match="no promotion to undo"):
+        stock.store.rollback("encoder")
+
+
+@pytest.fixture
+def own(store: Store, publish: Publish, tmp_path: Path) -> Store:
+    """An empty store whose bundled version is in `store`."""
+    store.promote("encoder", publish(9).version)
+    return Store(tmp_path / "own", bundled=store.root)
+
+
+def test_the_bundled_version_is_promoted_by_either_name(own: Store, store: Store) -> None:
+    shipped = store.serving("encoder")
+    version = publish_number(own).version
+    for name in ("bundled", shipped):
+        own.promote("encoder", version)
+        own.promote("encoder", name)
+        assert (own.current("encoder"), own.serving("encoder")) == (None, shipped)
+        assert own.resolve("encoder") == own.resolve("bundled") == store.resolve(shipped)
+        text = (own.home("encoder") / "current").read_text()
+        assert json.loads(text)["version"] is None
+        assert own.rollback("encoder") == version
+    assert store.current("encoder") == shipped
+
+
+def test_a_store_without_a_version_can_promote_the_bundled_one(own: Store, store: Store) -> None:
+    own.promote("encoder", "bundled")
+    assert own.serving("encoder") == store.current("encoder")
+
+
+def test_a_copy_of_the_bundled_version_is_a_version_of_the_store(own: Store, store: Store) -> None:
+    copy = publish_number(own, 9).version
+    assert copy == store.current("encoder")
+    own.promote("encoder", copy)
+    assert own.current("encoder") == copy
+    own.promote("encoder", "bundled")
+    assert own.current("encoder") is None
+
+
+def test_a_store_of_an_older_release_rolls_back_to_the_bundled_version(
+    own: Store, store: Store
+) -> None:
+    version = publish_number(own).version
+    path = own.home("encoder") / "current"
+    path.write_text(json.dumps({"version": version, "previous": []}))
+    assert own.current("encoder") == version
+    assert own.rollback("encoder") == store.current("encoder") == own.serving("encoder")
+
+
+def test_rolling_back_passes_over_every_removed_version_to_the_bundled_one(
+    own: Store, store: Store
+) -> None:
+    one, two = (publish_number(own, value).version for value in range(2))
+    own.promote("encoder", one)
+    own.promote("encoder", two)
+    own.remove("encoder", one)
+    assert own.rollback("encoder") == store.current("encoder")
+
+
+@pytest.mark.parametrize("way", ["promote another", "roll back"])
+def test_each_way_out_of_removing_the_current_version_works(own: Store, way: str) -> None:
+    version = publish_number(own).version
+    own.promote("encoder", version)
+    with pytest.raises(StoreError, match=way):
+        own.remove("encoder", version)
+    if way == "roll back":
+        own.rollback("encoder")
+    else:
+        own.promote("encoder", "bundled")
+    own.remove("encoder", version)
+    assert own.names("encoder") == []
+
+
+def test_a_tier_without_a_bundled_version_rolls_back_to_none(own: Store) -> None:
+    version = publish_number(own, tier="llm").version
+    with pytest.raises(VersionNotFound, match="no bundled version of tier 'llm'"):
+        own.promote("llm", "bundled")
+    own.promote("llm", version)
+    assert own.rollback("llm") is None
+    assert own.serving("llm") == ""
+    own.remove("llm", version)
+    assert own.names("llm") == []
+
+
+def test_a_damaged_bundled_version_is_neither_promoted_nor_rolled_back_to(
+    own: Store, store: Store
+) -> None:
+    version = publish_number(own).version
+    own.promote("encoder", version)
+    (store.resolve("encoder") / "tokenizer.json").unlink()
+    with pytest.raises(VersionInvalid, match=r"tokenizer\.json is missing"):
+        own.promote("encoder", "bundled")
+    with pytest.raises(VersionInvalid, match=r"tokenizer\.json is missing"):
+        own.rollback("encoder")
+    assert own.current("encoder") == version
+
+
+def test_the_bundled_version_is_promoted_instead_of_the_version_it_was_judged_beside(
+    own: Store, store: Store
+) -> None:
+    one, two = (publish_number(own, value).version for value in range(2))
+    own.promote("encoder", one, instead_of=store.serving("encoder"))
+    with pytest.raises(Superseded, match=f"{one} serves by now"):
+        own.promote("encoder", "bundled", instead_of=two)
+    own.promote("encoder", "bundled", instead_of=one)
+    own.promote("encoder", "bundled", instead_of=two)  # it is current already
+    with pytest.raises(Superseded, match=f"--against {store.serving('encoder')}`"):
+        own.promote("encoder", two, instead_of=one)
 
 
 def test_rolling_back_passes_over_what_was_removed(store: Store, publish: Publish) -> None:
@@ -199,8 +366,12 @@ def test_rolling_back_refuses_a_damaged_version(store: Store, publish: Publish) 
 
 
 def test_rolling_back_where_nothing_was_promoted(store: Store, publish: Publish) -> None:
-    with pytest.raises(StoreError, match="'encoder' was ever promoted"):
-        store.rollback("encoder")
+    for tier in ("encoder", "llm"):
+        with pytest.raises(StoreError, match=rf"{tier}' has no promotion to undo.*train {tier}`"):
+            store.rollback(tier)
+    for name in ("bundled", "minilm-20260131-0f3c2d1e"):
+        with pytest.raises(StoreError, match=r"no tier is called .*: name one of encoder, llm"):
+            store.rollback(name)
     assert not store.root.exists()
 
 
@@ -241,6 +412,15 @@ def test_a_damaged_current_is_told_and_mended_by_promoting(
             read("encoder")
     store.promote("encoder", version)
     assert store.current("encoder") == version
+
+
+def test_a_damaged_current_is_mended_by_promoting_the_bundled_version(
+    own: Store, store: Store
+) -> None:
+    publish_number(own)
+    (own.home("encoder") / "current").write_text("{")
+    own.promote("encoder", "bundled")
+    assert own.serving("encoder") == store.current("encoder")
 
 
 def test_current_is_plain_json(store: Store, publish: Publish) -> None:
@@ -348,7 +528,11 @@ def test_a_version_is_only_promoted_instead_of_the_one_it_was_judged_beside(
     tmp_path: Path, publish: Publish, store: Store
 ) -> None:
     one, two, three = (publish(value).version for value in range(3))
-    with pytest.raises(Superseded, match=f"no version serves by now, and {two} was judged beside"):
+    with pytest.raises(
+        Superseded,
+        match=f"no version serves by now, and {two} was judged beside {one}: "
+        f"promote it with `tagalong models promote {two}`",
+    ):
         store.promote("encoder", two, instead_of=one)
     assert store.current("encoder") is None
     store.promote("encoder", one, instead_of="")

@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from backend.bundle import BUNDLED
 from backend.server.settings import SECRET_HEADER, Credentials, Limits
+from ner.catalogue import Catalogue
+from ner.store import Store
 from tests.backend.server.serving import (
     ABSTRACT,
     CONFIG,
@@ -26,6 +30,7 @@ from tests.backend.server.serving import (
 from tests.backend.web import Page
 from tests.backend.web import serving as web_serving
 from tests.lexicon_tier import failing
+from tests.versions import publish_number
 
 PREFIXES = ["", "/encoder"]
 CREDENTIALS = Credentials("studio", "pass:wörd")
@@ -78,6 +83,26 @@ def test_the_llm_prefix_says_that_nothing_was_published(client: FlaskClient) -> 
         answer = say(client, path, body)
         assert answer.status_code == 503
         assert "tagalong train llm" in answer.get_json()["error"]
+
+
+def test_a_running_server_goes_back_to_the_bundled_version(tmp_path: Path) -> None:
+    store = Store(tmp_path / "models", bundled=BUNDLED)
+    own = publish_number(store).version
+    store.promote("encoder", own)
+    with serving(settings_in(tmp_path)) as client:
+        assert say(client, "/setup", {}).get_json() == {"model_version": own}
+        bundled = store.rollback("encoder")
+        for _ in range(100):
+            if client.get("/health").get_json()["version"] == bundled:
+                break
+            time.sleep(0.1)
+        assert say(client, "/setup", {}).get_json() == {"model_version": bundled}
+        [result] = say(client, "/predict", request_for(ABSTRACT)).get_json()["results"]
+        assert result["model_version"] == bundled
+        assert client.get("/versions").get_json() == {"versions": [bundled, own]}
+        page = client.get("/", headers={"Accept": "text/html"}).get_data(as_text=True)
+        assert f'<dt>Version</dt><dd class="version">{bundled}</dd>' in page
+        assert own not in page
 
 
 def test_projects_with_different_configs_do_not_mix(client: FlaskClient) -> None:
@@ -315,9 +340,6 @@ def test_an_unforeseen_error_says_nothing_to_the_client_and_no_text_to_the_log(
 
 
 def test_a_version_that_does_not_load_is_answered_with_why(tmp_path: Path) -> None:
-    from backend.bundle import BUNDLED
-    from ner.catalogue import Catalogue
-
     version = Catalogue(tmp_path, bundled=BUNDLED).resolve("bundled").name
     load = failing(version, error=OSError("weights are gone"))
     with serving(settings_in(tmp_path), load=load) as client:

@@ -14,7 +14,7 @@ from backend.server.turns import PORTION
 from backend.tier import Tier
 from ner.catalogue import Catalogue
 from ner.document import Document
-from ner.errors import EngineError, TagalongError, VersionInvalid
+from ner.errors import EngineError, TagalongError, VersionInvalid, VersionNotFound
 from ner.manifest import Manifest
 from ner.store import Store
 from tests.lexicon_tier import LexiconTier, failing, load_lexicon
@@ -71,6 +71,64 @@ def test_a_promotion_is_noticed_without_being_told(
             break
         threading.Event().wait(0.1)
     assert slot.tier(wait=0).version == second
+
+
+@pytest.mark.parametrize("way", ["rollback", "promote bundled"])
+def test_a_running_slot_goes_back_to_the_bundled_version(
+    store: Store, publish: Publish, started: Callable[[TierSlot], TierSlot], way: str
+) -> None:
+    first = promoted(store, publish, 1)
+    catalogue = Catalogue(store.root, bundled=BUNDLED)
+    slot = started(TierSlot("encoder", catalogue, witness=Telemetry(), load=load_lexicon))
+    assert slot.tier(wait=30).version == first
+    both = Store(store.root, bundled=BUNDLED)
+    if way == "rollback":
+        both.rollback("encoder")
+    else:
+        both.promote("encoder", "bundled")
+    bundled = catalogue.resolve("bundled").name
+    for _ in range(100):
+        if slot.version() == bundled:
+            break
+        threading.Event().wait(0.1)
+    assert slot.tier(wait=0).version == bundled
+    assert slot.failure is None
+
+
+def test_a_rollback_of_the_first_llm_unloads_it(store: Store, publish: Publish) -> None:
+    version = publish(1, tier="llm").version
+    store.promote("llm", version)
+    telemetry = Telemetry()
+    catalogue = Catalogue(store.root, bundled=BUNDLED)
+    slot = TierSlot("llm", catalogue, witness=telemetry, load=load_lexicon)
+    slot._settled.set()
+    slot.refresh()
+    assert slot.version() == version
+    assert f'version="{version}"' in telemetry.exposition().decode()
+    store.rollback("llm")
+    slot.refresh()
+    for ask in (slot.version, lambda: slot.tier(wait=0)):
+        with pytest.raises(VersionNotFound, match="no version of tier 'llm' is current"):
+            ask()
+    assert [tier.manifest for tier in telemetry.snapshot().tiers if tier.tier == "llm"] == [None]
+    assert f'version="{version}"' not in telemetry.exposition().decode()
+    store.promote("llm", version)
+    slot.refresh()
+    assert slot.version() == version
+
+
+def test_a_failure_to_load_is_forgiven_when_no_version_is_current(
+    store: Store, publish: Publish
+) -> None:
+    version = publish(1, tier="llm").version
+    store.promote("llm", version)
+    load = failing(version, error=RuntimeError("size mismatch"))
+    slot = TierSlot("llm", Catalogue(store.root), witness=Telemetry(), load=load)
+    slot.refresh()
+    assert slot.failure is not None
+    store.rollback("llm")
+    slot.refresh()
+    assert slot.failure is None
 
 
 def test_no_thread_that_loaded_a_version_lives_on(
@@ -170,6 +228,19 @@ def test_a_restart_with_a_damaged_version_serves_the_one_before(
     slot.refresh()
     assert slot.version() == first
     assert slot.failure is not None
+
+
+def test_a_restart_with_a_damaged_first_promotion_serves_the_bundled_version(
+    store: Store, publish: Publish
+) -> None:
+    first = promoted(store, publish, 1)
+    load = failing(first, error=VersionInvalid("tampered with: retrain"))
+    catalogue = Catalogue(store.root, bundled=BUNDLED)
+    slot = TierSlot("encoder", catalogue, witness=Telemetry(), load=load)
+    slot.refresh()
+    assert slot.version() == catalogue.resolve("bundled").name
+    assert slot.failure is not None
+    assert slot.failure.version == first
 
 
 def test_what_serves_in_the_place_of_a_damaged_version_is_improved_and_looked_after(
