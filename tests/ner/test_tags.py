@@ -1,0 +1,328 @@
+"""Laws of the tags: what encoding keeps, what it masks, and how decoding reads tags back."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import permutations, product, starmap
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from seqeval.scheme import IOB2, Entities
+
+from ner.document import LOST_REASONS, Document, Lost, Span
+from ner.errors import LabelError
+from ner.tags import IGNORED, OUTSIDE, TaggedWords, TagSet
+from ner.words import inside_word, word_offsets
+from tests.odd_documents import texts
+
+TAGS = TagSet(("Chemical", "Disease"))
+FOREIGN = "Gene"  # a label outside the label set
+B_CHEMICAL, I_CHEMICAL, B_DISEASE, I_DISEASE = 1, 2, 3, 4
+TEXT = "Aspirin-induced asthma attack"  # words: Aspirin - induced asthma attack
+
+
+@st.composite
+def stretches(draw: st.DrawFn, text: str) -> tuple[int, int]:
+    """A stretch of a text: some words in a row, or from anywhere to anywhere."""
+    words = word_offsets(text)
+    if words and draw(st.booleans()):
+        first = draw(st.integers(0, len(words) - 1))
+        last = draw(st.integers(first, min(first + 2, len(words) - 1)))
+        return words[first][0], words[last][1]
+    start = draw(st.integers(0, len(text) - 1))
+    return start, draw(st.integers(start + 1, min(start + 12, len(text))))
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> Document:
+    """Any spans and unknown stretches: overlapping, foreign, cutting words, white space, twice."""
+    text = draw(texts | st.text(max_size=20))
+    if not text:
+        return Document("empty", text)
+    labels = st.sampled_from((*TAGS.labels, FOREIGN))
+    places = st.lists(st.tuples(stretches(text), labels), max_size=6)
+    spans = tuple(Span(start, end, label) for (start, end), label in draw(places))
+    twice = spans[: draw(st.integers(0, 1))]
+    unknown = draw(st.lists(stretches(text), max_size=2))
+    return Document("odd", text, spans + twice, unknown=tuple(unknown))
+
+
+def span_of(lost: Lost) -> Span:
+    return Span(lost.start, lost.end, lost.label)
+
+
+def kept_of(document: Document, tagged: TaggedWords) -> set[Span]:
+    return set(document.spans) - set(map(span_of, tagged.lost))
+
+
+def has_no_white_space_at_its_edges(document: Document, span: Span) -> bool:
+    covered = document.covered(span)
+    return covered == covered.strip()
+
+
+def without_white_space(document: Document, span: Span) -> Span:
+    """The span without white space at its edges."""
+    covered = document.covered(span)
+    start = span.start + len(covered) - len(covered.lstrip())
+    return Span(start, start + len(covered.strip()), span.label)
+
+
+def code_points(document: Document, span: Span) -> set[int]:
+    """The code points of a span that belong to words."""
+    return {at for at in range(span.start, span.end) if not document.text[at].isspace()}
+
+
+def touches(word: tuple[int, int], start: int, end: int) -> bool:
+    return not set(range(*word)).isdisjoint(range(start, end))
+
+
+def named(tags: Sequence[int]) -> str:
+    """Tags as text, with ? for IGNORED."""
+    return " ".join("?" if tag == IGNORED else TAGS.names[tag] for tag in tags)
+
+
+@given(documents())
+@example(Document("wide", "a b", (Span(0, 2, "Chemical"), Span(1, 3, "Disease"))))
+def test_decoding_reads_back_every_span_that_is_not_lost(document: Document) -> None:
+    tagged = TAGS.encode(document)
+    kept = [without_white_space(document, span) for span in kept_of(document, tagged)]
+    assert TAGS.decode(tagged.tags, tagged.words) == sorted(kept)
+
+
+@given(documents())
+def test_decoded_and_lost_spans_are_all_spans_and_none_is_both(document: Document) -> None:
+    spans = {span for span in document.spans if has_no_white_space_at_its_edges(document, span)}
+    tagged = TAGS.encode(replace(document, spans=tuple(spans)))
+    decoded = TAGS.decode(tagged.tags, tagged.words)
+    assert sorted([*decoded, *map(span_of, tagged.lost)]) == sorted(spans)
+
+
+@given(documents())
+@example(Document("twice", TEXT, (Span(0, 7, "Chemical"), Span(0, 7, "Chemical"))))
+@example(Document("lost twice", TEXT, (Span(0, 3, "Chemical"), Span(0, 3, "Chemical"))))
+def test_a_lost_span_is_reported_once_with_its_text_and_document(document: Document) -> None:
+    lost = TAGS.encode(document).lost
+    spans = [span_of(entry) for entry in lost]
+    assert len(set(spans)) == len(spans)
+    assert set(spans) <= set(document.spans)
+    for entry in lost:
+        assert entry.text == document.text[entry.start : entry.end]
+        assert entry.document == document.id
+        assert entry.reason in LOST_REASONS
+
+
+@given(documents())
+@example(Document("left", TEXT, (Span(1, 7, "Chemical"),)))
+@example(Document("right", TEXT, (Span(0, 6, "Chemical"),)))
+@example(Document("space", TEXT, (Span(15, 16, "Chemical"),)))
+@example(Document("foreign", TEXT, (Span(0, 7, FOREIGN),)))
+@example(Document("shorter", TEXT, (Span(0, 7, "Chemical"), Span(0, 15, "Disease"))))
+@example(Document("chain", TEXT, (Span(0, 15, "Disease"), Span(8, 22, "Chemical"))))
+@example(  # the foreign span is the longest, yet it keeps no other span out
+    Document("foreign and shorter", TEXT, (Span(0, 15, FOREIGN), Span(0, 7, "Chemical")))
+)
+def test_a_span_is_lost_for_a_reason_that_holds_and_for_no_other(document: Document) -> None:
+    tagged = TAGS.encode(document)
+    kept = kept_of(document, tagged)
+
+    def reasons(span: Span) -> set[str]:
+        """All reasons that hold for a span; a span ahead of it is longer, or as long and first."""
+        rank = (span.start - span.end, span.start, span.label)
+        ahead = [one for one in kept if (one.start - one.end, one.start, one.label) < rank]
+        shared = [one for one in ahead if code_points(document, one) & code_points(document, span)]
+        cut = inside_word(document.text, span.start) or inside_word(document.text, span.end)
+        holds = {
+            "label unknown": span.label not in TAGS.labels,
+            "no words": not code_points(document, span),
+            "edge inside a word": cut,
+            "overlap": bool(shared),
+        }
+        return {reason for reason, is_true in holds.items() if is_true}
+
+    assert [span for span in kept if reasons(span)] == []
+    for entry in tagged.lost:
+        others = reasons(span_of(entry)) - {"overlap"}
+        # A span that could not be kept on its own has not lost to another one.
+        assert entry.reason in (others or {"overlap"} & reasons(span_of(entry)))
+
+
+def test_of_equally_long_spans_the_first_stays_in_whatever_order_they_come() -> None:
+    first, last = Span(0, 3, "Chemical"), Span(4, 7, "Chemical")
+    lost = [Span(0, 3, "Disease"), Span(2, 5, "Chemical")]
+    for spans in permutations([first, *lost, last]):
+        tagged = TAGS.encode(Document("equals", "a b c d", spans))
+        assert TAGS.decode(tagged.tags, tagged.words) == [first, last]
+        assert [span_of(entry) for entry in tagged.lost] == lost
+
+
+@given(documents(), st.randoms(use_true_random=False))
+def test_order_repetition_and_scores_of_spans_change_nothing(document: Document, chance) -> None:
+    scored = [replace(span, score=0.5) for span in document.spans]
+    spans = [*document.spans, *scored]
+    chance.shuffle(spans)
+    assert TAGS.encode(replace(document, spans=tuple(spans))) == TAGS.encode(document)
+
+
+@given(documents())
+@example(Document("unknown", TEXT, (Span(0, 7, "Chemical"),), unknown=((0, 3), (16, 20))))
+@example(Document("lost", TEXT, (Span(0, 8, "Chemical"), Span(7, 22, "Disease"))))
+def test_a_word_is_tagged_if_a_kept_span_covers_it_and_ignored_if_only_others_touch_it(
+    document: Document,
+) -> None:
+    tagged = TAGS.encode(document)
+    kept = kept_of(document, tagged)
+    unclear = [(lost.start, lost.end) for lost in tagged.lost] + list(document.unknown)
+    for word, tag in zip(tagged.words, tagged.tags, strict=True):
+        covering = [span for span in kept if touches(word, span.start, span.end)]
+        if covering:
+            [span] = covering
+            assert tag in (TAGS.begin(span.label), TAGS.begin(span.label) + 1)
+        elif any(touches(word, start, end) for start, end in unclear):
+            assert tag == IGNORED
+        else:
+            assert tag == OUTSIDE
+
+
+@given(documents())
+def test_encoded_tags_may_follow_one_another(document: Document) -> None:
+    tagged = TAGS.encode(document)
+    assert list(tagged.words) == word_offsets(document.text)
+    for previous, tag in zip((None, *tagged.tags), tagged.tags, strict=False):
+        assert TAGS.may_follow(tag, previous)
+
+
+@pytest.mark.parametrize(
+    ("spans", "tags", "reasons"),
+    [
+        ([], "O O O O O", []),
+        ([(0, 7, "Chemical")], "B-Chemical O O O O", []),
+        ([(16, 29, "Disease")], "O O O B-Disease I-Disease", []),
+        ([(15, 29, "Disease")], "O O O B-Disease I-Disease", []),  # white space at its start
+        ([(16, 22, "Disease"), (23, 29, "Disease")], "O O O B-Disease B-Disease", []),
+        ([(0, 8, "Chemical"), (8, 15, "Disease")], "B-Chemical I-Chemical B-Disease O O", []),
+        ([(0, 7, "Chemical"), (0, 8, "Disease")], "B-Disease I-Disease O O O", ["overlap"]),
+        (
+            [(0, 8, "Chemical"), (7, 22, "Disease")],
+            "? B-Disease I-Disease I-Disease O",
+            ["overlap"],
+        ),
+        ([(0, 7, FOREIGN)], "? O O O O", ["label unknown"]),
+        ([(0, 8, FOREIGN), (0, 7, "Chemical")], "B-Chemical ? O O O", ["label unknown"]),
+        ([(1, 7, "Chemical")], "? O O O O", ["edge inside a word"]),
+        ([(6, 9, "Chemical")], "? ? ? O O", ["edge inside a word"]),
+        ([(16, 28, "Disease")], "O O O ? ?", ["edge inside a word"]),
+        ([(15, 16, "Disease")], "O O O O O", ["no words"]),
+    ],
+)
+def test_spans_as_tags(spans: list[tuple[int, int, str]], tags: str, reasons: list[str]) -> None:
+    tagged = TAGS.encode(Document("", TEXT, tuple(starmap(Span, spans))))
+    assert named(tagged.tags) == tags
+    assert [lost.reason for lost in tagged.lost] == reasons
+
+
+@pytest.mark.parametrize(
+    ("unknown", "tags"),
+    [
+        ((0, 29), "B-Chemical ? ? ? ?"),
+        ((3, 9), "B-Chemical ? ? O O"),
+        ((15, 16), "B-Chemical O O O O"),
+        ((28, 29), "B-Chemical O O O ?"),
+    ],
+)
+def test_unknown_stretches_as_tags(unknown: tuple[int, int], tags: str) -> None:
+    document = Document("", TEXT, (Span(0, 7, "Chemical"),), unknown=(unknown,))
+    tagged = TAGS.encode(document)
+    assert named(tagged.tags) == tags
+    assert tagged.lost == ()
+
+
+@pytest.mark.parametrize("text", ["", " \r\n\t\u2028"])
+def test_a_text_without_words_has_no_tags(text: str) -> None:
+    assert TAGS.encode(Document("", text)) == TaggedWords((), (), ())
+    assert TAGS.decode((), ()) == []
+
+
+def test_what_may_follow_what() -> None:
+    table = {  # columns: O, B-Chemical, I-Chemical, B-Disease, I-Disease
+        None: "yes yes no yes no",
+        OUTSIDE: "yes yes no yes no",
+        IGNORED: "yes yes no yes no",
+        B_CHEMICAL: "yes yes yes yes no",
+        I_CHEMICAL: "yes yes yes yes no",
+        B_DISEASE: "yes yes no yes yes",
+        I_DISEASE: "yes yes no yes yes",
+    }
+    for previous, row in table.items():
+        answers = [TAGS.may_follow(tag, previous) for tag in range(len(TAGS))]
+        assert answers == [word == "yes" for word in row.split()], previous
+        assert TAGS.may_follow(IGNORED, previous)
+
+
+def seqeval_chunks(tags: Sequence[int]) -> list[tuple[int, int, str]]:
+    names = ["O" if tag == IGNORED else TAGS.names[tag] for tag in tags]
+    [entities] = Entities([names], IOB2).entities
+    return [(entity.start, entity.end, entity.tag) for entity in entities]
+
+
+def test_chunks_are_those_of_seqeval_for_all_short_sequences() -> None:
+    for length in range(5):
+        for tags in product((*range(len(TAGS)), IGNORED), repeat=length):
+            assert list(TAGS.chunks(tags)) == seqeval_chunks(tags), named(tags)
+
+
+@given(st.lists(st.sampled_from((*range(len(TAGS)), IGNORED)), max_size=30))
+def test_chunks_are_those_of_seqeval(tags: list[int]) -> None:
+    assert list(TAGS.chunks(tags)) == seqeval_chunks(tags)
+
+
+@given(st.lists(st.sampled_from((*range(len(TAGS)), IGNORED)), max_size=12))
+def test_an_inside_tag_that_may_not_stand_is_read_as_outside(tags: list[int]) -> None:
+    legal: list[int] = []
+    for tag in tags:
+        legal.append(tag if TAGS.may_follow(tag, legal[-1] if legal else None) else OUTSIDE)
+    chunks = list(TAGS.chunks(tags))
+    assert chunks == list(TAGS.chunks(legal))
+    assert [first for first, _, _ in chunks] == [
+        at for at, tag in enumerate(legal) if tag in (B_CHEMICAL, B_DISEASE)
+    ]
+    inside = [at for first, last, _ in chunks for at in range(first, last)]
+    assert inside == [at for at, tag in enumerate(legal) if tag not in (OUTSIDE, IGNORED)]
+
+
+def test_decoded_spans_have_the_offsets_of_their_words() -> None:
+    tags = [B_CHEMICAL, OUTSIDE, I_CHEMICAL, B_DISEASE, I_DISEASE]
+    assert TAGS.decode(tags, word_offsets(TEXT)) == [
+        Span(0, 7, "Chemical"),
+        Span(16, 29, "Disease"),
+    ]
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=5, unique=True))
+@example(["I-x", "B-x", "O", "x"])
+def test_tag_ids_and_names_agree(labels: list[str]) -> None:
+    tag_set = TagSet(tuple(labels))
+    assert len(tag_set) == len(tag_set.names) == len(set(tag_set.names)) == 1 + 2 * len(labels)
+    assert tag_set.names[OUTSIDE] == "O"
+    for label in labels:
+        begin = tag_set.begin(label)
+        assert tag_set.names[begin : begin + 2] == (f"B-{label}", f"I-{label}")
+    inside = [tag_set.begin(label) + 1 for label in labels]
+    assert [tag for tag in (IGNORED, *range(len(tag_set))) if tag_set.is_inside(tag)] == inside
+
+
+def test_tag_ids_are_in_the_order_of_the_label_set() -> None:
+    """Model versions store their weights in this order."""
+    assert TAGS.names == ("O", "B-Chemical", "I-Chemical", "B-Disease", "I-Disease")
+
+
+@pytest.mark.parametrize("labels", [(), ("",), ("Chemical", ""), ("Chemical", "Gene", "Chemical")])
+def test_a_label_set_is_refused_if_it_is_empty_or_has_an_empty_or_repeated_label(
+    labels: tuple[str, ...],
+) -> None:
+    with pytest.raises(LabelError):
+        TagSet(labels)
+
+
+def test_a_label_outside_the_set_has_no_tag() -> None:
+    with pytest.raises(LabelError, match="'Gene' is not one of Chemical, Disease"):
+        TAGS.begin(FOREIGN)
