@@ -1,0 +1,174 @@
+"""Processes that use `ner.durable`, for the tests that kill them or run several at once.
+
+``hold FOLDER`` locks a folder and ``scratch HOME`` makes a scratch folder: both print a line, then
+wait for a line. ``count FILE N`` adds 1 to the number in a file N times. ``replace FILE`` writes
+`SHORT` and `LONG` by turns for ever. ``kill-ACTION FOLDER`` runs an action in child processes: the
+first is killed before the first change of the disk, the next before the second, up to the last.
+"""
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import count, cycle
+from pathlib import Path
+
+from ner.durable import discard, locked, replace_text, scratch, sweep
+
+SHORT, LONG = "short" * 10, "long" * 50_000
+# The calls of C code that change something on the disk, or end a change: __exit__ closes a file.
+CHANGES = {"mkdir", "open", "flock", "write", "fsync", "__exit__", "close"}
+CHANGES |= {"rename", "replace", "unlink", "rmdir"}
+FILES = {"model": "weights", "manifest": "names"}
+
+
+def is_killed(step: int, action: Callable[[], None]) -> bool:
+    """Whether an action in a child process was killed before it had ended."""
+    if child := os.fork():
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+        return os.WIFSIGNALED(status)
+    left = step
+
+    def kill_when_due(_: object, event: str, function: object) -> None:
+        nonlocal left
+        left -= event == "c_call" and getattr(function, "__name__", "") in CHANGES
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.setprofile(kill_when_due)
+    action()
+    sys.setprofile(None)
+    os._exit(0)
+
+
+def kill_at_every_step(
+    prepare: Callable[[], None], action: Callable[[], None], check: Callable[[bool], None]
+) -> int:
+    """Run an action until no kill stops it.
+
+    Args:
+        prepare: Called before the action.
+        action: What is killed.
+        check: Called after the action, with True if it ended.
+
+    Returns:
+        The number of kills.
+    """
+    for step in count():
+        prepare()
+        has_ended = not is_killed(step, action)
+        check(has_ended)
+        if has_ended:
+            return step
+    raise AssertionError("count() has no end")
+
+
+def fill(folder: Path) -> None:
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def kill_replace(folder: Path) -> int:
+    path = folder / "current"
+
+    def check(has_ended: bool) -> None:
+        assert path.read_text() in ({LONG} if has_ended else {SHORT, LONG})
+
+    return kill_at_every_step(
+        lambda: replace_text(path, SHORT), lambda: replace_text(path, LONG), check
+    )
+
+
+def kill_discard(home: Path) -> int:
+    folder = home / "version"
+
+    def prepare() -> None:
+        folder.mkdir()
+        fill(folder)
+
+    def check(has_ended: bool) -> None:
+        assert not (has_ended and folder.exists())
+        if folder.exists():
+            assert names_in(folder) == FILES.keys()
+            shutil.rmtree(folder)
+        sweep(home)
+        assert names_in(home) == set()
+
+    return kill_at_every_step(prepare, lambda: discard(folder), check)
+
+
+def kill_scratch(home: Path) -> int:
+    """A scratch folder that is filled and renamed into its home."""
+    place = home / "version"
+
+    def action() -> None:
+        with scratch(home) as folder:
+            fill(folder)
+            folder.rename(place)
+
+    def check(has_ended: bool) -> None:
+        assert place.exists() or not has_ended
+        if place.exists():
+            assert names_in(place) == FILES.keys()
+            shutil.rmtree(place)
+        sweep(home)
+        assert names_in(home) <= {".lock"}
+
+    return kill_at_every_step(lambda: None, action, check)
+
+
+def kill_sweep(home: Path) -> int:
+    """A sweep that is killed, and the next one."""
+
+    def prepare() -> None:
+        for name in (".staging-a", ".staging-b"):
+            (home / name / "work").mkdir(parents=True, exist_ok=True)
+            (home / name / "lock").touch()
+            fill(home / name / "work")
+
+    def check(has_ended: bool) -> None:
+        if not has_ended:
+            sweep(home)
+        assert names_in(home) == set()
+
+    return kill_at_every_step(prepare, lambda: sweep(home), check)
+
+
+def add(path: Path, times: int) -> None:
+    for _ in range(times):
+        with locked(path.parent):
+            replace_text(path, str(int(path.read_text()) + 1))
+
+
+def main() -> None:
+    command, path, *more = sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]
+    match command:
+        case "hold" | "scratch":
+            with ExitStack() as stack:
+                held = stack.enter_context(locked(path) if command == "hold" else scratch(path))
+                print(held, flush=True)
+                sys.stdin.readline()
+        case "count":
+            add(path, int(more[0]))
+        case "replace":
+            for text in cycle([LONG, SHORT]):
+                replace_text(path, text)
+        case "kill-replace":
+            print(kill_replace(path))
+        case "kill-discard":
+            print(kill_discard(path))
+        case "kill-scratch":
+            print(kill_scratch(path))
+        case "kill-sweep":
+            print(kill_sweep(path))
+
+
+if __name__ == "__main__":
+    main()
