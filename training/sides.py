@@ -50,7 +50,7 @@ class Sides:
         return {
             "fingerprint": self.fingerprint,
             "sources": list(self.sources),
-            "train": _size(self.train),
+            "train": {**_size(self.train), "labels": _count_labels(self.train)},
             "dev": _size(self.dev),
             # Left out where there is none, as in every version published before.
             **({"silver": self.silver.to_json()} if self.silver else {}),
@@ -113,6 +113,10 @@ def _unlearnt(train: Sequence[Document], dev: Sequence[Document]) -> Mapping[str
     learnt = {span.label for document in train for span in document.spans}
     judged = Counter(span.label for document in dev for span in set(document.spans))
     return {label: count for label, count in judged.most_common() if label not in learnt}
+
+
+def _count_labels(documents: Sequence[Document]) -> Mapping[str, int]:
+    return dict(Counter(span.label for document in documents for span in document.spans))
 
 
 def _size(documents: Sequence[Document]) -> Mapping[str, int]:

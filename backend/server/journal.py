@@ -210,6 +210,19 @@ class Journal:
         found = self.events(after=number - 1, limit=1)
         return found[0] if found and found[0].id == number else None
 
+    def setups(self) -> dict[tuple[str, str], int]:
+        """Read when ``/setup`` was last called for each project and backend.
+
+        Returns:
+            By project and backend, a number that grows with every call of any project.
+
+        Raises:
+            JournalError: If the file cannot be used.
+        """
+        with self._database.used() as connection:
+            rows = connection.execute("SELECT project, backend, id FROM extra")
+            return {(project, backend): number for project, backend, number in rows}
+
     def remember_extra(self, project: str, backend: str, extra: object) -> None:
         """Keep what ``/setup`` said; in memory where the file cannot be used. Never fails.
 
@@ -250,10 +263,9 @@ class Journal:
             return self._extra.get(key, {})
 
     def _write_extra(self, key: tuple[str, str], params: str) -> None:
-        """Keep extra params in the file; nothing is written where nothing changed."""
+        """Write extra params to the file."""
         with self._database.used() as connection:
-            if _stored_extra(connection, key) == params:
-                return
+            # Equal ones too: the new row id records the call for `setups`.
             connection.execute(
                 "INSERT OR REPLACE INTO extra (project, backend, params) VALUES (?, ?, ?)",
                 (*key, params),

@@ -106,3 +106,11 @@ def test_a_config_of_another_project_is_seen_from_the_export_on(tmp_path):
     corpus = read_corpus([path], ReadOptions(config=config))
     with pytest.raises(LabelError, match=r"\(Disease\), but all have 'Drug' \(1\): give"):
         choose_sides(corpus)
+
+
+def test_the_manifest_counts_the_entities_of_train_by_label():
+    data = choose_sides(corpus_of(toy_documents(10)), corpus_of(toy_documents(5, seed=4))).to_json()
+    counts = data["train"]["labels"]
+    assert set(counts) == set(LABELS)
+    assert sum(counts.values()) == data["train"]["entities"]
+    assert "labels" not in data["dev"]

@@ -246,6 +246,21 @@ def test_extra_params_are_of_one_project_and_backend(journal: Journal) -> None:
     assert journal.extra_params("3", "encoder") == {}
 
 
+def test_every_setup_is_recorded_even_if_nothing_changed(journal: Journal) -> None:
+    assert journal.setups() == {}
+    for project, backend in (("2", "encoder"), ("2", "llm"), ("3", "encoder")):
+        journal.remember_extra(project, backend, {"control": "a"})
+    before = journal.setups()
+    assert list(before) == [("2", "encoder"), ("2", "llm"), ("3", "encoder")]
+    assert len(set(before.values())) == 3
+    journal.remember_extra("2", "encoder", {"control": "a"})
+    again = Journal(journal.path)
+    after = again.setups()
+    again.close()
+    assert after.pop(("2", "encoder")) > max(before.values())
+    assert after == {key: before[key] for key in after}
+
+
 def test_extra_params_of_many_projects_make_room(journal: Journal) -> None:
     for number in range(PROJECTS + 5):
         journal.remember_extra(str(number), "encoder", {"n": number})
@@ -307,6 +322,7 @@ def test_a_file_that_cannot_be_used_is_told_and_harms_nothing_else(tmp_path: Pat
         journal.count,
         lambda: journal.events(limit=1),
         lambda: journal.event(1),
+        journal.setups,
     ):
         with pytest.raises(JournalError, match=r"journal\.sqlite cannot be used .* move the file"):
             use()
