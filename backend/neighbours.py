@@ -1,10 +1,10 @@
-"""Other projects that go by the same server, and the labels that a promotion would take from them.
+"""Other projects that the version about to be replaced serves.
 
-What serves is one version for all projects that a server is connected to, but a retraining learns
-the labels of one of them, and is judged by its documents alone.
+All projects of a server share the current version of a tier. A retraining learns from one project
+and is judged on its documents, so its effect on the other projects is unknown.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,39 +12,41 @@ from backend.label_config import parse_label_config
 from backend.label_map import map_labels
 from backend.label_studio import LabelConfig
 from backend.remote.client import LabelStudio
-from ner.errors import InputError
+from backend.remote.objects import Backend
+from backend.server.journal import Journal
+from ner.errors import InputError, JournalError
+
+LISTED = 5  # projects named in a message
+Setups = Mapping[tuple[str, str], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is to serve instead of what.
+    """The replacement of the served version by a candidate.
 
     Attributes:
-        project: Whose annotations the new version has learnt from.
-        version: The one that serves; empty where none does.
-        old: Labels that it finds.
-        new: Labels that the new one finds.
+        project: Id of the retrained project.
+        tier: ``encoder`` or ``llm``.
+        version: The served version; empty if there is none.
+        old: Labels of the served version.
+        new: Labels of the candidate.
     """
 
     project: int
+    tier: str
     version: str
     old: tuple[str, ...]
     new: tuple[str, ...]
 
-    @property
-    def gone(self) -> tuple[str, ...]:
-        """Labels that the new version does not find, in the order of the old one."""
-        return tuple(label for label in self.old if label not in self.new)
-
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """Another project that goes by the version that serves.
+    """Another project that the served version predicts for.
 
     Attributes:
         project: Its id.
-        title: Its title.
-        missed: Labels of it that only the old version gives it.
+        title: Its title in Label Studio.
+        missed: Its labels that only the served version predicts, in the project's names.
     """
 
     project: int
@@ -52,48 +54,113 @@ class Neighbour:
     missed: tuple[str, ...]
 
 
-def neighbours_without(studio: LabelStudio, change: Change) -> list[Neighbour]:
-    """Find the projects that would get less by a promotion.
+def find_neighbours(studio: LabelStudio, journal: Journal, change: Change) -> list[Neighbour]:
+    """Find the other projects that a promotion would affect, whatever their labels.
+
+    Label Studio calls ``/setup`` of a project's backends before it lists them, and the server
+    records the call in the journal of its models folder. So a project whose listing changes the
+    journal uses this folder. Versions and addresses cannot show that: servers of two folders may
+    both serve the bundled version, and one server may have several addresses.
 
     Args:
-        studio: The Label Studio; nothing is asked where no label is gone.
-        change: What is to serve instead of what.
+        studio: The Label Studio; not asked if no version is served.
+        journal: The journal of the models folder in which the version would be promoted.
+        change: The planned promotion.
 
     Returns:
-        Those of the key's projects that a backend serves the old version to, and whose labels only
-        the old version gives.
+        The visible projects whose backend uses the folder, the newest first. A backend that is
+        down counts if it has ever used the folder. If the journal cannot be read, every backend
+        that serves the version counts.
 
     Raises:
-        LabelStudioError: If Label Studio says no.
+        LabelStudioError: If Label Studio cannot be asked or refuses.
     """
-    if not change.gone:
+    if not change.version:
         return []
+    before = _read_setups(journal)
     found = []
     for other in studio.projects():
         if other.id == change.project:
             continue
+        backends = studio.backends.of(other.id)
+        if not backends or not _is_served(
+            (str(other.id), change.tier), backends, change.version, before, _read_setups(journal)
+        ):
+            continue
         missed = dict[str, None]()
-        for backend in studio.backends.of(other.id):
-            # One that is away just now counts by what it served last.
+        for backend in backends:
             if backend.model_version == change.version:
-                with suppress(InputError):  # of images, or without labels: it gives nothing
+                with suppress(InputError):  # the server cannot read this config either
                     config = parse_label_config(other.label_config, control=backend.control)
                     missed |= dict.fromkeys(missed_labels(config, change.old, change.new))
-        if missed:
-            found.append(Neighbour(other.id, other.title, tuple(missed)))
+        found.append(Neighbour(other.id, other.title, tuple(missed)))
     return found
 
 
+def _is_served(
+    key: tuple[str, str],
+    backends: Sequence[Backend],
+    version: str,
+    before: Setups | None,
+    after: Setups | None,
+) -> bool:
+    """Whether one of a project's backends uses the models folder of the journal."""
+    if before is None or after is None:
+        return any(backend.model_version == version for backend in backends)
+    if after.get(key, 0) > before.get(key, 0):
+        return True
+    # A server that is down records nothing. Its last known version may be outdated, so any counts.
+    return key in after and not all(backend.connected for backend in backends)
+
+
+def _read_setups(journal: Journal) -> Setups | None:
+    try:
+        return journal.setups()
+    except JournalError:
+        return None
+
+
 def missed_labels(config: LabelConfig, old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
-    """The labels of a project that one version gives it and another does not.
+    """Find the labels of a project that one version predicts and another does not.
 
     Args:
         config: The project's labelling config.
-        old: Labels of the one.
-        new: Labels of the other.
+        old: Labels of the first version.
+        new: Labels of the second version.
 
     Returns:
-        In the project's words, each once, in the order of `old`.
+        Each label once, in the project's names and in the order of `old`.
     """
     before, after = (map_labels(labels, config).names.values() for labels in (old, new))
     return tuple(label for label in dict.fromkeys(before) if label not in after)
+
+
+def hold_back_reason(change: Change, others: Sequence[Neighbour], candidate: str) -> str:
+    """Explain why a candidate is not promoted, and what the user can do.
+
+    Args:
+        change: The planned promotion.
+        others: The affected projects, at least one.
+        candidate: Name of the candidate.
+
+    Returns:
+        Sentences; the last one without its full stop.
+    """
+    named = [f"project {other.project} ({other.title})" for other in others[:LISTED]]
+    if len(others) > LISTED:
+        named.append(f"{len(others) - LISTED} more")
+    lost = "".join(
+        f"Project {other.project} would lose {_join(other.missed)}. "
+        for other in others[:LISTED]
+        if other.missed
+    )
+    return (
+        f"{change.version} also serves {_join(named)}, and all projects of a server share one "
+        f"version. {lost}Start a second server with its own --models folder for project "
+        f"{change.project}, or disconnect the backend from the other projects. To accept the "
+        f"change for all of them, run `tagalong models promote {candidate}`"
+    )
+
+
+def _join(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

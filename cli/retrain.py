@@ -40,7 +40,10 @@ def retrain_cli(
     ] = None,
     promote: Annotated[
         Promote,
-        typer.Option(help="auto: unless the new version is worse than the old one beyond noise."),
+        typer.Option(
+            help="auto: unless the new version is worse than the old one beyond noise, or the "
+            "server has other projects."
+        ),
     ] = "auto",
     held_out: Annotated[
         float,

@@ -1,9 +1,9 @@
 """What a retraining does first: learn from a project, publish the version and judge it."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,14 @@ from cli.engines import engine_of
 from cli.options import LLM, load_model
 from cli.trades import trade_like
 from cli.training import Trade, progress_bar, unfinished
+from ner.document import Document, Prediction
 from ner.errors import LabelStudioError
-from ner.manifest import read_manifest
+from ner.manifest import Manifest, read_manifest
 from ner.store import Store
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from backend.batch.politeness import Politeness
+    from backend.label_studio import LabelConfig
     from backend.neighbours import Change
     from backend.remote.client import LabelStudio
     from training.gate import Policy
@@ -109,60 +111,127 @@ def learn(studio: "LabelStudio", run: Run, runs: Runs, store: Store, how: How) -
     if run.tier != LLM:
         runs.tell(run.id, "making its CPU engine")
         notes += tuple(filter(None, [engine_of(store.folder(run.tier, manifest.version), sides)]))
-    old, against, known = None, store.serving(run.tier), tuple[str, ...]()
-    if against:
-        serving = load_model(store, against)
-        old, known = predict_in(config, serving, lesson.held_out), serving.labels
-    if against == manifest.version:
+    served = ask_served(store, run.tier, config, lesson.held_out, manifest)
+    if served.version == manifest.version:
         outcome = Outcome("nothing new was annotated: this is the version that serves")
     else:
-        verdict = decide(lesson.held_out, new, old, labels=labels, policy=how.policy)
+        verdict = decide(
+            lesson.held_out,
+            new,
+            served.predictions,
+            labels=labels,
+            hardly_learnt=served.hardly_learnt,
+            share=how.share,
+            policy=how.policy,
+        )
         outcome = Outcome(verdict.reason, promote=verdict.promote, strata=verdict.strata)
-    if outcome.promote and how.policy == "auto":
-        change = Change(run.project, against, old=known, new=labels)
-        outcome = spare_neighbours(studio, polite, change, outcome)
-    return replace(
+    outcome = replace(
         outcome,
         version=manifest.version,
-        against=against,
+        against=served.version,
         documents=len(sides.train) + len(sides.dev),
         held_out=len(lesson.held_out),
         notes=notes,
     )
+    if how.policy == "auto" and served.version != manifest.version:
+        change = Change(run.project, run.tier, served.version, old=served.labels, new=labels)
+        outcome = spare_neighbours(studio, polite, store, change, outcome)
+    return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The served version, compared with a candidate.
+
+    Attributes:
+        version: Its name; empty if there is none.
+        labels: Its labels.
+        predictions: For the held-out documents, in the labels of the project; None if there is
+            no served version.
+        hardly_learnt: Its labels that the candidate has hardly learnt, with the entities that the
+            candidate was trained on.
+    """
+
+    version: str = ""
+    labels: tuple[str, ...] = ()
+    predictions: Sequence[Prediction] | None = None
+    hardly_learnt: Mapping[str, int] = field(default_factory=dict)
+
+
+def ask_served(
+    store: Store,
+    tier: str,
+    config: "LabelConfig",
+    held_out: Sequence[Document],
+    candidate: Manifest,
+) -> Served:
+    """Have the served version predict the held-out documents.
+
+    Args:
+        store: The models folder.
+        tier: Tier of the candidate.
+        config: The project's labelling config.
+        held_out: Documents to predict.
+        candidate: Manifest of the candidate.
+
+    Returns:
+        The served version and its predictions.
+
+    Raises:
+        TagalongError: If it cannot be loaded.
+    """
+    from training.label_counts import find_hardly_learnt
+    from training.retrain import predict_in
+
+    version = store.serving(tier)
+    if not version:
+        return Served()
+    manifest = read_manifest(store.resolve(version), verify=False)
+    model = load_model(store, version)
+    return Served(
+        version,
+        manifest.labels,
+        predict_in(config, model, held_out),
+        find_hardly_learnt(candidate, manifest, config),
+    )
 
 
 def spare_neighbours(
-    studio: "LabelStudio", polite: "Politeness", change: "Change", outcome: Outcome
+    studio: "LabelStudio", polite: "Politeness", store: Store, change: "Change", outcome: Outcome
 ) -> Outcome:
-    """Keep a version back that other projects of the same server would lose labels by.
+    """Hold a promotion back if the served version also serves other projects.
 
     Args:
         studio: The Label Studio.
-        polite: How to ask.
-        change: What is to serve instead of what.
-        outcome: What is to be done, going by this project alone.
+        polite: How to ask it.
+        store: The models folder of the server.
+        change: The planned promotion.
+        outcome: The result so far, with the name of the candidate.
 
     Returns:
-        What is to be done.
+        The same, or the reason why nothing is promoted. If the gate has held the candidate back,
+        its reason stays and a note names the projects, for users who promote by hand.
     """
-    from backend.neighbours import neighbours_without
+    from backend.neighbours import find_neighbours, hold_back_reason
+    from backend.server.journal import Journal
+    from backend.server.settings import Settings
 
+    journal = Journal(Settings(store.root).journal_path)
     try:
-        others = polite.patiently(partial(neighbours_without, studio, change))
+        others = polite.patiently(partial(find_neighbours, studio, journal, change))
     except LabelStudioError as error:
-        gone = " and ".join(change.gone)
-        reason = f"it finds no {gone}, and nobody could say if another project needs that: {error}"
-        return replace(outcome, promote=False, reason=reason)
+        reason = (
+            f"it is unknown which other projects {change.version} serves ({error}). Retrain once "
+            f"Label Studio answers, or run `tagalong models promote {outcome.version}`"
+        )
+        return replace(outcome, promote=False, reason=reason) if outcome.promote else outcome
+    finally:
+        journal.close()
     if not others:
         return outcome
-    lost = "; ".join(
-        f"project {other.project} ({other.title}) would get no {' and no '.join(other.missed)}"
-        for other in others
-    )
-    reason = (
-        f"other projects go by the same server, and {lost} any more: give each project a server "
-        "and a --models folder of its own, or promote it with `tagalong models promote`"
-    )
+    reason = hold_back_reason(change, others, outcome.version)
+    if not outcome.promote:
+        return replace(outcome, notes=(*outcome.notes, f"{reason}."))
     return replace(outcome, promote=False, reason=reason)
 
 

@@ -78,7 +78,8 @@ def serve_cli(
         Promotion,
         typer.Option(
             envvar="TAGALONG_RETRAIN_PROMOTE",
-            help="Whether a retrained version serves: auto, unless it is worse beyond noise.",
+            help="Whether a retrained version is promoted: auto, unless it is worse beyond noise "
+            "or the server has other projects.",
         ),
     ] = "auto",
     retrain_warm: Annotated[
@@ -108,6 +109,8 @@ def serve_cli(
     access_log: Annotated[bool, typer.Option(help="Log every request, without its body.")] = False,
 ) -> None:
     """Serve pre-annotations to Label Studio: the current versions in --models, else the bundled.
+
+    All connected projects share these versions. To keep projects apart, run one server for each.
 
     Example: tagalong serve --port 9090
     """

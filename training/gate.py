@@ -4,9 +4,13 @@ Both are judged on documents that no version of the project ever learns from (`k
 version is kept back where it is worse beyond noise, by a paired bootstrap over these documents
 (`training.bootstrap`), overall or on entities of one length; that is four looks at 2.5 % each, so
 chance alone keeps back one good version in ten at most.
+
+On few documents that test cannot see even a large loss. Then the amount of training data decides: a
+served version stays if the new one has hardly learnt some of its labels (`training.label_counts`).
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,10 +19,13 @@ from ner.document import Document, Prediction
 from ner.scoring import LENGTHS, Length
 from training.evaluate import Options, evaluate
 from training.report import Difference, Figures, Report
+from training.retrain import SHARE
 
 Policy = Literal["auto", "always", "never"]
 SUPPORT = 20  # gold entities of a length, below which its F1 says too little
 FEW = 20  # documents, below which only large differences can be told from noise
+FEW_ENTITIES = 100  # gold entities, likewise
+NOTHING: Mapping[str, int] = {}
 NAMES: dict[Length, str] = {"1": "one word", "2": "two words", "3+": "three words and more"}
 
 
@@ -43,6 +50,8 @@ def decide(
     old: Sequence[Prediction] | None,
     *,
     labels: tuple[str, ...],
+    hardly_learnt: Mapping[str, int] = NOTHING,
+    share: float = SHARE,
     policy: Policy = "auto",
 ) -> Verdict:
     """Judge a new version.
@@ -53,6 +62,10 @@ def decide(
         old: What the version that serves says of each, in the labels of the project; None where
             none serves.
         labels: Of the project.
+        hardly_learnt: Labels that the served version knows and the new one hardly does, with the
+            entities that the new one was trained on. They keep it back below `FEW` documents or
+            `FEW_ENTITIES` entities.
+        share: Of the project's documents that is held out, to say how many more are needed.
         policy: What to do with the judgement; ``always`` and ``never`` make it for the report only.
 
     Returns:
@@ -62,7 +75,7 @@ def decide(
         found = _without_gold(len(held_out), old)
     else:
         report = evaluate(held_out, new, against=old, options=Options(labels=labels))
-        found = _judged(report)
+        found = _judged(report, hardly_learnt, share)
     if policy == "always":
         return Verdict(
             True, f"as was asked for, whatever the judgement: {found.reason}", found.strata
@@ -90,7 +103,7 @@ def _without_gold(documents: int, old: Sequence[Prediction] | None) -> Verdict:
     )
 
 
-def _judged(report: Report) -> Verdict:
+def _judged(report: Report, hardly_learnt: Mapping[str, int], share: float) -> Verdict:
     """Where there are figures."""
     strata = tuple(_strata(report))
     total = strata[0]
@@ -102,6 +115,10 @@ def _judged(report: Report) -> Verdict:
     if worse:
         named = " and ".join(map(_told, worse))
         return Verdict(False, f"it is worse beyond noise {named}", strata)
+    if hardly_learnt and (report.documents < FEW or total.support < FEW_ENTITIES):
+        return Verdict(
+            False, _too_few(report.documents, total.support, hardly_learnt, share), strata
+        )
     difference = total.new - total.old
     held_out = f"{report.documents} held-out documents"
     how = f"strict F1 {total.new:.3f} against {total.old:.3f} on {held_out}"
@@ -114,6 +131,24 @@ def _judged(report: Report) -> Verdict:
     )
     word = "no worse" if difference >= 0 else "not worse beyond noise"
     return Verdict(True, f"it is {word}: {how}{few}", strata)
+
+
+def _too_few(documents: int, entities: int, hardly_learnt: Mapping[str, int], share: float) -> str:
+    counts = ", ".join(f"{label} {count}" for label, count in hardly_learnt.items())
+    # At the density of the held-out documents, which have entities: `_judged` saw one found.
+    more = max(FEW - documents, math.ceil((FEW_ENTITIES - entities) * documents / entities))
+    there = f"{_counted(documents, 'document')} with {_counted(entities, 'entity', 'entities')}"
+    return (
+        f"it was trained on few entities of labels that the served version knows ({counts}). "
+        f"The held-out set is too small to judge the loss: it has {there}, and needs {FEW} with "
+        f"{FEW_ENTITIES}. Annotate about {math.ceil(more / share)} more documents, about {more} of "
+        f"them held out at the share of {share:g}, or promote it yourself with `tagalong models "
+        "promote`"
+    )
+
+
+def _counted(count: int, one: str, many: str = "") -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def _strata(report: Report) -> Iterator[Stratum]:

@@ -1,13 +1,22 @@
-"""What a version that learns the labels of one project would take from the others."""
+"""The other projects that the promotion of one project's version would affect."""
 
-from types import SimpleNamespace
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backend.label_config import parse_label_config
-from backend.neighbours import Change, Neighbour, missed_labels, neighbours_without
+from backend.neighbours import (
+    Change,
+    Neighbour,
+    find_neighbours,
+    hold_back_reason,
+    missed_labels,
+)
 from backend.remote.objects import Backend, Project
+from backend.server.journal import Journal
 
 
 def config(*labels: str) -> str:
@@ -40,56 +49,134 @@ def test_a_project_misses_what_only_the_old_version_gave_it(
     assert missed_labels(found, ("Chemical", "Disease"), new) == missed
 
 
-def test_what_is_gone_is_named_in_the_order_of_the_old_version() -> None:
-    assert Change(1, "v", old=("C", "A", "B"), new=("A", "D")).gone == ("C", "B")
-    assert Change(1, "", old=(), new=("A",)).gone == ()
-
-
-TWO = (
-    '<View><Labels name="a" toName="text"><Label value="Disease"/></Labels>'
-    '<Labels name="b" toName="text"><Label value="Gene"/></Labels>'
-    '<Text name="text" value="$text"/></View>'
-)
+OURS = {"id": 1, "title": "Ours", "label_config": config(DISEASE), "show_collab_predictions": True}
 IMAGES = (
     '<View><Choices name="c" toName="i"><Choice value="x"/></Choices>'
     '<Image name="i" value="$i"/></View>'
 )
+CHANGE = Change(1, "encoder", "v1", old=("Disease", "Chemical"), new=("Chemical",))
 
 
-@pytest.mark.parametrize(
-    ("label_config", "extra", "version", "missed"),
-    [
-        (config(DISEASE), None, "v1", ("Disease",)),
-        (config(DISEASE), None, "v0", ()),  # it goes by another server
-        (config(CHEMICAL), None, "v1", ()),
-        (TWO, {"control": "a"}, "v1", ("Disease",)),
-        (TWO, {"control": "b"}, "v1", ()),
-        (TWO, None, "v1", ()),  # our server refuses it
-        (IMAGES, None, "v1", ()),
-    ],
-)
-def test_who_misses_something_goes_by_the_version_that_serves(
-    label_config: str, extra: object, version: str, missed: tuple[str, ...]
+class Studio:
+    """Lists projects; a listing calls ``/setup`` of the project's backends, as Label Studio does.
+
+    `here` has the projects whose backend is a running server of the journal's folder.
+    """
+
+    def __init__(self, journal: Journal, *, here: tuple[int, ...] = (), tier: str = "encoder"):
+        self.journal, self.here, self.tier = journal, here, tier
+        self.known = [Project.from_json(OURS)]
+        self.connected: dict[int, Backend] = {}
+        self.backends = self
+
+    def add(
+        self, project: int, *, label_config: str = "", version: str = "v1", state: str = "CO"
+    ) -> None:
+        own = {"id": project, "title": f"P{project}", "label_config": label_config or config(GENE)}
+        self.known.insert(0, Project.from_json({**OURS, **own}))
+        self.connected[project] = Backend.from_json(
+            {
+                "id": 10 + project,
+                "project": project,
+                "url": f"http://host{project}:9090",
+                "state": state,
+                "is_interactive": True,
+                "model_version": version,
+            }
+        )
+
+    def projects(self) -> list[Project]:
+        return self.known
+
+    def of(self, project: int) -> list[Backend]:
+        if project in self.here:
+            self.journal.remember_extra(str(project), self.tier, {})
+        return [self.connected[project]] if project in self.connected else []
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = Journal(tmp_path / "journal.sqlite")
+    yield journal
+    journal.close()
+
+
+def found(studio: Any, journal: Journal, change: Change = CHANGE) -> list[int]:
+    return [one.project for one in find_neighbours(studio, journal, change)]
+
+
+@pytest.mark.parametrize("label_config", [config(DISEASE), config(CHEMICAL), config(GENE), IMAGES])
+def test_a_served_project_is_found_whatever_its_labels(journal: Journal, label_config: str) -> None:
+    studio: Any = Studio(journal, here=(1, 2))
+    studio.add(2, label_config=label_config)
+    studio.connected[1] = studio.connected[2]  # the retrained project itself does not count
+    missed = ("Disease",) if label_config == config(DISEASE) else ()
+    assert find_neighbours(studio, journal, CHANGE) == [Neighbour(2, "P2", missed)]
+
+
+def test_labels_that_stay_do_not_excuse_the_change(journal: Journal) -> None:
+    studio = Studio(journal, here=(2,))
+    studio.add(2, label_config=config(CHEMICAL, DISEASE))
+    superset = Change(1, "encoder", "v1", old=("Disease",), new=("Disease", "Chemical", "Gene"))
+    assert found(studio, journal, superset) == [2]
+
+
+def test_deleted_and_disconnected_projects_do_not_count(journal: Journal) -> None:
+    studio = Studio(journal, here=(2, 3))
+    for project in (2, 3):
+        studio.add(project)
+    assert found(studio, journal) == [3, 2]
+    del studio.connected[2]  # the backend was removed
+    del studio.known[0]  # project 3 was deleted
+    assert found(studio, journal) == []
+
+
+def test_the_server_of_another_folder_does_not_count_even_with_the_same_version(
+    journal: Journal,
 ) -> None:
-    common = {"show_collab_predictions": True, "label_config": label_config}
-    ours = Project.from_json({"id": 1, "title": "Ours", **common})
-    other = Project.from_json({"id": 2, "title": "Other", **common})
-    backend = Backend.from_json(
-        {
-            "id": 5,
-            "project": 2,
-            "url": "http://x",
-            "state": "CO",
-            "is_interactive": True,
-            "model_version": version,
-            "extra_params": extra,
-        }
-    )
-    studio: Any = SimpleNamespace(
-        projects=lambda: [other, ours], backends=SimpleNamespace(of=lambda _: [backend])
-    )
-    change = Change(1, "v1", old=("Disease", "Chemical"), new=("Chemical",))
-    expected = [Neighbour(2, "Other", missed)] if missed else []
-    assert neighbours_without(studio, change) == expected
-    nothing_gone = Change(1, "v1", old=("Chemical",), new=("Chemical",))
-    assert neighbours_without(None, nothing_gone) == []  # type: ignore[arg-type]
+    studio = Studio(journal, here=(2,))
+    studio.add(2)
+    studio.add(3)
+    assert found(studio, journal) == [2]
+    studio.here = ()  # project 2 has moved to another server as well
+    assert found(studio, journal) == []
+
+
+def test_the_other_tier_of_the_server_does_not_count(journal: Journal) -> None:
+    studio = Studio(journal, here=(2,), tier="llm")
+    studio.add(2)
+    assert found(studio, journal) == []
+    assert found(studio, journal, replace(CHANGE, tier="llm")) == [2]
+
+
+def test_a_server_that_is_down_counts_if_it_has_used_the_folder(journal: Journal) -> None:
+    studio = Studio(journal, here=(2,))
+    studio.add(2, state="DI", version="an earlier one")
+    studio.add(3, state="DI")
+    studio.of(2)
+    studio.here = ()
+    assert found(studio, journal) == [2]
+
+
+def test_without_a_journal_every_backend_of_the_version_counts(tmp_path: Path) -> None:
+    (tmp_path / "journal.sqlite").mkdir()
+    unreadable = Journal(tmp_path / "journal.sqlite")
+    studio = Studio(unreadable)
+    studio.add(2)
+    studio.add(3, version="v0")
+    assert found(studio, unreadable) == [2]
+
+
+def test_nobody_is_asked_if_no_version_is_served(journal: Journal) -> None:
+    assert found(None, journal, replace(CHANGE, version="")) == []
+
+
+def test_the_reason_names_the_projects_and_the_ways_out() -> None:
+    others = [Neighbour(2, "Two", ("Disease", "Drug")), Neighbour(3, "Three", ())]
+    reason = hold_back_reason(CHANGE, others, "project-1-x")
+    assert reason.startswith("v1 also serves project 2 (Two) and project 3 (Three), and all")
+    assert "Project 2 would lose Disease and Drug. Start a second server" in reason
+    assert reason.endswith("run `tagalong models promote project-1-x`")
+    many = hold_back_reason(CHANGE, [Neighbour(n, "T", ()) for n in range(2, 10)], "c")
+    assert "project 6 (T) and 3 more, and all" in many
+    assert "would lose" not in many

@@ -18,6 +18,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from backend.batch.politeness import Politeness
+from backend.bundle import BUNDLED
 from backend.demo.label_studio import RunningLabelStudio
 from backend.demo.provision import label_config
 from backend.remote.connection import PAGE
@@ -29,7 +30,7 @@ from ner.manifest import read_manifest
 from ner.store import Store
 from tests.chaos.killing import ROOT
 from tests.chaos.schooling import add_annotated, annotated_project, first_version
-from tests.end_to_end.connected import connected
+from tests.end_to_end.connected import Connected, connected
 from tests.end_to_end.ours import our_server
 from tests.toy_corpus import toy_documents
 from training.retrain import fetch
@@ -205,7 +206,41 @@ def test_no_version_takes_the_place_of_one_that_it_was_not_judged_beside(
     assert f"{other} serves by now, and {result['version']} was judged beside" in result["reason"]
 
 
-def test_a_version_that_takes_labels_from_another_project_is_kept_back(
+def other_reason(desk: Desk, other: Connected) -> str:
+    return f"{desk.first} also serves project {other.project} (Both), and all projects of a server"
+
+
+def test_no_project_replaces_the_version_of_another(desk: Desk, tmp_path: Path) -> None:
+    store = Store(desk.models)
+    with (
+        our_server(tmp_path) as ours,
+        connected(desk.running, ours.url, ["Naloxone."], title="Both") as other,
+    ):
+        kept = json.loads(desk.run("--project", desk.project, "--json").stdout)
+        assert kept["state"] == "kept"
+        assert other_reason(desk, other) in kept["reason"]
+        assert "would lose" not in kept["reason"]  # the labels are the same
+        assert f"`tagalong models promote {kept['version']}`" in kept["reason"]
+        assert kept["strata"]  # it was judged all the same
+        assert store.serving("encoder") == desk.first
+        other.studio.backends.remove(other.backend.id)
+        alone = json.loads(desk.run("--project", desk.project, "--json").stdout)
+    assert (alone["state"], alone["version"]) == ("promoted", kept["version"])
+
+
+def test_a_project_with_a_server_of_its_own_is_not_affected(desk: Desk, tmp_path: Path) -> None:
+    shutil.copytree(desk.models, tmp_path / "second" / "models")
+    with (
+        our_server(tmp_path),
+        our_server(tmp_path / "second") as second,
+        connected(desk.running, second.url, ["Naloxone."], title="Both") as other,
+    ):
+        assert other.backend.model_version == desk.first  # the same version, in another folder
+        result = json.loads(desk.run("--project", desk.project, "--json").stdout)
+    assert result["state"] == "promoted"
+
+
+def test_the_reason_names_the_labels_that_another_project_would_lose(
     desk: Desk, tmp_path: Path
 ) -> None:
     documents = [
@@ -214,20 +249,29 @@ def test_a_version_that_takes_labels_from_another_project_is_kept_back(
     ]
     narrow = label_config().replace('<Label value="Disease"', '<Label value="Gene"')
     project = annotated_project(desk.running, documents, narrow)
-    store = Store(desk.models)
     with (
         our_server(tmp_path) as ours,
         connected(desk.running, ours.url, ["Naloxone."], title="Both") as other,
     ):
         kept = json.loads(desk.run("--project", project, "--json").stdout)
-        assert kept["state"] == "kept"
-        assert (
-            "other projects go by the same server, and "
-            f"project {other.project} (Both) would get no Disease any more" in kept["reason"]
-        )
-        assert store.current("encoder") == desk.first
-    alone = json.loads(desk.run("--project", project, "--json").stdout)
-    assert (alone["state"], alone["version"]) == ("promoted", kept["version"])
+    assert kept["state"] == "kept"
+    assert other_reason(desk, other) in kept["reason"]
+    assert f"Project {other.project} would lose Disease." in kept["reason"]
+
+
+def test_a_thousand_documents_are_not_traded_for_twenty_four(desk: Desk) -> None:
+    store = Store(desk.models)
+    (desk.models / "encoder" / "current").unlink()  # the bundled version is served
+    project = annotated_project(desk.running, toy_documents(24, seed=6))
+    arguments = ("--project", project, "--like", desk.first, "--json")
+    kept = json.loads(desk.run(*arguments).stdout)
+    assert (kept["state"], kept["against"]) == ("kept", Store(BUNDLED).current("encoder"))
+    assert kept["strata"][0]["new"] >= kept["strata"][0]["old"]  # which six documents cannot prove
+    assert "labels that the served version knows (Chemical " in kept["reason"]
+    assert f"it has {kept['held_out']} documents with" in kept["reason"]
+    assert f"about {5 * (20 - kept['held_out'])} more documents" in kept["reason"]
+    assert store.current("encoder") is None
+    assert json.loads(desk.run(*arguments, "--promote", "always").stdout)["state"] == "promoted"
 
 
 def test_all_that_is_annotated_is_read_page_by_page(desk: Desk) -> None:

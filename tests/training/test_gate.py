@@ -87,6 +87,77 @@ def test_noise_is_no_reason() -> None:
     assert kept <= 10  # one in ten is the worst that is claimed; more than ten of 40 are p < 0.003
 
 
+FEW = {"Chemical": 12, "Disease": 0}  # entities of labels that the served version knows
+
+
+def entities(documents: Sequence[Document]) -> int:
+    return sum(len(one.spans) for one in documents)
+
+
+@pytest.mark.parametrize("missing", [0.3, 0.6])  # as good, and much better
+def test_few_documents_do_not_replace_a_version_whose_labels_are_hardly_learnt(
+    missing: float,
+) -> None:
+    held_out = toy_documents(6, seed=3)
+    new, old = said(held_out, missing=0.3), said(held_out, missing=missing)
+    kept = decide(held_out, new, old, labels=LABELS, hardly_learnt=FEW)
+    assert not kept.promote
+    assert "labels that the served version knows (Chemical 12, Disease 0)" in kept.reason
+    assert kept.strata
+    assert decide(held_out, new, old, labels=LABELS).promote  # if it has learnt its labels
+
+
+@given(st.integers(1, 30), st.integers(1, 9))
+def test_twenty_documents_with_a_hundred_entities_are_enough(count: int, sentences: int) -> None:
+    held_out = toy_documents(count, seed=5, sentences=sentences)
+    found = decide(held_out, said(held_out), said(held_out), labels=LABELS, hardly_learnt=FEW)
+    assert found.promote == (count >= 20 and entities(held_out) >= 100)
+
+
+@pytest.mark.parametrize(
+    ("count", "sentences", "share", "enough"),
+    [
+        (6, 9, 0.2, "about 70 more documents, about 14 of them held out at the share of 0.2"),
+        (6, 9, 0.5, "about 28 more documents, about 14 of them held out at the share of 0.5"),
+        (19, 9, 0.25, "about 4 more documents, about 1 of them held out at the share of 0.25"),
+    ],
+)
+def test_the_reason_says_how_many_documents_are_missing(
+    count: int, sentences: int, share: float, enough: str
+) -> None:
+    held_out = toy_documents(count, seed=5, sentences=sentences)
+    found = decide(
+        *(held_out, said(held_out), said(held_out)), labels=LABELS, hardly_learnt=FEW, share=share
+    )
+    there = f"{count} documents with {entities(held_out)} entities, and needs 20 with 100"
+    assert there in found.reason
+    assert enough in found.reason
+
+
+def test_missing_entities_are_counted_in_documents() -> None:
+    sparse = [replace(one, spans=one.spans[:2]) for one in toy_documents(25, seed=5)]
+    found = decide(sparse, said(sparse), said(sparse), labels=LABELS, hardly_learnt=FEW)
+    assert "about 125 more documents, about 25 of them held out" in found.reason  # 50 entities
+    single = [replace(sparse[0], spans=sparse[0].spans[:1])]
+    found = decide(single, said(single), said(single), labels=LABELS, hardly_learnt=FEW)
+    assert "it has 1 document with 1 entity," in found.reason
+
+
+def test_a_worse_version_is_called_worse_however_little_it_has_learnt() -> None:
+    held_out = GOLD[:15]
+    found = decide(
+        *(held_out, said(held_out, missing=0.9), said(held_out)), labels=LABELS, hardly_learnt=FEW
+    )
+    assert "worse beyond noise overall" in found.reason
+
+
+def test_the_first_version_is_promoted_however_little_it_has_learnt() -> None:
+    held_out = GOLD[:3]
+    nothing = [Prediction((), 1.0, "x") for _ in held_out]  # the served version has other labels
+    assert decide(held_out, said(held_out), nothing, labels=LABELS).promote
+    assert decide(held_out, said(held_out), None, labels=LABELS).promote
+
+
 def test_a_policy_has_the_last_word() -> None:
     worse, better = said(GOLD, missing=0.5), said(GOLD)
     always = decide(GOLD, worse, better, labels=LABELS, policy="always")
