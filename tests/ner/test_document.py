@@ -155,4 +155,3 @@ def test_a_document_cannot_be_changed_after_its_check(field: str) -> None:
 
 def test_every_reason_of_the_type_is_listed() -> None:
     assert get_args(LostReason) == LOST_REASONS
-    assert len(set(LOST_REASONS)) == len(LOST_REASONS)

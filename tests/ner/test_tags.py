@@ -155,6 +155,15 @@ def test_of_equally_long_spans_the_first_stays_in_whatever_order_they_come() -> 
         assert [span_of(entry) for entry in tagged.lost] == lost
 
 
+def test_of_two_labels_on_the_same_word_the_first_by_name_stays() -> None:
+    """On so many words that the order in which a set gives its members cannot pass by chance."""
+    places = [(start, start + 1) for start in range(0, 40, 2)]
+    spans = tuple(Span(*place, label) for place in places for label in reversed(TAGS.labels))
+    tagged = TAGS.encode(Document("pairs", "x " * 20, spans))
+    assert tagged.tags == (B_CHEMICAL,) * 20
+    assert {lost.label for lost in tagged.lost} == {"Disease"}
+
+
 @given(documents(), st.randoms(use_true_random=False))
 def test_order_repetition_and_scores_of_spans_change_nothing(document: Document, chance) -> None:
     scored = [replace(span, score=0.5) for span in document.spans]
