@@ -222,6 +222,11 @@ def prediction_to_item(
     }
 
 
+def is_place(score: object) -> bool:
+    """Whether the score of a stored prediction is a place in the queue, and not a confidence."""
+    return isinstance(score, int | float) and score < 0
+
+
 def _in_bounds(score: float | None) -> float:
     """A score that Label Studio takes: one it refuses costs the predictions of a whole batch."""
     if score is None:

@@ -1,10 +1,14 @@
 """Tasks in the order in which they should be annotated, as Label Studio understands it.
 
-Uncertainty sampling serves the lowest score first, of the project's version. So the tasks that were
-chosen get scores below any that a model gives, in their order, and below those of tasks that were
-chosen earlier and are still to be annotated: these come next. With one annotator Label Studio
-keeps to it exactly; with several it draws at random among all scored tasks, so a tab of the Data
-Manager shows the chosen ones too: "Label all tasks" there keeps to the order for everybody.
+Label Studio has one order for the tasks that it hands out, apart from ids and chance: the score of
+the prediction of the project's version, lowest first ("uncertainty sampling"). It shows annotators
+the same prediction, so an order cannot be kept in another one. The chosen tasks get scores below 0.
+Nobody takes -5.00% for a confidence: it says that 5 tasks are left in the queue, this one included.
+The model's own confidence stays on each region.
+
+With one annotator, Label Studio keeps to the order. With several, its button "Label All Tasks"
+chooses at random among the tasks with a prediction of the version; "Label Tasks As Displayed", in
+the tab of the queue, keeps to the order for everybody.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -12,17 +16,21 @@ from dataclasses import dataclass
 from functools import partial
 
 from backend.batch.politeness import Politeness
-from backend.label_studio import LabelConfig, prediction_to_item
+from backend.label_studio import LabelConfig, is_place, prediction_to_item
 from backend.remote.client import LabelStudio
 from backend.remote.connection import PAGE
-from backend.remote.objects import Sampling
+from backend.remote.filters import all_of, on
+from backend.remote.objects import Sampling, StoredPrediction
+from backend.remote.views import SCORE
 from ner.document import Document, Prediction
+from ner.errors import LabelStudioError
 
-LOWEST = 1e-3  # below it are the chosen tasks: a model would have to be unsure of every word
-# Between two chosen tasks. Below what is left of earlier queues there is then room for a billion of
-# them, while shares of that room would be too small for a double after some two hundred queues.
-STEP = 1e-12
+PLACES = 100  # in a score of 1: Label Studio shows scores in percent, so each place is one percent
+TAB = "Next (-1% = last)"  # its title says what the scores in it are
 UNCERTAINTY: Sampling = "Uncertainty sampling"
+# The queue as it is when the tab is opened. A filter by ids would take one item per task: Label
+# Studio needs two minutes to list 200 of them, and SQLite refuses 1,000.
+IN_QUEUE = all_of(on(SCORE, "less", 0), on("completed_at", "empty", True, kind="Datetime"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +46,17 @@ class Chosen:
     prediction: Prediction
 
 
-def place_in_queue(rank: int, count: int, *, before: float) -> float:
-    """The score of a task that was chosen.
+def places(count: int) -> list[float]:
+    """The scores of the tasks in a queue.
 
     Args:
-        rank: From 0, the first.
-        count: How many were chosen.
-        before: The score of what comes next when all of them are done.
+        count: How many tasks there are.
 
     Returns:
-        A score above 0 and below `before` that grows with the rank.
+        From the first task to the last, in rising order. Times -100, each is the number of tasks
+        that are left, its own included.
     """
-    return before - min(STEP, before / (count + 1)) * (count - rank)
+    return [(rank - count) / PLACES for rank in range(count)]
 
 
 def queue(
@@ -59,10 +66,9 @@ def queue(
     chosen: Sequence[Chosen],
     *,
     version: str,
-    title: str,
     polite: Politeness,
 ) -> int:
-    """Have a project hand out tasks in an order.
+    """Have a project hand out tasks in an order; tasks chosen earlier follow behind them.
 
     Args:
         studio: The Label Studio.
@@ -70,53 +76,58 @@ def queue(
         config: Its labelling config.
         chosen: The tasks, the first first.
         version: That predicted them.
-        title: Of the tab that shows them.
         polite: How to ask.
 
     Returns:
-        Id of the tab.
+        Id of the tab that shows the queue.
 
     Raises:
-        LabelStudioError: If Label Studio says no, or has been away for too long.
+        LabelStudioError: If Label Studio says no, or has been away for too long, or did not store
+            a prediction.
     """
     tasks = [int(one.document.id) for one in chosen]
-    before = _lowest(studio, project, frozenset(tasks), version, polite)
-    scores = {
-        task: place_in_queue(rank, len(tasks), before=before) for rank, task in enumerate(tasks)
-    }
-    stored = dict(_stored(studio, project, list(scores), version, polite))
-    for task, prediction in stored.items():
-        polite.patiently(partial(studio.predictions.rescore, prediction, scores[task]))
+    waiting = _waiting(studio, project, frozenset(tasks), version, polite)
+    stored = dict(_stored(studio, project, tasks, version, polite))
     fresh = [
-        {
-            "task": task,
-            **prediction_to_item(one.document, one.prediction, config),
-            "score": scores[task],
-        }
+        {"task": int(one.document.id), **prediction_to_item(one.document, one.prediction, config)}
         for one in chosen
-        if (task := int(one.document.id)) not in stored
+        if int(one.document.id) not in stored
     ]
     if fresh:
         polite.once(partial(studio.predictions.add, project, fresh))  # twice would be twice
+        added = [int(item["task"]) for item in fresh]
+        stored |= dict(_stored(studio, project, added, version, polite))
+    if missing := [task for task in tasks if task not in stored]:
+        raise LabelStudioError(
+            f"Label Studio did not store the predictions of {len(missing)} of {len(tasks)} tasks, "
+            f"task {missing[0]} among them: run 'tagalong doctor --project {project}' to see why",
+            "refused",
+        )
+    # Label Studio takes no score below 0 with a new prediction, but changes a score to that.
+    line = [*((stored[task], None) for task in tasks), *((one.id, one.score) for one in waiting)]
+    for (prediction, now), score in zip(line, places(len(line)), strict=True):
+        if now != score:
+            polite.patiently(partial(studio.predictions.rescore, prediction, score))
     polite.patiently(
         partial(studio.update_project, project, model_version=version, sampling=UNCERTAINTY)
     )
-    return polite.patiently(partial(studio.views.show, project, title, list(scores))).id
+    show = partial(studio.views.show, project, TAB, IN_QUEUE, columns=(SCORE,))
+    return polite.patiently(show).id
 
 
-def _lowest(
+def _waiting(
     studio: LabelStudio, project: int, chosen: Collection[int], version: str, polite: Politeness
-) -> float:
-    """The lowest score of all other tasks, `LOWEST` at most: what one has annotated may go on."""
-    lowest, last = LOWEST, 0
+) -> list[StoredPrediction]:
+    """The predictions of tasks chosen earlier that are still handed out, in their order."""
+    found: list[StoredPrediction] = []
+    last = 0
     while True:
         page = polite.patiently(partial(studio.tasks.after, project, last))
-        others = (task for task in page if task.id not in chosen)
+        others = (task for task in page if not task.done and task.id not in chosen)
         of_others = (one for task in others for one in task.predictions)
-        scores = (one.score for one in of_others if one.model_version == version)
-        lowest = min([lowest, *(score for score in scores if score)])  # 0 is no score
+        found += (one for one in of_others if one.model_version == version and is_place(one.score))
         if len(page) < PAGE:
-            return lowest
+            return sorted(found, key=lambda one: one.score or 0)
         last = page[-1].id
 
 

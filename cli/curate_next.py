@@ -137,13 +137,18 @@ def next_cli(
         shown = ""
         if place is not None and queue:
             ordered = [choice.document for choice in chosen.choices]
-            shown = place.queue(ordered, tier, f"Next: {strategy}")
+            shown = place.queue(ordered, tier)
     if as_json:
         echo_json({**chosen.to_json(), **({"shown": shown} if shown else {})})
     else:
         render_choices(chosen, options, out)
         if shown:
             console.print(f"Label Studio hands them out in this order: {shown}", soft_wrap=True)
+            console.print(
+                "A prediction score below 0 there is a place in the queue, not a confidence: "
+                "-5.00% means that 5 tasks are left. Each region keeps its own confidence.",
+                soft_wrap=True,
+            )
 
 
 def read_files(

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -125,13 +126,12 @@ class CuratedProject:
             errors.print(on_one_line(named), style="yellow", markup=False, soft_wrap=True)
         return [item.document for item in items if item.document is not None]
 
-    def queue(self, documents: Sequence[Document], tier: "Tier", title: str) -> str:
+    def queue(self, documents: Sequence[Document], tier: "Tier") -> str:
         """Have the project hand out tasks in an order, pre-labelled.
 
         Args:
             documents: Of the tasks, the first first.
-            tier: Predicts them; the project goes by its version from then on.
-            title: Of the tab that shows them.
+            tier: Predicts them; its version becomes that of the project.
 
         Returns:
             The address of the tab.
@@ -147,7 +147,6 @@ class CuratedProject:
         tab = queue(
             *(self.studio, self.project, self.config, chosen),
             version=tier.version,
-            title=title,
             polite=self.polite,
         )
         return self._address(tab)
@@ -165,9 +164,17 @@ class CuratedProject:
         Raises:
             LabelStudioError: If Label Studio says no, or has been away for too long.
         """
+        from backend.remote.filters import MOST, tasks_of
+
         numbers = list(dict.fromkeys(int(task.partition("@")[0]) for task in tasks))
-        view = self.polite.patiently(lambda: self.studio.views.show(self.project, title, numbers))
-        return self._address(view.id)
+        if len(numbers) > MOST:
+            errors.print(
+                f"The tab shows the first {MOST:,} of {len(numbers):,} tasks: Label Studio takes "
+                "no more in one filter.",
+                style="yellow",
+            )
+        show = partial(self.studio.views.show, self.project, title, tasks_of(numbers))
+        return self._address(self.polite.patiently(show).id)
 
     def _address(self, tab: int) -> str:
         """Where a tab is."""

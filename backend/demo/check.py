@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backend.label_config import parse_label_config
-from backend.label_studio import LabelConfig
+from backend.label_studio import LabelConfig, is_place
 from backend.remote.client import LabelStudio
 from backend.remote.objects import StoredPrediction, Task
 
@@ -88,7 +88,7 @@ def check_task(
         yield Finding(task.id, f"has no text under {config.data_key!r}")
         return
     for prediction in predictions:
-        if not _is_score(prediction.score):
+        if not _is_score(prediction.score) and not is_place(prediction.score):
             yield Finding(task.id, f"the score {prediction.score} is not in (0, 1]")
         ids = [region.get("id") for region in prediction.result]
         if len(set(ids)) < len(ids) or not all(ids):

@@ -7,6 +7,7 @@ from label_studio_sdk.label_interface import LabelInterface
 
 from backend.doctor.case import Case
 from backend.doctor.finding import Verdict, counted, ok, problem, warning
+from backend.label_studio import is_place
 from ner.errors import LabelStudioError
 
 FLAG = "fflag_feat_utc_210_prediction_validation_15082025"
@@ -65,7 +66,10 @@ def _flaws(case: Case) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for task in case.tasks:
         for prediction in _predictions(task):
-            if interface.validate_prediction(prediction, return_errors=True):
+            judged = dict(prediction)
+            if is_place(judged.get("score")):  # validated when a prediction is stored, not changed
+                judged["score"] = 0.0
+            if interface.validate_prediction(judged, return_errors=True):
                 found.setdefault(str(task["id"]), _flaw(prediction, case.config.labels))
     return found
 

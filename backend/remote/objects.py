@@ -85,12 +85,14 @@ class Task:
 
     Attributes:
         predictions: Its predictions; empty where they were not asked for, however many there are.
+        done: Whether it has all the annotations it needs, and so is not handed out any more.
     """
 
     id: int
     data: Mapping[str, Any] = field(repr=False)
     prediction_count: int
     predictions: tuple[StoredPrediction, ...] = field(default=(), repr=False)
+    done: bool = False
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Self:
@@ -100,6 +102,7 @@ class Task:
             data=dict(json["data"]),
             prediction_count=int(json["total_predictions"]),
             predictions=tuple(map(StoredPrediction.from_json, json.get("predictions") or ())),
+            done=bool(json.get("is_labeled")),
         )
 
 
@@ -195,12 +198,21 @@ class View:
     Attributes:
         id: The number behind ``tab=`` in its address.
         title: What is written on it.
+        data: All that Label Studio keeps of it: title, filters, order and columns.
     """
 
     id: int
     title: str
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def filters(self) -> Mapping[str, Any]:
+        """Its filters; empty where it has none."""
+        filters = self.data.get("filters")
+        return filters if isinstance(filters, dict) else {}
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Self:
         """Read what the API answers."""
-        return cls(int(json["id"]), str((json.get("data") or {}).get("title") or ""))
+        data = dict(json.get("data") or {})
+        return cls(int(json["id"]), str(data.get("title") or ""), data)

@@ -1,11 +1,14 @@
 """The tabs of the Data Manager."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from backend.remote.connection import Connection, list_of
+from backend.remote.filters import Filters, all_of
 from backend.remote.objects import View
-from backend.remote.tasks import in_list
+
+SCORE = "predictions_score"
+BY_SCORE = [f"tasks:{SCORE}"]  # lowest first
 
 
 class Views:
@@ -22,24 +25,89 @@ class Views:
         """The tabs of a project, from the left."""
         return self._connection.read(f"api/dm/views/?project={project}", list_of(View.from_json))
 
-    def show(self, project: int, title: str, tasks: Sequence[int]) -> View:
-        """Have a tab show some tasks by their scores, lowest first.
+    def show(
+        self, project: int, title: str, filters: Filters, *, columns: Collection[str] = ()
+    ) -> View:
+        """Make a tab that shows tasks by their scores, lowest first.
 
         Args:
             project: Its id.
-            title: Of the tab; one that has it already is changed.
-            tasks: Their ids.
+            title: Of the tab; a tab that already has it is changed.
+            filters: Which tasks to show.
+            columns: To show beside those that every tab shows.
 
         Returns:
             The tab.
         """
-        data = {
-            "title": title,
-            "filters": {"conjunction": "and", "items": [in_list(tasks)]},
-            "ordering": ["tasks:predictions_score"],
+        there = self.of(project)
+        hidden = self._hidden(project)
+        if not there:  # else the page would not make its own first tab, which shows all tasks
+            self._make(project, _tab("Default", all_of(), hidden, []))
+        # In the narrow list beside an open task, another column would leave no room for the text.
+        shown = {f"tasks:{column}" for column in columns}
+        hidden["explore"] = [column for column in hidden["explore"] if column not in shown]
+        tab = _tab(title, filters, hidden, BY_SCORE)
+        same = next((view for view in there if view.title == title), None)
+        return self._make(project, tab) if same is None else self._change(project, same, tab)
+
+    def refilter(self, project: int, view: View, filters: Filters) -> View:
+        """Give a tab other filters; its title, order and columns stay.
+
+        Args:
+            project: Its id.
+            view: The tab.
+            filters: Which tasks to show.
+
+        Returns:
+            The tab as it is then.
+        """
+        kept = {"hiddenColumns": self._hidden(project), **view.data}
+        kept.pop("selectedItems", None)  # kept elsewhere, and not changed here
+        return self._change(project, view, {**kept, "filters": filters})
+
+    def _make(self, project: int, tab: Mapping[str, Any]) -> View:
+        """Add a tab at the right."""
+        body = {"project": project, "data": tab}
+        return self._connection.send("POST", "api/dm/views/", body, View.from_json)
+
+    def _change(self, project: int, view: View, tab: Mapping[str, Any]) -> View:
+        """Change all of a tab."""
+        body = {"project": project, "data": tab}
+        return self._connection.send("PATCH", f"api/dm/views/{view.id}/", body, View.from_json)
+
+    def _hidden(self, project: int) -> dict[str, list[str]]:
+        """The columns that a new tab hides, in its list of tasks and beside an open task.
+
+        Without them the page shows every column, and the text is out of sight at the right.
+        """
+        path = f"api/dm/columns/?project={project}"
+        columns = self._connection.read(path, lambda answer: list(map(dict, answer["columns"])))
+        places = ("explore", "labeling")
+        return {
+            place: [
+                _name(column)
+                for column in columns
+                if not (column.get("visibility_defaults") or {}).get(place, True)
+            ]
+            for place in places
         }
-        there = next((view for view in self.of(project) if view.title == title), None)
-        body: dict[str, Any] = {"project": project, "data": data}
-        if there is None:
-            return self._connection.send("POST", "api/dm/views/", body, View.from_json)
-        return self._connection.send("PATCH", f"api/dm/views/{there.id}/", body, View.from_json)
+
+
+def _name(column: Mapping[str, Any]) -> str:
+    """A column as tabs name it."""
+    is_data = column.get("parent") == "data"
+    return f"tasks:{'data.' if is_data else ''}{column['id']}"
+
+
+def _tab(
+    title: str, filters: Filters, hidden: Mapping[str, list[str]], order: list[str]
+) -> dict[str, Any]:
+    """A tab as the page itself makes it."""
+    return {
+        "title": title,
+        "type": "list",
+        "target": "tasks",
+        "hiddenColumns": dict(hidden),
+        "filters": filters,
+        "ordering": order,
+    }

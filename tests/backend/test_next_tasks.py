@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from backend.batch.politeness import Politeness
 from backend.label_config import parse_label_config
-from backend.next_tasks import LOWEST, Chosen, place_in_queue, queue
+from backend.next_tasks import IN_QUEUE, TAB, Chosen, places, queue
 from backend.remote.connection import PAGE
 from backend.remote.objects import StoredPrediction, Task
 from ner.document import Document, Prediction
+from ner.errors import LabelStudioError
 
 CONFIG = parse_label_config(
     '<View><Labels name="l" toName="t"><Label value="Chemical"/></Labels>'
@@ -28,17 +29,18 @@ VERSION = "enc-2"
 class Studio:
     """A Label Studio in memory, as far as a queue asks it.
 
-    Every task has a prediction of an earlier version, with a score lower than any other.
+    Every task has a prediction of an earlier version, with a place in the queue of that version.
     """
 
     def __init__(self, tasks: int) -> None:
         self.numbers = range(1, tasks + 1)
         self.annotated: set[int] = set()
         self.begun: set[int] = set()  # annotated, and others are to annotate them too
-        self.stored = [StoredPrediction(one, one, "enc-1", 1e-9, ()) for one in self.numbers]
+        self.refused: set[int] = set()
+        self.stored = [StoredPrediction(one, one, "enc-1", -0.5, ()) for one in self.numbers]
         self.tasks = SimpleNamespace(after=self._after, named=self._named)
         self.predictions = SimpleNamespace(add=self._add, rescore=self._rescore)
-        self.views = SimpleNamespace(show=lambda *_: SimpleNamespace(id=7))
+        self.views = SimpleNamespace(show=self._show)
 
     def update_project(self, project: int, **settings: Any) -> None:
         assert settings == {"model_version": VERSION, "sampling": "Uncertainty sampling"}
@@ -53,12 +55,27 @@ class Studio:
         assert len(set(scores.values())) == len(scores)
         return sorted(scores, key=lambda task: scores[task] or 0)
 
+    def shares(self) -> dict[int, float]:
+        """What Label Studio shows beside a prediction of the version, in percent, by task."""
+        return {
+            one.task: float(f"{100 * (one.score or 0):.2f}")
+            for one in self.stored
+            if one.model_version == VERSION
+        }
+
+    def _show(self, project: int, title: str, filters: Any, *, columns: Any) -> SimpleNamespace:
+        assert (title, filters, columns) == (TAB, IN_QUEUE, ("predictions_score",))
+        return SimpleNamespace(id=7)
+
     def _tasks(self, numbers: Sequence[int]) -> list[Task]:
         held: dict[int, list[StoredPrediction]] = {number: [] for number in numbers}
         for one in self.stored:
             if one.task in held:
                 held[one.task].append(one)
-        return [Task(number, {}, len(found), tuple(found)) for number, found in held.items()]
+        return [
+            Task(number, {}, len(found), tuple(found), done=number in self.annotated)
+            for number, found in held.items()
+        ]
 
     def _after(self, project: int, after: int = 0, *, unlabelled: bool = False) -> list[Task]:
         out = self.annotated | self.begun if unlabelled else set()
@@ -71,7 +88,9 @@ class Studio:
 
     def _add(self, project: int, items: Sequence[dict[str, Any]]) -> int:
         for item in items:
-            assert 0 < item["score"] <= 1
+            assert 0 < item["score"] <= 1  # Label Studio leaves others out
+            if item["task"] in self.refused:
+                continue
             number = len(self.stored) + 1
             version, result = item["model_version"], tuple(item["result"])
             self.stored.append(
@@ -80,7 +99,6 @@ class Studio:
         return len(items)
 
     def _rescore(self, prediction: int, score: float) -> None:
-        assert 0 < score <= 1
         self.stored[prediction - 1] = replace(self.stored[prediction - 1], score=score)
 
 
@@ -89,7 +107,7 @@ def queue_up(studio: Any, tasks: Sequence[int]) -> None:
         Chosen(Document(str(task), "Naloxone."), Prediction((), 0.5, VERSION)) for task in tasks
     ]
     polite = Politeness(rate=1e9)
-    queue(*(studio, 1, CONFIG, chosen), version=VERSION, title="Next", polite=polite)
+    assert queue(*(studio, 1, CONFIG, chosen), version=VERSION, polite=polite) == 7
 
 
 def test_a_second_queue_comes_before_what_is_left_of_the_first() -> None:
@@ -128,10 +146,23 @@ def test_any_number_of_queues_keeps_to_the_order_of_all() -> None:
             studio.annotated.add(order.pop(0))
 
 
-@given(st.floats(min_value=1e-200, max_value=LOWEST, allow_subnormal=False), st.integers(1, 2_000))
-def test_places_are_apart_and_before_what_comes_next(before: float, count: int) -> None:
-    places = [place_in_queue(rank, count, before=before) for rank in range(count)]
-    assert all(one < other for one, other in pairwise([0.0, *places, before]))
+@given(st.integers(1, 5_000))
+def test_a_score_says_how_many_tasks_are_left(count: int) -> None:
+    shown = [f"{100 * score:.2f}" for score in places(count)]  # by Label Studio, with a %
+    assert shown == [f"-{left}.00" for left in range(count, 0, -1)]
+    assert all(one < other for one, other in pairwise(places(count)))
+
+
+def test_no_place_can_be_taken_for_a_confidence() -> None:
+    studio = Studio(6)
+    queue_up(studio, [4, 2, 6])
+    assert studio.shares() == {4: -3.0, 2: -2.0, 6: -1.0}
+    studio.annotated |= {4}
+    queue_up(studio, [1, 2])  # what is left of the first queue, without 2, is behind it
+    assert studio.shares() == {4: -3.0, 1: -3.0, 2: -2.0, 6: -1.0}
+    studio.annotated |= {1, 2, 6}  # nothing is left: the count begins at 1 again
+    queue_up(studio, [3])
+    assert studio.shares()[3] == -1.0
 
 
 def test_a_large_project_is_read_to_its_end() -> None:
@@ -145,14 +176,21 @@ def test_neither_another_version_nor_the_same_choice_again_takes_room() -> None:
     studio = Studio(3)
     queue_up(studio, [3, 1])
     first = studio.stored[-2:]
-    assert all((one.score or 0) > LOWEST / 2 for one in first)
+    assert [one.score for one in first] == [-0.02, -0.01]
     queue_up(studio, [3, 1])
     assert studio.stored[-2:] == first
 
 
-@pytest.mark.parametrize("score", [None, 0.0])
-def test_no_score_is_no_place(score: float | None) -> None:
+@pytest.mark.parametrize("score", [None, 0.0, 1e-6, 1.0])
+def test_what_was_not_chosen_has_no_place(score: float | None) -> None:
     studio = Studio(2)
     studio.stored.append(StoredPrediction(3, 1, VERSION, score, ()))
     queue_up(studio, [2])
-    assert 0 < (studio.stored[-1].score or 0) < LOWEST
+    assert [one.score for one in studio.stored[-2:]] == [score, -0.01]
+
+
+def test_a_prediction_that_was_not_stored_is_named() -> None:
+    studio = Studio(3)
+    studio.refused = {2}
+    with pytest.raises(LabelStudioError, match="predictions of 1 of 2 tasks, task 2 among them"):
+        queue_up(studio, [1, 2])

@@ -1,7 +1,9 @@
 """`tagalong curate next` as it is typed: its order, its files, its refusals."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from backend.checkpoint import save_model
 from backend.jsonlines import document_to_json
 from cli import curate_next
 from cli.curate_next import next_cli
+from ner.document import Document
 from ner.errors import InputError, LabelError, OutputError, TagalongError, VersionNotFound
 from ner.manifest import Draft
 from ner.store import Store
@@ -168,6 +171,27 @@ def test_tasks_keep_their_text_where_the_labelling_config_says(
     assert "1 documents cannot be read, the first because: task 8" in result.output
     [task] = json.loads(out.read_text(encoding="utf-8"))
     assert (task["id"], task["data"]["body"]) == ("7", "Naloxone.")
+
+
+def test_the_scores_of_a_queue_are_explained(
+    lexicons: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queued: list[str] = []
+
+    def queue(documents: list[Document], tier: LexiconTier) -> str:
+        queued.extend(one.id for one in documents)
+        return "http://localhost/projects/1/data?tab=7"
+
+    place = SimpleNamespace(config=None, unlabelled=lambda: POOL, annotated=lambda _: None)
+    place.queue = queue
+    monkeypatch.setattr(curate_next, "curated", lambda *_: nullcontext(place))
+    result = run(
+        "--project", "1", "--queue", "--model", "all", "--count", "3", "--strategy", "random"
+    )
+    assert result.exit_code == 0, result.output
+    assert len(queued) == 3
+    assert "in this order: http://localhost/projects/1/data?tab=7\n" in result.output
+    assert "a place in the queue, not a confidence: -5.00% means that 5 tasks are" in result.output
 
 
 def test_a_folder_of_texts_is_a_pool(tmp_path: Path, lexicons: None) -> None:

@@ -13,6 +13,7 @@ from backend.label_studio import (
     PLAIN,
     LabelConfig,
     find_text_key,
+    is_place,
     is_span_result,
     region_from_value,
 )
@@ -86,6 +87,8 @@ def _as_line(
     key = find_text_key(data, where, key=None, hint=hint)
     line = {"id": name, "text": data[key] if isinstance(data, dict) else "", "entities": entities}
     said = {"score", "model_version"} & {name for name, value in prediction.items() if value}
+    if is_place(prediction.get("score")):
+        said -= {"score"}
     return line | {name: prediction[name] for name in said}
 
 

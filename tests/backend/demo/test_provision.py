@@ -200,6 +200,7 @@ def test_each_fault_of_a_task_is_found() -> None:
 
     assert found(task, right, right) == ["task 7: has 2 predictions of v, not one"]
     assert found(task, replace(right, score=None)) == ["task 7: the score None is not in (0, 1]"]
+    assert found(task, replace(right, score=-0.05)) == []  # its place in the queue
     assert found(task, replace(right, result=(REGION, REGION))) == [
         "task 7: regions without an id of their own"
     ]

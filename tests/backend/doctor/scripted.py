@@ -19,6 +19,14 @@ CONFIG = (Path(__file__).parents[3] / "label_config.xml").read_text(encoding="ut
 CREATED = "2026-11-22T20:13:55.123456Z"
 TEXT = "Naloxone reverses the antihypertensive effect of clonidine."  # BC5CDR (public domain)
 PROJECT = "/api/projects/7/"
+COLUMNS = [  # of the Data Manager
+    {"id": "text", "parent": "data", "visibility_defaults": {"explore": True, "labeling": True}},
+    {"id": "pmid", "parent": "data", "visibility_defaults": {"explore": True, "labeling": False}},
+    {"id": "id", "visibility_defaults": {"explore": True, "labeling": False}},
+    {"id": "predictions_score", "visibility_defaults": {"explore": False, "labeling": False}},
+    {"id": "created_at", "visibility_defaults": {"explore": False, "labeling": False}},
+    {"id": "data"},
+]
 UNKNOWN_TASK = (
     "{'task': 0, 'result': []} contains invalid \"task\" field: corresponding task ID couldn't be "
     "retrieved from project T (id=7) tasks"
@@ -91,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
         except BrokenPipeError:  # who asked has lost patience
             self.close_connection = True
 
-    do_GET = do_POST = _follow  # noqa: N815
+    do_GET = do_POST = do_PATCH = _follow  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -181,6 +189,8 @@ def healthy_label_studio(backend: str) -> Script:
             "GET /api/ml/": (200, [backend_row(backend)]),
             "POST /api/ml/": no_project,
             "GET /api/ml/3/versions": (200, {"versions": [VERSION]}),
+            "GET /api/dm/views/": (200, []),
+            "GET /api/dm/columns/": (200, {"columns": COLUMNS}),
             "GET /api/webhooks/": (200, [webhook(backend)]),
             "POST /api/webhooks/": no_project,
             "GET /feature-flags/": (403, ""),

@@ -79,6 +79,14 @@ def test_what_is_wrong_with_a_prediction(
     assert said in finding.sentence
 
 
+def test_a_place_in_the_queue_is_no_flaw(surgery: Surgery) -> None:
+    stored = {"id": 5, "model_version": VERSION, "score": -0.05, "result": [region()]}
+    surgery.studio_says(f"GET {PROJECT}tasks/", 200, [task(11, predictions=[stored])])
+    assert surgery.look()["validation"].status == "ok"
+    stored["result"] = [region("Gene")]
+    assert "has no label 'Gene'" in surgery.look()["validation"].sentence
+
+
 def test_stored_predictions_are_refused(surgery: Surgery) -> None:
     store_gene(surgery)
     surgery.studio_says(IMPORT, *REFUSED)

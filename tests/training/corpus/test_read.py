@@ -251,6 +251,15 @@ def test_predictions_need_no_version_but_entities(tmp_path: Path) -> None:
         read_predictions(path)
 
 
+def test_a_place_in_the_queue_is_no_confidence(tmp_path: Path) -> None:
+    result = [{**region("Naloxone.", 0, 8, "Chemical"), "score": 0.9}]
+    prediction = {"model_version": "enc-1", "score": -0.05, "result": result}
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps([{"data": {"text": "Naloxone."}, "predictions": [prediction]}]))
+    ((_, said),) = read_predictions(path)
+    assert (said.version, said.score) == ("enc-1", 1.0)
+
+
 def test_the_same_document_twice_is_one(read) -> None:
     corpus = read(lines(document("1", "a"), document("2", "a"), document("1", "a")))
     assert [one.id for one in corpus.documents] == ["1", "2"]

@@ -1,0 +1,72 @@
+"""A project of a real Label Studio to curate: toy documents, of which some are annotated."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from typer.testing import CliRunner
+
+from backend.demo.label_studio import RunningLabelStudio
+from backend.demo.provision import label_config
+from backend.label_studio import result_from_spans
+from backend.remote.client import LabelStudio
+from backend.remote.objects import View
+from cli.main import app
+from ner.document import Document
+from tests.end_to_end.connected import CONFIG
+from tests.toy_corpus import toy_documents
+
+ANNOTATED = 4
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A project in which a few tasks are annotated."""
+
+    running: RunningLabelStudio
+    studio: LabelStudio
+    project: int
+    documents: dict[int, Document]
+
+    def command(self, *arguments: object) -> dict[str, Any]:
+        asked = ["curate", *map(str, arguments), "--project", str(self.project), "--json"]
+        asked += ["--url", self.running.url, "--key", self.running.account.token]
+        result = CliRunner().invoke(app, asked)
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        found: dict[str, Any] = json.loads(result.stdout)
+        return found
+
+    def annotate(self, task: int, document: Document) -> None:
+        path = f"api/tasks/{task}/annotations/?project={self.project}"
+        body = {"result": result_from_spans(document, document.spans, CONFIG), "lead_time": 1.0}
+        self.studio.connection.call("POST", path, body=body)
+
+    def following(self) -> int:
+        """The task that Label Studio hands out next."""
+        answer = self.studio.connection.call("GET", f"api/projects/{self.project}/next")
+        return int(answer["id"])
+
+    def tab(self, title: str) -> View:
+        """A tab of the Data Manager."""
+        return next(view for view in self.studio.views.of(self.project) if view.title == title)
+
+    def scores(self) -> dict[int, float]:
+        """The scores of the stored predictions, by task."""
+        return {one.task: one.score or 0 for one in self.studio.predictions.of(self.project)}
+
+
+@contextmanager
+def new_pool(running: RunningLabelStudio, size: int = 20) -> Iterator[Pool]:
+    """Make a project, and annotate its first tasks."""
+    documents = toy_documents(size, seed=4)
+    with running.connect() as studio:
+        project = studio.create_project("Pool", label_config()).id
+        tasks = studio.tasks.add(project, [{"data": {"text": one.text}} for one in documents])
+        found = Pool(running, studio, project, dict(zip(tasks, documents, strict=True)))
+        for task in tasks[:ANNOTATED]:
+            found.annotate(task, found.documents[task])
+        yield found
