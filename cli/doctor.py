@@ -41,9 +41,17 @@ def doctor_cli(
         str | None,
         typer.Option(envvar="TAGALONG_PASSWORD", help="Better set in the environment."),
     ] = None,
+    fix: Annotated[
+        bool,
+        typer.Option(
+            "--fix", help="Rewrite tabs that keep everybody from opening the Data Manager."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say in order what keeps predictions from being shown, and how to mend it. Changes nothing.
+    """Say in order what keeps predictions from being shown, and how to mend it.
+
+    Changes nothing without --fix.
 
     Example: tagalong doctor --url http://localhost:8080 --project 1
     """
@@ -56,7 +64,7 @@ def doctor_cli(
             "or neither for a backend that asks for none"
         )
     login = (username, password) if username and password else None
-    found = examine(Question(url, key, project, backend=backend, login=login))
+    found = examine(Question(url, key, project, backend=backend, login=login), fix=fix)
     findings = list(found) if as_json else show(found)
     if as_json:
         echo_json(to_json(findings, healthy=is_healthy(findings)))

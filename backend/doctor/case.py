@@ -14,7 +14,7 @@ from backend.doctor.calling import Login, NoReplyError, Reply, call_backend
 from backend.label_config import parse_label_config
 from backend.label_studio import LabelConfig
 from backend.remote.client import LabelStudio, connect
-from backend.remote.objects import Backend, Project, Webhook
+from backend.remote.objects import Backend, Project, View, Webhook
 from ner.errors import LabelStudioError
 
 ANYBODY = "doctor"  # a key for what Label Studio tells without one
@@ -146,6 +146,15 @@ class Case(AbstractContextManager["Case"]):
     def webhooks(self) -> list[Webhook]:
         """Of the project."""
         return self.studio.webhooks.of(self.project.id)
+
+    @cached_property
+    def views(self) -> list[View]:
+        """The tabs of the project's Data Manager."""
+        return self.studio.views.of(self.project.id)
+
+    def forget_views(self) -> None:
+        """Have the tabs read again: they were changed."""
+        self.__dict__.pop("views", None)
 
     @property
     def address(self) -> str | None:

@@ -14,6 +14,7 @@ from backend.doctor import (
     project,
     service,
     shown,
+    tabs,
 )
 from backend.doctor.case import Case, Question
 from backend.doctor.finding import Finding, Verdict, as_sentence, problem, skipped
@@ -33,6 +34,7 @@ class Check:
         needs: Checks without which it cannot be done: a problem there, or skipping it, skips it.
         explained_by: Checks whose problem is the cause of one that this finds, which is then not
             told as another.
+        mend: Removes a problem that this finds, and checks again; None where only people can.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Check:
     run: Callable[[Case], Verdict]
     needs: tuple[str, ...] = ()
     explained_by: tuple[str, ...] = ()
+    mend: Callable[[Case], Verdict] | None = None
 
 
 CHECKS: Final = (
@@ -48,6 +51,7 @@ CHECKS: Final = (
     Check("project", "Project", entrance.check_project, needs=("key",)),
     Check("config", "Labelling config", project.check_config, needs=("project",)),
     Check("tasks", "Tasks", project.check_tasks, needs=("config",)),
+    Check("tabs", "Data Manager", tabs.check_tabs, needs=("project",), mend=tabs.mend_tabs),
     Check("connected", "ML backend", connection.check_connected, needs=("project",)),
     Check("network", "Network switches", connection.check_network, needs=("project",)),
     Check("answers", "Backend (from here)", service.check_answers, needs=("project",)),
@@ -79,11 +83,14 @@ CHECKS: Final = (
 _BY_NAME: Final = {check.name: check for check in CHECKS}
 
 
-def examine(question: Question, *, patience: float = PATIENCE) -> Iterator[Finding]:
-    """Say in order what is wrong. Changes nothing, and asks the backend what Label Studio asks it.
+def examine(
+    question: Question, *, fix: bool = False, patience: float = PATIENCE
+) -> Iterator[Finding]:
+    """Say in order what is wrong, and ask the backend what Label Studio asks it.
 
     Args:
         question: What to look at.
+        fix: Mend what a check can mend. Without it nothing is changed.
         patience: Seconds after which the checks that are left are skipped.
 
     Yields:
@@ -99,7 +106,7 @@ def examine(question: Question, *, patience: float = PATIENCE) -> Iterator[Findi
             elif time.monotonic() > end:
                 verdict = skipped(f"Not looked into: {patience:g} s were spent on checks above.")
             else:
-                verdict = _explained(_run(check, case), check, found)
+                verdict = _explained(_run(check, case, fix=fix), check, found)
             found[check.name] = _finding(check, verdict)
             yield found[check.name]
 
@@ -124,15 +131,20 @@ def _cause(check: Check, found: Mapping[str, Finding]) -> Finding | None:
     return None
 
 
-def _run(check: Check, case: Case) -> Verdict:
-    """Do a check; what it could not find out is a problem too."""
+def _run(check: Check, case: Case, *, fix: bool) -> Verdict:
+    """Do a check; what it could not find out, or not mend, is a problem too."""
+    failed = "This could not be found out"
     try:
-        return check.run(case)
+        verdict = check.run(case)
+        if fix and check.mend is not None and verdict.status == "problem":
+            failed = f"{verdict.sentence} This could not be mended"
+            verdict = check.mend(case)
     except TagalongError as error:
         return problem(
-            f"This could not be found out: {as_sentence(str(error), capital=False)}",
+            f"{failed}: {as_sentence(str(error), capital=False)}",
             "Mend that, and run the doctor again.",
         )
+    return verdict
 
 
 def _explained(verdict: Verdict, check: Check, found: Mapping[str, Finding]) -> Verdict:

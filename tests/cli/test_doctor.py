@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from backend.remote.filters import on, tasks_of
 from cli.main import main
-from tests.backend.doctor.scripted import backend_row
+from tests.backend.doctor.scripted import Asked, backend_row
 from tests.backend.doctor.surgery import KEY, Surgery, opened
 
 
@@ -62,6 +64,26 @@ def test_a_problem_has_its_remedy_below_and_ends_with_1(
     assert lines[number].startswith("✗ Webhook: The backend was added by half")
     assert lines[number + 1].startswith("  → Add one")
     assert lines[-1] == "One problem. Mend the first, and run the doctor again."
+
+
+def test_a_tab_is_mended_where_that_is_asked_for(
+    surgery: Surgery, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filters = {"conjunction": "and", "items": [on("id", "in_list", [1, 2])]}
+    held = {"id": 2, "data": {"title": "Review", "filters": filters}}
+    surgery.studio.script.answers["GET /api/dm/views/"] = lambda _: (200, [held])
+
+    def change(asked: Asked) -> tuple[int, Any]:
+        held["data"] = asked.body["data"]
+        return 200, held
+
+    surgery.studio.script.answers["PATCH /api/dm/views/2/"] = change
+    command = ["--url", surgery.studio.url, "--key", KEY, "--project", "7"]
+    ends_with(1, *command)
+    assert "→ Run the same command with --fix" in capsys.readouterr().out
+    ends_with(0, *command, "--fix")
+    assert "✓ Data Manager: Mended" in capsys.readouterr().out
+    assert held["data"]["filters"] == tasks_of([1, 2])
 
 
 def test_a_warning_ends_with_0(surgery: Surgery, capsys: pytest.CaptureFixture[str]) -> None:

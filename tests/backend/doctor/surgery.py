@@ -44,8 +44,8 @@ class Surgery:
         self.backend.script.answers[path] = (status, body)
 
 
-def look(question: Question) -> Findings:
-    findings = {finding.check: finding for finding in examine(question)}
+def look(question: Question, *, fix: bool = False) -> Findings:
+    findings = {finding.check: finding for finding in examine(question, fix=fix)}
     assert list(findings) == [check.name for check in CHECKS]
     for finding in findings.values():
         assert finding.sentence.endswith((".", "..."))

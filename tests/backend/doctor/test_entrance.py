@@ -10,8 +10,8 @@ from tests.backend.doctor.scripted import failed, project
 from tests.backend.doctor.surgery import KEY, Surgery, look, the_only
 
 FIRST = (
-    "project config tasks connected network answers auth setup predict times state shown version "
-    "labels webhook validation stored"
+    "project config tasks tabs connected network answers auth setup predict times state shown "
+    "version labels webhook validation stored"
 )
 SIGNED = "x" * 32
 LATER = datetime(2126, 1, 1, tzinfo=UTC)
