@@ -1,0 +1,160 @@
+"""The tabs that ``tagalong curate`` makes, opened in Label Studio's web page."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from backend.demo.label_studio import RunningLabelStudio
+from backend.doctor.case import Question
+from backend.next_tasks import TAB
+from backend.remote.filters import all_of, on
+from tests.backend.doctor.surgery import look
+from tests.end_to_end.editor import SCREENSHOTS, Editor, logged_in
+from tests.end_to_end.pool import Pool, new_pool
+
+COUNT = 6
+# The texts in the list of tasks, from the top, of which nothing covers or cuts off the beginning.
+TEXTS = """() => [...document.querySelectorAll("[data-testid=table-row-wrapper]")]
+  .sort((one, other) => parseFloat(one.style.top) - parseFloat(other.style.top))
+  .map(row => [...row.querySelectorAll("*")].filter(part => {
+    const {left, top} = part.getBoundingClientRect();
+    const isText = !part.children.length && part.textContent.length > 30;
+    return isText && part.contains(document.elementFromPoint(left + 2, top + 5));
+  }).map(part => part.textContent)).flat()"""
+UNKNOWN = "[mobx-state-tree] No matching type for union"
+
+
+@pytest.fixture(scope="module")
+def pool(label_studio: RunningLabelStudio) -> Iterator[Pool]:
+    with new_pool(label_studio) as pool:
+        yield pool
+
+
+@pytest.fixture
+def editor(chromium: Any, label_studio: RunningLabelStudio) -> Iterator[Editor]:
+    with logged_in(chromium, label_studio) as editor:
+        yield editor
+
+
+def open_tab(editor: Editor, address: str) -> list[str]:
+    """Open a tab, and wait for its list of tasks; the texts there, in order."""
+    editor.page.goto(address)
+    editor.page.wait_for_selector("[data-testid=table-row-wrapper]")
+    editor.page.wait_for_load_state("networkidle")
+    found: list[str] = editor.page.evaluate(TEXTS)
+    return found
+
+
+def label(editor: Editor, button: str) -> int:
+    """Press a button that opens the first task; its number."""
+    if button != "Label All Tasks":
+        editor.page.get_by_role("button", name="Toggle open").last.click()
+    with editor.page.expect_response(lambda answer: "id=next_task" in answer.url) as given:
+        editor.page.get_by_text(button, exact=True).click()
+    editor.page.wait_for_selector(".lsf-htx-richtext")
+    return int(given.value.json()["id"])
+
+
+def queued(pool: Pool, count: int = COUNT) -> tuple[list[int], str]:
+    """Queue tasks; these in their order, and the address of their tab."""
+    found = pool.command("next", "--count", count, "--queue")
+    return [int(choice["id"]) for choice in found["chosen"]], found["shown"]
+
+
+def test_the_queue_is_shown_in_its_order(editor: Editor, pool: Pool) -> None:
+    order, address = queued(pool)
+    assert open_tab(editor, address) == [pool.documents[task].text for task in order]
+    editor.page.screenshot(path=SCREENSHOTS / "queue.png")
+    assert editor.page.get_by_text(TAB).is_visible()
+    for button in ("Label All Tasks", "Label Tasks As Displayed"):
+        open_tab(editor, address)
+        assert label(editor, button) == order[0]
+    with editor.page.expect_response(lambda answer: "id=next_task" in answer.url) as following:
+        editor.page.get_by_test_id("bottombar-submit-button").click()
+    assert following.value.json()["id"] == order[1]
+    assert open_tab(editor, address) == [pool.documents[task].text for task in order[1:]]
+    assert editor.failures == []
+
+
+def test_no_annotator_takes_a_place_for_a_confidence(editor: Editor, pool: Pool) -> None:
+    order, address = queued(pool)
+    stored = {one.task: one for one in pool.studio.predictions.of(pool.project)}
+    task = next(one for one in order if stored[one].result)
+    editor.page.goto(f"{address}&task={task}")
+    prediction = editor.page.locator(".lsf-annotation-button").last
+    left = COUNT - order.index(task)
+    assert f"-{left}.00%" in prediction.inner_text()
+    regions = editor.page.locator(".lsf-outliner-item__control_type_score")
+    regions.first.wait_for()
+    shown = [float(score) for score in regions.all_inner_texts()]
+    assert shown == [round(region["score"], 2) for region in stored[task].result]
+    assert all(0 < score <= 1 for score in shown)
+    prediction.hover()
+    editor.page.get_by_text("Prediction Score").wait_for()
+    editor.page.screenshot(path=SCREENSHOTS / "place.png")
+    assert editor.failures == []
+
+
+def test_what_looks_wrong_is_shown(editor: Editor, pool: Pool) -> None:
+    found = pool.command("review", "--model", "bundled", "--tab", "--limit", 8)
+    tasks = {int(finding["document"]) for finding in found["findings"][:8]}
+    shown = open_tab(editor, found["shown"])
+    assert sorted(shown) == sorted(pool.documents[task].text for task in tasks)
+    editor.page.get_by_role("button", name="Filters").click()
+    editor.page.get_by_text("Add Another Filter").wait_for()
+    assert editor.failures == []
+
+
+def test_a_queue_of_hundreds(editor: Editor, label_studio: RunningLabelStudio) -> None:
+    with new_pool(label_studio, 220) as pool:
+        order, address = queued(pool, 200)
+        shown = open_tab(editor, address)
+        assert len(shown) > COUNT
+        assert shown == [pool.documents[task].text for task in order[: len(shown)]]
+        editor.page.get_by_role("button", name="Filters").click()
+        # With a filter per task, the page takes two minutes for this.
+        editor.page.get_by_text("Add Another Filter").wait_for(timeout=30_000)
+        editor.page.keyboard.press("Escape")
+        assert label(editor, "Label Tasks As Displayed") == order[0]
+        assert editor.failures == []
+
+
+def test_the_doctor_opens_the_data_manager_again(editor: Editor, pool: Pool) -> None:
+    first, second, *_ = pool.documents
+    old = {
+        "title": "Next: long",
+        "filters": all_of(on("id", "in_list", [second, first])),
+        "ordering": ["-tasks:id"],
+    }
+    body = {"project": pool.project, "data": old}
+    tab = pool.studio.connection.call("POST", "api/dm/views/", body=body)["id"]
+    address = f"{editor.url}/projects/{pool.project}/data"
+    editor.page.goto(address)
+    editor.page.wait_for_load_state("networkidle")
+    assert [failure for failure in editor.failures if UNKNOWN in failure]
+    assert editor.page.evaluate(TEXTS) == []
+    editor.failures.clear()
+
+    question = Question(editor.url, pool.running.account.token, pool.project)
+    assert f"'Next: long' ({tab})" in look(question)["tabs"].sentence
+    assert look(question, fix=True)["tabs"].sentence.startswith("Mended")
+    assert look(question)["tabs"].status == "ok"
+    texts = [pool.documents[task].text for task in (second, first)]
+    assert open_tab(editor, f"{address}?tab={tab}") == texts
+    assert editor.page.get_by_text("Next: long").is_visible()
+    assert editor.failures == []
+
+
+def test_predictions_are_validated_and_queued_all_the_same(
+    validating_label_studio: RunningLabelStudio,
+) -> None:
+    with new_pool(validating_label_studio) as pool:
+        order, _ = queued(pool)
+        scores = pool.scores()
+        assert [scores[task] for task in order] == [(n - COUNT) / 100 for n in range(COUNT)]
+        for task in order[:2]:
+            assert pool.following() == task
+            pool.annotate(task, pool.documents[task])
+        question = Question(pool.running.url, pool.running.account.token, pool.project)
+        assert look(question)["validation"].status == "ok"
