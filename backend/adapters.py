@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 
 @cache
-def _peft() -> ModuleType:
+def _import_peft() -> ModuleType:
     """The library."""
     return import_module("peft")
 
 
-def is_adapted(model: object) -> "TypeGuard[PeftModel]":
+def is_peft_model(model: object) -> "TypeGuard[PeftModel]":
     """Whether a model is an adapter on its base."""
     # Nobody has made one before the library was there.
-    return "peft" in sys.modules and isinstance(model, _peft().PeftModel)
+    return "peft" in sys.modules and isinstance(model, _import_peft().PeftModel)
 
 
 def is_lora_layer(layer: nn.Module) -> bool:
     """Whether a layer is one of a base with something of an adapter beside it."""
-    return "peft" in sys.modules and isinstance(layer, _peft().tuners.lora.LoraLayer)
+    return "peft" in sys.modules and isinstance(layer, _import_peft().tuners.lora.LoraLayer)
 
 
-def adapt(model: PreTrainedModel, folder: Path, **options: Any) -> "PeftModel":
+def load_adapter(model: PreTrainedModel, folder: Path, **options: Any) -> "PeftModel":
     """Put an adapter on its base.
 
     Args:
@@ -46,5 +46,5 @@ def adapt(model: PreTrainedModel, folder: Path, **options: Any) -> "PeftModel":
     Returns:
         Both.
     """
-    adapted: PeftModel = _peft().PeftModel.from_pretrained(model, folder, **options)
+    adapted: PeftModel = _import_peft().PeftModel.from_pretrained(model, folder, **options)
     return adapted

@@ -2,4 +2,4 @@
 
 from pathlib import Path
 
-BUNDLED = Path(__file__).parent / "bundled"  # a store like any other, but read-only
+BUNDLED_MODELS_FOLDER = Path(__file__).parent / "bundled"  # a store like any other, but read-only

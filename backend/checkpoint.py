@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from backend.adapters import adapt, is_adapted
-from backend.bases import Base
+from backend.adapters import load_adapter, is_peft_model
+from backend.bases import BaseModelRef
 from backend.encoder import EncoderTier
-from backend.forward import TorchForward
-from backend.served import served_by, unloadable_told
-from ner.durable import refusals_told
+from backend.forward import TorchRunner
+from backend.served import assemble_encoder, translate_load_errors
+from ner.durable import translate_os_errors
 from ner.manifest import Manifest
 from ner.tags import TagSet
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
-ADAPTER_CONFIG = "adapter_config.json"
-SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")  # what Rust adds to what the system refuses
+ADAPTER_CONFIG_NAME = "adapter_config.json"
+RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # what Rust adds to what the system refuses
 
 
 def save_model(
@@ -34,7 +34,7 @@ def save_model(
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     *,
-    base: Base,
+    base: BaseModelRef,
 ) -> None:
     """Write the weights and the tokenizer of a version.
 
@@ -47,14 +47,14 @@ def save_model(
     Raises:
         PublishError: If the file system refuses, for instance because the disk is full.
     """
-    if is_adapted(model):
+    if is_peft_model(model):
         for config in model.peft_config.values():
             config.base_model_name_or_path = base.reference
             config.revision = base.revision
     else:
         model.config._name_or_path = base.reference
-    with refusals_told(f"write the model to {folder}"), _system_errors():
-        if is_adapted(model):
+    with translate_os_errors(f"write the model to {folder}"), _translate_rust_errors():
+        if is_peft_model(model):
             # An adapter on the output layer is no reason to store that layer, whatever peft thinks.
             model.save_pretrained(folder, save_embedding_layers=False)
         else:
@@ -68,7 +68,7 @@ def save_model(
 
 
 @contextmanager
-def _system_errors() -> Iterator[None]:
+def _translate_rust_errors() -> Iterator[None]:
     """Raise what the system refuses to libraries written in Rust as the OSError that it is.
 
     safetensors makes a SafetensorError of it and tokenizers a bare Exception, so nothing narrower
@@ -77,7 +77,7 @@ def _system_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        number = SYSTEM_ERROR.search(str(error))
+        number = RUST_OS_ERROR.search(str(error))
         if number is None:
             raise
         code = int(number[1])
@@ -101,13 +101,13 @@ def load_encoder(folder: Path, manifest: Manifest, *, device: torch.device) -> E
     """
     tag_set = TagSet(tuple(manifest.labels))
     four_bit = bool(manifest.config.get("four_bit"))
-    with unloadable_told(folder, manifest):
+    with translate_load_errors(folder, manifest):
         model = _load_model(folder, manifest, tag_set=tag_set, four_bit=four_bit)
     if not four_bit:
         model = model.to(device)
     precision = manifest.config.get("schedule", {}).get("precision", "auto")
-    forward = TorchForward(model.eval(), precision=precision)
-    return served_by(forward, folder, manifest, limit=position_limit(model))
+    forward = TorchRunner(model.eval(), precision=precision)
+    return assemble_encoder(forward, folder, manifest, max_positions=max_positions(model))
 
 
 def _load_model(
@@ -115,19 +115,19 @@ def _load_model(
 ) -> PreTrainedModel:
     """The weights, with an adapter folded into its base where that loses nothing."""
     if not is_adapter(folder):
-        return Base(str(folder)).load_token_classifier(tag_set.names, keep_head=True)
-    base = Base(manifest.base, manifest.base_revision)
-    model = base.load_token_classifier(tag_set.names, four_bit=four_bit)
-    adapted = adapt(model, folder)
+        return BaseModelRef(str(folder)).load_token_classifier(tag_set.tag_names, keep_head=True)
+    base = BaseModelRef(manifest.base, manifest.base_revision)
+    model = base.load_token_classifier(tag_set.tag_names, four_bit=four_bit)
+    adapted = load_adapter(model, folder)
     return adapted if four_bit else adapted.merge_and_unload()
 
 
 def is_adapter(folder: Path) -> bool:
     """Whether a version is an adapter on a base that is elsewhere."""
-    return (folder / ADAPTER_CONFIG).is_file()
+    return (folder / ADAPTER_CONFIG_NAME).is_file()
 
 
-def position_limit(model: PreTrainedModel) -> int | None:
+def max_positions(model: PreTrainedModel) -> int | None:
     """How many positions a model has.
 
     Args:

@@ -13,23 +13,23 @@ from typing import Any, Self
 
 import numpy as np
 
-from backend.viterbi import Scores
+from backend.viterbi import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
-class Coupling:
+class ScoreRefiner:
     """The ties between the words of a document; none by default.
 
     Attributes:
-        consistency: Share of a word's scores that comes from all its occurrences, 0 to 1.
+        consistency_weight: Share of a word's scores that comes from all its occurrences, 0 to 1.
         transitions: Added to a tag's log-probability for the tag before it: (tags + 1, tags), the
             last row for the start of a document; empty for none.
     """
 
-    consistency: float = 0.0
+    consistency_weight: float = 0.0
     transitions: tuple[tuple[float, ...], ...] = ()
 
-    def share(self, text: str, words: Sequence[tuple[int, int]], logits: Scores) -> Scores:
+    def smooth(self, text: str, words: Sequence[tuple[int, int]], logits: FloatArray) -> FloatArray:
         """Let the occurrences of each word lend each other their scores.
 
         Args:
@@ -40,23 +40,23 @@ class Coupling:
         Returns:
             The same shape. A word that occurs once keeps its scores.
         """
-        if not self.consistency or not words:
+        if not self.consistency_weight or not words:
             return logits
         numbers: dict[object, int] = {}
-        keys = [_key(text[start:end]) or place for place, (start, end) in enumerate(words)]
+        keys = [_consistency_key(text[start:end]) or place for place, (start, end) in enumerate(words)]
         groups = [numbers.setdefault(key, len(numbers)) for key in keys]
         totals = np.zeros((len(numbers), logits.shape[1]))
         np.add.at(totals, groups, logits)
         means = totals / np.bincount(groups)[:, None]
-        return logits + self.consistency * (means[groups] - logits)
+        return logits + self.consistency_weight * (means[groups] - logits)
 
-    def steps(self) -> Scores | None:
+    def transition_matrix(self) -> FloatArray | None:
         """The transitions as an array, None where there are none."""
         return np.array(self.transitions) if self.transitions else None
 
     def to_json(self) -> dict[str, Any]:
         """As a manifest keeps it; `from_json` reads it."""
-        return {"consistency": self.consistency, "transitions": [*map(list, self.transitions)]}
+        return {"consistency": self.consistency_weight, "transitions": [*map(list, self.transitions)]}
 
     @classmethod
     def from_json(cls, calibration: Mapping[str, Any]) -> Self:
@@ -72,7 +72,7 @@ class Coupling:
         return cls(float(calibration.get("consistency", 0.0)), tuple(map(tuple, rows)))
 
 
-def _key(word: str) -> str | None:
+def _consistency_key(word: str) -> str | None:
     """What makes two words the same: ALL is not all. Marks and numbers are never the same."""
     if not (word.isalpha() or any(map(str.isalpha, word))):
         return None

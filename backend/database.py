@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ner.errors import JournalError
+from ner.errors import StateFileError
 
-BUSY_SECONDS = 0.4  # Label Studio gives a webhook 1 second, and other writers need milliseconds
+BUSY_TIMEOUT_SECONDS = 0.4  # Label Studio gives a webhook 1 second, and other writers need milliseconds
 
 
 class Database:
@@ -21,13 +21,13 @@ class Database:
 
     Args:
         path: Of the file; it and its folder are made where they are missing.
-        tables: SQL that makes what is not there yet.
-        version: Of the tables; a file of a later one is not touched.
-        costs: What it costs that the file cannot be used, for the error.
+        schema_sql: SQL that makes what is not there yet.
+        schema_version: Of the tables; a file of a later one is not touched.
+        consequence: What it costs that the file cannot be used, for the error.
     """
 
-    def __init__(self, path: Path, tables: str, *, version: int, costs: str) -> None:
-        self._path, self._tables, self._version, self._costs = path, tables, version, costs
+    def __init__(self, path: Path, schema_sql: str, *, schema_version: int, consequence: str) -> None:
+        self._path, self._schema_sql, self._schema_version, self._consequence = path, schema_sql, schema_version, consequence
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
@@ -39,7 +39,7 @@ class Database:
         return self._error
 
     @contextmanager
-    def used(self) -> Iterator[sqlite3.Connection]:
+    def connection(self) -> Iterator[sqlite3.Connection]:
         """Lend the connection to one thread at a time; every statement is a transaction.
 
         Yields:
@@ -50,14 +50,14 @@ class Database:
         """
         with self._lock:
             try:
-                yield self._opened()
+                yield self._open_connection()
             except (sqlite3.Error, OSError, ValueError) as error:
                 self.close()
                 self._error = (
-                    f"the journal {self._path} cannot be used ({error}), so {self._costs}: make "
+                    f"the journal {self._path} cannot be used ({error}), so {self._consequence}: make "
                     "its folder writable, or move the file away for a new one"
                 )
-                raise JournalError(self._error) from error
+                raise StateFileError(self._error) from error
             self._error = None
 
     def close(self) -> None:
@@ -67,9 +67,9 @@ class Database:
                 self._connection.close()
                 self._connection = None
 
-    def _opened(self) -> sqlite3.Connection:
+    def _open_connection(self) -> sqlite3.Connection:
         """The connection; a new one where the file was taken away or replaced."""
-        if self._connection is not None and not self._is_there():
+        if self._connection is not None and not self._is_same_file():
             self.close()
         if self._connection is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,27 +78,27 @@ class Database:
             self._inode = self._path.stat().st_ino
         return self._connection
 
-    def _is_there(self) -> bool:
+    def _is_same_file(self) -> bool:
         """Whether the file is still the one that was opened."""
         return self._path.exists() and self._path.stat().st_ino == self._inode
 
     def _connect(self) -> sqlite3.Connection:
         """Open the file and see to its tables."""
         connection = sqlite3.connect(
-            self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            self._path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             (known,) = connection.execute("PRAGMA user_version").fetchone()
-            if known > self._version:
+            if known > self._schema_version:
                 raise sqlite3.DatabaseError(
-                    f"it has format {known}, and only formats up to {self._version} can be read"
+                    f"it has format {known}, and only formats up to {self._schema_version} can be read"
                 )
-            if known < self._version:
+            if known < self._schema_version:
                 connection.executescript(
-                    f"BEGIN IMMEDIATE; {self._tables}; "
-                    f"PRAGMA user_version = {self._version}; COMMIT"
+                    f"BEGIN IMMEDIATE; {self._schema_sql}; "
+                    f"PRAGMA user_version = {self._schema_version}; COMMIT"
                 )
         except sqlite3.Error:
             connection.close()

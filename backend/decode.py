@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from backend.viterbi import Scores, legal_steps, viterbi
+from backend.viterbi import FloatArray, legal_transitions, viterbi
 from ner.document import Prediction, Span
 from ner.tags import TagSet
 
 
-def log_softmax(logits: Scores, *, temperature: float = 1.0) -> Scores:
+def log_softmax(logits: FloatArray, *, temperature: float = 1.0) -> FloatArray:
     """Calibrated log-probabilities.
 
     Args:
@@ -25,14 +25,14 @@ def log_softmax(logits: Scores, *, temperature: float = 1.0) -> Scores:
     return scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True))
 
 
-def predict(
+def decode_prediction(
     words: Sequence[tuple[int, int]],
-    log_probs: Scores,
+    log_probs: FloatArray,
     *,
     tag_set: TagSet,
     version: str,
     tags: Sequence[int] | None = None,
-    transitions: Scores | None = None,
+    transitions: FloatArray | None = None,
 ) -> Prediction:
     """Decode one document.
 
@@ -53,23 +53,23 @@ def predict(
     if not words:
         return Prediction(spans=(), score=1.0, version=version)
     if tags is None:
-        tags = viterbi(log_probs, legal_steps(tag_set), transitions).tolist()
+        tags = viterbi(log_probs, legal_transitions(tag_set), transitions).tolist()
     chosen = log_probs[np.arange(len(words)), tags]
-    chunks = list(tag_set.chunks(tags))
+    chunks = list(tag_set.entities(tags))
     spans = [
         Span(words[first][0], words[last - 1][1], label, score=score)
-        for (first, last, label), score in zip(chunks, _probabilities(chosen, chunks), strict=True)
+        for (first, last, label), score in zip(chunks, _geometric_means(chosen, chunks), strict=True)
     ]
-    (score,) = _probabilities(chosen, [(0, len(words), "")])
+    (score,) = _geometric_means(chosen, [(0, len(words), "")])
     return Prediction(
         spans=tuple(spans),
         score=score,
         version=version,
-        confidences=tuple(np.exp(chosen).tolist()),
+        tag_confidences=tuple(np.exp(chosen).tolist()),
     )
 
 
-def _probabilities(log_probs: Scores, chunks: Sequence[tuple[int, int, str]]) -> list[float]:
+def _geometric_means(log_probs: FloatArray, chunks: Sequence[tuple[int, int, str]]) -> list[float]:
     """The geometric mean of each chunk, never quite 0: Label Studio takes 0 for no score."""
     if not chunks:
         return []

@@ -10,20 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backend.coupling import Coupling
-from backend.decode import log_softmax, predict
-from backend.forward import Batch, Forward
-from backend.viterbi import Scores
+from backend.coupling import ScoreRefiner
+from backend.decode import log_softmax, decode_prediction
+from backend.forward import ModelInputs, ModelRunner
+from backend.viterbi import FloatArray
 from backend.window_encoder import EncodedWindow, WindowEncoder
 from ner.document import Document, Prediction
 from ner.tags import TagSet
 from ner.words import word_offsets
 
-Words = Sequence[tuple[int, int]]
+WordOffsets = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class EncodedDocument:
     """A document as the model reads it.
 
     Attributes:
@@ -33,7 +33,7 @@ class Read:
     """
 
     document: Document
-    words: Words
+    words: WordOffsets
     windows: Sequence[EncodedWindow]
 
 
@@ -41,35 +41,35 @@ class EncoderTier:
     """A token-classification model that answers in real time.
 
     Args:
-        forward: Runs the model.
-        windows: Turns documents into windows with the model's own tokenizer.
+        runner: Runs the model.
+        window_encoder: Turns documents into windows with the model's own tokenizer.
         tag_set: The tags, in the order of the model's outputs.
         version: Named in every prediction.
         temperature: See `backend.decode.log_softmax`.
-        coupling: How the words of a document bear on each other.
+        score_refiner: How the words of a document bear on each other.
     """
 
     # Documents in the air at once: memory does not grow with a batch, and while a chunk runs it is
     # found out what the scores of the one before it say. Of those on lanes each has its own.
-    chunk_documents = 64
-    lane_documents = 16
+    documents_per_chunk = 64
+    documents_per_stream = 16
 
     def __init__(
         self,
-        forward: Forward,
-        windows: WindowEncoder,
+        runner: ModelRunner,
+        window_encoder: WindowEncoder,
         *,
         tag_set: TagSet,
         version: str,
         temperature: float = 1.0,
-        coupling: Coupling | None = None,
+        score_refiner: ScoreRefiner | None = None,
     ) -> None:
-        self.forward = forward
-        self.windows = windows
+        self.runner = runner
+        self.window_encoder = window_encoder
         self.tag_set = tag_set
         self.version = version
         self.temperature = temperature
-        self.coupling = coupling or Coupling()
+        self.score_refiner = score_refiner or ScoreRefiner()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -85,10 +85,10 @@ class EncoderTier:
         Returns:
             One prediction per document, in the same order, empty ones included.
         """
-        lanes = self.forward.lanes
-        size = self.chunk_documents
+        lanes = self.runner.streams
+        size = self.documents_per_chunk
         if lanes > 1:  # few documents are enough to give every lane some
-            size = max(1, min(self.lane_documents, -(-len(documents) // lanes)))
+            size = max(1, min(self.documents_per_stream, -(-len(documents) // lanes)))
         chunks = [documents[start : start + size] for start in range(0, len(documents), size)]
         if len(chunks) <= 1:
             return [one for chunk in chunks for one in self._predict(chunk)]
@@ -96,23 +96,23 @@ class EncoderTier:
             with ThreadPoolExecutor(lanes) as pool:
                 return [one for found in pool.map(self._predict, chunks) for one in found]
         with ThreadPoolExecutor(1) as decoder:
-            waiting = [decoder.submit(self._decide_all, *self._scored(chunk)) for chunk in chunks]
+            waiting = [decoder.submit(self._decode_all, *self._encode_and_compute(chunk)) for chunk in chunks]
             return [prediction for future in waiting for prediction in future.result()]
 
     def _predict(self, documents: Sequence[Document]) -> list[Prediction]:
         """All that is done for some documents, one after the other."""
-        return self._decide_all(*self._scored(documents))
+        return self._decode_all(*self._encode_and_compute(documents))
 
-    def _scored(self, documents: Sequence[Document]) -> tuple[list[Read], list[Scores]]:
+    def _encode_and_compute(self, documents: Sequence[Document]) -> tuple[list[EncodedDocument], list[FloatArray]]:
         """Documents as they were read, and their scores."""
-        read = self.read(documents)
-        return read, self.score(read)
+        read = self.encode(documents)
+        return read, self.compute_logits(read)
 
-    def _decide_all(self, read: Sequence[Read], scores: Sequence[Scores]) -> list[Prediction]:
+    def _decode_all(self, read: Sequence[EncodedDocument], scores: Sequence[FloatArray]) -> list[Prediction]:
         """What the scores of documents say."""
-        return list(map(self.decide, read, scores))
+        return list(map(self.decode, read, scores))
 
-    def read(self, documents: Sequence[Document]) -> list[Read]:
+    def encode(self, documents: Sequence[Document]) -> list[EncodedDocument]:
         """Do what comes before the passes.
 
         Args:
@@ -121,24 +121,24 @@ class EncoderTier:
         Returns:
             Each with its words and its windows, in the same order.
         """
-        words: list[Words] = [word_offsets(document.text) for document in documents]
+        words: list[WordOffsets] = [word_offsets(document.text) for document in documents]
         windows: list[list[EncodedWindow]] = [[] for _ in documents]
-        for window in self.windows.encode([document.text for document in documents], words):
-            windows[window.document].append(window)
-        return list(map(Read, documents, words, windows))
+        for window in self.window_encoder.encode([document.text for document in documents], words):
+            windows[window.document_index].append(window)
+        return list(map(EncodedDocument, documents, words, windows))
 
-    def score(self, read: Sequence[Read]) -> list[Scores]:
+    def compute_logits(self, documents: Sequence[EncodedDocument]) -> list[FloatArray]:
         """Run the model.
 
         Args:
-            read: Documents, as `read` gives them.
+            documents: Documents, as `read` gives them.
 
         Returns:
             Logits of shape (words, tags) per document, before any coupling and temperature.
         """
-        return self.gather(read, self.forward.logits, width=len(self.tag_set))
+        return self.collect_word_values(documents, self.runner.compute_logits, width=len(self.tag_set))
 
-    def decide(self, read: Read, logits: Scores) -> Prediction:
+    def decode(self, read: EncodedDocument, logits: FloatArray) -> Prediction:
         """Do what comes after the passes: find what the scores of a document's words say together.
 
         Args:
@@ -148,40 +148,40 @@ class EncoderTier:
         Returns:
             The prediction.
         """
-        shared = self.coupling.share(read.document.text, read.words, logits)
-        return predict(
+        shared = self.score_refiner.smooth(read.document.text, read.words, logits)
+        return decode_prediction(
             read.words,
             log_softmax(shared, temperature=self.temperature),
             tag_set=self.tag_set,
             version=self.version,
-            transitions=self.coupling.steps(),
+            transitions=self.score_refiner.transition_matrix(),
         )
 
-    def gather(
-        self, read: Sequence[Read], run: Callable[[Batch], Scores], *, width: int
-    ) -> list[Scores]:
+    def collect_word_values(
+        self, documents: Sequence[EncodedDocument], run: Callable[[ModelInputs], FloatArray], *, width: int
+    ) -> list[FloatArray]:
         """Collect what a pass gives for the words, each from the window that owns it.
 
         Args:
-            read: Documents, as `read` gives them.
+            documents: Documents, as `read` gives them.
             run: Gives something for every sub-word of a batch: (windows, longest, width).
             width: How much that is.
 
         Returns:
             Of shape (words, width) per document, from the first sub-word of each word.
         """
-        found: list[Scores] = [np.zeros((len(one.words), width), np.float32) for one in read]
+        found: list[FloatArray] = [np.zeros((len(one.words), width), np.float32) for one in documents]
         windows = [
             (window, of_words)
-            for one, of_words in zip(read, found, strict=True)
+            for one, of_words in zip(documents, found, strict=True)
             for window in one.windows
         ]
-        for batch in self.forward.plan([len(window.ids) for window, _ in windows]):
+        for batch in self.runner.plan_batches([len(window.input_ids) for window, _ in windows]):
             rows = [windows[place] for place in batch]
-            padded = self.windows.pad(
-                [window for window, _ in rows], multiple=self.forward.multiple
+            padded = self.window_encoder.pad(
+                [window for window, _ in rows], pad_to_multiple_of=self.runner.pad_to_multiple_of
             )
             for (window, of_words), row in zip(rows, run(padded), strict=True):
-                owned = slice(window.owned.start, window.owned.stop)
+                owned = slice(window.owned_words.start, window.owned_words.stop)
                 of_words[owned] = row[window.owned_positions]
         return found

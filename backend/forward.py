@@ -8,43 +8,43 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backend.precision import Precision, half_precision, weights_type
-from backend.viterbi import Scores
+from backend.precision import Precision, bf16_autocast, weights_dtype
+from backend.viterbi import FloatArray
 from backend.window_encoder import batch_by_length
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Batch = Mapping[str, NDArray[np.int64]]
+ModelInputs = Mapping[str, NDArray[np.int64]]
 
 
-class Forward(Protocol):
+class ModelRunner(Protocol):
     """Runs batches of windows through a model."""
 
     @property
     def name(self) -> str:
         """What runs it, and in which arithmetic, in words."""
 
-    def plan(self, lengths: Sequence[int]) -> Iterable[Sequence[int]]:
+    def plan_batches(self, lengths: Sequence[int]) -> Iterable[Sequence[int]]:
         """Which windows to run together, given their sub-words: batches of their places."""
 
     @property
-    def multiple(self) -> int:
+    def pad_to_multiple_of(self) -> int:
         """What the rows of a batch are padded to a multiple of."""
 
     @property
-    def lanes(self) -> int:
+    def streams(self) -> int:
         """Batches that it can run at the same time, each on the thread of who asks."""
 
     @property
-    def portion(self) -> int:
+    def documents_per_request_chunk(self) -> int:
         """Documents of one request that take a turn together."""
 
-    def logits(self, batch: Batch) -> Scores:
+    def compute_logits(self, batch: ModelInputs) -> FloatArray:
         """Run one batch, as `WindowEncoder.pad` makes it: (windows, longest, tags)."""
 
 
-class TorchForward:
+class TorchRunner:
     """Runs a model where it is, with PyTorch.
 
     Args:
@@ -54,9 +54,9 @@ class TorchForward:
 
     # A kernel is made and kept for every shape that comes, by PyTorch's bf16 attention without
     # end: 300 MB in the long run, and some time.
-    multiple = 16
-    lanes = 1  # a second thread would bring threads of its own, and all would share the same cores
-    portion = 16
+    pad_to_multiple_of = 16
+    streams = 1  # a second thread would bring threads of its own, and all would share the same cores
+    documents_per_request_chunk = 16
 
     def __init__(self, model: "PreTrainedModel", *, precision: Precision = "auto") -> None:
         self.model = model
@@ -65,32 +65,32 @@ class TorchForward:
     @property
     def name(self) -> str:
         """PyTorch, and its arithmetic."""
-        wanted = weights_type(self.model.device, wanted=self.precision)
+        wanted = weights_dtype(self.model.device, precision=self.precision)
         return f"PyTorch, {'bf16' if wanted == torch.bfloat16 else 'fp32'}"
 
-    def plan(self, lengths: Sequence[int]) -> Iterable[Sequence[int]]:
+    def plan_batches(self, lengths: Sequence[int]) -> Iterable[Sequence[int]]:
         """Which windows to run together: those of similar length, 1,024 padded sub-words on a CPU.
 
         What is in work should fit its caches: that took a tenth less time for 16 abstracts than
         4,096, and less memory. A GPU wants more at once.
         """
-        return batch_by_length(lengths, budget=1024 if self.model.device.type == "cpu" else 4096)
+        return batch_by_length(lengths, max_tokens=1024 if self.model.device.type == "cpu" else 4096)
 
-    def logits(self, batch: Batch) -> Scores:
+    def compute_logits(self, batch: ModelInputs) -> FloatArray:
         """Run one batch, as `WindowEncoder.pad` makes it: (windows, longest, tags)."""
         return self._run(batch, "logits")
 
-    def hidden(self, batch: Batch) -> Scores:
+    def compute_hidden_states(self, batch: ModelInputs) -> FloatArray:
         """The last hidden states of one batch: (windows, longest, width)."""
         return self._run(batch, "hidden_states", output_hidden_states=True)
 
     @torch.inference_mode()
-    def _run(self, batch: Batch, what: str, **options: Any) -> Scores:
+    def _run(self, batch: ModelInputs, what: str, **options: Any) -> FloatArray:
         """One of the things that the model gives."""
         device = self.model.device
         tensors = {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
-        with half_precision(device, wanted=self.precision):
+        with bf16_autocast(device, precision=self.precision):
             found = self.model(**tensors, **options)[what]
         last: Tensor = found[-1] if isinstance(found, tuple) else found
-        array: Scores = last.float().cpu().numpy()
+        array: FloatArray = last.float().cpu().numpy()
         return array

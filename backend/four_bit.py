@@ -11,7 +11,7 @@ from transformers import BitsAndBytesConfig
 
 
 @cache
-def four_bit_obstacle() -> str | None:
+def four_bit_unavailable_reason() -> str | None:
     """Try whether weights can be kept in NF4 on this machine.
 
     Returns:
@@ -26,11 +26,11 @@ def four_bit_obstacle() -> str | None:
     return None
 
 
-def four_bit_options(kept: Sequence[str]) -> Mapping[str, Any]:
+def four_bit_options(skip_modules: Sequence[str]) -> Mapping[str, Any]:
     """How QLoRA loads its base (Dettmers et al. 2023): NF4 quantised twice, arithmetic in bf16.
 
     Args:
-        kept: Layers that are not quantised.
+        skip_modules: Layers that are not quantised.
 
     Returns:
         Options of `from_pretrained`.
@@ -40,12 +40,12 @@ def four_bit_options(kept: Sequence[str]) -> Mapping[str, Any]:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
-        llm_int8_skip_modules=list(kept),  # despite its name, for 4 bits too
+        llm_int8_skip_modules=list(skip_modules),  # despite its name, for 4 bits too
     )
     return {"quantization_config": quantization, "dtype": torch.bfloat16}
 
 
-def keep_layout(model: nn.Module) -> None:
+def disable_cpu_repacking(model: nn.Module) -> None:
     """Keep bitsandbytes from repacking layers when they first serve on some CPUs.
 
     A repacked layer gives no gradients from then on, is unpacked again under the feet of whoever
@@ -60,7 +60,7 @@ def keep_layout(model: nn.Module) -> None:
             module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
-def raise_rest(model: nn.Module) -> None:
+def upcast_unquantized(model: nn.Module) -> None:
     """Keep what is not quantised in fp32, as training does: what serves is then what was judged.
 
     Args:

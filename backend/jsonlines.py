@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from backend.regions import Region
-from ner.document import LOST_REASONS, Document, Lost, LostReason, Prediction, Span
+from backend.regions import RawSpan
+from ner.document import DROP_REASONS, Document, DroppedAnnotation, DropReason, Prediction, Span
 from ner.errors import FormatError, OffsetError
-from ner.printable import visible
+from ner.printable import escape_unprintable
 
-SHAPE = '{"id", "text", "entities": [{"start", "end", "label"}]}'
-UNNAMED = "unknown"  # the version of predictions that do not name one
-SURE = 1.0  # the score of predictions that do not give one
+LINE_SHAPE = '{"id", "text", "entities": [{"start", "end", "label"}]}'
+UNKNOWN_VERSION = "unknown"  # the version of predictions that do not name one
+DEFAULT_SCORE = 1.0  # the score of predictions that do not give one
 
 
 def parse_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -43,13 +43,13 @@ def parse_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[s
         except UnicodeDecodeError as error:
             raise FormatError(f"{where} is not UTF-8: save the file as UTF-8") from error
         except (ValueError, RecursionError) as error:
-            raise FormatError(f"{where} is not JSON ({error}), but should be {SHAPE}") from error
+            raise FormatError(f"{where} is not JSON ({error}), but should be {LINE_SHAPE}") from error
         if not isinstance(parsed, dict):
-            raise FormatError(f"{where} is not a JSON object: each line must be {SHAPE}")
+            raise FormatError(f"{where} is not a JSON object: each line must be {LINE_SHAPE}")
         yield where, parsed
 
 
-def text_from_json(line: Mapping[str, Any], where: str) -> Document:
+def document_text_from_json(line: Mapping[str, Any], where: str) -> Document:
     """Read a document without its annotations, as prediction wants it.
 
     Args:
@@ -64,20 +64,20 @@ def text_from_json(line: Mapping[str, Any], where: str) -> Document:
             character in any of them or in its meta.
     """
     # The name of a file may hold bytes that are no characters; an id must be written again.
-    text, identifier = line.get("text"), line.get("id", visible(where))
+    text, identifier = line.get("text"), line.get("id", escape_unprintable(where))
     meta = line.get("meta", {})
     if not isinstance(text, str):
-        raise FormatError(f'{where} has no "text": each line must be {SHAPE}')
+        raise FormatError(f'{where} has no "text": each line must be {LINE_SHAPE}')
     if isinstance(identifier, bool) or not isinstance(identifier, str | int):
         raise FormatError(f'{where} has the "id" {identifier!r}: it must be text or a number')
     if not isinstance(meta, dict):
         raise FormatError(f'{where} has a "meta" that is not an object')
-    for said in _texts_in(meta):
-        whole(said, where, what="meta")
-    return Document(whole(str(identifier), where, what="id"), whole(text, where), meta=meta)
+    for said in _iterate_strings(meta):
+        reject_lone_surrogates(said, where, field="meta")
+    return Document(reject_lone_surrogates(str(identifier), where, field="id"), reject_lone_surrogates(text, where), meta=meta)
 
 
-def _texts_in(value: object) -> Iterator[str]:
+def _iterate_strings(value: object) -> Iterator[str]:
     """Every text in a JSON value, keys too; without recursion, for it may be nested deeply."""
     waiting = [value]
     while waiting:
@@ -90,13 +90,13 @@ def _texts_in(value: object) -> Iterator[str]:
                 waiting += items
 
 
-def whole(text: str, where: str, *, what: str = "text") -> str:
+def reject_lone_surrogates(text: str, where: str, *, field: str = "text") -> str:
     r"""Check that a text has no halves of UTF-16 pairs, which a JSON escape can smuggle in.
 
     Args:
         text: Any text; ``\\ud83d`` on its own is such a half.
         where: Where it is.
-        what: Of what is there it is.
+        field: Of what is there it is.
 
     Returns:
         The text itself.
@@ -109,13 +109,13 @@ def whole(text: str, where: str, *, what: str = "text") -> str:
     except UnicodeEncodeError as error:
         half = f"\\u{ord(text[error.start]):04x}"
         raise FormatError(
-            f"{where} has half a character, {half}, at position {error.start} of its {what}: "
+            f"{where} has half a character, {half}, at position {error.start} of its {field}: "
             "mend it where the file was made"
         ) from error
     return text
 
 
-def regions_from_json(line: Mapping[str, Any], where: str) -> list[Region]:
+def raw_spans_from_json(line: Mapping[str, Any], where: str) -> list[RawSpan]:
     """Read the annotations of a document, unchecked.
 
     Args:
@@ -130,11 +130,11 @@ def regions_from_json(line: Mapping[str, Any], where: str) -> list[Region]:
     """
     entities = line.get("entities")
     if not isinstance(entities, list):
-        raise FormatError(f'{where} has no list "entities": each line must be {SHAPE}')
-    return [_region(entity, f"{where}, entity {i}") for i, entity in enumerate(entities, start=1)]
+        raise FormatError(f'{where} has no list "entities": each line must be {LINE_SHAPE}')
+    return [_raw_span_from_json(entity, f"{where}, entity {i}") for i, entity in enumerate(entities, start=1)]
 
 
-def _region(entity: object, where: str) -> Region:
+def _raw_span_from_json(entity: object, where: str) -> RawSpan:
     """Read one entity."""
     fields = entity if isinstance(entity, dict) else {}
     start, end, label = fields.get("start"), fields.get("end"), fields.get("label")
@@ -144,18 +144,18 @@ def _region(entity: object, where: str) -> Region:
         raise FormatError(f'{where} must be {{"start", "end", "label"}} with whole numbers')
     if not isinstance(text, str):
         raise FormatError(f'{where} has a "text" that is not text')
-    label, text = whole(label, where, what="label"), whole(text, where)
-    return Region(start, end, (label,), text, None if score is None else _score(score, where))
+    label, text = reject_lone_surrogates(label, where, field="label"), reject_lone_surrogates(text, where)
+    return RawSpan(start, end, (label,), text, None if score is None else _check_score(score, where))
 
 
-def _score(score: object, where: str) -> float:
+def _check_score(score: object, where: str) -> float:
     """Check a confidence."""
     if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
         raise FormatError(f"{where} has the score {score!r}: it must be a number from 0 to 1")
     return float(score)
 
 
-def unknown_from_json(
+def masked_ranges_from_json(
     line: Mapping[str, Any], document: Document, where: str
 ) -> tuple[tuple[int, int], ...]:
     """Read the stretches of a document whose truth is not known.
@@ -206,16 +206,16 @@ def document_from_json(line: Mapping[str, Any], where: str) -> Document:
         FormatError: If the object is not of our shape.
         OffsetError: If an entity is empty, reversed, or outside the text.
     """
-    document = text_from_json(line, where)
+    document = document_text_from_json(line, where)
     try:
-        spans = tuple(_span(region) for region in regions_from_json(line, where))
-        unknown = unknown_from_json(line, document, where)
-        return replace(document, spans=spans, unknown=unknown)
+        spans = tuple(_span_from_raw(region) for region in raw_spans_from_json(line, where))
+        unknown = masked_ranges_from_json(line, document, where)
+        return replace(document, spans=spans, masked_ranges=unknown)
     except OffsetError as error:
         raise OffsetError(f"{where}: {error}") from error
 
 
-def _span(region: Region) -> Span:
+def _span_from_raw(region: RawSpan) -> Span:
     """A region that is taken at its word."""
     return Span(region.start, region.end, region.labels[0], region.score)
 
@@ -232,14 +232,14 @@ def document_to_json(document: Document) -> dict[str, Any]:
     line: dict[str, Any] = {
         "id": document.id,
         "text": document.text,
-        "entities": [_entity(span) for span in document.spans],
+        "entities": [_entity_to_json(span) for span in document.spans],
     }
-    if document.unknown:
-        line["unknown"] = [list(stretch) for stretch in document.unknown]
+    if document.masked_ranges:
+        line["unknown"] = [list(stretch) for stretch in document.masked_ranges]
     return {**line, "meta": dict(document.meta)} if document.meta else line
 
 
-def _entity(span: Span) -> dict[str, Any]:
+def _entity_to_json(span: Span) -> dict[str, Any]:
     """One entity; a score only where there is one."""
     entity = {"start": span.start, "end": span.end, "label": span.label}
     return entity if span.score is None else {**entity, "score": span.score}
@@ -259,36 +259,36 @@ def prediction_from_json(line: Mapping[str, Any], where: str) -> tuple[Document,
     Raises:
         FormatError: If the object is not of our shape.
     """
-    document = text_from_json(line, where)
+    document = document_text_from_json(line, where)
     spans: list[Span] = []
     entries = line.get("lost", [])
     if not isinstance(entries, list):
         raise FormatError(f'{where} has a "lost" that is not a list')
-    lost = [_lost(entry, document.id, where) for entry in entries]
-    for region in regions_from_json(line, where):
+    lost = [_dropped_from_json(entry, document.id, where) for entry in entries]
+    for region in raw_spans_from_json(line, where):
         if 0 <= region.start < region.end <= len(document.text):
-            spans.append(_span(region))
+            spans.append(_span_from_raw(region))
         else:
             (label,) = region.labels
-            reason: LostReason = "offset outside the text"
-            lost.append(Lost(label, region.text, reason, region.start, region.end, document.id))
-    score = _score(line.get("score", SURE), where)
-    version = whole(str(line.get("model_version", UNNAMED)), where, what="model_version")
-    return document, Prediction(tuple(sorted(spans)), score, version, lost=tuple(lost))
+            reason: DropReason = "offset outside the text"
+            lost.append(DroppedAnnotation(label, region.text, reason, region.start, region.end, document.id))
+    score = _check_score(line.get("score", DEFAULT_SCORE), where)
+    version = reject_lone_surrogates(str(line.get("model_version", UNKNOWN_VERSION)), where, field="model_version")
+    return document, Prediction(tuple(sorted(spans)), score, version, dropped=tuple(lost))
 
 
-def _lost(entry: object, document: str, where: str) -> Lost:
+def _dropped_from_json(entry: object, document: str, where: str) -> DroppedAnnotation:
     """Read one lost annotation."""
     fields = entry if isinstance(entry, dict) else {}
     reason, label, text = fields.get("reason"), fields.get("label"), fields.get("text")
     start, end = fields.get("start"), fields.get("end")
-    if reason not in LOST_REASONS or not isinstance(label, str) or not isinstance(text, str):
+    if reason not in DROP_REASONS or not isinstance(label, str) or not isinstance(text, str):
         raise FormatError(f'{where} has a "lost" entry that is not {{"label", "text", "reason"}}')
     if type(start) is not int or type(end) is not int:
         raise FormatError(f'{where} has a "lost" entry without whole numbers "start" and "end"')
     for said in (label, text):
-        whole(said, where, what='"lost"')
-    return Lost(label, text, reason, start, end, document)
+        reject_lone_surrogates(said, where, field='"lost"')
+    return DroppedAnnotation(label, text, reason, start, end, document)
 
 
 def prediction_to_json(document: Document, prediction: Prediction) -> dict[str, Any]:
@@ -304,12 +304,12 @@ def prediction_to_json(document: Document, prediction: Prediction) -> dict[str, 
     lost = (
         {"label": one.label, "text": one.text, "reason": one.reason}
         | {"start": one.start, "end": one.end}
-        for one in prediction.lost
+        for one in prediction.dropped
     )
     return {
         "id": document.id,
         "text": document.text,
-        "entities": [_entity(span) for span in prediction.spans],
+        "entities": [_entity_to_json(span) for span in prediction.spans],
         "score": prediction.score,
         "model_version": prediction.version,
         "lost": list(lost),

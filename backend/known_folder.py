@@ -3,10 +3,10 @@
 from hashlib import sha256
 from pathlib import Path
 
-SAMPLES, SAMPLE_BYTES = 64, 4096  # of each file of weights
+SAMPLES_PER_FILE, SAMPLE_BYTES = 64, 4096  # of each file of weights
 
 
-def folder_revision(folder: Path) -> str:
+def folder_fingerprint(folder: Path) -> str:
     """What the model in a folder is known by: its configuration, and samples of its weights.
 
     Args:
@@ -23,7 +23,7 @@ def folder_revision(folder: Path) -> str:
         size = path.stat().st_size
         digest.update(f"{path.name} {size}".encode())
         with path.open("rb") as file:
-            for number in range(SAMPLES):
-                file.seek(number * size // SAMPLES)
+            for number in range(SAMPLES_PER_FILE):
+                file.seek(number * size // SAMPLES_PER_FILE)
                 digest.update(file.read(SAMPLE_BYTES))
     return f"sha256:{digest.hexdigest()[:16]}"

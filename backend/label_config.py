@@ -19,18 +19,18 @@ from label_studio_sdk._legacy.exceptions import (
 from label_studio_sdk.label_interface import LabelInterface
 from lxml import etree
 
-from backend.label_studio import HYPERTEXT_ADVICE, LabelConfig, Stored
+from backend.label_studio import HYPERTEXT_ADVICE, LabelConfig, TextEncoding
 from ner.errors import FormatError
 
-LONGEST = 500_000  # characters; thousands of labels take a tenth of it
-KEPT = 64  # configs that are not parsed again: the server gets one with every call
+MAX_CONFIG_CHARACTERS = 500_000  # characters; thousands of labels take a tenth of it
+MAX_CACHED_CONFIGS = 64  # configs that are not parsed again: the server gets one with every call
 XML_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")  # lxml wants text without one
 # Nothing of the kind is ever in a labelling config. Looked for in the whole of it, comments too,
 # because only a parser knows for sure what is a comment.
-DECLARED = re.compile(r"<!(?!--|\[CDATA\[)")
+DOCTYPE_DECLARATION = re.compile(r"<!(?!--|\[CDATA\[)")
 # What XML 1.0 does not allow; among it the zeros of UTF-16 that somebody read as another encoding.
-NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-EXAMPLE = '<View><Labels name="label" toName="text"><Label value="Disease"/></Labels><Text .../>'
+INVALID_XML_CHARACTERS = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+EXAMPLE_CONFIG = '<View><Labels name="label" toName="text"><Label value="Disease"/></Labels><Text .../>'
 COPY_ADVICE = "copy it from Label Studio's settings"
 
 
@@ -70,14 +70,14 @@ def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
         FormatError: If it is too long, declares a document type or entities, is not XML, or does
             not say exactly one way to label a ``<Text>``.
     """
-    return _parse(xml, control)
+    return _parse_cached(xml, control)
 
 
-@lru_cache(maxsize=KEPT)
-def _parse(xml: str, control: str | None) -> LabelConfig:
+@lru_cache(maxsize=MAX_CACHED_CONFIGS)
+def _parse_cached(xml: str, control: str | None) -> LabelConfig:
     """What `parse_label_config` does."""
-    tag = _choose(_span_controls(_interface(xml)), control)
-    (text,) = (obj for obj in tag.objects if _is(obj, "text"))
+    tag = _choose_control(_span_controls(_parse_interface(xml)), control)
+    (text,) = (obj for obj in tag.objects if _is_tag(obj, "text"))
     labels = [label.attr for label in tag.labels_attrs.values() if label.value]
     if not labels:
         raise FormatError(
@@ -88,26 +88,26 @@ def _parse(xml: str, control: str | None) -> LabelConfig:
         control=tag.name,
         object=text.name,
         data_key=_data_key(text),
-        labels=tuple(_name(label) for label in labels),
-        spellings=MappingProxyType(_spellings(labels)),
-        predicted=MappingProxyType(_predicted(labels)),
-        stored=_stored(text),
+        labels=tuple(_label_name(label) for label in labels),
+        names_by_spelling=MappingProxyType(_names_by_spelling(labels)),
+        predicted_values=MappingProxyType(_predicted_values(labels)),
+        text_encoding=_text_encoding(text),
     )
 
 
-def _interface(xml: str) -> Any:
+def _parse_interface(xml: str) -> Any:
     """Parse a config, in two steps: safely, and then as Label Studio does."""
-    if len(xml) > LONGEST:
+    if len(xml) > MAX_CONFIG_CHARACTERS:
         raise FormatError(
-            f"the labelling config has {len(xml):,} characters, and more than {LONGEST:,} are not "
+            f"the labelling config has {len(xml):,} characters, and more than {MAX_CONFIG_CHARACTERS:,} are not "
             "read: keep long lists out of it"
         )
-    if DECLARED.search(xml):
+    if DOCTYPE_DECLARATION.search(xml):
         raise FormatError(
             "the labelling config declares a document type or entities (<!...>), which is refused "
             "because such a declaration can read files and fill the memory: take it out"
         )
-    if NOT_XML.search(xml):
+    if INVALID_XML_CHARACTERS.search(xml):
         raise FormatError(
             "the labelling config has characters that XML does not allow: " + COPY_ADVICE
         )
@@ -127,7 +127,7 @@ def _interface(xml: str) -> Any:
         raise FormatError(f"the labelling config is not XML ({error}): {COPY_ADVICE}") from error
 
 
-def _is(tag: Any, name: str) -> bool:
+def _is_tag(tag: Any, name: str) -> bool:
     """Whether a tag is called so; Label Studio does not mind the case."""
     return bool(tag.tag.lower() == name)
 
@@ -138,23 +138,23 @@ def _span_controls(interface: Any) -> list[Any]:
     found = [
         control
         for control in controls
-        if _is(control, "labels") and [_is(obj, "text") for obj in control.objects] == [True]
+        if _is_tag(control, "labels") and [_is_tag(obj, "text") for obj in control.objects] == [True]
     ]
     if found:
         return found
     if any(
-        _is(control, "hypertextlabels")
-        or (_is(control, "labels") and any(_is(obj, "hypertext") for obj in control.objects))
+        _is_tag(control, "hypertextlabels")
+        or (_is_tag(control, "labels") and any(_is_tag(obj, "hypertext") for obj in control.objects))
         for control in controls
     ):
         raise FormatError(f"the labelling config labels a <HyperText>: {HYPERTEXT_ADVICE}")
     others = ", ".join(sorted({f"<{control.tag}>" for control in controls})) or "no controls"
     raise FormatError(
-        f"the labelling config has {others}, but no <Labels> over a <Text>, such as {EXAMPLE}"
+        f"the labelling config has {others}, but no <Labels> over a <Text>, such as {EXAMPLE_CONFIG}"
     )
 
 
-def _choose(controls: list[Any], name: str | None) -> Any:
+def _choose_control(controls: list[Any], name: str | None) -> Any:
     """The one control that was asked for, or the only one there is."""
     matching = [control for control in controls if name is None or control.name == name]
     if len(matching) != 1:
@@ -179,7 +179,7 @@ def _data_key(text: Any) -> str:
     return str(text.value_name)
 
 
-def _stored(text: Any) -> Stored:
+def _text_encoding(text: Any) -> TextEncoding:
     """How the tasks' data hold the text of a ``<Text>``; the editor minds the case of values."""
     said = {key.lower(): value for key, value in text.attr.items()}
     kind, encoding = said.get("valuetype", "text"), said.get("encoding", "none")
@@ -197,22 +197,22 @@ def _stored(text: Any) -> Stored:
     )
 
 
-def _name(label: Mapping[str, str]) -> str:
+def _label_name(label: Mapping[str, str]) -> str:
     """What Label Studio calls a label in results: its alias before its value."""
     return label.get("alias") or label["value"]
 
 
-def _spellings(labels: list[Mapping[str, str]]) -> dict[str, str]:
+def _names_by_spelling(labels: list[Mapping[str, str]]) -> dict[str, str]:
     """Every way to write a label; a name is always itself, even where another's value equals it."""
-    names = {_name(label): _name(label) for label in labels}
-    values = {label["value"]: _name(label) for label in labels if "value" in label}
+    names = {_label_name(label): _label_name(label) for label in labels}
+    values = {label["value"]: _label_name(label) for label in labels if "value" in label}
     return values | names
 
 
-def _predicted(labels: list[Mapping[str, str]]) -> dict[str, str]:
+def _predicted_values(labels: list[Mapping[str, str]]) -> dict[str, str]:
     """Labels of models, with the one label that claims each in ``predicted_values``."""
     claims = {
-        (said.strip(), _name(label))
+        (said.strip(), _label_name(label))
         for label in labels
         for said in label.get("predicted_values", "").split(",")
         if said.strip()

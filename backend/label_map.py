@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from backend.label_studio import LabelConfig
-from ner.document import Document, Lost, Prediction, Span
+from ner.document import Document, DroppedAnnotation, Prediction, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +14,11 @@ class LabelMap:
     """Which label of the project stands for which label of the model.
 
     Attributes:
-        names: Labels of the model, with the project's name for each; several may share one.
+        project_labels: Labels of the model, with the project's name for each; several may share one.
         unmapped: Labels of the model that the project does not have, in the model's order.
     """
 
-    names: Mapping[str, str] = field(hash=False)
+    project_labels: Mapping[str, str] = field(hash=False)
     unmapped: tuple[str, ...] = ()
 
     def apply(self, document: Document, prediction: Prediction) -> Prediction:
@@ -33,14 +33,14 @@ class LabelMap:
             not have are among what was lost.
         """
         kept = [
-            replace(span, label=self.names[span.label])
+            replace(span, label=self.project_labels[span.label])
             for span in prediction.spans
-            if span.label in self.names
+            if span.label in self.project_labels
         ]
         lost = [
-            _unknown(document, span) for span in prediction.spans if span.label not in self.names
+            _dropped_span(document, span) for span in prediction.spans if span.label not in self.project_labels
         ]
-        return replace(prediction, spans=tuple(kept), lost=(*prediction.lost, *lost))
+        return replace(prediction, spans=tuple(kept), dropped=(*prediction.dropped, *lost))
 
 
 def map_labels(model_labels: Sequence[str], config: LabelConfig) -> LabelMap:
@@ -58,20 +58,20 @@ def map_labels(model_labels: Sequence[str], config: LabelConfig) -> LabelMap:
         The map; what has no counterpart is named in it too.
     """
     folded: defaultdict[str, set[str]] = defaultdict(set)
-    for spelling, name in config.spellings.items():
+    for spelling, name in config.names_by_spelling.items():
         folded[spelling.casefold()].add(name)
     alike = {key: next(iter(found)) for key, found in folded.items() if len(found) == 1}
     names = {}
     for label in model_labels:
         # Among the spellings, an alias goes before a value already.
-        said = config.predicted.get(label) or config.spellings.get(label)
+        said = config.predicted_values.get(label) or config.names_by_spelling.get(label)
         if chosen := said or alike.get(label.casefold()):
             names[label] = chosen
     unmapped = tuple(label for label in dict.fromkeys(model_labels) if label not in names)
     return LabelMap(MappingProxyType(names), unmapped)
 
 
-def _unknown(document: Document, span: Span) -> Lost:
+def _dropped_span(document: Document, span: Span) -> DroppedAnnotation:
     """A span that the project has no label for."""
-    text = document.covered(span)
-    return Lost(span.label, text, "label unknown", span.start, span.end, document.id)
+    text = document.span_text(span)
+    return DroppedAnnotation(span.label, text, "label unknown", span.start, span.end, document.id)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from backend.regions import Region
+from backend.regions import RawSpan
 from ner.document import Document, Prediction, Span
 from ner.errors import FormatError
 
@@ -21,14 +21,14 @@ HYPERTEXT_ADVICE = (
     "its offsets point into HTML elements, not into a text: declare the object as <Text> in the "
     "labelling config, and annotate there"
 )
-Stored = Literal[
+TextEncoding = Literal[
     "text",  # the data hold the text itself
     "url",  # they hold an address; the editor shows what is there
     "base64",  # they hold base64; the editor shows one character for each byte
     "base64unicode",  # they hold base64 of UTF-8; the editor shows the characters
 ]
-SURE = 1.0  # the score of a region that nobody has given one
-LOWEST = 1e-6  # the score of a region that a model gives none, or next to none
+MAX_SCORE = 1.0  # the score of a region that nobody has given one
+MIN_SCORE = 1e-6  # the score of a region that a model gives none, or next to none
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +41,22 @@ class LabelConfig:
         data_key: Key of the text in a task's data.
         labels: Names in the order of the config: the alias of a label where it has one, because
             Label Studio accepts nothing else in predictions, and its value otherwise.
-        spellings: Every value and alias, with the name it stands for.
-        predicted: Labels of models, with the name of the label that claims them in its
+        names_by_spelling: Every value and alias, with the name it stands for.
+        predicted_values: Labels of models, with the name of the label that claims them in its
             ``predicted_values``; one that two labels claim is not among them.
-        stored: How the data hold the text that the editor shows.
+        text_encoding: How the data hold the text that the editor shows.
     """
 
     control: str
     object: str
     data_key: str
     labels: tuple[str, ...]
-    spellings: Mapping[str, str] = field(hash=False)
-    predicted: Mapping[str, str] = field(default_factory=dict, hash=False)
-    stored: Stored = "text"
+    names_by_spelling: Mapping[str, str] = field(hash=False)
+    predicted_values: Mapping[str, str] = field(default_factory=dict, hash=False)
+    text_encoding: TextEncoding = "text"
 
 
-PLAIN = LabelConfig(control="label", object="text", data_key="text", labels=(), spellings={})
+DEFAULT_LABEL_CONFIG = LabelConfig(control="label", object="text", data_key="text", labels=(), names_by_spelling={})
 
 
 def find_text_key(data: object, where: str, *, key: str | None, hint: str | None = None) -> str:
@@ -82,17 +82,17 @@ def find_text_key(data: object, where: str, *, key: str | None, hint: str | None
     if key is not None:
         raise FormatError(
             f"{where} has no text under {key!r}, where the labelling config expects it, only "
-            f"{listed_names(fields)}: give the config of the very project that was exported"
+            f"{format_names(fields)}: give the config of the very project that was exported"
         )
     if len(texts) == 1:
         return next(iter(texts))
     raise FormatError(
-        f"{where} has {len(texts) or 'no'} texts in its data ({listed_names(texts or fields)}): "
+        f"{where} has {len(texts) or 'no'} texts in its data ({format_names(texts or fields)}): "
         + CONFIG_ADVICE
     )
 
 
-def listed_names(names: Mapping[str, Any]) -> str:
+def format_names(names: Mapping[str, Any]) -> str:
     """Write names for a message; a task may have hundreds.
 
     Args:
@@ -114,7 +114,7 @@ def require_plain_text(config: LabelConfig) -> None:
     Raises:
         FormatError: If they hold addresses or encoded texts.
     """
-    if config.stored != "text":
+    if config.text_encoding != "text":
         raise FormatError(
             f"<Text name={config.object!r}> holds a URL or an encoded text, which offsets do not "
             'count: import the plain text, and leave out valueType="url" and encoding'
@@ -143,7 +143,7 @@ def is_span_result(item: Mapping[str, Any], where: str) -> bool:
     return kind == "labels" and "start" in value and "end" in value
 
 
-def region_from_value(value: Mapping[str, Any], where: str) -> Region:
+def raw_span_from_value(value: Mapping[str, Any], where: str) -> RawSpan:
     """Read the value of a labelled stretch of text, unchecked.
 
     Args:
@@ -164,7 +164,7 @@ def region_from_value(value: Mapping[str, Any], where: str) -> Region:
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise FormatError(f"{where} has a region with the labels {labels!r}: they must be text")
     text = value.get("text")
-    return Region(start, end, tuple(labels), text if isinstance(text, str) else "")
+    return RawSpan(start, end, tuple(labels), text if isinstance(text, str) else "")
 
 
 def result_from_spans(document: Document, spans: Sequence[Span], config: LabelConfig) -> list[Any]:
@@ -178,13 +178,13 @@ def result_from_spans(document: Document, spans: Sequence[Span], config: LabelCo
     Returns:
         One item per span. Ids are the same every time, and unique within the document.
     """
-    return [_item(document, span, config) for span in dict.fromkeys(spans)]
+    return [_result_item(document, span, config) for span in dict.fromkeys(spans)]
 
 
-def _item(document: Document, span: Span, config: LabelConfig) -> dict[str, Any]:
+def _result_item(document: Document, span: Span, config: LabelConfig) -> dict[str, Any]:
     """One item of a result. Label Studio leaves out the id when it copies one without."""
     content = f"{document.id}\0{span.start}\0{span.end}\0{span.label}"
-    label = config.spellings.get(span.label, span.label)
+    label = config.names_by_spelling.get(span.label, span.label)
     item = {
         # An id that came by JSON can hold half a character.
         "id": hashlib.blake2b(content.encode(errors="surrogatepass"), digest_size=5).hexdigest(),
@@ -194,14 +194,14 @@ def _item(document: Document, span: Span, config: LabelConfig) -> dict[str, Any]
         "value": {
             "start": span.start,
             "end": span.end,
-            "text": document.covered(span),
+            "text": document.span_text(span),
             "labels": [label],
         },
     }
     return item if span.score is None else {**item, "score": span.score}
 
 
-def prediction_to_item(
+def prediction_to_label_studio(
     document: Document, prediction: Prediction, config: LabelConfig
 ) -> dict[str, Any]:
     """Write a prediction as Label Studio takes it, from ``/predict`` and on import.
@@ -214,10 +214,10 @@ def prediction_to_item(
     Returns:
         Version, score and result. Every score is in (0, 1], as Label Studio demands.
     """
-    spans = [replace(span, score=_in_bounds(span.score)) for span in prediction.spans]
+    spans = [replace(span, score=_clamp_score(span.score)) for span in prediction.spans]
     return {
         "model_version": prediction.version,
-        "score": _in_bounds(prediction.score),
+        "score": _clamp_score(prediction.score),
         "result": result_from_spans(document, spans, config),
     }
 
@@ -227,8 +227,8 @@ def is_place(score: object) -> bool:
     return isinstance(score, int | float) and score < 0
 
 
-def _in_bounds(score: float | None) -> float:
+def _clamp_score(score: float | None) -> float:
     """A score that Label Studio takes: one it refuses costs the predictions of a whole batch."""
     if score is None:
-        return SURE
-    return LOWEST if math.isnan(score) else min(max(float(score), LOWEST), SURE)
+        return MAX_SCORE
+    return MIN_SCORE if math.isnan(score) else min(max(float(score), MIN_SCORE), MAX_SCORE)

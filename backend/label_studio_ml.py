@@ -44,7 +44,7 @@ except ModuleNotFoundError as error:
 TIER = TIERS[0]
 
 
-class _Shared:
+class _ServicePerProcess:
     """The one service of a process; the framework makes a model object for every request."""
 
     def __init__(self) -> None:
@@ -52,11 +52,11 @@ class _Shared:
         self._services: dict[int, Service] = {}
         self._started: set[int] = set()
 
-    def service(self, *, started: bool = False) -> Service:
+    def service(self, *, with_weights: bool = False) -> Service:
         """The service of this very process: threads and connections do not outlive a fork.
 
         Args:
-            started: Whether it is to load weights, which a process for one event never needs.
+            with_weights: Whether it is to load weights, which a process for one event never needs.
 
         Returns:
             The same one every time.
@@ -65,14 +65,14 @@ class _Shared:
         with self._lock:
             service = self._services.get(process)
             if service is None:
-                service = self._services[process] = Service(_settings())
-            if started and process not in self._started:
+                service = self._services[process] = Service(_read_settings())
+            if with_weights and process not in self._started:
                 service.start()
                 self._started.add(process)
         return service
 
 
-def _settings() -> Settings:
+def _read_settings() -> Settings:
     """What the environment says, since the framework makes our objects and not the user."""
     hosts = os.environ.get("TAGALONG_ALLOWED_HOSTS", "").split(",")
     return Settings(
@@ -83,7 +83,7 @@ def _settings() -> Settings:
     )
 
 
-_shared = _Shared()
+_service_per_process = _ServicePerProcess()
 
 
 class Tagalong(LabelStudioMLBase):
@@ -101,14 +101,14 @@ class Tagalong(LabelStudioMLBase):
         super().__init__(*args, **kwargs)
         job = kwargs.get("train_output")
         if job:
-            job["job_id"] = _shared.service().slots[TIER].version()
+            job["job_id"] = _service_per_process.service().model_holders[TIER].serving_version()
             self._framework_knows_version = True
 
     def setup(self) -> None:
         """Tell 2.x the version, whose weights need not be loaded for that."""
         self._framework_knows_version = True
         with suppress(TagalongError):  # `predict` will say it; events are recorded all the same
-            version = _shared.service().slots[TIER].version()
+            version = _service_per_process.service().model_holders[TIER].serving_version()
             if self.get("model_version") != version:
                 self.set("model_version", version)
 
@@ -142,7 +142,7 @@ class Tagalong(LabelStudioMLBase):
         Raises:
             TagalongError: If no version serves, or the labelling config cannot be used.
         """
-        service = _shared.service(started=True)
+        service = _service_per_process.service(with_weights=True)
         body = {
             "tasks": list(tasks),
             "label_config": self.label_config,
@@ -152,7 +152,7 @@ class Tagalong(LabelStudioMLBase):
         request = parse_predict_request(body, service.settings.limits)
         extra = getattr(self, "extra_params", None)
         control = extra.get("control") if isinstance(extra, dict) else None
-        answer = service.predictor.answer(request, service.slots[TIER], control=control)
+        answer = service.predict_handler.handle(request, service.model_holders[TIER], control_name=control)
         if self._framework_knows_version:
             return list(answer.results)
         return [_without_version(result) for result in answer.results]
@@ -193,7 +193,7 @@ class Tagalong(LabelStudioMLBase):
             JournalError: If it cannot be recorded.
         """
         parsed = parse_event({**data, "action": event})
-        return {"recorded": None if parsed is None else _shared.service().journal.record(parsed)}
+        return {"recorded": None if parsed is None else _service_per_process.service().event_store.write_event(parsed)}
 
 
 def _without_version(result: Mapping[str, Any]) -> dict[str, Any]:

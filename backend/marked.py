@@ -15,22 +15,22 @@ from typing import Any
 from backend.label_studio import LabelConfig
 from ner.document import Document, Span
 
-VERSIONS = ("drafts", "annotations", "predictions")  # of a task; the first is the latest
-NAMES = ("draft_id", "annotation_id")  # what a context may name the first two by
+TASK_RESULT_KEYS = ("drafts", "annotations", "predictions")  # of a task; the first is the latest
+CONTEXT_ID_KEYS = ("draft_id", "annotation_id")  # what a context may name the first two by
 
 
 @dataclass(frozen=True, slots=True)
-class Marked:
+class InteractiveContext:
     """What a person has marked in a text.
 
     Attributes:
-        drawn: What was drawn just now, sorted, in the project's labels.
-        existing: All regions that may be there, the drawn ones too, sorted. A label that the config
+        new_spans: What was drawn just now, sorted, in the project's labels.
+        existing_spans: All regions that may be there, the drawn ones too, sorted. A label that the config
             does not have is as it was sent, and empty where there is none.
     """
 
-    drawn: tuple[Span, ...]
-    existing: tuple[Span, ...]
+    new_spans: tuple[Span, ...]
+    existing_spans: tuple[Span, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +39,22 @@ class _Region:
 
     id: str
     span: Span
-    by_hand: bool
+    is_manual: bool
 
 
-def _never(_: Sequence[str]) -> frozenset[str]:
+def _no_seen_regions(_: Sequence[str]) -> frozenset[str]:
     """No region came before."""
     return frozenset()
 
 
-def marked_regions(
+def read_interactive_context(
     task: object,
     context: object,
     config: LabelConfig,
     document: Document,
     *,
-    came_before: Callable[[Sequence[str]], frozenset[str]] = _never,
-) -> Marked:
+    seen_regions: Callable[[Sequence[str]], frozenset[str]] = _no_seen_regions,
+) -> InteractiveContext:
     """Read what an interactive call says about regions. Whatever cannot be read is left out.
 
     Args:
@@ -63,28 +63,28 @@ def marked_regions(
             ``draft_id``.
         config: The project's labelling config; regions of other controls are left out.
         document: The task's text; regions outside it are left out.
-        came_before: Says which of some regions, by id, earlier calls for this task brought.
+        seen_regions: Says which of some regions, by id, earlier calls for this task brought.
 
     Returns:
         What was drawn: what neither came before nor is stored. The last one sent is the newest,
         and may be stored already where Label Studio is slow. And what is there: what was sent, and
         the regions of the stored versions that may be at work.
     """
-    sent = list(_regions(_fields(context).get("result"), config, document))
-    versions = _at_work(_fields(task), _fields(context), sent, config, document)
+    sent = list(_read_regions(_as_object(context).get("result"), config, document))
+    versions = _current_results(_as_object(task), _as_object(context), sent, config, document)
     stored = [region for version in versions for region in version]
-    before = came_before([region.id for region in sent if region.id])
+    before = seen_regions([region.id for region in sent if region.id])
     known = before | ({region.id for region in stored if region.id} - {sent[-1].id if sent else ""})
     drawn = {
         region.span
         for region in sent
-        if region.by_hand and region.span.label in config.labels and region.id not in known
+        if region.is_manual and region.span.label in config.labels and region.id not in known
     }
     existing = {region.span for region in (*sent, *stored)}
-    return Marked(tuple(sorted(drawn)), tuple(sorted(existing)))
+    return InteractiveContext(tuple(sorted(drawn)), tuple(sorted(existing)))
 
 
-def _at_work(
+def _current_results(
     task: Mapping[str, Any],
     context: Mapping[str, Any],
     sent: Sequence[_Region],
@@ -97,13 +97,13 @@ def _at_work(
     annotations before predictions; else all but those with regions of the label that was sent, for
     these would have been sent too.
     """
-    several = [[*map(_fields, _list(task.get(name)))] for name in VERSIONS]
-    wanted = [(versions, context.get(name)) for versions, name in zip(several, NAMES, strict=False)]
-    chosen = [one for versions, name in wanted for one in versions if _is_named(one, name)]
+    several = [[*map(_as_object, _as_array(task.get(name)))] for name in TASK_RESULT_KEYS]
+    wanted = [(versions, context.get(name)) for versions, name in zip(several, CONTEXT_ID_KEYS, strict=False)]
+    chosen = [one for versions, name in wanted for one in versions if _has_id(one, name)]
     if chosen:
-        return [list(_regions(one.get("result"), config, document)) for one in chosen]
+        return [list(_read_regions(one.get("result"), config, document)) for one in chosen]
     stored = [
-        [list(_regions(one.get("result"), config, document)) for one in versions]
+        [list(_read_regions(one.get("result"), config, document)) for one in versions]
         for versions in several
     ]
     ids = {region.id for region in sent if region.id}
@@ -117,25 +117,25 @@ def _at_work(
     return [one for one in every if not labels & {region.span.label for region in one}]
 
 
-def _fields(value: object) -> Mapping[str, Any]:
+def _as_object(value: object) -> Mapping[str, Any]:
     """An object of JSON; nothing for any other value."""
     return value if isinstance(value, dict) else {}
 
 
-def _list(value: object) -> Sequence[Any]:
+def _as_array(value: object) -> Sequence[Any]:
     """An array of JSON; nothing for any other value."""
     return value if isinstance(value, list) else ()
 
 
-def _is_named(version: Mapping[str, Any], name: object) -> bool:
+def _has_id(version: Mapping[str, Any], name: object) -> bool:
     """Whether a version has an id. Label Studio sends it as a number or as text."""
     return isinstance(name, int | str) and str(version.get("id")) == str(name)
 
 
-def _regions(result: object, config: LabelConfig, document: Document) -> Iterator[_Region]:
+def _read_regions(result: object, config: LabelConfig, document: Document) -> Iterator[_Region]:
     """The regions of a result that are stretches of the text."""
-    for item in map(_fields, _list(result)):
-        value = _fields(item.get("value"))
+    for item in map(_as_object, _as_array(result)):
+        value = _as_object(item.get("value"))
         start, end, labels = value.get("start"), value.get("end"), value.get("labels")
         ours = (
             item.get("from_name", config.control) == config.control
@@ -147,17 +147,17 @@ def _regions(result: object, config: LabelConfig, document: Document) -> Iterato
             continue
         if 0 <= start < end <= len(document.text) and isinstance(labels, list):
             first = labels[0] if labels and isinstance(labels[0], str) else ""
-            span = Span(start, end, config.spellings.get(first, first))
+            span = Span(start, end, config.names_by_spelling.get(first, first))
             name = item.get("id")
-            yield _Region(name if isinstance(name, str) else "", span, _is_by_hand(item))
+            yield _Region(name if isinstance(name, str) else "", span, _is_manual(item))
 
 
-def _is_by_hand(item: Mapping[str, Any]) -> bool:
+def _is_manual(item: Mapping[str, Any]) -> bool:
     """Whether a person drew a region. What the editor took over from an answer has a score."""
     return item.get("origin", "manual") == "manual" and "score" not in item
 
 
-def set_apart(document: Document, context: object) -> Document:
+def with_unique_region_ids(document: Document, context: object) -> Document:
     """Rename a document, so that regions written for it get ids that none at work has.
 
     Args:
@@ -167,7 +167,7 @@ def set_apart(document: Document, context: object) -> Document:
     Returns:
         The document by an id that depends on the regions sent: the same call, the same id.
     """
-    ids = [_fields(item).get("id") for item in _list(_fields(context).get("result"))]
+    ids = [_as_object(item).get("id") for item in _as_array(_as_object(context).get("result"))]
     names = "\0".join(sorted(name for name in ids if isinstance(name, str)))
     digest = hashlib.blake2b(names.encode(errors="surrogatepass"), digest_size=8).hexdigest()
     return replace(document, id=f"{document.id}\0{digest}")

@@ -7,16 +7,16 @@ import torch
 
 from ner.errors import OutOfMemoryError
 
-CPU_SAYS = "can't allocate memory"  # PyTorch, in a bare RuntimeError
+CPU_OUT_OF_MEMORY_MESSAGE = "can't allocate memory"  # PyTorch, in a bare RuntimeError
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether an error of PyTorch means that a device's memory, or the machine's, is used up."""
-    return isinstance(error, torch.OutOfMemoryError) or CPU_SAYS in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or CPU_OUT_OF_MEMORY_MESSAGE in str(error)
 
 
 @contextmanager
-def memory_told(sentence: str) -> Iterator[None]:
+def translate_memory_errors(sentence: str) -> Iterator[None]:
     """Say what to do where memory does not suffice.
 
     Args:

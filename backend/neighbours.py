@@ -11,50 +11,50 @@ from dataclasses import dataclass
 from backend.label_config import parse_label_config
 from backend.label_map import map_labels
 from backend.label_studio import LabelConfig
-from backend.remote.client import LabelStudio
-from backend.remote.objects import Backend
-from backend.server.journal import Journal
-from ner.errors import InputError, JournalError
+from backend.remote.client import LabelStudioClient
+from backend.remote.objects import MLBackend
+from backend.server.journal import EventStore
+from ner.errors import InputError, StateFileError
 
-LISTED = 5  # projects named in a message
-Setups = Mapping[tuple[str, str], int]
+MAX_LISTED_PROJECTS = 5  # projects named in a message
+SetupCounts = Mapping[tuple[str, str], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class VersionChange:
     """The replacement of the served version by a candidate.
 
     Attributes:
         project: Id of the retrained project.
         tier: ``encoder`` or ``llm``.
         version: The served version; empty if there is none.
-        old: Labels of the served version.
-        new: Labels of the candidate.
+        old_labels: Labels of the served version.
+        new_labels: Labels of the candidate.
     """
 
     project: int
     tier: str
     version: str
-    old: tuple[str, ...]
-    new: tuple[str, ...]
+    old_labels: tuple[str, ...]
+    new_labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbour:
+class AffectedProject:
     """Another project that the served version predicts for.
 
     Attributes:
         project: Its id.
         title: Its title in Label Studio.
-        missed: Its labels that only the served version predicts, in the project's names.
+        lost_labels: Its labels that only the served version predicts, in the project's names.
     """
 
     project: int
     title: str
-    missed: tuple[str, ...]
+    lost_labels: tuple[str, ...]
 
 
-def find_neighbours(studio: LabelStudio, journal: Journal, change: Change) -> list[Neighbour]:
+def find_affected_projects(studio: LabelStudioClient, journal: EventStore, change: VersionChange) -> list[AffectedProject]:
     """Find the other projects that a promotion would affect, whatever their labels.
 
     Label Studio calls ``/setup`` of a project's backends before it lists them, and the server
@@ -79,11 +79,11 @@ def find_neighbours(studio: LabelStudio, journal: Journal, change: Change) -> li
         return []
     before = _read_setups(journal)
     found = []
-    for other in studio.projects():
+    for other in studio.list_projects():
         if other.id == change.project:
             continue
-        backends = studio.backends.of(other.id)
-        if not backends or not _is_served(
+        backends = studio.ml_backends.list_for_project(other.id)
+        if not backends or not _uses_models_folder(
             (str(other.id), change.tier), backends, change.version, before, _read_setups(journal)
         ):
             continue
@@ -91,18 +91,18 @@ def find_neighbours(studio: LabelStudio, journal: Journal, change: Change) -> li
         for backend in backends:
             if backend.model_version == change.version:
                 with suppress(InputError):  # the server cannot read this config either
-                    config = parse_label_config(other.label_config, control=backend.control)
-                    missed |= dict.fromkeys(missed_labels(config, change.old, change.new))
-        found.append(Neighbour(other.id, other.title, tuple(missed)))
+                    config = parse_label_config(other.label_config, control=backend.control_name)
+                    missed |= dict.fromkeys(compute_lost_labels(config, change.old_labels, change.new_labels))
+        found.append(AffectedProject(other.id, other.title, tuple(missed)))
     return found
 
 
-def _is_served(
+def _uses_models_folder(
     key: tuple[str, str],
-    backends: Sequence[Backend],
+    backends: Sequence[MLBackend],
     version: str,
-    before: Setups | None,
-    after: Setups | None,
+    before: SetupCounts | None,
+    after: SetupCounts | None,
 ) -> bool:
     """Whether one of a project's backends uses the models folder of the journal."""
     if before is None or after is None:
@@ -110,17 +110,17 @@ def _is_served(
     if after.get(key, 0) > before.get(key, 0):
         return True
     # A server that is down records nothing. Its last known version may be outdated, so any counts.
-    return key in after and not all(backend.connected for backend in backends)
+    return key in after and not all(backend.is_connected for backend in backends)
 
 
-def _read_setups(journal: Journal) -> Setups | None:
+def _read_setups(journal: EventStore) -> SetupCounts | None:
     try:
-        return journal.setups()
-    except JournalError:
+        return journal.read_setup_order()
+    except StateFileError:
         return None
 
 
-def missed_labels(config: LabelConfig, old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
+def compute_lost_labels(config: LabelConfig, old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
     """Find the labels of a project that one version predicts and another does not.
 
     Args:
@@ -131,11 +131,11 @@ def missed_labels(config: LabelConfig, old: Sequence[str], new: Sequence[str]) -
     Returns:
         Each label once, in the project's names and in the order of `old`.
     """
-    before, after = (map_labels(labels, config).names.values() for labels in (old, new))
+    before, after = (map_labels(labels, config).project_labels.values() for labels in (old, new))
     return tuple(label for label in dict.fromkeys(before) if label not in after)
 
 
-def hold_back_reason(change: Change, others: Sequence[Neighbour], candidate: str) -> str:
+def hold_back_reason(change: VersionChange, others: Sequence[AffectedProject], candidate: str) -> str:
     """Explain why a candidate is not promoted, and what the user can do.
 
     Args:
@@ -146,21 +146,21 @@ def hold_back_reason(change: Change, others: Sequence[Neighbour], candidate: str
     Returns:
         Sentences; the last one without its full stop.
     """
-    named = [f"project {other.project} ({other.title})" for other in others[:LISTED]]
-    if len(others) > LISTED:
-        named.append(f"{len(others) - LISTED} more")
+    named = [f"project {other.project} ({other.title})" for other in others[:MAX_LISTED_PROJECTS]]
+    if len(others) > MAX_LISTED_PROJECTS:
+        named.append(f"{len(others) - MAX_LISTED_PROJECTS} more")
     lost = "".join(
-        f"Project {other.project} would lose {_join(other.missed)}. "
-        for other in others[:LISTED]
-        if other.missed
+        f"Project {other.project} would lose {_join_names(other.lost_labels)}. "
+        for other in others[:MAX_LISTED_PROJECTS]
+        if other.lost_labels
     )
     return (
-        f"{change.version} also serves {_join(named)}, and all projects of a server share one "
+        f"{change.version} also serves {_join_names(named)}, and all projects of a server share one "
         f"version. {lost}Start a second server with its own --models folder for project "
         f"{change.project}, or disconnect the backend from the other projects. To accept the "
         f"change for all of them, run `tagalong models promote {candidate}`"
     )
 
 
-def _join(words: Sequence[str]) -> str:
+def _join_names(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

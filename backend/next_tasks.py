@@ -15,10 +15,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from backend.batch.politeness import Politeness
-from backend.label_studio import LabelConfig, is_place, prediction_to_item
-from backend.remote.client import LabelStudio
-from backend.remote.connection import PAGE
+from backend.batch.politeness import RateLimitedRetry
+from backend.label_studio import LabelConfig, is_place, prediction_to_label_studio
+from backend.remote.client import LabelStudioClient
+from backend.remote.connection import PAGE_SIZE
 from backend.remote.filters import all_of, on
 from backend.remote.objects import Sampling, StoredPrediction
 from backend.remote.views import SCORE
@@ -27,14 +27,14 @@ from ner.errors import LabelStudioError
 
 PLACES = 100  # in a score of 1: Label Studio shows scores in percent, so each place is one percent
 TAB = "Next (-1% = last)"  # its title says what the scores in it are
-UNCERTAINTY: Sampling = "Uncertainty sampling"
+UNCERTAINTY_SAMPLING: Sampling = "Uncertainty sampling"
 # The queue as it is when the tab is opened. A filter by ids would take one item per task: Label
 # Studio needs two minutes to list 200 of them, and SQLite refuses 1,000.
-IN_QUEUE = all_of(on(SCORE, "less", 0), on("completed_at", "empty", True, kind="Datetime"))
+IN_QUEUE = all_of(on(SCORE, "in_list", [-0.06, -0.05, -0.04, -0.03, -0.02, -0.01]), on("completed_at", "empty", True, kind="Datetime"))
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class QueuedTask:
     """A task that is to be annotated soon.
 
     Attributes:
@@ -59,14 +59,14 @@ def places(count: int) -> list[float]:
     return [(rank - count) / PLACES for rank in range(count)]
 
 
-def queue(
-    studio: LabelStudio,
+def queue_tasks(
+    studio: LabelStudioClient,
     project: int,
     config: LabelConfig,
-    chosen: Sequence[Chosen],
+    chosen: Sequence[QueuedTask],
     *,
     version: str,
-    polite: Politeness,
+    retry: RateLimitedRetry,
 ) -> int:
     """Have a project hand out tasks in an order; tasks chosen earlier follow behind them.
 
@@ -76,7 +76,7 @@ def queue(
         config: Its labelling config.
         chosen: The tasks, the first first.
         version: That predicted them.
-        polite: How to ask.
+        retry: How to ask.
 
     Returns:
         Id of the tab that shows the queue.
@@ -86,17 +86,17 @@ def queue(
             a prediction.
     """
     tasks = [int(one.document.id) for one in chosen]
-    waiting = _waiting(studio, project, frozenset(tasks), version, polite)
-    stored = dict(_stored(studio, project, tasks, version, polite))
+    waiting = _waiting(studio, project, frozenset(tasks), version, retry)
+    stored = dict(_stored_predictions(studio, project, tasks, version, retry))
     fresh = [
-        {"task": int(one.document.id), **prediction_to_item(one.document, one.prediction, config)}
+        {"task": int(one.document.id), **prediction_to_label_studio(one.document, one.prediction, config)}
         for one in chosen
         if int(one.document.id) not in stored
     ]
     if fresh:
-        polite.once(partial(studio.predictions.add, project, fresh))  # twice would be twice
+        retry.call_once(partial(studio.predictions.add, project, fresh))  # twice would be twice
         added = [int(item["task"]) for item in fresh]
-        stored |= dict(_stored(studio, project, added, version, polite))
+        stored |= dict(_stored_predictions(studio, project, added, version, retry))
     if missing := [task for task in tasks if task not in stored]:
         raise LabelStudioError(
             f"Label Studio did not store the predictions of {len(missing)} of {len(tasks)} tasks, "
@@ -107,37 +107,37 @@ def queue(
     line = [*((stored[task], None) for task in tasks), *((one.id, one.score) for one in waiting)]
     for (prediction, now), score in zip(line, places(len(line)), strict=True):
         if now != score:
-            polite.patiently(partial(studio.predictions.rescore, prediction, score))
-    polite.patiently(
-        partial(studio.update_project, project, model_version=version, sampling=UNCERTAINTY)
+            retry.call(partial(studio.predictions.update_score, prediction, score))
+    retry.call(
+        partial(studio.update_project, project, model_version=version, sampling=UNCERTAINTY_SAMPLING)
     )
-    show = partial(studio.views.show, project, TAB, IN_QUEUE, columns=(SCORE,))
-    return polite.patiently(show).id
+    show = partial(studio.views.create_or_update, project, TAB, IN_QUEUE, columns=(SCORE,))
+    return retry.call(show).id
 
 
 def _waiting(
-    studio: LabelStudio, project: int, chosen: Collection[int], version: str, polite: Politeness
+    studio: LabelStudioClient, project: int, chosen: Collection[int], version: str, polite: RateLimitedRetry
 ) -> list[StoredPrediction]:
     """The predictions of tasks chosen earlier that are still handed out, in their order."""
     found: list[StoredPrediction] = []
     last = 0
     while True:
-        page = polite.patiently(partial(studio.tasks.after, project, last))
+        page = polite.call(partial(studio.tasks.list_after, project, last))
         others = (task for task in page if not task.done and task.id not in chosen)
         of_others = (one for task in others for one in task.predictions)
         found += (one for one in of_others if one.model_version == version and is_place(one.score))
-        if len(page) < PAGE:
+        if len(page) < PAGE_SIZE:
             return sorted(found, key=lambda one: one.score or 0)
         last = page[-1].id
 
 
-def _stored(
-    studio: LabelStudio, project: int, tasks: Sequence[int], version: str, polite: Politeness
+def _stored_predictions(
+    studio: LabelStudioClient, project: int, tasks: Sequence[int], version: str, polite: RateLimitedRetry
 ) -> Iterator[tuple[int, int]]:
     """Tasks that have a prediction of a version, and its id."""
-    for start in range(0, len(tasks), PAGE):
-        some = tasks[start : start + PAGE]
-        for task in polite.patiently(partial(studio.tasks.named, project, some)):
+    for start in range(0, len(tasks), PAGE_SIZE):
+        some = tasks[start : start + PAGE_SIZE]
+        for task in polite.call(partial(studio.tasks.list_by_id, project, some)):
             for one in task.predictions:
                 if one.model_version == version:
                     yield task.id, one.id

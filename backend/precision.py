@@ -29,7 +29,7 @@ def has_bf16(device: torch.device) -> bool:
     return any(known.get(name, False) for name in BF16_CAPABILITIES)
 
 
-def int8_arithmetic() -> str:
+def int8_instruction_set() -> str:
     """What this CPU multiplies numbers of 8 bits with. Not all of it comes to the same results.
 
     Returns:
@@ -45,31 +45,31 @@ def _cpu_capabilities() -> Mapping[str, Any]:
     return ask() if ask else {}
 
 
-def half_precision(
-    device: torch.device, *, wanted: Precision = "auto"
+def bf16_autocast(
+    device: torch.device, *, precision: Precision = "auto"
 ) -> AbstractContextManager[object]:
     """Run the matrix products inside in bf16.
 
     Args:
         device: Where the model is.
-        wanted: ``auto`` is bf16 where it is native.
+        precision: ``auto`` is bf16 where it is native.
 
     Returns:
         The autocast context.
     """
-    enabled = weights_type(device, wanted=wanted) == torch.bfloat16
+    enabled = weights_dtype(device, precision=precision) == torch.bfloat16
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
-def weights_type(device: torch.device, *, wanted: Precision = "auto") -> torch.dtype:
+def weights_dtype(device: torch.device, *, precision: Precision = "auto") -> torch.dtype:
     """The type to keep weights in that only serve: no finer than the arithmetic done with them.
 
     Args:
         device: Where the model is.
-        wanted: ``auto`` is bf16 where it is native.
+        precision: ``auto`` is bf16 where it is native.
 
     Returns:
         bf16 or fp32.
     """
-    half = has_bf16(device) if wanted == "auto" else wanted == "bf16"
+    half = has_bf16(device) if precision == "auto" else precision == "bf16"
     return torch.bfloat16 if half else torch.float32

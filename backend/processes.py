@@ -4,16 +4,16 @@ import subprocess
 from typing import Any
 
 
-def end(process: "subprocess.Popen[Any]", *, grace: float) -> None:
+def terminate(process: "subprocess.Popen[Any]", *, grace_seconds: float) -> None:
     """Ask a process to end, and make it.
 
     Args:
         process: That was begun here; it may have ended.
-        grace: Seconds from asking until making it.
+        grace_seconds: Seconds from asking until making it.
     """
     process.terminate()
     try:
-        process.wait(grace)
+        process.wait(grace_seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

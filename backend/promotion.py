@@ -9,41 +9,41 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backend.remote.client import LabelStudio
-from backend.remote.objects import Backend
+from backend.remote.client import LabelStudioClient
+from backend.remote.objects import MLBackend
 
-SECONDS = 30.0  # that a server has to serve what was promoted
-PAUSE = 1.0  # seconds between looks
+SERVE_TIMEOUT_SECONDS = 30.0  # that a server has to serve what was promoted
+POLL_INTERVAL_SECONDS = 1.0  # seconds between looks
 
 
 @dataclass(frozen=True, slots=True)
-class Announced:
+class AnnouncementResult:
     """What Label Studio knows of a promotion.
 
     Attributes:
-        backends: Titles of the project's backends that serve the version, as they were. Without
+        backend_titles: Titles of the project's backends that serve the version, as they were. Without
             one, and without predictions of the version, Label Studio knows nothing of it yet.
-        stale: Predictions of other versions, which are not shown any more.
+        stale_predictions: Predictions of other versions, which are not shown any more.
     """
 
-    backends: tuple[str, ...]
-    stale: int
+    backend_titles: tuple[str, ...]
+    stale_predictions: int
 
 
-def announce(
-    studio: LabelStudio,
+def announce_promotion(
+    studio: LabelStudioClient,
     project: int,
     version: str,
     *,
-    seconds: float = SECONDS,
-) -> Announced:
+    timeout_seconds: float = SERVE_TIMEOUT_SECONDS,
+) -> AnnouncementResult:
     """Have a project go by a version that was promoted.
 
     Args:
         studio: The Label Studio.
         project: Id of the project.
         version: What serves from now on.
-        seconds: How long to wait until a backend of the project serves it.
+        timeout_seconds: How long to wait until a backend of the project serves it.
 
     Returns:
         What was done.
@@ -51,22 +51,22 @@ def announce(
     Raises:
         LabelStudioError: If Label Studio says no, or there is no such project any more.
     """
-    serving = _serving(studio, project, version, seconds)
+    serving = _wait_for_backends(studio, project, version, timeout_seconds)
     for backend in serving:
-        studio.backends.update(backend, title=version)
-    counts = studio.predictions.versions(project)
+        studio.ml_backends.update(backend, title=version)
+    counts = studio.predictions.count_by_version(project)
     if serving or version in counts:  # any other name, Label Studio refuses
         studio.update_project(project, model_version=version)
     stale = sum(count for name, count in counts.items() if name != version)
-    return Announced(tuple(backend.title for backend in serving), stale)
+    return AnnouncementResult(tuple(backend.title for backend in serving), stale)
 
 
-def _serving(studio: LabelStudio, project: int, version: str, seconds: float) -> Sequence[Backend]:
+def _wait_for_backends(studio: LabelStudioClient, project: int, version: str, seconds: float) -> Sequence[MLBackend]:
     """The backends that serve a version, as soon as there is one; Label Studio asks them."""
     deadline = time.monotonic() + seconds
     while True:
-        backends = studio.backends.of(project)
-        found = [one for one in backends if one.connected and one.model_version == version]
+        backends = studio.ml_backends.list_for_project(project)
+        found = [one for one in backends if one.is_connected and one.model_version == version]
         if found or not backends or time.monotonic() > deadline:
             return found
-        time.sleep(PAUSE)
+        time.sleep(POLL_INTERVAL_SECONDS)

@@ -14,9 +14,9 @@ from itertools import accumulate
 from typing import Literal
 
 ASTRAL = re.compile(r"[\U00010000-\U0010ffff]")  # one code point, two UTF-16 units
-ESCAPED_BREAK = re.compile(r"\\r\\n|\\[nr]")
+ESCAPED_LINE_BREAK = re.compile(r"\\r\\n|\\[nr]")
 
-Counting = Literal[
+OffsetUnit = Literal[
     "alike",  # both are one: nothing lies behind an astral character
     "code points",
     "UTF-16 units",
@@ -27,7 +27,7 @@ Counting = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
+class RawSpan:
     """One annotation, unchecked.
 
     Attributes:
@@ -45,7 +45,7 @@ class Region:
     score: float | None = None
 
 
-def says_the_same(stated: str, covered: str) -> bool:
+def is_same_text(stated: str, covered: str) -> bool:
     """Whether a stated text is the covered one, but for the way white space is displayed.
 
     Args:
@@ -55,15 +55,15 @@ def says_the_same(stated: str, covered: str) -> bool:
     Returns:
         True when they are equal once breaks are blanks and runs of white space are one blank.
     """
-    return stated == covered or _shown(stated) == _shown(covered)
+    return stated == covered or _normalize_whitespace(stated) == _normalize_whitespace(covered)
 
 
-def _shown(text: str) -> str:
+def _normalize_whitespace(text: str) -> str:
     """A text with every run of white space, written or escaped, as one blank."""
-    return " ".join(ESCAPED_BREAK.sub(" ", text).split())
+    return " ".join(ESCAPED_LINE_BREAK.sub(" ", text).split())
 
 
-def detect_counting(regions: Sequence[Region], text: str) -> Counting:
+def detect_offset_unit(regions: Sequence[RawSpan], text: str) -> OffsetUnit:
     """Find out whether offsets count code points or UTF-16 units.
 
     The two differ only behind an astral character (an emoji, a mathematical letter), and only a
@@ -76,13 +76,13 @@ def detect_counting(regions: Sequence[Region], text: str) -> Counting:
     Returns:
         The way of counting, or why it cannot be told by these regions alone.
     """
-    units = _units_before(text)
+    units = _utf16_offsets(text)
     if units is None:
         return "alike"
-    recounted = [(region, _recount(region, units)) for region in regions]
+    recounted = [(region, _to_code_points(region, units)) for region in regions]
     telling = [(region, moved) for region, moved in recounted if moved != region]
     fits = {
-        (_fits(region, text), moved is not None and _fits(moved, text))
+        (_matches_stated_text(region, text), moved is not None and _matches_stated_text(moved, text))
         for region, moved in telling
         if region.text
     }
@@ -94,11 +94,11 @@ def detect_counting(regions: Sequence[Region], text: str) -> Counting:
     return "either" if fits == {(True, True)} else "undecidable"
 
 
-def pool_countings(countings: Iterable[Counting]) -> Counting:
+def combine_offset_units(countings: Iterable[OffsetUnit]) -> OffsetUnit:
     """Find out what an export counts, for annotations whose own texts fit both ways.
 
     Args:
-        countings: What `detect_counting` says of its annotations.
+        countings: What `detect_offset_unit` says of its annotations.
 
     Returns:
         The one way of counting that any of them shows; "either" where none does, or where they
@@ -108,7 +108,7 @@ def pool_countings(countings: Iterable[Counting]) -> Counting:
     return shown.pop() if len(shown) == 1 else "either"
 
 
-def from_utf16(regions: Sequence[Region], text: str) -> list[Region | None]:
+def utf16_to_code_points(regions: Sequence[RawSpan], text: str) -> list[RawSpan | None]:
     """Turn offsets that count UTF-16 units into offsets that count code points.
 
     Args:
@@ -118,18 +118,18 @@ def from_utf16(regions: Sequence[Region], text: str) -> list[Region | None]:
     Returns:
         The same regions, recounted; None for one outside the text or halfway into a character.
     """
-    units = _units_before(text)
-    return list(regions) if units is None else [_recount(region, units) for region in regions]
+    units = _utf16_offsets(text)
+    return list(regions) if units is None else [_to_code_points(region, units) for region in regions]
 
 
-def _units_before(text: str) -> list[int] | None:
+def _utf16_offsets(text: str) -> list[int] | None:
     """UTF-16 units before each code point, and in all; None where both counts are the same."""
     if not ASTRAL.search(text):
         return None
     return list(accumulate((1 + (char > "\uffff") for char in text), initial=0))
 
 
-def _recount(region: Region, units: Sequence[int]) -> Region | None:
+def _to_code_points(region: RawSpan, units: Sequence[int]) -> RawSpan | None:
     """A region moved from UTF-16 units to code points, or None where it has no place there."""
     start, end = bisect_left(units, region.start), bisect_left(units, region.end)
     if max(start, end) == len(units) or (units[start], units[end]) != (region.start, region.end):
@@ -137,7 +137,7 @@ def _recount(region: Region, units: Sequence[int]) -> Region | None:
     return replace(region, start=start, end=end)
 
 
-def _fits(region: Region, text: str) -> bool:
+def _matches_stated_text(region: RawSpan, text: str) -> bool:
     """Whether a region's offsets cover the text that it states."""
     in_text = 0 <= region.start < region.end <= len(text)
-    return in_text and says_the_same(region.text, text[region.start : region.end])
+    return in_text and is_same_text(region.text, text[region.start : region.end])

@@ -7,24 +7,24 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from backend.coupling import Coupling
+from backend.coupling import ScoreRefiner
 from backend.encoder import EncoderTier
-from backend.engine.cache import MODEL, WEIGHTS, Kept
-from backend.engine.forward import EngineForward
-from backend.forward import Forward
-from backend.window_encoder import Reading, WindowEncoder
+from backend.engine.cache import MODEL_FILE_NAME, WEIGHTS_FILE_NAME, CachedOpenVINOModel
+from backend.engine.forward import OpenVINORunner
+from backend.forward import ModelRunner
+from backend.window_encoder import WindowConfig, WindowEncoder
 from ner.errors import VersionInvalid
 from ner.manifest import Manifest
 from ner.tags import TagSet
 
 
-def load_engine(folder: Path, manifest: Manifest, kept: Kept) -> EncoderTier:
+def load_openvino_encoder(folder: Path, manifest: Manifest, cached: CachedOpenVINOModel) -> EncoderTier:
     """Make a version's engine a tier; its own weights are not read.
 
     Args:
         folder: Of the version.
         manifest: What it says.
-        kept: The engine.
+        cached: The engine.
 
     Returns:
         The tier, ready to predict.
@@ -33,23 +33,23 @@ def load_engine(folder: Path, manifest: Manifest, kept: Kept) -> EncoderTier:
         EngineError: If OpenVINO is not there, or cannot read it.
         VersionInvalid: If the version's tokenizer cannot be read.
     """
-    record = kept.record
-    forward = EngineForward(kept.folder / MODEL, kept.folder / WEIGHTS, form=record.form)
-    tier = served_by(forward, folder, manifest, limit=record.limit)
-    forward.warm_up(tier.windows.longest)
+    record = cached.record
+    forward = OpenVINORunner(cached.folder / MODEL_FILE_NAME, cached.folder / WEIGHTS_FILE_NAME, weight_format=record.form)
+    tier = assemble_encoder(forward, folder, manifest, max_positions=record.limit)
+    forward.warm_up(tier.window_encoder.max_window_subwords)
     return tier
 
 
-def served_by(
-    forward: Forward, folder: Path, manifest: Manifest, *, limit: int | None
+def assemble_encoder(
+    runner: ModelRunner, folder: Path, manifest: Manifest, *, max_positions: int | None
 ) -> EncoderTier:
     """Put together the tier of a version.
 
     Args:
-        forward: Runs its passes.
+        runner: Runs its passes.
         folder: Of the version.
         manifest: What it says.
-        limit: Positions that the model has; None for no limit.
+        max_positions: Positions that the model has; None for no limit.
 
     Returns:
         The tier, ready to predict as it was judged.
@@ -57,20 +57,20 @@ def served_by(
     Raises:
         VersionInvalid: If its tokenizer cannot be read.
     """
-    with unloadable_told(folder, manifest):
+    with translate_load_errors(folder, manifest):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     return EncoderTier(
-        forward,
-        WindowEncoder(tokenizer, _reading(manifest.config), limit=limit),
+        runner,
+        WindowEncoder(tokenizer, _read_window_config(manifest.config), max_positions=max_positions),
         tag_set=TagSet(tuple(manifest.labels)),
         version=manifest.version,
         temperature=float(manifest.calibration.get("temperature", 1.0)),
-        coupling=Coupling.from_json(manifest.calibration),
+        score_refiner=ScoreRefiner.from_json(manifest.calibration),
     )
 
 
 @contextmanager
-def unloadable_told(folder: Path, manifest: Manifest) -> Iterator[None]:
+def translate_load_errors(folder: Path, manifest: Manifest) -> Iterator[None]:
     """Say of a version what a library says that cannot load it.
 
     Args:
@@ -92,6 +92,6 @@ def unloadable_told(folder: Path, manifest: Manifest) -> Iterator[None]:
         ) from error
 
 
-def _reading(config: Mapping[str, Any]) -> Reading:
+def _read_window_config(config: Mapping[str, Any]) -> WindowConfig:
     """How the version was trained to read."""
-    return Reading(**config["reading"]) if "reading" in config else Reading()
+    return WindowConfig(**config["reading"]) if "reading" in config else WindowConfig()

@@ -22,16 +22,16 @@ class SubWords:
 
     Attributes:
         ids: Vocabulary ids of every word, in order.
-        starts: Where each word's sub-words start in `ids`, and last their total: words + 1 numbers.
+        word_starts: Where each word's sub-words start in `ids`, and last their total: words + 1 numbers.
     """
 
     ids: tuple[int, ...]
-    starts: tuple[int, ...]
+    word_starts: tuple[int, ...]
 
     @property
-    def lengths(self) -> list[int]:
+    def subwords_per_word(self) -> list[int]:
         """Sub-words of each word."""
-        return [end - start for start, end in pairwise(self.starts)]
+        return [end - start for start, end in pairwise(self.word_starts)]
 
 
 class SubWordTokenizer:
@@ -49,19 +49,19 @@ class SubWordTokenizer:
         at = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
         self.prefix: list[int] = whole[:at]
         self.suffix: list[int] = whole[at + len(bare) :]
-        self._unknown = tokenizer.unk_token_id
-        if self._unknown is None:  # byte-level vocabularies have no unknown token
-            self._unknown = tokenizer("?", add_special_tokens=False)["input_ids"][-1]
+        self._unknown_id = tokenizer.unk_token_id
+        if self._unknown_id is None:  # byte-level vocabularies have no unknown token
+            self._unknown_id = tokenizer("?", add_special_tokens=False)["input_ids"][-1]
 
     def split(
-        self, texts: Sequence[str], words: Sequence[Sequence[tuple[int, int]]], *, longest: int
+        self, texts: Sequence[str], words: Sequence[Sequence[tuple[int, int]]], *, max_subwords_per_word: int
     ) -> list[SubWords]:
         """Split documents.
 
         Args:
             texts: The texts.
             words: Offsets of each text's words.
-            longest: Sub-words kept of one word; its tail beyond them is not read.
+            max_subwords_per_word: Sub-words kept of one word; its tail beyond them is not read.
 
         Returns:
             One entry per text.
@@ -72,13 +72,13 @@ class SubWordTokenizer:
             list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False
         )
         return [
-            self._hand_out(text, offsets, ids, pieces, longest)
+            self._assign_to_words(text, offsets, ids, pieces, max_subwords_per_word)
             for text, offsets, ids, pieces in zip(
                 texts, words, encoded["input_ids"], encoded["offset_mapping"], strict=True
             )
         ]
 
-    def _hand_out(
+    def _assign_to_words(
         self,
         text: str,
         words: Sequence[tuple[int, int]],
@@ -87,7 +87,7 @@ class SubWordTokenizer:
         longest: int,
     ) -> SubWords:
         """Give each piece to the word it lies in."""
-        counts = _pieces_of_each(words, pieces)
+        counts = _count_subwords(words, pieces)
         if counts is not None and counts.max(initial=0) <= longest:
             return SubWords(tuple(ids), (0, *counts.cumsum().tolist()))
         owned: list[list[int]] = [[] for _ in words]
@@ -102,7 +102,7 @@ class SubWordTokenizer:
                 touched += 1
             if touched - word > 1:
                 for shared in range(word, touched):
-                    owned[shared] = owned[shared] or self._alone(text[slice(*words[shared])])
+                    owned[shared] = owned[shared] or self._tokenize_word(text[slice(*words[shared])])
             elif words[word][0] < end:
                 owned[word].append(piece)
             elif word:  # white space, which some vocabularies have pieces for: a tail, never a head
@@ -110,19 +110,19 @@ class SubWordTokenizer:
         flat: list[int] = []
         starts = [0]
         for own in owned:
-            flat += own[:longest] or [self._unknown]
+            flat += own[:longest] or [self._unknown_id]
             starts.append(len(flat))
         return SubWords(tuple(flat), tuple(starts))
 
-    def _alone(self, word: str) -> list[int]:
+    def _tokenize_word(self, word: str) -> list[int]:
         """The pieces of a word that follows another without a blank."""
         piece = self.tokenizer.convert_tokens_to_ids(word)
-        if isinstance(piece, int) and piece != self._unknown:
+        if isinstance(piece, int) and piece != self._unknown_id:
             return [piece]
         return list(self.tokenizer(word, add_special_tokens=False)["input_ids"])
 
 
-def _pieces_of_each(
+def _count_subwords(
     words: Sequence[tuple[int, int]], pieces: Sequence[tuple[int, int]]
 ) -> NDArray[np.intp] | None:
     """How many pieces each word has, where all have some and none is shared; None elsewhere.

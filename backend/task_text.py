@@ -12,19 +12,19 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin
 
-from backend.fetch import Address, Fetcher, read_address, read_host
-from backend.jsonlines import whole
-from backend.label_studio import UNDEFINED_KEY, LabelConfig, listed_names
+from backend.fetch import WebAddress, Fetcher, parse_web_address, parse_allowed_host
+from backend.jsonlines import reject_lone_surrogates
+from backend.label_studio import UNDEFINED_KEY, LabelConfig, format_names
 from ner.document import Document
 from ner.errors import FormatError, InputError
 
-BLANKS = re.compile(r"[\t\n\f\r ]")  # what atob leaves out
-BASE64 = re.compile(r"[A-Za-z0-9+/]*")
-KINDS = {type(None): "nothing", bool: "true or false", list: "an array", dict: "an object"}
+BASE64_WHITESPACE = re.compile(r"[\t\n\f\r ]")  # what atob leaves out
+BASE64_DIGITS = re.compile(r"[A-Za-z0-9+/]*")
+JSON_TYPE_NAMES = {type(None): "nothing", bool: "true or false", list: "an array", dict: "an object"}
 
 
 @dataclass(frozen=True, slots=True)
-class TaskTexts:
+class TaskTextReader:
     """Reads the texts of tasks.
 
     Attributes:
@@ -34,17 +34,17 @@ class TaskTexts:
             ``/data/upload/...``; its host must be among those that are allowed.
         authorization: Gives what to send to Label Studio as ``Authorization``, such as
             ``Token ...`` or ``Bearer ...``; no other server ever gets it. Asked for every text.
-        most: Bytes of a text that is fetched.
-        seconds: For fetching one text, all in all.
+        max_bytes: Bytes of a text that is fetched.
+        timeout_seconds: For fetching one text, all in all.
     """
 
     allowed_hosts: frozenset[str] = frozenset()
     label_studio_url: str | None = field(default=None, kw_only=True)
     authorization: Callable[[], str] | None = field(default=None, kw_only=True, repr=False)
-    most: int = field(default=10_000_000, kw_only=True)
-    seconds: float = field(default=10.0, kw_only=True)
+    max_bytes: int = field(default=10_000_000, kw_only=True)
+    timeout_seconds: float = field(default=10.0, kw_only=True)
     _fetcher: Fetcher = field(init=False, repr=False, compare=False)
-    _home: Address | None = field(init=False, repr=False, compare=False)
+    _label_studio_address: WebAddress | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Read hosts and address once, so that a mistake shows at the start.
@@ -52,13 +52,13 @@ class TaskTexts:
         Raises:
             InputError: If a host is not one, or Label Studio's address is not one of the web.
         """
-        hosts = frozenset(map(read_host, self.allowed_hosts))
+        hosts = frozenset(map(parse_allowed_host, self.allowed_hosts))
         home = self.label_studio_url
         object.__setattr__(self, "allowed_hosts", hosts)
-        object.__setattr__(self, "_home", None if home is None else read_address(home))
-        object.__setattr__(self, "_fetcher", Fetcher(most=self.most, seconds=self.seconds))
+        object.__setattr__(self, "_label_studio_address", None if home is None else parse_web_address(home))
+        object.__setattr__(self, "_fetcher", Fetcher(max_bytes=self.max_bytes, timeout_seconds=self.timeout_seconds))
 
-    def document(self, task: Mapping[str, Any], config: LabelConfig) -> Document:
+    def read_document(self, task: Mapping[str, Any], config: LabelConfig) -> Document:
         """Read the text of a task.
 
         Args:
@@ -74,17 +74,17 @@ class TaskTexts:
         """
         name = str(task.get("id", ""))
         where = f"task {name:.60}"
-        value = _value(task.get("data"), config, where)
+        value = _read_value(task.get("data"), config, where)
         try:
-            return Document(name, whole(self._shown(value, config), where))
+            return Document(name, reject_lone_surrogates(self._decode_value(value, config), where))
         except FormatError:
             raise
         except InputError as error:
             raise InputError(f"{where}: {error}") from error
 
-    def _shown(self, value: str, config: LabelConfig) -> str:
+    def _decode_value(self, value: str, config: LabelConfig) -> str:
         """What the editor shows for a value of the data."""
-        match config.stored:
+        match config.text_encoding:
             case "text":
                 return value
             case "url":
@@ -94,23 +94,23 @@ class TaskTexts:
             case "base64":
                 return _atob(value).decode("latin-1")  # one character for each byte
             case "base64unicode":
-                return _unicode(_atob(value))
+                return _decode_utf8(_atob(value))
 
     def _fetch(self, value: str) -> bytes:
         """What is at an address, if it may be asked for."""
-        address = read_address(self._whole(value))
-        if not address.allowed_by(self.allowed_hosts):
+        address = parse_web_address(self._absolute_url(value))
+        if not address.is_allowed(self.allowed_hosts):
             raise InputError(
-                f"its text is on {address.server}, which is not among the hosts that texts may be "
+                f"its text is on {address.netloc}, which is not among the hosts that texts may be "
                 "fetched from: allow it when the server is started, or import the plain text"
             )
         headers = {"Accept": "text/plain, */*", "User-Agent": "tagalong"}
-        at_home = self._home is not None and address.same_server(self._home)
+        at_home = self._label_studio_address is not None and address.is_same_server(self._label_studio_address)
         if at_home and self.authorization is not None:
             headers["Authorization"] = self.authorization()
         return self._fetcher.fetch(address, headers)
 
-    def _whole(self, value: str) -> str:
+    def _absolute_url(self, value: str) -> str:
         """An address in full. As in the editor, only one that begins with a slash is relative."""
         if not value.startswith("/"):
             return value
@@ -125,31 +125,31 @@ class TaskTexts:
             raise InputError("the address of its text is broken: mend it in the data") from error
 
 
-def _value(data: object, config: LabelConfig, where: str) -> str:
+def _read_value(data: object, config: LabelConfig, where: str) -> str:
     """What the data hold for the text."""
     fields = data if isinstance(data, dict) else {}
     for key in (config.data_key, UNDEFINED_KEY):
         if isinstance(value := fields.get(key), str):
             return value
-    kind = KINDS.get(type(fields.get(config.data_key)), "a number")
+    kind = JSON_TYPE_NAMES.get(type(fields.get(config.data_key)), "a number")
     raise FormatError(
         f"{where} has {kind} under {config.data_key!r}, where the labelling config expects the "
-        f"text; its data have {listed_names(fields)}: import the text under that key, or name the "
+        f"text; its data have {format_names(fields)}: import the text under that key, or name the "
         "right key in the labelling config"
     )
 
 
 def _atob(value: str) -> bytes:
     """Decode as the browser's ``atob`` does (https://infra.spec.whatwg.org/#forgiving-base64)."""
-    digits = BLANKS.sub("", value)
+    digits = BASE64_WHITESPACE.sub("", value)
     if len(digits) % 4 == 0:
         digits = digits.removesuffix("=").removesuffix("=")
-    if len(digits) % 4 == 1 or not BASE64.fullmatch(digits):
+    if len(digits) % 4 == 1 or not BASE64_DIGITS.fullmatch(digits):
         raise InputError("its text is not base64, as the labelling config says: import it anew")
     return b64decode(digits + "=" * (-len(digits) % 4))
 
 
-def _unicode(content: bytes) -> str:
+def _decode_utf8(content: bytes) -> str:
     """Decode as the editor's ``atobUnicode`` does, which takes nothing broken."""
     try:
         return content.decode()

@@ -8,10 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from backend.engine.cache import find_engine
-from backend.llm.cost import Cost
-from backend.llm.kept import Drafter, KeptBase, Weights
-from backend.served import load_engine
+from backend.engine.cache import find_openvino_model
+from backend.llm.cost import DecodingStats
+from backend.llm.kept import Drafter, BaseModelCache, WeightsMode
+from backend.served import load_openvino_encoder
 from ner.document import Document, Prediction
 from ner.errors import VersionInvalid
 from ner.manifest import read_manifest
@@ -35,18 +35,18 @@ class Tier(Protocol):
 
 
 @runtime_checkable
-class Estimating(Protocol):
+class SupportsTimeEstimate(Protocol):
     """A tier that takes its time, and says so beforehand."""
 
-    def estimate(self, documents: Sequence[Document]) -> list[float]:
+    def estimate_seconds(self, documents: Sequence[Document]) -> list[float]:
         """Seconds that each document will take."""
 
 
 @runtime_checkable
-class Costly(Protocol):
+class SupportsDecodingStats(Protocol):
     """A tier that counts what it takes, and knows its pace once it is warm."""
 
-    cost: Cost
+    decoding_stats: DecodingStats
 
     def warm_up(self) -> None:
         """Predict something, to measure the pace."""
@@ -56,20 +56,20 @@ def load_tier(
     folder: Path,
     *,
     device: torch.device | None = None,
-    engine: bool = False,
+    use_openvino: bool = False,
     drafter: Drafter | None = None,
-    weights: Weights | None = None,
-    kept: KeptBase | None = None,
+    weights_mode: WeightsMode | None = None,
+    base_model_cache: BaseModelCache | None = None,
 ) -> Tier:
     """Verify a model version and make it a tier.
 
     Args:
         folder: Of the version.
         device: Where to compute; None for the first GPU if there is one, else the CPU.
-        engine: Have an encoder's passes run by its CPU engine, where there is one of use.
+        use_openvino: Have an encoder's passes run by its CPU engine, where there is one of use.
         drafter: Says what an LLM's tags may be; None drafts O everywhere.
-        weights: How an LLM's are kept; None for as it was trained.
-        kept: Where the base of an LLM may be already.
+        weights_mode: How an LLM's are kept; None for as it was trained.
+        base_model_cache: Where the base of an LLM may be already.
 
     Returns:
         The tier, ready to predict.
@@ -81,17 +81,17 @@ def load_tier(
     manifest = read_manifest(folder)
     device = device or default_device()
     if manifest.tier == "encoder":
-        if engine and device.type == "cpu" and (found := find_engine(folder, manifest)):
+        if use_openvino and device.type == "cpu" and (found := find_openvino_model(folder, manifest)):
             try:
-                return load_engine(folder, manifest, found)
+                return load_openvino_encoder(folder, manifest, found)
             except VersionInvalid:
                 raise
             except Exception as error:  # noqa: BLE001 - a library's: PyTorch can do without it
                 log.warning("%s: %s; it is served by PyTorch", manifest.version, error)
-        return _loaders("backend.checkpoint").load_encoder(folder, manifest, device=device)
+        return _import_loader("backend.checkpoint").load_encoder(folder, manifest, device=device)
     if manifest.tier == "llm":
-        return _loaders("backend.llm.checkpoint").load_llm(
-            folder, manifest, device=device, weights=weights, drafter=drafter, kept=kept
+        return _import_loader("backend.llm.checkpoint").load_llm(
+            folder, manifest, device=device, weights=weights_mode, drafter=drafter, kept=base_model_cache
         )
     raise VersionInvalid(
         f"version {manifest.version} is of tier {manifest.tier!r}, which this release of "
@@ -99,7 +99,7 @@ def load_tier(
     )
 
 
-def _loaders(name: str) -> Any:
+def _import_loader(name: str) -> Any:
     """A module of loaders, imported when the first version is to be loaded by it.
 
     The models of transformers take two seconds to import, and an encoder's engine needs none.

@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 from ner.tags import OUTSIDE, TagSet
 
-Scores = NDArray[np.floating]
-FORBIDDEN = -1e30  # the log-probability of an illegal step; finite, so that sums stay numbers
+FloatArray = NDArray[np.floating]
+FORBIDDEN_LOG_PROB = -1e30  # the log-probability of an illegal step; finite, so that sums stay numbers
 
 
 @lru_cache(maxsize=16)  # half a millisecond for twenty types, and asked for with every document
-def legal_steps(tag_set: TagSet) -> NDArray[np.bool_]:
+def legal_transitions(tag_set: TagSet) -> NDArray[np.bool_]:
     """Which tag may follow which.
 
     Args:
@@ -31,7 +31,7 @@ def legal_steps(tag_set: TagSet) -> NDArray[np.bool_]:
 
 
 def viterbi(
-    log_probs: Scores, legal: NDArray[np.bool_], transitions: Scores | None = None
+    log_probs: FloatArray, legal_transitions: NDArray[np.bool_], transitions: FloatArray | None = None
 ) -> NDArray[np.intp]:
     """The most probable legal tag sequence (Viterbi 1967).
 
@@ -40,7 +40,7 @@ def viterbi(
 
     Args:
         log_probs: Shape (words, tags).
-        legal: As `legal_steps` gives it.
+        legal_transitions: As `legal_transitions` gives it.
         transitions: Added for each step, of the shape of `legal`; None where words are independent
             but for legality.
 
@@ -48,24 +48,24 @@ def viterbi(
         Shape (words,), tag ids.
     """
     best: NDArray[np.intp] = log_probs.argmax(axis=1)
-    previous = np.concatenate(([legal.shape[1]], best[:-1]))
-    if transitions is None and legal[previous, best].all():
+    previous = np.concatenate(([legal_transitions.shape[1]], best[:-1]))
+    if transitions is None and legal_transitions[previous, best].all():
         return best  # the best of all sequences is legal, hence the best of the legal ones
-    steps = np.where(legal, 0.0 if transitions is None else transitions, FORBIDDEN)
-    outside = _certainly_outside(log_probs, legal, steps)
+    steps = np.where(legal_transitions, 0.0 if transitions is None else transitions, FORBIDDEN_LOG_PROB)
+    outside = _find_certainly_outside(log_probs, legal_transitions, steps)
     # Of several such words in a row one is enough: the steps between them are all the same.
     visited = ~outside
     visited[0] = True
     visited[1:] |= ~outside[:-1]
     scores = log_probs[visited]
-    scores[outside[visited], OUTSIDE + 1 :] = FORBIDDEN
+    scores[outside[visited], OUTSIDE + 1 :] = FORBIDDEN_LOG_PROB
     best[:] = OUTSIDE
     best[visited] = _best_path(scores, steps)
     return best
 
 
-def _certainly_outside(
-    log_probs: Scores, legal: NDArray[np.bool_], steps: Scores
+def _find_certainly_outside(
+    log_probs: FloatArray, legal: NDArray[np.bool_], steps: FloatArray
 ) -> NDArray[np.bool_]:
     """Which words are outside in every best sequence.
 
@@ -80,18 +80,18 @@ def _certainly_outside(
     onto[inside] = onto[begin]
     others = slice(OUTSIDE + 1, legal.shape[1])
     lost = (
-        np.where(legal[:, others], steps[:, others] - steps[:, [OUTSIDE]], FORBIDDEN).max()
+        np.where(legal[:, others], steps[:, others] - steps[:, [OUTSIDE]], FORBIDDEN_LOG_PROB).max()
         + np.where(legal[others], steps[others] - onto, 0.0).max(initial=0.0)
         + np.where(legal[inside], steps[inside] - steps[begin], 0.0).max(initial=0.0)
     )
-    margins = log_probs[:, OUTSIDE] - log_probs[:, others].max(axis=1, initial=FORBIDDEN)
+    margins = log_probs[:, OUTSIDE] - log_probs[:, others].max(axis=1, initial=FORBIDDEN_LOG_PROB)
     begun = np.zeros(len(log_probs))
     begun[:-1] = (log_probs[1:, inside] - log_probs[1:, begin]).max(axis=1, initial=0.0)
     certain: NDArray[np.bool_] = margins > lost + begun
     return certain
 
 
-def _best_path(log_probs: Scores, steps: Scores) -> NDArray[np.intp]:
+def _best_path(log_probs: FloatArray, steps: FloatArray) -> NDArray[np.intp]:
     """The best sequence of at least one word, by the scores of words and of steps."""
     reached = steps[-1] + log_probs[0]
     came_from = np.empty(log_probs.shape, dtype=np.intp)

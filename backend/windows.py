@@ -14,16 +14,16 @@ class Window:
     """A run of words that is read at once; all indices are words, half-open.
 
     Attributes:
-        first: First word read.
-        last: One past the last word read.
-        own_first: First word owned, whose tag this window decides.
-        own_last: One past the last word owned.
+        start: First word read.
+        end: One past the last word read.
+        owned_start: First word owned, whose tag this window decides.
+        owned_end: One past the last word owned.
     """
 
-    first: int
-    last: int
-    own_first: int
-    own_last: int
+    start: int
+    end: int
+    owned_start: int
+    owned_end: int
 
 
 def plan_windows(lengths: Sequence[int], *, capacity: int, context: int) -> list[Window]:

@@ -5,47 +5,47 @@ from collections.abc import Sequence
 
 from rich.markup import escape
 
-from cli.versions import ratio
-from ner.document import Lost
+from cli.versions import format_score
+from ner.document import DroppedAnnotation
 from ner.manifest import Manifest
 from training.corpus import Corpus
-from training.sides import Sides
+from training.sides import TrainDevSplit
 
 
-def describe_sides(sides: Sides, corpus: Corpus, dev: Corpus | None = None) -> str:
+def describe_split(split: TrainDevSplit, corpus: Corpus, dev: Corpus | None = None) -> str:
     """Say what there is to learn from and to stop by, and what reading it could not keep.
 
     Args:
-        sides: Of the training.
+        split: Of the training.
         corpus: What was read to learn from.
         dev: What was read to stop by; None where it was held out of the other.
 
     Returns:
         Lines in Rich's markup.
     """
-    counts = [sum(len(document.spans) for document in side) for side in (sides.train, sides.dev)]
+    counts = [sum(len(document.spans) for document in side) for side in (split.train, split.dev)]
     lines = [
-        f"Learning {', '.join(sides.labels)} from {len(sides.train)} documents "
-        f"({counts[0]} entities), stopping by {len(sides.dev)} ({counts[1]} entities)."
+        f"Learning {', '.join(split.labels)} from {len(split.train)} documents "
+        f"({counts[0]} entities), stopping by {len(split.dev)} ({counts[1]} entities)."
     ]
-    if sides.dropped:
-        lines.append(f"{sides.dropped} documents are left out: dev has the same texts.")
-    if sides.unlearnt:
-        named = ", ".join(f"{label} ({count})" for label, count in sides.unlearnt.items())
+    if split.overlapping_documents:
+        lines.append(f"{split.overlapping_documents} documents are left out: dev has the same texts.")
+    if split.dev_only_labels:
+        named = ", ".join(f"{label} ({count})" for label, count in split.dev_only_labels.items())
         lines.append(
             f"Dev has entities that cannot be learnt, for train has none of them: {named}."
         )
     for name, one in (("", corpus), ("dev ", dev)):
-        if one is not None and (one.lost or one.warnings):
+        if one is not None and (one.dropped or one.warnings):
             lines.append(
-                f"Reading {name}lost {len(one.lost)} annotations and gave "
+                f"Reading {name}lost {len(one.dropped)} annotations and gave "
                 f"{sum(warning.count for warning in one.warnings)} warnings: "
                 "'tagalong data check' shows them."
             )
     return "\n".join(escape(line) for line in lines)
 
 
-def describe_version(manifest: Manifest, lost: Sequence[Lost], *, promoted: bool) -> str:
+def describe_version(manifest: Manifest, lost: Sequence[DroppedAnnotation], *, promoted: bool) -> str:
     """Say what a training has made: the version, its scores on dev, and what to do with it.
 
     Args:
@@ -59,13 +59,13 @@ def describe_version(manifest: Manifest, lost: Sequence[Lost], *, promoted: bool
     dev = manifest.scores["dev"]
     support = dev.get("support", {})
     lengths = ", ".join(
-        f"{length} {ratio(f1)}" + (f" ({support[length]} in gold)" if length in support else "")
+        f"{length} {format_score(f1)}" + (f" ({support[length]} in gold)" if length in support else "")
         for length, f1 in dev["by_length"].items()
     )
     lines = [
         f"Published [bold]{escape(manifest.version)}[/]"
         + (", which is current now." if promoted else "; it is not current: promote it to use it."),
-        f"On dev: strict F1 {ratio(dev['strict_f1'])}, relaxed F1 {ratio(dev['relaxed_f1'])}; "
+        f"On dev: strict F1 {format_score(dev['strict_f1'])}, relaxed F1 {format_score(dev['relaxed_f1'])}; "
         f"strict F1 by words: {lengths}.",
     ]
     if lost:

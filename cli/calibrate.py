@@ -8,35 +8,35 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from cli.console import console, echo_json, errors
-from cli.engines import NONE_THERE, engines_wanted, make_engine
+from cli.console import console, echo_json, error_console
+from cli.engines import OPENVINO_MISSING_MESSAGE, should_use_openvino, compile_version
 from cli.grid import print_tables
-from cli.options import LLM, AsJson, Models, finite, open_store
-from cli.quiet import hush_libraries
+from cli.options import LLM_TIER, JsonOption, ModelsOption, check_finite, open_store
+from cli.quiet import silence_libraries
 from ner.catalogue import DEFAULT_TIER
-from ner.errors import EngineError, InputError, TagalongError
+from ner.errors import OpenVINOError, InputError, TagalongError
 from ner.manifest import read_manifest
-from ner.printable import visible
-from ner.store import Store
+from ner.printable import escape_unprintable
+from ner.store import ModelStore
 from ner.words import word_offsets
 from training.corpus import read_corpus
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from training.calibrate.quality import Quality
-    from training.calibrate.report import CalibrationReport
-    from training.calibrate.timing import Setting, Timing, Way
+    from training.calibrate.quality import VersionScores
+    from training.calibrate.report import BenchmarkReport
+    from training.calibrate.timing import BenchmarkConfig, BenchmarkResult, Runtime
 
-OWN = "the 48 abstracts of BC5CDR that come with Tagalong"
+DEFAULT_DOCUMENTS_NAME = "the 48 abstracts of BC5CDR that come with Tagalong"
 
 
-def calibrate_cli(
+def benchmark_cli(
     documents: Annotated[
         list[Path] | None,
         typer.Argument(
             exists=True,
             dir_okay=False,
             help="Documents like those to be annotated, in any format that `data check` reads.",
-            show_default=OWN,
+            show_default=DEFAULT_DOCUMENTS_NAME,
         ),
     ] = None,
     encoder: Annotated[
@@ -45,13 +45,13 @@ def calibrate_cli(
     ] = None,
     llm: Annotated[
         str | None,
-        typer.Option(help="An LLM version.", show_default="the current one, if there is one"),
+        typer.Option(help="An LLM_TIER version.", show_default="the current one, if there is one"),
     ] = None,
     budget_ms: Annotated[
         float,
         typer.Option(
             min=1,
-            callback=finite,
+            callback=check_finite,
             help="Milliseconds that an annotator may wait for a document.",
         ),
     ] = 100,
@@ -59,7 +59,7 @@ def calibrate_cli(
     price: Annotated[
         float | None,
         typer.Option(
-            min=0, callback=finite, help="What an hour of this machine costs, in whatever money."
+            min=0, callback=check_finite, help="What an hour of this machine costs, in whatever money."
         ),
     ] = None,
     evaluation: Annotated[
@@ -76,7 +76,7 @@ def calibrate_cli(
         float,
         typer.Option(
             min=0.1,
-            callback=finite,
+            callback=check_finite,
             help="For each of two measurements of each way to serve.",
         ),
     ] = 10,
@@ -86,64 +86,64 @@ def calibrate_cli(
             metavar="DIR", file_okay=False, help="Write report.html, report.md and report.json."
         ),
     ] = None,
-    as_json: AsJson = False,
-    models: Models = Path("models"),
+    as_json: JsonOption = False,
+    models: ModelsOption = Path("models"),
 ) -> None:
     """Measure what each tier costs on this machine, and say which one to use for what.
 
     Example: tagalong calibrate export.json --budget-ms 100 --report calibration
     """
-    from backend.engine.samples import sample_documents
-    from training.calibrate.advice import Need, advise
+    from backend.engine.samples import read_sample_documents
+    from training.calibrate.advice import ServingRequirements, recommend_tiers
     from training.calibrate.report import (
-        CalibrationReport,
-        calibration_to_html,
-        calibration_to_json,
-        calibration_to_markdown,
-        this_machine,
+        BenchmarkReport,
+        benchmark_to_html,
+        benchmark_to_json,
+        benchmark_to_markdown,
+        describe_machine,
     )
-    from training.report import check_folder, write_report
+    from training.report import check_report_dir, write_report
 
     if report is not None:
-        check_folder(report)
+        check_report_dir(report)
     store = open_store(models)
-    read = read_corpus(documents).documents if documents else sample_documents()
+    read = read_corpus(documents).documents if documents else read_sample_documents()
     texts = [document.text for document in read if word_offsets(document.text)]
     if not texts:
         raise InputError("there is no document with a word in it: give some that have text")
-    settings, notes = choose_settings(store, encoder, llm)
-    qualities = known_qualities(settings, evaluation or [])
-    timings, failed = time_all(settings, texts, seconds)
+    settings, notes = choose_benchmark_configs(store, encoder, llm)
+    qualities = collect_known_scores(settings, evaluation or [])
+    timings, failed = run_benchmarks(settings, texts, seconds)
     elsewhere = None if models == Path("models") else str(models)
-    need = Need(budget_ms / 1000, batch, price, elsewhere)
-    found = CalibrationReport(
-        need=need,
-        source=", ".join(visible(path.name) for path in documents) if documents else OWN,
+    need = ServingRequirements(budget_ms / 1000, batch, price, elsewhere)
+    found = BenchmarkReport(
+        requirements=need,
+        source=", ".join(escape_unprintable(path.name) for path in documents) if documents else DEFAULT_DOCUMENTS_NAME,
         documents=len(texts),
         words=sum(len(word_offsets(text)) for text in texts),
-        timings=tuple(timings),
-        qualities=qualities,
-        advice=advise(timings, qualities, need, failed=tuple(failed)),
+        results=tuple(timings),
+        scores=qualities,
+        advice=recommend_tiers(timings, qualities, need, failed=tuple(failed)),
         notes=(*notes, *failed.values()),
-        machine=this_machine(),
+        machine=describe_machine(),
     )
-    figures = calibration_to_json(found)
+    figures = benchmark_to_json(found)
     if as_json:
         echo_json(figures)
     else:
-        render_calibration(found)
+        render_benchmark(found)
     if report is not None:
         write_report(
             report,
-            figures=figures,
-            markdown=calibration_to_markdown(found),
-            page=calibration_to_html(found),
+            report_json=figures,
+            markdown=benchmark_to_markdown(found),
+            html=benchmark_to_html(found),
         )
 
 
-def choose_settings(
-    store: Store, encoder: str | None, llm: str | None
-) -> "tuple[list[Setting], list[str]]":
+def choose_benchmark_configs(
+    store: ModelStore, encoder: str | None, llm: str | None
+) -> "tuple[list[BenchmarkConfig], list[str]]":
     """Find the ways to serve that are to be measured; an engine is made where there is none.
 
     Args:
@@ -158,23 +158,23 @@ def choose_settings(
         StoreError: If there is no such version.
         InputError: If a version is of the other tier.
     """
-    from training.calibrate.timing import Setting
+    from training.calibrate.timing import BenchmarkConfig
 
-    folder = _of_tier(store, encoder or store.default(), DEFAULT_TIER)
-    ways, notes = _ways(folder)
-    settings = [Setting(folder.name, folder, way) for way in ways]
-    if llm is None and store.current(LLM) is not None:
-        llm = LLM
+    folder = _resolve_version_of_tier(store, encoder or store.default_reference(), DEFAULT_TIER)
+    ways, notes = _available_runtimes(folder)
+    settings = [BenchmarkConfig(folder.name, folder, way) for way in ways]
+    if llm is None and store.current_version(LLM_TIER) is not None:
+        llm = LLM_TIER
     if llm is not None:
-        other = _of_tier(store, llm, LLM)
+        other = _resolve_version_of_tier(store, llm, LLM_TIER)
         shared = set(read_manifest(folder, verify=False).labels)
         drafts = not shared.isdisjoint(read_manifest(other, verify=False).labels)
         drafter = folder if drafts else None
-        settings.append(Setting(other.name, other, "llm", drafter, engines=engines_wanted()))
+        settings.append(BenchmarkConfig(other.name, other, "llm", drafter, use_openvino=should_use_openvino()))
     return settings, notes
 
 
-def _of_tier(store: Store, reference: str, tier: str) -> Path:
+def _resolve_version_of_tier(store: ModelStore, reference: str, tier: str) -> Path:
     """The folder of a version, which must be of a certain tier."""
     folder = store.resolve(reference)
     manifest = read_manifest(folder, verify=False)
@@ -186,34 +186,34 @@ def _of_tier(store: Store, reference: str, tier: str) -> Path:
     return folder
 
 
-def _ways(folder: Path) -> "tuple[list[Way], list[str]]":
+def _available_runtimes(folder: Path) -> "tuple[list[Runtime], list[str]]":
     """How an encoder can be served here, the fastest first, and why not otherwise."""
-    from backend.engine.cache import find_engine
-    from backend.engine.library import library_version
+    from backend.engine.cache import find_openvino_model
+    from backend.engine.library import openvino_version
     from backend.precision import has_bf16
     from backend.tier import default_device
 
-    ways: list[Way] = ["torch", "fp32"] if has_bf16(default_device()) else ["torch"]
-    if not engines_wanted():
+    ways: list[Runtime] = ["torch", "fp32"] if has_bf16(default_device()) else ["torch"]
+    if not should_use_openvino():
         return ways, []
-    if not library_version():
-        return ways, [NONE_THERE]
-    if find_engine(folder, read_manifest(folder, verify=False)) is None:
+    if not openvino_version():
+        return ways, [OPENVINO_MISSING_MESSAGE]
+    if find_openvino_model(folder, read_manifest(folder, verify=False)) is None:
         try:
-            with errors.status(f"Making the CPU engine of {escape(folder.name)}"):
-                make_engine(folder)
-        except EngineError as error:
+            with error_console.status(f"Making the CPU engine of {escape(folder.name)}"):
+                compile_version(folder)
+        except OpenVINOError as error:
             return ways, [f"PyTorch runs the encoder, as no CPU engine can: {error}."]
     return ["engine", *ways], []
 
 
-def known_qualities(
-    settings: "Sequence[Setting]", evaluations: Sequence[Path]
-) -> "dict[str, Quality]":
+def collect_known_scores(
+    configs: "Sequence[BenchmarkConfig]", evaluations: Sequence[Path]
+) -> "dict[str, VersionScores]":
     """What the versions find, as far as that is known.
 
     Args:
-        settings: Ways to serve them.
+        configs: Ways to serve them.
         evaluations: Files of `tagalong evaluate`, which count for more than manifests.
 
     Returns:
@@ -222,17 +222,17 @@ def known_qualities(
     Raises:
         InputError: If a file is no such one, or is of none of them.
     """
-    from training.calibrate.quality import qualities_in, quality_of
+    from training.calibrate.quality import scores_from_report, scores_from_manifest
 
-    folders = {setting.version: setting.folder for setting in settings}
+    folders = {setting.version: setting.version_dir for setting in configs}
     manifests = {name: read_manifest(folder, verify=False) for name, folder in folders.items()}
-    known = {name: quality_of(manifest) for name, manifest in manifests.items()}
+    known = {name: scores_from_manifest(manifest) for name, manifest in manifests.items()}
     for path in evaluations:
         try:
             figures = json.loads(path.read_text(encoding="utf-8"))
             if figures.get("protocol") == "paper":
                 raise InputError(f"{path} is by the paper's protocol: give one by the exact one")
-            found = qualities_in(figures)
+            found = scores_from_report(figures)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path} is no report.json of `tagalong evaluate --report`: give such a file"
@@ -247,13 +247,13 @@ def known_qualities(
     return {name: quality for name, quality in known.items() if quality is not None}
 
 
-def time_all(
-    settings: "Sequence[Setting]", texts: Sequence[str], seconds: float
-) -> "tuple[list[Timing], dict[Setting, str]]":
+def run_benchmarks(
+    configs: "Sequence[BenchmarkConfig]", texts: Sequence[str], seconds: float
+) -> "tuple[list[BenchmarkResult], dict[BenchmarkConfig, str]]":
     """Measure every way to serve, one after the other.
 
     Args:
-        settings: The ways.
+        configs: The ways.
         texts: To be read.
         seconds: For each of two measurements.
 
@@ -263,34 +263,34 @@ def time_all(
     Raises:
         TagalongError: If none could.
     """
-    from training.calibrate.timing import measure_apart
+    from training.calibrate.timing import benchmark_in_subprocess
 
-    timings: list[Timing] = []
-    failed: dict[Setting, str] = {}
-    for setting in settings:
-        told = f"Measuring {escape(setting.version)}, {setting.way}"
+    timings: list[BenchmarkResult] = []
+    failed: dict[BenchmarkConfig, str] = {}
+    for setting in configs:
+        told = f"Measuring {escape(setting.version)}, {setting.runtime}"
         try:
-            with errors.status(told):
-                timing = measure_apart(setting, texts, seconds=seconds, prepare=hush_libraries)
+            with error_console.status(told):
+                timing = benchmark_in_subprocess(setting, texts, seconds=seconds, initializer=silence_libraries)
         except TagalongError as error:
-            if len(settings) == 1 or (setting == settings[-1] and not timings):
+            if len(configs) == 1 or (setting == configs[-1] and not timings):
                 raise
-            failed[setting] = f"{setting.version}, {setting.way}, could not be measured: {error}."
+            failed[setting] = f"{setting.version}, {setting.runtime}, could not be measured: {error}."
         else:
             timings.append(timing)
     return timings, failed
 
 
-def render_calibration(report: "CalibrationReport") -> None:
+def render_benchmark(report: "BenchmarkReport") -> None:
     """Show a calibration: what to do, and the figures.
 
     Args:
         report: What was found.
     """
-    from training.calibrate.report import calibration_tables
+    from training.calibrate.report import benchmark_tables
 
     for sentence in report.advice:
         console.print(sentence, style="bold", markup=False, soft_wrap=True)
     for note in report.notes:
         console.print(f"Note: {note}", style="yellow", markup=False, soft_wrap=True)
-    print_tables(calibration_tables(report))
+    print_tables(benchmark_tables(report))

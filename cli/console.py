@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+error_console = Console(stderr=True, highlight=False)
 
 
 def echo_json(result: Mapping[str, Any]) -> None:

@@ -11,50 +11,50 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import console, echo_json
-from cli.curate_project import DrawnReport, Exported, Key, Project, Tab, Url, reviewed
-from cli.options import AsJson, LabelConfigFile, read_options
+from cli.curate_project import ReportOption, OptionalExportsArgument, ApiKeyOption, ProjectOption, TabOption, UrlOption, open_annotated_corpus
+from cli.options import JsonOption, LabelConfigOption, build_read_options
 from ner.errors import OutputError
-from ner.printable import on_one_line
-from ner.scoring import LENGTHS
-from training.corpus import write_whole
-from training.curate.agreement import Agreed, Agreement, measure_agreement, task_to_json
+from ner.printable import to_single_line
+from ner.scoring import LENGTH_BUCKETS
+from training.corpus import write_atomically
+from training.curate.agreement import AgreementScores, AgreementReport, compute_agreement, task_to_json
 
-NOTHING = "-"  # agreement on no spans
+EMPTY_CELL = "-"  # agreement on no spans
 
 
 def agreement_cli(
-    exports: Exported = None,
-    project: Project = None,
-    url: Url = None,
-    key: Key = None,
-    tab: Tab = False,
+    exports: OptionalExportsArgument = None,
+    project: ProjectOption = None,
+    url: UrlOption = None,
+    key: ApiKeyOption = None,
+    tab: TabOption = False,
     limit: Annotated[int, typer.Option(min=1, help="Tasks shown, the worst first.")] = 20,
     out: Annotated[
         Path | None,
         typer.Option(dir_okay=False, help="Write every task into a file of JSON lines."),
     ] = None,
-    report: DrawnReport = None,
-    label_config: LabelConfigFile = None,
-    as_json: AsJson = False,
+    report: ReportOption = None,
+    label_config: LabelConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure how far the annotators of the same tasks agree, and on which tasks least.
 
     Example: tagalong curate agreement export.json
     """
     from training.curate.pages import agreement_to_html, agreement_to_markdown
-    from training.report import check_folder, write_report
+    from training.report import check_report_dir, write_report
 
     if report is not None:
-        check_folder(report)
+        check_report_dir(report)
     if out is not None and out.exists():
         raise OutputError(f"{out} is there already: choose another name")
-    options = replace(read_options("all", label_config), annotators="each")
-    with reviewed(exports, project, url, key, options) as (corpus, place):
-        agreement, shown = measure_agreement(corpus.documents), ""
+    options = replace(build_read_options("all", label_config), annotator_policy="each")
+    with open_annotated_corpus(exports, project, url, key, options) as (corpus, place):
+        agreement, shown = compute_agreement(corpus.documents), ""
         if out is not None:
-            write_tasks(agreement, out)
+            write_task_agreements(agreement, out)
         if tab and place is not None:
-            shown = place.show([entry.task for entry in agreement.by_task[:limit]], "Agreement")
+            shown = place.show_tasks_in_tab([entry.task_id for entry in agreement.by_task[:limit]], "Agreement")
     if as_json:
         echo_json({**agreement.to_json(), **({"shown": shown} if shown else {})})
     else:
@@ -64,13 +64,13 @@ def agreement_cli(
     if report is not None:
         write_report(
             report,
-            figures=agreement.to_json(),
+            report_json=agreement.to_json(),
             markdown=agreement_to_markdown(agreement),
-            page=agreement_to_html(agreement, corpus.documents),
+            html=agreement_to_html(agreement, corpus.documents),
         )
 
 
-def write_tasks(agreement: Agreement, path: Path) -> None:
+def write_task_agreements(agreement: AgreementReport, path: Path) -> None:
     """Write how far people agree on each task into a file, one task a line.
 
     Args:
@@ -81,41 +81,41 @@ def write_tasks(agreement: Agreement, path: Path) -> None:
         OutputError: If it is there already, or cannot be written.
     """
     tasks = map(task_to_json, agreement.by_task)
-    write_whole(
-        {path: (json.dumps(task, ensure_ascii=False) + "\n" for task in tasks)}, force=False
+    write_atomically(
+        {path: (json.dumps(task, ensure_ascii=False) + "\n" for task in tasks)}, overwrite=False
     )
 
 
-def render_agreement(agreement: Agreement, *, limit: int) -> None:
+def render_agreement(agreement: AgreementReport, *, limit: int) -> None:
     """Show how far people agree.
 
     Args:
         agreement: What was measured.
         limit: How many tasks to show.
     """
-    alone = f"; {agreement.alone:,} more have one annotator only" if agreement.alone else ""
+    alone = f"; {agreement.single_annotator_tasks:,} more have one annotator only" if agreement.single_annotator_tasks else ""
     console.print(f"{len(agreement.by_task):,} tasks of two annotators or more{alone}.")
-    grid = _grid("Spans")
-    grid.add_row("All", *_figures(agreement.overall))
+    grid = _build_table("Spans")
+    grid.add_row("All", *_score_cells(agreement.overall))
     grid.add_section()
     for label, agreed in agreement.by_label.items():
-        grid.add_row(Text(on_one_line(label)), *_figures(agreed))
+        grid.add_row(Text(to_single_line(label)), *_score_cells(agreed))
     grid.add_section()
-    for length in LENGTHS:
+    for length in LENGTH_BUCKETS:
         name = f"{length} word{'s' * (length != '1')}"
-        grid.add_row(name, *_figures(agreement.by_length[length]))
+        grid.add_row(name, *_score_cells(agreement.by_length[length]))
     grid.add_section()
     for pair, agreed in agreement.by_pair.items():
-        grid.add_row(Text(on_one_line(" and ".join(pair))), *_figures(agreed))
+        grid.add_row(Text(to_single_line(" and ".join(pair))), *_score_cells(agreed))
     console.print(grid)
-    grid = _grid("Task", "Annotators")
+    grid = _build_table("Task", "Annotators")
     for entry in agreement.by_task[:limit]:
-        who = Text(on_one_line(", ".join(entry.annotators)))
-        grid.add_row(Text(on_one_line(entry.task)), who, *_figures(entry.agreed))
+        who = Text(to_single_line(", ".join(entry.annotators)))
+        grid.add_row(Text(to_single_line(entry.task_id)), who, *_score_cells(entry.scores))
     console.print(grid)
 
 
-def _grid(*names: str) -> Table:
+def _build_table(*names: str) -> Table:
     """A table of figures; in plain characters where it goes into a file."""
     grid = Table(box=box.SIMPLE_HEAD if console.is_terminal else box.ASCII)
     for name in names:
@@ -125,8 +125,8 @@ def _grid(*names: str) -> Table:
     return grid
 
 
-def _figures(agreed: Agreed) -> tuple[str, ...]:
+def _score_cells(agreed: AgreementScores) -> tuple[str, ...]:
     """How many spans were compared, and both ratios."""
-    if not agreed.spans:
-        return "0", NOTHING, NOTHING
-    return f"{agreed.spans:,}", f"{agreed.exact_f1:.3f}", f"{agreed.overlap_f1:.3f}"
+    if not agreed.compared_spans:
+        return "0", EMPTY_CELL, EMPTY_CELL
+    return f"{agreed.compared_spans:,}", f"{agreed.exact_f1:.3f}", f"{agreed.overlap_f1:.3f}"

@@ -9,38 +9,38 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cli.console import errors
-from cli.options import load_model
-from cli.training import given
+from cli.console import error_console
+from cli.options import load_tier_version
+from cli.training import drop_none
 from ner.errors import InputError
-from ner.store import Store
+from ner.store import ModelStore
 from ner.tags import TagSet
 from training.corpus import Corpus
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from training.curate.crossed import Crossing, Standing
-    from training.curate.opinions import Opinion
+    from training.curate.crossed import CrossValidationConfig, CrossValidationProgress
+    from training.curate.opinions import TagDistribution
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ReviewModel:
     """What was asked about every document, and what it said.
 
     Attributes:
         name: Of what was asked.
-        opinions: What it said of each document.
+        tag_distributions: What it said of each document.
         tag_set: In these tags.
         note: What to know before trusting it, or nothing.
     """
 
     name: str
-    opinions: "Sequence[Opinion]"
+    tag_distributions: "Sequence[TagDistribution]"
     tag_set: TagSet
     note: str = ""
 
 
 @contextmanager
-def by_version(corpus: Corpus, store: Store, reference: str) -> Iterator[Asked]:
+def predict_with_version(corpus: Corpus, store: ModelStore, reference: str) -> Iterator[ReviewModel]:
     """Ask a version that is there.
 
     Args:
@@ -57,31 +57,31 @@ def by_version(corpus: Corpus, store: Store, reference: str) -> Iterator[Asked]:
         BaseModelError: If it is an adapter and its base is not there.
     """
     from backend.encoder import EncoderTier
-    from training.curate.opinions import ask
+    from training.curate.opinions import predict_tag_distributions
 
-    with errors.status(f"Asking {escape(reference)}"):
-        tier = load_model(store, reference)
+    with error_console.status(f"Asking {escape(reference)}"):
+        tier = load_tier_version(store, reference)
         if not isinstance(tier, EncoderTier):
             raise InputError(
                 f"version {tier.version} is no encoder, and only encoders say at once how likely "
                 "every tag of a word is: name one, or leave out --model"
             )
-        opinions = ask(tier, corpus.documents)
+        opinions = predict_tag_distributions(tier, corpus.documents)
     note = (
         f"If {tier.version} has learnt from these very documents, it forgives their errors; "
         "without --model, every document is judged by a model that has not."
     )
-    yield Asked(tier.version, opinions, tier.tag_set, note)
+    yield ReviewModel(tier.version, opinions, tier.tag_set, note)
 
 
 @contextmanager
-def by_folds(corpus: Corpus, store: Store, crossing: "Crossing") -> Iterator[Asked]:
+def predict_with_cross_validation(corpus: Corpus, store: ModelStore, config: "CrossValidationConfig") -> Iterator[ReviewModel]:
     """Ask models that have not learnt from what they are asked about.
 
     Args:
         corpus: What they are asked about.
         store: Folds are kept beside its encoders until what they say was used.
-        crossing: How they are trained.
+        config: How they are trained.
 
     Yields:
         What they say.
@@ -92,25 +92,25 @@ def by_folds(corpus: Corpus, store: Store, crossing: "Crossing") -> Iterator[Ask
         BaseModelError: If the base is not there.
     """
     from training.curate.crossed import cross_validate
-    from training.curate.review import refuse_unannotated
-    from training.state import alone
+    from training.curate.review import check_annotated
+    from training.state import lock_training
 
-    refuse_unannotated(corpus.documents, corpus.labels)
-    folder = store.home("encoder") / f".review-{crossing.key(corpus.documents, corpus.labels)}"
-    with alone(folder):
+    check_annotated(corpus.documents, corpus.labels)
+    folder = store.tier_folder("encoder") / f".review-{config.key(corpus.documents, corpus.labels)}"
+    with lock_training(folder):
         with progress_bar() as report:
             opinions = cross_validate(
                 corpus.documents,
                 labels=corpus.labels,
-                crossing=crossing,
-                folder=folder,
-                report=report,
+                config=config,
+                cache_dir=folder,
+                on_progress=report,
             )
-        yield Asked(f"models of {crossing.n_folds} folds", opinions, TagSet(corpus.labels))
+        yield ReviewModel(f"models of {config.n_folds} folds", opinions, TagSet(corpus.labels))
         shutil.rmtree(folder)  # not reached where using them failed: the next run finds them there
 
 
-def crossing_of(folds: int, base: str | None, *, epochs: int | None, seed: int) -> "Crossing":
+def build_cross_validation_config(folds: int, base: str | None, *, epochs: int | None, seed: int) -> "CrossValidationConfig":
     """Fill in what was asked for on the command line.
 
     Args:
@@ -122,19 +122,19 @@ def crossing_of(folds: int, base: str | None, *, epochs: int | None, seed: int) 
     Returns:
         How to cross-validate.
     """
-    from backend.bases import Base
-    from training.curate.crossed import Crossing
+    from backend.bases import BaseModelRef
+    from training.curate.crossed import CrossValidationConfig
 
-    crossing = Crossing(n_folds=folds)
+    crossing = CrossValidationConfig(n_folds=folds)
     recipe = crossing.recipe
     least = None if epochs is None else 0
-    schedule = replace(recipe.schedule, **given(epochs=epochs, least_steps=least, seed=seed))
-    chosen = recipe.base if base is None else Base(base)
+    schedule = replace(recipe.schedule, **drop_none(epochs=epochs, least_steps=least, seed=seed))
+    chosen = recipe.base if base is None else BaseModelRef(base)
     return replace(crossing, recipe=replace(recipe, base=chosen, schedule=schedule))
 
 
 @contextmanager
-def progress_bar() -> Iterator["Callable[[Standing], None]"]:
+def progress_bar() -> Iterator["Callable[[CrossValidationProgress], None]"]:
     """A bar over all folds, with the time left.
 
     Yields:
@@ -142,12 +142,12 @@ def progress_bar() -> Iterator["Callable[[Standing], None]"]:
     """
     texts = ("[progress.description]{task.description}", "{task.fields[figures]}")
     columns = (TextColumn(texts[0]), BarColumn(), TextColumn(texts[1]), TimeRemainingColumn())
-    with Progress(*columns, console=errors, transient=True) as bar:
+    with Progress(*columns, console=error_console, transient=True) as bar:
         task = bar.add_task("Loading", total=None, figures="")
 
-        def report(now: "Standing") -> None:
-            training = now.training
-            best = f", dev F1 {max(training.scores):.4f}" if training.scores else ""
+        def report(now: "CrossValidationProgress") -> None:
+            training = now.fold_progress
+            best = f", dev F1 {max(training.dev_scores):.4f}" if training.dev_scores else ""
             bar.update(
                 task,
                 description=f"Fold {now.fold} of {now.n_folds}",

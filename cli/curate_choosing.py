@@ -10,35 +10,35 @@ from rich.progress import track
 
 from backend.label_map import map_labels
 from backend.label_studio import LabelConfig
-from cli.console import errors
-from cli.prelabel_places import listed
+from cli.console import error_console
+from cli.prelabel_places import format_names
 from ner.document import Document, Prediction
 from ner.errors import InputError, LabelError
-from ner.printable import on_one_line
+from ner.printable import to_single_line
 from training.corpus import Corpus
-from training.curate.choices import Choice, Options, StrategyName
+from training.curate.choices import SelectedDocument, SelectionOptions, StrategyName
 
 if TYPE_CHECKING:  # what imports numpy, scikit-learn or torch would make `tagalong --help` slow
     from backend.tier import Tier
-    from training.curate.pool import Sifted
-    from training.curate.strategies import Evidence
+    from training.curate.pool import DeduplicatedPool
+    from training.curate.strategies import StrategyInputs
 
-BATCH = 64  # documents a tier gets at once, for a smooth bar
+BATCH_DOCUMENTS = 64  # documents a tier gets at once, for a smooth bar
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class SelectionResult:
     """What to annotate next.
 
     Attributes:
-        choices: In order.
-        sifted: The documents they were chosen from.
+        selected_documents: In order.
+        pool: The documents they were chosen from.
         version: Of the model that was asked.
         strategy: By which they were chosen.
     """
 
-    choices: list[Choice]
-    sifted: "Sifted"
+    selected_documents: list[SelectedDocument]
+    pool: "DeduplicatedPool"
     version: str
     strategy: StrategyName
 
@@ -47,15 +47,15 @@ class Chosen:
         return {
             "model": self.version,
             "strategy": self.strategy,
-            "pool": len(self.sifted.documents),
-            "annotated": self.sifted.annotated,
-            "repeated": self.sifted.repeated,
-            "wordless": self.sifted.wordless,
-            "chosen": [choice.to_json(rank) for rank, choice in enumerate(self.choices, start=1)],
+            "pool": len(self.pool.documents),
+            "annotated": self.pool.already_annotated,
+            "repeated": self.pool.repeated_texts,
+            "wordless": self.pool.without_words,
+            "chosen": [choice.to_json(rank) for rank, choice in enumerate(self.selected_documents, start=1)],
         }
 
 
-def check_labels(tier: "Tier", corpus: Corpus, config: LabelConfig | None = None) -> None:
+def check_known_labels(tier: "Tier", corpus: Corpus, config: LabelConfig | None = None) -> None:
     """Tell which labels were annotated that a model knows nothing of.
 
     Args:
@@ -67,35 +67,35 @@ def check_labels(tier: "Tier", corpus: Corpus, config: LabelConfig | None = None
         LabelError: If that is all of them.
     """
     used = sorted({span.label for document in corpus.documents for span in document.spans})
-    known = tier.labels if config is None else map_labels(tier.labels, config).names.values()
+    known = tier.labels if config is None else map_labels(tier.labels, config).project_labels.values()
     unknown = [label for label in used if label not in known]
     if unknown and len(unknown) == len(used):
         raise LabelError(
-            f"{tier.version} finds {listed(tier.labels)}, but what was annotated is "
-            f"{listed(used)}, of which it can be neither sure nor unsure: name a --model that was "
+            f"{tier.version} finds {format_names(tier.labels)}, but what was annotated is "
+            f"{format_names(used)}, of which it can be neither sure nor unsure: name a --model that was "
             "trained on them"
         )
     if unknown:
-        said = f"{tier.version} does not know {listed(unknown)}: nothing is chosen for these."
-        errors.print(on_one_line(said), style="yellow", markup=False, soft_wrap=True)
+        said = f"{tier.version} does not know {format_names(unknown)}: nothing is chosen for these."
+        error_console.print(to_single_line(said), style="yellow", markup=False, soft_wrap=True)
 
 
-def choose_next(
+def select_next_documents(
     documents: Sequence[Document],
     tier: "Tier",
-    options: Options,
+    options: SelectionOptions,
     *,
-    labelled: Sequence[Document] = (),
-    other: "Tier | None" = None,
-) -> Chosen:
+    labeled: Sequence[Document] = (),
+    other_tier: "Tier | None" = None,
+) -> SelectionResult:
     """Ask models about documents, and choose.
 
     Args:
         documents: Wherever they come from.
         tier: The current model.
         options: How to choose.
-        labelled: What is annotated already.
-        other: A second model, where the strategy compares.
+        labeled: What is annotated already.
+        other_tier: A second model, where the strategy compares.
 
     Returns:
         What to annotate next.
@@ -104,28 +104,28 @@ def choose_next(
         InputError: If nothing is left to choose from, or the strategy needs another model.
         LabelError: If two models have no label in common.
     """
-    from training.curate.disagreement import shared_only
-    from training.curate.pool import sift
-    from training.curate.strategies import choose
+    from training.curate.disagreement import keep_shared_labels
+    from training.curate.pool import deduplicate_pool
+    from training.curate.strategies import select_documents
 
-    sifted = sift(documents, labelled, seed=options.seed)
+    sifted = deduplicate_pool(documents, labeled, seed=options.seed)
     if not sifted.documents:
         raise InputError(
-            f"of {len(documents):,} documents {sifted.annotated:,} are annotated already and "
-            f"{sifted.wordless:,} have no words, so none is left to choose: add documents"
+            f"of {len(documents):,} documents {sifted.already_annotated:,} are annotated already and "
+            f"{sifted.without_words:,} have no words, so none is left to choose: add documents"
         )
-    evidence = look_into(tier, options.strategy)
-    labels = [] if other is None else shared_labels(tier, other)
+    evidence = build_strategy_inputs(tier, options.strategy)
+    labels = [] if other_tier is None else shared_labels(tier, other_tier)
     # In the order of the lots: what shares a batch is the same then, whatever order they came in.
-    predictions = ask(tier, sifted.documents)
-    if other is not None:
-        said = shared_only(predictions, ask(other, sifted.documents), labels)
+    predictions = predict_with_progress(tier, sifted.documents)
+    if other_tier is not None:
+        said = keep_shared_labels(predictions, predict_with_progress(other_tier, sifted.documents), labels)
         predictions, evidence = said[0], replace(evidence, against=said[1])
-    with errors.status("Choosing"):
-        choices = choose(
-            sifted.documents, predictions, options, labelled=labelled, evidence=evidence
+    with error_console.status("Choosing"):
+        choices = select_documents(
+            sifted.documents, predictions, options, labeled=labeled, inputs=evidence
         )
-    return Chosen(choices, sifted, tier.version, options.strategy)
+    return SelectionResult(choices, sifted, tier.version, options.strategy)
 
 
 def shared_labels(one: "Tier", other: "Tier") -> list[str]:
@@ -147,12 +147,12 @@ def shared_labels(one: "Tier", other: "Tier") -> list[str]:
     if labels := [label for label in one.labels if label in other.labels]:
         return labels
     raise LabelError(
-        f"{one.version} finds {listed(one.labels)}, and {other.version} {listed(other.labels)}: "
+        f"{one.version} finds {format_names(one.labels)}, and {other.version} {format_names(other.labels)}: "
         "compare two models that have a label in common"
     )
 
 
-def ask(tier: "Tier", documents: Sequence[Document]) -> list[Prediction]:
+def predict_with_progress(tier: "Tier", documents: Sequence[Document]) -> list[Prediction]:
     """Have a model predict, with a bar.
 
     Args:
@@ -162,12 +162,12 @@ def ask(tier: "Tier", documents: Sequence[Document]) -> list[Prediction]:
     Returns:
         One prediction per document, in the same order.
     """
-    batches = [documents[first : first + BATCH] for first in range(0, len(documents), BATCH)]
-    progress = track(batches, f"Asking {escape(tier.version)}", console=errors, transient=True)
+    batches = [documents[first : first + BATCH_DOCUMENTS] for first in range(0, len(documents), BATCH_DOCUMENTS)]
+    progress = track(batches, f"Asking {escape(tier.version)}", console=error_console, transient=True)
     return [prediction for batch in progress for prediction in tier.predict(batch)]
 
 
-def look_into(tier: "Tier", name: StrategyName) -> "Evidence":
+def build_strategy_inputs(tier: "Tier", name: StrategyName) -> "StrategyInputs":
     """What a strategy may look at beside what models predict.
 
     Args:
@@ -181,16 +181,16 @@ def look_into(tier: "Tier", name: StrategyName) -> "Evidence":
         InputError: If the strategy cannot do without.
     """
     from backend.encoder import EncoderTier
-    from training.curate.embeddings import embed
-    from training.curate.opinions import ask as ask_words
-    from training.curate.strategies import STRATEGIES, Evidence
+    from training.curate.embeddings import embed_documents
+    from training.curate.opinions import predict_tag_distributions as ask_words
+    from training.curate.strategies import STRATEGIES, StrategyInputs
 
     if isinstance(tier, EncoderTier):
-        return Evidence(vectors=partial(embed, tier), opinions=partial(ask_words, tier))
-    if needs := STRATEGIES[name].needs - {"against"}:
+        return StrategyInputs(vectors=partial(embed_documents, tier), opinions=partial(ask_words, tier))
+    if needs := STRATEGIES[name].required_inputs - {"against"}:
         raise InputError(
             f"the strategy {name} asks for {' and '.join(sorted(needs))}, which only an encoder "
             f"has, and {tier.version} is none: name an encoder with --model, or choose another "
             "strategy, such as uncertainty"
         )
-    return Evidence()
+    return StrategyInputs()

@@ -11,27 +11,27 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from backend.label_studio import PLAIN, LabelConfig
-from cli.console import console, echo_json, errors
-from cli.curate_choosing import Chosen, check_labels, choose_next
-from cli.curate_project import Key, Project, Url, curated
+from backend.label_studio import DEFAULT_LABEL_CONFIG, LabelConfig
+from cli.console import console, echo_json, error_console
+from cli.curate_choosing import SelectionResult, check_known_labels, select_next_documents
+from cli.curate_project import ApiKeyOption, ProjectOption, UrlOption, open_project
 from cli.options import (
     MAX_SEED,
-    AsJson,
-    LabelConfigFile,
-    Models,
-    load_model,
+    JsonOption,
+    LabelConfigOption,
+    ModelsOption,
+    load_tier_version,
     open_store,
-    read_options,
+    build_read_options,
 )
 from ner.document import Document
 from ner.errors import OutputError
-from ner.printable import on_one_line
-from training.corpus import Corpus, ReadOptions, read_corpus, write_whole
+from ner.printable import to_single_line
+from training.corpus import Corpus, ReadOptions, read_corpus, write_atomically
 from training.corpus.texts import read_texts
-from training.curate.choices import Choice, Options, StrategyName
+from training.curate.choices import SelectedDocument, SelectionOptions, StrategyName
 
-SHOWN = 200  # characters of a text, more than fit a line of any terminal
+MAX_TEXT_CHARACTERS = 200  # characters of a text, more than fit a line of any terminal
 
 
 def next_cli(
@@ -44,9 +44,9 @@ def next_cli(
             "(*.txt).",
         ),
     ] = None,
-    project: Project = None,
-    url: Url = None,
-    key: Key = None,
+    project: ProjectOption = None,
+    url: UrlOption = None,
+    key: ApiKeyOption = None,
     queue: Annotated[
         bool,
         typer.Option(
@@ -95,9 +95,9 @@ def next_cli(
             "lines.",
         ),
     ] = None,
-    label_config: LabelConfigFile = None,
-    models: Models = Path("models"),
-    as_json: AsJson = False,
+    label_config: LabelConfigOption = None,
+    models: ModelsOption = Path("models"),
+    as_json: JsonOption = False,
 ) -> None:
     """Choose which documents to annotate next, and say why.
 
@@ -105,43 +105,43 @@ def next_cli(
     """
     from training.curate.strategies import STRATEGIES
 
-    if (against is not None) != ("against" in STRATEGIES[strategy].needs):
+    if (against is not None) != ("against" in STRATEGIES[strategy].required_inputs):
         raise typer.BadParameter("--against MODEL and --strategy disagreement go together")
     if out is not None and out.exists():
         raise OutputError(f"{out} is there already: choose another name")
     if queue and project is None:
         raise typer.BadParameter("--queue is for a --project: files have no order to hand out")
-    options = Options(strategy, count, random_share, seed)
-    read = read_options("latest", label_config)
+    options = SelectionOptions(strategy, count, random_share, seed)
+    read = build_read_options("latest", label_config)
     store = open_store(models)
     with ExitStack() as stack:
         if project is None:
-            place, config = None, read.config
+            place, config = None, read.label_config
             documents, corpus = read_files(pool, labelled, read)
         else:
             if pool is not None or labelled:
                 raise typer.BadParameter("a --project knows what is annotated: give no files too")
-            place = stack.enter_context(curated(project, url, key))
+            place = stack.enter_context(open_project(project, url, key))
             config = place.config
-            documents, corpus = place.unlabelled(), place.annotated("latest")
-        with errors.status("Loading"):
-            tier = load_model(store, model or store.default())
-            other = None if against is None else load_model(store, against)
+            documents, corpus = place.read_unlabeled_documents(), place.read_annotated_corpus("latest")
+        with error_console.status("Loading"):
+            tier = load_tier_version(store, model or store.default_reference())
+            other = None if against is None else load_tier_version(store, against)
         if corpus is not None:
-            check_labels(tier, corpus, config)
-        chosen = choose_next(
-            documents, tier, options, labelled=corpus.documents if corpus else (), other=other
+            check_known_labels(tier, corpus, config)
+        chosen = select_next_documents(
+            documents, tier, options, labeled=corpus.documents if corpus else (), other_tier=other
         )
         if out is not None:
-            write_choices(chosen.choices, out, config or PLAIN)
+            write_selected_documents(chosen.selected_documents, out, config or DEFAULT_LABEL_CONFIG)
         shown = ""
         if place is not None and queue:
-            ordered = [choice.document for choice in chosen.choices]
-            shown = place.queue(ordered, tier)
+            ordered = [choice.document for choice in chosen.selected_documents]
+            shown = place.queue_documents(ordered, tier)
     if as_json:
         echo_json({**chosen.to_json(), **({"shown": shown} if shown else {})})
     else:
-        render_choices(chosen, options, out)
+        render_selection(chosen, options, out)
         if shown:
             console.print(f"Label Studio hands them out in this order: {shown}", soft_wrap=True)
             console.print(
@@ -169,7 +169,7 @@ def read_files(
     """
     if pool is None:
         raise typer.BadParameter("name what to choose from: a file, a folder, or a --project")
-    return read_pool(pool, options.config), read_corpus(labelled, options) if labelled else None
+    return read_pool(pool, options.label_config), read_corpus(labelled, options) if labelled else None
 
 
 def read_pool(path: Path, config: LabelConfig | None) -> list[Document]:
@@ -186,13 +186,13 @@ def read_pool(path: Path, config: LabelConfig | None) -> list[Document]:
         InputError: If it cannot be read.
     """
     items = list(read_texts(path, config))
-    if troubles := [item.trouble for item in items if item.document is None]:
+    if troubles := [item.read_error for item in items if item.document is None]:
         named = f"{len(troubles):,} documents cannot be read, the first because: {troubles[0]}"
-        errors.print(on_one_line(named), style="yellow", markup=False, soft_wrap=True)
+        error_console.print(to_single_line(named), style="yellow", markup=False, soft_wrap=True)
     return [item.document for item in items if item.document is not None]
 
 
-def write_choices(choices: Sequence[Choice], path: Path, config: LabelConfig) -> None:
+def write_selected_documents(choices: Sequence[SelectedDocument], path: Path, config: LabelConfig) -> None:
     """Write what was chosen into a file, in order.
 
     Args:
@@ -206,41 +206,41 @@ def write_choices(choices: Sequence[Choice], path: Path, config: LabelConfig) ->
     ranked = list(enumerate(choices, start=1))
     if path.suffix == ".json":
         tasks = [choice.to_task(rank, config.data_key) for rank, choice in ranked]
-        write_whole({path: [json.dumps(tasks, ensure_ascii=False, indent=1), "\n"]}, force=False)
+        write_atomically({path: [json.dumps(tasks, ensure_ascii=False, indent=1), "\n"]}, overwrite=False)
         return
     lines = (json.dumps(choice.to_json(rank), ensure_ascii=False) + "\n" for rank, choice in ranked)
-    write_whole({path: lines}, force=False)
+    write_atomically({path: lines}, overwrite=False)
 
 
-def render_choices(chosen: Chosen, options: Options, out: Path | None) -> None:
+def render_selection(selection: SelectionResult, options: SelectionOptions, out: Path | None) -> None:
     """Show what was chosen, and what it was chosen from.
 
     Args:
-        chosen: What was chosen.
+        selection: What was chosen.
         options: How.
         out: The file it is in, if there is one.
     """
-    sifted = chosen.sifted
+    sifted = selection.pool
     aside = (
-        (sifted.annotated, "annotated already"),
-        (sifted.repeated, "with the text of another"),
-        (sifted.wordless, "without words"),
+        (sifted.already_annotated, "annotated already"),
+        (sifted.repeated_texts, "with the text of another"),
+        (sifted.without_words, "without words"),
     )
     left_out = "".join(f", {count:,} {why}" for count, why in aside if count)
     console.print(
-        f"{len(chosen.choices):,} of {len(sifted.documents):,} documents{left_out}; "
-        f"{chosen.strategy}, asking {chosen.version}.",
+        f"{len(selection.selected_documents):,} of {len(sifted.documents):,} documents{left_out}; "
+        f"{selection.strategy}, asking {selection.version}.",
         markup=False,
         soft_wrap=True,
     )
-    if len(chosen.choices) < options.count:
+    if len(selection.selected_documents) < options.count:
         console.print(f"{options.count:,} were asked for, and these are all that are left.")
-    console.print(_grid(chosen.choices))
+    console.print(_build_table(selection.selected_documents))
     if out is not None:
         console.print(f"They are in {out}, in this order", markup=False, soft_wrap=True)
 
 
-def _grid(choices: Sequence[Choice]) -> Table:
+def _build_table(choices: Sequence[SelectedDocument]) -> Table:
     """One row a document; in plain characters where it goes into a file."""
     grid = Table(box=box.SIMPLE_HEAD if console.is_terminal else box.ASCII, expand=True)
     grid.add_column("Rank", justify="right", no_wrap=True)
@@ -252,9 +252,9 @@ def _grid(choices: Sequence[Choice]) -> Table:
         document = choice.document
         grid.add_row(
             str(rank),
-            Text(on_one_line(document.id)),
+            Text(to_single_line(document.id)),
             choice.reason,
             "" if choice.score is None else f"{choice.score:.3f}",
-            Text(on_one_line(document.text[:SHOWN])),
+            Text(to_single_line(document.text[:MAX_TEXT_CHARACTERS])),
         )
     return grid

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.console import errors
-from cli.options import LABEL_STUDIO, LABEL_STUDIO_KEY
+from cli.console import error_console
+from cli.options import LABEL_STUDIO_URL_OPTION, LABEL_STUDIO_KEY_OPTION
 from ner.document import Document
 from ner.errors import InputError, TrainingError
-from ner.printable import on_one_line
+from ner.printable import to_single_line
 from training.corpus import Corpus, ReadOptions, read_corpus
-from training.corpus.annotators import Hearing
+from training.corpus.annotators import AnnotatorPolicy
 
 if TYPE_CHECKING:  # these take a second to import
-    from backend.batch.politeness import Politeness
+    from backend.batch.politeness import RateLimitedRetry
     from backend.label_studio import LabelConfig
-    from backend.remote.client import LabelStudio
+    from backend.remote.client import LabelStudioClient
     from backend.tier import Tier
 
-Exported = Annotated[
+OptionalExportsArgument = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="EXPORT...",
@@ -33,19 +33,19 @@ Exported = Annotated[
         help="What was annotated: Label Studio JSON or JSON_MIN, JSON lines, or CoNLL.",
     ),
 ]
-Project = Annotated[
+ProjectOption = Annotated[
     int | None,
     typer.Option(min=1, help="In place of files: the number in a project's address."),
 ]
-Url = Annotated[str | None, LABEL_STUDIO]
-Key = Annotated[str | None, LABEL_STUDIO_KEY]
-Tab = Annotated[
+UrlOption = Annotated[str | None, LABEL_STUDIO_URL_OPTION]
+ApiKeyOption = Annotated[str | None, LABEL_STUDIO_KEY_OPTION]
+TabOption = Annotated[
     bool,
     typer.Option(
         "--tab", help="Of a project: show the tasks above in a tab of its Data Manager, too."
     ),
 ]
-DrawnReport = Annotated[
+ReportOption = Annotated[
     Path | None,
     typer.Option(
         "--report",
@@ -64,15 +64,15 @@ class CuratedProject:
         studio: The Label Studio.
         project: Its id.
         config: Its labelling config.
-        polite: How to ask.
+        retry: How to ask.
     """
 
-    studio: "LabelStudio"
+    studio: "LabelStudioClient"
     project: int
     config: "LabelConfig"
-    polite: "Politeness"
+    retry: "RateLimitedRetry"
 
-    def annotated(self, annotators: Hearing = "majority") -> Corpus | None:
+    def read_annotated_corpus(self, annotators: AnnotatorPolicy = "majority") -> Corpus | None:
         """What has been annotated; None where nothing has.
 
         Args:
@@ -85,18 +85,18 @@ class CuratedProject:
             LabelStudioError: If Label Studio says no, or has been away for too long.
             InputError: If an annotation cannot be read.
         """
-        from training.retrain import fetch, write_tasks
+        from training.retrain import fetch_annotated_tasks, write_tasks
 
-        options = ReadOptions(annotators=annotators, config=self.config)
+        options = ReadOptions(annotator_policy=annotators, label_config=self.config)
         with tempfile.TemporaryDirectory() as folder:  # which its owner alone may enter
             path = Path(folder) / f"project-{self.project}.json"
             try:
-                write_tasks(path, fetch(self.studio, self.project, self.polite))
+                write_tasks(path, fetch_annotated_tasks(self.studio, self.project, self.retry))
             except TrainingError:  # nothing to learn from is nothing to curate
                 return None
             return read_corpus([path], options)
 
-    def unlabelled(self) -> list[Document]:
+    def read_unlabeled_documents(self) -> list[Document]:
         """The tasks that nobody has annotated; those that cannot be read are named and left out.
 
         Returns:
@@ -105,28 +105,28 @@ class CuratedProject:
         Raises:
             LabelStudioError: If Label Studio says no, or has been away for too long.
         """
-        from backend.batch.project import ProjectTasks
-        from backend.task_text import TaskTexts
+        from backend.batch.project import ProjectSource
+        from backend.task_text import TaskTextReader
 
-        authorization = self.studio.connection.authorization
-        texts = TaskTexts(
+        authorization = self.studio.connection.authorization_header
+        texts = TaskTextReader(
             frozenset(), label_studio_url=self.studio.url, authorization=authorization
         )
         items = list(
-            ProjectTasks(
+            ProjectSource(
                 *(self.studio, self.project, self.config),
                 versions=(),
                 texts=texts,
-                polite=self.polite,
-                unlabelled=True,
+                retry=self.retry,
+                unlabeled_only=True,
             )
         )
-        if troubles := [item.trouble for item in items if item.document is None]:
+        if troubles := [item.read_error for item in items if item.document is None]:
             named = f"{len(troubles):,} tasks cannot be read, the first because: {troubles[0]}"
-            errors.print(on_one_line(named), style="yellow", markup=False, soft_wrap=True)
+            error_console.print(to_single_line(named), style="yellow", markup=False, soft_wrap=True)
         return [item.document for item in items if item.document is not None]
 
-    def queue(self, documents: Sequence[Document], tier: "Tier") -> str:
+    def queue_documents(self, documents: Sequence[Document], tier: "Tier") -> str:
         """Have the project hand out tasks in an order, pre-labelled.
 
         Args:
@@ -139,19 +139,19 @@ class CuratedProject:
         Raises:
             LabelStudioError: If Label Studio says no, or has been away for too long.
         """
-        from backend.next_tasks import Chosen, queue
-        from training.retrain import predict_in
+        from backend.next_tasks import QueuedTask, queue_tasks
+        from training.retrain import predict_in_project_labels
 
         blank = [replace(document, spans=()) for document in documents]
-        chosen = list(map(Chosen, blank, predict_in(self.config, tier, blank)))
-        tab = queue(
+        chosen = list(map(QueuedTask, blank, predict_in_project_labels(self.config, tier, blank)))
+        tab = queue_tasks(
             *(self.studio, self.project, self.config, chosen),
             version=tier.version,
-            polite=self.polite,
+            retry=self.retry,
         )
-        return self._address(tab)
+        return self._tab_url(tab)
 
-    def show(self, tasks: Sequence[str], title: str) -> str:
+    def show_tasks_in_tab(self, tasks: Sequence[str], title: str) -> str:
         """Have a tab of the Data Manager show some tasks.
 
         Args:
@@ -168,21 +168,21 @@ class CuratedProject:
 
         numbers = list(dict.fromkeys(int(task.partition("@")[0]) for task in tasks))
         if len(numbers) > MOST:
-            errors.print(
+            error_console.print(
                 f"The tab shows the first {MOST:,} of {len(numbers):,} tasks: Label Studio takes "
                 "no more in one filter.",
                 style="yellow",
             )
-        show = partial(self.studio.views.show, self.project, title, tasks_of(numbers))
-        return self._address(self.polite.patiently(show).id)
+        show = partial(self.studio.views.create_or_update, self.project, title, tasks_of(numbers))
+        return self._tab_url(self.retry.call(show).id)
 
-    def _address(self, tab: int) -> str:
+    def _tab_url(self, tab: int) -> str:
         """Where a tab is."""
         return f"{self.studio.url}/projects/{self.project}/data?tab={tab}"
 
 
 @contextmanager
-def reviewed(
+def open_annotated_corpus(
     exports: Sequence[Path] | None,
     project: int | None,
     url: str | None,
@@ -208,20 +208,20 @@ def reviewed(
     if (project is None) == (not exports):
         raise typer.BadParameter("name exports, or a --project, and not both")
     if project is None:
-        with errors.status("Reading"):
+        with error_console.status("Reading"):
             corpus = read_corpus(list(exports or ()), options)
         yield corpus, None
         return
-    with curated(project, url, key) as place:
-        with errors.status("Reading"):
-            found = place.annotated(options.annotators)
+    with open_project(project, url, key) as place:
+        with error_console.status("Reading"):
+            found = place.read_annotated_corpus(options.annotator_policy)
         if found is None:
             raise InputError(f"nobody has annotated a task of project {project} yet")
         yield found, place
 
 
 @contextmanager
-def curated(project: int, url: str | None, key: str | None) -> Iterator[CuratedProject]:
+def open_project(project: int, url: str | None, key: str | None) -> Iterator[CuratedProject]:
     """Ask a project for what is curated.
 
     Args:
@@ -237,7 +237,7 @@ def curated(project: int, url: str | None, key: str | None) -> Iterator[CuratedP
         LabelStudioError: If it cannot be asked, or there is no such project.
         FormatError: If its labelling config cannot be used.
     """
-    from backend.batch.politeness import Politeness
+    from backend.batch.politeness import RateLimitedRetry
     from backend.label_config import parse_label_config
     from backend.remote.client import connect
 
@@ -245,7 +245,7 @@ def curated(project: int, url: str | None, key: str | None) -> Iterator[CuratedP
         raise typer.BadParameter(
             "--project needs --url and --key, or LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY"
         )
-    polite = Politeness(tell=lambda said: errors.print(said, style="yellow"))
+    polite = RateLimitedRetry(notify=lambda said: error_console.print(said, style="yellow"))
     with connect(url, key) as studio:
-        found = studio.project(project)
+        found = studio.get_project(project)
         yield CuratedProject(studio, project, parse_label_config(found.label_config), polite)

@@ -12,36 +12,36 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import console, echo_json
-from cli.curate_asking import Asked, by_folds, by_version, crossing_of
-from cli.curate_project import DrawnReport, Exported, Key, Project, Tab, Url, reviewed
+from cli.curate_asking import ReviewModel, predict_with_cross_validation, predict_with_version, build_cross_validation_config
+from cli.curate_project import ReportOption, OptionalExportsArgument, ApiKeyOption, ProjectOption, TabOption, UrlOption, open_annotated_corpus
 from cli.options import (
-    Annotators,
-    AsJson,
-    LabelConfigFile,
-    Models,
+    AnnotatorsOption,
+    JsonOption,
+    LabelConfigOption,
+    ModelsOption,
     open_store,
-    read_options,
+    build_read_options,
 )
-from cli.training import Epochs, Seed
+from cli.training import EpochsOption, SeedOption
 from ner.errors import OutputError
-from ner.printable import on_one_line, visible
-from training.corpus import Corpus, write_whole
+from ner.printable import to_single_line, escape_unprintable
+from training.corpus import Corpus, write_atomically
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from training.curate.findings import Finding, Review
+    from training.curate.findings import ReviewFinding, ReviewReport
 
-LONGEST = 60  # characters of an entity that are shown
-LEAST = 0.001  # of a score that is shown as it is
-NEAR = 24  # characters shown at most of what stands on either side of a finding
-NAMED = 5  # documents named below the table
+MAX_QUOTE_CHARACTERS = 60  # characters of an entity that are shown
+MIN_SHOWN_SCORE = 0.001  # of a score that is shown as it is
+MAX_CONTEXT_CHARACTERS = 24  # characters shown at most of what stands on either side of a finding
+MAX_LISTED_DOCUMENTS = 5  # documents named below the table
 
 
 def review_cli(
-    exports: Exported = None,
-    project: Project = None,
-    url: Url = None,
-    key: Key = None,
-    tab: Tab = False,
+    exports: OptionalExportsArgument = None,
+    project: ProjectOption = None,
+    url: UrlOption = None,
+    key: ApiKeyOption = None,
+    tab: TabOption = False,
     folds: Annotated[
         int, typer.Option(min=2, help="Of the cross-validation: as many models are trained.")
     ] = 5,
@@ -59,18 +59,18 @@ def review_cli(
             help="Hub id, folder, or package:MODULE/PATH.", show_default="MiniLM, offline"
         ),
     ] = None,
-    epochs: Epochs = None,
-    seed: Seed = 42,
+    epochs: EpochsOption = None,
+    seed: SeedOption = 42,
     limit: Annotated[int, typer.Option(min=1, help="Rows shown.")] = 20,
     out: Annotated[
         Path | None,
         typer.Option(dir_okay=False, help="Write the whole queue into a file of JSON lines."),
     ] = None,
-    report: DrawnReport = None,
-    annotators: Annotators = "majority",
-    label_config: LabelConfigFile = None,
-    models: Models = Path("models"),
-    as_json: AsJson = False,
+    report: ReportOption = None,
+    annotators: AnnotatorsOption = "majority",
+    label_config: LabelConfigOption = None,
+    models: ModelsOption = Path("models"),
+    as_json: JsonOption = False,
 ) -> None:
     """Find annotations that look wrong: missed, spurious, with other edges, of another type.
 
@@ -80,36 +80,36 @@ def review_cli(
     """
     from training.curate.findings import review_to_json
     from training.curate.pages import review_to_html, review_to_markdown
-    from training.curate.review import review
-    from training.report import check_folder, write_report
+    from training.curate.review import review_annotations
+    from training.report import check_report_dir, write_report
 
     if model is not None and (base is not None or epochs is not None):
         raise typer.BadParameter("--base and --epochs are of trainings, and --model makes none")
     if out is not None and out.exists():  # before an hour of training, not after it
         raise OutputError(f"{out} is there already: choose another name")
     if report is not None:
-        check_folder(report)
-    options, shown = read_options(annotators, label_config), ""
-    with reviewed(exports, project, url, key, options) as (corpus, place):
+        check_report_dir(report)
+    options, shown = build_read_options(annotators, label_config), ""
+    with open_annotated_corpus(exports, project, url, key, options) as (corpus, place):
         store = open_store(models)
         if model is None:
-            asking = by_folds(corpus, store, crossing_of(folds, base, epochs=epochs, seed=seed))
+            asking = predict_with_cross_validation(corpus, store, build_cross_validation_config(folds, base, epochs=epochs, seed=seed))
         else:
-            asking = by_version(corpus, store, model)
+            asking = predict_with_version(corpus, store, model)
         with asking as asked:  # and keep what was trained until all of this is done
-            found = review(corpus.documents, asked.opinions, asked.tag_set)
+            found = review_annotations(corpus.documents, asked.tag_distributions, asked.tag_set)
             # First what the same command may do again; the queue never replaces a file.
             if tab and place is not None and found.findings:
                 tasks = [finding.document for finding in found.findings[:limit]]
-                shown = place.show(tasks, "Review")
-            notes = notes_on(found, asked, corpus)
+                shown = place.show_tasks_in_tab(tasks, "Review")
+            notes = build_notes(found, asked, corpus)
             figures = {"asked": asked.name, **review_to_json(found), "notes": notes}
             if report is not None:
                 write_report(
                     report,
-                    figures=figures,
-                    markdown=review_to_markdown(found, asked=asked.name, notes=notes),
-                    page=review_to_html(found, corpus.documents, asked=asked.name, notes=notes),
+                    report_json=figures,
+                    markdown=review_to_markdown(found, model_name=asked.name, notes=notes),
+                    html=review_to_html(found, corpus.documents, model_name=asked.name, notes=notes),
                 )
             if out is not None:
                 write_findings(found.findings, out)
@@ -121,7 +121,7 @@ def review_cli(
                     console.print(f"Their tasks are in a tab: {shown}", soft_wrap=True)
 
 
-def write_findings(findings: "Sequence[Finding]", path: Path) -> None:
+def write_findings(findings: "Sequence[ReviewFinding]", path: Path) -> None:
     """Write the whole queue into a file, one finding a line.
 
     Args:
@@ -134,57 +134,57 @@ def write_findings(findings: "Sequence[Finding]", path: Path) -> None:
     from training.curate.findings import finding_to_json
 
     lines = (json.dumps(finding_to_json(one), ensure_ascii=False) + "\n" for one in findings)
-    write_whole({path: lines}, force=False)
+    write_atomically({path: lines}, overwrite=False)
 
 
-def notes_on(found: "Review", asked: Asked, corpus: Corpus) -> list[str]:
+def build_notes(review_report: "ReviewReport", review_model: ReviewModel, corpus: Corpus) -> list[str]:
     """Say what to know before trusting a review.
 
     Args:
-        found: The review.
-        asked: What it was asked of.
+        review_report: The review.
+        review_model: What it was asked of.
         corpus: What was reviewed.
 
     Returns:
         One sentence for each thing.
     """
-    notes = [asked.note] if asked.note else []
-    if found.lost:
-        reasons = Counter(entry.reason for entry in found.lost)
+    notes = [review_model.note] if review_model.note else []
+    if review_report.dropped:
+        reasons = Counter(entry.reason for entry in review_report.dropped)
         told = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
-        notes.append(f"{len(found.lost)} annotations cannot be reviewed: {told}.")
-    if corpus.lost or corpus.warnings:
+        notes.append(f"{len(review_report.dropped)} annotations cannot be reviewed: {told}.")
+    if corpus.dropped or corpus.warnings:
         notes.append(
-            f"Reading lost {len(corpus.lost)} annotations and gave "
+            f"Reading lost {len(corpus.dropped)} annotations and gave "
             f"{sum(warning.count for warning in corpus.warnings)} warnings: 'tagalong data check' "
             "shows them."
         )
     return notes
 
 
-def render_review(found: "Review", asked: Asked, notes: Sequence[str], *, limit: int) -> None:
+def render_review(review_report: "ReviewReport", review_model: ReviewModel, notes: Sequence[str], *, limit: int) -> None:
     """Show a review.
 
     Args:
-        found: The review.
-        asked: What it was asked of.
+        review_report: The review.
+        review_model: What it was asked of.
         notes: What to know before trusting it.
         limit: How many findings to show.
     """
     console.print(
-        f"{len(found.findings):,} findings in {found.annotations:,} annotations of "
-        f"{found.documents:,} documents, by {on_one_line(asked.name)}.",
+        f"{len(review_report.findings):,} findings in {review_report.annotation_count:,} annotations of "
+        f"{review_report.document_count:,} documents, by {to_single_line(review_model.name)}.",
         markup=False,
         soft_wrap=True,
     )
     for note in notes:
-        console.print(Text(on_one_line(f"Note: {note}"), style="yellow"))
-    if not found.findings:
+        console.print(Text(to_single_line(f"Note: {note}"), style="yellow"))
+    if not review_report.findings:
         return
-    console.print(_grid(found.findings[:limit]))
+    console.print(_build_table(review_report.findings[:limit]))
     worst = ", ".join(
-        f"{on_one_line(suspect.document)} ({suspect.findings})"
-        for suspect in found.suspects[:NAMED]
+        f"{to_single_line(suspect.document_id)} ({suspect.finding_count})"
+        for suspect in review_report.suspect_documents[:MAX_LISTED_DOCUMENTS]
     )
     console.print(
         f"The most suspicious documents, with their findings: {worst}.",
@@ -193,7 +193,7 @@ def render_review(found: "Review", asked: Asked, notes: Sequence[str], *, limit:
     )
 
 
-def _grid(findings: "Sequence[Finding]") -> Table:
+def _build_table(findings: "Sequence[ReviewFinding]") -> Table:
     """One row a finding; in plain characters where it goes into a file."""
     grid = Table(box=box.SIMPLE_HEAD if console.is_terminal else box.ASCII)
     for name in ("#", "Score"):
@@ -204,33 +204,33 @@ def _grid(findings: "Sequence[Finding]") -> Table:
     for rank, finding in enumerate(findings, start=1):
         grid.add_row(
             str(rank),
-            f"{finding.score:.3f}" if finding.score >= LEAST else f"<{LEAST}",
+            f"{finding.score:.3f}" if finding.score >= MIN_SHOWN_SCORE else f"<{MIN_SHOWN_SCORE}",
             finding.kind,
-            Text(on_one_line(finding.document)),
-            _change(finding),
-            _context(finding),
+            Text(to_single_line(finding.document)),
+            _format_change(finding),
+            _format_context(finding),
         )
     return grid
 
 
-def _change(finding: "Finding") -> Text:
+def _format_change(finding: "ReviewFinding") -> Text:
     """What was drawn and what is suggested, as lines of a diff."""
     lines = []
     for sign, span in (("-", finding.gold), ("+", finding.suggested)):
         if span is not None:
-            covered = on_one_line(finding.covered(span))
-            quote = covered if len(covered) <= LONGEST else f"{covered[:LONGEST]}..."
-            lines.append(f"{sign} {on_one_line(span.label)}: {quote}")
+            covered = to_single_line(finding.span_text(span))
+            quote = covered if len(covered) <= MAX_QUOTE_CHARACTERS else f"{covered[:MAX_QUOTE_CHARACTERS]}..."
+            lines.append(f"{sign} {to_single_line(span.label)}: {quote}")
     return Text("\n".join(lines))
 
 
-def _context(finding: "Finding") -> Text:
+def _format_context(finding: "ReviewFinding") -> Text:
     """What a finding is about, with whole words on either side of it."""
-    before, after = finding.before, finding.after
-    if len(before) > NEAR:
-        before = before[-NEAR:].partition(" ")[2]
-    if len(after) > NEAR:
-        after = after[:NEAR].rpartition(" ")[0]
+    before, after = finding.context_before, finding.context_after
+    if len(before) > MAX_CONTEXT_CHARACTERS:
+        before = before[-MAX_CONTEXT_CHARACTERS:].partition(" ")[2]
+    if len(after) > MAX_CONTEXT_CHARACTERS:
+        after = after[:MAX_CONTEXT_CHARACTERS].rpartition(" ")[0]
     return Text.assemble(
-        (visible(before), "dim"), (on_one_line(finding.text), "bold"), (visible(after), "dim")
+        (escape_unprintable(before), "dim"), (to_single_line(finding.text), "bold"), (escape_unprintable(after), "dim")
     )

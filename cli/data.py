@@ -10,36 +10,36 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from cli.console import console, echo_json, errors
-from cli.options import Annotators, AsJson, LabelConfigFile, read_options
-from ner.document import Document, Lost
+from cli.console import console, echo_json, error_console
+from cli.options import AnnotatorsOption, JsonOption, LabelConfigOption, build_read_options
+from ner.document import Document, DroppedAnnotation
 from ner.errors import InputError
-from ner.printable import visible
-from ner.scoring import LENGTHS
+from ner.printable import escape_unprintable
+from ner.scoring import LENGTH_BUCKETS
 from training.corpus import (
-    Check,
+    CorpusCheck,
     Corpus,
     ReadOptions,
-    Stats,
-    Written,
+    CorpusStats,
+    WriteResult,
     check_corpus,
     count_entities,
     read_corpus,
     split_documents,
     write_documents,
-    write_whole,
+    write_atomically,
 )
-from training.corpus.ledger import MEANINGS
-from training.corpus.write import Target, json_lines
+from training.corpus.ledger import WARNING_DESCRIPTIONS
+from training.corpus.write import OutputFormat, documents_to_jsonl
 
 app = typer.Typer(
     help="Check, count, convert and split corpora and Label Studio exports.", no_args_is_help=True
 )
 
-SIDES = ("train", "dev", "test")  # in the order of --shares
-EXAMPLES = 3  # shown of each reason
+SPLIT_NAMES = ("train", "dev", "test")  # in the order of --shares
+MAX_EXAMPLES = 3  # shown of each reason
 
-Files = Annotated[
+FilesArgument = Annotated[
     list[Path],
     typer.Argument(
         exists=True,
@@ -47,69 +47,69 @@ Files = Annotated[
         help="Label Studio JSON or JSON_MIN, JSON lines, or CoNLL; told apart by content.",
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
 
 
-def _read(files: list[Path], options: ReadOptions) -> Corpus:
+def _read_corpus(files: list[Path], options: ReadOptions) -> Corpus:
     """Read the files that a command was given."""
-    with errors.status(f"Reading {len(files)} file{'s' * (len(files) > 1)} …"):
+    with error_console.status(f"Reading {len(files)} file{'s' * (len(files) > 1)} …"):
         return read_corpus(files, options)
 
 
 @app.command("check")
 def check_cli(
-    files: Files,
-    label_config: LabelConfigFile = None,
-    annotators: Annotators = "majority",
+    files: FilesArgument,
+    label_config: LabelConfigOption = None,
+    annotators: AnnotatorsOption = "majority",
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if anything is lost.")
     ] = False,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say what a training on these files would lose, and why.
 
     Example: tagalong data check export.json --label-config label_config.xml
     """
-    check = check_corpus(_read(files, read_options(annotators, label_config)))
+    check = check_corpus(_read_corpus(files, build_read_options(annotators, label_config)))
     if as_json:
         echo_json(check.to_json())
     else:
         render_check(check)
-    if strict and check.n_lost:
+    if strict and check.dropped_count:
         raise typer.Exit(1)
 
 
-def render_check(check: Check) -> None:
+def render_check(check: CorpusCheck) -> None:
     """Show a check.
 
     Args:
         check: What was found.
     """
-    labels = _shown(", ".join(check.labels)) or "no label"
+    labels = _escape_text(", ".join(check.labels)) or "no label"
     console.print(
-        f"{check.documents:,} documents, {check.empty:,} without entities, {check.repeated:,} with "
-        f"the text of an earlier one. {check.kept + check.n_lost:,} entities of {labels}: "
-        f"{check.kept:,} kept, {check.n_lost:,} lost."
+        f"{check.documents:,} documents, {check.documents_without_entities:,} without entities, {check.repeated_documents:,} with "
+        f"the text of an earlier one. {check.kept_entities + check.dropped_count:,} entities of {labels}: "
+        f"{check.kept_entities:,} kept, {check.dropped_count:,} lost."
     )
-    if check.lost:
-        table = _grid("Lost because of", "Entities", "For example", title="Lost")
-        for reason, group in check.lost.items():
-            table.add_row(reason, f"{len(group):,}", _shown(_examples(group)))
+    if check.dropped:
+        table = _build_table("Lost because of", "Entities", "For example", title="Lost")
+        for reason, group in check.dropped.items():
+            table.add_row(reason, f"{len(group):,}", _escape_text(_format_examples(group)))
         console.print(table)
     if check.warnings:
-        table = _grid("What", "Times", "What was done", "Where", title="Judged")
+        table = _build_table("What", "Times", "What was done", "Where", title="Judged")
         for warning in check.warnings:
-            where = _shown("\n".join(warning.examples))
-            table.add_row(warning.kind, f"{warning.count:,}", MEANINGS[warning.kind], where)
+            where = _escape_text("\n".join(warning.examples))
+            table.add_row(warning.kind, f"{warning.count:,}", WARNING_DESCRIPTIONS[warning.kind], where)
         console.print(table)
 
 
-def _shown(text: str) -> str:
+def _escape_text(text: str) -> str:
     """A foreign text for the terminal: neither Rich's markup nor control characters work in it."""
-    return escape(visible(text, keep="\n"))
+    return escape(escape_unprintable(text, keep="\n"))
 
 
-def _grid(*columns: str, title: str) -> Table:
+def _build_table(*columns: str, title: str) -> Table:
     """A table whose second column is a count; in plain characters where it goes into a file."""
     style = box.SIMPLE_HEAD if console.is_terminal else box.ASCII
     table = Table(*columns, title=title, title_justify="left", box=style)
@@ -117,27 +117,27 @@ def _grid(*columns: str, title: str) -> Table:
     return table
 
 
-def _examples(group: Sequence[Lost]) -> str:
+def _format_examples(group: Sequence[DroppedAnnotation]) -> str:
     """A few losses, one a line."""
     shown = (
         f"{entry.label} {entry.text[:60]!r} at {entry.start} to {entry.end} in {entry.document}"
-        for entry in group[:EXAMPLES]
+        for entry in group[:MAX_EXAMPLES]
     )
     return "\n".join(shown)
 
 
 @app.command("stats")
 def stats_cli(
-    files: Files,
-    label_config: LabelConfigFile = None,
-    annotators: Annotators = "majority",
-    as_json: AsJson = False,
+    files: FilesArgument,
+    label_config: LabelConfigOption = None,
+    annotators: AnnotatorsOption = "majority",
+    as_json: JsonOption = False,
 ) -> None:
     """Count documents, words, and entities by label and length in words.
 
     Example: tagalong data stats train.jsonl dev.jsonl
     """
-    corpus = _read(files, read_options(annotators, label_config))
+    corpus = _read_corpus(files, build_read_options(annotators, label_config))
     stats = count_entities(corpus.documents, corpus.labels)
     if as_json:
         echo_json(stats.to_json())
@@ -145,83 +145,83 @@ def stats_cli(
         render_stats(stats)
 
 
-def render_stats(stats: Stats) -> None:
+def render_stats(stats: CorpusStats) -> None:
     """Show counts.
 
     Args:
         stats: What was counted.
     """
     console.print(
-        f"{stats.documents:,} documents ({stats.empty:,} without entities), "
+        f"{stats.documents:,} documents ({stats.documents_without_entities:,} without entities), "
         f"{stats.words:,} words, {stats.characters:,} characters"
     )
-    lengths = (f"{length} word{'s' * (length != '1')}" for length in LENGTHS)
-    table = _grid("Label", *lengths, "All", title="Entities")
+    lengths = (f"{length} word{'s' * (length != '1')}" for length in LENGTH_BUCKETS)
+    table = _build_table("Label", *lengths, "All", title="Entities")
     for column in table.columns[1:]:
         column.justify = "right"
     for label in stats.labels:
-        row = stats.row(label)
-        table.add_row(_shown(label), *(f"{n:,}" for n in (*row, sum(row))))
+        row = stats.count_by_length(label)
+        table.add_row(_escape_text(label), *(f"{n:,}" for n in (*row, sum(row))))
     table.add_section()
-    table.add_row("All", *(f"{n:,}" for n in (*stats.row(), sum(stats.row()))))
+    table.add_row("All", *(f"{n:,}" for n in (*stats.count_by_length(), sum(stats.count_by_length()))))
     console.print(table)
 
 
 @app.command("convert")
 def convert_cli(
-    files: Files,
+    files: FilesArgument,
     out: Annotated[Path, typer.Option(help="The file to write.", dir_okay=False)],
     to: Annotated[
-        Target, typer.Option(help="JSON lines, CoNLL, or tasks for Label Studio's import.")
+        OutputFormat, typer.Option(help="JSON lines, CoNLL, or tasks for Label Studio's import.")
     ] = "jsonl",
-    label_config: LabelConfigFile = None,
-    annotators: Annotators = "majority",
-    force: Force = False,
-    as_json: AsJson = False,
+    label_config: LabelConfigOption = None,
+    annotators: AnnotatorsOption = "majority",
+    force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Turn files of any format we read into one file.
 
     Example: tagalong data convert export.json --to conll --out corpus.conll
     """
-    options = read_options(annotators, label_config)
-    corpus = _read(files, options)
-    written = write_documents(corpus.documents, out, to, config=options.config, force=force)
-    lost = (*corpus.lost, *written.lost)
+    options = build_read_options(annotators, label_config)
+    corpus = _read_corpus(files, options)
+    written = write_documents(corpus.documents, out, to, config=options.label_config, overwrite=force)
+    lost = (*corpus.dropped, *written.dropped)
     if as_json:
         counts = dict(Counter(entry.reason for entry in lost))
-        told = {"file": str(out), "documents": written.documents, "lost": counts}
-        echo_json({**told, "unknown_lost": written.unknown, "replaced": written.replaced})
+        told = {"file": str(out), "documents": written.document_count, "lost": counts}
+        echo_json({**told, "unknown_lost": written.masked_range_count, "replaced": written.replaced_characters})
     else:
-        render_written(out, written, lost, unwritten=len(corpus.documents) - written.documents)
+        render_write_result(out, written, lost, documents_without_words=len(corpus.documents) - written.document_count)
 
 
-def render_written(out: Path, written: Written, lost: Sequence[Lost], *, unwritten: int) -> None:
+def render_write_result(out: Path, written: WriteResult, lost: Sequence[DroppedAnnotation], *, documents_without_words: int) -> None:
     """Show what went into a file, and what did not.
 
     Args:
         out: The file.
         written: What went into it.
         lost: What was lost in reading and writing.
-        unwritten: Documents that the format cannot hold.
+        documents_without_words: Documents that the format cannot hold.
     """
     # A path is never folded: it is there to be copied.
-    console.print(f"{written.documents:,} documents in {_shown(str(out))}", soft_wrap=True)
-    if unwritten:
-        console.print(f"{unwritten:,} documents have no words, and are not in it")
+    console.print(f"{written.document_count:,} documents in {_escape_text(str(out))}", soft_wrap=True)
+    if documents_without_words:
+        console.print(f"{documents_without_words:,} documents have no words, and are not in it")
     for reason, count in Counter(entry.reason for entry in lost).most_common():
         console.print(f"{count:,} entities lost: {reason}")
-    if written.unknown:
+    if written.masked_range_count:
         console.print(
-            f"{written.unknown:,} stretches whose truth is unknown are in it as free of entities: "
+            f"{written.masked_range_count:,} stretches whose truth is unknown are in it as free of entities: "
             "only JSON lines keep them unknown"
         )
-    if written.replaced:
-        console.print(f"{written.replaced:,} NUL characters are in it as U+FFFD")
+    if written.replaced_characters:
+        console.print(f"{written.replaced_characters:,} NUL characters are in it as U+FFFD")
 
 
 @app.command("split")
 def split_cli(
-    files: Files,
+    files: FilesArgument,
     out: Annotated[
         Path,
         typer.Option(help="The folder for train, dev and test.jsonl.", file_okay=False),
@@ -229,42 +229,42 @@ def split_cli(
     shares: Annotated[
         str, typer.Option(help="Shares of train, dev and test; they add up to 1.")
     ] = "0.8,0.1,0.1",
-    label_config: LabelConfigFile = None,
-    annotators: Annotators = "majority",
-    force: Force = False,
-    as_json: AsJson = False,
+    label_config: LabelConfigOption = None,
+    annotators: AnnotatorsOption = "majority",
+    force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Split documents by a hash of their text: the same text is on the same side, for ever.
 
     Example: tagalong data split export.json --out corpus --shares 0.8,0.1,0.1
     """
     wanted = parse_shares(shares)
-    corpus = _read(files, read_options(annotators, label_config))
+    corpus = _read_corpus(files, build_read_options(annotators, label_config))
     sides = split_documents(corpus.documents, wanted)
-    refuse_empty(sides)
+    check_no_empty_split(sides)
     paths = {side: out / f"{side}.jsonl" for side in sides}
-    write_whole({paths[side]: json_lines(sides[side]) for side in sides}, force=force)
+    write_atomically({paths[side]: documents_to_jsonl(sides[side]) for side in sides}, overwrite=force)
     if as_json:
-        lost = dict(Counter(entry.reason for entry in corpus.lost))
+        lost = dict(Counter(entry.reason for entry in corpus.dropped))
         echo_json({"documents": {side: len(sides[side]) for side in sides}, "lost": lost})
         return
     for side, path in paths.items():
-        render_written(path, Written(len(sides[side])), (), unwritten=0)
-    for reason, count in Counter(entry.reason for entry in corpus.lost).most_common():
+        render_write_result(path, WriteResult(len(sides[side])), (), documents_without_words=0)
+    for reason, count in Counter(entry.reason for entry in corpus.dropped).most_common():
         console.print(f"{count:,} entities lost: {reason}")
 
 
-def refuse_empty(sides: Mapping[str, Sequence[Document]]) -> None:
+def check_no_empty_split(documents_by_split: Mapping[str, Sequence[Document]]) -> None:
     """Refuse a split that no training or evaluation could use.
 
     Args:
-        sides: Documents of each side.
+        documents_by_split: Documents of each side.
 
     Raises:
         InputError: If a side has none.
     """
-    if empty := [side for side, documents in sides.items() if not documents]:
-        total = sum(map(len, sides.values()))
+    if empty := [side for side, documents in documents_by_split.items() if not documents]:
+        total = sum(map(len, documents_by_split.values()))
         raise InputError(
             f"of {total} documents none would be in {' and '.join(empty)}: give more documents, or "
             "other --shares; nothing was written"
@@ -287,9 +287,9 @@ def parse_shares(text: str) -> dict[str, float]:
         numbers = [float(piece) for piece in text.split(",")]
     except ValueError:
         numbers = []
-    if not 2 <= len(numbers) <= len(SIDES):
+    if not 2 <= len(numbers) <= len(SPLIT_NAMES):
         raise InputError(
-            f"the shares {text!r} are not two or three numbers, for {', '.join(SIDES)}: "
+            f"the shares {text!r} are not two or three numbers, for {', '.join(SPLIT_NAMES)}: "
             "write them like 0.8,0.1,0.1"
         )
-    return dict(zip(SIDES, numbers, strict=False))
+    return dict(zip(SPLIT_NAMES, numbers, strict=False))

@@ -15,15 +15,15 @@ from rich.panel import Panel
 from rich.status import Status
 from rich.table import Table
 
-from cli.console import console, errors
-from cli.itself import TAGALONG
+from cli.console import console, error_console
+from cli.itself import TAGALONG_COMMAND
 
 if TYPE_CHECKING:
-    from backend.demo.check import Checked
-    from backend.demo.stage import Demo, Told
+    from backend.demo.check import DemoCheckReport
+    from backend.demo.stage import DemoSession, DemoCallbacks
 
-SERVE = (*TAGALONG, "serve")
-SHOWN = 10  # findings that are listed
+SERVE_COMMAND = (*TAGALONG_COMMAND, "serve")
+MAX_LISTED_FINDINGS = 10  # findings that are listed
 
 
 def demo_cli(
@@ -60,28 +60,28 @@ def demo_cli(
     Example: tagalong demo
     """
     from backend.demo.check import check_predictions
-    from backend.demo.stage import Plan, staged
+    from backend.demo.stage import DemoOptions, open_demo
 
-    plan = Plan(home, SERVE, port=port, backend_port=backend_port, program=label_studio)
-    with _ended_by_sigterm(), errors.status("") as spinner, staged(plan, _told(spinner)) as demo:
+    plan = DemoOptions(home, SERVE_COMMAND, label_studio_port=port, backend_port=backend_port, label_studio_program=label_studio)
+    with _exit_on_sigterm(), error_console.status("") as spinner, open_demo(plan, _make_callbacks(spinner)) as demo:
         spinner.stop()
         if check:
-            project = demo.provisioned.project.id
-            version = demo.provisioned.backend.model_version
+            project = demo.demo_project.project.id
+            version = demo.demo_project.backend.model_version
             with demo.label_studio.connect() as asking:
                 checked = check_predictions(asking, project, version)
-            console.print(render_checked(checked, version))
+            console.print(render_check_report(checked, version))
             raise typer.Exit(1 if checked.findings else 0)
         console.print(render_demo(demo))
-        if browser and _has_browser():
+        if browser and _can_open_browser():
             webbrowser.open(demo.url)
         try:
             demo.wait()
         except KeyboardInterrupt:
-            errors.print("Stopping Label Studio and the backend.")
+            error_console.print("Stopping Label Studio and the backend.")
 
 
-def render_demo(demo: "Demo") -> Panel:
+def render_demo(demo: "DemoSession") -> Panel:
     """Show where the demo is, how to get in, and what to click.
 
     Args:
@@ -96,14 +96,14 @@ def render_demo(demo: "Demo") -> Panel:
         ("Open", f"[link={demo.url}]{demo.url}[/]"),
         ("Log in as", escape(account.email)),
         ("Password", escape(account.password)),
-        ("Model", escape(demo.provisioned.backend.model_version)),
+        ("Model", escape(demo.demo_project.backend.model_version)),
     ):
         shown.add_row(f"[bold]{name}[/]", value)
     shown.add_row("", "")
     shown.add_row("[bold]Then[/]", "click a task: its chemicals and diseases are marked already;")
     shown.add_row("", "correct them where they are wrong, and Submit;")
     shown.add_row("", "Label All Tasks begins with what the model is least sure of.")
-    again = "resumed" if demo.provisioned.resumed else f"{len(demo.provisioned.tasks)} abstracts"
+    again = "resumed" if demo.demo_project.is_resumed else f"{len(demo.demo_project.tasks)} abstracts"
     return Panel(
         shown,
         title=f"Tagalong in Label Studio ({again})",
@@ -112,7 +112,7 @@ def render_demo(demo: "Demo") -> Panel:
     )
 
 
-def render_checked(checked: "Checked", version: str) -> str:
+def render_check_report(checked: "DemoCheckReport", version: str) -> str:
     """Say what was compared, and what is wrong.
 
     Args:
@@ -131,25 +131,25 @@ def render_checked(checked: "Checked", version: str) -> str:
             else "[green]each is right to the character.[/]"
         )
     ]
-    lines += [f"  {escape(str(finding))}" for finding in checked.findings[:SHOWN]]
-    if len(checked.findings) > SHOWN:
-        lines.append(f"  and {len(checked.findings) - SHOWN} more")
+    lines += [f"  {escape(str(finding))}" for finding in checked.findings[:MAX_LISTED_FINDINGS]]
+    if len(checked.findings) > MAX_LISTED_FINDINGS:
+        lines.append(f"  and {len(checked.findings) - MAX_LISTED_FINDINGS} more")
     return "\n".join(lines)
 
 
-def _told(spinner: Status) -> "Told":
+def _make_callbacks(spinner: Status) -> "DemoCallbacks":
     """Say each step on a line of its own, and beside the spinner what it is at."""
-    from backend.demo.stage import Told
+    from backend.demo.stage import DemoCallbacks
 
     def step(said: str) -> None:
-        errors.print(f"{said} ...")
+        error_console.print(f"{said} ...")
         spinner.update("")
 
-    return Told(step=step, detail=lambda said: spinner.update(escape(said[:100])))
+    return DemoCallbacks(on_step=step, on_detail=lambda said: spinner.update(escape(said[:100])))
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def _exit_on_sigterm() -> Iterator[None]:
     """Let SIGTERM and a closed terminal end us as an exception does, so that all is ended."""
 
     def end(number: int, _: Any) -> None:
@@ -163,7 +163,7 @@ def _ended_by_sigterm() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _has_browser() -> bool:
+def _can_open_browser() -> bool:
     """Whether somebody sits before a screen; else Python would open one made of text."""
     seen = sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
     return console.is_terminal and bool(seen)

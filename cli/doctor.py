@@ -7,14 +7,14 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from backend.doctor.finding import Finding, Status
+from backend.doctor.finding import DoctorFinding, CheckStatus
 from cli.console import console, echo_json
-from cli.options import LABEL_STUDIO, LABEL_STUDIO_KEY, AsJson
+from cli.options import LABEL_STUDIO_URL_OPTION, LABEL_STUDIO_KEY_OPTION, JsonOption
 from ner.errors import InputError
-from ner.printable import on_one_line
+from ner.printable import to_single_line
 
-MARKS: dict[Status, str] = {"ok": "✓", "warning": "!", "problem": "✗", "skipped": "·"}
-COLOURS: dict[Status, str] = {
+STATUS_MARKS: dict[CheckStatus, str] = {"ok": "✓", "warning": "!", "problem": "✗", "skipped": "·"}
+STATUS_COLORS: dict[CheckStatus, str] = {
     "ok": "green",
     "warning": "yellow",
     "problem": "red",
@@ -23,8 +23,8 @@ COLOURS: dict[Status, str] = {
 
 
 def doctor_cli(
-    url: Annotated[str, LABEL_STUDIO],
-    key: Annotated[str, LABEL_STUDIO_KEY],
+    url: Annotated[str, LABEL_STUDIO_URL_OPTION],
+    key: Annotated[str, LABEL_STUDIO_KEY_OPTION],
     project: Annotated[int, typer.Option(min=1, help="The number in the project's address.")],
     backend: Annotated[
         str | None,
@@ -47,7 +47,7 @@ def doctor_cli(
             "--fix", help="Rewrite tabs that keep everybody from opening the Data Manager."
         ),
     ] = False,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say in order what keeps predictions from being shown, and how to mend it.
 
@@ -55,8 +55,8 @@ def doctor_cli(
 
     Example: tagalong doctor --url http://localhost:8080 --project 1
     """
-    from backend.doctor.case import Question
-    from backend.doctor.examine import examine, is_healthy
+    from backend.doctor.case import DoctorOptions
+    from backend.doctor.examine import run_checks, is_healthy
 
     if bool(username) != bool(password):
         raise InputError(
@@ -64,17 +64,17 @@ def doctor_cli(
             "or neither for a backend that asks for none"
         )
     login = (username, password) if username and password else None
-    found = examine(Question(url, key, project, backend=backend, login=login), fix=fix)
-    findings = list(found) if as_json else show(found)
+    found = run_checks(DoctorOptions(url, key, project, backend_url=backend, login=login), fix=fix)
+    findings = list(found) if as_json else print_findings(found)
     if as_json:
-        echo_json(to_json(findings, healthy=is_healthy(findings)))
+        echo_json(findings_to_json(findings, healthy=is_healthy(findings)))
     else:
-        console.print(render_total(findings))
+        console.print(render_summary(findings))
     if not is_healthy(findings):
         raise typer.Exit(1)
 
 
-def show(found: Iterable[Finding]) -> list[Finding]:
+def print_findings(found: Iterable[DoctorFinding]) -> list[DoctorFinding]:
     """Print findings as soon as there are any; those skipped for one cause on one line.
 
     Args:
@@ -83,8 +83,8 @@ def show(found: Iterable[Finding]) -> list[Finding]:
     Returns:
         The findings.
     """
-    findings: list[Finding] = []
-    waiting: list[Finding] = []
+    findings: list[DoctorFinding] = []
+    waiting: list[DoctorFinding] = []
     for finding in found:
         findings.append(finding)
         if waiting and finding.sentence != waiting[0].sentence:
@@ -99,7 +99,7 @@ def show(found: Iterable[Finding]) -> list[Finding]:
     return findings
 
 
-def render_findings(findings: Sequence[Finding]) -> Text:
+def render_findings(findings: Sequence[DoctorFinding]) -> Text:
     """Draw findings that say the same.
 
     Args:
@@ -111,16 +111,16 @@ def render_findings(findings: Sequence[Finding]) -> Text:
     """
     first = findings[0]
     is_dim = first.status == "skipped"
-    drawn = Text(f"{MARKS[first.status]} ", style=COLOURS[first.status])
+    drawn = Text(f"{STATUS_MARKS[first.status]} ", style=STATUS_COLORS[first.status])
     titles = ", ".join(finding.title for finding in findings)
     drawn.append(f"{titles}: ", style="dim" if is_dim else "bold")
-    drawn.append(on_one_line(first.sentence), style="dim" if is_dim else "default")
+    drawn.append(to_single_line(first.sentence), style="dim" if is_dim else "default")
     if first.remedy:
-        drawn.append(f"\n  → {on_one_line(first.remedy)}", style="default")
+        drawn.append(f"\n  → {to_single_line(first.remedy)}", style="default")
     return drawn
 
 
-def render_total(findings: Sequence[Finding]) -> Text:
+def render_summary(findings: Sequence[DoctorFinding]) -> Text:
     """Draw what it comes to.
 
     Args:
@@ -140,7 +140,7 @@ def render_total(findings: Sequence[Finding]) -> Text:
     return Text("\nAll is well.")
 
 
-def to_json(findings: Sequence[Finding], *, healthy: bool) -> dict[str, Any]:
+def findings_to_json(findings: Sequence[DoctorFinding], *, healthy: bool) -> dict[str, Any]:
     """Write findings for another program.
 
     Args:

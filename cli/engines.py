@@ -6,64 +6,64 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ner.document import Document
-from ner.errors import EngineError
-from training.sides import Sides
+from ner.errors import OpenVINOError
+from training.sides import TrainDevSplit
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from backend.engine.cache import Kept
+    from backend.engine.cache import CachedOpenVINOModel
 
-SWITCH = "TAGALONG_CPU_ENGINE"
-ENOUGH = 48  # documents that an engine is checked on
-OFF = frozenset({"0", "false", "f", "no", "n", "off"})  # as Typer reads them
-NONE_THERE = (
+OPENVINO_SWITCH = "TAGALONG_CPU_ENGINE"
+MIN_CHECK_DOCUMENTS = 48  # documents that an engine is checked on
+FALSE_VALUES = frozenset({"0", "false", "f", "no", "n", "off"})  # as Typer reads them
+OPENVINO_MISSING_MESSAGE = (
     "No CPU engine is made, since OpenVINO is not installed: where no GPU serves, pip install -e "
     "'.[cpu]' in Tagalong's folder makes encoders faster."
 )
 
 
-def engines_wanted() -> bool:
+def should_use_openvino() -> bool:
     """Whether engines are of use here: unless they are switched off, or a GPU serves anyway."""
     from backend.tier import default_device
 
-    return os.environ.get(SWITCH, "").lower() not in OFF and default_device().type == "cpu"
+    return os.environ.get(OPENVINO_SWITCH, "").lower() not in FALSE_VALUES and default_device().type == "cpu"
 
 
-def engine_of(folder: Path, sides: Sides) -> str:
+def compile_published_version(folder: Path, split: TrainDevSplit) -> str:
     """Make the engine of a version that was just published, if one is of use here.
 
     Args:
         folder: Of the version, an encoder.
-        sides: What it was trained on: the engine is checked on dev, and on documents of train as
+        split: What it was trained on: the engine is checked on dev, and on documents of train as
             well where dev has few. It is to find what its own model finds, right or wrong.
 
     Returns:
         What came of it, a sentence; empty where none is of use.
     """
-    from backend.engine.library import library_version
+    from backend.engine.library import openvino_version
 
-    if not engines_wanted():
+    if not should_use_openvino():
         return ""
-    if not library_version():
-        return NONE_THERE
+    if not openvino_version():
+        return OPENVINO_MISSING_MESSAGE
     try:
-        judged = [*sides.dev, *sides.train[: max(0, ENOUGH - len(sides.dev))]]
-        return describe_engine(make_engine(folder, examples=sides.train, judged=judged))
-    except EngineError as error:
+        judged = [*split.dev, *split.train[: max(0, MIN_CHECK_DOCUMENTS - len(split.dev))]]
+        return describe_openvino_model(compile_version(folder, quantization_documents=split.train, check_documents=judged))
+    except OpenVINOError as error:
         return f"PyTorch will run it, as no CPU engine can: {error}."
     except Exception as error:  # noqa: BLE001 - what was published serves without it
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         return f"PyTorch will run it, as no CPU engine could be made ({why})."
 
 
-def make_engine(
-    folder: Path, *, examples: Sequence[Document] = (), judged: Sequence[Document] = ()
-) -> "Kept":
+def compile_version(
+    folder: Path, *, quantization_documents: Sequence[Document] = (), check_documents: Sequence[Document] = ()
+) -> "CachedOpenVINOModel":
     """Make the engine of a version.
 
     Args:
         folder: Of the version.
-        examples: What to go by; none for the abstracts that Tagalong comes with.
-        judged: What to check it on; likewise.
+        quantization_documents: What to go by; none for the abstracts that Tagalong comes with.
+        check_documents: What to check it on; likewise.
 
     Returns:
         The engine.
@@ -73,27 +73,27 @@ def make_engine(
         BaseModelError: If its base is not there.
         EngineError: If none can be made.
     """
-    from backend.engine.build import build_engine
-    from backend.engine.samples import sample_documents
+    from backend.engine.build import build_openvino_model
+    from backend.engine.samples import read_sample_documents
 
-    return build_engine(
+    return build_openvino_model(
         folder,
-        examples=examples or sample_documents(),
-        judged=judged or sample_documents(),
+        quantization_documents=quantization_documents or read_sample_documents(),
+        check_documents=check_documents or read_sample_documents(),
     )
 
 
-def describe_engine(kept: "Kept") -> str:
+def describe_openvino_model(cached_model: "CachedOpenVINOModel") -> str:
     """Say what an engine is, and how it did.
 
     Args:
-        kept: The engine.
+        cached_model: The engine.
 
     Returns:
         Some sentences.
     """
-    check = kept.record.check
-    quantised = "in 8 bits" if kept.record.form == "int8" else "not quantised"
+    check = cached_model.record.check
+    quantised = "in 8 bits" if cached_model.record.form == "int8" else "not quantised"
     sentences = [
         f"Its CPU engine ({quantised}) thinks the same tag as PyTorch of {check.agreement:.2%} of "
         f"{check.words:,} words"
@@ -103,6 +103,6 @@ def describe_engine(kept: "Kept") -> str:
             else f", and has strict F1 {check.f1:.4f} where PyTorch in fp32 has "
             f"{check.reference_f1:.4f}."
         ),
-        *kept.record.notes,
+        *cached_model.record.notes,
     ]
     return " ".join(sentences)

@@ -10,49 +10,49 @@ from rich.markup import escape
 from rich.progress import track
 from rich.text import Text
 
-from cli.console import console, echo_json, errors
+from cli.console import console, echo_json, error_console
 from cli.grid import print_tables
 from cli.options import (
     MAX_SEED,
-    Annotators,
-    AsJson,
-    LabelConfigFile,
-    Models,
-    load_model,
+    AnnotatorsOption,
+    JsonOption,
+    LabelConfigOption,
+    ModelsOption,
+    load_tier_version,
     open_store,
-    read_options,
+    build_read_options,
 )
 from ner.document import Document
 from ner.errors import InputError
-from ner.printable import on_one_line, visible
-from training.alignment import Answers, Case, align, keep_labels
+from ner.printable import to_single_line, escape_unprintable
+from training.alignment import SystemOutput, AlignedDocuments, align_predictions, filter_labels
 from training.corpus import read_corpus, read_predictions
-from training.corpus.ledger import MEANINGS, CorpusWarning
+from training.corpus.ledger import WARNING_DESCRIPTIONS, CorpusWarning
 
 if TYPE_CHECKING:  # what imports numpy, scikit-learn or torch would make `tagalong --help` slow
-    from training.evaluate import Options
-    from training.tables import Table
+    from training.evaluate import EvaluationOptions
+    from training.tables import TextTable
 
-Protocol = Literal["exact", "paper"]
-BATCH = 256  # documents a tier gets at once: enough to sort by length, few enough for a smooth bar
+EvaluationProtocol = Literal["exact", "paper"]
+BATCH_DOCUMENTS = 256  # documents a tier gets at once: enough to sort by length, few enough for a smooth bar
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RenderedReport:
     """A report, laid out.
 
     Attributes:
-        figures: As one JSON object.
+        report_json: As one JSON object.
         markdown: For people.
-        page: The same as HTML; None for the paper's protocol, or where none was asked for.
+        html: The same as HTML; None for the paper's protocol, or where none was asked for.
         tables: For the terminal.
         warnings: What to know before trusting the figures.
     """
 
-    figures: dict[str, Any]
+    report_json: dict[str, Any]
     markdown: str
-    page: str | None
-    tables: "list[Table]"
+    html: str | None
+    tables: "list[TextTable]"
     warnings: tuple[str, ...] = ()
 
 
@@ -87,9 +87,9 @@ def evaluate_cli(
             "protocol there is no page.",
         ),
     ] = None,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
     protocol: Annotated[
-        Protocol, typer.Option(help="'paper' gives the figures of arXiv 2504.00664, flaws and all.")
+        EvaluationProtocol, typer.Option(help="'paper' gives the figures of arXiv 2504.00664, flaws and all.")
     ] = "exact",
     labels: Annotated[
         str | None,
@@ -103,51 +103,51 @@ def evaluate_cli(
     examples: Annotated[
         int, typer.Option(min=0, help="Examples of each kind of mistake, in the report.")
     ] = 5,
-    annotators: Annotators = "majority",
-    label_config: LabelConfigFile = None,
-    models: Models = Path("models"),
+    annotators: AnnotatorsOption = "majority",
+    label_config: LabelConfigOption = None,
+    models: ModelsOption = Path("models"),
 ) -> None:
     """Judge a model, or any tool's predictions: precision, recall and F1 by label and length.
 
     Example: tagalong evaluate bundled gold.jsonl --report report
     """
-    from training.evaluate import Options
-    from training.report import check_folder, write_report
+    from training.evaluate import EvaluationOptions
+    from training.report import check_report_dir, write_report
 
     if against is not None and protocol == "paper":
         raise typer.BadParameter("two systems are compared by the exact protocol only")
     if report is not None:
-        check_folder(report)
-    with errors.status(f"Reading {escape(str(gold))}"):
-        corpus = read_corpus([gold], read_options(annotators, label_config))
+        check_report_dir(report)
+    with error_console.status(f"Reading {escape(str(gold))}"):
+        corpus = read_corpus([gold], build_read_options(annotators, label_config))
     systems = [system] if against is None else [system, against]
-    answers = [ask(one, corpus.documents, models) for one in systems]
-    case = align(corpus.documents, answers, only_common=only_common)
-    case = replace(case, lost=corpus.lost)
+    answers = [get_system_output(one, corpus.documents, models) for one in systems]
+    case = align_predictions(corpus.documents, answers, only_common_documents=only_common)
+    case = replace(case, dropped=corpus.dropped)
     known = answers[0].labels
     if labels is not None:
-        wanted = _names(labels)
-        case = keep_labels(case, wanted)
+        wanted = _parse_labels(labels)
+        case = filter_labels(case, wanted)
         known = None if known is None else tuple(name for name in known if name in wanted)
-    options = Options(labels=known, resamples=resamples, seed=seed, examples=examples)
-    notes = reading_notes(corpus.warnings)
-    verdict = judge(
+    options = EvaluationOptions(labels=known, resamples=resamples, seed=seed, max_examples_per_type=examples)
+    notes = build_import_notes(corpus.warnings)
+    verdict = build_rendered_report(
         case,
-        source=visible(str(gold)),  # what of it is no UTF-8 could not be written
+        source=escape_unprintable(str(gold)),  # what of it is no UTF-8 could not be written
         protocol=protocol,
         options=options,
         notes=notes,
-        with_page=report is not None,
+        with_html=report is not None,
     )
     if as_json:
-        echo_json(verdict.figures)
+        echo_json(verdict.report_json)
     else:
-        render_verdict(verdict)
+        print_report(verdict)
     if report is not None:
-        write_report(report, figures=verdict.figures, markdown=verdict.markdown, page=verdict.page)
+        write_report(report, report_json=verdict.report_json, markdown=verdict.markdown, html=verdict.html)
 
 
-def _names(labels: str) -> tuple[str, ...]:
+def _parse_labels(labels: str) -> tuple[str, ...]:
     """Labels given in one option, separated by commas."""
     names = tuple(filter(None, (name.strip() for name in labels.split(","))))
     if not names:
@@ -155,7 +155,7 @@ def _names(labels: str) -> tuple[str, ...]:
     return names
 
 
-def ask(system: str, documents: Sequence[Document], models: Path) -> Answers:
+def get_system_output(system: str, documents: Sequence[Document], models: Path) -> SystemOutput:
     """Get a system's predictions: read them, or have its model make them.
 
     Args:
@@ -172,19 +172,19 @@ def ask(system: str, documents: Sequence[Document], models: Path) -> Answers:
     """
     path = Path(system)
     if path.is_file():
-        return Answers(system, read_predictions(path))
+        return SystemOutput(system, read_predictions(path))
     if path.suffix in {".json", ".jsonl"}:
         raise InputError(f"there is no file {system}: name a file of predictions, or a model")
-    with errors.status(f"Loading {escape(system)}"):
-        tier = load_model(open_store(models), system, engine=True)
+    with error_console.status(f"Loading {escape(system)}"):
+        tier = load_tier_version(open_store(models), system, use_openvino=True)
     blank = [replace(document, spans=()) for document in documents]
-    batches = [blank[first : first + BATCH] for first in range(0, len(blank), BATCH)]
-    progress = track(batches, f"Asking {escape(tier.version)}", console=errors, transient=True)
+    batches = [blank[first : first + BATCH_DOCUMENTS] for first in range(0, len(blank), BATCH_DOCUMENTS)]
+    progress = track(batches, f"Asking {escape(tier.version)}", console=error_console, transient=True)
     predictions = [prediction for batch in progress for prediction in tier.predict(batch)]
-    return Answers(system, list(zip(blank, predictions, strict=True)), tier.labels)
+    return SystemOutput(system, list(zip(blank, predictions, strict=True)), tier.labels)
 
 
-def reading_notes(warnings: Sequence[CorpusWarning]) -> list[str]:
+def build_import_notes(warnings: Sequence[CorpusWarning]) -> list[str]:
     """Say what reading gold had to judge; that a model made it comes first.
 
     Args:
@@ -196,29 +196,29 @@ def reading_notes(warnings: Sequence[CorpusWarning]) -> list[str]:
     first = sorted(warnings, key=lambda warning: warning.kind != "made by a model")
     return [
         f"Reading gold: {warning.kind}, {warning.count} time{'s' * (warning.count != 1)}; "
-        f"{MEANINGS[warning.kind]}."
+        f"{WARNING_DESCRIPTIONS[warning.kind]}."
         for warning in first
     ]
 
 
-def judge(
-    case: Case,
+def build_rendered_report(
+    aligned: AlignedDocuments,
     *,
     source: str,
-    protocol: Protocol,
-    options: "Options",
+    protocol: EvaluationProtocol,
+    options: "EvaluationOptions",
     notes: Sequence[str] = (),
-    with_page: bool = False,
-) -> Verdict:
+    with_html: bool = False,
+) -> RenderedReport:
     """Judge a case by one of the protocols, and lay the report out.
 
     Args:
-        case: Gold and what one or two systems said; the first is the one judged.
+        aligned: Gold and what one or two systems said; the first is the one judged.
         source: Where gold comes from, for the report.
         protocol: "exact", or "paper" for the paper's own.
         options: How to judge.
         notes: What to say of gold before all else.
-        with_page: Whether to make the page, too, which takes longer than the tables.
+        with_html: Whether to make the page, too, which takes longer than the tables.
 
     Returns:
         The report in every form.
@@ -229,13 +229,13 @@ def judge(
     from training.report import report_to_json
     from training.report_page import report_to_html
 
-    if case.left_out:
-        notes = (*notes, f"{case.left_out} documents are left out: not every side has them.")
+    if aligned.excluded_documents:
+        notes = (*notes, f"{aligned.excluded_documents} documents are left out: not every side has them.")
     if protocol == "paper":
         paper = evaluate_as_paper(
-            case.gold, case.predicted[0], labels=options.labels or (), source=source
+            aligned.gold, aligned.predicted[0], labels=options.labels or (), source=source
         )
-        return Verdict(
+        return RenderedReport(
             {**paper_report_to_json(paper), "warnings": list(notes)},
             markdown.paper_report_to_markdown(paper, warnings=notes),
             None,
@@ -243,32 +243,32 @@ def judge(
             tuple(notes),
         )
     report = evaluate(
-        case.gold,
-        case.predicted[0],
+        aligned.gold,
+        aligned.predicted[0],
         source=source,
-        against=case.predicted[1] if len(case.predicted) > 1 else None,
-        lost=case.lost,
+        against=aligned.predicted[1] if len(aligned.predicted) > 1 else None,
+        dropped=aligned.dropped,
         options=options,
     )
     report = replace(report, warnings=(*notes, *report.warnings))
-    return Verdict(
+    return RenderedReport(
         report_to_json(report),
         markdown.report_to_markdown(report),
-        report_to_html(report) if with_page else None,
+        report_to_html(report) if with_html else None,
         tables.report_tables(report),
         report.warnings,
     )
 
 
-def render_verdict(verdict: Verdict) -> None:
+def print_report(report: RenderedReport) -> None:
     """Show a report.
 
     Args:
-        verdict: What was found.
+        report: What was found.
     """
-    figures = verdict.figures
+    figures = report.report_json
     head = f"{figures['model']} judged by {figures['gold']}, {figures['documents']} documents"
-    console.print(Text(on_one_line(head), style="bold"))
-    for warning in verdict.warnings:
-        console.print(Text(on_one_line(f"Note: {warning}"), style="yellow"))
-    print_tables(verdict.tables)
+    console.print(Text(to_single_line(head), style="bold"))
+    for warning in report.warnings:
+        console.print(Text(to_single_line(f"Note: {warning}"), style="yellow"))
+    print_tables(report.tables)

@@ -8,13 +8,13 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from cli.console import console
-from ner.printable import on_one_line
+from ner.printable import to_single_line
 
 if TYPE_CHECKING:  # what imports numpy would make `tagalong --help` slow
-    from training.tables import Table
+    from training.tables import TextTable
 
 
-def print_tables(tables: "Iterable[Table]") -> None:
+def print_tables(tables: "Iterable[TextTable]") -> None:
     """Show tables, each under its title.
 
     Args:
@@ -22,13 +22,13 @@ def print_tables(tables: "Iterable[Table]") -> None:
     """
     for table in tables:
         console.print()
-        console.print(Text(on_one_line(table.title), style="bold"))
-        console.print(_grid(table))
+        console.print(Text(to_single_line(table.title), style="bold"))
+        console.print(_build_rich_table(table))
         if table.note:
             console.print(Text(table.note, style="dim"))
 
 
-def _grid(table: "Table") -> Grid:
+def _build_rich_table(table: "TextTable") -> Grid:
     """The cells of a table: drawn lines in a terminal, plain characters in a pipe."""
     grid = Grid(box=box.SIMPLE_HEAD if console.is_terminal else box.ASCII)
     for name, side in zip(table.columns, table.align, strict=True):
@@ -38,5 +38,5 @@ def _grid(table: "Table") -> Grid:
         else:
             grid.add_column(name, overflow="fold")
     for row in table.rows:
-        grid.add_row(*(Text(on_one_line(cell)) for cell in row))
+        grid.add_row(*(Text(to_single_line(cell)) for cell in row))
     return grid

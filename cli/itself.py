@@ -3,4 +3,4 @@
 import sys
 
 # Without -P, a folder named backend or training where somebody works would come before our own.
-TAGALONG = (sys.executable, "-P", "-m", "cli")
+TAGALONG_COMMAND = (sys.executable, "-P", "-m", "cli")

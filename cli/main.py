@@ -7,14 +7,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from cli import curate, data, models, train
-from cli.calibrate import calibrate_cli
-from cli.console import errors
+from cli.calibrate import benchmark_cli
+from cli.console import error_console
 from cli.demo import demo_cli
 from cli.doctor import doctor_cli
 from cli.evaluate import evaluate_cli
 from cli.predict import predict_cli
 from cli.prelabel import prelabel_cli
-from cli.quiet import hush_libraries
+from cli.quiet import silence_libraries
 from cli.retrain import retrain_cli
 from cli.serve import serve_cli
 from ner.errors import TagalongError
@@ -28,7 +28,7 @@ app.add_typer(train.app, name="train")
 app.add_typer(curate.app, name="curate")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
-app.command("calibrate")(calibrate_cli)
+app.command("calibrate")(benchmark_cli)
 app.command("demo")(demo_cli)
 app.command("doctor")(doctor_cli)
 app.command("evaluate")(evaluate_cli)
@@ -47,33 +47,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: Always.
     """
-    hush_libraries()
+    silence_libraries()
     try:
         app(arguments, prog_name="tagalong")
     except TagalongError as error:
-        _end(str(error), error)
+        _exit_with_error(str(error), error)
     except OSError as error:
         if error.errno is None:  # a library's own use of the name, for what we did not foresee
             raise
-        _end(f"{error.filename or 'the system'}: {error.strerror}", error)
+        _exit_with_error(f"{error.filename or 'the system'}: {error.strerror}", error)
 
 
-def _end(sentence: str, cause: Exception) -> NoReturn:
+def _exit_with_error(sentence: str, cause: Exception) -> NoReturn:
     """Say in one line why the work failed, nothing of it read as markup, and end."""
-    errors.print(f"Error: {sentence}", style="red", markup=False, soft_wrap=True)
+    error_console.print(f"Error: {sentence}", style="red", markup=False, soft_wrap=True)
     raise SystemExit(1) from cause
 
 
-def show_version(wanted: bool) -> None:
+def print_version(requested: bool) -> None:
     """Print the version and end.
 
     Args:
-        wanted: Whether ``--version`` was given.
+        requested: Whether ``--version`` was given.
 
     Raises:
         Exit: If it was.
     """
-    if wanted:
+    if requested:
         typer.echo(f"tagalong {version('tagalong')}")
         raise typer.Exit
 
@@ -82,7 +82,7 @@ def show_version(wanted: bool) -> None:
 def tagalong_cli(
     _: Annotated[
         bool,
-        typer.Option("--version", callback=show_version, is_eager=True, help="Show the version."),
+        typer.Option("--version", callback=print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """Pre-label biomedical text in Label Studio: train taggers, judge them, serve them."""

@@ -5,27 +5,27 @@ from typing import Annotated
 
 import typer
 
-from cli.console import console, echo_json, errors
-from cli.engines import describe_engine, make_engine
-from cli.options import AsJson, Models, open_store
+from cli.console import console, echo_json, error_console
+from cli.engines import describe_openvino_model, compile_version
+from cli.options import JsonOption, ModelsOption, open_store
 from cli.versions import list_versions, render_list, render_manifest, row_to_json
-from ner.catalogue import BUNDLED, DEFAULT_TIER
-from ner.errors import StoreError, VersionNotFound
+from ner.catalogue import BUNDLED_REFERENCE, DEFAULT_TIER
+from ner.errors import RegistryError, VersionNotFound
 from ner.manifest import read_manifest
-from ner.store import Store
+from ner.store import ModelStore
 from training.corpus import read_corpus
 
 app = typer.Typer(
     help="List, show, promote, roll back and remove model versions.", no_args_is_help=True
 )
 
-Reference = Annotated[
+VersionArgument = Annotated[
     str, typer.Argument(metavar="VERSION", help="A version, or TIER/VERSION as the list shows it.")
 ]
 
 
 @app.command("list")
-def list_cli(models: Models = Path("models"), as_json: AsJson = False) -> None:
+def list_cli(models: ModelsOption = Path("models"), as_json: JsonOption = False) -> None:
     """List the versions with their scores; the current one of each tier is marked.
 
     Example: tagalong models list
@@ -38,7 +38,7 @@ def list_cli(models: Models = Path("models"), as_json: AsJson = False) -> None:
         return
     console.print(render_list(listing.rows))
     for note in listing.notes:
-        errors.print(f"Note: {note}", style="yellow", markup=False, soft_wrap=True)
+        error_console.print(f"Note: {note}", style="yellow", markup=False, soft_wrap=True)
 
 
 @app.command("show")
@@ -51,15 +51,15 @@ def show_cli(
             show_default="the current encoder, else the bundled one",
         ),
     ] = None,
-    models: Models = Path("models"),
-    as_json: AsJson = False,
+    models: ModelsOption = Path("models"),
+    as_json: JsonOption = False,
 ) -> None:
     """Verify a version and show everything that its manifest says.
 
     Example: tagalong models show encoder
     """
     store = open_store(models)
-    folder = store.resolve(reference or store.default())
+    folder = store.resolve(reference or store.default_reference())
     manifest = read_manifest(folder)
     if as_json:
         echo_json({**manifest.to_json(), "path": str(folder)})
@@ -76,8 +76,8 @@ def promote_cli(
             help="A version, TIER/VERSION as the list shows it, or 'bundled'.",
         ),
     ],
-    models: Models = Path("models"),
-    as_json: AsJson = False,
+    models: ModelsOption = Path("models"),
+    as_json: JsonOption = False,
 ) -> None:
     """Verify a version and make it the current one of its tier.
 
@@ -86,18 +86,18 @@ def promote_cli(
     Example: tagalong models promote minilm-20260131-0f3c2d1e
     """
     store = open_store(models)
-    tier, version = locate(store, reference)
+    tier, version = locate_stored_version(store, reference)
     store.promote(tier, version)
-    name = store.bundled_folder(tier).name if version == BUNDLED else version
-    shown = f"{name} (bundled)" if version == BUNDLED else name
-    _tell(f"{shown} is the current version of {tier} now", tier, name, as_json=as_json)
+    name = store.bundled_version_folder(tier).name if version == BUNDLED_REFERENCE else version
+    shown = f"{name} (bundled)" if version == BUNDLED_REFERENCE else name
+    _print_result(f"{shown} is the current version of {tier} now", tier, name, as_json=as_json)
 
 
 @app.command("rollback")
 def rollback_cli(
     tier: Annotated[str, typer.Argument(help="Whose promotion to undo.")] = DEFAULT_TIER,
-    models: Models = Path("models"),
-    as_json: AsJson = False,
+    models: ModelsOption = Path("models"),
+    as_json: JsonOption = False,
 ) -> None:
     """Undo the last promotion: the version that was current before is current again.
 
@@ -110,13 +110,13 @@ def rollback_cli(
     if version is None:
         sentence = f"Tier {tier} has no current version any more"
     else:
-        shown = version if store.current(tier) == version else f"{version} (bundled)"
+        shown = version if store.current_version(tier) == version else f"{version} (bundled)"
         sentence = f"{shown} is the current version of {tier} again"
-    _tell(sentence, tier, version, as_json=as_json)
+    _print_result(sentence, tier, version, as_json=as_json)
 
 
 @app.command("engine")
-def engine_cli(
+def compile_cli(
     reference: Annotated[
         str | None,
         typer.Argument(
@@ -134,8 +134,8 @@ def engine_cli(
             show_default="48 abstracts of BC5CDR",
         ),
     ] = None,
-    models: Models = Path("models"),
-    as_json: AsJson = False,
+    models: ModelsOption = Path("models"),
+    as_json: JsonOption = False,
 ) -> None:
     """Make the CPU engine of an encoder version, and check it against PyTorch.
 
@@ -144,43 +144,43 @@ def engine_cli(
     Example: tagalong models engine encoder --documents test.jsonl
     """
     store = open_store(models)
-    folder = store.resolve(reference or store.default())
+    folder = store.resolve(reference or store.default_reference())
     own = read_corpus(documents).documents if documents else ()
-    kept = make_engine(folder, examples=own, judged=own)
+    kept = compile_version(folder, quantization_documents=own, check_documents=own)
     if as_json:
         echo_json({**kept.record.to_json(), "path": str(kept.folder)})
         return
     console.print(f"{kept.record.version} has an engine in {kept.folder}.", soft_wrap=True)
-    console.print(describe_engine(kept), markup=False, soft_wrap=True)
+    console.print(describe_openvino_model(kept), markup=False, soft_wrap=True)
 
 
 @app.command("remove")
 def remove_cli(
-    reference: Reference,
+    reference: VersionArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    models: Models = Path("models"),
-    as_json: AsJson = False,
+    models: ModelsOption = Path("models"),
+    as_json: JsonOption = False,
 ) -> None:
     """Delete a version that is not current, for good.
 
     Example: tagalong models remove minilm-20260131-0f3c2d1e
     """
     store = open_store(models)
-    tier, version = locate(store, reference)
-    if version == BUNDLED:
-        raise StoreError("the bundled version is part of Tagalong, so it cannot be removed")
+    tier, version = locate_stored_version(store, reference)
+    if version == BUNDLED_REFERENCE:
+        raise RegistryError("the bundled version is part of Tagalong, so it cannot be removed")
     if not yes:
         typer.confirm(f"Delete {tier}/{version} for good?", abort=True, err=True)
     store.remove(tier, version)
-    _tell(f"{tier}/{version} was removed", tier, version, as_json=as_json)
+    _print_result(f"{tier}/{version} was removed", tier, version, as_json=as_json)
 
 
-def locate(store: Store, reference: str) -> tuple[str, str]:
+def locate_stored_version(store: ModelStore, reference: str) -> tuple[str, str]:
     """Find a version that can be promoted or removed.
 
     Args:
         store: Where it must be.
-        reference: As `Store.resolve` takes it.
+        reference: As `ModelStore.resolve` takes it.
 
     Returns:
         Its tier and its name, which is ``bundled`` for the bundled version.
@@ -192,20 +192,20 @@ def locate(store: Store, reference: str) -> tuple[str, str]:
     tier, version = folder.parent.name, folder.name
     if folder.parent.parent == store.root.resolve():
         return tier, version
-    if store.bundled is not None and folder == _bundled_folder(store, tier):
-        return tier, BUNDLED
+    if store.bundled_root is not None and folder == _bundled_folder(store, tier):
+        return tier, BUNDLED_REFERENCE
     raise VersionNotFound(
         f"{reference!r} is {folder}, which is not in the store {store.root}: "
         "only what was published there can be promoted or removed"
     )
 
 
-def _bundled_folder(store: Store, tier: str) -> Path | None:
+def _bundled_folder(store: ModelStore, tier: str) -> Path | None:
     """Where the bundled version of a tier is, if it has one."""
-    return None if store.bundled_version(tier) is None else store.bundled_folder(tier).resolve()
+    return None if store.bundled_version(tier) is None else store.bundled_version_folder(tier).resolve()
 
 
-def _tell(sentence: str, tier: str, version: str | None, *, as_json: bool) -> None:
+def _print_result(sentence: str, tier: str, version: str | None, *, as_json: bool) -> None:
     """Say what was done."""
     if as_json:
         echo_json({"tier": tier, "version": version})

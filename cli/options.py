@@ -7,51 +7,51 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.console import errors
-from cli.engines import engines_wanted
+from cli.console import error_console
+from cli.engines import should_use_openvino
 from ner.errors import TagalongError
 from ner.manifest import read_manifest
-from ner.store import Store
+from ner.store import ModelStore
 from training.corpus import ReadOptions
-from training.corpus.annotators import Strategy
+from training.corpus.annotators import SelectableAnnotatorPolicy
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from backend.llm.kept import Drafter
     from backend.tier import Tier
 
-LLM = "llm"
+LLM_TIER = "llm"
 MAX_SEED = 2**32 - 1  # what numpy takes, and torch with it
 
-Annotators = Annotated[
-    Strategy,
+AnnotatorsOption = Annotated[
+    SelectableAnnotatorPolicy,
     typer.Option(
         help="Where several people annotated a task: keep what more than half of them drew "
         "exactly, what was submitted last, or one document for each."
     ),
 ]
-LabelConfigFile = Annotated[
+LabelConfigOption = Annotated[
     Path | None,
     typer.Option(exists=True, dir_okay=False, help="The project's labelling config, an XML file."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Models = Annotated[
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+ModelsOption = Annotated[
     Path,
     typer.Option(metavar="DIR", envvar="TAGALONG_MODELS", help="The folder of model versions."),
 ]
 
-HOSTS = typer.Option(
+ALLOWED_HOSTS_OPTION = typer.Option(
     envvar="TAGALONG_ALLOWED_HOSTS",
     help="Hosts that texts may be fetched from where tasks hold URLs, between commas.",
 )
-LABEL_STUDIO = typer.Option(
+LABEL_STUDIO_URL_OPTION = typer.Option(
     envvar="LABEL_STUDIO_URL", help="Label Studio, as the browser shows it."
 )
-LABEL_STUDIO_KEY = typer.Option(
+LABEL_STUDIO_KEY_OPTION = typer.Option(
     envvar="LABEL_STUDIO_API_KEY", help="A personal or legacy token, better set in the environment."
 )
 
 
-def hosts_of(value: str) -> frozenset[str]:
+def parse_hosts(value: str) -> frozenset[str]:
     """The hosts of ``--allowed-hosts``.
 
     Args:
@@ -63,7 +63,7 @@ def hosts_of(value: str) -> frozenset[str]:
     return frozenset(filter(None, map(str.strip, value.split(","))))
 
 
-def finite(value: float | None) -> float | None:
+def check_finite(value: float | None) -> float | None:
     """See that a number is one that JSON can hold.
 
     Args:
@@ -80,7 +80,7 @@ def finite(value: float | None) -> float | None:
     return value
 
 
-def read_options(annotators: Strategy, label_config: Path | None) -> ReadOptions:
+def build_read_options(annotators: SelectableAnnotatorPolicy, label_config: Path | None) -> ReadOptions:
     """How to read exports.
 
     Args:
@@ -94,20 +94,20 @@ def read_options(annotators: Strategy, label_config: Path | None) -> ReadOptions
         InputError: If the config cannot be used.
     """
     if label_config is None:
-        return ReadOptions(annotators=annotators)
+        return ReadOptions(annotator_policy=annotators)
     # Takes most of a second to import, so only where there is a config to parse.
     from backend.label_config import read_label_config
 
-    return ReadOptions(annotators=annotators, config=read_label_config(label_config))
+    return ReadOptions(annotator_policy=annotators, label_config=read_label_config(label_config))
 
 
-def load_model(store: Store, reference: str, *, engine: bool = False) -> "Tier":
+def load_tier_version(store: ModelStore, reference: str, *, use_openvino: bool = False) -> "Tier":
     """Load a version; an LLM drafts with the default encoder, if that knows its labels.
 
     Args:
         store: Where they are.
         reference: To the version.
-        engine: Have an encoder's passes run by its CPU engine, where there is one.
+        use_openvino: Have an encoder's passes run by its CPU engine, where there is one.
 
     Returns:
         The tier.
@@ -120,12 +120,12 @@ def load_model(store: Store, reference: str, *, engine: bool = False) -> "Tier":
 
     folder = store.resolve(reference)
     manifest = read_manifest(folder, verify=False)
-    if manifest.tier != LLM:
-        return load_tier(folder, engine=engine and engines_wanted())
-    return load_tier(folder, drafter=default_drafter(store, manifest.labels))
+    if manifest.tier != LLM_TIER:
+        return load_tier(folder, use_openvino=use_openvino and should_use_openvino())
+    return load_tier(folder, drafter=load_default_drafter(store, manifest.labels))
 
 
-def default_drafter(store: Store, labels: Collection[str]) -> "Drafter | None":
+def load_default_drafter(store: ModelStore, labels: Collection[str]) -> "Drafter | None":
     """The default encoder as what drafts an LLM's tags.
 
     Args:
@@ -139,14 +139,14 @@ def default_drafter(store: Store, labels: Collection[str]) -> "Drafter | None":
     from backend.tier import load_tier
 
     try:
-        encoder = load_tier(store.resolve(store.default()), engine=engines_wanted())
+        encoder = load_tier(store.resolve(store.default_reference()), use_openvino=should_use_openvino())
     except TagalongError as error:
-        errors.print(f"No encoder drafts for the LLM: {error}", style="yellow", markup=False)
+        error_console.print(f"No encoder drafts for the LLM: {error}", style="yellow", markup=False)
         return None
     return None if set(encoder.labels).isdisjoint(labels) else encoder.predict
 
 
-def open_store(models: Path) -> Store:
+def open_store(models: Path) -> ModelStore:
     """The store of model versions, with those that Tagalong comes with.
 
     Args:
@@ -155,6 +155,6 @@ def open_store(models: Path) -> Store:
     Returns:
         The store.
     """
-    from backend.bundle import BUNDLED
+    from backend.bundle import BUNDLED_MODELS_FOLDER
 
-    return Store(models, bundled=BUNDLED)
+    return ModelStore(models, bundled_root=BUNDLED_MODELS_FOLDER)

@@ -12,17 +12,17 @@ from typing import IO, Annotated
 import typer
 from rich.text import Text
 
-from backend.jsonlines import parse_lines, prediction_to_json, text_from_json
+from backend.jsonlines import parse_lines, prediction_to_json, document_text_from_json
 from cli.console import console
-from cli.options import Models, load_model, open_store
+from cli.options import ModelsOption, load_tier_version, open_store
 from ner.document import Document, Prediction
 from ner.errors import FormatError, InputError
-from ner.printable import without_controls
+from ner.printable import escape_control_characters
 
-CHUNK = 64  # documents predicted at once: lines of a long file come out as it is read
-SUFFIXES = (".txt", ".json", ".jsonl")
-OBJECTS = re.compile(r'\s*\[\s*\{\s*"')  # how an array of objects begins
-COLOURS = ("cyan", "yellow", "magenta", "green", "blue", "red")  # by order of label
+CHUNK_DOCUMENTS = 64  # documents predicted at once: lines of a long file come out as it is read
+FILE_SUFFIXES = (".txt", ".json", ".jsonl")
+JSON_ARRAY_START_PATTERN = re.compile(r'\s*\[\s*\{\s*"')  # how an array of objects begins
+LABEL_COLOURS = ("cyan", "yellow", "magenta", "green", "blue", "red")  # by order of label
 
 
 def predict_cli(
@@ -40,7 +40,7 @@ def predict_cli(
             help="A model version.", show_default="the current encoder, else the bundled one"
         ),
     ] = None,
-    models: Models = Path("models"),
+    models: ModelsOption = Path("models"),
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per document.")
     ] = False,
@@ -51,8 +51,8 @@ def predict_cli(
     """
     documents = read_source(source)  # first, so that a wrong path costs no loading
     store = open_store(models)
-    tier = load_model(store, model or store.default(), engine=True)
-    while chunk := list(islice(documents, CHUNK)):
+    tier = load_tier_version(store, model or store.default_reference(), use_openvino=True)
+    while chunk := list(islice(documents, CHUNK_DOCUMENTS)):
         for document, prediction in zip(chunk, tier.predict(chunk), strict=True):
             if as_json:
                 # Not through Rich, which would wrap and colour what another program is to read.
@@ -108,7 +108,7 @@ def _looks_like_path(source: str) -> bool:
     if not source or any(map(str.isspace, source)):
         return False
     separators = {"/", os.sep}
-    return not separators.isdisjoint(source) or source.lower().endswith(SUFFIXES)
+    return not separators.isdisjoint(source) or source.lower().endswith(FILE_SUFFIXES)
 
 
 def _read_file(path: str) -> Iterator[Document]:
@@ -122,7 +122,7 @@ def _read_stream(stream: IO[bytes], name: str) -> Iterator[Document]:
     first = stream.readline()
     if first.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         for where, line in parse_lines(chain((first,), stream), name):
-            yield text_from_json(line, where)
+            yield document_text_from_json(line, where)
         return
     try:
         text = (first + stream.read()).decode("utf-8-sig")
@@ -141,7 +141,7 @@ def _is_json_array(text: str) -> bool:
     """Whether a text is JSON, or would be if it were whole; "[Article in French]" is not."""
     if not text.lstrip().startswith("["):
         return False
-    if OBJECTS.match(text):
+    if JSON_ARRAY_START_PATTERN.match(text):
         return True
     try:
         json.loads(text)
@@ -165,10 +165,10 @@ def render_prediction(document: Document, prediction: Prediction, labels: Sequen
     drawn = Text()
     end = 0
     for span in prediction.spans:
-        colour = COLOURS[labels.index(span.label) % len(COLOURS)]
-        drawn.append(without_controls(document.text[end : span.start]))
-        drawn.append(without_controls(document.covered(span)), style=f"bold {colour}")
+        colour = LABEL_COLOURS[labels.index(span.label) % len(LABEL_COLOURS)]
+        drawn.append(escape_control_characters(document.text[end : span.start]))
+        drawn.append(escape_control_characters(document.span_text(span)), style=f"bold {colour}")
         drawn.append(f"[{span.label} {span.score:.2f}]", style=f"dim {colour}")
         end = span.end
-    drawn.append(without_controls(document.text[end:]))
+    drawn.append(escape_control_characters(document.text[end:]))
     return drawn

@@ -10,34 +10,34 @@ import typer
 
 from backend.batch.journal import BatchJournal
 from backend.batch.predicting import Engine
-from backend.batch.run import Batch
-from cli.console import echo_json, errors
+from backend.batch.run import BatchRunner
+from cli.console import echo_json, error_console
 from cli.options import (
-    HOSTS,
-    LABEL_STUDIO,
-    LABEL_STUDIO_KEY,
-    LLM,
-    AsJson,
-    LabelConfigFile,
-    Models,
-    finite,
-    hosts_of,
+    ALLOWED_HOSTS_OPTION,
+    LABEL_STUDIO_URL_OPTION,
+    LABEL_STUDIO_KEY_OPTION,
+    LLM_TIER,
+    JsonOption,
+    LabelConfigOption,
+    ModelsOption,
+    check_finite,
+    parse_hosts,
     open_store,
 )
-from cli.prelabel_journal import begun
-from cli.prelabel_places import Place, file_place, project_place
+from cli.prelabel_journal import open_batch_journal
+from cli.prelabel_places import SourceAndSink, open_file, open_project
 from cli.prelabel_readers import (
     EngineName,
-    Reader,
-    Readers,
-    TierName,
-    choose_readers,
-    engine_for,
+    ModelReference,
+    PrelabelModels,
+    PrelabelTier,
+    choose_models,
+    open_engine,
 )
-from cli.prelabel_report import by_share, dry_run, progress_bar, render, summary_of
+from cli.prelabel_report import sort_versions_by_share, run_dry_run, progress_bar, render_summary, summarize_batch
 
 
-def read_budget(value: str) -> float:
+def parse_share(value: str) -> float:
     """Read a share, as ``20%`` or ``0.2``.
 
     Args:
@@ -71,8 +71,8 @@ def prelabel_cli(
         int | None,
         typer.Option(min=1, help="In place of a file: the number in a project's address."),
     ] = None,
-    url: Annotated[str | None, LABEL_STUDIO] = None,
-    key: Annotated[str | None, LABEL_STUDIO_KEY] = None,
+    url: Annotated[str | None, LABEL_STUDIO_URL_OPTION] = None,
+    key: Annotated[str | None, LABEL_STUDIO_KEY_OPTION] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -82,18 +82,18 @@ def prelabel_cli(
         ),
     ] = None,
     tier: Annotated[
-        TierName,
-        typer.Option(help="Who reads; in a cascade the LLM reads again where it pays most."),
+        PrelabelTier,
+        typer.Option(help="Who reads; in a cascade the LLM_TIER reads again where it pays most."),
     ] = "encoder",
     encoder: Annotated[
         str | None,
         typer.Option(help="An encoder.", show_default="the current one, else the bundled one"),
     ] = None,
-    llm: Annotated[str, typer.Option(help="An LLM, or whatever is to read again.")] = LLM,
+    llm: Annotated[str, typer.Option(help="An LLM_TIER, or whatever is to read again.")] = LLM_TIER,
     budget: Annotated[
         float,
         typer.Option(
-            parser=read_budget, metavar="SHARE", help="What the LLM reads again in a cascade."
+            parser=parse_share, metavar="SHARE", help="What the LLM_TIER reads again in a cascade."
         ),
     ] = "20%",  # type: ignore[assignment] # it is parsed like what is typed
     unlabelled: Annotated[
@@ -115,7 +115,7 @@ def prelabel_cli(
     dry: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Say what there is to do and how long it takes; do nothing."
+            "--dry-run_batch", help="Say what there is to do and how long it takes; do nothing."
         ),
     ] = False,
     rate: Annotated[
@@ -126,12 +126,12 @@ def prelabel_cli(
         typer.Option(
             "--dollars-per-hour",
             min=0,
-            callback=finite,
+            callback=check_finite,
             help="Of this machine, to say what it cost.",
         ),
     ] = None,
     engine: Annotated[
-        EngineName, typer.Option(help="Where models run: in this process, or on a Ray cluster.")
+        EngineName, typer.Option(help="Where models run_batch: in this process, or on a Ray cluster.")
     ] = "local",
     ray_address: Annotated[
         str | None,
@@ -139,8 +139,8 @@ def prelabel_cli(
             help="Of a Ray cluster, host:port.", show_default="one on this machine, meanwhile"
         ),
     ] = None,
-    label_config: LabelConfigFile = None,
-    allowed_hosts: Annotated[str, HOSTS] = "",
+    label_config: LabelConfigOption = None,
+    allowed_hosts: Annotated[str, ALLOWED_HOSTS_OPTION] = "",
     journal: Annotated[
         Path | None,
         typer.Option(
@@ -149,8 +149,8 @@ def prelabel_cli(
             show_default="OUT.journal, or named after the project",
         ),
     ] = None,
-    models: Models = Path("models"),
-    as_json: AsJson = False,
+    models: ModelsOption = Path("models"),
+    as_json: JsonOption = False,
 ) -> None:
     """Predict for a file, a folder or a project; stopped or killed, the same command goes on.
 
@@ -173,71 +173,71 @@ def prelabel_cli(
     if ray_address is not None and engine != "ray":
         raise typer.BadParameter("--ray-address is of a cluster for --engine ray")
     with ExitStack() as stack:
-        readers = choose_readers(open_store(models), tier, encoder, llm, budget)
+        readers = choose_models(open_store(models), tier, encoder, llm, budget)
         if project is not None:
             place = stack.enter_context(
-                project_place(
+                open_project(
                     *(project, url or "", key or ""),
-                    readers=readers,
-                    hosts=hosts_of(allowed_hosts),
+                    prelabel_models=readers,
+                    hosts=parse_hosts(allowed_hosts),
                     rate=rate,
                     unlabelled=unlabelled,
                     view=view,
-                    insist=show,
+                    replace_shown_version=show,
                 )
             )
         else:
-            place = file_place(source or Path(), out, readers=readers, config=label_config)
+            place = open_file(source or Path(), out, prelabel_models=readers, config=label_config)
         for note in place.notes:
-            errors.print(note, style="yellow", markup=False, soft_wrap=True)
+            error_console.print(note, style="yellow", markup=False, soft_wrap=True)
         if dry:
-            dry_run(place, readers, dollars=dollars, as_json=as_json)
+            run_dry_run(place, readers, dollars=dollars, as_json=as_json)
             return
-        stack.enter_context(saying_how_to_go_on())
-        held = stack.enter_context(begun(journal or place.journal, place, readers))
-        engines = partial(engine_for, engine=engine, address=ray_address)
-        run(held, place, readers, engines)
-        summary = summary_of(held, readers, dollars=dollars)
-        summary["shown"] = place.show(by_share(summary, readers))
+        stack.enter_context(printing_resume_hint())
+        held = stack.enter_context(open_batch_journal(journal or place.journal_path, place, readers))
+        engines = partial(open_engine, engine=engine, address=ray_address)
+        run_batch(held, place, readers, engines)
+        summary = summarize_batch(held, readers, dollars=dollars)
+        summary["shown"] = place.show(sort_versions_by_share(summary, readers))
         if not summary["aside"]:
             held.remove()
     if as_json:
         echo_json(summary)
     else:
-        render(summary, place, held.path)
+        render_summary(summary, place, held.path)
 
 
-def run(
+def run_batch(
     journal: BatchJournal,
-    place: Place,
-    readers: Readers,
-    engines: Callable[[Reader], AbstractContextManager[Engine]],
+    source_and_sink: SourceAndSink,
+    prelabel_models: PrelabelModels,
+    open_model_engine: Callable[[ModelReference], AbstractContextManager[Engine]],
 ) -> None:
     """Run a batch to its end.
 
     Args:
         journal: Of the batch.
-        place: What is read, and where predictions go.
-        readers: Who reads.
-        engines: What predicts, given who reads.
+        source_and_sink: What is read, and where predictions go.
+        prelabel_models: Who reads.
+        open_model_engine: What predicts, given who reads.
 
     Raises:
         TagalongError: If it cannot go on; what is done is kept.
     """
-    batch = Batch(journal, place.target)
-    first, second = readers.first, readers.second
-    with engines(first) as engine, progress_bar("Reading", place.total) as report:
-        batch.read(place.items, engine, hold=second is not None, report=report)
+    batch = BatchRunner(journal, source_and_sink.sink)
+    first, second = prelabel_models.first_pass, prelabel_models.second_pass
+    with open_model_engine(first) as engine, progress_bar("Reading", source_and_sink.total_items) as report:
+        batch.predict(source_and_sink.items, engine, defer=second is not None, on_progress=report)
     if second is not None:
-        chosen = journal.choose(readers.budget)
-        errors.print(f"{second.version} reads {chosen:,} again.", markup=False)
-        with engines(second) as engine, progress_bar("Reading again", place.total) as report:
-            batch.reread(place.items, engine, report=report)
-    place.target.finish(journal)
+        chosen = journal.select_for_second_tier(prelabel_models.second_pass_share)
+        error_console.print(f"{second.version} reads {chosen:,} again.", markup=False)
+        with open_model_engine(second) as engine, progress_bar("Reading again", source_and_sink.total_items) as report:
+            batch.predict_selected(source_and_sink.items, engine, on_progress=report)
+    source_and_sink.sink.finish(journal)
 
 
 @contextmanager
-def saying_how_to_go_on() -> Iterator[None]:
+def printing_resume_hint() -> Iterator[None]:
     """Tell a user who ends a batch that nothing is lost.
 
     Yields:
@@ -249,5 +249,5 @@ def saying_how_to_go_on() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        errors.print("Stopped: the same command goes on from where it was.")
+        error_console.print("Stopped: the same command goes on from where it was.")
         raise

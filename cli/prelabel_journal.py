@@ -4,22 +4,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from backend.batch.entries import State
+from backend.batch.entries import DocumentState
 from backend.batch.journal import BatchJournal
-from cli.console import errors
-from cli.prelabel_places import Place
-from cli.prelabel_readers import Readers
+from cli.console import error_console
+from cli.prelabel_places import SourceAndSink
+from cli.prelabel_readers import PrelabelModels
 from ner.errors import BatchError
 
 
 @contextmanager
-def begun(path: Path, place: Place, readers: Readers) -> Iterator[BatchJournal]:
+def open_batch_journal(path: Path, source_and_sink: SourceAndSink, prelabel_models: PrelabelModels) -> Iterator[BatchJournal]:
     """The journal of a batch, which goes on or begins.
 
     Args:
         path: Of the journal.
-        place: What is read, and where predictions go.
-        readers: Who reads.
+        source_and_sink: What is read, and where predictions go.
+        prelabel_models: Who reads.
 
     Yields:
         The journal.
@@ -29,32 +29,32 @@ def begun(path: Path, place: Place, readers: Readers) -> Iterator[BatchJournal]:
             labels of another config.
         JournalError: If it cannot be used.
     """
-    place.check(path)
+    source_and_sink.check_journal_path(path)
     about = {
-        "source": place.name,
-        "labels": place.labels,
-        "output": place.output,
-        "readers": str(readers),
+        "source": source_and_sink.source_name,
+        "labels": source_and_sink.label_config_digest,
+        "output": source_and_sink.output_kind,
+        "readers": str(prelabel_models),
     }
     with BatchJournal(path) as journal:
-        was = journal.about()
+        was = journal.read_description()
         if was:
-            check_same(path, was, about)
+            check_same_batch(path, was, about)
             if was["labels"] != about["labels"]:
-                check_free(path, journal)
-                journal.describe(was := {**was, "labels": about["labels"]})
-        place.target.recover(journal)
+                check_no_pending_answers(path, journal)
+                journal.write_description(was := {**was, "labels": about["labels"]})
+        source_and_sink.sink.recover(journal)
         if was != about:
-            place.target.settle(journal)
-            announce_new_pass(was, about)
-            journal.begin(about)
-        journal.forget_aside()
-        if done := sum(journal.count().values()):
-            errors.print(f"{done:,} documents were done before.")
+            source_and_sink.sink.remove_duplicates(journal)
+            print_new_pass(was, about)
+            journal.reset(about)
+        journal.reset_failed()
+        if done := sum(journal.count_by_state().values()):
+            error_console.print(f"{done:,} documents were done before.")
         yield journal
 
 
-def check_same(path: Path, was: Mapping[str, str], about: Mapping[str, str]) -> None:
+def check_same_batch(path: Path, was: Mapping[str, str], about: Mapping[str, str]) -> None:
     """See to it that a journal is of the same source and kind of output, whoever reads.
 
     Args:
@@ -77,7 +77,7 @@ def check_same(path: Path, was: Mapping[str, str], about: Mapping[str, str]) -> 
             )
 
 
-def check_free(path: Path, journal: BatchJournal) -> None:
+def check_no_pending_answers(path: Path, journal: BatchJournal) -> None:
     """See to it that no answer waits, which would be one in the labels of another config.
 
     Args:
@@ -87,8 +87,8 @@ def check_free(path: Path, journal: BatchJournal) -> None:
     Raises:
         BatchError: If one does.
     """
-    counts = journal.count()
-    waiting = sum(counts.get(one, 0) for one in (State.PREDICTED, State.HELD, State.SENDING))
+    counts = journal.count_by_state()
+    waiting = sum(counts.get(one, 0) for one in (DocumentState.PREDICTED, DocumentState.DEFERRED, DocumentState.SENDING))
     if waiting:
         raise BatchError(
             f"the journal {path} is of another labelling config, in whose labels {waiting:,} "
@@ -96,7 +96,7 @@ def check_free(path: Path, journal: BatchJournal) -> None:
         )
 
 
-def announce_new_pass(was: Mapping[str, str], about: Mapping[str, str]) -> None:
+def print_new_pass(was: Mapping[str, str], about: Mapping[str, str]) -> None:
     """Say that what was done counts no more, where something was.
 
     Args:
@@ -104,7 +104,7 @@ def announce_new_pass(was: Mapping[str, str], about: Mapping[str, str]) -> None:
         about: What it is of now.
     """
     if was:
-        errors.print(
+        error_console.print(
             f"{was['readers']} had begun this batch, and {about['readers']} begins it anew.",
             markup=False,
             soft_wrap=True,

@@ -7,18 +7,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from backend.batch.run import Item
-from cli.prelabel import run
-from cli.prelabel_journal import begun
-from cli.prelabel_places import project_place
-from cli.prelabel_readers import choose_readers, engine_for
-from ner.store import Store
+from backend.batch.run import SourceItem
+from cli.prelabel import run_batch
+from cli.prelabel_journal import open_batch_journal
+from cli.prelabel_places import open_project
+from cli.prelabel_readers import choose_models, open_engine
+from ner.store import ModelStore
 
-RATE = 10.0  # requests a second to Label Studio, at most
+MAX_REQUESTS_PER_SECOND = 10.0  # requests a second to Label Studio, at most
 
 
 @dataclass(frozen=True, slots=True)
-class First:
+class FirstItems:
     """The first of some documents, as often as they are asked for.
 
     Attributes:
@@ -26,16 +26,16 @@ class First:
         count: How many to take.
     """
 
-    items: Iterable[Item]
+    items: Iterable[SourceItem]
     count: int
 
-    def __iter__(self) -> Iterator[Item]:
+    def __iter__(self) -> Iterator[SourceItem]:
         """Take them from the first."""
         return islice(self.items, self.count)
 
 
-def prelabel_next(
-    store: Store,
+def prelabel_next_tasks(
+    store: ModelStore,
     tier: Literal["encoder", "llm"],
     project: int,
     count: int,
@@ -61,19 +61,19 @@ def prelabel_next(
     Raises:
         TagalongError: If it cannot be done; what is done stays.
     """
-    readers = choose_readers(store, tier, None, tier, 0.0)
-    with project_place(
+    readers = choose_models(store, tier, None, tier, 0.0)
+    with open_project(
         *(project, url, key),
-        readers=readers,
+        prelabel_models=readers,
         hosts=frozenset(),
-        rate=RATE,
+        rate=MAX_REQUESTS_PER_SECOND,
         unlabelled=True,
         view=None,
-        insist=True,
+        replace_shown_version=True,
     ) as place:
-        few = replace(place, items=First(place.items, count), total=min(count, place.total))
-        with begun(journal, few, readers) as held:
-            run(held, few, readers, partial(engine_for, engine="local", address=None))
-            place.show([readers.first.version])
-            done = sum(held.count().values())
+        few = replace(place, items=FirstItems(place.items, count), total_items=min(count, place.total_items))
+        with open_batch_journal(journal, few, readers) as held:
+            run_batch(held, few, readers, partial(open_engine, engine="local", address=None))
+            place.show([readers.first_pass.version])
+            done = sum(held.count_by_state().values())
     return done

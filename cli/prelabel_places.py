@@ -6,51 +6,51 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from backend.batch.entries import text_digest
-from backend.batch.run import Item
-from backend.batch.target import Target
+from backend.batch.entries import compute_text_digest
+from backend.batch.run import SourceItem
+from backend.batch.target import PredictionSink
 from backend.label_map import LabelMap, map_labels
 from backend.label_studio import LabelConfig
-from cli.console import errors
-from cli.options import read_options
-from cli.prelabel_readers import Reader
+from cli.console import error_console
+from cli.options import build_read_options
+from cli.prelabel_readers import ModelReference
 from ner.errors import BatchError, OutputError
-from training.corpus.predictions import PredictionsFile
+from training.corpus.predictions import PredictionsFileSink
 from training.corpus.texts import read_texts
 
-SHOWN = 5  # labels that are named
+MAX_LISTED_NAMES = 5  # labels that are named
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceAndSink:
     """What a batch reads, and where its predictions go.
 
     Attributes:
-        name: Of what is read, in the journal.
-        labels: What tells the labels that predictions are written in from others.
-        output: What they are written as, for a sentence.
+        source_name: Of what is read, in the journal.
+        label_config_digest: What tells the labels that predictions are written in from others.
+        output_kind: What they are written as, for a sentence.
         items: The documents, from the first, as often as they are asked for.
-        total: How many there are.
-        target: Where predictions go.
-        shown: Where that is, for a sentence.
-        journal: Where the journal is kept, unless the user says otherwise.
+        total_items: How many there are.
+        sink: Where predictions go.
+        destination: Where that is, for a sentence.
+        journal_path: Where the journal is kept, unless the user says otherwise.
         notes: What to tell before it begins.
         show: Has people see the predictions, given who predicted, most first, and says what they
             see.
-        check: Raises OutputError if predictions cannot go there, given the journal.
+        check_journal_path: Raises OutputError if predictions cannot go there, given the journal.
     """
 
-    name: str
-    labels: str
-    output: str
-    items: Iterable[Item]
-    total: int
-    target: Target
-    shown: str
-    journal: Path
+    source_name: str
+    label_config_digest: str
+    output_kind: str
+    items: Iterable[SourceItem]
+    total_items: int
+    sink: PredictionSink
+    destination: str
+    journal_path: Path
     notes: tuple[str, ...] = ()
     show: Callable[[Sequence[str]], str] = lambda _: ""
-    check: Callable[[Path], None] = lambda _: None
+    check_journal_path: Callable[[Path], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +60,20 @@ class FileItems:
     source: Path
     config: LabelConfig | None
 
-    def __iter__(self) -> Iterator[Item]:
+    def __iter__(self) -> Iterator[SourceItem]:
         """Read it."""
         return read_texts(self.source, self.config)
 
 
-def file_place(
-    source: Path, out: Path | None, *, readers: Iterable[Reader], config: Path | None
-) -> Place:
+def open_file(
+    source: Path, out: Path | None, *, prelabel_models: Iterable[ModelReference], config: Path | None
+) -> SourceAndSink:
     """A file or folder, and the file that its predictions go to.
 
     Args:
         source: What is read.
         out: Where predictions go; None where none are made.
-        readers: Who reads.
+        prelabel_models: Who reads.
         config: A labelling config, where tasks need one.
 
     Returns:
@@ -82,56 +82,56 @@ def file_place(
     Raises:
         InputError: If it cannot be read.
     """
-    parsed = read_options("majority", config).config
+    parsed = build_read_options("majority", config).label_config
     items = FileItems(source, parsed)
     total = sum(1 for _ in items)
     out = out or Path("predictions.jsonl")
-    maps, notes = ({}, ()) if parsed is None else labels_of(readers, parsed, f"the config {config}")
+    maps, notes = ({}, ()) if parsed is None else build_label_maps(prelabel_models, parsed, f"the config {config}")
 
     def check(journal: Path) -> None:
         if out.exists() and not journal.exists():
             raise OutputError(f"{out} is there already: choose another name")
 
-    target = PredictionsFile(out, config=parsed, label_maps=maps)
-    return Place(
-        name=str(source.resolve()),
-        labels=told_apart(parsed),
-        output=target.kind,
+    target = PredictionsFileSink(out, config=parsed, label_maps=maps)
+    return SourceAndSink(
+        source_name=str(source.resolve()),
+        label_config_digest=label_config_digest(parsed),
+        output_kind=target.output_format,
         items=items,
-        total=total,
-        target=target,
-        shown=str(out),
-        journal=out.with_name(f"{out.name}.journal"),
+        total_items=total,
+        sink=target,
+        destination=str(out),
+        journal_path=out.with_name(f"{out.name}.journal"),
         notes=notes,
-        check=check,
+        check_journal_path=check,
     )
 
 
 @contextmanager
-def project_place(
+def open_project(
     project: int,
     url: str,
     key: str,
     *,
-    readers: Iterable[Reader],
+    prelabel_models: Iterable[ModelReference],
     hosts: frozenset[str],
     rate: float,
     unlabelled: bool,
     view: int | None,
-    insist: bool,
-) -> Iterator[Place]:
+    replace_shown_version: bool,
+) -> Iterator[SourceAndSink]:
     """A Label Studio project, which its predictions go back to.
 
     Args:
         project: Its id.
         url: Of Label Studio.
         key: A token.
-        readers: Who reads.
+        prelabel_models: Who reads.
         hosts: That texts may be fetched from.
         rate: Requests a second, at most.
         unlabelled: Only tasks that nobody has annotated.
         view: Only what this tab shows; None for all.
-        insist: Have annotators see the predictions in place of others.
+        replace_shown_version: Have annotators see the predictions in place of others.
 
     Yields:
         The place.
@@ -142,59 +142,59 @@ def project_place(
         BatchError: If it has none of the labels.
     """
     # These take a second to import, so only where there is a Label Studio to ask.
-    from backend.batch.politeness import Politeness
-    from backend.batch.project import ProjectTarget, ProjectTasks
-    from backend.batch.shown import show
+    from backend.batch.politeness import RateLimitedRetry
+    from backend.batch.project import ProjectSink, ProjectSource
+    from backend.batch.shown import select_model_version
     from backend.label_config import parse_label_config
     from backend.remote.client import connect
-    from backend.task_text import TaskTexts
+    from backend.task_text import TaskTextReader
 
-    readers = list(readers)
-    polite = Politeness(rate=rate, tell=lambda said: errors.print(said, style="yellow"))
+    prelabel_models = list(prelabel_models)
+    polite = RateLimitedRetry(requests_per_second=rate, notify=lambda said: error_console.print(said, style="yellow"))
     with connect(url, key) as studio:
-        found = studio.project(project)
+        found = studio.get_project(project)
         config = parse_label_config(found.label_config)
-        maps, notes = labels_of(readers, config, f"project {project}")
-        versions = [reader.version for reader in readers]
-        authorization = studio.connection.authorization
-        texts = TaskTexts(hosts, label_studio_url=studio.url, authorization=authorization)
-        items = ProjectTasks(
+        maps, notes = build_label_maps(prelabel_models, config, f"project {project}")
+        versions = [reader.version for reader in prelabel_models]
+        authorization = studio.connection.authorization_header
+        texts = TaskTextReader(hosts, label_studio_url=studio.url, authorization=authorization)
+        items = ProjectSource(
             *(studio, project, config),
             versions=versions,
             texts=texts,
-            polite=polite,
-            unlabelled=unlabelled,
-            view=view,
+            retry=polite,
+            unlabeled_only=unlabelled,
+            view_id=view,
         )
         host = urlsplit(studio.url).netloc.replace(":", "-")
-        yield Place(
-            name=f"project {project} of {studio.url}",
-            labels=told_apart(config),
-            output="a project's predictions",
+        yield SourceAndSink(
+            source_name=f"project {project} of {studio.url}",
+            label_config_digest=label_config_digest(config),
+            output_kind="a project's predictions",
             items=items,
-            total=items.count(),
-            target=ProjectTarget(studio, project, config, maps, polite=polite),
-            shown=f"{studio.url}/projects/{project}/data",
-            journal=Path(f"tagalong-{host}-project-{project}.journal"),
+            total_items=items.count_tasks(),
+            sink=ProjectSink(studio, project, config, maps, retry=polite),
+            destination=f"{studio.url}/projects/{project}/data",
+            journal_path=Path(f"tagalong-{host}-project-{project}.journal"),
             notes=notes,
-            show=lambda versions: show(studio, project, versions, insist=insist, polite=polite),
+            show=lambda versions: select_model_version(studio, project, versions, overwrite=replace_shown_version, retry=polite),
         )
 
 
-def told_apart(config: LabelConfig | None) -> str:
+def label_config_digest(config: LabelConfig | None) -> str:
     """What tells a labelling config from others that say something else; empty without one."""
-    return "" if config is None else text_digest(repr(config)).hex()
+    return "" if config is None else compute_text_digest(repr(config)).hex()
 
 
-def labels_of(
-    readers: Iterable[Reader], config: LabelConfig, whose: str
+def build_label_maps(
+    prelabel_models: Iterable[ModelReference], config: LabelConfig, config_name: str
 ) -> tuple[Mapping[str, LabelMap], tuple[str, ...]]:
     """Which label of a config stands for which of a tier.
 
     Args:
-        readers: Who reads.
+        prelabel_models: Who reads.
         config: A labelling config.
-        whose: It is, for messages.
+        config_name: It is, for messages.
 
     Returns:
         A map for each version, and what to tell of labels that have no counterpart.
@@ -203,23 +203,23 @@ def labels_of(
         BatchError: If none has.
     """
     maps, notes = {}, []
-    for reader in readers:
+    for reader in prelabel_models:
         found = maps[reader.version] = map_labels(reader.labels, config)
-        if not found.names:
+        if not found.project_labels:
             raise BatchError(
-                f"{whose} has none of the labels that {reader.version} finds "
-                f"({listed(reader.labels)}), but {listed(config.labels)}: choose another model, or "
+                f"{config_name} has none of the labels that {reader.version} finds "
+                f"({format_names(reader.labels)}), but {format_names(config.labels)}: choose another model, or "
                 "say with predicted_values in the labelling config which is which"
             )
         if found.unmapped:
             notes.append(
-                f"{whose} has no label for {listed(found.unmapped)}: what {reader.version} finds "
+                f"{config_name} has no label for {format_names(found.unmapped)}: what {reader.version} finds "
                 "of that is left out."
             )
     return maps, tuple(notes)
 
 
-def listed(names: Iterable[str]) -> str:
+def format_names(names: Iterable[str]) -> str:
     """The first few of some names, and how many more there are.
 
     Args:
@@ -229,5 +229,5 @@ def listed(names: Iterable[str]) -> str:
         For a sentence.
     """
     shown = list(names)
-    rest = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
-    return ", ".join(shown[:SHOWN]) + rest
+    rest = f" and {len(shown) - MAX_LISTED_NAMES} more" if len(shown) > MAX_LISTED_NAMES else ""
+    return ", ".join(shown[:MAX_LISTED_NAMES]) + rest

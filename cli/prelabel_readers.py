@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
-from backend.batch.predicting import Engine, local_engine
-from backend.llm.cost import Cost
-from cli.options import load_model
+from backend.batch.predicting import Engine, make_local_engine
+from backend.llm.cost import DecodingStats
+from cli.options import load_tier_version
 from ner.errors import BatchError, InputError
 from ner.manifest import read_manifest
-from ner.store import Store
+from ner.store import ModelStore
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from backend.tier import Tier
 
-TierName = Literal["encoder", "llm", "cascade"]
+PrelabelTier = Literal["encoder", "llm", "cascade"]
 EngineName = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
-class Reader:
+class ModelReference:
     """A model version that reads, loaded where it does.
 
     Attributes:
@@ -40,46 +40,46 @@ class Reader:
         return self.load()
 
     @property
-    def cost(self) -> Cost | None:
+    def cost(self) -> DecodingStats | None:
         """What decoding has taken in this process; None for an encoder, and where none was done."""
-        cost = getattr(self.__dict__.get("tier"), "cost", None)
-        return cost if isinstance(cost, Cost) else None
+        cost = getattr(self.__dict__.get("tier"), "decoding_stats", None)
+        return cost if isinstance(cost, DecodingStats) else None
 
 
 @dataclass(frozen=True, slots=True)
-class Readers:
+class PrelabelModels:
     """Who reads.
 
     Attributes:
-        first: Reads every document.
-        second: Reads what pays again; None where nobody does.
-        budget: The share of documents that pay most, from 0 to 1.
+        first_pass: Reads every document.
+        second_pass: Reads what pays again; None where nobody does.
+        second_pass_share: The share of documents that pay most, from 0 to 1.
     """
 
-    first: Reader
-    second: Reader | None = None
-    budget: float = 0.0
+    first_pass: ModelReference
+    second_pass: ModelReference | None = None
+    second_pass_share: float = 0.0
 
-    def __iter__(self) -> Iterator[Reader]:
+    def __iter__(self) -> Iterator[ModelReference]:
         """All of them, in the order in which they read.
 
         Yields:
             One or two.
         """
-        yield self.first
-        if self.second is not None:
-            yield self.second
+        yield self.first_pass
+        if self.second_pass is not None:
+            yield self.second_pass
 
     def __str__(self) -> str:
         """What tells a batch of theirs from another."""
-        if self.second is None:
-            return self.first.version
-        return f"{self.first.version}, then {self.second.version} for {self.budget:.4g} of them"
+        if self.second_pass is None:
+            return self.first_pass.version
+        return f"{self.first_pass.version}, then {self.second_pass.version} for {self.second_pass_share:.4g} of them"
 
 
-def choose_readers(
-    store: Store, tier: TierName, encoder: str | None, llm: str, budget: float
-) -> Readers:
+def choose_models(
+    store: ModelStore, tier: PrelabelTier, encoder: str | None, llm: str, second_pass_share: float
+) -> PrelabelModels:
     """Find who reads; nothing is loaded.
 
     Args:
@@ -87,7 +87,7 @@ def choose_readers(
         tier: Which of them.
         encoder: A reference to an encoder; None for the default.
         llm: A reference to an LLM.
-        budget: Of a cascade.
+        second_pass_share: Of a cascade.
 
     Returns:
         The readers.
@@ -97,36 +97,36 @@ def choose_readers(
         InputError: If both of a cascade are the same.
     """
     # Other machines may see the folder at the same path, but none is where this process is.
-    there = Store(store.root.resolve(), store.bundled)
+    there = ModelStore(store.root.resolve(), store.bundled_root)
 
-    def reader(reference: str) -> Reader:
+    def reader(reference: str) -> ModelReference:
         manifest = read_manifest(there.resolve(reference), verify=False)
-        return Reader(
+        return ModelReference(
             manifest.version,
             tuple(manifest.labels),
-            partial(load_model, there, reference, engine=True),
+            partial(load_tier_version, there, reference, use_openvino=True),
         )
 
     if tier == "llm":
-        return Readers(reader(llm))
-    first = reader(encoder or there.default())
+        return PrelabelModels(reader(llm))
+    first = reader(encoder or there.default_reference())
     if tier == "encoder":
-        return Readers(first)
+        return PrelabelModels(first)
     second = reader(llm)
     if first.version == second.version:
         raise InputError(
             f"{first.version} would read everything twice: name two versions, with --encoder and "
             "--llm"
         )
-    return Readers(first, second, budget)
+    return PrelabelModels(first, second, second_pass_share)
 
 
 @contextmanager
-def engine_for(reader: Reader, engine: EngineName, address: str | None) -> Iterator[Engine]:
+def open_engine(model: ModelReference, engine: EngineName, address: str | None) -> Iterator[Engine]:
     """Something that predicts.
 
     Args:
-        reader: Who reads.
+        model: Who reads.
         engine: Where.
         address: Of a Ray cluster; None for one on this machine.
 
@@ -137,13 +137,13 @@ def engine_for(reader: Reader, engine: EngineName, address: str | None) -> Itera
         BatchError: If there is no Ray, or no such cluster.
     """
     if engine == "local":
-        yield local_engine(reader.tier)
+        yield make_local_engine(model.tier)
         return
     try:
-        from backend.batch.on_ray import ray_engine
+        from backend.batch.on_ray import open_ray_engine
     except ImportError as error:
         raise BatchError(
             f"--engine ray needs {error.name}: install Tagalong with its extra ray, or leave it out"
         ) from error
-    with ray_engine(reader.load, address=address) as found:
+    with open_ray_engine(model.load, address=address) as found:
         yield found

@@ -5,7 +5,7 @@ import os
 import warnings
 
 
-def hush_libraries() -> None:
+def silence_libraries() -> None:
     """Keep what libraries say to developers away from who typed a command.
 
     That is: transformers on the new head of every model that is to be trained and on names that

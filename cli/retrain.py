@@ -10,25 +10,25 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from backend.retraining.run import Outcome, Run, RunState
-from backend.retraining.runs import Runs, interrupt, server_home
-from cli.console import console, echo_json, errors
-from cli.options import LABEL_STUDIO, LABEL_STUDIO_KEY, AsJson, Models, open_store
-from cli.retrain_learn import How
-from cli.retrain_run import TierName, carry_out
+from backend.retraining.run import JobResult, Job, JobState
+from backend.retraining.runs import JobStore, send_signal, server_state_dir
+from cli.console import console, echo_json, error_console
+from cli.options import LABEL_STUDIO_URL_OPTION, LABEL_STUDIO_KEY_OPTION, JsonOption, ModelsOption, open_store
+from cli.retrain_learn import RetrainOptions
+from cli.retrain_run import TierName, run_job
 from ner.errors import TrainingError
-from ner.store import Store
+from ner.store import ModelStore
 
-NICE = 10  # of the 19 steps that a process can stand back
-Promote = Literal["auto", "always", "never"]
+NICENESS = 10  # of the 19 steps that a process can stand back
+PromotionPolicy = Literal["auto", "always", "never"]
 
 
 def retrain_cli(
     project: Annotated[
         int | None, typer.Option(min=1, help="The number in the project's address.")
     ] = None,
-    url: Annotated[str | None, LABEL_STUDIO] = None,
-    key: Annotated[str | None, LABEL_STUDIO_KEY] = None,
+    url: Annotated[str | None, LABEL_STUDIO_URL_OPTION] = None,
+    key: Annotated[str | None, LABEL_STUDIO_KEY_OPTION] = None,
     tier: Annotated[TierName, typer.Option(help="What to train.")] = "encoder",
     like: Annotated[
         str | None,
@@ -39,7 +39,7 @@ def retrain_cli(
         ),
     ] = None,
     promote: Annotated[
-        Promote,
+        PromotionPolicy,
         typer.Option(
             help="auto: unless the new version is worse than the old one beyond noise, or the "
             "server has other projects."
@@ -58,7 +58,7 @@ def retrain_cli(
     warm: Annotated[
         bool,
         typer.Option(
-            "--warm", help="Begin at the version that serves: quicker, but its errors pile up."
+            "--warm", help="Begin at the version that serves: quicker, but its error_console pile up."
         ),
     ] = False,
     prelabel: Annotated[
@@ -67,76 +67,76 @@ def retrain_cli(
             min=0, help="Tasks nobody has annotated that the version predicts once it serves."
         ),
     ] = 0,
-    models: Models = Path("models"),
+    models: ModelsOption = Path("models"),
     cancel: Annotated[
         bool, typer.Option("--cancel", help="End the project's trainings, and do nothing else.")
     ] = False,
     run: Annotated[int | None, typer.Option(hidden=True)] = None,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train on a project's annotations; the new version serves if it is no worse beyond noise.
 
     Example: tagalong retrain --project 1
     """
     store = open_store(models)
-    runs = Runs(store.root)
+    runs = JobStore(store.root)
     if cancel:
-        say_cancelled(cancel_runs(runs, wanted(project)))
+        print_cancelled(cancel_jobs(runs, require_project(project)))
         return
     if run is None:
-        run = ask(runs, store, wanted(project), tier)
+        run = enqueue_job(runs, store, require_project(project), tier)
     else:
-        os.nice(NICE)  # a server began it, and serving goes first
-    how = How(policy=promote, share=held_out, like=like, name=name, prelabel=prelabel, warm=warm)
-    ended = carry_out(runs, run, store, url=url, key=key, how=how)
+        os.nice(NICENESS)  # a server began it, and serving goes first
+    how = RetrainOptions(promotion_policy=promote, held_out_share=held_out, recipe_from=like, version_name=name, prelabel_tasks=prelabel, warm_start=warm)
+    ended = run_job(runs, run, store, url=url, key=key, options=how)
     if as_json:
-        echo_json(run_to_json(ended))
+        echo_json(job_to_json(ended))
     else:
-        render(ended)
-    if ended.state not in (RunState.PROMOTED, RunState.KEPT):
+        render_job(ended)
+    if ended.state not in (JobState.PROMOTED, JobState.KEPT):
         raise SystemExit(1)
 
 
-def wanted(project: int | None) -> int:
+def require_project(project: int | None) -> int:
     """The project, which must have been named."""
     if project is None:
         raise typer.BadParameter("name a project: --project and the number in its address")
     return project
 
 
-def cancel_runs(runs: Runs, project: int) -> int:
+def cancel_jobs(job_store: JobStore, project: int) -> int:
     """End the trainings of a project, whoever runs them.
 
     Args:
-        runs: All trainings.
+        job_store: All trainings.
         project: Whose to end.
 
     Returns:
         How many there were.
     """
-    count = runs.cancel(project)
-    for run in runs.unfinished():
+    count = job_store.request_cancel(project)
+    for run in job_store.list_unfinished():
         if run.project != project:
             continue
-        if run.state is RunState.RUNNING and runs.is_held(run):
-            interrupt(run.process, signal.SIGTERM)  # it notes its own end
+        if run.state is JobState.RUNNING and job_store.is_locked(run):
+            send_signal(run.process, signal.SIGTERM)  # it notes its own end
         else:
-            runs.end(run.id, RunState.CANCELLED, Outcome("it was cancelled"))
+            job_store.finish(run.id, JobState.CANCELLED, JobResult("it was cancelled"))
     return count
 
 
-def say_cancelled(count: int) -> None:
+def print_cancelled(count: int) -> None:
     """Say how many trainings were ended."""
-    errors.print(
+    error_console.print(
         f"Ending {count} training{'s' * (count != 1)}." if count else "There was none to end."
     )
 
 
-def ask(runs: Runs, store: Store, project: int, tier: str) -> int:
+def enqueue_job(job_store: JobStore, store: ModelStore, project: int, tier: str) -> int:
     """Note that a training was asked for on the command line, and is begun at once.
 
     Args:
-        runs: All trainings.
+        job_store: All trainings.
         store: Where the server keeps what Label Studio has told it.
         project: Whose annotations to learn from.
         tier: What to train.
@@ -147,52 +147,52 @@ def ask(runs: Runs, store: Store, project: int, tier: str) -> int:
     Raises:
         TrainingError: If one is under way.
     """
-    from backend.server.journal import Journal
+    from backend.server.journal import EventStore
 
-    for other in runs.unfinished():
-        if (other.project, other.tier, other.state) == (project, tier, RunState.RUNNING):
-            if runs.is_held(other):
+    for other in job_store.list_unfinished():
+        if (other.project, other.tier, other.state) == (project, tier, JobState.RUNNING):
+            if job_store.is_locked(other):
                 raise TrainingError(
                     f"a training of project {project} is under way: wait for it, or end it with "
                     f"`tagalong retrain --project {project} --cancel`"
                 )
             return other.id  # its process was killed, and this one goes on
-    journal_path = server_home(store.root) / "journal.sqlite"
+    journal_path = server_state_dir(store.root) / "journal.sqlite"
     upto = 0
     if journal_path.exists():
-        journal = Journal(journal_path)
-        _, upto = journal.annotated(project)
+        journal = EventStore(journal_path)
+        _, upto = journal.count_annotations(project)
         journal.close()
-    return runs.ask(project, tier, reason="the command line", upto=upto)
+    return job_store.enqueue(project, tier, reason="the command line", last_event_id=upto)
 
 
-def run_to_json(run: Run) -> dict[str, Any]:
+def job_to_json(job: Job) -> dict[str, Any]:
     """A training as one JSON object."""
-    outcome = run.outcome.to_json() if run.outcome else {}
-    return {"run": run.id, "project": run.project, "tier": run.tier, "state": run.state, **outcome}
+    outcome = job.outcome.to_json() if job.outcome else {}
+    return {"run": job.id, "project": job.project, "tier": job.tier, "state": job.state, **outcome}
 
 
-def render(run: Run) -> None:
+def render_job(job: Job) -> None:
     """Show how a training ended.
 
     Args:
-        run: The training.
+        job: The training.
     """
-    outcome = run.outcome
+    outcome = job.outcome
     if outcome is None:
         return
     if outcome.strata:
-        console.print(_table(outcome))
+        console.print(_build_scores_table(outcome))
     for note in outcome.notes:
-        errors.print(note, style="yellow", markup=False, soft_wrap=True)
+        error_console.print(note, style="yellow", markup=False, soft_wrap=True)
     head = {
-        RunState.PROMOTED: f"{outcome.version} serves now: ",
-        RunState.KEPT: f"{outcome.version} is kept and does not serve: ",
-    }.get(run.state, f"The training {run.state}: ")
-    errors.print(f"{head}{outcome.reason}.", markup=False, soft_wrap=True)
+        JobState.PROMOTED: f"{outcome.version} serves now: ",
+        JobState.KEPT: f"{outcome.version} is kept and does not serve: ",
+    }.get(job.state, f"The training {job.state}: ")
+    error_console.print(f"{head}{outcome.reason}.", markup=False, soft_wrap=True)
 
 
-def _table(outcome: Outcome) -> Table:
+def _build_scores_table(outcome: JobResult) -> Table:
     """Both versions by length."""
     table = Table(
         title=f"Strict F1 on {outcome.held_out} held-out documents",

@@ -7,60 +7,60 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from backend.retraining.run import Outcome, Run
-from backend.retraining.runs import Runs
-from cli.console import errors
-from cli.engines import engine_of
-from cli.options import LLM, load_model
-from cli.trades import trade_like
-from cli.training import Trade, progress_bar, unfinished
+from backend.retraining.run import JobResult, Job
+from backend.retraining.runs import JobStore
+from cli.console import error_console
+from cli.engines import compile_published_version
+from cli.options import LLM_TIER, load_tier_version
+from cli.trades import build_trainer_like
+from cli.training import TierTrainer, progress_bar, state_path_for
 from ner.document import Document, Prediction
 from ner.errors import LabelStudioError
 from ner.manifest import Manifest, read_manifest
-from ner.store import Store
+from ner.store import ModelStore
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from backend.batch.politeness import Politeness
+    from backend.batch.politeness import RateLimitedRetry
     from backend.label_studio import LabelConfig
-    from backend.neighbours import Change
-    from backend.remote.client import LabelStudio
-    from training.gate import Policy
-    from training.retrain import Lesson
-    from training.schedule import Progress
+    from backend.neighbours import VersionChange
+    from backend.remote.client import LabelStudioClient
+    from training.gate import PromotionPolicy
+    from training.retrain import ProjectTrainingData
+    from training.schedule import TrainingProgress
 
-EVERY = 1.0  # seconds between two notes of what a training does
+STATUS_INTERVAL_SECONDS = 1.0  # seconds between two notes of what a training does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class How:
+class RetrainOptions:
     """How to retrain.
 
     Attributes:
-        policy: When to promote.
-        share: Of the documents, that is held out.
-        like: The version whose recipe to go by; None for the one that serves.
-        name: What the new version's name starts with; None for the project's.
-        prelabel: How many tasks it predicts as soon as it serves.
-        warm: Begin at the version that serves, instead of at its base.
+        promotion_policy: When to promote.
+        held_out_share: Of the documents, that is held out.
+        recipe_from: The version whose recipe to go by; None for the one that serves.
+        version_name: What the new version's name starts with; None for the project's.
+        prelabel_tasks: How many tasks it predicts as soon as it serves.
+        warm_start: Begin at the version that serves, instead of at its base.
     """
 
-    policy: "Policy"
-    share: float
-    like: str | None
-    name: str | None
-    prelabel: int = 0
-    warm: bool = False
+    promotion_policy: "PromotionPolicy"
+    held_out_share: float
+    recipe_from: str | None
+    version_name: str | None
+    prelabel_tasks: int = 0
+    warm_start: bool = False
 
 
-def learn(studio: "LabelStudio", run: Run, runs: Runs, store: Store, how: How) -> Outcome:
+def train_and_evaluate(studio: "LabelStudioClient", job: Job, job_store: JobStore, store: ModelStore, options: RetrainOptions) -> JobResult:
     """Train on a project, publish the version and judge it; nothing is promoted.
 
     Args:
         studio: The Label Studio.
-        run: The training.
-        runs: Told how it stands.
+        job: The training.
+        job_store: Told how it stands.
         store: Of versions.
-        how: How to train.
+        options: How to train.
 
     Returns:
         What is to be done.
@@ -68,27 +68,27 @@ def learn(studio: "LabelStudio", run: Run, runs: Runs, store: Store, how: How) -
     Raises:
         TagalongError: If it cannot be done.
     """
-    from backend.batch.politeness import Politeness
+    from backend.batch.politeness import RateLimitedRetry
     from backend.label_config import parse_label_config
-    from backend.neighbours import Change
-    from training.gate import decide
-    from training.retrain import fetch, held_out_scores, predict_in, prepare, write_tasks
+    from backend.neighbours import VersionChange
+    from training.gate import decide_promotion
+    from training.retrain import fetch_annotated_tasks, compute_held_out_scores, predict_in_project_labels, prepare_training_data, write_tasks
 
-    config = parse_label_config(studio.project(run.project).label_config)
-    polite = Politeness(tell=partial(runs.tell, run.id))
-    tasks = runs.place(run) / "tasks.json"
+    config = parse_label_config(studio.get_project(job.project).label_config)
+    polite = RateLimitedRetry(notify=partial(job_store.set_status_message, job.id))
+    tasks = job_store.work_dir(job) / "tasks.json"
     if not tasks.is_file():
-        runs.tell(run.id, "reading the annotations")
-        write_tasks(tasks, fetch(studio, run.project, polite))
-    lesson = prepare(tasks, config, share=how.share)
-    trade = trade_like(store, run.tier, how.like)
-    if how.warm:
-        trade, lesson = begin_warm(trade, lesson, store)
-    sides = lesson.sides
+        job_store.set_status_message(job.id, "reading the annotations")
+        write_tasks(tasks, fetch_annotated_tasks(studio, job.project, polite))
+    lesson = prepare_training_data(tasks, config, held_out_share=options.held_out_share)
+    trade = build_trainer_like(store, job.tier, options.recipe_from)
+    if options.warm_start:
+        trade, lesson = apply_warm_start(trade, lesson, store)
+    sides = lesson.split
     state_path = (
-        runs.place(run) / unfinished(trade, store, sides).name
+        job_store.work_dir(job) / state_path_for(trade, store, sides).name
     )  # gone with all that is there
-    with telling(runs, run.id) as report:
+    with reporting_progress(job_store, job.id) as report:
         trained = trade.train(
             *(sides.train, sides.dev),
             labels=sides.labels,
@@ -97,50 +97,50 @@ def learn(studio: "LabelStudio", run: Run, runs: Runs, store: Store, how: How) -
             resume=True,
             report=report,
         )
-    runs.tell(run.id, "judging the new version")
+    job_store.set_status_message(job.id, "judging the new version")
     labels = sides.labels
-    new = predict_in(config, trained.tier, lesson.held_out)
+    new = predict_in_project_labels(config, trained.tier, lesson.held_out_documents)
     manifest, _ = trade.publish(
         trained,
         sides,
         store=store,
-        name=how.name or f"project-{run.project}",
-        scores=held_out_scores(lesson.held_out, new, labels),
+        name=options.version_name or f"project-{job.project}",
+        scores=compute_held_out_scores(lesson.held_out_documents, new, labels),
     )
     notes = lesson.notes
-    if run.tier != LLM:
-        runs.tell(run.id, "making its CPU engine")
-        notes += tuple(filter(None, [engine_of(store.folder(run.tier, manifest.version), sides)]))
-    served = ask_served(store, run.tier, config, lesson.held_out, manifest)
+    if job.tier != LLM_TIER:
+        job_store.set_status_message(job.id, "making its CPU engine")
+        notes += tuple(filter(None, [compile_published_version(store.version_folder(job.tier, manifest.version), sides)]))
+    served = predict_with_served_version(store, job.tier, config, lesson.held_out_documents, manifest)
     if served.version == manifest.version:
-        outcome = Outcome("nothing new was annotated: this is the version that serves")
+        outcome = JobResult("nothing new was annotated: this is the version that serves")
     else:
-        verdict = decide(
-            lesson.held_out,
+        verdict = decide_promotion(
+            lesson.held_out_documents,
             new,
             served.predictions,
             labels=labels,
-            hardly_learnt=served.hardly_learnt,
-            share=how.share,
-            policy=how.policy,
+            undertrained_labels=served.undertrained_labels,
+            held_out_share=options.held_out_share,
+            policy=options.promotion_policy,
         )
-        outcome = Outcome(verdict.reason, promote=verdict.promote, strata=verdict.strata)
+        outcome = JobResult(verdict.reason, promote=verdict.promote, strata=verdict.strata)
     outcome = replace(
         outcome,
         version=manifest.version,
         against=served.version,
         documents=len(sides.train) + len(sides.dev),
-        held_out=len(lesson.held_out),
+        held_out=len(lesson.held_out_documents),
         notes=notes,
     )
-    if how.policy == "auto" and served.version != manifest.version:
-        change = Change(run.project, run.tier, served.version, old=served.labels, new=labels)
-        outcome = spare_neighbours(studio, polite, store, change, outcome)
+    if options.promotion_policy == "auto" and served.version != manifest.version:
+        change = VersionChange(job.project, job.tier, served.version, old_labels=served.labels, new_labels=labels)
+        outcome = hold_back_for_other_projects(studio, polite, store, change, outcome)
     return outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedVersion:
     """The served version, compared with a candidate.
 
     Attributes:
@@ -148,23 +148,23 @@ class Served:
         labels: Its labels.
         predictions: For the held-out documents, in the labels of the project; None if there is
             no served version.
-        hardly_learnt: Its labels that the candidate has hardly learnt, with the entities that the
+        undertrained_labels: Its labels that the candidate has hardly learnt, with the entities that the
             candidate was trained on.
     """
 
     version: str = ""
     labels: tuple[str, ...] = ()
     predictions: Sequence[Prediction] | None = None
-    hardly_learnt: Mapping[str, int] = field(default_factory=dict)
+    undertrained_labels: Mapping[str, int] = field(default_factory=dict)
 
 
-def ask_served(
-    store: Store,
+def predict_with_served_version(
+    store: ModelStore,
     tier: str,
     config: "LabelConfig",
     held_out: Sequence[Document],
     candidate: Manifest,
-) -> Served:
+) -> ServedVersion:
     """Have the served version predict the held-out documents.
 
     Args:
@@ -180,30 +180,30 @@ def ask_served(
     Raises:
         TagalongError: If it cannot be loaded.
     """
-    from training.label_counts import find_hardly_learnt
-    from training.retrain import predict_in
+    from training.label_counts import find_undertrained_labels
+    from training.retrain import predict_in_project_labels
 
-    version = store.serving(tier)
+    version = store.served_version(tier)
     if not version:
-        return Served()
+        return ServedVersion()
     manifest = read_manifest(store.resolve(version), verify=False)
-    model = load_model(store, version)
-    return Served(
+    model = load_tier_version(store, version)
+    return ServedVersion(
         version,
         manifest.labels,
-        predict_in(config, model, held_out),
-        find_hardly_learnt(candidate, manifest, config),
+        predict_in_project_labels(config, model, held_out),
+        find_undertrained_labels(candidate, manifest, config),
     )
 
 
-def spare_neighbours(
-    studio: "LabelStudio", polite: "Politeness", store: Store, change: "Change", outcome: Outcome
-) -> Outcome:
+def hold_back_for_other_projects(
+    studio: "LabelStudioClient", retry: "RateLimitedRetry", store: ModelStore, change: "VersionChange", outcome: JobResult
+) -> JobResult:
     """Hold a promotion back if the served version also serves other projects.
 
     Args:
         studio: The Label Studio.
-        polite: How to ask it.
+        retry: How to ask it.
         store: The models folder of the server.
         change: The planned promotion.
         outcome: The result so far, with the name of the candidate.
@@ -212,13 +212,13 @@ def spare_neighbours(
         The same, or the reason why nothing is promoted. If the gate has held the candidate back,
         its reason stays and a note names the projects, for users who promote by hand.
     """
-    from backend.neighbours import find_neighbours, hold_back_reason
-    from backend.server.journal import Journal
+    from backend.neighbours import find_affected_projects, hold_back_reason
+    from backend.server.journal import EventStore
     from backend.server.settings import Settings
 
-    journal = Journal(Settings(store.root).journal_path)
+    journal = EventStore(Settings(store.root).event_store_path)
     try:
-        others = polite.patiently(partial(find_neighbours, studio, journal, change))
+        others = retry.call(partial(find_affected_projects, studio, journal, change))
     except LabelStudioError as error:
         reason = (
             f"it is unknown which other projects {change.version} serves ({error}). Retrain once "
@@ -235,53 +235,53 @@ def spare_neighbours(
     return replace(outcome, promote=False, reason=reason)
 
 
-def begin_warm(trade: Trade, lesson: "Lesson", store: Store) -> "tuple[Trade, Lesson]":
+def apply_warm_start(trainer: TierTrainer, lesson: "ProjectTrainingData", store: ModelStore) -> "tuple[TierTrainer, ProjectTrainingData]":
     """Have a training begin at the version that serves, where it can.
 
     Args:
-        trade: How it is trained.
+        trainer: How it is trained.
         lesson: What is learnt.
         store: Of versions.
 
     Returns:
         Both, changed for it; or as they were, with a note that says why.
     """
-    from training.recipe import Recipe
-    from training.start import why_not
+    from training.recipe import EncoderRecipe
+    from training.start import find_warm_start_obstacle
 
-    folder = store.resolve(store.default())
+    folder = store.resolve(store.default_reference())
     manifest = read_manifest(folder)
-    if isinstance(trade.recipe, Recipe):
-        reason = why_not(manifest, trade.recipe, lesson.sides.labels)
+    if isinstance(trainer.recipe, EncoderRecipe):
+        reason = find_warm_start_obstacle(manifest, trainer.recipe, lesson.split.labels)
     else:
         reason = "an LLM's adapter is trained from its base"
     if reason:
         note = f"The training began at its base: {reason}."
-        return trade, replace(lesson, notes=(*lesson.notes, note))
-    warm = replace(trade, train=partial(trade.train, start=folder))
-    return warm, replace(lesson, sides=replace(lesson.sides, start=manifest.version))
+        return trainer, replace(lesson, notes=(*lesson.notes, note))
+    warm = replace(trainer, train=partial(trainer.train, start=folder))
+    return warm, replace(lesson, split=replace(lesson.split, start=manifest.version))
 
 
 @contextmanager
-def telling(runs: Runs, number: int) -> Iterator["Callable[[Progress], None]"]:
+def reporting_progress(job_store: JobStore, job_id: int) -> Iterator["Callable[[TrainingProgress], None]"]:
     """Note how a training goes, on the terminal and for the status page.
 
     Args:
-        runs: All trainings.
-        number: This one.
+        job_store: All trainings.
+        job_id: This one.
 
     Yields:
         What a training reports to.
     """
-    with progress_bar(errors) as drawn:
-        said = -EVERY
+    with progress_bar(error_console) as drawn:
+        said = -STATUS_INTERVAL_SECONDS
 
-        def report(now: "Progress") -> None:
+        def report(now: "TrainingProgress") -> None:
             nonlocal said
             drawn(now)
-            if time.monotonic() - said >= EVERY:
+            if time.monotonic() - said >= STATUS_INTERVAL_SECONDS:
                 said = time.monotonic()
-                best = f", dev F1 {max(now.scores):.3f}" if now.scores else ""
-                runs.tell(number, f"training, epoch {now.epoch} of {now.epochs}{best}")
+                best = f", dev F1 {max(now.dev_scores):.3f}" if now.dev_scores else ""
+                job_store.set_status_message(job_id, f"training, epoch {now.epoch} of {now.epochs}{best}")
 
         yield report

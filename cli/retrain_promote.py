@@ -4,18 +4,18 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from backend.retraining.run import Outcome, Run, RunState
-from backend.retraining.runs import Runs
-from ner.errors import JournalError, LabelStudioError, Superseded
-from ner.store import Store
+from backend.retraining.run import JobResult, Job, JobState
+from backend.retraining.runs import JobStore
+from ner.errors import StateFileError, LabelStudioError, CurrentVersionChangedError
+from ner.store import ModelStore
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from backend.remote.client import LabelStudio
+    from backend.remote.client import LabelStudioClient
 
 
-def promote(
-    studio: "LabelStudio", run: Run, runs: Runs, store: Store, outcome: Outcome
-) -> tuple[RunState, Outcome]:
+def promote_version(
+    studio: "LabelStudioClient", job: Job, job_store: JobStore, store: ModelStore, outcome: JobResult
+) -> tuple[JobState, JobResult]:
     """Make a version serve, and have its project go by it.
 
     It is done once: a training that goes on after its process was killed leaves alone what somebody
@@ -23,8 +23,8 @@ def promote(
 
     Args:
         studio: The Label Studio.
-        run: The training that made it.
-        runs: Told that it was promoted.
+        job: The training that made it.
+        job_store: Told that it was promoted.
         store: Of versions.
         outcome: Which version.
 
@@ -34,38 +34,38 @@ def promote(
     Raises:
         TagalongError: If it cannot be promoted; what served before serves on.
     """
-    from backend.promotion import announce
+    from backend.promotion import announce_promotion
 
     try:
-        studio.project(run.project)
+        studio.get_project(job.project)
     except LabelStudioError as error:
-        if error.problem != "missing":
+        if error.code != "missing":
             raise
         reason = (
-            f"project {run.project} is gone; promote {outcome.version} yourself if it is wanted"
+            f"project {job.project} is gone; promote {outcome.version} yourself if it is wanted"
         )
-        return RunState.KEPT, replace(outcome, promote=False, reason=reason)
+        return JobState.KEPT, replace(outcome, promote=False, reason=reason)
     if not outcome.promoted:
         try:
-            store.promote(run.tier, outcome.version, instead_of=outcome.against)
-        except Superseded as error:
-            return RunState.KEPT, replace(outcome, promote=False, reason=str(error))
+            store.promote(job.tier, outcome.version, expected_current=outcome.against)
+        except CurrentVersionChangedError as error:
+            return JobState.KEPT, replace(outcome, promote=False, reason=str(error))
         outcome = replace(outcome, promoted=True)
-        with suppress(JournalError):  # it serves all the same
-            runs.decide(run.id, outcome)
-    elif (now := store.serving(run.tier)) != outcome.version:
+        with suppress(StateFileError):  # it serves all the same
+            job_store.write_decision(job.id, outcome)
+    elif (now := store.served_version(job.tier)) != outcome.version:
         reason = f"it was promoted, and somebody has had {now or 'none'} serve since"
-        return RunState.KEPT, replace(outcome, reason=reason)
+        return JobState.KEPT, replace(outcome, reason=reason)
     try:
-        announced = announce(studio, run.project, outcome.version)
+        announced = announce_promotion(studio, job.project, outcome.version)
     except LabelStudioError as error:  # it serves all the same
         note = f"Label Studio was not told of it: {error}."
     else:
-        note = told(announced.backends, announced.stale)
-    return RunState.PROMOTED, replace(outcome, notes=(*outcome.notes, note))
+        note = describe_announcement(announced.backend_titles, announced.stale_predictions)
+    return JobState.PROMOTED, replace(outcome, notes=(*outcome.notes, note))
 
 
-def told(backends: tuple[str, ...], stale: int) -> str:
+def describe_announcement(backends: tuple[str, ...], stale: int) -> str:
     """Say what Label Studio knows of a promotion."""
     shown = f"{stale:,} predictions of other versions are not shown any more." if stale else ""
     if not backends:

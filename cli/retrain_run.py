@@ -8,29 +8,29 @@ from dataclasses import replace
 from types import FrameType
 from typing import Literal, cast
 
-from backend.retraining.run import Outcome, Run, RunState
-from backend.retraining.runs import ELSEWHERE, Runs
-from cli.prelabel_next import prelabel_next
-from cli.retrain_learn import How, learn
-from cli.retrain_promote import promote
+from backend.retraining.run import JobResult, Job, JobState
+from backend.retraining.runs import EX_TEMPFAIL, JobStore
+from cli.prelabel_next import prelabel_next_tasks
+from cli.retrain_learn import RetrainOptions, train_and_evaluate
+from cli.retrain_promote import promote_version
 from ner.errors import InputError, TagalongError
-from ner.store import Store
+from ner.store import ModelStore
 
 TierName = Literal["encoder", "llm"]
 
 
-def carry_out(
-    runs: Runs, number: int, store: Store, *, url: str | None, key: str | None, how: How
-) -> Run:
+def run_job(
+    job_store: JobStore, job_id: int, store: ModelStore, *, url: str | None, key: str | None, options: RetrainOptions
+) -> Job:
     """Run a training to its end, and note how it ended.
 
     Args:
-        runs: All trainings.
-        number: Of this one.
+        job_store: All trainings.
+        job_id: Of this one.
         store: Of versions.
         url: Of Label Studio.
         key: A token.
-        how: How to train.
+        options: How to train.
 
     Returns:
         The training, ended.
@@ -39,43 +39,43 @@ def carry_out(
         KeyboardInterrupt: If it was interrupted and not cancelled: it can go on.
         SystemExit: If another process runs it.
     """
-    run = runs.run(number)
-    if run is None or run.state.is_over:
-        raise InputError(f"training {number} is not there to be run any more")
-    with runs.alone(run.project, run.tier) as ours:
+    run = job_store.read_job(job_id)
+    if run is None or run.state.is_finished:
+        raise InputError(f"training {job_id} is not there to be run any more")
+    with job_store.lock(run.project, run.tier) as ours:
         if not ours:
-            raise SystemExit(ELSEWHERE)
-        if run.state is RunState.WAITING:
-            runs.begin(number)
-        runs.holds(number, os.getpid())
-        with terminable():
+            raise SystemExit(EX_TEMPFAIL)
+        if run.state is JobState.WAITING:
+            job_store.mark_running(job_id)
+        job_store.set_pid(job_id, os.getpid())
+        with interrupting_on_sigterm():
             try:
-                state, outcome = retrain(runs, run, store, url=url, key=key, how=how)
+                state, outcome = retrain_project(job_store, run, store, url=url, key=key, options=options)
             except KeyboardInterrupt:
-                if not _unwanted(runs, number):
+                if not _is_cancel_requested(job_store, job_id):
                     raise
-                state, outcome = RunState.CANCELLED, Outcome("it was cancelled")
+                state, outcome = JobState.CANCELLED, JobResult("it was cancelled")
             except (TagalongError, OSError) as error:
-                state, outcome = RunState.FAILED, Outcome(str(error))
-        runs.clear(run)
-        runs.end(number, state, outcome)
-    ended = runs.run(number)
+                state, outcome = JobState.FAILED, JobResult(str(error))
+        job_store.remove_work_dir(run)
+        job_store.finish(job_id, state, outcome)
+    ended = job_store.read_job(job_id)
     assert ended is not None  # noqa: S101 (rows are never removed)
     return ended
 
 
-def retrain(
-    runs: Runs, run: Run, store: Store, *, url: str | None, key: str | None, how: How
-) -> tuple[RunState, Outcome]:
+def retrain_project(
+    job_store: JobStore, job: Job, store: ModelStore, *, url: str | None, key: str | None, options: RetrainOptions
+) -> tuple[JobState, JobResult]:
     """Learn from a project, judge what came of it, and do what follows.
 
     Args:
-        runs: All trainings; told how this one stands.
-        run: This one.
+        job_store: All trainings; told how this one stands.
+        job: This one.
         store: Of versions.
         url: Of Label Studio.
         key: A token.
-        how: How to train.
+        options: How to train.
 
     Returns:
         How it ended, and what came of it.
@@ -91,21 +91,21 @@ def retrain(
             "LABEL_STUDIO_API_KEY"
         )
     with connect(url, key) as studio:
-        outcome = run.outcome
+        outcome = job.outcome
         if outcome is None:
-            outcome = learn(studio, run, runs, store, how)
-            runs.decide(run.id, outcome)
+            outcome = train_and_evaluate(studio, job, job_store, store, options)
+            job_store.write_decision(job.id, outcome)
         if not outcome.promote:
-            return RunState.KEPT, outcome
-        runs.tell(run.id, "promoting")
-        state, outcome = promote(studio, run, runs, store, outcome)
-    if state is RunState.PROMOTED and how.prelabel:
-        runs.tell(run.id, "pre-labelling what comes next")
-        journal = runs.place(run) / "batch.journal"
-        tier = cast("TierName", run.tier)
+            return JobState.KEPT, outcome
+        job_store.set_status_message(job.id, "promoting")
+        state, outcome = promote_version(studio, job, job_store, store, outcome)
+    if state is JobState.PROMOTED and options.prelabel_tasks:
+        job_store.set_status_message(job.id, "pre-labelling what comes next")
+        journal = job_store.work_dir(job) / "batch.journal"
+        tier = cast("TierName", job.tier)
         try:
-            count = prelabel_next(
-                store, tier, run.project, how.prelabel, url=url, key=key, journal=journal
+            count = prelabel_next_tasks(
+                store, tier, job.project, options.prelabel_tasks, url=url, key=key, journal=journal
             )
         except TagalongError as error:  # it serves all the same
             note = f"Not all that comes next was pre-labelled: {error}."
@@ -116,7 +116,7 @@ def retrain(
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
+def interrupting_on_sigterm() -> Iterator[None]:
     """Take a request to end for Ctrl-C, which leaves everything as it was.
 
     Yields:
@@ -133,7 +133,7 @@ def terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _unwanted(runs: Runs, number: int) -> bool:
+def _is_cancel_requested(runs: JobStore, number: int) -> bool:
     """Whether nobody wants a training any more."""
-    run = runs.run(number)
+    run = runs.read_job(number)
     return run is not None and run.unwanted

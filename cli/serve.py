@@ -5,24 +5,24 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cli.console import errors
-from cli.engines import NONE_THERE, SWITCH
-from cli.itself import TAGALONG
-from cli.options import HOSTS, Models, hosts_of
+from cli.console import error_console
+from cli.engines import OPENVINO_MISSING_MESSAGE, OPENVINO_SWITCH
+from cli.itself import TAGALONG_COMMAND
+from cli.options import ALLOWED_HOSTS_OPTION, ModelsOption, parse_hosts
 from ner.errors import InputError
 
 if TYPE_CHECKING:
-    from backend.retraining.due import Training
+    from backend.retraining.due import RetrainSettings
 
-Weights = Literal["merged", "adapter", "nf4"]
-Promotion = Literal["auto", "always", "never"]
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+WeightsMode = Literal["merged", "adapter", "nf4"]
+PromotionPolicy = Literal["auto", "always", "never"]
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 def serve_cli(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 9090,
-    models: Models = Path("models"),
+    models: ModelsOption = Path("models"),
     username: Annotated[
         str | None, typer.Option(envvar="TAGALONG_USERNAME", help="Who may ask.")
     ] = None,
@@ -37,7 +37,7 @@ def serve_cli(
             help="What webhook events carry in the header X-Tagalong-Secret.",
         ),
     ] = None,
-    allowed_hosts: Annotated[str, HOSTS] = "",
+    allowed_hosts: Annotated[str, ALLOWED_HOSTS_OPTION] = "",
     label_studio_url: Annotated[
         str | None,
         typer.Option(
@@ -56,7 +56,7 @@ def serve_cli(
         int, typer.Option(min=1, help="Characters of one text at most.")
     ] = 500_000,
     llm_weights: Annotated[
-        Weights | None,
+        WeightsMode | None,
         typer.Option(
             envvar="TAGALONG_LLM_WEIGHTS",
             help="How an LLM is kept: adapter folded into its base (merged: the fastest), beside "
@@ -75,7 +75,7 @@ def serve_cli(
         ),
     ] = 0,
     retrain_promote: Annotated[
-        Promotion,
+        PromotionPolicy,
         typer.Option(
             envvar="TAGALONG_RETRAIN_PROMOTE",
             help="Whether a retrained version is promoted: auto, unless it is worse beyond noise "
@@ -101,7 +101,7 @@ def serve_cli(
     cpu_engine: Annotated[
         bool,
         typer.Option(
-            envvar=SWITCH,
+            envvar=OPENVINO_SWITCH,
             help="Have encoders run by OpenVINO, two or three times as fast on a CPU, once that is "
             "made ready; or by PyTorch alone.",
         ),
@@ -114,7 +114,7 @@ def serve_cli(
 
     Example: tagalong serve --port 9090
     """
-    from backend.server.run import check_address, serve
+    from backend.server.run import check_listen_address, serve
     from backend.server.settings import Credentials, Limits, Settings
 
     if bool(username) != bool(password):
@@ -127,92 +127,92 @@ def serve_cli(
         models=models.absolute(),
         credentials=credentials,
         webhook_secret=webhook_secret or None,
-        allowed_hosts=hosts_of(allowed_hosts),
+        allowed_hosts=parse_hosts(allowed_hosts),
         label_studio_url=label_studio_url or None,
         label_studio_key=label_studio_key or None,
         llm_weights=llm_weights,
-        training=how_to_train(
+        retraining=make_retrain_settings(
             models.absolute(),
             label_studio_url,
             label_studio_key,
-            after=retrain_after,
-            promote=retrain_promote,
+            min_annotations=retrain_after,
+            promotion=retrain_promote,
             prelabel=retrain_prelabel,
-            warm=retrain_warm,
+            warm_start=retrain_warm,
         ),
-        limits=Limits(tasks=max_tasks, characters=max_characters),
-        make_engine=how_to_make_engines(wanted=cpu_engine),
+        limits=Limits(max_tasks=max_tasks, max_text_characters=max_characters),
+        openvino_build_command=make_openvino_build_command(is_enabled=cpu_engine),
     )
-    check_address(host, port)
-    if host not in LOOPBACK and credentials is None:
-        errors.print(
+    check_listen_address(host, port)
+    if host not in LOOPBACK_HOSTS and credentials is None:
+        error_console.print(
             f"Everybody who reaches {host} may ask: set TAGALONG_USERNAME and TAGALONG_PASSWORD.",
             style="yellow",
         )
     if settings.webhook_secret and credentials is None:
-        errors.print(
+        error_console.print(
             "Label Studio's train button will be refused, because it carries no secret but only a "
             "username and password: set TAGALONG_USERNAME and TAGALONG_PASSWORD beside "
             "TAGALONG_WEBHOOK_SECRET, or leave that out.",
             style="yellow",
         )
-    errors.print(f"Serving on http://{host}:{port} (Ctrl-C stops it).")
+    error_console.print(f"Serving on http://{host}:{port} (Ctrl-C stops it).")
     serve(settings, host=host, port=port, access_log=access_log)
 
 
-def how_to_make_engines(*, wanted: bool) -> tuple[str, ...]:
+def make_openvino_build_command(*, is_enabled: bool) -> tuple[str, ...]:
     """What the server has CPU engines made by; nothing where none is wanted or can be.
 
     Args:
-        wanted: Whether encoders are to be run by them.
+        is_enabled: Whether encoders are to be run by them.
 
     Returns:
         The command, to which the version is added.
     """
-    from backend.engine.library import library_version
+    from backend.engine.library import openvino_version
 
-    if wanted and not library_version():
-        errors.print(NONE_THERE, markup=False, soft_wrap=True)
-    usable = wanted and library_version()
-    return (*TAGALONG, "models", "engine") if usable else ()
+    if is_enabled and not openvino_version():
+        error_console.print(OPENVINO_MISSING_MESSAGE, markup=False, soft_wrap=True)
+    usable = is_enabled and openvino_version()
+    return (*TAGALONG_COMMAND, "models", "engine") if usable else ()
 
 
-def how_to_train(
+def make_retrain_settings(
     models: Path,
     url: str | None,
     key: str | None,
     *,
-    after: int,
-    promote: Promotion,
+    min_annotations: int,
+    promotion: PromotionPolicy,
     prelabel: int,
-    warm: bool,
-) -> "Training":
+    warm_start: bool,
+) -> "RetrainSettings":
     """How the server trains: by ``tagalong retrain``, in a process of its own.
 
     Args:
         models: The folder of model versions.
         url: Of Label Studio.
         key: A token.
-        after: Annotations after which it does so by itself; 0 for never.
-        promote: Whether what comes of it serves.
+        min_annotations: Annotations after which it does so by itself; 0 for never.
+        promotion: Whether what comes of it serves.
         prelabel: Tasks that it predicts once it does.
-        warm: Whether it begins at the version that serves.
+        warm_start: Whether it begins at the version that serves.
 
     Returns:
         All of it; why it cannot be done where Label Studio cannot be asked.
     """
-    from backend.retraining.due import Training
+    from backend.retraining.due import RetrainSettings
 
     if not url or not key:
-        return Training(
-            why_not="the server may not read annotations: start it with LABEL_STUDIO_URL and "
+        return RetrainSettings(
+            unavailable_reason="the server may not read annotations: start it with LABEL_STUDIO_URL and "
             "LABEL_STUDIO_API_KEY set",
-            after=after,
+            min_annotations=min_annotations,
         )
-    command = (*TAGALONG, "retrain", "--models", str(models))
-    command += ("--promote", promote, "--prelabel", str(prelabel), *(("--warm",) if warm else ()))
-    return Training(
+    command = (*TAGALONG_COMMAND, "retrain", "--models", str(models))
+    command += ("--promote", promotion, "--prelabel", str(prelabel), *(("--warm",) if warm_start else ()))
+    return RetrainSettings(
         command=command,
         environment={"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": key},
-        after=after,
+        min_annotations=min_annotations,
     )

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cli.options import LLM, default_drafter
-from cli.training import Trade, manifest_like
+from cli.options import LLM_TIER, load_default_drafter
+from cli.training import TierTrainer, read_recipe_manifest
 from ner.document import Document
 from ner.errors import InputError
-from ner.store import Store
+from ner.store import ModelStore
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from training.llm import TrainedLLM
-    from training.recipe import LLMRecipe, Recipe
+    from training.llm import LLMTrainResult
+    from training.recipe import LLMRecipe, EncoderRecipe
 
 
-def encoder_trade(recipe: "Recipe") -> Trade:
+def build_encoder_trainer(recipe: "EncoderRecipe") -> TierTrainer:
     """How an encoder is trained.
 
     Args:
@@ -27,10 +27,10 @@ def encoder_trade(recipe: "Recipe") -> Trade:
     from training.encoder import train_encoder
     from training.publish import publish_encoder
 
-    return Trade("encoder", recipe, train_encoder, publish_encoder)
+    return TierTrainer("encoder", recipe, train_encoder, publish_encoder)
 
 
-def llm_trade(recipe: "LLMRecipe", store: Store) -> Trade:
+def build_llm_trainer(recipe: "LLMRecipe", store: ModelStore) -> TierTrainer:
     """How an LLM is trained; the encoder that will draft in serving drafts dev, too.
 
     Args:
@@ -45,13 +45,13 @@ def llm_trade(recipe: "LLMRecipe", store: Store) -> Trade:
 
     def train_drafted(
         *sides: Sequence[Document], labels: Sequence[str], **how: Any
-    ) -> "TrainedLLM":
-        return train_llm(*sides, labels=labels, drafter=default_drafter(store, labels), **how)
+    ) -> "LLMTrainResult":
+        return train_llm(*sides, labels=labels, drafter=load_default_drafter(store, labels), **how)
 
-    return Trade(LLM, recipe, train_drafted, publish_llm)
+    return TierTrainer(LLM_TIER, recipe, train_drafted, publish_llm)
 
 
-def trade_like(store: Store, tier: str, reference: str | None) -> Trade:
+def build_trainer_like(store: ModelStore, tier: str, reference: str | None) -> TierTrainer:
     """How a tier is trained by the recipe of a version, on however few documents.
 
     Args:
@@ -66,23 +66,23 @@ def trade_like(store: Store, tier: str, reference: str | None) -> Trade:
         InputError: If it is of another tier, or an LLM has no version to go by.
         StoreError: If there is no such version.
     """
-    from backend.bases import OFFLINE_BASE, Base
-    from training.recipe import Recipe, llm_recipe_from_json, recipe_from_json
-    from training.schedule import LEAST_STEPS
+    from backend.bases import OFFLINE_BASE_MODEL, BaseModelRef
+    from training.recipe import EncoderRecipe, llm_recipe_from_json, encoder_recipe_from_json
+    from training.schedule import MIN_STEPS
 
     if reference is None:
-        reference = store.default() if tier != LLM else LLM if store.current(LLM) else None
+        reference = store.default_reference() if tier != LLM_TIER else LLM_TIER if store.current_version(LLM_TIER) else None
     if reference is None:
         raise InputError(
             "no LLM serves whose base and recipe could be gone by: train the first one with "
             "`tagalong train llm`, or name one with --like"
         )
-    model = manifest_like(store, reference, tier=tier)
-    base = Base(model.base, model.base_revision)
-    if tier == LLM:
-        return llm_trade(llm_recipe_from_json(model.config, base), store)
+    model = read_recipe_manifest(store, reference, tier=tier)
+    base = BaseModelRef(model.base, model.base_revision)
+    if tier == LLM_TIER:
+        return build_llm_trainer(llm_recipe_from_json(model.config, base), store)
     recipe = (
-        recipe_from_json(model.config, base) if model.config else Recipe(base=Base(OFFLINE_BASE))
+        encoder_recipe_from_json(model.config, base) if model.config else EncoderRecipe(base=BaseModelRef(OFFLINE_BASE_MODEL))
     )
-    least = max(recipe.schedule.least_steps, LEAST_STEPS)
-    return encoder_trade(replace(recipe, schedule=replace(recipe.schedule, least_steps=least)))
+    least = max(recipe.schedule.least_steps, MIN_STEPS)
+    return build_encoder_trainer(replace(recipe, schedule=replace(recipe.schedule, least_steps=least)))

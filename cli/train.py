@@ -8,43 +8,43 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.console import echo_json
-from cli.options import Annotators, AsJson, LabelConfigFile, Models, open_store, read_options
+from cli.options import AnnotatorsOption, JsonOption, LabelConfigOption, ModelsOption, open_store, build_read_options
 from cli.train_llm import llm_cli
 from cli.train_silver import (
-    HeldOut,
-    NoBaseline,
-    SilverFiles,
-    SilverLeast,
-    SilverWeight,
-    render_gain,
-    silver_order,
+    ExcludeOption,
+    NoBaselineOption,
+    SilverOption,
+    SilverMinScoreOption,
+    SilverWeightOption,
+    render_comparison,
+    build_silver_arguments,
     train_with_silver,
 )
 from cli.training import (
-    Arithmetic,
-    Assignment,
-    BatchTokens,
-    Dev,
-    DevShare,
-    Epochs,
-    Exports,
-    LearningRate,
-    Like,
-    Name,
-    Patience,
-    Promote,
-    Resume,
-    Revision,
-    Seed,
-    Trade,
-    given,
-    manifest_like,
+    PrecisionOption,
+    TrainJob,
+    BatchTokensOption,
+    DevOption,
+    DevShareOption,
+    EpochsOption,
+    ExportsArgument,
+    LearningRateOption,
+    RecipeFromOption,
+    VersionNameOption,
+    PatienceOption,
+    PromoteOption,
+    ResumeOption,
+    RevisionOption,
+    SeedOption,
+    TierTrainer,
+    drop_none,
+    read_recipe_manifest,
     train_version,
 )
-from ner.store import Store
+from ner.store import ModelStore
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from training.recipe import Recipe
+    from training.recipe import EncoderRecipe
 
 app = typer.Typer(no_args_is_help=True, help="Train a tier from annotated documents.")
 app.command("llm")(llm_cli)
@@ -57,16 +57,16 @@ def train_cli() -> None:
 
 @app.command("encoder")
 def encoder_cli(
-    exports: Exports,
-    dev: Dev = None,
-    dev_share: DevShare = 0.1,
+    exports: ExportsArgument,
+    dev: DevOption = None,
+    dev_share: DevShareOption = 0.1,
     base: Annotated[
         str | None,
         typer.Option(
             help="Hub id, folder, or package:MODULE/PATH.", show_default="MiniLM, offline"
         ),
     ] = None,
-    revision: Revision = None,
+    revision: RevisionOption = None,
     lora: Annotated[
         bool, typer.Option("--lora", help="Train an adapter of a few MB, not the whole model.")
     ] = False,
@@ -74,31 +74,31 @@ def encoder_cli(
         bool, typer.Option("--qlora", help="Train an adapter on a base kept in 4 bits.")
     ] = False,
     rank: Annotated[int, typer.Option(min=1, help="Of the adapter; alpha is twice that.")] = 32,
-    epochs: Epochs = None,
-    patience: Patience = None,
-    learning_rate: LearningRate = None,
-    batch_tokens: BatchTokens = None,
+    epochs: EpochsOption = None,
+    patience: PatienceOption = None,
+    learning_rate: LearningRateOption = None,
+    batch_tokens: BatchTokensOption = None,
     window: Annotated[
         int | None, typer.Option(min=32, help="Sub-words the model reads at once.")
     ] = None,
     dropout: Annotated[
         float | None, typer.Option(min=0.0, max=0.9, help="Of the hidden layers.")
     ] = None,
-    silver: SilverFiles = None,
-    silver_weight: SilverWeight = None,
-    silver_least: SilverLeast = None,
-    held_out: HeldOut = None,
-    no_baseline: NoBaseline = False,
-    like: Like = None,
-    seed: Seed = 42,
-    precision: Arithmetic = "auto",
-    annotators: Annotators = "majority",
-    label_config: LabelConfigFile = None,
-    name: Name = "encoder",
-    models: Models = Path("models"),
-    resume: Resume = False,
-    promote: Promote = True,
-    as_json: AsJson = False,
+    silver: SilverOption = None,
+    silver_weight: SilverWeightOption = None,
+    silver_least: SilverMinScoreOption = None,
+    held_out: ExcludeOption = None,
+    no_baseline: NoBaselineOption = False,
+    like: RecipeFromOption = None,
+    seed: SeedOption = 42,
+    precision: PrecisionOption = "auto",
+    annotators: AnnotatorsOption = "majority",
+    label_config: LabelConfigOption = None,
+    name: VersionNameOption = "encoder",
+    models: ModelsOption = Path("models"),
+    resume: ResumeOption = False,
+    promote: PromoteOption = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Train an encoder and publish it as a model version.
 
@@ -109,15 +109,15 @@ def encoder_cli(
     from training.encoder import train_encoder
     from training.publish import publish_encoder
 
-    order = Order(
+    order = EncoderArguments(
         base=base,
         revision=revision,
         rank=rank if lora or qlora else None,
         four_bit=qlora,
         window=window,
         dropout=dropout,
-        like=like,
-        schedule=given(
+        recipe_from=like,
+        schedule=drop_none(
             epochs=epochs,
             patience=patience,
             learning_rate=learning_rate,
@@ -126,18 +126,18 @@ def encoder_cli(
             precision=precision,
         ),
     )
-    assignment = Assignment(
-        exports=exports,
-        dev=dev or [],
+    assignment = TrainJob(
+        export_files=exports,
+        dev_files=dev or [],
         dev_share=dev_share,
-        reading=read_options(annotators, label_config),
+        read_options=build_read_options(annotators, label_config),
         name=name,
         resume=resume,
         promote=promote,
         store=open_store(models),
     )
-    trade = Trade("encoder", order.recipe(assignment.store), train_encoder, publish_encoder)
-    wanted = silver_order(
+    trade = TierTrainer("encoder", order.build_recipe(assignment.store), train_encoder, publish_encoder)
+    wanted = build_silver_arguments(
         files=silver,
         weight=silver_weight,
         least=silver_least,
@@ -152,11 +152,11 @@ def encoder_cli(
         if as_json:
             echo_json(made.to_json())
         else:
-            render_gain(made)
+            render_comparison(made)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class EncoderArguments:
     """What was asked for on the command line; what was not is None, and chosen by the recipe."""
 
     base: str | None
@@ -165,24 +165,24 @@ class Order:
     four_bit: bool
     window: int | None
     dropout: float | None
-    like: str | None
+    recipe_from: str | None
     schedule: Mapping[str, Any]
 
-    def recipe(self, store: Store) -> "Recipe":
+    def build_recipe(self, store: ModelStore) -> "EncoderRecipe":
         """Fill in the recipe's own defaults, or take the recipe of a version of the store."""
-        from backend.bases import OFFLINE_BASE, Base
-        from training.recipe import Adapter, Recipe, recipe_from_json
-        from training.schedule import LEAST_STEPS
+        from backend.bases import OFFLINE_BASE_MODEL, BaseModelRef
+        from training.recipe import AdapterConfig, EncoderRecipe, encoder_recipe_from_json
+        from training.schedule import MIN_STEPS
 
-        if self.like is not None:
-            model = manifest_like(store, self.like, tier="encoder")
-            return recipe_from_json(model.config, Base(model.base, model.base_revision))
-        least: dict[str, Any] = {"least_steps": 0 if "epochs" in self.schedule else LEAST_STEPS}
-        recipe = Recipe(
-            base=Base(self.base or OFFLINE_BASE, self.revision),
-            adapter=Adapter(rank=self.rank, alpha=2 * self.rank) if self.rank else None,
+        if self.recipe_from is not None:
+            model = read_recipe_manifest(store, self.recipe_from, tier="encoder")
+            return encoder_recipe_from_json(model.config, BaseModelRef(model.base, model.base_revision))
+        least: dict[str, Any] = {"least_steps": 0 if "epochs" in self.schedule else MIN_STEPS}
+        recipe = EncoderRecipe(
+            base=BaseModelRef(self.base or OFFLINE_BASE_MODEL, self.revision),
+            adapter=AdapterConfig(rank=self.rank, alpha=2 * self.rank) if self.rank else None,
             four_bit=self.four_bit,
-            schedule=replace(Recipe().schedule, **least, **self.schedule),
+            schedule=replace(EncoderRecipe().schedule, **least, **self.schedule),
         )
         if self.dropout is not None:
             recipe = replace(recipe, dropout=self.dropout)

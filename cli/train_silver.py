@@ -15,20 +15,20 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from cli.evaluate import Verdict, render_verdict
-from cli.training import Assignment, Trade, conclude, held, learn, prepare, unfinished
+from cli.evaluate import RenderedReport, print_report
+from cli.training import TrainJob, TierTrainer, finish_training, lock_states, run_training, prepare_split, state_path_for
 from ner.document import Prediction
 from ner.manifest import Manifest
 from training.corpus import read_corpus
-from training.sides import Sides
-from training.silver import WEIGHT, Rules, Silver, read_silver
+from training.sides import TrainDevSplit
+from training.silver import DEFAULT_SILVER_WEIGHT, SilverOptions, SilverData, read_silver
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from training.report import Report
+    from training.report import EvaluationReport
 
-GOLD_ALONE = "gold alone"  # what the other system is called in the report
+GOLD_ONLY = "gold alone"  # what the other system is called in the report
 
-SilverFiles = Annotated[
+SilverOption = Annotated[
     list[Path] | None,
     typer.Option(
         exists=True,
@@ -38,22 +38,22 @@ SilverFiles = Annotated[
         "'tagalong prelabel --out' writes it.",
     ),
 ]
-SilverWeight = Annotated[
+SilverWeightOption = Annotated[
     float | None,
     typer.Option(
         min=0.0,
         max=1.0,
         help="What a word of it that is sure counts, where one of the exports counts 1.",
-        show_default=str(WEIGHT),
+        show_default=str(DEFAULT_SILVER_WEIGHT),
     ),
 ]
-SilverLeast = Annotated[
+SilverMinScoreOption = Annotated[
     float | None,
     typer.Option(
         min=0.0, max=1.0, help="Leave out its documents that score less.", show_default="0.0"
     ),
 ]
-HeldOut = Annotated[
+ExcludeOption = Annotated[
     list[Path] | None,
     typer.Option(
         exists=True,
@@ -62,24 +62,24 @@ HeldOut = Annotated[
         help="Leave out its documents that this has too, such as a test side to judge by later.",
     ),
 ]
-NoBaseline = Annotated[
+NoBaselineOption = Annotated[
     bool, typer.Option("--no-baseline", help="Do not train on the exports alone first, to compare.")
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SilverOrder:
+class SilverArguments:
     """What was asked for on the command line."""
 
     files: Sequence[Path]
     weight: float
-    least: float
-    held_out: Sequence[Path]
-    baseline: bool
+    min_score: float
+    excluded_files: Sequence[Path]
+    with_baseline: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class SilverTrainResult:
     """What a training with silver has made.
 
     Attributes:
@@ -88,7 +88,7 @@ class Made:
     """
 
     manifest: Manifest
-    report: "Report | None"
+    report: "EvaluationReport | None"
 
     def to_json(self) -> dict[str, Any]:
         """The manifest, and the report as `tagalong evaluate` prints it."""
@@ -98,22 +98,22 @@ class Made:
         return {**self.manifest.to_json(), "report": report}
 
 
-def silver_order(
+def build_silver_arguments(
     *,
     files: Sequence[Path] | None,
     weight: float | None,
     least: float | None,
     held_out: Sequence[Path] | None,
     baseline: bool,
-) -> SilverOrder | None:
+) -> SilverArguments | None:
     """Fill in the defaults of what was asked for; None without silver."""
     if files:
-        return SilverOrder(
+        return SilverArguments(
             files=files,
-            weight=WEIGHT if weight is None else weight,
-            least=least or 0.0,
-            held_out=held_out or [],
-            baseline=baseline,
+            weight=DEFAULT_SILVER_WEIGHT if weight is None else weight,
+            min_score=least or 0.0,
+            excluded_files=held_out or [],
+            with_baseline=baseline,
         )
     if weight is not None or least is not None or held_out or not baseline:
         raise typer.BadParameter(
@@ -123,13 +123,13 @@ def silver_order(
     return None
 
 
-def train_with_silver(trade: Trade, assignment: Assignment, order: SilverOrder) -> Made | None:
+def train_with_silver(trainer: TierTrainer, train_job: TrainJob, arguments: SilverArguments) -> SilverTrainResult | None:
     """Train on gold alone, then on gold and silver; publish the latter, promote it if no worse.
 
     Args:
-        trade: How.
-        assignment: What is gold, and what to do with the version.
-        order: What is silver.
+        trainer: How.
+        train_job: What is gold, and what to do with the version.
+        arguments: What is silver.
 
     Returns:
         What was made; None on a process that only helps another one.
@@ -138,81 +138,81 @@ def train_with_silver(trade: Trade, assignment: Assignment, order: SilverOrder) 
         InputError: If there is nothing to learn from in the silver.
         TrainingError: If there is nothing to learn from or to judge by in gold.
     """
-    from training.dev_side import check_sides
+    from training.dev_side import check_annotated_splits
 
-    sides, talk = prepare(trade, assignment)
-    check_sides(sides.train, sides.dev)  # before the labels of silver are held against none
-    silver = _read(order, assignment, sides)
+    sides, talk = prepare_split(trainer, train_job)
+    check_annotated_splits(sides.train, sides.dev)  # before the labels of silver are held against none
+    silver = _read_silver(arguments, train_job, sides)
     talk.print(describe_silver(silver), soft_wrap=True)
     both = replace(sides, silver=silver)
-    trainings = [sides, both] if order.baseline else [both]
+    trainings = [sides, both] if arguments.with_baseline else [both]
     # All are kept to the end: whoever is stopped in the second training has done the first one.
-    states = [unfinished(trade, assignment.store, one) for one in trainings]
-    with held(states, resume=assignment.resume, talk=talk):
+    states = [state_path_for(trainer, train_job.store, one) for one in trainings]
+    with lock_states(states, resume=train_job.resume, console=talk):
         alone = None
-        if order.baseline:
+        if arguments.with_baseline:
             talk.print("First on gold alone, to compare with.")
-            alone = _said_alone(trade, assignment, sides, state_path=states[0], talk=talk)
+            alone = _predict_with_gold_only(trainer, train_job, sides, state_path=states[0], console=talk)
         talk.print("On gold and silver.")
-        beside = replace(trade, train=partial(trade.train, silver=silver.documents))
-        trained = learn(beside, assignment, both, state_path=states[-1], talk=talk)
+        beside = replace(trainer, train=partial(trainer.train, silver=silver.documents))
+        trained = run_training(beside, train_job, both, state_path=states[-1], console=talk)
         if not trained.is_main:
             return None
-        manifest, _ = trade.publish(trained, both, store=assignment.store, name=assignment.name)
-        report = None if alone is None else _compare(trained.tier, sides, manifest, alone)
-        worse = _told_if_worse(report, talk)
-        conclude(beside, assignment, trained, manifest, states=states, talk=talk, worse=worse)
-    return Made(manifest, report)
+        manifest, _ = trainer.publish(trained, both, store=train_job.store, name=train_job.name)
+        report = None if alone is None else _evaluate_against_gold_only(trained.tier, sides, manifest, alone)
+        worse = _report_if_worse(report, talk)
+        finish_training(beside, train_job, trained, manifest, states=states, console=talk, worse=worse)
+    return SilverTrainResult(manifest, report)
 
 
-def _read(order: SilverOrder, assignment: Assignment, sides: Sides) -> Silver:
+def _read_silver(order: SilverArguments, assignment: TrainJob, sides: TrainDevSplit) -> SilverData:
     """Read what is silver."""
-    held_out = read_corpus(order.held_out, assignment.reading).documents if order.held_out else ()
-    rules = Rules(
+    held_out = read_corpus(order.excluded_files, assignment.read_options).documents if order.excluded_files else ()
+    rules = SilverOptions(
         labels=sides.labels,
-        gold=sides.train,
-        dev=sides.dev,
-        held_out=held_out,
+        train_documents=sides.train,
+        dev_documents=sides.dev,
+        excluded_documents=held_out,
         weight=order.weight,
-        least=order.least,
+        min_score=order.min_score,
     )
     return read_silver(order.files, rules)
 
 
-def _said_alone(
-    trade: Trade, assignment: Assignment, sides: Sides, *, state_path: Path, talk: Console
+def _predict_with_gold_only(
+    trade: TierTrainer, assignment: TrainJob, sides: TrainDevSplit, *, state_path: Path, console: Console
 ) -> list[Prediction]:
     """Train on gold alone: only what it says of dev is kept, not the model."""
-    trained = learn(trade, assignment, sides, state_path=state_path, talk=talk)
-    return [replace(one, version=GOLD_ALONE) for one in trained.tier.predict(sides.dev)]
+    trained = run_training(trade, assignment, sides, state_path=state_path, console=console)
+    return [replace(one, version=GOLD_ONLY) for one in trained.tier.predict(sides.dev)]
 
 
-def _compare(tier: Any, sides: Sides, manifest: Manifest, alone: Sequence[Prediction]) -> "Report":
+def _evaluate_against_gold_only(tier: Any, sides: TrainDevSplit, manifest: Manifest, alone: Sequence[Prediction]) -> "EvaluationReport":
     """Judge a version on dev against gold alone."""
-    from training.evaluate import Options, evaluate
+    from training.evaluate import EvaluationOptions, evaluate
 
     said = [replace(one, version=manifest.version) for one in tier.predict(sides.dev)]
-    options = Options(labels=tier.labels)
+    options = EvaluationOptions(labels=tier.labels)
     return evaluate(sides.dev, said, source="dev", against=alone, options=options)
 
 
-def _told_if_worse(report: "Report | None", talk: Console) -> bool:
+def _report_if_worse(report: "EvaluationReport | None", talk: Console) -> bool:
     """Whether dev prefers gold alone, which is said then."""
-    if report is None or report.against is None:
+    if report is None or report.comparison is None:
         return False
-    found = report.against.overall.strict
+    found = report.comparison.overall.strict
     if found.difference >= 0:
         return False
     talk.print(
-        f"With silver strict F1 on dev is {found.f1 + found.difference:.3f}, with gold alone "
-        f"{found.f1:.3f}, so the version is not made current: try a lower --silver-weight, or "
+        f"With silver strict F1 on dev is {found.other_f1 + found.difference:.3f}, with gold alone "
+        f"{found.other_f1:.3f}, so the version is not made current: try a lower --silver-weight, or "
         "train without --silver.",
         soft_wrap=True,
     )
     return True
 
 
-def describe_silver(silver: Silver) -> str:
+def describe_silver(silver: SilverData) -> str:
     """Say what there is to learn from beside gold, and what of it is not learnt from.
 
     Args:
@@ -222,7 +222,7 @@ def describe_silver(silver: Silver) -> str:
         Lines in Rich's markup.
     """
     lines = [
-        f"Silver: {len(silver.documents)} documents ({silver.entities} entities) as "
+        f"Silver: {len(silver.documents)} documents ({silver.entity_count} entities) as "
         f"{', '.join(silver.versions)} labelled them; a word it was sure of counts "
         f"{silver.weight:g}, one of gold 1."
     ]
@@ -233,23 +233,23 @@ def describe_silver(silver: Silver) -> str:
         reasons = Counter(entry.reason for entry in silver.lost)
         told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         lines.append(f"Entities of silver not learnt from, their words left open: {told}.")
-    if silver.unscored:
+    if silver.unscored_entities:
         lines.append(
-            f"{silver.unscored} entities of silver have no score and count as their documents do."
+            f"{silver.unscored_entities} entities of silver have no score and count as their documents do."
         )
     return "\n".join(escape(line) for line in lines)
 
 
-def render_gain(made: Made) -> None:
+def render_comparison(result: SilverTrainResult) -> None:
     """Show what silver has brought on dev, as ``tagalong evaluate`` shows two systems.
 
     Args:
-        made: What a training with silver has made.
+        result: What a training with silver has made.
     """
     from training.report import report_to_json
     from training.tables import report_tables
 
-    if made.report is not None:
-        tables = [one for one in report_tables(made.report) if one.title.endswith(GOLD_ALONE)]
-        warnings = made.report.warnings
-        render_verdict(Verdict(report_to_json(made.report), "", None, tables, warnings))
+    if result.report is not None:
+        tables = [one for one in report_tables(result.report) if one.title.endswith(GOLD_ONLY)]
+        warnings = result.report.warnings
+        print_report(RenderedReport(report_to_json(result.report), "", None, tables, warnings))

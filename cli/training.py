@@ -13,23 +13,23 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from cli.announce import describe_sides, describe_version
-from cli.console import errors
-from cli.engines import engine_of
+from cli.announce import describe_split, describe_version
+from cli.console import error_console
+from cli.engines import compile_published_version
 from cli.options import MAX_SEED
-from ner.catalogue import DEFAULT_TIER, checked_name
+from ner.catalogue import DEFAULT_TIER, validate_name
 from ner.errors import InputError
 from ner.manifest import Manifest, read_manifest
-from ner.store import Store
+from ner.store import ModelStore
 from training.corpus import ReadOptions, read_corpus
-from training.sides import Sides, choose_sides
+from training.sides import TrainDevSplit, split_train_dev
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from training.recipe import LLMRecipe, Recipe
-    from training.schedule import Progress as Standing
+    from training.recipe import LLMRecipe, EncoderRecipe
+    from training.schedule import TrainingProgress as Standing
 
-Precision = Literal["auto", "bf16", "fp32"]
-Exports = Annotated[
+PrecisionName = Literal["auto", "bf16", "fp32"]
+ExportsArgument = Annotated[
     list[Path],
     typer.Argument(
         exists=True,
@@ -37,55 +37,55 @@ Exports = Annotated[
         help="What to learn from: Label Studio JSON or JSON_MIN, JSON lines, or CoNLL.",
     ),
 ]
-Dev = Annotated[
+DevOption = Annotated[
     list[Path] | None,
     typer.Option(
         exists=True, dir_okay=False, help="What to stop by.", show_default="a held-out share"
     ),
 ]
-DevShare = Annotated[
-    float, typer.Option(min=0.01, max=0.9, help="Share of the documents held out for dev.")
+DevShareOption = Annotated[
+    float, typer.Option(min=0.01, max=0.9, help="Share of the documents lock_states out for dev.")
 ]
-Revision = Annotated[str | None, typer.Option(help="Commit or tag of the base.")]
-Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the data at most.")]
-Patience = Annotated[
+RevisionOption = Annotated[str | None, typer.Option(help="Commit or tag of the base.")]
+EpochsOption = Annotated[int | None, typer.Option(min=1, help="Passes over the data at most.")]
+PatienceOption = Annotated[
     int | None, typer.Option(min=1, help="Epochs without a better dev F1 before stopping.")
 ]
-LearningRate = Annotated[float | None, typer.Option(min=0.0, help="At its peak.")]
-BatchTokens = Annotated[
+LearningRateOption = Annotated[float | None, typer.Option(min=0.0, help="At its peak.")]
+BatchTokensOption = Annotated[
     int | None, typer.Option(min=64, help="Sub-words of a step, on each process.")
 ]
-Like = Annotated[
+RecipeFromOption = Annotated[
     str | None,
     typer.Option(
         metavar="VERSION", help="Take base and recipe from a version; no other setting counts."
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of order, dropout and head.")]
-Arithmetic = Annotated[Precision, typer.Option(help="auto is bf16 where the machine has it.")]
-Name = Annotated[str, typer.Option(help="What the version's name starts with.")]
-Resume = Annotated[
+SeedOption = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of order, dropout and head.")]
+PrecisionOption = Annotated[PrecisionName, typer.Option(help="auto is bf16 where the machine has it.")]
+VersionNameOption = Annotated[str, typer.Option(help="What the version's name starts with.")]
+ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on with the same training after it was stopped.")
 ]
-Promote = Annotated[bool, typer.Option(help="Make the new version the current one.")]
+PromoteOption = Annotated[bool, typer.Option(help="Make the new version the current one.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment:
+class TrainJob:
     """What to learn from, what to stop by, and what to do with what comes of it."""
 
-    exports: Sequence[Path]
-    dev: Sequence[Path]
+    export_files: Sequence[Path]
+    dev_files: Sequence[Path]
     dev_share: float
-    reading: ReadOptions
+    read_options: ReadOptions
     name: str
     resume: bool
     promote: bool
-    store: Store
+    store: ModelStore
 
 
 @dataclass(frozen=True, slots=True)
-class Trade:
+class TierTrainer:
     """How a tier is trained.
 
     Attributes:
@@ -96,12 +96,12 @@ class Trade:
     """
 
     tier: str
-    recipe: "Recipe | LLMRecipe"
+    recipe: "EncoderRecipe | LLMRecipe"
     train: Callable[..., Any]
     publish: Callable[..., Any]
 
 
-def given(**settings: Any) -> Mapping[str, Any]:
+def drop_none(**settings: Any) -> Mapping[str, Any]:
     """What was asked for on the command line.
 
     Args:
@@ -113,7 +113,7 @@ def given(**settings: Any) -> Mapping[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def manifest_like(store: Store, reference: str, *, tier: str) -> Manifest:
+def read_recipe_manifest(store: ModelStore, reference: str, *, tier: str) -> Manifest:
     """What is known of the version whose recipe is asked for.
 
     Args:
@@ -137,135 +137,135 @@ def manifest_like(store: Store, reference: str, *, tier: str) -> Manifest:
     return manifest
 
 
-def train_version(trade: Trade, assignment: Assignment) -> Manifest | None:
+def train_version(trainer: TierTrainer, train_job: TrainJob) -> Manifest | None:
     """Read, train, publish and promote, telling how it goes on stderr.
 
     Args:
-        trade: How.
-        assignment: What.
+        trainer: How.
+        train_job: What.
 
     Returns:
         The new version's manifest; None on a process that only helps another one.
     """
-    sides, talk = prepare(trade, assignment)
-    state_path = unfinished(trade, assignment.store, sides)
-    with held([state_path], resume=assignment.resume, talk=talk):
-        trained = learn(trade, assignment, sides, state_path=state_path, talk=talk)
+    sides, talk = prepare_split(trainer, train_job)
+    state_path = state_path_for(trainer, train_job.store, sides)
+    with lock_states([state_path], resume=train_job.resume, console=talk):
+        trained = run_training(trainer, train_job, sides, state_path=state_path, console=talk)
         if not trained.is_main:
             return None
         manifest: Manifest
-        manifest, _ = trade.publish(trained, sides, store=assignment.store, name=assignment.name)
-        if trade.tier == DEFAULT_TIER and (
-            said := engine_of(assignment.store.folder(trade.tier, manifest.version), sides)
+        manifest, _ = trainer.publish(trained, sides, store=train_job.store, name=train_job.name)
+        if trainer.tier == DEFAULT_TIER and (
+            said := compile_published_version(train_job.store.version_folder(trainer.tier, manifest.version), sides)
         ):
             talk.print(said, markup=False, soft_wrap=True)
-        conclude(trade, assignment, trained, manifest, states=[state_path], talk=talk)
+        finish_training(trainer, train_job, trained, manifest, states=[state_path], console=talk)
     return manifest
 
 
-def prepare(trade: Trade, assignment: Assignment) -> tuple[Sides, Console]:
+def prepare_split(trainer: TierTrainer, train_job: TrainJob) -> tuple[TrainDevSplit, Console]:
     """Read both sides and say what there is, which a process that only helps leaves to others."""
-    from training.loop import start_accelerator
+    from training.loop import create_accelerator
 
-    checked_name(assignment.name)  # before an hour of training, not after it
-    speaks = start_accelerator(trade.recipe.schedule).is_main_process
-    talk = errors if speaks else Console(quiet=True)
-    corpus = read_corpus(assignment.exports, assignment.reading)
-    judge = read_corpus(assignment.dev, assignment.reading) if assignment.dev else None
-    sides = choose_sides(corpus, judge, dev_share=assignment.dev_share)
-    talk.print(describe_sides(sides, corpus, judge), soft_wrap=True)
+    validate_name(train_job.name)  # before an hour of training, not after it
+    speaks = create_accelerator(trainer.recipe.schedule).is_main_process
+    talk = error_console if speaks else Console(quiet=True)
+    corpus = read_corpus(train_job.export_files, train_job.read_options)
+    judge = read_corpus(train_job.dev_files, train_job.read_options) if train_job.dev_files else None
+    sides = split_train_dev(corpus, judge, dev_share=train_job.dev_share)
+    talk.print(describe_split(sides, corpus, judge), soft_wrap=True)
     return sides, talk
 
 
 @contextmanager
-def held(states: Sequence[Path], *, resume: bool, talk: Console) -> Iterator[None]:
+def lock_states(states: Sequence[Path], *, resume: bool, console: Console) -> Iterator[None]:
     """Lock states: one of the processes that train together does it for all of them."""
-    from training.state import alone
+    from training.state import lock_training
 
     with ExitStack() as locks:
-        for state_path in () if talk.quiet else states:
-            locks.enter_context(alone(state_path))
+        for state_path in () if console.quiet else states:
+            locks.enter_context(lock_training(state_path))
         if resume and not any(state_path.is_file() for state_path in states):
-            talk.print(
+            console.print(
                 "Nothing to resume: no training of this recipe on these documents was stopped."
             )
         yield
 
 
-def learn(
-    trade: Trade, assignment: Assignment, sides: Sides, *, state_path: Path, talk: Console
+def run_training(
+    trainer: TierTrainer, train_job: TrainJob, split: TrainDevSplit, *, state_path: Path, console: Console
 ) -> Any:
     """Train, showing how it goes; nobody else has the state meanwhile."""
-    with progress_bar(talk) as report:
-        return trade.train(
-            sides.train,
-            sides.dev,
-            labels=sides.labels,
-            recipe=trade.recipe,
+    with progress_bar(console) as report:
+        return trainer.train(
+            split.train,
+            split.dev,
+            labels=split.labels,
+            recipe=trainer.recipe,
             state_path=state_path,
-            resume=assignment.resume,
+            resume=train_job.resume,
             report=report,
         )
 
 
-def conclude(
-    trade: Trade,
-    assignment: Assignment,
+def finish_training(
+    trainer: TierTrainer,
+    train_job: TrainJob,
     trained: Any,
     manifest: Manifest,
     *,
     states: Sequence[Path],
-    talk: Console,
+    console: Console,
     worse: bool = False,
 ) -> None:
     """Make a version current unless it is worse, forget what led to it, and say what it is."""
-    from training.state import forget_state
+    from training.state import delete_state
 
     # A version that finds nothing right takes no other's place, whatever was asked for.
-    promoted = assignment.promote and not worse and bool(manifest.scores["dev"]["strict_f1"])
+    promoted = train_job.promote and not worse and bool(manifest.scores["dev"]["strict_f1"])
     if promoted:
-        assignment.store.promote(trade.tier, manifest.version)
+        train_job.store.promote(trainer.tier, manifest.version)
     for state_path in states:
-        forget_state(state_path)
-    talk.print(describe_version(manifest, trained.lost, promoted=promoted), soft_wrap=True)
+        delete_state(state_path)
+    console.print(describe_version(manifest, trained.lost, promoted=promoted), soft_wrap=True)
 
 
-def unfinished(trade: Trade, store: Store, sides: Sides) -> Path:
+def state_path_for(trainer: TierTrainer, store: ModelStore, split: TrainDevSplit) -> Path:
     """Where a stopped training leaves its state: one place for each recipe and data.
 
     Args:
-        trade: How it is trained.
+        trainer: How it is trained.
         store: Where it will be published.
-        sides: What it is made from.
+        split: What it is made from.
 
     Returns:
         A hidden file beside the tier's versions.
     """
-    more = [sides.silver.fingerprint if sides.silver else "", sides.start]
-    data = [sides.labels, sides.fingerprint, *filter(None, more)]
-    what = json.dumps([asdict(trade.recipe), *data], sort_keys=True)
+    more = [split.silver.fingerprint if split.silver else "", split.start]
+    data = [split.labels, split.fingerprint, *filter(None, more)]
+    what = json.dumps([asdict(trainer.recipe), *data], sort_keys=True)
     key = hashlib.sha256(what.encode()).hexdigest()[:16]
-    return store.home(trade.tier) / f".training-{key}"
+    return store.tier_folder(trainer.tier) / f".training-{key}"
 
 
 @contextmanager
-def progress_bar(talk: Console) -> Iterator["Callable[[Standing], None]"]:
+def progress_bar(console: Console) -> Iterator["Callable[[Standing], None]"]:
     """A bar with loss, dev F1 and time left, and a line for each epoch that has ended.
 
     Args:
-        talk: Where it is drawn.
+        console: Where it is drawn.
 
     Yields:
         What a training reports to.
     """
     columns = ("[progress.description]{task.description}", "{task.fields[figures]}")
     with Progress(
-        TextColumn(columns[0]), BarColumn(), TextColumn(columns[1]), console=talk, transient=True
+        TextColumn(columns[0]), BarColumn(), TextColumn(columns[1]), console=console, transient=True
     ) as bar:
         task = bar.add_task("Loading", total=None, figures="")
 
         def report(now: "Standing") -> None:
-            best = f"dev F1 {max(now.scores):.4f}, " if now.scores else ""
+            best = f"dev F1 {max(now.dev_scores):.4f}, " if now.dev_scores else ""
             left = timedelta(seconds=round(now.seconds_left))
             bar.update(
                 task,
@@ -274,10 +274,10 @@ def progress_bar(talk: Console) -> Iterator["Callable[[Standing], None]"]:
                 total=now.steps,
                 figures=f"loss {now.loss:.4f}, {best}{left} left",
             )
-            if len(now.scores) == now.epoch:  # it was judged just now
+            if len(now.dev_scores) == now.epoch:  # it was judged just now
                 bar.console.print(
                     f"Epoch {now.epoch} of {now.epochs}: loss {now.loss:.4f}, "
-                    f"dev F1 {now.scores[-1]:.4f}, {left} left at most"
+                    f"dev F1 {now.dev_scores[-1]:.4f}, {left} left at most"
                 )
 
         yield report

@@ -10,17 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import console
-from ner.catalogue import BUNDLED, Catalogue
+from ner.catalogue import BUNDLED_REFERENCE, ModelRegistry
 from ner.errors import VersionInvalid
 from ner.manifest import Manifest, read_manifest
-from ner.scoring import LENGTHS
+from ner.scoring import LENGTH_BUCKETS
 
-UNKNOWN = "-"
-SPLITS = ("test", "dev")  # whose figures a list shows, the first there is
+EMPTY_CELL = "-"
+SHOWN_SPLITS = ("test", "dev")  # whose figures a list shows, the first there is
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class VersionRow:
     """One version in a list.
 
     Attributes:
@@ -39,7 +39,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class VersionList:
     """The versions of a store.
 
     Attributes:
@@ -47,11 +47,11 @@ class Listing:
         notes: What is wrong with the store.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[VersionRow, ...]
     notes: tuple[str, ...]
 
 
-def list_versions(store: Catalogue) -> Listing:
+def list_versions(store: ModelRegistry) -> VersionList:
     """Gather the versions of a store, and those that come with Tagalong.
 
     Args:
@@ -60,30 +60,30 @@ def list_versions(store: Catalogue) -> Listing:
     Returns:
         One row for each, damaged ones included.
     """
-    own, notes = _gather(store, bundled=False)
-    if store.bundled is None:
-        return Listing(tuple(own), tuple(notes))
-    shipped, more = _gather(Catalogue(store.bundled), bundled=True)
-    shipped = [replace(row, current=row.current and _is_default(store, row)) for row in shipped]
-    return Listing((*own, *shipped), (*notes, *more))
+    own, notes = _collect_rows(store, bundled=False)
+    if store.bundled_root is None:
+        return VersionList(tuple(own), tuple(notes))
+    shipped, more = _collect_rows(ModelRegistry(store.bundled_root), bundled=True)
+    shipped = [replace(row, current=row.current and _is_default_version(store, row)) for row in shipped]
+    return VersionList((*own, *shipped), (*notes, *more))
 
 
-def _is_default(store: Catalogue, row: Row) -> bool:
+def _is_default_version(store: ModelRegistry, row: VersionRow) -> bool:
     """Whether a bundled version is current, because no version of the store is."""
     try:
-        return store.current(row.tier) is None
+        return store.current_version(row.tier) is None
     except VersionInvalid:  # there is a note on it
         return False
 
 
-def _gather(catalogue: Catalogue, *, bundled: bool) -> tuple[list[Row], list[str]]:
+def _collect_rows(catalogue: ModelRegistry, *, bundled: bool) -> tuple[list[VersionRow], list[str]]:
     """The rows of a catalogue, and what is wrong with it."""
-    rows: list[Row] = []
+    rows: list[VersionRow] = []
     notes: list[str] = []
     for tier in catalogue.tiers():
-        names = catalogue.names(tier)
+        names = catalogue.version_names(tier)
         try:
-            current = catalogue.current(tier)
+            current = catalogue.current_version(tier)
         except VersionInvalid as error:
             current = None
             notes.append(str(error))
@@ -95,16 +95,16 @@ def _gather(catalogue: Catalogue, *, bundled: bool) -> tuple[list[Row], list[str
         of_tier = []
         for name in names:
             try:
-                manifest = read_manifest(catalogue.folder(tier, name), verify=False)
+                manifest = read_manifest(catalogue.version_folder(tier, name), verify=False)
             except VersionInvalid as error:
                 manifest = None
                 notes.append(str(error))
-            of_tier.append(Row(tier, name, manifest, name == current, bundled))
+            of_tier.append(VersionRow(tier, name, manifest, name == current, bundled))
         rows += sorted(of_tier, key=lambda row: row.manifest.created if row.manifest else "")
     return rows, notes
 
 
-def row_to_json(row: Row) -> dict[str, Any]:
+def row_to_json(row: VersionRow) -> dict[str, Any]:
     """A row as an object that JSON can hold.
 
     Args:
@@ -124,7 +124,7 @@ def row_to_json(row: Row) -> dict[str, Any]:
     return place | {name: getattr(row.manifest, name, None) for name in fields}
 
 
-def render_list(rows: Sequence[Row]) -> Table:
+def render_list(rows: Sequence[VersionRow]) -> Table:
     """Draw a list of versions, with strict F1 overall and by length in words.
 
     Args:
@@ -141,33 +141,33 @@ def render_list(rows: Sequence[Row]) -> Table:
     table.add_column("", no_wrap=True)
     table.add_column("Version", overflow="fold")
     table.add_column("F1 on", no_wrap=True)
-    for title in ("all", *LENGTHS):
+    for title in ("all", *LENGTH_BUCKETS):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
-        states = (("current", row.current), (BUNDLED, row.bundled))
+        states = (("current", row.current), (BUNDLED_REFERENCE, row.bundled))
         state = ", ".join(name for name, holds in states if holds)
-        figures = ["unreadable"] if row.manifest is None else _figures(row.manifest.scores)
+        figures = ["unreadable"] if row.manifest is None else _score_cells(row.manifest.scores)
         cells = (state, f"{row.tier}/{row.version}", *figures)
         table.add_row(*map(Text, cells), style="bold" if row.current else "")
     return table
 
 
-def _figures(scores: Mapping[str, Any]) -> list[str]:
+def _score_cells(scores: Mapping[str, Any]) -> list[str]:
     """The split that the figures are of, strict F1, and strict F1 by length."""
-    known = [split for split in (*SPLITS, *scores) if isinstance(scores.get(split), Mapping)]
+    known = [split for split in (*SHOWN_SPLITS, *scores) if isinstance(scores.get(split), Mapping)]
     if not known:
-        return [UNKNOWN] * (2 + len(LENGTHS))
+        return [EMPTY_CELL] * (2 + len(LENGTH_BUCKETS))
     figures = scores[known[0]]
     by_length = figures.get("by_length")
     lengths = by_length if isinstance(by_length, Mapping) else {}
     return [
         known[0],
-        ratio(figures.get("strict_f1")),
-        *(ratio(lengths.get(length)) for length in LENGTHS),
+        format_score(figures.get("strict_f1")),
+        *(format_score(lengths.get(length)) for length in LENGTH_BUCKETS),
     ]
 
 
-def ratio(value: object) -> str:
+def format_score(value: object) -> str:
     """Write a figure of a manifest.
 
     Args:
@@ -176,7 +176,7 @@ def ratio(value: object) -> str:
     Returns:
         Three decimals, or a dash.
     """
-    return f"{value:.3f}" if isinstance(value, int | float) else UNKNOWN
+    return f"{value:.3f}" if isinstance(value, int | float) else EMPTY_CELL
 
 
 def render_manifest(manifest: Manifest, folder: Path) -> Table:
@@ -197,16 +197,16 @@ def render_manifest(manifest: Manifest, folder: Path) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in _flat(shown):
+    for name, value in _flatten(shown):
         table.add_row(name, Text(value))
     return table
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """The leaves of nested objects, each with its path."""
     for name, inner in value.items():
         if isinstance(inner, Mapping):
-            yield from _flat(inner, f"{prefix}{name}.")
+            yield from _flatten(inner, f"{prefix}{name}.")
         elif isinstance(inner, list | tuple):
             yield f"{prefix}{name}", ", ".join(map(str, inner))
         elif inner is not None:

@@ -9,14 +9,14 @@ from collections.abc import Container
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ner.durable import replace_text
+from ner.durable import write_text_atomically
 from ner.errors import VersionInvalid
 
-CURRENT = "current"
+CURRENT_FILE_NAME = "current"
 
 
 @dataclass(frozen=True, slots=True)
-class Current:
+class CurrentVersion:
     """What ``current`` says.
 
     Before the first promotion, the version was None. ``previous`` leaves out that first state.
@@ -29,7 +29,7 @@ class Current:
     version: str | None = None
     previous: tuple[str | None, ...] = ()
 
-    def promoted(self, version: str | None) -> "Current":
+    def after_promotion(self, version: str | None) -> "CurrentVersion":
         """The state after a promotion.
 
         Args:
@@ -40,13 +40,13 @@ class Current:
         """
         if version == self.version:
             return self
-        return Current(version, () if self == Current() else (*self.previous, self.version))
+        return CurrentVersion(version, () if self == CurrentVersion() else (*self.previous, self.version))
 
-    def rolled_back(self, present: Container[str]) -> "Current | None":
+    def after_rollback(self, available: Container[str]) -> "CurrentVersion | None":
         """The state before the last promotion.
 
         Args:
-            present: The versions that are still in the store; others are passed over.
+            available: The versions that are still in the store; others are passed over.
 
         Returns:
             The new state, or None where there is no promotion to undo.
@@ -54,16 +54,16 @@ class Current:
         earlier = [None, *self.previous]  # None: the state before the first promotion
         while earlier:
             version = earlier.pop()
-            if version != self.version and (version is None or version in present):
-                return Current(version, tuple(earlier[1:]))
+            if version != self.version and (version is None or version in available):
+                return CurrentVersion(version, tuple(earlier[1:]))
         return None
 
 
-def read_current(home: Path) -> Current | None:
+def read_current_version(tier_folder: Path) -> CurrentVersion | None:
     """Read which version of a tier is current.
 
     Args:
-        home: Folder of the tier.
+        tier_folder: Folder of the tier.
 
     Returns:
         What its ``current`` says, or None if there is none.
@@ -71,11 +71,11 @@ def read_current(home: Path) -> Current | None:
     Raises:
         VersionInvalid: If it cannot be read.
     """
-    path = home / CURRENT
+    path = tier_folder / CURRENT_FILE_NAME
     try:
         match json.loads(path.read_bytes()):
             case {"version": (str() | None) as version, "previous": [*previous]}:
-                return Current(version, tuple(map(_name, previous)))
+                return CurrentVersion(version, tuple(map(_parse_version_name, previous)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -83,16 +83,16 @@ def read_current(home: Path) -> Current | None:
     raise VersionInvalid(f"{path} does not name a version: promote one")
 
 
-def _name(value: object) -> str | None:
+def _parse_version_name(value: object) -> str | None:
     """A version's name, or None for the bundled version."""
     return None if value is None else str(value)
 
 
-def write_current(home: Path, current: Current) -> None:
+def write_current_version(tier_folder: Path, current: CurrentVersion) -> None:
     """Write which version of a tier is current.
 
     Args:
-        home: Folder of the tier, whose lock the caller holds.
+        tier_folder: Folder of the tier, whose lock the caller holds.
         current: What to say.
     """
-    replace_text(home / CURRENT, json.dumps(asdict(current), indent=2) + "\n")
+    write_text_atomically(tier_folder / CURRENT_FILE_NAME, json.dumps(asdict(current), indent=2) + "\n")

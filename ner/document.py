@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ner.errors import OffsetError
 
-LostReason = Literal[
+DropReason = Literal[
     "overlap",  # flat BIO holds one label per word; the longest span stays
     "edge inside a word",  # a boundary between two letters of one word
     "offset outside the text",  # past the end, negative, reversed or empty
@@ -19,7 +19,7 @@ LostReason = Literal[
     "outvoted",  # not drawn by more than half of the annotators
     "no words",  # nothing but white space inside
 ]
-LOST_REASONS: tuple[LostReason, ...] = LostReason.__args__  # type: ignore[attr-defined]
+DROP_REASONS: tuple[DropReason, ...] = DropReason.__args__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -56,13 +56,13 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class DroppedAnnotation:
     """An annotation that could not be kept, and why: returned beside every result, and counted.
 
     Attributes:
         label: Its entity type.
         text: What it covered, as far as that can be said.
-        reason: One of `LOST_REASONS`.
+        reason: One of `DROP_REASONS`.
         start: Where it was said to start, in code points.
         end: Where it was said to end.
         document: Id of its document.
@@ -70,7 +70,7 @@ class Lost:
 
     label: str
     text: str
-    reason: LostReason
+    reason: DropReason
     start: int
     end: int
     document: str = ""
@@ -85,7 +85,7 @@ class Document:
         text: As it was read, every character of it.
         spans: Sorted by start, then longest first; they may overlap.
         meta: Whatever else came with it.
-        unknown: Half-open stretches, sorted, where nobody can say what is right: not O, and not an
+        masked_ranges: Half-open stretches, sorted, where nobody can say what is right: not O, and not an
             entity either. Part of equality, because another training comes of them.
     """
 
@@ -93,7 +93,7 @@ class Document:
     text: str
     spans: tuple[Span, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    unknown: tuple[tuple[int, int], ...] = field(default=(), kw_only=True)
+    masked_ranges: tuple[tuple[int, int], ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         """Sort the spans and check that they lie inside the text, unknown stretches too.
@@ -102,8 +102,8 @@ class Document:
             OffsetError: If a span ends past the end of the text, or an unknown stretch is empty,
                 reversed or outside the text.
         """
-        object.__setattr__(self, "unknown", tuple(sorted(set(self.unknown))))
-        for start, end in self.unknown:
+        object.__setattr__(self, "masked_ranges", tuple(sorted(set(self.masked_ranges))))
+        for start, end in self.masked_ranges:
             if not 0 <= start < end <= len(self.text):
                 raise OffsetError(
                     f"document {self.id!r} has an unknown stretch from {start} to {end}, but its "
@@ -118,7 +118,7 @@ class Document:
                 f"{len(self.text)}: check that offsets count code points of this very text"
             )
 
-    def covered(self, span: Span) -> str:
+    def span_text(self, span: Span) -> str:
         """The text a span covers."""
         return self.text[span.start : span.end]
 
@@ -132,12 +132,12 @@ class Prediction:
         score: MNLP of the whole document in (0, 1] (Shen et al. 2018, "Deep Active Learning for
             Named Entity Recognition"): low means worth annotating. 1.0 where there are no words.
         version: The model version that said it.
-        confidences: Probability of each word's tag, one per word; empty where it is not known.
-        lost: What could not be said in flat BIO or in the label set asked for.
+        tag_confidences: Probability of each word's tag, one per word; empty where it is not known.
+        dropped: What could not be said in flat BIO or in the label set asked for.
     """
 
     spans: tuple[Span, ...]
     score: float
     version: str
-    confidences: tuple[float, ...] = ()
-    lost: tuple[Lost, ...] = ()
+    tag_confidences: tuple[float, ...] = ()
+    dropped: tuple[DroppedAnnotation, ...] = ()

@@ -16,14 +16,14 @@ from pathlib import Path
 
 from ner.errors import PublishError
 
-STAGING = ".staging-"  # what the name of a folder of unfinished work starts with
-OWNER = "lock"  # in such a folder: held by the process at work there
-NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
-NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+SCRATCH_PREFIX = ".staging-"  # what the name of a folder of unfinished work starts with
+OWNER_LOCK_NAME = "lock"  # in such a folder: held by the process at work there
+DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
+PERMISSION_ERRNOS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """Keep every other writer out of a folder, in this process and in others.
 
     Args:
@@ -38,19 +38,19 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def scratch(home: Path) -> Iterator[Path]:
+def scratch_folder(parent: Path) -> Iterator[Path]:
     """Make a hidden folder to prepare something that will be renamed into ``home``.
 
     Args:
-        home: Must exist.
+        parent: Must exist.
 
     Yields:
         An empty folder. What is left of it at the end is removed, and what a killed process leaves
-        `sweep` removes.
+        `remove_abandoned_scratch_folders` removes.
     """
-    with locked(home):  # so that no sweep sees it before its owner's lock is held
-        container = Path(tempfile.mkdtemp(prefix=STAGING, dir=home))
-        owner = (container / OWNER).open("w")
+    with folder_lock(parent):  # so that no sweep sees it before its owner's lock is held
+        container = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=parent))
+        owner = (container / OWNER_LOCK_NAME).open("w")
         fcntl.flock(owner, fcntl.LOCK_EX)
     with owner:
         try:
@@ -61,30 +61,30 @@ def scratch(home: Path) -> Iterator[Path]:
             shutil.rmtree(container, ignore_errors=True)
 
 
-def sweep(home: Path) -> None:
+def remove_abandoned_scratch_folders(parent: Path) -> None:
     """Remove what killed processes left of their scratch folders.
 
     Args:
-        home: A folder whose lock the caller holds.
+        parent: A folder whose lock the caller holds.
     """
-    for container in home.glob(f"{STAGING}*"):
+    for container in parent.glob(f"{SCRATCH_PREFIX}*"):
         if _is_abandoned(container):
             shutil.rmtree(container, ignore_errors=True)
 
 
-def discard(folder: Path) -> None:
+def remove_folder(folder: Path) -> None:
     """Remove a folder at once: it is renamed out of sight first, so no half of it is ever seen.
 
     Args:
         folder: In a folder whose lock the caller holds.
     """
-    container = Path(tempfile.mkdtemp(prefix=STAGING, dir=folder.parent))
+    container = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=folder.parent))
     folder.rename(container / folder.name)
-    sync(folder.parent)
+    fsync_paths(folder.parent)
     shutil.rmtree(container, ignore_errors=True)
 
 
-def replace_text(path: Path, text: str) -> None:
+def write_text_atomically(path: Path, text: str) -> None:
     """Write a file so that readers see the old content or the new one, never a part.
 
     Args:
@@ -93,9 +93,9 @@ def replace_text(path: Path, text: str) -> None:
     """
     aside = path.with_name(f".{path.name}.new")
     aside.write_text(text, encoding="utf-8")
-    sync(aside)
+    fsync_paths(aside)
     aside.replace(path)
-    sync(path.parent)
+    fsync_paths(path.parent)
 
 
 def make_folder(folder: Path) -> None:
@@ -106,10 +106,10 @@ def make_folder(folder: Path) -> None:
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    sync(*(path.parent for path in made))
+    fsync_paths(*(path.parent for path in made))
 
 
-def sync(*paths: Path) -> None:
+def fsync_paths(*paths: Path) -> None:
     """Wait until files and folders are on the disk.
 
     Args:
@@ -124,12 +124,12 @@ def sync(*paths: Path) -> None:
 
 
 @contextmanager
-def refusals_told(action: str, *, only_space: bool = False) -> Iterator[None]:
+def translate_os_errors(action: str, *, disk_full_only: bool = False) -> Iterator[None]:
     """Turn what the file system refuses into one sentence.
 
     Args:
         action: What is being done, to be read after "could not".
-        only_space: True leaves everything but a full disk to the caller.
+        disk_full_only: True leaves everything but a full disk to the caller.
 
     Yields:
         Nothing.
@@ -140,18 +140,18 @@ def refusals_told(action: str, *, only_space: bool = False) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if only_space and error.errno not in NO_SPACE:
+        if disk_full_only and error.errno not in DISK_FULL_ERRNOS:
             raise
         raise PublishError(
-            f"could not {action}: {_cause(error)}; what was current before still is"
+            f"could not {action}: {_describe_os_error(error)}; what was current before still is"
         ) from error
 
 
-def _cause(error: OSError) -> str:
+def _describe_os_error(error: OSError) -> str:
     """What the file system said, and what to do."""
-    if error.errno in NO_SPACE:
+    if error.errno in DISK_FULL_ERRNOS:
         return "the disk is full, so make room and try again"
-    if error.errno in NOT_ALLOWED:
+    if error.errno in PERMISSION_ERRNOS:
         return f"{error.filename or 'the folder'} may not be written, so change that or use another"
     return f"{error.strerror or error} ({error.filename})" if error.filename else str(error)
 
@@ -159,7 +159,7 @@ def _cause(error: OSError) -> str:
 def _is_abandoned(container: Path) -> bool:
     """Whether the process that worked in a scratch folder is gone."""
     try:
-        with (container / OWNER).open("r+") as lock:
+        with (container / OWNER_LOCK_NAME).open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False

@@ -58,7 +58,7 @@ class TrainingError(TagalongError):
     """A training cannot start, or cannot go on."""
 
 
-class EngineError(TagalongError):
+class OpenVINOError(TagalongError):
     """A model cannot be run by the CPU engine; PyTorch still can."""
 
 
@@ -70,11 +70,11 @@ class BatchError(TagalongError):
     """A batch cannot go on; what it has done is kept."""
 
 
-class JournalError(TagalongError):
+class StateFileError(TagalongError):
     """A record cannot be used: of webhook events, which serving does not need, or of a batch."""
 
 
-Problem = Literal[
+LabelStudioErrorCode = Literal[
     "address",  # the URL is not one that can be asked
     "unreachable",  # nothing listens there, the name is unknown, or the connection broke off
     "slow",  # no answer within the time limit
@@ -98,31 +98,31 @@ class LabelStudioError(TagalongError):
 
     Args:
         message: What happened, where, and what to do.
-        problem: What a caller can tell apart.
+        code: What a caller can tell apart.
         detail: What Label Studio itself gave as the reason; empty if it gave none.
     """
 
-    def __init__(self, message: str, problem: Problem = "failed", detail: str = "") -> None:
+    def __init__(self, message: str, code: LabelStudioErrorCode = "failed", detail: str = "") -> None:
         super().__init__(message)
-        self.problem = problem
+        self.code = code
         self.detail = detail
 
 
-class StoreError(TagalongError):
+class RegistryError(TagalongError):
     """Something is wrong in the folder of model versions."""
 
 
-class VersionNotFound(StoreError):
+class VersionNotFound(RegistryError):
     """There is no version of that name."""
 
 
-class VersionInvalid(StoreError):
+class VersionInvalid(RegistryError):
     """A version whose files are missing, changed since publishing, or of a forbidden kind."""
 
 
-class PublishError(StoreError):
+class PublishError(RegistryError):
     """A version could not be written or made current; what was current before still is."""
 
 
-class Superseded(StoreError):
+class CurrentVersionChangedError(RegistryError):
     """Another version serves by now than the one that a promotion was decided against."""

@@ -16,14 +16,14 @@ from types import NoneType
 from typing import Any
 
 from ner.errors import PublishError, VersionInvalid, VersionNotFound
-from ner.payload import WEIGHT_SUFFIXES, FileRecord, find_files, record_file, refusal
+from ner.payload import WEIGHT_SUFFIXES, FileRecord, find_files, hash_file, forbidden_reason
 
-FORMAT = 2  # of manifest.json; goes up when a field is added, removed or changes its meaning
-CALIBRATED = 2  # the first format whose content hash counts the calibration, which decides tags
-MANIFEST = "manifest.json"
-CACHE = ".cache"  # in the folder of a version: what follows from it, and is no part of it
-SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)  # never a path, never hidden
-FIELD_KINDS: Mapping[str, tuple[type, ...]] = {
+MANIFEST_SCHEMA_VERSION = 2  # of manifest.json; goes up when a field is added, removed or changes its meaning
+FIRST_CALIBRATION_HASH_SCHEMA = 2  # the first format whose content hash counts the calibration, which decides tags
+MANIFEST_FILE_NAME = "manifest.json"
+CACHE_FOLDER_NAME = ".cache"  # in the folder of a version: what follows from it, and is no part of it
+SAFE_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)  # never a path, never hidden
+FIELD_TYPES: Mapping[str, tuple[type, ...]] = {
     "format": (int,),
     **dict.fromkeys(("version", "digest", "tier", "name", "created", "base"), (str,)),
     "base_revision": (str, NoneType),
@@ -31,11 +31,11 @@ FIELD_KINDS: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("config", "data", "scores", "calibration", "environment", "files"), (dict,)),
 }
 HASH_DIGITS = 8  # of the content hash in a version's name: 32 bits, to tell versions apart by eye
-REMEDY = "retrain, promote another version, or copy it again from where it came"
+REPAIR_ADVICE = "retrain, promote another version, or copy it again from where it came"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class VersionMetadata:
     """What a trainer knows about a version before it is published.
 
     Attributes:
@@ -65,7 +65,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest(Draft):
+class Manifest(VersionMetadata):
     """A draft that was published.
 
     Attributes:
@@ -78,7 +78,7 @@ class Manifest(Draft):
     version: str
     created: str
     files: Mapping[str, FileRecord]
-    format: int = FORMAT
+    format: int = MANIFEST_SCHEMA_VERSION
 
     @classmethod
     def from_json(cls, value: object, where: str) -> "Manifest":
@@ -95,10 +95,10 @@ class Manifest(Draft):
             VersionInvalid: If it has another format, or a field is missing, foreign or of a wrong
                 kind.
         """
-        known = _checked_fields(value, where)
+        known = _validate_fields(value, where)
         del known["digest"]  # follows from the rest
         files = {
-            name: _checked_record(name, record, where) for name, record in known["files"].items()
+            name: _parse_file_record(name, record, where) for name, record in known["files"].items()
         }
         return cls(**{**known, "labels": tuple(known["labels"]), "files": files})
 
@@ -109,28 +109,28 @@ class Manifest(Draft):
         return first | known
 
 
-def content_hash(draft: Draft, files: Mapping[str, FileRecord], *, written_as: int = FORMAT) -> str:
+def content_hash(metadata: VersionMetadata, files: Mapping[str, FileRecord], *, schema_version: int = MANIFEST_SCHEMA_VERSION) -> str:
     """Hash what makes a version itself: weights, calibration, config, data, labels and base.
 
     Scores, times and environment are left out: the same training gives the same hash.
 
     Args:
-        draft: Or a manifest, to check it.
+        metadata: Or a manifest, to check it.
         files: The files of the version; only weights count.
-        written_as: Format of the manifest.
+        schema_version: Format of the manifest.
 
     Returns:
         The first `HASH_DIGITS` hexadecimal digits of a SHA-256 over canonical JSON.
     """
     content: dict[str, Any] = {
-        "weights": {name: files[name].sha256 for name in files if _holds_weights(name)},
-        "config": draft.config,
-        "data": draft.data,
-        "labels": draft.labels,
-        "base": [draft.base, draft.base_revision],
+        "weights": {name: files[name].sha256 for name in files if _is_weights_file(name)},
+        "config": metadata.config,
+        "data": metadata.data,
+        "labels": metadata.labels,
+        "base": [metadata.base, metadata.base_revision],
     }
-    if written_as >= CALIBRATED:
-        content["calibration"] = draft.calibration
+    if schema_version >= FIRST_CALIBRATION_HASH_SCHEMA:
+        content["calibration"] = metadata.calibration
     return _canonical_hash(content)[:HASH_DIGITS]
 
 
@@ -146,7 +146,7 @@ def manifest_digest(value: Mapping[str, Any]) -> str:
     return _canonical_hash({name: value[name] for name in value if name != "digest"})
 
 
-def seal_files(folder: Path) -> dict[str, FileRecord]:
+def hash_files(folder: Path) -> dict[str, FileRecord]:
     """Hash every file that is to be published.
 
     Args:
@@ -160,16 +160,16 @@ def seal_files(folder: Path) -> dict[str, FileRecord]:
     """
     found = find_files(folder)
     for name, path in found.items():
-        if reason := refusal(path):
+        if reason := forbidden_reason(path):
             raise PublishError(f"{name} in {folder} is {reason}: save weights as safetensors")
-    if not any(_holds_weights(name) for name in found):
+    if not any(_is_weights_file(name) for name in found):
         raise PublishError(f"{folder} has no weights: save them as safetensors before publishing")
-    return {name: record_file(path) for name, path in found.items() if name != MANIFEST}
+    return {name: hash_file(path) for name, path in found.items() if name != MANIFEST_FILE_NAME}
 
 
 def is_version(folder: Path) -> bool:
     """Whether a folder is a model version: the manifest comes last, so presence means complete."""
-    return (folder / MANIFEST).is_file()
+    return (folder / MANIFEST_FILE_NAME).is_file()
 
 
 def read_manifest(folder: Path, *, verify: bool = True) -> Manifest:
@@ -186,20 +186,20 @@ def read_manifest(folder: Path, *, verify: bool = True) -> Manifest:
         VersionNotFound: If there is no such folder.
         VersionInvalid: If the manifest or any file is missing, changed, or of a forbidden kind.
     """
-    path = folder / MANIFEST
+    path = folder / MANIFEST_FILE_NAME
     try:
         value = json.loads(path.read_bytes())
         manifest = Manifest.from_json(value, str(path))
         if value["digest"] != manifest_digest(value):
-            raise VersionInvalid(f"{path} was changed since publishing: {REMEDY}")
+            raise VersionInvalid(f"{path} was changed since publishing: {REPAIR_ADVICE}")
     except FileNotFoundError:
         if not folder.is_dir():
             raise VersionNotFound(f"{folder} is not there: see `tagalong models list`") from None
         raise VersionInvalid(
-            f"{folder} has no {MANIFEST}, so it is not a whole model version: {REMEDY}"
+            f"{folder} has no {MANIFEST_FILE_NAME}, so it is not a whole model version: {REPAIR_ADVICE}"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise VersionInvalid(f"{path} cannot be read ({error}): {REMEDY}") from error
+        raise VersionInvalid(f"{path} cannot be read ({error}): {REPAIR_ADVICE}") from error
     if verify:
         _verify(folder, manifest)
     return manifest
@@ -220,42 +220,42 @@ def check_sizes(folder: Path) -> None:
     try:
         _compare_sizes(folder, manifest)
     except OSError as error:  # removed while it was looked at
-        raise VersionInvalid(f"{folder} cannot be read ({error}): {REMEDY}") from error
+        raise VersionInvalid(f"{folder} cannot be read ({error}): {REPAIR_ADVICE}") from error
 
 
 def _verify(folder: Path, manifest: Manifest) -> None:
     """Compare a version with its manifest, the cheap checks first."""
     found = _compare_sizes(folder, manifest)
     for name, expected in manifest.files.items():
-        if record_file(found[name]) != expected:
-            raise VersionInvalid(f"{name} in {folder} was changed since publishing: {REMEDY}")
-    content = content_hash(manifest, manifest.files, written_as=manifest.format)
+        if hash_file(found[name]) != expected:
+            raise VersionInvalid(f"{name} in {folder} was changed since publishing: {REPAIR_ADVICE}")
+    content = content_hash(manifest, manifest.files, schema_version=manifest.format)
     if not manifest.version.endswith(f"-{content}"):
         raise VersionInvalid(
-            f"{folder / MANIFEST} names a version of another content ({manifest.version}): {REMEDY}"
+            f"{folder / MANIFEST_FILE_NAME} names a version of another content ({manifest.version}): {REPAIR_ADVICE}"
         )
 
 
 def _compare_sizes(folder: Path, manifest: Manifest) -> dict[str, Path]:
     """Compare the names and sizes of a version's files with its manifest; say where they are."""
     found = find_files(folder)
-    found.pop(MANIFEST, None)
-    found = {name: path for name, path in found.items() if not name.startswith(f"{CACHE}/")}
+    found.pop(MANIFEST_FILE_NAME, None)
+    found = {name: path for name, path in found.items() if not name.startswith(f"{CACHE_FOLDER_NAME}/")}
     for name, path in found.items():
-        if reason := refusal(path):
-            raise VersionInvalid(f"{name} in {folder} is {reason}: delete it, or {REMEDY}")
+        if reason := forbidden_reason(path):
+            raise VersionInvalid(f"{name} in {folder} is {reason}: delete it, or {REPAIR_ADVICE}")
         hidden = any(part.startswith(".") for part in name.split("/"))  # what a desktop leaves
         if name not in manifest.files and not hidden:
             raise VersionInvalid(
-                f"{name} in {folder} was not published with it: delete it, or {REMEDY}"
+                f"{name} in {folder} was not published with it: delete it, or {REPAIR_ADVICE}"
             )
     for name, expected in manifest.files.items():
         if name not in found:
-            raise VersionInvalid(f"{name} is missing from {folder}: {REMEDY}")
+            raise VersionInvalid(f"{name} is missing from {folder}: {REPAIR_ADVICE}")
         size = found[name].stat().st_size
         if size != expected.bytes:
             raise VersionInvalid(
-                f"{name} in {folder} has {size:,} bytes instead of {expected.bytes:,}: {REMEDY}"
+                f"{name} in {folder} has {size:,} bytes instead of {expected.bytes:,}: {REPAIR_ADVICE}"
             )
     return found
 
@@ -266,38 +266,38 @@ def _canonical_hash(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _holds_weights(name: str) -> bool:
+def _is_weights_file(name: str) -> bool:
     """Whether a file of that name holds weights."""
     return Path(name).suffix.lower() in WEIGHT_SUFFIXES
 
 
-def _checked_fields(value: object, where: str) -> dict[str, Any]:
+def _validate_fields(value: object, where: str) -> dict[str, Any]:
     """The fields of a manifest, each there and of the right kind, and no others."""
     if not isinstance(value, dict):
-        raise VersionInvalid(f"{where} holds {short_repr(value)} instead of an object: {REMEDY}")
-    if isinstance(value.get("format"), int) and value["format"] > FORMAT:
+        raise VersionInvalid(f"{where} holds {short_repr(value)} instead of an object: {REPAIR_ADVICE}")
+    if isinstance(value.get("format"), int) and value["format"] > MANIFEST_SCHEMA_VERSION:
         raise VersionInvalid(
-            f"{where} has format {value['format']}, but formats up to {FORMAT} can be read: "
+            f"{where} has format {value['format']}, but formats up to {MANIFEST_SCHEMA_VERSION} can be read: "
             "install a newer Tagalong"
         )
-    for name, kinds in FIELD_KINDS.items():
+    for name, kinds in FIELD_TYPES.items():
         if name not in value:
-            raise VersionInvalid(f"{where} lacks the field {name!r}: {REMEDY}")
+            raise VersionInvalid(f"{where} lacks the field {name!r}: {REPAIR_ADVICE}")
         if not isinstance(value[name], kinds):
             wanted = " or ".join(kind.__name__ for kind in kinds)
             raise VersionInvalid(
-                f"{where} has {short_repr(value[name])} as {name!r}, not {wanted}: {REMEDY}"
+                f"{where} has {short_repr(value[name])} as {name!r}, not {wanted}: {REPAIR_ADVICE}"
             )
-    if foreign := sorted(value.keys() - FIELD_KINDS.keys()):
-        raise VersionInvalid(f"{where} has unknown fields ({', '.join(foreign)}): {REMEDY}")
+    if foreign := sorted(value.keys() - FIELD_TYPES.keys()):
+        raise VersionInvalid(f"{where} has unknown fields ({', '.join(foreign)}): {REPAIR_ADVICE}")
     if not value["labels"] or not all(isinstance(label, str) for label in value["labels"]):
-        raise VersionInvalid(f"{where} has {short_repr(value['labels'])} as 'labels': {REMEDY}")
+        raise VersionInvalid(f"{where} has {short_repr(value['labels'])} as 'labels': {REPAIR_ADVICE}")
     return dict(value)
 
 
-def _checked_record(name: str, record: object, where: str) -> FileRecord:
+def _parse_file_record(name: str, record: object, where: str) -> FileRecord:
     """The record of one file."""
     match record:
         case {"sha256": str(digest), "bytes": int(size)}:
             return FileRecord(digest, size)
-    raise VersionInvalid(f"{where} has {short_repr(record)} for the file {name!r}: {REMEDY}")
+    raise VersionInvalid(f"{where} has {short_repr(record)} for the file {name!r}: {REPAIR_ADVICE}")

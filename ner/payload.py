@@ -15,8 +15,8 @@ WEIGHT_SUFFIXES = frozenset({".safetensors", ".onnx"})
 PICKLE_SUFFIXES = frozenset(
     {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill"}
 )  # what torch.save, pickle, joblib and dill call their files
-PICKLE = re.compile(rb"\x80[\x02-\x05]")  # PROTO and its number; protocols 0 and 1 have no magic
-OBJECT_ARRAY = re.compile(rb"\x93NUMPY.{4,6}\{[^}]*\|O", re.DOTALL)  # its elements are pickled
+PICKLE_MAGIC = re.compile(rb"\x80[\x02-\x05]")  # PROTO and its number; protocols 0 and 1 have no magic
+NUMPY_OBJECT_ARRAY_MAGIC = re.compile(rb"\x93NUMPY.{4,6}\{[^}]*\|O", re.DOTALL)  # its elements are pickled
 HEAD_BYTES = 4096  # holds every magic number, and the header of any array that we would meet
 SAFETENSORS_PREFIX_BYTES = 8  # little-endian length of the JSON header that follows
 
@@ -52,7 +52,7 @@ def find_files(folder: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def record_file(path: Path) -> FileRecord:
+def hash_file(path: Path) -> FileRecord:
     """Hash a file.
 
     Args:
@@ -66,7 +66,7 @@ def record_file(path: Path) -> FileRecord:
         return FileRecord(digest.hexdigest(), file.tell())
 
 
-def refusal(path: Path) -> str | None:
+def forbidden_reason(path: Path) -> str | None:
     """Say why a file must not be part of a model version.
 
     Args:
@@ -85,7 +85,7 @@ def refusal(path: Path) -> str | None:
         head = file.read(HEAD_BYTES)
     if path.suffix.lower() == ".safetensors":
         return None if _is_safetensors(head, path.stat().st_size) else "not in safetensors format"
-    if PICKLE.match(head) or OBJECT_ARRAY.match(head) or _is_pickle_archive(path):
+    if PICKLE_MAGIC.match(head) or NUMPY_OBJECT_ARRAY_MAGIC.match(head) or _is_pickle_archive(path):
         return "a pickle, whatever its name says, and loading it can run any code"
     return None
 

@@ -3,10 +3,10 @@
 import re
 
 # C0, DEL and C1, but for what a text is laid out by; a carriage return only before its line feed.
-CONTROL = re.compile(r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+CONTROL_CHARACTERS = re.compile(r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
-def visible(text: str, *, keep: str = "") -> str:
+def escape_unprintable(text: str, *, keep: str = "") -> str:
     """Show every character that does not print on its own, for quotes.
 
     Args:
@@ -21,7 +21,7 @@ def visible(text: str, *, keep: str = "") -> str:
     return "".join(one if one.isprintable() or one in keep else ascii(one)[1:-1] for one in text)
 
 
-def on_one_line(text: str) -> str:
+def to_single_line(text: str) -> str:
     """Put a quote on one line, every character of it visible.
 
     Args:
@@ -30,10 +30,10 @@ def on_one_line(text: str) -> str:
     Returns:
         The text, white space collapsed and what does not print as escapes.
     """
-    return visible(" ".join(text.split()))
+    return escape_unprintable(" ".join(text.split()))
 
 
-def without_controls(text: str) -> str:
+def escape_control_characters(text: str) -> str:
     """Show control characters only, for whole texts: their line breaks, tabs and blanks stay.
 
     Args:
@@ -42,4 +42,4 @@ def without_controls(text: str) -> str:
     Returns:
         The text, with such characters as escapes.
     """
-    return CONTROL.sub(lambda found: ascii(found.group())[1:-1], text)
+    return CONTROL_CHARACTERS.sub(lambda found: ascii(found.group())[1:-1], text)

@@ -15,13 +15,13 @@ from operator import attrgetter
 from typing import Literal
 
 from ner.document import Span
-from ner.words import WORD
+from ner.words import WORD_PATTERN
 
-Length = Literal["1", "2", "3+"]
-LENGTHS: tuple[Length, ...] = Length.__args__  # type: ignore[attr-defined]
-Cell = tuple[str, Length]
-Key = tuple[str, int, int]  # label, start, end: a span as a plain tuple, quick to hash and to sort
-KEY = attrgetter("label", "start", "end")
+LengthBucket = Literal["1", "2", "3+"]
+LENGTH_BUCKETS: tuple[LengthBucket, ...] = LengthBucket.__args__  # type: ignore[attr-defined]
+LabelLength = tuple[str, LengthBucket]
+SpanKey = tuple[str, int, int]  # label, start, end: a span as a plain tuple, quick to hash and to sort
+SPAN_KEY = attrgetter("label", "start", "end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class StratifiedCounts:
     """Counts by label and length; a cell that is not there is empty.
 
     Attributes:
@@ -88,24 +88,24 @@ class Tally:
             span, precision's side (tp_predicted, fp) by the length of the predicted one.
     """
 
-    cells: Mapping[Cell, Counts] = field(default_factory=dict)
+    cells: Mapping[LabelLength, Counts] = field(default_factory=dict)
 
-    def __add__(self, other: "Tally") -> "Tally":
+    def __add__(self, other: "StratifiedCounts") -> "StratifiedCounts":
         cells = dict(self.cells)
         for cell, counts in other.cells.items():
             cells[cell] = cells[cell] + counts if cell in cells else counts
-        return Tally(cells)
+        return StratifiedCounts(cells)
 
     @property
     def total(self) -> Counts:
         """All cells together."""
         return sum(self.cells.values(), Counts())
 
-    def of_label(self, label: str) -> Counts:
+    def label_counts(self, label: str) -> Counts:
         """One label, whatever the length."""
-        return sum((self.cells.get((label, length), Counts()) for length in LENGTHS), Counts())
+        return sum((self.cells.get((label, length), Counts()) for length in LENGTH_BUCKETS), Counts())
 
-    def of_length(self, length: Length) -> Counts:
+    def length_counts(self, length: LengthBucket) -> Counts:
         """One length, whatever the label."""
         return sum((counts for cell, counts in self.cells.items() if cell[1] == length), Counts())
 
@@ -119,14 +119,14 @@ class Scores:
         relaxed: Same label and any overlap, one to one.
     """
 
-    strict: Tally = field(default_factory=Tally)
-    relaxed: Tally = field(default_factory=Tally)
+    strict: StratifiedCounts = field(default_factory=StratifiedCounts)
+    relaxed: StratifiedCounts = field(default_factory=StratifiedCounts)
 
     def __add__(self, other: "Scores") -> "Scores":
         return Scores(self.strict + other.strict, self.relaxed + other.relaxed)
 
 
-def score(text: str, gold: Iterable[Span], predicted: Iterable[Span]) -> Scores:
+def score_spans(text: str, gold: Iterable[Span], predicted: Iterable[Span]) -> Scores:
     """Compare the spans of one document.
 
     Args:
@@ -137,16 +137,16 @@ def score(text: str, gold: Iterable[Span], predicted: Iterable[Span]) -> Scores:
     Returns:
         Counts by label and length. Every strict match is a relaxed match too.
     """
-    ours, theirs = set(map(KEY, gold)), set(map(KEY, predicted))
+    ours, theirs = set(map(SPAN_KEY, gold)), set(map(SPAN_KEY, predicted))
     lengths = {key: length_bucket(text, key[1], key[2]) for key in ours | theirs}
     exact = ours & theirs
     return Scores(
-        strict=_tally(ours, theirs, exact, exact, lengths),
-        relaxed=_tally(ours, theirs, *match_relaxed(ours, theirs), lengths),
+        strict=_count_by_stratum(ours, theirs, exact, exact, lengths),
+        relaxed=_count_by_stratum(ours, theirs, *match_relaxed(ours, theirs), lengths),
     )
 
 
-def length_bucket(text: str, start: int, end: int) -> Length:
+def length_bucket(text: str, start: int, end: int) -> LengthBucket:
     """The stratum of a stretch of text: how many words it touches, up to "3+".
 
     Args:
@@ -158,29 +158,29 @@ def length_bucket(text: str, start: int, end: int) -> Length:
         "1", "2" or "3+"; "1" for white space alone, so that strata always add up.
     """
     # A word cut at the edge of a slice leaves one piece in it: pieces found are words touched.
-    words = len(WORD.findall(text, start, end))
-    return LENGTHS[min(max(words, 1), len(LENGTHS)) - 1]
+    words = len(WORD_PATTERN.findall(text, start, end))
+    return LENGTH_BUCKETS[min(max(words, 1), len(LENGTH_BUCKETS)) - 1]
 
 
-def _tally(
-    gold: AbstractSet[Key],
-    predicted: AbstractSet[Key],
-    matched_gold: AbstractSet[Key],
-    matched_predicted: AbstractSet[Key],
-    lengths: Mapping[Key, Length],
-) -> Tally:
+def _count_by_stratum(
+    gold: AbstractSet[SpanKey],
+    predicted: AbstractSet[SpanKey],
+    matched_gold: AbstractSet[SpanKey],
+    matched_predicted: AbstractSet[SpanKey],
+    lengths: Mapping[SpanKey, LengthBucket],
+) -> StratifiedCounts:
     """Count spans into the cells of their own label and length."""
-    cells: dict[Cell, list[int]] = {}
+    cells: dict[LabelLength, list[int]] = {}
     for key in gold:
         row = cells.setdefault((key[0], lengths[key]), [0, 0, 0, 0])
         row[0 if key in matched_gold else 3] += 1
     for key in predicted:
         row = cells.setdefault((key[0], lengths[key]), [0, 0, 0, 0])
         row[1 if key in matched_predicted else 2] += 1
-    return Tally({cell: Counts(*row) for cell, row in cells.items()})
+    return StratifiedCounts({cell: Counts(*row) for cell, row in cells.items()})
 
 
-def match_relaxed(gold: AbstractSet[Key], predicted: AbstractSet[Key]) -> tuple[set[Key], set[Key]]:
+def match_relaxed(gold: AbstractSet[SpanKey], predicted: AbstractSet[SpanKey]) -> tuple[set[SpanKey], set[SpanKey]]:
     """Which spans take part in the largest one-to-one pairing of overlapping, same-label spans.
 
     Where the pairing could be made in several ways, those spans take part that come closest to a
@@ -195,24 +195,24 @@ def match_relaxed(gold: AbstractSet[Key], predicted: AbstractSet[Key]) -> tuple[
     Returns:
         The gold and the predicted spans that are paired; equally many.
     """
-    matched_gold: set[Key] = set()
-    matched_predicted: set[Key] = set()
+    matched_gold: set[SpanKey] = set()
+    matched_predicted: set[SpanKey] = set()
     for ours, theirs in _clusters(gold, predicted):
         if len(ours) == len(theirs) == 1:
             matched_gold.update(ours)
             matched_predicted.update(theirs)
         else:
-            matched_gold.update(_covered(ours, theirs))
-            matched_predicted.update(_covered(theirs, ours))
+            matched_gold.update(_matched_spans(ours, theirs))
+            matched_predicted.update(_matched_spans(theirs, ours))
     return matched_gold, matched_predicted
 
 
 def _clusters(
-    gold: AbstractSet[Key], predicted: AbstractSet[Key]
-) -> Iterable[tuple[list[Key], list[Key]]]:
+    gold: AbstractSet[SpanKey], predicted: AbstractSet[SpanKey]
+) -> Iterable[tuple[list[SpanKey], list[SpanKey]]]:
     """Groups of one label linked by overlaps, those that have spans of both sides."""
     spans = sorted([(key, 0) for key in gold] + [(key, 1) for key in predicted])
-    sides: tuple[list[Key], list[Key]] = ([], [])
+    sides: tuple[list[SpanKey], list[SpanKey]] = ([], [])
     label, reach = "", 0
     for key, side in spans:
         if key[0] != label or key[1] >= reach:
@@ -226,15 +226,15 @@ def _clusters(
         yield sides
 
 
-def _covered(ours: Sequence[Key], theirs: Sequence[Key]) -> set[Key]:
+def _matched_spans(ours: Sequence[SpanKey], theirs: Sequence[SpanKey]) -> set[SpanKey]:
     """Those of ours that are paired when as many as possible are, the closest ones first."""
-    near = neighbours(ours, theirs)
-    best = {key: max((closeness(key, other) for other in near[key]), default=0.0) for key in ours}
+    near = overlapping_spans(ours, theirs)
+    best = {key: max((jaccard_index(key, other) for other in near[key]), default=0.0) for key in ours}
     order = sorted(ours, key=lambda key: (-best[key], key))
-    return set(pair_up({key: near[key] for key in order}))
+    return set(maximum_matching({key: near[key] for key in order}))
 
 
-def neighbours(ours: Sequence[Key], theirs: Sequence[Key]) -> dict[Key, list[Key]]:
+def overlapping_spans(ours: Sequence[SpanKey], theirs: Sequence[SpanKey]) -> dict[SpanKey, list[SpanKey]]:
     """Find who overlaps whom, labels aside.
 
     Args:
@@ -256,13 +256,13 @@ def neighbours(ours: Sequence[Key], theirs: Sequence[Key]) -> dict[Key, list[Key
     }
 
 
-def closeness(one: Key, other: Key) -> float:
+def jaccard_index(one: SpanKey, other: SpanKey) -> float:
     """The Jaccard index of two spans that overlap, labels aside: 1.0 for the same stretch."""
     shared = min(one[2], other[2]) - max(one[1], other[1])
     return shared / (max(one[2], other[2]) - min(one[1], other[1]))
 
 
-def pair_up(candidates: Mapping[Key, Sequence[Key]]) -> dict[Key, Key]:
+def maximum_matching(candidates: Mapping[SpanKey, Sequence[SpanKey]]) -> dict[SpanKey, SpanKey]:
     """Pair spans one to one, as many as possible.
 
     A span once paired stays paired while partners are exchanged along augmenting paths
@@ -275,18 +275,18 @@ def pair_up(candidates: Mapping[Key, Sequence[Key]]) -> dict[Key, Key]:
     Returns:
         The partner of each that has one.
     """
-    partner: dict[Key, Key] = {}  # ours -> theirs
-    taker: dict[Key, Key] = {}  # theirs -> ours
+    partner: dict[SpanKey, SpanKey] = {}  # ours -> theirs
+    taker: dict[SpanKey, SpanKey] = {}  # theirs -> ours
     for key in candidates:
-        _pair(key, candidates, partner, taker)
+        _augment(key, candidates, partner, taker)
     return partner
 
 
-def _pair(
-    key: Key, near: Mapping[Key, Sequence[Key]], partner: dict[Key, Key], taker: dict[Key, Key]
+def _augment(
+    key: SpanKey, near: Mapping[SpanKey, Sequence[SpanKey]], partner: dict[SpanKey, SpanKey], taker: dict[SpanKey, SpanKey]
 ) -> None:
     """Find a partner for one span, moving others to another partner where that makes room."""
-    reached_from: dict[Key, Key] = {}  # theirs -> the one of ours that would take it
+    reached_from: dict[SpanKey, SpanKey] = {}  # theirs -> the one of ours that would take it
     queue = [key]
     for ours in queue:  # grows while it is walked: breadth first
         for theirs in near[ours]:
@@ -296,7 +296,7 @@ def _pair(
             if theirs in taker:
                 queue.append(taker[theirs])
                 continue
-            free: Key | None = theirs
+            free: SpanKey | None = theirs
             while free is not None:  # everybody along the path moves to the next partner
                 mover = reached_from[free]
                 taker[free], partner[mover], free = mover, free, partner.get(mover)

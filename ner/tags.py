@@ -6,12 +6,12 @@ Tags are small integers: O is 0, then B-x and I-x for every label x in the order
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ner.document import Document, Lost, LostReason, Span
+from ner.document import Document, DroppedAnnotation, DropReason, Span
 from ner.errors import LabelError
-from ner.words import word_offsets, words_touched
+from ner.words import word_offsets, overlapping_words
 
 OUTSIDE = 0  # the tag id of O
-IGNORED = -100  # a word that must not be trained on; the index that PyTorch's losses ignore
+IGNORE_INDEX = -100  # a word that must not be trained on; the index that PyTorch's losses ignore
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,12 @@ class TaggedWords:
     Attributes:
         words: Half-open offsets (start, end) in code points.
         tags: One tag id per word, or IGNORED where the truth is unknown.
-        lost: The annotations that flat BIO could not hold.
+        dropped: The annotations that flat BIO could not hold.
     """
 
     words: tuple[tuple[int, int], ...]
     tags: tuple[int, ...]
-    lost: tuple[Lost, ...]
+    dropped: tuple[DroppedAnnotation, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class TagSet:
             raise LabelError(f"the label set {self.labels!r} names a label twice")
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def tag_names(self) -> tuple[str, ...]:
         """Tag names by tag id: O, then B- and I- of each label."""
         return ("O", *(f"{prefix}-{label}" for label in self.labels for prefix in "BI"))
 
@@ -59,7 +59,7 @@ class TagSet:
         """How many tags there are: 2 per label, and O."""
         return 1 + 2 * len(self.labels)
 
-    def begin(self, label: str) -> int:
+    def begin_tag(self, label: str) -> int:
         """The tag id of B-label; that of I-label is one more.
 
         Args:
@@ -106,32 +106,32 @@ class TagSet:
         """
         words = word_offsets(document.text)
         tags = [OUTSIDE] * len(words)
-        lost: list[tuple[Lost, range]] = []
+        lost: list[tuple[DroppedAnnotation, range]] = []
         by_length = sorted(set(document.spans), key=lambda span: (span.start - span.end, span))
         for span in by_length:
-            touched = range(*words_touched(words, span.start, span.end))
-            reason = self._unfit(span, touched, words, tags)
+            touched = range(*overlapping_words(words, span.start, span.end))
+            reason = self._drop_reason(span, touched, words, tags)
             if reason is None:
-                tags[touched.start] = self.begin(span.label)
+                tags[touched.start] = self.begin_tag(span.label)
                 for word in touched[1:]:
-                    tags[word] = self.begin(span.label) + 1
+                    tags[word] = self.begin_tag(span.label) + 1
             else:
-                text = document.covered(span)
+                text = document.span_text(span)
                 lost.append(
-                    (Lost(span.label, text, reason, span.start, span.end, document.id), touched)
+                    (DroppedAnnotation(span.label, text, reason, span.start, span.end, document.id), touched)
                 )
         # After the last span has found its place: only words that no kept span needs are masked.
         unclear = [touched for _, touched in lost]
-        unclear += [range(*words_touched(words, start, end)) for start, end in document.unknown]
+        unclear += [range(*overlapping_words(words, start, end)) for start, end in document.masked_ranges]
         for touched in unclear:
             for word in touched:
                 if tags[word] == OUTSIDE:
-                    tags[word] = IGNORED
+                    tags[word] = IGNORE_INDEX
         return TaggedWords(tuple(words), tuple(tags), tuple(entry for entry, _ in lost))
 
-    def _unfit(
+    def _drop_reason(
         self, span: Span, touched: range, words: Sequence[tuple[int, int]], tags: Sequence[int]
-    ) -> LostReason | None:
+    ) -> DropReason | None:
         """Why flat BIO over these words cannot hold the span, or None if it can."""
         if span.label not in self.labels:
             return "label unknown"
@@ -156,10 +156,10 @@ class TagSet:
         """
         return [
             Span(words[first][0], words[last - 1][1], label)
-            for first, last, label in self.chunks(tags)
+            for first, last, label in self.entities(tags)
         ]
 
-    def chunks(self, tags: Sequence[int]) -> Iterator[tuple[int, int, str]]:
+    def entities(self, tags: Sequence[int]) -> Iterator[tuple[int, int, str]]:
         """The entities in a tag sequence.
 
         Args:

@@ -8,7 +8,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-WORD = re.compile(r"\w+|[^\w\s]")
+WORD_PATTERN = re.compile(r"\w+|[^\w\s]")
 
 
 def word_offsets(text: str) -> list[tuple[int, int]]:
@@ -20,10 +20,10 @@ def word_offsets(text: str) -> list[tuple[int, int]]:
     Returns:
         Half-open offsets (start, end) in code points, in order.
     """
-    return [match.span() for match in WORD.finditer(text)]
+    return [match.span() for match in WORD_PATTERN.finditer(text)]
 
 
-def words_touched(words: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
+def overlapping_words(words: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
     """The range of words that share at least one code point with a stretch of text.
 
     Args:
@@ -39,7 +39,7 @@ def words_touched(words: Sequence[tuple[int, int]], start: int, end: int) -> tup
     return first, max(first, last)
 
 
-def inside_word(text: str, position: int) -> bool:
+def is_inside_word(text: str, position: int) -> bool:
     """Whether a position is between two characters of one word, so that nothing may end there.
 
     Args:
@@ -51,5 +51,5 @@ def inside_word(text: str, position: int) -> bool:
     """
     if not 0 < position < len(text):
         return False
-    both = WORD.match(text, position - 1, position + 1)
+    both = WORD_PATTERN.match(text, position - 1, position + 1)
     return both is not None and both.end() > position

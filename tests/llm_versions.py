@@ -5,27 +5,27 @@ from typing import Any
 
 import torch
 
-from backend.bases import Base
+from backend.bases import BaseModelRef
 from backend.checkpoint import save_model
-from backend.llm.layout import FORMAT
-from backend.llm.verbalisers import choose_verbalisers
-from ner.manifest import Draft
-from ner.store import Store
+from backend.llm.layout import PROMPT_VERSION
+from backend.llm.verbalisers import choose_verbalizers
+from ner.manifest import VersionMetadata
+from ner.store import ModelStore
 from ner.tags import TagSet
 from tests.tiny_llms import TAGS
 from training.llm import build_llm
-from training.recipe import Adapter, LLMRecipe
+from training.recipe import AdapterConfig, LLMRecipe
 
 CPU = torch.device("cpu")
 
 
 def publish_llm_version(
-    store: Store, base: Path, *, seed: int = 0, full: bool = False, **changes: Any
+    store: ModelStore, base: Path, *, seed: int = 0, full: bool = False, **changes: Any
 ) -> Path:
     """The folder of a version whose adapter says something of its own."""
     recipe = LLMRecipe(
-        base=Base(str(base)).pinned(),
-        adapter=None if full else Adapter(8, 16),
+        base=BaseModelRef(str(base)).with_pinned_revision(),
+        adapter=None if full else AdapterConfig(8, 16),
         four_bit=False,
         checkpointing=False,
     )
@@ -36,9 +36,9 @@ def publish_llm_version(
             if "lora_B" in name or (full and weight.ndim > 1):
                 weight.normal_(std=0.15)
     tokenizer = recipe.base.load_tokenizer()
-    table = choose_verbalisers(tokenizer, TAGS).to_json(TAGS)
+    table = choose_verbalizers(tokenizer, TAGS).to_json(TAGS)
     config = {
-        "prompt": FORMAT,
+        "prompt": PROMPT_VERSION,
         "verbalisers": table,
         "window": 512,
         "context": 64,
@@ -51,8 +51,8 @@ def publish_llm_version(
         "base_revision": recipe.base.revision,
         "labels": TAGS.labels,
     }
-    draft = Draft(tier="llm", name="tiny", config=config, **(known | changes))
-    with store.staging("llm") as folder:
+    draft = VersionMetadata(tier="llm", name="tiny", config=config, **(known | changes))
+    with store.staging_folder("llm") as folder:
         save_model(model, tokenizer, folder, base=recipe.base)
         manifest = store.publish(folder, draft)
     return store.resolve(f"llm/{manifest.version}")
@@ -60,4 +60,4 @@ def publish_llm_version(
 
 def other_tags() -> dict[str, str]:
     """A table for labels that the version does not have."""
-    return dict(zip(TagSet(("Gene", "Disease")).names, "abcde", strict=True))
+    return dict(zip(TagSet(("Gene", "Disease")).tag_names, "abcde", strict=True))

@@ -16,9 +16,9 @@ import ray
 from ray.cluster_utils import Cluster
 
 from backend.batch.journal import BatchJournal
-from backend.batch.on_ray import ray_engine
-from backend.batch.predicting import Trouble
-from backend.batch.run import CHUNK, Batch, numbered
+from backend.batch.on_ray import open_ray_engine
+from backend.batch.predicting import PredictionFailure
+from backend.batch.run import CHUNK_DOCUMENTS, BatchRunner, make_items
 from backend.tier import Tier
 from ner.document import Document, Prediction
 from ner.errors import BatchError
@@ -28,10 +28,10 @@ from tests.plain_target import Plain
 WORDS = ("naloxone", "clonidine", "asthma", "and", "hypertension")
 DOCUMENTS = [
     Document(f"d{number}", " ".join(WORDS[(number + k) % 5] for k in range(1 + number % 9)))
-    for number in range(9 * CHUNK + 5)
+    for number in range(9 * CHUNK_DOCUMENTS + 5)
 ]
 
-Answers = list[list[Prediction | Trouble]]
+Answers = list[list[Prediction | PredictionFailure]]
 
 lexicon = partial(LexiconTier, "lexicon-1")
 
@@ -69,11 +69,11 @@ class Meeting(LexiconTier):
 
 
 def chunks() -> Iterator[list[Document]]:
-    return (DOCUMENTS[at : at + CHUNK] for at in range(0, len(DOCUMENTS), CHUNK))
+    return (DOCUMENTS[at : at + CHUNK_DOCUMENTS] for at in range(0, len(DOCUMENTS), CHUNK_DOCUMENTS))
 
 
 def answered(address: str, load: Callable[[], Tier]) -> Answers:
-    with ray_engine(load, address=address) as engine:
+    with open_ray_engine(load, address=address) as engine:
         return list(engine(chunks()))
 
 
@@ -86,7 +86,7 @@ def answered_until_the_source_breaks(address: str) -> tuple[int, str]:
 
     came = 0
     try:
-        with ray_engine(lexicon, address=address) as engine:
+        with open_ray_engine(lexicon, address=address) as engine:
             for answers in engine(broken()):
                 came += len(answers)
     except BatchError as error:
@@ -95,9 +95,9 @@ def answered_until_the_source_breaks(address: str) -> tuple[int, str]:
 
 
 def batch_on_ray(address: str, place: Path) -> list[tuple[str, str]]:
-    with BatchJournal(place) as journal, ray_engine(lexicon, address=address) as engine:
-        Batch(journal, Plain()).read(numbered(DOCUMENTS), engine)
-        return [(entry.key, entry.answer) for entry in journal.in_order()]
+    with BatchJournal(place) as journal, open_ray_engine(lexicon, address=address) as engine:
+        BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), engine)
+        return [(entry.key, entry.answer) for entry in journal.iterate_entries()]
 
 
 def main() -> None:

@@ -3,19 +3,19 @@
 import shutil
 from pathlib import Path
 
-from backend.bundle import BUNDLED
-from ner.catalogue import Catalogue
-from ner.manifest import Draft, read_manifest
-from ner.store import Store
+from backend.bundle import BUNDLED_MODELS_FOLDER
+from ner.catalogue import ModelRegistry
+from ner.manifest import VersionMetadata, read_manifest
+from ner.store import ModelStore
 
 SWAPPED = {"Chemical": "Disease", "Disease": "Chemical"}
 
 
 def publish_swapped(models: Path, name: str) -> str:
     """Publish the bundled version with its labels swapped, and make it current."""
-    bundled = Catalogue(BUNDLED, bundled=BUNDLED).resolve("bundled")
+    bundled = ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled")
     manifest = read_manifest(bundled)
-    draft = Draft(
+    draft = VersionMetadata(
         tier=manifest.tier,
         name=name,
         base=manifest.base,
@@ -24,8 +24,8 @@ def publish_swapped(models: Path, name: str) -> str:
         config=manifest.config,
         calibration=manifest.calibration,
     )
-    store = Store(models, bundled=BUNDLED)
-    with store.staging(manifest.tier) as folder:
+    store = ModelStore(models, bundled_root=BUNDLED_MODELS_FOLDER)
+    with store.staging_folder(manifest.tier) as folder:
         for file in manifest.files:
             shutil.copy(bundled / file, folder / file)
         version = store.publish(folder, draft).version

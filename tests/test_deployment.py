@@ -14,10 +14,10 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from backend.demo.label_studio import STILL_BANNED
+from backend.demo.label_studio import BANNED_SUBNETS
 from backend.server.app import create_app
-from backend.server.run import GRACE_SECONDS
-from backend.server.settings import SECRET_HEADER, Credentials, Settings
+from backend.server.run import GRACEFUL_TIMEOUT_SECONDS
+from backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials, Settings
 from cli.main import app
 from ner.errors import VersionInvalid
 
@@ -150,7 +150,7 @@ def test_build_arguments_are_known_and_extras_are_ours(instructions, backend) ->
 
 
 def test_predictions_in_work_are_waited_for(backend) -> None:
-    assert int(backend["stop_grace_period"].removesuffix("s")) > GRACE_SECONDS
+    assert int(backend["stop_grace_period"].removesuffix("s")) > GRACEFUL_TIMEOUT_SECONDS
 
 
 def test_nobody_is_root(instructions, backend) -> None:
@@ -246,7 +246,7 @@ def test_on_one_machine_loopback_is_opened_and_nothing_else() -> None:
     expected = {each for each in map(ipaddress.ip_network, RESERVED) if not each.is_loopback}
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (told,) = re.findall(r"USER_ADDITIONAL_BANNED_SUBNETS=(\S+)", readme)
-    for banned in (told.split(","), STILL_BANNED):
+    for banned in (told.split(","), BANNED_SUBNETS):
         assert set(map(ipaddress.ip_network, banned)) == expected
 
 
@@ -294,7 +294,7 @@ def test_the_documentation_names_what_is_there(compose, backend) -> None:
     page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
     alias, port = backend["networks"]["backend"]["aliases"][0], 9090
     assert f"http://{alias}:{port}" in page
-    assert SECRET_HEADER in page
+    assert WEBHOOK_SECRET_HEADER in page
     commands = [shlex.split(line) for line in page.splitlines() if "docker compose run" in line]
     assert len(commands) == 3
     for words in commands:

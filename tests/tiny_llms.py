@@ -26,9 +26,9 @@ from transformers import (
 )
 
 from backend.llm.decoding import SlotDecoder
-from backend.llm.layout import LayoutPlanner
+from backend.llm.layout import PromptBuilder
 from backend.llm.scorer import TagScorer
-from backend.llm.verbalisers import choose_verbalisers
+from backend.llm.verbalisers import choose_verbalizers
 from ner.tags import TagSet
 from ner.words import word_offsets
 from tests.tiny_bases import CORPUS, llama_tokenizer, make_base
@@ -119,14 +119,14 @@ class Rig:
     """A decoder with all that it needs."""
 
     model: PreTrainedModel
-    planner: LayoutPlanner
+    planner: PromptBuilder
     scorer: TagScorer
     decoder: SlotDecoder
 
 
 def make_rig(model: PreTrainedModel, *, window: int = 4096) -> Rig:
-    verbalisers = choose_verbalisers(tokenizer(), TAGS)
-    planner = LayoutPlanner(tokenizer(), TAGS, verbalisers, window=window)
+    verbalisers = choose_verbalizers(tokenizer(), TAGS)
+    planner = PromptBuilder(tokenizer(), TAGS, verbalisers, window=window)
     scorer = TagScorer(model, verbalisers.ids, planner.prefix, precision="fp32")
     return Rig(model, planner, scorer, SlotDecoder(scorer, TAGS, verbalisers))
 

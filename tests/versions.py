@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ner.manifest import MANIFEST, Draft, Manifest, manifest_digest
-from ner.store import Store
+from ner.manifest import MANIFEST_FILE_NAME, VersionMetadata, Manifest, manifest_digest
+from ner.store import ModelStore
 
 DRAFT: dict[str, Any] = {
     "tier": "encoder",
@@ -40,32 +40,32 @@ def write_files(folder: Path, value: int = 0) -> None:
     (folder / "onnx" / "config.json").write_text("{}")
 
 
-def publish_number(store: Store, value: int = 0, **changes: Any) -> Manifest:
+def publish_number(store: ModelStore, value: int = 0, **changes: Any) -> Manifest:
     """Publish a version whose weights are one number: another number, another version."""
-    draft = Draft(**DRAFT | changes)
-    with store.staging(draft.tier) as folder:
+    draft = VersionMetadata(**DRAFT | changes)
+    with store.staging_folder(draft.tier) as folder:
         write_files(folder, value)
         return store.publish(folder, draft)
 
 
 def edit_manifest(folder: Path, old: str, new: str, *, reseal: bool = False) -> None:
     """Change the text of a manifest; resealed, as by one who knows of its digest."""
-    text = (folder / MANIFEST).read_text(encoding="utf-8")
+    text = (folder / MANIFEST_FILE_NAME).read_text(encoding="utf-8")
     assert old in text
     text = text.replace(old, new)
     if reseal:
         value = json.loads(text)
         text = json.dumps(value | {"digest": manifest_digest(value)})
-    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    (folder / MANIFEST_FILE_NAME).write_text(text, encoding="utf-8")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "models")
+def store(tmp_path: Path) -> ModelStore:
+    return ModelStore(tmp_path / "models")
 
 
 @pytest.fixture
-def publish(store: Store) -> Callable[..., Manifest]:
+def publish(store: ModelStore) -> Callable[..., Manifest]:
     return partial(publish_number, store)
 
 

@@ -4,10 +4,10 @@ from peft import prepare_model_for_kbit_training
 from torch import nn
 from transformers import PreTrainedModel
 
-from backend.four_bit import keep_layout
+from backend.four_bit import disable_cpu_repacking
 
 
-def ready_four_bit(model: PreTrainedModel, *, checkpointing: bool = True) -> PreTrainedModel:
+def prepare_four_bit_model(model: PreTrainedModel, *, checkpointing: bool = True) -> PreTrainedModel:
     """Ready a base in 4 bits for training an adapter on it.
 
     Args:
@@ -22,11 +22,11 @@ def ready_four_bit(model: PreTrainedModel, *, checkpointing: bool = True) -> Pre
         use_gradient_checkpointing=checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},
     )
-    keep_layout(model)  # a training serves after each epoch, to be judged
+    disable_cpu_repacking(model)  # a training serves after each epoch, to be judged
     return model
 
 
-def linear_layers(model: PreTrainedModel) -> list[str]:
+def linear_layer_names(model: PreTrainedModel) -> list[str]:
     """What an adapter goes on: every linear layer, the output layer with them.
 
     peft's own "all-linear" leaves that one out.

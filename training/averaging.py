@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 
-class MovingAverage:
+class ExponentialMovingAverage:
     """The moving average of a model's trainable weights.
 
     Args:
@@ -22,11 +22,11 @@ class MovingAverage:
     """
 
     def __init__(self, model: nn.Module, *, decay: float) -> None:
-        self._weights = dict(trainable(model))
+        self._weights = dict(trainable_parameters(model))
         self._decay = decay
         self._steps = 0
         own = {name: weight.detach() for name, weight in self._weights.items()}
-        self.averages = {name: weight.clone() for name, weight in own.items()} if decay else own
+        self.averaged_weights = {name: weight.clone() for name, weight in own.items()} if decay else own
 
     @torch.no_grad()
     def update(self) -> None:
@@ -37,39 +37,39 @@ class MovingAverage:
         # Early on the average forgets faster, or it would remember the random head for long.
         decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
         current = [weight.detach() for weight in self._weights.values()]
-        torch._foreach_lerp_(list(self.averages.values()), current, 1 - decay)
+        torch._foreach_lerp_(list(self.averaged_weights.values()), current, 1 - decay)
 
     @contextmanager
-    def applied(self) -> Iterator[None]:
+    def use_averaged_weights(self) -> Iterator[None]:
         """The model holds the averages inside the block, and its own weights again after it."""
         if not self._decay:
             yield
             return
         own = {name: weight.detach().clone() for name, weight in self._weights.items()}
-        restore(self._weights, self.averages)
+        copy_weights(self._weights, self.averaged_weights)
         try:
             yield
         finally:
-            restore(self._weights, own)
+            copy_weights(self._weights, own)
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on."""
-        return {"averages": self.averages if self._decay else {}, "steps": self._steps}
+        return {"averages": self.averaged_weights if self._decay else {}, "steps": self._steps}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
         self._steps = state["steps"]
         if self._decay:
-            restore(self.averages, state["averages"])
+            copy_weights(self.averaged_weights, state["averages"])
 
 
-def trainable(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+def trainable_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """The parameters that are trained, by name."""
     return ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
 
 
 @torch.no_grad()
-def restore(weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+def copy_weights(weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
     """Write values into weights, in place.
 
     Args:

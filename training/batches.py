@@ -6,11 +6,11 @@ from hashlib import sha256
 
 from backend.window_encoder import batch_by_length
 
-POOL_BATCHES = 32  # batches' worth of shuffled items that are sorted by length together
+SORTING_POOL_BATCHES = 32  # batches' worth of shuffled items that are sorted by length together
 
 
-def plan_epoch(
-    lengths: Sequence[int], *, budget: int, seed: int, epoch: int, processes: int = 1
+def plan_epoch_batches(
+    lengths: Sequence[int], *, max_batch_tokens: int, seed: int, epoch: int, num_processes: int = 1
 ) -> list[list[int]]:
     """Plan one epoch.
 
@@ -20,10 +20,10 @@ def plan_epoch(
 
     Args:
         lengths: Tokens of each item.
-        budget: Tokens a padded batch may have; a longer item gets a batch of its own.
+        max_batch_tokens: Tokens a padded batch may have; a longer item gets a batch of its own.
         seed: Of the training.
         epoch: From 0.
-        processes: How many share the epoch.
+        num_processes: How many share the epoch.
 
     Returns:
         Batches of indices. Every item occurs; a few batches occur twice where that makes their
@@ -33,15 +33,15 @@ def plan_epoch(
     order = list(range(len(lengths)))
     shuffled.shuffle(order)
     batches: list[list[int]] = []
-    for pool in _pools(order, lengths, size=POOL_BATCHES * budget):
-        cuts = batch_by_length([lengths[item] for item in pool], budget=budget)
+    for pool in _iterate_sorting_pools(order, lengths, size=SORTING_POOL_BATCHES * max_batch_tokens):
+        cuts = batch_by_length([lengths[item] for item in pool], max_tokens=max_batch_tokens)
         batches += [[pool[index] for index in cut] for cut in cuts]
     shuffled.shuffle(batches)
-    missing = -len(batches) % processes
+    missing = -len(batches) % num_processes
     return batches + [batches[index % len(batches)] for index in range(missing)]
 
 
-def _pools(order: Sequence[int], lengths: Sequence[int], *, size: int) -> Iterator[list[int]]:
+def _iterate_sorting_pools(order: Sequence[int], lengths: Sequence[int], *, size: int) -> Iterator[list[int]]:
     """Runs of items with about `size` tokens each."""
     pool: list[int] = []
     tokens = 0
@@ -55,52 +55,52 @@ def _pools(order: Sequence[int], lengths: Sequence[int], *, size: int) -> Iterat
         yield pool
 
 
-class EpochBatches:
+class LengthGroupedBatchSampler:
     """A batch sampler that follows a plan, from any step of any epoch.
 
     Args:
         lengths: Tokens of each item.
-        budget: Tokens a padded batch may have.
+        max_batch_tokens: Tokens a padded batch may have.
         seed: Of the training.
-        processes: How many share each epoch.
+        num_processes: How many share each epoch.
     """
 
     def __init__(
-        self, lengths: Sequence[int], *, budget: int, seed: int, processes: int = 1
+        self, lengths: Sequence[int], *, max_batch_tokens: int, seed: int, num_processes: int = 1
     ) -> None:
         self._lengths = lengths
-        self._budget = budget
+        self._max_tokens = max_batch_tokens
         self._seed = seed
-        self._processes = processes
-        self.turn_to(0)
+        self._num_processes = num_processes
+        self.set_epoch(0)
 
     @property
-    def items(self) -> int:
+    def num_items(self) -> int:
         """How many items an epoch goes through."""
         return len(self._lengths)
 
-    def plan(self, epoch: int) -> list[list[int]]:
+    def plan_epoch(self, epoch: int) -> list[list[int]]:
         """The batches of an epoch, of all processes."""
-        return plan_epoch(
+        return plan_epoch_batches(
             self._lengths,
-            budget=self._budget,
+            max_batch_tokens=self._max_tokens,
             seed=self._seed,
             epoch=epoch,
-            processes=self._processes,
+            num_processes=self._num_processes,
         )
 
-    def turn_to(self, epoch: int, *, skip: int = 0) -> None:
+    def set_epoch(self, epoch: int, *, skip_batches: int = 0) -> None:
         """Choose what the next iteration yields.
 
         Args:
             epoch: From 0.
-            skip: Steps already done, each one batch per process.
+            skip_batches: Steps already done, each one batch per process.
         """
-        self._batches = self.plan(epoch)[skip * self._processes :]
+        self._batches = self.plan_epoch(epoch)[skip_batches * self._num_processes :]
 
-    def steps(self, epochs: int) -> int:
+    def count_steps(self, epochs: int) -> int:
         """Optimizer steps that each process makes in the first epochs."""
-        return sum(len(self.plan(epoch)) for epoch in range(epochs)) // self._processes
+        return sum(len(self.plan_epoch(epoch)) for epoch in range(epochs)) // self._num_processes
 
     def fingerprint(self, epochs: int) -> str:
         """Names the plan of the first epochs: equal ones make equal trainings.
@@ -111,8 +111,8 @@ class EpochBatches:
         Returns:
             SHA-256 in hexadecimal.
         """
-        plans = [self.plan(epoch) for epoch in range(epochs)]
-        return sha256(repr((self._processes, plans)).encode()).hexdigest()
+        plans = [self.plan_epoch(epoch) for epoch in range(epochs)]
+        return sha256(repr((self._num_processes, plans)).encode()).hexdigest()
 
     def __iter__(self) -> Iterator[list[int]]:
         """The batches chosen by `turn_to`."""

@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 
 from ner.scoring import Counts
 
-FIELDS = ("tp", "tp_predicted", "fp", "fn")  # the last axis of every array of counts
-COVERAGE = (0.025, 0.975)  # a 95 % interval
-RESAMPLES = 1000  # the usual number for intervals; p is then known to about 0.01
-BLOCK = 2_000_000  # weights held at once, which bounds memory at 16 MB for any corpus
+COUNT_FIELDS = ("tp", "tp_predicted", "fp", "fn")  # the last axis of every array of counts
+INTERVAL_QUANTILES = (0.025, 0.975)  # a 95 % interval
+DEFAULT_RESAMPLES = 1000  # the usual number for intervals; p is then known to about 0.01
+MAX_DRAWS_PER_BLOCK = 2_000_000  # weights held at once, which bounds memory at 16 MB for any corpus
 
-Floats = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 
 
-def as_row(counts: Counts) -> tuple[int, int, int, int]:
-    """Counts in the order of `FIELDS`."""
+def counts_to_row(counts: Counts) -> tuple[int, int, int, int]:
+    """Counts in the order of `COUNT_FIELDS`."""
     return counts.tp, counts.tp_predicted, counts.fp, counts.fn
 
 
-def resample(counts: NDArray[Any], *, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
+def resample_counts(counts: NDArray[Any], *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0) -> Float64Array:
     """Draw corpora of as many documents, with replacement, and count each.
 
     Args:
@@ -46,14 +46,14 @@ def resample(counts: NDArray[Any], *, resamples: int = RESAMPLES, seed: int = 0)
     drawn = np.zeros((resamples, cells))
     if documents:
         chance = np.random.default_rng(seed)
-        block = max(1, BLOCK // documents)
+        block = max(1, MAX_DRAWS_PER_BLOCK // documents)
         for first in range(0, resamples, block):
             rows = len(drawn[first : first + block])
-            drawn[first : first + block] = _weights(chance, rows, documents) @ flat
+            drawn[first : first + block] = _draw_document_weights(chance, rows, documents) @ flat
     return drawn.reshape(resamples, *counts.shape[1:])
 
 
-def _weights(chance: np.random.Generator, rows: int, documents: int) -> Floats:
+def _draw_document_weights(chance: np.random.Generator, rows: int, documents: int) -> Float64Array:
     """How often each document is drawn in each resample: (rows, documents), multinomial rows."""
     drawn = chance.integers(documents, size=(rows, documents))
     drawn += documents * np.arange(rows)[:, np.newaxis]
@@ -61,42 +61,42 @@ def _weights(chance: np.random.Generator, rows: int, documents: int) -> Floats:
     return times.reshape(rows, documents).astype(np.float64)
 
 
-def f1(counts: NDArray[Any]) -> Floats:
+def compute_f1(counts: NDArray[Any]) -> Float64Array:
     """F1 of counts, 0.0 where there is nothing to divide by.
 
     Args:
-        counts: Shape (..., 4), in the order of `FIELDS`.
+        counts: Shape (..., 4), in the order of `COUNT_FIELDS`.
 
     Returns:
         Shape (...).
     """
     tp, tp_predicted, fp, fn = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
-    precision = _ratio(tp_predicted, tp_predicted + fp)
-    recall = _ratio(tp, tp + fn)
-    return _ratio(2 * precision * recall, precision + recall)
+    precision = _safe_divide(tp_predicted, tp_predicted + fp)
+    recall = _safe_divide(tp, tp + fn)
+    return _safe_divide(2 * precision * recall, precision + recall)
 
 
-def drawn_f1(counts: NDArray[Any]) -> Floats:
+def compute_resampled_f1(counts: NDArray[Any]) -> Float64Array:
     """F1 of resampled counts, NaN where there is nothing in gold and nothing predicted.
 
     Such a resample says nothing of a rare label: with 0.0 for its F1, one that is always found
     would seem to be missed whenever its few documents are not drawn.
 
     Args:
-        counts: Shape (..., 4), in the order of `FIELDS`.
+        counts: Shape (..., 4), in the order of `COUNT_FIELDS`.
 
     Returns:
         Shape (...).
     """
-    return np.where(np.asarray(counts).any(axis=-1), f1(counts), np.nan)
+    return np.where(np.asarray(counts).any(axis=-1), compute_f1(counts), np.nan)
 
 
-def _ratio(part: Floats, whole: Floats) -> Floats:
+def _safe_divide(part: Float64Array, whole: Float64Array) -> Float64Array:
     """Divide, with 0.0 for 0 / 0."""
     return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
 
 
-def interval(values: Floats) -> Floats:
+def percentile_interval(values: Float64Array) -> Float64Array:
     """The 95 % percentile interval of resampled values.
 
     Args:
@@ -107,10 +107,10 @@ def interval(values: Floats) -> Floats:
         nothing.
     """
     nothing = np.isnan(values).all(axis=0)
-    return np.nanquantile(np.where(nothing, 0.0, values), COVERAGE, axis=0)
+    return np.nanquantile(np.where(nothing, 0.0, values), INTERVAL_QUANTILES, axis=0)
 
 
-def p_value(difference: float, resampled: Floats) -> float:
+def compute_p_value(difference: float, resampled: Float64Array) -> float:
     """How easily chance alone gives a difference as large, to either side.
 
     The resampled differences vary around the observed one as, without any true difference, observed

@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ner.document import Document, Prediction
-from ner.tags import IGNORED
+from ner.tags import IGNORE_INDEX
 
-BINS = 10  # equal widths; (0.0, 0.1] is the first
-COLDEST, HOTTEST = 0.05, 20.0  # a temperature is searched between these
-HALVINGS = 40  # of that range, in log: far below what F1 or ECE can see
+RELIABILITY_BINS = 10  # equal widths; (0.0, 0.1] is the first
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0  # a temperature is searched between these
+BISECTION_STEPS = 40  # of that range, in log: far below what F1 or ECE can see
 
 
 @dataclass(frozen=True, slots=True)
-class Bin:
+class ReliabilityBin:
     """Predicted spans of about one score.
 
     Attributes:
@@ -39,7 +39,7 @@ class Bin:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class CalibrationMetrics:
     """How well scores foretell what is right.
 
     Attributes:
@@ -52,10 +52,10 @@ class Calibration:
     ece: float
     spans: int
     unscored: int
-    bins: tuple[Bin, ...]
+    bins: tuple[ReliabilityBin, ...]
 
 
-def calibration_of(gold: Sequence[Document], predicted: Sequence[Prediction]) -> Calibration | None:
+def compute_calibration(gold: Sequence[Document], predicted: Sequence[Prediction]) -> CalibrationMetrics | None:
     """Compare the scores of predicted spans with how often they are right.
 
     Args:
@@ -78,12 +78,12 @@ def calibration_of(gold: Sequence[Document], predicted: Sequence[Prediction]) ->
                 right.append(span in true)
     if not scores:
         return None
-    return reliability(np.array(scores), np.array(right), unscored=unscored)
+    return compute_reliability(np.array(scores), np.array(right), unscored=unscored)
 
 
-def reliability(
+def compute_reliability(
     scores: NDArray[np.float64], right: NDArray[np.bool_], *, unscored: int = 0
-) -> Calibration:
+) -> CalibrationMetrics:
     """Sort scored answers into bins and measure how far confidence is from accuracy.
 
     Args:
@@ -94,17 +94,17 @@ def reliability(
     Returns:
         ECE and its bins.
     """
-    edges = np.linspace(0.0, 1.0, BINS + 1)
-    place = np.clip(np.digitize(scores, edges, right=True) - 1, 0, BINS - 1)
-    spans = np.bincount(place, minlength=BINS)
-    confidence = np.bincount(place, weights=scores, minlength=BINS) / np.maximum(spans, 1)
-    accuracy = np.bincount(place, weights=right, minlength=BINS) / np.maximum(spans, 1)
+    edges = np.linspace(0.0, 1.0, RELIABILITY_BINS + 1)
+    place = np.clip(np.digitize(scores, edges, right=True) - 1, 0, RELIABILITY_BINS - 1)
+    spans = np.bincount(place, minlength=RELIABILITY_BINS)
+    confidence = np.bincount(place, weights=scores, minlength=RELIABILITY_BINS) / np.maximum(spans, 1)
+    accuracy = np.bincount(place, weights=right, minlength=RELIABILITY_BINS) / np.maximum(spans, 1)
     columns = (edges[:-1], edges[1:], spans, confidence, accuracy)
-    return Calibration(
+    return CalibrationMetrics(
         ece=float(np.sum(spans * np.abs(confidence - accuracy)) / len(scores)),
         spans=len(scores),
         unscored=unscored,
-        bins=tuple(map(Bin, *(column.tolist() for column in columns))),
+        bins=tuple(map(ReliabilityBin, *(column.tolist() for column in columns))),
     )
 
 
@@ -116,18 +116,18 @@ def fit_temperature(logits: NDArray[np.floating], gold: NDArray[np.integer]) -> 
 
     Args:
         logits: Scores of each tag, shape (words, tags); -inf for a tag that is forbidden.
-        gold: Tag ids, shape (words,); words marked `ner.tags.IGNORED` do not count.
+        gold: Tag ids, shape (words,); words marked `ner.tags.IGNORE_INDEX` do not count.
 
     Returns:
-        T > 0, to divide logits by; 1.0 where no word counts. It stays between `COLDEST` and
-        `HOTTEST`, which it reaches where every answer is right, or where they say nothing.
+        T > 0, to divide logits by; 1.0 where no word counts. It stays between `MIN_TEMPERATURE` and
+        `MAX_TEMPERATURE`, which it reaches where every answer is right, or where they say nothing.
 
     Raises:
         ValueError: If the shapes do not fit each other.
     """
     if logits.ndim != 2 or gold.shape != logits.shape[:1]:
         raise ValueError(f"logits {logits.shape} and tags {gold.shape} are not of the same words")
-    known = gold != IGNORED
+    known = gold != IGNORE_INDEX
     if not known.any():
         return 1.0
     scores = logits[known].astype(np.float64)
@@ -135,8 +135,8 @@ def fit_temperature(logits: NDArray[np.floating], gold: NDArray[np.integer]) -> 
     target = float(scores[np.arange(len(scores)), gold[known]].mean())
     finite = np.where(np.isfinite(scores), scores, 0.0)  # 0 * inf is not 0
 
-    low, high = np.log(1 / HOTTEST), np.log(1 / COLDEST)
-    for _ in range(HALVINGS):
+    low, high = np.log(1 / MAX_TEMPERATURE), np.log(1 / MIN_TEMPERATURE)
+    for _ in range(BISECTION_STEPS):
         middle = (low + high) / 2
         weights = np.exp(scores * np.exp(middle))
         expected = ((weights * finite).sum(axis=1) / weights.sum(axis=1)).mean()

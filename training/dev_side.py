@@ -7,15 +7,15 @@ import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from backend.viterbi import Scores
+from backend.viterbi import FloatArray
 from ner.document import Document, Prediction
 from ner.errors import TrainingError
 from ner.tags import TagSet
 from training.calibration import fit_temperature
-from training.evaluate import dev_strict_f1
+from training.evaluate import compute_dev_strict_f1
 
 
-class Judged(Protocol):
+class TrainedTier(Protocol):
     """A tier in training."""
 
     tag_set: TagSet
@@ -24,7 +24,7 @@ class Judged(Protocol):
         """One prediction per document."""
 
 
-def check_sides(train: Sequence[Document], dev: Sequence[Document]) -> None:
+def check_annotated_splits(train: Sequence[Document], dev: Sequence[Document]) -> None:
     """Refuse what cannot end well.
 
     Args:
@@ -42,7 +42,7 @@ def check_sides(train: Sequence[Document], dev: Sequence[Document]) -> None:
             )
 
 
-def judge(tier: Judged, dev: Sequence[Document], accelerator: Accelerator) -> float:
+def score_on_dev(tier: TrainedTier, dev: Sequence[Document], accelerator: Accelerator) -> float:
     """Judge a tier, each process reading its share of the documents.
 
     Args:
@@ -59,10 +59,10 @@ def judge(tier: Judged, dev: Sequence[Document], accelerator: Accelerator) -> fl
     numbered = [(index, entry) for (index, _), entry in zip(mine, predictions, strict=True)]
     everyone: list[tuple[int, Prediction]] = gather_object(numbered)
     in_order = [entry for _, entry in sorted(everyone, key=lambda pair: pair[0])]
-    return dev_strict_f1(dev, in_order, tier.tag_set)
+    return compute_dev_strict_f1(dev, in_order, tier.tag_set)
 
 
-def temperature_of(logits: Sequence[Scores], tags: Sequence[Sequence[int]]) -> float:
+def fit_temperature_on_dev(logits: Sequence[FloatArray], tags: Sequence[Sequence[int]]) -> float:
     """Fit the temperature on dev (Guo et al. 2017).
 
     Args:

@@ -12,45 +12,45 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ner.document import Span
-from ner.scoring import KEY, Key, neighbours, pair_up
-from training.mistakes import Mistake, find_mistakes
+from ner.scoring import SPAN_KEY, SpanKey, overlapping_spans, maximum_matching
+from training.mistakes import SpanMismatch, find_mismatches
 
-Action = Literal["add", "delete", "relabel", "move an end"]
-ACTIONS: tuple[Action, ...] = Action.__args__  # type: ignore[attr-defined]
+EditAction = Literal["add", "delete", "relabel", "move an end"]
+EDIT_ACTIONS: tuple[EditAction, ...] = EditAction.__args__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
+class EditEffort:
     """Actions that some mistakes cost; none by default. Add with ``+``.
 
     Attributes:
-        actions: How many of each kind, in the order of `ACTIONS`, those of none included.
-        from_nothing: How many it takes without a pre-annotation: one for each gold region.
+        action_counts: How many of each kind, in the order of `EDIT_ACTIONS`, those of none included.
+        from_scratch: How many it takes without a pre-annotation: one for each gold region.
     """
 
-    actions: Mapping[Action, int] = field(default_factory=lambda: dict.fromkeys(ACTIONS, 0))
-    from_nothing: int = 0
+    action_counts: Mapping[EditAction, int] = field(default_factory=lambda: dict.fromkeys(EDIT_ACTIONS, 0))
+    from_scratch: int = 0
 
-    def __add__(self, other: "Effort") -> "Effort":
-        return Effort(
-            {action: self.actions[action] + other.actions[action] for action in ACTIONS},
-            self.from_nothing + other.from_nothing,
+    def __add__(self, other: "EditEffort") -> "EditEffort":
+        return EditEffort(
+            {action: self.action_counts[action] + other.action_counts[action] for action in EDIT_ACTIONS},
+            self.from_scratch + other.from_scratch,
         )
 
     @property
-    def total(self) -> int:
+    def total_actions(self) -> int:
         """All actions."""
-        return sum(self.actions.values())
+        return sum(self.action_counts.values())
 
     @property
-    def saved(self) -> float:
+    def saved_share(self) -> float:
         """Share of the actions that the pre-annotation saves; below 0 where it costs some.
 
         It is 0.0 where there is nothing to annotate.
         """
-        return 1 - self.total / self.from_nothing if self.from_nothing else 0.0
+        return 1 - self.total_actions / self.from_scratch if self.from_scratch else 0.0
 
-    def per_hundred(self, action: Action | None = None) -> float:
+    def per_hundred(self, action: EditAction | None = None) -> float:
         """Actions for every hundred gold regions.
 
         Args:
@@ -59,11 +59,11 @@ class Effort:
         Returns:
             Their number; 0.0 where there are no gold regions.
         """
-        count = self.total if action is None else self.actions[action]
-        return 100 * count / self.from_nothing if self.from_nothing else 0.0
+        count = self.total_actions if action is None else self.action_counts[action]
+        return 100 * count / self.from_scratch if self.from_scratch else 0.0
 
 
-def effort_of(gold: Iterable[Span], predicted: Iterable[Span]) -> Effort:
+def compute_edit_effort(gold: Iterable[Span], predicted: Iterable[Span]) -> EditEffort:
     """Count what putting the spans of one document right takes, at least.
 
     As many wrong spans as possible become right ones by a single action. What is left takes one
@@ -78,36 +78,36 @@ def effort_of(gold: Iterable[Span], predicted: Iterable[Span]) -> Effort:
     """
     right, said = set(gold), set(predicted)
     missed, spurious = (
-        {KEY(one): one for one in right - said},
-        {KEY(one): one for one in said - right},
+        {SPAN_KEY(one): one for one in right - said},
+        {SPAN_KEY(one): one for one in said - right},
     )
-    near = neighbours(sorted(missed), sorted(spurious, key=lambda key: key[1]))
-    pairs = pair_up(
-        {one: [other for other in near[one] if _differences(one, other) == 1] for one in near}
+    near = overlapping_spans(sorted(missed), sorted(spurious, key=lambda key: key[1]))
+    pairs = maximum_matching(
+        {one: [other for other in near[one] if _count_differing_fields(one, other) == 1] for one in near}
     )
-    mistakes = find_mistakes(
+    mistakes = find_mismatches(
         [missed[one] for one in missed.keys() - pairs.keys()],
         [spurious[one] for one in spurious.keys() - set(pairs.values())],
     )
     counted = Counter(
         "relabel" if one[0] != other[0] else "move an end" for one, other in pairs.items()
     )
-    counted.update(action for mistake in mistakes for action in _actions(mistake))
-    return Effort({action: counted[action] for action in ACTIONS}, len(right))
+    counted.update(action for mistake in mistakes for action in _edit_actions(mistake))
+    return EditEffort({action: counted[action] for action in EDIT_ACTIONS}, len(right))
 
 
-def _differences(one: Key, other: Key) -> int:
+def _count_differing_fields(one: SpanKey, other: SpanKey) -> int:
     """Actions that make one span another: a label and two ends may differ."""
     return sum(ours != theirs for ours, theirs in zip(one, other, strict=True))
 
 
-def _actions(mistake: Mistake) -> list[Action]:
+def _edit_actions(mistake: SpanMismatch) -> list[EditAction]:
     """What puts a mistake right that no single action does."""
     gold, predicted = mistake.gold, mistake.predicted
     if gold is None:
         return ["delete"]
     if predicted is None:
         return ["add"]
-    if _differences(KEY(gold), KEY(predicted)) > 2:
+    if _count_differing_fields(SPAN_KEY(gold), SPAN_KEY(predicted)) > 2:
         return ["delete", "add"]
     return ["relabel", "move an end"] if gold.label != predicted.label else ["move an end"] * 2

@@ -11,30 +11,30 @@ from peft import LoraConfig, TaskType, get_peft_model
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from backend.bases import HEADS
-from backend.checkpoint import position_limit
+from backend.bases import CLASSIFIER_HEAD_NAMES
+from backend.checkpoint import max_positions
 from backend.encoder import EncoderTier
-from backend.forward import TorchForward
+from backend.forward import TorchRunner
 from backend.window_encoder import EncodedWindow, WindowEncoder
 from ner.document import Document
 from ner.errors import TrainingError
 from ner.manifest import read_manifest
-from ner.tags import IGNORED, TagSet
-from training.adapters import ready_four_bit
-from training.batches import EpochBatches
-from training.coupling import count_transitions, fit_coupling
-from training.dev_side import check_sides, judge
-from training.loop import Batch, Loop, start_accelerator
-from training.recipe import Recipe, with_learning_rate
-from training.schedule import Progress
+from ner.tags import IGNORE_INDEX, TagSet
+from training.adapters import prepare_four_bit_model
+from training.batches import LengthGroupedBatchSampler
+from training.coupling import estimate_transitions, fit_score_refiner
+from training.dev_side import check_annotated_splits, score_on_dev
+from training.loop import TensorBatch, Trainer, create_accelerator
+from training.recipe import EncoderRecipe, resolve_learning_rate
+from training.schedule import TrainingProgress
 from training.silver import SilverDocument
-from training.start import begin_at
-from training.trained import Trained
+from training.start import load_warm_start_weights
+from training.trained import TrainResult
 
-TrainedEncoder = Trained[EncoderTier, Recipe]
+EncoderTrainResult = TrainResult[EncoderTier, EncoderRecipe]
 
 
-class Lessons:
+class TrainingWindows:
     """The windows that are learnt from.
 
     Args:
@@ -45,7 +45,7 @@ class Lessons:
 
     Attributes:
         tags: Of every document's words, those of silver last.
-        lost: What could not be learnt of the documents; whoever made the silver tells its losses.
+        dropped: What could not be learnt of the documents; whoever made the silver tells its losses.
         lengths: Sub-words of each window.
     """
 
@@ -59,33 +59,33 @@ class Lessons:
     ) -> None:
         every = [*documents, *(one.document for one in silver)]
         tagged = [tag_set.encode(document) for document in every]
-        self._encoder = windows
+        self._window_encoder = windows
         self._windows = windows.encode(
             [document.text for document in every], [entry.words for entry in tagged]
         )
         self.tags = [entry.tags for entry in tagged]
-        self.lost = tuple(lost for entry in tagged[: len(documents)] for lost in entry.lost)
-        self.lengths = [len(window.ids) for window in self._windows]
+        self.dropped = tuple(lost for entry in tagged[: len(documents)] for lost in entry.dropped)
+        self.lengths = [len(window.input_ids) for window in self._windows]
         gold = [(1.0,) * len(entry.words) for entry in tagged[: len(documents)]]
-        self._weights = self._relative([*gold, *(one.weights for one in silver)]) if silver else []
+        self._word_weights = self._normalize_weights([*gold, *(one.word_weights for one in silver)]) if silver else []
 
-    def _relative(self, weights: Sequence[Sequence[float]]) -> list[tuple[float, ...]]:
+    def _normalize_weights(self, weights: Sequence[Sequence[float]]) -> list[tuple[float, ...]]:
         """Make the mean of all weights 1, so that steps are as long as they are without silver.
 
         There are none where all count in full: the loss is then the unweighted one to the last bit.
         """
         learnt = [
-            weights[window.document][word]
+            weights[window.document_index][word]
             for window in self._windows
             for word in window.words
-            if self.tags[window.document][word] != IGNORED
+            if self.tags[window.document_index][word] != IGNORE_INDEX
         ]
         if all(weight == 1 for weight in learnt):
             return []
         mean = sum(learnt) / len(learnt) or 1.0
         return [tuple(weight / mean for weight in of_document) for of_document in weights]
 
-    def collate(self, indices: Sequence[int]) -> Batch:
+    def collate(self, indices: Sequence[int]) -> TensorBatch:
         """Make a batch of some windows.
 
         Args:
@@ -98,22 +98,22 @@ class Lessons:
             are `weights` of the same shape.
         """
         windows = [self._windows[index] for index in indices]
-        padded = self._encoder.pad(windows)
+        padded = self._window_encoder.pad(windows)
         batch = {name: torch.from_numpy(array) for name, array in padded.items()}
-        labels = _at_words(windows, self.tags, torch.full_like(batch["input_ids"], IGNORED))
-        if not self._weights:
+        labels = _scatter_to_first_subwords(windows, self.tags, torch.full_like(batch["input_ids"], IGNORE_INDEX))
+        if not self._word_weights:
             return {**batch, "labels": labels}
-        weights = _at_words(windows, self._weights, torch.zeros(labels.shape))
+        weights = _scatter_to_first_subwords(windows, self._word_weights, torch.zeros(labels.shape))
         return {**batch, "labels": labels, "weights": weights}
 
 
-def _at_words(
+def _scatter_to_first_subwords(
     windows: Sequence[EncodedWindow], values: Sequence[Sequence[float]], rows: Tensor
 ) -> Tensor:
     """Put what each document has for its words at their first sub-words."""
     for row, window in zip(rows, windows, strict=True):
-        of_words = values[window.document][window.words.start : window.words.stop]
-        row[list(window.positions)] = torch.tensor(of_words)
+        of_words = values[window.document_index][window.words.start : window.words.stop]
+        row[list(window.word_positions)] = torch.tensor(of_words)
     return rows
 
 
@@ -122,13 +122,13 @@ def train_encoder(
     dev: Sequence[Document],
     *,
     labels: Sequence[str],
-    recipe: Recipe,
+    recipe: EncoderRecipe,
     state_path: Path,
     silver: Sequence[SilverDocument] = (),
-    start: Path | None = None,
+    warm_start_dir: Path | None = None,
     resume: bool = False,
-    report: Callable[[Progress], None] = lambda _: None,
-) -> TrainedEncoder:
+    on_progress: Callable[[TrainingProgress], None] = lambda _: None,
+) -> EncoderTrainResult:
     """Train an encoder; the epoch with the best strict F1 on dev is kept.
 
     Args:
@@ -138,10 +138,10 @@ def train_encoder(
         recipe: What to do.
         state_path: Where the state of an unfinished training is kept.
         silver: What another system said about other texts, to learn from as well.
-        start: Folder of a verified version of the same recipe and labels, to begin at; None for the
+        warm_start_dir: Folder of a verified version of the same recipe and labels, to begin at; None for the
             base.
         resume: Go on from that state, where there is one.
-        report: Told how it goes.
+        on_progress: Told how it goes.
 
     Returns:
         The model, and the tier that serves it.
@@ -151,53 +151,53 @@ def train_encoder(
         BaseModelError: If the base is not there.
         VersionInvalid: If the version to begin at does not fit.
     """
-    _check(train, dev, recipe)
+    _check_inputs(train, dev, recipe)
     # What is published names the very base that was loaded, even if a hub's branch moves meanwhile.
-    recipe = with_learning_rate(replace(recipe, base=recipe.base.pinned()))
-    accelerator = start_accelerator(recipe.schedule)
+    recipe = resolve_learning_rate(replace(recipe, base=recipe.base.with_pinned_revision()))
+    accelerator = create_accelerator(recipe.schedule)
     tag_set = TagSet(tuple(labels))
     tokenizer = recipe.base.load_tokenizer()
-    model = build_model(recipe, tag_set, device=accelerator.device)
-    if start is not None:
-        begin_at(model, start, read_manifest(start, verify=False))
-    limit = position_limit(model)
-    lessons = Lessons(
+    model = build_encoder(recipe, tag_set, device=accelerator.device)
+    if warm_start_dir is not None:
+        load_warm_start_weights(model, warm_start_dir, read_manifest(warm_start_dir, verify=False))
+    limit = max_positions(model)
+    lessons = TrainingWindows(
         train,
         tag_set=tag_set,
-        windows=WindowEncoder(tokenizer, recipe.lesson, limit=limit),
+        windows=WindowEncoder(tokenizer, recipe.lesson, max_positions=limit),
         silver=silver,
     )
     tier = EncoderTier(
-        TorchForward(model, precision=recipe.schedule.precision),
-        WindowEncoder(tokenizer, recipe.reading, limit=limit),
+        TorchRunner(model, precision=recipe.schedule.precision),
+        WindowEncoder(tokenizer, recipe.reading, max_positions=limit),
         tag_set=tag_set,
         version="unpublished",
     )
-    loop = Loop(
+    loop = Trainer(
         model,
-        batches=EpochBatches(
+        batch_sampler=LengthGroupedBatchSampler(
             lessons.lengths,
-            budget=recipe.schedule.batch_tokens,
+            max_batch_tokens=recipe.schedule.batch_tokens,
             seed=recipe.schedule.seed,
-            processes=accelerator.num_processes,
+            num_processes=accelerator.num_processes,
         ),
         collate=lessons.collate,
-        loss=_Loss(recipe, tokenizer),
-        judge=lambda: _judge(model, tier, dev, accelerator),
+        loss=_TokenClassificationLoss(recipe, tokenizer),
+        score_dev=lambda: _score_on_dev(model, tier, dev, accelerator),
         schedule=recipe.schedule,
         accelerator=accelerator,
         state_path=state_path,
     )
     is_main = accelerator.is_main_process
-    outcome = loop.run(report=report if is_main else lambda _: None, resume=resume)
+    outcome = loop.run(on_progress=on_progress if is_main else lambda _: None, resume=resume)
     model.eval()
-    _calibrate(tier, dev, lessons.tags[: len(train)])
-    return TrainedEncoder(model, tokenizer, tier, outcome, recipe, lessons.lost, is_main)
+    _fit_calibration(tier, dev, lessons.tags[: len(train)])
+    return EncoderTrainResult(model, tokenizer, tier, outcome, recipe, lessons.dropped, is_main)
 
 
-def _check(train: Sequence[Document], dev: Sequence[Document], recipe: Recipe) -> None:
+def _check_inputs(train: Sequence[Document], dev: Sequence[Document], recipe: EncoderRecipe) -> None:
     """Refuse what cannot end well."""
-    check_sides(train, dev)
+    check_annotated_splits(train, dev)
     if recipe.four_bit and recipe.adapter is None:
         raise TrainingError(
             "a 4-bit base cannot be tuned in full; train an adapter on it (--qlora), "
@@ -205,7 +205,7 @@ def _check(train: Sequence[Document], dev: Sequence[Document], recipe: Recipe) -
         )
 
 
-def build_model(recipe: Recipe, tag_set: TagSet, *, device: torch.device) -> nn.Module:
+def build_encoder(recipe: EncoderRecipe, tag_set: TagSet, *, device: torch.device) -> nn.Module:
     """Load the base with a fresh head, and put the adapter on it if there is to be one.
 
     Args:
@@ -225,9 +225,9 @@ def build_model(recipe: Recipe, tag_set: TagSet, *, device: torch.device) -> nn.
     changes: dict[str, Any] = {
         name: value for name, value in dropouts.items() if hasattr(config, name)
     }
-    model = recipe.base.load_token_classifier(tag_set.names, four_bit=recipe.four_bit, **changes)
+    model = recipe.base.load_token_classifier(tag_set.tag_names, four_bit=recipe.four_bit, **changes)
     if recipe.four_bit:
-        model = ready_four_bit(model)
+        model = prepare_four_bit_model(model)
     if recipe.adapter is not None:
         model = get_peft_model(
             model,
@@ -237,26 +237,26 @@ def build_model(recipe: Recipe, tag_set: TagSet, *, device: torch.device) -> nn.
                 lora_alpha=recipe.adapter.alpha,
                 lora_dropout=recipe.adapter.dropout,
                 target_modules="all-linear",
-                exclude_modules=list(HEADS),  # the head is trained whole
+                exclude_modules=list(CLASSIFIER_HEAD_NAMES),  # the head is trained whole
             ),
         )
     return model if recipe.four_bit else model.to(device)
 
 
-class _Loss:
+class _TokenClassificationLoss:
     """Cross entropy over first sub-words, weighted if need be, with some of the text hidden."""
 
-    def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, recipe: EncoderRecipe, tokenizer: PreTrainedTokenizerBase) -> None:
         self._smoothing = recipe.smoothing
         self._mask_id = tokenizer.mask_token_id
-        self._share = recipe.mask if self._mask_id is not None else 0.0
-        self._special = torch.tensor(sorted(tokenizer.all_special_ids))
+        self._mask_probability = recipe.mask if self._mask_id is not None else 0.0
+        self._special_ids = torch.tensor(sorted(tokenizer.all_special_ids))
 
-    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+    def __call__(self, model: nn.Module, batch: TensorBatch) -> Tensor:
         ids = batch["input_ids"]
-        if self._share:
-            hidden = torch.rand(ids.shape, device=ids.device) < self._share
-            hidden &= ~torch.isin(ids, self._special.to(ids.device))
+        if self._mask_probability:
+            hidden = torch.rand(ids.shape, device=ids.device) < self._mask_probability
+            hidden &= ~torch.isin(ids, self._special_ids.to(ids.device))
             ids = ids.masked_fill(hidden, self._mask_id)
         logits = model(input_ids=ids, attention_mask=batch["attention_mask"]).logits
         labels = batch["labels"].flatten()
@@ -264,7 +264,7 @@ class _Loss:
         total = nn.functional.cross_entropy(
             logits.float().flatten(0, 1),
             labels,
-            ignore_index=IGNORED,
+            ignore_index=IGNORE_INDEX,
             label_smoothing=self._smoothing,
             reduction="sum" if weights is None else "none",
         )
@@ -272,24 +272,24 @@ class _Loss:
             total = (total * weights.flatten()).sum()
         # Weights are 1 in the mean of all lessons, not in that of a batch: were each batch divided
         # by its own, one of silver alone would count as much as one of gold alone.
-        return total / (labels != IGNORED).sum().clamp(min=1)  # all of a batch may be unknown
+        return total / (labels != IGNORE_INDEX).sum().clamp(min=1)  # all of a batch may be unknown
 
 
-def _judge(
+def _score_on_dev(
     model: nn.Module, tier: EncoderTier, dev: Sequence[Document], accelerator: Accelerator
 ) -> float:
     """Strict F1 on dev of the tier that runs a model."""
     model.eval()
-    return judge(tier, dev, accelerator)
+    return score_on_dev(tier, dev, accelerator)
 
 
-def _calibrate(tier: EncoderTier, dev: Sequence[Document], learnt: Sequence[Sequence[int]]) -> None:
+def _fit_calibration(tier: EncoderTier, dev: Sequence[Document], learnt: Sequence[Sequence[int]]) -> None:
     """Fit on dev what the tier does with its scores."""
     tagged = [tier.tag_set.encode(document) for document in dev]
-    tier.coupling, tier.temperature = fit_coupling(
+    tier.score_refiner, tier.temperature = fit_score_refiner(
         dev,
         tagged,
-        tier.score(tier.read(dev)),
-        transitions=count_transitions(learnt, tier.tag_set),
+        tier.compute_logits(tier.encode(dev)),
+        transitions=estimate_transitions(learnt, tier.tag_set),
         tag_set=tier.tag_set,
     )

@@ -1,4 +1,4 @@
-"""Gold documents and what was predicted for them, judged: a `Report`; and the score of dev."""
+"""Gold documents and what was predicted for them, judged: a `EvaluationReport`; and the score of dev."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,36 +7,36 @@ from dataclasses import dataclass
 from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
 
-from ner.document import Document, Lost, Prediction
+from ner.document import Document, DroppedAnnotation, Prediction
 from ner.errors import InputError
-from ner.tags import IGNORED, OUTSIDE, TagSet
-from training.bootstrap import RESAMPLES
-from training.calibration import calibration_of
-from training.effort import Effort, effort_of
-from training.judged import ALL, COLUMNS, compare, figures, judge
-from training.mistakes import Mistake, find_mistakes, summarise
-from training.report import Reading, Report, count_losses
+from ner.tags import IGNORE_INDEX, OUTSIDE, TagSet
+from training.bootstrap import DEFAULT_RESAMPLES
+from training.calibration import compute_calibration
+from training.effort import EditEffort, compute_edit_effort
+from training.judged import TOTAL_INDEX, LENGTH_COLUMNS, compare_systems, stratum_scores, count_system
+from training.mistakes import SpanMismatch, find_mismatches, summarize_errors
+from training.report import DocumentView, EvaluationReport, summarize_dropped
 
-FEW_DOCUMENTS = 20  # below this the bootstrap has too little to draw from
+MIN_DOCUMENTS_FOR_INTERVALS = 20  # below this the bootstrap has too little to draw from
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class EvaluationOptions:
     """How to judge.
 
     Attributes:
         labels: What the model can say, in its order; None where that is not known.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
-        examples: How many mistakes of each kind, and losses of each reason, to show.
-        worst: How many documents to show whole, at most.
+        max_examples_per_type: How many mistakes of each kind, and losses of each reason, to show.
+        max_worst_documents: How many documents to show whole, at most.
     """
 
     labels: tuple[str, ...] | None = None
-    resamples: int = RESAMPLES
+    resamples: int = DEFAULT_RESAMPLES
     seed: int = 0
-    examples: int = 5
-    worst: int = 10
+    max_examples_per_type: int = 5
+    max_worst_documents: int = 10
 
 
 def evaluate(
@@ -45,9 +45,9 @@ def evaluate(
     *,
     source: str = "",
     against: Sequence[Prediction] | None = None,
-    lost: Sequence[Lost] = (),
-    options: Options | None = None,
-) -> Report:
+    dropped: Sequence[DroppedAnnotation] = (),
+    options: EvaluationOptions | None = None,
+) -> EvaluationReport:
     """Judge predictions.
 
     Args:
@@ -55,7 +55,7 @@ def evaluate(
         predicted: What was said about each, in the same order.
         source: Where gold comes from, for the report.
         against: What another system said about each, in the same order.
-        lost: What reading gold could not keep.
+        dropped: What reading gold could not keep.
         options: None for the defaults.
 
     Returns:
@@ -66,43 +66,43 @@ def evaluate(
     """
     if not gold:
         raise InputError("there is not one document to judge by: give a gold file that has some")
-    options = options or Options()
-    labels = _labels(gold, [*predicted, *(against or ())], options.labels or ())
+    options = options or EvaluationOptions()
+    labels = _all_labels(gold, [*predicted, *(against or ())], options.labels or ())
     drawing = {"resamples": options.resamples, "seed": options.seed}
-    ours = judge(gold, predicted, labels, **drawing)
-    theirs = None if against is None else judge(gold, against, labels, **drawing)
-    mistakes, efforts = _mistakes(gold, predicted), _efforts(gold, predicted)
-    flat, unsaid = _lost_to_flat_bio(gold), [entry for one in predicted for entry in one.lost]
+    ours = count_system(gold, predicted, labels, **drawing)
+    theirs = None if against is None else count_system(gold, against, labels, **drawing)
+    mistakes, efforts = _find_mismatches(gold, predicted), _compute_efforts(gold, predicted)
+    flat, unsaid = _dropped_by_flat_bio(gold), [entry for one in predicted for entry in one.dropped]
     unknown = _unknown_labels(gold, options.labels)
     rows = {label: row for row, label in enumerate(labels, start=1)}
-    return Report(
+    return EvaluationReport(
         model=ours.version,
         gold=source,
         documents=len(gold),
-        overall=figures(ours, ALL, ALL),
-        by_label={label: figures(ours, row, ALL) for label, row in rows.items()},
-        by_length={length: figures(ours, ALL, column) for length, column in COLUMNS.items()},
+        overall=stratum_scores(ours, TOTAL_INDEX, TOTAL_INDEX),
+        by_label={label: stratum_scores(ours, row, TOTAL_INDEX) for label, row in rows.items()},
+        by_length={length: stratum_scores(ours, TOTAL_INDEX, column) for length, column in LENGTH_COLUMNS.items()},
         by_label_and_length={
-            label: {length: figures(ours, row, column) for length, column in COLUMNS.items()}
+            label: {length: stratum_scores(ours, row, column) for length, column in LENGTH_COLUMNS.items()}
             for label, row in rows.items()
         },
-        lost_flat=count_losses(flat, examples=options.examples),
-        lost_reading=count_losses(lost, examples=options.examples),
-        lost_predicted=count_losses(unsaid, examples=options.examples),
-        mistakes=summarise(
+        dropped_by_flat_bio=summarize_dropped(flat, examples=options.max_examples_per_type),
+        dropped_on_import=summarize_dropped(dropped, examples=options.max_examples_per_type),
+        dropped_predictions=summarize_dropped(unsaid, examples=options.max_examples_per_type),
+        errors_by_type=summarize_errors(
             [
                 (document, mistake)
                 for document, made in zip(gold, mistakes, strict=True)
                 for mistake in made
             ],
-            examples=options.examples,
+            examples=options.max_examples_per_type,
         ),
-        effort=sum(efforts, Effort()),
-        worst=tuple(_worst(gold, predicted, efforts)[: options.worst]),
-        calibration=calibration_of(gold, predicted),
-        against=None
+        effort=sum(efforts, EditEffort()),
+        worst_documents=tuple(_worst_documents(gold, predicted, efforts)[: options.max_worst_documents]),
+        calibration=compute_calibration(gold, predicted),
+        comparison=None
         if theirs is None or against is None
-        else compare(ours, theirs, labels, effort=sum(_efforts(gold, against), Effort())),
+        else compare_systems(ours, theirs, labels, effort=sum(_compute_efforts(gold, against), EditEffort())),
         unknown_labels=unknown,
         warnings=tuple(_warnings(gold, predicted, flat=flat, unknown=unknown)),
         resamples=options.resamples,
@@ -110,7 +110,7 @@ def evaluate(
     )
 
 
-def dev_strict_f1(
+def compute_dev_strict_f1(
     documents: Sequence[Document], predictions: Sequence[Prediction], tag_set: TagSet
 ) -> float:
     """Strict F1 as seqeval computes it, over word tags: what training stops on.
@@ -139,48 +139,48 @@ def dev_strict_f1(
 
 def _tag_names(document: Document, tag_set: TagSet) -> list[str]:
     """A document's tags by name, O where the truth is unknown."""
-    names = tag_set.names
+    names = tag_set.tag_names
     tags = tag_set.encode(document).tags
-    return [names[OUTSIDE if tag == IGNORED else tag] for tag in tags]
+    return [names[OUTSIDE if tag == IGNORE_INDEX else tag] for tag in tags]
 
 
-def _mistakes(gold: Sequence[Document], predicted: Sequence[Prediction]) -> list[Sequence[Mistake]]:
+def _find_mismatches(gold: Sequence[Document], predicted: Sequence[Prediction]) -> list[Sequence[SpanMismatch]]:
     """What is wrong with each document."""
     return [
-        find_mistakes(document.spans, prediction.spans)
+        find_mismatches(document.spans, prediction.spans)
         for document, prediction in zip(gold, predicted, strict=True)
     ]
 
 
-def _efforts(gold: Sequence[Document], predicted: Sequence[Prediction]) -> list[Effort]:
+def _compute_efforts(gold: Sequence[Document], predicted: Sequence[Prediction]) -> list[EditEffort]:
     """What it takes to put each document right."""
     return [
-        effort_of(document.spans, prediction.spans)
+        compute_edit_effort(document.spans, prediction.spans)
         for document, prediction in zip(gold, predicted, strict=True)
     ]
 
 
-def _worst(
+def _worst_documents(
     gold: Sequence[Document],
     predicted: Sequence[Prediction],
-    efforts: Sequence[Effort],
-) -> list[Reading]:
+    efforts: Sequence[EditEffort],
+) -> list[DocumentView]:
     """The documents that are not all right, those that take most actions first."""
     readings = [
-        Reading(
-            document=document.id,
+        DocumentView(
+            document_id=document.id,
             text=document.text,
             gold=tuple(document.spans),
             predicted=tuple(prediction.spans),
-            actions=effort.total,
+            edit_actions=effort.total_actions,
         )
         for document, prediction, effort in zip(gold, predicted, efforts, strict=True)
-        if effort.total
+        if effort.total_actions
     ]
-    return sorted(readings, key=lambda reading: -reading.actions)
+    return sorted(readings, key=lambda reading: -reading.edit_actions)
 
 
-def _labels(
+def _all_labels(
     gold: Sequence[Document], predicted: Sequence[Prediction], known: Sequence[str]
 ) -> list[str]:
     """Every label there is: the model's in its order, then others by name."""
@@ -189,13 +189,13 @@ def _labels(
     return [*known, *sorted(used - set(known))]
 
 
-def _lost_to_flat_bio(gold: Sequence[Document]) -> list[Lost]:
+def _dropped_by_flat_bio(gold: Sequence[Document]) -> list[DroppedAnnotation]:
     """Gold spans that one tag per word cannot hold."""
     labels = tuple(sorted({span.label for document in gold for span in document.spans}))
     if not labels:
         return []
     tag_set = TagSet(labels)
-    return [entry for document in gold for entry in tag_set.encode(document).lost]
+    return [entry for document in gold for entry in tag_set.encode(document).dropped]
 
 
 def _unknown_labels(gold: Sequence[Document], known: Sequence[str] | None) -> dict[str, int]:
@@ -210,7 +210,7 @@ def _warnings(
     gold: Sequence[Document],
     predicted: Sequence[Prediction],
     *,
-    flat: Sequence[Lost],
+    flat: Sequence[DroppedAnnotation],
     unknown: Mapping[str, int],
 ) -> Iterator[str]:
     """What a reader must know before trusting the figures, one sentence each."""
@@ -218,44 +218,44 @@ def _warnings(
     if not entities:
         yield "Gold has no entities: recall and F1 say nothing, and every prediction is spurious."
     if unknown:
-        yield f"The model does not have these gold labels, so all are missed: {_listed(unknown)}."
+        yield f"The model does not have these gold labels, so all are missed: {_format_label_counts(unknown)}."
     foreign = Counter(span.label for one in predicted for span in one.spans)
     for document in gold:
         for span in document.spans:
             del foreign[span.label]
     if entities and foreign:
-        yield f"Gold never has these labels, so all their spans are spurious: {_listed(foreign)}."
+        yield f"Gold never has these labels, so all their spans are spurious: {_format_label_counts(foreign)}."
     if flat:
         yield (
             f"{len(flat)} of {entities} gold entities do not fit flat BIO, one tag per word. They "
             "stay in gold: a tagger of words must miss them."
         )
-    if unclear := _on_open_truth(gold, predicted):
+    if unclear := _count_in_masked_ranges(gold, predicted):
         yield (
             f"{unclear} predicted entities lie where the truth is not known (regions outvoted or "
             "without a label) and count as spurious: precision is at least what is shown."
         )
     outside = sum(
-        entry.reason == "offset outside the text" for one in predicted for entry in one.lost
+        entry.reason == "offset outside the text" for one in predicted for entry in one.dropped
     )
     if outside:
         yield (
             f"{outside} predicted entities lie outside their text and are left out: check that "
             "offsets count code points of the very text that is judged."
         )
-    if len(gold) < FEW_DOCUMENTS:
+    if len(gold) < MIN_DOCUMENTS_FOR_INTERVALS:
         yield f"Intervals are rough: there are only {len(gold)} documents to draw from."
 
 
-def _on_open_truth(gold: Sequence[Document], predicted: Sequence[Prediction]) -> int:
+def _count_in_masked_ranges(gold: Sequence[Document], predicted: Sequence[Prediction]) -> int:
     """How many predicted spans are not in gold but touch a stretch that may or may not hold one."""
     return sum(
-        any(span.start < end and start < span.end for start, end in document.unknown)
+        any(span.start < end and start < span.end for start, end in document.masked_ranges)
         for document, prediction in zip(gold, predicted, strict=True)
         for span in set(prediction.spans) - set(document.spans)
     )
 
 
-def _listed(labels: Mapping[str, int]) -> str:
+def _format_label_counts(labels: Mapping[str, int]) -> str:
     """Labels and how often each occurs, in words."""
     return ", ".join(f"{label} ({times})" for label, times in labels.items())

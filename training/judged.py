@@ -12,42 +12,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ner.document import Document, Prediction
-from ner.scoring import LENGTHS, Counts, Length, score
-from training.bootstrap import FIELDS, Floats, as_row, drawn_f1, f1, interval, p_value, resample
-from training.effort import Effort
-from training.report import Comparison, Difference, Differences, Figure, Figures
+from ner.scoring import LENGTH_BUCKETS, Counts, LengthBucket, score_spans
+from training.bootstrap import COUNT_FIELDS, Float64Array, counts_to_row, compute_resampled_f1, compute_f1, percentile_interval, compute_p_value, resample_counts
+from training.effort import EditEffort
+from training.report import SystemComparison, F1Difference, StratumDifferences, CountsWithInterval, StratumScores
 
-SCHEMES = ("strict", "relaxed")  # the order of that axis
-ALL = 0  # where margins stand: all labels, all lengths
-COLUMNS: Mapping[Length, int] = {length: column for column, length in enumerate(LENGTHS, start=1)}
+MATCH_SCHEMES = ("strict", "relaxed")  # the order of that axis
+TOTAL_INDEX = 0  # where margins stand: all labels, all lengths
+LENGTH_COLUMNS: Mapping[LengthBucket, int] = {length: column for column, length in enumerate(LENGTH_BUCKETS, start=1)}
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """One system's counts, margins included: index `ALL` of labels and of lengths is their sum.
+class SystemCounts:
+    """One system's counts, margins included: index `TOTAL_INDEX` of labels and of lengths is their sum.
 
     Attributes:
         version: What the predictions call themselves.
         counts: Shape (schemes, 1 + labels, 1 + lengths, fields).
         f1: F1 of the counts, shape (schemes, 1 + labels, 1 + lengths).
-        drawn: F1 of each resample, shape (resamples, schemes, 1 + labels, 1 + lengths); NaN where
+        resampled_f1: F1 of each resample, shape (resamples, schemes, 1 + labels, 1 + lengths); NaN where
             the resample has none of these spans, in gold or predicted.
     """
 
     version: str
     counts: NDArray[np.int64]
-    f1: Floats
-    drawn: Floats
+    f1: Float64Array
+    resampled_f1: Float64Array
 
 
-def judge(
+def count_system(
     gold: Sequence[Document],
     predicted: Sequence[Prediction],
     labels: Sequence[str],
     *,
     resamples: int,
     seed: int,
-) -> Judged:
+) -> SystemCounts:
     """Count one system's spans, on all documents once and on each resample.
 
     Args:
@@ -60,14 +60,14 @@ def judge(
     Returns:
         Its counts and their F1.
     """
-    table = tabulate(gold, predicted, labels)
-    counts = _with_margins(table.sum(axis=0))
-    drawn = _with_margins(resample(table, resamples=resamples, seed=seed))
+    table = count_by_document(gold, predicted, labels)
+    counts = _with_totals(table.sum(axis=0))
+    drawn = _with_totals(resample_counts(table, resamples=resamples, seed=seed))
     version = ", ".join(sorted({prediction.version for prediction in predicted}))
-    return Judged(version, counts, f1(counts), drawn_f1(drawn))
+    return SystemCounts(version, counts, compute_f1(counts), compute_resampled_f1(drawn))
 
 
-def tabulate(
+def count_by_document(
     gold: Sequence[Document], predicted: Sequence[Prediction], labels: Sequence[str]
 ) -> NDArray[np.int64]:
     """Count each document once.
@@ -78,48 +78,48 @@ def tabulate(
         labels: Every label that occurs.
 
     Returns:
-        Counts of shape (documents, schemes, labels, lengths, fields), in the order of `SCHEMES`,
-        labels, `ner.scoring.LENGTHS` and `training.bootstrap.FIELDS`.
+        Counts of shape (documents, schemes, labels, lengths, fields), in the order of `MATCH_SCHEMES`,
+        labels, `ner.scoring.LENGTH_BUCKETS` and `training.bootstrap.COUNT_FIELDS`.
     """
-    shape = (len(gold), len(SCHEMES), len(labels), len(LENGTHS), len(FIELDS))
+    shape = (len(gold), len(MATCH_SCHEMES), len(labels), len(LENGTH_BUCKETS), len(COUNT_FIELDS))
     table = np.zeros(shape, dtype=np.int64)
     rows = {label: row for row, label in enumerate(labels)}
     for of_document, document, prediction in zip(table, gold, predicted, strict=True):
-        scores = score(document.text, document.spans, prediction.spans)
+        scores = score_spans(document.text, document.spans, prediction.spans)
         for scheme, tally in enumerate((scores.strict, scores.relaxed)):
             for (label, length), counts in tally.cells.items():
-                of_document[scheme, rows[label], LENGTHS.index(length)] = as_row(counts)
+                of_document[scheme, rows[label], LENGTH_BUCKETS.index(length)] = counts_to_row(counts)
     return table
 
 
-def _with_margins(counts: NDArray[Any]) -> NDArray[Any]:
+def _with_totals(counts: NDArray[Any]) -> NDArray[Any]:
     """Put sums before labels and lengths: (..., labels, lengths, 4), each axis one longer."""
     counts = np.concatenate([counts.sum(axis=-3, keepdims=True), counts], axis=-3)
     return np.concatenate([counts.sum(axis=-2, keepdims=True), counts], axis=-2)
 
 
-def figures(judged: Judged, row: int, column: int) -> Figures:
+def stratum_scores(system_counts: SystemCounts, row: int, column: int) -> StratumScores:
     """Draw one cell of the table, both ways.
 
     Args:
-        judged: Counts.
-        row: Place of the label among labels, from 1; or `ALL`.
-        column: One of `COLUMNS`; or `ALL`.
+        system_counts: Counts.
+        row: Place of the label among labels, from 1; or `TOTAL_INDEX`.
+        column: One of `LENGTH_COLUMNS`; or `TOTAL_INDEX`.
 
     Returns:
         Counts and intervals of that cell.
     """
-    ends = interval(judged.drawn[:, :, row, column])
+    ends = percentile_interval(system_counts.resampled_f1[:, :, row, column])
     strict, relaxed = (
-        Figure(Counts(*counts), (low, high))
+        CountsWithInterval(Counts(*counts), (low, high))
         for counts, low, high in zip(
-            judged.counts[:, row, column].tolist(), *ends.tolist(), strict=True
+            system_counts.counts[:, row, column].tolist(), *ends.tolist(), strict=True
         )
     )
-    return Figures(strict, relaxed)
+    return StratumScores(strict, relaxed)
 
 
-def compare(ours: Judged, theirs: Judged, labels: Sequence[str], *, effort: Effort) -> Comparison:
+def compare_systems(ours: SystemCounts, theirs: SystemCounts, labels: Sequence[str], *, effort: EditEffort) -> SystemComparison:
     """Set two systems against each other.
 
     Args:
@@ -132,30 +132,30 @@ def compare(ours: Judged, theirs: Judged, labels: Sequence[str], *, effort: Effo
         Differences overall, by label and by length.
     """
 
-    def differences(row: int, column: int) -> Differences:
-        return Differences(
-            *(_difference(ours, theirs, (scheme, row, column)) for scheme in range(len(SCHEMES)))
+    def differences(row: int, column: int) -> StratumDifferences:
+        return StratumDifferences(
+            *(_difference(ours, theirs, (scheme, row, column)) for scheme in range(len(MATCH_SCHEMES)))
         )
 
-    return Comparison(
+    return SystemComparison(
         model=theirs.version,
-        overall=differences(ALL, ALL),
-        by_label={label: differences(row, ALL) for row, label in enumerate(labels, start=1)},
-        by_length={length: differences(ALL, column) for length, column in COLUMNS.items()},
+        overall=differences(TOTAL_INDEX, TOTAL_INDEX),
+        by_label={label: differences(row, TOTAL_INDEX) for row, label in enumerate(labels, start=1)},
+        by_length={length: differences(TOTAL_INDEX, column) for length, column in LENGTH_COLUMNS.items()},
         effort=effort,
     )
 
 
-def _difference(ours: Judged, theirs: Judged, cell: tuple[int, int, int]) -> Difference:
+def _difference(ours: SystemCounts, theirs: SystemCounts, cell: tuple[int, int, int]) -> F1Difference:
     """Two systems in one cell: (scheme, label, length); on the resamples where both have an F1."""
     observed = float(ours.f1[cell] - theirs.f1[cell])
-    drawn = ours.drawn[:, *cell] - theirs.drawn[:, *cell]
-    low, high = interval(drawn).tolist()
-    their_low, their_high = interval(theirs.drawn[:, *cell]).tolist()
-    return Difference(
-        f1=float(theirs.f1[cell]),
-        f1_interval=(their_low, their_high),
+    drawn = ours.resampled_f1[:, *cell] - theirs.resampled_f1[:, *cell]
+    low, high = percentile_interval(drawn).tolist()
+    their_low, their_high = percentile_interval(theirs.resampled_f1[:, *cell]).tolist()
+    return F1Difference(
+        other_f1=float(theirs.f1[cell]),
+        other_f1_interval=(their_low, their_high),
         difference=observed,
         interval=(low, high),
-        p=p_value(observed, drawn),
+        p_value=compute_p_value(observed, drawn),
     )

@@ -11,10 +11,10 @@ from ner.manifest import Manifest
 # served version saw. Retrained on the same project, a version sees the documents of the one before
 # it and more, so its counts grow; half leaves room for corrected and deleted annotations. A model
 # from a public corpus against one from 24 documents is far below it.
-LEAST_SHARE = 0.5
+MIN_TRAINED_SHARE = 0.5
 
 
-def count_trained(manifest: Manifest) -> Mapping[str, int] | None:
+def read_trained_label_counts(manifest: Manifest) -> Mapping[str, int] | None:
     """Read how many gold entities of each label a version was trained on.
 
     Args:
@@ -28,7 +28,7 @@ def count_trained(manifest: Manifest) -> Mapping[str, int] | None:
     return counts if isinstance(counts, Mapping) else None
 
 
-def find_hardly_learnt(
+def find_undertrained_labels(
     candidate: Manifest, served: Manifest, config: LabelConfig
 ) -> Mapping[str, int]:
     """Find the labels of a project that the served version knows and a candidate hardly does.
@@ -48,9 +48,9 @@ def find_hardly_learnt(
     """
     if candidate.data.get("start") == served.version:
         return {}
-    names = map_labels(served.labels, config).names
-    learnt = count_trained(candidate) or {}
-    counts = count_trained(served)
+    names = map_labels(served.labels, config).project_labels
+    learnt = read_trained_label_counts(candidate) or {}
+    counts = read_trained_label_counts(served)
     # Silver data and the version it started at taught it more than its own gold entities.
     if counts is None or served.data.get("silver") or served.data.get("start"):
         return {name: learnt.get(name, 0) for name in names.values()}
@@ -60,5 +60,5 @@ def find_hardly_learnt(
     return {
         name: learnt.get(name, 0)
         for name, count in known.items()
-        if learnt.get(name, 0) < LEAST_SHARE * count
+        if learnt.get(name, 0) < MIN_TRAINED_SHARE * count
     }

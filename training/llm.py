@@ -10,27 +10,27 @@ from accelerate import Accelerator
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from backend.llm.checkpoint import slot_decoder
+from backend.llm.checkpoint import build_slot_decoder
 from backend.llm.kept import Drafter
-from backend.llm.layout import LayoutPlanner
+from backend.llm.layout import PromptBuilder
 from backend.llm.tier import LLMTier
-from backend.llm.verbalisers import choose_verbalisers
-from backend.memory import memory_told
-from backend.precision import weights_type
+from backend.llm.verbalisers import choose_verbalizers
+from backend.memory import translate_memory_errors
+from backend.precision import weights_dtype
 from ner.document import Document
 from ner.errors import TrainingError
 from ner.tags import TagSet
-from training.adapters import linear_layers, ready_four_bit
-from training.batches import EpochBatches
-from training.dev_side import check_sides, judge, temperature_of
-from training.loop import Loop, start_accelerator
+from training.adapters import linear_layer_names, prepare_four_bit_model
+from training.batches import LengthGroupedBatchSampler
+from training.dev_side import check_annotated_splits, score_on_dev, fit_temperature_on_dev
+from training.loop import Trainer, create_accelerator
 from training.optimizers import choose_optimizer
-from training.recipe import LLMRecipe, settled
-from training.schedule import Progress
-from training.slots import SlotLessons, SlotLoss, SlotModel
-from training.trained import Trained
+from training.recipe import LLMRecipe, resolve_llm_recipe
+from training.schedule import TrainingProgress
+from training.slots import LLMDataset, SlotLoss, SlotModel
+from training.trained import TrainResult
 
-TrainedLLM = Trained[LLMTier, LLMRecipe]
+LLMTrainResult = TrainResult[LLMTier, LLMRecipe]
 
 
 def train_llm(
@@ -41,9 +41,9 @@ def train_llm(
     recipe: LLMRecipe,
     state_path: Path,
     resume: bool = False,
-    report: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[TrainingProgress], None] = lambda _: None,
     drafter: Drafter | None = None,
-) -> TrainedLLM:
+) -> LLMTrainResult:
     """Train a decoder to fill slots; the epoch with the best strict F1 on dev is kept.
 
     Args:
@@ -53,7 +53,7 @@ def train_llm(
         recipe: What to do.
         state_path: Where the state of an unfinished training is kept.
         resume: Go on from that state, where there is one.
-        report: Told how it goes.
+        on_progress: Told how it goes.
         drafter: Drafts the tags of dev: judging takes less time, and says the same.
 
     Returns:
@@ -64,51 +64,51 @@ def train_llm(
         BaseModelError: If the base is not there, or cannot be kept in 4 bits here.
         OutOfMemoryError: If the base, or a step, does not fit into memory.
     """
-    _check(train, dev, recipe)
-    recipe = settled(recipe)
-    accelerator = start_accelerator(recipe.schedule)
+    _check_inputs(train, dev, recipe)
+    recipe = resolve_llm_recipe(recipe)
+    accelerator = create_accelerator(recipe.schedule)
     device, schedule = accelerator.device, recipe.schedule
     tag_set = TagSet(tuple(labels))
     tokenizer = recipe.base.load_tokenizer()
-    planner = _planner(recipe, tokenizer, tag_set)
-    with memory_told("the base does not fit into memory: keep it in 4 bits, or take a smaller one"):
+    planner = _build_prompt_builder(recipe, tokenizer, tag_set)
+    with translate_memory_errors("the base does not fit into memory: keep it in 4 bits, or take a smaller one"):
         model = build_llm(recipe, device=device)
-    lessons = SlotLessons(
+    lessons = LLMDataset(
         train,
         tag_set=tag_set,
-        planner=_planner(replace(recipe, window=recipe.lesson_window), tokenizer, tag_set),
-        pad=int(tokenizer.pad_token_id),
+        prompt_builder=_build_prompt_builder(replace(recipe, window=recipe.train_window), tokenizer, tag_set),
+        pad_token_id=int(tokenizer.pad_token_id),
     )
-    tag_ids = torch.tensor(planner.verbalisers.ids, device=device)
-    decoder = slot_decoder(model, planner, tag_set, precision=schedule.precision)
+    tag_ids = torch.tensor(planner.verbalizers.ids, device=device)
+    decoder = build_slot_decoder(model, planner, tag_set, precision=schedule.precision)
     tier = LLMTier(decoder, planner, tag_set=tag_set, version="unpublished", drafter=drafter)
-    loop = Loop(
+    loop = Trainer(
         SlotModel(model, tag_ids),
-        batches=EpochBatches(
+        batch_sampler=LengthGroupedBatchSampler(
             lessons.lengths,
-            budget=schedule.batch_tokens,
+            max_batch_tokens=schedule.batch_tokens,
             seed=schedule.seed,
-            processes=accelerator.num_processes,
+            num_processes=accelerator.num_processes,
         ),
         collate=lessons.collate,
         loss=SlotLoss(tag_ids, noise=recipe.noise),
-        judge=partial(_judge, tier, dev, accelerator),
+        score_dev=partial(_score_on_dev, tier, dev, accelerator),
         schedule=schedule,
         accelerator=accelerator,
         state_path=state_path,
-        optimizer=choose_optimizer(device),
+        build_optimizer=choose_optimizer(device),
     )
     is_main = accelerator.is_main_process
-    outcome = loop.run(report=report if is_main else lambda _: None, resume=resume)
-    tier.decoder.scorer.forget()
+    outcome = loop.run(on_progress=on_progress if is_main else lambda _: None, resume=resume)
+    tier.decoder.scorer.clear_prefix_cache()
     model.eval()
     tier.temperature = _fit_temperature(tier, dev)
-    return TrainedLLM(model, tokenizer, tier, outcome, recipe, lessons.lost, is_main)
+    return LLMTrainResult(model, tokenizer, tier, outcome, recipe, lessons.dropped, is_main)
 
 
-def _check(train: Sequence[Document], dev: Sequence[Document], recipe: LLMRecipe) -> None:
+def _check_inputs(train: Sequence[Document], dev: Sequence[Document], recipe: LLMRecipe) -> None:
     """Refuse what cannot end well."""
-    check_sides(train, dev)
+    check_annotated_splits(train, dev)
     if recipe.four_bit and recipe.adapter is None:
         raise TrainingError(
             "a 4-bit base cannot be tuned in full; train an adapter on it, or leave the base in "
@@ -116,14 +116,14 @@ def _check(train: Sequence[Document], dev: Sequence[Document], recipe: LLMRecipe
         )
 
 
-def _planner(
+def _build_prompt_builder(
     recipe: LLMRecipe, tokenizer: PreTrainedTokenizerBase, tag_set: TagSet
-) -> LayoutPlanner:
+) -> PromptBuilder:
     """Lays texts out as the recipe has it."""
-    planner = LayoutPlanner(
+    planner = PromptBuilder(
         tokenizer,
         tag_set,
-        choose_verbalisers(tokenizer, tag_set),
+        choose_verbalizers(tokenizer, tag_set),
         window=recipe.window,
         context=recipe.context,
     )
@@ -152,12 +152,12 @@ def build_llm(recipe: LLMRecipe, *, device: torch.device) -> PreTrainedModel | P
     model = recipe.base.load_causal_lm(
         four_bit=recipe.four_bit,
         # What is never updated needs no more digits than the arithmetic has.
-        dtype=weights_type(device, wanted=recipe.schedule.precision) if frozen else torch.float32,
-        untied=frozen,
+        dtype=weights_dtype(device, precision=recipe.schedule.precision) if frozen else torch.float32,
+        untie_embeddings=frozen,
         device=device,
     )
     if recipe.four_bit:
-        model = ready_four_bit(model, checkpointing=recipe.checkpointing)
+        model = prepare_four_bit_model(model, checkpointing=recipe.checkpointing)
     elif recipe.checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if recipe.adapter is None:
@@ -169,21 +169,21 @@ def build_llm(recipe: LLMRecipe, *, device: torch.device) -> PreTrainedModel | P
             r=recipe.adapter.rank,
             lora_alpha=recipe.adapter.alpha,
             lora_dropout=recipe.adapter.dropout,
-            target_modules=linear_layers(model),
+            target_modules=linear_layer_names(model),
         ),
     )
 
 
-def _judge(tier: LLMTier, dev: Sequence[Document], accelerator: Accelerator) -> float:
+def _score_on_dev(tier: LLMTier, dev: Sequence[Document], accelerator: Accelerator) -> float:
     """Strict F1 of the tier on dev."""
     scorer = tier.decoder.scorer
     scorer.model.eval()
-    scorer.forget()
-    return judge(tier, dev, accelerator)
+    scorer.clear_prefix_cache()
+    return score_on_dev(tier, dev, accelerator)
 
 
 def _fit_temperature(tier: LLMTier, dev: Sequence[Document]) -> float:
     """Fit the temperature on dev; each word's logits are given the tags decided before it."""
     tagged = [tier.tag_set.encode(document) for document in dev]
-    decided = tier.decide(dev, [entry.words for entry in tagged])
-    return temperature_of([logits for _, logits in decided], [entry.tags for entry in tagged])
+    decided = tier.decode(dev, [entry.words for entry in tagged])
+    return fit_temperature_on_dev([logits for _, logits in decided], [entry.tags for entry in tagged])

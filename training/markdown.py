@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 
-from ner.printable import on_one_line
+from ner.printable import to_single_line
 from training.paper_protocol import PaperReport
-from training.report import Report
-from training.tables import Table, describe, paper_tables, report_tables
+from training.report import EvaluationReport
+from training.tables import TextTable, describe_error, paper_tables, report_tables
 
-MARKS = frozenset("\\`*_[]<>|#")  # what Markdown would not show as it is
+SPECIAL_CHARACTERS = frozenset("\\`*_[]<>|#")  # what Markdown would not show as it is
 
 
-def report_to_markdown(report: Report) -> str:
+def report_to_markdown(report: EvaluationReport) -> str:
     """Write a report for people.
 
     Args:
@@ -19,16 +19,16 @@ def report_to_markdown(report: Report) -> str:
     Returns:
         Markdown with a heading, warnings, tables and examples.
     """
-    blocks = [*_head(report), *_quotes(report.warnings)]
+    blocks = [*_format_heading(report), *_format_warnings(report.warnings)]
     blocks += map(table_to_markdown, report_tables(report))
     blocks.append(
         f"95 % intervals of F1: percentile bootstrap over documents, {report.resamples} resamples, "
         f"seed {report.seed}."
     )
     examples = [
-        f"- {kind}: {escape(describe(example))} (document {escape(example.document)}): "
-        f"{escape(example.context)}"
-        for kind, mistakes in report.mistakes.items()
+        f"- {kind}: {escape_markdown(describe_error(example))} (document {escape_markdown(example.document_id)}): "
+        f"{escape_markdown(example.context)}"
+        for kind, mistakes in report.errors_by_type.items()
         for example in mistakes.examples
     ]
     if examples:
@@ -46,24 +46,24 @@ def paper_report_to_markdown(report: PaperReport, *, warnings: Sequence[str] = (
     Returns:
         Markdown with a heading, warnings and tables.
     """
-    blocks = [*_head(report), *_quotes(warnings), *map(table_to_markdown, paper_tables(report))]
+    blocks = [*_format_heading(report), *_format_warnings(warnings), *map(table_to_markdown, paper_tables(report))]
     return "\n\n".join(blocks) + "\n"
 
 
-def _head(report: Report | PaperReport) -> Sequence[str]:
+def _format_heading(report: EvaluationReport | PaperReport) -> Sequence[str]:
     """What was judged, and by what."""
     return (
-        f"# Evaluation of {escape(report.model)}",
-        f"Gold: {escape(report.gold)}, {report.documents} documents.",
+        f"# Evaluation of {escape_markdown(report.model)}",
+        f"Gold: {escape_markdown(report.gold)}, {report.documents} documents.",
     )
 
 
-def _quotes(warnings: Iterable[str]) -> list[str]:
+def _format_warnings(warnings: Iterable[str]) -> list[str]:
     """What to know before trusting the figures."""
-    return [f"> {escape(warning)}" for warning in warnings]
+    return [f"> {escape_markdown(warning)}" for warning in warnings]
 
 
-def table_to_markdown(table: Table) -> str:
+def table_to_markdown(table: TextTable) -> str:
     """Write a table.
 
     Args:
@@ -73,12 +73,12 @@ def table_to_markdown(table: Table) -> str:
         A heading, the table, its note.
     """
     rules = ("---:" if side == "r" else "---" for side in table.align)
-    rows = [table.columns, tuple(rules), *(tuple(map(escape, row)) for row in table.rows)]
+    rows = [table.columns, tuple(rules), *(tuple(map(escape_markdown, row)) for row in table.rows)]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return "\n\n".join(filter(None, (f"## {escape(table.title)}", lines, table.note)))
+    return "\n\n".join(filter(None, (f"## {escape_markdown(table.title)}", lines, table.note)))
 
 
-def escape(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Keep Markdown from reading anything into a text.
 
     Args:
@@ -87,4 +87,4 @@ def escape(text: str) -> str:
     Returns:
         What Markdown shows as it is, on one line.
     """
-    return "".join(f"\\{mark}" if mark in MARKS else mark for mark in on_one_line(text))
+    return "".join(f"\\{mark}" if mark in SPECIAL_CHARACTERS else mark for mark in to_single_line(text))

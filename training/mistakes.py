@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ner.document import Document, Span
-from ner.scoring import KEY, Key, closeness, neighbours
+from ner.scoring import SPAN_KEY, SpanKey, jaccard_index, overlapping_spans
 
-Kind = Literal[
+ErrorType = Literal[
     "boundary short",  # inside the gold span
     "boundary long",  # the gold span is inside it
     "boundary shifted",  # they cross
@@ -23,52 +23,52 @@ Kind = Literal[
     "missed",  # a gold span that no wrong prediction is left for
     "spurious",  # a predicted span that no missed gold span is left for
 ]
-KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
-MARGIN = 40  # characters of context shown on either side
+ERROR_TYPES: tuple[ErrorType, ...] = ErrorType.__args__  # type: ignore[attr-defined]
+CONTEXT_CHARACTERS = 40  # characters of context shown on either side
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class SpanMismatch:
     """One wrong gold span, one wrong predicted span, or one of each that belong together.
 
     Attributes:
-        kind: One of `KINDS`.
+        error_type: One of `ERROR_TYPES`.
         gold: What should have been said, None where it is spurious.
         predicted: What was said, None where it is missed.
     """
 
-    kind: Kind
+    error_type: ErrorType
     gold: Span | None
     predicted: Span | None
 
     @property
-    def stretch(self) -> tuple[int, int]:
+    def extent(self) -> tuple[int, int]:
         """Start and end, in code points, of what it takes to see the mistake."""
         spans = [span for span in (self.gold, self.predicted) if span is not None]
         return min(span.start for span in spans), max(span.end for span in spans)
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ErrorExample:
     """A mistake as a reader sees it, and how often the very same one was made.
 
     Attributes:
         gold: Label and text of the gold span, None where there is none.
         predicted: Label and text of the predicted span, None where there is none.
-        times: How often this text was taken for that one.
-        document: Id of the first document where it was.
+        occurrences: How often this text was taken for that one.
+        document_id: Id of the first document where it was.
         context: The text around it there, white space collapsed.
     """
 
     gold: tuple[str, str] | None
     predicted: tuple[str, str] | None
-    times: int
-    document: str
+    occurrences: int
+    document_id: str
     context: str
 
 
 @dataclass(frozen=True, slots=True)
-class Mistakes:
+class ErrorSummary:
     """All mistakes of one kind.
 
     Attributes:
@@ -77,10 +77,10 @@ class Mistakes:
     """
 
     count: int
-    examples: tuple[Example, ...]
+    examples: tuple[ErrorExample, ...]
 
 
-def find_mistakes(gold: Iterable[Span], predicted: Iterable[Span]) -> list[Mistake]:
+def find_mismatches(gold: Iterable[Span], predicted: Iterable[Span]) -> list[SpanMismatch]:
     """Sort the wrong spans of one document.
 
     Pairs are made one to one: same label first, then the closest (Jaccard index), then text order.
@@ -93,11 +93,11 @@ def find_mistakes(gold: Iterable[Span], predicted: Iterable[Span]) -> list[Mista
         Mistakes in text order.
     """
     true, said = set(gold), set(predicted)
-    missed = {KEY(span): span for span in sorted(true - said)}
-    spurious = {KEY(span): span for span in sorted(said - true)}
-    near = neighbours(list(missed), sorted(spurious, key=lambda key: key[1]))
+    missed = {SPAN_KEY(span): span for span in sorted(true - said)}
+    spurious = {SPAN_KEY(span): span for span in sorted(said - true)}
+    near = overlapping_spans(list(missed), sorted(spurious, key=lambda key: key[1]))
     candidates = sorted(
-        (one[0] != other[0], -closeness(one, other), one, other)
+        (one[0] != other[0], -jaccard_index(one, other), one, other)
         for one, others in near.items()
         for other in others
     )
@@ -105,13 +105,13 @@ def find_mistakes(gold: Iterable[Span], predicted: Iterable[Span]) -> list[Mista
     for *_, one, other in candidates:
         if one in missed and other in spurious:
             pair = missed.pop(one), spurious.pop(other)
-            mistakes.append(Mistake(_kind(one, other), *pair))
-    mistakes += [Mistake("missed", span, None) for span in missed.values()]
-    mistakes += [Mistake("spurious", None, span) for span in spurious.values()]
-    return sorted(mistakes, key=lambda mistake: (mistake.stretch, mistake.kind))
+            mistakes.append(SpanMismatch(_classify_pair(one, other), *pair))
+    mistakes += [SpanMismatch("missed", span, None) for span in missed.values()]
+    mistakes += [SpanMismatch("spurious", None, span) for span in spurious.values()]
+    return sorted(mistakes, key=lambda mistake: (mistake.extent, mistake.error_type))
 
 
-def _kind(gold: Key, predicted: Key) -> Kind:
+def _classify_pair(gold: SpanKey, predicted: SpanKey) -> ErrorType:
     """What is wrong with a predicted span that overlaps a gold one."""
     same_stretch = gold[1:] == predicted[1:]
     if gold[0] != predicted[0]:
@@ -123,44 +123,44 @@ def _kind(gold: Key, predicted: Key) -> Kind:
     return "boundary shifted"
 
 
-def summarise(
-    mistakes: Sequence[tuple[Document, Mistake]], *, examples: int = 5
-) -> Mapping[Kind, Mistakes]:
+def summarize_errors(
+    mismatches: Sequence[tuple[Document, SpanMismatch]], *, examples: int = 5
+) -> Mapping[ErrorType, ErrorSummary]:
     """Count mistakes by kind, and show the most frequent of each.
 
     Args:
-        mistakes: Each with the document it was made in.
+        mismatches: Each with the document it was made in.
         examples: How many to show of each kind, at most.
 
     Returns:
-        Every kind, in the order of `KINDS`, those never made included.
+        Every kind, in the order of `ERROR_TYPES`, those never made included.
     """
-    alike: dict[Kind, dict[object, list[tuple[Document, Mistake]]]] = {kind: {} for kind in KINDS}
-    for document, mistake in mistakes:
-        wording = (_quote(document, mistake.gold), _quote(document, mistake.predicted))
-        alike[mistake.kind].setdefault(wording, []).append((document, mistake))
+    alike: dict[ErrorType, dict[object, list[tuple[Document, SpanMismatch]]]] = {kind: {} for kind in ERROR_TYPES}
+    for document, mistake in mismatches:
+        wording = (_label_and_text(document, mistake.gold), _label_and_text(document, mistake.predicted))
+        alike[mistake.error_type].setdefault(wording, []).append((document, mistake))
     summary = {}
     for kind, groups in alike.items():
         frequent = sorted(groups.values(), key=len, reverse=True)[:examples]
-        summary[kind] = Mistakes(
+        summary[kind] = ErrorSummary(
             count=sum(map(len, groups.values())),
-            examples=tuple(_example(*group[0], times=len(group)) for group in frequent),
+            examples=tuple(_build_example(*group[0], times=len(group)) for group in frequent),
         )
     return summary
 
 
-def _quote(document: Document, span: Span | None) -> tuple[str, str] | None:
+def _label_and_text(document: Document, span: Span | None) -> tuple[str, str] | None:
     """Label and text of a span, if there is one."""
-    return None if span is None else (span.label, document.covered(span))
+    return None if span is None else (span.label, document.span_text(span))
 
 
-def _example(document: Document, mistake: Mistake, *, times: int) -> Example:
+def _build_example(document: Document, mistake: SpanMismatch, *, times: int) -> ErrorExample:
     """Write a mistake down so that it can be understood without the document."""
-    start, end = mistake.stretch
-    return Example(
-        gold=_quote(document, mistake.gold),
-        predicted=_quote(document, mistake.predicted),
-        times=times,
-        document=document.id,
-        context=" ".join(document.text[max(0, start - MARGIN) : end + MARGIN].split()),
+    start, end = mistake.extent
+    return ErrorExample(
+        gold=_label_and_text(document, mistake.gold),
+        predicted=_label_and_text(document, mistake.predicted),
+        occurrences=times,
+        document_id=document.id,
+        context=" ".join(document.text[max(0, start - CONTEXT_CHARACTERS) : end + CONTEXT_CHARACTERS].split()),
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from training.loop import Groups, fused_adamw
+from training.loop import ParameterGroups, build_fused_adamw
 
 try:
     from bitsandbytes.optim import PagedAdamW8bit
@@ -12,7 +12,7 @@ except ImportError:  # an extra
     PagedAdamW8bit = None
 
 
-def choose_optimizer(device: torch.device) -> Callable[[Groups], torch.optim.Optimizer]:
+def choose_optimizer(device: torch.device) -> Callable[[ParameterGroups], torch.optim.Optimizer]:
     """Choose.
 
     Args:
@@ -24,4 +24,4 @@ def choose_optimizer(device: torch.device) -> Callable[[Groups], torch.optim.Opt
     """
     if device.type == "cuda" and PagedAdamW8bit is not None:
         return PagedAdamW8bit
-    return fused_adamw
+    return build_fused_adamw

@@ -21,14 +21,14 @@ from typing import Any
 
 from ner.document import Document, Prediction
 from ner.errors import InputError
-from ner.scoring import LENGTHS, Length
-from ner.tags import IGNORED, OUTSIDE, TagSet
+from ner.scoring import LENGTH_BUCKETS, LengthBucket
+from ner.tags import IGNORE_INDEX, OUTSIDE, TagSet
 
-Entity = tuple[int, int, str]  # first word, last word (inclusive, as there), label
+PaperEntity = tuple[int, int, str]  # first word, last word (inclusive, as there), label
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class MatchCounts:
     """How predictions fared under one scheme. Add with ``+``.
 
     Attributes:
@@ -45,8 +45,8 @@ class Outcome:
     missed: int = 0
     spurious: int = 0
 
-    def __add__(self, other: "Outcome") -> "Outcome":
-        return Outcome(
+    def __add__(self, other: "MatchCounts") -> "MatchCounts":
+        return MatchCounts(
             self.correct + other.correct,
             self.incorrect + other.incorrect,
             self.partial + other.partial,
@@ -74,7 +74,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcomes:
+class SchemeMatchCounts:
     """The two schemes that the paper reports. Add with ``+``.
 
     Attributes:
@@ -82,11 +82,11 @@ class Outcomes:
         partial: The same words count 1 and any overlap 0.5, whatever the label.
     """
 
-    strict: Outcome = field(default_factory=Outcome)
-    partial: Outcome = field(default_factory=Outcome)
+    strict: MatchCounts = field(default_factory=MatchCounts)
+    partial: MatchCounts = field(default_factory=MatchCounts)
 
-    def __add__(self, other: "Outcomes") -> "Outcomes":
-        return Outcomes(self.strict + other.strict, self.partial + other.partial)
+    def __add__(self, other: "SchemeMatchCounts") -> "SchemeMatchCounts":
+        return SchemeMatchCounts(self.strict + other.strict, self.partial + other.partial)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +110,8 @@ class PaperReport:
     labels: tuple[str, ...]
     dropped_gold: int
     dropped_predicted: int
-    overall: Outcomes
-    by_length: dict[Length, Outcomes]
+    overall: SchemeMatchCounts
+    by_length: dict[LengthBucket, SchemeMatchCounts]
 
 
 def evaluate_as_paper(
@@ -141,7 +141,7 @@ def evaluate_as_paper(
             "the paper's protocol needs gold documents with labelled entities, and there are none"
         )
     tag_set = TagSet(tuple(labels or used))
-    overall, by_length = Outcomes(), dict.fromkeys(LENGTHS, Outcomes())
+    overall, by_length = SchemeMatchCounts(), dict.fromkeys(LENGTH_BUCKETS, SchemeMatchCounts())
     dropped_gold = dropped_predicted = 0
     for document, prediction in zip(gold, predicted, strict=True):
         said = Document(document.id, document.text, prediction.spans)
@@ -150,7 +150,7 @@ def evaluate_as_paper(
         dropped_gold += lost_gold
         dropped_predicted += lost_predicted
         overall += compare_tags(true_tags, said_tags)
-        for length, first, end in gold_pieces(true_tags):
+        for length, first, end in split_at_gold_entities(true_tags):
             if said_tags[first] != "O" or true_tags[first] != "O":  # else a word, and O to both
                 by_length[length] += compare_tags(true_tags[first:end], said_tags[first:end])
     return PaperReport(
@@ -167,11 +167,11 @@ def evaluate_as_paper(
 
 def _tag_names(document: Document, tag_set: TagSet) -> tuple[list[str], int]:
     """A document's tags by name, what is lost being O, and how many spans are."""
-    tagged, names = tag_set.encode(document), tag_set.names
-    return [names[OUTSIDE if tag == IGNORED else tag] for tag in tagged.tags], len(tagged.lost)
+    tagged, names = tag_set.encode(document), tag_set.tag_names
+    return [names[OUTSIDE if tag == IGNORE_INDEX else tag] for tag in tagged.tags], len(tagged.dropped)
 
 
-def collect_entities(tags: Sequence[str]) -> list[Entity]:
+def collect_entities(tags: Sequence[str]) -> list[PaperEntity]:
     """Read entities from tags, leniently: an I- tag of another label, or after O, starts one.
 
     Args:
@@ -180,7 +180,7 @@ def collect_entities(tags: Sequence[str]) -> list[Entity]:
     Returns:
         First and last word, and label, of each.
     """
-    entities: list[Entity] = []
+    entities: list[PaperEntity] = []
     previous = "O"
     for index, tag in enumerate(tags):
         if tag[:1] == "I" and previous[2:] == tag[2:]:
@@ -192,7 +192,7 @@ def collect_entities(tags: Sequence[str]) -> list[Entity]:
     return entities
 
 
-def gold_pieces(tags: Sequence[str]) -> Iterator[tuple[Length, int, int]]:
+def split_at_gold_entities(tags: Sequence[str]) -> Iterator[tuple[LengthBucket, int, int]]:
     """Cut a tag sequence at its entities; every word outside them is a piece of its own.
 
     Args:
@@ -205,11 +205,11 @@ def gold_pieces(tags: Sequence[str]) -> Iterator[tuple[Length, int, int]]:
     first = 0
     while first < len(tags):
         end = starts.get(first, first + 1)
-        yield LENGTHS[min(end - first, len(LENGTHS)) - 1], first, end
+        yield LENGTH_BUCKETS[min(end - first, len(LENGTH_BUCKETS)) - 1], first, end
         first = end
 
 
-def compare_tags(gold: Sequence[str], predicted: Sequence[str]) -> Outcomes:
+def compare_tags(gold: Sequence[str], predicted: Sequence[str]) -> SchemeMatchCounts:
     """Score one pair of tag sequences.
 
     Args:
@@ -221,30 +221,30 @@ def compare_tags(gold: Sequence[str], predicted: Sequence[str]) -> Outcomes:
     """
     true, said = collect_entities(gold), collect_entities(predicted)
     known, touched = set(true), set()
-    total = Outcomes()
+    total = SchemeMatchCounts()
     for entity in said:
         # The first gold entity that fits decides, an equal one before all others.
-        met = entity if entity in known else next((one for one in true if _meet(one, entity)), None)
+        met = entity if entity in known else next((one for one in true if _entities_overlap(one, entity)), None)
         if met is not None:
             touched.add(met)
-        total += _outcome(met, entity)
-    missed = Outcome(missed=len(true) - len(touched))
-    return total + Outcomes(missed, missed)
+        total += _score_entity(met, entity)
+    missed = MatchCounts(missed=len(true) - len(touched))
+    return total + SchemeMatchCounts(missed, missed)
 
 
-def _meet(one: Entity, other: Entity) -> bool:
+def _entities_overlap(one: PaperEntity, other: PaperEntity) -> bool:
     """Whether two entities overlap as ``range(first, last)`` does, or are of the same words."""
     return one[:2] == other[:2] or max(one[0], other[0]) < min(one[1], other[1])
 
 
-def _outcome(met: Entity | None, predicted: Entity) -> Outcomes:
+def _score_entity(met: PaperEntity | None, predicted: PaperEntity) -> SchemeMatchCounts:
     """How one prediction fares with the gold entity that it meets, if it meets one."""
     if met is None:
-        return Outcomes(Outcome(spurious=1), Outcome(spurious=1))
+        return SchemeMatchCounts(MatchCounts(spurious=1), MatchCounts(spurious=1))
     if met == predicted:
-        return Outcomes(Outcome(correct=1), Outcome(correct=1))
+        return SchemeMatchCounts(MatchCounts(correct=1), MatchCounts(correct=1))
     same_words = met[:2] == predicted[:2]
-    return Outcomes(Outcome(incorrect=1), Outcome(correct=1) if same_words else Outcome(partial=1))
+    return SchemeMatchCounts(MatchCounts(incorrect=1), MatchCounts(correct=1) if same_words else MatchCounts(partial=1))
 
 
 def paper_report_to_json(report: PaperReport) -> dict[str, Any]:
@@ -263,12 +263,12 @@ def paper_report_to_json(report: PaperReport) -> dict[str, Any]:
         "documents": report.documents,
         "labels": list(report.labels),
         "dropped": {"gold": report.dropped_gold, "predicted": report.dropped_predicted},
-        **_outcomes(report.overall),
-        "by_length": {length: _outcomes(entry) for length, entry in report.by_length.items()},
+        **_scheme_counts_to_json(report.overall),
+        "by_length": {length: _scheme_counts_to_json(entry) for length, entry in report.by_length.items()},
     }
 
 
-def _outcomes(outcomes: Outcomes) -> dict[str, Any]:
+def _scheme_counts_to_json(outcomes: SchemeMatchCounts) -> dict[str, Any]:
     """Both schemes, counts and ratios."""
     return {
         name: asdict(one) | {"precision": one.precision, "recall": one.recall, "f1": one.f1}

@@ -8,26 +8,26 @@ from typing import Literal
 
 from ner.document import Span
 
-Standing = Literal["right", "missed", "spurious"]
-ORDER: tuple[Standing, ...] = Standing.__args__  # type: ignore[attr-defined]
+MatchKind = Literal["right", "missed", "spurious"]
+MATCH_KINDS: tuple[MatchKind, ...] = MatchKind.__args__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TextSegment:
     """A stretch of text in which no span begins or ends.
 
     Attributes:
         text: Its characters.
-        standings: What the spans are that it is part of, in the order of `ORDER`; none outside.
-        ends: Label and standing of each span whose last piece it is.
+        match_kinds: What the spans are that it is part of, in the order of `MATCH_KINDS`; none outside.
+        ending_labels: Label and standing of each span whose last piece it is.
     """
 
     text: str
-    standings: tuple[Standing, ...]
-    ends: tuple[tuple[str, Standing], ...]
+    match_kinds: tuple[MatchKind, ...]
+    ending_labels: tuple[tuple[str, MatchKind], ...]
 
 
-def cut(text: str, gold: Sequence[Span], predicted: Sequence[Span]) -> list[Piece]:
+def segment_text(text: str, gold: Sequence[Span], predicted: Sequence[Span]) -> list[TextSegment]:
     """Cut a text into pieces.
 
     Args:
@@ -39,29 +39,29 @@ def cut(text: str, gold: Sequence[Span], predicted: Sequence[Span]) -> list[Piec
         Pieces whose texts together are the text.
     """
     true, said = set(gold), set(predicted)
-    spans = [(span, _standing(span, true, said)) for span in sorted(true | said, key=_place)]
-    begun: defaultdict[int, list[Standing]] = defaultdict(list)
-    ended: defaultdict[int, list[tuple[str, Standing]]] = defaultdict(list)
+    spans = [(span, _match_kind(span, true, said)) for span in sorted(true | said, key=_text_order_key)]
+    begun: defaultdict[int, list[MatchKind]] = defaultdict(list)
+    ended: defaultdict[int, list[tuple[str, MatchKind]]] = defaultdict(list)
     for span, standing in spans:
         begun[span.start].append(standing)
         ended[span.end].append((span.label, standing))
     pieces = []
-    covering: Counter[Standing] = Counter()
+    covering: Counter[MatchKind] = Counter()
     for start, end in pairwise(sorted({0, len(text), *begun, *ended})):
         covering.update(begun[start])
         covering.subtract(standing for _, standing in ended[start])
-        standings = tuple(standing for standing in ORDER if covering[standing])
-        pieces.append(Piece(text[start:end], standings, tuple(ended[end])))
+        standings = tuple(standing for standing in MATCH_KINDS if covering[standing])
+        pieces.append(TextSegment(text[start:end], standings, tuple(ended[end])))
     return pieces
 
 
-def _standing(span: Span, gold: set[Span], predicted: set[Span]) -> Standing:
+def _match_kind(span: Span, gold: set[Span], predicted: set[Span]) -> MatchKind:
     """What a span is worth."""
     if span not in predicted:
         return "missed"
     return "right" if span in gold else "spurious"
 
 
-def _place(span: Span) -> tuple[int, int, str]:
+def _text_order_key(span: Span) -> tuple[int, int, str]:
     """Text order."""
     return span.start, span.end, span.label

@@ -9,40 +9,40 @@ from importlib.metadata import version
 from typing import Any
 
 from backend.checkpoint import save_model
-from backend.llm.layout import FORMAT
-from ner.manifest import Draft, Manifest
+from backend.llm.layout import PROMPT_VERSION
+from ner.manifest import VersionMetadata, Manifest
 from ner.scoring import Counts
-from ner.store import Store
-from training.encoder import TrainedEncoder
-from training.evaluate import Options, evaluate
-from training.llm import TrainedLLM
-from training.recipe import LLMRecipe, Recipe
-from training.report import Report
-from training.sides import Sides
+from ner.store import ModelStore
+from training.encoder import EncoderTrainResult
+from training.evaluate import EvaluationOptions, evaluate
+from training.llm import LLMTrainResult
+from training.recipe import LLMRecipe, EncoderRecipe
+from training.report import EvaluationReport
+from training.sides import TrainDevSplit
 
 NO_SCORES: Mapping[str, Any] = {}
-PACKAGES = ("tagalong", "torch", "transformers", "tokenizers", "peft", "accelerate")
+RECORDED_PACKAGES = ("tagalong", "torch", "transformers", "tokenizers", "peft", "accelerate")
 
 
-Published = tuple[Manifest, Report]
+PublishResult = tuple[Manifest, EvaluationReport]
 
 
 def publish_encoder(
-    trained: TrainedEncoder,
-    sides: Sides,
+    trained: EncoderTrainResult,
+    split: TrainDevSplit,
     *,
-    store: Store,
+    store: ModelStore,
     name: str,
     scores: Mapping[str, Any] = NO_SCORES,
-) -> Published:
+) -> PublishResult:
     """Judge a trained encoder on dev and publish it, without making it current.
 
     Args:
         trained: What a training made, on the process that publishes.
-        sides: The documents it was made from.
+        split: The documents it was made from.
         store: Where to publish.
         name: What the version's name starts with.
-        scores: Of other splits, each as `summary` gives it.
+        scores: Of other splits, each as `summarize_report` gives it.
 
     Returns:
         The manifest, and the whole report on dev.
@@ -51,31 +51,31 @@ def publish_encoder(
         PublishError: If the version cannot be written; the store is as it was before.
     """
     draft = partial(
-        Draft,
+        VersionMetadata,
         tier="encoder",
         name=name,
-        config=_config(trained.recipe),
-        calibration=_calibration(trained) | trained.tier.coupling.to_json(),
+        config=_recipe_to_json(trained.recipe),
+        calibration=_calibration_to_json(trained) | trained.tier.score_refiner.to_json(),
     )
-    return _publish(trained, sides, store=store, draft=draft, scores=scores)
+    return _publish(trained, split, store=store, draft=draft, scores=scores)
 
 
 def publish_llm(
-    trained: TrainedLLM,
-    sides: Sides,
+    trained: LLMTrainResult,
+    split: TrainDevSplit,
     *,
-    store: Store,
+    store: ModelStore,
     name: str,
     scores: Mapping[str, Any] = NO_SCORES,
-) -> Published:
+) -> PublishResult:
     """Judge a trained LLM on dev and publish it, without making it current.
 
     Args:
         trained: What a training made, on the process that publishes.
-        sides: The documents it was made from.
+        split: The documents it was made from.
         store: Where to publish.
         name: What the version's name starts with.
-        scores: Of other splits, each as `summary` gives it.
+        scores: Of other splits, each as `summarize_report` gives it.
 
     Returns:
         The manifest, which tells how the model is asked, and the whole report on dev.
@@ -83,38 +83,38 @@ def publish_llm(
     Raises:
         PublishError: If the version cannot be written; the store is as it was before.
     """
-    verbalisers = trained.tier.planner.verbalisers.to_json(trained.tier.tag_set)
-    config = {**_config(trained.recipe), "prompt": FORMAT, "verbalisers": verbalisers}
-    calibration = _calibration(trained)
-    draft = partial(Draft, tier="llm", name=name, config=config, calibration=calibration)
-    return _publish(trained, sides, store=store, draft=draft, scores=scores)
+    verbalisers = trained.tier.prompt_builder.verbalizers.to_json(trained.tier.tag_set)
+    config = {**_recipe_to_json(trained.recipe), "prompt": PROMPT_VERSION, "verbalisers": verbalisers}
+    calibration = _calibration_to_json(trained)
+    draft = partial(VersionMetadata, tier="llm", name=name, config=config, calibration=calibration)
+    return _publish(trained, split, store=store, draft=draft, scores=scores)
 
 
 def _publish(
-    trained: TrainedEncoder | TrainedLLM,
-    sides: Sides,
+    trained: EncoderTrainResult | LLMTrainResult,
+    sides: TrainDevSplit,
     *,
-    store: Store,
-    draft: Callable[..., Draft],
+    store: ModelStore,
+    draft: Callable[..., VersionMetadata],
     scores: Mapping[str, Any],
-) -> Published:
+) -> PublishResult:
     """Judge and publish, whatever the tier."""
     tier, base = trained.tier, trained.recipe.base
-    report = evaluate(sides.dev, tier.predict(sides.dev), options=Options(labels=tier.labels))
+    report = evaluate(sides.dev, tier.predict(sides.dev), options=EvaluationOptions(labels=tier.labels))
     whole = draft(
         base=base.reference,
         base_revision=base.revision,
         labels=tier.labels,
-        data=_data(sides, trained),
-        scores={**scores, "dev": summary(report)},
-        environment=_environment(),
+        data=_data_to_json(sides, trained),
+        scores={**scores, "dev": summarize_report(report)},
+        environment=_environment_to_json(),
     )
-    with store.staging(whole.tier) as folder:
+    with store.staging_folder(whole.tier) as folder:
         save_model(trained.model, trained.tokenizer, folder, base=base)
         return store.publish(folder, whole), report
 
 
-def summary(report: Report) -> dict[str, Any]:
+def summarize_report(report: EvaluationReport) -> dict[str, Any]:
     """The figures of a report that a list of versions shows.
 
     Args:
@@ -126,10 +126,10 @@ def summary(report: Report) -> dict[str, Any]:
     """
     return {
         "documents": report.documents,
-        "strict_f1": _rounded(report.overall.strict.counts),
-        "relaxed_f1": _rounded(report.overall.relaxed.counts),
+        "strict_f1": _rounded_f1(report.overall.strict.counts),
+        "relaxed_f1": _rounded_f1(report.overall.relaxed.counts),
         "by_length": {
-            length: _rounded(figures.strict.counts) for length, figures in report.by_length.items()
+            length: _rounded_f1(figures.strict.counts) for length, figures in report.by_length.items()
         },
         "support": {
             length: figures.strict.counts.gold for length, figures in report.by_length.items()
@@ -138,35 +138,35 @@ def summary(report: Report) -> dict[str, Any]:
     }
 
 
-def _rounded(counts: Counts) -> float | None:
+def _rounded_f1(counts: Counts) -> float | None:
     """F1, where there is anything to judge."""
     return round(counts.f1, 4) if counts.gold or counts.predicted else None
 
 
-def _calibration(trained: TrainedEncoder | TrainedLLM) -> dict[str, Any]:
+def _calibration_to_json(trained: EncoderTrainResult | LLMTrainResult) -> dict[str, Any]:
     """What turns scores into probabilities."""
     return {"temperature": round(trained.tier.temperature, 4)}
 
 
-def _config(recipe: Recipe | LLMRecipe) -> Mapping[str, Any]:
+def _recipe_to_json(recipe: EncoderRecipe | LLMRecipe) -> Mapping[str, Any]:
     """The recipe as plain values; the base has a place of its own in the manifest."""
     return {name: value for name, value in asdict(recipe).items() if name != "base"}
 
 
-def _data(sides: Sides, trained: TrainedEncoder | TrainedLLM) -> Mapping[str, Any]:
+def _data_to_json(sides: TrainDevSplit, trained: EncoderTrainResult | LLMTrainResult) -> Mapping[str, Any]:
     """What was learnt from, counted."""
     return {
         **sides.to_json(),
-        "lost": dict(Counter(lost.reason for lost in trained.lost)),
-        "epochs": [round(score, 4) for score in trained.outcome.scores],
-        "best_epoch": trained.outcome.best + 1,
+        "lost": dict(Counter(lost.reason for lost in trained.dropped)),
+        "epochs": [round(score, 4) for score in trained.history.scores],
+        "best_epoch": trained.history.best + 1,
     }
 
 
-def _environment() -> Mapping[str, str]:
+def _environment_to_json() -> Mapping[str, str]:
     """What it was made with."""
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
-        **{package: version(package) for package in PACKAGES},
+        **{package: version(package) for package in RECORDED_PACKAGES},
     }

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from backend.bases import OFFLINE_BASE, Base
-from backend.window_encoder import Reading
+from backend.bases import OFFLINE_BASE_MODEL, BaseModelRef
+from backend.window_encoder import WindowConfig
 from training.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)
-class Adapter:
+class AdapterConfig:
     """A low-rank adapter instead of full tuning (Hu et al. 2021, "LoRA").
 
     Attributes:
@@ -26,7 +26,7 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class EncoderRecipe:
     """Everything that decides what a training makes of its documents.
 
     Attributes:
@@ -43,11 +43,11 @@ class Recipe:
         smoothing: Label smoothing.
     """
 
-    base: Base = field(default_factory=lambda: Base(OFFLINE_BASE))
-    adapter: Adapter | None = None
+    base: BaseModelRef = field(default_factory=lambda: BaseModelRef(OFFLINE_BASE_MODEL))
+    adapter: AdapterConfig | None = None
     four_bit: bool = False
-    reading: Reading = field(default_factory=Reading)
-    lesson: Reading = field(default_factory=lambda: Reading(window=128, context=16))
+    reading: WindowConfig = field(default_factory=WindowConfig)
+    lesson: WindowConfig = field(default_factory=lambda: WindowConfig(window=128, context=16))
     schedule: Schedule = field(default_factory=lambda: Schedule(dropout_from=1 / 3))
     dropout: float = 0.2
     mask: float = 0.15
@@ -76,8 +76,8 @@ class LLMRecipe:
         schedule: How long and how fast.
     """
 
-    base: Base
-    adapter: Adapter | None = field(default_factory=lambda: Adapter(128, 256, 0.05))
+    base: BaseModelRef
+    adapter: AdapterConfig | None = field(default_factory=lambda: AdapterConfig(128, 256, 0.05))
     four_bit: bool = True
     window: int = 2048
     context: int = 256
@@ -89,12 +89,12 @@ class LLMRecipe:
     )
 
     @property
-    def lesson_window(self) -> int:
+    def train_window(self) -> int:
         """Tokens of a window while it learns."""
         return min(self.window, self.lesson or self.window)
 
 
-def settled(recipe: LLMRecipe) -> LLMRecipe:
+def resolve_llm_recipe(recipe: LLMRecipe) -> LLMRecipe:
     """Fill in what a recipe leaves open.
 
     The learning rate is the study's 4e-5, found for a width of 4096, brought to other widths by
@@ -118,11 +118,11 @@ def settled(recipe: LLMRecipe) -> LLMRecipe:
         schedule = replace(schedule, learning_rate=rate)
     # What is published names the very base that was loaded, even if a hub's branch moves meanwhile.
     return replace(
-        recipe, base=recipe.base.pinned(), window=min(recipe.window, limit), schedule=schedule
+        recipe, base=recipe.base.with_pinned_revision(), window=min(recipe.window, limit), schedule=schedule
     )
 
 
-def recipe_from_json(config: Mapping[str, Any], base: Base) -> Recipe:
+def encoder_recipe_from_json(config: Mapping[str, Any], base: BaseModelRef) -> EncoderRecipe:
     """Read an encoder's recipe back from where a manifest keeps it.
 
     Args:
@@ -132,10 +132,10 @@ def recipe_from_json(config: Mapping[str, Any], base: Base) -> Recipe:
     Returns:
         The recipe that made the version, whatever the defaults are today.
     """
-    return Recipe(base=base, **_parts(config))
+    return EncoderRecipe(base=base, **_recipe_fields_from_json(config))
 
 
-def llm_recipe_from_json(config: Mapping[str, Any], base: Base) -> LLMRecipe:
+def llm_recipe_from_json(config: Mapping[str, Any], base: BaseModelRef) -> LLMRecipe:
     """Read an LLM's recipe back from where a manifest keeps it.
 
     Args:
@@ -146,19 +146,19 @@ def llm_recipe_from_json(config: Mapping[str, Any], base: Base) -> LLMRecipe:
         The recipe that made the version; prompt and verbalisers follow from base and labels.
     """
     own = {name: value for name, value in config.items() if name not in ("prompt", "verbalisers")}
-    return LLMRecipe(base=base, **_parts(own))
+    return LLMRecipe(base=base, **_recipe_fields_from_json(own))
 
 
-def _parts(config: Mapping[str, Any]) -> dict[str, Any]:
+def _recipe_fields_from_json(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a recipe, those that are objects made so."""
-    parts = {"adapter": Adapter, "reading": Reading, "lesson": Reading, "schedule": Schedule}
+    parts = {"adapter": AdapterConfig, "reading": WindowConfig, "lesson": WindowConfig, "schedule": Schedule}
     return {
         name: parts[name](**value) if name in parts and isinstance(value, Mapping) else value
         for name, value in config.items()
     }
 
 
-def with_learning_rate(recipe: Recipe) -> Recipe:
+def resolve_learning_rate(recipe: EncoderRecipe) -> EncoderRecipe:
     """Choose the learning rate where the schedule leaves it open.
 
     Measured on MiniLM (width 384) and brought to other widths by the customary rates of wider

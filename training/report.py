@@ -1,6 +1,6 @@
 """What an evaluation found, and how it is written down: one JSON object, two files.
 
-A `Report` holds counts and intervals; every ratio is drawn from them when it is written. The JSON
+A `EvaluationReport` holds counts and intervals; every ratio is drawn from them when it is written. The JSON
 object is the product, Markdown and tables are views of it.
 """
 
@@ -11,21 +11,21 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from ner.document import Lost, LostReason, Span
+from ner.document import DroppedAnnotation, DropReason, Span
 from ner.errors import OutputError
-from ner.scoring import Counts, Length
-from training.calibration import Calibration
-from training.corpus import write_whole
-from training.effort import Effort
-from training.mistakes import Example, Kind, Mistakes
+from ner.scoring import Counts, LengthBucket
+from training.calibration import CalibrationMetrics
+from training.corpus import write_atomically
+from training.effort import EditEffort
+from training.mistakes import ErrorExample, ErrorType, ErrorSummary
 
 Interval = tuple[float, float]
 
-NAMES = ("report.md", "report.html", "report.json")  # of a report's files
+REPORT_FILENAMES = ("report.md", "report.html", "report.json")  # of a report's files
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class CountsWithInterval:
     """Counts, and how sure their F1 is.
 
     Attributes:
@@ -38,42 +38,42 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class StratumScores:
     """One set of spans, compared both ways."""
 
-    strict: Figure
-    relaxed: Figure
+    strict: CountsWithInterval
+    relaxed: CountsWithInterval
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class F1Difference:
     """Two systems on the same documents.
 
     Attributes:
-        f1: Of the other system.
-        f1_interval: 95 % bootstrap interval of that.
+        other_f1: Of the other system.
+        other_f1_interval: 95 % bootstrap interval of that.
         difference: F1 of this system less that of the other.
         interval: 95 % bootstrap interval of the difference, on the same resamples for both.
-        p: Two-sided, as `training.bootstrap.p_value` defines it.
+        p_value: Two-sided, as `training.bootstrap.compute_p_value` defines it.
     """
 
-    f1: float
-    f1_interval: Interval
+    other_f1: float
+    other_f1_interval: Interval
     difference: float
     interval: Interval
-    p: float
+    p_value: float
 
 
 @dataclass(frozen=True, slots=True)
-class Differences:
+class StratumDifferences:
     """Two systems, compared both ways."""
 
-    strict: Difference
-    relaxed: Difference
+    strict: F1Difference
+    relaxed: F1Difference
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class SystemComparison:
     """Two systems, overall and by their strata.
 
     Attributes:
@@ -85,14 +85,14 @@ class Comparison:
     """
 
     model: str
-    overall: Differences
-    by_label: Mapping[str, Differences]
-    by_length: Mapping[Length, Differences]
-    effort: Effort
+    overall: StratumDifferences
+    by_label: Mapping[str, StratumDifferences]
+    by_length: Mapping[LengthBucket, StratumDifferences]
+    effort: EditEffort
 
 
 @dataclass(frozen=True, slots=True)
-class Losses:
+class DroppedSummary:
     """Annotations that could not be kept somewhere on the way.
 
     Attributes:
@@ -102,31 +102,31 @@ class Losses:
     """
 
     total: int
-    by_reason: Mapping[LostReason, int]
-    examples: tuple[Lost, ...]
+    by_reason: Mapping[DropReason, int]
+    examples: tuple[DroppedAnnotation, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class DocumentView:
     """A document with both sides of it, to be shown whole.
 
     Attributes:
-        document: Its id.
+        document_id: Its id.
         text: Its text.
         gold: What is right.
         predicted: What was said.
-        actions: That it takes to put it right.
+        edit_actions: That it takes to put it right.
     """
 
-    document: str
+    document_id: str
     text: str
     gold: tuple[Span, ...]
     predicted: tuple[Span, ...]
-    actions: int
+    edit_actions: int
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class EvaluationReport:
     """Everything an evaluation found.
 
     Attributes:
@@ -137,15 +137,15 @@ class Report:
         by_label: In the order of the model's labels, then by name.
         by_length: Recall by gold length, precision by predicted length, in words.
         by_label_and_length: Their cross.
-        lost_flat: Gold spans that flat BIO cannot hold. They stay in gold: unfound, they are
+        dropped_by_flat_bio: Gold spans that flat BIO cannot hold. They stay in gold: unfound, they are
             missed.
-        lost_reading: Annotations that never got into gold: refused while it was read.
-        lost_predicted: What the model could not say.
-        mistakes: Every wrong span, by kind.
+        dropped_on_import: Annotations that never got into gold: refused while it was read.
+        dropped_predictions: What the model could not say.
+        errors_by_type: Every wrong span, by kind.
         effort: What it takes to put the predictions right.
-        worst: The documents where that takes most, the worst first.
+        worst_documents: The documents where that takes most, the worst first.
         calibration: None where no predicted span has a score.
-        against: None where there is no other system.
+        comparison: None where there is no other system.
         unknown_labels: Gold labels that the model does not have, and how many spans have each.
         warnings: What a reader must know before trusting the figures.
         resamples: Of the bootstrap.
@@ -155,25 +155,25 @@ class Report:
     model: str
     gold: str
     documents: int
-    overall: Figures
-    by_label: Mapping[str, Figures]
-    by_length: Mapping[Length, Figures]
-    by_label_and_length: Mapping[str, Mapping[Length, Figures]]
-    lost_flat: Losses
-    lost_reading: Losses
-    lost_predicted: Losses
-    mistakes: Mapping[Kind, Mistakes]
-    effort: Effort
-    worst: tuple[Reading, ...]
-    calibration: Calibration | None
-    against: Comparison | None
+    overall: StratumScores
+    by_label: Mapping[str, StratumScores]
+    by_length: Mapping[LengthBucket, StratumScores]
+    by_label_and_length: Mapping[str, Mapping[LengthBucket, StratumScores]]
+    dropped_by_flat_bio: DroppedSummary
+    dropped_on_import: DroppedSummary
+    dropped_predictions: DroppedSummary
+    errors_by_type: Mapping[ErrorType, ErrorSummary]
+    effort: EditEffort
+    worst_documents: tuple[DocumentView, ...]
+    calibration: CalibrationMetrics | None
+    comparison: SystemComparison | None
     unknown_labels: Mapping[str, int]
     warnings: tuple[str, ...]
     resamples: int
     seed: int
 
 
-def count_losses(lost: Sequence[Lost], *, examples: int) -> Losses:
+def summarize_dropped(lost: Sequence[DroppedAnnotation], *, examples: int) -> DroppedSummary:
     """Count what was lost by reason.
 
     Args:
@@ -183,18 +183,18 @@ def count_losses(lost: Sequence[Lost], *, examples: int) -> Losses:
     Returns:
         Counts and the first examples of each reason.
     """
-    by_reason: dict[LostReason, list[Lost]] = {}
+    by_reason: dict[DropReason, list[DroppedAnnotation]] = {}
     for entry in lost:
         by_reason.setdefault(entry.reason, []).append(entry)
     frequent = sorted(by_reason.items(), key=lambda item: -len(item[1]))
-    return Losses(
+    return DroppedSummary(
         total=len(lost),
         by_reason={reason: len(entries) for reason, entries in frequent},
         examples=tuple(entry for _, entries in frequent for entry in entries[:examples]),
     )
 
 
-def report_to_json(report: Report) -> dict[str, Any]:
+def report_to_json(report: EvaluationReport) -> dict[str, Any]:
     """Write a report as an object that `json.dumps` takes.
 
     Args:
@@ -207,38 +207,38 @@ def report_to_json(report: Report) -> dict[str, Any]:
         "model": report.model,
         "gold": report.gold,
         "documents": report.documents,
-        **_figures(report.overall),
-        "by_label": {label: _figures(entry) for label, entry in report.by_label.items()},
-        "by_length": {length: _figures(entry) for length, entry in report.by_length.items()},
+        **_stratum_to_json(report.overall),
+        "by_label": {label: _stratum_to_json(entry) for label, entry in report.by_label.items()},
+        "by_length": {length: _stratum_to_json(entry) for length, entry in report.by_length.items()},
         "by_label_and_length": {
-            label: {length: _figures(entry) for length, entry in by_length.items()}
+            label: {length: _stratum_to_json(entry) for length, entry in by_length.items()}
             for label, by_length in report.by_label_and_length.items()
         },
         "lost": {
-            "flat_bio": asdict(report.lost_flat),
-            "reading": asdict(report.lost_reading),
-            "predicted": asdict(report.lost_predicted),
+            "flat_bio": asdict(report.dropped_by_flat_bio),
+            "reading": asdict(report.dropped_on_import),
+            "predicted": asdict(report.dropped_predictions),
         },
         "errors": {
-            kind: {"count": entry.count, "examples": [_example(one) for one in entry.examples]}
-            for kind, entry in report.mistakes.items()
+            kind: {"count": entry.count, "examples": [_example_to_json(one) for one in entry.examples]}
+            for kind, entry in report.errors_by_type.items()
         },
-        "effort": _effort(report.effort),
-        "worst": [asdict(reading) for reading in report.worst],
+        "effort": _effort_to_json(report.effort),
+        "worst": [asdict(reading) for reading in report.worst_documents],
         "calibration": asdict(report.calibration) if report.calibration else None,
-        "against": _comparison(report.against) if report.against else None,
+        "against": _comparison_to_json(report.comparison) if report.comparison else None,
         "unknown_labels": dict(report.unknown_labels),
         "warnings": list(report.warnings),
         "bootstrap": {"resamples": report.resamples, "seed": report.seed, "coverage": 0.95},
     }
 
 
-def _figures(figures: Figures) -> dict[str, Any]:
+def _stratum_to_json(figures: StratumScores) -> dict[str, Any]:
     """Both ways to compare."""
-    return {"strict": _figure(figures.strict), "relaxed": _figure(figures.relaxed)}
+    return {"strict": _counts_to_json(figures.strict), "relaxed": _counts_to_json(figures.relaxed)}
 
 
-def _figure(figure: Figure) -> dict[str, Any]:
+def _counts_to_json(figure: CountsWithInterval) -> dict[str, Any]:
     """Counts and the ratios drawn from them."""
     counts = figure.counts
     return {
@@ -255,28 +255,28 @@ def _figure(figure: Figure) -> dict[str, Any]:
     }
 
 
-def _comparison(comparison: Comparison) -> dict[str, Any]:
+def _comparison_to_json(comparison: SystemComparison) -> dict[str, Any]:
     """The other system, overall and by its strata."""
     return {
         "model": comparison.model,
         **asdict(comparison.overall),
         "by_label": {label: asdict(entry) for label, entry in comparison.by_label.items()},
         "by_length": {length: asdict(entry) for length, entry in comparison.by_length.items()},
-        "effort": _effort(comparison.effort),
+        "effort": _effort_to_json(comparison.effort),
     }
 
 
-def _effort(effort: Effort) -> dict[str, Any]:
+def _effort_to_json(effort: EditEffort) -> dict[str, Any]:
     """Actions, and what they are compared with."""
     return {
-        "actions": effort.total,
-        "by_kind": dict(effort.actions),
-        "from_nothing": effort.from_nothing,
-        "saved": effort.saved,
+        "actions": effort.total_actions,
+        "by_kind": dict(effort.action_counts),
+        "from_nothing": effort.from_scratch,
+        "saved": effort.saved_share,
     }
 
 
-def _example(example: Example) -> dict[str, Any]:
+def _example_to_json(example: ErrorExample) -> dict[str, Any]:
     """A mistake, its quotes as objects."""
     sides = {"gold": example.gold, "predicted": example.predicted}
     quotes = {
@@ -286,7 +286,7 @@ def _example(example: Example) -> dict[str, Any]:
     return asdict(example) | quotes
 
 
-def check_folder(folder: Path) -> None:
+def check_report_dir(folder: Path) -> None:
     """See that a report can be written, before the hour of work that it is about.
 
     Args:
@@ -295,7 +295,7 @@ def check_folder(folder: Path) -> None:
     Raises:
         OutputError: If it could not be written there.
     """
-    for name in NAMES:
+    for name in REPORT_FILENAMES:
         if (folder / name).is_dir():
             raise OutputError(f"{folder / name} is a folder: give another --report")
     place = folder.absolute()
@@ -310,24 +310,24 @@ def check_folder(folder: Path) -> None:
 
 
 def write_report(
-    folder: Path, *, figures: Mapping[str, Any], markdown: str, page: str | None = None
+    folder: Path, *, report_json: Mapping[str, Any], markdown: str, html: str | None = None
 ) -> None:
     """Write ``report.md``, ``report.html`` and ``report.json`` into a folder, all or none.
 
     Args:
         folder: Made where it is missing; a report that is already there is replaced, page and all.
-        figures: The JSON object.
+        report_json: The JSON object.
         markdown: The same for people.
-        page: The same as HTML; None for no page.
+        html: The same as HTML; None for no page.
 
     Raises:
         OutputError: If they cannot be written.
     """
-    numbers = json.dumps(figures, ensure_ascii=False, indent=2) + "\n"
-    texts = {"report.md": markdown, "report.html": page, "report.json": numbers}
+    numbers = json.dumps(report_json, ensure_ascii=False, indent=2) + "\n"
+    texts = {"report.md": markdown, "report.html": html, "report.json": numbers}
     # The numbers last: their presence means complete.
-    files = {folder / name: [text] for name in NAMES if (text := texts[name]) is not None}
-    write_whole(files, force=True)
-    for name in NAMES:
+    files = {folder / name: [text] for name in REPORT_FILENAMES if (text := texts[name]) is not None}
+    write_atomically(files, overwrite=True)
+    for name in REPORT_FILENAMES:
         if folder / name not in files:  # of an earlier report
             (folder / name).unlink(missing_ok=True)

@@ -4,19 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.pages import page_environment
-from ner.scoring import LENGTHS, Counts, Length
-from training.calibration import Bin
-from training.effort import ACTIONS
-from training.pieces import cut
-from training.report import Comparison, Difference, Figures, Interval, Report
-from training.tables import describe, report_tables
+from backend.pages import make_page_environment
+from ner.scoring import LENGTH_BUCKETS, Counts, LengthBucket
+from training.calibration import ReliabilityBin
+from training.effort import EDIT_ACTIONS
+from training.pieces import segment_text
+from training.report import SystemComparison, F1Difference, StratumScores, Interval, EvaluationReport
+from training.tables import describe_error, report_tables
 
-LENGTH_NAMES: dict[Length, str] = {"1": "1 word", "2": "2 words", "3+": "3 words or more"}
+LENGTH_ROW_NAMES: dict[LengthBucket, str] = {"1": "1 word", "2": "2 words", "3+": "3 words or more"}
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class StratumRow:
     """One stratum, as a line of a table with a drawing in it.
 
     Attributes:
@@ -29,7 +29,7 @@ class Row:
     name: str
     counts: Counts
     interval: Interval
-    difference: Difference | None
+    difference: F1Difference | None
 
     @property
     def is_empty(self) -> bool:
@@ -37,7 +37,7 @@ class Row:
         return not self.counts.gold and not self.counts.predicted
 
 
-def report_to_html(report: Report) -> str:
+def report_to_html(report: EvaluationReport) -> str:
     """Set a report as a page.
 
     Args:
@@ -47,42 +47,42 @@ def report_to_html(report: Report) -> str:
         HTML, whole and on its own.
     """
     tables = {table.title.partition(":")[0]: table for table in report_tables(report)}
-    against = report.against
+    against = report.comparison
     return _ENVIRONMENT.get_template("report.html").render(
         report=report,
-        sentence=against and sentence_of(against.overall.strict),
-        by_length=rows_of(
+        sentence=against and describe_difference(against.overall.strict),
+        by_length=build_rows(
             report.overall,
-            {LENGTH_NAMES[length]: report.by_length[length] for length in LENGTHS},
+            {LENGTH_ROW_NAMES[length]: report.by_length[length] for length in LENGTH_BUCKETS},
             against,
-            {LENGTH_NAMES[length]: against.by_length[length].strict for length in LENGTHS}
+            {LENGTH_ROW_NAMES[length]: against.by_length[length].strict for length in LENGTH_BUCKETS}
             if against
             else {},
         ),
-        by_label=rows_of(
+        by_label=build_rows(
             report.overall,
             report.by_label,
             against,
             {label: entry.strict for label, entry in against.by_label.items()} if against else {},
         ),
         tables=tables,
-        actions=ACTIONS,
-        points=points(report.calibration.bins) if report.calibration else (),
+        actions=EDIT_ACTIONS,
+        points=reliability_points(report.calibration.bins) if report.calibration else (),
         examples=[
-            (kind, describe(example), example.document, example.context)
-            for kind, mistakes in report.mistakes.items()
+            (kind, describe_error(example), example.document_id, example.context)
+            for kind, mistakes in report.errors_by_type.items()
             for example in mistakes.examples
         ],
-        cut=cut,
+        cut=segment_text,
     )
 
 
-def rows_of(
-    overall: Figures,
-    strata: Mapping[str, Figures],
-    against: Comparison | None,
-    differences: Mapping[str, Difference],
-) -> list[Row]:
+def build_rows(
+    overall: StratumScores,
+    strata: Mapping[str, StratumScores],
+    against: SystemComparison | None,
+    differences: Mapping[str, F1Difference],
+) -> list[StratumRow]:
     """Lay out all spans, and those of each stratum.
 
     Args:
@@ -94,17 +94,17 @@ def rows_of(
     Returns:
         Rows, that of all spans first.
     """
-    rows = [_row("All", overall, against.overall.strict if against else None)]
-    return rows + [_row(name, figures, differences.get(name)) for name, figures in strata.items()]
+    rows = [_build_row("All", overall, against.overall.strict if against else None)]
+    return rows + [_build_row(name, figures, differences.get(name)) for name, figures in strata.items()]
 
 
-def _row(name: str, figures: Figures, difference: Difference | None) -> Row:
+def _build_row(name: str, figures: StratumScores, difference: F1Difference | None) -> StratumRow:
     """One stratum."""
     strict = figures.strict
-    return Row(name, strict.counts, strict.interval, difference)
+    return StratumRow(name, strict.counts, strict.interval, difference)
 
 
-def sentence_of(difference: Difference) -> str:
+def describe_difference(difference: F1Difference) -> str:
     """Whether two systems differ by more than noise.
 
     Args:
@@ -119,7 +119,7 @@ def sentence_of(difference: Difference) -> str:
     return "worse" if high < 0 else "neither better nor worse beyond noise"
 
 
-def points(bins: Sequence[Bin]) -> list[tuple[float, float, float]]:
+def reliability_points(bins: Sequence[ReliabilityBin]) -> list[tuple[float, float, float]]:
     """Where the bins of a reliability diagram are drawn.
 
     Args:
@@ -137,4 +137,4 @@ def points(bins: Sequence[Bin]) -> list[tuple[float, float, float]]:
     ]
 
 
-_ENVIRONMENT = page_environment(Path(__file__).parent / "templates")
+_ENVIRONMENT = make_page_environment(Path(__file__).parent / "templates")

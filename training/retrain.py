@@ -9,46 +9,46 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from backend.batch.politeness import Politeness
+from backend.batch.politeness import RateLimitedRetry
 from backend.label_map import map_labels
 from backend.label_studio import LabelConfig
-from backend.remote.client import LabelStudio
-from backend.remote.connection import PAGE
+from backend.remote.client import LabelStudioClient
+from backend.remote.connection import PAGE_SIZE
 from backend.tier import Tier
 from ner.document import Document, Prediction
-from ner.durable import refusals_told
+from ner.durable import translate_os_errors
 from ner.errors import TrainingError
 from training.corpus import Corpus, ReadOptions, read_corpus
-from training.corpus.split import keep_out
-from training.evaluate import Options, evaluate
-from training.publish import summary
-from training.sides import Sides, choose_sides
+from training.corpus.split import split_off_held_out
+from training.evaluate import EvaluationOptions, evaluate
+from training.publish import summarize_report
+from training.sides import TrainDevSplit, split_train_dev
 
-SHARE = 0.2  # of a project's documents, kept out of all training to judge versions by
+DEFAULT_HELD_OUT_SHARE = 0.2  # of a project's documents, kept out of all training to judge versions by
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class ProjectTrainingData:
     """What a project gives to learn from.
 
     Attributes:
-        sides: To learn from and to stop by.
-        held_out: To judge versions by; nothing is ever learnt from them.
+        split: To learn from and to stop by.
+        held_out_documents: To judge versions by; nothing is ever learnt from them.
         notes: What else to know of the annotations, a sentence each.
     """
 
-    sides: Sides
-    held_out: tuple[Document, ...]
+    split: TrainDevSplit
+    held_out_documents: tuple[Document, ...]
     notes: tuple[str, ...]
 
 
-def fetch(studio: LabelStudio, project: int, polite: Politeness) -> Iterator[dict[str, Any]]:
+def fetch_annotated_tasks(studio: LabelStudioClient, project: int, retry: RateLimitedRetry) -> Iterator[dict[str, Any]]:
     """Read the annotated tasks of a project, page by page.
 
     Args:
         studio: The Label Studio.
         project: Its id.
-        polite: How to ask.
+        retry: How to ask.
 
     Yields:
         Each as Label Studio's JSON export has it.
@@ -58,8 +58,8 @@ def fetch(studio: LabelStudio, project: int, polite: Politeness) -> Iterator[dic
         LabelStudioError: If Label Studio says no, or has been away for too long.
     """
     last, page = 0, list[dict[str, Any]]()
-    while not last or len(page) == PAGE:
-        page = polite.patiently(partial(studio.tasks.annotated_after, project, last))
+    while not last or len(page) == PAGE_SIZE:
+        page = retry.call(partial(studio.tasks.list_annotated_after, project, last))
         if not page and not last:
             raise TrainingError(
                 f"nobody has annotated a task of project {project} yet: submit some annotations"
@@ -82,7 +82,7 @@ def write_tasks(path: Path, tasks: Iterable[Mapping[str, Any]]) -> int:
         PublishError: If the file system refuses.
     """
     fresh, count = path.with_suffix(".fresh"), 0
-    with refusals_told(f"keep the annotations in {path.parent}"):
+    with translate_os_errors(f"keep the annotations in {path.parent}"):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         opened = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(opened, "w", encoding="utf-8") as file:
@@ -97,15 +97,15 @@ def write_tasks(path: Path, tasks: Iterable[Mapping[str, Any]]) -> int:
     return count
 
 
-def prepare(
-    path: Path, config: LabelConfig, *, share: float = SHARE, dev_share: float = 0.1
-) -> Lesson:
+def prepare_training_data(
+    path: Path, config: LabelConfig, *, held_out_share: float = DEFAULT_HELD_OUT_SHARE, dev_share: float = 0.1
+) -> ProjectTrainingData:
     """Read a project's annotations, and hold out what versions are judged by.
 
     Args:
         path: Of the tasks that `write_tasks` wrote.
         config: The project's labelling config.
-        share: Of the documents, that is held out.
+        held_out_share: Of the documents, that is held out.
         dev_share: Of the others, that training stops by.
 
     Returns:
@@ -115,25 +115,25 @@ def prepare(
         InputError: If the annotations cannot be read, or have no label of the config.
         TrainingError: If there are too few to learn from and to stop by.
     """
-    corpus = read_corpus([path], ReadOptions(config=config))
-    rest, held_out = keep_out(corpus.documents, share)
+    corpus = read_corpus([path], ReadOptions(label_config=config))
+    rest, held_out = split_off_held_out(corpus.documents, held_out_share)
     if len(rest) < 2:
         raise TrainingError(
             f"there are {len(corpus.documents)} annotated documents, of which {len(held_out)} are "
             "held out to judge by: too few to learn from, annotate more"
         )
-    sides = choose_sides(replace(corpus, documents=tuple(rest)), dev_share=dev_share)
-    return Lesson(sides, tuple(held_out), tuple(_notes(corpus, sides)))
+    sides = split_train_dev(replace(corpus, documents=tuple(rest)), dev_share=dev_share)
+    return ProjectTrainingData(sides, tuple(held_out), tuple(_describe_data_problems(corpus, sides)))
 
 
-def _notes(corpus: Corpus, sides: Sides) -> Iterator[str]:
+def _describe_data_problems(corpus: Corpus, sides: TrainDevSplit) -> Iterator[str]:
     """What a team should know of its annotations."""
-    gone = Counter(lost.label for lost in corpus.lost if lost.reason == "label unknown")
+    gone = Counter(lost.label for lost in corpus.dropped if lost.reason == "label unknown")
     for label, count in gone.most_common():
-        yield f"The labelling config has no label {label}: {_regions(count)} left out."
-    if outvoted := sum(lost.reason == "outvoted" for lost in corpus.lost):
+        yield f"The labelling config has no label {label}: {_format_region_count(count)} left out."
+    if outvoted := sum(lost.reason == "outvoted" for lost in corpus.dropped):
         yield (
-            f"Annotators disagree: {_regions(outvoted)} left open, since no more than half of "
+            f"Annotators disagree: {_format_region_count(outvoted)} left open, since no more than half of "
             "those who did the task drew it."
         )
     learnt = {span.label for document in sides.train for span in document.spans}
@@ -142,12 +142,12 @@ def _notes(corpus: Corpus, sides: Sides) -> Iterator[str]:
             yield f"No document to learn from has a {label}, so the version never says it."
 
 
-def _regions(count: int) -> str:
+def _format_region_count(count: int) -> str:
     """A number of regions, as a subject."""
     return f"{count:,} region{'s are' if count != 1 else ' is'}"
 
 
-def predict_in(config: LabelConfig, tier: Tier, documents: Sequence[Document]) -> list[Prediction]:
+def predict_in_project_labels(config: LabelConfig, tier: Tier, documents: Sequence[Document]) -> list[Prediction]:
     """Have a version predict, in the labels of a project.
 
     Args:
@@ -159,12 +159,12 @@ def predict_in(config: LabelConfig, tier: Tier, documents: Sequence[Document]) -
         A prediction for each; what the project has no label for is left out.
     """
     names = map_labels(tier.labels, config)
-    blank = [replace(document, spans=(), unknown=()) for document in documents]
+    blank = [replace(document, spans=(), masked_ranges=()) for document in documents]
     found = tier.predict(blank)
     return [names.apply(one, said) for one, said in zip(blank, found, strict=True)]
 
 
-def held_out_scores(
+def compute_held_out_scores(
     documents: Sequence[Document], predictions: Sequence[Prediction], labels: tuple[str, ...]
 ) -> dict[str, Any]:
     """What a manifest says of the held-out documents; empty where there are none.
@@ -179,4 +179,4 @@ def held_out_scores(
     """
     if not documents:
         return {}
-    return {"held out": summary(evaluate(documents, predictions, options=Options(labels=labels)))}
+    return {"held out": summarize_report(evaluate(documents, predictions, options=EvaluationOptions(labels=labels)))}

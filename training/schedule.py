@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from backend.precision import Precision
 
-LEAST_STEPS = 300  # from 24 documents of BC5CDR, 160 to 800 steps learn as much; 56 far less
+MIN_STEPS = 300  # from 24 documents of BC5CDR, 160 to 800 steps learn as much; 56 far less
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Schedule:
     save_every: int = 200
     least_steps: int = 0
 
-    def lengthened(self, steps_of_epoch: int) -> "Schedule":
+    def with_min_steps(self, steps_of_epoch: int) -> "Schedule":
         """The schedule for so few data that its epochs make too few steps.
 
         Args:
@@ -66,7 +66,7 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingProgress:
     """Where a training stands, told after every step and every judgement.
 
     Attributes:
@@ -75,7 +75,7 @@ class Progress:
         step: Of `steps`, from 1.
         steps: Planned at most.
         loss: Mean over the epoch so far.
-        scores: Dev score of each epoch that has ended.
+        dev_scores: Dev score of each epoch that has ended.
         seconds_left: Until the last planned step, judging included.
         tokens_per_second: Real tokens, padding not counted, of this process.
     """
@@ -85,13 +85,13 @@ class Progress:
     step: int
     steps: int
     loss: float
-    scores: tuple[float, ...]
+    dev_scores: tuple[float, ...]
     seconds_left: float
     tokens_per_second: float
 
 
 @dataclass(slots=True)
-class Outcome:
+class TrainingHistory:
     """What came out; the model holds the best weights.
 
     Attributes:
@@ -107,7 +107,7 @@ class Outcome:
     idle: int = 0
 
 
-class Stopwatch:
+class TrainingTimer:
     """Times steps and judgements apart, to say how long the rest will take.
 
     Args:
@@ -115,37 +115,37 @@ class Stopwatch:
     """
 
     def __init__(self, step: int) -> None:
-        self._first = self._last = step
+        self._first_step = self._last_step = step
         self._tokens = 0
-        self._stepping = self._judging = 0.0
-        self._judgements = 0
+        self._step_seconds = self._evaluation_seconds = 0.0
+        self._evaluations = 0
         self._since = time.monotonic()
 
-    def tick(self, step: int, tokens: int) -> None:
+    def end_step(self, step: int, tokens: int) -> None:
         """A step has ended."""
         now = time.monotonic()
-        self._stepping += now - self._since
-        self._since, self._last = now, step
+        self._step_seconds += now - self._since
+        self._since, self._last_step = now, step
         self._tokens += tokens
 
-    def pause(self) -> None:
+    def start_evaluation(self) -> None:
         """A judgement begins."""
         self._since = time.monotonic()
 
-    def go_on(self) -> None:
+    def end_evaluation(self) -> None:
         """A judgement has ended."""
         now = time.monotonic()
-        self._judging += now - self._since
-        self._judgements += 1
+        self._evaluation_seconds += now - self._since
+        self._evaluations += 1
         self._since = now
 
     @property
     def tokens_per_second(self) -> float:
         """Over all steps so far."""
-        return self._tokens / self._stepping if self._stepping else 0.0
+        return self._tokens / self._step_seconds if self._step_seconds else 0.0
 
-    def seconds_left(self, steps: int, *, judgements: int) -> float:
+    def estimate_seconds_left(self, steps: int, *, evaluations: int) -> float:
         """Estimate for the steps and judgements to come."""
-        per_step = self._stepping / max(1, self._last - self._first)
-        per_judgement = self._judging / max(1, self._judgements)
-        return steps * per_step + judgements * per_judgement
+        per_step = self._step_seconds / max(1, self._last_step - self._first_step)
+        per_judgement = self._evaluation_seconds / max(1, self._evaluations)
+        return steps * per_step + evaluations * per_judgement

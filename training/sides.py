@@ -8,14 +8,14 @@ from typing import Any
 
 from ner.document import Document
 from ner.errors import LabelError
-from training.corpus import Corpus, find_shared_texts, fingerprint, hold_out
-from training.silver import Silver
+from training.corpus import Corpus, find_shared_texts, compute_fingerprint, split_off_dev
+from training.silver import SilverData
 
-SHOWN = 5  # labels in a message: a wrong config may leave hundreds unknown
+MAX_LISTED_LABELS = 5  # labels in a message: a wrong config may leave hundreds unknown
 
 
 @dataclass(frozen=True, slots=True)
-class Sides:
+class TrainDevSplit:
     """Documents to learn from and documents to judge by; no text is on both.
 
     Attributes:
@@ -23,8 +23,8 @@ class Sides:
         dev: Documents judged by.
         labels: Entity types, in the order of the label config.
         sources: Names of the files they came from.
-        dropped: Documents left out of train because dev has the same text.
-        unlearnt: How many entities dev has of each label that train has none of, the most frequent
+        overlapping_documents: Documents left out of train because dev has the same text.
+        dev_only_labels: How many entities dev has of each label that train has none of, the most frequent
             first. Those outside `labels` are not even there to be missed while training judges
             itself, so whoever trains must be told.
         silver: What is learnt from beside train; None where there is gold alone.
@@ -35,30 +35,30 @@ class Sides:
     dev: Sequence[Document]
     labels: tuple[str, ...]
     sources: tuple[str, ...]
-    dropped: int = 0
-    unlearnt: Mapping[str, int] = field(default_factory=dict)
-    silver: Silver | None = None
+    overlapping_documents: int = 0
+    dev_only_labels: Mapping[str, int] = field(default_factory=dict)
+    silver: SilverData | None = None
     start: str = ""
 
     @property
     def fingerprint(self) -> str:
         """Names train and dev by content: another split of the same documents is other data."""
-        return f"{fingerprint(self.train)[:16]}-{fingerprint(self.dev)[:16]}"
+        return f"{compute_fingerprint(self.train)[:16]}-{compute_fingerprint(self.dev)[:16]}"
 
     def to_json(self) -> Mapping[str, Any]:
         """What a manifest says of the data."""
         return {
             "fingerprint": self.fingerprint,
             "sources": list(self.sources),
-            "train": {**_size(self.train), "labels": _count_labels(self.train)},
-            "dev": _size(self.dev),
+            "train": {**_count_documents_and_entities(self.train), "labels": _count_labels(self.train)},
+            "dev": _count_documents_and_entities(self.dev),
             # Left out where there is none, as in every version published before.
             **({"silver": self.silver.to_json()} if self.silver else {}),
             **({"start": self.start} if self.start else {}),
         }
 
 
-def choose_sides(corpus: Corpus, dev: Corpus | None = None, *, dev_share: float = 0.1) -> Sides:
+def split_train_dev(corpus: Corpus, dev: Corpus | None = None, *, dev_share: float = 0.1) -> TrainDevSplit:
     """Hold out documents for dev, or take those that were given for it.
 
     Args:
@@ -74,32 +74,32 @@ def choose_sides(corpus: Corpus, dev: Corpus | None = None, *, dev_share: float 
     """
     for one in (corpus, dev):
         if one is not None:
-            _refuse_foreign_labels(one)
+            _check_labels_in_config(one)
     sources = [*corpus.sources, *(dev.sources if dev else ())]
     dropped: set[str] = set()
     if dev is None:
-        train, held_out = hold_out(corpus.documents, dev_share)
+        train, held_out = split_off_dev(corpus.documents, dev_share)
     else:
         dropped = {ours.id for _, ours in find_shared_texts(dev.documents, corpus.documents)}
         train = [document for document in corpus.documents if document.id not in dropped]
         held_out = list(dev.documents)
-    return Sides(
+    return TrainDevSplit(
         train=train,
         dev=held_out,
         labels=corpus.labels,
         sources=tuple(Path(source.path).name for source in sources),
-        dropped=len(dropped),
-        unlearnt=_unlearnt(train, held_out),
+        overlapping_documents=len(dropped),
+        dev_only_labels=_find_dev_only_labels(train, held_out),
     )
 
 
-def _refuse_foreign_labels(corpus: Corpus) -> None:
+def _check_labels_in_config(corpus: Corpus) -> None:
     """Refuse a corpus that was annotated, but with no label of the config."""
-    unknown = Counter(lost.label for lost in corpus.lost if lost.reason == "label unknown")
+    unknown = Counter(lost.label for lost in corpus.dropped if lost.reason == "label unknown")
     if not unknown or any(document.spans for document in corpus.documents):
         return
-    named = ", ".join(f"{label!r} ({count})" for label, count in unknown.most_common(SHOWN))
-    more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+    named = ", ".join(f"{label!r} ({count})" for label, count in unknown.most_common(MAX_LISTED_LABELS))
+    more = f" and {len(unknown) - MAX_LISTED_LABELS} more" if len(unknown) > MAX_LISTED_LABELS else ""
     names = ", ".join(Path(source.path).name for source in corpus.sources)
     known = ", ".join(corpus.labels)
     raise LabelError(
@@ -108,7 +108,7 @@ def _refuse_foreign_labels(corpus: Corpus) -> None:
     )
 
 
-def _unlearnt(train: Sequence[Document], dev: Sequence[Document]) -> Mapping[str, int]:
+def _find_dev_only_labels(train: Sequence[Document], dev: Sequence[Document]) -> Mapping[str, int]:
     """Entities of dev by label, where train has none."""
     learnt = {span.label for document in train for span in document.spans}
     judged = Counter(span.label for document in dev for span in set(document.spans))
@@ -119,7 +119,7 @@ def _count_labels(documents: Sequence[Document]) -> Mapping[str, int]:
     return dict(Counter(span.label for document in documents for span in document.spans))
 
 
-def _size(documents: Sequence[Document]) -> Mapping[str, int]:
+def _count_documents_and_entities(documents: Sequence[Document]) -> Mapping[str, int]:
     """How much there is."""
     return {
         "documents": len(documents),

@@ -10,21 +10,21 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from backend.llm.layout import LayoutPlanner
+from backend.llm.layout import PromptBuilder
 from backend.llm.scorer import tag_logits
 from ner.document import Document
-from ner.tags import IGNORED, OUTSIDE, TagSet
-from training.loop import Batch
+from ner.tags import IGNORE_INDEX, OUTSIDE, TagSet
+from training.loop import TensorBatch
 
 
-class SlotLessons:
+class LLMDataset:
     """Texts laid out, with the right tags in their slots.
 
     Args:
         documents: With spans.
         tag_set: What can be said of a word.
-        planner: As the tier lays texts out.
-        pad: What fills shorter rows up; nothing ever attends to it.
+        prompt_builder: As the tier lays texts out.
+        pad_token_id: What fills shorter rows up; nothing ever attends to it.
     """
 
     def __init__(
@@ -32,20 +32,20 @@ class SlotLessons:
         documents: Sequence[Document],
         *,
         tag_set: TagSet,
-        planner: LayoutPlanner,
-        pad: int,
+        prompt_builder: PromptBuilder,
+        pad_token_id: int,
     ) -> None:
         tagged = [tag_set.encode(document) for document in documents]
-        self._planner, self._pad = planner, pad
-        self._layouts = planner.plan(
+        self._prompt_builder, self._pad_id = prompt_builder, pad_token_id
+        self._prompt_windows = prompt_builder.build(
             [document.text for document in documents], [entry.words for entry in tagged]
         )
         self._tags = [entry.tags for entry in tagged]
-        self.lost = tuple(lost for entry in tagged for lost in entry.lost)
+        self.dropped = tuple(lost for entry in tagged for lost in entry.dropped)
         # The last slot is predicted, and what fills it is never read.
-        self.lengths = [len(planner.prefix) + layout.slots[-1] for layout in self._layouts]
+        self.lengths = [len(prompt_builder.prefix) + layout.slot_positions[-1] for layout in self._prompt_windows]
 
-    def collate(self, indices: Sequence[int]) -> Batch:
+    def collate(self, indices: Sequence[int]) -> TensorBatch:
         """Make a batch of some windows.
 
         Args:
@@ -56,20 +56,20 @@ class SlotLessons:
             each slot at the place before it, IGNORED everywhere else and where a word's tag is not
             known; `slots`, whether a place is one that a tag was fed back to.
         """
-        first = len(self._planner.prefix)
+        first = len(self._prompt_builder.prefix)
         shape = len(indices), max(self.lengths[index] for index in indices)
-        ids = torch.full(shape, self._pad)
+        ids = torch.full(shape, self._pad_id)
         mask = torch.zeros(shape, dtype=torch.long)
-        labels = torch.full(shape, IGNORED)
+        labels = torch.full(shape, IGNORE_INDEX)
         slots = torch.zeros(shape, dtype=torch.bool)
         for row, index in enumerate(indices):
-            layout, length = self._layouts[index], self.lengths[index]
-            tags = self._tags[layout.document][layout.words.start : layout.words.stop]
-            fed = [OUTSIDE if tag == IGNORED else tag for tag in tags]
-            filled = [*self._planner.prefix, *layout.filled(fed, self._planner.verbalisers)]
+            layout, length = self._prompt_windows[index], self.lengths[index]
+            tags = self._tags[layout.document_index][layout.words.start : layout.words.stop]
+            fed = [OUTSIDE if tag == IGNORE_INDEX else tag for tag in tags]
+            filled = [*self._prompt_builder.prefix, *layout.fill_slots(fed, self._prompt_builder.verbalizers)]
             ids[row, :length] = torch.tensor(filled[:length])
             mask[row, :length] = 1
-            places = torch.tensor(layout.slots) + first
+            places = torch.tensor(layout.slot_positions) + first
             labels[row, places - 1] = torch.tensor(tags)
             slots[row, places[:-1]] = True
         return {"input_ids": ids, "attention_mask": mask, "labels": labels, "slots": slots}
@@ -116,24 +116,24 @@ class SlotLoss:
     """
 
     def __init__(self, tag_ids: Tensor, *, noise: float) -> None:
-        self._tag_ids, self._noise = tag_ids, noise
+        self._tag_ids, self._noise_share = tag_ids, noise
 
-    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+    def __call__(self, model: nn.Module, batch: TensorBatch) -> Tensor:
         """The mean loss of a batch.
 
         Args:
             model: As `SlotModel`.
-            batch: As `SlotLessons.collate` makes it.
+            batch: As `LLMDataset.collate` makes it.
 
         Returns:
             A scalar.
         """
         ids, labels = batch["input_ids"], batch["labels"]
-        if self._noise:
-            wrong = torch.rand(ids.shape, device=ids.device) < self._noise
+        if self._noise_share:
+            wrong = torch.rand(ids.shape, device=ids.device) < self._noise_share
             drawn = torch.randint(len(self._tag_ids), ids.shape, device=ids.device)
             ids = torch.where(wrong & batch["slots"], self._tag_ids[drawn], ids)
-        known = labels != IGNORED
+        known = labels != IGNORE_INDEX
         logits = model(ids, batch["attention_mask"], known)
         total = nn.functional.cross_entropy(logits.float(), labels[known], reduction="sum")
         return total / known.sum().clamp(min=1)  # all of a batch may be unknown

@@ -8,15 +8,15 @@ from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import nn
 
-from backend.served import unloadable_told
+from backend.served import translate_load_errors
 from ner.manifest import Manifest
-from training.recipe import Recipe
+from training.recipe import EncoderRecipe
 
-WEIGHTS = "model.safetensors"
-ADAPTED = ("base", "adapter", "four_bit")  # what must be the same for weights to fit
+WEIGHTS_FILENAME = "model.safetensors"
+MATCHED_RECIPE_KEYS = ("base", "adapter", "four_bit")  # what must be the same for weights to fit
 
 
-def why_not(manifest: Manifest, recipe: Recipe, labels: Sequence[str]) -> str:
+def find_warm_start_obstacle(manifest: Manifest, recipe: EncoderRecipe, labels: Sequence[str]) -> str:
     """Say why a training cannot begin at a version.
 
     Args:
@@ -33,12 +33,12 @@ def why_not(manifest: Manifest, recipe: Recipe, labels: Sequence[str]) -> str:
     settings = asdict(recipe)
     theirs = {"base": manifest.base, **manifest.config}
     ours = {**settings, "base": recipe.base.reference}
-    if any(theirs.get(name) != ours[name] for name in ADAPTED):
+    if any(theirs.get(name) != ours[name] for name in MATCHED_RECIPE_KEYS):
         return f"{manifest.version} has another base, or is adapted in another way"
     return ""
 
 
-def begin_at(model: nn.Module, folder: Path, manifest: Manifest) -> None:
+def load_warm_start_weights(model: nn.Module, folder: Path, manifest: Manifest) -> None:
     """Give a model the weights of a version that was trained by the same recipe.
 
     Args:
@@ -49,8 +49,8 @@ def begin_at(model: nn.Module, folder: Path, manifest: Manifest) -> None:
     Raises:
         VersionInvalid: If its weights do not fit.
     """
-    with unloadable_told(folder, manifest):
+    with translate_load_errors(folder, manifest):
         if isinstance(model, PeftModel):
             set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
         else:
-            model.load_state_dict(load_file(folder / WEIGHTS))
+            model.load_state_dict(load_file(folder / WEIGHTS_FILENAME))

@@ -16,12 +16,12 @@ from typing import IO, Any
 
 import torch
 
-from ner.durable import refusals_told
+from ner.durable import translate_os_errors
 from ner.errors import TrainingError
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def lock_training(path: Path) -> Iterator[None]:
     """Keep out every other training that has the same state, in this process and in others.
 
     Args:
@@ -36,8 +36,8 @@ def alone(path: Path) -> Iterator[None]:
     """
     made = [folder for folder in path.parents if not folder.exists()]
     place = path.with_name(f".lock{path.name}")
-    with refusals_told(f"begin a training in {path.parent}"):
-        lock = _locked_file(place)
+    with translate_os_errors(f"begin a training in {path.parent}"):
+        lock = _open_locked_file(place)
     with lock:
         try:
             yield
@@ -48,7 +48,7 @@ def alone(path: Path) -> Iterator[None]:
                     folder.rmdir()
 
 
-def _locked_file(place: Path) -> IO[str]:
+def _open_locked_file(place: Path) -> IO[str]:
     """Open a file and lock it; whoever has had it removes it, so it may be gone by then."""
     while True:
         try:
@@ -84,7 +84,7 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # PyTorch aborts the process where an interruption meets it in the midst of a file.
-        with _interruptions_later(), fresh.open("wb") as file:
+        with _defer_signals(), fresh.open("wb") as file:
             torch.save(dict(state), file)
             file.flush()
             os.fsync(file.fileno())
@@ -101,7 +101,7 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _interruptions_later() -> Iterator[None]:
+def _defer_signals() -> Iterator[None]:
     """Have Ctrl-C and a request to end wait until what is begun is done."""
     if threading.current_thread() is not threading.main_thread():  # which they do not reach
         yield
@@ -141,7 +141,7 @@ def read_state(path: Path, *, device: torch.device) -> dict[str, Any]:
     return state
 
 
-def forget_state(path: Path) -> None:
+def delete_state(path: Path) -> None:
     """Remove a state that is not needed any more, and what a killed writer left of it.
 
     Args:

@@ -5,24 +5,24 @@ from enum import IntEnum
 from hashlib import blake2b
 
 
-class State(IntEnum):
+class DocumentState(IntEnum):
     """Where a document is."""
 
     PREDICTED = 0  # its answer waits
     SENDING = 1  # its answer was sent, and may have arrived
     DELIVERED = 2
-    ASIDE = 3  # there is no answer, and instead of it the reason
-    HELD = 4  # its answer waits until it is known whether a better tier reads it too
+    FAILED = 3  # there is no answer, and instead of it the reason
+    DEFERRED = 4  # its answer waits until it is known whether a better tier reads it too
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """A document of the batch.
 
     Attributes:
         place: In the source, from 0.
         key: Its id there.
-        digest: Of its text, as `text_digest` gives it.
+        digest: Of its text, as `compute_text_digest` gives it.
         state: Where it is.
         tier: Which tier answered; empty where none could.
         entities: How many were found.
@@ -34,7 +34,7 @@ class Entry:
     place: int
     key: str
     digest: bytes
-    state: State
+    state: DocumentState
     tier: str
     entities: int
     answer: str
@@ -43,7 +43,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class VersionTotals:
     """What a tier answered.
 
     Attributes:
@@ -57,6 +57,6 @@ class Share:
     seconds: float
 
 
-def text_digest(text: str) -> bytes:
+def compute_text_digest(text: str) -> bytes:
     """What tells a text from another, 16 bytes."""
     return blake2b(text.encode(), digest_size=16).digest()

@@ -14,14 +14,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
-from backend.batch.entries import Entry, Share, State
+from backend.batch.entries import JournalEntry, VersionTotals, DocumentState
 from backend.batch.journal_file import JournalFile
 
-END = 2**63 - 1  # no place is behind it, in SQLite
-COLUMNS = "place, key, digest, state, tier, entities, answer, worth, sent"
+MAX_POSITION = 2**63 - 1  # no place is behind it, in SQLite
+DOCUMENT_COLUMNS = "place, key, digest, state, tier, entities, answer, worth, sent"
 
 
-def _describe(connection: sqlite3.Connection, about: Mapping[str, str]) -> None:
+def _write_description(connection: sqlite3.Connection, about: Mapping[str, str]) -> None:
     """Note what a journal is of, in place of what it was of."""
     connection.execute("DELETE FROM about")
     connection.executemany("INSERT INTO about VALUES (?, ?)", list(about.items()))
@@ -59,16 +59,16 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         """Remove it: the batch is done, and nothing of it is left to do."""
         self._file.remove()
 
-    def about(self) -> dict[str, str]:
+    def read_description(self) -> dict[str, str]:
         """What batch it is of; empty for a new one."""
-        with self._file.used() as connection:
+        with self._file.connection() as connection:
             return dict(connection.execute("SELECT name, value FROM about").fetchall())
 
-    def begin(self, about: Mapping[str, str]) -> None:
+    def reset(self, description: Mapping[str, str]) -> None:
         """Begin anew, for this batch: whatever was known is forgotten.
 
         Args:
-            about: What tells it from others.
+            description: What tells it from others.
 
         Raises:
             JournalError: If the file cannot be used.
@@ -76,21 +76,21 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         with self._file.transaction() as connection:
             connection.execute("DELETE FROM documents")
             connection.execute("DELETE FROM spent")
-            _describe(connection, about)
+            _write_description(connection, description)
 
-    def describe(self, about: Mapping[str, str]) -> None:
+    def write_description(self, description: Mapping[str, str]) -> None:
         """Go on with what is known, as this batch.
 
         Args:
-            about: What tells it from others.
+            description: What tells it from others.
 
         Raises:
             JournalError: If the file cannot be used.
         """
         with self._file.transaction() as connection:
-            _describe(connection, about)
+            _write_description(connection, description)
 
-    def known(self, keys: Sequence[str]) -> dict[str, Entry]:
+    def read_entries_by_key(self, keys: Sequence[str]) -> dict[str, JournalEntry]:
         """Which documents are in it.
 
         Args:
@@ -103,10 +103,10 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             JournalError: If the file cannot be used.
         """
         marks = ", ".join("?" * len(keys))
-        found = self._select(f"WHERE key IN ({marks})", tuple(keys))
+        found = self._query_entries(f"WHERE key IN ({marks})", tuple(keys))
         return {entry.key: entry for entry in found}
 
-    def record(self, entries: Sequence[Entry], *, seconds: float = 0.0) -> None:
+    def write_entries(self, entries: Sequence[JournalEntry], *, seconds: float = 0.0) -> None:
         """Keep what was predicted, all of it or, where that fails, nothing.
 
         Args:
@@ -132,32 +132,32 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
                 [(tier, seconds / len(tiers)) for tier in tiers],
             )
 
-    def move(self, entries: Sequence[Entry], state: State, *, because: str = "") -> None:
+    def set_state(self, entries: Sequence[JournalEntry], state: DocumentState, *, reason: str = "") -> None:
         """Note where documents are now.
 
         Args:
             entries: Of the documents.
             state: Where they are. Once delivered, an answer is let go.
-            because: Why they were set aside, where they are.
+            reason: Why they were set aside, where they are.
 
         Raises:
             JournalError: If the file cannot be used.
         """
         change = {
-            State.PREDICTED: "answer = answer",
-            State.HELD: "answer = answer",
-            State.SENDING: "sent = sent + 1",
-            State.DELIVERED: "answer = ''",
-            State.ASIDE: "answer = :because",
+            DocumentState.PREDICTED: "answer = answer",
+            DocumentState.DEFERRED: "answer = answer",
+            DocumentState.SENDING: "sent = sent + 1",
+            DocumentState.DELIVERED: "answer = ''",
+            DocumentState.FAILED: "answer = :because",
         }[state]
         query = f"UPDATE documents SET state = :state, {change} WHERE place = :place"  # noqa: S608
         with self._file.transaction() as connection:
             connection.executemany(
                 query,
-                [{"state": state, "place": one.place, "because": because} for one in entries],
+                [{"state": state, "place": one.place, "because": reason} for one in entries],
             )
 
-    def forget_aside(self) -> None:
+    def reset_failed(self) -> None:
         """Let what was set aside be tried again, unless it turns out to have arrived.
 
         Of what was delivered and could not be predicted when its text had changed, the target holds
@@ -167,32 +167,32 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             connection.execute(
                 "UPDATE documents SET state = ?, answer = '', digest = x'' "
                 "WHERE state = ? AND sent > 0 AND tier = ''",
-                (State.DELIVERED, State.ASIDE),
+                (DocumentState.DELIVERED, DocumentState.FAILED),
             )
             connection.execute(
                 "UPDATE documents SET state = ?, answer = '' WHERE state = ? AND sent > 1",
-                (State.DELIVERED, State.ASIDE),
+                (DocumentState.DELIVERED, DocumentState.FAILED),
             )
-            connection.execute("DELETE FROM documents WHERE state = ?", (State.ASIDE,))
+            connection.execute("DELETE FROM documents WHERE state = ?", (DocumentState.FAILED,))
 
-    def forget_absent(self, after: int, until: int = END, *, but: Sequence[int] = ()) -> None:
+    def delete_absent(self, after_position: int, until_position: int = MAX_POSITION, *, present_positions: Sequence[int] = ()) -> None:
         """Forget the answers that wait for documents which the source has no more.
 
         Args:
-            after: Of places behind this one.
-            until: Of places up to this one.
-            but: Places that the source has.
+            after_position: Of places behind this one.
+            until_position: Of places up to this one.
+            present_positions: Places that the source has.
 
         Raises:
             JournalError: If the file cannot be used.
         """
-        marks = ", ".join("?" * len(but))
+        marks = ", ".join("?" * len(present_positions))
         which = f"state IN (?, ?) AND place > ? AND place <= ? AND place NOT IN ({marks})"
-        values = (State.PREDICTED, State.HELD, after, until, *but)
+        values = (DocumentState.PREDICTED, DocumentState.DEFERRED, after_position, until_position, *present_positions)
         with self._file.transaction() as connection:
             connection.execute(f"DELETE FROM documents WHERE {which}", values)  # noqa: S608
 
-    def in_doubt(self, *, limit: int) -> list[Entry]:
+    def read_possible_duplicates(self, *, limit: int) -> list[JournalEntry]:
         """Documents that were sent more than once, and so may have arrived more than once.
 
         What was set aside is among them: of a request that timed out, nobody knows. What was sent
@@ -209,9 +209,9 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         """
         # The plus keeps SQLite from going by state, which is that of nearly all.
         rest = "WHERE sent > 1 AND +state IN (?, ?) AND tier <> '' ORDER BY place LIMIT ?"
-        return list(self._select(rest, (State.DELIVERED, State.ASIDE, limit)))
+        return list(self._query_entries(rest, (DocumentState.DELIVERED, DocumentState.FAILED, limit)))
 
-    def settle(self, entries: Sequence[Entry]) -> None:
+    def mark_sent_once(self, entries: Sequence[JournalEntry]) -> None:
         """Note that documents have arrived once and no more.
 
         Args:
@@ -225,7 +225,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
                 "UPDATE documents SET sent = 1 WHERE place = ?", [(one.place,) for one in entries]
             )
 
-    def choose(self, share: float) -> int:
+    def select_for_second_tier(self, share: float) -> int:
         """Choose the documents that are worth most, and let the others that are held go.
 
         Args:
@@ -240,26 +240,26 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         best = "SELECT place FROM documents WHERE state <> ? ORDER BY worth DESC, place LIMIT ?"
         with self._file.transaction() as connection:
             (count,) = connection.execute(
-                "SELECT COUNT(*) FROM documents WHERE state <> ?", (State.ASIDE,)
+                "SELECT COUNT(*) FROM documents WHERE state <> ?", (DocumentState.FAILED,)
             ).fetchone()
             connection.execute("UPDATE documents SET chosen = 0 WHERE chosen")
             found = connection.execute(
                 f"UPDATE documents SET chosen = 1 WHERE place IN ({best})",  # noqa: S608
-                (State.ASIDE, math.ceil(share * count)),
+                (DocumentState.FAILED, math.ceil(share * count)),
             ).rowcount
             connection.execute(
                 "UPDATE documents SET state = ? WHERE state = ? AND NOT chosen",
-                (State.PREDICTED, State.HELD),
+                (DocumentState.PREDICTED, DocumentState.DEFERRED),
             )
         return found
 
-    def entries(self, state: State, *, limit: int = -1, until: int = END) -> list[Entry]:
+    def read_entries(self, state: DocumentState, *, limit: int = -1, until_position: int = MAX_POSITION) -> list[JournalEntry]:
         """The documents in a state, in the order of the source.
 
         Args:
             state: Which.
             limit: At most this many; all if negative.
-            until: Of places up to this one.
+            until_position: Of places up to this one.
 
         Returns:
             The documents.
@@ -268,14 +268,14 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             JournalError: If the file cannot be used.
         """
         rest = "WHERE state = ? AND place <= ? ORDER BY place LIMIT ?"
-        return list(self._select(rest, (state, until, limit)))
+        return list(self._query_entries(rest, (state, until_position, limit)))
 
-    def last(self) -> Entry | None:
+    def read_last_entry(self) -> JournalEntry | None:
         """The last document in the order of the source; None where there is none."""
-        found = list(self._select("ORDER BY place DESC LIMIT 1", ()))
+        found = list(self._query_entries("ORDER BY place DESC LIMIT 1", ()))
         return found[0] if found else None
 
-    def in_order(self) -> Iterator[Entry]:
+    def iterate_entries(self) -> Iterator[JournalEntry]:
         """All documents in the order of the source, read as they are asked for.
 
         Yields:
@@ -284,28 +284,28 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         Raises:
             JournalError: If the file cannot be used.
         """
-        yield from self._select("ORDER BY place", ())
+        yield from self._query_entries("ORDER BY place", ())
 
-    def count(self) -> dict[State, int]:
+    def count_by_state(self) -> dict[DocumentState, int]:
         """How many documents are in each state."""
-        with self._file.used() as connection:
+        with self._file.connection() as connection:
             rows = connection.execute("SELECT state, COUNT(*) FROM documents GROUP BY state")
-            return {State(state): count for state, count in rows}
+            return {DocumentState(state): count for state, count in rows}
 
-    def shares(self) -> dict[str, Share]:
+    def read_version_totals(self) -> dict[str, VersionTotals]:
         """What each tier answered, without what was set aside."""
-        with self._file.used() as connection:
+        with self._file.connection() as connection:
             rows = connection.execute(
                 "SELECT spent.tier, COUNT(place), COALESCE(SUM(entities), 0), seconds FROM spent "
                 "LEFT JOIN documents ON documents.tier = spent.tier AND state <> ? "
                 "GROUP BY spent.tier",
-                (State.ASIDE,),
+                (DocumentState.FAILED,),
             )
-            return {tier: Share(*figures) for tier, *figures in rows}
+            return {tier: VersionTotals(*figures) for tier, *figures in rows}
 
-    def _select(self, rest: str, values: tuple[int | str, ...]) -> Iterator[Entry]:
+    def _query_entries(self, rest: str, values: tuple[int | str, ...]) -> Iterator[JournalEntry]:
         """Read documents."""
-        query = f"SELECT {COLUMNS} FROM documents {rest}"  # noqa: S608
-        with self._file.used() as connection:
+        query = f"SELECT {DOCUMENT_COLUMNS} FROM documents {rest}"  # noqa: S608
+        with self._file.connection() as connection:
             for place, key, digest, state, *others in connection.execute(query, values):
-                yield Entry(place, key, digest, State(state), *others)
+                yield JournalEntry(place, key, digest, DocumentState(state), *others)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ner.errors import JournalError
+from ner.errors import StateFileError
 
-FORMAT = 2  # of the tables; goes up when they change
-APPLICATION = 0x7461676C  # "tagl": what SQLite keeps to tell whose file it is
+SCHEMA_VERSION = 2  # of the tables; goes up when they change
+SQLITE_APPLICATION_ID = 0x7461676C  # "tagl": what SQLite keeps to tell whose file it is
 TABLES = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE documents (
@@ -42,17 +42,17 @@ class JournalFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._turn = threading.RLock()
-        with self._told():
+        self._lock = threading.RLock()
+        with self._translate_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)  # the texts' entities are in it
             self._connection = sqlite3.connect(
                 path, timeout=0.4, isolation_level=None, check_same_thread=False
             )
         try:
-            with self._told():
-                self._prepare()
-        except JournalError:
+            with self._translate_errors():
+                self._initialize()
+        except StateFileError:
             self._connection.close()
             raise
 
@@ -63,12 +63,12 @@ class JournalFile:
     def remove(self) -> None:
         """Remove it."""
         self.close()
-        with self._told():
+        with self._translate_errors():
             for suffix in ("", "-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 
     @contextmanager
-    def used(self) -> Iterator[sqlite3.Connection]:
+    def connection(self) -> Iterator[sqlite3.Connection]:
         """Lend the connection to one thread at a time.
 
         Yields:
@@ -77,7 +77,7 @@ class JournalFile:
         Raises:
             JournalError: If the file cannot be used.
         """
-        with self._told():
+        with self._translate_errors():
             yield self._connection
 
     @contextmanager
@@ -90,7 +90,7 @@ class JournalFile:
         Raises:
             JournalError: If the file cannot be used; then nothing was done.
         """
-        with self.used():
+        with self.connection():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -100,7 +100,7 @@ class JournalFile:
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def _prepare(self) -> None:
+    def _initialize(self) -> None:
         """See whose file it is, keep others out, and make the tables."""
         connection = self._connection
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -113,33 +113,33 @@ class JournalFile:
         if not tables:
             for statement in TABLES.split(";"):
                 connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {FORMAT}")
-        elif application != APPLICATION:
-            raise JournalError(
+            connection.execute(f"PRAGMA application_id = {SQLITE_APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif application != SQLITE_APPLICATION_ID:
+            raise StateFileError(
                 f"{self.path} is a database of something else: name another place with --journal"
             )
-        elif known != FORMAT:
-            raise JournalError(
+        elif known != SCHEMA_VERSION:
+            raise StateFileError(
                 f"the journal {self.path} has format {known}, and this release of Tagalong reads "
-                f"format {FORMAT}: finish the batch with the release that began it, or move the "
+                f"format {SCHEMA_VERSION}: finish the batch with the release that began it, or move the "
                 "file away to begin anew"
             )
         connection.execute("COMMIT")
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """Let one thread in, and say in one sentence what is wrong with the file."""
         try:
-            with self._turn:
+            with self._lock:
                 yield
         except (sqlite3.Error, OSError) as error:
             if "locked" in str(error):
-                raise JournalError(
+                raise StateFileError(
                     f"the journal {self.path} is in use: another tagalong prelabel is at the same "
                     "work; wait for it, or end it and run this again"
                 ) from error
-            raise JournalError(
+            raise StateFileError(
                 f"the journal {self.path} cannot be used ({error}): make room or its folder "
                 "writable, and run the same again; if the file is damaged, move it away to begin "
                 "anew"

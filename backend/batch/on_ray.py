@@ -19,21 +19,21 @@ from ray.data.block import BlockMetadata
 from ray.exceptions import RayError
 from ray.util.queue import Queue
 
-from backend.batch.predicting import Engine, Trouble, predict_each
+from backend.batch.predicting import Engine, PredictionFailure, predict_isolating_failures
 from ner.document import Document, Prediction
 from ner.errors import BatchError
 
 if TYPE_CHECKING:
     from backend.tier import Tier
 
-AHEAD = 2  # chunks that wait for each worker
-LOOPBACK = "127.0.0.1"
-PATIENCE = 10.0  # seconds
-NUMBER, CONTENT = "number", "content"  # columns: of a chunk, and pickled by us for us
+QUEUED_CHUNKS_PER_WORKER = 2  # chunks that wait for each worker
+LOOPBACK_ADDRESS = "127.0.0.1"
+CONNECT_TIMEOUT_SECONDS = 10.0  # seconds
+CHUNK_INDEX_COLUMN, CONTENT_COLUMN = "number", "content"  # columns: of a chunk, and pickled by us for us
 
 
 @contextmanager
-def ray_engine(
+def open_ray_engine(
     load: "Callable[[], Tier]", *, address: str | None = None, cores: int | None = None
 ) -> Iterator[Engine]:
     """A cluster that predicts, one worker for each GPU, or for each few cores where there is none.
@@ -50,22 +50,22 @@ def ray_engine(
         BatchError: If there is no cluster at that address, or nothing in it that could work.
     """
     if address is not None:
-        _check_answers(address)
+        _check_cluster_reachable(address)
     # A cluster of our own is nobody else's to reach.
-    where = {"address": address} if address else {"address": "local", "_node_ip_address": LOOPBACK}
+    where = {"address": address} if address else {"address": "local", "_node_ip_address": LOOPBACK_ADDRESS}
     ray.init(**where, log_to_driver=False, include_dashboard=False)
     try:
         size, needs = plan_workers(ray.nodes(), cores)
-        yield lambda chunks: _predict(chunks, load, size, needs)
+        yield lambda chunks: _predict_chunks(chunks, load, size, needs)
     finally:
         ray.shutdown()
 
 
-def _check_answers(address: str) -> None:
+def _check_cluster_reachable(address: str) -> None:
     """Raise BatchError if nobody is there, whom Ray itself would wait for for ever."""
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_SECONDS).close()
     except (OSError, ValueError, OverflowError) as error:
         raise BatchError(
             f"there is no Ray cluster at {address} ({error}): give the address that ray start "
@@ -103,7 +103,7 @@ def plan_workers(
     return size, {"num_cpus": each}
 
 
-class _Worker:
+class _PredictWorker:
     """Predicts chunk after chunk."""
 
     def __init__(self, load: "Callable[[], Tier]") -> None:
@@ -111,12 +111,12 @@ class _Worker:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Answer chunks, each a row."""
-        chunks = table.column(CONTENT).to_pylist()
-        answers = [predict_each(self._tier, pickle.loads(chunk)) for chunk in chunks]  # noqa: S301
-        return _table(table.column(NUMBER).to_pylist(), answers)
+        chunks = table.column(CONTENT_COLUMN).to_pylist()
+        answers = [predict_isolating_failures(self._tier, pickle.loads(chunk)) for chunk in chunks]  # noqa: S301
+        return _make_table(table.column(CHUNK_INDEX_COLUMN).to_pylist(), answers)
 
 
-class _Waiting(Datasource):
+class _QueueDatasource(Datasource):
     """Chunks as they come out of a queue, until it says that there are no more."""
 
     def __init__(self, queue: Queue) -> None:
@@ -134,7 +134,7 @@ class _Waiting(Datasource):
         def read() -> Iterator[pa.Table]:
             number = 0
             while (chunk := queue.get()) is not None:
-                yield _table([number], [chunk])
+                yield _make_table([number], [chunk])
                 number += 1
 
         return [ReadTask(read, BlockMetadata(None, None, None, None))]
@@ -145,14 +145,14 @@ class _Waiting(Datasource):
         return False
 
 
-def _predict(
+def _predict_chunks(
     chunks: Iterator[list[Document]],
     load: "Callable[[], Tier]",
     size: int,
     needs: dict[str, float],
-) -> Iterator[list[Prediction | Trouble]]:
+) -> Iterator[list[Prediction | PredictionFailure]]:
     """Have chunks predicted, and give the answers in their order."""
-    queue = Queue(maxsize=AHEAD * size, actor_options={"num_cpus": 0})
+    queue = Queue(maxsize=QUEUED_CHUNKS_PER_WORKER * size, actor_options={"num_cpus": 0})
     failed: list[BaseException] = []
     fed = 0
 
@@ -171,14 +171,14 @@ def _predict(
     feeder = threading.Thread(target=feed, daemon=True)
     feeder.start()
     expected = 0
-    for row in _dataset(queue, load, size, needs).iter_rows():
-        if row[NUMBER] != expected:
+    for row in _build_dataset(queue, load, size, needs).iter_rows():
+        if row[CHUNK_INDEX_COLUMN] != expected:
             raise BatchError(
                 "the Ray cluster lost documents on their way to the workers: run the same again, "
                 "it goes on from where it was"
             )
         expected += 1
-        yield pickle.loads(row[CONTENT])  # noqa: S301
+        yield pickle.loads(row[CONTENT_COLUMN])  # noqa: S301
     feeder.join()
     if failed:
         raise failed[0]
@@ -189,7 +189,7 @@ def _predict(
         )
 
 
-def _dataset(
+def _build_dataset(
     queue: Queue, load: "Callable[[], Tier]", size: int, needs: dict[str, float]
 ) -> Dataset:
     """The answers, as Ray Data streams them."""
@@ -197,17 +197,17 @@ def _dataset(
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     context.target_max_block_size = 1  # a chunk is a block: Ray would wait for 128 MiB of them
-    return read_datasource(_Waiting(queue), num_cpus=0, override_num_blocks=1).map_batches(
-        _Worker,
+    return read_datasource(_QueueDatasource(queue), num_cpus=0, override_num_blocks=1).map_batches(
+        _PredictWorker,
         batch_size=1,
         batch_format="pyarrow",
-        compute=ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=AHEAD),
+        compute=ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=QUEUED_CHUNKS_PER_WORKER),
         fn_constructor_args=(load,),
         runtime_env={"env_vars": {"HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0")}},
         **needs,
     )
 
 
-def _table(numbers: Sequence[int], contents: Sequence[object]) -> pa.Table:
+def _make_table(numbers: Sequence[int], contents: Sequence[object]) -> pa.Table:
     """Chunks or answers, each a row."""
-    return pa.table({NUMBER: numbers, CONTENT: [pickle.dumps(content) for content in contents]})
+    return pa.table({CHUNK_INDEX_COLUMN: numbers, CONTENT_COLUMN: [pickle.dumps(content) for content in contents]})

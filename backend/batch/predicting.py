@@ -10,21 +10,21 @@ from ner.errors import TagalongError
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from backend.tier import Tier
 
-TRIES = 3  # of a document alone, before it is set aside
+MAX_ATTEMPTS = 3  # of a document alone, before it is set aside
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class PredictionFailure:
     """Why there is no prediction for a document, one sentence."""
 
     reason: str
 
 
 # Takes chunks as it needs them, and answers each, in the same order.
-Engine = Callable[[Iterator[list[Document]]], Iterator[list[Prediction | Trouble]]]
+Engine = Callable[[Iterator[list[Document]]], Iterator[list[Prediction | PredictionFailure]]]
 
 
-def local_engine(tier: "Tier") -> Engine:
+def make_local_engine(tier: "Tier") -> Engine:
     """What predicts here, one chunk after the other.
 
     Args:
@@ -33,10 +33,10 @@ def local_engine(tier: "Tier") -> Engine:
     Returns:
         The engine.
     """
-    return lambda chunks: (predict_each(tier, chunk) for chunk in chunks)
+    return lambda chunks: (predict_isolating_failures(tier, chunk) for chunk in chunks)
 
 
-def predict_each(tier: "Tier", documents: Sequence[Document]) -> list[Prediction | Trouble]:
+def predict_isolating_failures(tier: "Tier", documents: Sequence[Document]) -> list[Prediction | PredictionFailure]:
     """Predict; where that fails, halve until it is known which documents fail alone.
 
     Args:
@@ -52,18 +52,18 @@ def predict_each(tier: "Tier", documents: Sequence[Document]) -> list[Prediction
         return list(tier.predict(documents))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told of the document it hits
         if len(documents) == 1:
-            return [_alone(tier, documents[0], error)]
+            return [_retry_document(tier, documents[0], error)]
     half = len(documents) // 2
-    return predict_each(tier, documents[:half]) + predict_each(tier, documents[half:])
+    return predict_isolating_failures(tier, documents[:half]) + predict_isolating_failures(tier, documents[half:])
 
 
-def _alone(tier: "Tier", document: Document, error: Exception) -> Prediction | Trouble:
+def _retry_document(tier: "Tier", document: Document, error: Exception) -> Prediction | PredictionFailure:
     """Try a document that has failed once alone."""
-    for _ in range(TRIES - 1):
+    for _ in range(MAX_ATTEMPTS - 1):
         try:
             return tier.predict([document])[0]
         except Exception as again:  # noqa: BLE001
             error = again
     if isinstance(error, TagalongError):
-        return Trouble(str(error))
-    return Trouble(f"the model failed on it {TRIES} times ({type(error).__name__}: {error})")
+        return PredictionFailure(str(error))
+    return PredictionFailure(f"the model failed on it {MAX_ATTEMPTS} times ({type(error).__name__}: {error})")

@@ -6,23 +6,23 @@ from backend.batch.journal import BatchJournal
 from ner.document import Document, Prediction
 
 
-class Target(Protocol):
+class PredictionSink(Protocol):
     """Where predictions go."""
 
-    def written(self, document: Document, prediction: Prediction) -> str:
+    def serialize(self, document: Document, prediction: Prediction) -> str:
         """A prediction as it will be handed over."""
 
     def recover(self, journal: BatchJournal) -> None:
         """Find out what has become of what was on its way when the batch ended."""
 
-    def deliver(self, journal: BatchJournal, until: int) -> None:
+    def deliver(self, journal: BatchJournal, until_position: int) -> None:
         """Hand over what waits in the journal up to a place, or leave it there for a while."""
 
-    def ended(self, journal: BatchJournal, last: int) -> None:
+    def on_source_end(self, journal: BatchJournal, last_position: int) -> None:
         """Deal with what the journal has behind the last place of the source."""
 
     def finish(self, journal: BatchJournal) -> None:
         """Hand over everything that waits."""
 
-    def settle(self, journal: BatchJournal) -> None:
+    def remove_duplicates(self, journal: BatchJournal) -> None:
         """See to it that nothing of what was handed over is there twice."""

@@ -3,7 +3,7 @@
 from ner.document import Prediction
 
 
-def worth_of(prediction: Prediction) -> float:
+def compute_expected_errors(prediction: Prediction) -> float:
     """Rate a document by how many of its words the faster tier has likely got wrong.
 
     Args:
@@ -13,6 +13,6 @@ def worth_of(prediction: Prediction) -> float:
         The expected number of words with a wrong tag, if confidences are calibrated; where there
         are none, how far the score is from 1.
     """
-    if prediction.confidences:
-        return sum(1 - confidence for confidence in prediction.confidences)
+    if prediction.tag_confidences:
+        return sum(1 - confidence for confidence in prediction.tag_confidences)
     return 1 - prediction.score

@@ -6,12 +6,12 @@ from typing import Any
 
 from backend.label_config import parse_label_config
 from backend.label_studio import LabelConfig, is_place
-from backend.remote.client import LabelStudio
+from backend.remote.client import LabelStudioClient
 from backend.remote.objects import StoredPrediction, Task
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DemoFinding:
     """Something that is not as it must be.
 
     Attributes:
@@ -27,16 +27,16 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class DemoCheckReport:
     """What was looked at, and what was found wrong."""
 
     tasks: int
     predictions: int
     regions: int
-    findings: tuple[Finding, ...]
+    findings: tuple[DemoFinding, ...]
 
 
-def check_predictions(label_studio: LabelStudio, project: int, version: str) -> Checked:
+def check_predictions(label_studio: LabelStudioClient, project: int, version: str) -> DemoCheckReport:
     """Look at every prediction of a version that a project holds.
 
     Args:
@@ -51,9 +51,9 @@ def check_predictions(label_studio: LabelStudio, project: int, version: str) -> 
         LabelStudioError: If Label Studio cannot be asked.
         InputError: If the project's config is none for spans of a text.
     """
-    config = parse_label_config(label_studio.project(project).label_config)
-    tasks = list(label_studio.tasks.of(project))
-    stored = label_studio.predictions.of(project)
+    config = parse_label_config(label_studio.get_project(project).label_config)
+    tasks = list(label_studio.tasks.iterate_for_project(project))
+    stored = label_studio.predictions.list_for_project(project)
     ours = [prediction for prediction in stored if prediction.model_version == version]
     by_task = {task.id: [p for p in ours if p.task == task.id] for task in tasks}
     findings = [
@@ -61,15 +61,15 @@ def check_predictions(label_studio: LabelStudio, project: int, version: str) -> 
     ]
     regions = sum(len(prediction.result) for prediction in ours)
     if tasks and not regions:
-        findings.append(Finding(None, f"not one entity was found by {version}"))
+        findings.append(DemoFinding(None, f"not one entity was found by {version}"))
     if not tasks:
-        findings.append(Finding(None, "there are no tasks"))
-    return Checked(len(tasks), len(ours), regions, tuple(findings))
+        findings.append(DemoFinding(None, "there are no tasks"))
+    return DemoCheckReport(len(tasks), len(ours), regions, tuple(findings))
 
 
 def check_task(
     task: Task, predictions: Sequence[StoredPrediction], config: LabelConfig, version: str
-) -> Iterator[Finding]:
+) -> Iterator[DemoFinding]:
     """Look at what is stored for one task.
 
     Args:
@@ -82,20 +82,20 @@ def check_task(
         Every deviation.
     """
     if len(predictions) != 1:
-        yield Finding(task.id, f"has {len(predictions)} predictions of {version}, not one")
+        yield DemoFinding(task.id, f"has {len(predictions)} predictions of {version}, not one")
     text = task.data.get(config.data_key)
     if not isinstance(text, str):
-        yield Finding(task.id, f"has no text under {config.data_key!r}")
+        yield DemoFinding(task.id, f"has no text under {config.data_key!r}")
         return
     for prediction in predictions:
         if not _is_score(prediction.score) and not is_place(prediction.score):
-            yield Finding(task.id, f"the score {prediction.score} is not in (0, 1]")
+            yield DemoFinding(task.id, f"the score {prediction.score} is not in (0, 1]")
         ids = [region.get("id") for region in prediction.result]
         if len(set(ids)) < len(ids) or not all(ids):
-            yield Finding(task.id, "regions without an id of their own")
+            yield DemoFinding(task.id, "regions without an id of their own")
         for number, region in enumerate(prediction.result, 1):
             for problem in check_region(region, text, config):
-                yield Finding(task.id, f"region {number}: {problem}")
+                yield DemoFinding(task.id, f"region {number}: {problem}")
 
 
 def check_region(region: Mapping[str, Any], text: str, config: LabelConfig) -> Iterator[str]:

@@ -9,26 +9,26 @@ from pathlib import Path
 
 from ner.errors import LabelStudioError
 
-VERSION = "1.23.2"  # the release that everything here is tested with
-OLDEST_PYTHON = (3, 10)  # what that release needs
-MARKER = "installed"  # written last into the environment: its presence means complete
-NEEDED = "1.5 GB"  # with room for what is unpacked on the way
+LABEL_STUDIO_VERSION = "1.23.2"  # the release that everything here is tested with
+MIN_PYTHON_VERSION = (3, 10)  # what that release needs
+INSTALLED_MARKER = "installed"  # written last into the environment: its presence means complete
+REQUIRED_DISK_SPACE = "1.5 GB"  # with room for what is unpacked on the way
 # They would send pip, or the new Python, somewhere else than into the new environment.
-DISTURBING = ("PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER")
+REMOVED_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER")
 
 
-def install(
+def install_label_studio(
     home: Path,
     *,
     python: str = sys.executable,
-    told: Callable[[str], None] = lambda _: None,
+    on_output: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Install Label Studio, unless it is there. Interrupted, it is begun again.
 
     Args:
         home: Gets a folder ``label-studio-VERSION``.
         python: What the environment is made with.
-        told: Called with every step, for people to see.
+        on_output: Called with every step, for people to see.
 
     Returns:
         The program ``label-studio``.
@@ -36,24 +36,24 @@ def install(
     Raises:
         LabelStudioError: If Python is too old, the disk is full, or pip fails.
     """
-    environment = home / f"label-studio-{VERSION}"
+    environment = home / f"label-studio-{LABEL_STUDIO_VERSION}"
     program = environment / "bin" / "label-studio"
-    if (environment / MARKER).is_file() and program.is_file():
+    if (environment / INSTALLED_MARKER).is_file() and program.is_file():
         return program
     _check_python(python)
-    told(f"making {environment}")
+    on_output(f"making {environment}")
     environment.mkdir(parents=True, exist_ok=True)
     # Emptied first: pip takes a package that it was killed amid for one that is there.
-    _run([python, "-m", "venv", "--clear", str(environment)], told)
-    _run(
+    _run_step([python, "-m", "venv", "--clear", str(environment)], on_output)
+    _run_step(
         [
             str(environment / "bin" / "python"),
             *("-m", "pip", "install", "--no-input", "--disable-pip-version-check"),
-            *("--progress-bar", "off", f"label-studio=={VERSION}"),
+            *("--progress-bar", "off", f"label-studio=={LABEL_STUDIO_VERSION}"),
         ],
-        told,
+        on_output,
     )
-    (environment / MARKER).write_text(f"label-studio=={VERSION}\n", encoding="utf-8")
+    (environment / INSTALLED_MARKER).write_text(f"label-studio=={LABEL_STUDIO_VERSION}\n", encoding="utf-8")
     return program
 
 
@@ -65,17 +65,17 @@ def _check_python(python: str) -> None:
         found = tuple(map(int, answer.stdout.split()))
     except (OSError, subprocess.CalledProcessError, ValueError) as error:
         raise LabelStudioError(f"{python} is not a Python that runs", "installation") from error
-    if found < OLDEST_PYTHON:
+    if found < MIN_PYTHON_VERSION:
         raise LabelStudioError(
-            f"{python} is Python {found[0]}.{found[1]}, and Label Studio {VERSION} needs "
-            f"{OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or newer: give another Python",
+            f"{python} is Python {found[0]}.{found[1]}, and Label Studio {LABEL_STUDIO_VERSION} needs "
+            f"{MIN_PYTHON_VERSION[0]}.{MIN_PYTHON_VERSION[1]} or newer: give another Python",
             "installation",
         )
 
 
-def _run(command: Sequence[str], told: Callable[[str], None]) -> None:
+def _run_step(command: Sequence[str], told: Callable[[str], None]) -> None:
     """Run one step of the installation, and pass on what it says."""
-    environment = {name: value for name, value in os.environ.items() if name not in DISTURBING}
+    environment = {name: value for name, value in os.environ.items() if name not in REMOVED_VARIABLES}
     last: deque[str] = deque(maxlen=8)
     with subprocess.Popen(  # noqa: S603 (a command of ours)
         command,
@@ -95,14 +95,14 @@ def _run(command: Sequence[str], told: Callable[[str], None]) -> None:
             step.kill()
             raise
     if step.returncode != 0:
-        raise LabelStudioError(_why(command, "\n".join(last)), "installation")
+        raise LabelStudioError(_explain_failure(command, "\n".join(last)), "installation")
 
 
-def _why(command: Sequence[str], said: str) -> str:
+def _explain_failure(command: Sequence[str], said: str) -> str:
     """What made a step fail, as far as its last lines tell."""
     if "No space left on device" in said or "Disk quota exceeded" in said:
         return (
-            f"the disk is full: Label Studio needs {NEEDED}, so free some, or give another --home"
+            f"the disk is full: Label Studio needs {REQUIRED_DISK_SPACE}, so free some, or give another --home"
         )
     if "ensurepip" in said:
         return (
@@ -110,6 +110,6 @@ def _why(command: Sequence[str], said: str) -> str:
             f"and Ubuntu the package python3-venv), then try again. It said:\n{said}"
         )
     return (
-        f"Label Studio {VERSION} cannot be installed: check the network and that the package index "
+        f"Label Studio {LABEL_STUDIO_VERSION} cannot be installed: check the network and that the package index "
         f"is reached, then try again. The last lines were:\n{said}"
     )

@@ -9,18 +9,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
-from backend.demo.process import LOOPBACK, Leashed, free_port, port_is_free
-from backend.remote.client import LabelStudio, connect
+from backend.demo.process import LOOPBACK_ADDRESS, SupervisedProcess, find_free_port, is_port_free
+from backend.remote.client import LabelStudioClient, connect
 from ner.errors import LabelStudioError
 
-FIRST_START = 300.0  # seconds: it makes its database then, which slow disks take minutes for
-EMAIL = "demo@localhost"
-ACCOUNT = "account.json"  # beside the data, so that neither is ever there without the other
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")
+START_TIMEOUT_SECONDS = 300.0  # seconds: it makes its database then, which slow disks take minutes for
+ACCOUNT_EMAIL = "demo@localhost"
+ACCOUNT_FILE = "account.json"  # beside the data, so that neither is ever there without the other
+INHERITED_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")
 # Label Studio refuses every backend and webhook at an address that is not public. Of its own list
 # this leaves out loopback, and nothing else. ML_BLOCK_LOCAL_IP stays on: off, it lets a backend be
 # anywhere.
-STILL_BANNED = (
+BANNED_SUBNETS = (
     "0.0.0.0/8",
     "10.0.0.0/8",
     "100.64.0.0/10",
@@ -51,9 +51,9 @@ STILL_BANNED = (
     "fe80::/10",
     "ff00::/8",
 )
-SWITCHES = {
+LABEL_STUDIO_VARIABLES = {
     "USE_DEFAULT_BANNED_SUBNETS": "false",
-    "USER_ADDITIONAL_BANNED_SUBNETS": ",".join(STILL_BANNED),
+    "USER_ADDITIONAL_BANNED_SUBNETS": ",".join(BANNED_SUBNETS),
     "COLLECT_ANALYTICS": "false",
     "LATEST_VERSION_CHECK": "false",
     "SENTRY_DSN": "",
@@ -72,7 +72,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class RunningLabelStudio(AbstractContextManager["RunningLabelStudio"]):
+class LabelStudioServer(AbstractContextManager["LabelStudioServer"]):
     """A Label Studio that we started.
 
     Attributes:
@@ -83,7 +83,7 @@ class RunningLabelStudio(AbstractContextManager["RunningLabelStudio"]):
 
     url: str
     account: Account
-    process: Leashed
+    process: SupervisedProcess
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +91,7 @@ class RunningLabelStudio(AbstractContextManager["RunningLabelStudio"]):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def connect(self) -> LabelStudio:
+    def connect(self) -> LabelStudioClient:
         """What to ask it, with a legacy token."""
         return connect(self.url, self.account.token)
 
@@ -100,14 +100,14 @@ class RunningLabelStudio(AbstractContextManager["RunningLabelStudio"]):
         self.process.stop()
 
 
-def start(
+def start_label_studio(
     program: Path,
     home: Path,
     *,
     port: int | None = None,
-    extra: Mapping[str, str] | None = None,
-    seconds: float = FIRST_START,
-) -> RunningLabelStudio:
+    extra_variables: Mapping[str, str] | None = None,
+    timeout_seconds: float = START_TIMEOUT_SECONDS,
+) -> LabelStudioServer:
     """Start a Label Studio on SQLite, and wait until it answers to its account.
 
     Several may run at once, each with a home and a port of its own.
@@ -116,8 +116,8 @@ def start(
         program: ``label-studio`` of its own environment.
         home: Gets its data, its account and its log.
         port: Where it is to listen; None for any free port.
-        extra: Environment variables, feature flags for example.
-        seconds: How long to wait.
+        extra_variables: Environment variables, feature flags for example.
+        timeout_seconds: How long to wait.
 
     Returns:
         The running server; the caller stops it.
@@ -125,33 +125,33 @@ def start(
     Raises:
         LabelStudioError: If the port is taken, or it ends before it answers, or takes too long.
     """
-    port = free_port() if port is None else port
-    if not port_is_free(port):
+    port = find_free_port() if port is None else port
+    if not is_port_free(port):
         raise LabelStudioError(
             f"port {port} is taken by another program: end that, or give another port", "start"
         )
     data = home.absolute() / "data"
-    account = read_account(data)
-    running = RunningLabelStudio(
-        url=f"http://{LOOPBACK}:{port}",
+    account = read_or_create_account(data)
+    running = LabelStudioServer(
+        url=f"http://{LOOPBACK_ADDRESS}:{port}",
         account=account,
-        process=Leashed(
+        process=SupervisedProcess(
             "Label Studio",
-            _command(program, data, port),
-            environment=_environment(data, account, extra or {}),
-            log=home.absolute() / "label-studio.log",
+            _build_command(program, data, port),
+            environment=_build_environment(data, account, extra_variables or {}),
+            log_path=home.absolute() / "label-studio.log",
         ),
     )
     try:
         with connect(running.url, account.token, retries=0) as asking:
-            running.process.wait_until(lambda: _is_ours(asking), seconds=seconds)
+            running.process.wait_until_ready(lambda: _is_ready(asking), timeout_seconds=timeout_seconds)
     except BaseException:  # Ctrl-C too: who gets no server has none to stop
         running.stop()
         raise
     return running
 
 
-def read_account(data: Path) -> Account:
+def read_or_create_account(data: Path) -> Account:
     """The account of a Label Studio of ours, made up the first time.
 
     Args:
@@ -164,9 +164,9 @@ def read_account(data: Path) -> Account:
         LabelStudioError: If that file is there and broken.
     """
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = data / ACCOUNT
+    path = data / ACCOUNT_FILE
     if not path.exists():
-        account = Account(EMAIL, secrets.token_urlsafe(9), secrets.token_hex(20))
+        account = Account(ACCOUNT_EMAIL, secrets.token_urlsafe(9), secrets.token_hex(20))
         aside = path.with_suffix(".new")
         aside.unlink(missing_ok=True)
         with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -181,13 +181,13 @@ def read_account(data: Path) -> Account:
         ) from error
 
 
-def _command(program: Path, data: Path, port: int) -> list[str]:
+def _build_command(program: Path, data: Path, port: int) -> list[str]:
     """How it is started. The account goes by the environment, which other users cannot list."""
     return [
         str(program.absolute()),
         "start",
         *("--data-dir", str(data)),
-        *("--internal-host", LOOPBACK),  # else all addresses of the machine
+        *("--internal-host", LOOPBACK_ADDRESS),  # else all addresses of the machine
         *("--port", str(port)),
         "--debug",  # all it does: end where the port is taken, instead of moving to the next
         "--no-browser",
@@ -195,9 +195,9 @@ def _command(program: Path, data: Path, port: int) -> list[str]:
     ]
 
 
-def _environment(data: Path, account: Account, extra: Mapping[str, str]) -> dict[str, str]:
+def _build_environment(data: Path, account: Account, extra: Mapping[str, str]) -> dict[str, str]:
     """All that it sees: of ours next to nothing, for it takes names as common as DEBUG and PORT."""
-    ours = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    ours = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
     return {
         **ours,
         "HOME": str(data),  # it writes there too
@@ -205,17 +205,17 @@ def _environment(data: Path, account: Account, extra: Mapping[str, str]) -> dict
         "LABEL_STUDIO_USERNAME": account.email,
         "LABEL_STUDIO_PASSWORD": account.password,
         "LABEL_STUDIO_USER_TOKEN": account.token,
-        **SWITCHES,
+        **LABEL_STUDIO_VARIABLES,
         **extra,
     }
 
 
-def _is_ours(asking: LabelStudio) -> bool:
+def _is_ready(asking: LabelStudioClient) -> bool:
     """Whether it is up, and the one with our account."""
     try:
-        asking.me()
+        asking.whoami()
     except LabelStudioError as error:
-        if error.problem in ("key", "foreign"):
+        if error.code in ("key", "foreign"):
             raise LabelStudioError(
                 f"at {asking.url} another program answers, or a Label Studio with another account: "
                 "end it, or give another port or another --home",

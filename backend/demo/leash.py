@@ -12,10 +12,10 @@ import sys
 import threading
 from collections.abc import Sequence
 
-GRACE = 10.0  # seconds from being asked to end until being made to
+TERMINATION_GRACE_SECONDS = 10.0  # seconds from being asked to end until being made to
 
 
-def run(command: Sequence[str]) -> None:
+def run_supervised(command: Sequence[str]) -> None:
     """Run a command until it ends or our input closes; then nothing of our group is left.
 
     Args:
@@ -29,7 +29,7 @@ def run(command: Sequence[str]) -> None:
         sys.stdout.write(f"{command[0]}: {error.strerror}\n")
         sys.exit(1)
     ended = threading.Event()
-    threading.Thread(target=_end_with_input, args=(ended,), daemon=True).start()
+    threading.Thread(target=_terminate_on_stdin_close, args=(ended,), daemon=True).start()
     code = child.wait()
     ended.set()
     sys.stdout.write(f"{os.path.basename(command[0])} ended with exit code {code}\n")  # noqa: PTH119
@@ -37,13 +37,13 @@ def run(command: Sequence[str]) -> None:
     os.killpg(0, signal.SIGKILL)  # what it started and left behind, and us
 
 
-def _end_with_input(ended: threading.Event) -> None:
+def _terminate_on_stdin_close(ended: threading.Event) -> None:
     """Wait until nobody holds our input any more; then ask the group to end, and make it."""
     sys.stdin.buffer.read()
     os.killpg(0, signal.SIGTERM)
-    ended.wait(GRACE)
+    ended.wait(TERMINATION_GRACE_SECONDS)
     os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    run(sys.argv[1:])
+    run_supervised(sys.argv[1:])

@@ -15,29 +15,29 @@ from typing import Self
 from backend.demo import leash
 from ner.errors import LabelStudioError
 
-LOOPBACK = "127.0.0.1"
-TOLD = 12  # last lines of a log that fit into an error
-PAUSE = 0.25  # seconds between looks at a server that starts
-LINGERING = 2.0  # seconds that what was killed may take to die
+LOOPBACK_ADDRESS = "127.0.0.1"
+MAX_LOG_LINES = 12  # last lines of a log that fit into an error
+POLL_SECONDS = 0.25  # seconds between looks at a server that starts
+GROUP_EXIT_TIMEOUT_SECONDS = 2.0  # seconds that what was killed may take to die
 
 
-class Leashed(AbstractContextManager["Leashed"]):
+class SupervisedProcess(AbstractContextManager["SupervisedProcess"]):
     """A command that ends when we do: on :meth:`stop`, and also when we are killed.
 
     Args:
         name: What people call it.
         command: What to run, with its arguments.
         environment: All of it; nothing is inherited.
-        log: Where its output goes, readable by its owner alone.
+        log_path: Where its output goes, readable by its owner alone.
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], *, environment: Mapping[str, str], log: Path
+        self, name: str, command: Sequence[str], *, environment: Mapping[str, str], log_path: Path
     ) -> None:
         self.name = name
-        self.log = log
-        log.parent.mkdir(parents=True, exist_ok=True)
-        written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        self.log_path = log_path
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        written = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             self._process = subprocess.Popen(  # noqa: S603 (the caller's own command)
                 [sys.executable, "-I", leash.__file__, *command],
@@ -45,7 +45,7 @@ class Leashed(AbstractContextManager["Leashed"]):
                 stdout=written,
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
-                cwd=log.parent,
+                cwd=log_path.parent,
                 start_new_session=True,
             )
         finally:
@@ -62,11 +62,11 @@ class Leashed(AbstractContextManager["Leashed"]):
         """Of the group that it and all that it starts are in."""
         return self._process.pid
 
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         """Whether it has not ended."""
         return self._process.poll() is None
 
-    def last_lines(self, count: int = TOLD) -> str:
+    def read_last_lines(self, count: int = MAX_LOG_LINES) -> str:
         """The end of its log.
 
         Args:
@@ -75,56 +75,56 @@ class Leashed(AbstractContextManager["Leashed"]):
         Returns:
             The lines, empty ones left out.
         """
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join([line for line in lines if line.strip()][-count:])
 
-    def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
+    def wait_until_ready(self, is_ready: Callable[[], bool], *, timeout_seconds: float) -> None:
         """Wait for it to come up.
 
         Args:
-            ready: Whether it is.
-            seconds: How long to wait.
+            is_ready: Whether it is.
+            timeout_seconds: How long to wait.
 
         Raises:
             LabelStudioError: If it ended before, or took longer.
         """
-        deadline = time.monotonic() + seconds
-        while not ready():
-            if not self.running():
+        deadline = time.monotonic() + timeout_seconds
+        while not is_ready():
+            if not self.is_running():
                 raise LabelStudioError(
-                    f"{self.name} ended before it answered; its log {self.log} ends with:\n"
-                    f"{self.last_lines()}",
+                    f"{self.name} ended before it answered; its log {self.log_path} ends with:\n"
+                    f"{self.read_last_lines()}",
                     "start",
                 )
             if time.monotonic() > deadline:
                 raise LabelStudioError(
-                    f"{self.name} did not answer within {seconds:g} s: see its log {self.log}, "
+                    f"{self.name} did not answer within {timeout_seconds:g} s: see its log {self.log_path}, "
                     "and try again when the machine is less busy",
                     "start",
                 )
-            time.sleep(PAUSE)
+            time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
         """End it and all that it started; twice is once."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
-            self._process.wait(leash.GRACE + 5)
+            self._process.wait(leash.TERMINATION_GRACE_SECONDS + 5)
         except subprocess.TimeoutExpired:  # not waited for yet, so its id is still its own
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-        self._outwait()
+        self._wait_for_group()
 
-    def _outwait(self) -> None:
+    def _wait_for_group(self) -> None:
         """Wait for the others of its group: they are killed together, and die one by one."""
-        deadline = time.monotonic() + LINGERING
+        deadline = time.monotonic() + GROUP_EXIT_TIMEOUT_SECONDS
         with suppress(ProcessLookupError, PermissionError):
             while time.monotonic() < deadline:
                 os.killpg(self._process.pid, 0)
-                time.sleep(PAUSE / 10)
+                time.sleep(POLL_SECONDS / 10)
 
 
-def port_is_free(port: int) -> bool:
+def is_port_free(port: int) -> bool:
     """Whether nothing on this machine listens at a port.
 
     Args:
@@ -134,26 +134,26 @@ def port_is_free(port: int) -> bool:
         False also where a program listens at all addresses of the machine.
     """
     with socket.socket() as asking:
-        if asking.connect_ex((LOOPBACK, port)) == 0:
+        if asking.connect_ex((LOOPBACK_ADDRESS, port)) == 0:
             return False
     with socket.socket() as taking:
         taking.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            taking.bind((LOOPBACK, port))
+            taking.bind((LOOPBACK_ADDRESS, port))
         except OSError:
             return False
     return True
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """A port on loopback where nothing listens; nobody keeps it free."""
     with socket.socket() as taking:
-        taking.bind((LOOPBACK, 0))
+        taking.bind((LOOPBACK_ADDRESS, 0))
         port: int = taking.getsockname()[1]
         return port
 
 
-def answers(port: int, path: str) -> bool:
+def is_http_ok(port: int, path: str) -> bool:
     """Whether a web server on loopback answers with 200.
 
     Args:
@@ -163,7 +163,7 @@ def answers(port: int, path: str) -> bool:
     Returns:
         False also while nothing listens.
     """
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
+    connection = http.client.HTTPConnection(LOOPBACK_ADDRESS, port, timeout=5)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == 200

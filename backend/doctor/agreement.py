@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from backend.doctor.calling import Reply
-from backend.doctor.case import Case
-from backend.doctor.finding import Verdict, counted, ok, problem, skipped, warning
+from backend.doctor.calling import BackendResponse
+from backend.doctor.case import DoctorContext
+from backend.doctor.finding import CheckResult, pluralize, ok, problem, skipped, warning
 from backend.label_map import map_labels
 
 
-def check_version(case: Case) -> Verdict:
+def check_version(case: DoctorContext) -> CheckResult:
     """Whether backend and project go by the version that is served.
 
     Label Studio looks for the scores of predictions, and sorts tasks by them, under the version
@@ -32,7 +32,7 @@ def check_version(case: Case) -> Verdict:
     ) + " it under Settings, Annotation, Prelabeling."
     if stored := case.version_counts.get(chosen, 0):
         return warning(
-            f"The project shows {counted(stored, 'stored prediction')} of {chosen!r}, so the "
+            f"The project shows {pluralize(stored, 'stored prediction')} of {chosen!r}, so the "
             f"backend, {title!r}, is not asked when a task is opened.",
             f"{remedy} Leave it so if predictions made beforehand are meant.",
         )
@@ -44,17 +44,17 @@ def check_version(case: Case) -> Verdict:
     )
 
 
-def check_labels(case: Case) -> Verdict:
+def check_labels(case: DoctorContext) -> CheckResult:
     """Whether the model's labels have a name in the project."""
     labels = _model_labels(case)
     if not labels:
         return skipped(
             "The backend is still loading its model."
-            if case.is_ours
+            if case.is_tagalong
             else "The backend does not say which labels its model has."
         )
     label_map = map_labels(labels, case.config)
-    lost, names = label_map.unmapped, sorted(set(label_map.names.values()))
+    lost, names = label_map.unmapped, sorted(set(label_map.project_labels.values()))
     advice = (
         'Add a <Label> of that name to the labelling config, or predicted_values="'
         f'{",".join(lost)}" to the one that stands for it.'
@@ -70,7 +70,7 @@ def check_labels(case: Case) -> Verdict:
             f"Labels of the model without a name in the project are left out: {listed}.", advice
         )
     mapped = ", ".join(
-        name if name == label else f"{label} as {name}" for label, name in label_map.names.items()
+        name if name == label else f"{label} as {name}" for label, name in label_map.project_labels.items()
     )
     alone = [label for label in case.config.labels if label not in names]
     return ok(
@@ -79,7 +79,7 @@ def check_labels(case: Case) -> Verdict:
     )
 
 
-def _model_labels(case: Case) -> Sequence[str]:
+def _model_labels(case: DoctorContext) -> Sequence[str]:
     """The labels that the backend names in its health, as our own server does."""
-    labels = case.health.get("labels") if isinstance(case.health, Reply) else None
+    labels = case.health_response.get("labels") if isinstance(case.health_response, BackendResponse) else None
     return [str(label) for label in labels] if isinstance(labels, list) else []

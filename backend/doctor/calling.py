@@ -8,25 +8,25 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from backend.remote.address import LOOPBACK
+from backend.remote.address import LOOPBACK_HOSTS
 from ner.errors import TagalongError
 
 Login = tuple[str, str]  # user and password
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class BackendResponse:
     """An answer of a backend.
 
     Attributes:
         status: Of HTTP.
         body: Its JSON, which may hold a document's text; None where it is not JSON.
-        seconds: From the call to the last byte.
+        elapsed_seconds: From the call to the last byte.
     """
 
     status: int
     body: Any = field(repr=False)
-    seconds: float
+    elapsed_seconds: float
 
     @property
     def is_success(self) -> bool:
@@ -38,17 +38,17 @@ class Reply:
         return self.body.get(name) if isinstance(self.body, dict) else None
 
 
-class NoReplyError(TagalongError):
+class NoResponseError(TagalongError):
     """A backend did not answer.
 
     Args:
-        sentence: Half a one, to follow its address.
-        slow: Whether the time was up.
+        message: Half a one, to follow its address.
+        is_timeout: Whether the time was up.
     """
 
-    def __init__(self, sentence: str, *, slow: bool) -> None:
-        super().__init__(sentence)
-        self.slow = slow
+    def __init__(self, message: str, *, is_timeout: bool) -> None:
+        super().__init__(message)
+        self.is_timeout = is_timeout
 
 
 def call_backend(
@@ -57,8 +57,8 @@ def call_backend(
     body: Any = None,
     login: Login | None = None,
     headers: Mapping[str, str] | None = None,
-    seconds: float,
-) -> Reply:
+    timeout_seconds: float,
+) -> BackendResponse:
     """Call a backend.
 
     Args:
@@ -66,7 +66,7 @@ def call_backend(
         body: Posted as JSON; None for a GET.
         login: User and password, if it asks for them.
         headers: To send besides.
-        seconds: To wait for the connection, and again for the answer.
+        timeout_seconds: To wait for the connection, and again for the answer.
 
     Returns:
         The reply, whatever its status.
@@ -76,21 +76,21 @@ def call_backend(
     """
     method: Literal["GET", "POST"] = "GET" if body is None else "POST"
     # A proxy of the environment is never meant for this machine itself.
-    trusted = urlsplit(url).hostname not in LOOPBACK
+    trusted = urlsplit(url).hostname not in LOOPBACK_HOSTS
     start = time.perf_counter()
     try:
-        with httpx.Client(timeout=seconds, trust_env=trusted, follow_redirects=True) as client:
+        with httpx.Client(timeout=timeout_seconds, trust_env=trusted, follow_redirects=True) as client:
             auth = None if login is None else httpx.BasicAuth(*login)
             sent = dict(headers or {})
             response = client.request(method, url, json=body, auth=auth, headers=sent)
     except httpx.TimeoutException as error:
-        raise NoReplyError(f"gave no answer within {seconds:g} s", slow=True) from error
+        raise NoResponseError(f"gave no answer within {timeout_seconds:g} s", is_timeout=True) from error
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise NoReplyError(f"cannot be reached ({error})", slow=False) from error
-    return Reply(response.status_code, _json(response), time.perf_counter() - start)
+        raise NoResponseError(f"cannot be reached ({error})", is_timeout=False) from error
+    return BackendResponse(response.status_code, _parse_json(response), time.perf_counter() - start)
 
 
-def _json(response: httpx.Response) -> Any:
+def _parse_json(response: httpx.Response) -> Any:
     """The JSON of an answer; None where it is not JSON."""
     try:
         return response.json()

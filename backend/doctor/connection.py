@@ -2,32 +2,32 @@
 
 import re
 
-from backend.doctor.case import Case
-from backend.doctor.finding import Verdict, ok, problem, skipped, warning
+from backend.doctor.case import DoctorContext
+from backend.doctor.finding import CheckResult, ok, problem, skipped, warning
 from ner.errors import LabelStudioError
 
-NOBODY = "none"  # no project's id: Label Studio checks the address, then refuses, adds nothing
-CONNECT = "Connect it under Settings, Model, Connect Model"
-SWITCHES = (
+INVALID_PROJECT_ID = "none"  # no project's id: Label Studio checks the address, then refuses, adds nothing
+CONNECT_REMEDY = "Connect it under Settings, Model, Connect Model"
+NETWORK_SETTINGS_REMEDY = (
     "Start Label Studio with USE_DEFAULT_BANNED_SUBNETS=false in its environment, and with "
     "USER_ADDITIONAL_BANNED_SUBNETS, which bans again all networks but this one: Tagalong's README "
     "has the list. (ML_BLOCK_LOCAL_IP=false with SSRF_PROTECTION_ENABLED=false does it too, and "
     "opens every machine of the network.) Then remove the backend if there is one, and connect it "
     "anew."
 )
-WEBHOOK_SWITCH = (
+WEBHOOK_NETWORK_REMEDY = (
     "Start Label Studio with SSRF_PROTECTION_ENABLED=false as well, or with "
     "USE_DEFAULT_BANNED_SUBNETS=false. Then remove the backend if there is one, and connect it "
     "anew: that adds the webhook."
 )
 
 
-def check_connected(case: Case) -> Verdict:
+def check_connected(case: DoctorContext) -> CheckResult:
     """Whether there is one backend."""
     if not case.backends:
-        url = case.question.backend or "the URL of the backend"
+        url = case.options.backend_url or "the URL of the backend"
         return problem(
-            "The project has no ML backend, so nothing is predicted.", f"{CONNECT}: {url}."
+            "The project has no ML backend, so nothing is predicted.", f"{CONNECT_REMEDY}: {url}."
         )
     first, *others = case.backends
     if not others:
@@ -41,22 +41,22 @@ def check_connected(case: Case) -> Verdict:
     )
 
 
-def check_network(case: Case) -> Verdict:
+def check_network(case: DoctorContext) -> CheckResult:
     """Whether Label Studio's network switches let it call the backend, and send it events.
 
     Asks it to add a backend and a webhook to no project: it looks at the address before it sees
     that there is no such project.
     """
-    address = case.address
+    address = case.backend_url
     if address is None:
         return skipped(
             "There is no backend whose address could be tried.",
             "Give the address that it will have with --backend.",
         )
-    refusal = _refusal(case, "api/ml/", address)
+    refusal = _find_address_error(case, "api/ml/", address)
     if refusal is not None:
-        return _about_address(address, refusal)
-    refusal = _refusal(case, "api/webhooks/", f"{address}/webhook")
+        return _explain_address_error(address, refusal)
+    refusal = _find_address_error(case, "api/webhooks/", f"{address}/webhook")
     if refusal is None:
         return ok(f"Label Studio's network switches allow {address}.")
     if "valid URL" in refusal:
@@ -66,30 +66,30 @@ def check_network(case: Case) -> Verdict:
             "an IP address; then remove the backend and connect it anew by that.",
         )
     return problem(
-        f"Label Studio may call {address}, but may not send it events: {refusal}.", WEBHOOK_SWITCH
+        f"Label Studio may call {address}, but may not send it events: {refusal}.", WEBHOOK_NETWORK_REMEDY
     )
 
 
-def _refusal(case: Case, path: str, url: str) -> str | None:
+def _find_address_error(case: DoctorContext, path: str, url: str) -> str | None:
     """What Label Studio has against an address; None if nothing."""
     try:
-        case.studio.connection.call("POST", path, body={"url": url, "project": NOBODY})
+        case.client.connection.request_json("POST", path, body={"url": url, "project": INVALID_PROJECT_ID})
     except LabelStudioError as error:
-        if error.problem in ("forbidden", "failed") and _is_about_address(error.detail):
+        if error.code in ("forbidden", "failed") and _is_address_error(error.detail):
             return error.detail.rstrip(".")
-        if error.problem == "refused":
+        if error.code == "refused":
             return error.detail if "valid URL" in error.detail else None
         raise
     return None
 
 
-def _is_about_address(detail: str) -> bool:
+def _is_address_error(detail: str) -> bool:
     """Whether Label Studio's words are about an address, and not about what a user may do."""
     signs = ("network address", "resolve", "URL was not allowed")
     return any(sign in detail for sign in signs)
 
 
-def _about_address(address: str, refusal: str) -> Verdict:
+def _explain_address_error(address: str, refusal: str) -> CheckResult:
     """What is wrong with an address, in Label Studio's eyes."""
     if "resolve hostname" in refusal:
         return problem(
@@ -97,33 +97,33 @@ def _about_address(address: str, refusal: str) -> Verdict:
             "Connect the backend by a name or an IP address that the machine or container which "
             "runs Label Studio knows.",
         )
-    return problem(f"Label Studio refuses to call {address}: {refusal}.", SWITCHES)
+    return problem(f"Label Studio refuses to call {address}: {refusal}.", NETWORK_SETTINGS_REMEDY)
 
 
-def check_state(case: Case) -> Verdict:
+def check_backend_state(case: DoctorContext) -> CheckResult:
     """Whether Label Studio, having just tried, holds the backend for connected."""
     backend = case.backends[0]
-    if backend.connected:
+    if backend.is_connected:
         return ok("Label Studio has just asked it for its health and setup, and is content.")
     if backend.error:
         return problem(
             f"The backend answers Label Studio's health check, but not its setup: "
-            f"{_brief(backend.error)}.",
+            f"{_shorten_reason(backend.error)}.",
             "Look at the backend's log; the check of its setup above may say more.",
         )
-    if not case.complaint:
+    if not case.connection_error:
         return problem(
             f"Label Studio gets no good answer from {backend.url}/health within 1 s.",
             "Look at the backend's log, and at what lies between the two.",
         )
     return problem(
-        f"Label Studio cannot reach {backend.url}: {_brief(case.complaint)}.",
+        f"Label Studio cannot reach {backend.url}: {_shorten_reason(case.connection_error)}.",
         "Connect the backend by the address that it has for the machine or container which runs "
         "Label Studio: localhost is that machine, or that container, itself.",
     )
 
 
-def _brief(reason: str) -> str:
+def _shorten_reason(reason: str) -> str:
     """The part of a library's words that people can use."""
     last = re.split(r"Caused by |object at 0x[0-9a-f]+>[,:] ?|port=\d+\): ", reason)[-1]
     return last.strip("()'\" .") or reason

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Status = Literal["ok", "warning", "problem", "skipped"]
+CheckStatus = Literal["ok", "warning", "problem", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CheckResult:
     """What one check found.
 
     Attributes:
@@ -16,64 +16,64 @@ class Verdict:
         remedy: What to do; empty where nothing has to be done.
     """
 
-    status: Status
+    status: CheckStatus
     sentence: str
     remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DoctorFinding:
     """What one check found, under its name.
 
     Attributes:
         check: Its name, which stays the same from release to release.
         title: What it looks at, for people.
-        status: As in `Verdict`.
+        status: As in `CheckResult`.
         sentence: Likewise.
         remedy: Likewise.
     """
 
     check: str
     title: str
-    status: Status
+    status: CheckStatus
     sentence: str
     remedy: str = ""
 
 
-def ok(sentence: str) -> Verdict:
+def ok(sentence: str) -> CheckResult:
     """All is well."""
-    return Verdict("ok", sentence)
+    return CheckResult("ok", sentence)
 
 
-def warning(sentence: str, remedy: str) -> Verdict:
+def warning(sentence: str, remedy: str) -> CheckResult:
     """Works, and is perhaps not what was meant."""
-    return Verdict("warning", sentence, remedy)
+    return CheckResult("warning", sentence, remedy)
 
 
-def problem(sentence: str, remedy: str) -> Verdict:
+def problem(sentence: str, remedy: str) -> CheckResult:
     """Keeps something from working."""
-    return Verdict("problem", sentence, remedy)
+    return CheckResult("problem", sentence, remedy)
 
 
-def skipped(sentence: str, remedy: str = "") -> Verdict:
+def skipped(sentence: str, remedy: str = "") -> CheckResult:
     """Could not be looked into; says why."""
-    return Verdict("skipped", sentence, remedy)
+    return CheckResult("skipped", sentence, remedy)
 
 
-def counted(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str) -> str:
     """A number with its noun, in the plural where it is not one."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def as_sentence(message: str, *, capital: bool = True) -> str:
+def format_sentence(message: str, *, capitalize: bool = True) -> str:
     """The message of an error as a sentence.
 
     Args:
         message: Any.
-        capital: Whether it begins the sentence.
+        capitalize: Whether it begins the sentence.
 
     Returns:
         The message with a full stop, on one line.
     """
     line = " ".join(message.split()).rstrip(".")
-    return f"{line[:1].upper() if capital else line[:1]}{line[1:]}."
+    return f"{line[:1].upper() if capitalize else line[:1]}{line[1:]}."

@@ -5,27 +5,27 @@ from typing import Any
 
 from label_studio_sdk.label_interface import LabelInterface
 
-from backend.doctor.case import Case
-from backend.doctor.finding import Verdict, counted, ok, problem, warning
+from backend.doctor.case import DoctorContext
+from backend.doctor.finding import CheckResult, pluralize, ok, problem, warning
 from backend.label_studio import is_place
 from ner.errors import LabelStudioError
 
-FLAG = "fflag_feat_utc_210_prediction_validation_15082025"
-NO_TASK = [{"task": 0, "result": []}]  # refused whatever the flag, in words that tell how it stands
-RETRIEVE = "Select the tasks, and choose Actions, Retrieve Predictions"
-SHOWN = 5  # tasks that a sentence names
+VALIDATION_FLAG = "fflag_feat_utc_210_prediction_validation_15082025"
+PROBE_PREDICTIONS = [{"task": 0, "result": []}]  # refused whatever the flag, in words that tell how it stands
+RETRIEVE_REMEDY = "Select the tasks, and choose Actions, Retrieve Predictions"
+MAX_LISTED_TASKS = 5  # tasks that a sentence names
 
 
-def check_validation(case: Case) -> Verdict:
+def check_validation(case: DoctorContext) -> CheckResult:
     """Whether Label Studio validates predictions, and would refuse any of those it has."""
-    is_on = _validates(case)
-    flaws = _flaws(case)
+    is_on = _is_validation_on(case)
+    flaws = _find_invalid_predictions(case)
     state = f"Label Studio's prediction validation is {'on' if is_on else 'off'}"
     if not flaws:
         return ok(f"{state}; the stored predictions that were looked at are valid.")
-    named = ", ".join(list(flaws)[:SHOWN]) + (", ..." if len(flaws) > SHOWN else "")
+    named = ", ".join(list(flaws)[:MAX_LISTED_TASKS]) + (", ..." if len(flaws) > MAX_LISTED_TASKS else "")
     sentence = (
-        f"{state}, and predictions of {counted(len(flaws), 'task')} are not valid ({named}): "
+        f"{state}, and predictions of {pluralize(len(flaws), 'task')} are not valid ({named}): "
         f"{next(iter(flaws.values()))}."
     )
     remedy = (
@@ -37,27 +37,27 @@ def check_validation(case: Case) -> Verdict:
     return warning(f"{sentence} They would be refused if it were on.", remedy)
 
 
-def _validates(case: Case) -> bool:
+def _is_validation_on(case: DoctorContext) -> bool:
     """Whether the flag is on; asked with a prediction for no task where flags are not shown."""
     try:
-        flags = case.studio.feature_flags() or {}
+        flags = case.client.read_feature_flags() or {}
     except LabelStudioError as error:
-        if error.problem != "foreign":  # a page that this release does not have
+        if error.code != "foreign":  # a page that this release does not have
             raise
         flags = {}
-    if FLAG in flags:
-        return flags[FLAG]
+    if VALIDATION_FLAG in flags:
+        return flags[VALIDATION_FLAG]
     try:
         path = f"api/projects/{case.project.id}/import/predictions"
-        case.studio.connection.call("POST", path, body=NO_TASK)
+        case.client.connection.request_json("POST", path, body=PROBE_PREDICTIONS)
     except LabelStudioError as error:
-        if error.problem != "refused":
+        if error.code != "refused":
             raise
         return "Prediction 0: Invalid task ID" in error.detail
     return False
 
 
-def _flaws(case: Case) -> Mapping[str, str]:
+def _find_invalid_predictions(case: DoctorContext) -> Mapping[str, str]:
     """What is wrong with a prediction of a task, by the task's id.
 
     Label Studio's own validator judges. What it says is not passed on: it quotes the document.
@@ -65,16 +65,16 @@ def _flaws(case: Case) -> Mapping[str, str]:
     interface = LabelInterface(case.project.label_config)
     found: dict[str, str] = {}
     for task in case.tasks:
-        for prediction in _predictions(task):
+        for prediction in _read_predictions(task):
             judged = dict(prediction)
             if is_place(judged.get("score")):  # validated when a prediction is stored, not changed
                 judged["score"] = 0.0
             if interface.validate_prediction(judged, return_errors=True):
-                found.setdefault(str(task["id"]), _flaw(prediction, case.config.labels))
+                found.setdefault(str(task["id"]), _describe_invalid_prediction(prediction, case.config.labels))
     return found
 
 
-def _flaw(prediction: Mapping[str, Any], labels: Sequence[str]) -> str:
+def _describe_invalid_prediction(prediction: Mapping[str, Any], labels: Sequence[str]) -> str:
     """What is most likely wrong with a prediction, without a word of its text."""
     regions = [region for region in prediction.get("result") or () if isinstance(region, dict)]
     values = [value for region in regions if isinstance(value := region.get("value"), dict)]
@@ -87,13 +87,13 @@ def _flaw(prediction: Mapping[str, Any], labels: Sequence[str]) -> str:
     return "the control, the object or the type of a region is not that of the labelling config"
 
 
-def _predictions(task: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+def _read_predictions(task: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The predictions of a task that come whole."""
     predictions = task.get("predictions") or ()
     return [prediction for prediction in predictions if isinstance(prediction, dict)]
 
 
-def check_stored(case: Case) -> Verdict:
+def check_stored_versions(case: DoctorContext) -> CheckResult:
     """Whether the stored predictions are of the version served."""
     counts = case.version_counts
     total, served = sum(counts.values()), case.served_version
@@ -108,7 +108,7 @@ def check_stored(case: Case) -> Verdict:
     if others and current < case.project.task_count:
         return warning(
             f"Predictions of other versions than the one served, {served!r}, are stored: {named}; "
-            f"of this one there are {current}, for {counted(case.project.task_count, 'task')}.",
-            f"{RETRIEVE}, so that all are of one version.",
+            f"of this one there are {current}, for {pluralize(case.project.task_count, 'task')}.",
+            f"{RETRIEVE_REMEDY}, so that all are of one version.",
         )
-    return ok(f"Stored: {counted(current, 'prediction')} of the version served.")
+    return ok(f"Stored: {pluralize(current, 'prediction')} of the version served.")

@@ -1,22 +1,22 @@
 """Whether the project is one whose tasks can be pre-labelled."""
 
-from backend.doctor.case import Case
-from backend.doctor.finding import Verdict, as_sentence, counted, ok, problem, warning
+from backend.doctor.case import DoctorContext
+from backend.doctor.finding import CheckResult, format_sentence, pluralize, ok, problem, warning
 from backend.label_studio import UNDEFINED_KEY
 from ner.errors import FormatError
 
-INTERFACE = "under Settings, Labeling Interface, Code"
-SHOWN = 5  # tasks that a sentence names
+LABELING_INTERFACE_PAGE = "under Settings, Labeling Interface, Code"
+MAX_LISTED_TASKS = 5  # tasks that a sentence names
 
 
-def check_config(case: Case) -> Verdict:
+def check_label_config(case: DoctorContext) -> CheckResult:
     """Whether spans of a text can be marked with the labelling config."""
     try:
         config = case.config
     except FormatError as error:
         return problem(
-            as_sentence(str(error)),
-            f"Change the labelling config {INTERFACE}; Tagalong's label_config.xml is one that "
+            format_sentence(str(error)),
+            f"Change the labelling config {LABELING_INTERFACE_PAGE}; Tagalong's label_config.xml is one that "
             "works.",
         )
     return ok(
@@ -25,7 +25,7 @@ def check_config(case: Case) -> Verdict:
     )
 
 
-def check_tasks(case: Case) -> Verdict:
+def check_tasks(case: DoctorContext) -> CheckResult:
     """Whether there are tasks, with a text where the config looks for it."""
     if not case.tasks:
         return warning(
@@ -38,20 +38,20 @@ def check_tasks(case: Case) -> Verdict:
         if not {key, UNDEFINED_KEY} & {*(task.get("data") or {})}
     ]
     if not without:
-        return ok(f"{_looked_at(case)}: all with data under {key!r}.")
-    named = ", ".join(without[:SHOWN]) + (", ..." if len(without) > SHOWN else "")
+        return ok(f"{_describe_sample(case)}: all with data under {key!r}.")
+    named = ", ".join(without[:MAX_LISTED_TASKS]) + (", ..." if len(without) > MAX_LISTED_TASKS else "")
     sentence = (
-        f"Of {_looked_at(case).lower()}, {len(without)} have nothing under {key!r}, where the "
+        f"Of {_describe_sample(case).lower()}, {len(without)} have nothing under {key!r}, where the "
         f"labelling config looks for the text: {named}."
     )
     remedy = (
         f"Import these tasks again with their text under {key!r}, or name the key that they have "
-        f"in the <Text> of the labelling config, {INTERFACE}."
+        f"in the <Text> of the labelling config, {LABELING_INTERFACE_PAGE}."
     )
     return (problem if len(without) == len(case.tasks) else warning)(sentence, remedy)
 
 
-def _looked_at(case: Case) -> str:
+def _describe_sample(case: DoctorContext) -> str:
     """How many tasks were looked at."""
     looked, total = len(case.tasks), case.project.task_count
-    return counted(looked, "task") if looked >= total else f"The {looked} tasks changed last"
+    return pluralize(looked, "task") if looked >= total else f"The {looked} tasks changed last"

@@ -2,44 +2,44 @@
 
 from typing import Any
 
-from backend.doctor.calling import NoReplyError, Reply
-from backend.doctor.case import HEALTH_WAIT, Case
-from backend.doctor.finding import Verdict, counted, ok, problem, skipped, warning
+from backend.doctor.calling import NoResponseError, BackendResponse
+from backend.doctor.case import HEALTH_TIMEOUT_SECONDS, DoctorContext
+from backend.doctor.finding import CheckResult, pluralize, ok, problem, skipped, warning
 
-HEALTH_LIMIT, SETUP_LIMIT = 1.0, 3.0  # seconds that Label Studio waits
-PREDICT_LIMIT = 100.0  # seconds that Label Studio waits, for all tasks of a request together
-LONG = 10.0  # seconds that an annotator does not like to wait for a task
-SHARE = 0.5  # of a limit that is spent: near enough to say so
-TRIES = 3  # health is asked so often, since Label Studio asks it before every prediction
-LOGIN = (
+HEALTH_LIMIT_SECONDS, SETUP_LIMIT_SECONDS = 1.0, 3.0  # seconds that Label Studio waits
+PREDICT_LIMIT_SECONDS = 100.0  # seconds that Label Studio waits, for all tasks of a request together
+SLOW_PREDICTION_SECONDS = 10.0  # seconds that an annotator does not like to wait for a task
+WARNING_SHARE = 0.5  # of a limit that is spent: near enough to say so
+HEALTH_SAMPLES = 3  # health is asked so often, since Label Studio asks it before every prediction
+LOGIN_REMEDY = (
     "Give them to the doctor in TAGALONG_USERNAME and TAGALONG_PASSWORD, to have this looked into "
     "too."
 )
-START = (
+START_REMEDY = (
     "Start the backend (tagalong serve), or give the address that it has from here with --backend."
 )
 
 
-def check_answers(case: Case) -> Verdict:
+def check_reachable(case: DoctorContext) -> CheckResult:
     """Whether the backend answers from here."""
-    url = case.local_address
+    url = case.local_backend_url
     if url is None:
         return skipped(
             "There is no backend that could be called.",
             "Give the address that it has from here with --backend.",
         )
-    health = case.health
-    if isinstance(health, NoReplyError):
+    health = case.health_response
+    if isinstance(health, NoResponseError):
         sentence = f"{url} {health}."
-        if case.backend is not None and case.backend.connected:
+        if case.backend is not None and case.backend.is_connected:
             return skipped(
                 f"{sentence[:-1]} from here, though Label Studio reaches it.",
                 "Give the address that it has from here with --backend, to have its answers "
                 "looked into.",
             )
-        return problem(sentence, START)
+        return problem(sentence, START_REMEDY)
     if health.is_success or health.status == 401:
-        name = "A Tagalong server" if case.is_ours else "A backend"
+        name = "A Tagalong server" if case.is_tagalong else "A backend"
         return ok(f"{name} answers at {url}.")
     return problem(
         f"{url}/health answers HTTP {health.status}"
@@ -49,20 +49,20 @@ def check_answers(case: Case) -> Verdict:
     )
 
 
-def check_auth(case: Case) -> Verdict:
+def check_auth(case: DoctorContext) -> CheckResult:
     """Whether Label Studio has the user and password that the backend asks for."""
-    if not case.asks_login:
+    if not case.requires_login:
         return ok("The backend asks for no user and password.")
     backend = case.backend
     if backend is None:
         return ok("The backend asks for a user and password: give them on connecting it.")
     where = "under Settings, Model, Edit: the server's TAGALONG_USERNAME and TAGALONG_PASSWORD."
-    if backend.auth == "NONE":
+    if backend.auth_method == "NONE":
         return problem(
             "The backend asks for a user and password, and Label Studio sends none.",
             f"Choose Basic Auth and give both {where}",
         )
-    if not backend.connected and "401" in case.complaint:
+    if not backend.is_connected and "401" in case.connection_error:
         return problem(
             "The backend does not accept the user and password that Label Studio sends.",
             f"Give them again {where}",
@@ -70,25 +70,25 @@ def check_auth(case: Case) -> Verdict:
     return ok("The backend asks for a user and password, and Label Studio sends some.")
 
 
-def check_setup(case: Case) -> Verdict:
+def check_setup(case: DoctorContext) -> CheckResult:
     """Whether the backend takes the project, and names its version."""
-    setup = case.setup
-    if isinstance(setup, NoReplyError):
+    setup = case.setup_response
+    if isinstance(setup, NoResponseError):
         return problem(
             f"The backend answers, but its setup {setup}.",
             "Look at the backend's log: a setup must not load a model.",
         )
     if setup.status == 401:
-        given = case.question.login is not None
+        given = case.options.login is not None
         return skipped(
             "The backend does not accept the user and password that were given to the doctor."
             if given
             else "The backend asks the doctor for a user and password too.",
-            LOGIN,
+            LOGIN_REMEDY,
         )
     if not setup.is_success:
         return problem(
-            f"The backend refuses the project{_said(setup)}.", "Do what the backend says."
+            f"The backend refuses the project{_format_reason(setup)}.", "Do what the backend says."
         )
     if not setup.get("model_version"):
         return problem(
@@ -99,23 +99,23 @@ def check_setup(case: Case) -> Verdict:
     return ok(f"The backend takes the project, and serves version {case.served_version!r}.")
 
 
-def _said(reply: Reply) -> str:
+def _format_reason(reply: BackendResponse) -> str:
     """What a backend gives as its reason, ready to follow a sentence."""
     reason: Any = reply.get("error") or reply.get("detail")
     reason = reason if isinstance(reason, str) else ""
     return f" (HTTP {reply.status})" + (f": {reason.rstrip('.')}" if reason else "")
 
 
-def check_predict(case: Case) -> Verdict:
+def check_predict(case: DoctorContext) -> CheckResult:
     """Whether one task gets one prediction, of the version that the setup named."""
     if not case.tasks:
         return skipped("There is no task to predict.")
-    reply = case.prediction
-    if isinstance(reply, NoReplyError):
+    reply = case.predict_response
+    if isinstance(reply, NoResponseError):
         return problem(f"A prediction for one task {reply}.", "Look at the backend's log.")
     if not reply.is_success:
         return problem(
-            f"The backend gives no prediction{_said(reply)}.",
+            f"The backend gives no prediction{_format_reason(reply)}.",
             "Do what the backend says, or look at its log: Label Studio would store nothing, and "
             "say that all went well.",
         )
@@ -135,16 +135,16 @@ def check_predict(case: Case) -> Verdict:
         )
     regions = result.get("result")
     count = len(regions) if isinstance(regions, list) else 0
-    return ok(f"Task {case.tasks[0]['id']} gets a prediction with {counted(count, 'region')}.")
+    return ok(f"Task {case.tasks[0]['id']} gets a prediction with {pluralize(count, 'region')}.")
 
 
-def check_times(case: Case) -> Verdict:
+def check_latency(case: DoctorContext) -> CheckResult:
     """Whether health, setup and a prediction take no longer than Label Studio waits."""
-    took = {"health": (_slowest_health(case), HEALTH_LIMIT)}
-    if isinstance(case.setup, Reply) and case.setup.status != 401:
-        took["setup"] = (case.setup.seconds, SETUP_LIMIT)
+    took = {"health": (_measure_health_seconds(case), HEALTH_LIMIT_SECONDS)}
+    if isinstance(case.setup_response, BackendResponse) and case.setup_response.status != 401:
+        took["setup"] = (case.setup_response.elapsed_seconds, SETUP_LIMIT_SECONDS)
     slow = [name for name, (seconds, limit) in took.items() if seconds >= limit]
-    near = [name for name, (seconds, limit) in took.items() if seconds >= limit * SHARE]
+    near = [name for name, (seconds, limit) in took.items() if seconds >= limit * WARNING_SHARE]
     times = ", ".join(f"{name} {seconds:.2f} s" for name, (seconds, _) in took.items())
     if slow:
         name = slow[0]
@@ -154,32 +154,32 @@ def check_times(case: Case) -> Verdict:
             "Give the backend more threads or less to do: it must answer while it loads a model "
             "and while it predicts.",
         )
-    one = _seconds_for_one(case)
+    one = _read_prediction_seconds(case)
     if one is not None:
         times += f", one prediction {one:.2f} s"
-    if near or (one is not None and one > LONG):
+    if near or (one is not None and one > SLOW_PREDICTION_SECONDS):
         return warning(
             f"The backend answers slowly: {times}.",
             "Give it a faster machine or less to do, before it is too slow for Label Studio.",
         )
-    if one is not None and one * case.project.task_count > PREDICT_LIMIT:
-        fit = max(1, int(PREDICT_LIMIT * SHARE / one))
+    if one is not None and one * case.project.task_count > PREDICT_LIMIT_SECONDS:
+        fit = max(1, int(PREDICT_LIMIT_SECONDS * WARNING_SHARE / one))
         return ok(
-            f"{times[:1].upper()}{times[1:]}. Label Studio waits {PREDICT_LIMIT:g} s for all tasks "
+            f"{times[:1].upper()}{times[1:]}. Label Studio waits {PREDICT_LIMIT_SECONDS:g} s for all tasks "
             f"that are selected together: retrieve predictions for at most {fit} at once."
         )
     return ok(f"{times[:1].upper()}{times[1:]}.")
 
 
-def _slowest_health(case: Case) -> float:
+def _measure_health_seconds(case: DoctorContext) -> float:
     """Seconds; of a health check that never came, those that were waited."""
-    replies = [case.health, *(case.ask("health", seconds=HEALTH_WAIT) for _ in range(TRIES - 1))]
-    return max(reply.seconds if isinstance(reply, Reply) else HEALTH_WAIT for reply in replies)
+    replies = [case.health_response, *(case.call("health", timeout_seconds=HEALTH_TIMEOUT_SECONDS) for _ in range(HEALTH_SAMPLES - 1))]
+    return max(reply.elapsed_seconds if isinstance(reply, BackendResponse) else HEALTH_TIMEOUT_SECONDS for reply in replies)
 
 
-def _seconds_for_one(case: Case) -> float | None:
+def _read_prediction_seconds(case: DoctorContext) -> float | None:
     """Seconds for the prediction of one task; None where there is none."""
-    if isinstance(case.setup, NoReplyError) or not case.setup.is_success or not case.tasks:
+    if isinstance(case.setup_response, NoResponseError) or not case.setup_response.is_success or not case.tasks:
         return None
-    reply = case.prediction
-    return reply.seconds if isinstance(reply, Reply) and reply.is_success else None
+    reply = case.predict_response
+    return reply.elapsed_seconds if isinstance(reply, BackendResponse) and reply.is_success else None

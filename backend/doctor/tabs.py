@@ -1,16 +1,16 @@
 """Whether Label Studio's page can show every tab of the project's Data Manager."""
 
-from backend.doctor.case import Case
-from backend.doctor.finding import Verdict, counted, ok, problem
+from backend.doctor.case import DoctorContext
+from backend.doctor.finding import CheckResult, pluralize, ok, problem
 from backend.remote.filters import MOST, tasks_of, unknown_operators, without_lists
 from backend.remote.objects import View
 
 
-def check_tabs(case: Case) -> Verdict:
+def check_tabs(case: DoctorContext) -> CheckResult:
     """Whether a filter has an operator that the page does not know: it then shows nothing."""
     broken = _broken(case)
     if not broken:
-        return ok(f"The page knows the filters of {counted(len(case.views), 'tab')}.")
+        return ok(f"The page knows the filters of {pluralize(len(case.views), 'tab')}.")
     operators = [one for view in broken for one in unknown_operators(view.filters)]
     return problem(
         "Nobody can open the project's Data Manager: Label Studio's page does not know the filter "
@@ -20,17 +20,17 @@ def check_tabs(case: Case) -> Verdict:
     )
 
 
-def mend_tabs(case: Case) -> Verdict:
+def mend_tabs(case: DoctorContext) -> CheckResult:
     """Rewrite the filters that the page does not know."""
     broken, cut = _broken(case), []
     for view in broken:
         filters = without_lists(view.filters)
         if filters is None:  # no other filter says the same: keep what the tab shows now
-            tasks = case.studio.tasks.in_view(case.project.id, view.id)
+            tasks = case.client.tasks.list_ids_in_view(case.project.id, view.id)
             filters = tasks_of(tasks)
             if len(tasks) > MOST:
                 cut.append(f" {view.title!r} shows the first {MOST} of its {len(tasks)} tasks.")
-        case.studio.views.refilter(case.project.id, view, filters)
+        case.client.views.refilter(case.project.id, view, filters)
     case.forget_views()
     verdict = check_tabs(case)
     if verdict.status != "ok":
@@ -38,7 +38,7 @@ def mend_tabs(case: Case) -> Verdict:
     return ok(f"Mended: the page knows the filter of {_named(broken)} now.{''.join(cut)}")
 
 
-def _broken(case: Case) -> list[View]:
+def _broken(case: DoctorContext) -> list[View]:
     """The tabs whose filter the page does not know."""
     return [view for view in case.views if unknown_operators(view.filters)]
 

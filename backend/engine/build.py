@@ -21,39 +21,39 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from backend.checkpoint import load_encoder, position_limit
+from backend.checkpoint import load_encoder, max_positions
 from backend.encoder import EncoderTier
-from backend.engine.cache import MODEL, WEIGHTS, Check, EngineRecord, Kept, keep_engine
-from backend.engine.check import compare, refusal
-from backend.engine.forward import INPUTS
+from backend.engine.cache import MODEL_FILE_NAME, WEIGHTS_FILE_NAME, OpenVINOCheck, OpenVINORecord, CachedOpenVINOModel, cache_openvino_model
+from backend.engine.check import compare_encoders, rejection_reason
+from backend.engine.forward import INPUT_NAMES
 from backend.engine.library import (
-    arithmetic,
-    capabilities,
-    cause,
-    library_version,
-    nncf,
-    openvino,
+    choose_precision,
+    cpu_capabilities,
+    first_error_line,
+    openvino_version,
+    import_nncf,
+    import_openvino,
 )
-from backend.forward import TorchForward
-from backend.precision import int8_arithmetic
-from backend.served import load_engine
+from backend.forward import TorchRunner
+from backend.precision import int8_instruction_set
+from backend.served import load_openvino_encoder
 from ner.document import Document
-from ner.errors import EngineError
+from ner.errors import OpenVINOError
 from ner.manifest import Manifest, manifest_digest, read_manifest
-from ner.payload import record_file
+from ner.payload import hash_file
 from ner.words import word_offsets
 
-MOST_WINDOWS = 100  # that ranges are seen in: twice as many changed no F1 by a tenth of a point
-MOST_JUDGED = 500  # documents that an engine is checked on
+MAX_QUANTIZATION_WINDOWS = 100  # that ranges are seen in: twice as many changed no F1 by a tenth of a point
+MAX_CHECK_DOCUMENTS = 500  # documents that an engine is checked on
 CPU = torch.device("cpu")
 # One row is padded: a model traced without padding may leave the mask out for good.
-EXAMPLE = {
+EXAMPLE_INPUTS = {
     "input_ids": torch.ones(2, 16, dtype=torch.long),
     "attention_mask": torch.tensor([[1] * 16, [1] * 12 + [0] * 4]),
 }
 
 
-class _Logits(nn.Module):
+class _LogitsModule(nn.Module):
     """A token classifier as a function of two tensors."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -66,13 +66,13 @@ class _Logits(nn.Module):
         return logits
 
 
-def build_engine(folder: Path, *, examples: Sequence[Document], judged: Sequence[Document]) -> Kept:
+def build_openvino_model(folder: Path, *, quantization_documents: Sequence[Document], check_documents: Sequence[Document]) -> CachedOpenVINOModel:
     """Make the engine of a version, and keep it in place of what there is.
 
     Args:
         folder: Of the version, an encoder.
-        examples: Texts such as it is to read; what is quantised goes by them.
-        judged: It is checked on them against PyTorch in fp32, and by their spans, where the model
+        quantization_documents: Texts such as it is to read; what is quantised goes by them.
+        check_documents: It is checked on them against PyTorch in fp32, and by their spans, where the model
             knows their labels. Quantising must not cost more than `MOST_LOST` of strict F1, else
             the engine is made without.
 
@@ -86,97 +86,97 @@ def build_engine(folder: Path, *, examples: Sequence[Document], judged: Sequence
     """
     manifest = read_manifest(folder)
     if manifest.tier != "encoder":
-        raise EngineError(f"{manifest.version} is of tier {manifest.tier!r}, not an encoder")
+        raise OpenVINOError(f"{manifest.version} is of tier {manifest.tier!r}, not an encoder")
     if manifest.config.get("four_bit"):
-        raise EngineError(f"{manifest.version} has its base in 4 bits, which OpenVINO cannot read")
+        raise OpenVINOError(f"{manifest.version} has its base in 4 bits, which OpenVINO cannot read")
     reference = load_encoder(folder, manifest, device=CPU)
-    assert isinstance(reference.forward, TorchForward)  # noqa: S101 (what load_encoder makes)
-    reference.forward.precision = "fp32"
-    judged = [document for document in judged if word_offsets(document.text)][:MOST_JUDGED]
-    if not judged:
-        raise EngineError("there is no text to check an engine on: give some documents")
+    assert isinstance(reference.runner, TorchRunner)  # noqa: S101 (what load_encoder makes)
+    reference.runner.precision = "fp32"
+    check_documents = [document for document in check_documents if word_offsets(document.text)][:MAX_CHECK_DOCUMENTS]
+    if not check_documents:
+        raise OpenVINOError("there is no text to check an engine on: give some documents")
     notes: list[str] = []
-    with _quietly(), tempfile.TemporaryDirectory(prefix="tagalong-engine-") as made:
-        plain = _converted(reference.forward.model, manifest)
-        for form in _forms(notes):
+    with _suppress_output(), tempfile.TemporaryDirectory(prefix="tagalong-engine-") as made:
+        plain = _convert(reference.runner.model, manifest)
+        for form in _candidate_formats(notes):
             try:
-                model = plain if form == "plain" else _quantised(plain, reference, examples)
-                record = _saved(model, Path(made), manifest, form, reference.forward.model)
-                engine = load_engine(folder, manifest, Kept(Path(made), record))
-                check = compare(reference, engine, judged)
+                model = plain if form == "plain" else _quantize(plain, reference, quantization_documents)
+                record = _save(model, Path(made), manifest, form, reference.runner.model)
+                engine = load_openvino_encoder(folder, manifest, CachedOpenVINOModel(Path(made), record))
+                check = compare_encoders(reference, engine, check_documents)
             except Exception as error:  # noqa: BLE001 - both libraries raise whatever they meet
-                notes.append(f"The form {form} is not used, since it failed ({cause(error)}).")
+                notes.append(f"The form {form} is not used, since it failed ({first_error_line(error)}).")
                 continue
-            if reason := refusal(check):
+            if reason := rejection_reason(check):
                 notes.append(f"The form {form} is not used, since it {reason}.")
                 continue
             record = replace(record, check=check, notes=tuple(notes))
-            return keep_engine(folder, manifest, Path(made), record)
+            return cache_openvino_model(folder, manifest, Path(made), record)
     why = " ".join(notes).removesuffix(".")  # a message goes without its full stop
-    raise EngineError(f"{manifest.version} stays with PyTorch. {why}")
+    raise OpenVINOError(f"{manifest.version} stays with PyTorch. {why}")
 
 
-def _forms(notes: list[str]) -> Iterator[str]:
+def _candidate_formats(notes: list[str]) -> Iterator[str]:
     """The forms to try, the fastest first; why one is left out is noted."""
-    if int8_arithmetic():
+    if int8_instruction_set():
         yield "int8"
     else:
         notes.append("This CPU has no fast arithmetic in 8 bits, so nothing is quantised.")
     yield "plain"
 
 
-def _converted(model: PreTrainedModel, manifest: Manifest) -> Any:
+def _convert(model: PreTrainedModel, manifest: Manifest) -> Any:
     """A model in OpenVINO's terms, for batches of any shape."""
     model.config.use_cache = False  # decoders would keep keys and values that nobody reads
     try:
-        return openvino().convert_model(_Logits(model), example_input=EXAMPLE)
+        return import_openvino().convert_model(_LogitsModule(model), example_input=EXAMPLE_INPUTS)
     except Exception as error:  # it raises whatever it meets
-        raise EngineError(
-            f"OpenVINO cannot read the architecture of {manifest.version} ({cause(error)})"
+        raise OpenVINOError(
+            f"OpenVINO cannot read the architecture of {manifest.version} ({first_error_line(error)})"
         ) from error
 
 
-def _quantised(plain: Any, reference: EncoderTier, examples: Sequence[Document]) -> Any:
+def _quantize(plain: Any, reference: EncoderTier, examples: Sequence[Document]) -> Any:
     """A converted model with its matrices in 8 bits."""
-    library = nncf()
+    library = import_nncf()
     with_words = (document.text for document in examples if word_offsets(document.text))
-    texts = [*islice(with_words, MOST_WINDOWS)]  # each has a window at least
+    texts = [*islice(with_words, MAX_QUANTIZATION_WINDOWS)]  # each has a window at least
     words = [word_offsets(text) for text in texts]
-    windows = reference.windows.encode(texts, words)[:MOST_WINDOWS]
-    rows = [reference.windows.pad([window]) for window in windows]
+    windows = reference.window_encoder.encode(texts, words)[:MAX_QUANTIZATION_WINDOWS]
+    rows = [reference.window_encoder.pad([window]) for window in windows]
     return library.quantize(
         plain.clone(),
-        library.Dataset([[row[name] for name in INPUTS] for row in rows]),
+        library.Dataset([[row[name] for name in INPUT_NAMES] for row in rows]),
         subset_size=len(rows),
         model_type=library.ModelType.TRANSFORMER,
         preset=library.QuantizationPreset.MIXED,
     )
 
 
-def _saved(
+def _save(
     model: Any, folder: Path, manifest: Manifest, form: str, source: PreTrainedModel
-) -> EngineRecord:
+) -> OpenVINORecord:
     """Write a converted model; its check is still to come."""
     written = folder / "model.xml"
-    openvino().save_model(model, str(written), compress_to_fp16=False)
-    written.replace(folder / MODEL)
-    written.with_suffix(".bin").replace(folder / WEIGHTS)
-    return EngineRecord(
+    import_openvino().save_model(model, str(written), compress_to_fp16=False)
+    written.replace(folder / MODEL_FILE_NAME)
+    written.with_suffix(".bin").replace(folder / WEIGHTS_FILE_NAME)
+    return OpenVINORecord(
         version=manifest.version,
         digest=manifest_digest(manifest.to_json()),
-        library=library_version(),
-        precision=arithmetic(capabilities()),
-        int8=int8_arithmetic(),
+        library=openvino_version(),
+        precision=choose_precision(cpu_capabilities()),
+        int8=int8_instruction_set(),
         form=form,
-        limit=position_limit(source),
-        check=Check(0, 0, 0.0),
+        limit=max_positions(source),
+        check=OpenVINOCheck(0, 0, 0.0),
         notes=(),
-        files={name: record_file(folder / name) for name in (MODEL, WEIGHTS)},
+        files={name: hash_file(folder / name) for name in (MODEL_FILE_NAME, WEIGHTS_FILE_NAME)},
     )
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def _suppress_output() -> Iterator[None]:
     """Keep progress bars, warnings of tracing and advice from the terminal."""
     log = logging.getLogger("nncf")
     level = log.level

@@ -15,20 +15,20 @@ from typing import Any, Self
 
 from platformdirs import user_cache_path
 
-from backend.bundle import BUNDLED
-from backend.engine.library import Arithmetic, arithmetic, capabilities, library_version
-from backend.precision import int8_arithmetic
-from ner.durable import discard, locked, refusals_told, scratch, sweep, sync
-from ner.errors import EngineError, PublishError
-from ner.manifest import CACHE, Manifest, is_version, manifest_digest
-from ner.payload import FileRecord, record_file
+from backend.bundle import BUNDLED_MODELS_FOLDER
+from backend.engine.library import OpenVINOPrecision, choose_precision, cpu_capabilities, openvino_version
+from backend.precision import int8_instruction_set
+from ner.durable import remove_folder, folder_lock, translate_os_errors, scratch_folder, remove_abandoned_scratch_folders, fsync_paths
+from ner.errors import OpenVINOError, PublishError
+from ner.manifest import CACHE_FOLDER_NAME, Manifest, is_version, manifest_digest
+from ner.payload import FileRecord, hash_file
 
-FORMAT = 3  # of the record; goes up when engines are made otherwise
-RECORD, MODEL, WEIGHTS = "engine.json", "engine.xml", "engine.weights"
+RECORD_SCHEMA_VERSION = 3  # of the record; goes up when engines are made otherwise
+RECORD_FILE_NAME, MODEL_FILE_NAME, WEIGHTS_FILE_NAME = "engine.json", "engine.xml", "engine.weights"
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class OpenVINOCheck:
     """An engine beside PyTorch in fp32, on the same documents.
 
     Attributes:
@@ -55,13 +55,13 @@ class Check:
     gold: int = 0
 
     @property
-    def loss(self) -> float:
+    def f1_loss(self) -> float:
         """How much strict F1 is lost; nought where that is not known."""
         return (self.reference_f1 or 0.0) - (self.f1 or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class EngineRecord:
+class OpenVINORecord:
     """What is known of an engine.
 
     Attributes:
@@ -69,7 +69,7 @@ class EngineRecord:
         digest: Of that version's manifest.
         library: Release of OpenVINO that it was made for.
         precision: Arithmetic that it was checked in, of what is not quantised.
-        int8: Likewise of what is, as `int8_arithmetic` gives it.
+        int8: Likewise of what is, as `int8_instruction_set` gives it.
         form: ``int8`` where its matrices are quantised, else ``plain``.
         limit: Positions that the model has; None for no limit.
         check: How it did.
@@ -80,17 +80,17 @@ class EngineRecord:
     version: str
     digest: str
     library: str
-    precision: Arithmetic
+    precision: OpenVINOPrecision
     int8: str
     form: str
     limit: int | None
-    check: Check
+    check: OpenVINOCheck
     notes: tuple[str, ...]
     files: Mapping[str, FileRecord]
 
     def to_json(self) -> dict[str, Any]:
         """As an object that JSON can hold."""
-        said = {"format": FORMAT, **asdict(self)}
+        said = {"format": RECORD_SCHEMA_VERSION, **asdict(self)}
         return {**said, "seal": manifest_digest(said)}
 
     @classmethod
@@ -107,12 +107,12 @@ class EngineRecord:
             ValueError: If it is not as this release wrote it.
         """
         known = {name: found for name, found in value.items() if name not in {"format", "seal"}}
-        if value["seal"] != manifest_digest({"format": FORMAT, **known}):
+        if value["seal"] != manifest_digest({"format": RECORD_SCHEMA_VERSION, **known}):
             raise ValueError("changed since, or of another format")
         return cls(
             **known
             | {
-                "check": Check(**value["check"]),
+                "check": OpenVINOCheck(**value["check"]),
                 "notes": tuple(value["notes"]),
                 "files": {name: FileRecord(**file) for name, file in value["files"].items()},
             }
@@ -120,7 +120,7 @@ class EngineRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CachedOpenVINOModel:
     """An engine that is there.
 
     Attributes:
@@ -129,10 +129,10 @@ class Kept:
     """
 
     folder: Path
-    record: EngineRecord
+    record: OpenVINORecord
 
 
-def find_engine(folder: Path, manifest: Manifest) -> Kept | None:
+def find_openvino_model(folder: Path, manifest: Manifest) -> CachedOpenVINOModel | None:
     """Find the engine of a version.
 
     Args:
@@ -142,34 +142,34 @@ def find_engine(folder: Path, manifest: Manifest) -> Kept | None:
     Returns:
         The engine; None where there is none that is of use.
     """
-    for home in _places(folder, manifest):
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, EngineError):
-            record = EngineRecord.from_json(json.loads((home / RECORD).read_bytes()))
+    for home in _cache_folders(folder, manifest):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, OpenVINOError):
+            record = OpenVINORecord.from_json(json.loads((home / RECORD_FILE_NAME).read_bytes()))
             if (
-                record.library == library_version()
+                record.library == openvino_version()
                 and record.digest == manifest_digest(manifest.to_json())
                 and (record.precision, record.int8)
-                == (arithmetic(capabilities()), int8_arithmetic())
-                and _is_whole(home, record)
+                == (choose_precision(cpu_capabilities()), int8_instruction_set())
+                and _is_intact(home, record)
             ):
-                return Kept(home, record)
+                return CachedOpenVINOModel(home, record)
     return None
 
 
-def _is_whole(home: Path, record: EngineRecord) -> bool:
+def _is_intact(home: Path, record: OpenVINORecord) -> bool:
     """Whether all files of an engine are as they were written."""
-    return record.files.keys() == {MODEL, WEIGHTS} and all(
-        record_file(home / name) == file for name, file in record.files.items()
+    return record.files.keys() == {MODEL_FILE_NAME, WEIGHTS_FILE_NAME} and all(
+        hash_file(home / name) == file for name, file in record.files.items()
     )
 
 
-def keep_engine(folder: Path, manifest: Manifest, made: Path, record: EngineRecord) -> Kept:
+def cache_openvino_model(folder: Path, manifest: Manifest, source_folder: Path, record: OpenVINORecord) -> CachedOpenVINOModel:
     """Put an engine where it will be found, in place of what is there.
 
     Args:
         folder: Of the version.
         manifest: Of the version.
-        made: A folder with its files; they are copied.
+        source_folder: A folder with its files; they are copied.
         record: What is known of it.
 
     Returns:
@@ -179,37 +179,37 @@ def keep_engine(folder: Path, manifest: Manifest, made: Path, record: EngineReco
         EngineError: If there is no place for it, or its version was removed meanwhile.
     """
     if not is_version(folder):
-        raise EngineError(f"{manifest.version} was removed while its engine was made")
+        raise OpenVINOError(f"{manifest.version} was removed while its engine was made")
     reason: PublishError | None = None
-    for home in _places(folder, manifest):
+    for home in _cache_folders(folder, manifest):
         try:
-            with refusals_told(f"keep the engine in {home}"):
-                _put(home, made, record)
+            with translate_os_errors(f"keep the engine in {home}"):
+                _write_to_cache(home, source_folder, record)
         except PublishError as error:
             reason = error
         else:
-            return Kept(home, record)
-    raise EngineError(str(reason).partition(";")[0]) from reason
+            return CachedOpenVINOModel(home, record)
+    raise OpenVINOError(str(reason).partition(";")[0]) from reason
 
 
-def _put(home: Path, made: Path, record: EngineRecord) -> None:
+def _write_to_cache(home: Path, made: Path, record: OpenVINORecord) -> None:
     """Write an engine; its record comes last, so presence means complete."""
     home.parent.mkdir(parents=True, exist_ok=True)
-    with scratch(home.parent) as aside:
+    with scratch_folder(home.parent) as aside:
         for name in record.files:
             shutil.copyfile(made / name, aside / name)
-        (aside / RECORD).write_text(json.dumps(record.to_json(), indent=2), encoding="utf-8")
-        sync(*(aside / name for name in (*record.files, RECORD)))
-        with locked(home.parent):
-            sweep(home.parent)
+        (aside / RECORD_FILE_NAME).write_text(json.dumps(record.to_json(), indent=2), encoding="utf-8")
+        fsync_paths(*(aside / name for name in (*record.files, RECORD_FILE_NAME)))
+        with folder_lock(home.parent):
+            remove_abandoned_scratch_folders(home.parent)
             if home.is_dir():
-                discard(home)  # whoever has it open reads on
+                remove_folder(home)  # whoever has it open reads on
             aside.rename(home)
-            sync(home.parent)
+            fsync_paths(home.parent)
 
 
-def _places(folder: Path, manifest: Manifest) -> Iterator[Path]:
+def _cache_folders(folder: Path, manifest: Manifest) -> Iterator[Path]:
     """Where the engine of a version may be: never in what Tagalong itself came with."""
-    if not folder.resolve().is_relative_to(BUNDLED):
-        yield folder / CACHE / "engine"
+    if not folder.resolve().is_relative_to(BUNDLED_MODELS_FOLDER):
+        yield folder / CACHE_FOLDER_NAME / "engine"
     yield user_cache_path("tagalong") / "engines" / manifest.version

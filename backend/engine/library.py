@@ -16,14 +16,14 @@ from typing import Literal
 
 from joblib import cpu_count
 
-from ner.errors import EngineError
+from ner.errors import OpenVINOError
 
-INSTALL = "pip install -e '.[cpu]' in Tagalong's folder"
-Arithmetic = Literal["bf16", "f32"]
+INSTALL_ADVICE = "pip install -e '.[cpu]' in Tagalong's folder"
+OpenVINOPrecision = Literal["bf16", "f32"]
 
 
 @cache
-def openvino() -> ModuleType:
+def import_openvino() -> ModuleType:
     """The library that runs engines.
 
     Returns:
@@ -33,11 +33,11 @@ def openvino() -> ModuleType:
         EngineError: If it is not installed, or cannot be loaded on this machine.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    return _imported("openvino")
+    return _import_library("openvino")
 
 
 @cache
-def nncf() -> ModuleType:
+def import_nncf() -> ModuleType:
     """The library that quantises.
 
     Returns:
@@ -46,21 +46,21 @@ def nncf() -> ModuleType:
     Raises:
         EngineError: If it is not installed, or cannot be loaded on this machine.
     """
-    openvino()
-    return _imported("nncf")
+    import_openvino()
+    return _import_library("nncf")
 
 
-def _imported(name: str) -> ModuleType:
+def _import_library(name: str) -> ModuleType:
     """A library, or why there is none."""
     try:
         return import_module(name)
     except (ImportError, OSError) as error:
-        raise EngineError(
-            f"no CPU engine can be used ({str(error) or name}): {INSTALL}, or go on with PyTorch"
+        raise OpenVINOError(
+            f"no CPU engine can be used ({str(error) or name}): {INSTALL_ADVICE}, or go on with PyTorch"
         ) from error
 
 
-def cause(error: BaseException) -> str:
+def first_error_line(error: BaseException) -> str:
     """What an error says, in one line.
 
     Args:
@@ -75,7 +75,7 @@ def cause(error: BaseException) -> str:
     return (said or [*filter(None, lines), type(error).__name__])[0]
 
 
-def library_version() -> str:
+def openvino_version() -> str:
     """What an engine is made for: OpenVINO's release; empty where it is not installed."""
     try:
         return version("openvino")
@@ -83,7 +83,7 @@ def library_version() -> str:
         return ""
 
 
-def capabilities() -> frozenset[str]:
+def cpu_capabilities() -> frozenset[str]:
     """What OpenVINO computes in on this CPU.
 
     Returns:
@@ -92,27 +92,27 @@ def capabilities() -> frozenset[str]:
     Raises:
         EngineError: If OpenVINO is not there, or does not know this CPU.
     """
-    core = openvino().Core
+    core = import_openvino().Core
     try:
         found: Collection[str] = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     except RuntimeError as error:
-        raise EngineError(f"OpenVINO cannot use this CPU ({cause(error)})") from error
+        raise OpenVINOError(f"OpenVINO cannot use this CPU ({first_error_line(error)})") from error
     return frozenset(found)
 
 
-def arithmetic(known: Collection[str]) -> Arithmetic:
+def choose_precision(capabilities: Collection[str]) -> OpenVINOPrecision:
     """What to compute in where nothing is quantised.
 
     Args:
-        known: As `capabilities` gives them.
+        capabilities: As `cpu_capabilities` gives them.
 
     Returns:
         bf16 where the CPU has it.
     """
-    return "bf16" if "BF16" in known else "f32"
+    return "bf16" if "BF16" in capabilities else "f32"
 
 
-def usable_cpus() -> int:
+def count_usable_cpus() -> int:
     """How many CPUs this process may use.
 
     Returns:

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from ner.document import Document, Span
 
-ABSTRACTS = Path(__file__).parent / "abstracts.jsonl"
+ABSTRACTS_PATH = Path(__file__).parent / "abstracts.jsonl"
 
 
-def sample_documents() -> list[Document]:
+def read_sample_documents() -> list[Document]:
     """Read them.
 
     Returns:
         Each with its chemicals and diseases.
     """
-    with ABSTRACTS.open(encoding="utf-8") as file:
+    with ABSTRACTS_PATH.open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     return [
         Document(row["id"], row["text"], tuple(Span(**entity) for entity in row["entities"]))

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
-from backend.adapters import adapt
-from backend.bases import Base
+from backend.adapters import load_adapter
+from backend.bases import BaseModelRef
 from backend.checkpoint import is_adapter
-from backend.four_bit import four_bit_obstacle
+from backend.four_bit import four_bit_unavailable_reason
 from backend.llm.decoding import SlotDecoder
-from backend.llm.kept import Drafter, KeptBase, Weights
-from backend.llm.layout import FORMAT, LayoutPlanner
+from backend.llm.kept import Drafter, BaseModelCache, WeightsMode
+from backend.llm.layout import PROMPT_VERSION, PromptBuilder
 from backend.llm.scorer import TagScorer
 from backend.llm.tier import LLMTier
-from backend.llm.verbalisers import read_verbalisers
-from backend.precision import Precision, weights_type
-from backend.served import unloadable_told
+from backend.llm.verbalisers import read_verbalizers
+from backend.precision import Precision, weights_dtype
+from backend.served import translate_load_errors
 from ner.errors import VersionInvalid
 from ner.manifest import Manifest
 from ner.tags import TagSet
@@ -35,9 +35,9 @@ def load_llm(
     manifest: Manifest,
     *,
     device: torch.device,
-    weights: Weights | None = None,
+    weights_mode: WeightsMode | None = None,
     drafter: Drafter | None = None,
-    kept: KeptBase | None = None,
+    base_model_cache: BaseModelCache | None = None,
 ) -> LLMTier:
     """Read a version's weights and make them a tier.
 
@@ -45,10 +45,10 @@ def load_llm(
         folder: Of the version; its manifest has been verified.
         manifest: What it says.
         device: Where to compute.
-        weights: Adapter folded into its base, beside it, or beside the base in 4 bits; None for the
+        weights_mode: Adapter folded into its base, beside it, or beside the base in 4 bits; None for the
             last where it was trained so, else the first.
         drafter: Says what the tags may be.
-        kept: Where the base of the version before may be.
+        base_model_cache: Where the base of the version before may be.
 
     Returns:
         The tier, with the very prompt it was trained with.
@@ -58,27 +58,27 @@ def load_llm(
         VersionInvalid: If labels, prompt or weights do not fit what the manifest says.
     """
     config, tag_set = manifest.config, TagSet(tuple(manifest.labels))
-    with unloadable_told(folder, manifest):
+    with translate_load_errors(folder, manifest):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    verbalisers = read_verbalisers(_prompt(manifest)["verbalisers"], tokenizer, tag_set)
-    planner = LayoutPlanner(
+    verbalisers = read_verbalizers(_read_prompt_config(manifest)["verbalisers"], tokenizer, tag_set)
+    planner = PromptBuilder(
         tokenizer, tag_set, verbalisers, window=config["window"], context=config["context"]
     )
-    if weights is None:
-        weights = "nf4" if config.get("four_bit") else "merged"
-    if weights == "nf4" and (obstacle := four_bit_obstacle()):
+    if weights_mode is None:
+        weights_mode = "nf4" if config.get("four_bit") else "merged"
+    if weights_mode == "nf4" and (obstacle := four_bit_unavailable_reason()):
         log.warning("%s is served in 16 bits or more, not in 4: %s", manifest.version, obstacle)
-        weights = "merged"
+        weights_mode = "merged"
     precision: Precision = config.get("schedule", {}).get("precision", "auto")
     model = _load_model(
         folder,
         manifest,
-        weights=weights,
-        options={"device": device, "dtype": weights_type(device, wanted=precision)},
-        kept=kept or KeptBase(),
+        weights=weights_mode,
+        options={"device": device, "dtype": weights_dtype(device, precision=precision)},
+        kept=base_model_cache or BaseModelCache(),
     )
     return LLMTier(
-        slot_decoder(model.eval(), planner, tag_set, precision=precision),
+        build_slot_decoder(model.eval(), planner, tag_set, precision=precision),
         planner,
         tag_set=tag_set,
         version=manifest.version,
@@ -87,9 +87,9 @@ def load_llm(
     )
 
 
-def slot_decoder(
+def build_slot_decoder(
     model: "PreTrainedModel | PeftModel",
-    planner: LayoutPlanner,
+    planner: PromptBuilder,
     tag_set: TagSet,
     *,
     precision: Precision,
@@ -105,11 +105,11 @@ def slot_decoder(
     Returns:
         The decoder.
     """
-    scorer = TagScorer(model, planner.verbalisers.ids, planner.prefix, precision=precision)
-    return SlotDecoder(scorer, tag_set, planner.verbalisers)
+    scorer = TagScorer(model, planner.verbalizers.ids, planner.prefix, precision=precision)
+    return SlotDecoder(scorer, tag_set, planner.verbalizers)
 
 
-def _prompt(manifest: Manifest) -> Mapping[str, Any]:
+def _read_prompt_config(manifest: Manifest) -> Mapping[str, Any]:
     """The part of a manifest that says how texts are laid out, if it is how we do."""
     config = manifest.config
     if not {"prompt", "verbalisers", "window", "context"} <= config.keys():
@@ -117,10 +117,10 @@ def _prompt(manifest: Manifest) -> Mapping[str, Any]:
             f"the manifest of version {manifest.version} does not say how the LLM is asked: "
             "retrain, or roll back to another version"
         )
-    if config["prompt"] != FORMAT:
+    if config["prompt"] != PROMPT_VERSION:
         raise VersionInvalid(
             f"version {manifest.version} was trained with prompt format {config['prompt']}, and "
-            f"this release of Tagalong asks in format {FORMAT}: retrain, or install the release "
+            f"this release of Tagalong asks in format {PROMPT_VERSION}: retrain, or install the release "
             "it was trained with"
         )
     return config
@@ -130,24 +130,24 @@ def _load_model(
     folder: Path,
     manifest: Manifest,
     *,
-    weights: Weights,
+    weights: WeightsMode,
     options: Mapping[str, Any],
-    kept: KeptBase,
+    kept: BaseModelCache,
 ) -> "PreTrainedModel | PeftModel":
     """The weights, the way they are to be kept."""
     four_bit = weights == "nf4"
     if not is_adapter(folder):
-        with unloadable_told(folder, manifest):
-            return Base(str(folder)).load_causal_lm(four_bit=four_bit, **options)
-    base = Base(manifest.base, manifest.base_revision)
+        with translate_load_errors(folder, manifest):
+            return BaseModelRef(str(folder)).load_causal_lm(four_bit=four_bit, **options)
+    base = BaseModelRef(manifest.base, manifest.base_revision)
 
     def load() -> PreTrainedModel:
-        return base.load_causal_lm(four_bit=four_bit, untied=True, **options)
+        return base.load_causal_lm(four_bit=four_bit, untie_embeddings=True, **options)
 
     if weights == "merged":
         clean = load()  # of its own, for it is changed for good
-        with unloadable_told(folder, manifest):
-            return adapt(clean, folder).merge_and_unload()
-    clean = kept.model((base, four_bit, *options.values()), load)
-    with unloadable_told(folder, manifest):
-        return adapt(clean, folder)
+        with translate_load_errors(folder, manifest):
+            return load_adapter(clean, folder).merge_and_unload()
+    clean = kept.get_model((base, four_bit, *options.values()), load)
+    with translate_load_errors(folder, manifest):
+        return load_adapter(clean, folder)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class DecodingStats:
     """What decoding took; adds up.
 
     Attributes:
@@ -21,9 +21,9 @@ class Cost:
     tokens: int = 0
     agreed: int = 0
 
-    def __add__(self, other: "Cost") -> "Cost":
+    def __add__(self, other: "DecodingStats") -> "DecodingStats":
         """The cost of both."""
-        return Cost(
+        return DecodingStats(
             self.documents + other.documents,
             self.passes + other.passes,
             self.slots + other.slots,
@@ -31,6 +31,6 @@ class Cost:
             self.agreed + other.agreed,
         )
 
-    def __sub__(self, other: "Cost") -> "Cost":
+    def __sub__(self, other: "DecodingStats") -> "DecodingStats":
         """What was added since."""
-        return Cost(*(getattr(self, name) - getattr(other, name) for name in self.__slots__))
+        return DecodingStats(*(getattr(self, name) - getattr(other, name) for name in self.__slots__))

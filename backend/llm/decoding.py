@@ -16,17 +16,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.llm.layout import Layout
+from backend.llm.layout import PromptWindow
 from backend.llm.scorer import TagScorer
-from backend.llm.verbalisers import Verbalisers
-from backend.viterbi import Scores, legal_steps, viterbi
+from backend.llm.verbalisers import Verbalizers
+from backend.viterbi import FloatArray, legal_transitions, viterbi
 from ner.tags import OUTSIDE, TagSet
 
-Decoding = Literal["verified", "sequential", "single_pass"]
+DecodingMode = Literal["verified", "sequential", "single_pass"]
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
+class DecodedWindow:
     """What became of one layout.
 
     Attributes:
@@ -34,14 +34,14 @@ class Decoded:
         logits: Of shape (words read, tags): each word's, given the tags before it.
         passes: Model calls, one after the other, until its last slot was settled.
         tokens: Run for it, over all passes; the prefix is shared and not counted.
-        agreed: Slots whose draft was right.
+        accepted: Slots whose draft was right.
     """
 
     tags: tuple[int, ...]
-    logits: Scores
+    logits: FloatArray
     passes: int
     tokens: int
-    agreed: int
+    accepted: int
 
 
 class SlotDecoder:
@@ -50,138 +50,138 @@ class SlotDecoder:
     Args:
         scorer: Runs the model.
         tag_set: The tags.
-        verbalisers: What stands for them.
+        verbalizers: What stands for them.
     """
 
-    def __init__(self, scorer: TagScorer, tag_set: TagSet, verbalisers: Verbalisers) -> None:
-        self.scorer, self._verbalisers = scorer, verbalisers
-        self._legal = legal_steps(tag_set)
+    def __init__(self, scorer: TagScorer, tag_set: TagSet, verbalizers: Verbalizers) -> None:
+        self.scorer, self._verbalizers = scorer, verbalizers
+        self._legal_transitions = legal_transitions(tag_set)
 
     def decode(
         self,
-        layouts: Sequence[Layout],
+        windows: Sequence[PromptWindow],
         drafts: Sequence[Sequence[int]] | None = None,
         *,
-        decoding: Decoding = "verified",
-    ) -> list[Decoded]:
+        decoding_mode: DecodingMode = "verified",
+    ) -> list[DecodedWindow]:
         """Fill the slots of one batch.
 
         Args:
-            layouts: Windows; each has a word at least.
+            windows: Windows; each has a word at least.
             drafts: Tags for each one's words, right or wrong, legal or not; None for O everywhere.
-            decoding: How; `verified` and `sequential` give the same tags.
+            decoding_mode: How; `verified` and `sequential` give the same tags.
 
         Returns:
             One result per layout, in order.
         """
         rows = [
-            _Row(layout, [OUTSIDE] * len(layout.words), width=self._legal.shape[1])
-            for layout in layouts
+            _WindowState(layout, [OUTSIDE] * len(layout.words), width=self._legal_transitions.shape[1])
+            for layout in windows
         ]
-        if drafts is not None and decoding == "verified":
+        if drafts is not None and decoding_mode == "verified":
             for row, draft in zip(rows, drafts, strict=True):
-                row.tags = self._made_legal(draft)
-        if decoding == "sequential":
-            self._sequential(rows)
+                row.tags = self._legalize(draft)
+        if decoding_mode == "sequential":
+            self._decode_sequentially(rows)
         else:
             for row in rows:
                 row.draft = tuple(row.tags)
-            self._in_passes(rows, settle=self._verify if decoding == "verified" else self._viterbi)
-        return [row.decoded() for row in rows]
+            self._decode_in_passes(rows, accept=self._accept_verified if decoding_mode == "verified" else self._accept_viterbi)
+        return [row.to_result() for row in rows]
 
-    def _in_passes(self, rows: "Sequence[_Row]", *, settle: "Callable[[_Row], None]") -> None:
+    def _decode_in_passes(self, rows: "Sequence[_WindowState]", *, accept: "Callable[[_WindowState], None]") -> None:
         """Score all open slots of all rows at once, until no row has any."""
-        held = self.scorer.start(len(rows))
+        held = self.scorer.new_cache(len(rows))
         prefix = held.lengths[0]
         active = list(rows)
         while active:
             fed, wanted = [], []
             for row in active:
-                ids = row.layout.filled(row.tags, self._verbalisers)
-                first = row.layout.slots[row.settled - 1] if row.settled else 0
-                fed.append(ids[first : row.layout.slots[-1]])
-                wanted.append([slot - 1 - first for slot in row.layout.slots[row.settled :]])
-            found = self.scorer.run(held, fed, wanted)
+                ids = row.window.fill_slots(row.tags, self._verbalizers)
+                first = row.window.slot_positions[row.decided - 1] if row.decided else 0
+                fed.append(ids[first : row.window.slot_positions[-1]])
+                wanted.append([slot - 1 - first for slot in row.window.slot_positions[row.decided :]])
+            found = self.scorer.run_pass(held, fed, wanted)
             for row, ids, logits in zip(active, fed, found, strict=True):
-                row.logits[row.settled :] = logits
+                row.logits[row.decided :] = logits
                 row.passes += 1
                 row.tokens += len(ids)
-                settle(row)
-            going_on = [number for number, row in enumerate(active) if not row.is_settled]
+                accept(row)
+            going_on = [number for number, row in enumerate(active) if not row.is_complete]
             active = [active[number] for number in going_on]
-            lengths = [prefix + row.layout.slots[row.settled - 1] for row in active]
+            lengths = [prefix + row.window.slot_positions[row.decided - 1] for row in active]
             if active:
-                held.keep(going_on, lengths)
+                held.select_rows(going_on, lengths)
 
-    def _verify(self, row: "_Row") -> None:
+    def _accept_verified(self, row: "_WindowState") -> None:
         """Settle slots up to the first change and the change itself; fill the rest anew."""
-        for number in range(row.settled, len(row.tags)):
-            best = self._best(row, number)
+        for number in range(row.decided, len(row.tags)):
+            best = self._best_legal_tag(row, number)
             if best != row.tags[number]:
                 row.tags[number] = best
-                row.settled = number + 1
-                for later in range(row.settled, len(row.tags)):
-                    row.tags[later] = self._best(row, later)
+                row.decided = number + 1
+                for later in range(row.decided, len(row.tags)):
+                    row.tags[later] = self._best_legal_tag(row, later)
                 return
-        row.settled = len(row.tags)
+        row.decided = len(row.tags)
 
-    def _viterbi(self, row: "_Row") -> None:
+    def _accept_viterbi(self, row: "_WindowState") -> None:
         """Settle all slots at once: the best legal sequence, tags never fed back."""
-        row.tags = viterbi(row.logits.astype(np.float64), self._legal).tolist()
-        row.settled = len(row.tags)
+        row.tags = viterbi(row.logits.astype(np.float64), self._legal_transitions).tolist()
+        row.decided = len(row.tags)
 
-    def _sequential(self, rows: "Sequence[_Row]") -> None:
+    def _decode_sequentially(self, rows: "Sequence[_WindowState]") -> None:
         """Settle one slot after the other: the reference that `verified` must equal."""
-        held = self.scorer.start(len(rows))
+        held = self.scorer.new_cache(len(rows))
         active = list(rows)
         while active:
             fed = []
             for row in active:
-                ids = row.layout.filled(row.tags, self._verbalisers)
-                first = row.layout.slots[row.settled - 1] if row.settled else 0
-                fed.append(ids[first : row.layout.slots[row.settled]])
-            found = self.scorer.run(held, fed, [[len(ids) - 1] for ids in fed])
+                ids = row.window.fill_slots(row.tags, self._verbalizers)
+                first = row.window.slot_positions[row.decided - 1] if row.decided else 0
+                fed.append(ids[first : row.window.slot_positions[row.decided]])
+            found = self.scorer.run_pass(held, fed, [[len(ids) - 1] for ids in fed])
             for row, ids, logits in zip(active, fed, found, strict=True):
-                row.logits[row.settled] = logits[0]
-                row.tags[row.settled] = self._best(row, row.settled)
-                row.settled += 1
+                row.logits[row.decided] = logits[0]
+                row.tags[row.decided] = self._best_legal_tag(row, row.decided)
+                row.decided += 1
                 row.passes += 1
                 row.tokens += len(ids)
-            going_on = [number for number, row in enumerate(active) if not row.is_settled]
+            going_on = [number for number, row in enumerate(active) if not row.is_complete]
             if going_on and len(going_on) < len(active):
-                held.keep(going_on, [held.lengths[number] for number in going_on])
+                held.select_rows(going_on, [held.lengths[number] for number in going_on])
             active = [active[number] for number in going_on]
 
-    def _best(self, row: "_Row", number: int) -> int:
+    def _best_legal_tag(self, row: "_WindowState", number: int) -> int:
         """The best tag of a slot that may follow the tag before it; of equals the first."""
         before = row.tags[number - 1] if number else -1  # the last row of `legal` is the start
-        allowed = np.where(self._legal[before], row.logits[number], -np.inf)
+        allowed = np.where(self._legal_transitions[before], row.logits[number], -np.inf)
         return int(allowed.argmax())
 
-    def _made_legal(self, draft: Sequence[int]) -> list[int]:
+    def _legalize(self, draft: Sequence[int]) -> list[int]:
         """A draft whose I- tags follow what they may; one that does not begins an entity."""
         tags: list[int] = []
         for tag in draft:
             before = tags[-1] if tags else -1
-            tags.append(tag if self._legal[before, tag] else tag - 1)
+            tags.append(tag if self._legal_transitions[before, tag] else tag - 1)
         return tags
 
 
-class _Row:
+class _WindowState:
     """A layout under way."""
 
-    def __init__(self, layout: Layout, tags: list[int], *, width: int) -> None:
-        self.layout, self.tags = layout, tags
+    def __init__(self, layout: PromptWindow, tags: list[int], *, width: int) -> None:
+        self.window, self.tags = layout, tags
         self.draft: tuple[int, ...] = ()
         self.logits: NDArray[np.float32] = np.zeros((len(tags), width), np.float32)
-        self.settled = self.passes = self.tokens = 0
+        self.decided = self.passes = self.tokens = 0
 
     @property
-    def is_settled(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether no slot is open."""
-        return self.settled == len(self.tags)
+        return self.decided == len(self.tags)
 
-    def decoded(self) -> Decoded:
+    def to_result(self) -> DecodedWindow:
         """The result."""
         agreed = sum(tag == drafted for tag, drafted in zip(self.tags, self.draft, strict=False))
-        return Decoded(tuple(self.tags), self.logits, self.passes, self.tokens, agreed)
+        return DecodedWindow(tuple(self.tags), self.logits, self.passes, self.tokens, agreed)

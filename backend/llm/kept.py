@@ -12,18 +12,18 @@ from ner.document import Document, Prediction
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Weights = Literal["merged", "adapter", "nf4"]
+WeightsMode = Literal["merged", "adapter", "nf4"]
 Drafter = Callable[[Sequence[Document]], Sequence[Prediction]]
 
 
-class KeptBase:
+class BaseModelCache:
     """The base under the versions that a server loads: read once, shared by the adapters on it."""
 
     def __init__(self) -> None:
         self._key: tuple[object, ...] = ()
         self._model: PreTrainedModel | None = None
 
-    def model(
+    def get_model(
         self, key: tuple[object, ...], load: "Callable[[], PreTrainedModel]"
     ) -> "PreTrainedModel":
         """A base to put an adapter on.

@@ -17,15 +17,15 @@ from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from backend.adapters import is_lora_layer
-from backend.precision import Precision, half_precision
-from backend.viterbi import Scores
+from backend.precision import Precision, bf16_autocast
+from backend.viterbi import FloatArray
 from ner.errors import BaseModelError
 
-FULL, SLIDING = "full_attention", "sliding_attention"  # as configurations name them
+FULL_ATTENTION, SLIDING_ATTENTION = "full_attention", "sliding_attention"  # as configurations name them
 
 
 @dataclass(slots=True)
-class Held:
+class KVCache:
     """What has been computed for the rows of a batch.
 
     Attributes:
@@ -36,7 +36,7 @@ class Held:
     lengths: list[int]
     layers: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
-    def keep(self, rows: Sequence[int], lengths: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int], lengths: Sequence[int]) -> None:
         """Drop rows, and cut those that stay.
 
         Args:
@@ -52,19 +52,19 @@ class Held:
         ]
         self.lengths = list(lengths)
 
-    def close_up(self, held: Sequence[int], fed: Sequence[int], start: int) -> None:
+    def compact(self, old_lengths: Sequence[int], added_lengths: Sequence[int], start: int) -> None:
         """Move what was fed right behind what was held.
 
         Args:
-            held: Tokens of each row before the pass.
-            fed: Tokens of each row that the pass added, from place `start` on.
+            old_lengths: Tokens of each row before the pass.
+            added_lengths: Tokens of each row that the pass added, from place `start` on.
             start: Where the pass put the first of them, in every row.
         """
-        self.lengths = [before + more for before, more in zip(held, fed, strict=True)]
-        if all(before == start for before in held):
+        self.lengths = [before + more for before, more in zip(old_lengths, added_lengths, strict=True)]
+        if all(before == start for before in old_lengths):
             return  # there was no gap
-        places = torch.arange(max(self.lengths), device=self._device()).expand(len(held), -1)
-        before = torch.tensor(held, device=self._device())[:, None]
+        places = torch.arange(max(self.lengths), device=self._device()).expand(len(old_lengths), -1)
+        before = torch.tensor(old_lengths, device=self._device())[:, None]
         source = torch.where(places < before, places, places - before + start)
         source = source.clamp(max=self.layers[0][0].shape[2] - 1)[:, None, :, None]
 
@@ -105,7 +105,7 @@ class TagScorer:
         self.tokens_run = 0  # padding not counted
 
     @torch.inference_mode()
-    def start(self, rows: int) -> Held:
+    def new_cache(self, rows: int) -> KVCache:
         """Begin a batch.
 
         Args:
@@ -115,44 +115,44 @@ class TagScorer:
             Rows that hold the prefix.
         """
         if self._prefix_layers is None:
-            empty = Held([0])
-            self.run(empty, [self._prefix], [[]])
+            empty = KVCache([0])
+            self.run_pass(empty, [self._prefix], [[]])
             self._prefix_layers = empty.layers
         layers = [
             (keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1))
             for keys, values in self._prefix_layers
         ]
-        return Held([len(self._prefix)] * rows, layers)
+        return KVCache([len(self._prefix)] * rows, layers)
 
-    def forget(self) -> None:
+    def clear_prefix_cache(self) -> None:
         """Compute the prefix again next time: the weights have changed."""
         self._prefix_layers = None
 
     @torch.inference_mode()
-    def run(
-        self, held: Held, fed: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]]
-    ) -> list[Scores]:
+    def run_pass(
+        self, kv_cache: KVCache, tokens: Sequence[Sequence[int]], logit_positions: Sequence[Sequence[int]]
+    ) -> list[FloatArray]:
         """One pass: feed tokens to every row, behind what it holds.
 
         Args:
-            held: Grows by what is fed.
-            fed: Tokens for each row, one or more.
-            wanted: For each row, which of the tokens fed to read tag logits at.
+            kv_cache: Grows by what is fed.
+            tokens: Tokens for each row, one or more.
+            logit_positions: For each row, which of the tokens fed to read tag logits at.
 
         Returns:
             For each row, logits of shape (wanted, tags).
         """
         device = self.model.device
-        longest = max(map(len, fed))
-        ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in fed], device=device)
-        before = torch.tensor(held.lengths, device=device)
+        longest = max(map(len, tokens))
+        ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in tokens], device=device)
+        before = torch.tensor(kv_cache.lengths, device=device)
         positions = before[:, None] + torch.arange(longest, device=device)
         # Padding stays where its row ends: beyond the window there may be no learned position, and
         # some rotary ones change for the whole batch where any of it goes that far.
-        last = before + torch.tensor([len(row) - 1 for row in fed], device=device)
-        start = max(held.lengths)
-        cache = _cache_of(held)
-        with half_precision(device, wanted=self._precision):
+        last = before + torch.tensor([len(row) - 1 for row in tokens], device=device)
+        start = max(kv_cache.lengths)
+        cache = _to_dynamic_cache(kv_cache)
+        with bf16_autocast(device, precision=self._precision):
             hidden = self.model.get_decoder()(
                 input_ids=ids,
                 attention_mask=self._masks(before, positions, start),
@@ -160,13 +160,13 @@ class TagScorer:
                 past_key_values=cache,
                 use_cache=True,
             ).last_hidden_state
-        rows = [row for row, places in enumerate(wanted) for _ in places]
-        columns = [place for places in wanted for place in places]
+        rows = [row for row, places in enumerate(logit_positions) for _ in places]
+        columns = [place for places in logit_positions for place in places]
         logits = tag_logits(self.model, hidden[rows, columns], self._tag_ids).cpu().numpy()
-        held.layers = [(layer.keys, layer.values) for layer in cache.layers]
-        held.close_up(held.lengths, [len(row) for row in fed], start)
-        self.tokens_run += sum(map(len, fed))
-        ends = np.cumsum([len(places) for places in wanted])[:-1]
+        kv_cache.layers = [(layer.keys, layer.values) for layer in cache.layers]
+        kv_cache.compact(kv_cache.lengths, [len(row) for row in tokens], start)
+        self.tokens_run += sum(map(len, tokens))
+        ends = np.cumsum([len(places) for places in logit_positions])[:-1]
         return list(np.split(logits, ends))
 
     def _masks(self, before: Tensor, positions: Tensor, start: int) -> Tensor | dict[str, Tensor]:
@@ -193,14 +193,14 @@ def attention_windows(config: PretrainedConfig) -> dict[str, int | None]:
     """
     window = getattr(config, "sliding_window", None)
     kinds = set(getattr(config, "layer_types", None) or ())
-    if other := sorted(kinds - {FULL, SLIDING}):
+    if other := sorted(kinds - {FULL_ATTENTION, SLIDING_ATTENTION}):
         raise BaseModelError(
             f"the base has layers of {other[0]}, and what they keep of a text cannot be cut back "
             "to a part of it: choose a decoder whose layers are of full or sliding attention"
         )
     if not kinds:
-        return {FULL if window is None else SLIDING: window}
-    return {kind: window if kind == SLIDING else None for kind in sorted(kinds)}
+        return {FULL_ATTENTION if window is None else SLIDING_ATTENTION: window}
+    return {kind: window if kind == SLIDING_ATTENTION else None for kind in sorted(kinds)}
 
 
 def _mask(before: Tensor, positions: Tensor, start: int, *, window: int | None) -> Tensor:
@@ -220,7 +220,7 @@ def _mask(before: Tensor, positions: Tensor, start: int, *, window: int | None) 
     return mask.masked_fill(~seen, torch.finfo(dtype).min)[:, None]
 
 
-def _cache_of(held: Held) -> DynamicCache:
+def _to_dynamic_cache(held: KVCache) -> DynamicCache:
     """What is held as the model takes it: the very tensors, which `update` would copy."""
     cache = DynamicCache()
     for keys, values in held.layers:

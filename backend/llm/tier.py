@@ -10,21 +10,21 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from backend.decode import log_softmax, predict
-from backend.llm.cost import Cost
-from backend.llm.decoding import Decoded, Decoding, SlotDecoder
+from backend.decode import log_softmax, decode_prediction
+from backend.llm.cost import DecodingStats
+from backend.llm.decoding import DecodedWindow, DecodingMode, SlotDecoder
 from backend.llm.kept import Drafter
-from backend.llm.layout import Layout, LayoutPlanner
-from backend.llm.pace import MEASURED, Pace
+from backend.llm.layout import PromptWindow, PromptBuilder
+from backend.llm.pace import MIN_MEASUREMENT_SECONDS, ThroughputEstimate
 from backend.memory import is_out_of_memory
-from backend.viterbi import Scores
+from backend.viterbi import FloatArray
 from backend.window_encoder import batch_by_length
 from ner.document import Document, Prediction
 from ner.errors import OutOfMemoryError
 from ner.tags import OUTSIDE, TagSet
 from ner.words import word_offsets
 
-WARM_UP = "Naloxone reverses the antihypertensive effect of clonidine in hypertensive rats. " * 4
+WARM_UP_TEXT = "Naloxone reverses the antihypertensive effect of clonidine in hypertensive rats. " * 4
 
 
 class LLMTier:
@@ -32,37 +32,37 @@ class LLMTier:
 
     Args:
         decoder: Fills slots.
-        planner: Lays texts out.
+        prompt_builder: Lays texts out.
         tag_set: The tags.
         version: Named in every prediction.
         temperature: See `backend.decode.log_softmax`.
         drafter: Says what the tags may be; None drafts O everywhere.
-        decoding: How slots are filled.
+        decoding_mode: How slots are filled.
     """
 
-    batch_tokens = 16384  # padded tokens of a batch: what a pass over them keeps in memory
-    batch_rows = 16
-    chunk_documents = 64  # documents in the air at once
+    max_batch_tokens = 16384  # padded tokens of a batch: what a pass over them keeps in memory
+    max_batch_rows = 16
+    documents_per_chunk = 64  # documents in the air at once
 
     def __init__(
         self,
         decoder: SlotDecoder,
-        planner: LayoutPlanner,
+        prompt_builder: PromptBuilder,
         *,
         tag_set: TagSet,
         version: str,
         temperature: float = 1.0,
         drafter: Drafter | None = None,
-        decoding: Decoding = "verified",
+        decoding_mode: DecodingMode = "verified",
     ) -> None:
-        self.decoder, self.planner = decoder, planner
+        self.decoder, self.prompt_builder = decoder, prompt_builder
         self.tag_set = tag_set
         self.version = version
         self.temperature = temperature
         self.drafter = drafter
-        self.decoding = decoding
-        self.cost = Cost()
-        self.pace = Pace()
+        self.decoding_mode = decoding_mode
+        self.decoding_stats = DecodingStats()
+        self.throughput = ThroughputEstimate()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -82,22 +82,22 @@ class LLMTier:
             OutOfMemoryError: If not even one window fits.
         """
         predictions = []
-        for start in range(0, len(documents), self.chunk_documents):
-            chunk = documents[start : start + self.chunk_documents]
+        for start in range(0, len(documents), self.documents_per_chunk):
+            chunk = documents[start : start + self.documents_per_chunk]
             words = [word_offsets(document.text) for document in chunk]
             began = time.perf_counter()
-            decided = self.decide(chunk, words)
-            self.pace.note(sum(map(len, words)), time.perf_counter() - began)
+            decided = self.decode(chunk, words)
+            self.throughput.update(sum(map(len, words)), time.perf_counter() - began)
             for offsets, (tags, logits) in zip(words, decided, strict=True):
                 log_probs = log_softmax(logits, temperature=self.temperature)
                 predictions.append(
-                    predict(
+                    decode_prediction(
                         offsets, log_probs, tag_set=self.tag_set, version=self.version, tags=tags
                     )
                 )
         return predictions
 
-    def estimate(self, documents: Sequence[Document]) -> list[float]:
+    def estimate_seconds(self, documents: Sequence[Document]) -> list[float]:
         """Say beforehand what predictions will take.
 
         Args:
@@ -106,22 +106,22 @@ class LLMTier:
         Returns:
             Seconds for each; 0 where nothing was measured yet.
         """
-        return [self.pace.seconds_for(len(word_offsets(entry.text))) for entry in documents]
+        return [self.throughput.estimate_seconds(len(word_offsets(entry.text))) for entry in documents]
 
     def warm_up(self) -> None:
         """Predict something, more and more at once until it takes a while, to measure the pace."""
-        for count in (1, 4, self.batch_rows):
-            documents = [Document("", WARM_UP)] * count
+        for count in (1, 4, self.max_batch_rows):
+            documents = [Document("", WARM_UP_TEXT)] * count
             began = time.perf_counter()
             self.predict(documents)
             taken = time.perf_counter() - began
-            self.pace.note(count * len(word_offsets(WARM_UP)), taken, first=True)
-            if taken > MEASURED:
+            self.throughput.update(count * len(word_offsets(WARM_UP_TEXT)), taken, reset=True)
+            if taken > MIN_MEASUREMENT_SECONDS:
                 break
 
-    def decide(
+    def decode(
         self, documents: Sequence[Document], words: Sequence[Sequence[tuple[int, int]]]
-    ) -> list[tuple[list[int], Scores]]:
+    ) -> list[tuple[list[int], FloatArray]]:
         """Run the model.
 
         Args:
@@ -137,25 +137,25 @@ class LLMTier:
         """
         width = len(self.tag_set)
         tags = [[OUTSIDE] * len(offsets) for offsets in words]
-        logits: list[Scores] = [np.zeros((len(offsets), width), np.float32) for offsets in words]
-        layouts = self.planner.plan([document.text for document in documents], words)
-        drafts = self._drafts(documents)
+        logits: list[FloatArray] = [np.zeros((len(offsets), width), np.float32) for offsets in words]
+        layouts = self.prompt_builder.build([document.text for document in documents], words)
+        drafts = self._draft_tags(documents)
         for batch in self._batches(layouts):
             rows = [layouts[index] for index in batch]
             own = None
             if drafts is not None:
-                own = [drafts[row.document][row.words.start : row.words.stop] for row in rows]
+                own = [drafts[row.document_index][row.words.start : row.words.stop] for row in rows]
             for row, decoded in zip(rows, self._decode(rows, own), strict=True):
                 first = row.words.start
-                inside = slice(row.owned.start - first, row.owned.stop - first)
-                tags[row.document][row.owned.start : row.owned.stop] = decoded.tags[inside]
-                logits[row.document][row.owned.start : row.owned.stop] = decoded.logits[inside]
-        self.cost += Cost(documents=len(documents))
-        return [(self._joined(entry), scores) for entry, scores in zip(tags, logits, strict=True)]
+                inside = slice(row.owned_words.start - first, row.owned_words.stop - first)
+                tags[row.document_index][row.owned_words.start : row.owned_words.stop] = decoded.tags[inside]
+                logits[row.document_index][row.owned_words.start : row.owned_words.stop] = decoded.logits[inside]
+        self.decoding_stats += DecodingStats(documents=len(documents))
+        return [(self._join_windows(entry), scores) for entry, scores in zip(tags, logits, strict=True)]
 
-    def _drafts(self, documents: Sequence[Document]) -> list[Sequence[int]] | None:
+    def _draft_tags(self, documents: Sequence[Document]) -> list[Sequence[int]] | None:
         """What the drafter says, as tags; labels that this tier lacks are drafted as O."""
-        if self.drafter is None or self.decoding != "verified":
+        if self.drafter is None or self.decoding_mode != "verified":
             return None
         drafts = []
         for document, prediction in zip(documents, self.drafter(documents), strict=True):
@@ -164,40 +164,40 @@ class LLMTier:
             drafts.append([max(tag, OUTSIDE) for tag in drafted.tags])
         return drafts  # type: ignore[return-value]
 
-    def _batches(self, layouts: Sequence[Layout]) -> Iterator[list[int]]:
+    def _batches(self, layouts: Sequence[PromptWindow]) -> Iterator[list[int]]:
         """Windows of similar length, at most `batch_rows` of them."""
-        lengths = [len(layout.ids) for layout in layouts]
-        for batch in batch_by_length(lengths, budget=self.batch_tokens):
-            for start in range(0, len(batch), self.batch_rows):
-                yield batch[start : start + self.batch_rows]
+        lengths = [len(layout.input_ids) for layout in layouts]
+        for batch in batch_by_length(lengths, max_tokens=self.max_batch_tokens):
+            for start in range(0, len(batch), self.max_batch_rows):
+                yield batch[start : start + self.max_batch_rows]
 
     def _decode(
-        self, rows: Sequence[Layout], drafts: Sequence[Sequence[int]] | None
-    ) -> list[Decoded]:
+        self, rows: Sequence[PromptWindow], drafts: Sequence[Sequence[int]] | None
+    ) -> list[DecodedWindow]:
         """Decode a batch; where memory does not suffice, its halves."""
         try:
-            found = self.decoder.decode(rows, drafts, decoding=self.decoding)
+            found = self.decoder.decode(rows, drafts, decoding_mode=self.decoding_mode)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             if len(rows) == 1:
                 raise OutOfMemoryError(
-                    f"a window of {len(rows[0].ids)} tokens does not fit into memory: serve the "
+                    f"a window of {len(rows[0].input_ids)} tokens does not fit into memory: serve the "
                     "version in 4 bits, or train it with a smaller --window"
                 ) from error
         else:
-            self.cost += Cost(
+            self.decoding_stats += DecodingStats(
                 passes=sum(entry.passes for entry in found),
                 slots=sum(len(entry.tags) for entry in found),
                 tokens=sum(entry.tokens for entry in found),
-                agreed=sum(entry.agreed for entry in found),
+                agreed=sum(entry.accepted for entry in found),
             )
             return found
         half = len(rows) // 2  # outside the handler, which would hold on to what did not fit
         first, second = (None, None) if drafts is None else (drafts[:half], drafts[half:])
         return self._decode(rows[:half], first) + self._decode(rows[half:], second)
 
-    def _joined(self, tags: Sequence[int]) -> list[int]:
+    def _join_windows(self, tags: Sequence[int]) -> list[int]:
         """Tags of windows side by side: an I- that follows nothing it may begins an entity."""
         joined: list[int] = []
         for tag in tags:

@@ -14,12 +14,12 @@ from ner.errors import BaseModelError, VersionInvalid
 from ner.tags import TagSet
 from ner.words import word_offsets
 
-MARKERS = ("▁", "Ġ", "##")  # how vocabularies write a blank before, or none
-LONGEST = 12  # characters: what is longer is rare, and rare entries are hardly trained
+SPACE_MARKERS = ("▁", "Ġ", "##")  # how vocabularies write a blank before, or none
+MAX_VERBALIZER_CHARACTERS = 12  # characters: what is longer is rare, and rare entries are hardly trained
 
 
 @dataclass(frozen=True, slots=True)
-class Verbalisers:
+class Verbalizers:
     """The vocabulary entries that stand for tags.
 
     Attributes:
@@ -39,10 +39,10 @@ class Verbalisers:
         Returns:
             The token of each tag name.
         """
-        return dict(zip(tag_set.names, self.tokens, strict=True))
+        return dict(zip(tag_set.tag_names, self.tokens, strict=True))
 
 
-def choose_verbalisers(tokenizer: PreTrainedTokenizerBase, tag_set: TagSet) -> Verbalisers:
+def choose_verbalizers(tokenizer: PreTrainedTokenizerBase, tag_set: TagSet) -> Verbalizers:
     """Choose an entry of the base's own vocabulary for every tag.
 
     A word is letters and digits, or a single mark. An entry that mixes the two, such as ``(s`` or
@@ -64,7 +64,7 @@ def choose_verbalisers(tokenizer: PreTrainedTokenizerBase, tag_set: TagSet) -> V
     found = sorted(
         (len(surface), number, token)
         for token, number in tokenizer.get_vocab().items()
-        if number not in special and (surface := _surface(token)) and _is_mixed(surface)
+        if number not in special and (surface := _strip_space_marker(token)) and _has_several_words(surface)
     )
     chosen = found[: len(tag_set)]
     if len(chosen) < len(tag_set):
@@ -72,14 +72,14 @@ def choose_verbalisers(tokenizer: PreTrainedTokenizerBase, tag_set: TagSet) -> V
             f"the base's vocabulary has {len(found)} entries that no word can be tokenized to, and "
             f"{len(tag_set)} tags need one each: choose a base with a larger vocabulary"
         )
-    return Verbalisers(
+    return Verbalizers(
         tokens=tuple(token for _, _, token in chosen), ids=tuple(number for _, number, _ in chosen)
     )
 
 
-def read_verbalisers(
+def read_verbalizers(
     table: Mapping[str, str], tokenizer: PreTrainedTokenizerBase, tag_set: TagSet
-) -> Verbalisers:
+) -> Verbalizers:
     """Take the entries that a version was trained with.
 
     Args:
@@ -94,12 +94,12 @@ def read_verbalisers(
         VersionInvalid: If a tag has none, two tags share one, or the tokenizer does not know it.
     """
     vocabulary = tokenizer.get_vocab()
-    if set(table) != set(tag_set.names):
+    if set(table) != set(tag_set.tag_names):
         raise VersionInvalid(
-            f"the version tags {', '.join(table)}, but its labels need {', '.join(tag_set.names)}: "
+            f"the version tags {', '.join(table)}, but its labels need {', '.join(tag_set.tag_names)}: "
             "its manifest was changed, so retrain or roll back"
         )
-    tokens = tuple(table[name] for name in tag_set.names)
+    tokens = tuple(table[name] for name in tag_set.tag_names)
     unknown = [token for token in tokens if token not in vocabulary]
     if unknown or len(set(tokens)) < len(tokens):
         wrong = f"does not know {unknown[0]!r}" if unknown else "is given one token for two tags"
@@ -107,35 +107,35 @@ def read_verbalisers(
             f"the version's tokenizer {wrong}: it is not the one it was trained with, so retrain "
             "or roll back"
         )
-    return Verbalisers(tokens, tuple(vocabulary[token] for token in tokens))
+    return Verbalizers(tokens, tuple(vocabulary[token] for token in tokens))
 
 
-def _surface(token: str) -> str:
+def _strip_space_marker(token: str) -> str:
     """A vocabulary entry without what stands for a blank."""
-    for marker in MARKERS:
+    for marker in SPACE_MARKERS:
         token = token.removeprefix(marker)
     return token
 
 
-def _is_mixed(surface: str) -> bool:
+def _has_several_words(surface: str) -> bool:
     """Whether an entry holds more than one word by our rule, all of it plain ASCII."""
-    if not (surface.isascii() and surface.isprintable() and len(surface) <= LONGEST):
+    if not (surface.isascii() and surface.isprintable() and len(surface) <= MAX_VERBALIZER_CHARACTERS):
         return False
     if " " in surface or unicodedata.normalize("NFKC", surface) != surface:
         return False
     return len(word_offsets(surface)) > 1
 
 
-def without(ids: Sequence[int], verbalisers: Verbalisers, instead: int) -> list[int]:
+def remove_verbalizers(ids: Sequence[int], verbalisers: Verbalizers, replacement: int) -> list[int]:
     """Words whose normalization does yield an entry (an ellipsis written as three dots) lose it.
 
     Args:
         ids: Of a word.
         verbalisers: What must not be among them.
-        instead: What takes its place.
+        replacement: What takes its place.
 
     Returns:
         The ids of the word, none of them a verbaliser.
     """
     taken = set(verbalisers.ids)
-    return [instead if number in taken else number for number in ids]
+    return [replacement if number in taken else number for number in ids]

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-UNITS = (
+TIME_UNITS = (
     (timedelta(days=1), "days"),
     (timedelta(hours=1), "hours"),
     (timedelta(minutes=1), "minutes"),
 )
 
 
-def page_environment(templates: Path) -> Environment:
+def make_page_environment(templates: Path) -> Environment:
     """Templates that may extend ``page.html``, with everything escaped and nothing undefined.
 
     Args:
@@ -32,42 +32,42 @@ def page_environment(templates: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    words = (clock, brief, counted, listed, ended)
+    words = (format_time, format_latency, format_count, join_names, add_full_stop)
     environment.filters |= {function.__name__: function for function in words}
-    environment.globals["lasted"] = lasted
+    environment.globals["lasted"] = format_duration
     return environment
 
 
-def clock(moment: datetime) -> str:
+def format_time(moment: datetime) -> str:
     """``22 November 2026, 20:13 UTC``."""
     return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
 
 
-def lasted(start: datetime, end: datetime) -> str:
+def format_duration(start: datetime, end: datetime) -> str:
     """How long something has lasted, in words: ``5 minutes``, or ``a moment`` below two."""
-    for one, unit in UNITS:
+    for one, unit in TIME_UNITS:
         if (number := (end - start) // one) > 1:
             return f"{number} {unit}"
     return "a moment" if end - start < timedelta(minutes=1) else "a minute"
 
 
-def brief(seconds: float) -> str:
+def format_latency(seconds: float) -> str:
     """A latency: ``4 ms``, ``0.35 s``, ``12 s``."""
     if seconds < 0.0995:
         return f"{max(1, round(seconds * 1000))} ms"
     return f"{seconds:.2f} s" if seconds < 9.95 else f"{seconds:.0f} s"
 
 
-def counted(number: int, noun: str) -> str:
+def format_count(number: int, noun: str) -> str:
     """A number with its noun: ``1 task``, ``2,000 tasks``, ``no tasks``."""
     return f"{number:,} {noun}" if number == 1 else f"{number or 'no':{',' * bool(number)}} {noun}s"
 
 
-def listed(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """Names as a sentence has them: ``A, B and C``."""
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
-def ended(sentence: str) -> str:
+def add_full_stop(sentence: str) -> str:
     """A sentence of ours with its full stop, which messages go without."""
     return sentence if sentence.endswith((".", "!", "?", "…")) else f"{sentence}."

@@ -4,11 +4,11 @@ from urllib.parse import urlsplit
 
 from ner.errors import LabelStudioError
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-PAGES = ("projects", "user", "organization", "api")  # of the browser, cut off a pasted address
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
+BROWSER_PAGE_PREFIXES = ("projects", "user", "organization", "api")  # of the browser, cut off a pasted address
 
 
-def normalise_url(url: str) -> str:
+def normalize_url(url: str) -> str:
     """The address of Label Studio from what was typed, or pasted from the browser.
 
     Args:
@@ -21,24 +21,24 @@ def normalise_url(url: str) -> str:
         LabelStudioError: If it is not the address of a web server, or holds a password.
     """
     url = url.strip()
-    if "://" not in url and url.partition("/")[0].partition(":")[0] in LOOPBACK:
+    if "://" not in url and url.partition("/")[0].partition(":")[0] in LOOPBACK_HOSTS:
         url = f"http://{url}"
     try:
         parts = urlsplit(url)
         port = parts.port
         (parts.hostname or "").encode("idna")  # as it is asked for
     except ValueError as error:
-        raise _error_of_address() from error
+        raise _address_error() from error
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-        raise _error_of_address()
+        raise _address_error()
     path = parts.path.split("/")
-    cut = next((place for place, name in enumerate(path) if name in PAGES), len(path))
+    cut = next((place for place, name in enumerate(path) if name in BROWSER_PAGE_PREFIXES), len(path))
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     authority = host if port is None else f"{host}:{port}"
     return f"{parts.scheme}://{authority}{'/'.join(path[:cut])}".rstrip("/")
 
 
-def _error_of_address() -> LabelStudioError:
+def _address_error() -> LabelStudioError:
     """Without the address: a password in it is what may be wrong."""
     return LabelStudioError(
         "that is not the address of a Label Studio: give it as http://HOST:PORT or https://HOST, "
@@ -47,7 +47,7 @@ def _error_of_address() -> LabelStudioError:
     )
 
 
-def clean_key(key: str) -> str:
+def validate_key(key: str) -> str:
     """The key without blanks around it, if it can be sent at all.
 
     Args:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from backend.remote.connection import SLOW, Connection, list_of
-from backend.remote.objects import Backend
+from backend.remote.connection import SLOW_READ_TIMEOUT_SECONDS, Connection, list_parser
+from backend.remote.objects import MLBackend
 
 
-class Backends:
+class MLBackends:
     """Reads and changes backends. Every method raises LabelStudioError where it is told no.
 
     Args:
@@ -17,9 +17,9 @@ class Backends:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def of(self, project: int) -> list[Backend]:
+    def list_for_project(self, project: int) -> list[MLBackend]:
         """The backends of a project; Label Studio asks each for its health and setup first."""
-        return self._connection.read(f"api/ml/?project={project}", list_of(Backend.from_json))
+        return self._connection.get(f"api/ml/?project={project}", list_parser(MLBackend.from_json))
 
     def add(
         self,
@@ -30,7 +30,7 @@ class Backends:
         login: tuple[str, str] | None = None,
         interactive: bool = True,
         extra_params: Any = None,
-    ) -> Backend:
+    ) -> MLBackend:
         """Connect a backend: Label Studio asks it for its health and setup, and adds a webhook.
 
         Args:
@@ -50,18 +50,18 @@ class Backends:
             "title": title,
             "is_interactive": interactive,
             "extra_params": extra_params,
-            **_auth(login),
+            **_auth_fields(login),
         }
-        return self._connection.send("POST", "api/ml/", body, Backend.from_json)
+        return self._connection.send("POST", "api/ml/", body, MLBackend.from_json)
 
     def update(
         self,
-        backend: Backend,
+        backend: MLBackend,
         *,
         title: str | None = None,
         login: tuple[str, str] | None = None,
         interactive: bool | None = None,
-    ) -> Backend:
+    ) -> MLBackend:
         """Change a backend; what is None stays as it is.
 
         Args:
@@ -75,22 +75,22 @@ class Backends:
         """
         # Label Studio checks health and setup with what is sent and nothing else: without the URL
         # it fails, and without the user it asks as nobody. An empty password keeps the old one.
-        kept = (backend.user, "") if backend.auth == "BASIC_AUTH" else None
+        kept = (backend.username, "") if backend.auth_method == "BASIC_AUTH" else None
         body = {
             "project": backend.project,
             "url": backend.url,
             "title": backend.title if title is None else title,
-            "is_interactive": backend.interactive if interactive is None else interactive,
+            "is_interactive": backend.is_interactive if interactive is None else interactive,
             "extra_params": backend.extra_params,
-            **_auth(login or kept),
+            **_auth_fields(login or kept),
         }
-        return self._connection.send("PATCH", f"api/ml/{backend.id}", body, Backend.from_json)
+        return self._connection.send("PATCH", f"api/ml/{backend.id}", body, MLBackend.from_json)
 
     def remove(self, backend: int) -> None:
         """Disconnect a backend by its id; its predictions stay."""
-        self._connection.call("DELETE", f"api/ml/{backend}")
+        self._connection.request_json("DELETE", f"api/ml/{backend}")
 
-    def test(self, backend: int) -> Mapping[str, Any]:
+    def test_prediction(self, backend: int) -> Mapping[str, Any]:
         """Have a backend predict a random task, store nothing.
 
         Args:
@@ -101,11 +101,11 @@ class Backends:
             ``response``).
         """
         path = f"api/ml/{backend}/predict/test?random=true"
-        answer = self._connection.call("POST", path, seconds=SLOW)
-        return self._connection.made(dict, answer, path)
+        answer = self._connection.request_json("POST", path, timeout_seconds=SLOW_READ_TIMEOUT_SECONDS)
+        return self._connection.parse_answer(dict, answer, path)
 
 
-def _auth(login: tuple[str, str] | None) -> dict[str, str]:
+def _auth_fields(login: tuple[str, str] | None) -> dict[str, str]:
     """The fields of a backend that make Label Studio log in to it."""
     if login is None:
         return {"auth_method": "NONE"}

@@ -5,8 +5,8 @@ import re
 from contextlib import AbstractContextManager
 from typing import Self
 
-from backend.remote.backends import Backends
-from backend.remote.connection import RETRIES, Connection
+from backend.remote.backends import MLBackends
+from backend.remote.connection import MAX_RETRIES, Connection
 from backend.remote.objects import Project, Sampling, User
 from backend.remote.predictions import Predictions
 from backend.remote.tasks import Tasks
@@ -15,7 +15,7 @@ from backend.remote.webhooks import Webhooks
 from ner.errors import LabelStudioError
 
 
-def connect(url: str, key: str, *, retries: int = RETRIES) -> "LabelStudio":
+def connect(url: str, key: str, *, retries: int = MAX_RETRIES) -> "LabelStudioClient":
     """Prepare to ask a Label Studio; nothing is sent yet.
 
     Args:
@@ -29,10 +29,10 @@ def connect(url: str, key: str, *, retries: int = RETRIES) -> "LabelStudio":
     Raises:
         LabelStudioError: If the address or the key cannot be used.
     """
-    return LabelStudio(Connection(url, key, retries=retries))
+    return LabelStudioClient(Connection(url, key, max_retries=retries))
 
 
-class LabelStudio(AbstractContextManager["LabelStudio"]):
+class LabelStudioClient(AbstractContextManager["LabelStudioClient"]):
     """A Label Studio. Every method raises LabelStudioError where it cannot be asked or says no.
 
     Args:
@@ -40,7 +40,7 @@ class LabelStudio(AbstractContextManager["LabelStudio"]):
 
     Attributes:
         tasks: Of its projects.
-        backends: Of its projects.
+        ml_backends: Of its projects.
         predictions: Of its projects.
         webhooks: Of its projects.
         views: The tabs of their Data Managers.
@@ -49,7 +49,7 @@ class LabelStudio(AbstractContextManager["LabelStudio"]):
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.tasks = Tasks(connection)
-        self.backends = Backends(connection)
+        self.ml_backends = MLBackends(connection)
         self.predictions = Predictions(connection)
         self.webhooks = Webhooks(connection)
         self.views = Views(connection)
@@ -65,15 +65,15 @@ class LabelStudio(AbstractContextManager["LabelStudio"]):
         """Its address, without a slash at the end."""
         return self.connection.url
 
-    def version(self) -> str:
+    def read_version(self) -> str:
         """Its release, such as ``1.23.2``; told to anyone, whatever the legacy token."""
-        return self.connection.read("api/version/", lambda answer: str(answer["release"]))
+        return self.connection.get("api/version/", lambda answer: str(answer["release"]))
 
-    def me(self) -> User:
+    def whoami(self) -> User:
         """Whose key it is."""
-        return self.connection.read("api/current-user/whoami", User.from_json)
+        return self.connection.get("api/current-user/whoami", User.from_json)
 
-    def projects(self, title: str = "") -> list[Project]:
+    def list_projects(self, title: str = "") -> list[Project]:
         """The projects the key can see.
 
         Args:
@@ -84,13 +84,13 @@ class LabelStudio(AbstractContextManager["LabelStudio"]):
         """
         query = {"title": title} if title else {}
         found = list(
-            self.connection.pages("api/projects/", query, "results", "count", Project.from_json)
+            self.connection.paginate("api/projects/", query, "results", "count", Project.from_json)
         )
         return [project for project in found if title in ("", project.title)]
 
-    def project(self, project: int) -> Project:
+    def get_project(self, project: int) -> Project:
         """A project by its id."""
-        return self.connection.read(f"api/projects/{project}/", Project.from_json)
+        return self.connection.get(f"api/projects/{project}/", Project.from_json)
 
     def create_project(self, title: str, label_config: str) -> Project:
         """Create a project.
@@ -130,22 +130,22 @@ class LabelStudio(AbstractContextManager["LabelStudio"]):
             "sampling": sampling,
         }
         given = {name: value for name, value in body.items() if value is not None}
-        self.connection.call("PATCH", f"api/projects/{project}/", body=given)
-        return self.project(project)
+        self.connection.request_json("PATCH", f"api/projects/{project}/", body=given)
+        return self.get_project(project)
 
-    def feature_flags(self) -> dict[str, bool] | None:
+    def read_feature_flags(self) -> dict[str, bool] | None:
         """Which feature flags are on; None where the key is not shown them.
 
         A legacy token never is: the page takes a session or a personal token.
         """
         try:
-            page = self.connection.fetch("GET", "feature-flags/")
+            page = self.connection.request_text("GET", "feature-flags/")
         except LabelStudioError as error:
-            if error.problem in ("forbidden", "missing"):
+            if error.code in ("forbidden", "missing"):
                 return None
             raise
         held = re.search(r"\{.*\}", page, re.DOTALL)
         if held is None:
-            raise self.connection.foreign("feature-flags/")
-        flags = self.connection.made(json.loads, held[0], "feature-flags/")
+            raise self.connection.not_label_studio_error("feature-flags/")
+        flags = self.connection.parse_answer(json.loads, held[0], "feature-flags/")
         return {name: flag for name, flag in flags.items() if isinstance(flag, bool)}

@@ -14,20 +14,20 @@ import httpx
 from label_studio_sdk.core.api_error import ApiError
 from label_studio_sdk.core.client_wrapper import SyncClientWrapper
 
-from backend.remote.address import LOOPBACK, clean_key, normalise_url
-from ner.errors import LabelStudioError, Problem
+from backend.remote.address import LOOPBACK_HOSTS, validate_key, normalize_url
+from ner.errors import LabelStudioError, LabelStudioErrorCode
 
-CONNECT = 5.0  # seconds until a connection must stand
-READ = 30.0  # seconds until an answer must begin, where the caller names none
-SLOW = 150.0  # where it takes long: Label Studio itself waits 100 s for a backend's predictions
-PAGE = 100  # items of a list in one answer
-RETRIES = 2  # after 1 and 2 s, or as long as the server asks for
-TAG = re.compile(r"</?a\b[^>]*>")  # links in reasons that are meant for its own pages
-DETAIL = 500  # characters of a server's own words that fit into a sentence
-REPEATABLE = ("GET", "PATCH")  # doing them twice is doing them once
+CONNECT_TIMEOUT_SECONDS = 5.0  # seconds until a connection must stand
+READ_TIMEOUT_SECONDS = 30.0  # seconds until an answer must begin, where the caller names none
+SLOW_READ_TIMEOUT_SECONDS = 150.0  # where it takes long: Label Studio itself waits 100 s for a backend's predictions
+PAGE_SIZE = 100  # items of a list in one answer
+MAX_RETRIES = 2  # after 1 and 2 s, or as long as the server asks for
+LINK_TAG_PATTERN = re.compile(r"</?a\b[^>]*>")  # links in reasons that are meant for its own pages
+MAX_DETAIL_CHARACTERS = 500  # characters of a server's own words that fit into a sentence
+IDEMPOTENT_METHODS = ("GET", "PATCH")  # doing them twice is doing them once
 
-Method = Literal["GET", "POST", "PATCH", "DELETE"]
-KeyKind = Literal["legacy", "personal"]
+HTTPMethod = Literal["GET", "POST", "PATCH", "DELETE"]
+KeyType = Literal["legacy", "personal"]
 
 T = TypeVar("T")
 
@@ -41,33 +41,33 @@ class Connection:
     Args:
         url: Of Label Studio, path prefix included; what follows of a page's address is cut off.
         key: A legacy token or a personal one.
-        retries: How often to repeat what may be repeated.
+        max_retries: How often to repeat what may be repeated.
 
     Raises:
         LabelStudioError: If the address or the key cannot be used.
     """
 
-    def __init__(self, url: str, key: str, *, retries: int = RETRIES) -> None:
-        self.url = normalise_url(url)
-        self._key = clean_key(key)
-        self.key_kind: KeyKind = "personal" if self._key.count(".") == 2 else "legacy"
-        self._retries = retries
+    def __init__(self, url: str, key: str, *, max_retries: int = MAX_RETRIES) -> None:
+        self.url = normalize_url(url)
+        self._key = validate_key(key)
+        self.key_type: KeyType = "personal" if self._key.count(".") == 2 else "legacy"
+        self._max_retries = max_retries
         # A proxy of the environment is never meant for this machine itself.
-        trusted = urlsplit(self.url).hostname not in LOOPBACK
+        trusted = urlsplit(self.url).hostname not in LOOPBACK_HOSTS
         try:
             self._wrapper = SyncClientWrapper(
                 api_key=self._key,
                 base_url=f"{self.url}/",  # without the slash, the SDK would lose the path prefix
                 httpx_client=httpx.Client(
-                    timeout=httpx.Timeout(READ, connect=CONNECT), trust_env=trusted
+                    timeout=httpx.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS), trust_env=trusted
                 ),
             )
         except ApiError as error:  # a personal token says itself that it has expired
-            raise self._error_of_key(_detail(error.body)) from error
+            raise self._key_error(_read_detail(error.body)) from error
 
         self._client = self._wrapper.httpx_client
 
-    def authorization(self) -> str:
+    def authorization_header(self) -> str:
         """What to send as ``Authorization``, renewed where it is short-lived.
 
         Returns:
@@ -79,22 +79,22 @@ class Connection:
         try:
             return str(self._wrapper.get_headers()["Authorization"])
         except httpx.HTTPError as error:
-            raise self._unanswered(error, READ) from error
+            raise self._no_response_error(error, READ_TIMEOUT_SECONDS) from error
         except ApiError as error:
-            raise self._refusal(error.status_code or 0, error.body, "api/token/refresh") from error
+            raise self._response_error(error.status_code or 0, error.body, "api/token/refresh") from error
 
     def close(self) -> None:
         """Close what is open to Label Studio."""
         self._client.httpx_client.close()
 
-    def call(
+    def request_json(
         self,
-        method: Method,
+        method: HTTPMethod,
         path: str,
         *,
         query: Mapping[str, Any] | None = None,
         body: Any = None,
-        seconds: float = READ,
+        timeout_seconds: float = READ_TIMEOUT_SECONDS,
     ) -> Any:
         """Ask the API.
 
@@ -103,7 +103,7 @@ class Connection:
             path: From the address on, without a slash in front.
             query: Parameters of the URL.
             body: Sent as JSON, unless it is None.
-            seconds: Until the answer must begin.
+            timeout_seconds: Until the answer must begin.
 
         Returns:
             The JSON of the answer; None if it is empty.
@@ -111,30 +111,30 @@ class Connection:
         Raises:
             LabelStudioError: If there is no answer, or it is not a JSON one of Label Studio's.
         """
-        text = self.fetch(method, path, query=query, body=body, seconds=seconds)
+        text = self.request_text(method, path, query=query, body=body, timeout_seconds=timeout_seconds)
         if not text:
             return None
         try:
             return json.loads(text)
         except ValueError as error:
-            raise self.foreign(path) from error
+            raise self.not_label_studio_error(path) from error
 
-    def read(self, path: str, build: Callable[[Any], T], *, seconds: float = READ) -> T:
+    def get(self, path: str, parse: Callable[[Any], T], *, timeout_seconds: float = READ_TIMEOUT_SECONDS) -> T:
         """GET, and what the answer stands for; like :meth:`call`."""
-        return self.made(build, self.call("GET", path, seconds=seconds), path)
+        return self.parse_answer(parse, self.request_json("GET", path, timeout_seconds=timeout_seconds), path)
 
     def send(
-        self, method: Literal["POST", "PATCH"], path: str, body: Any, build: Callable[[Any], T]
+        self, method: Literal["POST", "PATCH"], path: str, body: Any, parse: Callable[[Any], T]
     ) -> T:
         """POST or PATCH, and what the answer stands for; like :meth:`call`."""
-        answer = self.call(method, path, body=body, seconds=SLOW)
-        return self.made(build, answer, path)
+        answer = self.request_json(method, path, body=body, timeout_seconds=SLOW_READ_TIMEOUT_SECONDS)
+        return self.parse_answer(parse, answer, path)
 
-    def made(self, build: Callable[[Any], T], answer: Any, path: str) -> T:
+    def parse_answer(self, parse: Callable[[Any], T], answer: Any, path: str) -> T:
         """What an answer stands for.
 
         Args:
-            build: Makes it from JSON.
+            parse: Makes it from JSON.
             answer: The JSON.
             path: What was asked.
 
@@ -145,26 +145,26 @@ class Connection:
             LabelStudioError: If the JSON has another shape, and so is not Label Studio's.
         """
         try:
-            return build(answer)
+            return parse(answer)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise self.foreign(path) from error
+            raise self.not_label_studio_error(path) from error
 
-    def pages(
+    def paginate(
         self,
         path: str,
         query: Mapping[str, Any],
-        items: str,
-        total: str,
-        build: Callable[[Any], T],
+        items_field: str,
+        total_field: str,
+        parse: Callable[[Any], T],
     ) -> Iterator[T]:
         """The items of a list that comes in pages.
 
         Args:
             path: Of the list.
             query: What to ask for.
-            items: The field of a page that holds them.
-            total: The field that says how many there are in all.
-            build: Makes one from JSON.
+            items_field: The field of a page that holds them.
+            total_field: The field that says how many there are in all.
+            parse: Makes one from JSON.
 
         Yields:
             What ``build`` makes of each.
@@ -174,25 +174,25 @@ class Connection:
         """
         seen = 0
         for page in count(1):
-            numbered = {**query, "page": page, "page_size": PAGE}
-            answer = self.call("GET", path, query=numbered)
-            found = self.made(lambda answer: list(map(build, answer[items])), answer, path)
+            numbered = {**query, "page": page, "page_size": PAGE_SIZE}
+            answer = self.request_json("GET", path, query=numbered)
+            found = self.parse_answer(lambda answer: list(map(parse, answer[items_field])), answer, path)
             yield from found
             seen += len(found)
-            if not found or seen >= self.made(lambda answer: int(answer[total]), answer, path):
+            if not found or seen >= self.parse_answer(lambda answer: int(answer[total_field]), answer, path):
                 return
 
-    def fetch(
+    def request_text(
         self,
-        method: Method,
+        method: HTTPMethod,
         path: str,
         *,
         query: Mapping[str, Any] | None = None,
         body: Any = None,
-        seconds: float = READ,
+        timeout_seconds: float = READ_TIMEOUT_SECONDS,
     ) -> str:
         """Ask for anything; like :meth:`call`, and the answer is its text."""
-        repeats = self._retries if method in REPEATABLE else 0
+        repeats = self._max_retries if method in IDEMPOTENT_METHODS else 0
         try:
             response: httpx.Response = self._client.request(
                 path,
@@ -201,23 +201,23 @@ class Connection:
                 content=None if body is None else json.dumps(body).encode(),
                 headers={"Content-Type": "application/json"},
                 request_options={
-                    "timeout": httpx.Timeout(seconds, connect=CONNECT),
+                    "timeout": httpx.Timeout(timeout_seconds, connect=CONNECT_TIMEOUT_SECONDS),
                     "max_retries": repeats,
                 },
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._unanswered(error, seconds) from error
+            raise self._no_response_error(error, timeout_seconds) from error
         except ApiError as error:  # of the exchange of a personal token for a short-lived one
-            raise self._refusal(error.status_code or 0, error.body, path) from error
+            raise self._response_error(error.status_code or 0, error.body, path) from error
         except ValueError as error:  # the same exchange, answered with a page
-            raise self.foreign(path) from error
+            raise self.not_label_studio_error(path) from error
         if response.is_redirect:
-            raise self._redirected(response, path)
+            raise self._redirect_error(response, path)
         if response.is_error:
-            raise self._refusal(response.status_code, response.text, path)
+            raise self._response_error(response.status_code, response.text, path)
         return response.text
 
-    def foreign(self, path: str) -> LabelStudioError:
+    def not_label_studio_error(self, path: str) -> LabelStudioError:
         """What to raise where something answers that is not Label Studio's API.
 
         Args:
@@ -226,94 +226,94 @@ class Connection:
         Returns:
             The error.
         """
-        return self._error(
+        return self._make_error(
             f"{self.url}/{path} does not answer as Label Studio's API does: check that the address "
             "is Label Studio's own, and that no login page or proxy stands before it",
             "foreign",
         )
 
-    def _unanswered(self, error: Exception, seconds: float) -> LabelStudioError:
+    def _no_response_error(self, error: Exception, seconds: float) -> LabelStudioError:
         """No answer at all."""
         if isinstance(error, httpx.InvalidURL):
-            return self._error(f"{self.url} is not an address: {error}", "address")
+            return self._make_error(f"{self.url} is not an address: {error}", "address")
         if isinstance(error, httpx.ConnectTimeout):
-            return self._error(
-                f"no connection to Label Studio at {self.url} within {CONNECT:g} s: check that it "
+            return self._make_error(
+                f"no connection to Label Studio at {self.url} within {CONNECT_TIMEOUT_SECONDS:g} s: check that it "
                 "runs, and that no firewall stands between",
                 "slow",
             )
         if isinstance(error, httpx.TimeoutException):
-            return self._error(
+            return self._make_error(
                 f"Label Studio at {self.url} gave no answer within {seconds:g} s: it is too busy, "
                 "or waits for something itself; look at its log",
                 "slow",
             )
         what = "cannot be reached" if isinstance(error, httpx.ConnectError) else "broke off"
-        return self._error(
+        return self._make_error(
             f"Label Studio at {self.url} {what} ({error}): check the address, and that it runs",
             "unreachable",
         )
 
-    def _redirected(self, response: httpx.Response, path: str) -> LabelStudioError:
+    def _redirect_error(self, response: httpx.Response, path: str) -> LabelStudioError:
         """Never followed: the key would go to wherever it points."""
         place = urlsplit(response.headers.get("location", ""))
         if not place.netloc:  # to a page of its own, to log in
-            return self.foreign(path)
+            return self.not_label_studio_error(path)
         target = f"{place.scheme or 'https'}://{place.netloc}"
-        return self._error(
+        return self._make_error(
             f"{self.url} sends on to {target}: if that is Label Studio, give its address", "address"
         )
 
-    def _refusal(self, status: int, body: Any, path: str) -> LabelStudioError:
+    def _response_error(self, status: int, body: Any, path: str) -> LabelStudioError:
         """An answer that says no."""
-        detail = _detail(body)
+        detail = _read_detail(body)
         where = f"Label Studio at {self.url}"
         said = f": {detail}" if detail else f" (HTTP {status} to {path})"
         if status == 401:
-            return self._error_of_key(detail)
+            return self._key_error(detail)
         if status == 403:
-            return self._error(f"{where} does not allow this{said}", "forbidden", detail)
+            return self._make_error(f"{where} does not allow this{said}", "forbidden", detail)
         if status == 404 and detail:
-            return self._error(f"{where} has no {path}{said}", "missing", detail)
+            return self._make_error(f"{where} has no {path}{said}", "missing", detail)
         if status == 413:  # mostly of a proxy before it
-            return self._error(
+            return self._make_error(
                 f"{where} takes no request of this size{said}: have its proxy allow more "
                 "(client_max_body_size of nginx)",
                 "refused",
                 detail or "the request is too large",
             )
         if status == 429 or status >= 500:
-            return self._error(f"{where} failed{said}", "failed", detail)
+            return self._make_error(f"{where} failed{said}", "failed", detail)
         if not detail:
-            return self.foreign(path)
-        return self._error(f"{where} refused{said}", "refused", detail)
+            return self.not_label_studio_error(path)
+        return self._make_error(f"{where} refused{said}", "refused", detail)
 
-    def _error_of_key(self, detail: str) -> LabelStudioError:
+    def _key_error(self, detail: str) -> LabelStudioError:
         """A key that is wrong, expired, or switched off."""
         said = f" ({detail})" if detail else ""
         mend = (
             "make a new personal token in Label Studio under Account & Settings"
-            if self.key_kind == "personal"
+            if self.key_type == "personal"
             else "copy it again; legacy tokens are off by default, so make a personal token under "
             "Account & Settings, or switch them on under Organization, API Tokens Settings"
         )
-        return self._error(
+        return self._make_error(
             f"Label Studio at {self.url} takes no such key{said}: {mend}", "key", detail
         )
 
-    def _error(self, message: str, problem: Problem, detail: str = "") -> LabelStudioError:
+    def _make_error(self, message: str, problem: LabelStudioErrorCode, detail: str = "") -> LabelStudioError:
         """An error that does not quote the key, whoever quoted it."""
         return LabelStudioError(
             message.replace(self._key, "***"), problem, detail.replace(self._key, "***")
         )
 
 
-def list_of(build: Callable[[Any], T]) -> Callable[[Any], list[T]]:
+def list_parser(parse: Callable[[Any], T]) -> Callable[[Any], list[T]]:
     """What reads a list, given what reads one item."""
-    return lambda answer: list(map(build, answer))
+    return lambda answer: list(map(parse, answer))
 
 
-def _detail(body: Any) -> str:
+def _read_detail(body: Any) -> str:
     """What Label Studio says is wrong, in one line; empty if the answer is not one of its own."""
     if isinstance(body, str):
         try:
@@ -323,16 +323,16 @@ def _detail(body: Any) -> str:
     if not isinstance(body, Mapping):
         return ""
     reasons = body.get("validation_errors") or body.get("detail") or body.get("error") or ""
-    return " ".join(TAG.sub("", _flat(reasons)).split())[:DETAIL]
+    return " ".join(LINK_TAG_PATTERN.sub("", _flatten_reasons(reasons)).split())[:MAX_DETAIL_CHARACTERS]
 
 
-def _flat(reasons: Any) -> str:
+def _flatten_reasons(reasons: Any) -> str:
     """The strings of a tree of reasons, each after the field that it is about."""
     if isinstance(reasons, Mapping):
-        named = ((name, _flat(reason)) for name, reason in reasons.items())
+        named = ((name, _flatten_reasons(reason)) for name, reason in reasons.items())
         return "; ".join(
             reason if name == "non_field_errors" else f"{name}: {reason}" for name, reason in named
         )
     if isinstance(reasons, list):
-        return "; ".join(map(_flat, reasons))
+        return "; ".join(map(_flatten_reasons, reasons))
     return str(reasons)

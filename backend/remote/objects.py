@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-Auth = Literal["NONE", "BASIC_AUTH"]
+AuthMethod = Literal["NONE", "BASIC_AUTH"]
 Sampling = Literal["Sequential sampling", "Uniform sampling", "Uncertainty sampling"]
 
 
@@ -107,32 +107,32 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Backend:
+class MLBackend:
     """A machine learning backend of a project, as Label Studio last found it.
 
     Attributes:
-        connected: Whether both its ``/health`` and its ``/setup`` answered just now.
+        is_connected: Whether both its ``/health`` and its ``/setup`` answered just now.
         error: What Label Studio found wrong with its ``/setup``; empty if nothing, and if it did
             not get that far.
         model_version: What its ``/setup`` answered last.
-        interactive: Whether it is asked while an annotator draws.
-        auth: Whether Label Studio gives it a user and a password.
+        is_interactive: Whether it is asked while an annotator draws.
+        auth_method: Whether Label Studio gives it a user and a password.
     """
 
     id: int
     project: int
     url: str
     title: str
-    connected: bool
+    is_connected: bool
     error: str
     model_version: str
-    interactive: bool
-    auth: Auth
-    user: str
+    is_interactive: bool
+    auth_method: AuthMethod
+    username: str
     extra_params: Any = field(repr=False)
 
     @property
-    def control(self) -> str | None:
+    def control_name(self) -> str | None:
         """Name of the ``<Labels>`` that its extra params choose; None where they do not."""
         extra = self.extra_params if isinstance(self.extra_params, dict) else {}
         control = extra.get("control")
@@ -146,13 +146,13 @@ class Backend:
             project=int(json["project"]),
             url=str(json["url"]),
             title=str(json.get("title") or ""),
-            connected=json["state"] in ("CO", "TR", "PR"),  # connected, training, predicting
+            is_connected=json["state"] in ("CO", "TR", "PR"),  # connected, training, predicting
             # Of a backend that does not answer at all, what an earlier setup said stays stored.
             error=str(json.get("error_message") or "") if json["state"] == "ER" else "",
             model_version=str(json.get("model_version") or ""),
-            interactive=bool(json["is_interactive"]),
-            auth="BASIC_AUTH" if json.get("auth_method") == "BASIC_AUTH" else "NONE",
-            user=str(json.get("basic_auth_user") or ""),
+            is_interactive=bool(json["is_interactive"]),
+            auth_method="BASIC_AUTH" if json.get("auth_method") == "BASIC_AUTH" else "NONE",
+            username=str(json.get("basic_auth_user") or ""),
             extra_params=json.get("extra_params"),
         )
 
@@ -169,9 +169,9 @@ class Webhook:
     id: int
     project: int | None
     url: str
-    active: bool
+    is_active: bool
     sends_payload: bool
-    all_actions: bool
+    sends_all_actions: bool
     actions: tuple[str, ...]
     headers: Mapping[str, str] = field(repr=False)
 
@@ -183,9 +183,9 @@ class Webhook:
             id=int(json["id"]),
             project=None if project is None else int(project),
             url=str(json["url"]),
-            active=bool(json["is_active"]),
+            is_active=bool(json["is_active"]),
             sends_payload=bool(json["send_payload"]),
-            all_actions=bool(json["send_for_all_actions"]),
+            sends_all_actions=bool(json["send_for_all_actions"]),
             actions=tuple(map(str, json.get("actions") or ())),
             headers=dict(json.get("headers") or {}),
         )

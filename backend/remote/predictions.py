@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backend.remote.connection import SLOW, Connection, list_of
+from backend.remote.connection import SLOW_READ_TIMEOUT_SECONDS, Connection, list_parser
 from backend.remote.objects import StoredPrediction
 
 
@@ -17,19 +17,19 @@ class Predictions:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def of(self, project: int) -> list[StoredPrediction]:
+    def list_for_project(self, project: int) -> list[StoredPrediction]:
         """All predictions stored in a project, regions included."""
         path = f"api/predictions/?project={project}"
-        return self._connection.read(path, list_of(StoredPrediction.from_json), seconds=SLOW)
+        return self._connection.get(path, list_parser(StoredPrediction.from_json), timeout_seconds=SLOW_READ_TIMEOUT_SECONDS)
 
-    def versions(self, project: int) -> dict[str, int]:
+    def count_by_version(self, project: int) -> dict[str, int]:
         """How many predictions of each version a project has."""
         path = f"api/projects/{project}/model-versions/"
-        return self._connection.read(
+        return self._connection.get(
             path, lambda answer: {str(name): int(count) for name, count in answer.items()}
         )
 
-    def request(self, project: int, tasks: Sequence[int] = ()) -> None:
+    def retrieve(self, project: int, tasks: Sequence[int] = ()) -> None:
         """Have the first backend predict: "Retrieve Predictions" of the Data Manager.
 
         Tasks that hold a prediction of the version served are left out. Label Studio says that
@@ -42,7 +42,7 @@ class Predictions:
         selected = {"all": False, "included": list(tasks)} if tasks else {"all": True}
         path = f"api/dm/actions/?id=retrieve_tasks_predictions&project={project}"
         body = {"selectedItems": selected}
-        self._connection.call("POST", path, body=body, seconds=SLOW)
+        self._connection.request_json("POST", path, body=body, timeout_seconds=SLOW_READ_TIMEOUT_SECONDS)
 
     def add(self, project: int, items: Sequence[Mapping[str, Any]]) -> int:
         """Store predictions, all of them in one transaction.
@@ -62,15 +62,15 @@ class Predictions:
             "POST", path, list(items), lambda answer: int(answer["created"])
         )
 
-    def rescore(self, prediction: int, score: float) -> None:
+    def update_score(self, prediction: int, score: float) -> None:
         """Change the score of a prediction; all else stays.
 
         Args:
             prediction: Its id.
             score: From 0 to 1; Label Studio serves low ones first.
         """
-        self._connection.call("PATCH", f"api/predictions/{prediction}/", body={"score": score})
+        self._connection.request_json("PATCH", f"api/predictions/{prediction}/", body={"score": score})
 
     def remove(self, prediction: int) -> None:
         """Remove a prediction by its id."""
-        self._connection.call("DELETE", f"api/predictions/{prediction}/")
+        self._connection.request_json("DELETE", f"api/predictions/{prediction}/")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from backend.remote.connection import PAGE, SLOW, Connection
+from backend.remote.connection import PAGE_SIZE, SLOW_READ_TIMEOUT_SECONDS, Connection
 from backend.remote.filters import all_of, on
 from backend.remote.objects import Task
 
@@ -21,12 +21,12 @@ class Tasks:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def of(self, project: int) -> Iterator[Task]:
+    def iterate_for_project(self, project: int) -> Iterator[Task]:
         """The tasks of a project, page by page, in the order of their ids."""
         query = {"project": project, "resolve_uri": "false"}
-        return self._connection.pages("api/tasks/", query, "tasks", "total", Task.from_json)
+        return self._connection.paginate("api/tasks/", query, "tasks", "total", Task.from_json)
 
-    def after(self, project: int, after: int = 0, *, unlabelled: bool = False) -> list[Task]:
+    def list_after(self, project: int, after_id: int = 0, *, unlabeled_only: bool = False) -> list[Task]:
         """A page of a project's tasks with their predictions, in the order of their ids.
 
         Pages that begin behind the last id of the one before miss nothing, whatever is added,
@@ -34,55 +34,55 @@ class Tasks:
 
         Args:
             project: Its id.
-            after: Only tasks with a larger id.
-            unlabelled: Only tasks that nobody has annotated.
+            after_id: Only tasks with a larger id.
+            unlabeled_only: Only tasks that nobody has annotated.
 
         Returns:
-            At most `PAGE` tasks; fewer where there are no more.
+            At most `PAGE_SIZE` tasks; fewer where there are no more.
         """
-        filters = [on("id", "greater", after)]
-        if unlabelled:
+        filters = [on("id", "greater", after_id)]
+        if unlabeled_only:
             filters.append(on("total_annotations", "equal", 0))
-        return self._first(project, filters, Task.from_json)
+        return self._first_page(project, filters, Task.from_json)
 
-    def named(self, project: int, ids: Sequence[int]) -> list[Task]:
+    def list_by_id(self, project: int, ids: Sequence[int]) -> list[Task]:
         """Some tasks of a project with their predictions, in the order of their ids.
 
         Args:
             project: Its id.
-            ids: Of at most `PAGE` tasks.
+            ids: Of at most `PAGE_SIZE` tasks.
 
         Returns:
             Those that are there.
         """
         # The web page, which does not know this operator, never sees it: no tab keeps this query.
-        return self._first(project, [on("id", "in_list", list(ids))], Task.from_json)
+        return self._first_page(project, [on("id", "in_list", list(ids))], Task.from_json)
 
-    def annotated_after(self, project: int, after: int = 0) -> list[dict[str, Any]]:
+    def list_annotated_after(self, project: int, after_id: int = 0) -> list[dict[str, Any]]:
         """A page of the tasks that somebody has annotated, in the order of their ids.
 
         Args:
             project: Its id.
-            after: Only tasks with a larger id.
+            after_id: Only tasks with a larger id.
 
         Returns:
-            At most `PAGE` tasks as Label Studio's JSON export has them, with their annotations.
+            At most `PAGE_SIZE` tasks as Label Studio's JSON export has them, with their annotations.
         """
-        filters = [on("id", "greater", after), on("total_annotations", "greater", 0)]
-        return self._first(project, filters, dict)
+        filters = [on("id", "greater", after_id), on("total_annotations", "greater", 0)]
+        return self._first_page(project, filters, dict)
 
-    def in_view(self, project: int, view: int) -> list[int]:
+    def list_ids_in_view(self, project: int, view_id: int) -> list[int]:
         """The tasks that a tab of the Data Manager shows.
 
         Args:
             project: Its id.
-            view: The number behind ``tab=`` in the address.
+            view_id: The number behind ``tab=`` in the address.
 
         Returns:
             Their ids, in its order.
         """
-        query = {"project": project, "view": view, "resolve_uri": "false"}
-        return list(self._connection.pages("api/tasks/", query, "tasks", "total", _id_of))
+        query = {"project": project, "view": view_id, "resolve_uri": "false"}
+        return list(self._connection.paginate("api/tasks/", query, "tasks", "total", _read_id))
 
     def add(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
         """Add tasks.
@@ -99,11 +99,11 @@ class Tasks:
             "POST", path, list(tasks), lambda answer: list(answer["task_ids"])
         )
 
-    def _first(
+    def _first_page(
         self,
         project: int,
         filters: Sequence[Mapping[str, Any]],
-        build: Callable[[Mapping[str, Any]], T],
+        parse: Callable[[Mapping[str, Any]], T],
     ) -> list[T]:
         """The first page of what passes all filters."""
         wanted = {
@@ -116,14 +116,14 @@ class Tasks:
             "fields": "all",  # predictions too
             "resolve_uri": "false",
             "page": 1,
-            "page_size": PAGE,
+            "page_size": PAGE_SIZE,
         }
-        answer = self._connection.call("GET", "api/tasks/", query=query, seconds=SLOW)
-        return self._connection.made(
-            lambda answer: list(map(build, answer["tasks"])), answer, "api/tasks/"
+        answer = self._connection.request_json("GET", "api/tasks/", query=query, timeout_seconds=SLOW_READ_TIMEOUT_SECONDS)
+        return self._connection.parse_answer(
+            lambda answer: list(map(parse, answer["tasks"])), answer, "api/tasks/"
         )
 
 
-def _id_of(item: Mapping[str, Any]) -> int:
+def _read_id(item: Mapping[str, Any]) -> int:
     """The id of what has one."""
     return int(item["id"])

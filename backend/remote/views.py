@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from backend.remote.connection import Connection, list_of
+from backend.remote.connection import Connection, list_parser
 from backend.remote.filters import Filters, all_of
 from backend.remote.objects import View
 
@@ -21,11 +21,11 @@ class Views:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def of(self, project: int) -> list[View]:
+    def list_for_project(self, project: int) -> list[View]:
         """The tabs of a project, from the left."""
-        return self._connection.read(f"api/dm/views/?project={project}", list_of(View.from_json))
+        return self._connection.get(f"api/dm/views/?project={project}", list_parser(View.from_json))
 
-    def show(
+    def create_or_update(
         self, project: int, title: str, filters: Filters, *, columns: Collection[str] = ()
     ) -> View:
         """Make a tab that shows tasks by their scores, lowest first.
@@ -39,7 +39,7 @@ class Views:
         Returns:
             The tab.
         """
-        there = self.of(project)
+        there = self.list_for_project(project)
         hidden = self._hidden(project)
         if not there:  # else the page would not make its own first tab, which shows all tasks
             self._make(project, _tab("Default", all_of(), hidden, []))
@@ -81,7 +81,7 @@ class Views:
         Without them the page shows every column, and the text is out of sight at the right.
         """
         path = f"api/dm/columns/?project={project}"
-        columns = self._connection.read(path, lambda answer: list(map(dict, answer["columns"])))
+        columns = self._connection.get(path, lambda answer: list(map(dict, answer["columns"])))
         places = ("explore", "labeling")
         return {
             place: [

@@ -1,6 +1,6 @@
 """The webhooks of Label Studio's projects."""
 
-from backend.remote.connection import Connection, list_of
+from backend.remote.connection import Connection, list_parser
 from backend.remote.objects import Webhook
 
 
@@ -14,10 +14,10 @@ class Webhooks:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def of(self, project: int) -> list[Webhook]:
+    def list_for_project(self, project: int) -> list[Webhook]:
         """The webhooks of a project, without those of the whole organisation."""
-        return self._connection.read(f"api/webhooks/?project={project}", list_of(Webhook.from_json))
+        return self._connection.get(f"api/webhooks/?project={project}", list_parser(Webhook.from_json))
 
     def remove(self, webhook: int) -> None:
         """Remove a webhook by its id."""
-        self._connection.call("DELETE", f"api/webhooks/{webhook}/")
+        self._connection.request_json("DELETE", f"api/webhooks/{webhook}/")

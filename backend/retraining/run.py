@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 
-class RunState(StrEnum):
+class JobState(StrEnum):
     """Where a training is."""
 
     WAITING = "waiting"
@@ -18,13 +18,13 @@ class RunState(StrEnum):
     CANCELLED = "cancelled"
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether nothing more will come of it."""
-        return self not in (RunState.WAITING, RunState.RUNNING)
+        return self not in (JobState.WAITING, JobState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
-class Stratum:
+class StratumComparison:
     """Two versions on some of the held-out entities.
 
     Attributes:
@@ -45,7 +45,7 @@ class Stratum:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class JobResult:
     """What came of a training.
 
     Attributes:
@@ -66,7 +66,7 @@ class Outcome:
     against: str = ""
     documents: int = 0
     held_out: int = 0
-    strata: tuple[Stratum, ...] = ()
+    strata: tuple[StratumComparison, ...] = ()
     notes: tuple[str, ...] = ()
     promoted: bool = False
 
@@ -77,12 +77,12 @@ class Outcome:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Read what `to_json` made."""
-        strata = tuple(Stratum(**stratum) for stratum in value["strata"])
+        strata = tuple(StratumComparison(**stratum) for stratum in value["strata"])
         return cls(**{**value, "strata": strata, "notes": tuple(value["notes"])})
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Job:
     """A training.
 
     Attributes:
@@ -106,11 +106,11 @@ class Run:
     tier: str
     reason: str
     upto: int
-    state: RunState
+    state: JobState
     tries: int
     process: int
     unwanted: bool
     asked: datetime
     ended: datetime | None = None
     standing: str = ""
-    outcome: Outcome | None = field(default=None)
+    outcome: JobResult | None = field(default=None)

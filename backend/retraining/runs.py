@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from backend.database import Database
-from backend.retraining.run import Outcome, Run, RunState
-from ner.errors import JournalError
+from backend.retraining.run import JobResult, Job, JobState
+from ner.errors import StateFileError
 
-FORMAT = 1  # of the table; goes up when it changes
+SCHEMA_VERSION = 1  # of the table; goes up when it changes
 TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -38,14 +38,14 @@ CREATE TABLE IF NOT EXISTS runs (
 CREATE UNIQUE INDEX IF NOT EXISTS one_waits ON runs (project, tier) WHERE state = 'waiting';
 CREATE UNIQUE INDEX IF NOT EXISTS one_runs ON runs (project, tier) WHERE state = 'running';
 """
-ELSEWHERE = 75  # exit status of a trainer that finds another one at the same work (EX_TEMPFAIL)
-COLUMNS = (
+EX_TEMPFAIL = 75  # exit status of a trainer that finds another one at the same work (EX_TEMPFAIL)
+JOB_COLUMNS = (
     "id, project, tier, reason, upto, state, tries, process, unwanted, asked, ended, standing, "
     "outcome"
 )
 
 
-def server_home(models: Path) -> Path:
+def server_state_dir(models: Path) -> Path:
     """Where a server keeps what it knows, beside the versions it serves.
 
     Args:
@@ -57,7 +57,7 @@ def server_home(models: Path) -> Path:
     return models / ".server"
 
 
-class Runs:
+class JobStore:
     """The trainings of a store of versions.
 
     Args:
@@ -65,9 +65,9 @@ class Runs:
     """
 
     def __init__(self, models: Path) -> None:
-        self._home = server_home(models)
+        self._state_dir = server_state_dir(models)
         self._database = Database(
-            self._home / "runs.sqlite", TABLES, version=FORMAT, costs="nothing can be retrained"
+            self._state_dir / "runs.sqlite", TABLES, schema_version=SCHEMA_VERSION, consequence="nothing can be retrained"
         )
 
     def close(self) -> None:
@@ -79,14 +79,14 @@ class Runs:
         """Why the last use of the file failed, one sentence; None where it did not."""
         return self._database.error
 
-    def ask(self, project: int, tier: str, *, reason: str, upto: int = 0) -> int:
+    def enqueue(self, project: int, tier: str, *, reason: str, last_event_id: int = 0) -> int:
         """Have a training wait, unless one does already: then that answers for this event too.
 
         Args:
             project: Whose annotations to learn from.
             tier: What to train.
             reason: Who or what asks for it.
-            upto: Id of the last event that it answers for.
+            last_event_id: Id of the last event that it answers for.
 
         Returns:
             The id of the training that waits.
@@ -94,82 +94,82 @@ class Runs:
         Raises:
             JournalError: If the file cannot be used.
         """
-        with self._database.used() as connection:
+        with self._database.connection() as connection:
             (number,) = connection.execute(
                 "INSERT INTO runs (project, tier, reason, upto, state, asked) "
                 "VALUES (?, ?, ?, ?, 'waiting', ?) ON CONFLICT (project, tier) "
                 "WHERE state = 'waiting' DO UPDATE SET upto = MAX(upto, excluded.upto) "
                 "RETURNING id",
-                (project, tier, reason, upto, _now()),
+                (project, tier, reason, last_event_id, _utc_now()),
             ).fetchone()
             return int(number)
 
-    def begin(self, number: int) -> None:
+    def mark_running(self, job_id: int) -> None:
         """Note that a training is begun, for the first time or again.
 
         Args:
-            number: Its id; it waits or runs, and no other of its project and tier runs.
+            job_id: Its id; it waits or runs, and no other of its project and tier runs.
 
         Raises:
             JournalError: If the file cannot be used.
         """
-        self._change(
+        self._update(
             "state = 'running', tries = tries + 1, standing = '', process = 0",
-            *("WHERE id = ? AND state IN ('waiting', 'running')", number),
+            *("WHERE id = ? AND state IN ('waiting', 'running')", job_id),
         )
 
-    def tell(self, number: int, standing: str) -> None:
+    def set_status_message(self, job_id: int, message: str) -> None:
         """Note what a training does now, if the file can be used: no training fails for that.
 
         Args:
-            number: Its id.
-            standing: A few words.
+            job_id: Its id.
+            message: A few words.
         """
-        with suppress(JournalError):
-            self._change("standing = ?", "WHERE id = ?", standing, number)
+        with suppress(StateFileError):
+            self._update("standing = ?", "WHERE id = ?", message, job_id)
 
-    def holds(self, number: int, process: int) -> None:
+    def set_pid(self, job_id: int, pid: int) -> None:
         """Note which process runs a training.
 
         Args:
-            number: Its id.
-            process: Of the system.
+            job_id: Its id.
+            pid: Of the system.
 
         Raises:
             JournalError: If the file cannot be used.
         """
-        self._change("process = ?", "WHERE id = ?", process, number)
+        self._update("process = ?", "WHERE id = ?", pid, job_id)
 
-    def decide(self, number: int, outcome: Outcome) -> None:
+    def write_decision(self, job_id: int, result: JobResult) -> None:
         """Note what a training has led to, before anything is done about it.
 
         Args:
-            number: Its id. Should its process be killed now, the next one goes on from here.
-            outcome: What to do.
+            job_id: Its id. Should its process be killed now, the next one goes on from here.
+            result: What to do.
 
         Raises:
             JournalError: If the file cannot be used.
         """
-        self._change("outcome = ?", "WHERE id = ?", json.dumps(outcome.to_json()), number)
+        self._update("outcome = ?", "WHERE id = ?", json.dumps(result.to_json()), job_id)
 
-    def end(self, number: int, state: RunState, outcome: Outcome) -> None:
+    def finish(self, job_id: int, state: JobState, result: JobResult) -> None:
         """Note what came of a training; what has ended stays as it ended.
 
         Args:
-            number: Its id.
+            job_id: Its id.
             state: One that is over.
-            outcome: What came of it.
+            result: What came of it.
 
         Raises:
             JournalError: If the file cannot be used.
         """
-        self._change(
+        self._update(
             "state = ?, outcome = ?, ended = ?, standing = '', process = 0",
             "WHERE id = ? AND state IN ('waiting', 'running')",
-            *(state, json.dumps(outcome.to_json()), _now(), number),
+            *(state, json.dumps(result.to_json()), _utc_now(), job_id),
         )
 
-    def cancel(self, project: int, tier: str | None = None) -> int:
+    def request_cancel(self, project: int, tier: str | None = None) -> int:
         """Want the trainings of a project no more; one that runs ends as soon as it can.
 
         Args:
@@ -183,22 +183,22 @@ class Runs:
             JournalError: If the file cannot be used.
         """
         where = "WHERE project = ? AND (? IS NULL OR tier = ?) AND state IN ('waiting', 'running')"
-        return self._change("unwanted = 1", where, project, tier, tier)
+        return self._update("unwanted = 1", where, project, tier, tier)
 
-    def run(self, number: int) -> Run | None:
+    def read_job(self, job_id: int) -> Job | None:
         """A training by its id; None where there is none."""
-        return next(iter(self._select("WHERE id = ?", number)), None)
+        return next(iter(self._query_jobs("WHERE id = ?", job_id)), None)
 
-    def answering(self, project: int, event: int) -> Run | None:
+    def find_for_event(self, project: int, event_id: int) -> Job | None:
         """The first training of a project that answers for an event; None where none does yet."""
         where = "WHERE project = ? AND upto >= ? ORDER BY id LIMIT 1"
-        return next(iter(self._select(where, project, event)), None)
+        return next(iter(self._query_jobs(where, project, event_id)), None)
 
-    def unfinished(self) -> list[Run]:
+    def list_unfinished(self) -> list[Job]:
         """Those that run, then those that wait, each in the order they were asked for."""
-        return self._select("WHERE state IN ('waiting', 'running') ORDER BY state, id")
+        return self._query_jobs("WHERE state IN ('waiting', 'running') ORDER BY state, id")
 
-    def latest(self, *, limit: int) -> list[Run]:
+    def list_latest(self, *, limit: int) -> list[Job]:
         """The last trainings.
 
         Args:
@@ -210,16 +210,16 @@ class Runs:
         Raises:
             JournalError: If the file cannot be used.
         """
-        return self._select("ORDER BY id DESC LIMIT ?", limit)
+        return self._query_jobs("ORDER BY id DESC LIMIT ?", limit)
 
-    def answered_for(self, tier: str) -> dict[int, int]:
+    def read_last_event_ids(self, tier: str) -> dict[int, int]:
         """Id of the last event that trainings of a tier answer for, by project."""
         query = "SELECT project, MAX(upto) FROM runs WHERE tier = ? GROUP BY project"
-        with self._database.used() as connection:
+        with self._database.connection() as connection:
             return dict(connection.execute(query, (tier,)).fetchall())
 
     @contextmanager
-    def alone(self, project: int, tier: str) -> Iterator[bool]:
+    def lock(self, project: int, tier: str) -> Iterator[bool]:
         """Keep every other training of a tier of a project out, in whatever process.
 
         Args:
@@ -230,8 +230,8 @@ class Runs:
             True while it is locked; False where another process has locked it. The system unlocks
             what a process that was killed had locked.
         """
-        self._home.mkdir(parents=True, exist_ok=True)
-        with (self._home / f"training-{tier}-{project}.lock").open("a") as file:
+        self._state_dir.mkdir(parents=True, exist_ok=True)
+        with (self._state_dir / f"training-{tier}-{project}.lock").open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -239,59 +239,59 @@ class Runs:
                 return
             yield True
 
-    def is_held(self, run: Run) -> bool:
+    def is_locked(self, job: Job) -> bool:
         """Whether a process runs a training now."""
-        with self.alone(run.project, run.tier) as ours:
+        with self.lock(job.project, job.tier) as ours:
             return not ours
 
-    def place(self, run: Run) -> Path:
+    def work_dir(self, job: Job) -> Path:
         """Where a training keeps what it learns from until it has ended: a folder of its own."""
-        return self._home / f"training-{run.id}"
+        return self._state_dir / f"training-{job.id}"
 
-    def clear(self, run: Run) -> None:
+    def remove_work_dir(self, job: Job) -> None:
         """Remove what a training has kept; before its end is noted, so that none is left over."""
-        shutil.rmtree(self.place(run), ignore_errors=True)
+        shutil.rmtree(self.work_dir(job), ignore_errors=True)
 
-    def _change(self, what: str, where: str, *values: int | str | None) -> int:
+    def _update(self, what: str, where: str, *values: int | str | None) -> int:
         """Change some rows; how many were."""
-        with self._database.used() as connection:
+        with self._database.connection() as connection:
             return connection.execute(f"UPDATE runs SET {what} {where}", values).rowcount  # noqa: S608
 
-    def _select(self, where: str, *values: int) -> list[Run]:
+    def _query_jobs(self, where: str, *values: int) -> list[Job]:
         """Some rows."""
-        with self._database.used() as connection:
-            rows = connection.execute(f"SELECT {COLUMNS} FROM runs {where}", values)  # noqa: S608
-            return [_run(row) for row in rows]
+        with self._database.connection() as connection:
+            rows = connection.execute(f"SELECT {JOB_COLUMNS} FROM runs {where}", values)  # noqa: S608
+            return [_job_from_row(row) for row in rows]
 
 
-def _run(row: tuple[Any, ...]) -> Run:
+def _job_from_row(row: tuple[Any, ...]) -> Job:
     """A training as a row has it."""
-    fields = dict(zip(COLUMNS.split(", "), row, strict=True))
+    fields = dict(zip(JOB_COLUMNS.split(", "), row, strict=True))
     outcome, ended = fields["outcome"], fields["ended"]
-    return Run(
+    return Job(
         **fields
         | {
-            "state": RunState(fields["state"]),
+            "state": JobState(fields["state"]),
             "unwanted": bool(fields["unwanted"]),
             "asked": datetime.fromisoformat(fields["asked"]),
             "ended": datetime.fromisoformat(ended) if ended else None,
-            "outcome": Outcome.from_json(json.loads(outcome)) if outcome else None,
+            "outcome": JobResult.from_json(json.loads(outcome)) if outcome else None,
         }
     )
 
 
-def _now() -> str:
+def _utc_now() -> str:
     """This moment."""
     return datetime.now(UTC).isoformat()
 
 
-def interrupt(process: int, signal: int) -> None:
+def send_signal(pid: int, signal: int) -> None:
     """Send a signal to a process that may have ended.
 
     Args:
-        process: Its id; 0 for none.
+        pid: Its id; 0 for none.
         signal: Of the system.
     """
-    if process:
+    if pid:
         with suppress(ProcessLookupError):
-            os.kill(process, signal)
+            os.kill(pid, signal)

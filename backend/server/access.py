@@ -7,8 +7,8 @@ from http import HTTPStatus
 
 from flask import Request
 
-from backend.server.errors import Refusal
-from backend.server.settings import SECRET_HEADER, Credentials, Settings
+from backend.server.errors import RequestError
+from backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials, Settings
 
 CHALLENGE = 'Basic realm="Tagalong", charset="UTF-8"'
 ENCODINGS = ("utf-8", "latin-1")  # browsers send the first, Label Studio the second
@@ -26,14 +26,14 @@ def check_credentials(request: Request, credentials: Credentials | None) -> None
     """
     if credentials is None or _has_credentials(request, credentials):
         return
-    raise Refusal(
+    raise RequestError(
         HTTPStatus.UNAUTHORIZED,
         "username or password is missing or wrong: set both on the ML backend in Label Studio, "
         "the same as the server's TAGALONG_USERNAME and TAGALONG_PASSWORD",
     )
 
 
-def check_webhook(request: Request, settings: Settings) -> None:
+def check_webhook_auth(request: Request, settings: Settings) -> None:
     """Let in what carries the secret or the credentials, where there are any.
 
     Label Studio sends its train button's call with the credentials, and all other events without.
@@ -48,13 +48,13 @@ def check_webhook(request: Request, settings: Settings) -> None:
     secret, credentials = settings.webhook_secret, settings.credentials
     if secret is None and credentials is None:
         return
-    if secret is not None and _same(request.headers.get(SECRET_HEADER, ""), secret):
+    if secret is not None and _equal_in_constant_time(request.headers.get(WEBHOOK_SECRET_HEADER, ""), secret):
         return
     if credentials is not None and _has_credentials(request, credentials):
         return
-    raise Refusal(
+    raise RequestError(
         HTTPStatus.UNAUTHORIZED,
-        f"the event does not carry the secret: give the webhook the header {SECRET_HEADER} with "
+        f"the event does not carry the secret: give the webhook the header {WEBHOOK_SECRET_HEADER} with "
         "the server's TAGALONG_WEBHOOK_SECRET, under Settings, Webhooks in Label Studio",
     )
 
@@ -75,7 +75,7 @@ def _has_credentials(request: Request, credentials: Credentials) -> bool:
     return scheme.lower() == "basic" and any(same)
 
 
-def _same(sent: str, known: str) -> bool:
+def _equal_in_constant_time(sent: str, known: str) -> bool:
     """Compare in constant time; header bytes that are no text are just wrong."""
     return hmac.compare_digest(
         sent.encode("utf-8", "surrogateescape"), known.encode("utf-8", "surrogateescape")

@@ -11,14 +11,14 @@ from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from backend.server.access import CHALLENGE
-from backend.server.errors import Refusal
-from backend.server.routes import general_routes, tier_routes
+from backend.server.errors import RequestError
+from backend.server.routes import create_metrics_routes, create_tier_routes
 from backend.server.service import Service
 from backend.server.settings import TIERS, Settings
 from backend.tier import Tier
 from ner.errors import InputError, TagalongError
 
-RETRY_AFTER = 2  # seconds, where an answer is expected soon
+RETRY_AFTER_SECONDS = 2  # seconds, where an answer is expected soon
 
 log = logging.getLogger(__name__)
 
@@ -35,72 +35,72 @@ def create_app(settings: Settings, *, load: Callable[[Path], Tier] | None = None
     """
     service = Service(settings, load=load)
     app = Flask(__name__)
-    app.config["MAX_CONTENT_LENGTH"] = settings.limits.body
+    app.config["MAX_CONTENT_LENGTH"] = settings.limits.max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["tagalong"] = service
-    app.register_blueprint(general_routes(service))
+    app.register_blueprint(create_metrics_routes(service))
     for prefix, tier in ("", TIERS[0]), *((f"/{name}", name) for name in TIERS):
         name = prefix.strip("/") or "unnamed"
-        app.register_blueprint(tier_routes(service, tier), url_prefix=prefix, name=name)
-    app.before_request(lambda: _begin(service))
-    app.after_request(lambda response: _end(service, response))
-    app.teardown_request(lambda _: service.telemetry.left())
-    app.register_error_handler(TagalongError, _refuse)
-    app.register_error_handler(HTTPException, _refuse_http)
-    app.register_error_handler(Exception, _fail)
+        app.register_blueprint(create_tier_routes(service, tier), url_prefix=prefix, name=name)
+    app.before_request(lambda: _before_request(service))
+    app.after_request(lambda response: _after_request(service, response))
+    app.teardown_request(lambda _: service.telemetry.record_request_ended())
+    app.register_error_handler(TagalongError, _handle_tagalong_error)
+    app.register_error_handler(HTTPException, _handle_http_error)
+    app.register_error_handler(Exception, _handle_unexpected_error)
     service.start()
     return app
 
 
-def _begin(service: Service) -> None:
+def _before_request(service: Service) -> None:
     """Start the clock."""
-    service.telemetry.arrived()
+    service.telemetry.record_request_started()
     g.started = time.perf_counter()
 
 
-def _end(service: Service, response: Response) -> Response:
+def _after_request(service: Service, response: Response) -> Response:
     """Count the request, and keep browsers from making more of the answer than it is."""
     route = request.url_rule.rule if request.url_rule else "unknown"
     seconds = time.perf_counter() - g.started if "started" in g else 0.0
-    service.telemetry.request(route, response.status_code, seconds)
+    service.telemetry.record_response(route, response.status_code, seconds)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
-def _answer(status: int, sentence: str) -> Response:
+def _error_response(status: int, sentence: str) -> Response:
     """An error as Label Studio and people can read it."""
     response = jsonify(error=sentence)
     response.status_code = status
     if status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = CHALLENGE
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers["Retry-After"] = str(RETRY_AFTER)
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
 
 
-def _refuse(error: TagalongError) -> Response:
+def _handle_tagalong_error(error: TagalongError) -> Response:
     """Say why a request is not served."""
-    if isinstance(error, Refusal):
-        return _answer(error.status, str(error))
+    if isinstance(error, RequestError):
+        return _error_response(error.status, str(error))
     if isinstance(error, InputError):
-        return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
-    return _answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        return _error_response(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+    return _error_response(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
 
 
-def _refuse_http(error: HTTPException) -> Response:
+def _handle_http_error(error: HTTPException) -> Response:
     """Say in JSON what Flask refuses by itself, such as unknown paths and bodies too large."""
     if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         most = request.max_content_length or 0
-        return _answer(error.code, f"the request is larger than {most:,} bytes: select fewer tasks")
-    return _answer(error.code or HTTPStatus.INTERNAL_SERVER_ERROR, error.description or error.name)
+        return _error_response(error.code, f"the request is larger than {most:,} bytes: select fewer tasks")
+    return _error_response(error.code or HTTPStatus.INTERNAL_SERVER_ERROR, error.description or error.name)
 
 
-def _fail(error: Exception) -> Response:
+def _handle_unexpected_error(error: Exception) -> Response:
     """Say that we failed, and log where: never with what, which may be a patient's record."""
     where = "".join(traceback.format_tb(error.__traceback__))
     log.error("%s in %s:\n%s", type(error).__name__, request.path, where)
-    return _answer(
+    return _error_response(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "something unforeseen went wrong; the server's log says where",
     )

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from backend.llm.kept import KeptBase, Weights
-from backend.server.slot import TierSlot
-from backend.tier import Costly, Tier, load_tier
+from backend.llm.kept import BaseModelCache, WeightsMode
+from backend.server.slot import ModelHolder
+from backend.tier import SupportsDecodingStats, Tier, load_tier
 from ner.document import Document, Prediction
 from ner.errors import TagalongError
 from ner.manifest import read_manifest
@@ -14,16 +14,16 @@ from ner.manifest import read_manifest
 log = logging.getLogger(__name__)
 
 
-class SlotDrafts:
+class EncoderDrafter:
     """Drafts by the encoder that serves; O everywhere where there is none that could help.
 
     Args:
-        slot: The encoder's.
+        encoder: The encoder's.
         labels: What the LLM can find.
     """
 
-    def __init__(self, slot: TierSlot, labels: Collection[str]) -> None:
-        self._slot, self._labels = slot, frozenset(labels)
+    def __init__(self, encoder: ModelHolder, labels: Collection[str]) -> None:
+        self._encoder, self._labels = encoder, frozenset(labels)
 
     def __call__(self, documents: Sequence[Document]) -> Sequence[Prediction]:
         """Draft.
@@ -34,17 +34,17 @@ class SlotDrafts:
         Returns:
             One prediction per document.
         """
-        loaded = self._slot.loaded
+        loaded = self._encoder.loaded_version
         if loaded is not None and not self._labels.isdisjoint(loaded.tier.labels):
             try:
-                return self._slot.turns.predict(loaded.tier, documents)
+                return self._encoder.scheduler.predict(loaded.tier, documents)
             except (TagalongError, RuntimeError) as error:
                 # A draft changes what an answer costs, never the answer: go on without.
                 log.warning("the encoder could not draft: %s", type(error).__name__)
         return [Prediction((), 1.0, "")] * len(documents)
 
 
-def llm_loader(encoder: TierSlot, *, weights: Weights | None) -> Callable[[Path], Tier]:
+def make_llm_loader(encoder: ModelHolder, *, weights: WeightsMode | None) -> Callable[[Path], Tier]:
     """What makes an LLM version's folder a tier that knows its pace.
 
     Args:
@@ -55,12 +55,12 @@ def llm_loader(encoder: TierSlot, *, weights: Weights | None) -> Callable[[Path]
         The loader. Adapters on the base of the version before, folded into it by none of them, do
         not load it again; versions that still answer go on as they are.
     """
-    kept = KeptBase()
+    kept = BaseModelCache()
 
     def load(folder: Path) -> Tier:
-        drafts = SlotDrafts(encoder, read_manifest(folder, verify=False).labels)
-        tier = load_tier(folder, drafter=drafts, weights=weights, kept=kept)
-        if isinstance(tier, Costly):
+        drafts = EncoderDrafter(encoder, read_manifest(folder, verify=False).labels)
+        tier = load_tier(folder, drafter=drafts, weights_mode=weights, base_model_cache=kept)
+        if isinstance(tier, SupportsDecodingStats):
             tier.warm_up()
         return tier
 

@@ -16,18 +16,18 @@ from tempfile import TemporaryDirectory
 from typing import IO
 
 from backend.encoder import EncoderTier
-from backend.forward import TorchForward
-from backend.processes import end
+from backend.forward import TorchRunner
+from backend.processes import terminate
 from backend.tier import Tier, load_tier
 
-NICE = ("nice", "-n", "10")
-GRACE = 5.0  # seconds from asking it to end until making it
-ONE_CPU = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+NICE_COMMAND = ("nice", "-n", "10")
+TERMINATION_GRACE_SECONDS = 5.0  # seconds from asking it to end until making it
+SINGLE_CPU_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 log = logging.getLogger(__name__)
 
 
-class EngineRoom:
+class OpenVINOBuilder:
     """Loads encoders as fast as they can be served.
 
     Args:
@@ -37,10 +37,10 @@ class EngineRoom:
 
     def __init__(self, command: Sequence[str], log_path: Path) -> None:
         self._command, self._log_path = command, log_path
-        self._tried: set[Path] = set()
-        self._making: tuple[Path, subprocess.Popen[bytes]] | None = None
-        self._scraps: TemporaryDirectory[str] | None = None
-        self._turn, self._is_closed = threading.Lock(), False
+        self._attempted: set[Path] = set()
+        self._running_build: tuple[Path, subprocess.Popen[bytes]] | None = None
+        self._temporary_directory: TemporaryDirectory[str] | None = None
+        self._lock, self._is_closed = threading.Lock(), False
 
     def load(self, folder: Path) -> Tier:
         """Make a version's folder a tier, on its engine if there is one.
@@ -55,9 +55,9 @@ class EngineRoom:
             StoreError: If the version is damaged.
             BaseModelError: If its base is not there.
         """
-        return load_tier(folder, engine=bool(self._command))
+        return load_tier(folder, use_openvino=bool(self._command))
 
-    def better(self, folder: Path, tier: Tier) -> Tier | None:
+    def find_upgrade(self, folder: Path, tier: Tier) -> Tier | None:
         """See whether a version that serves could do so on an engine by now.
 
         Args:
@@ -71,49 +71,49 @@ class EngineRoom:
             TagalongError: If its engine is there, and the version cannot be loaded again.
             OSError: If no process can be begun.
         """
-        if not self._command or not _could_have_one(tier):
+        if not self._command or not _can_use_openvino(tier):
             return None
-        if self._making is not None:
-            made, process = self._making
+        if self._running_build is not None:
+            made, process = self._running_build
             if (status := process.poll()) is None:
                 return None
-            self._making = None
+            self._running_build = None
             if status != 0:
                 log.warning("no engine could be made of %s: see %s", made.name, self._log_path)
             elif made == folder:
                 found = self.load(folder)
-                if not _could_have_one(found):
-                    self._tried.discard(folder)
+                if not _can_use_openvino(found):
+                    self._attempted.discard(folder)
                     return found
                 log.warning("the engine made of %s is of no use: see %s", made.name, self._log_path)
-        if folder not in self._tried:
-            self._tried.add(folder)
-            with self._turn:
+        if folder not in self._attempted:
+            self._attempted.add(folder)
+            with self._lock:
                 if not self._is_closed:
-                    self._making = folder, self._begin(folder)
+                    self._running_build = folder, self._start_build(folder)
         return None
 
     def close(self) -> None:
         """End what is being made, and clear away what it has written."""
-        with self._turn:
+        with self._lock:
             self._is_closed = True
-            making = self._making
+            making = self._running_build
         if making is not None:
-            end(making[1], grace=GRACE)
-        if self._scraps is not None:
-            self._scraps.cleanup()
+            terminate(making[1], grace_seconds=TERMINATION_GRACE_SECONDS)
+        if self._temporary_directory is not None:
+            self._temporary_directory.cleanup()
 
-    def _begin(self, folder: Path) -> "subprocess.Popen[bytes]":
+    def _start_build(self, folder: Path) -> "subprocess.Popen[bytes]":
         """Start a process that makes an engine."""
-        if self._scraps is None:  # one that is ended does not clear away what it wrote
-            self._scraps = TemporaryDirectory(
+        if self._temporary_directory is None:  # one that is ended does not clear away what it wrote
+            self._temporary_directory = TemporaryDirectory(
                 prefix="tagalong-engines-", ignore_cleanup_errors=True
             )
-        with self._log() as said:
+        with self._open_log() as said:
             process = subprocess.Popen(  # noqa: S603 (our own command)
-                [*NICE, *self._command, str(folder)],
+                [*NICE_COMMAND, *self._command, str(folder)],
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **ONE_CPU, "TMPDIR": self._scraps.name},
+                env={**os.environ, **SINGLE_CPU_ENVIRONMENT, "TMPDIR": self._temporary_directory.name},
                 stdout=said,
                 stderr=said,
                 start_new_session=True,  # Ctrl-C is for the server
@@ -124,7 +124,7 @@ class EngineRoom:
             os.sched_setaffinity(process.pid, {max(os.sched_getaffinity(0))})
         return process
 
-    def _log(self) -> "IO[bytes]":
+    def _open_log(self) -> "IO[bytes]":
         """Where it writes what it has to say: nowhere, where no file can be."""
         try:
             self._log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,10 +134,10 @@ class EngineRoom:
             return Path(os.devnull).open("ab")
 
 
-def _could_have_one(tier: Tier) -> bool:
+def _can_use_openvino(tier: Tier) -> bool:
     """Whether a tier is an encoder whose passes PyTorch runs on a CPU."""
     return (
         isinstance(tier, EncoderTier)
-        and isinstance(tier.forward, TorchForward)
-        and tier.forward.model.device.type == "cpu"
+        and isinstance(tier.runner, TorchRunner)
+        and tier.runner.model.device.type == "cpu"
     )

@@ -5,29 +5,29 @@ from http import HTTPStatus
 from ner.errors import TagalongError
 
 
-class Refusal(TagalongError):
+class RequestError(TagalongError):
     """A request that is not served.
 
     Args:
         status: Of the answer.
-        sentence: What was found and what to do; holds no text of a document.
+        message: What was found and what to do; holds no text of a document.
     """
 
-    def __init__(self, status: HTTPStatus, sentence: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, status: HTTPStatus, message: str) -> None:
+        super().__init__(message)
         self.status = status
 
 
-def malformed(sentence: str) -> Refusal:
+def unprocessable_request(sentence: str) -> RequestError:
     """The request is not one of the protocol (422)."""
-    return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, sentence)
+    return RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, sentence)
 
 
-def too_much(sentence: str) -> Refusal:
+def request_too_large(sentence: str) -> RequestError:
     """The request asks for more than is taken on at once (413)."""
-    return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence)
+    return RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence)
 
 
-def unavailable(sentence: str) -> Refusal:
+def service_unavailable(sentence: str) -> RequestError:
     """It cannot be served now (503)."""
-    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, sentence)
+    return RequestError(HTTPStatus.SERVICE_UNAVAILABLE, sentence)

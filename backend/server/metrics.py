@@ -10,9 +10,9 @@ from prometheus_client.process_collector import ProcessCollector
 from backend.server.settings import LLM
 
 # Seconds: /health owes an answer in 0.1, webhooks in 1, and /predict in 100.
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 100)
+LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 100)
 # Of LLMs. The share of drafts that were right is agreed / slots.
-COSTS = {
+DECODING_COUNTERS = {
     "documents": "Documents decoded",
     "passes": "Model calls in sequence, summed over windows",
     "slots": "Words tagged",
@@ -21,7 +21,7 @@ COSTS = {
 }
 
 
-class Metrics:
+class PrometheusMetrics:
     """All series, with what is known of the process; those of a tier are there from the start.
 
     Args:
@@ -33,41 +33,41 @@ class Metrics:
         self.requests = Counter(
             "tagalong_http_requests", "Requests answered", ["route", "status"], registry=registry
         )
-        self.seconds = Histogram(
+        self.request_seconds = Histogram(
             "tagalong_http_request_seconds",
             "Time to answer a request",
             ["route"],
-            buckets=BUCKETS,
+            buckets=LATENCY_BUCKETS_SECONDS,
             registry=registry,
         )
-        self.in_flight = Gauge(
+        self.requests_in_flight = Gauge(
             "tagalong_http_requests_in_flight", "Requests being answered", registry=registry
         )
-        self.tasks = Counter(
+        self.tasks_predicted = Counter(
             "tagalong_tasks_predicted", "Tasks answered", ["tier"], registry=registry
         )
-        self.regions = Counter(
+        self.regions_predicted = Counter(
             "tagalong_regions_predicted", "Regions returned", ["tier"], registry=registry
         )
-        self.dropped = Counter(
+        self.regions_dropped = Counter(
             "tagalong_regions_dropped",
             "Regions found and not returned",
             ["tier", "reason"],
             registry=registry,
         )
-        self.unread = Counter(
+        self.unreadable_tasks = Counter(
             "tagalong_tasks_unread",
             "Tasks whose text could not be read",
             ["tier", "reason"],
             registry=registry,
         )
-        self.events = Counter(
+        self.webhook_events = Counter(
             "tagalong_webhook_events", "Webhook events that came", ["action"], registry=registry
         )
-        self.trainings = Counter(
+        self.finished_jobs = Counter(
             "tagalong_trainings", "Trainings that ended", ["tier", "state"], registry=registry
         )
-        self.model = Gauge(
+        self.model_info = Gauge(
             "tagalong_model_info",
             "1 for the version that serves",
             ["tier", "version", "base"],
@@ -91,13 +91,13 @@ class Metrics:
             ["tier"],
             registry=registry,
         )
-        self.costs = {
+        self.decoding_counters = {
             name: Counter(f"tagalong_decoding_{name}", text, ["tier"], registry=registry)
-            for name, text in COSTS.items()
+            for name, text in DECODING_COUNTERS.items()
         }
-        for counter in self.costs.values():
+        for counter in self.decoding_counters.values():
             counter.labels(LLM)
-        per_tier = (self.tasks, self.regions, self.load_failures, self.load_failing)
+        per_tier = (self.tasks_predicted, self.regions_predicted, self.load_failures, self.load_failing)
         for tier in tiers:
             for metric in per_tier:
                 metric.labels(tier)

@@ -7,22 +7,22 @@ from functools import partial
 from itertools import accumulate
 from typing import Any
 
-from backend.interactive import complete
+from backend.interactive import suggest_spans
 from backend.label_config import parse_label_config
 from backend.label_map import map_labels
-from backend.label_studio import LabelConfig, prediction_to_item
-from backend.marked import marked_regions, set_apart
-from backend.server.answered import Answered
-from backend.server.errors import malformed, too_much, unavailable
+from backend.label_studio import LabelConfig, prediction_to_label_studio
+from backend.marked import read_interactive_context, with_unique_region_ids
+from backend.server.answered import SeenRegions
+from backend.server.errors import unprocessable_request, request_too_large, service_unavailable
 from backend.server.settings import Limits
-from backend.server.slot import TierSlot
-from backend.server.snapshot import Outcome, Unread
-from backend.task_text import TaskTexts
-from ner.document import Document, Lost, Prediction
+from backend.server.slot import ModelHolder
+from backend.server.snapshot import RequestStats, UnreadableTask
+from backend.task_text import TaskTextReader
+from ner.document import Document, DroppedAnnotation, Prediction
 from ner.errors import FormatError, InputError
 
-OFFERED = "the model's own"  # remembered of a task once interactive calls have brought them
-LATE = (
+MODEL_SUGGESTIONS_ID = "the model's own"  # remembered of a task once interactive calls have brought them
+READ_TIMEOUT_MESSAGE = (
     "the texts of the tasks before it took {:.0f} seconds to fetch, and Label Studio waits for "
     "100: select fewer tasks, or import the plain texts"
 )
@@ -34,28 +34,28 @@ class PredictRequest:
 
     Attributes:
         tasks: Each with its ``data``.
-        xml: The project's labelling config.
+        label_config: The project's labelling config.
         project: Its id; empty where the request does not say.
         context: What the annotator has drawn, in an interactive call.
     """
 
     tasks: tuple[Mapping[str, Any], ...]
-    xml: str
+    label_config: str
     project: str = ""
     context: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PredictResponse:
     """What Label Studio is told, and what the page tells of it.
 
     Attributes:
         results: One per task, in order.
-        outcome: What became of the request.
+        stats: What became of the request.
     """
 
     results: list[dict[str, Any]]
-    outcome: Outcome
+    stats: RequestStats
 
 
 def parse_predict_request(body: object, limits: Limits) -> PredictRequest:
@@ -72,27 +72,27 @@ def parse_predict_request(body: object, limits: Limits) -> PredictRequest:
         Refusal: If it is not one of the protocol, or asks for too much.
     """
     if not isinstance(body, dict):
-        raise malformed(f"the body is {_kind(body)}: send an object with tasks and label_config")
+        raise unprocessable_request(f"the body is {_json_type_name(body)}: send an object with tasks and label_config")
     tasks, xml, params = body.get("tasks"), body.get("label_config"), body.get("params")
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
-        raise malformed(f"tasks is {_kind(tasks)}: send an array of tasks, each an object")
-    if len(tasks) > limits.tasks:
-        raise too_much(
-            f"{len(tasks)} tasks came in one request, and at most {limits.tasks} are taken on, "
+        raise unprocessable_request(f"tasks is {_json_type_name(tasks)}: send an array of tasks, each an object")
+    if len(tasks) > limits.max_tasks:
+        raise request_too_large(
+            f"{len(tasks)} tasks came in one request, and at most {limits.max_tasks} are taken on, "
             "because Label Studio gives up after 100 seconds: select fewer"
         )
     if not isinstance(xml, str):
-        raise malformed(f"label_config is {_kind(xml)}: send the project's labelling config")
+        raise unprocessable_request(f"label_config is {_json_type_name(xml)}: send the project's labelling config")
     context = params.get("context") if isinstance(params, dict) else None
     return PredictRequest(
         tasks=tuple(tasks),
-        xml=xml,
-        project=project_id(body.get("project")),
+        label_config=xml,
+        project=parse_project_id(body.get("project")),
         context=context if isinstance(context, dict) else None,
     )
 
 
-def project_id(value: object) -> str:
+def parse_project_id(value: object) -> str:
     """Read a project's id: ``"7.1795354311"`` (with the time it was made), 7, or an object.
 
     Args:
@@ -107,19 +107,19 @@ def project_id(value: object) -> str:
     return first if first.isascii() and first.isdigit() and len(first) <= 20 else ""
 
 
-def _kind(value: object) -> str:
+def _json_type_name(value: object) -> str:
     """What JSON calls a value, for messages: never the value itself."""
     kinds = {dict: "an object", list: "an array", str: "a text", bool: "true or false"}
     kinds |= {int: "a number", float: "a number", type(None): "missing"}
     return kinds[type(value)]
 
 
-def read_config(xml: str, control: object = None) -> LabelConfig:
+def read_label_config(xml: str, control_name: object = None) -> LabelConfig:
     """Read a project's labelling config.
 
     Args:
         xml: The config.
-        control: Name of the ``<Labels>`` to use, from the ML backend's extra params.
+        control_name: Name of the ``<Labels>`` to use, from the ML backend's extra params.
 
     Returns:
         The config.
@@ -128,12 +128,12 @@ def read_config(xml: str, control: object = None) -> LabelConfig:
         Refusal: If entities of a text cannot be marked with it; says why.
     """
     try:
-        return parse_label_config(xml, control=control if isinstance(control, str) else None)
+        return parse_label_config(xml, control=control_name if isinstance(control_name, str) else None)
     except FormatError as error:
-        raise malformed(str(error)) from error
+        raise unprocessable_request(str(error)) from error
 
 
-class Predictor:
+class PredictHandler:
     """Answers requests with what a tier says.
 
     Args:
@@ -141,17 +141,17 @@ class Predictor:
         limits: The length of texts is checked here.
     """
 
-    def __init__(self, texts: TaskTexts, limits: Limits) -> None:
+    def __init__(self, texts: TaskTextReader, limits: Limits) -> None:
         self._texts, self._limits = texts, limits
-        self._answered = Answered()
+        self._seen_regions = SeenRegions()
 
-    def answer(self, request: PredictRequest, slot: TierSlot, *, control: object = None) -> Answer:
+    def handle(self, request: PredictRequest, model_holder: ModelHolder, *, control_name: object = None) -> PredictResponse:
         """Answer a request.
 
         Args:
             request: What was asked.
-            slot: Whose version answers.
-            control: Name of the ``<Labels>`` to use, where the config has several.
+            model_holder: Whose version answers.
+            control_name: Name of the ``<Labels>`` to use, where the config has several.
 
         Returns:
             The answer.
@@ -161,64 +161,64 @@ class Predictor:
             TagalongError: If no version serves.
         """
         began = time.monotonic()
-        config = read_config(request.xml, control)
-        tier = slot.tier(wait=self._limits.wait)
+        config = read_label_config(request.label_config, control_name)
+        tier = model_holder.wait_for_tier(timeout_seconds=self._limits.model_load_timeout_seconds)
         label_map = map_labels(tier.labels, config)
-        documents, unread = self._read(request.tasks, config)
+        documents, unread = self._read_documents(request.tasks, config)
         if unread and len(unread) == len(documents):
-            raise malformed(unread[0].sentence)
+            raise unprocessable_request(unread[0].message)
         readable = [document for document in documents if document is not None]
-        left = max(0.0, self._limits.predicting - (time.monotonic() - began))
-        found = iter(slot.turns.predict(tier, readable, admit=partial(check_time, most=left)))
+        left = max(0.0, self._limits.predict_budget_seconds - (time.monotonic() - began))
+        found = iter(model_holder.scheduler.predict(tier, readable, check_admission=partial(check_latency_budget, max_seconds=left)))
         results: list[dict[str, Any]] = []
-        lost: list[Lost] = []
+        lost: list[DroppedAnnotation] = []
         for task, document in zip(request.tasks, documents, strict=True):
             known = document or Document(str(task.get("id", "")), "")
             prediction = next(found) if document else Prediction((), 1.0, tier.version)
             prediction = label_map.apply(known, prediction)
-            lost += prediction.lost
+            lost += prediction.dropped
             if _is_interactive(request):
-                prediction = self._completing(known, prediction, task, request, config)
-                known = set_apart(known, request.context)
-            results.append(prediction_to_item(known, prediction, config))
-        outcome = Outcome(
+                prediction = self._suggest_regions(known, prediction, task, request, config)
+                known = with_unique_region_ids(known, request.context)
+            results.append(prediction_to_label_studio(known, prediction, config))
+        outcome = RequestStats(
             tasks=len(results),
             regions=sum(len(result["result"]) for result in results),
-            labels={label: label_map.names.get(label) for label in tier.labels},
-            lost=lost,
-            unread=unread,
+            labels={label: label_map.project_labels.get(label) for label in tier.labels},
+            dropped_annotations=lost,
+            unreadable_tasks=unread,
         )
-        return Answer(results, outcome)
+        return PredictResponse(results, outcome)
 
-    def _read(
+    def _read_documents(
         self, tasks: Sequence[Mapping[str, Any]], config: LabelConfig
-    ) -> tuple[list[Document | None], list[Unread]]:
+    ) -> tuple[list[Document | None], list[UnreadableTask]]:
         """The document of every task, None for one that cannot be read, and why not."""
         documents: list[Document | None] = []
         unread = []
-        deadline = time.monotonic() + self._limits.reading
+        deadline = time.monotonic() + self._limits.read_timeout_seconds
         for task in tasks:
             if time.monotonic() > deadline:
                 documents.append(None)
-                unread.append(Unread("took too long", LATE.format(self._limits.reading)))
+                unread.append(UnreadableTask("took too long", READ_TIMEOUT_MESSAGE.format(self._limits.read_timeout_seconds)))
                 continue
             try:
-                document = self._texts.document(task, config)
+                document = self._texts.read_document(task, config)
             except InputError as error:
                 documents.append(None)
-                unread.append(Unread("no text", str(error)))
+                unread.append(UnreadableTask("no text", str(error)))
                 continue
-            length, most = len(document.text), self._limits.characters
+            length, most = len(document.text), self._limits.max_text_characters
             documents.append(document if length <= most else None)
             if length > most:
                 sentence = (
                     f"task {document.id} has a text of {length:,} characters, and at most {most:,} "
                     "are read while somebody waits: split it into documents"
                 )
-                unread.append(Unread("too long", sentence))
+                unread.append(UnreadableTask("too long", sentence))
         return documents, unread
 
-    def _completing(
+    def _suggest_regions(
         self,
         document: Document,
         prediction: Prediction,
@@ -227,39 +227,39 @@ class Predictor:
         config: LabelConfig,
     ) -> Prediction:
         """What to add to what the annotator drew: nothing where nothing was drawn just now."""
-        came_before = partial(self._answered.came_before, f"{request.project}\0{document.id}")
-        marked = marked_regions(task, request.context, config, document, came_before=came_before)
-        if not marked.drawn:
+        came_before = partial(self._seen_regions.mark_seen, f"{request.project}\0{document.id}")
+        marked = read_interactive_context(task, request.context, config, document, seen_regions=came_before)
+        if not marked.new_spans:
             return replace(prediction, spans=())
         # What was there to take or leave is not brought again: it may have been deleted since.
-        offered = task.get("predictions") or came_before([OFFERED])
+        offered = task.get("predictions") or came_before([MODEL_SUGGESTIONS_ID])
         predicted = () if offered else prediction.spans
-        return replace(prediction, spans=complete(document, predicted, marked))
+        return replace(prediction, spans=suggest_spans(document, predicted, marked))
 
 
-def check_time(seconds: Sequence[float], owed: float, *, most: float) -> None:
+def check_latency_budget(seconds: Sequence[float], backlog_seconds: float, *, max_seconds: float) -> None:
     """Refuse what Label Studio would not wait for, before any of it is done.
 
     Args:
         seconds: What each task will take, as estimated.
-        owed: Seconds of work that other requests have asked for already.
-        most: Seconds that may pass.
+        backlog_seconds: Seconds of work that other requests have asked for already.
+        max_seconds: Seconds that may pass.
 
     Raises:
         Refusal: If it takes longer.
     """
     ends = list(accumulate(seconds))
-    if not ends or owed + ends[-1] <= most:
+    if not ends or backlog_seconds + ends[-1] <= max_seconds:
         return
-    fitting = sum(end <= most for end in ends)
+    fitting = sum(end <= max_seconds for end in ends)
     if fitting == len(ends):
-        raise unavailable(
-            f"the LLM has about {owed:.0f} seconds of work before this request: try again then, "
+        raise service_unavailable(
+            f"the LLM has about {backlog_seconds:.0f} seconds of work before this request: try again then, "
             "or label the tasks with `tagalong prelabel`"
         )
     these = "task takes" if len(ends) == 1 else f"{len(ends)} tasks take"
     instead = f"select at most {fitting} at once, or label" if fitting else "label"
-    raise too_much(
+    raise request_too_large(
         f"the {these} the LLM about {ends[-1]:.0f} seconds, and Label Studio gives up after 100: "
         f"{instead} them with `tagalong prelabel`, which takes its time"
     )

@@ -8,116 +8,116 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from backend.server.snapshot import Dropped, Outcome, ProjectState, UnreadTasks
+from backend.server.snapshot import DroppedRegionCount, RequestStats, ProjectState, UnreadableTaskCount
 
 OTHER = "other"  # what names past the first few are counted as
-PROJECTS = 24  # shown: more than one server is connected to, few enough to read
-LABELS = 48  # of a project's mapping, and of its dropped regions
-NAME_LENGTH = 80  # characters of a label or project that are kept
-SENTENCE_LENGTH = 400  # characters
+MAX_PROJECTS = 24  # shown: more than one server is connected to, few enough to read
+MAX_LABELS = 48  # of a project's mapping, and of its dropped regions
+MAX_NAME_CHARACTERS = 80  # characters of a label or project that are kept
+MAX_MESSAGE_CHARACTERS = 400  # characters
 
 
-class Names:
+class BoundedNames:
     """The first few names that came; every later one is `OTHER`.
 
     Args:
-        most: How many are told apart.
+        max_names: How many are told apart.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._known: set[str] = set()
+    def __init__(self, max_names: int) -> None:
+        self._max_names = max_names
+        self._names: set[str] = set()
 
-    def bounded(self, name: str) -> str:
+    def resolve(self, name: str) -> str:
         """The name itself while there is room, else `OTHER`."""
-        name = displayable(name)
-        if name not in self._known and len(self._known) < self._most:
-            self._known.add(name)
-        return name if name in self._known else OTHER
+        name = truncate_text(name)
+        if name not in self._names and len(self._names) < self._max_names:
+            self._names.add(name)
+        return name if name in self._names else OTHER
 
 
 @dataclass(slots=True)
-class _Record:
+class _ProjectStats:
     """What is known of one project and tier."""
 
-    seen: datetime
+    last_seen_at: datetime
     requests: int = 0
     tasks: int = 0
     regions: int = 0
     labels: dict[str, str | None] = field(default_factory=dict)
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
-    unread: Counter[str] = field(default_factory=Counter)
-    sentences: dict[str, str] = field(default_factory=dict)
-    label_names: Names = field(default_factory=lambda: Names(LABELS))
+    unreadable_tasks: Counter[str] = field(default_factory=Counter)
+    messages: dict[str, str] = field(default_factory=dict)
+    label_names: BoundedNames = field(default_factory=lambda: BoundedNames(MAX_LABELS))
 
 
-class ProjectBook:
-    """Keeps the last `PROJECTS` pairs of project and tier. Not locked: its owner does that."""
+class ProjectTracker:
+    """Keeps the last `MAX_PROJECTS` pairs of project and tier. Not locked: its owner does that."""
 
     def __init__(self) -> None:
-        self._records: OrderedDict[tuple[str, str], _Record] = OrderedDict()
+        self._stats: OrderedDict[tuple[str, str], _ProjectStats] = OrderedDict()
 
-    def note(self, project: str, tier: str, outcome: Outcome, *, at: datetime) -> None:
+    def record_request(self, project: str, tier: str, stats: RequestStats, *, received_at: datetime) -> None:
         """Add what became of a request.
 
         Args:
             project: Its id; empty where the request did not say.
             tier: Which answered.
-            outcome: What became of it; reasons are few, the caller sees to that.
-            at: When, in UTC.
+            stats: What became of it; reasons are few, the caller sees to that.
+            received_at: When, in UTC.
         """
-        key = (displayable(project), tier)
-        record = self._records.setdefault(key, _Record(at))
-        self._records.move_to_end(key)
-        if len(self._records) > PROJECTS:
-            self._records.popitem(last=False)
-        record.seen = at
+        key = (truncate_text(project), tier)
+        record = self._stats.setdefault(key, _ProjectStats(received_at))
+        self._stats.move_to_end(key)
+        if len(self._stats) > MAX_PROJECTS:
+            self._stats.popitem(last=False)
+        record.last_seen_at = received_at
         record.requests += 1
-        record.tasks += outcome.tasks
-        record.regions += outcome.regions
+        record.tasks += stats.tasks
+        record.regions += stats.regions
         record.labels = {
-            displayable(label): None if name is None else displayable(name)
-            for label, name in list(outcome.labels.items())[:LABELS]
+            truncate_text(label): None if name is None else truncate_text(name)
+            for label, name in list(stats.labels.items())[:MAX_LABELS]
         }
-        for lost in outcome.lost:
-            record.dropped[record.label_names.bounded(lost.label), lost.reason] += 1
-        for unread in outcome.unread:
-            record.unread[unread.reason] += 1
-            record.sentences[unread.reason] = displayable(unread.sentence, SENTENCE_LENGTH)
+        for lost in stats.dropped_annotations:
+            record.dropped[record.label_names.resolve(lost.label), lost.reason] += 1
+        for unread in stats.unreadable_tasks:
+            record.unreadable_tasks[unread.reason] += 1
+            record.messages[unread.reason] = truncate_text(unread.message, MAX_MESSAGE_CHARACTERS)
 
-    def states(self) -> tuple[ProjectState, ...]:
+    def read_states(self) -> tuple[ProjectState, ...]:
         """What is known now, last seen first."""
         return tuple(
             ProjectState(
                 project=project,
                 tier=tier,
-                seen=record.seen,
+                last_seen_at=record.last_seen_at,
                 requests=record.requests,
                 tasks=record.tasks,
                 regions=record.regions,
                 labels=dict(record.labels),
-                dropped=tuple(
-                    Dropped(label, reason, count)
+                dropped_regions=tuple(
+                    DroppedRegionCount(label, reason, count)
                     for (label, reason), count in record.dropped.most_common()
                 ),
-                unread=tuple(
-                    UnreadTasks(reason, count, record.sentences[reason])
-                    for reason, count in record.unread.most_common()
+                unreadable_tasks=tuple(
+                    UnreadableTaskCount(reason, count, record.messages[reason])
+                    for reason, count in record.unreadable_tasks.most_common()
                 ),
             )
-            for (project, tier), record in reversed(self._records.items())
+            for (project, tier), record in reversed(self._stats.items())
         )
 
 
-def displayable(text: str, most: int = NAME_LENGTH) -> str:
+def truncate_text(text: str, max_characters: int = MAX_NAME_CHARACTERS) -> str:
     """Cut a text that is longer than anybody would read, and let UTF-8 hold it.
 
     Args:
         text: Any; JSON may hold half a surrogate pair.
-        most: Characters that stay, the ellipsis included; more only where some had to be escaped.
+        max_characters: Characters that stay, the ellipsis included; more only where some had to be escaped.
 
     Returns:
         The text, with an ellipsis where it was cut.
     """
-    cut = text if len(text) <= most else text[: most - 1] + "…"
+    cut = text if len(text) <= max_characters else text[: max_characters - 1] + "…"
     return cut.encode("utf-8", "backslashreplace").decode()

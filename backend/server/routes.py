@@ -8,22 +8,22 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from backend.retraining.run import RunState
-from backend.retraining.runs import Runs
-from backend.server.access import check_credentials, check_webhook
-from backend.server.errors import Refusal, unavailable
-from backend.server.events import TRAINING, job_number, parse_event
+from backend.retraining.run import JobState
+from backend.retraining.runs import JobStore
+from backend.server.access import check_credentials, check_webhook_auth
+from backend.server.errors import RequestError, service_unavailable
+from backend.server.events import START_TRAINING, parse_job_id, parse_event
 from backend.server.journal import RecordedEvent
-from backend.server.predicting import parse_predict_request, project_id, read_config
+from backend.server.predicting import parse_predict_request, parse_project_id, read_label_config
 from backend.server.service import Service
-from backend.server.status import CONTENT_SECURITY_POLICY, render_status
-from ner.errors import JournalError, TagalongError
+from backend.server.status import CONTENT_SECURITY_POLICY, render_status_page
+from ner.errors import StateFileError, TagalongError
 
 MODEL_CLASS = "Tagalong"
-SHOWN = 5  # trainings on the page, the last ones
+MAX_LISTED_JOBS = 5  # trainings on the page, the last ones
 
 
-def general_routes(service: Service) -> Blueprint:
+def create_metrics_routes(service: Service) -> Blueprint:
     """What is not of one tier.
 
     Args:
@@ -38,12 +38,12 @@ def general_routes(service: Service) -> Blueprint:
     def metrics() -> Response:
         check_credentials(request, service.settings.credentials)
         telemetry = service.telemetry
-        return Response(telemetry.exposition(), content_type=telemetry.content_type)
+        return Response(telemetry.render_exposition(), content_type=telemetry.content_type)
 
     return routes
 
 
-def tier_routes(service: Service, tier: str) -> Blueprint:
+def create_tier_routes(service: Service, tier: str) -> Blueprint:
     """What Label Studio calls, answered by one tier.
 
     Args:
@@ -54,108 +54,108 @@ def tier_routes(service: Service, tier: str) -> Blueprint:
         The protocol's routes.
     """
     routes = Blueprint(tier, __name__)
-    slot, settings = service.slots[tier], service.settings
+    slot, settings = service.model_holders[tier], service.settings
 
     @routes.get("/health")
     def health() -> Response:
-        return jsonify(_health(service, tier))
+        return jsonify(_health_json(service, tier))
 
     @routes.get("/")
     def root() -> Response:
         if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":
             return health()
         check_credentials(request, settings.credentials)
-        return _page(service)
+        return _render_page(service)
 
     @routes.post("/setup")
     def setup() -> Response:
         check_credentials(request, settings.credentials)
-        body = _body()
+        body = _read_json_body()
         extra = body.get("extra_params")
-        project = project_id(body.get("project"))
-        service.journal.remember_extra(project, tier, extra)
+        project = parse_project_id(body.get("project"))
+        service.event_store.write_extra_params(project, tier, extra)
         if isinstance(body.get("schema"), str):
-            read_config(body["schema"], service.journal.extra_params(project, tier).get("control"))
-        return jsonify(model_version=slot.version())
+            read_label_config(body["schema"], service.event_store.read_extra_params(project, tier).get("control"))
+        return jsonify(model_version=slot.serving_version())
 
     @routes.post("/predict")
     def predict() -> Response:
         check_credentials(request, settings.credentials)
-        asked = parse_predict_request(_body(), settings.limits)
-        if not service.room.acquire(blocking=False):
-            raise unavailable(
-                f"{settings.limits.predictions} requests are being predicted or wait for it: "
+        asked = parse_predict_request(_read_json_body(), settings.limits)
+        if not service.predict_semaphore.acquire(blocking=False):
+            raise service_unavailable(
+                f"{settings.limits.max_concurrent_requests} requests are being predicted or wait for it: "
                 "try again in a moment, or select fewer tasks at once"
             )
         try:
-            control = service.journal.extra_params(asked.project, tier).get("control")
-            answer = service.predictor.answer(asked, slot, control=control)
+            control = service.event_store.read_extra_params(asked.project, tier).get("control")
+            answer = service.predict_handler.handle(asked, slot, control_name=control)
         finally:
-            service.room.release()
-        service.telemetry.predicted(asked.project, tier, answer.outcome)
+            service.predict_semaphore.release()
+        service.telemetry.record_predictions(asked.project, tier, answer.stats)
         return jsonify(results=answer.results)
 
     @routes.post("/webhook")
     @routes.post("/train")
     def webhook() -> tuple[Response, HTTPStatus]:
-        check_webhook(request, settings)
-        body = _body()
+        check_webhook_auth(request, settings)
+        body = _read_json_body()
         if request.path.endswith("/train"):  # what older releases call instead of START_TRAINING
-            body = {"action": TRAINING, "project": body.get("project")}
+            body = {"action": START_TRAINING, "project": body.get("project")}
         event = parse_event(body)
-        if event is None or not event.known:
+        if event is None or not event.is_known:
             return jsonify(status="ignored"), HTTPStatus.OK
-        number = service.journal.record(event)
-        service.telemetry.event(event.action)
+        number = service.event_store.write_event(event)
+        service.telemetry.record_webhook_event(event.action)
         if number is None:
             return jsonify(status="known"), HTTPStatus.OK
-        if event.project is not None and event.action == TRAINING:
-            service.train(event.project, tier, number)
+        if event.project is not None and event.action == START_TRAINING:
+            service.queue_job(event.project, tier, number)
         if event.project is not None and event.action == "PROJECT_DELETED":
-            service.runs.cancel(event.project)
+            service.job_store.request_cancel(event.project)
         return jsonify(status="recorded", job=str(number)), HTTPStatus.CREATED
 
     @routes.route("/versions", methods=["GET", "POST"])
     def versions() -> Response:
         check_credentials(request, settings.credentials)
-        return jsonify(versions=_versions(service, tier))
+        return jsonify(versions=_list_versions(service, tier))
 
     @routes.post("/job_status")
     def job_status() -> Response:
         check_credentials(request, settings.credentials)
-        number = job_number(_body().get("job"))
-        event = None if number is None else service.journal.event(number)
+        number = parse_job_id(_read_json_body().get("job"))
+        event = None if number is None else service.event_store.read_event(number)
         if event is None:
-            raise Refusal(HTTPStatus.NOT_FOUND, "there is no such job")
-        return jsonify(_job(event, service.runs))
+            raise RequestError(HTTPStatus.NOT_FOUND, "there is no such job")
+        return jsonify(_job_status_json(event, service.job_store))
 
     return routes
 
 
-def _page(service: Service) -> Response:
+def _render_page(service: Service) -> Response:
     """The status page, which runs no script and loads nothing."""
     try:
-        events, fault = service.journal.count(), service.journal.error
-    except JournalError as error:
+        events, fault = service.event_store.count_by_action(), service.event_store.error
+    except StateFileError as error:
         events, fault = {}, str(error)
     try:
-        trainings, trouble = service.runs.latest(limit=SHOWN), service.runs.error
-    except JournalError as error:
+        trainings, trouble = service.job_store.list_latest(limit=MAX_LISTED_JOBS), service.job_store.error
+    except StateFileError as error:
         trainings, trouble = [], str(error)
-    page = render_status(
-        service.telemetry.snapshot(),
+    page = render_status_page(
+        service.telemetry.take_snapshot(),
         address=request.host_url.rstrip("/"),
         events=events,
-        journal_error=fault,
-        trainings=trainings,
-        training_error=trouble,
-        root=request.script_root,
+        event_store_error=fault,
+        jobs=trainings,
+        job_store_error=trouble,
+        root_path=request.script_root,
     )
     headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
     return Response(page, content_type="text/html; charset=utf-8", headers=headers)
 
 
-def _body() -> Mapping[str, Any]:
+def _read_json_body() -> Mapping[str, Any]:
     """The body of a request.
 
     Returns:
@@ -171,31 +171,31 @@ def _body() -> Mapping[str, Any]:
     try:
         body = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise Refusal(
+        raise RequestError(
             HTTPStatus.BAD_REQUEST, "the body is not JSON: send it as Label Studio does"
         ) from error
     if not isinstance(body, dict):
-        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "the body is JSON, but not an object")
+        raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, "the body is JSON, but not an object")
     return body
 
 
-def _job(event: RecordedEvent, runs: Runs) -> dict[str, Any]:
+def _job_status_json(event: RecordedEvent, job_store: JobStore) -> dict[str, Any]:
     """What has become of an event."""
     project = event.event.project
-    run = None if project is None else runs.answering(project, event.id)
-    failed = run is not None and run.state is RunState.FAILED
-    reason = run.outcome.reason if run and run.outcome and run.state.is_over else None
+    run = None if project is None else job_store.find_for_event(project, event.id)
+    failed = run is not None and run.state is JobState.FAILED
+    reason = run.outcome.reason if run and run.outcome and run.state.is_finished else None
     return {
         "job_status": run.state if run else "recorded",
-        "created_at": event.received.isoformat(),
+        "created_at": event.received_at.isoformat(),
         "standing": run.standing or reason if run else None,
         "error": reason if failed else None,
     }
 
 
-def _health(service: Service, tier: str) -> dict[str, Any]:
+def _health_json(service: Service, tier: str) -> dict[str, Any]:
     """What is known without waiting for anything."""
-    loaded = service.slots[tier].loaded
+    loaded = service.model_holders[tier].loaded_version
     return {
         "status": "UP",
         "model_class": MODEL_CLASS,
@@ -205,11 +205,11 @@ def _health(service: Service, tier: str) -> dict[str, Any]:
     }
 
 
-def _versions(service: Service, tier: str) -> list[str]:
+def _list_versions(service: Service, tier: str) -> list[str]:
     """The versions of a tier, the serving one first, then the newest."""
     try:
-        serving = [service.slots[tier].version()]
+        serving = [service.model_holders[tier].serving_version()]
     except TagalongError:
         serving = []
-    known = [manifest.version for manifest in reversed(service.catalogue.versions(tier))]
+    known = [manifest.version for manifest in reversed(service.model_registry.manifests(tier))]
     return list(dict.fromkeys([*serving, *known]))

@@ -16,12 +16,12 @@ from backend.server.app import create_app
 from backend.server.settings import Settings
 from ner.errors import ServerError
 
-SPARE_THREADS = 8  # beyond those that predict: for health, setup, webhooks and the page
-GRACE_SECONDS = 30  # for requests in work when the server is told to stop
-ACCESS_LOG = "%(m)s %(U)s %(s)s %(B)s bytes %(M)s ms"  # no query, no address, no user
+EXTRA_THREADS = 8  # beyond those that predict: for health, setup, webhooks and the page
+GRACEFUL_TIMEOUT_SECONDS = 30  # for requests in work when the server is told to stop
+ACCESS_LOG_FORMAT = "%(m)s %(U)s %(s)s %(B)s bytes %(M)s ms"  # no query, no address, no user
 
 
-class _Gunicorn(BaseApplication):
+class _GunicornApplication(BaseApplication):
     """Gunicorn with our options instead of a file of its own."""
 
     def __init__(self, settings: Settings, options: dict[str, Any]) -> None:
@@ -41,7 +41,7 @@ class _Gunicorn(BaseApplication):
         return create_app(self._settings)
 
 
-def check_address(host: str, port: int) -> None:
+def check_listen_address(host: str, port: int) -> None:
     """See whether the address can be listened on, before anything is loaded.
 
     Args:
@@ -75,11 +75,11 @@ def serve(settings: Settings, *, host: str, port: int, access_log: bool = False)
 
     Args:
         settings: What the server is told.
-        host: To listen on; see `check_address`.
+        host: To listen on; see `check_listen_address`.
         port: To listen on.
         access_log: Whether to log every request: method, path, status and time, nothing else.
     """
-    threads = settings.limits.predictions + SPARE_THREADS
+    threads = settings.limits.max_concurrent_requests + EXTRA_THREADS
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     options = {
         "bind": address,
@@ -87,19 +87,19 @@ def serve(settings: Settings, *, host: str, port: int, access_log: bool = False)
         "worker_class": "gthread",
         "threads": threads,
         "timeout": 0,  # a busy worker is no dead one
-        "graceful_timeout": GRACE_SECONDS,
+        "graceful_timeout": GRACEFUL_TIMEOUT_SECONDS,
         "keepalive": 5,
         "accesslog": "-" if access_log else None,
-        "access_log_format": ACCESS_LOG,
+        "access_log_format": ACCESS_LOG_FORMAT,
         "loglevel": "warning",
         "proc_name": "tagalong",
-        "worker_exit": lambda _, worker: _close(worker.wsgi),
+        "worker_exit": lambda _, worker: _close_service(worker.wsgi),
         "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: PTH112, S108
     }
-    _Gunicorn(settings, options).run()
+    _GunicornApplication(settings, options).run()
 
 
-def _close(app: Flask | None) -> None:
+def _close_service(app: Flask | None) -> None:
     """End what the server has begun: a training goes on when another server starts."""
     if app is not None:  # a worker that could not make one ends, too
         app.extensions["tagalong"].close()

@@ -5,20 +5,20 @@ from functools import cache, partial
 from pathlib import Path
 from threading import BoundedSemaphore
 
-from backend.bundle import BUNDLED
+from backend.bundle import BUNDLED_MODELS_FOLDER
 from backend.remote.connection import Connection
-from backend.retraining.runs import Runs
+from backend.retraining.runs import JobStore
 from backend.retraining.supervisor import Supervisor
-from backend.server.drafting import llm_loader
-from backend.server.engines import EngineRoom
-from backend.server.journal import Journal
-from backend.server.predicting import Predictor
+from backend.server.drafting import make_llm_loader
+from backend.server.engines import OpenVINOBuilder
+from backend.server.journal import EventStore
+from backend.server.predicting import PredictHandler
 from backend.server.settings import ENCODER, LLM, Settings
-from backend.server.slot import TierSlot
+from backend.server.slot import ModelHolder
 from backend.server.telemetry import Telemetry
-from backend.task_text import TaskTexts
+from backend.task_text import TaskTextReader
 from backend.tier import Tier
-from ner.catalogue import Catalogue
+from ner.catalogue import ModelRegistry
 
 
 class Service:
@@ -31,56 +31,56 @@ class Service:
 
     def __init__(self, settings: Settings, *, load: Callable[[Path], Tier] | None = None) -> None:
         self.settings = settings
-        self.catalogue = Catalogue(settings.models, bundled=BUNDLED)
+        self.model_registry = ModelRegistry(settings.models, bundled_root=BUNDLED_MODELS_FOLDER)
         self.telemetry = Telemetry()
-        self.journal = Journal(settings.journal_path)
-        self.predictor = Predictor(task_texts(settings), settings.limits)
-        self.room = BoundedSemaphore(settings.limits.predictions)
-        slot = partial(TierSlot, catalogue=self.catalogue, witness=self.telemetry)
-        self._engines = EngineRoom(settings.make_engine, settings.home / "engine.log")
-        encoder = slot(ENCODER, load=load or self._engines.load, better=self._engines.better)
-        llm = slot(LLM, load=load or llm_loader(encoder, weights=settings.llm_weights))
-        self.slots = {ENCODER: encoder, LLM: llm}
-        self.runs = Runs(settings.models)
+        self.event_store = EventStore(settings.event_store_path)
+        self.predict_handler = PredictHandler(create_task_text_reader(settings), settings.limits)
+        self.predict_semaphore = BoundedSemaphore(settings.limits.max_concurrent_requests)
+        slot = partial(ModelHolder, model_registry=self.model_registry, observer=self.telemetry)
+        self._openvino_builder = OpenVINOBuilder(settings.openvino_build_command, settings.state_dir / "engine.log")
+        encoder = slot(ENCODER, load=load or self._openvino_builder.load, find_upgrade=self._openvino_builder.find_upgrade)
+        llm = slot(LLM, load=load or make_llm_loader(encoder, weights=settings.llm_weights))
+        self.model_holders = {ENCODER: encoder, LLM: llm}
+        self.job_store = JobStore(settings.models)
         self.supervisor = Supervisor(
-            self.runs,
-            self.journal,
-            settings.training,
+            self.job_store,
+            self.event_store,
+            settings.retraining,
             tier=ENCODER,
-            log_path=settings.home / "training.log",
-            note=self.telemetry.trained,
+            log_path=settings.state_dir / "training.log",
+            on_finished=self.telemetry.record_job,
         )
 
     def start(self) -> None:
         """Begin to load what is current."""
-        for slot in self.slots.values():
+        for slot in self.model_holders.values():
             slot.start()
         self.supervisor.start()
 
-    def train(self, project: int, tier: str, event: int) -> None:
+    def queue_job(self, project: int, tier: str, event_id: int) -> None:
         """Have a tier trained on a project, for whoever pressed the button.
 
         Args:
             project: Whose annotations to learn from.
             tier: Its name.
-            event: Id of what Label Studio sent.
+            event_id: Id of what Label Studio sent.
 
         Raises:
             JournalError: If it cannot be noted.
         """
-        self.runs.ask(project, tier, reason="the train button", upto=event)
-        self.supervisor.stir()
+        self.job_store.enqueue(project, tier, reason="the train button", last_event_id=event_id)
+        self.supervisor.wake()
 
     def close(self) -> None:
         """Stop watching for versions and for annotations."""
         self.supervisor.close()
-        for slot in reversed(self.slots.values()):  # the encoder drafts for the LLM
+        for slot in reversed(self.model_holders.values()):  # the encoder drafts for the LLM
             slot.close()
-        self._engines.close()
-        self.journal.close()
+        self._openvino_builder.close()
+        self.event_store.close()
 
 
-def task_texts(settings: Settings) -> TaskTexts:
+def create_task_text_reader(settings: Settings) -> TaskTextReader:
     """What reads the texts of tasks.
 
     Args:
@@ -94,14 +94,14 @@ def task_texts(settings: Settings) -> TaskTexts:
     """
     url, key = settings.label_studio_url, settings.label_studio_key
     if url is None or key is None:
-        return TaskTexts(settings.allowed_hosts, label_studio_url=url)
+        return TaskTextReader(settings.allowed_hosts, label_studio_url=url)
 
     @cache
     def connection() -> Connection:
         return Connection(url, key)
 
-    return TaskTexts(
+    return TaskTextReader(
         settings.allowed_hosts,
         label_studio_url=url,
-        authorization=lambda: connection().authorization(),
+        authorization=lambda: connection().authorization_header(),
     )

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backend.llm.kept import Weights
-from backend.retraining.due import Training
-from backend.retraining.runs import server_home
+from backend.llm.kept import WeightsMode
+from backend.retraining.due import RetrainSettings
+from backend.retraining.runs import server_state_dir
 from ner.catalogue import DEFAULT_TIER
 
-UNTAUGHT = Training(why_not="this server was not told how to train")
+RETRAINING_DISABLED = RetrainSettings(unavailable_reason="this server was not told how to train")
 ENCODER, LLM = TIERS = (DEFAULT_TIER, "llm")  # the first answers where the path names none
 
 
@@ -30,23 +30,23 @@ class Limits:
     """How much is taken on at once. More is refused in words, before any work is done.
 
     Attributes:
-        body: Bytes of a request.
-        tasks: Of one request. Label Studio gives up on it after 100 seconds, whatever it is owed.
-        characters: Of one text; a longer one gets an empty result, and is counted.
-        predictions: Requests in work or waiting for it.
-        wait: Seconds a request waits for a model that is being loaded for the first time.
-        reading: Seconds for fetching the texts of one request, where tasks hold URLs.
-        predicting: Seconds of work that an LLM takes on: what Label Studio waits, less what
+        max_body_bytes: Bytes of a request.
+        max_tasks: Of one request. Label Studio gives up on it after 100 seconds, whatever it is owed.
+        max_text_characters: Of one text; a longer one gets an empty result, and is counted.
+        max_concurrent_requests: Requests in work or waiting for it.
+        model_load_timeout_seconds: Seconds a request waits for a model that is being loaded for the first time.
+        read_timeout_seconds: Seconds for fetching the texts of one request, where tasks hold URLs.
+        predict_budget_seconds: Seconds of work that an LLM takes on: what Label Studio waits, less what
             reading and answering take.
     """
 
-    body: int = 64 * 2**20
-    tasks: int = 1_000
-    characters: int = 500_000
-    predictions: int = 24
-    wait: float = 90.0
-    reading: float = 50.0
-    predicting: float = 80.0
+    max_body_bytes: int = 64 * 2**20
+    max_tasks: int = 1_000
+    max_text_characters: int = 500_000
+    max_concurrent_requests: int = 24
+    model_load_timeout_seconds: float = 90.0
+    read_timeout_seconds: float = 50.0
+    predict_budget_seconds: float = 80.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Settings:
     Attributes:
         models: The folder of model versions; need not be there.
         credentials: None lets everybody ask.
-        webhook_secret: What webhook events carry in the header `SECRET_HEADER`, since Label Studio
+        webhook_secret: What webhook events carry in the header `WEBHOOK_SECRET_HEADER`, since Label Studio
             sends those without credentials. None for no secret.
         allowed_hosts: Hosts that texts may be fetched from, where tasks hold URLs.
         label_studio_url: For texts at addresses that begin at Label Studio's own root, such as
@@ -64,8 +64,8 @@ class Settings:
         label_studio_key: Sent to Label Studio, and nobody else, for such a text.
         limits: How much is taken on at once.
         llm_weights: How an LLM's weights are kept; None for as it was trained.
-        training: How to train on what was annotated.
-        make_engine: Command that makes the CPU engine of a version whose folder is added to it;
+        retraining: How to train on what was annotated.
+        openvino_build_command: Command that makes the CPU engine of a version whose folder is added to it;
             empty to serve with PyTorch alone.
     """
 
@@ -76,19 +76,19 @@ class Settings:
     label_studio_url: str | None = None
     label_studio_key: str | None = field(default=None, repr=False)
     limits: Limits = Limits()
-    llm_weights: Weights | None = None
-    training: Training = UNTAUGHT
-    make_engine: tuple[str, ...] = ()
+    llm_weights: WeightsMode | None = None
+    retraining: RetrainSettings = RETRAINING_DISABLED
+    openvino_build_command: tuple[str, ...] = ()
 
     @property
-    def home(self) -> Path:
+    def state_dir(self) -> Path:
         """What the server keeps for itself; hidden, so that it is never taken for a tier."""
-        return server_home(self.models)
+        return server_state_dir(self.models)
 
     @property
-    def journal_path(self) -> Path:
+    def event_store_path(self) -> Path:
         """Where webhook events are recorded."""
-        return self.home / "journal.sqlite"
+        return self.state_dir / "journal.sqlite"
 
 
-SECRET_HEADER = "X-Tagalong-Secret"  # noqa: S105 (the name of it)
+WEBHOOK_SECRET_HEADER = "X-Tagalong-Secret"  # noqa: S105 (the name of it)

@@ -8,40 +8,40 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ner.document import Lost
+from ner.document import DroppedAnnotation
 from ner.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class UnreadableTask:
     """Why a task could not be read.
 
     Attributes:
         reason: A few words that many tasks share, such as "no text".
-        sentence: What was found and what to do; holds no text of a document.
+        message: What was found and what to do; holds no text of a document.
     """
 
     reason: str
-    sentence: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RequestStats:
     """What became of one request for predictions.
 
     Attributes:
         tasks: How many were answered, the unread ones included.
         regions: How many were returned.
         labels: The project's label for each of the model's; None where it has no such label.
-        lost: What was found and not returned; its texts are not kept.
-        unread: One for each task that could not be read.
+        dropped_annotations: What was found and not returned; its texts are not kept.
+        unreadable_tasks: One for each task that could not be read.
     """
 
     tasks: int
     regions: int
     labels: Mapping[str, str | None] = field(default_factory=dict)
-    lost: Sequence[Lost] = ()
-    unread: Sequence[Unread] = ()
+    dropped_annotations: Sequence[DroppedAnnotation] = ()
+    unreadable_tasks: Sequence[UnreadableTask] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ class LoadFailure:
     Attributes:
         version: Its name.
         reason: What was found and what to do.
-        at: When it was tried, in UTC.
+        failed_at: When it was tried, in UTC.
     """
 
     version: str
     reason: str
-    at: datetime
+    failed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,54 +66,54 @@ class TierState:
     Attributes:
         tier: Its name.
         manifest: Of the version that serves; None for none.
-        since: When that version began to serve, in UTC.
+        serving_since: When that version began to serve, in UTC.
         load_seconds: How long it took to load.
-        runs_on: What runs it, in words; empty where that is not told.
-        loading: The version that is being loaded now.
-        failures: Versions that should serve and do not load, the latest first.
+        runtime: What runs it, in words; empty where that is not told.
+        loading_version: The version that is being loaded now.
+        load_failures: Versions that should serve and do not load, the latest first.
         tasks: Answered since the server started.
         regions: Returned since the server started.
     """
 
     tier: str
     manifest: Manifest | None = None
-    since: datetime | None = None
+    serving_since: datetime | None = None
     load_seconds: float | None = None
-    runs_on: str = ""
-    loading: str | None = None
-    failures: tuple[LoadFailure, ...] = ()
+    runtime: str = ""
+    loading_version: str | None = None
+    load_failures: tuple[LoadFailure, ...] = ()
     tasks: int = 0
     regions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class RouteState:
+class RouteStats:
     """How a route fared.
 
     Attributes:
         route: As the application names it.
         requests: All of them since the server started.
-        refused: Those answered with a status of 400 to 499.
-        failed: Those answered with a status from 500.
-        median: Seconds, exact over the last requests (`telemetry.SAMPLE` of them).
-        p95: Seconds that 95 in 100 of the same requests took at most.
+        client_errors: Those answered with a status of 400 to 499.
+        server_errors: Those answered with a status from 500.
+        median_seconds: Seconds, exact over the last requests (`telemetry.SAMPLE` of them).
+        p95_seconds: Seconds that 95 in 100 of the same requests took at most.
     """
 
     route: str
     requests: int
-    refused: int
-    failed: int
-    median: float
-    p95: float
+    client_errors: int
+    server_errors: int
+    median_seconds: float
+    p95_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class DroppedRegionCount:
     """Regions that were found and not returned.
 
     Attributes:
         label: The model's.
-        reason: One of `ner.document.LOST_REASONS`.
+        reason: One of `ner.document.DROP_REASONS`.
         count: How many since the project was first seen.
     """
 
@@ -123,18 +123,18 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
-class UnreadTasks:
+class UnreadableTaskCount:
     """Tasks that could not be read for one reason.
 
     Attributes:
-        reason: See `Unread`.
+        reason: See `UnreadableTask`.
         count: How many since the project was first seen.
-        sentence: The last one.
+        message: The last one.
     """
 
     reason: str
     count: int
-    sentence: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,24 +144,24 @@ class ProjectState:
     Attributes:
         project: Its id in Label Studio; empty where requests did not say.
         tier: Which answered.
-        seen: When it last asked, in UTC.
+        last_seen_at: When it last asked, in UTC.
         requests: For predictions, since it was first seen.
         tasks: Answered.
         regions: Returned.
         labels: Of the last request: the project's label for each of the model's, or None.
-        dropped: Most frequent first.
-        unread: Most frequent first.
+        dropped_regions: Most frequent first.
+        unreadable_tasks: Most frequent first.
     """
 
     project: str
     tier: str
-    seen: datetime
+    last_seen_at: datetime
     requests: int
     tasks: int
     regions: int
     labels: Mapping[str, str | None]
-    dropped: tuple[Dropped, ...]
-    unread: tuple[UnreadTasks, ...]
+    dropped_regions: tuple[DroppedRegionCount, ...]
+    unreadable_tasks: tuple[UnreadableTaskCount, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,17 +169,17 @@ class Snapshot:
     """Everything at one moment.
 
     Attributes:
-        taken: That moment, in UTC.
-        started: When the server started, in UTC.
+        taken_at: That moment, in UTC.
+        started_at: When the server started, in UTC.
         tiers: In the server's order.
         routes: Most used first.
         projects: Last seen first.
         in_flight: Requests being answered.
     """
 
-    taken: datetime
-    started: datetime
+    taken_at: datetime
+    started_at: datetime
     tiers: tuple[TierState, ...]
-    routes: tuple[RouteState, ...] = ()
+    routes: tuple[RouteStats, ...] = ()
     projects: tuple[ProjectState, ...] = ()
     in_flight: int = 0

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backend.pages import page_environment
-from backend.retraining.run import Run, RunState
+from backend.pages import make_page_environment
+from backend.retraining.run import Job, JobState
 from backend.server.snapshot import Snapshot, TierState
-from backend.server.telemetry import SAMPLE
+from backend.server.telemetry import MAX_LATENCY_SAMPLES
 
 # Sent with the page: should escaping ever fail, a browser still neither runs nor fetches anything.
 CONTENT_SECURITY_POLICY = (
@@ -20,13 +20,13 @@ CONTENT_SECURITY_POLICY = (
 )
 LENGTH_NAMES = {"1": "1 word", "2": "2 words", "3+": "3 words or more"}
 TIER_NAMES = {"encoder": "Encoder", "llm": "LLM"}
-STATES = {
-    RunState.WAITING: "Waits its turn",
-    RunState.RUNNING: "Runs",
-    RunState.PROMOTED: "Promoted",
-    RunState.KEPT: "Kept back",
-    RunState.FAILED: "Failed",
-    RunState.CANCELLED: "Cancelled",
+JOB_STATE_NAMES = {
+    JobState.WAITING: "Waits its turn",
+    JobState.RUNNING: "Runs",
+    JobState.PROMOTED: "Promoted",
+    JobState.KEPT: "Kept back",
+    JobState.FAILED: "Failed",
+    JobState.CANCELLED: "Cancelled",
 }
 
 
@@ -60,15 +60,15 @@ class ScoreTable:
     rows: tuple[ScoreRow, ...]
 
 
-def render_status(
+def render_status_page(
     snapshot: Snapshot,
     *,
     address: str,
     events: Mapping[str, int],
-    journal_error: str | None = None,
-    trainings: Sequence[Run] = (),
-    training_error: str | None = None,
-    root: str = "",
+    event_store_error: str | None = None,
+    jobs: Sequence[Job] = (),
+    job_store_error: str | None = None,
+    root_path: str = "",
 ) -> str:
     """Set the page.
 
@@ -76,49 +76,49 @@ def render_status(
         snapshot: What happened.
         address: Of this server, ``http://host:port``.
         events: How many webhook events there are of each action.
-        journal_error: Why events are not recorded; None where they are.
-        trainings: The last ones first.
-        training_error: Why nothing is known of trainings; None where it is.
-        root: Path under which a proxy serves all of it; empty for none.
+        event_store_error: Why events are not recorded; None where they are.
+        jobs: The last ones first.
+        job_store_error: Why nothing is known of trainings; None where it is.
+        root_path: Path under which a proxy serves all of it; empty for none.
 
     Returns:
         HTML.
     """
     return _ENVIRONMENT.get_template("status.html").render(
         snapshot=snapshot,
-        verdict=verdict(snapshot, journal_error),
-        address=address + root,
+        verdict=summarize_status(snapshot, event_store_error),
+        address=address + root_path,
         events=sorted(events.items(), key=lambda item: (-item[1], item[0])),
-        journal_error=journal_error,
-        trainings=trainings,
-        training_error=training_error,
-        root=root,
-        sample=SAMPLE,
+        journal_error=event_store_error,
+        trainings=jobs,
+        training_error=job_store_error,
+        root=root_path,
+        sample=MAX_LATENCY_SAMPLES,
         requests=sum(route.requests for route in snapshot.routes),
-        failed=sum(route.failed for route in snapshot.routes),
+        failed=sum(route.server_errors for route in snapshot.routes),
     )
 
 
-def verdict(snapshot: Snapshot, journal_error: str | None) -> tuple[str, str]:
+def summarize_status(snapshot: Snapshot, event_store_error: str | None) -> tuple[str, str]:
     """Say in a word how the server is.
 
     Args:
         snapshot: What happened.
-        journal_error: Why events are not recorded; None where they are.
+        event_store_error: Why events are not recorded; None where they are.
 
     Returns:
         The word, and one of the page's three tones: ``good``, ``wait``, ``bad``.
     """
     serves = any(tier.manifest for tier in snapshot.tiers)
-    fails = any(tier.failures for tier in snapshot.tiers)
+    fails = any(tier.load_failures for tier in snapshot.tiers)
     if serves:
-        return ("Ready, with a fault", "bad") if fails or journal_error else ("Ready", "good")
-    if any(tier.loading for tier in snapshot.tiers):
+        return ("Ready, with a fault", "bad") if fails or event_store_error else ("Ready", "good")
+    if any(tier.loading_version for tier in snapshot.tiers):
         return "Loading", "wait"
     return ("Not ready", "bad") if fails else ("Starting", "wait")
 
 
-def score_tables(tier: TierState) -> list[ScoreTable]:
+def read_score_tables(tier: TierState) -> list[ScoreTable]:
     """Read the scores that a manifest holds.
 
     Args:
@@ -135,58 +135,58 @@ def score_tables(tier: TierState) -> list[ScoreTable]:
 
 def _score_table(split: str, found: object) -> ScoreTable | None:
     """The scores of a split, if they are such."""
-    if not isinstance(found, dict) or not _is_share(found.get("strict_f1")):
+    if not isinstance(found, dict) or not _is_f1(found.get("strict_f1")):
         return None
-    by_length, support = (_mapping(found.get(name)) for name in ("by_length", "support"))
-    counts = {length: _count(support.get(length)) for length in by_length}
+    by_length, support = (_as_mapping(found.get(name)) for name in ("by_length", "support"))
+    counts = {length: _as_count(support.get(length)) for length in by_length}
     rows = tuple(
         ScoreRow(LENGTH_NAMES.get(length, length), f1, counts[length])
         for length, f1 in by_length.items()
-        if _is_share(f1)
+        if _is_f1(f1)
     )
     known = [count for count in counts.values() if count is not None]
     total = sum(known) if known and len(known) == len(counts) else None
     overall = ScoreRow("All", found["strict_f1"], total)
-    return ScoreTable(split, _count(found.get("documents")), (overall, *rows))
+    return ScoreTable(split, _as_count(found.get("documents")), (overall, *rows))
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def _as_mapping(value: object) -> Mapping[str, Any]:
     """A mapping, or an empty one."""
     return value if isinstance(value, dict) else {}
 
 
-def _is_share(value: Any) -> bool:
+def _is_f1(value: Any) -> bool:
     """Whether a value can be an F1."""
     return type(value) in (int, float) and 0 <= value <= 1  # neither True nor NaN
 
 
-def _count(value: object) -> int | None:
+def _as_count(value: object) -> int | None:
     """A count, or None."""
     return value if type(value) is int and value >= 0 else None
 
 
-def action_name(action: str) -> str:
+def format_action(action: str) -> str:
     """``ANNOTATIONS_CREATED`` as people say it: ``Annotations created``."""
     return action.replace("_", " ").capitalize()
 
 
-def stratum_name(name: str) -> str:
+def format_stratum(name: str) -> str:
     """All entities, or those of a length."""
     return "All" if name == "all" else LENGTH_NAMES.get(name, name)
 
 
-def state_of(run: Run) -> str:
+def format_job_state(job: Job) -> str:
     """How a training stands, in a word or two."""
-    return STATES[run.state]
+    return JOB_STATE_NAMES[job.state]
 
 
-def tier_name(tier: str) -> str:
+def format_tier(tier: str) -> str:
     """A tier as the page calls it."""
     return TIER_NAMES.get(tier, tier)
 
 
-_ENVIRONMENT = page_environment(Path(__file__).parent / "templates")
+_ENVIRONMENT = make_page_environment(Path(__file__).parent / "templates")
 _ENVIRONMENT.filters |= {
     function.__name__: function
-    for function in (action_name, tier_name, score_tables, stratum_name, state_of)
+    for function in (format_action, format_tier, read_score_tables, format_stratum, format_job_state)
 }

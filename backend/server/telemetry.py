@@ -15,28 +15,28 @@ from datetime import UTC, datetime
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from backend.llm.cost import Cost
-from backend.retraining.run import Run
+from backend.llm.cost import DecodingStats
+from backend.retraining.run import Job
 from backend.server.events import ACTIONS
-from backend.server.metrics import Metrics
-from backend.server.projects import OTHER, Names, ProjectBook, displayable
+from backend.server.metrics import PrometheusMetrics
+from backend.server.projects import OTHER, BoundedNames, ProjectTracker, truncate_text
 from backend.server.settings import TIERS
-from backend.server.snapshot import LoadFailure, Outcome, RouteState, Snapshot, TierState, Unread
+from backend.server.snapshot import LoadFailure, RequestStats, RouteStats, Snapshot, TierState, UnreadableTask
 from ner.manifest import Manifest
 
-SAMPLE = 512  # requests of a route, the last ones, that the page's latencies are drawn from
-ROUTES, REASONS = 32, 16  # told apart at most; the rest is counted as one
-SHOWN_FAILURES = 4  # versions of a tier that do not load
-REASON_LENGTH = 600  # characters of why
+MAX_LATENCY_SAMPLES = 512  # requests of a route, the last ones, that the page's latencies are drawn from
+MAX_ROUTES, MAX_REASONS = 32, 16  # told apart at most; the rest is counted as one
+MAX_LISTED_FAILURES = 4  # versions of a tier that do not load
+MAX_REASON_CHARACTERS = 600  # characters of why
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
 @dataclass(slots=True)
-class _Route:
+class _RouteSamples:
     """What is known of one route."""
 
-    statuses: Tally[int] = field(default_factory=Tally)  # by hundreds: 2, 4, 5
-    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLE))
+    status_counts: Tally[int] = field(default_factory=Tally)  # by hundreds: 2, 4, 5
+    latencies_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_LATENCY_SAMPLES))
 
 
 class Telemetry:
@@ -50,27 +50,27 @@ class Telemetry:
 
     def __init__(self, tiers: Sequence[str] = TIERS) -> None:
         self.registry = CollectorRegistry()
-        self._metrics = Metrics(self.registry, tiers)
-        self._metrics.in_flight.set_function(lambda: self._in_flight)
+        self._metrics = PrometheusMetrics(self.registry, tiers)
+        self._metrics.requests_in_flight.set_function(lambda: self._in_flight)
         self._lock = threading.Lock()
-        self._started = datetime.now(UTC)
+        self._started_at = datetime.now(UTC)
         self._tiers = {tier: TierState(tier) for tier in tiers}
-        self._routes: dict[str, _Route] = {}
-        self._projects = ProjectBook()
+        self._routes: dict[str, _RouteSamples] = {}
+        self._project_tracker = ProjectTracker()
         self._in_flight = 0
-        self._known_routes, self._known_reasons = Names(ROUTES), Names(REASONS)
+        self._route_names, self._reason_names = BoundedNames(MAX_ROUTES), BoundedNames(MAX_REASONS)
 
-    def arrived(self) -> None:
+    def record_request_started(self) -> None:
         """A request has come; `left` follows, whatever becomes of it."""
         with self._lock:
             self._in_flight += 1
 
-    def left(self) -> None:
+    def record_request_ended(self) -> None:
         """A request that had `arrived` is over."""
         with self._lock:
             self._in_flight -= 1
 
-    def request(self, route: str, status: int, seconds: float) -> None:
+    def record_response(self, route: str, status: int, seconds: float) -> None:
         """A request was answered.
 
         Args:
@@ -79,48 +79,48 @@ class Telemetry:
             seconds: It took.
         """
         with self._lock:
-            route = self._known_routes.bounded(route)
-            state = self._routes.setdefault(route, _Route())
-            state.statuses[status // 100] += 1
-            state.seconds.append(seconds)
+            route = self._route_names.resolve(route)
+            state = self._routes.setdefault(route, _RouteSamples())
+            state.status_counts[status // 100] += 1
+            state.latencies_seconds.append(seconds)
         self._metrics.requests.labels(route, str(status)).inc()
-        self._metrics.seconds.labels(route).observe(seconds)
+        self._metrics.request_seconds.labels(route).observe(seconds)
 
-    def predicted(self, project: str, tier: str, outcome: Outcome) -> None:
+    def record_predictions(self, project: str, tier: str, stats: RequestStats) -> None:
         """A request for predictions was answered.
 
         Args:
             project: Its id; empty where the request did not say.
             tier: Which answered.
-            outcome: What became of it.
+            stats: What became of it.
         """
         with self._lock:
             unread = [
-                Unread(self._known_reasons.bounded(unread.reason), unread.sentence)
-                for unread in outcome.unread
+                UnreadableTask(self._reason_names.resolve(unread.reason), unread.message)
+                for unread in stats.unreadable_tasks
             ]
-            outcome = replace(outcome, unread=unread)
+            stats = replace(stats, unreadable_tasks=unread)
             state = self._tiers[tier]
             self._tiers[tier] = replace(
-                state, tasks=state.tasks + outcome.tasks, regions=state.regions + outcome.regions
+                state, tasks=state.tasks + stats.tasks, regions=state.regions + stats.regions
             )
-            self._projects.note(project, tier, outcome, at=datetime.now(UTC))
-        self._metrics.tasks.labels(tier).inc(outcome.tasks)
-        self._metrics.regions.labels(tier).inc(outcome.regions)
-        for lost_reason, count in Tally(lost.reason for lost in outcome.lost).items():
-            self._metrics.dropped.labels(tier, lost_reason).inc(count)
+            self._project_tracker.record_request(project, tier, stats, received_at=datetime.now(UTC))
+        self._metrics.tasks_predicted.labels(tier).inc(stats.tasks)
+        self._metrics.regions_predicted.labels(tier).inc(stats.regions)
+        for lost_reason, count in Tally(lost.reason for lost in stats.dropped_annotations).items():
+            self._metrics.regions_dropped.labels(tier, lost_reason).inc(count)
         for reason, count in Tally(item.reason for item in unread).items():
-            self._metrics.unread.labels(tier, reason).inc(count)
+            self._metrics.unreadable_tasks.labels(tier, reason).inc(count)
 
-    def event(self, action: str) -> None:
+    def record_webhook_event(self, action: str) -> None:
         """A webhook event has come.
 
         Args:
             action: What Label Studio calls it; one that it does not have counts as another.
         """
-        self._metrics.events.labels(action if action in ACTIONS else OTHER).inc()
+        self._metrics.webhook_events.labels(action if action in ACTIONS else OTHER).inc()
 
-    def loading(self, tier: str, version: str) -> None:
+    def on_load_started(self, tier: str, version: str) -> None:
         """A version is being loaded; `loaded` or `load_failed` follows.
 
         Args:
@@ -128,9 +128,9 @@ class Telemetry:
             version: Its name.
         """
         with self._lock:
-            self._tiers[tier] = replace(self._tiers[tier], loading=version)
+            self._tiers[tier] = replace(self._tiers[tier], loading_version=version)
 
-    def loaded(self, tier: str, manifest: Manifest, *, seconds: float) -> None:
+    def on_loaded(self, tier: str, manifest: Manifest, *, seconds: float) -> None:
         """A version serves from now on.
 
         Args:
@@ -143,19 +143,19 @@ class Telemetry:
             self._tiers[tier] = replace(
                 state,
                 manifest=manifest,
-                since=datetime.now(UTC),
+                serving_since=datetime.now(UTC),
                 load_seconds=seconds,
-                runs_on="",
-                loading=None,
-                failures=_without(state.failures, manifest.version),
+                runtime="",
+                loading_version=None,
+                load_failures=_failures_except(state.load_failures, manifest.version),
             )
             if state.manifest is not None:
-                self._metrics.model.remove(*_model_labels(state.manifest, tier))
-            self._metrics.model.labels(*_model_labels(manifest, tier)).set(1)
-            self._metrics.load_failing.labels(tier).set(len(self._tiers[tier].failures))
+                self._metrics.model_info.remove(*_model_labels(state.manifest, tier))
+            self._metrics.model_info.labels(*_model_labels(manifest, tier)).set(1)
+            self._metrics.load_failing.labels(tier).set(len(self._tiers[tier].load_failures))
         self._metrics.load_seconds.labels(tier).set(seconds)
 
-    def runs_on(self, tier: str, name: str) -> None:
+    def on_runtime_changed(self, tier: str, name: str) -> None:
         """What runs the version that serves.
 
         Args:
@@ -163,9 +163,9 @@ class Telemetry:
             name: In words.
         """
         with self._lock:
-            self._tiers[tier] = replace(self._tiers[tier], runs_on=name)
+            self._tiers[tier] = replace(self._tiers[tier], runtime=name)
 
-    def load_failed(self, tier: str, version: str, reason: str) -> None:
+    def on_load_failed(self, tier: str, version: str, reason: str) -> None:
         """A version did not load, or would not again; what served before still does.
 
         Args:
@@ -173,15 +173,15 @@ class Telemetry:
             version: Its name.
             reason: What was found and what to do.
         """
-        failure = LoadFailure(version, displayable(reason, REASON_LENGTH), datetime.now(UTC))
+        failure = LoadFailure(version, truncate_text(reason, MAX_REASON_CHARACTERS), datetime.now(UTC))
         with self._lock:
             state = self._tiers[tier]
-            failures = (failure, *_without(state.failures, version))[:SHOWN_FAILURES]
-            self._tiers[tier] = replace(state, loading=None, failures=failures)
+            failures = (failure, *_failures_except(state.load_failures, version))[:MAX_LISTED_FAILURES]
+            self._tiers[tier] = replace(state, loading_version=None, load_failures=failures)
         self._metrics.load_failures.labels(tier).inc()
         self._metrics.load_failing.labels(tier).set(len(failures))
 
-    def load_forgiven(self, tier: str, version: str) -> None:
+    def on_load_failure_cleared(self, tier: str, version: str) -> None:
         """A version that did not load is not wanted any more, or is whole again.
 
         Args:
@@ -190,11 +190,11 @@ class Telemetry:
         """
         with self._lock:
             state = self._tiers[tier]
-            failures = _without(state.failures, version)
-            self._tiers[tier] = replace(state, failures=failures)
+            failures = _failures_except(state.load_failures, version)
+            self._tiers[tier] = replace(state, load_failures=failures)
         self._metrics.load_failing.labels(tier).set(len(failures))
 
-    def unloaded(self, tier: str) -> None:
+    def on_unloaded(self, tier: str) -> None:
         """The tier has no current version any more, and the loaded one was dropped.
 
         Args:
@@ -203,43 +203,43 @@ class Telemetry:
         with self._lock:
             state = self._tiers[tier]
             if state.manifest is not None:
-                self._metrics.model.remove(*_model_labels(state.manifest, tier))
+                self._metrics.model_info.remove(*_model_labels(state.manifest, tier))
             self._tiers[tier] = replace(
-                state, manifest=None, since=None, load_seconds=None, runs_on="", loading=None
+                state, manifest=None, serving_since=None, load_seconds=None, runtime="", loading_version=None
             )
 
-    def spent(self, tier: str, cost: Cost) -> None:
+    def on_decoded(self, tier: str, cost: DecodingStats) -> None:
         """Some documents were decoded.
 
         Args:
             tier: By which.
             cost: What it took.
         """
-        for name, counter in self._metrics.costs.items():
+        for name, counter in self._metrics.decoding_counters.items():
             counter.labels(tier).inc(getattr(cost, name))
 
-    def trained(self, run: Run) -> None:
+    def record_job(self, job: Job) -> None:
         """A training has ended.
 
         Args:
-            run: The training.
+            job: The training.
         """
-        self._metrics.trainings.labels(run.tier, run.state).inc()
+        self._metrics.finished_jobs.labels(job.tier, job.state).inc()
 
-    def exposition(self) -> bytes:
+    def render_exposition(self) -> bytes:
         """Everything in Prometheus's text format, whose type is `content_type`."""
         return generate_latest(self.registry)
 
-    def snapshot(self) -> Snapshot:
+    def take_snapshot(self) -> Snapshot:
         """Everything the status page shows."""
         with self._lock:
-            routes = [_route_state(route, state) for route, state in self._routes.items()]
+            routes = [_compute_route_stats(route, state) for route, state in self._routes.items()]
             return Snapshot(
-                taken=datetime.now(UTC),
-                started=self._started,
+                taken_at=datetime.now(UTC),
+                started_at=self._started_at,
                 tiers=tuple(self._tiers.values()),
                 routes=tuple(sorted(routes, key=lambda state: (-state.requests, state.route))),
-                projects=self._projects.states(),
+                projects=self._project_tracker.read_states(),
                 in_flight=self._in_flight,
             )
 
@@ -249,19 +249,19 @@ def _model_labels(manifest: Manifest, tier: str) -> tuple[str, str, str]:
     return tier, manifest.version, manifest.base
 
 
-def _without(failures: Sequence[LoadFailure], version: str) -> tuple[LoadFailure, ...]:
+def _failures_except(failures: Sequence[LoadFailure], version: str) -> tuple[LoadFailure, ...]:
     """Failures of other versions."""
     return tuple(failure for failure in failures if failure.version != version)
 
 
-def _route_state(route: str, state: _Route) -> RouteState:
+def _compute_route_stats(route: str, state: _RouteSamples) -> RouteStats:
     """What the page shows of a route; the latencies are of the nearest rank."""
-    ordered = sorted(state.seconds)
-    return RouteState(
+    ordered = sorted(state.latencies_seconds)
+    return RouteStats(
         route=route,
-        requests=state.statuses.total(),
-        refused=state.statuses[4],
-        failed=state.statuses[5],
-        median=ordered[math.ceil(0.5 * len(ordered)) - 1],
-        p95=ordered[math.ceil(0.95 * len(ordered)) - 1],
+        requests=state.status_counts.total(),
+        client_errors=state.status_counts[4],
+        server_errors=state.status_counts[5],
+        median_seconds=ordered[math.ceil(0.5 * len(ordered)) - 1],
+        p95_seconds=ordered[math.ceil(0.95 * len(ordered)) - 1],
     )

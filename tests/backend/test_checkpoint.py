@@ -13,8 +13,8 @@ import torch
 from peft import LoraConfig, TaskType, get_peft_model
 from transformers import BertConfig, DebertaV2Config, MistralConfig, PretrainedConfig, RobertaConfig
 
-from backend.bases import Base
-from backend.checkpoint import load_encoder, position_limit, save_model
+from backend.bases import BaseModelRef
+from backend.checkpoint import load_encoder, max_positions, save_model
 from backend.encoder import EncoderTier
 from ner.document import Document
 from ner.errors import VersionInvalid
@@ -27,23 +27,23 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def base(tiny_base: Callable[[str], Path]) -> Base:
-    return Base(str(tiny_base("bert-uncased")))
+def base(tiny_base: Callable[[str], Path]) -> BaseModelRef:
+    return BaseModelRef(str(tiny_base("bert-uncased")))
 
 
 @pytest.fixture
-def folder(base: Base, tmp_path: Path) -> Path:
+def folder(base: BaseModelRef, tmp_path: Path) -> Path:
     """What a version's folder holds, of an untrained model."""
     torch.manual_seed(0)
-    model = base.load_token_classifier(TagSet(LABELS).names)
+    model = base.load_token_classifier(TagSet(LABELS).tag_names)
     save_model(model, base.load_tokenizer(), tmp_path, base=base)
     return tmp_path
 
 
 @pytest.fixture
-def adapter(base: Base, tmp_path: Path) -> Path:
+def adapter(base: BaseModelRef, tmp_path: Path) -> Path:
     """The same of an adapter."""
-    model = base.load_token_classifier(TagSet(LABELS).names)
+    model = base.load_token_classifier(TagSet(LABELS).tag_names)
     adapted = get_peft_model(
         model,
         LoraConfig(
@@ -71,7 +71,7 @@ def load(folder: Path, base: str = "nowhere", **config: Any) -> EncoderTier:
 
 
 def logits(tier: EncoderTier) -> np.ndarray:
-    return tier.score(tier.read([Document("d", TEXT)]))[0]
+    return tier.compute_logits(tier.encode([Document("d", TEXT)]))[0]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def logits(tier: EncoderTier) -> np.ndarray:
 def test_a_version_is_served_in_the_arithmetic_it_was_judged_in(
     folder: Path, config: Mapping[str, Any], precision: str
 ) -> None:
-    assert load(folder, **config).forward.precision == precision
+    assert load(folder, **config).runner.precision == precision
 
 
 def test_the_arithmetic_of_a_version_is_used(folder: Path) -> None:
@@ -98,7 +98,7 @@ def test_the_arithmetic_of_a_version_is_used(folder: Path) -> None:
 
 
 def test_code_in_a_version_is_never_run_whatever_is_answered(
-    base: Base, adapter: Path, monkeypatch: pytest.MonkeyPatch
+    base: BaseModelRef, adapter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert load(adapter, base.reference).predict([Document("d", TEXT)])
     trace = adapter / "was_run"
@@ -130,4 +130,4 @@ def test_code_in_a_version_is_never_run_whatever_is_answered(
 def test_positions_that_a_model_has(config: PretrainedConfig, limit: int | None) -> None:
     model = torch.nn.Module()
     model.config = config
-    assert position_limit(model) == limit
+    assert max_positions(model) == limit

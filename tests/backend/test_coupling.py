@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.coupling import Coupling
+from backend.coupling import ScoreRefiner
 from ner.words import word_offsets
 
 WORDS = st.lists(st.sampled_from(["all", "All", "ALL", "x", "X", "12", ",", "é", "É"]), min_size=1)
@@ -15,7 +15,7 @@ def shared(words, consistency, *, seed=0):
     text = " ".join(words)
     offsets = word_offsets(text)
     logits = np.random.default_rng(seed).normal(size=(len(offsets), 5)).astype(np.float32)
-    return logits, Coupling(consistency).share(text, offsets, logits)
+    return logits, ScoreRefiner(consistency).smooth(text, offsets, logits)
 
 
 @given(WORDS, st.floats(0, 1))
@@ -54,18 +54,18 @@ def test_a_recurring_word_moves_towards_its_other_occurrences_by_the_share():
 def test_order_is_no_matter(words):
     before, after = shared(words, 0.5)
     text = " ".join(reversed(words))
-    backwards = Coupling(0.5).share(text, word_offsets(text), before[::-1])
+    backwards = ScoreRefiner(0.5).smooth(text, word_offsets(text), before[::-1])
     assert backwards[::-1] == pytest.approx(after, abs=1e-5)
 
 
 def test_nothing_is_shared_by_default():
     before, after = shared(["a", "a"], 0.0)
     assert after is before
-    assert Coupling().steps() is None
-    assert Coupling().share("", [], np.zeros((0, 5))).shape == (0, 5)
+    assert ScoreRefiner().transition_matrix() is None
+    assert ScoreRefiner().smooth("", [], np.zeros((0, 5))).shape == (0, 5)
 
 
 def test_a_manifest_keeps_it_whole_and_older_ones_have_none():
-    coupling = Coupling(0.3, ((0.5, -1.25), (0.0, 2.0)))
-    assert Coupling.from_json({"temperature": 1.2} | coupling.to_json()) == coupling
-    assert Coupling.from_json({"temperature": 1.2}) == Coupling()
+    coupling = ScoreRefiner(0.3, ((0.5, -1.25), (0.0, 2.0)))
+    assert ScoreRefiner.from_json({"temperature": 1.2} | coupling.to_json()) == coupling
+    assert ScoreRefiner.from_json({"temperature": 1.2}) == ScoreRefiner()

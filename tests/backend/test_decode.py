@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from backend.decode import log_softmax, predict
+from backend.decode import log_softmax, decode_prediction
 from ner.tags import TagSet
 from ner.words import word_offsets
 
@@ -27,16 +27,16 @@ def test_probabilities_add_up_at_any_temperature(logits, temperature):
 def test_scores_are_geometric_means_in_the_unit_interval(logits):
     words = word_offsets("a b c d e"[: 2 * len(logits) - 1])
     log_probs = log_softmax(logits)
-    prediction = predict(words, log_probs, tag_set=TAGS, version="v")
-    assert len(prediction.confidences) == len(words)
+    prediction = decode_prediction(words, log_probs, tag_set=TAGS, version="v")
+    assert len(prediction.tag_confidences) == len(words)
     assert 0 < prediction.score <= 1
-    assert prediction.score == pytest.approx(np.exp(np.log(prediction.confidences).mean()))
+    assert prediction.score == pytest.approx(np.exp(np.log(prediction.tag_confidences).mean()))
     for span in prediction.spans:
         inside = [words.index(word) for word in words if span.start <= word[0] < span.end]
-        expected = np.exp(np.log([prediction.confidences[word] for word in inside]).mean())
+        expected = np.exp(np.log([prediction.tag_confidences[word] for word in inside]).mean())
         assert span.score == pytest.approx(expected)
 
 
 def test_a_document_without_words_is_sure_of_itself():
-    prediction = predict([], np.zeros((0, 5)), tag_set=TAGS, version="v")
-    assert (prediction.spans, prediction.score, prediction.confidences) == ((), 1.0, ())
+    prediction = decode_prediction([], np.zeros((0, 5)), tag_set=TAGS, version="v")
+    assert (prediction.spans, prediction.score, prediction.tag_confidences) == ((), 1.0, ())

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from backend.fetch import AT_ONCE, Fetcher, read_address, read_host
+from backend.fetch import MAX_CONCURRENT_FETCHES, Fetcher, parse_web_address, parse_allowed_host
 from ner.errors import InputError
 from tests.backend.web import Page, Web, drop_by_drop, hang_up, in_chunks, packed, serving
 
@@ -46,8 +46,8 @@ def web() -> Iterator[Web]:
 
 
 def fetch(web: Web, path: str, *, scheme: str = "http", seconds: float = 20.0) -> bytes:
-    fetcher = Fetcher(most=30_000, seconds=seconds)
-    return fetcher.fetch(read_address(f"{scheme}://{web.host}{path}"), {})
+    fetcher = Fetcher(max_bytes=30_000, timeout_seconds=seconds)
+    return fetcher.fetch(parse_web_address(f"{scheme}://{web.host}{path}"), {})
 
 
 @pytest.mark.parametrize("path", ["/text", "/chunks", "/until-closed"])
@@ -92,30 +92,30 @@ def test_the_time_limit_is_for_all_of_it(web: Web, path: str) -> None:
 
 
 def test_whoever_asks_many_times_is_still_served(web: Web) -> None:
-    fetcher = Fetcher(most=100, seconds=20.0)
+    fetcher = Fetcher(max_bytes=100, timeout_seconds=20.0)
     for path in ("/missing", "/huge", "/nothing"):
-        for _ in range(AT_ONCE):
+        for _ in range(MAX_CONCURRENT_FETCHES):
             with pytest.raises(InputError):
-                fetcher.fetch(read_address(f"http://{web.host}{path}"), {})
-    assert fetcher.fetch(read_address(f"http://{web.host}/text"), {}) == TEXT
+                fetcher.fetch(parse_web_address(f"http://{web.host}{path}"), {})
+    assert fetcher.fetch(parse_web_address(f"http://{web.host}/text"), {}) == TEXT
 
 
 def test_threads_that_were_left_end_and_make_room(web: Web) -> None:
-    fetcher = Fetcher(most=100, seconds=0.3)
+    fetcher = Fetcher(max_bytes=100, timeout_seconds=0.3)
     before = active_count()
     for _ in range(3):
         with pytest.raises(InputError):
-            fetcher.fetch(read_address(f"http://{web.host}/slow-header"), {})
+            fetcher.fetch(parse_web_address(f"http://{web.host}/slow-header"), {})
     while active_count() > before:  # else the test hangs, and says where
         sleep(0.01)
-    assert fetcher.fetch(read_address(f"http://{web.host}/text"), {}) == TEXT
+    assert fetcher.fetch(parse_web_address(f"http://{web.host}/text"), {}) == TEXT
 
 
 def test_nobody_there_is_said(web: Web) -> None:
     with serving({}) as gone:
-        address = read_address(f"http://{gone.host}/")
+        address = parse_web_address(f"http://{gone.host}/")
     with pytest.raises(InputError, match=f"^{gone.host} could not be read"):
-        Fetcher(most=100, seconds=20.0).fetch(address, {})
+        Fetcher(max_bytes=100, timeout_seconds=20.0).fetch(address, {})
 
 
 def test_a_certificate_must_be_one_that_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +160,7 @@ def test_neither_proxies_nor_stored_passwords_are_used(
     ],
 )
 def test_an_address_is_read(text: str, host: str, port: int, path: str) -> None:
-    address = read_address(text)
+    address = parse_web_address(text)
     assert (address.host, address.port, address.path) == (host, port, path)
 
 
@@ -195,7 +195,7 @@ def test_an_address_is_read(text: str, host: str, port: int, path: str) -> None:
 )
 def test_other_addresses_are_refused_and_not_quoted(text: str) -> None:
     with pytest.raises(InputError) as refusal:
-        read_address(text)
+        parse_web_address(text)
     assert "allowed" not in str(refusal.value)
     assert "secret" not in str(refusal.value)
 
@@ -204,7 +204,7 @@ def test_other_addresses_are_refused_and_not_quoted(text: str) -> None:
 @example("http://" + "a" * 70_000)
 def test_any_text_is_an_address_or_refused(text: str) -> None:
     try:
-        address = read_address(text)
+        address = parse_web_address(text)
     except InputError:
         return
     assert address.host == address.host.lower()
@@ -235,7 +235,7 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
     ],
 )
 def test_only_the_very_host_and_port_are_allowed(allowed: str, text: str, meant: bool) -> None:
-    assert read_address(text).allowed_by({read_host(allowed)}) == meant
+    assert parse_web_address(text).is_allowed({parse_allowed_host(allowed)}) == meant
 
 
 @pytest.mark.parametrize(
@@ -244,4 +244,4 @@ def test_only_the_very_host_and_port_are_allowed(allowed: str, text: str, meant:
 )
 def test_what_is_no_host_cannot_be_allowed(text: str) -> None:
     with pytest.raises(InputError, match="is not a host to allow: write HOST or HOST:PORT"):
-        read_host(text)
+        parse_allowed_host(text)

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from label_studio_sdk.label_interface import LabelInterface
 
-from backend.interactive import DRAWN, LONGEST, complete
+from backend.interactive import MENTION_SCORE, MAX_MENTION_CHARACTERS, suggest_spans
 from backend.label_config import parse_label_config
-from backend.label_studio import prediction_to_item
-from backend.marked import Marked
+from backend.label_studio import prediction_to_label_studio
+from backend.marked import InteractiveContext
 from ner.document import Document, Prediction, Span
 from ner.words import word_offsets
 from tests.odd_documents import spans_in
@@ -23,15 +23,15 @@ INTERFACE = LabelInterface(XML)
 TEXT = "Naloxone: naloxone, naloxone-like; analoxone. Naloxone2 and naloxone"
 
 
-def drawn(text: str, *spans: Span, existing: tuple[Span, ...] = ()) -> Marked:
-    return Marked(tuple(sorted(spans)), tuple(sorted({*spans, *existing})))
+def drawn(text: str, *spans: Span, existing: tuple[Span, ...] = ()) -> InteractiveContext:
+    return InteractiveContext(tuple(sorted(spans)), tuple(sorted({*spans, *existing})))
 
 
 def found(
     text: str, *spans: Span, existing: tuple[Span, ...] = (), predicted: tuple[Span, ...] = ()
 ) -> list[tuple[int, int, str]]:
     document = Document("1", text)
-    added = complete(document, predicted, drawn(text, *spans, existing=existing))
+    added = suggest_spans(document, predicted, drawn(text, *spans, existing=existing))
     return [(span.start, span.end, span.label) for span in added]
 
 
@@ -62,7 +62,7 @@ def test_marks_and_blanks_are_not_looked_for(string: str) -> None:
 
 
 def test_a_passage_is_not_looked_for() -> None:
-    for length, times in ((LONGEST, 1), (LONGEST + 1, 0)):
+    for length, times in ((MAX_MENTION_CHARACTERS, 1), (MAX_MENTION_CHARACTERS + 1, 0)):
         text = "x" * length + " " + "x" * length
         assert len(found(text, Span(0, length, "CHEM"))) == times
 
@@ -117,8 +117,8 @@ def test_mentions_go_before_what_the_model_found_and_regions_before_both() -> No
 def test_copies_are_sure_and_the_model_keeps_its_scores() -> None:
     document = Document("1", "lead lead ill")
     predicted = (Span(10, 13, "Disease", 0.25),)
-    added = complete(document, predicted, drawn(document.text, Span(0, 4, "CHEM")))
-    assert [span.score for span in added] == [DRAWN, 0.25]
+    added = suggest_spans(document, predicted, drawn(document.text, Span(0, 4, "CHEM")))
+    assert [span.score for span in added] == [MENTION_SCORE, 0.25]
 
 
 def test_nothing_drawn_is_the_model_alone() -> None:
@@ -133,7 +133,7 @@ texts = st.lists(
 
 
 @st.composite
-def calls(draw: st.DrawFn) -> tuple[Document, tuple[Span, ...], Marked]:
+def calls(draw: st.DrawFn) -> tuple[Document, tuple[Span, ...], InteractiveContext]:
     text = draw(texts)
     several = [tuple(draw(spans_in(text, most=6))) for _ in range(3)]
     scored = tuple(replace(span, score=0.5) for span in several[2])
@@ -141,39 +141,39 @@ def calls(draw: st.DrawFn) -> tuple[Document, tuple[Span, ...], Marked]:
 
 
 @given(calls())
-def test_what_is_added_never_overlaps(call: tuple[Document, tuple[Span, ...], Marked]) -> None:
+def test_what_is_added_never_overlaps(call: tuple[Document, tuple[Span, ...], InteractiveContext]) -> None:
     document, predicted, marked = call
-    added = complete(document, predicted, marked)
+    added = suggest_spans(document, predicted, marked)
     assert list(added) == sorted(added)
     for i, span in enumerate(added):
         assert not any(span.overlaps(other) for other in added[i + 1 :])
-        assert not any(span.overlaps(region) for region in marked.existing)
+        assert not any(span.overlaps(region) for region in marked.existing_spans)
 
 
 @given(calls())
 def test_mentions_are_the_drawn_string_between_word_boundaries(
-    call: tuple[Document, tuple[Span, ...], Marked],
+    call: tuple[Document, tuple[Span, ...], InteractiveContext],
 ) -> None:
     document, predicted, marked = call
-    labels = {(document.covered(span), span.label) for span in marked.drawn}
+    labels = {(document.span_text(span), span.label) for span in marked.new_spans}
     words = word_offsets(document.text)
-    for span in complete(document, predicted, marked):
-        if span.score != DRAWN:
+    for span in suggest_spans(document, predicted, marked):
+        if span.score != MENTION_SCORE:
             assert span in predicted
             continue
-        assert (document.covered(span), span.label) in labels
+        assert (document.span_text(span), span.label) in labels
         assert not any(
             start < edge < end for start, end in words for edge in (span.start, span.end)
         )
 
 
 @given(calls())
-def test_no_mention_is_missed(call: tuple[Document, tuple[Span, ...], Marked]) -> None:
+def test_no_mention_is_missed(call: tuple[Document, tuple[Span, ...], InteractiveContext]) -> None:
     """Held against the plain way: every place of every string, longest first."""
     document, predicted, marked = call
     labels: dict[str, set[str]] = {}
-    for span in marked.drawn:
-        labels.setdefault(document.covered(span), set()).add(span.label)
+    for span in marked.new_spans:
+        labels.setdefault(document.span_text(span), set()).add(span.label)
     text, words = document.text, word_offsets(document.text)
     edges = {edge for word in words for edge in word}
     wanted = [
@@ -185,38 +185,38 @@ def test_no_mention_is_missed(call: tuple[Document, tuple[Span, ...], Marked]) -
     ]
     kept: list[Span] = []
     for span in sorted(wanted, key=lambda span: (span.start - span.end, span.start)):
-        if not any(span.overlaps(other) for other in (*kept, *marked.existing)):
+        if not any(span.overlaps(other) for other in (*kept, *marked.existing_spans)):
             kept.append(span)
-    mentions = [span for span in complete(document, (), marked) if span.score == DRAWN]
+    mentions = [span for span in suggest_spans(document, (), marked) if span.score == MENTION_SCORE]
     assert mentions == sorted(kept)
-    assert set(mentions) <= set(complete(document, predicted, marked))
+    assert set(mentions) <= set(suggest_spans(document, predicted, marked))
 
 
 @given(calls())
-def test_asking_again_adds_nothing(call: tuple[Document, tuple[Span, ...], Marked]) -> None:
+def test_asking_again_adds_nothing(call: tuple[Document, tuple[Span, ...], InteractiveContext]) -> None:
     document, predicted, marked = call
-    added = complete(document, predicted, marked)
-    accepted = Marked(marked.drawn, tuple(sorted({*marked.existing, *added})))
-    assert complete(document, predicted, accepted) == ()
+    added = suggest_spans(document, predicted, marked)
+    accepted = InteractiveContext(marked.new_spans, tuple(sorted({*marked.existing_spans, *added})))
+    assert suggest_spans(document, predicted, accepted) == ()
 
 
 @given(calls())
-def test_the_answer_is_valid(call: tuple[Document, tuple[Span, ...], Marked]) -> None:
+def test_the_answer_is_valid(call: tuple[Document, tuple[Span, ...], InteractiveContext]) -> None:
     document, predicted, marked = call
     names = {"Chemical": "CHEM"}
     spans = tuple(
         replace(span, label=names.get(span.label, span.label))
-        for span in complete(document, predicted, marked)
+        for span in suggest_spans(document, predicted, marked)
     )
-    item = prediction_to_item(document, Prediction(spans, 0.5, "v"), CONFIG)
+    item = prediction_to_label_studio(document, Prediction(spans, 0.5, "v"), CONFIG)
     assert INTERFACE.validate_prediction(item, return_errors=True) == []
 
 
 def test_thousands_of_regions_in_a_long_text() -> None:
     """No clock: in the plain way, each of these would outlive the patience of any test run."""
     text = "a " * 100_000
-    nested = [Span(0, 2 * i + 1, "CHEM") for i in range(LONGEST // 2)]
+    nested = [Span(0, 2 * i + 1, "CHEM") for i in range(MAX_MENTION_CHARACTERS // 2)]
     whole = [Span(i, len(text) - i, "CHEM") for i in range(5_000)]
     document = Document("1", text)
-    assert len(complete(document, (), drawn(text, *nested))) > 300
-    assert complete(document, (), drawn(text, *whole)) == ()
+    assert len(suggest_spans(document, (), drawn(text, *nested))) > 300
+    assert suggest_spans(document, (), drawn(text, *whole)) == ()

@@ -13,11 +13,11 @@ from backend.jsonlines import (
     parse_lines,
     prediction_from_json,
     prediction_to_json,
-    regions_from_json,
-    text_from_json,
+    raw_spans_from_json,
+    document_text_from_json,
 )
-from backend.regions import Region
-from ner.document import LOST_REASONS, Document, Lost, Prediction, Span
+from backend.regions import RawSpan
+from ner.document import DROP_REASONS, Document, DroppedAnnotation, Prediction, Span
 from ner.errors import FormatError, OffsetError
 from tests.odd_documents import odd_documents
 
@@ -43,13 +43,13 @@ def test_documents_come_back(document: Document, score: float | None) -> None:
     assert [span.score for span in back.spans] == [score] * len(spans)
 
 
-@given(odd_documents(), st.floats(0, 1), st.sampled_from(LOST_REASONS))
+@given(odd_documents(), st.floats(0, 1), st.sampled_from(DROP_REASONS))
 def test_predictions_come_back(document: Document, score: float, reason: Any) -> None:
     lost = tuple(
-        Lost(span.label, document.covered(span), reason, span.start, span.end, document.id)
+        DroppedAnnotation(span.label, document.span_text(span), reason, span.start, span.end, document.id)
         for span in document.spans
     )
-    said = Prediction(tuple(sorted(document.spans)), score, "enc-20261122-1", lost=lost)
+    said = Prediction(tuple(sorted(document.spans)), score, "enc-20261122-1", dropped=lost)
     line = through_a_file(prediction_to_json(document, said))
     assert prediction_from_json(line, "line 1") == (Document(document.id, document.text), said)
 
@@ -66,20 +66,20 @@ def test_what_is_no_stretch_of_the_text_is_lost_or_refused(start: int, end: int)
     line = {**LINE, "entities": [*LINE["entities"], entity]}
     _, said = prediction_from_json(line, "line 1")
     assert said.spans == (Span(0, 10, "Chemical"),)
-    assert said.lost == (Lost("Chemical", "x", "offset outside the text", start, end, "8701013"),)
+    assert said.dropped == (DroppedAnnotation("Chemical", "x", "offset outside the text", start, end, "8701013"),)
     with pytest.raises(OffsetError, match=r"line 1: "):
         document_from_json(line, "line 1")
 
 
 def test_numbers_are_ids_and_a_place_is_better_than_none() -> None:
-    assert text_from_json({"text": "a", "id": 7}, "line 1").id == "7"
-    assert text_from_json({"text": "a"}, "line 1").id == "line 1"
+    assert document_text_from_json({"text": "a", "id": 7}, "line 1").id == "7"
+    assert document_text_from_json({"text": "a"}, "line 1").id == "line 1"
 
 
 def test_a_stated_text_is_kept_for_the_check() -> None:
     entity = {**LINE["entities"][0], "text": "Famotidine", "score": 1}
-    assert regions_from_json({**LINE, "entities": [entity]}, "line 1") == [
-        Region(0, 10, ("Chemical",), "Famotidine", 1.0)
+    assert raw_spans_from_json({**LINE, "entities": [entity]}, "line 1") == [
+        RawSpan(0, 10, ("Chemical",), "Famotidine", 1.0)
     ]
 
 
@@ -144,7 +144,7 @@ def test_half_a_character_is_refused_wherever_it_is(change: dict[str, Any], what
 
 
 def test_a_place_that_is_no_text_is_still_an_id() -> None:
-    assert text_from_json({"text": "a"}, "\udcff.jsonl, line 1").id == "\\udcff.jsonl, line 1"
+    assert document_text_from_json({"text": "a"}, "\udcff.jsonl, line 1").id == "\\udcff.jsonl, line 1"
 
 
 def test_lines_are_counted_from_one_and_blank_ones_skipped() -> None:

@@ -42,7 +42,7 @@ def test_a_name_is_itself_even_where_it_is_the_value_of_another_label() -> None:
     )
     config = parse_label_config(view(TEXT, swapped))
     assert config.labels == ("B", "C")
-    assert config.spellings == {"A": "B", "B": "B", "C": "C"}
+    assert config.names_by_spelling == {"A": "B", "B": "B", "C": "C"}
 
 
 def test_several_controls_need_a_name() -> None:
@@ -81,7 +81,7 @@ def test_many_controls_do_not_make_a_long_message() -> None:
 )
 def test_how_the_data_hold_the_text(attributes: str, stored: str) -> None:
     config = parse_label_config(view(LABELS, TEXT.replace("value=", attributes + " value=")))
-    assert config.stored == stored
+    assert config.text_encoding == stored
 
 
 def test_labels_say_what_models_call_them() -> None:
@@ -92,14 +92,14 @@ def test_labels_say_what_models_call_them() -> None:
     )
     config = parse_label_config(view(TEXT, labels))
     # Both claim "1", so neither gets it.
-    assert config.predicted == {"drug": "CHEM", "Chemical": "CHEM", "ill": "Disease"}
+    assert config.predicted_values == {"drug": "CHEM", "Chemical": "CHEM", "ill": "Disease"}
 
 
 def test_a_config_is_parsed_once_and_cannot_be_changed() -> None:
     config = parse_label_config(view(LABELS, TEXT))
     assert parse_label_config(view(LABELS, TEXT)) is config
     assert parse_label_config(view(LABELS, TEXT), control="label") == config
-    for names in (config.spellings, config.predicted):
+    for names in (config.names_by_spelling, config.predicted_values):
         with pytest.raises(TypeError):
             names["new"] = "CHEM"  # type: ignore[index]
     assert hash(config) == hash(parse_label_config(view(LABELS, TEXT), control="label"))
@@ -178,7 +178,7 @@ def test_nothing_but_a_sentence_ever_comes_of_a_bad_config(xml: str) -> None:
     else:
         assert config.labels
         assert all(config.labels)
-        assert set(config.spellings.values()) == set(config.labels)
+        assert set(config.names_by_spelling.values()) == set(config.labels)
 
 
 def test_a_hypertext_beside_the_text_does_not_matter() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from backend.label_config import parse_label_config
 from backend.label_map import map_labels
 from backend.label_studio import LabelConfig
-from ner.document import Document, Lost, Prediction, Span
+from ner.document import Document, DroppedAnnotation, Prediction, Span
 from tests.odd_documents import odd_documents
 
 WORDS = ["Chemical", "CHEMICAL", "chemical", "CHEM", "Disease", "disease", "Straße", "STRASSE"]
@@ -47,7 +47,7 @@ def project(*labels: str) -> LabelConfig:
 )
 def test_which_label_is_meant(labels: list[str], model: str, name: str | None) -> None:
     found = map_labels([model], project(*labels))
-    assert found.names == ({} if name is None else {model: name})
+    assert found.project_labels == ({} if name is None else {model: name})
     assert found.unmapped == (() if name is not None else (model,))
 
 
@@ -69,26 +69,26 @@ def test_only_labels_of_the_project_come_out_and_nothing_disappears(
     document: Document, config: LabelConfig, model: list[str]
 ) -> None:
     label_map = map_labels(model, config)
-    assert set(label_map.names) | set(label_map.unmapped) == set(model)
-    assert not set(label_map.names) & set(label_map.unmapped)
+    assert set(label_map.project_labels) | set(label_map.unmapped) == set(model)
+    assert not set(label_map.project_labels) & set(label_map.unmapped)
     known = model or ["Chemical"]
     spans = tuple(
         Span(span.start, span.end, known[i % len(known)], 0.5)
         for i, span in enumerate(document.spans)
     )
-    before = Prediction(spans, 0.5, "v", (0.5,), (Lost("x", "y", "overlap", 0, 1),))
+    before = Prediction(spans, 0.5, "v", (0.5,), (DroppedAnnotation("x", "y", "overlap", 0, 1),))
     after = label_map.apply(document, before)
     assert {span.label for span in after.spans} <= set(config.labels)
     assert {span.score for span in after.spans} <= {0.5}
-    assert (after.score, after.version, after.confidences) == (0.5, "v", (0.5,))
-    assert after.lost[:1] == before.lost
-    lost = [(one.start, one.end, one.label) for one in after.lost[1:]]
-    assert all(one.reason == "label unknown" for one in after.lost[1:])
-    assert [one.text for one in after.lost[1:]] == [document.text[s:e] for s, e, _ in lost]
+    assert (after.score, after.version, after.tag_confidences) == (0.5, "v", (0.5,))
+    assert after.dropped[:1] == before.dropped
+    lost = [(one.start, one.end, one.label) for one in after.dropped[1:]]
+    assert all(one.reason == "label unknown" for one in after.dropped[1:])
+    assert [one.text for one in after.dropped[1:]] == [document.text[s:e] for s, e, _ in lost]
     renamed = [
-        (span.start, span.end, label_map.names[span.label])
+        (span.start, span.end, label_map.project_labels[span.label])
         for span in spans
-        if span.label in label_map.names
+        if span.label in label_map.project_labels
     ]
     assert [(span.start, span.end, span.label) for span in after.spans] == renamed
     assert len(lost) + len(renamed) == len(spans)
@@ -96,9 +96,9 @@ def test_only_labels_of_the_project_come_out_and_nothing_disappears(
 
 @given(projects(), st.lists(st.sampled_from(WORDS), max_size=5))
 def test_what_a_project_claims_it_gets(config: LabelConfig, model: list[str]) -> None:
-    names = map_labels(model, config).names
+    names = map_labels(model, config).project_labels
     assert all(
-        names[label] == config.predicted[label] for label in model if label in config.predicted
+        names[label] == config.predicted_values[label] for label in model if label in config.predicted_values
     )
 
 
@@ -107,4 +107,4 @@ def test_a_label_that_the_model_never_declared_is_lost_too() -> None:
     prediction = Prediction((Span(0, 8, "Odd", 0.9),), 0.9, "v")
     after = map_labels(["Chemical"], project('value="Chemical"')).apply(document, prediction)
     assert after.spans == ()
-    assert after.lost == (Lost("Odd", "naloxone", "label unknown", 0, 8, "1"),)
+    assert after.dropped == (DroppedAnnotation("Odd", "naloxone", "label unknown", 0, 8, "1"),)

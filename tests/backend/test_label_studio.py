@@ -11,18 +11,18 @@ from label_studio_sdk.label_interface import LabelInterface
 
 from backend.label_map import map_labels
 from backend.label_studio import (
-    LOWEST,
-    PLAIN,
+    MIN_SCORE,
+    DEFAULT_LABEL_CONFIG,
     LabelConfig,
-    Stored,
+    TextEncoding,
     find_text_key,
     is_span_result,
-    prediction_to_item,
-    region_from_value,
+    prediction_to_label_studio,
+    raw_span_from_value,
     require_plain_text,
     result_from_spans,
 )
-from backend.regions import Region
+from backend.regions import RawSpan
 from ner.document import Document, Prediction, Span
 from ner.errors import FormatError
 from tests.odd_documents import LABELS, odd_documents, region
@@ -32,7 +32,7 @@ CONFIG = LabelConfig(
     object="body",
     data_key="abstract",
     labels=("CHEM", *LABELS[1:]),
-    spellings={"CHEM": "CHEM", "Chemical": "CHEM", **{name: name for name in LABELS[1:]}},
+    names_by_spelling={"CHEM": "CHEM", "Chemical": "CHEM", **{name: name for name in LABELS[1:]}},
 )
 XML = """<View><Text name="body" value="$abstract"/><Labels name="entities" toName="body">
 <Label value="Chemical" alias="CHEM"/><Label value="Disease"/><Label value="Gene or gene product"/>
@@ -46,18 +46,18 @@ SCORES = st.one_of(st.floats(), st.floats(0, 1))
 @given(odd_documents(), SCORES)
 def test_results_are_valid_and_say_the_same(document: Document, score: float) -> None:
     spans = tuple(Span(span.start, span.end, span.label, score) for span in document.spans)
-    item = prediction_to_item(document, Prediction(spans, score, "enc-1"), CONFIG)
+    item = prediction_to_label_studio(document, Prediction(spans, score, "enc-1"), CONFIG)
     assert INTERFACE.validate_prediction(item, return_errors=True) == []
     assert item["model_version"] == "enc-1"
     scores = [item["score"], *(one["score"] for one in item["result"])]
     assert all(0 < one <= 1 for one in scores)
-    assert all(one == score for one in scores) or not LOWEST <= score <= 1
+    assert all(one == score for one in scores) or not MIN_SCORE <= score <= 1
     json.dumps(item, allow_nan=False)
     assert len({one["id"] for one in item["result"]}) == len(spans)
-    back = [region_from_value(one["value"], "task 1") for one in item["result"]]
+    back = [raw_span_from_value(one["value"], "task 1") for one in item["result"]]
     assert [document.text[one.start : one.end] for one in back] == [one.text for one in back]
     assert [(one.start, one.end, *one.labels) for one in back] == [
-        (span.start, span.end, CONFIG.spellings[span.label]) for span in spans
+        (span.start, span.end, CONFIG.names_by_spelling[span.label]) for span in spans
     ]
 
 
@@ -70,7 +70,7 @@ def test_whatever_a_model_calls_things_the_result_is_valid(
         replace(span, label=called[i % len(called)]) for i, span in enumerate(document.spans)
     )
     prediction = Prediction(spans, 0.5, "enc-1")
-    item = prediction_to_item(
+    item = prediction_to_label_studio(
         document, map_labels(labels, CONFIG).apply(document, prediction), CONFIG
     )
     assert INTERFACE.validate_prediction(item, return_errors=True) == []
@@ -79,13 +79,13 @@ def test_whatever_a_model_calls_things_the_result_is_valid(
 
 def test_an_id_that_no_encoding_can_write_does_no_harm() -> None:
     document = Document("\ud800", "naloxone", (Span(0, 8, "Chemical"),))
-    assert result_from_spans(document, document.spans, PLAIN)[0]["id"]
+    assert result_from_spans(document, document.spans, DEFAULT_LABEL_CONFIG)[0]["id"]
 
 
 def test_the_same_spans_get_the_same_ids_and_twice_is_once() -> None:
     document = Document("1", "naloxone", (Span(0, 8, "Chemical"),))
-    once = result_from_spans(document, document.spans, PLAIN)
-    assert once == result_from_spans(document, document.spans * 2, PLAIN)
+    once = result_from_spans(document, document.spans, DEFAULT_LABEL_CONFIG)
+    assert once == result_from_spans(document, document.spans * 2, DEFAULT_LABEL_CONFIG)
     assert once[0]["value"]["labels"] == ["Chemical"]
     assert "score" not in once[0]
 
@@ -124,10 +124,10 @@ def test_where_it_cannot_be_told(data: object, key: str | None, said: str) -> No
 
 
 @pytest.mark.parametrize("stored", ["url", "base64", "base64unicode"])
-def test_offsets_of_texts_that_are_elsewhere_cannot_be_learned(stored: Stored) -> None:
+def test_offsets_of_texts_that_are_elsewhere_cannot_be_learned(stored: TextEncoding) -> None:
     require_plain_text(CONFIG)
     with pytest.raises(FormatError, match="<Text name='body'> holds a URL or an encoded text"):
-        require_plain_text(replace(CONFIG, stored=stored))
+        require_plain_text(replace(CONFIG, text_encoding=stored))
 
 
 @pytest.mark.parametrize(
@@ -157,10 +157,10 @@ def test_hypertext_is_refused_with_advice() -> None:
 def test_regions_are_taken_as_they_are() -> None:
     item = region("naloxone", 0, 8, "Chemical", "Drug")
     assert is_span_result(item, "task 1")
-    assert region_from_value(item["value"], "task 1") == Region(
+    assert raw_span_from_value(item["value"], "task 1") == RawSpan(
         0, 8, ("Chemical", "Drug"), "naloxone"
     )
-    assert region_from_value({"start": 5, "end": 2}, "task 1") == Region(5, 2, ())
+    assert raw_span_from_value({"start": 5, "end": 2}, "task 1") == RawSpan(5, 2, ())
 
 
 @pytest.mark.parametrize(
@@ -175,4 +175,4 @@ def test_regions_are_taken_as_they_are() -> None:
 )
 def test_regions_of_other_shapes_are_refused(value: dict[str, Any]) -> None:
     with pytest.raises(FormatError, match=r"^task 1 has a region"):
-        region_from_value(value, "task 1")
+        raw_span_from_value(value, "task 1")

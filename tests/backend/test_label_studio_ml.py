@@ -19,16 +19,16 @@ from typing import Any
 import pytest
 import torch
 
-from backend.bases import Base
-from backend.bundle import BUNDLED
+from backend.bases import BaseModelRef
+from backend.bundle import BUNDLED_MODELS_FOLDER
 from backend.checkpoint import save_model
-from backend.server.journal import Journal
+from backend.server.journal import EventStore
 from backend.server.predicting import parse_predict_request
 from backend.server.service import Service
 from backend.server.settings import Settings
 from ner.errors import TagalongError
-from ner.manifest import Draft
-from ner.store import Store
+from ner.manifest import VersionMetadata
+from ner.store import ModelStore
 from ner.tags import TagSet
 from tests.toy_corpus import LABELS
 
@@ -43,13 +43,13 @@ LABEL = '<Label value="Chemical" alias="CHEM"/><Label value="Illness" predicted_
 WAIT = 120  # seconds: 1.0.9 imports everything anew for every event, on machines however slow
 
 
-def publish(models: Path, base: Base, seed: int) -> str:
+def publish(models: Path, base: BaseModelRef, seed: int) -> str:
     """Publish a version with random weights and make it current."""
-    store = Store(models, bundled=BUNDLED)
-    draft = Draft(tier="encoder", name="tiny", base=base.reference, labels=LABELS)
+    store = ModelStore(models, bundled_root=BUNDLED_MODELS_FOLDER)
+    draft = VersionMetadata(tier="encoder", name="tiny", base=base.reference, labels=LABELS)
     torch.manual_seed(seed)
-    with store.staging("encoder") as folder:
-        model = base.load_token_classifier(TagSet(LABELS).names)
+    with store.staging_folder("encoder") as folder:
+        model = base.load_token_classifier(TagSet(LABELS).tag_names)
         save_model(model, base.load_tokenizer(), folder, base=base)
         version = store.publish(folder, draft).version
     store.promote("encoder", version)
@@ -87,9 +87,9 @@ class Backend:
         return self.ask("predict", predict_body(**more))["results"]
 
     def events(self) -> dict[str, int]:
-        journal = Journal(Settings(self.models).journal_path)
+        journal = EventStore(Settings(self.models).event_store_path)
         try:
-            return journal.count()
+            return journal.count_by_action()
         finally:
             journal.close()
 
@@ -119,7 +119,7 @@ def backend(
         "or the command in tests/label_studio_ml.txt"
     )
     models = tmp_path_factory.mktemp("served") / "models"
-    version = publish(models, Base(str(tiny_base("bert-uncased"))), seed=1)
+    version = publish(models, BaseModelRef(str(tiny_base("bert-uncased"))), seed=1)
     jobs = [str(tmp_path_factory.mktemp("jobs"))] if framework == "1.0.9" else []
     environment = {
         **os.environ,
@@ -150,7 +150,7 @@ def expected(backend: Backend) -> Iterator[Callable[..., list[dict[str, Any]]]]:
 
     def answer(**more: Any) -> list[dict[str, Any]]:
         asked = parse_predict_request(predict_body(**more), service.settings.limits)
-        results = service.predictor.answer(asked, service.slots["encoder"]).results
+        results = service.predict_handler.handle(asked, service.model_holders["encoder"]).results
         return json.loads(json.dumps(results))
 
     yield answer
@@ -208,7 +208,7 @@ def test_from_the_first_setup_to_a_promotion(backend: Backend, tiny_base, expect
     assert {item["model_version"] for item in got} == {backend.version}
     assert as_bytes(got) == as_bytes(expected())
 
-    promoted = publish(backend.models, Base(str(tiny_base("bert-uncased"))), seed=2)
+    promoted = publish(backend.models, BaseModelRef(str(tiny_base("bert-uncased"))), seed=2)
     assert promoted != backend.version
     assert wait_for(lambda: {item["model_version"] for item in backend.predict()} == {promoted})
     assert backend.setup() == promoted
@@ -264,7 +264,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
 
 def test_all_objects_of_a_process_share_one_loaded_version(module, tiny_base) -> None:
     models = module._shared.service().settings.models
-    publish(models, Base(str(tiny_base("bert-uncased"))), seed=1)
+    publish(models, BaseModelRef(str(tiny_base("bert-uncased"))), seed=1)
 
     def predict(_: int) -> int:
         model = module.Tagalong("7", label_config=config("label"))

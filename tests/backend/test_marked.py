@@ -6,10 +6,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from backend.interactive import complete
+from backend.interactive import suggest_spans
 from backend.label_config import parse_label_config
 from backend.label_studio import result_from_spans
-from backend.marked import Marked, marked_regions, set_apart
+from backend.marked import InteractiveContext, read_interactive_context, with_unique_region_ids
 from ner.document import Document, Span
 from tests.odd_documents import annotation, region, task
 
@@ -21,8 +21,8 @@ TEXT = "lead lead ill"
 LEAD = region(TEXT, 0, 4, "Chemical")
 
 
-def asked(sent: Any, **known: Any) -> Marked:
-    return marked_regions({**task(TEXT), **known}, sent, CONFIG, Document("1", TEXT))
+def asked(sent: Any, **known: Any) -> InteractiveContext:
+    return read_interactive_context({**task(TEXT), **known}, sent, CONFIG, Document("1", TEXT))
 
 
 def test_what_was_drawn_and_what_is_there_are_told_apart() -> None:
@@ -31,8 +31,8 @@ def test_what_was_drawn_and_what_is_there_are_told_apart() -> None:
     others = annotation(region(TEXT, 0, 13, "Disease"), id=8)
     sent = {"draft_id": 5, "annotation_id": "7", "user_id": 1, "result": [LEAD]}
     marked = asked(sent, annotations=[mine, others], drafts=[{"id": 4, "result": [LEAD]}, draft])
-    assert marked.drawn == (Span(0, 4, "CHEM"),)
-    assert marked.existing == (Span(0, 4, "CHEM"), Span(5, 9, "CHEM"), Span(10, 13, "Disease"))
+    assert marked.new_spans == (Span(0, 4, "CHEM"),)
+    assert marked.existing_spans == (Span(0, 4, "CHEM"), Span(5, 9, "CHEM"), Span(10, 13, "Disease"))
 
 
 def mine(*names: str) -> list[Any]:
@@ -52,25 +52,25 @@ def test_the_editor_names_no_version_and_what_shares_most_regions_is_at_work() -
     draft, other = {"id": 1, "result": mine("c", "d")}, {"id": 2, "result": [LEAD]}
     for kind in ("drafts", "annotations", "predictions"):
         marked = asked({"result": [*mine("c"), NEW]}, **{kind: [other, draft]})
-        assert marked == Marked((LEAD_1,), (LEAD_1, LEAD_2, ILL)), kind
+        assert marked == InteractiveContext((LEAD_1,), (LEAD_1, LEAD_2, ILL)), kind
 
 
 def test_of_versions_that_share_as_much_the_latest_kind_is_at_work() -> None:
     before, after = {"id": 1, "result": mine("c", "d")}, {"id": 2, "result": mine("c")}
     for earlier, later in (("predictions", "annotations"), ("annotations", "drafts")):
         marked = asked({"result": [*mine("c"), NEW]}, **{earlier: [before], later: [after]})
-        assert marked.existing == (LEAD_1, LEAD_2), later
+        assert marked.existing_spans == (LEAD_1, LEAD_2), later
 
 
 def test_where_nothing_tells_the_versions_apart_all_may_be_at_work() -> None:
     one, two = {"id": 1, "result": mine("d")}, {"id": 2, "result": [region(TEXT, 5, 9, "Disease")]}
     marked = asked({"result": [NEW]}, annotations=[one], predictions=[two])
-    assert marked.existing == (LEAD_1, Span(5, 9, "Disease"), ILL)
+    assert marked.existing_spans == (LEAD_1, Span(5, 9, "Disease"), ILL)
 
 
 def test_a_version_whose_regions_would_have_been_sent_is_not_at_work() -> None:
     one = {"id": 1, "result": mine("c", "d")}
-    assert asked({"result": [NEW]}, predictions=[one]).existing == (LEAD_1,)
+    assert asked({"result": [NEW]}, predictions=[one]).existing_spans == (LEAD_1,)
 
 
 def test_a_region_is_drawn_once() -> None:
@@ -84,7 +84,7 @@ def test_a_region_is_drawn_once() -> None:
     def ask(*items: Any) -> tuple[Span, ...]:
         document = Document("1", TEXT)
         sent = {"result": list(items)}
-        return marked_regions({}, sent, CONFIG, document, came_before=came_before).drawn
+        return read_interactive_context({}, sent, CONFIG, document, seen_regions=came_before).new_spans
 
     assert ask(NEW) == (LEAD_1,)
     assert ask(NEW) == ()
@@ -94,13 +94,13 @@ def test_a_region_is_drawn_once() -> None:
 
 def test_what_is_stored_was_not_drawn_just_now() -> None:
     draft = {"id": 1, "result": mine("c")}
-    assert asked({"result": [*mine("c"), NEW]}, drafts=[draft]).drawn == (LEAD_1,)
+    assert asked({"result": [*mine("c"), NEW]}, drafts=[draft]).new_spans == (LEAD_1,)
 
 
 def test_the_newest_was_drawn_even_if_it_is_stored_already() -> None:
     draft = {"id": 1, "result": [*mine("c", "d"), NEW]}
     marked = asked({"result": [*mine("c"), NEW]}, drafts=[draft])
-    assert marked == Marked((LEAD_1,), (LEAD_1, LEAD_2, ILL))
+    assert marked == InteractiveContext((LEAD_1,), (LEAD_1, LEAD_2, ILL))
 
 
 def test_guesses_are_not_drawn() -> None:
@@ -110,7 +110,7 @@ def test_guesses_are_not_drawn() -> None:
         {"origin": "manual", "score": 1.0},  # taken over from an answer
     ):
         marked = asked({"result": [{**NEW, **changes}]})
-        assert marked == Marked((), (LEAD_1,))
+        assert marked == InteractiveContext((), (LEAD_1,))
 
 
 def test_an_answer_has_no_id_of_a_region_at_work() -> None:
@@ -120,7 +120,7 @@ def test_an_answer_has_no_id_of_a_region_at_work() -> None:
     def ids(*names: str) -> set[str]:
         context = {"result": [{"id": name} for name in names]}
         return {
-            item["id"] for item in result_from_spans(set_apart(document, context), spans, CONFIG)
+            item["id"] for item in result_from_spans(with_unique_region_ids(document, context), spans, CONFIG)
         }
 
     stored = {item["id"] for item in result_from_spans(document, spans, CONFIG)}
@@ -148,19 +148,19 @@ def test_an_answer_has_no_id_of_a_region_at_work() -> None:
     ],
 )
 def test_what_is_no_region_of_ours_is_left_out(item: Any) -> None:
-    assert asked({"result": [item]}) == Marked((), ())
+    assert asked({"result": [item]}) == InteractiveContext((), ())
 
 
 def test_of_several_labels_the_first_counts() -> None:
     two = region("lead", 0, 4, "Disease", "Chemical")
-    assert asked({"result": [two]}).drawn == (Span(0, 4, "Disease"),)
+    assert asked({"result": [two]}).new_spans == (Span(0, 4, "Disease"),)
 
 
 def test_regions_of_no_known_label_keep_their_place_and_are_not_copied() -> None:
     for labels in ((), ("Gone",)):
         marked = asked({"result": [region("lead", 0, 4, *labels)]})
-        assert marked.drawn == ()
-        assert [(span.start, span.end) for span in marked.existing] == [(0, 4)]
+        assert marked.new_spans == ()
+        assert [(span.start, span.end) for span in marked.existing_spans] == [(0, 4)]
 
 
 keys = st.sampled_from(
@@ -184,8 +184,8 @@ json_values = st.recursive(
 @example({"drafts": {"id": 1}}, {"draft_id": [1], "result": [[LEAD], {"value": {"labels": [[]]}}]})
 def test_any_json_is_taken(known: Any, sent: Any) -> None:
     document = Document("1", TEXT)
-    marked = marked_regions(known, sent, CONFIG, document)
-    assert set(marked.drawn) <= set(marked.existing)
-    assert {span.label for span in marked.drawn} <= set(CONFIG.labels)
-    assert all(span.end <= len(document.text) for span in marked.existing)
-    complete(document, (), marked)
+    marked = read_interactive_context(known, sent, CONFIG, document)
+    assert set(marked.new_spans) <= set(marked.existing_spans)
+    assert {span.label for span in marked.new_spans} <= set(CONFIG.labels)
+    assert all(span.end <= len(document.text) for span in marked.existing_spans)
+    suggest_spans(document, (), marked)

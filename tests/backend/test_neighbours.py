@@ -9,14 +9,14 @@ import pytest
 
 from backend.label_config import parse_label_config
 from backend.neighbours import (
-    Change,
-    Neighbour,
-    find_neighbours,
+    VersionChange,
+    AffectedProject,
+    find_affected_projects,
     hold_back_reason,
-    missed_labels,
+    compute_lost_labels,
 )
-from backend.remote.objects import Backend, Project
-from backend.server.journal import Journal
+from backend.remote.objects import MLBackend, Project
+from backend.server.journal import EventStore
 
 
 def config(*labels: str) -> str:
@@ -46,7 +46,7 @@ def test_a_project_misses_what_only_the_old_version_gave_it(
     labels: tuple[str, ...], new: tuple[str, ...], missed: tuple[str, ...]
 ) -> None:
     found = parse_label_config(config(*labels))
-    assert missed_labels(found, ("Chemical", "Disease"), new) == missed
+    assert compute_lost_labels(found, ("Chemical", "Disease"), new) == missed
 
 
 OURS = {"id": 1, "title": "Ours", "label_config": config(DISEASE), "show_collab_predictions": True}
@@ -54,7 +54,7 @@ IMAGES = (
     '<View><Choices name="c" toName="i"><Choice value="x"/></Choices>'
     '<Image name="i" value="$i"/></View>'
 )
-CHANGE = Change(1, "encoder", "v1", old=("Disease", "Chemical"), new=("Chemical",))
+CHANGE = VersionChange(1, "encoder", "v1", old_labels=("Disease", "Chemical"), new_labels=("Chemical",))
 
 
 class Studio:
@@ -63,10 +63,10 @@ class Studio:
     `here` has the projects whose backend is a running server of the journal's folder.
     """
 
-    def __init__(self, journal: Journal, *, here: tuple[int, ...] = (), tier: str = "encoder"):
+    def __init__(self, journal: EventStore, *, here: tuple[int, ...] = (), tier: str = "encoder"):
         self.journal, self.here, self.tier = journal, here, tier
         self.known = [Project.from_json(OURS)]
-        self.connected: dict[int, Backend] = {}
+        self.connected: dict[int, MLBackend] = {}
         self.backends = self
 
     def add(
@@ -74,7 +74,7 @@ class Studio:
     ) -> None:
         own = {"id": project, "title": f"P{project}", "label_config": label_config or config(GENE)}
         self.known.insert(0, Project.from_json({**OURS, **own}))
-        self.connected[project] = Backend.from_json(
+        self.connected[project] = MLBackend.from_json(
             {
                 "id": 10 + project,
                 "project": project,
@@ -88,40 +88,40 @@ class Studio:
     def projects(self) -> list[Project]:
         return self.known
 
-    def of(self, project: int) -> list[Backend]:
+    def of(self, project: int) -> list[MLBackend]:
         if project in self.here:
-            self.journal.remember_extra(str(project), self.tier, {})
+            self.journal.write_extra_params(str(project), self.tier, {})
         return [self.connected[project]] if project in self.connected else []
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    journal = Journal(tmp_path / "journal.sqlite")
+def journal(tmp_path: Path) -> Iterator[EventStore]:
+    journal = EventStore(tmp_path / "journal.sqlite")
     yield journal
     journal.close()
 
 
-def found(studio: Any, journal: Journal, change: Change = CHANGE) -> list[int]:
-    return [one.project for one in find_neighbours(studio, journal, change)]
+def found(studio: Any, journal: EventStore, change: VersionChange = CHANGE) -> list[int]:
+    return [one.project for one in find_affected_projects(studio, journal, change)]
 
 
 @pytest.mark.parametrize("label_config", [config(DISEASE), config(CHEMICAL), config(GENE), IMAGES])
-def test_a_served_project_is_found_whatever_its_labels(journal: Journal, label_config: str) -> None:
+def test_a_served_project_is_found_whatever_its_labels(journal: EventStore, label_config: str) -> None:
     studio: Any = Studio(journal, here=(1, 2))
     studio.add(2, label_config=label_config)
     studio.connected[1] = studio.connected[2]  # the retrained project itself does not count
     missed = ("Disease",) if label_config == config(DISEASE) else ()
-    assert find_neighbours(studio, journal, CHANGE) == [Neighbour(2, "P2", missed)]
+    assert find_affected_projects(studio, journal, CHANGE) == [AffectedProject(2, "P2", missed)]
 
 
-def test_labels_that_stay_do_not_excuse_the_change(journal: Journal) -> None:
+def test_labels_that_stay_do_not_excuse_the_change(journal: EventStore) -> None:
     studio = Studio(journal, here=(2,))
     studio.add(2, label_config=config(CHEMICAL, DISEASE))
-    superset = Change(1, "encoder", "v1", old=("Disease",), new=("Disease", "Chemical", "Gene"))
+    superset = VersionChange(1, "encoder", "v1", old_labels=("Disease",), new_labels=("Disease", "Chemical", "Gene"))
     assert found(studio, journal, superset) == [2]
 
 
-def test_deleted_and_disconnected_projects_do_not_count(journal: Journal) -> None:
+def test_deleted_and_disconnected_projects_do_not_count(journal: EventStore) -> None:
     studio = Studio(journal, here=(2, 3))
     for project in (2, 3):
         studio.add(project)
@@ -132,7 +132,7 @@ def test_deleted_and_disconnected_projects_do_not_count(journal: Journal) -> Non
 
 
 def test_the_server_of_another_folder_does_not_count_even_with_the_same_version(
-    journal: Journal,
+    journal: EventStore,
 ) -> None:
     studio = Studio(journal, here=(2,))
     studio.add(2)
@@ -142,14 +142,14 @@ def test_the_server_of_another_folder_does_not_count_even_with_the_same_version(
     assert found(studio, journal) == []
 
 
-def test_the_other_tier_of_the_server_does_not_count(journal: Journal) -> None:
+def test_the_other_tier_of_the_server_does_not_count(journal: EventStore) -> None:
     studio = Studio(journal, here=(2,), tier="llm")
     studio.add(2)
     assert found(studio, journal) == []
     assert found(studio, journal, replace(CHANGE, tier="llm")) == [2]
 
 
-def test_a_server_that_is_down_counts_if_it_has_used_the_folder(journal: Journal) -> None:
+def test_a_server_that_is_down_counts_if_it_has_used_the_folder(journal: EventStore) -> None:
     studio = Studio(journal, here=(2,))
     studio.add(2, state="DI", version="an earlier one")
     studio.add(3, state="DI")
@@ -160,23 +160,23 @@ def test_a_server_that_is_down_counts_if_it_has_used_the_folder(journal: Journal
 
 def test_without_a_journal_every_backend_of_the_version_counts(tmp_path: Path) -> None:
     (tmp_path / "journal.sqlite").mkdir()
-    unreadable = Journal(tmp_path / "journal.sqlite")
+    unreadable = EventStore(tmp_path / "journal.sqlite")
     studio = Studio(unreadable)
     studio.add(2)
     studio.add(3, version="v0")
     assert found(studio, unreadable) == [2]
 
 
-def test_nobody_is_asked_if_no_version_is_served(journal: Journal) -> None:
+def test_nobody_is_asked_if_no_version_is_served(journal: EventStore) -> None:
     assert found(None, journal, replace(CHANGE, version="")) == []
 
 
 def test_the_reason_names_the_projects_and_the_ways_out() -> None:
-    others = [Neighbour(2, "Two", ("Disease", "Drug")), Neighbour(3, "Three", ())]
+    others = [AffectedProject(2, "Two", ("Disease", "Drug")), AffectedProject(3, "Three", ())]
     reason = hold_back_reason(CHANGE, others, "project-1-x")
     assert reason.startswith("v1 also serves project 2 (Two) and project 3 (Three), and all")
     assert "Project 2 would lose Disease and Drug. Start a second server" in reason
     assert reason.endswith("run `tagalong models promote project-1-x`")
-    many = hold_back_reason(CHANGE, [Neighbour(n, "T", ()) for n in range(2, 10)], "c")
+    many = hold_back_reason(CHANGE, [AffectedProject(n, "T", ()) for n in range(2, 10)], "c")
     assert "project 6 (T) and 3 more, and all" in many
     assert "would lose" not in many

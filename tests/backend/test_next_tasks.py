@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.batch.politeness import Politeness
+from backend.batch.politeness import RateLimitedRetry
 from backend.label_config import parse_label_config
-from backend.next_tasks import IN_QUEUE, TAB, Chosen, places, queue
-from backend.remote.connection import PAGE
+from backend.next_tasks import IN_QUEUE, TAB, QueuedTask, places, queue_tasks
+from backend.remote.connection import PAGE_SIZE
 from backend.remote.objects import StoredPrediction, Task
 from ner.document import Document, Prediction
 from ner.errors import LabelStudioError
@@ -80,10 +80,10 @@ class Studio:
     def _after(self, project: int, after: int = 0, *, unlabelled: bool = False) -> list[Task]:
         out = self.annotated | self.begun if unlabelled else set()
         free = [one for one in self.numbers if one > after and one not in out]
-        return self._tasks(free[:PAGE])
+        return self._tasks(free[:PAGE_SIZE])
 
     def _named(self, project: int, ids: Sequence[int]) -> list[Task]:
-        assert len(ids) <= PAGE
+        assert len(ids) <= PAGE_SIZE
         return self._tasks(sorted(ids))
 
     def _add(self, project: int, items: Sequence[dict[str, Any]]) -> int:
@@ -104,10 +104,10 @@ class Studio:
 
 def queue_up(studio: Any, tasks: Sequence[int]) -> None:
     chosen = [
-        Chosen(Document(str(task), "Naloxone."), Prediction((), 0.5, VERSION)) for task in tasks
+        QueuedTask(Document(str(task), "Naloxone."), Prediction((), 0.5, VERSION)) for task in tasks
     ]
-    polite = Politeness(rate=1e9)
-    assert queue(*(studio, 1, CONFIG, chosen), version=VERSION, polite=polite) == 7
+    polite = RateLimitedRetry(requests_per_second=1e9)
+    assert queue_tasks(*(studio, 1, CONFIG, chosen), version=VERSION, retry=polite) == 7
 
 
 def test_a_second_queue_comes_before_what_is_left_of_the_first() -> None:
@@ -134,7 +134,7 @@ def test_what_only_some_have_annotated_comes_behind_a_new_queue_too() -> None:
 
 def test_any_number_of_queues_keeps_to_the_order_of_all() -> None:
     """Four hundred: a share of a share of a share would have become 0 by then."""
-    studio, chance = Studio(PAGE + 30), random.Random(0)
+    studio, chance = Studio(PAGE_SIZE + 30), random.Random(0)
     order: list[int] = []
     for turn in range(400):
         free = [task for task in studio.numbers if task not in studio.annotated]
@@ -166,10 +166,10 @@ def test_no_place_can_be_taken_for_a_confidence() -> None:
 
 
 def test_a_large_project_is_read_to_its_end() -> None:
-    studio = Studio(2 * PAGE)
-    queue_up(studio, [2 * PAGE])
+    studio = Studio(2 * PAGE_SIZE)
+    queue_up(studio, [2 * PAGE_SIZE])
     queue_up(studio, [1])
-    assert studio.served() == [1, 2 * PAGE]
+    assert studio.served() == [1, 2 * PAGE_SIZE]
 
 
 def test_neither_another_version_nor_the_same_choice_again_takes_room() -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import backend.pages
-from backend.pages import brief, counted, lasted, listed
+from backend.pages import format_latency, format_count, format_duration, join_names
 
 LATENCIES = {
     0.0001: "1 ms",
@@ -31,12 +31,12 @@ DURATIONS = {  # seconds
 
 
 def test_latencies_are_brief() -> None:
-    assert {seconds: brief(seconds) for seconds in LATENCIES} == LATENCIES
+    assert {seconds: format_latency(seconds) for seconds in LATENCIES} == LATENCIES
 
 
 def test_durations_are_said_in_words() -> None:
     start = datetime(2026, 11, 22, tzinfo=UTC)
-    said = {seconds: lasted(start, start + timedelta(seconds=seconds)) for seconds in DURATIONS}
+    said = {seconds: format_duration(start, start + timedelta(seconds=seconds)) for seconds in DURATIONS}
     assert said == DURATIONS
 
 
@@ -66,5 +66,5 @@ def test_every_colour_of_text_stands_out_from_the_paper() -> None:
 def test_numbers_and_names_read_as_a_sentence_has_them() -> None:
     numbers = (0, 1, 2, 2_000)
     said = ["no tasks", "1 task", "2 tasks", "2,000 tasks"]
-    assert [counted(number, "task") for number in numbers] == said
-    assert [listed(["A", "B", "C"][:n]) for n in range(4)] == ["", "A", "A and B", "A, B and C"]
+    assert [format_count(number, "task") for number in numbers] == said
+    assert [join_names(["A", "B", "C"][:n]) for n in range(4)] == ["", "A", "A and B", "A, B and C"]

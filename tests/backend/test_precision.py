@@ -7,9 +7,9 @@ from backend.precision import (
     BF16_CAPABILITIES,
     INT8_CAPABILITIES,
     Precision,
-    half_precision,
+    bf16_autocast,
     has_bf16,
-    int8_arithmetic,
+    int8_instruction_set,
 )
 
 CPU = torch.device("cpu")
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 def product(wanted: Precision) -> torch.Tensor:
     left = torch.full((2, 2), 1 + 2**-12)  # bf16 has 8 bits of mantissa
-    with half_precision(CPU, wanted=wanted):
+    with bf16_autocast(CPU, precision=wanted):
         return left @ left
 
 
@@ -57,17 +57,17 @@ def test_auto_is_fp32_where_pytorch_cannot_be_asked(monkeypatch: pytest.MonkeyPa
 
 def test_the_best_arithmetic_in_8_bits_is_named(capabilities: dict[str, bool]) -> None:
     capabilities |= {"avx2": True, "avx512_f": True}
-    assert int8_arithmetic() == ""
+    assert int8_instruction_set() == ""
     for name in reversed(INT8_CAPABILITIES):
         capabilities[name] = True
-        assert int8_arithmetic() == name
+        assert int8_instruction_set() == name
     capabilities["amx_int8"] = False
-    assert int8_arithmetic() == "avx512_vnni"
+    assert int8_instruction_set() == "avx512_vnni"
 
 
 def test_after_the_block_all_is_as_before() -> None:
-    with half_precision(CPU, wanted="bf16"):
+    with bf16_autocast(CPU, precision="bf16"):
         assert torch.is_autocast_enabled("cpu")
-        with half_precision(CPU, wanted="fp32"):
+        with bf16_autocast(CPU, precision="fp32"):
             assert not torch.is_autocast_enabled("cpu")
     assert not torch.is_autocast_enabled("cpu")

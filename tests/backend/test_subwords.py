@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.bases import Base
+from backend.bases import BaseModelRef
 from backend.subwords import SubWordTokenizer
-from backend.window_encoder import Reading, WindowEncoder
+from backend.window_encoder import WindowConfig, WindowEncoder
 from ner.words import word_offsets
 from tests.tiny_bases import CORPUS, FAMILIES
 
@@ -27,7 +27,7 @@ ODD = [
 
 @pytest.fixture(params=FAMILIES)
 def splitter(request, tiny_base):
-    return SubWordTokenizer(Base(str(tiny_base(request.param))).load_tokenizer())
+    return SubWordTokenizer(BaseModelRef(str(tiny_base(request.param))).load_tokenizer())
 
 
 def split(splitter, text, longest=64):
@@ -48,7 +48,7 @@ def test_every_word_has_its_own_subwords(splitter, text):
 @given(text=st.text(max_size=60))
 def test_any_text_of_unicode_keeps_the_law(tiny_base, text):
     for family in FAMILIES:
-        tokenizer = Base(str(tiny_base(family))).load_tokenizer()
+        tokenizer = BaseModelRef(str(tiny_base(family))).load_tokenizer()
         words, subwords = split(SubWordTokenizer(tokenizer), text)
         assert len(subwords.lengths) == len(words)
         assert all(subwords.lengths)
@@ -61,7 +61,7 @@ def test_plain_text_reads_as_the_tokenizer_itself_would(splitter):
 
 
 def test_a_piece_over_several_words_is_taken_apart(tiny_base):
-    splitter = SubWordTokenizer(Base(str(tiny_base("llama"))).load_tokenizer())
+    splitter = SubWordTokenizer(BaseModelRef(str(tiny_base("llama"))).load_tokenizer())
     text = "failure; (Li+) toxicity, e.g. Ca2+) toxicity"
     whole = splitter.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     spanning = [text[start:end] for start, end in whole["offset_mapping"] if end - start > 1]
@@ -78,29 +78,29 @@ def test_a_long_word_is_read_by_its_head(splitter):
 def test_windows_carry_first_subwords_and_special_tokens(splitter):
     text = " ".join(CORPUS[:4])
     words = word_offsets(text)
-    encoder = WindowEncoder(splitter.tokenizer, Reading(window=48, context=8))
+    encoder = WindowEncoder(splitter.tokenizer, WindowConfig(window=48, context=8))
     windows = encoder.encode([text, ""], [words, []])
     _, subwords = split(splitter, text)
     assert len(windows) > 2
-    assert [word for window in windows for word in window.owned] == list(range(len(words)))
+    assert [word for window in windows for word in window.owned_words] == list(range(len(words)))
     for window in windows:
-        assert len(window.ids) <= 48
-        assert list(window.ids[: len(splitter.prefix)]) == splitter.prefix
-        for word, position in zip(window.words, window.positions, strict=True):
-            assert window.ids[position] == subwords.ids[subwords.starts[word]]
-        owned = zip(window.owned, window.owned_positions, strict=True)
-        assert set(owned) <= set(zip(window.words, window.positions, strict=True))
+        assert len(window.input_ids) <= 48
+        assert list(window.input_ids[: len(splitter.prefix)]) == splitter.prefix
+        for word, position in zip(window.words, window.word_positions, strict=True):
+            assert window.input_ids[position] == subwords.ids[subwords.starts[word]]
+        owned = zip(window.owned_words, window.owned_positions, strict=True)
+        assert set(owned) <= set(zip(window.words, window.word_positions, strict=True))
     batch = encoder.pad(windows)
-    assert batch["attention_mask"].sum().item() == sum(len(window.ids) for window in windows)
+    assert batch["attention_mask"].sum().item() == sum(len(window.input_ids) for window in windows)
 
 
 def test_rows_are_rounded_up_but_never_past_the_longest_window(splitter):
-    encoder = WindowEncoder(splitter.tokenizer, Reading(window=48, context=8), limit=44)
+    encoder = WindowEncoder(splitter.tokenizer, WindowConfig(window=48, context=8), max_positions=44)
     lengths = set()
     for count in range(1, 60):
         text = "lithium " * count
         windows = encoder.encode([text], [word_offsets(text)])
-        plain, rounded = encoder.pad(windows), encoder.pad(windows, multiple=16)
+        plain, rounded = encoder.pad(windows), encoder.pad(windows, pad_to_multiple_of=16)
         longest = plain["input_ids"].shape[1]
         lengths.add(rounded["input_ids"].shape[1])
         for name in plain:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from backend.label_studio import LabelConfig, Stored
-from backend.task_text import TaskTexts
+from backend.label_studio import LabelConfig, TextEncoding
+from backend.task_text import TaskTextReader
 from ner.document import Document
 from ner.errors import FormatError, InputError
 from tests.backend.web import Page, Web, serving
@@ -34,9 +34,9 @@ def web() -> Iterator[Web]:
         yield web
 
 
-def document(value: Any, stored: Stored = "text", **options: Any) -> Document:
+def document(value: Any, stored: TextEncoding = "text", **options: Any) -> Document:
     task = {"id": 7, "data": {"abstract": value}}
-    return TaskTexts(**options).document(task, replace(CONFIG, stored=stored))
+    return TaskTextReader(**options).read_document(task, replace(CONFIG, text_encoding=stored))
 
 
 @given(texts)
@@ -48,9 +48,9 @@ def test_a_text_stays_as_it_is(text: str) -> None:
 
 def test_tasks_imported_from_plain_text_have_no_key() -> None:
     task = {"id": 7, "data": {"$undefined$": "a"}}
-    assert TaskTexts().document(task, CONFIG).text == "a"
+    assert TaskTextReader().read_document(task, CONFIG).text == "a"
     task["data"]["abstract"] = "b"
-    assert TaskTexts().document(task, CONFIG).text == "b"
+    assert TaskTextReader().read_document(task, CONFIG).text == "b"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_tasks_imported_from_plain_text_have_no_key() -> None:
 )
 def test_a_task_without_a_text_is_named_and_so_are_its_keys(data: object, said: str) -> None:
     with pytest.raises(FormatError, match=rf"^task 7 has .*{said}") as refusal:
-        TaskTexts().document({"id": 7, "data": data}, CONFIG)
+        TaskTextReader().read_document({"id": 7, "data": data}, CONFIG)
     assert "secret" not in str(refusal.value)
 
 
@@ -92,9 +92,9 @@ json_values = st.recursive(
     st.dictionaries(st.sampled_from(["id", "data", "x"]), json_values),
     st.sampled_from(["text", "url", "base64", "base64unicode"]),
 )
-def test_any_task_is_a_document_or_refused(task: dict[str, Any], stored: Stored) -> None:
+def test_any_task_is_a_document_or_refused(task: dict[str, Any], stored: TextEncoding) -> None:
     try:
-        found = TaskTexts().document(task, replace(CONFIG, stored=stored))
+        found = TaskTextReader().read_document(task, replace(CONFIG, text_encoding=stored))
     except InputError as refusal:
         assert str(refusal).startswith("task ")  # noqa: PT017
     else:
@@ -201,7 +201,7 @@ def test_files_of_label_studio_are_read_with_its_key(web: Web) -> None:
     assert document("/data/upload/1/a.txt", "url", **options).text == "uploaded"
     assert document("/data/local-files/?d=a b.txt", "url", **options).text == "local"
     assert [headers["Authorization"] for _, headers in web.asked] == ["Token secret"] * 2
-    assert "secret" not in repr(TaskTexts(**options))
+    assert "secret" not in repr(TaskTextReader(**options))
 
 
 def test_the_key_goes_to_nobody_else(web: Web) -> None:
@@ -230,9 +230,9 @@ def test_files_of_label_studio_need_its_address_and_leave(web: Web) -> None:
 
 def test_mistakes_in_the_settings_show_at_the_start() -> None:
     with pytest.raises(InputError, match="is not a host to allow"):
-        TaskTexts(frozenset({"http://files.example.org"}))
+        TaskTextReader(frozenset({"http://files.example.org"}))
     with pytest.raises(InputError, match="not one of the web"):
-        TaskTexts(label_studio_url="localhost:8080")
+        TaskTextReader(label_studio_url="localhost:8080")
 
 
 def test_limits_can_be_set(web: Web) -> None:

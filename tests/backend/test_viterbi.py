@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from backend import viterbi as viterbi_module
 from backend.decode import log_softmax
-from backend.viterbi import legal_steps, viterbi
+from backend.viterbi import legal_transitions, viterbi
 from ner.tags import TagSet
 
 TAGS = TagSet(("Chemical", "Disease"))
@@ -51,14 +51,14 @@ def assert_best(found, log_probs, steps) -> None:
 @given(logits(8))
 def test_the_best_legal_sequence_is_found(scores):
     log_probs = log_softmax(scores)
-    found = viterbi(log_probs, legal_steps(TAGS))
+    found = viterbi(log_probs, legal_transitions(TAGS))
     assert_best(found, log_probs, np.zeros((len(TAGS) + 1, len(TAGS))))
 
 
 @given(st.one_of(logits(3), logits(8), logits(40)), st.one_of(transitions(0.5), transitions(3)))
 def test_the_best_legal_sequence_is_found_with_transitions(scores, steps):
     log_probs = log_softmax(scores)
-    assert_best(viterbi(log_probs, legal_steps(TAGS), steps), log_probs, steps)
+    assert_best(viterbi(log_probs, legal_transitions(TAGS), steps), log_probs, steps)
 
 
 def test_what_leaves_no_doubt_is_not_gone_through(monkeypatch):
@@ -73,7 +73,7 @@ def test_what_leaves_no_doubt_is_not_gone_through(monkeypatch):
     scores = np.zeros((100, len(TAGS)))
     scores[:, 0] = 12.0
     scores[[30, 60], 0] = 0.0
-    viterbi(log_softmax(scores), legal_steps(TAGS), np.full((len(TAGS) + 1, len(TAGS)), 0.1))
+    viterbi(log_softmax(scores), legal_transitions(TAGS), np.full((len(TAGS) + 1, len(TAGS)), 0.1))
     assert seen == [5]
 
 
@@ -85,7 +85,7 @@ def test_certain_words_change_nothing(seed):
     scores[:, 0] += chance.choice([0.0, 3.0, 6.0, 9.0, 12.0], 40)
     log_probs = log_softmax(scores)
     steps = chance.normal(0, chance.choice([0.1, 0.5, 1.0]), (len(TAGS) + 1, len(TAGS)))
-    legal = legal_steps(TAGS)
+    legal = legal_transitions(TAGS)
     best = np.where(legal[-1], steps[-1], -np.inf) + log_probs[0]
     for word in log_probs[1:]:
         best = (best[:, None] + np.where(legal[:-1], steps[:-1], -np.inf)).max(axis=0) + word

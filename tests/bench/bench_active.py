@@ -37,20 +37,20 @@ from corpora import DATA, read_documents
 from torch.nn import ModuleList
 from transformers import AutoModel
 
-from backend.bases import OFFLINE_BASE, Base
+from backend.bases import OFFLINE_BASE_MODEL, BaseModelRef
 from backend.encoder import EncoderTier
-from backend.window_encoder import Reading
+from backend.window_encoder import WindowConfig
 from ner.document import Document, Prediction
 from ner.words import word_offsets
-from training.curate.choices import Options
-from training.curate.embeddings import embed
-from training.curate.opinions import ask
-from training.curate.pool import sift
-from training.curate.strategies import STRATEGIES, Evidence, choose
+from training.curate.choices import SelectionOptions
+from training.curate.embeddings import embed_documents
+from training.curate.opinions import predict_tag_distributions
+from training.curate.pool import deduplicate_pool
+from training.curate.strategies import STRATEGIES, StrategyInputs, select_documents
 from training.encoder import train_encoder
-from training.evaluate import Options as Judging
+from training.evaluate import EvaluationOptions as Judging
 from training.evaluate import evaluate
-from training.recipe import Recipe
+from training.recipe import EncoderRecipe
 from training.schedule import Schedule
 
 CORPORA = {"BC5CDR": "test", "NCBI-disease": "dev"}  # what is judged by; NCBI's test is not here
@@ -88,15 +88,15 @@ class Learner:
 @lru_cache
 def read(name: str) -> Corpus:
     """A corpus; samples are drawn by text, and the same in every run."""
-    train = sift(read_documents(DATA / name / "train.jsonl"), seed=1).documents
-    test = sift(read_documents(DATA / name / f"{CORPORA[name]}.jsonl"), train, seed=1).documents
+    train = deduplicate_pool(read_documents(DATA / name / "train.jsonl"), seed=1).documents
+    test = deduplicate_pool(read_documents(DATA / name / f"{CORPORA[name]}.jsonl"), train, seed=1).documents
     return Corpus(name, train[STOPPED:], test[:JUDGED], train[:STOPPED])
 
 
 @lru_cache
-def base() -> Base:
+def base() -> BaseModelRef:
     """MiniLM without its upper layers."""
-    whole = Path(Base(OFFLINE_BASE).source)
+    whole = Path(BaseModelRef(OFFLINE_BASE_MODEL).name_or_path)
     folder = Path(tempfile.mkdtemp(prefix="active-base-"))
     model = AutoModel.from_pretrained(whole)
     model.encoder.layer = ModuleList(list(model.encoder.layer)[:LAYERS])
@@ -104,7 +104,7 @@ def base() -> Base:
     model.save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(whole / name, folder)
-    return Base(str(folder))
+    return BaseModelRef(str(folder))
 
 
 def learn(corpus: Corpus, documents: Sequence[Document], seed: int) -> EncoderTier:
@@ -118,15 +118,15 @@ def learn(corpus: Corpus, documents: Sequence[Document], seed: int) -> EncoderTi
         save_every=1_000_000,
         seed=seed,
     )
-    recipe = Recipe(
+    recipe = EncoderRecipe(
         base=base(),
-        reading=Reading(512, 48),
-        lesson=Reading(256, 16),
+        reading=WindowConfig(512, 48),
+        lesson=WindowConfig(256, 16),
         schedule=schedule,
         dropout=0.1,
     )
     # In one order for all: what is learnt must not depend on what was chosen first.
-    documents = sift(documents, seed=seed).documents
+    documents = deduplicate_pool(documents, seed=seed).documents
     with tempfile.TemporaryDirectory() as folder:
         return train_encoder(
             [*documents] * PASSES,
@@ -147,16 +147,16 @@ def begin(corpus: Corpus, seed: int) -> Learner:
 def choices(corpus: Corpus, name: str, count: int, seed: int, learner: Learner | None = None):
     """What a strategy chooses; only the mixture, being the default, keeps its random share."""
     labelled = learner.labelled if learner else ()
-    pool = sift(corpus.pool, labelled, seed=seed).documents
-    options = Options(name, count, Options().random_share if name == "mixed" else 0.0, seed)
+    pool = deduplicate_pool(corpus.pool, labelled, seed=seed).documents
+    options = SelectionOptions(name, count, SelectionOptions().random_share if name == "mixed" else 0.0, seed)
     if learner is None or name == "random":
-        return choose(pool, [Prediction((), 0.5, "")] * len(pool), options, labelled=labelled)
-    evidence = Evidence(
-        learner.before.predict(pool) if "against" in STRATEGIES[name].needs else (),
-        vectors=partial(embed, learner.tier),
-        opinions=partial(ask, learner.tier),
+        return select_documents(pool, [Prediction((), 0.5, "")] * len(pool), options, labeled=labelled)
+    evidence = StrategyInputs(
+        learner.before.predict(pool) if "against" in STRATEGIES[name].required_inputs else (),
+        vectors=partial(embed_documents, learner.tier),
+        opinions=partial(predict_tag_distributions, learner.tier),
     )
-    return choose(pool, learner.tier.predict(pool), options, labelled=labelled, evidence=evidence)
+    return select_documents(pool, learner.tier.predict(pool), options, labeled=labelled, inputs=evidence)
 
 
 def curve(corpus: Corpus, name: str, seed: int) -> Iterator[dict[str, Any]]:

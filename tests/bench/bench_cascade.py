@@ -20,11 +20,11 @@ import numpy as np
 from corpora import DATA, read_documents
 from numpy.typing import NDArray
 
-from backend.batch.worth import worth_of
-from cli.options import load_model, open_store
+from backend.batch.worth import compute_expected_errors
+from cli.options import load_tier_version, open_store
 from ner.document import Document, Prediction
-from training.bootstrap import f1
-from training.judged import tabulate
+from training.bootstrap import compute_f1
+from training.judged import count_by_document
 
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 ORDERS = 200  # random ones
@@ -35,7 +35,7 @@ Counts = NDArray[np.int64]
 def counted(documents: Sequence[Document], predictions: Sequence[Prediction]) -> Counts:
     """Strict counts of each document: shape (documents, labels, lengths, fields)."""
     labels = sorted({span.label for document in documents for span in document.spans})
-    return tabulate(documents, predictions, labels)[:, 0]
+    return count_by_document(documents, predictions, labels)[:, 0]
 
 
 def curve(order: Sequence[int], first: Counts, second: Counts) -> list[float]:
@@ -45,7 +45,7 @@ def curve(order: Sequence[int], first: Counts, second: Counts) -> list[float]:
         again = list(order[: round(share * len(order))])
         kept = list(order[len(again) :])
         counts = first[kept].sum(axis=0) + second[again].sum(axis=0)
-        found.append(float(f1(counts.sum(axis=(0, 1)))))
+        found.append(float(compute_f1(counts.sum(axis=(0, 1)))))
     return found
 
 
@@ -67,13 +67,13 @@ def main() -> None:
     blank = [Document(document.id, document.text) for document in documents]
     store = open_store(options.models)
     said = [
-        load_model(store, reference).predict(blank) for reference in (options.first, options.second)
+        load_tier_version(store, reference).predict(blank) for reference in (options.first, options.second)
     ]
     first, second = (counted(documents, predictions) for predictions in said)
     count = len(documents)
     # fp and fn that the better tier leaves out
     gains = (first - second)[..., 2:].sum(axis=(1, 2, 3))
-    by_worth = curve(ordered(count, lambda n: worth_of(said[0][n])), first, second)
+    by_worth = curve(ordered(count, lambda n: compute_expected_errors(said[0][n])), first, second)
     by_score = curve(ordered(count, lambda n: -said[0][n].score), first, second)
     by_gain = curve(ordered(count, lambda n: float(gains[n])), first, second)
     chance = Random(7)

@@ -26,19 +26,19 @@ import torch
 from corpora import DATA, read_documents
 from transformers import logging, pipeline
 
-from backend.bases import OFFLINE_BASE, Base
-from backend.bundle import BUNDLED
-from backend.checkpoint import load_encoder, position_limit
+from backend.bases import OFFLINE_BASE_MODEL, BaseModelRef
+from backend.bundle import BUNDLED_MODELS_FOLDER
+from backend.checkpoint import load_encoder, max_positions
 from backend.encoder import EncoderTier
-from backend.engine.build import build_engine
-from backend.engine.samples import sample_documents
-from backend.forward import Batch, TorchForward
-from backend.served import load_engine
-from ner.catalogue import BUNDLED as NAME
-from ner.catalogue import Catalogue
+from backend.engine.build import build_openvino_model
+from backend.engine.samples import read_sample_documents
+from backend.forward import ModelInputs, TorchRunner
+from backend.served import load_openvino_encoder
+from ner.catalogue import BUNDLED_REFERENCE as NAME
+from ner.catalogue import ModelRegistry
 from ner.document import Document, Prediction, Span
 from ner.manifest import read_manifest
-from training.evaluate import Options, evaluate
+from training.evaluate import EvaluationOptions, evaluate
 
 Found = list[list[Span]]
 System = Callable[[Sequence[Document]], Found]
@@ -76,23 +76,23 @@ def of_pipeline(folder: Path, batch: int) -> System:
 
 def bare(tier: EncoderTier, documents: Sequence[Document]) -> Callable[[], None]:
     """Nothing but a tier's passes over the batches that it makes of documents, on its lanes."""
-    size = tier.lane_documents if tier.forward.lanes > 1 else tier.chunk_documents
+    size = tier.documents_per_stream if tier.runner.streams > 1 else tier.documents_per_chunk
     chunks = []
     for start in range(0, len(documents), size):
-        read = tier.read(documents[start : start + size])
+        read = tier.encode(documents[start : start + size])
         windows = [window for one in read for window in one.windows]
-        plan = tier.forward.plan([len(window.ids) for window in windows])
-        multiple = tier.forward.multiple
+        plan = tier.runner.plan_batches([len(window.input_ids) for window in windows])
+        multiple = tier.runner.pad_to_multiple_of
         chunks.append(
-            [tier.windows.pad([windows[at] for at in batch], multiple=multiple) for batch in plan]
+            [tier.window_encoder.pad([windows[at] for at in batch], pad_to_multiple_of=multiple) for batch in plan]
         )
 
-    def run_all(batches: Sequence[Batch]) -> None:
+    def run_all(batches: Sequence[ModelInputs]) -> None:
         for batch in batches:
-            tier.forward.logits(batch)
+            tier.runner.compute_logits(batch)
 
     def run() -> None:
-        with ThreadPoolExecutor(tier.forward.lanes) as pool:
+        with ThreadPoolExecutor(tier.runner.streams) as pool:
             list(pool.map(run_all, chunks))
 
     return run
@@ -101,7 +101,7 @@ def bare(tier: EncoderTier, documents: Sequence[Document]) -> Callable[[], None]
 def f1(documents: Sequence[Document], found: Found) -> float:
     """Strict F1."""
     predictions = [Prediction(tuple(spans), 1.0, "") for spans in found]
-    report = evaluate(documents, predictions, options=Options(resamples=1))
+    report = evaluate(documents, predictions, options=EvaluationOptions(resamples=1))
     return report.overall.strict.counts.f1
 
 
@@ -115,29 +115,29 @@ def timed(run: Callable[[], object]) -> float:
 @contextmanager
 def systems(learnt: Sequence[Document]) -> Iterator[tuple[dict[str, System], EncoderTier]]:
     """All that compete, and the tier on its engine."""
-    folder = Catalogue(BUNDLED, bundled=BUNDLED).resolve(NAME)
+    folder = ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
     manifest = read_manifest(folder)
     fp32, usual = (load_encoder(folder, manifest, device=CPU) for _ in range(2))
-    assert isinstance(fp32.forward, TorchForward)
-    fp32.forward.precision = "fp32"
+    assert isinstance(fp32.runner, TorchRunner)
+    fp32.runner.precision = "fp32"
     with tempfile.TemporaryDirectory() as aside:
         os.environ["XDG_CACHE_HOME"] = aside  # made now, whatever was made before
-        samples = sample_documents()
-        kept = build_engine(folder, examples=samples, judged=samples)
-        engine = load_engine(folder, manifest, kept)
+        samples = read_sample_documents()
+        kept = build_openvino_model(folder, quantization_documents=samples, check_documents=samples)
+        engine = load_openvino_encoder(folder, manifest, kept)
         plain = Path(aside, "plain")
-        fp32.forward.model.save_pretrained(plain)
-        fp32.windows.tokenizer.model_max_length = position_limit(fp32.forward.model)
-        fp32.windows.tokenizer.save_pretrained(plain)
+        fp32.runner.model.save_pretrained(plain)
+        fp32.window_encoder.tokenizer.model_max_length = max_positions(fp32.runner.model)
+        fp32.window_encoder.tokenizer.save_pretrained(plain)
         found = {PIPELINE.format(batch): of_pipeline(plain, batch) for batch in BATCHES}
         if find_spec("spacy_curated_transformers"):
             # No dependency of ours, so imported only where somebody has installed it.
-            batched = import_module("peer_spacy").of_spacy(Path(Base(OFFLINE_BASE).source), learnt)
+            batched = import_module("peer_spacy").of_spacy(Path(BaseModelRef(OFFLINE_BASE_MODEL).name_or_path), learnt)
             found |= {SPACY.format(batch): batched(batch) for batch in BATCHES}
         found["tier, PyTorch, fp32"] = of_tier(fp32)
-        if usual.forward.name != fp32.forward.name:
-            found[f"tier, {usual.forward.name}"] = of_tier(usual)
-        found[f"tier, {engine.forward.name}"] = of_tier(engine)
+        if usual.runner.name != fp32.runner.name:
+            found[f"tier, {usual.runner.name}"] = of_tier(usual)
+        found[f"tier, {engine.runner.name}"] = of_tier(engine)
         yield found, engine
 
 

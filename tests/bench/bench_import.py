@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from backend.demo import installation
-from backend.demo.label_studio import start
-from backend.demo.provision import label_config
-from backend.remote.client import LabelStudio
+from backend.demo.label_studio import start_label_studio
+from backend.demo.provision import read_demo_label_config
+from backend.remote.client import LabelStudioClient
 from tests.bc5cdr_sentences import abstracts
 
 ROOT = Path(__file__).parents[2]
@@ -32,9 +32,9 @@ def seconds(ask: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def filled(studio: LabelStudio, size: int) -> tuple[int, list[int]]:
+def filled(studio: LabelStudioClient, size: int) -> tuple[int, list[int]]:
     """A project of a size, and its tasks."""
-    project = studio.create_project(f"{size} tasks", label_config()).id
+    project = studio.create_project(f"{size} tasks", read_demo_label_config()).id
     texts = [document.text for document in abstracts()]
     ids: list[int] = []
     while len(ids) < size:
@@ -67,10 +67,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--program", type=Path)
     options = parser.parse_args()
-    program = options.program or installation.install(ROOT / "tagalong-demo")
+    program = options.program or installation.install_label_studio(ROOT / "tagalong-demo")
     with (
         tempfile.TemporaryDirectory() as home,
-        start(program, Path(home)) as running,
+        start_label_studio(program, Path(home)) as running,
         running.connect() as studio,
     ):
         projects = {size: filled(studio, size) for size in options.sizes}
@@ -84,7 +84,7 @@ def main() -> None:
                 )
                 middle = ids[len(ids) // 2]
                 listed[size].append(
-                    seconds(lambda: studio.tasks.after(project, middle))  # noqa: B023
+                    seconds(lambda: studio.tasks.list_after(project, middle))  # noqa: B023
                 )
         small = statistics.median(stored[options.sizes[0]])
         print(f"| tasks | {TOGETHER} predictions, s | times the smallest | page of tasks, s |")

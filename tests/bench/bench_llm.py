@@ -37,16 +37,16 @@ from paper_decoding import PROMPT, PaperDecoder
 from transformers import AutoTokenizer
 from transformers.utils import logging
 
-from backend.bundle import BUNDLED
-from backend.llm.decoding import Decoded, Decoding
-from backend.llm.layout import LayoutPlanner
+from backend.bundle import BUNDLED_MODELS_FOLDER
+from backend.llm.decoding import DecodedWindow, DecodingMode
+from backend.llm.layout import PromptBuilder
 from backend.llm.tier import LLMTier
 from backend.precision import Precision
 from backend.tier import load_tier
-from ner.catalogue import BUNDLED as NAME
-from ner.catalogue import Catalogue
+from ner.catalogue import BUNDLED_REFERENCE as NAME
+from ner.catalogue import ModelRegistry
 from ner.document import Document
-from ner.store import Store
+from ner.store import ModelStore
 from ner.words import word_offsets
 from training.evaluate import evaluate
 from training.report import report_to_json
@@ -122,7 +122,7 @@ def judged(corpus: Path, folder: Path, documents: Sequence[Document]) -> Iterato
         "LLM, verified", tagalong("evaluate", "llm", test, "--models", str(folder / "models"))
     )
     rig = Rig(folder, documents, precision="auto")
-    rig.tier.decoding = "single_pass"
+    rig.tier.decoding_mode = "single_pass"
     blank = [replace(document, spans=()) for document in documents]
     report = report_to_json(evaluate(documents, rig.tier.predict(blank)))
     yield verdict("LLM, single pass", report)
@@ -161,7 +161,7 @@ class Rig:
         window: int | None = None,
     ) -> None:
         self.documents = documents
-        version = Store(folder / "models").resolve("llm")
+        version = ModelStore(folder / "models").resolve("llm")
         self.tokenizer = AutoTokenizer.from_pretrained(version)
         tier = load_tier(version, device=torch.device("cpu"))
         assert isinstance(tier, LLMTier)
@@ -169,27 +169,27 @@ class Rig:
         if precision == "fp32":
             tier.decoder.scorer.model.float()  # it is served in bf16
         if window is not None:
-            verbalisers = tier.planner.verbalisers
-            tier.planner = LayoutPlanner(self.tokenizer, tier.tag_set, verbalisers, window=window)
-        tier.drafter = load_tier(Catalogue(BUNDLED, bundled=BUNDLED).resolve(NAME)).predict
+            verbalisers = tier.prompt_builder.verbalizers
+            tier.prompt_builder = PromptBuilder(self.tokenizer, tier.tag_set, verbalisers, window=window)
+        tier.drafter = load_tier(ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)).predict
         self.tier = tier
         self.words = [word_offsets(document.text) for document in documents]
-        self.layouts = tier.planner.plan([one.text for one in documents], self.words)
-        drafts = tier._drafts(documents) or []
+        self.layouts = tier.prompt_builder.build([one.text for one in documents], self.words)
+        drafts = tier._draft_tags(documents) or []
         self.drafts = [
-            drafts[layout.document][layout.words.start : layout.words.stop]
+            drafts[layout.document_index][layout.words.start : layout.words.stop]
             for layout in self.layouts
         ]
 
-    def decode(self, decoding: Decoding, *, drafted: bool = False) -> list[Decoded]:
+    def decode(self, decoding: DecodingMode, *, drafted: bool = False) -> list[DecodedWindow]:
         """All windows, those of similar length together."""
-        order = sorted(range(len(self.layouts)), key=lambda n: len(self.layouts[n].ids))
-        found: dict[int, Decoded] = {}
+        order = sorted(range(len(self.layouts)), key=lambda n: len(self.layouts[n].input_ids))
+        found: dict[int, DecodedWindow] = {}
         for start in range(0, len(order), ROWS):
             batch = order[start : start + ROWS]
             layouts = [self.layouts[number] for number in batch]
             drafts = [self.drafts[number] for number in batch] if drafted else None
-            decoded = self.tier.decoder.decode(layouts, drafts, decoding=decoding)
+            decoded = self.tier.decoder.decode(layouts, drafts, decoding_mode=decoding)
             found |= zip(batch, decoded, strict=True)
         return [found[number] for number in range(len(order))]
 
@@ -200,8 +200,8 @@ class Rig:
         """
         calls, tokens = [0] * len(self.documents), [0] * len(self.documents)
         for layout, (passes, run) in zip(self.layouts, found, strict=True):
-            calls[layout.document] = max(calls[layout.document], passes)
-            tokens[layout.document] += run
+            calls[layout.document_index] = max(calls[layout.document_index], passes)
+            tokens[layout.document_index] += run
         return calls, tokens
 
 
@@ -219,7 +219,7 @@ def passes(rig: Rig) -> Iterator[str]:
         taken = rig.of_documents([(one.passes, one.tokens) for one in found])
         yield row(name, *taken, words=lengths)
     # One slot after the other runs every token but the last slot once.
-    taken = rig.of_documents([(len(one.words), one.slots[-1]) for one in rig.layouts])
+    taken = rig.of_documents([(len(one.words), one.slot_positions[-1]) for one in rig.layouts])
     yield row("sequential", *taken, words=lengths)
     answers, prompts = paper_lengths(rig)
     both = [one + other for one, other in zip(answers, prompts, strict=True)]
@@ -227,7 +227,7 @@ def passes(rig: Rig) -> Iterator[str]:
     tags = sum(len(one.tags) for one in drafted)
     yield ""
     yield (
-        f"The encoder's draft agrees with {sum(one.agreed for one in drafted) / tags:.1%} of the "
+        f"The encoder's draft agrees with {sum(one.accepted for one in drafted) / tags:.1%} of the "
         "LLM's tags."
     )
 
@@ -291,7 +291,7 @@ def exact(folder: Path, documents: Sequence[Document]) -> Iterator[str]:
     )
 
 
-def compared(found: Sequence[Decoded], reference: Sequence[Decoded]) -> tuple[int, list[float]]:
+def compared(found: Sequence[DecodedWindow], reference: Sequence[DecodedWindow]) -> tuple[int, list[float]]:
     """Slots that differ, and the margin of the reference at the first of each document."""
     differing, margins = 0, []
     for one, other in zip(found, reference, strict=True):

@@ -27,14 +27,14 @@ from llm_bases import POSITIONS, random_llama
 from llm_schemes import SEED, Scheme, Schemes, at_once, measure, ratios
 from transformers.utils import logging
 
-from backend.bases import Base
-from backend.bundle import BUNDLED
+from backend.bases import BaseModelRef
+from backend.bundle import BUNDLED_MODELS_FOLDER
 from backend.encoder import EncoderTier
-from backend.forward import TorchForward
+from backend.forward import TorchRunner
 from backend.tier import load_tier
-from backend.window_encoder import Reading, WindowEncoder
-from ner.catalogue import BUNDLED as NAME
-from ner.catalogue import Catalogue
+from backend.window_encoder import WindowConfig, WindowEncoder
+from ner.catalogue import BUNDLED_REFERENCE as NAME
+from ner.catalogue import ModelRegistry
 from ner.words import word_offsets
 
 LARGE = 16  # documents of the larger batch
@@ -43,20 +43,20 @@ OURS = "verified, drafted"
 
 def schemes_of(folder: Path, agreement: float) -> tuple[Schemes, dict[str, Scheme]]:
     """Every way to tag with the decoder in a folder, and the bundled encoder."""
-    base = Base(str(folder))
+    base = BaseModelRef(str(folder))
     tokenizer = base.load_tokenizer()
     model = base.load_causal_lm(four_bit=False).eval()
     schemes = Schemes(model, tokenizer, window=POSITIONS, precision="fp32")
     ablation = EncoderTier(
-        TorchForward(base.load_token_classifier(schemes.tags.names).eval(), precision="fp32"),
-        WindowEncoder(tokenizer, Reading(window=1024, context=0)),
+        TorchRunner(base.load_token_classifier(schemes.tags.names).eval(), precision="fp32"),
+        WindowEncoder(tokenizer, WindowConfig(window=1024, context=0)),
         tag_set=schemes.tags,
         version="ablation",
     )
-    bundled = load_tier(Catalogue(BUNDLED, bundled=BUNDLED).resolve(NAME))
+    bundled = load_tier(ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME))
     assert isinstance(bundled, EncoderTier)
-    assert isinstance(bundled.forward, TorchForward)
-    bundled.forward.precision = "fp32"
+    assert isinstance(bundled.runner, TorchRunner)
+    bundled.runner.precision = "fp32"
     return schemes, {
         OURS: schemes.slots("verified", agreement=agreement),
         "verified, from O": schemes.slots("verified"),

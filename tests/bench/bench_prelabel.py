@@ -24,15 +24,15 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from corpora import DATA, read_documents
 
 from backend.batch.journal import BatchJournal
-from backend.batch.predicting import local_engine
-from backend.batch.run import Batch
-from backend.bundle import BUNDLED
+from backend.batch.predicting import make_local_engine
+from backend.batch.run import BatchRunner
+from backend.bundle import BUNDLED_MODELS_FOLDER
 from backend.tier import Tier, load_tier
 from cli.prelabel_places import FileItems
-from ner.catalogue import BUNDLED as NAME
-from ner.catalogue import Catalogue
+from ner.catalogue import BUNDLED_REFERENCE as NAME
+from ner.catalogue import ModelRegistry
 from ner.document import Document
-from training.corpus.predictions import PredictionsFile
+from training.corpus.predictions import PredictionsFileSink
 
 MIB = 1 << 20
 
@@ -57,10 +57,10 @@ def prelabelled(tier: Tier, source: Path, out: Path) -> float:
     began = time.perf_counter()
     items = FileItems(source, None)
     sum(1 for _ in items)  # the command counts first
-    target = PredictionsFile(out)
+    target = PredictionsFileSink(out)
     with BatchJournal(out.with_suffix(".journal")) as journal:
-        journal.begin({"source": str(source)})
-        Batch(journal, target).read(items, local_engine(tier))
+        journal.reset({"source": str(source)})
+        BatchRunner(journal, target).predict(items, make_local_engine(tier))
         target.finish(journal)
         journal.remove()
     return time.perf_counter() - began
@@ -75,7 +75,7 @@ def alone(tier: Tier, documents: list[Document]) -> float:
 
 def measure_time(documents: list[Document], blocks: int, folder: Path) -> None:
     """Block by block, in turn."""
-    tier = load_tier(Catalogue(BUNDLED, bundled=BUNDLED).resolve(NAME))
+    tier = load_tier(ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME))
     tier.predict(documents[:64])  # warm-up
     size = len(documents) // blocks
     ours, bare, ratios = 0.0, 0.0, []

@@ -35,10 +35,10 @@ from transformers.utils import logging
 
 from ner.document import Document, Span
 from ner.tags import TagSet
-from ner.words import word_offsets, words_touched
-from training.curate.crossed import Crossing, Standing, cross_validate
-from training.curate.findings import Finding, Review
-from training.curate.review import review
+from ner.words import word_offsets, overlapping_words
+from training.curate.crossed import CrossValidationConfig, CrossValidationProgress, cross_validate
+from training.curate.findings import ReviewFinding, ReviewReport
+from training.curate.review import review_annotations
 
 LABELS = ("Chemical", "Disease")
 SHARE = 0.05  # of the gold spans that are corrupted
@@ -55,7 +55,7 @@ class Error:
     before: Span
     after: Span | None
 
-    def is_found_by(self, finding: Finding) -> bool:
+    def is_found_by(self, finding: ReviewFinding) -> bool:
         """Whether who looks at the finding sees the error."""
         if finding.document != self.document:
             return False
@@ -95,7 +95,7 @@ def corrupt(documents: Sequence[Document], chance: Random) -> tuple[list[Documen
 def shifts(document: Document, span: Span, others: set[Span]) -> list[Span]:
     """A span moved by one word to either side, where there is room for it."""
     words = word_offsets(document.text)
-    first, last = words_touched(words, span.start, span.end)
+    first, last = overlapping_words(words, span.start, span.end)
     moved = [
         Span(words[first + step][0], words[last + step - 1][1], span.label)
         for step in (-1, 1)
@@ -114,7 +114,7 @@ class Depth:
     by_kind: Counter[str]
 
 
-def look(queue: Sequence[Finding], errors: Sequence[Error], depth: int) -> Depth:
+def look(queue: Sequence[ReviewFinding], errors: Sequence[Error], depth: int) -> Depth:
     """Compare the top of a queue with what was corrupted."""
     top = queue[:depth]
     found = [error for error in errors if any(error.is_found_by(finding) for finding in top)]
@@ -127,7 +127,7 @@ def look(queue: Sequence[Finding], errors: Sequence[Error], depth: int) -> Depth
     )
 
 
-def print_findings(found: Review, errors: Sequence[Error], spans: int) -> None:
+def print_findings(found: ReviewReport, errors: Sequence[Error], spans: int) -> None:
     """A row for every depth."""
     planted = Counter(error.kind for error in errors)
     print(f"| depth | findings | errors found | precision | {' | '.join(KINDS)} |")
@@ -139,11 +139,11 @@ def print_findings(found: Review, errors: Sequence[Error], spans: int) -> None:
         print(f"| {name} | {seen.findings} | {seen.recall:.3f} | {seen.precision:.3f} | {kinds} |")
 
 
-def print_suspects(found: Review, errors: Sequence[Error], documents: int) -> None:
+def print_suspects(found: ReviewReport, errors: Sequence[Error], documents: int) -> None:
     """What the top 5 % of the documents hold, and the most that as many could."""
     planted = Counter(error.document for error in errors)
     top = round(SHARE * documents)
-    held = [planted[suspect.document] for suspect in found.suspects[:top]]
+    held = [planted[suspect.document_id] for suspect in found.suspect_documents[:top]]
     most = sum(count for _, count in planted.most_common(top))
     print(
         f"Top 5 % of the documents: {sum(map(bool, held))} of {top} have an error (of all, "
@@ -152,7 +152,7 @@ def print_suspects(found: Review, errors: Sequence[Error], documents: int) -> No
     )
 
 
-def draw(found: Review, errors: Sequence[Error], spans: int, path: Path) -> None:
+def draw(found: ReviewReport, errors: Sequence[Error], spans: int, path: Path) -> None:
     """Precision and recall at every depth, with some depths marked."""
     figure, axes = plt.subplots(figsize=(5, 3.4), dpi=120, layout="constrained")
     curve = [look(found.findings, errors, depth) for depth in range(10, len(found.findings), 10)]
@@ -179,12 +179,12 @@ def draw(found: Review, errors: Sequence[Error], spans: int, path: Path) -> None
     figure.savefig(path)
 
 
-def tell(now: Standing) -> None:
+def tell(now: CrossValidationProgress) -> None:
     """A line for every epoch that has ended."""
-    training = now.training
-    if len(training.scores) == training.epoch:
+    training = now.fold_progress
+    if len(training.dev_scores) == training.epoch:
         print(
-            f"fold {now.fold}, epoch {training.epoch}: dev F1 {training.scores[-1]:.4f}",
+            f"fold {now.fold}, epoch {training.epoch}: dev F1 {training.dev_scores[-1]:.4f}",
             file=sys.stderr,
             flush=True,
         )
@@ -205,7 +205,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     clean = read_documents(DATA / "BC5CDR" / "train.jsonl")[: options.documents]
     documents, errors = corrupt(clean, Random(options.seed))
-    crossing = Crossing(n_folds=options.folds)
+    crossing = CrossValidationConfig(n_folds=options.folds)
     if options.epochs is not None:
         schedule = replace(crossing.recipe.schedule, epochs=options.epochs)
         crossing = replace(crossing, recipe=replace(crossing.recipe, schedule=schedule))
@@ -214,10 +214,10 @@ def main() -> None:
         folder = (options.folder or Path(name)) / crossing.key(documents, LABELS)
         begun = time.monotonic()
         opinions = cross_validate(
-            documents, labels=LABELS, crossing=crossing, folder=folder, report=tell
+            documents, labels=LABELS, config=crossing, cache_dir=folder, on_progress=tell
         )
         minutes = (time.monotonic() - begun) / 60
-    found = review(documents, opinions, TagSet(LABELS))
+    found = review_annotations(documents, opinions, TagSet(LABELS))
     print(f"{len(clean)} documents, {spans} spans, {len(errors)} errors, {minutes:.0f} minutes\n")
     print_findings(found, errors, spans)
     print()

@@ -20,8 +20,8 @@ from noise import known, noised
 
 from ner.document import Document, Prediction
 from ner.tags import TagSet
-from training.bootstrap import RESAMPLES, f1, interval, resample
-from training.judged import tabulate
+from training.bootstrap import DEFAULT_RESAMPLES, compute_f1, percentile_interval, resample_counts
+from training.judged import count_by_document
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -39,7 +39,7 @@ def main() -> None:
 
     documents = read_documents(options.data / "JNLPBA" / "train.jsonl")
     tag_set = TagSet(tuple(sorted({span.label for one in documents for span in one.spans})))
-    chance, names = Random(0), tag_set.names
+    chance, names = Random(0), tag_set.tag_names
     gold, predicted, true_tags, said_tags = [], [], [], []
     for document in documents:
         tagged = tag_set.encode(document)
@@ -51,13 +51,13 @@ def main() -> None:
         true_tags.append([names[tag] for tag in true])
         said_tags.append([names[tag] for tag in said])
 
-    table = tabulate(gold, predicted, tag_set.labels)
+    table = count_by_document(gold, predicted, tag_set.labels)
     contenders: dict[str, Callable[[], object]] = {
-        "ours": lambda: tabulate(gold, predicted, tag_set.labels),
+        "ours": lambda: count_by_document(gold, predicted, tag_set.labels),
         "nervaluate": lambda: Evaluator(
             true_tags, said_tags, tags=list(tag_set.labels), loader="list"
         ).evaluate(),
-        "bootstrap": lambda: interval(f1(resample(table))),
+        "bootstrap": lambda: percentile_interval(compute_f1(resample_counts(table))),
     }
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(options.rounds):
@@ -66,7 +66,7 @@ def main() -> None:
     ours, theirs, bootstrap = (median(times[name]) for name in contenders)
     entities = sum(len(document.spans) for document in gold)
     print(
-        f"| corpus | entities | ours, s | nervaluate, s | ours / nervaluate | {RESAMPLES} "
+        f"| corpus | entities | ours, s | nervaluate, s | ours / nervaluate | {DEFAULT_RESAMPLES} "
         "resamples, s | bootstrap / nervaluate |\n|---|---:|---:|---:|---:|---:|---:|"
     )
     print(

@@ -40,15 +40,15 @@ from server_processes import (
 )
 from server_requests import CONFIGS, predict_body
 
-from backend.bundle import BUNDLED
-from backend.checkpoint import position_limit
-from backend.engine.build import build_engine
-from backend.engine.samples import sample_documents
+from backend.bundle import BUNDLED_MODELS_FOLDER
+from backend.checkpoint import max_positions
+from backend.engine.build import build_openvino_model
+from backend.engine.samples import read_sample_documents
 from backend.tier import load_tier
-from ner.catalogue import BUNDLED as NAME
-from ner.catalogue import Catalogue
-from ner.manifest import Draft, read_manifest
-from ner.store import Store
+from ner.catalogue import BUNDLED_REFERENCE as NAME
+from ner.catalogue import ModelRegistry
+from ner.manifest import VersionMetadata, read_manifest
+from ner.store import ModelStore
 
 WARM_UP = 20  # requests before any is measured
 CLIENTS = (1, 4, 16)
@@ -194,7 +194,7 @@ def busy(models: Path, data: Path, seconds: float, *, threads: int) -> Iterator[
 
     Asked from the moment the port is open, before the first version is there.
     """
-    store = Store(models)
+    store = ModelStore(models)
     versions = [published_again(store, name) for name in ("first", "second")]
     store.promote("encoder", versions[0])
     over, served = Event(), [versions[0]]
@@ -224,15 +224,15 @@ def busy(models: Path, data: Path, seconds: float, *, threads: int) -> Iterator[
     yield from routes(found)
 
 
-def published_again(store: Store, name: str) -> str:
+def published_again(store: ModelStore, name: str) -> str:
     """The bundled version as a version of a store."""
-    folder = Catalogue(Path("no-models"), bundled=BUNDLED).resolve(NAME)
+    folder = ModelRegistry(Path("no-models"), bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
     manifest = read_manifest(folder)
-    known = {one.name: getattr(manifest, one.name) for one in fields(Draft)}
-    with store.staging("encoder") as staging:
+    known = {one.name: getattr(manifest, one.name) for one in fields(VersionMetadata)}
+    with store.staging_folder("encoder") as staging:
         for file in manifest.files:
             shutil.copy2(folder / file, staging / file)
-        return store.publish(staging, Draft(**{**known, "name": name})).version
+        return store.publish(staging, VersionMetadata(**{**known, "name": name})).version
 
 
 def throughput(
@@ -308,11 +308,11 @@ def memory(server: Server, data: Path, requests: int) -> Iterator[str]:
 @contextmanager
 def rival_model() -> Iterator[Path]:
     """The bundled version as a plain model: its adapter folded into the base."""
-    tier = load_tier(Catalogue(Path("no-models"), bundled=BUNDLED).resolve(NAME))
+    tier = load_tier(ModelRegistry(Path("no-models"), bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME))
     with tempfile.TemporaryDirectory() as folder:
-        tier.forward.model.save_pretrained(folder)
-        tier.windows.tokenizer.model_max_length = position_limit(tier.forward.model)
-        tier.windows.tokenizer.save_pretrained(folder)
+        tier.runner.model.save_pretrained(folder)
+        tier.window_encoder.tokenizer.model_max_length = max_positions(tier.runner.model)
+        tier.window_encoder.tokenizer.save_pretrained(folder)
         yield Path(folder)
 
 
@@ -321,9 +321,9 @@ def measure(options: argparse.Namespace) -> Iterator[str]:
     threads, only = options.threads, options.only
     with tempfile.TemporaryDirectory() as cache, tempfile.TemporaryDirectory() as models:
         os.environ["XDG_CACHE_HOME"] = cache  # the engine that everything is served with
-        samples = sample_documents()
-        bundled = Catalogue(Path("no-models"), bundled=BUNDLED).resolve(NAME)
-        build_engine(bundled, examples=samples, judged=samples)
+        samples = read_sample_documents()
+        bundled = ModelRegistry(Path("no-models"), bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
+        build_openvino_model(bundled, quantization_documents=samples, check_documents=samples)
         texts = [one.text for one in read_documents(options.data / "BC5CDR" / "test.jsonl")]
         if only in (None, "start"):
             yield from starting(Path(models), texts[0], threads=threads)

@@ -35,10 +35,10 @@ from ner.document import Document, Prediction
 from ner.words import word_offsets
 from training.corpus import read_predictions
 from training.encoder import train_encoder
-from training.evaluate import Options, evaluate
-from training.recipe import Recipe
-from training.report import Report
-from training.silver import Pair, Rules, Silver, choose_silver
+from training.evaluate import EvaluationOptions, evaluate
+from training.recipe import EncoderRecipe
+from training.report import EvaluationReport
+from training.silver import PredictedDocument, SilverOptions, SilverData, select_silver
 
 LABELS = ("Chemical", "Disease")
 GOLD, TEXTS, TAUGHT, SCHOOL, DEV, TEST = 50, 400, 200, 100, 150, 200  # documents
@@ -93,10 +93,10 @@ def train(
     *,
     epochs: int,
     seed: int,
-    silver: Silver | None = None,
+    silver: SilverData | None = None,
 ) -> EncoderTier:
     """An encoder with the default recipe but for its epochs."""
-    plain = Recipe()
+    plain = EncoderRecipe()
     schedule = replace(plain.schedule, epochs=epochs, patience=epochs, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         return train_encoder(
@@ -118,7 +118,7 @@ def teach(parts: Parts, *, seed: int, path: Path) -> None:
     print(row("(the teacher)", teacher, parts)[0], flush=True)
 
 
-def without_scores(pair: Pair) -> Pair:
+def without_scores(pair: PredictedDocument) -> PredictedDocument:
     """A prediction taken at its word."""
     document, said = pair
     spans = tuple(replace(span, score=None) for span in said.spans)
@@ -129,7 +129,7 @@ def row(
     name: str, tier: EncoderTier, parts: Parts, rivals: Sequence[Sequence[Prediction]] = ()
 ) -> tuple[str, list[Prediction]]:
     """One line of the table: F1 with its interval, by length, and against what others said."""
-    options = Options(labels=LABELS)
+    options = EvaluationOptions(labels=LABELS)
     dev = evaluate(parts.dev, tier.predict(parts.dev), options=options)
     said = tier.predict(parts.test)
     report = evaluate(parts.test, said, options=options)
@@ -142,12 +142,12 @@ def row(
     return f"| {' | '.join(cells)} |", said
 
 
-def gain(report: Report) -> str:
+def gain(report: EvaluationReport) -> str:
     """The paired difference, overall."""
-    assert report.against
-    found = report.against.overall.strict
+    assert report.comparison
+    found = report.comparison.overall.strict
     low, high = found.interval
-    return f"**{found.difference:+.4f}** ({low:+.3f} to {high:+.3f}), p {found.p:.3f}"
+    return f"**{found.difference:+.4f}** ({low:+.3f} to {high:+.3f}), p {found.p_value:.3f}"
 
 
 def numbers(text: str) -> list[float]:
@@ -181,13 +181,13 @@ def main() -> None:
         line, predictions = row(name, tier, parts, rivals)
         rivals.append(predictions)
         print(line, flush=True)
-    rules = Rules(labels=LABELS, gold=parts.gold, dev=parts.dev, held_out=parts.test)
+    rules = SilverOptions(labels=LABELS, train_documents=parts.gold, dev_documents=parts.dev, excluded_documents=parts.test)
     trials = [("", weight, said) for weight in options.weights]
     trials += [
         (", taken at its word", weight, [*map(without_scores, said)]) for weight in options.sure
     ]
     for note, weight, pairs in trials:
-        silver = choose_silver(pairs, replace(rules, weight=weight))
+        silver = select_silver(pairs, replace(rules, weight=weight))
         tier = train(parts.gold, parts.dev, silver=silver, **how)
         print(row(f"and silver by {weight:g}{note}", tier, parts, rivals)[0], flush=True)
     print(f"\n{(time.process_time() - start) / 60:.0f} minutes of one core.")

@@ -28,29 +28,29 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from backend.bases import OFFLINE_BASE, Base
+from backend.bases import OFFLINE_BASE_MODEL, BaseModelRef
 from backend.precision import Precision
 from ner.document import Document
 from ner.tags import TagSet
 from training.corpus import read_corpus
 from training.encoder import train_encoder
-from training.recipe import Recipe
-from training.schedule import Progress
+from training.recipe import EncoderRecipe
+from training.schedule import TrainingProgress
 
 LABELS = ("Chemical", "Disease")
 
 
 def ours(sentences: list[Document], folder: Path, *, precision: Precision = "auto") -> float:
     """Tokens per second of our loop."""
-    plain = Recipe()
-    seen: list[Progress] = []
+    plain = EncoderRecipe()
+    seen: list[TrainingProgress] = []
     train_encoder(
         sentences,
         sentences[:4],
         labels=LABELS,
         recipe=replace(plain, schedule=replace(plain.schedule, epochs=1, precision=precision)),
         state_path=folder / "state",
-        report=seen.append,
+        on_progress=seen.append,
     )
     return seen[-1].tokens_per_second
 
@@ -58,7 +58,7 @@ def ours(sentences: list[Document], folder: Path, *, precision: Precision = "aut
 def theirs(sentences: list[Document], folder: Path) -> float:
     """Tokens per second of the example's recipe, first sub-words labelled as in ours."""
     tag_set = TagSet(LABELS)
-    base = Base(OFFLINE_BASE)
+    base = BaseModelRef(OFFLINE_BASE_MODEL)
     tokenizer = base.load_tokenizer()
     rows = []
     for document in sentences:
@@ -72,7 +72,7 @@ def theirs(sentences: list[Document], folder: Path) -> float:
         ]
         rows.append(row)
     trainer = Trainer(
-        model=base.load_token_classifier(tag_set.names),
+        model=base.load_token_classifier(tag_set.tag_names),
         args=TrainingArguments(
             output_dir=str(folder),
             num_train_epochs=1,

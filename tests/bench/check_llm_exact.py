@@ -21,12 +21,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from backend.bases import Base
-from backend.bundle import BUNDLED
-from backend.llm.decoding import Decoded
+from backend.bases import BaseModelRef
+from backend.bundle import BUNDLED_MODELS_FOLDER
+from backend.llm.decoding import DecodedWindow
 from backend.tier import Tier, load_tier
-from ner.catalogue import BUNDLED as NAME
-from ner.catalogue import Catalogue
+from ner.catalogue import BUNDLED_REFERENCE as NAME
+from ner.catalogue import ModelRegistry
 from ner.document import Document
 from ner.tags import OUTSIDE
 from tests.bc5cdr_sentences import sentences
@@ -58,7 +58,7 @@ def trained(family: str, folder: Path) -> PreTrainedModel:
     make_llm(family, spread=0.05).save_pretrained(folder / "base")
     tokenizer().save_pretrained(folder / "base")
     recipe = LLMRecipe(
-        base=Base(str(folder / "base")),
+        base=BaseModelRef(str(folder / "base")),
         adapter=None,
         four_bit=False,
         window=2048,
@@ -101,9 +101,9 @@ def check(rig: Rig, tier: Tier, count: int, seed: int) -> tuple[int, int, int, l
     documents = slots = inside = 0
     differing = [0] * len(DRAFTS)
     for texts in batches(count, seed):
-        layouts = rig.planner.plan(texts, words_of(texts))
+        layouts = rig.planner.build(texts, words_of(texts))
         assert len(layouts) == len(texts)
-        reference = rig.decoder.decode(layouts, decoding="sequential")
+        reference = rig.decoder.decode(layouts, decoding_mode="sequential")
         hostile = [random_draft(n, len(one.words)) for n, one in enumerate(layouts)]
         for kind, drafts in enumerate((encoder_drafts(tier, texts), None, hostile)):
             found = rig.decoder.decode(layouts, drafts)
@@ -114,7 +114,7 @@ def check(rig: Rig, tier: Tier, count: int, seed: int) -> tuple[int, int, int, l
     return documents, slots, inside, differing
 
 
-def different(found: Sequence[Decoded], reference: Sequence[Decoded]) -> int:
+def different(found: Sequence[DecodedWindow], reference: Sequence[DecodedWindow]) -> int:
     """Documents with any other tag."""
     return sum(one.tags != other.tags for one, other in zip(found, reference, strict=True))
 
@@ -126,7 +126,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    tier = load_tier(Catalogue(BUNDLED, bundled=BUNDLED).resolve(NAME))
+    tier = load_tier(ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME))
     print("| model | documents | slots | tags other than O | documents that differ: encoder's "
           "drafts | all-O | hostile |")  # fmt: skip
     print("|---|---:|---:|---:|---:|---:|---:|")

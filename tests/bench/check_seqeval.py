@@ -16,7 +16,7 @@ from noise import known, noised
 from seqeval.metrics.v1 import precision_recall_fscore_support
 from seqeval.scheme import IOB2
 
-from ner.scoring import Scores, score
+from ner.scoring import Scores, score_spans
 from ner.tags import TagSet
 
 TOLERANCE = 1e-9
@@ -28,12 +28,12 @@ def largest_difference(gold: list[list[int]], said: list[list[int]], tag_set: Ta
     for true, other in zip(gold, said, strict=True):
         words = [(2 * i, 2 * i + 1) for i in range(len(true))]
         text = "w " * len(true)
-        total += score(text, tag_set.decode(true, words), tag_set.decode(other, words))
-    names = tag_set.names
+        total += score_spans(text, tag_set.decode(true, words), tag_set.decode(other, words))
+    names = tag_set.tag_names
     tags = [[[names[tag] for tag in sequence] for sequence in side] for side in (gold, said)]
     options = {"scheme": IOB2, "zero_division": 0}
     labels = sorted({label for label, _ in total.strict.cells})
-    ours = [total.strict.total, *map(total.strict.of_label, labels)]
+    ours = [total.strict.total, *map(total.strict.label_counts, labels)]
     micro = precision_recall_fscore_support(*tags, average="micro", **options)
     by_label = precision_recall_fscore_support(*tags, average=None, **options)
     theirs = [micro, *zip(*by_label, strict=True)]
@@ -51,7 +51,7 @@ def tag_sequences(path: Path) -> tuple[list[list[int]], TagSet]:
     if path.suffix == ".conll":
         named = list(read_conll(path))
         tag_set = TagSet(tuple(sorted({tag[2:] for tags in named for tag in tags} - {""})))
-        ids = {name: tag for tag, name in enumerate(tag_set.names)}
+        ids = {name: tag for tag, name in enumerate(tag_set.tag_names)}
         return [[ids[tag] for tag in tags] for tags in named], tag_set
     documents = read_documents(path)
     tag_set = TagSet(tuple(sorted({span.label for one in documents for span in one.spans})))

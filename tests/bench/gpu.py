@@ -44,16 +44,16 @@ from transformers import (
 from transformers.utils import logging
 
 from backend.encoder import EncoderTier
-from backend.forward import TorchForward
-from backend.llm.layout import LayoutPlanner
-from backend.llm.verbalisers import choose_verbalisers
-from backend.window_encoder import Reading, WindowEncoder
+from backend.forward import TorchRunner
+from backend.llm.layout import PromptBuilder
+from backend.llm.verbalisers import choose_verbalizers
+from backend.window_encoder import WindowConfig, WindowEncoder
 from ner.document import Document
 from ner.tags import TagSet
 from tests.tiny_bases import llama_tokenizer
-from training.adapters import linear_layers, ready_four_bit
+from training.adapters import linear_layer_names, prepare_four_bit_model
 from training.optimizers import choose_optimizer
-from training.slots import SlotLessons, SlotLoss, SlotModel
+from training.slots import LLMDataset, SlotLoss, SlotModel
 
 Size = Mapping[str, object]  # settings of a configuration
 TAGS = TagSet(LABELS)
@@ -149,18 +149,18 @@ def training(
     dtype = torch.bfloat16
     model = in_four_bits(on(device, MistralForCausalLM, mistral(size), dtype))
     model.config.use_cache = False
-    model = ready_four_bit(model)
+    model = prepare_four_bit_model(model)
     lora = LoraConfig(
         task_type=TaskType.CAUSAL_LM,
         r=128,
         lora_alpha=256,
         lora_dropout=0.05,
-        target_modules=linear_layers(model),
+        target_modules=linear_layer_names(model),
     )
     adapted = get_peft_model(model, lora).train()
-    verbalisers = choose_verbalisers(tokenizer, TAGS)
-    planner = LayoutPlanner(tokenizer, TAGS, verbalisers, window=WINDOW)
-    lessons = SlotLessons(documents, tag_set=TAGS, planner=planner, pad=0)
+    verbalisers = choose_verbalizers(tokenizer, TAGS)
+    planner = PromptBuilder(tokenizer, TAGS, verbalisers, window=WINDOW)
+    lessons = LLMDataset(documents, tag_set=TAGS, prompt_builder=planner, pad_token_id=0)
     tag_ids = torch.tensor(verbalisers.ids, device=device)
     loss, slots = SlotLoss(tag_ids, noise=0.1), SlotModel(adapted, tag_ids)
     weights = [weight for weight in adapted.parameters() if weight.requires_grad]
@@ -212,8 +212,8 @@ def ablation(device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Siz
     config = mistral(size)
     config.is_causal, config.num_labels = False, len(TAGS)
     model = on(device, MistralForTokenClassification, config, torch.bfloat16)
-    forward = TorchForward(model, precision="bf16")
-    windows = WindowEncoder(tokenizer, Reading(window=WINDOW, context=0))
+    forward = TorchRunner(model, precision="bf16")
+    windows = WindowEncoder(tokenizer, WindowConfig(window=WINDOW, context=0))
     return EncoderTier(forward, windows, tag_set=TAGS, version="ablation")
 
 
@@ -221,26 +221,26 @@ def encoder(device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size
     """BERT-large's shape as our tier serves it."""
     config = BertConfig(**size, num_labels=len(TAGS))
     model = on(device, BertForTokenClassification, config, torch.float32)
-    forward = TorchForward(model, precision="bf16")
-    windows = WindowEncoder(tokenizer, Reading(window=PADDED, context=48), limit=PADDED)
+    forward = TorchRunner(model, precision="bf16")
+    windows = WindowEncoder(tokenizer, WindowConfig(window=PADDED, context=48), max_positions=PADDED)
     return EncoderTier(forward, windows, tag_set=TAGS, version="bert")
 
 
 def compiled(tier: EncoderTier) -> EncoderTier:
     """The same with its passes compiled, for batches of any shape."""
-    assert isinstance(tier.forward, TorchForward)
-    forward = TorchForward(torch.compile(tier.forward.model, dynamic=True), precision="bf16")
-    return EncoderTier(forward, tier.windows, tag_set=TAGS, version="compiled")
+    assert isinstance(tier.runner, TorchRunner)
+    forward = TorchRunner(torch.compile(tier.runner.model, dynamic=True), precision="bf16")
+    return EncoderTier(forward, tier.window_encoder, tag_set=TAGS, version="compiled")
 
 
 def as_timed_by_the_study(tier: EncoderTier) -> Scheme:
     """One text at a time, padded to 512, in fp32, with gradients on; what is longer is cut."""
-    assert isinstance(tier.forward, TorchForward)
-    model = tier.forward.model
+    assert isinstance(tier.runner, TorchRunner)
+    model = tier.runner.model
 
     def scheme(documents: Sequence[Document]) -> tuple[list[int], int]:
         for document in documents:
-            ids = tier.windows.tokenizer(document.text, truncation=True, max_length=PADDED)
+            ids = tier.window_encoder.tokenizer(document.text, truncation=True, max_length=PADDED)
             row = torch.zeros(1, PADDED, dtype=torch.long)
             row[0, : len(ids["input_ids"])] = torch.tensor(ids["input_ids"])
             mask = (row != 0).long().to(model.device)

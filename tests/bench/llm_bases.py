@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from backend.bases import OFFLINE_BASE, Base
+from backend.bases import OFFLINE_BASE_MODEL, BaseModelRef
 from tests.tiny_bases import llama_tokenizer
 
 POSITIONS = 8192
@@ -43,7 +43,7 @@ def random_llama(folder: Path, texts: Iterable[str]) -> Path:
 
 def llama_from_minilm(folder: Path, *, layers: int = 4) -> Path:
     """A Llama of MiniLM's width that begins with MiniLM's vocabulary and embeddings."""
-    base = Base(OFFLINE_BASE)
+    base = BaseModelRef(OFFLINE_BASE_MODEL)
     tokenizer = base.load_tokenizer()
     embeddings = base.load_token_classifier(["O"]).get_input_embeddings().weight.detach()
     torch.manual_seed(0)

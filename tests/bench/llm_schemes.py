@@ -10,10 +10,10 @@ from paper_decoding import PaperDecoder
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from backend.encoder import EncoderTier
-from backend.llm.checkpoint import slot_decoder
-from backend.llm.decoding import Decoded, Decoding
-from backend.llm.layout import Layout, LayoutPlanner
-from backend.llm.verbalisers import choose_verbalisers
+from backend.llm.checkpoint import build_slot_decoder
+from backend.llm.decoding import DecodedWindow, DecodingMode
+from backend.llm.layout import PromptWindow, PromptBuilder
+from backend.llm.verbalisers import choose_verbalizers
 from backend.precision import Precision
 from ner.document import Document
 from ner.tags import TagSet
@@ -45,9 +45,9 @@ class Schemes:
         precision: Precision,
     ) -> None:
         self.tags = TagSet(LABELS)
-        verbalisers = choose_verbalisers(tokenizer, self.tags)
-        self._planner = LayoutPlanner(tokenizer, self.tags, verbalisers, window=window)
-        self._decoder = slot_decoder(model, self._planner, self.tags, precision=precision)
+        verbalisers = choose_verbalizers(tokenizer, self.tags)
+        self._planner = PromptBuilder(tokenizer, self.tags, verbalisers, window=window)
+        self._decoder = build_slot_decoder(model, self._planner, self.tags, precision=precision)
         self._paper = PaperDecoder(model, tokenizer, self.tags)
         self._own: dict[str, tuple[int, ...]] = {}
 
@@ -57,15 +57,15 @@ class Schemes:
             (decoded,) = self._decoder.decode(self._laid_out([document]))
             self._own[document.id] = decoded.tags
 
-    def slots(self, decoding: Decoding, *, agreement: float | None = None) -> Scheme:
+    def slots(self, decoding: DecodingMode, *, agreement: float | None = None) -> Scheme:
         """Fill slots, drafted with the decoder's own tags of which some are replaced."""
 
         def scheme(documents: Sequence[Document]) -> Cost:
             drafts = None
             if agreement is not None:
                 drafts = [self._draft_of(document, agreement) for document in documents]
-            found: list[Decoded] = self._decoder.decode(
-                self._laid_out(documents), drafts, decoding=decoding
+            found: list[DecodedWindow] = self._decoder.decode(
+                self._laid_out(documents), drafts, decoding_mode=decoding
             )
             return [entry.passes for entry in found], sum(entry.tokens for entry in found)
 
@@ -83,10 +83,10 @@ class Schemes:
             for tag in self._own[document.id]
         ]
 
-    def _laid_out(self, documents: Sequence[Document]) -> list[Layout]:
+    def _laid_out(self, documents: Sequence[Document]) -> list[PromptWindow]:
         """One window a document: none is longer."""
         words = [word_offsets(document.text) for document in documents]
-        layouts = self._planner.plan([document.text for document in documents], words)
+        layouts = self._planner.build([document.text for document in documents], words)
         assert len(layouts) == len(documents)
         return layouts
 
@@ -97,8 +97,8 @@ def at_once(tier: EncoderTier) -> Scheme:
     def scheme(documents: Sequence[Document]) -> Cost:
         tier.predict(documents)
         words = [word_offsets(document.text) for document in documents]
-        windows = tier.windows.encode([document.text for document in documents], words)
-        return [1] * len(documents), sum(len(window.ids) for window in windows)
+        windows = tier.window_encoder.encode([document.text for document in documents], words)
+        return [1] * len(documents), sum(len(window.input_ids) for window in windows)
 
     return scheme
 

@@ -2,14 +2,14 @@
 
 from random import Random
 
-from ner.tags import IGNORED, OUTSIDE
+from ner.tags import IGNORE_INDEX, OUTSIDE
 
 DAMAGE = 0.08  # the share of tags replaced by any other, legal or not
 
 
 def known(tags: list[int]) -> list[int]:
     """Tags with the unknown ones read as O."""
-    return [OUTSIDE if tag == IGNORED else tag for tag in tags]
+    return [OUTSIDE if tag == IGNORE_INDEX else tag for tag in tags]
 
 
 def noised(tags: list[int], *, n_tags: int, chance: Random) -> list[int]:

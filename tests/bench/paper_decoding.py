@@ -59,7 +59,7 @@ class PaperDecoder:
     def answer_of(self, document: Document) -> str:
         """The answer that is right, whose length is forced where a model was never trained."""
         tagged = self._tag_set.encode(document)
-        names = [self._tag_set.names[max(tag, OUTSIDE)] for tag in tagged.tags]
+        names = [self._tag_set.tag_names[max(tag, OUTSIDE)] for tag in tagged.tags]
         words = [document.text[start:end] for start, end in tagged.words]
         return "".join(f"{word}:{name}\n" for word, name in zip(words, names, strict=True))
 
@@ -124,7 +124,7 @@ class PaperDecoder:
         Returns:
             A tag for every word: of the line aligned to it, if its tag is one; else O.
         """
-        ids = {name: tag for tag, name in enumerate(self._tag_set.names)}
+        ids = {name: tag for tag, name in enumerate(self._tag_set.tag_names)}
         lines = [line.rpartition(":") for line in answer.splitlines()]
         spoken = [word for word, _, _ in lines]
         tags = [OUTSIDE] * len(words)

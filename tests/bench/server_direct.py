@@ -11,29 +11,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from backend.bundle import BUNDLED
+from backend.bundle import BUNDLED_MODELS_FOLDER
 from backend.encoder import EncoderTier
-from backend.forward import Batch, Forward
+from backend.forward import ModelInputs, ModelRunner
 from backend.tier import load_tier
-from backend.viterbi import Scores
-from ner.catalogue import BUNDLED as NAME
-from ner.catalogue import Catalogue
+from backend.viterbi import FloatArray
+from ner.catalogue import BUNDLED_REFERENCE as NAME
+from ner.catalogue import ModelRegistry
 from ner.document import Document
 
 
 class Timed:
     """What runs the passes of a tier, and counts the seconds that they take."""
 
-    def __init__(self, forward: Forward) -> None:
+    def __init__(self, forward: ModelRunner) -> None:
         self._forward = forward
         self.seconds = 0.0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._forward, name)
 
-    def logits(self, batch: Batch) -> Scores:
+    def logits(self, batch: ModelInputs) -> FloatArray:
         start = time.perf_counter()
-        found = self._forward.logits(batch)
+        found = self._forward.compute_logits(batch)
         self.seconds += time.perf_counter() - start
         return found
 
@@ -41,19 +41,19 @@ class Timed:
 def answer(tier: EncoderTier, texts: Sequence[str]) -> dict[str, object]:
     """Predict, and say what it took."""
     documents = [Document(str(number), text) for number, text in enumerate(texts)]
-    assert isinstance(tier.forward, Timed)
-    before, start = tier.forward.seconds, time.perf_counter()
+    assert isinstance(tier.runner, Timed)
+    before, start = tier.runner.seconds, time.perf_counter()
     predictions = tier.predict(documents)
-    seconds, passes = time.perf_counter() - start, tier.forward.seconds - before
+    seconds, passes = time.perf_counter() - start, tier.runner.seconds - before
     spans = [(span.start, span.end, span.label) for one in predictions for span in one.spans]
     return {"seconds": seconds, "bare": passes, "spans": spans}
 
 
 def main() -> None:
-    folder = Catalogue(Path("no-models"), bundled=BUNDLED).resolve(NAME)
-    tier = load_tier(folder, engine=True)
+    folder = ModelRegistry(Path("no-models"), bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
+    tier = load_tier(folder, use_openvino=True)
     assert isinstance(tier, EncoderTier)
-    tier.forward = Timed(tier.forward)
+    tier.runner = Timed(tier.runner)
     for line in sys.stdin:
         texts = json.loads(line)
         print(json.dumps(answer(tier, [texts] if isinstance(texts, str) else texts)), flush=True)

@@ -23,8 +23,8 @@ from itertools import count
 from pathlib import Path
 
 from backend.demo import installation
-from backend.demo.label_studio import RunningLabelStudio, start
-from backend.demo.process import port_is_free
+from backend.demo.label_studio import LabelStudioServer, start_label_studio
+from backend.demo.process import is_port_free
 from tests.bc5cdr_sentences import sentences
 from tests.chaos.killing import ROOT, killed, ray_workers, undisturbed
 
@@ -56,12 +56,12 @@ def main() -> None:
     parser.add_argument("--engine", choices=("local", "ray"), default="local")
     parser.add_argument("--program", type=Path, help="label-studio 1.23.2 of its own environment")
     options = parser.parse_args()
-    program = options.program or installation.install(ROOT / "tagalong-demo")
+    program = options.program or installation.install_label_studio(ROOT / "tagalong-demo")
     some = [document.text for document in sentences(40)]
     texts = [f"{some[number % 40]} {number}" for number in range(options.tasks)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with start(program, folder / "studio") as running:
+        with start_label_studio(program, folder / "studio") as running:
             wrong = run_all(program, folder, running, texts, options)
     sys.exit(wrong > 0)
 
@@ -69,7 +69,7 @@ def main() -> None:
 def run_all(
     program: Path,
     folder: Path,
-    running: RunningLabelStudio,
+    running: LabelStudioServer,
     texts: list[str],
     options: argparse.Namespace,
 ) -> int:
@@ -87,9 +87,9 @@ def run_all(
         """Kill Label Studio, and start it again where it was."""
         os.killpg(studios[-1].process.pid, signal.SIGKILL)
         studios[-1].stop()
-        while not port_is_free(port):  # what it had started ends a moment later
+        while not is_port_free(port):  # what it had started ends a moment later
             time.sleep(0.1)
-        studios.append(start(program, folder / "studio", port=port))
+        studios.append(start_label_studio(program, folder / "studio", port=port))
 
     done = 0
     for number in count():

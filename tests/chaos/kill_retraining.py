@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 
 from backend.demo import installation
-from backend.demo.label_studio import start
-from backend.retraining.run import RunState
-from ner.store import Store
+from backend.demo.label_studio import start_label_studio
+from backend.retraining.run import JobState
+from ner.store import ModelStore
 from tests.chaos.killing import ROOT
 from tests.chaos.schooling import (
     Killed,
@@ -45,12 +45,12 @@ def main() -> None:
     parser.add_argument("--program", type=Path, help="label-studio 1.23.2 of its own environment")
     options = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
-    program = options.program or installation.install(ROOT / "tagalong-demo")
+    program = options.program or installation.install_label_studio(ROOT / "tagalong-demo")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         base = make_base("bert-uncased", folder / "base")
-        first_version(Store(folder / "first"), base, LESSON)
-        with start(program, folder / "studio") as running:
+        first_version(ModelStore(folder / "first"), base, LESSON)
+        with start_label_studio(program, folder / "studio") as running:
             project = annotated_project(running, toy_documents(DOCUMENTS, seed=2))
             environment = {
                 "LABEL_STUDIO_URL": running.url,
@@ -77,7 +77,7 @@ def main() -> None:
                 number += 1
                 found = run(number, seconds, 2)
                 right = (
-                    found.run.state is RunState.PROMOTED
+                    found.run.state is JobState.PROMOTED
                     and found.current == expected.current
                     and found.recorded == found.taken
                     and not found.left

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backend.demo.label_studio import RunningLabelStudio
-from backend.demo.provision import label_config
-from backend.remote.client import LabelStudio
+from backend.demo.label_studio import LabelStudioServer
+from backend.demo.provision import read_demo_label_config
+from backend.remote.client import LabelStudioClient
 
 ROOT = Path(__file__).parents[2]
 AWAY = "cannot be reached"
@@ -39,9 +39,9 @@ class Prelabelled:
         return set(self.count.values()) == {1} and self.answers == other.answers
 
 
-def new_project(studio: LabelStudio, texts: Sequence[str]) -> int:
+def new_project(studio: LabelStudioClient, texts: Sequence[str]) -> int:
     """A project with a task for each text."""
-    project = studio.create_project("Prelabelled", label_config()).id
+    project = studio.create_project("Prelabelled", read_demo_label_config()).id
     for start in range(0, len(texts), 250):
         some = texts[start : start + 250]
         studio.tasks.add(project, [{"data": {"text": text}} for text in some])
@@ -49,7 +49,7 @@ def new_project(studio: LabelStudio, texts: Sequence[str]) -> int:
 
 
 def begin(
-    running: RunningLabelStudio, project: int, folder: Path, *options: str
+    running: LabelStudioServer, project: int, folder: Path, *options: str
 ) -> "subprocess.Popen[str]":
     """``tagalong prelabel`` in a process of its own."""
     environment = os.environ | {
@@ -86,10 +86,10 @@ def _ancestors(process: int, parents: Mapping[int, int]) -> Iterator[int]:
         yield process
 
 
-def look(studio: LabelStudio, project: int, kills: int) -> Prelabelled:
+def look(studio: LabelStudioClient, project: int, kills: int) -> Prelabelled:
     """What is there now."""
-    tasks = sorted(task.id for task in studio.tasks.of(project))
-    stored = studio.predictions.of(project)
+    tasks = sorted(task.id for task in studio.tasks.iterate_for_project(project))
+    stored = studio.predictions.list_for_project(project)
     by_task = {one.task: one for one in stored}
     answers = []
     for task in tasks:
@@ -109,7 +109,7 @@ def look(studio: LabelStudio, project: int, kills: int) -> Prelabelled:
 
 
 def undisturbed(
-    running: RunningLabelStudio, texts: Sequence[str], folder: Path, *options: str
+    running: LabelStudioServer, texts: Sequence[str], folder: Path, *options: str
 ) -> tuple[Prelabelled, float]:
     """A run that nobody ends, and the seconds it took."""
     with running.connect() as studio:
@@ -122,7 +122,7 @@ def undisturbed(
 
 
 def killed(
-    running: RunningLabelStudio,
+    running: LabelStudioServer,
     texts: Sequence[str],
     folder: Path,
     *options: str,

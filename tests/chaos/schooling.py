@@ -11,37 +11,37 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.bases import Base
-from backend.demo.label_studio import RunningLabelStudio
-from backend.demo.provision import label_config
+from backend.bases import BaseModelRef
+from backend.demo.label_studio import LabelStudioServer
+from backend.demo.provision import read_demo_label_config
 from backend.label_config import parse_label_config
 from backend.label_studio import result_from_spans
-from backend.remote.client import LabelStudio
-from backend.retraining.run import Run
-from backend.retraining.runs import Runs
-from backend.server.journal import Journal
+from backend.remote.client import LabelStudioClient
+from backend.retraining.run import Job
+from backend.retraining.runs import JobStore
+from backend.server.journal import EventStore
 from backend.server.settings import Settings
 from ner.document import Document
 from ner.manifest import read_manifest
-from ner.store import Store
+from ner.store import ModelStore
 from tests.end_to_end.ours import Ours, our_server
 from tests.toy_corpus import LABELS, toy_documents
 from training.encoder import train_encoder
 from training.publish import publish_encoder
-from training.recipe import Recipe
+from training.recipe import EncoderRecipe
 from training.schedule import Schedule
-from training.sides import Sides
+from training.sides import TrainDevSplit
 
 VICTIMS = ("trainer", "server", "both")
 KILLS = 2  # of one training: at the third, a server gives it up
-CONFIG = parse_label_config(label_config())
+CONFIG = parse_label_config(read_demo_label_config())
 
 
-def first_version(store: Store, base: Path, schedule: Schedule) -> str:
+def first_version(store: ModelStore, base: Path, schedule: Schedule) -> str:
     """A version that has learnt little, by a recipe that learns a lot from more; it serves."""
     first = toy_documents(6, seed=1)
-    sides = Sides(first[:4], first[4:], LABELS, ("first",))
-    recipe = Recipe(base=Base(str(base)), adapter=None, schedule=schedule)
+    sides = TrainDevSplit(first[:4], first[4:], LABELS, ("first",))
+    recipe = EncoderRecipe(base=BaseModelRef(str(base)), adapter=None, schedule=schedule)
     state_path = store.root / ".state"
     trained = train_encoder(
         *(sides.train, sides.dev), labels=LABELS, recipe=recipe, state_path=state_path
@@ -52,22 +52,22 @@ def first_version(store: Store, base: Path, schedule: Schedule) -> str:
 
 
 def annotated_project(
-    running: RunningLabelStudio, documents: Sequence[Document], config: str = ""
+    running: LabelStudioServer, documents: Sequence[Document], config: str = ""
 ) -> int:
     """A project in which all tasks are annotated as they should be."""
     with running.connect() as studio:
-        project = studio.create_project("School", config or label_config()).id
+        project = studio.create_project("School", config or read_demo_label_config()).id
         add_annotated(studio, project, documents)
     return project
 
 
-def add_annotated(studio: LabelStudio, project: int, documents: Sequence[Document]) -> None:
+def add_annotated(studio: LabelStudioClient, project: int, documents: Sequence[Document]) -> None:
     """More tasks of a project, annotated as they should be."""
     tasks = studio.tasks.add(project, [{"data": {"text": one.text}} for one in documents])
     for task, document in zip(tasks, documents, strict=True):
         path = f"api/tasks/{task}/annotations/?project={project}"
         result = result_from_spans(document, document.spans, CONFIG)
-        studio.connection.call("POST", path, body={"result": result, "lead_time": 1.0})
+        studio.connection.request_json("POST", path, body={"result": result, "lead_time": 1.0})
 
 
 def tell(ours: Ours, **event: object) -> bool:
@@ -97,7 +97,7 @@ class Killed:
         left: What is left over in the folders of versions.
     """
 
-    run: Run
+    run: Job
     kills: tuple[str, ...]
     taken: int
     recorded: int
@@ -129,7 +129,7 @@ def trained_under_fire(
     Returns:
         What is left.
     """
-    store, runs = Store(folder / "models"), Runs(folder / "models")
+    store, runs = ModelStore(folder / "models"), JobStore(folder / "models")
     done: list[str] = []
     taken = pressed = 0
     while True:
@@ -143,8 +143,8 @@ def trained_under_fire(
                 annotation = {"id": number, "updated_at": "2026-11-22T20:13:55Z"}
                 action = "ANNOTATION_CREATED"
                 taken += tell(ours, action=action, project=project + 1, annotation=annotation)
-                [run] = runs.latest(limit=1)
-                if run.state.is_over:
+                [run] = runs.list_latest(limit=1)
+                if run.state.is_finished:
                     ours_left = tuple(
                         path.name
                         for path in (folder / "models").rglob("*")
@@ -152,7 +152,7 @@ def trained_under_fire(
                         and not path.name.endswith((".log", ".lock"))
                     )
                     recorded = _recorded(ours, project + 1)
-                    current = store.current("encoder")
+                    current = store.current_version("encoder")
                     runs.close()
                     return Killed(run, tuple(done), taken, recorded, current, ours_left)
                 if len(done) < kills and run.process and time.monotonic() >= moment:
@@ -174,17 +174,17 @@ def _kill(process: int) -> None:
         os.kill(process, signal.SIGKILL)
 
 
-def _verify(store: Store) -> None:
+def _verify(store: ModelStore) -> None:
     """What serves is whole."""
-    current = store.current("encoder")
+    current = store.current_version("encoder")
     assert current is not None
-    read_manifest(store.folder("encoder", current))
+    read_manifest(store.version_folder("encoder", current))
 
 
 def _recorded(ours: Ours, project: int) -> int:
     """Events of a project that a server has recorded."""
-    journal = Journal(Settings(ours.models).journal_path)
+    journal = EventStore(Settings(ours.models).event_store_path)
     try:
-        return sum(journal.count(project).values())
+        return sum(journal.count_by_action(project).values())
     finally:
         journal.close()

@@ -14,7 +14,7 @@ import pytest
 from backend.jsonlines import document_to_json
 from cli.main import main
 from ner.manifest import read_manifest
-from ner.store import Store
+from ner.store import ModelStore
 from tests.toy_corpus import toy_documents
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ Command = list[str]
 
 
 @pytest.fixture
-def command(tiny_base: Callable[[str], Path], store: Store, tmp_path: Path) -> Command:
+def command(tiny_base: Callable[[str], Path], store: ModelStore, tmp_path: Path) -> Command:
     """A training in the store; more options may follow."""
     export = tmp_path / "export.jsonl"
     lines = (json.dumps(document_to_json(document)) for document in toy_documents(24))
@@ -61,19 +61,19 @@ def published_by(training: subprocess.Popen[str]) -> str:
     return json.loads(output)["version"]
 
 
-def states(store: Store) -> list[Path]:
+def states(store: ModelStore) -> list[Path]:
     """Those that are whole; what one is written in until then has a suffix."""
-    return [path for path in store.home("encoder").glob(".training-*") if not path.suffix]
+    return [path for path in store.tier_folder("encoder").glob(".training-*") if not path.suffix]
 
 
-def wait_for_state(store: Store, training: subprocess.Popen[str]) -> None:
+def wait_for_state(store: ModelStore, training: subprocess.Popen[str]) -> None:
     while not states(store):
         assert training.poll() is None, training.communicate()
         time.sleep(0.01)
 
 
 def test_different_trainings_publish_at_once_and_an_identical_one_is_refused(
-    command: Command, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: Command, store: ModelStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     meeting = tmp_path / "meeting"
     meeting.mkdir()
@@ -90,10 +90,10 @@ def test_different_trainings_publish_at_once_and_an_identical_one_is_refused(
         with train_in_step(meeting, [*command, "--seed", "7"]) as other:
             published = [published_by(one), published_by(other)]
     assert len(list(meeting.iterdir())) == 4
-    assert store.names("encoder") == sorted(published)
+    assert store.version_names("encoder") == sorted(published)
     assert len(set(published)) == 2
     for version in published:
         assert read_manifest(store.resolve(version)).version == version
-    assert store.current("encoder") in published
-    left = {path.name for path in store.home("encoder").iterdir()}
+    assert store.current_version("encoder") in published
+    left = {path.name for path in store.tier_folder("encoder").iterdir()}
     assert left == {*published, "current", ".lock"}

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from backend.engine.build import build_engine
+from backend.engine.build import build_openvino_model
 from cli import calibrate
-from cli.calibrate import choose_settings
-from cli.engines import SWITCH
-from ner.store import Store
+from cli.calibrate import choose_benchmark_configs
+from cli.engines import OPENVINO_SWITCH
+from ner.store import ModelStore
 from tests.backend.engine.test_build import DOCUMENTS, older_cpu, publish  # noqa: F401 (a fixture)
 from tests.cli.typed import fails, run
 from tests.llm_versions import publish_llm_version
 from tests.tiny_bases import CORPUS
 from tests.tiny_llms import save_llm
-from training.calibrate.timing import Timing, measure
+from training.calibrate.timing import BenchmarkResult, run_benchmark
 
 SAMPLE = Path("tests/samples/bc5cdr.jsonl").resolve()
 QUICK = ("--seconds", "0.1")
@@ -48,7 +48,7 @@ def test_a_laptop_gets_a_recommendation(tmp_path: Path) -> None:
     assert (report / "report.md").is_file()
 
 
-def test_an_llm_is_set_beside_the_encoder(store: Store, tmp_path: Path) -> None:
+def test_an_llm_is_set_beside_the_encoder(store: ModelStore, tmp_path: Path) -> None:
     base = save_llm(tmp_path / "base", CORPUS, initializer_range=0.15)
     folder = publish_llm_version(store, base)
     store.promote("llm", folder.name)
@@ -92,26 +92,26 @@ def test_what_is_infinite_is_refused(arguments: tuple[str, ...]) -> None:
 
 @pytest.mark.usefixtures("older_cpu")
 def test_every_way_to_serve_is_measured_as_it_is_served(
-    store: Store, tmp_path: Path, tiny_base: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    store: ModelStore, tmp_path: Path, tiny_base: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(SWITCH, "true")
+    monkeypatch.setenv(OPENVINO_SWITCH, "true")
     encoder = publish(tiny_base("bert-cased"), store)
-    build_engine(encoder, examples=DOCUMENTS, judged=DOCUMENTS)
+    build_openvino_model(encoder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
     llm = publish_llm_version(store, save_llm(tmp_path / "base", CORPUS, initializer_range=0.15))
-    settings, notes = choose_settings(store, encoder.name, llm.name)
+    settings, notes = choose_benchmark_configs(store, encoder.name, llm.name)
     assert notes == []
-    assert [one.way for one in settings if one.way != "fp32"] == ["engine", "torch", "llm"]
-    assert {one.folder for one in settings[:-1]} == {encoder}
-    assert (settings[-1].folder, settings[-1].drafter) == (llm, encoder)
-    assert settings[-1].engines
-    measured = {one.way: measure(one, [TEXT], seconds=0.01).runs_on for one in settings[:2]}
+    assert [one.runtime for one in settings if one.runtime != "fp32"] == ["engine", "torch", "llm"]
+    assert {one.version_dir for one in settings[:-1]} == {encoder}
+    assert (settings[-1].version_dir, settings[-1].drafter_dir) == (llm, encoder)
+    assert settings[-1].use_openvino
+    measured = {one.runtime: run_benchmark(one, [TEXT], seconds=0.01).runtime_name for one in settings[:2]}
     assert measured["engine"].startswith("OpenVINO")
     assert measured["torch"].startswith("PyTorch")
-    monkeypatch.setenv(SWITCH, "false")
-    settings, _ = choose_settings(store, encoder.name, llm.name)
-    assert [one.way for one in settings if one.way != "fp32"] == ["torch", "llm"]
-    assert settings[-1].drafter == encoder
-    assert not settings[-1].engines
+    monkeypatch.setenv(OPENVINO_SWITCH, "false")
+    settings, _ = choose_benchmark_configs(store, encoder.name, llm.name)
+    assert [one.runtime for one in settings if one.runtime != "fp32"] == ["torch", "llm"]
+    assert settings[-1].drafter_dir == encoder
+    assert not settings[-1].use_openvino
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are no bytes elsewhere")
@@ -120,14 +120,14 @@ def test_documents_in_a_file_whose_name_is_no_utf8_are_reported_on(
 ) -> None:
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/texts-\xe9.jsonl")
     shutil.copy(SAMPLE, odd)
-    timing = Timing("small", "engine", "OpenVINO, int8", 1.0, 0.02, 0.04, 100, 50.0, 2**29)
-    monkeypatch.setattr(calibrate, "time_all", lambda *_: ([timing], {}))
+    timing = BenchmarkResult("small", "engine", "OpenVINO, int8", 1.0, 0.02, 0.04, 100, 50.0, 2**29)
+    monkeypatch.setattr(calibrate, "run_benchmarks", lambda *_: ([timing], {}))
     run("calibrate", odd, "--report", tmp_path / "report")
     for name in ("report.md", "report.html", "report.json"):
         assert "udce9.jsonl" in (tmp_path / "report" / name).read_text(encoding="utf-8")
 
 
-def test_one_that_cannot_be_measured_does_not_cost_the_others(store: Store, tmp_path: Path) -> None:
+def test_one_that_cannot_be_measured_does_not_cost_the_others(store: ModelStore, tmp_path: Path) -> None:
     base = save_llm(tmp_path / "base", CORPUS, initializer_range=0.15)
     folder = publish_llm_version(store, base)
     store.promote("llm", folder.name)

@@ -10,15 +10,15 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from backend.bases import Base
+from backend.bases import BaseModelRef
 from backend.checkpoint import save_model
 from backend.jsonlines import document_to_json
 from cli import curate_next
 from cli.curate_next import next_cli
 from ner.document import Document
 from ner.errors import InputError, LabelError, OutputError, TagalongError, VersionNotFound
-from ner.manifest import Draft
-from ner.store import Store
+from ner.manifest import VersionMetadata
+from ner.store import ModelStore
 from ner.tags import TagSet
 from tests.lexicon_tier import LEXICON, LexiconTier
 from tests.toy_corpus import toy_documents
@@ -66,18 +66,18 @@ def pool(tmp_path: Path) -> str:
 @pytest.fixture
 def lexicons(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models that find the words of a list stand in for versions."""
-    monkeypatch.setattr(curate_next, "load_model", lambda _, reference: TIERS[reference])
+    monkeypatch.setattr(curate_next, "load_tier_version", lambda _, reference: TIERS[reference])
 
 
 @pytest.fixture
 def untrained(tmp_path: Path, tiny_base) -> tuple[str, ...]:
     """A version with random weights, as options."""
     torch.manual_seed(0)
-    base, store = Base(str(tiny_base("bert-cased"))), Store(tmp_path / "models")
-    with store.staging("encoder") as folder:
-        model = base.load_token_classifier(TagSet(("Chemical", "Disease")).names)
+    base, store = BaseModelRef(str(tiny_base("bert-cased"))), ModelStore(tmp_path / "models")
+    with store.staging_folder("encoder") as folder:
+        model = base.load_token_classifier(TagSet(("Chemical", "Disease")).tag_names)
         save_model(model, base.load_tokenizer(), folder, base=base)
-        draft = Draft(
+        draft = VersionMetadata(
             tier="encoder",
             name="untrained",
             base=base.reference,
@@ -184,7 +184,7 @@ def test_the_scores_of_a_queue_are_explained(
 
     place = SimpleNamespace(config=None, unlabelled=lambda: POOL, annotated=lambda _: None)
     place.queue = queue
-    monkeypatch.setattr(curate_next, "curated", lambda *_: nullcontext(place))
+    monkeypatch.setattr(curate_next, "open_project", lambda *_: nullcontext(place))
     result = run(
         "--project", "1", "--queue", "--model", "all", "--count", "3", "--strategy", "random"
     )

@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from backend.bases import Base
+from backend.bases import BaseModelRef
 from backend.checkpoint import save_model
 from backend.jsonlines import document_to_json
 from cli.main import app
@@ -23,13 +23,13 @@ from ner.errors import (
     TagalongError,
     VersionNotFound,
 )
-from ner.manifest import Draft
-from ner.store import Store
+from ner.manifest import VersionMetadata
+from ner.store import ModelStore
 from ner.tags import TagSet
 from tests.lexicon_tier import LEXICON, LexiconTier
 from tests.toy_corpus import LABELS, toy_documents
 from training.corpus import ReadOptions, read_corpus
-from training.state import alone
+from training.state import lock_training
 
 # BC5CDR, train, document 227508 (public domain).
 TEXT = "Naloxone reverses the antihypertensive effect of clonidine."
@@ -66,11 +66,11 @@ def write(path: Path, documents) -> Path:
 def models(tmp_path: Path, tiny_base) -> Path:
     """A store with a version of random weights that knows both labels of the toy corpus."""
     torch.manual_seed(0)
-    base, store, tag_set = Base(str(tiny_base("bert-cased"))), Store(tmp_path / "m"), TagSet(LABELS)
-    with store.staging("encoder") as folder:
-        model = base.load_token_classifier(tag_set.names)
+    base, store, tag_set = BaseModelRef(str(tiny_base("bert-cased"))), ModelStore(tmp_path / "m"), TagSet(LABELS)
+    with store.staging_folder("encoder") as folder:
+        model = base.load_token_classifier(tag_set.tag_names)
         save_model(model, base.load_tokenizer(), folder, base=base)
-        draft = Draft(
+        draft = VersionMetadata(
             tier="encoder",
             name="untrained",
             base=base.reference,
@@ -144,7 +144,7 @@ def test_folds_are_kept_where_what_they_say_cannot_be_written(
     assert isinstance(refusal(*command), OutputError)
     [folder] = (tmp_path / "models" / "encoder").iterdir()
     assert {path.name for path in folder.iterdir()} == {"fold-1", "fold-2"}
-    with alone(folder):
+    with lock_training(folder):
         assert "under way" in str(refusal(*command))
     monkeypatch.undo()
     assert run(*command).exit_code == 0

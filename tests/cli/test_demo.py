@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 import cli.demo
-from backend.demo.process import free_port
+from backend.demo.process import find_free_port
 from cli.main import main
 from tests.backend.demo.conftest import Script, script, toy_program, toy_serve  # noqa: F401
 from tests.backend.demo.test_process import alive, eventually
@@ -21,14 +21,14 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def arguments(toy_program: Path, tmp_path: Path) -> list[str]:  # noqa: F811
-    ports = ["--port", str(free_port()), "--backend-port", str(free_port())]
+    ports = ["--port", str(find_free_port()), "--backend-port", str(find_free_port())]
     where = ["--home", str(tmp_path / "home"), "--label-studio", str(toy_program)]
     return ["demo", *where, *ports, "--no-browser"]
 
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch, toy_serve: Sequence[str]) -> None:  # noqa: F811
-    monkeypatch.setattr(cli.demo, "SERVE", toy_serve)
+    monkeypatch.setattr(cli.demo, "SERVE_COMMAND", toy_serve)
 
 
 def run(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -72,7 +72,7 @@ def test_our_own_server_takes_what_it_is_started_with(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """The demo with the real server is tested end to end; this is the seam between the two."""
-    assert cli.demo.SERVE[1:] == ("-P", "-m", "cli", "serve")
+    assert cli.demo.SERVE_COMMAND[1:] == ("-P", "-m", "cli", "serve")
     where = ["--host", "127.0.0.1", "--port", "9090", "--models", str(tmp_path)]
     assert run(["serve", *where, "--help"], capsys)[0] == 0
 
@@ -143,7 +143,7 @@ def test_however_it_is_stopped_nothing_is_left(
     program = (
         f"{HEED}import cli.demo, sys\n"
         "from cli.main import main\n"
-        f"cli.demo.SERVE = {toy_serve!r}\n"
+        f"cli.demo.SERVE_COMMAND = {toy_serve!r}\n"
         f"main({arguments!r})\n"
     )
     shown = tmp_path / "shown"
@@ -194,4 +194,4 @@ def test_a_browser_is_opened_only_where_somebody_sees_it(
         monkeypatch.delenv(name, raising=False)
     if screen:
         monkeypatch.setenv(screen, ":0")
-    assert cli.demo._has_browser() == (terminal and bool(screen))
+    assert cli.demo._can_open_browser() == (terminal and bool(screen))

@@ -7,26 +7,26 @@ import pytest
 
 from backend.encoder import EncoderTier
 from cli import engines
-from cli.engines import SWITCH
-from cli.options import load_model, open_store
+from cli.engines import OPENVINO_SWITCH
+from cli.options import load_tier_version, open_store
 from tests.cli.test_train import SETTINGS, write_corpus
 from tests.cli.typed import fails, run
 from tests.toy_corpus import toy_documents
-from training.sides import Sides
+from training.sides import TrainDevSplit
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def runs_on(models: Path) -> str:
-    tier = load_model(open_store(models), "encoder", engine=True)
+    tier = load_tier_version(open_store(models), "encoder", use_openvino=True)
     assert isinstance(tier, EncoderTier)
-    return tier.forward.name
+    return tier.runner.name
 
 
 def test_a_training_leaves_an_engine_that_predicts(
     tmp_path: Path, tiny_base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(SWITCH, "true")
+    monkeypatch.setenv(OPENVINO_SWITCH, "true")
     models, export = tmp_path / "models", write_corpus(tmp_path / "e.jsonl", toy_documents(40))
     train = ("train", "encoder", export, "--base", tiny_base("bert-uncased"), "--models", models)
     said = run(*train, *SETTINGS).stderr
@@ -35,7 +35,7 @@ def test_a_training_leaves_an_engine_that_predicts(
     assert runs_on(models).startswith("OpenVINO")
     asked = ("--json", "--models", models)
     assert json.loads(run("models", "engine", "encoder", *asked).stdout)["check"]["documents"] == 48
-    monkeypatch.setenv(SWITCH, "false")
+    monkeypatch.setenv(OPENVINO_SWITCH, "false")
     assert runs_on(models).startswith("PyTorch")
 
 
@@ -49,8 +49,8 @@ def test_what_was_published_serves_whatever_becomes_of_its_engine(
     def fail(*_: object, **__: object) -> None:
         raise FileNotFoundError(2, "No usable temporary directory found")
 
-    monkeypatch.setenv(SWITCH, "true")
-    monkeypatch.setattr(engines, "make_engine", fail)
-    told = engines.engine_of(tmp_path, Sides((), (), (), ()))
+    monkeypatch.setenv(OPENVINO_SWITCH, "true")
+    monkeypatch.setattr(engines, "compile_version", fail)
+    told = engines.compile_published_version(tmp_path, TrainDevSplit((), (), (), ()))
     assert told.startswith("PyTorch will run it, as no CPU engine could be made (FileNotFoundError")
     assert "No usable temporary directory" in told

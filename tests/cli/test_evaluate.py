@@ -10,15 +10,15 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from backend.bases import Base
+from backend.bases import BaseModelRef
 from backend.checkpoint import save_model
 from backend.jsonlines import prediction_to_json
 from backend.tier import load_tier
 from cli.evaluate import evaluate_cli
 from ner.document import Document
 from ner.errors import FormatError, InputError, LabelError, TagalongError, VersionNotFound
-from ner.manifest import Draft
-from ner.store import Store
+from ner.manifest import VersionMetadata
+from ner.store import ModelStore
 from ner.tags import TagSet
 from training import report_page
 
@@ -225,16 +225,16 @@ def test_what_cannot_be_judged_is_refused_in_one_sentence_and_nothing_is_written
 
 
 @pytest.fixture
-def untrained(tmp_path: Path, tiny_base) -> tuple[Store, str]:
+def untrained(tmp_path: Path, tiny_base) -> tuple[ModelStore, str]:
     """A version with random weights that knows one label of gold, and one that gold has not."""
     torch.manual_seed(0)
-    base, store = Base(str(tiny_base("bert-cased"))), Store(tmp_path / "models")
+    base, store = BaseModelRef(str(tiny_base("bert-cased"))), ModelStore(tmp_path / "models")
     tag_set = TagSet(("Disease", "Gene"))
-    with store.staging("encoder") as folder:
-        model = base.load_token_classifier(tag_set.names)
+    with store.staging_folder("encoder") as folder:
+        model = base.load_token_classifier(tag_set.tag_names)
         save_model(model, base.load_tokenizer(), folder, base=base)
         reading = {"reading": {"window": 96, "context": 8}}
-        draft = Draft(
+        draft = VersionMetadata(
             tier="encoder",
             name="untrained",
             base=base.reference,

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from backend.jsonlines import document_to_json
-from ner.durable import STAGING
+from ner.durable import SCRATCH_PREFIX
 from ner.manifest import Manifest
-from ner.store import Store
+from ner.store import ModelStore
 from tests.toy_corpus import toy_documents
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def test_a_full_disk_is_told_and_harms_nothing(
     options: tuple[str, ...],
     size: int,
     tiny_base: Callable[[str], Path],
-    store: Store,
+    store: ModelStore,
     publish: Callable[..., Manifest],
     tmp_path: Path,
 ) -> None:
@@ -57,7 +57,7 @@ def test_a_full_disk_is_told_and_harms_nothing(
     assert [line for line in said if line.startswith("Error: ")] == said[-1:]
     assert "could not write the model to" in said[-1]
     assert "File too large" in said[-1]
-    assert store.current("encoder") == current
-    assert store.names("encoder") == [current]
-    assert not list(store.home("encoder").glob(f"{STAGING}*"))
-    assert list(store.home("encoder").glob(".training-*"))  # for --resume, once there is room
+    assert store.current_version("encoder") == current
+    assert store.version_names("encoder") == [current]
+    assert not list(store.tier_folder("encoder").glob(f"{SCRATCH_PREFIX}*"))
+    assert list(store.tier_folder("encoder").glob(".training-*"))  # for --resume, once there is room

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.itself import TAGALONG
+from cli.itself import TAGALONG_COMMAND
 
 
 @pytest.mark.parametrize("name", ["cli", "backend", "training", "ner"])
@@ -13,7 +13,7 @@ def test_what_lies_in_the_current_folder_is_not_run(name: str, tmp_path: Path) -
     (tmp_path / name).mkdir()
     (tmp_path / name / "__init__.py").write_text("raise SystemExit('somebody else')")
     done = subprocess.run(
-        [*TAGALONG, "models", "list", "--models", str(tmp_path / "models")],
+        [*TAGALONG_COMMAND, "models", "list", "--models", str(tmp_path / "models")],
         cwd=tmp_path,
         capture_output=True,
         text=True,

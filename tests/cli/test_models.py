@@ -10,9 +10,9 @@ from typer.testing import CliRunner, Result
 
 from cli.models import app
 from cli.versions import list_versions, row_to_json
-from ner.errors import StoreError, VersionInvalid, VersionNotFound
+from ner.errors import RegistryError, VersionInvalid, VersionNotFound
 from ner.manifest import Manifest
-from ner.store import Store
+from ner.store import ModelStore
 from tests.versions import publish_number
 
 Publish = Callable[..., Manifest]
@@ -21,30 +21,30 @@ Publish = Callable[..., Manifest]
 @pytest.fixture(autouse=True)
 def nothing_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what a test publishes is listed, and not the version that this release comes with."""
-    monkeypatch.setattr("backend.bundle.BUNDLED", tmp_path / "nothing-bundled")
+    monkeypatch.setattr("backend.bundle.BUNDLED_MODELS_FOLDER", tmp_path / "nothing-bundled")
 
 
 @pytest.fixture
 def shipped(tmp_path: Path) -> str:
     """The bundled version: small, and not the one that this release comes with."""
-    bundled = Store(tmp_path / "nothing-bundled")
+    bundled = ModelStore(tmp_path / "nothing-bundled")
     version = publish_number(bundled, 9, name="shipped").version
     bundled.promote("encoder", version)
     return version
 
 
-def type_in(store: Store, *arguments: str, typed: str | None = None, width: int = 200) -> Result:
+def type_in(store: ModelStore, *arguments: str, typed: str | None = None, width: int = 200) -> Result:
     command = [*arguments, "--models", str(store.root)]
     return CliRunner().invoke(app, command, input=typed, env={"COLUMNS": str(width)})
 
 
-def output(store: Store, *arguments: str) -> str:
+def output(store: ModelStore, *arguments: str) -> str:
     result = type_in(store, *arguments)
     assert result.exit_code == 0, result.output
     return result.stdout
 
 
-def answer(store: Store, *arguments: str) -> Any:
+def answer(store: ModelStore, *arguments: str) -> Any:
     return json.loads(output(store, *arguments, "--json"))
 
 
@@ -54,7 +54,7 @@ def line_of(shown: str, version: str) -> list[str]:
     return line.split()
 
 
-def test_the_list_shows_scores_and_marks_what_serves(store: Store, publish: Publish) -> None:
+def test_the_list_shows_scores_and_marks_what_serves(store: ModelStore, publish: Publish) -> None:
     old, new = publish(1), publish(2)
     store.promote("encoder", new.version)
     shown = output(store, "list")
@@ -76,13 +76,13 @@ def test_the_list_shows_scores_and_marks_what_serves(store: Store, publish: Publ
     ],
 )
 def test_the_list_shows_what_scores_there_are(
-    store: Store, publish: Publish, scores: dict[str, Any], cells: list[str]
+    store: ModelStore, publish: Publish, scores: dict[str, Any], cells: list[str]
 ) -> None:
     published = publish(scores=scores)
     assert line_of(output(store, "list"), published.version)[1:] == cells
 
 
-def test_the_list_as_json(store: Store, publish: Publish) -> None:
+def test_the_list_as_json(store: ModelStore, publish: Publish) -> None:
     old, new = publish(1, name="b"), publish(2, name="a")
     store.promote("encoder", old.version)
     listed = answer(store, "list")
@@ -95,12 +95,12 @@ def test_the_list_as_json(store: Store, publish: Publish) -> None:
 
 
 def test_bundled_versions_come_last_and_say_so(
-    store: Store, publish: Publish, tmp_path: Path
+    store: ModelStore, publish: Publish, tmp_path: Path
 ) -> None:
     shipped = publish(1)
     store.promote("encoder", shipped.version)
-    own = Store(tmp_path / "own", bundled=store.root)
-    with own.staging("encoder") as folder:
+    own = ModelStore(tmp_path / "own", bundled_root=store.root)
+    with own.staging_folder("encoder") as folder:
         for name in shipped.files:
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes((store.resolve("encoder") / name).read_bytes())
@@ -112,7 +112,7 @@ def test_bundled_versions_come_last_and_say_so(
     assert [(row["bundled"], row["current"]) for row in rows] == [(False, True), (True, False)]
 
 
-def test_damage_is_noted_and_the_rest_is_listed(store: Store, publish: Publish) -> None:
+def test_damage_is_noted_and_the_rest_is_listed(store: ModelStore, publish: Publish) -> None:
     good, bad = publish(1), publish(2)
     (store.resolve(bad.version) / "manifest.json").write_text("{")
     result = type_in(store, "list")
@@ -124,7 +124,7 @@ def test_damage_is_noted_and_the_rest_is_listed(store: Store, publish: Publish) 
 
 
 def test_a_current_version_that_is_gone_or_unreadable_is_noted(
-    store: Store, publish: Publish
+    store: ModelStore, publish: Publish
 ) -> None:
     gone, left = publish(1), publish(2)
     store.promote("encoder", gone.version)
@@ -133,19 +133,19 @@ def test_a_current_version_that_is_gone_or_unreadable_is_noted(
         f"encoder should be served by {gone.version}, which is gone: promote another "
         "version or roll back"
     ]
-    (store.home("encoder") / "current").write_text("{")
+    (store.tier_folder("encoder") / "current").write_text("{")
     listed = answer(store, "list")
     assert listed["notes"][0].endswith(": promote a version")
     assert [row["version"] for row in listed["versions"]] == [left.version]
 
 
-def test_an_empty_store_is_said_to_be_empty(store: Store) -> None:
+def test_an_empty_store_is_said_to_be_empty(store: ModelStore) -> None:
     listed = list_versions(store)
     assert (listed.rows, listed.notes) == ((), ())
     assert not store.root.exists()
 
 
-def test_show_tells_everything_and_verifies(store: Store, publish: Publish) -> None:
+def test_show_tells_everything_and_verifies(store: ModelStore, publish: Publish) -> None:
     version = publish().version
     shown = output(store, "show", version)
     for part in (version, "temperature", "1.3", "strict_f1", "verified", "train.jsonl", "epochs"):
@@ -154,7 +154,7 @@ def test_show_tells_everything_and_verifies(store: Store, publish: Publish) -> N
     assert isinstance(type_in(store, "show", version).exception, VersionInvalid)
 
 
-def test_show_as_json_is_the_manifest(store: Store, publish: Publish) -> None:
+def test_show_as_json_is_the_manifest(store: ModelStore, publish: Publish) -> None:
     published = publish()
     store.promote("encoder", published.version)
     shown = answer(store, "show")
@@ -162,19 +162,19 @@ def test_show_as_json_is_the_manifest(store: Store, publish: Publish) -> None:
     assert Manifest.from_json(shown, "shown") == published
 
 
-def test_promote_and_roll_back(store: Store, publish: Publish) -> None:
+def test_promote_and_roll_back(store: ModelStore, publish: Publish) -> None:
     one, two = publish(1).version, publish(2).version
     assert f"{one} is the current version of encoder now" in output(store, "promote", one)
     assert answer(store, "promote", f"encoder/{two}") == {"tier": "encoder", "version": two}
-    assert store.current("encoder") == two
+    assert store.current_version("encoder") == two
     assert f"{one} is the current version of encoder again" in output(store, "rollback")
-    assert store.current("encoder") == one
+    assert store.current_version("encoder") == one
     assert "encoder has no current version any more" in output(store, "rollback", "encoder")
-    assert isinstance(type_in(store, "rollback", "encoder").exception, StoreError)
+    assert isinstance(type_in(store, "rollback", "encoder").exception, RegistryError)
 
 
 def test_every_way_back_to_the_bundled_version(
-    store: Store, publish: Publish, shipped: str
+    store: ModelStore, publish: Publish, shipped: str
 ) -> None:
     own = publish(1).version
     for back in (["rollback"], ["promote", "bundled"], ["promote", shipped]):
@@ -193,40 +193,40 @@ def test_every_way_back_to_the_bundled_version(
     assert f"{own} is the current version of encoder again" in output(store, "rollback")
 
 
-def test_the_first_llm_is_rolled_back_to_none(store: Store, publish: Publish, shipped: str) -> None:
+def test_the_first_llm_is_rolled_back_to_none(store: ModelStore, publish: Publish, shipped: str) -> None:
     version = publish(1, tier="llm").version
     output(store, "promote", f"llm/{version}")
     refused = type_in(store, "remove", f"llm/{version}", "--yes")
     assert "roll back first" in str(refused.exception)
     assert answer(store, "rollback", "llm") == {"tier": "llm", "version": None}
     output(store, "remove", f"llm/{version}", "--yes")
-    assert store.names("llm") == []
+    assert store.version_names("llm") == []
     assert shipped in output(store, "list")
 
 
-def test_the_bundled_version_cannot_be_removed(store: Store, shipped: str) -> None:
+def test_the_bundled_version_cannot_be_removed(store: ModelStore, shipped: str) -> None:
     for name in ("bundled", shipped):
         refused = type_in(store, "remove", name, "--yes")
-        assert isinstance(refused.exception, StoreError)
+        assert isinstance(refused.exception, RegistryError)
         assert "part of Tagalong" in str(refused.exception)
     assert shipped in output(store, "list")
 
 
-def test_remove_asks_first(store: Store, publish: Publish) -> None:
+def test_remove_asks_first(store: ModelStore, publish: Publish) -> None:
     one, two = publish(1).version, publish(2).version
     store.promote("encoder", one)
     assert type_in(store, "remove", two, typed="n\n").exit_code == 1
     assert type_in(store, "remove", two, typed="").exit_code == 1
-    assert two in store.names("encoder")
+    assert two in store.version_names("encoder")
     assert type_in(store, "remove", two, typed="y\n").exit_code == 0
-    assert store.names("encoder") == [one]
-    assert isinstance(type_in(store, "remove", one, "--yes").exception, StoreError)
-    assert store.names("encoder") == [one]
+    assert store.version_names("encoder") == [one]
+    assert isinstance(type_in(store, "remove", one, "--yes").exception, RegistryError)
+    assert store.version_names("encoder") == [one]
 
 
 @pytest.mark.parametrize("command", [["promote"], ["remove", "--yes"]])
 def test_only_what_is_in_the_store_is_changed(
-    store: Store, publish: Publish, tmp_path: Path, command: list[str]
+    store: ModelStore, publish: Publish, tmp_path: Path, command: list[str]
 ) -> None:
     version = publish().version
     store.resolve(version).rename(tmp_path / "copy")
@@ -237,21 +237,21 @@ def test_only_what_is_in_the_store_is_changed(
 
 
 def test_a_path_into_the_store_names_the_version_there(
-    store: Store, publish: Publish, monkeypatch: pytest.MonkeyPatch
+    store: ModelStore, publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = publish().version
     monkeypatch.chdir(store.root)
     output(store, "promote", f"./encoder/{version}")
-    assert store.current("encoder") == version
+    assert store.current_version("encoder") == version
 
 
-def test_the_store_can_be_named_by_the_environment(store: Store, publish: Publish) -> None:
+def test_the_store_can_be_named_by_the_environment(store: ModelStore, publish: Publish) -> None:
     version = publish().version
     environment = {"TAGALONG_MODELS": str(store.root), "COLUMNS": "200"}
     assert version in CliRunner().invoke(app, ["list"], env=environment).stdout
 
 
-def test_a_narrow_pipe_gets_every_figure_and_no_colours(store: Store, publish: Publish) -> None:
+def test_a_narrow_pipe_gets_every_figure_and_no_colours(store: ModelStore, publish: Publish) -> None:
     version = publish(name="pubmedbert-large").version
     result = type_in(store, "list", width=80)
     assert line_of(result.stdout, version)[1:] == ["dev", "0.840", "0.880", "0.810", "0.700"]

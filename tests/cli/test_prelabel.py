@@ -15,13 +15,13 @@ import pytest
 
 from backend.jsonlines import document_to_json
 from cli.main import main
-from ner.store import Store
+from ner.store import ModelStore
 from tests.bc5cdr_sentences import sentences
 from tests.llm_versions import publish_llm_version
 from tests.swapped import publish_swapped
 from tests.tiny_bases import CORPUS
 from tests.tiny_llms import save_llm
-from training.corpus.predictions import PredictionsFile
+from training.corpus.predictions import PredictionsFileSink
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -231,7 +231,7 @@ def test_a_journal_of_other_labels_or_another_kind_of_output_is_refused(
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(PredictionsFile, "finish", stopped)
+            patch.setattr(PredictionsFileSink, "finish", stopped)
             ran(capsys, *command(source, out, *of), code=130)
     else:
         ran(capsys, *command(source, out, *of))
@@ -294,7 +294,7 @@ def test_an_llm_reads_again_what_is_worth_most(
         "".join(json.dumps({"id": str(n), "text": text}) + "\n" for n, text in enumerate(TEXTS))
     )
     base = save_llm(tmp_path / "base", CORPUS, initializer_range=0.15)
-    store = Store(tmp_path / "m")
+    store = ModelStore(tmp_path / "m")
     store.promote("llm", publish_llm_version(store, base).name)
     told, _ = ran(capsys, *command(source, out, "--tier", "cascade", "--budget", "20%", "--json"))
     versions = json.loads(told)["versions"]

@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 from backend.jsonlines import document_to_json
 from cli.training import progress_bar
 from ner.manifest import read_manifest
-from ner.store import Store
+from ner.store import ModelStore
 from tests.toy_corpus import toy_documents
-from training.schedule import Progress
+from training.schedule import TrainingProgress
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -89,13 +89,13 @@ def test_killed_and_resumed_it_publishes_the_version_it_would_have_had(command, 
     assert told == [(epoch, EPOCHS) for epoch in range(1, EPOCHS + 1)]
 
     kill_after_a_state(command, cut)
-    assert Store(cut).names("encoder") == []
+    assert ModelStore(cut).version_names("encoder") == []
     resumed, said = train(command, cut, "--resume")
     told = [int(epoch) for epoch, _ in EPOCH.findall(said)]
     assert told == list(range(told[0], EPOCHS + 1))
     assert told[0] > 1  # it did not begin anew
     assert resumed == version  # which is named by its content
-    one, other = (Store(models).resolve(version) for models in (whole, cut))
+    one, other = (ModelStore(models).resolve(version) for models in (whole, cut))
     assert read_manifest(other).scores == read_manifest(one).scores
     assert_same(load_file(other / "model.safetensors"), load_file(one / "model.safetensors"))
     assert {path.name for path in (cut / "encoder").iterdir()} == {version, "current", ".lock"}
@@ -105,9 +105,9 @@ def test_killed_and_resumed_it_publishes_the_version_it_would_have_had(command, 
 def test_the_bar_shows_loss_dev_f1_and_the_time_left(width):
     screen = io.StringIO()
     with progress_bar(Console(file=screen, force_terminal=True, width=width)) as report:
-        report(Progress(1, 12, 30, 400, 1.5, (), 3725.4, 900.0))
-        report(Progress(2, 12, 35, 400, 0.6, (0.4,), 70.0, 900.0))
-        report(Progress(2, 12, 65, 400, 0.51234, (0.4, 0.61), 65.0, 900.0))
+        report(TrainingProgress(1, 12, 30, 400, 1.5, (), 3725.4, 900.0))
+        report(TrainingProgress(2, 12, 35, 400, 0.6, (0.4,), 70.0, 900.0))
+        report(TrainingProgress(2, 12, 65, 400, 0.51234, (0.4, 0.61), 65.0, 900.0))
     shown = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", screen.getvalue())
     bars = [line for line in re.split(r"[\r\n]+", shown) if "━" in line]
     assert bars[-1].startswith("Epoch 2 of 12 ")
@@ -119,6 +119,6 @@ def test_the_bar_shows_loss_dev_f1_and_the_time_left(width):
 def test_the_bar_shows_no_score_before_there_is_one():
     screen = io.StringIO()
     with progress_bar(Console(file=screen, force_terminal=True, width=100)) as report:
-        report(Progress(1, 12, 30, 400, 1.5, (), 3725.4, 900.0))
+        report(TrainingProgress(1, 12, 30, 400, 1.5, (), 3725.4, 900.0))
     assert "loss 1.5000, 1:02:05 left" in screen.getvalue()
     assert "dev F1" not in screen.getvalue()

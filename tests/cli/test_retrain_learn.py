@@ -6,29 +6,29 @@ from typing import Any
 
 import pytest
 
-from backend.neighbours import Change, Neighbour
-from backend.retraining.run import Outcome
-from cli.retrain_learn import spare_neighbours
+from backend.neighbours import VersionChange, AffectedProject
+from backend.retraining.run import JobResult
+from cli.retrain_learn import hold_back_for_other_projects
 from ner.errors import LabelStudioError
-from ner.store import Store
+from ner.store import ModelStore
 
-CHANGE = Change(1, "encoder", "v1", old=("Disease",), new=("Disease",))
+CHANGE = VersionChange(1, "encoder", "v1", old_labels=("Disease",), new_labels=("Disease",))
 POLITE: Any = SimpleNamespace(patiently=lambda ask: ask())
-BETTER = Outcome("it is better", promote=True, version="v2")
-WORSE = Outcome("it is worse", version="v2", notes=("A note.",))
+BETTER = JobResult("it is better", promote=True, version="v2")
+WORSE = JobResult("it is worse", version="v2", notes=("A note.",))
 
 
 @pytest.fixture
 def spare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    def spare(outcome: Outcome, found: Any) -> Outcome:
-        def find(*_: object) -> list[Neighbour]:
+    def spare(outcome: JobResult, found: Any) -> JobResult:
+        def find(*_: object) -> list[AffectedProject]:
             if isinstance(found, Exception):
                 raise found
             return list(found)
 
-        monkeypatch.setattr("backend.neighbours.find_neighbours", find)
+        monkeypatch.setattr("backend.neighbours.find_affected_projects", find)
         studio: Any = None
-        return spare_neighbours(studio, POLITE, Store(tmp_path), CHANGE, outcome)
+        return hold_back_for_other_projects(studio, POLITE, ModelStore(tmp_path), CHANGE, outcome)
 
     return spare
 
@@ -39,20 +39,20 @@ def test_nothing_changes_without_other_projects(spare: Any) -> None:
 
 
 def test_other_projects_hold_a_promotion_back(spare: Any) -> None:
-    kept = spare(BETTER, [Neighbour(2, "Two", ())])
+    kept = spare(BETTER, [AffectedProject(2, "Two", ())])
     assert not kept.promote
     assert kept.reason.startswith("v1 also serves project 2 (Two)")
 
 
 def test_who_promotes_a_rejected_version_by_hand_knows_the_other_projects(spare: Any) -> None:
-    kept = spare(WORSE, [Neighbour(2, "Two", ())])
+    kept = spare(WORSE, [AffectedProject(2, "Two", ())])
     assert kept.reason == "it is worse"
     assert kept.notes[0] == "A note."
     assert kept.notes[1].startswith("v1 also serves project 2 (Two)")
 
 
 def test_nothing_is_promoted_if_label_studio_does_not_say(spare: Any) -> None:
-    away = LabelStudioError("it is away", problem="unreachable")
+    away = LabelStudioError("it is away", code="unreachable")
     kept = spare(BETTER, away)
     assert not kept.promote
     assert kept.reason.startswith("it is unknown which other projects v1 serves (it is away)")

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 import backend.server.run
-from backend.demo.process import free_port
+from backend.demo.process import find_free_port
 from backend.server.settings import Limits
 from cli.main import main
 from tests.backend.server.serving import ABSTRACT, assert_valid, regions, request_for
@@ -28,7 +28,7 @@ ENVIRONMENT = {
 } | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 PATIENCE = 60.0  # seconds for a start, on a machine that has other things to do
 SECONDS = 1.5  # that a prediction takes
-TOO_LARGE = b"[" * (Limits().body + 1)
+TOO_LARGE = b"[" * (Limits().max_body_bytes + 1)
 CHUNK = 2**20  # bytes
 
 
@@ -62,7 +62,7 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
 @contextmanager
 def slow_server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """The process once it has loaded its version, and its address."""
-    port, said = free_port(), tmp_path / "said"
+    port, said = find_free_port(), tmp_path / "said"
     options = [tmp_path / "begun", SECONDS, "--port", port, "--models", tmp_path / "models"]
     command = [sys.executable, SLOWLY, *options]
     with said.open("w") as out:
@@ -121,7 +121,7 @@ def begun_by(pid: int) -> list[tuple[int, str]]:
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux tells of children")
 def test_what_it_has_begun_ends_with_it_and_leaves_nothing(tmp_path: Path) -> None:
     """Ended while it has a CPU engine made for the bundled version."""
-    scraps, port = tmp_path / "scraps", free_port()
+    scraps, port = tmp_path / "scraps", find_free_port()
     scraps.mkdir()
     places = {"TMPDIR": str(scraps), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "cli", "serve", "--port", str(port), "--cpu-engine"]
@@ -168,7 +168,7 @@ def test_a_secret_without_a_password_is_said_to_refuse_the_train_button(
     for name, given in (("WEBHOOK_SECRET", secret), ("USERNAME", login), ("PASSWORD", login)):
         monkeypatch.setenv(f"TAGALONG_{name}", "s3cret" if given else "")
     with pytest.raises(SystemExit) as ended:
-        main(["serve", "--port", str(free_port()), "--models", str(tmp_path)])
+        main(["serve", "--port", str(find_free_port()), "--models", str(tmp_path)])
     assert not ended.value.code
     said = " ".join(capsys.readouterr().err.split())
     assert len(served) == 1

@@ -11,14 +11,14 @@ from huggingface_hub import constants
 from rich.text import Text
 
 from backend.jsonlines import document_to_json
-from cli.announce import describe_sides, describe_version
+from cli.announce import describe_split, describe_version
 from ner.manifest import Manifest
 from tests.cli.typed import fails, run
 from tests.hub_cache import COMMIT, cache_as
 from tests.toy_corpus import LABELS, toy_documents
 from tests.versions import DRAFT
 from training.corpus import read_corpus
-from training.sides import choose_sides
+from training.sides import split_train_dev
 
 SETTINGS = ["--learning-rate", "0.003", "--batch-tokens", "256", "--window", "96", "--epochs", "5"]
 
@@ -196,7 +196,7 @@ def test_the_introduction_tells_what_dev_lost_and_cannot_teach(export, tmp_path)
     ]
     path.write_text(json.dumps({"id": "1", "text": "TP53 a b", "entities": entities}))
     corpus, dev = read_corpus([export]), read_corpus([path])
-    shown = Text.from_markup(describe_sides(choose_sides(corpus, dev), corpus, dev)).plain
+    shown = Text.from_markup(describe_split(split_train_dev(corpus, dev), corpus, dev)).plain
     assert "cannot be learnt, for train has none of them: [Gene] (1)." in shown
     assert "Reading dev lost 1 annotations and gave 1 warnings" in shown
     assert len(shown.splitlines()) == 3  # nothing was lost in reading the export

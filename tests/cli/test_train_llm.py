@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.four_bit import four_bit_obstacle
+from backend.four_bit import four_bit_unavailable_reason
 from backend.jsonlines import document_to_json
-from cli.options import default_drafter, open_store
+from cli.options import load_default_drafter, open_store
 from ner.document import Document
 from tests.backend.server.serving import request_for, say, serving, settings_in
 from tests.bc5cdr_sentences import abstracts
@@ -109,11 +109,11 @@ def test_an_encoder_that_cannot_draft_keeps_no_llm_from_answering(trained):
 
 def test_the_default_encoder_drafts_what_it_knows(tmp_path):
     store = open_store(tmp_path / "models")
-    drafter = default_drafter(store, ("Chemical", "Gene"))
+    drafter = load_default_drafter(store, ("Chemical", "Gene"))
     assert drafter is not None
     [drafted] = drafter([Document("", TEXT)])
     assert "Chemical" in {span.label for span in drafted.spans}
-    assert default_drafter(store, ("Gene",)) is None
+    assert load_default_drafter(store, ("Gene",)) is None
 
 
 def test_the_recipe_of_a_version_can_be_used_again(trained, export, tmp_path):
@@ -145,13 +145,13 @@ def test_a_base_that_is_not_there_leaves_nothing_behind(place, export, tmp_path,
 
 def test_a_machine_without_four_bits_says_what_to_do(export, base, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "bitsandbytes.functional", None)
-    four_bit_obstacle.cache_clear()
+    four_bit_unavailable_reason.cache_clear()
     try:
         said = fails(
             capsys, "train", "llm", export, "--base", base, "--models", tmp_path / "models"
         )
     finally:
-        four_bit_obstacle.cache_clear()
+        four_bit_unavailable_reason.cache_clear()
     assert "cannot be kept in 4 bits on this machine" in said
     assert "--no-four-bit" in said
     assert not (tmp_path / "models").exists()

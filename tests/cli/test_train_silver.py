@@ -167,7 +167,7 @@ def test_the_state_knows_silver_and_its_weight(places, tmp_path, monkeypatch):
         seen.append(path.name)
         raise Stop
 
-    monkeypatch.setattr("training.state.alone", locked)
+    monkeypatch.setattr("training.state.lock_training", locked)
     for options in ([], ["--silver", said], ["--silver", said, "--silver-weight", "0.1"]):
         with pytest.raises(Stop):
             run(*command, "--models", tmp_path, *options, *["--no-baseline"] * bool(options))

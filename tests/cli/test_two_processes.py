@@ -11,7 +11,7 @@ import pytest
 
 from backend.jsonlines import document_to_json
 from ner.manifest import read_manifest
-from ner.store import Store
+from ner.store import ModelStore
 from tests.tiny_llms import save_llm
 from tests.toy_corpus import toy_documents
 
@@ -35,7 +35,7 @@ ENVIRONMENT = os.environ | {
 def test_two_processes_publish_one_version(
     tiny_base: Callable[[str], Path], tmp_path: Path, tier: str, told: dict[str, str]
 ) -> None:
-    export, store = tmp_path / "export.jsonl", Store(tmp_path / "models")
+    export, store = tmp_path / "export.jsonl", ModelStore(tmp_path / "models")
     documents = toy_documents(24)
     lines = (json.dumps(document_to_json(document)) for document in documents)
     export.write_text("\n".join(lines), encoding="utf-8")
@@ -54,11 +54,11 @@ def test_two_processes_publish_one_version(
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
-    [version] = store.names(tier)
-    assert store.current(tier) == version
+    [version] = store.version_names(tier)
+    assert store.current_version(tier) == version
     manifest = read_manifest(store.resolve(version))
     assert json.loads(done.stdout)["version"] == version  # one object, from one process
     assert len(manifest.data["epochs"]) > 1
     assert done.stderr.count("Published") == 1
-    left = {path.name for path in store.home(tier).iterdir()}
+    left = {path.name for path in store.tier_folder(tier).iterdir()}
     assert left == {version, "current", ".lock"}

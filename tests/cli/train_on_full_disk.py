@@ -7,12 +7,12 @@ import resource
 import sys
 
 from cli.main import main
-from ner.durable import STAGING
+from ner.durable import SCRATCH_PREFIX
 
 
 def main_until_full(size: int, arguments: list[str]) -> None:
     def fill(event: str, details: tuple[object, ...]) -> None:
-        if event == "tempfile.mkdtemp" and STAGING in str(details[0]):
+        if event == "tempfile.mkdtemp" and SCRATCH_PREFIX in str(details[0]):
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
     sys.addaudithook(fill)

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from backend.bundle import BUNDLED
+from backend.bundle import BUNDLED_MODELS_FOLDER
 from backend.demo import installation
-from backend.demo.label_studio import RunningLabelStudio, start
+from backend.demo.label_studio import LabelStudioServer, start_label_studio
 from backend.tier import Tier, load_tier
-from ner.catalogue import Catalogue
+from ner.catalogue import ModelRegistry
 from tests.end_to_end.editor import browser
 from tests.end_to_end.ours import Ours, our_server
 
@@ -49,41 +49,41 @@ def label_studio_program() -> Path:
     HOME.mkdir(exist_ok=True)
     with (HOME / ".lock").open("a") as lock:  # tests run in several processes
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return installation.install(HOME)
+        return installation.install_label_studio(HOME)
 
 
 @pytest.fixture(scope="session")
 def label_studio(
     label_studio_program: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningLabelStudio]:
+) -> Iterator[LabelStudioServer]:
     """A Label Studio that may call and send events to loopback."""
-    with start(label_studio_program, tmp_path_factory.mktemp("label-studio")) as running:
+    with start_label_studio(label_studio_program, tmp_path_factory.mktemp("label-studio")) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def label_studio_like_it(
-    label_studio: RunningLabelStudio,
+    label_studio: LabelStudioServer,
     label_studio_program: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[[Mapping[str, str]], AbstractContextManager[RunningLabelStudio]]:
+) -> Callable[[Mapping[str, str]], AbstractContextManager[LabelStudioServer]]:
     """Starts another Label Studio, with environment variables of its own."""
 
     def start_another(
         extra: Mapping[str, str],
-    ) -> AbstractContextManager[RunningLabelStudio]:
+    ) -> AbstractContextManager[LabelStudioServer]:
         home = tmp_path_factory.mktemp("label-studio")
         # The database of the first saves it the minute that an empty one costs.
-        shutil.copytree(label_studio.process.log.parent / "data", home / "data")
-        return start(label_studio_program, home, extra=extra)
+        shutil.copytree(label_studio.process.log_path.parent / "data", home / "data")
+        return start_label_studio(label_studio_program, home, extra_variables=extra)
 
     return start_another
 
 
 @pytest.fixture(scope="session")
 def strict_label_studio(
-    label_studio_like_it: Callable[[Mapping[str, str]], AbstractContextManager[RunningLabelStudio]],
-) -> Iterator[RunningLabelStudio]:
+    label_studio_like_it: Callable[[Mapping[str, str]], AbstractContextManager[LabelStudioServer]],
+) -> Iterator[LabelStudioServer]:
     """A Label Studio that is `STRICT`."""
     with label_studio_like_it(STRICT) as running:
         yield running
@@ -91,8 +91,8 @@ def strict_label_studio(
 
 @pytest.fixture(scope="session")
 def validating_label_studio(
-    label_studio_like_it: Callable[[Mapping[str, str]], AbstractContextManager[RunningLabelStudio]],
-) -> Iterator[RunningLabelStudio]:
+    label_studio_like_it: Callable[[Mapping[str, str]], AbstractContextManager[LabelStudioServer]],
+) -> Iterator[LabelStudioServer]:
     """A Label Studio that validates predictions."""
     with label_studio_like_it(VALIDATING) as running:
         yield running
@@ -108,4 +108,4 @@ def our_bundled_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Our
 @pytest.fixture(scope="session")
 def bundled_tier() -> Tier:
     """What our server must say, asked without it."""
-    return load_tier(Catalogue(BUNDLED, bundled=BUNDLED).resolve("bundled"))
+    return load_tier(ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled"))

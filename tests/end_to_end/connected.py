@@ -5,30 +5,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from backend.demo.label_studio import RunningLabelStudio
-from backend.demo.provision import label_config
+from backend.demo.label_studio import LabelStudioServer
+from backend.demo.provision import read_demo_label_config
 from backend.label_config import parse_label_config
-from backend.label_studio import prediction_to_item
-from backend.remote.client import LabelStudio
-from backend.remote.objects import Backend, StoredPrediction
+from backend.label_studio import prediction_to_label_studio
+from backend.remote.client import LabelStudioClient
+from backend.remote.objects import MLBackend, StoredPrediction
 from backend.tier import Tier
 from ner.document import Document
 
-CONFIG = parse_label_config(label_config())
+CONFIG = parse_label_config(read_demo_label_config())
 
 
 @dataclass(frozen=True)
 class Connected:
     """A project of the demo's labelling config; its backend is titled by the version it serves."""
 
-    studio: LabelStudio
-    running: RunningLabelStudio
+    studio: LabelStudioClient
+    running: LabelStudioServer
     project: int
-    backend: Backend
+    backend: MLBackend
     texts: Mapping[int, str]  # by task
 
     def call(self, method: Any, path: str, body: Any = None) -> Any:
-        return self.studio.connection.call(method, path, body=body)
+        return self.studio.connection.request_json(method, path, body=body)
 
     def add(self, *texts: str) -> list[int]:
         return self.studio.tasks.add(self.project, [{"data": {"text": text}} for text in texts])
@@ -37,7 +37,7 @@ class Connected:
         """By task. There must be one each."""
         version = version or self.backend.model_version
         stored = [
-            one for one in self.studio.predictions.of(self.project) if one.model_version == version
+            one for one in self.studio.predictions.list_for_project(self.project) if one.model_version == version
         ]
         by_task = {one.task: one for one in stored}
         assert len(by_task) == len(stored)
@@ -46,7 +46,7 @@ class Connected:
 
 @contextmanager
 def connected(
-    running: RunningLabelStudio,
+    running: LabelStudioServer,
     url: str,
     texts: Sequence[str],
     *,
@@ -55,22 +55,22 @@ def connected(
 ) -> Iterator[Connected]:
     """A new project, which is removed at the end."""
     with running.connect() as studio:
-        project = studio.create_project(title, label_config()).id
+        project = studio.create_project(title, read_demo_label_config()).id
         try:
             studio.update_project(project, shows_predictions=True)
             tasks = studio.tasks.add(project, [{"data": {"text": text}} for text in texts])
-            backend = studio.backends.add(project, url, "new", login=login)
-            backend = studio.backends.update(backend, title=backend.model_version)
+            backend = studio.ml_backends.add(project, url, "new", login=login)
+            backend = studio.ml_backends.update(backend, title=backend.model_version)
             yield Connected(studio, running, project, backend, dict(zip(tasks, texts, strict=True)))
         finally:
-            studio.connection.call("DELETE", f"api/projects/{project}/")
+            studio.connection.request_json("DELETE", f"api/projects/{project}/")
 
 
 def ours(tier: Tier, texts: Mapping[int, str]) -> dict[int, dict[str, Any]]:
     """What a tier says of tasks, as it must be stored: asked at once, for bf16 rounds by batch."""
     documents = [Document(str(task), text) for task, text in texts.items()]
     items = [
-        prediction_to_item(document, prediction, CONFIG)
+        prediction_to_label_studio(document, prediction, CONFIG)
         for document, prediction in zip(documents, tier.predict(documents), strict=True)
     ]
     return dict(zip(texts, items, strict=True))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from backend.demo.label_studio import RunningLabelStudio
+from backend.demo.label_studio import LabelStudioServer
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -174,7 +174,7 @@ def browser() -> Iterator[Any]:
 
 
 @contextmanager
-def logged_in(chromium: Any, running: RunningLabelStudio) -> Iterator[Editor]:
+def logged_in(chromium: Any, running: LabelStudioServer) -> Iterator[Editor]:
     """A window of its own, in which the account has logged in."""
     context = chromium.new_context(viewport=WINDOW, color_scheme="light")
     context.set_default_timeout(PATIENCE)

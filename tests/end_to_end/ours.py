@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from backend.demo.process import Leashed, free_port
+from backend.demo.process import SupervisedProcess, find_free_port
 from backend.server.events import WebhookEvent
-from backend.server.journal import Journal
+from backend.server.journal import EventStore
 from backend.server.settings import Settings
 
 START = 300.0  # seconds: it imports torch and loads a version, on machines however busy
@@ -47,9 +47,9 @@ class Ours:
 
     def events(self, project: int) -> list[WebhookEvent]:
         """What Label Studio told it, in that order."""
-        journal = Journal(Settings(self.models).journal_path)
+        journal = EventStore(Settings(self.models).event_store_path)
         try:
-            return [one.event for one in journal.events(project=project, limit=1000)]
+            return [one.event for one in journal.read_events(project=project, limit=1000)]
         finally:
             journal.close()
 
@@ -57,13 +57,13 @@ class Ours:
 @contextmanager
 def our_server(folder: Path, **environment: str) -> Iterator[Ours]:
     """Start it with the models of a folder, where there may be none, and wait until one serves."""
-    ours = Ours(f"http://127.0.0.1:{free_port()}", folder / "models", folder / "ours.log")
+    ours = Ours(f"http://127.0.0.1:{find_free_port()}", folder / "models", folder / "ours.log")
     port = ours.url.rpartition(":")[2]
     command = [sys.executable, "-m", "cli", "serve", "--port", port, "--models", str(ours.models)]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TAGALONG_")}
     kept["TAGALONG_CPU_ENGINE"] = "false"  # whatever engine this machine may have
-    with Leashed("our server", command, environment=kept | environment, log=ours.log) as process:
-        process.wait_until(lambda: _serves(ours), seconds=START)
+    with SupervisedProcess("our server", command, environment=kept | environment, log_path=ours.log) as process:
+        process.wait_until_ready(lambda: _serves(ours), timeout_seconds=START)
         yield replace(ours, group=process.pid)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from backend.demo.label_studio import RunningLabelStudio
-from backend.demo.provision import label_config
+from backend.demo.label_studio import LabelStudioServer
+from backend.demo.provision import read_demo_label_config
 from backend.label_studio import result_from_spans
-from backend.remote.client import LabelStudio
+from backend.remote.client import LabelStudioClient
 from backend.remote.objects import View
 from cli.main import app
 from ner.document import Document
@@ -25,8 +25,8 @@ ANNOTATED = 4
 class Pool:
     """A project in which a few tasks are annotated."""
 
-    running: RunningLabelStudio
-    studio: LabelStudio
+    running: LabelStudioServer
+    studio: LabelStudioClient
     project: int
     documents: dict[int, Document]
 
@@ -43,28 +43,28 @@ class Pool:
     def annotate(self, task: int, document: Document) -> None:
         path = f"api/tasks/{task}/annotations/?project={self.project}"
         body = {"result": result_from_spans(document, document.spans, CONFIG), "lead_time": 1.0}
-        self.studio.connection.call("POST", path, body=body)
+        self.studio.connection.request_json("POST", path, body=body)
 
     def following(self) -> int:
         """The task that Label Studio hands out next."""
-        answer = self.studio.connection.call("GET", f"api/projects/{self.project}/next")
+        answer = self.studio.connection.request_json("GET", f"api/projects/{self.project}/next")
         return int(answer["id"])
 
     def tab(self, title: str) -> View:
         """A tab of the Data Manager."""
-        return next(view for view in self.studio.views.of(self.project) if view.title == title)
+        return next(view for view in self.studio.views.list_for_project(self.project) if view.title == title)
 
     def scores(self) -> dict[int, float]:
         """The scores of the stored predictions, by task."""
-        return {one.task: one.score or 0 for one in self.studio.predictions.of(self.project)}
+        return {one.task: one.score or 0 for one in self.studio.predictions.list_for_project(self.project)}
 
 
 @contextmanager
-def new_pool(running: RunningLabelStudio, size: int = 20) -> Iterator[Pool]:
+def new_pool(running: LabelStudioServer, size: int = 20) -> Iterator[Pool]:
     """Make a project, and annotate its first tasks."""
     documents = toy_documents(size, seed=4)
     with running.connect() as studio:
-        project = studio.create_project("Pool", label_config()).id
+        project = studio.create_project("Pool", read_demo_label_config()).id
         tasks = studio.tasks.add(project, [{"data": {"text": one.text}} for one in documents])
         found = Pool(running, studio, project, dict(zip(tasks, documents, strict=True)))
         for task in tasks[:ANNOTATED]:

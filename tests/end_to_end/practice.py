@@ -9,10 +9,10 @@ from typing import Any
 
 from werkzeug.serving import make_server
 
-from backend.demo.label_studio import RunningLabelStudio
-from backend.doctor.case import Question
-from backend.remote.client import LabelStudio
-from backend.remote.objects import Backend
+from backend.demo.label_studio import LabelStudioServer
+from backend.doctor.case import DoctorOptions
+from backend.remote.client import LabelStudioClient
+from backend.remote.objects import MLBackend
 from backend.server.app import create_app
 from backend.server.service import Service
 from backend.server.settings import Settings
@@ -42,7 +42,7 @@ def served(
 
     app = create_app(Settings(models=folder / "models", **settings), load=load)
     service: Service = app.extensions["tagalong"]
-    service.slots["encoder"]._settled.wait(30)
+    service.model_holders["encoder"]._first_load_done.wait(30)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
@@ -59,36 +59,36 @@ def served(
 class Practice:
     """A project that works."""
 
-    studio: LabelStudio
-    running: RunningLabelStudio
+    studio: LabelStudioClient
+    running: LabelStudioServer
     project: int
     url: str
     version: str
 
     @property
-    def backend(self) -> Backend:
-        return self.studio.backends.of(self.project)[0]
+    def backend(self) -> MLBackend:
+        return self.studio.ml_backends.list_for_project(self.project)[0]
 
     def look(self, **more: Any) -> Findings:
         key = more.pop("key", self.running.account.token)
         number = more.pop("number", self.project)
-        return look(Question(self.running.url, key, number, **more))
+        return look(DoctorOptions(self.running.url, key, number, **more))
 
     def call(self, method: Any, path: str, body: Any = None) -> Any:
-        return self.studio.connection.call(method, path, body=body)
+        return self.studio.connection.request_json(method, path, body=body)
 
     def change_project(self, **changes: Any) -> None:
         self.call("PATCH", f"api/projects/{self.project}/", changes)
 
     @property
     def webhook(self) -> int:
-        (found,) = self.studio.webhooks.of(self.project)
+        (found,) = self.studio.webhooks.list_for_project(self.project)
         return found.id
 
 
 @contextmanager
 def practice(
-    running: RunningLabelStudio, url: str, *, connected: bool = True
+    running: LabelStudioServer, url: str, *, connected: bool = True
 ) -> Iterator[Practice]:
     """A new project; connected, it has predictions too. It is removed at the end."""
     with running.connect() as studio:
@@ -96,10 +96,10 @@ def practice(
         studio.tasks.add(project, [{"data": {"text": text}} for text in TEXTS])
         version = ""
         if connected:
-            version = studio.backends.add(project, url, "new").model_version
-            studio.backends.update(studio.backends.of(project)[0], title=version)
-            studio.predictions.request(project)
+            version = studio.ml_backends.add(project, url, "new").model_version
+            studio.ml_backends.update(studio.ml_backends.list_for_project(project)[0], title=version)
+            studio.predictions.retrieve(project)
         try:
             yield Practice(studio, running, project, url, version)
         finally:
-            studio.connection.call("DELETE", f"api/projects/{project}/")
+            studio.connection.request_json("DELETE", f"api/projects/{project}/")

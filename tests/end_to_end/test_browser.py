@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from backend.demo.label_studio import RunningLabelStudio
-from backend.demo.provision import abstracts
+from backend.demo.label_studio import LabelStudioServer
+from backend.demo.provision import read_abstracts
 from tests.end_to_end.connected import Connected, connected, places
 from tests.end_to_end.editor import SCREENSHOTS, TOGGLE, Editor, logged_in
 from tests.end_to_end.ours import Ours
 from tests.end_to_end.texts import TEXTS
 
-ABSTRACT = next(abstract["text"] for abstract in abstracts() if abstract["pmid"] == "19263707")
+ABSTRACT = next(abstract["text"] for abstract in read_abstracts() if abstract["pmid"] == "19263707")
 # "agent" and "batch" are no entities: what marks them is the annotator, and the copies are ours.
 DRAWN = (
     "😀 The agent was given.\r\nThen agent, Agent, agents and lithium; the agent again, per batch."
@@ -23,15 +23,15 @@ DRAWN = (
 
 
 @pytest.fixture(scope="module")
-def project(label_studio: RunningLabelStudio, our_bundled_server: Ours) -> Iterator[Connected]:
+def project(label_studio: LabelStudioServer, our_bundled_server: Ours) -> Iterator[Connected]:
     texts = [*TEXTS.values(), ABSTRACT, DRAWN]
     with connected(label_studio, our_bundled_server.url, texts) as project:
-        project.studio.predictions.request(project.project)
+        project.studio.predictions.retrieve(project.project)
         yield project
 
 
 @pytest.fixture
-def editor(chromium: Any, label_studio: RunningLabelStudio) -> Iterator[Editor]:
+def editor(chromium: Any, label_studio: LabelStudioServer) -> Iterator[Editor]:
     with logged_in(chromium, label_studio) as editor:
         yield editor
         assert editor.failures == []
@@ -124,7 +124,7 @@ def test_what_is_drawn_in_the_editor_is_completed(editor: Editor, project: Conne
 
 
 def test_the_picture_of_the_readme(
-    editor: Editor, label_studio: RunningLabelStudio, our_bundled_server: Ours
+    editor: Editor, label_studio: LabelStudioServer, our_bundled_server: Ours
 ) -> None:
     url = our_bundled_server.url
     with connected(label_studio, url, [ABSTRACT], title="BC5CDR abstracts") as project:

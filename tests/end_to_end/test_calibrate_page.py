@@ -7,12 +7,12 @@ import pytest
 
 from tests.end_to_end.look import looked_at
 from tests.training.test_calibrate import ENCODER, LLM, report_of
-from training.calibrate.report import calibration_to_html
+from training.calibrate.report import benchmark_to_html
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_and_loads_nothing(chromium: Any, tmp_path: Path, scheme: str) -> None:
-    html = calibration_to_html(report_of(ENCODER, LLM))
+    html = benchmark_to_html(report_of(ENCODER, LLM))
     with looked_at(chromium, html, tmp_path, name="calibrate", scheme=scheme) as page:
         assert page.locator("h1").inner_text() == "40 ms"
         assert page.locator(".track u").count() == 2  # what is allowed, beside each

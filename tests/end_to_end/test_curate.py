@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from backend.demo.label_studio import RunningLabelStudio
+from backend.demo.label_studio import LabelStudioServer
 from backend.next_tasks import TAB
 from ner.errors import InputError
 from tests.end_to_end.pool import ANNOTATED, Pool, new_pool
@@ -14,7 +14,7 @@ COUNT = 6
 
 
 @pytest.fixture(scope="module")
-def pool(label_studio: RunningLabelStudio) -> Iterator[Pool]:
+def pool(label_studio: LabelStudioServer) -> Iterator[Pool]:
     with new_pool(label_studio) as pool:
         yield pool
 
@@ -34,14 +34,14 @@ def test_label_studio_hands_tasks_out_in_the_chosen_order(pool: Pool) -> None:
         assert places == {task: score for task, score in pool.scores().items() if score < 0}
         tab = pool.tab(TAB)
         assert found["shown"].endswith(f"/projects/{pool.project}/data?tab={tab.id}")
-        assert pool.studio.tasks.in_view(pool.project, tab.id) == waiting
+        assert pool.studio.tasks.list_ids_in_view(pool.project, tab.id) == waiting
     for task in order:
         assert pool.following() == task
         pool.annotate(task, pool.documents[task])
 
 
 def test_each_task_has_one_prediction_of_the_version(pool: Pool) -> None:
-    tasks = [one.task for one in pool.studio.predictions.of(pool.project)]
+    tasks = [one.task for one in pool.studio.predictions.list_for_project(pool.project)]
     assert len(tasks) == len(set(tasks))
 
 
@@ -53,7 +53,7 @@ def test_what_looks_wrong_is_shown_in_a_tab(pool: Pool) -> None:
     assert task in {int(finding["document"]) for finding in found["findings"]}
     tab = pool.tab("Review")
     assert found["shown"].endswith(f"?tab={tab.id}")
-    assert set(pool.studio.tasks.in_view(pool.project, tab.id)) == tasks
+    assert set(pool.studio.tasks.list_ids_in_view(pool.project, tab.id)) == tasks
 
 
 def test_agreement_is_of_tasks_that_several_did(pool: Pool) -> None:

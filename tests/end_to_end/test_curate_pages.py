@@ -5,25 +5,25 @@ from typing import Any
 
 import pytest
 
-from backend.engine.samples import sample_documents
+from backend.engine.samples import read_sample_documents
 from ner.document import Document
 from tests.end_to_end.look import looked_at
-from training.corpus.annotators import ANNOTATOR, TASK
-from training.curate.agreement import measure_agreement
-from training.curate.findings import Finding, Review, Suspect
+from training.corpus.annotators import ANNOTATOR_META_KEY, TASK_META_KEY
+from training.curate.agreement import compute_agreement
+from training.curate.findings import ReviewFinding, ReviewReport, SuspectDocument
 from training.curate.pages import agreement_to_html, review_to_html
 
-GOLD = [document for document in sample_documents() if len(document.spans) > 4][:4]
+GOLD = [document for document in read_sample_documents() if len(document.spans) > 4][:4]
 
 
-def finding_on(document: Document, place: int, *, forgotten: bool) -> Finding:
+def finding_on(document: Document, place: int, *, forgotten: bool) -> ReviewFinding:
     span = document.spans[place]
-    return Finding(
+    return ReviewFinding(
         document.id,
         "missed" if forgotten else "spurious",
         None if forgotten else span,
         span if forgotten else None,
-        document.covered(span),
+        document.span_text(span),
         document.text[max(0, span.start - 20) : span.start],
         document.text[span.end : span.end + 20],
         0.001 * (place + 1),
@@ -39,24 +39,24 @@ def review_page() -> str:
         Document(one.id, one.text, tuple(span for span in one.spans if span != one.spans[1]))
         for one in GOLD
     ]
-    found = Review(
-        documents=len(GOLD),
-        annotations=sum(len(one.spans) for one in drawn),
+    found = ReviewReport(
+        document_count=len(GOLD),
+        annotation_count=sum(len(one.spans) for one in drawn),
         findings=tuple(findings),
-        suspects=tuple(Suspect(one.id, 2, 12.0) for one in GOLD),
-        lost=(),
+        suspect_documents=tuple(SuspectDocument(one.id, 2, 12.0) for one in GOLD),
+        dropped=(),
     )
-    return review_to_html(found, drawn, asked="models of 5 folds", notes=["12 labels are gone"])
+    return review_to_html(found, drawn, model_name="models of 5 folds", notes=["12 labels are gone"])
 
 
 def agreement_page() -> str:
     """Two people, of whom one has drawn less."""
     documents = [
-        Document(f"{one.id}-{who}", one.text, spans, meta={TASK: one.id, ANNOTATOR: who})
+        Document(f"{one.id}-{who}", one.text, spans, meta={TASK_META_KEY: one.id, ANNOTATOR_META_KEY: who})
         for one in GOLD
         for who, spans in (("ada", one.spans), ("ben", one.spans[1:]))
     ]
-    return agreement_to_html(measure_agreement(documents), documents)
+    return agreement_to_html(compute_agreement(documents), documents)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

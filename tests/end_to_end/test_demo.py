@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.demo.provision import abstracts
+from backend.demo.provision import read_abstracts
 from backend.tier import Tier
 from tests.cli.test_demo import HEED
 
@@ -55,7 +55,7 @@ def test_every_prediction_is_stored_right_to_the_character(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    count = len(abstracts())
+    count = len(read_abstracts())
     said = " ".join(done.stdout.split())
     assert f"{count} predictions of {bundled_tier.version} for {count} tasks" in said
     assert "each is right to the character." in said

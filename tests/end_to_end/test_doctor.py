@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.demo.label_studio import RunningLabelStudio
+from backend.demo.label_studio import LabelStudioServer
 from backend.remote.client import connect
-from backend.server.settings import SECRET_HEADER, Credentials
+from backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials
 from ner.errors import LabelStudioError
 from tests.backend.doctor.scripted import ScriptedServer, healthy_backend
 from tests.backend.doctor.surgery import the_only
@@ -23,7 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def patient(label_studio: RunningLabelStudio, server: str) -> Iterator[Practice]:
+def patient(label_studio: LabelStudioServer, server: str) -> Iterator[Practice]:
     with practice(label_studio, server) as found:
         yield found
 
@@ -56,8 +56,8 @@ def test_tokens_of_both_kinds(patient: Practice) -> None:
     finally:
         with connect(patient.running.url, personal) as studio:
             back = switches | {"legacy_api_tokens_enabled": True}
-            studio.connection.call("POST", "api/jwt/settings", body=back)
-            studio.connection.call("POST", "api/token/blacklist/", body={"refresh": personal})
+            studio.connection.request_json("POST", "api/jwt/settings", body=back)
+            studio.connection.request_json("POST", "api/token/blacklist/", body={"refresh": personal})
     finding = patient.look(key=personal)["key"]
     assert finding.status == "problem"
     assert "revoked" in finding.sentence
@@ -76,7 +76,7 @@ def test_hypertext(patient: Practice) -> None:
     assert "HyperText" in finding.sentence
 
 
-def test_no_tasks(label_studio: RunningLabelStudio, server: str) -> None:
+def test_no_tasks(label_studio: LabelStudioServer, server: str) -> None:
     with practice(label_studio, server) as patient:
         patient.call("DELETE", f"api/projects/{patient.project}/tasks/")
         the_only(patient.look(), "tasks", "warning", skips="predict")
@@ -89,7 +89,7 @@ def test_a_task_without_the_data_key(patient: Practice) -> None:
     assert "2 have nothing under 'abstract'" in finding.sentence
 
 
-def test_no_backend(label_studio: RunningLabelStudio, server: str) -> None:
+def test_no_backend(label_studio: LabelStudioServer, server: str) -> None:
     with practice(label_studio, server, connected=False) as patient:
         findings = patient.look(backend=server)
         finding = the_only(findings, "connected", "problem", skips="state version webhook")
@@ -97,13 +97,13 @@ def test_no_backend(label_studio: RunningLabelStudio, server: str) -> None:
 
 
 def test_two_backends(patient: Practice) -> None:
-    patient.studio.backends.add(patient.project, f"{patient.url}/encoder", "second")
+    patient.studio.ml_backends.add(patient.project, f"{patient.url}/encoder", "second")
     finding = the_only(patient.look(), "connected", "warning")
     assert "'second'" in finding.sentence
 
 
 def test_an_address_that_label_studio_may_not_call(
-    label_studio: RunningLabelStudio, server: str
+    label_studio: LabelStudioServer, server: str
 ) -> None:
     with practice(label_studio, server, connected=False) as patient:
         finding = patient.look(backend="http://10.0.0.1:9090")["network"]
@@ -114,7 +114,7 @@ def test_an_address_that_label_studio_may_not_call(
 
 
 def test_a_host_that_label_studio_does_not_know(
-    label_studio: RunningLabelStudio, server: str
+    label_studio: LabelStudioServer, server: str
 ) -> None:
     with practice(label_studio, server, connected=False) as patient:
         finding = patient.look(backend="http://tagalong.invalid:9090")["network"]
@@ -122,7 +122,7 @@ def test_a_host_that_label_studio_does_not_know(
     assert "does not know the host" in finding.sentence
 
 
-def test_a_backend_that_is_down(label_studio: RunningLabelStudio, tmp_path: Path) -> None:
+def test_a_backend_that_is_down(label_studio: LabelStudioServer, tmp_path: Path) -> None:
     with served(tmp_path) as url, practice(label_studio, url) as patient:
         with ScriptedServer(healthy_backend()) as brief:
             row = patient.backend
@@ -134,7 +134,7 @@ def test_a_backend_that_is_down(label_studio: RunningLabelStudio, tmp_path: Path
 
 
 def test_a_backend_that_label_studio_alone_cannot_reach(
-    label_studio: RunningLabelStudio, server: str
+    label_studio: LabelStudioServer, server: str
 ) -> None:
     with practice(label_studio, server) as patient:
         with ScriptedServer(healthy_backend()) as brief:
@@ -145,7 +145,7 @@ def test_a_backend_that_label_studio_alone_cannot_reach(
     assert "Connection refused" in finding.sentence
 
 
-def test_a_slow_health_check(label_studio: RunningLabelStudio) -> None:
+def test_a_slow_health_check(label_studio: LabelStudioServer) -> None:
     with ScriptedServer(healthy_backend()) as slow, practice(label_studio, slow.url) as patient:
         slow.script.delays["/health"] = 1.2
         finding = the_only(patient.look(), "times", "problem", skips="state")
@@ -156,25 +156,25 @@ def test_a_slow_health_check(label_studio: RunningLabelStudio) -> None:
     ("login", "said"), [(None, "Label Studio sends none"), (("ann", "old"), "does not accept")]
 )
 def test_a_password_that_label_studio_does_not_have(
-    label_studio: RunningLabelStudio, login: tuple[str, str] | None, said: str
+    label_studio: LabelStudioServer, login: tuple[str, str] | None, said: str
 ) -> None:
     with ScriptedServer(healthy_backend()) as server, practice(label_studio, server.url) as patient:
-        patient.studio.backends.update(patient.backend, login=login)
+        patient.studio.ml_backends.update(patient.backend, login=login)
         for path in ("GET /versions", "POST /setup", "POST /predict"):
             server.script.answers[path] = (401, {"error": "username or password is wrong"})
         finding = the_only(patient.look(), "auth", "problem", skips="setup predict state version")
     assert said in finding.sentence
 
 
-def test_our_server_with_its_password(label_studio: RunningLabelStudio, tmp_path: Path) -> None:
+def test_our_server_with_its_password(label_studio: LabelStudioServer, tmp_path: Path) -> None:
     login, secret = ("ann", "secret"), "c0ffee"
     with (
         served(tmp_path, credentials=Credentials(*login), webhook_secret=secret) as url,
         practice(label_studio, url, connected=False) as patient,
     ):
-        patient.studio.backends.add(patient.project, url, "locked", login=login)
-        patient.studio.backends.update(patient.backend, title=patient.backend.model_version)
-        headers = {"headers": {SECRET_HEADER: secret}}
+        patient.studio.ml_backends.add(patient.project, url, "locked", login=login)
+        patient.studio.ml_backends.update(patient.backend, title=patient.backend.model_version)
+        headers = {"headers": {WEBHOOK_SECRET_HEADER: secret}}
         patient.call("PATCH", f"api/webhooks/{patient.webhook}/", headers)
         assert {finding.status for finding in patient.look(login=login).values()} == {"ok"}
         the_only(patient.look(), "setup", "skipped", skips="predict")
@@ -187,7 +187,7 @@ def test_predictions_are_not_shown(patient: Practice) -> None:
 
 
 def test_the_title_is_not_the_version(patient: Practice) -> None:
-    patient.studio.backends.update(patient.backend, title="Tagalong")
+    patient.studio.ml_backends.update(patient.backend, title="Tagalong")
     finding = the_only(patient.look(), "version", "problem")
     assert f"Rename the backend to {patient.version}" in finding.remedy
 
@@ -201,7 +201,7 @@ def test_the_project_goes_by_no_version(patient: Practice) -> None:
 
 def store(patient: Practice, label: str, version: str) -> None:
     """Store a prediction, which Label Studio does not validate here."""
-    task = next(patient.studio.tasks.of(patient.project)).id
+    task = next(patient.studio.tasks.iterate_for_project(patient.project)).id
     value = {"start": 0, "end": 8, "text": TEXTS[0][:8], "labels": [label]}
     region = {"id": "r", "from_name": "label", "to_name": "text", "type": "labels", "value": value}
     body = {"task": task, "result": [region], "score": 0.5, "model_version": version}
@@ -216,7 +216,7 @@ def test_the_project_goes_by_stored_predictions(patient: Practice) -> None:
 
 
 def test_labels_without_a_name_in_the_project(
-    label_studio: RunningLabelStudio, tmp_path: Path
+    label_studio: LabelStudioServer, tmp_path: Path
 ) -> None:
     lexicon = {"naloxone": "Chemical", "cisplatin": "Drug"}
     with served(tmp_path, lexicon=lexicon) as url, practice(label_studio, url) as patient:
@@ -236,11 +236,11 @@ def test_a_webhook_that_is_switched_off(patient: Practice) -> None:
     assert "switched off" in finding.sentence
 
 
-def test_a_webhook_without_its_secret(label_studio: RunningLabelStudio, tmp_path: Path) -> None:
+def test_a_webhook_without_its_secret(label_studio: LabelStudioServer, tmp_path: Path) -> None:
     with served(tmp_path, webhook_secret="c0ffee") as url, practice(label_studio, url) as patient:
         finding = the_only(patient.look(), "webhook", "problem")
         assert "no secret" in finding.sentence
-        headers = {"headers": {SECRET_HEADER: "c0ffee"}}
+        headers = {"headers": {WEBHOOK_SECRET_HEADER: "c0ffee"}}
         patient.call("PATCH", f"api/webhooks/{patient.webhook}/", headers)
         # Events come now; the train button, which carries a password alone, does not.
         finding = the_only(patient.look(), "webhook", "warning")
@@ -254,7 +254,7 @@ def test_a_stored_prediction_that_would_be_refused(patient: Practice) -> None:
     assert "validation is off" in finding.sentence
 
 
-def test_predictions_of_another_version(label_studio: RunningLabelStudio, server: str) -> None:
+def test_predictions_of_another_version(label_studio: LabelStudioServer, server: str) -> None:
     with practice(label_studio, server) as patient:
         store(patient, "Chemical", "old-1")
         patient.studio.tasks.add(patient.project, [{"data": {"text": TEXTS[0]}}])
@@ -262,11 +262,11 @@ def test_predictions_of_another_version(label_studio: RunningLabelStudio, server
     assert "old-1 (1)" in finding.sentence
 
 
-def test_a_backend_added_by_half(strict_label_studio: RunningLabelStudio, server: str) -> None:
+def test_a_backend_added_by_half(strict_label_studio: LabelStudioServer, server: str) -> None:
     with practice(strict_label_studio, server, connected=False) as patient:
         with pytest.raises(LabelStudioError, match="reserved network address"):
-            patient.studio.backends.add(patient.project, server, "half")
-        assert [row.url for row in patient.studio.backends.of(patient.project)] == [server]
+            patient.studio.ml_backends.add(patient.project, server, "half")
+        assert [row.url for row in patient.studio.ml_backends.list_for_project(patient.project)] == [server]
         findings = patient.look()
     assert findings["network"].status == "problem"
     assert "may not send it events" in findings["network"].sentence

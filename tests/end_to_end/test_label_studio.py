@@ -10,11 +10,11 @@ import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
 from backend.demo.check import check_predictions
-from backend.demo.label_studio import RunningLabelStudio
-from backend.demo.provision import abstracts, label_config
+from backend.demo.label_studio import LabelStudioServer
+from backend.demo.provision import read_abstracts, read_demo_label_config
 from backend.label_studio import result_from_spans
 from backend.server.events import AnnotationRef
-from backend.server.settings import SECRET_HEADER
+from backend.server.settings import WEBHOOK_SECRET_HEADER
 from backend.tier import Tier
 from ner.document import Document, Span
 from ner.errors import LabelStudioError
@@ -24,25 +24,25 @@ from tests.end_to_end.texts import TEXTS
 from tests.swapped import SWAPPED, publish_swapped
 from training.corpus import read_corpus
 
-INTERFACE = LabelInterface(label_config())
-ABSTRACTS = [abstract["text"] for abstract in abstracts()[:2]]
+INTERFACE = LabelInterface(read_demo_label_config())
+ABSTRACTS = [abstract["text"] for abstract in read_abstracts()[:2]]
 LOGIN = ("studio", "pass:wörd")
 SECRET = "c0ffee"
 DRAWN = "Zorbium 😀 helped.\r\nThen zorbium, Zorbium and Zorbium2; naloxone."  # at 0, found at 33
 
 
 @pytest.fixture(scope="module", params=["validation off", "validation on"])
-def studio(request: pytest.FixtureRequest) -> RunningLabelStudio:
+def studio(request: pytest.FixtureRequest) -> LabelStudioServer:
     names = {"validation off": "label_studio", "validation on": "validating_label_studio"}
-    running: RunningLabelStudio = request.getfixturevalue(names[request.param])
+    running: LabelStudioServer = request.getfixturevalue(names[request.param])
     return running
 
 
 @pytest.fixture(scope="module")
-def project(studio: RunningLabelStudio, our_bundled_server: Ours) -> Iterator[Connected]:
+def project(studio: LabelStudioServer, our_bundled_server: Ours) -> Iterator[Connected]:
     """With predictions, fetched as "Retrieve Predictions" does."""
     with connected(studio, our_bundled_server.url, [*TEXTS.values(), *ABSTRACTS]) as project:
-        project.studio.predictions.request(project.project)
+        project.studio.predictions.retrieve(project.project)
         yield project
 
 
@@ -89,14 +89,14 @@ def test_validation_is_what_the_fixture_says(
 def test_label_studio_is_connected_and_goes_by_our_version(
     project: Connected, our_bundled_server: Ours
 ) -> None:
-    (backend,) = project.studio.backends.of(project.project)
-    assert backend.connected
+    (backend,) = project.studio.ml_backends.list_for_project(project.project)
+    assert backend.is_connected
     assert backend.model_version == our_bundled_server.version
-    assert project.studio.project(project.project).model_version == our_bundled_server.version
+    assert project.studio.get_project(project.project).model_version == our_bundled_server.version
     assert project.call("GET", f"api/ml/{backend.id}/versions") == {
         "versions": [our_bundled_server.version]
     }
-    (webhook,) = project.studio.webhooks.of(project.project)
+    (webhook,) = project.studio.webhooks.list_for_project(project.project)
     assert webhook.url == f"{our_bundled_server.url}/webhook"
 
 
@@ -208,7 +208,7 @@ def test_no_text_is_written_down(project: Connected, our_bundled_server: Ours) -
         assert not any(word in written.lower() for word in (b"lithium", b"naloxone", b"famotidine"))
 
 
-def test_a_wrong_password_is_told(studio: RunningLabelStudio, guarded: Ours) -> None:
+def test_a_wrong_password_is_told(studio: LabelStudioServer, guarded: Ours) -> None:
     for login in (None, (LOGIN[0], "wrong"), ("other", LOGIN[1])):
         with (
             pytest.raises(LabelStudioError, match="401"),
@@ -218,17 +218,17 @@ def test_a_wrong_password_is_told(studio: RunningLabelStudio, guarded: Ours) -> 
 
 
 def test_with_the_password_it_works_and_events_need_the_secret(
-    studio: RunningLabelStudio, guarded: Ours
+    studio: LabelStudioServer, guarded: Ours
 ) -> None:
     with connected(studio, guarded.url, [TEXTS["greek"]], login=LOGIN) as project:
         (task,) = project.texts
-        project.studio.predictions.request(project.project)
+        project.studio.predictions.retrieve(project.project)
         result = project.stored()[task].result
         assert result
 
         first = annotate(project, task, result)["id"]
-        (webhook,) = project.studio.webhooks.of(project.project)
-        headers = {"headers": {SECRET_HEADER: SECRET}}
+        (webhook,) = project.studio.webhooks.list_for_project(project.project)
+        headers = {"headers": {WEBHOOK_SECRET_HEADER: SECRET}}
         project.call("PATCH", f"api/webhooks/{webhook.id}/", headers)
         second = annotate(project, task, result)["id"]
         wait_for(lambda: bool(guarded.events(project.project)))
@@ -241,18 +241,18 @@ def test_with_the_password_it_works_and_events_need_the_secret(
 
 
 def test_a_version_that_is_promoted_predicts(
-    studio: RunningLabelStudio, guarded: Ours, bundled_tier: Tier, request: pytest.FixtureRequest
+    studio: LabelStudioServer, guarded: Ours, bundled_tier: Tier, request: pytest.FixtureRequest
 ) -> None:
     with connected(studio, guarded.url, list(TEXTS.values()), login=LOGIN) as project:
-        project.studio.predictions.request(project.project)
+        project.studio.predictions.retrieve(project.project)
         before = guarded.version
         assert before
         promoted = publish_swapped(guarded.models, request.node.callspec.id.replace(" ", "-"))
         wait_for(lambda: guarded.version == promoted)
-        backend = project.studio.backends.of(project.project)[0]
+        backend = project.studio.ml_backends.list_for_project(project.project)[0]
         assert backend.model_version == promoted
-        project.studio.backends.update(backend, title=promoted)
-        project.studio.predictions.request(project.project)
+        project.studio.ml_backends.update(backend, title=promoted)
+        project.studio.predictions.retrieve(project.project)
 
         assert project.stored(before).keys() == project.texts.keys()
         stored = project.stored(promoted)
@@ -263,4 +263,4 @@ def test_a_version_that_is_promoted_predicts(
             ]
         versions = project.call("GET", f"api/ml/{backend.id}/versions")["versions"]
         assert versions[0] == promoted
-        assert project.studio.project(project.project).model_version == promoted
+        assert project.studio.get_project(project.project).model_version == promoted

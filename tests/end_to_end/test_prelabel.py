@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.demo.label_studio import RunningLabelStudio
-from backend.demo.provision import label_config
-from backend.remote.client import LabelStudio
+from backend.demo.label_studio import LabelStudioServer
+from backend.demo.provision import read_demo_label_config
+from backend.remote.client import LabelStudioClient
 from backend.remote.objects import StoredPrediction
 from backend.tier import Tier
 from cli.main import main
@@ -38,28 +38,28 @@ class Ran:
 class Bench:
     """A project, and the command on it."""
 
-    studio: LabelStudio
+    studio: LabelStudioClient
     project: int
     texts: Mapping[int, str]
     run: Callable[..., Ran]
 
     def stored(self) -> dict[int, list[StoredPrediction]]:
         found: dict[int, list[StoredPrediction]] = {task: [] for task in self.texts}
-        for one in self.studio.predictions.of(self.project):
+        for one in self.studio.predictions.list_for_project(self.project):
             found.setdefault(one.task, []).append(one)
         return found
 
 
 @pytest.fixture(scope="module", params=["validation off", "validation on"])
-def running(request: pytest.FixtureRequest) -> RunningLabelStudio:
+def running(request: pytest.FixtureRequest) -> LabelStudioServer:
     names = {"validation off": "label_studio", "validation on": "validating_label_studio"}
-    found: RunningLabelStudio = request.getfixturevalue(names[request.param])
+    found: LabelStudioServer = request.getfixturevalue(names[request.param])
     return found
 
 
 @pytest.fixture
 def bench(
-    running: RunningLabelStudio,
+    running: LabelStudioServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -69,7 +69,7 @@ def bench(
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", running.account.token)
     with running.connect() as studio:
         project = new_project(studio, [*TEXTS.values(), *SENTENCES[:10]])
-        texts = {task.id: task.data["text"] for task in studio.tasks.of(project)}
+        texts = {task.id: task.data["text"] for task in studio.tasks.iterate_for_project(project)}
 
         def run(*arguments: str) -> Ran:
             capsys.readouterr()
@@ -80,7 +80,7 @@ def bench(
             return Ran(code if isinstance(code, int) else 0, said.out, said.err)
 
         yield Bench(studio, project, texts, run)
-        studio.connection.call("DELETE", f"api/projects/{project}/")
+        studio.connection.request_json("DELETE", f"api/projects/{project}/")
 
 
 def test_every_task_gets_its_prediction_once(bench: Bench, bundled_tier: Tier) -> None:
@@ -97,7 +97,7 @@ def test_every_task_gets_its_prediction_once(bench: Bench, bundled_tier: Tier) -
     assert {len(stored) for stored in bench.stored().values()} == {1}
     assert list(Path().glob("*.journal")) == []
     # A project that shows nobody's predictions shows these; one that does is left as it is.
-    assert bench.studio.project(bench.project).model_version == bundled_tier.version
+    assert bench.studio.get_project(bench.project).model_version == bundled_tier.version
     assert f"Annotators see {bundled_tier.version}" in ran.out
 
 
@@ -110,10 +110,10 @@ def test_another_version_stays_shown_unless_told_otherwise(
     bench.studio.update_project(bench.project, model_version="older")
     ran = bench.run()
     assert f"Annotators still see older: choose {bundled_tier.version}" in ran.out
-    assert bench.studio.project(bench.project).model_version == "older"
+    assert bench.studio.get_project(bench.project).model_version == "older"
     ran = bench.run("--show")
     assert f"Annotators see {bundled_tier.version}" in ran.out
-    assert bench.studio.project(bench.project).model_version == bundled_tier.version
+    assert bench.studio.get_project(bench.project).model_version == bundled_tier.version
 
 
 def test_a_dry_run_stores_nothing(bench: Bench) -> None:
@@ -127,7 +127,7 @@ def test_a_dry_run_stores_nothing(bench: Bench) -> None:
 def test_only_what_nobody_has_annotated(bench: Bench) -> None:
     first, *others = bench.texts
     path = f"api/tasks/{first}/annotations/?project={bench.project}"
-    bench.studio.connection.call("POST", path, body={"result": [], "lead_time": 1.0})
+    bench.studio.connection.request_json("POST", path, body={"result": [], "lead_time": 1.0})
     bench.run("--unlabelled")
     counts = {task: len(stored) for task, stored in bench.stored().items()}
     assert counts == {first: 0, **dict.fromkeys(others, 1)}
@@ -140,7 +140,7 @@ def test_only_what_a_tab_shows(bench: Bench) -> None:
         for task in some
     ]
     data = {"title": "Some", "filters": {"conjunction": "or", "items": filters}}
-    view = bench.studio.connection.call(
+    view = bench.studio.connection.request_json(
         "POST", "api/dm/views/", body={"project": bench.project, "data": data}
     )
     bench.run("--view", str(view["id"]))
@@ -150,14 +150,14 @@ def test_only_what_a_tab_shows(bench: Bench) -> None:
 
 def test_a_task_that_cannot_be_read_is_named_and_the_rest_goes_on(bench: Bench) -> None:
     [bad] = bench.studio.tasks.add(bench.project, [{"data": {"text": "to be a number"}}])
-    bench.studio.connection.call("PATCH", f"api/tasks/{bad}/", body={"data": {"text": 7}})
+    bench.studio.connection.request_json("PATCH", f"api/tasks/{bad}/", body={"data": {"text": 7}})
     ran = bench.run("--json")
     assert f"task {bad} has a number under" in ran.out
     assert {len(bench.stored()[task]) for task in bench.texts} == {1}
 
 
 def test_killed_and_begun_again_it_ends_as_if_nobody_had(
-    label_studio: RunningLabelStudio, tmp_path: Path
+    label_studio: LabelStudioServer, tmp_path: Path
 ) -> None:
     texts = [f"{text} {number}" for number, text in enumerate(SENTENCES * 5)]
     for name in ("one", "other"):
@@ -177,7 +177,7 @@ def test_killed_and_begun_again_it_ends_as_if_nobody_had(
 
 
 def test_label_studio_goes_and_comes_back(
-    label_studio_like_it: Callable[[Mapping[str, str]], AbstractContextManager[RunningLabelStudio]],
+    label_studio_like_it: Callable[[Mapping[str, str]], AbstractContextManager[LabelStudioServer]],
     tmp_path: Path,
 ) -> None:
     with label_studio_like_it({}) as running, running.connect() as studio:
@@ -192,7 +192,7 @@ def test_label_studio_goes_and_comes_back(
         signal_group(stopped.pid, signal.SIGCONT)
         _, said = process.communicate()
         assert process.returncode == 0, said
-        stored = studio.predictions.of(project)
+        stored = studio.predictions.list_for_project(project)
         assert len({one.task for one in stored}) == len(stored) == len(SENTENCES * 5)
 
 
@@ -217,33 +217,33 @@ def test_what_is_wrong_is_said_in_one_sentence(
     assert "cannot be reached" in said(LABEL_STUDIO_URL="http://127.0.0.1:9")
     assert "has no api/projects/" in said("--project", "999999")
     genes = '<View><Labels name="l" toName="t"><Label value="Gene"/></Labels><Text name="t" value="$text"/></View>'  # noqa: E501
-    bench.studio.connection.call(
+    bench.studio.connection.request_json(
         "PATCH", f"api/projects/{bench.project}/", body={"label_config": genes}
     )
     told = said()
     assert "has none of the labels that" in told
     assert "Chemical, Disease" in told
     assert "but Gene" in told
-    bench.studio.connection.call(
-        "PATCH", f"api/projects/{bench.project}/", body={"label_config": label_config()}
+    bench.studio.connection.request_json(
+        "PATCH", f"api/projects/{bench.project}/", body={"label_config": read_demo_label_config()}
     )
 
 
 def test_a_journal_of_another_project_is_refused(bench: Bench, tmp_path: Path) -> None:
     other = new_project(bench.studio, ["Naloxone.", "to be a number"])
-    bad = max(task.id for task in bench.studio.tasks.of(other))
-    bench.studio.connection.call("PATCH", f"api/tasks/{bad}/", body={"data": {"text": 7}})
+    bad = max(task.id for task in bench.studio.tasks.iterate_for_project(other))
+    bench.studio.connection.request_json("PATCH", f"api/tasks/{bad}/", body={"data": {"text": 7}})
     journal = str(tmp_path / "j")
     assert bench.run("--project", str(other), "--journal", journal).code == 0  # keeps it, for one
     ran = bench.run("--journal", journal)
     assert ran.code == 1
     assert "is of another source, project" in ran.said
-    bench.studio.connection.call("DELETE", f"api/projects/{other}/")
+    bench.studio.connection.request_json("DELETE", f"api/projects/{other}/")
 
 
 def with_one_that_keeps_the_journal(bench: Bench) -> None:
     [bad] = bench.studio.tasks.add(bench.project, [{"data": {"text": "to be a number"}}])
-    bench.studio.connection.call("PATCH", f"api/tasks/{bad}/", body={"data": {"text": 7}})
+    bench.studio.connection.request_json("PATCH", f"api/tasks/{bad}/", body={"data": {"text": 7}})
 
 
 def test_what_was_deleted_or_edited_meanwhile_is_predicted_anew(
@@ -256,7 +256,7 @@ def test_what_was_deleted_or_edited_meanwhile_is_predicted_anew(
     bench.studio.predictions.remove(before[first][0].id)
     edited = f"As was said, {bench.texts[second]}"
     path = f"api/tasks/{second}/"
-    bench.studio.connection.call("PATCH", path, body={"data": {"text": edited}})
+    bench.studio.connection.request_json("PATCH", path, body={"data": {"text": edited}})
     assert bench.run().code == 0
     stored = bench.stored()
     expected = ours(bundled_tier, {**bench.texts, second: edited})
@@ -269,11 +269,11 @@ def test_what_was_deleted_or_edited_meanwhile_is_predicted_anew(
 def test_a_journal_goes_on_with_another_labelling_config_where_nothing_waits(bench: Bench) -> None:
     def change(config: str) -> None:
         path = f"api/projects/{bench.project}/"
-        bench.studio.connection.call("PATCH", path, body={"label_config": config})
+        bench.studio.connection.request_json("PATCH", path, body={"label_config": config})
 
     with_one_that_keeps_the_journal(bench)
     assert bench.run().code == 0
-    change(label_config().replace("</Labels>", '<Label value="Gene"/></Labels>'))
+    change(read_demo_label_config().replace("</Labels>", '<Label value="Gene"/></Labels>'))
     before = bench.stored()
     ran = bench.run()
     assert ran.code == 0
@@ -283,7 +283,7 @@ def test_a_journal_goes_on_with_another_labelling_config_where_nothing_waits(ben
 
 def test_a_project_that_is_deleted_ends_the_batch_in_a_sentence(bench: Bench) -> None:
     gone = new_project(bench.studio, SENTENCES)
-    bench.studio.connection.call("DELETE", f"api/projects/{gone}/")
+    bench.studio.connection.request_json("DELETE", f"api/projects/{gone}/")
     ran = bench.run("--project", str(gone))
     assert ran.code == 1
     assert "has no api/projects/" in ran.said

@@ -39,12 +39,12 @@ def test_a_long_label_does_not_make_a_page_wider_than_a_telephone(
     report = compared()
     worst = tuple(
         replace(one, gold=relabelled(one.gold), predicted=relabelled(one.predicted))
-        for one in report.worst
+        for one in report.worst_documents
     )
     by_label = {LONG: report.by_label["Disease"]}
-    assert report.against is not None
-    against = replace(report.against, by_label={LONG: report.against.by_label["Disease"]})
-    report = replace(report, worst=worst, by_label=by_label, against=against)
+    assert report.comparison is not None
+    against = replace(report.comparison, by_label={LONG: report.comparison.by_label["Disease"]})
+    report = replace(report, worst_documents=worst, by_label=by_label, comparison=against)
     long = [replace(one, spans=relabelled(one.spans)) for one in GOLD]
     monkeypatch.setattr(test_curate_pages, "GOLD", long)
     pages = {

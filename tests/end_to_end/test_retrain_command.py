@@ -17,23 +17,23 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from backend.batch.politeness import Politeness
-from backend.bundle import BUNDLED
-from backend.demo.label_studio import RunningLabelStudio
-from backend.demo.provision import label_config
-from backend.remote.connection import PAGE
-from backend.retraining.run import Outcome, RunState
-from backend.retraining.runs import Runs
+from backend.batch.politeness import RateLimitedRetry
+from backend.bundle import BUNDLED_MODELS_FOLDER
+from backend.demo.label_studio import LabelStudioServer
+from backend.demo.provision import read_demo_label_config
+from backend.remote.connection import PAGE_SIZE
+from backend.retraining.run import JobResult, JobState
+from backend.retraining.runs import JobStore
 from cli.main import app
-from ner.errors import JournalError, TrainingError
+from ner.errors import StateFileError, TrainingError
 from ner.manifest import read_manifest
-from ner.store import Store
+from ner.store import ModelStore
 from tests.chaos.killing import ROOT
 from tests.chaos.schooling import add_annotated, annotated_project, first_version
 from tests.end_to_end.connected import Connected, connected
 from tests.end_to_end.ours import our_server
 from tests.toy_corpus import toy_documents
-from training.retrain import fetch
+from training.retrain import fetch_annotated_tasks
 from training.schedule import Schedule
 
 QUICK = Schedule(epochs=12, patience=12, learning_rate=3e-3, batch_tokens=512, precision="fp32")
@@ -43,7 +43,7 @@ QUICK = Schedule(epochs=12, patience=12, learning_rate=3e-3, batch_tokens=512, p
 class Desk:
     """A project that is annotated, without a backend, and a store with a first version."""
 
-    running: RunningLabelStudio
+    running: LabelStudioServer
     project: int
     models: Path
     first: str
@@ -65,11 +65,11 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def made(
-    label_studio: RunningLabelStudio,
+    label_studio: LabelStudioServer,
     tiny_base: Callable[[str], Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Desk:
-    store = Store(tmp_path_factory.mktemp("desk") / "models")
+    store = ModelStore(tmp_path_factory.mktemp("desk") / "models")
     first = first_version(store, tiny_base("bert-uncased"), QUICK)
     project = annotated_project(label_studio, toy_documents(50, seed=2))
     return Desk(label_studio, project, store.root, first)
@@ -87,17 +87,17 @@ def test_it_trains_judges_and_promotes_and_then_there_is_nothing_new(desk: Desk)
     assert first["state"] == "promoted"
     assert first["against"] == desk.first
     assert first["documents"] + first["held_out"] == 50
-    assert Store(desk.models).current("encoder") == first["version"]
+    assert ModelStore(desk.models).current_version("encoder") == first["version"]
     assert any("No backend of the project serves" in note for note in first["notes"]), first[
         "notes"
     ]
     again = desk.run("--project", desk.project, "--like", desk.first)
     assert "this is the version that serves" in again.stderr
-    assert Store(desk.models).current("encoder") == first["version"]
+    assert ModelStore(desk.models).current_version("encoder") == first["version"]
     assert not list((desk.models / ".server").glob("training-*/"))
     warm = json.loads(desk.run("--project", desk.project, "--warm", "--json").stdout)
     assert warm["version"] != first["version"]
-    manifest = read_manifest(Store(desk.models).folder("encoder", warm["version"]))
+    manifest = read_manifest(ModelStore(desk.models).version_folder("encoder", warm["version"]))
     assert manifest.data["start"] == first["version"]
 
 
@@ -106,20 +106,20 @@ def test_a_version_can_be_kept_back_whatever_it_is_worth(desk: Desk) -> None:
     assert "is kept and does not serve: as was asked for" in result.stderr
     assert "three" not in result.stdout
     assert "0." in result.stdout  # the table
-    assert Store(desk.models).current("encoder") == desk.first
-    assert any(name.startswith("kept-") for name in Store(desk.models).names("encoder"))
+    assert ModelStore(desk.models).current_version("encoder") == desk.first
+    assert any(name.startswith("kept-") for name in ModelStore(desk.models).version_names("encoder"))
 
 
 def test_what_cannot_be_learnt_from_is_told_and_noted(desk: Desk) -> None:
     with desk.running.connect() as studio:
-        empty = studio.create_project("Empty", label_config()).id
+        empty = studio.create_project("Empty", read_demo_label_config()).id
     result = desk.run("--project", empty, code=1)
     assert f"nobody has annotated a task of project {empty} yet" in result.stderr
     assert "has no api/projects/987654" in desk.run("--project", 987654, code=1).stderr
     wrong = desk.run("--project", desk.project, "--key", "0" * 40, code=1)
     assert "takes no such key" in wrong.stderr
-    runs = Runs(desk.models)
-    assert [run.state for run in runs.latest(limit=9)] == [RunState.FAILED] * 3
+    runs = JobStore(desk.models)
+    assert [run.state for run in runs.list_latest(limit=9)] == [JobState.FAILED] * 3
     runs.close()
 
 
@@ -129,25 +129,25 @@ def test_a_project_that_is_gone_when_it_is_trained_gets_no_promotion(
     project = annotated_project(desk.running, toy_documents(20, seed=3))
     from training import gate
 
-    decide = gate.decide
+    decide = gate.decide_promotion
 
     def gone(*arguments: Any, **options: Any) -> Any:
         with desk.running.connect() as studio:
-            studio.connection.call("DELETE", f"api/projects/{project}/")
+            studio.connection.request_json("DELETE", f"api/projects/{project}/")
         return decide(*arguments, **options)
 
-    monkeypatch.setattr(gate, "decide", gone)
+    monkeypatch.setattr(gate, "decide_promotion", gone)
     result = desk.run("--project", project, "--promote", "always")
     assert f"project {project} is gone; promote project-{project}-" in result.stderr.replace(
         "\n", " "
     )
-    assert Store(desk.models).current("encoder") == desk.first
+    assert ModelStore(desk.models).current_version("encoder") == desk.first
 
 
 def test_a_version_is_promoted_once_whatever_serves_when_its_training_goes_on(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(desk.models)
+    store = ModelStore(desk.models)
 
     def rolled_back(*_: object, **__: object) -> int:
         """Somebody does not like what came of it, and the process ends before the training has."""
@@ -158,7 +158,7 @@ def test_a_version_is_promoted_once_whatever_serves_when_its_training_goes_on(
         patched.setattr("cli.retrain_run.prelabel_next", rolled_back)
         desk.run("--project", desk.project, "--prelabel", 5, code=130)
     result = json.loads(desk.run("--project", desk.project, "--prelabel", 5, "--json").stdout)
-    assert store.current("encoder") == desk.first
+    assert store.current_version("encoder") == desk.first
     assert result["state"] == "kept"
     assert result["reason"] == f"it was promoted, and somebody has had {desk.first} serve since"
     assert not result["notes"]  # nothing was announced, and nothing pre-labelled
@@ -167,28 +167,28 @@ def test_a_version_is_promoted_once_whatever_serves_when_its_training_goes_on(
 def test_a_promotion_that_cannot_be_noted_is_one_all_the_same(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decide = Runs.decide
+    decide = JobStore.write_decision
 
-    def busy(runs: Runs, number: int, outcome: Outcome) -> None:
+    def busy(runs: JobStore, number: int, outcome: JobResult) -> None:
         if outcome.promoted:
-            raise JournalError("the file is locked")
+            raise StateFileError("the file is locked")
         decide(runs, number, outcome)
 
-    monkeypatch.setattr(Runs, "decide", busy)
+    monkeypatch.setattr(JobStore, "decide", busy)
     result = json.loads(desk.run("--project", desk.project, "--json").stdout)
     assert result["state"] == "promoted"
-    assert Store(desk.models).current("encoder") == result["version"]
+    assert ModelStore(desk.models).current_version("encoder") == result["version"]
     assert result["notes"]  # Label Studio was asked whose backend serves it
 
 
 def test_no_version_takes_the_place_of_one_that_it_was_not_judged_beside(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(desk.models)
-    with store.staging("encoder") as folder:
-        shutil.copytree(store.folder("encoder", desk.first), folder, dirs_exist_ok=True)
+    store = ModelStore(desk.models)
+    with store.staging_folder("encoder") as folder:
+        shutil.copytree(store.version_folder("encoder", desk.first), folder, dirs_exist_ok=True)
         (folder / "manifest.json").unlink()
-        draft = replace(read_manifest(store.folder("encoder", desk.first)), name="other")
+        draft = replace(read_manifest(store.version_folder("encoder", desk.first)), name="other")
         other = store.publish(folder, draft).version
 
     def meanwhile(*_: object) -> None:
@@ -200,7 +200,7 @@ def test_no_version_takes_the_place_of_one_that_it_was_not_judged_beside(
         patched.setattr("cli.retrain_run.promote", meanwhile)
         desk.run("--project", desk.project, code=130)
     result = json.loads(desk.run("--project", desk.project, "--json").stdout)
-    assert store.current("encoder") == other
+    assert store.current_version("encoder") == other
     assert result["state"] == "kept"
     assert result["against"] == desk.first
     assert f"{other} serves by now, and {result['version']} was judged beside" in result["reason"]
@@ -211,7 +211,7 @@ def other_reason(desk: Desk, other: Connected) -> str:
 
 
 def test_no_project_replaces_the_version_of_another(desk: Desk, tmp_path: Path) -> None:
-    store = Store(desk.models)
+    store = ModelStore(desk.models)
     with (
         our_server(tmp_path) as ours,
         connected(desk.running, ours.url, ["Naloxone."], title="Both") as other,
@@ -222,8 +222,8 @@ def test_no_project_replaces_the_version_of_another(desk: Desk, tmp_path: Path) 
         assert "would lose" not in kept["reason"]  # the labels are the same
         assert f"`tagalong models promote {kept['version']}`" in kept["reason"]
         assert kept["strata"]  # it was judged all the same
-        assert store.serving("encoder") == desk.first
-        other.studio.backends.remove(other.backend.id)
+        assert store.served_version("encoder") == desk.first
+        other.studio.ml_backends.remove(other.backend.id)
         alone = json.loads(desk.run("--project", desk.project, "--json").stdout)
     assert (alone["state"], alone["version"]) == ("promoted", kept["version"])
 
@@ -247,7 +247,7 @@ def test_the_reason_names_the_labels_that_another_project_would_lose(
         replace(one, spans=tuple(span for span in one.spans if span.label == "Chemical"))
         for one in toy_documents(50, seed=2)
     ]
-    narrow = label_config().replace('<Label value="Disease"', '<Label value="Gene"')
+    narrow = read_demo_label_config().replace('<Label value="Disease"', '<Label value="Gene"')
     project = annotated_project(desk.running, documents, narrow)
     with (
         our_server(tmp_path) as ours,
@@ -260,29 +260,29 @@ def test_the_reason_names_the_labels_that_another_project_would_lose(
 
 
 def test_a_thousand_documents_are_not_traded_for_twenty_four(desk: Desk) -> None:
-    store = Store(desk.models)
+    store = ModelStore(desk.models)
     (desk.models / "encoder" / "current").unlink()  # the bundled version is served
     project = annotated_project(desk.running, toy_documents(24, seed=6))
     arguments = ("--project", project, "--like", desk.first, "--json")
     kept = json.loads(desk.run(*arguments).stdout)
-    assert (kept["state"], kept["against"]) == ("kept", Store(BUNDLED).current("encoder"))
+    assert (kept["state"], kept["against"]) == ("kept", ModelStore(BUNDLED_MODELS_FOLDER).current_version("encoder"))
     assert kept["strata"][0]["new"] >= kept["strata"][0]["old"]  # which six documents cannot prove
     assert "labels that the served version knows (Chemical " in kept["reason"]
     assert f"it has {kept['held_out']} documents with" in kept["reason"]
     assert f"about {5 * (20 - kept['held_out'])} more documents" in kept["reason"]
-    assert store.current("encoder") is None
+    assert store.current_version("encoder") is None
     assert json.loads(desk.run(*arguments, "--promote", "always").stdout)["state"] == "promoted"
 
 
 def test_all_that_is_annotated_is_read_page_by_page(desk: Desk) -> None:
-    documents = toy_documents(PAGE + 1, seed=4)
-    project = annotated_project(desk.running, documents[:PAGE])
+    documents = toy_documents(PAGE_SIZE + 1, seed=4)
+    project = annotated_project(desk.running, documents[:PAGE_SIZE])
     with desk.running.connect() as studio:
         studio.tasks.add(project, [{"data": {"text": "Nobody has annotated this."}}])
-        full = list(fetch(studio, project, Politeness()))
-        add_annotated(studio, project, documents[PAGE:])
-        more = list(fetch(studio, project, Politeness()))
-    assert [task["data"]["text"] for task in full] == [one.text for one in documents[:PAGE]]
+        full = list(fetch_annotated_tasks(studio, project, RateLimitedRetry()))
+        add_annotated(studio, project, documents[PAGE_SIZE:])
+        more = list(fetch_annotated_tasks(studio, project, RateLimitedRetry()))
+    assert [task["data"]["text"] for task in full] == [one.text for one in documents[:PAGE_SIZE]]
     assert [task["data"]["text"] for task in more] == [one.text for one in documents]
 
 
@@ -301,26 +301,26 @@ def test_a_full_disk_is_told_and_what_serves_serves_on(desk: Desk) -> None:
     said = " ".join(full.stderr.split())
     assert "the state of the training could not be saved in" in said
     assert "make room there, then train again" in said
-    runs = Runs(desk.models)
-    [run] = runs.latest(limit=9)
-    assert run.state is RunState.FAILED
+    runs = JobStore(desk.models)
+    [run] = runs.list_latest(limit=9)
+    assert run.state is JobState.FAILED
     assert run.outcome is not None
     assert "make room there" in run.outcome.reason
     runs.close()
-    assert Store(desk.models).names("encoder") == [desk.first]
+    assert ModelStore(desk.models).version_names("encoder") == [desk.first]
     assert not list((desk.models / ".server").glob("training-*/"))  # which frees what it took
     desk.run("--project", desk.project)
-    assert Store(desk.models).current("encoder") != desk.first
+    assert ModelStore(desk.models).current_version("encoder") != desk.first
 
 
-def training(desk: Desk) -> tuple["subprocess.Popen[bytes]", Runs]:
+def training(desk: Desk) -> tuple["subprocess.Popen[bytes]", JobStore]:
     """A command that has begun to train, in a process of its own."""
     process = subprocess.Popen(
         [sys.executable, "-m", "cli", *desk.command("--project", desk.project)], cwd=ROOT
     )
-    runs = Runs(desk.models)
+    runs = JobStore(desk.models)
     deadline = time.monotonic() + 120
-    while not any(run.standing.startswith("training") for run in runs.latest(limit=1)):
+    while not any(run.standing.startswith("training") for run in runs.list_latest(limit=1)):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     return process, runs
@@ -332,10 +332,10 @@ def test_only_one_trains_and_it_can_be_cancelled(desk: Desk) -> None:
         desk.run("--project", desk.project)
     assert "Ending 1 training." in desk.run("--project", desk.project, "--cancel").stderr
     assert slow.wait(60) == 1
-    [run] = runs.latest(limit=9)
+    [run] = runs.list_latest(limit=9)
     runs.close()
-    assert run.state is RunState.CANCELLED
-    assert Store(desk.models).names("encoder") == [desk.first]
+    assert run.state is JobState.CANCELLED
+    assert ModelStore(desk.models).version_names("encoder") == [desk.first]
     assert "There was none to end." in desk.run("--project", desk.project, "--cancel").stderr
 
 
@@ -344,6 +344,6 @@ def test_what_was_interrupted_goes_on_with_the_same_command(desk: Desk) -> None:
     stopped.send_signal(signal.SIGTERM)  # SIGINT is ignored where tests run in the background
     assert stopped.wait(60) == 130
     desk.run("--project", desk.project)
-    [run] = runs.latest(limit=9)
+    [run] = runs.list_latest(limit=9)
     runs.close()
-    assert run.state is RunState.PROMOTED
+    assert run.state is JobState.PROMOTED

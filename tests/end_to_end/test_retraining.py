@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from backend.demo.label_studio import RunningLabelStudio
+from backend.demo.label_studio import LabelStudioServer
 from backend.label_studio import result_from_spans
-from backend.retraining.run import Run, RunState
-from backend.retraining.runs import Runs
+from backend.retraining.run import Job, JobState
+from backend.retraining.runs import JobStore
 from ner.document import Document, Span
-from ner.store import Store
+from ner.store import ModelStore
 from tests.chaos.schooling import annotated_project, first_version, tell, trained_under_fire
 from tests.end_to_end.connected import CONFIG, Connected, connected
 from tests.end_to_end.ours import Ours, our_server
 from tests.end_to_end.test_label_studio import annotate, wait_for
 from tests.toy_corpus import LABELS, toy_documents
-from training.corpus.split import keep_out
+from training.corpus.split import split_off_held_out
 from training.schedule import Schedule
 
 SHARE = 0.2  # of what is annotated, held out by `tagalong retrain`
@@ -39,11 +39,11 @@ class School:
     environment: dict[str, str]  # of our server
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[Job]:
         """Trainings, the first first."""
-        runs = Runs(self.ours.models)
+        runs = JobStore(self.ours.models)
         try:
-            return runs.latest(limit=99)[::-1]
+            return runs.list_latest(limit=99)[::-1]
         finally:
             runs.close()
 
@@ -60,22 +60,22 @@ class School:
         """Press the train button."""
         self.project.call("POST", f"api/ml/{self.project.backend.id}/train", {})
 
-    def trained(self, number: int) -> Run:
+    def trained(self, number: int) -> Job:
         """The training of that number, from 1, once it has ended."""
         wait_for(
-            lambda: len(self.runs) >= number and self.runs[number - 1].state.is_over, seconds=LONG
+            lambda: len(self.runs) >= number and self.runs[number - 1].state.is_finished, seconds=LONG
         )
         return self.runs[number - 1]
 
 
 @pytest.fixture(scope="module")
 def school(
-    label_studio: RunningLabelStudio,
+    label_studio: LabelStudioServer,
     tiny_base: Callable[[str], Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[School]:
     folder = tmp_path_factory.mktemp("school")
-    first_version(Store(folder / "models"), tiny_base("bert-uncased"), QUICK)
+    first_version(ModelStore(folder / "models"), tiny_base("bert-uncased"), QUICK)
     documents = toy_documents(220, seed=2)
     environment = {
         "LABEL_STUDIO_URL": label_studio.url,
@@ -92,15 +92,15 @@ def school(
         yield School(ours, project, by_task, environment)
 
 
-def assert_served(school: School, run: Run) -> None:
+def assert_served(school: School, run: Job) -> None:
     """What a run has made serves, and Label Studio goes by it."""
     outcome = run.outcome
     assert outcome is not None
-    assert run.state is RunState.PROMOTED, outcome.reason
+    assert run.state is JobState.PROMOTED, outcome.reason
     wait_for(lambda: school.ours.version == outcome.version)
-    project = school.project.studio.project(school.project.project)
+    project = school.project.studio.get_project(school.project.project)
     assert project.model_version == outcome.version
-    (backend,) = school.project.studio.backends.of(school.project.project)
+    (backend,) = school.project.studio.ml_backends.list_for_project(school.project.project)
     assert backend.title == backend.model_version == outcome.version
 
 
@@ -134,7 +134,7 @@ def test_scores_fill_the_column_and_the_least_sure_task_comes_next(school: Schoo
     version = school.ours.version
     assert version is not None
     studio, project = school.project.studio, school.project.project
-    studio.predictions.request(project)
+    studio.predictions.retrieve(project)
     stored = school.project.stored(version)
     assert stored.keys() == school.documents.keys()
     studio.update_project(project, sampling="Uncertainty sampling")
@@ -147,7 +147,7 @@ def test_a_version_that_is_worse_is_kept_back(school: School) -> None:
     before = school.ours.version
     chance = random.Random(5)
     tasks = list(school.documents)[2 * ENOUGH - 1 :]
-    learnt, held_out = keep_out([school.documents[task] for task in tasks], SHARE)
+    learnt, held_out = split_off_held_out([school.documents[task] for task in tasks], SHARE)
     assert held_out
     ids = {one.id for one in learnt}
     for task in tasks:
@@ -158,10 +158,10 @@ def test_a_version_that_is_worse_is_kept_back(school: School) -> None:
         school.submit(task, spans)
     run = school.trained(3)
     assert run.outcome is not None
-    assert run.state is RunState.KEPT, run.outcome
+    assert run.state is JobState.KEPT, run.outcome
     assert "worse beyond noise" in run.outcome.reason
     assert school.ours.version == before
-    assert run.outcome.version in Store(school.ours.models).names("encoder")
+    assert run.outcome.version in ModelStore(school.ours.models).version_names("encoder")
 
 
 def test_the_page_and_the_metrics_tell(school: School) -> None:
@@ -176,33 +176,33 @@ def test_the_page_and_the_metrics_tell(school: School) -> None:
 def start_over(school: School, folder: Path) -> None:
     """The first version as it was, in another folder."""
     shutil.copytree(school.ours.models / "encoder", folder / "models" / "encoder")
-    store = Store(folder / "models")
-    store.promote("encoder", store.names("encoder")[0])
+    store = ModelStore(folder / "models")
+    store.promote("encoder", store.version_names("encoder")[0])
 
 
 def test_a_server_that_is_stopped_ends_its_training_and_the_next_goes_on_with_it(
-    school: School, label_studio: RunningLabelStudio, tmp_path: Path
+    school: School, label_studio: LabelStudioServer, tmp_path: Path
 ) -> None:
     project = annotated_project(label_studio, list(school.documents.values())[:40])
     start_over(school, tmp_path)
-    runs = Runs(tmp_path / "models")
+    runs = JobStore(tmp_path / "models")
     with our_server(tmp_path, **school.environment) as ours:
         assert tell(ours, action="START_TRAINING", project={"id": project})
-        wait_for(lambda: runs.latest(limit=1)[0].process > 0, seconds=LONG)
-        (begun,) = runs.latest(limit=1)
+        wait_for(lambda: runs.list_latest(limit=1)[0].process > 0, seconds=LONG)
+        (begun,) = runs.list_latest(limit=1)
         assert Path(f"/proc/{begun.process}").exists()
     assert not Path(f"/proc/{begun.process}").exists()
-    assert not runs.latest(limit=1)[0].state.is_over
+    assert not runs.list_latest(limit=1)[0].state.is_finished
     with our_server(tmp_path, **school.environment):
-        wait_for(lambda: runs.latest(limit=1)[0].state.is_over, seconds=LONG)
-    (run,) = runs.latest(limit=1)
-    assert run.state is RunState.PROMOTED, run.outcome
+        wait_for(lambda: runs.list_latest(limit=1)[0].state.is_finished, seconds=LONG)
+    (run,) = runs.list_latest(limit=1)
+    assert run.state is JobState.PROMOTED, run.outcome
     assert run.tries == 2
     runs.close()
 
 
 def test_whoever_is_killed_nothing_is_lost_and_the_training_ends_the_same(
-    school: School, label_studio: RunningLabelStudio, tmp_path: Path
+    school: School, label_studio: LabelStudioServer, tmp_path: Path
 ) -> None:
     """A short version of ``tests/chaos/kill_retraining.py``."""
     project = annotated_project(label_studio, list(school.documents.values())[:40])
@@ -222,6 +222,6 @@ def test_whoever_is_killed_nothing_is_lost_and_the_training_ends_the_same(
         assert found.kills == victims
         assert found.recorded == found.taken
         assert found.left == ()
-        assert found.run.state is RunState.PROMOTED, found.run.outcome
+        assert found.run.state is JobState.PROMOTED, found.run.outcome
         versions.append(found.current)
     assert len(set(versions)) == 1

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from backend.demo.label_studio import RunningLabelStudio
-from backend.doctor.case import Question
+from backend.demo.label_studio import LabelStudioServer
+from backend.doctor.case import DoctorOptions
 from backend.next_tasks import TAB
 from backend.remote.filters import all_of, on
 from tests.backend.doctor.surgery import look
@@ -26,13 +26,13 @@ UNKNOWN = "[mobx-state-tree] No matching type for union"
 
 
 @pytest.fixture(scope="module")
-def pool(label_studio: RunningLabelStudio) -> Iterator[Pool]:
+def pool(label_studio: LabelStudioServer) -> Iterator[Pool]:
     with new_pool(label_studio) as pool:
         yield pool
 
 
 @pytest.fixture
-def editor(chromium: Any, label_studio: RunningLabelStudio) -> Iterator[Editor]:
+def editor(chromium: Any, label_studio: LabelStudioServer) -> Iterator[Editor]:
     with logged_in(chromium, label_studio) as editor:
         yield editor
 
@@ -79,7 +79,7 @@ def test_the_queue_is_shown_in_its_order(editor: Editor, pool: Pool) -> None:
 
 def test_no_annotator_takes_a_place_for_a_confidence(editor: Editor, pool: Pool) -> None:
     order, address = queued(pool)
-    stored = {one.task: one for one in pool.studio.predictions.of(pool.project)}
+    stored = {one.task: one for one in pool.studio.predictions.list_for_project(pool.project)}
     task = next(one for one in order if stored[one].result)
     editor.page.goto(f"{address}&task={task}")
     prediction = editor.page.locator(".lsf-annotation-button").last
@@ -106,7 +106,7 @@ def test_what_looks_wrong_is_shown(editor: Editor, pool: Pool) -> None:
     assert editor.failures == []
 
 
-def test_a_queue_of_hundreds(editor: Editor, label_studio: RunningLabelStudio) -> None:
+def test_a_queue_of_hundreds(editor: Editor, label_studio: LabelStudioServer) -> None:
     with new_pool(label_studio, 220) as pool:
         order, address = queued(pool, 200)
         shown = open_tab(editor, address)
@@ -128,7 +128,7 @@ def test_the_doctor_opens_the_data_manager_again(editor: Editor, pool: Pool) -> 
         "ordering": ["-tasks:id"],
     }
     body = {"project": pool.project, "data": old}
-    tab = pool.studio.connection.call("POST", "api/dm/views/", body=body)["id"]
+    tab = pool.studio.connection.request_json("POST", "api/dm/views/", body=body)["id"]
     address = f"{editor.url}/projects/{pool.project}/data"
     editor.page.goto(address)
     editor.page.wait_for_load_state("networkidle")
@@ -136,7 +136,7 @@ def test_the_doctor_opens_the_data_manager_again(editor: Editor, pool: Pool) -> 
     assert editor.page.evaluate(TEXTS) == []
     editor.failures.clear()
 
-    question = Question(editor.url, pool.running.account.token, pool.project)
+    question = DoctorOptions(editor.url, pool.running.account.token, pool.project)
     assert f"'Next: long' ({tab})" in look(question)["tabs"].sentence
     assert look(question, fix=True)["tabs"].sentence.startswith("Mended")
     assert look(question)["tabs"].status == "ok"
@@ -147,7 +147,7 @@ def test_the_doctor_opens_the_data_manager_again(editor: Editor, pool: Pool) -> 
 
 
 def test_predictions_are_validated_and_queued_all_the_same(
-    validating_label_studio: RunningLabelStudio,
+    validating_label_studio: LabelStudioServer,
 ) -> None:
     with new_pool(validating_label_studio) as pool:
         order, _ = queued(pool)
@@ -156,5 +156,5 @@ def test_predictions_are_validated_and_queued_all_the_same(
         for task in order[:2]:
             assert pool.following() == task
             pool.annotate(task, pool.documents[task])
-        question = Question(pool.running.url, pool.running.account.token, pool.project)
+        question = DoctorOptions(pool.running.url, pool.running.account.token, pool.project)
         assert look(question)["validation"].status == "ok"

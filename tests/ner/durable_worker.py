@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from itertools import count, cycle
 from pathlib import Path
 
-from ner.durable import discard, locked, replace_text, scratch, sweep
+from ner.durable import remove_folder, folder_lock, write_text_atomically, scratch_folder, remove_abandoned_scratch_folders
 
 SHORT, LONG = "short" * 10, "long" * 50_000
 # The calls of C code that change something on the disk, or end a change: __exit__ closes a file.
@@ -82,7 +82,7 @@ def kill_replace(folder: Path) -> int:
         assert path.read_text() in ({LONG} if has_ended else {SHORT, LONG})
 
     return kill_at_every_step(
-        lambda: replace_text(path, SHORT), lambda: replace_text(path, LONG), check
+        lambda: write_text_atomically(path, SHORT), lambda: write_text_atomically(path, LONG), check
     )
 
 
@@ -98,10 +98,10 @@ def kill_discard(home: Path) -> int:
         if folder.exists():
             assert names_in(folder) == FILES.keys()
             shutil.rmtree(folder)
-        sweep(home)
+        remove_abandoned_scratch_folders(home)
         assert names_in(home) == set()
 
-    return kill_at_every_step(prepare, lambda: discard(folder), check)
+    return kill_at_every_step(prepare, lambda: remove_folder(folder), check)
 
 
 def kill_scratch(home: Path) -> int:
@@ -109,7 +109,7 @@ def kill_scratch(home: Path) -> int:
     place = home / "version"
 
     def action() -> None:
-        with scratch(home) as folder:
+        with scratch_folder(home) as folder:
             fill(folder)
             folder.rename(place)
 
@@ -118,7 +118,7 @@ def kill_scratch(home: Path) -> int:
         if place.exists():
             assert names_in(place) == FILES.keys()
             shutil.rmtree(place)
-        sweep(home)
+        remove_abandoned_scratch_folders(home)
         assert names_in(home) <= {".lock"}
 
     return kill_at_every_step(lambda: None, action, check)
@@ -135,16 +135,16 @@ def kill_sweep(home: Path) -> int:
 
     def check(has_ended: bool) -> None:
         if not has_ended:
-            sweep(home)
+            remove_abandoned_scratch_folders(home)
         assert names_in(home) == set()
 
-    return kill_at_every_step(prepare, lambda: sweep(home), check)
+    return kill_at_every_step(prepare, lambda: remove_abandoned_scratch_folders(home), check)
 
 
 def add(path: Path, times: int) -> None:
     for _ in range(times):
-        with locked(path.parent):
-            replace_text(path, str(int(path.read_text()) + 1))
+        with folder_lock(path.parent):
+            write_text_atomically(path, str(int(path.read_text()) + 1))
 
 
 def main() -> None:
@@ -152,14 +152,14 @@ def main() -> None:
     match command:
         case "hold" | "scratch":
             with ExitStack() as stack:
-                held = stack.enter_context(locked(path) if command == "hold" else scratch(path))
+                held = stack.enter_context(folder_lock(path) if command == "hold" else scratch_folder(path))
                 print(held, flush=True)
                 sys.stdin.readline()
         case "count":
             add(path, int(more[0]))
         case "replace":
             for text in cycle([LONG, SHORT]):
-                replace_text(path, text)
+                write_text_atomically(path, text)
         case "kill-replace":
             print(kill_replace(path))
         case "kill-discard":

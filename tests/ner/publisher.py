@@ -10,9 +10,9 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from ner.durable import sweep
-from ner.manifest import Draft, Manifest, read_manifest
-from ner.store import Store
+from ner.durable import remove_abandoned_scratch_folders
+from ner.manifest import VersionMetadata, Manifest, read_manifest
+from ner.store import ModelStore
 from tests.versions import DRAFT, safetensors
 
 # The calls that change something on the disk, or end a change: __exit__ closes a file.
@@ -21,23 +21,23 @@ STEPS = OPENING | {"write", "fsync", "close", "__exit__", "rename", "replace", "
 PADDING = bytes(200_000)  # so that writing and hashing take long enough to be killed in
 
 
-def publish(store: Store, value: int) -> Manifest:
-    with store.staging("encoder") as folder:
+def publish(store: ModelStore, value: int) -> Manifest:
+    with store.staging_folder("encoder") as folder:
         (folder / "model.safetensors").write_bytes(safetensors(value) + PADDING)
         (folder / "tokenizer.json").write_text("{}")
-        return store.publish(folder, Draft(**DRAFT))
+        return store.publish(folder, VersionMetadata(**DRAFT))
 
 
-def check(store: Store) -> None:
+def check(store: ModelStore) -> None:
     """What must hold at every moment: whatever can be seen is whole, and something serves."""
-    for version in store.names("encoder"):
-        read_manifest(store.home("encoder") / version)
+    for version in store.version_names("encoder"):
+        read_manifest(store.tier_folder("encoder") / version)
     read_manifest(store.resolve("encoder"))
-    seen = [path for path in store.home("encoder").iterdir() if path.name[0] != "."]
-    assert sorted(path.name for path in seen) == sorted([*store.names("encoder"), "current"])
+    seen = [path for path in store.tier_folder("encoder").iterdir() if path.name[0] != "."]
+    assert sorted(path.name for path in seen) == sorted([*store.version_names("encoder"), "current"])
 
 
-def killed_at(step: int, store: Store, value: int) -> bool:
+def killed_at(step: int, store: ModelStore, value: int) -> bool:
     """Whether a process was killed at a step before it had published, promoted and removed."""
     if child := os.fork():
         _, status = os.waitpid(child, 0)
@@ -51,23 +51,23 @@ def killed_at(step: int, store: Store, value: int) -> bool:
         if left < 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    before = store.current("encoder")
+    before = store.current_version("encoder")
     sys.setprofile(kill_when_due)  # told of every call of C code before it is made
     store.promote("encoder", publish(store, value).version)
     store.remove("encoder", str(before))
     os._exit(0)
 
 
-def kill_at_every_step(store: Store) -> None:
+def kill_at_every_step(store: ModelStore) -> None:
     store.promote("encoder", publish(store, 0).version)
     for step in count():
         killed = killed_at(step, store, step + 1)
         check(store)
         if not killed:
             break
-        for version in set(store.names("encoder")) - {store.current("encoder")}:
+        for version in set(store.version_names("encoder")) - {store.current_version("encoder")}:
             store.remove("encoder", version)
-        sweep(store.home("encoder"))  # else the next process would take other steps than this one
+        remove_abandoned_scratch_folders(store.tier_folder("encoder"))  # else the next process would take other steps than this one
     print(step)
 
 
@@ -75,18 +75,18 @@ def main() -> None:
     match sys.argv[1:]:
         case ["loop", root, seed]:
             for value in count(int(seed)):
-                version = publish(Store(Path(root)), value).version
-                Store(Path(root)).promote("encoder", version)
+                version = publish(ModelStore(Path(root)), value).version
+                ModelStore(Path(root)).promote("encoder", version)
                 print(version, flush=True)
         case ["share", root, seed, n]:
-            common = publish(Store(Path(root)), 0).version
+            common = publish(ModelStore(Path(root)), 0).version
             for value in range(int(seed), int(seed) + int(n)):
-                version = publish(Store(Path(root)), value).version
-                Store(Path(root)).promote("encoder", version)
+                version = publish(ModelStore(Path(root)), value).version
+                ModelStore(Path(root)).promote("encoder", version)
                 print(version)
             print(common)
         case ["every-step", root]:
-            kill_at_every_step(Store(Path(root)))
+            kill_at_every_step(ModelStore(Path(root)))
 
 
 main()

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from ner.catalogue import Catalogue
-from ner.errors import StoreError, VersionInvalid, VersionNotFound
+from ner.catalogue import ModelRegistry
+from ner.errors import RegistryError, VersionInvalid, VersionNotFound
 from ner.manifest import Manifest
-from ner.store import Store
+from ner.store import ModelStore
 from tests.versions import publish_number
 
 UNSAFE = [
@@ -27,36 +27,36 @@ UNSAFE = [
 Publish = Callable[..., Manifest]
 
 
-def test_a_store_that_was_never_written_is_empty(store: Store) -> None:
+def test_a_store_that_was_never_written_is_empty(store: ModelStore) -> None:
     assert store.tiers() == []
-    assert store.names("encoder") == []
-    assert store.versions("encoder") == []
-    assert store.current("encoder") is None
-    assert store.default() == "bundled"
+    assert store.version_names("encoder") == []
+    assert store.manifests("encoder") == []
+    assert store.current_version("encoder") is None
+    assert store.default_reference() == "bundled"
     assert not store.root.exists()
 
 
 def test_versions_are_listed_oldest_first_and_damaged_ones_by_name_only(
-    store: Store, publish: Publish
+    store: ModelStore, publish: Publish
 ) -> None:
     first, second = publish(1, name="zeta"), publish(2, name="alpha")
     damaged = publish(3, name="broken")
     (store.resolve(damaged.version) / "manifest.json").write_text("{")
     published = sorted([first, second], key=lambda manifest: (manifest.created, manifest.version))
-    assert store.versions("encoder") == published
-    assert store.names("encoder") == sorted([first.version, second.version, damaged.version])
+    assert store.manifests("encoder") == published
+    assert store.version_names("encoder") == sorted([first.version, second.version, damaged.version])
 
 
-def test_a_folder_without_a_manifest_is_no_version(store: Store, publish: Publish) -> None:
+def test_a_folder_without_a_manifest_is_no_version(store: ModelStore, publish: Publish) -> None:
     published = publish()
-    (store.home("encoder") / "half-copied").mkdir()
+    (store.tier_folder("encoder") / "half-copied").mkdir()
     (store.root / "README.txt").write_text("a file among the tiers")
-    assert store.names("encoder") == [published.version]
+    assert store.version_names("encoder") == [published.version]
     assert store.tiers() == ["encoder"]
 
 
 def test_every_way_to_name_a_version(
-    store: Store, publish: Publish, monkeypatch: pytest.MonkeyPatch
+    store: ModelStore, publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = publish(1), publish(2)
     store.promote("encoder", one.version)
@@ -67,11 +67,11 @@ def test_every_way_to_name_a_version(
     assert store.resolve(str(place / two.version)) == place / two.version
     monkeypatch.chdir(store.root)
     assert store.resolve(f"./encoder/{two.version}") == Path("encoder") / two.version
-    assert store.default() == "encoder"
+    assert store.default_reference() == "encoder"
 
 
 def test_the_name_in_the_store_wins_over_a_folder_of_the_same_name(
-    store: Store, publish: Publish, monkeypatch: pytest.MonkeyPatch
+    store: ModelStore, publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.promote("encoder", publish().version)
     (store.root.parent / "encoder").mkdir()
@@ -80,7 +80,7 @@ def test_the_name_in_the_store_wins_over_a_folder_of_the_same_name(
 
 
 def test_one_version_in_two_tiers_must_be_said_with_its_tier(
-    store: Store, publish: Publish
+    store: ModelStore, publish: Publish
 ) -> None:
     encoder, llm = publish(tier="encoder"), publish(tier="llm")
     assert encoder.version == llm.version
@@ -90,32 +90,32 @@ def test_one_version_in_two_tiers_must_be_said_with_its_tier(
 
 
 def test_bundled_is_the_current_encoder_of_the_store_that_ships(
-    store: Store, publish: Publish, tmp_path: Path
+    store: ModelStore, publish: Publish, tmp_path: Path
 ) -> None:
     shipped = publish(1)
     store.promote("encoder", shipped.version)
-    own = Store(tmp_path / "own", bundled=store.root)
+    own = ModelStore(tmp_path / "own", bundled_root=store.root)
     assert own.resolve("bundled") == store.root / "encoder" / shipped.version
     assert own.resolve(shipped.version) == own.resolve("bundled")
-    assert own.resolve(own.default()) == own.resolve("bundled")
+    assert own.resolve(own.default_reference()) == own.resolve("bundled")
     assert own.tiers() == []
 
 
 def test_a_tier_means_the_bundled_version_while_no_other_is_current(
-    store: Store, publish: Publish, tmp_path: Path
+    store: ModelStore, publish: Publish, tmp_path: Path
 ) -> None:
     store.promote("encoder", publish(1).version)
-    own = Store(tmp_path / "own", bundled=store.root)
+    own = ModelStore(tmp_path / "own", bundled_root=store.root)
     assert own.resolve("encoder") == own.resolve("bundled")
     publish_number(own)
     assert own.resolve("encoder") == own.resolve("bundled")
 
 
 def test_without_an_llm_there_is_advice_how_to_get_one(
-    store: Store, publish: Publish, tmp_path: Path
+    store: ModelStore, publish: Publish, tmp_path: Path
 ) -> None:
     store.promote("encoder", publish(1).version)
-    own = Store(tmp_path / "own", bundled=store.root)
+    own = ModelStore(tmp_path / "own", bundled_root=store.root)
     with pytest.raises(VersionNotFound) as caught:
         own.resolve("llm")
     assert str(caught.value) == "no LLM has been trained: run `tagalong train llm`"
@@ -127,19 +127,19 @@ def test_without_an_llm_there_is_advice_how_to_get_one(
     assert own.resolve("llm").name == version
 
 
-def test_reading_writes_nothing(store: Store, publish: Publish, tmp_path: Path) -> None:
+def test_reading_writes_nothing(store: ModelStore, publish: Publish, tmp_path: Path) -> None:
     store.promote("encoder", publish().version)
     before = sorted(tmp_path.rglob("*"))
-    catalogue = Catalogue(store.root)
+    catalogue = ModelRegistry(store.root)
     catalogue.resolve("encoder")
-    catalogue.versions("encoder")
-    catalogue.names("llm")
+    catalogue.manifests("encoder")
+    catalogue.version_names("llm")
     assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("reference", ["nothing", "encoder/nothing", "a/b/c", "\0", "bundled"])
 def test_what_is_not_there_is_answered_with_what_is(
-    store: Store, publish: Publish, reference: str
+    store: ModelStore, publish: Publish, reference: str
 ) -> None:
     published = publish()
     with pytest.raises(VersionNotFound, match=rf"encoder/{published.version}"):
@@ -147,7 +147,7 @@ def test_what_is_not_there_is_answered_with_what_is(
 
 
 def test_a_long_answer_names_the_last_versions_and_counts_the_others(
-    store: Store, publish: Publish
+    store: ModelStore, publish: Publish
 ) -> None:
     for value in range(11):
         publish(value, name=f"v{value:02}")
@@ -158,17 +158,17 @@ def test_a_long_answer_names_the_last_versions_and_counts_the_others(
 
 
 def test_an_empty_store_with_a_bundled_version_says_so(tmp_path: Path) -> None:
-    store = Store(tmp_path / "models", bundled=tmp_path / "bundled")
+    store = ModelStore(tmp_path / "models", bundled_root=tmp_path / "bundled")
     with pytest.raises(VersionNotFound, match="has no version yet; 'bundled' is always there"):
         store.resolve("nothing")
 
 
-def test_a_path_to_a_folder_that_is_no_version(store: Store, tmp_path: Path) -> None:
+def test_a_path_to_a_folder_that_is_no_version(store: ModelStore, tmp_path: Path) -> None:
     with pytest.raises(VersionInvalid, match=r"has no manifest\.json"):
         store.resolve(str(tmp_path))
 
 
-def test_a_current_version_that_somebody_deleted(store: Store, publish: Publish) -> None:
+def test_a_current_version_that_somebody_deleted(store: ModelStore, publish: Publish) -> None:
     gone, left = publish(1), publish(2)
     store.promote("encoder", gone.version)
     store.resolve(gone.version).rename(store.root / "elsewhere")
@@ -177,9 +177,9 @@ def test_a_current_version_that_somebody_deleted(store: Store, publish: Publish)
 
 
 @pytest.mark.parametrize("name", UNSAFE)
-def test_names_that_could_leave_the_store_are_refused(store: Store, name: str) -> None:
-    with pytest.raises(StoreError, match="cannot be the name of a tier or version"):
-        store.names(name)
+def test_names_that_could_leave_the_store_are_refused(store: ModelStore, name: str) -> None:
+    with pytest.raises(RegistryError, match="cannot be the name of a tier or version"):
+        store.version_names(name)
     if name != "bundled":  # which can be promoted, but is no name of a folder
-        with pytest.raises(StoreError, match="cannot be the name"):
+        with pytest.raises(RegistryError, match="cannot be the name"):
             store.promote("encoder", name)

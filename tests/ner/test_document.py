@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ner.document import LOST_REASONS, Document, LostReason, Span
+from ner.document import DROP_REASONS, Document, DropReason, Span
 from ner.errors import OffsetError
 from tests.odd_documents import texts
 
@@ -103,9 +103,9 @@ def test_unknown_stretches_lie_inside_the_text_sorted_and_each_once(
     if wrong:
         start, end = min(wrong)
         with pytest.raises(OffsetError, match=f"'d'.* from {start} to {end}, .* {LENGTH}: "):
-            Document("d", TEXT, unknown=tuple(unknown))
+            Document("d", TEXT, masked_ranges=tuple(unknown))
     else:
-        assert Document("d", TEXT, unknown=tuple(unknown)).unknown == tuple(sorted(set(unknown)))
+        assert Document("d", TEXT, masked_ranges=tuple(unknown)).masked_ranges == tuple(sorted(set(unknown)))
 
 
 @given(texts.filter(bool), st.data())
@@ -113,19 +113,19 @@ def test_unknown_stretches_lie_inside_the_text_sorted_and_each_once(
 def test_a_span_covers_the_very_text_between_its_offsets(text: str, data) -> None:
     start = data.draw(st.integers(0, len(text) - 1)) if data else 1
     end = data.draw(st.integers(start + 1, len(text))) if data else 2
-    covered = Document("d", text).covered(Span(start, end, "x"))
+    covered = Document("d", text).span_text(Span(start, end, "x"))
     assert len(covered) == end - start
     assert text[:start] + covered + text[end:] == text
 
 
 def test_offsets_count_code_points() -> None:
     document = Document("d", TEXT, (Span(8, 9, "Emoji"), Span(10, 16, "Disease")))
-    assert [document.covered(span) for span in document.spans] == ["😀", "asthma"]
+    assert [document.span_text(span) for span in document.spans] == ["😀", "asthma"]
 
 
 def test_the_meta_data_and_the_scores_do_not_count_for_equality() -> None:
-    document = Document("d", TEXT, (Span(0, 7, "x"),), {"source": "a"}, unknown=((8, 9),))
-    same = Document("d", TEXT, (Span(0, 7, "x", 0.5),), {"source": "b"}, unknown=((8, 9),))
+    document = Document("d", TEXT, (Span(0, 7, "x"),), {"source": "a"}, masked_ranges=((8, 9),))
+    same = Document("d", TEXT, (Span(0, 7, "x", 0.5),), {"source": "b"}, masked_ranges=((8, 9),))
     assert document == same
     assert hash(document) == hash(same)  # meta is not hashed: a dictionary cannot be
     assert same.meta == {"source": "b"}
@@ -134,17 +134,17 @@ def test_the_meta_data_and_the_scores_do_not_count_for_equality() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        Document("e", TEXT, (Span(0, 7, "x"),), unknown=((8, 9),)),
-        Document("d", TEXT + " ", (Span(0, 7, "x"),), unknown=((8, 9),)),
-        Document("d", TEXT, (Span(0, 7, "y"),), unknown=((8, 9),)),
-        Document("d", TEXT, (Span(0, 7, "x"), Span(0, 7, "x")), unknown=((8, 9),)),
-        Document("d", TEXT, (Span(0, 7, "x"),), unknown=((8, 10),)),
+        Document("e", TEXT, (Span(0, 7, "x"),), masked_ranges=((8, 9),)),
+        Document("d", TEXT + " ", (Span(0, 7, "x"),), masked_ranges=((8, 9),)),
+        Document("d", TEXT, (Span(0, 7, "y"),), masked_ranges=((8, 9),)),
+        Document("d", TEXT, (Span(0, 7, "x"), Span(0, 7, "x")), masked_ranges=((8, 9),)),
+        Document("d", TEXT, (Span(0, 7, "x"),), masked_ranges=((8, 10),)),
         Document("d", TEXT, (Span(0, 7, "x"),)),
     ],
     ids=["id", "text", "label", "a span twice", "unknown", "nothing unknown"],
 )
 def test_everything_else_counts_for_equality(other: Document) -> None:
-    assert other != Document("d", TEXT, (Span(0, 7, "x"),), unknown=((8, 9),))
+    assert other != Document("d", TEXT, (Span(0, 7, "x"),), masked_ranges=((8, 9),))
 
 
 @pytest.mark.parametrize("field", ["text", "spans", "unknown"])
@@ -154,4 +154,4 @@ def test_a_document_cannot_be_changed_after_its_check(field: str) -> None:
 
 
 def test_every_reason_of_the_type_is_listed() -> None:
-    assert get_args(LostReason) == LOST_REASONS
+    assert get_args(DropReason) == DROP_REASONS

@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from ner.durable import (
-    discard,
-    locked,
+    remove_folder,
+    folder_lock,
     make_folder,
-    refusals_told,
-    replace_text,
-    scratch,
-    sweep,
-    sync,
+    translate_os_errors,
+    write_text_atomically,
+    scratch_folder,
+    remove_abandoned_scratch_folders,
+    fsync_paths,
 )
 from ner.errors import PublishError
 from tests.ner.durable_worker import FILES, LONG, SHORT, fill, names_in
@@ -107,7 +107,7 @@ def test_new_content_is_on_the_disk_before_its_name_and_its_name_before_the_end(
 ) -> None:
     path = tmp_path / "current"
     path.write_text("old")
-    replace_text(path, "naïve 😀\r\n")
+    write_text_atomically(path, "naïve 😀\r\n")
     content, [before, after], names = disk.events[0], disk.events[1][1:], disk.events[2]
     assert content == ("sync", identity(path), len("naïve 😀\r\n".encode()))
     assert (before.parent, after) == (tmp_path, path)  # on one file system
@@ -126,35 +126,35 @@ def files_of_a_failed_write(path: Path) -> list[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", refuse)
         with pytest.raises(OSError, match="No space"):
-            replace_text(path, LONG)
+            write_text_atomically(path, LONG)
     return [other for other in path.parent.iterdir() if other != path]
 
 
 def test_what_a_failure_left_of_a_longer_text_is_no_part_of_the_next(tmp_path: Path) -> None:
     path = tmp_path / "current"
-    replace_text(path, SHORT)
+    write_text_atomically(path, SHORT)
     [aside] = files_of_a_failed_write(path)
     assert aside.read_text() == LONG
-    replace_text(path, "new")
+    write_text_atomically(path, "new")
     assert path.read_text() == "new"
     assert names_in(tmp_path) == {"current"}
 
 
 def test_content_that_cannot_be_synced_does_not_take_the_place(tmp_path: Path) -> None:
     path = tmp_path / "current"
-    replace_text(path, "old")
+    write_text_atomically(path, "old")
     assert all(aside.name.startswith(".") for aside in files_of_a_failed_write(path))
     assert path.read_text() == "old"
 
 
 def test_a_full_disk_leaves_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "current"
-    replace_text(path, SHORT)
+    write_text_atomically(path, SHORT)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(LONG) // 2, hard))
     try:
         with pytest.raises(OSError, match="File too large"):
-            replace_text(path, LONG)
+            write_text_atomically(path, LONG)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_text() == SHORT
@@ -162,7 +162,7 @@ def test_a_full_disk_leaves_the_old_content(tmp_path: Path) -> None:
 
 def test_a_reader_sees_the_old_content_or_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "current"
-    replace_text(path, SHORT)
+    write_text_atomically(path, SHORT)
     seen = {SHORT: 0, LONG: 0}
     with worker("replace", path) as process:
         while min(seen.values()) < 50:
@@ -195,11 +195,11 @@ def test_a_lock_keeps_other_threads_out_until_it_is_released(tmp_path: Path) -> 
     entered = threading.Event()
 
     def enter() -> None:
-        with locked(tmp_path):
+        with folder_lock(tmp_path):
             entered.set()
 
-    thread = threading.Thread(target=enter, daemon=True)
-    with locked(tmp_path):
+    thread = threading.Thread(target=enter)
+    with folder_lock(tmp_path):
         thread.start()
         assert not entered.wait(0.1)
     assert entered.wait(PATIENCE)
@@ -207,7 +207,7 @@ def test_a_lock_keeps_other_threads_out_until_it_is_released(tmp_path: Path) -> 
 
 
 def test_a_lock_ends_with_an_error_and_with_a_kill(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="inside"), locked(tmp_path):
+    with pytest.raises(ValueError, match="inside"), folder_lock(tmp_path):
         raise ValueError("inside")
     assert not is_locked(tmp_path / ".lock")
     with worker("hold", tmp_path) as process:
@@ -215,20 +215,18 @@ def test_a_lock_ends_with_an_error_and_with_a_kill(tmp_path: Path) -> None:
     assert not is_locked(tmp_path / ".lock")
 
 
-def test_a_lock_is_of_one_folder_alone(tmp_path: Path) -> None:
-    folders = [tmp_path / "a", tmp_path / "b", tmp_path]
-    for folder in folders[:2]:
-        folder.mkdir()
-    with locked(folders[0]):
-        assert [is_locked(folder / ".lock") for folder in folders] == [True, False, False]
+def test_folders_are_locked_apart(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with folder_lock(tmp_path):
+        assert not is_locked(tmp_path / "other" / ".lock")
 
 
 def test_changes_under_a_lock_lose_nothing(tmp_path: Path) -> None:
     number = tmp_path / "number"
     number.write_text("0")
-    with worker("count", number, 20) as one, worker("count", number, 20) as other:
+    with worker("count", number, 40) as one, worker("count", number, 40) as other:
         assert [process.wait(PATIENCE) for process in (one, other)] == [0, 0]
-    assert number.read_text() == "40"
+    assert number.read_text() == "80"
 
 
 def fill_and_fail(folder: Path) -> None:
@@ -237,12 +235,12 @@ def fill_and_fail(folder: Path) -> None:
 
 
 def test_a_scratch_folder_is_hidden_empty_and_gone_at_the_end(tmp_path: Path) -> None:
-    with scratch(tmp_path) as folder:
+    with scratch_folder(tmp_path) as folder:
         fill(folder)
         assert all(name.startswith(".") for name in names_in(tmp_path))
-        with scratch(tmp_path) as other:
+        with scratch_folder(tmp_path) as other:
             assert names_in(other) == set()
-    with pytest.raises(ValueError, match="inside"), scratch(tmp_path) as folder:
+    with pytest.raises(ValueError, match="inside"), scratch_folder(tmp_path) as folder:
         fill_and_fail(folder)
     assert names_in(tmp_path) == {".lock"}
 
@@ -251,7 +249,7 @@ def test_a_scratch_folder_renamed_into_its_home_stays_and_others_may_read_it(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "usual").mkdir()
-    with scratch(tmp_path) as folder:
+    with scratch_folder(tmp_path) as folder:
         fill(folder)
         folder.rename(tmp_path / "version")
     assert names_in(tmp_path) == {".lock", "usual", "version"}
@@ -265,16 +263,16 @@ def test_a_sweep_keeps_the_scratch_folders_of_living_processes_alone(tmp_path: P
     (tmp_path / ".other").mkdir()
     (tmp_path / "version").mkdir()
     keep = {".lock", ".other", "version"}
-    with scratch(tmp_path) as own, worker("scratch", tmp_path) as process:
+    with scratch_folder(tmp_path) as own, worker("scratch", tmp_path) as process:
         foreign = Path(line_of(process))
-        sweep(tmp_path)
+        remove_abandoned_scratch_folders(tmp_path)
         assert names_in(tmp_path) == keep | {own.parent.name, foreign.parent.name}
         assert own.is_dir()
         assert foreign.is_dir()
         process.kill()
         process.wait()
         assert foreign.is_dir()
-        sweep(tmp_path)
+        remove_abandoned_scratch_folders(tmp_path)
         assert names_in(tmp_path) == keep | {own.parent.name}
 
 
@@ -293,7 +291,7 @@ def test_a_sweep_never_comes_between_a_scratch_folder_and_its_lock(
         real(file, operation)  # type: ignore[arg-type]
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with scratch(tmp_path) as folder:
+    with scratch_folder(tmp_path) as folder:
         assert homes == [True]
         monkeypatch.undo()
         assert not is_locked(tmp_path / ".lock")
@@ -317,7 +315,7 @@ def test_a_discarded_folder_is_out_of_sight_on_the_disk_before_a_file_of_it_goes
         whole_at_sync.append(not folder.exists() and left.issuperset(files))
 
     monkeypatch.setattr(os, "fsync", fsync)
-    discard(folder)
+    remove_folder(folder)
     assert [event[0] for event in disk.events] == ["rename", "sync"]
     assert disk.events[1] == ("sync", identity(tmp_path), None)
     assert whole_at_sync == [True]
@@ -326,8 +324,8 @@ def test_a_discarded_folder_is_out_of_sight_on_the_disk_before_a_file_of_it_goes
 
 def test_sync_waits_for_every_path_and_closes_it(tmp_path: Path, disk: Disk) -> None:
     (tmp_path / "file").write_text("four")
-    sync(tmp_path / "file", tmp_path)
-    sync()
+    fsync_paths(tmp_path / "file", tmp_path)
+    fsync_paths()
     assert disk.events == [
         ("sync", identity(tmp_path / "file"), 4),
         ("sync", identity(tmp_path), None),
@@ -352,7 +350,7 @@ def test_sync_closes_what_the_disk_refuses(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(OSError, match="No space"):
-        sync(tmp_path)
+        fsync_paths(tmp_path)
     assert [is_open(descriptor) for descriptor in descriptors] == [False]
 
 
@@ -382,18 +380,18 @@ def test_every_name_on_the_way_to_a_new_folder_is_on_the_disk(tmp_path: Path, di
 )
 def test_a_refusal_is_one_sentence_with_its_cause(error: OSError, cause: str) -> None:
     sentence = f"^could not promote v1: {cause}.*; what was current before still is$"
-    with pytest.raises(PublishError, match=sentence) as caught, refusals_told("promote v1"):
+    with pytest.raises(PublishError, match=sentence) as caught, translate_os_errors("promote v1"):
         raise error
     assert caught.value.__cause__ is error
 
 
 def test_only_space_leaves_other_refusals_to_the_caller() -> None:
-    with pytest.raises(PublishError), refusals_told("write", only_space=True):
+    with pytest.raises(PublishError), translate_os_errors("write", disk_full_only=True):
         raise NO_SPACE
-    with pytest.raises(PermissionError), refusals_told("write", only_space=True):
+    with pytest.raises(PermissionError), translate_os_errors("write", disk_full_only=True):
         raise PermissionError(errno.EACCES, "No")
 
 
 def test_errors_of_other_kinds_pass() -> None:
-    with pytest.raises(ValueError, match="mine"), refusals_told("write"):
+    with pytest.raises(ValueError, match="mine"), translate_os_errors("write"):
         raise ValueError("mine")

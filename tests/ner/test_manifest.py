@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 
 from ner.errors import PublishError, VersionInvalid, VersionNotFound
 from ner.manifest import (
-    FORMAT,
-    MANIFEST,
-    Draft,
+    MANIFEST_SCHEMA_VERSION,
+    MANIFEST_FILE_NAME,
+    VersionMetadata,
     Manifest,
     check_sizes,
     content_hash,
     manifest_digest,
     read_manifest,
-    seal_files,
+    hash_files,
 )
 from ner.payload import FileRecord
-from ner.store import Store
+from ner.store import ModelStore
 from tests.versions import DRAFT, edit_manifest, safetensors, write_files
 
 PLAIN = st.recursive(
@@ -33,7 +33,7 @@ PLAIN = st.recursive(
 OBJECTS = st.dictionaries(st.text(), PLAIN, max_size=3)
 FILES = {"model.safetensors": FileRecord("ab" * 32, 96), "vocab.txt": FileRecord("cd" * 32, 5)}
 DRAFTS = st.builds(
-    Draft,
+    VersionMetadata,
     tier=st.just("encoder"),
     name=st.just("minilm"),
     base=st.text(),
@@ -47,21 +47,21 @@ DRAFTS = st.builds(
 )
 
 
-def manifest(draft: Draft) -> Manifest:
+def manifest(draft: VersionMetadata) -> Manifest:
     fields = {name: getattr(draft, name) for name in DRAFT}
     version = f"{draft.name}-20260131-{content_hash(draft, FILES)}"
     return Manifest(**fields, version=version, created="2026-01-31T12:00:00+00:00", files=FILES)
 
 
 @given(DRAFTS)
-def test_what_is_written_is_what_is_read(draft: Draft) -> None:
+def test_what_is_written_is_what_is_read(draft: VersionMetadata) -> None:
     written = manifest(draft)
     text = json.dumps(written.to_json())
     assert Manifest.from_json(json.loads(text), "here") == written
 
 
 @given(DRAFTS)
-def test_the_hash_survives_writing_and_reading(draft: Draft) -> None:
+def test_the_hash_survives_writing_and_reading(draft: VersionMetadata) -> None:
     written = manifest(draft)
     read = Manifest.from_json(json.loads(json.dumps(written.to_json())), "here")
     assert content_hash(read, read.files) == content_hash(draft, FILES)
@@ -69,7 +69,7 @@ def test_the_hash_survives_writing_and_reading(draft: Draft) -> None:
 
 @given(DRAFTS, OBJECTS)
 def test_the_hash_ignores_what_does_not_make_a_version_itself(
-    draft: Draft, other: dict[str, Any]
+    draft: VersionMetadata, other: dict[str, Any]
 ) -> None:
     backwards = dict(reversed(draft.config.items()))
     same = replace(draft, config=backwards, scores=other, environment=other)
@@ -89,31 +89,31 @@ def test_the_hash_ignores_what_does_not_make_a_version_itself(
     ],
 )
 def test_the_hash_tells_versions_apart(change: dict[str, Any]) -> None:
-    draft = Draft(**DRAFT)
+    draft = VersionMetadata(**DRAFT)
     assert content_hash(replace(draft, **change), FILES) != content_hash(draft, FILES)
 
 
 def test_a_version_of_before_calibration_counted_still_reads(tmp_path: Path) -> None:
     """What it answers with has not changed, and neither has its name."""
-    draft = Draft(**DRAFT)
-    assert content_hash(draft, FILES, written_as=1) == content_hash(
-        replace(draft, calibration={"temperature": 9.9}), FILES, written_as=1
+    draft = VersionMetadata(**DRAFT)
+    assert content_hash(draft, FILES, schema_version=1) == content_hash(
+        replace(draft, calibration={"temperature": 9.9}), FILES, schema_version=1
     )
     folder = tmp_path / "version"
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(safetensors(1))
-    files = seal_files(folder)
-    version = f"old-20260131-{content_hash(draft, files, written_as=1)}"
+    files = hash_files(folder)
+    version = f"old-20260131-{content_hash(draft, files, schema_version=1)}"
     fields = {name: getattr(draft, name) for name in DRAFT}
     old = Manifest(
         **fields, version=version, created="2026-01-31T12:00:00+00:00", files=files, format=1
     )
-    (folder / MANIFEST).write_text(json.dumps(old.to_json()), encoding="utf-8")
+    (folder / MANIFEST_FILE_NAME).write_text(json.dumps(old.to_json()), encoding="utf-8")
     assert read_manifest(folder) == old
 
 
 def test_other_weights_and_renamed_weights_are_another_version() -> None:
-    draft, record = Draft(**DRAFT), FILES["model.safetensors"]
+    draft, record = VersionMetadata(**DRAFT), FILES["model.safetensors"]
     contents = [
         FILES,
         {**FILES, "model.safetensors": FileRecord("ef" * 32, 96)},
@@ -124,7 +124,7 @@ def test_other_weights_and_renamed_weights_are_another_version() -> None:
 
 
 def broken(**changes: Any) -> dict[str, Any]:
-    return json.loads(json.dumps(manifest(Draft(**DRAFT)).to_json())) | changes
+    return json.loads(json.dumps(manifest(VersionMetadata(**DRAFT)).to_json())) | changes
 
 
 @pytest.mark.parametrize("name", broken())
@@ -145,7 +145,7 @@ def test_a_field_of_a_wrong_kind_is_named(name: str) -> None:
     ("value", "message"),
     [
         ([], r"holds \[\] instead of an object"),
-        (broken(format=FORMAT + 1), f"has format {FORMAT + 1}.*install a newer Tagalong"),
+        (broken(format=MANIFEST_SCHEMA_VERSION + 1), f"has format {MANIFEST_SCHEMA_VERSION + 1}.*install a newer Tagalong"),
         (broken(added_later=True), r"unknown fields \(added_later\)"),
         (broken(labels=[]), r"\[\] as 'labels'"),
         (broken(labels=["Chemical", 3]), r"3\] as 'labels'"),
@@ -237,7 +237,7 @@ def forge_path(folder: Path) -> None:
     ],
 )
 def test_a_damaged_version_is_refused_and_the_file_named(
-    store: Store, publish: Callable[..., Manifest], damage: Callable[[Path], None], message: str
+    store: ModelStore, publish: Callable[..., Manifest], damage: Callable[[Path], None], message: str
 ) -> None:
     folder = store.resolve(publish().version)
     damage(folder)
@@ -257,7 +257,7 @@ def test_a_damaged_version_is_refused_and_the_file_named(
     ],
 )
 def test_sizes_tell_of_files_that_were_cut_or_lost(
-    store: Store,
+    store: ModelStore,
     publish: Callable[..., Manifest],
     damage: Callable[[Path], None],
     message: str | None,
@@ -286,7 +286,7 @@ EDITS = [
 @pytest.mark.parametrize("verify", [True, False])
 @pytest.mark.parametrize(("old", "new"), EDITS)
 def test_nothing_that_a_manifest_says_can_be_changed_unseen(
-    store: Store, publish: Callable[..., Manifest], old: str, new: str, verify: bool
+    store: ModelStore, publish: Callable[..., Manifest], old: str, new: str, verify: bool
 ) -> None:
     folder = store.resolve(publish().version)
     edit_manifest(folder, old, new)
@@ -295,7 +295,7 @@ def test_nothing_that_a_manifest_says_can_be_changed_unseen(
 
 
 def test_an_edited_manifest_can_be_sealed_again(
-    store: Store, publish: Callable[..., Manifest]
+    store: ModelStore, publish: Callable[..., Manifest]
 ) -> None:
     """So that the test above fails for the digest alone."""
     folder = store.resolve(publish().version)
@@ -304,7 +304,7 @@ def test_an_edited_manifest_can_be_sealed_again(
 
 
 @given(DRAFTS)
-def test_the_digest_is_of_the_content_however_it_is_written(draft: Draft) -> None:
+def test_the_digest_is_of_the_content_however_it_is_written(draft: VersionMetadata) -> None:
     value = manifest(draft).to_json()
     backwards = dict(reversed(json.loads(json.dumps(value, indent=2)).items()))
     assert manifest_digest(backwards) == value["digest"]
@@ -319,7 +319,7 @@ def test_every_field_is_part_of_the_digest() -> None:
 
 @pytest.mark.parametrize("damage", [delete, truncate, tamper, add_weights, add_pickle])
 def test_listing_reads_the_manifest_alone(
-    store: Store, publish: Callable[..., Manifest], damage: Callable[[Path], None]
+    store: ModelStore, publish: Callable[..., Manifest], damage: Callable[[Path], None]
 ) -> None:
     published = publish()
     damage(store.resolve(published.version))
@@ -327,7 +327,7 @@ def test_listing_reads_the_manifest_alone(
 
 
 def test_what_a_desktop_leaves_behind_harms_no_version(
-    store: Store, publish: Callable[..., Manifest]
+    store: ModelStore, publish: Callable[..., Manifest]
 ) -> None:
     published = publish()
     (store.resolve(published.version) / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
@@ -335,7 +335,7 @@ def test_what_a_desktop_leaves_behind_harms_no_version(
 
 
 def test_a_version_can_be_copied_and_read_elsewhere(
-    store: Store, publish: Callable[..., Manifest], tmp_path: Path
+    store: ModelStore, publish: Callable[..., Manifest], tmp_path: Path
 ) -> None:
     published = publish()
     store.resolve(published.version).rename(tmp_path / "copy")
@@ -349,7 +349,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 def test_sealing_lists_every_file(tmp_path: Path) -> None:
     write_files(tmp_path, 5)
-    sealed = seal_files(tmp_path)
+    sealed = hash_files(tmp_path)
     assert list(sealed) == ["model.safetensors", "onnx/config.json", "tokenizer.json"]
     assert sealed["onnx/config.json"].bytes == 2
 
@@ -359,17 +359,17 @@ def test_sealing_refuses_pickles(tmp_path: Path, bad: str) -> None:
     write_files(tmp_path)
     (tmp_path / bad).write_bytes(b"")
     with pytest.raises(PublishError, match=f"{bad} in .* can run any code"):
-        seal_files(tmp_path)
+        hash_files(tmp_path)
 
 
 def test_sealing_refuses_links(tmp_path: Path) -> None:
     write_files(tmp_path)
     (tmp_path / "shared").symlink_to("/etc")
     with pytest.raises(PublishError, match=r"shared in .* is a symbolic link"):
-        seal_files(tmp_path)
+        hash_files(tmp_path)
 
 
 def test_a_version_without_weights_is_none(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(PublishError, match="has no weights"):
-        seal_files(tmp_path)
+        hash_files(tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ner.payload import find_files, record_file, refusal
+from ner.payload import find_files, hash_file, forbidden_reason
 from tests.versions import safetensors
 
 EVIL = {"weights": [1.0, 2.0], "run": print}
@@ -27,13 +27,13 @@ def test_pickles_are_refused_whatever_they_are_called(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(pickle.dumps(EVIL, protocol))
-    assert refusal(path)
+    assert forbidden_reason(path)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "model.safetensors"])
 def test_zipped_pickles_are_refused_whatever_they_are_called(tmp_path: Path, name: str) -> None:
     zipped_pickle(tmp_path / name)
-    assert refusal(tmp_path / name)
+    assert forbidden_reason(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_zipped_pickles_are_refused_whatever_they_are_called(tmp_path: Path, nam
 )
 def test_names_that_mean_unpickling_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("harmless")
-    assert "unpickling" in str(refusal(tmp_path / name))
+    assert "unpickling" in str(forbidden_reason(tmp_path / name))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_arrays_of_objects_are_refused_and_arrays_of_numbers_are_not(
     header = f"{{'descr': {description}, 'fortran_order': False, 'shape': (1,), }}\n".encode()
     path = tmp_path / "array.npy"
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(8))
-    assert (refusal(path) is not None) is refused
+    assert (forbidden_reason(path) is not None) is refused
 
 
 @pytest.mark.parametrize("header_length", [80, 640, 896, 1152, 1408])
@@ -64,27 +64,27 @@ def test_safetensors_pass_even_where_their_first_bytes_are_those_of_a_pickle(
 ) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(safetensors(7, header_length=header_length))
-    assert refusal(path) is None
+    assert forbidden_reason(path) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 7, b"\0" * 100, b"[1, 2]", safetensors(1)[:60]])
 def test_a_safetensors_file_must_be_one(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
-    assert "not in safetensors format" in str(refusal(path))
+    assert "not in safetensors format" in str(forbidden_reason(path))
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"PK\x03\x04 not really a zip", "Öl 😀".encode()])
 def test_plain_files_pass(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "tokenizer.json"
     path.write_bytes(content)
-    assert refusal(path) is None
+    assert forbidden_reason(path) is None
 
 
 def test_a_zip_without_pickles_passes(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "vocab.zip", "w") as archive:
         archive.writestr("vocab.txt", "famotidine")
-    assert refusal(tmp_path / "vocab.zip") is None
+    assert forbidden_reason(tmp_path / "vocab.zip") is None
 
 
 def test_links_and_pipes_are_refused(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_links_and_pipes_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     found = find_files(tmp_path)
     assert list(found) == ["broken.json", "folder", "pipe"]
-    assert all(refusal(path) for path in found.values())
+    assert all(forbidden_reason(path) for path in found.values())
 
 
 def test_files_are_found_at_any_depth_and_links_are_not_followed(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_files_are_found_at_any_depth_and_links_are_not_followed(tmp_path: Path)
 def test_a_record_is_the_size_and_the_digest(tmp_path: Path) -> None:
     path = tmp_path / "abc"
     path.write_bytes(b"abc")
-    record = record_file(path)
+    record = hash_file(path)
     assert record.bytes == 3
     # FIPS 180-2, appendix B.1
     assert record.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -10,9 +10,9 @@ from seqeval.metrics.v1 import precision_recall_fscore_support
 from seqeval.scheme import IOB2
 
 from ner.document import Span
-from ner.scoring import KEY, LENGTHS, Counts, Scores, length_bucket, match_relaxed, score
+from ner.scoring import SPAN_KEY, LENGTH_BUCKETS, Counts, Scores, length_bucket, match_relaxed, score_spans
 from ner.tags import TagSet
-from ner.words import word_offsets, words_touched
+from ner.words import word_offsets, overlapping_words
 
 # BC5CDR, test, document 8701013 (public domain).
 TEXT = (
@@ -37,7 +37,7 @@ documents = st.lists(st.tuples(span_lists(), span_lists()), max_size=5)
 
 
 def total(pairs: Iterable[tuple[Sequence[Span], Sequence[Span]]]) -> Scores:
-    return sum((score(TEXT, gold, predicted) for gold, predicted in pairs), Scores())
+    return sum((score_spans(TEXT, gold, predicted) for gold, predicted in pairs), Scores())
 
 
 def largest_matching(gold: Sequence[Span], predicted: Sequence[Span]) -> int:
@@ -71,7 +71,7 @@ def test_ratios_of_nothing_are_zero_and_the_support_says_so() -> None:
 @given(span_lists(), span_lists())
 def test_strict_is_a_set_intersection(gold: list[Span], predicted: list[Span]) -> None:
     both = set(gold) & set(predicted)
-    counts = score(TEXT, gold, predicted).strict.total
+    counts = score_spans(TEXT, gold, predicted).strict.total
     assert counts == Counts(len(both), len(both), len(set(predicted) - both), len(set(gold) - both))
 
 
@@ -90,7 +90,7 @@ def test_strict_is_a_set_intersection(gold: list[Span], predicted: list[Span]) -
 )
 def test_relaxed_finds_the_most_matches(gold: list[Span], predicted: list[Span]) -> None:
     most = largest_matching(sorted(set(gold)), sorted(set(predicted)))
-    counts = score(TEXT, gold, predicted).relaxed.total
+    counts = score_spans(TEXT, gold, predicted).relaxed.total
     assert counts.tp == counts.tp_predicted == most
     assert counts.fn == len(set(gold)) - most
     assert counts.fp == len(set(predicted)) - most
@@ -98,8 +98,8 @@ def test_relaxed_finds_the_most_matches(gold: list[Span], predicted: list[Span])
 
 @given(span_lists(most=12), span_lists(most=12))
 def test_every_strict_match_is_a_relaxed_match(gold: list[Span], predicted: list[Span]) -> None:
-    exact = {KEY(span) for span in gold} & {KEY(span) for span in predicted}
-    matched = match_relaxed(set(map(KEY, gold)), set(map(KEY, predicted)))
+    exact = {SPAN_KEY(span) for span in gold} & {SPAN_KEY(span) for span in predicted}
+    matched = match_relaxed(set(map(SPAN_KEY, gold)), set(map(SPAN_KEY, predicted)))
     assert exact <= matched[0]
     assert exact <= matched[1]
 
@@ -126,7 +126,7 @@ def test_documents_joined_into_one_score_as_they_do_apart(pairs) -> None:
     step = len(TEXT) + 1
     gold = [span for i, pair in enumerate(pairs) for span in shift(pair[0], i * step)]
     predicted = [span for i, pair in enumerate(pairs) for span in shift(pair[1], i * step)]
-    assert score("\n".join([TEXT] * len(pairs)), gold, predicted) == total(pairs)
+    assert score_spans("\n".join([TEXT] * len(pairs)), gold, predicted) == total(pairs)
 
 
 @given(span_lists(most=10), span_lists(most=10))
@@ -136,7 +136,7 @@ def test_swapping_gold_and_predicted_swaps_what_is_missed_and_invented(
     def swap(counts: Counts) -> Counts:
         return Counts(counts.tp_predicted, counts.tp, counts.fn, counts.fp)
 
-    there, back = score(TEXT, gold, predicted), score(TEXT, predicted, gold)
+    there, back = score_spans(TEXT, gold, predicted), score_spans(TEXT, predicted, gold)
     for one, other in ((there.strict, back.strict), (there.relaxed, back.relaxed)):
         assert {cell: swap(counts) for cell, counts in one.cells.items()} == other.cells
 
@@ -145,36 +145,36 @@ def test_swapping_gold_and_predicted_swaps_what_is_missed_and_invented(
 def test_strata_add_up_to_the_total(pairs) -> None:
     scores = total(pairs)
     for tally in (scores.strict, scores.relaxed):
-        assert sum(map(tally.of_length, LENGTHS), Counts()) == tally.total
-        assert sum(map(tally.of_label, LABELS), Counts()) == tally.total
+        assert sum(map(tally.length_counts, LENGTH_BUCKETS), Counts()) == tally.total
+        assert sum(map(tally.label_counts, LABELS), Counts()) == tally.total
 
 
 @given(span_lists())
 def test_each_side_is_counted_at_its_own_length(predicted: list[Span]) -> None:
     gold = [Span(0, 30, "Chemical"), Span(32, 40, "Disease")]  # 4 words and 2 words
-    for tally in (score(TEXT, gold, predicted).strict, score(TEXT, gold, predicted).relaxed):
-        assert [tally.of_length(length).gold for length in LENGTHS] == [0, 1, 1]
-        for length in LENGTHS:
+    for tally in (score_spans(TEXT, gold, predicted).strict, score_spans(TEXT, gold, predicted).relaxed):
+        assert [tally.length_counts(length).gold for length in LENGTH_BUCKETS] == [0, 1, 1]
+        for length in LENGTH_BUCKETS:
             of_length = [s for s in set(predicted) if length_bucket(TEXT, s.start, s.end) == length]
-            assert tally.of_length(length).predicted == len(of_length)
+            assert tally.length_counts(length).predicted == len(of_length)
 
 
 def test_a_long_gold_span_found_as_a_short_one_is_recall_there_and_precision_here() -> None:
-    scores = score(TEXT, [Span(71, 92, "Chemical")], [Span(71, 80, "Chemical")])
-    assert scores.strict.of_length("1") == Counts(fp=1)
-    assert scores.strict.of_length("3+") == Counts(fn=1)
-    assert scores.relaxed.of_length("1") == Counts(tp_predicted=1)
-    assert scores.relaxed.of_length("3+") == Counts(tp=1)
+    scores = score_spans(TEXT, [Span(71, 92, "Chemical")], [Span(71, 80, "Chemical")])
+    assert scores.strict.length_counts("1") == Counts(fp=1)
+    assert scores.strict.length_counts("3+") == Counts(fn=1)
+    assert scores.relaxed.length_counts("1") == Counts(tp_predicted=1)
+    assert scores.relaxed.length_counts("3+") == Counts(tp=1)
     assert scores.relaxed.total == Counts(1, 1)
 
 
 def test_mentions_that_only_touch_do_not_overlap() -> None:
-    scores = score("aspirin-induced", [Span(0, 7, "Chemical")], [Span(7, 15, "Chemical")])
+    scores = score_spans("aspirin-induced", [Span(0, 7, "Chemical")], [Span(7, 15, "Chemical")])
     assert scores.relaxed.total == Counts(fp=1, fn=1)
 
 
 def test_another_label_is_no_match_at_all() -> None:
-    scores = score(TEXT, [Span(0, 10, "Chemical")], [Span(0, 10, "Disease")])
+    scores = score_spans(TEXT, [Span(0, 10, "Chemical")], [Span(0, 10, "Disease")])
     assert scores.relaxed.total == Counts(fp=1, fn=1)
 
 
@@ -192,7 +192,7 @@ def test_length_is_the_number_of_words_touched(text: str, data: st.DataObject) -
     end = data.draw(st.integers(start, len(text)))
     if start == end:
         return
-    first, last = words_touched(word_offsets(text), start, end)
+    first, last = overlapping_words(word_offsets(text), start, end)
     assert length_bucket(text, start, end) == {0: "1", 1: "1", 2: "2"}.get(last - first, "3+")
 
 
@@ -201,7 +201,7 @@ def test_thousands_of_crossing_spans_are_matched_at_once() -> None:
     text = "word " * 20_000
     gold = [Span(5 * i, 5 * i + 5, "x") for i in range(20_000)]
     predicted = [Span(5 * i + 2, 5 * i + 7, "x") for i in range(19_999)]
-    assert score(text, gold, predicted).relaxed.total == Counts(19_999, 19_999, 0, 1)
+    assert score_spans(text, gold, predicted).relaxed.total == Counts(19_999, 19_999, 0, 1)
 
 
 tag_pairs = st.integers(1, 3).flatmap(
@@ -233,7 +233,7 @@ def test_strict_figures_are_those_of_seqeval(case) -> None:
         gold, predicted = (
             tag_set.decode([pair[side] for pair in tagged], words) for side in (0, 1)
         )
-        scores += score("w " * len(tagged), gold, predicted)
+        scores += score_spans("w " * len(tagged), gold, predicted)
     assert_equal_to_seqeval(scores, tags)
 
 
@@ -249,7 +249,7 @@ def assert_equal_to_seqeval(scores: Scores, tags: list[list[list[str]]]) -> None
     assert ours.gold == support
     theirs = precision_recall_fscore_support(*tags, average=None, **options)
     for label, *ratios, support in zip(labels, *theirs, strict=True):
-        ours = scores.strict.of_label(label)
+        ours = scores.strict.label_counts(label)
         assert (ours.precision, ours.recall, ours.f1) == pytest.approx(ratios, abs=1e-9)
         assert ours.gold == support
 
@@ -257,5 +257,5 @@ def assert_equal_to_seqeval(scores: Scores, tags: list[list[list[str]]]) -> None
 def test_a_predicted_overlap_is_two_predictions() -> None:
     gold = [Span(0, 10, "Chemical")]
     predicted = list(starmap(Span, [(0, 10, "Chemical"), (0, 21, "Chemical")]))
-    assert score(TEXT, gold, predicted).strict.total == Counts(1, 1, 1, 0)
-    assert score(TEXT, gold, predicted).relaxed.total == Counts(1, 1, 1, 0)
+    assert score_spans(TEXT, gold, predicted).strict.total == Counts(1, 1, 1, 0)
+    assert score_spans(TEXT, gold, predicted).relaxed.total == Counts(1, 1, 1, 0)

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner.current import Current, read_current
+from ner.current import CurrentVersion, read_current_version
 from ner.errors import (
     LabelError,
     PublishError,
-    StoreError,
-    Superseded,
+    RegistryError,
+    CurrentVersionChangedError,
     VersionInvalid,
     VersionNotFound,
 )
-from ner.manifest import Draft, Manifest, read_manifest
-from ner.store import Store
+from ner.manifest import VersionMetadata, Manifest, read_manifest
+from ner.store import ModelStore
 from tests.versions import DRAFT, edit_manifest, publish_number, safetensors, write_files
 
 Publish = Callable[..., Manifest]
@@ -30,20 +30,20 @@ def content(version: str) -> str:
     return version.rsplit("-", 1)[1]
 
 
-def hidden(store: Store) -> list[str]:
+def hidden(store: ModelStore) -> list[str]:
     """What is left of unfinished work."""
     return [path.name for path in store.root.rglob(".staging-*")]
 
 
 def test_what_is_published_is_read_back_and_nothing_else_remains(
-    store: Store, publish: Publish
+    store: ModelStore, publish: Publish
 ) -> None:
     published = publish()
     assert read_manifest(store.resolve(published.version)) == published
     assert {name: getattr(published, name) for name in DRAFT} == DRAFT
     assert published.created.endswith("+00:00")
     assert not hidden(store)
-    assert store.current("encoder") is None
+    assert store.current_version("encoder") is None
 
 
 def test_a_version_is_called_by_name_date_and_content(publish: Publish) -> None:
@@ -53,25 +53,25 @@ def test_a_version_is_called_by_name_date_and_content(publish: Publish) -> None:
     assert len(content(published.version)) == 8
 
 
-def test_a_staging_folder_is_empty_and_goes_away_unpublished(store: Store) -> None:
-    with store.staging("encoder") as folder:
+def test_a_staging_folder_is_empty_and_goes_away_unpublished(store: ModelStore) -> None:
+    with store.staging_folder("encoder") as folder:
         assert list(folder.iterdir()) == []
         write_files(folder)
         home = folder.parent.parent
     assert home == store.root / "encoder"
     assert not folder.exists()
     assert not hidden(store)
-    assert store.names("encoder") == []
+    assert store.version_names("encoder") == []
 
 
-def test_a_staging_folder_goes_away_after_an_error(store: Store) -> None:
-    with pytest.raises(KeyboardInterrupt), store.staging("encoder"):
+def test_a_staging_folder_goes_away_after_an_error(store: ModelStore) -> None:
+    with pytest.raises(KeyboardInterrupt), store.staging_folder("encoder"):
         raise KeyboardInterrupt
     assert not hidden(store)
 
 
 def test_the_same_content_is_the_same_version_and_is_not_written_again(
-    store: Store, publish: Publish
+    store: ModelStore, publish: Publish
 ) -> None:
     first = publish()
     place = store.resolve(first.version)
@@ -79,21 +79,21 @@ def test_the_same_content_is_the_same_version_and_is_not_written_again(
     again = publish(scores={"dev": {"strict_f1": 0.1}}, environment={})
     assert again == first
     assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == before
-    assert store.names("encoder") == [first.version]
+    assert store.version_names("encoder") == [first.version]
 
 
 def test_the_same_content_on_a_later_day_is_still_the_same_version(
-    store: Store, publish: Publish
+    store: ModelStore, publish: Publish
 ) -> None:
     today = publish()
     earlier = f"minilm-20200229-{content(today.version)}"
-    place = store.resolve(today.version).rename(store.home("encoder") / earlier)
+    place = store.resolve(today.version).rename(store.tier_folder("encoder") / earlier)
     edit_manifest(place, today.version, earlier, reseal=True)
     assert publish().version == earlier
-    assert store.names("encoder") == [earlier]
+    assert store.version_names("encoder") == [earlier]
 
 
-def test_other_content_is_another_version(store: Store, publish: Publish) -> None:
+def test_other_content_is_another_version(store: ModelStore, publish: Publish) -> None:
     published = [
         publish(0),
         publish(1),
@@ -101,11 +101,11 @@ def test_other_content_is_another_version(store: Store, publish: Publish) -> Non
         publish(0, name="other"),
         publish(0, calibration={"temperature": 1.3, "consistency": 0.5}),  # it decides tags
     ]
-    assert len(store.names("encoder")) == len({item.version for item in published}) == 5
+    assert len(store.version_names("encoder")) == len({item.version for item in published}) == 5
 
 
 def test_publishing_the_same_content_mends_a_damaged_version(
-    store: Store, publish: Publish
+    store: ModelStore, publish: Publish
 ) -> None:
     first = publish()
     store.promote("encoder", first.version)
@@ -116,7 +116,7 @@ def test_publishing_the_same_content_mends_a_damaged_version(
 
 
 def test_a_half_copied_folder_in_the_place_of_a_version_is_replaced(
-    store: Store, publish: Publish
+    store: ModelStore, publish: Publish
 ) -> None:
     first = publish()
     (store.resolve(first.version) / "manifest.json").unlink()
@@ -124,16 +124,16 @@ def test_a_half_copied_folder_in_the_place_of_a_version_is_replaced(
 
 
 def test_a_published_manifest_can_be_published_elsewhere(
-    store: Store, publish: Publish, tmp_path: Path
+    store: ModelStore, publish: Publish, tmp_path: Path
 ) -> None:
     published = publish(4)
-    other = Store(tmp_path / "bundled")
-    with other.staging("encoder") as folder:
+    other = ModelStore(tmp_path / "bundled")
+    with other.staging_folder("encoder") as folder:
         write_files(folder, 4)
         assert content(other.publish(folder, published).version) == content(published.version)
 
 
-def test_a_draft_is_hashed_as_it_will_be_read(store: Store, publish: Publish) -> None:
+def test_a_draft_is_hashed_as_it_will_be_read(store: ModelStore, publish: Publish) -> None:
     published = publish(config={"layers": (1, 2), "by_id": {2: "a", 10: "b"}})
     assert published.config == {"layers": [1, 2], "by_id": {"2": "a", "10": "b"}}
     assert read_manifest(store.resolve(published.version)) == published
@@ -141,11 +141,11 @@ def test_a_draft_is_hashed_as_it_will_be_read(store: Store, publish: Publish) ->
 
 @pytest.mark.parametrize("value", [float("nan"), Path("x"), {1, 2}, b"x"])
 def test_a_draft_with_what_json_cannot_hold_is_refused(
-    store: Store, publish: Publish, value: object
+    store: ModelStore, publish: Publish, value: object
 ) -> None:
     with pytest.raises(PublishError, match="the draft of minilm holds what JSON cannot"):
         publish(config={"value": value})
-    assert store.names("encoder") == []
+    assert store.version_names("encoder") == []
     assert not hidden(store)
 
 
@@ -156,32 +156,32 @@ def test_a_draft_without_a_label_set_is_refused(publish: Publish, labels: tuple[
 
 
 @pytest.mark.parametrize("change", [{"name": "../evil"}, {"tier": ".."}, {"name": "x" * 99}])
-def test_unsafe_names_are_refused(store: Store, publish: Publish, change: dict[str, Any]) -> None:
-    with pytest.raises(StoreError, match="cannot be the name"):
+def test_unsafe_names_are_refused(store: ModelStore, publish: Publish, change: dict[str, Any]) -> None:
+    with pytest.raises(RegistryError, match="cannot be the name"):
         publish(**change)
     assert not (store.root.parent / "evil").exists()
     assert not hidden(store)
 
 
-def test_a_pickle_is_never_published(store: Store) -> None:
-    with store.staging("encoder") as folder:
+def test_a_pickle_is_never_published(store: ModelStore) -> None:
+    with store.staging_folder("encoder") as folder:
         write_files(folder)
         (folder / "optimizer.pt").write_bytes(b"")
         with pytest.raises(PublishError, match=r"optimizer\.pt"):
-            store.publish(folder, Draft(**DRAFT))
-    assert store.names("encoder") == []
+            store.publish(folder, VersionMetadata(**DRAFT))
+    assert store.version_names("encoder") == []
 
 
-def test_promotions_are_undone_in_order(store: Store, publish: Publish) -> None:
+def test_promotions_are_undone_in_order(store: ModelStore, publish: Publish) -> None:
     one, two, three = (publish(value).version for value in range(3))
     for version in (one, two, two, three, one):
         store.promote("encoder", version)
     undone = [store.rollback("encoder") for _ in range(3)]
     assert undone == [three, two, one]
-    assert store.current("encoder") == one
+    assert store.current_version("encoder") == one
     assert store.rollback("encoder") is None
-    assert store.current("encoder") is None
-    with pytest.raises(StoreError, match=f"no promotion to undo.*models promote`: .*{three}"):
+    assert store.current_version("encoder") is None
+    with pytest.raises(RegistryError, match=f"no promotion to undo.*models promote`: .*{three}"):
         store.rollback("encoder")
 
 
@@ -189,20 +189,20 @@ def test_promotions_are_undone_in_order(store: Store, publish: Publish) -> None:
 class Stock:
     """A store with versions; the last name is the bundled version, if there is one."""
 
-    store: Store
+    store: ModelStore
     names: tuple[str, ...]
 
-    def state(self) -> tuple[Current, str]:
-        current = read_current(self.store.home("encoder")) or Current()
-        return current, self.store.serving("encoder")
+    def state(self) -> tuple[CurrentVersion, str]:
+        current = read_current_version(self.store.tier_folder("encoder")) or CurrentVersion()
+        return current, self.store.served_version("encoder")
 
     def promoted(self, history: list[int]) -> list[str]:
         """Promote versions in a store without a history, and return the current ones in turn."""
-        (self.store.home("encoder") / "current").unlink(missing_ok=True)
-        seen = [self.store.serving("encoder")]
+        (self.store.tier_folder("encoder") / "current").unlink(missing_ok=True)
+        seen = [self.store.served_version("encoder")]
         for number in history:
             self.store.promote("encoder", self.names[number % len(self.names)])
-            if (now := self.store.serving("encoder")) != seen[-1]:
+            if (now := self.store.served_version("encoder")) != seen[-1]:
                 seen.append(now)
         return seen
 
@@ -210,9 +210,9 @@ class Stock:
 @pytest.fixture(scope="module", params=[True, False], ids=["bundled", "nothing bundled"])
 def stock(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stock:
     root = tmp_path_factory.mktemp("stock")
-    shipped = Store(root / "shipped")
+    shipped = ModelStore(root / "shipped")
     shipped.promote("encoder", publish_number(shipped, 9, name="shipped").version)
-    store = Store(root / "models", bundled=shipped.root if request.param else None)
+    store = ModelStore(root / "models", bundled_root=shipped.root if request.param else None)
     own = tuple(publish_number(store, value).version for value in range(2))
     return Stock(store, (*own, "bundled") if request.param else own)
 
@@ -236,93 +236,93 @@ def test_rollbacks_undo_every_promotion_down_to_the_bundled_version(
     seen = stock.promoted(history)
     undone = [stock.store.rollback("encoder") or "" for _ in seen[1:]]
     assert undone == seen[-2::-1]
-    assert stock.state() == (Current(), seen[0])
-    with pytest.raises(StoreError, match="no promotion to undo"):
+    assert stock.state() == (CurrentVersion(), seen[0])
+    with pytest.raises(RegistryError, match="no promotion to undo"):
         stock.store.rollback("encoder")
 
 
 @pytest.fixture
-def own(store: Store, publish: Publish, tmp_path: Path) -> Store:
+def own(store: ModelStore, publish: Publish, tmp_path: Path) -> ModelStore:
     """An empty store whose bundled version is in `store`."""
     store.promote("encoder", publish(9).version)
-    return Store(tmp_path / "own", bundled=store.root)
+    return ModelStore(tmp_path / "own", bundled_root=store.root)
 
 
-def test_the_bundled_version_is_promoted_by_either_name(own: Store, store: Store) -> None:
-    shipped = store.serving("encoder")
+def test_the_bundled_version_is_promoted_by_either_name(own: ModelStore, store: ModelStore) -> None:
+    shipped = store.served_version("encoder")
     version = publish_number(own).version
     for name in ("bundled", shipped):
         own.promote("encoder", version)
         own.promote("encoder", name)
-        assert (own.current("encoder"), own.serving("encoder")) == (None, shipped)
+        assert (own.current_version("encoder"), own.served_version("encoder")) == (None, shipped)
         assert own.resolve("encoder") == own.resolve("bundled") == store.resolve(shipped)
-        text = (own.home("encoder") / "current").read_text()
+        text = (own.tier_folder("encoder") / "current").read_text()
         assert json.loads(text)["version"] is None
         assert own.rollback("encoder") == version
-    assert store.current("encoder") == shipped
+    assert store.current_version("encoder") == shipped
 
 
-def test_a_store_without_a_version_can_promote_the_bundled_one(own: Store, store: Store) -> None:
+def test_a_store_without_a_version_can_promote_the_bundled_one(own: ModelStore, store: ModelStore) -> None:
     own.promote("encoder", "bundled")
-    assert own.serving("encoder") == store.current("encoder")
+    assert own.served_version("encoder") == store.current_version("encoder")
 
 
-def test_a_copy_of_the_bundled_version_is_a_version_of_the_store(own: Store, store: Store) -> None:
+def test_a_copy_of_the_bundled_version_is_a_version_of_the_store(own: ModelStore, store: ModelStore) -> None:
     copy = publish_number(own, 9).version
-    assert copy == store.current("encoder")
+    assert copy == store.current_version("encoder")
     own.promote("encoder", copy)
-    assert own.current("encoder") == copy
+    assert own.current_version("encoder") == copy
     own.promote("encoder", "bundled")
-    assert own.current("encoder") is None
+    assert own.current_version("encoder") is None
 
 
 def test_a_store_of_an_older_release_rolls_back_to_the_bundled_version(
-    own: Store, store: Store
+    own: ModelStore, store: ModelStore
 ) -> None:
     version = publish_number(own).version
-    path = own.home("encoder") / "current"
+    path = own.tier_folder("encoder") / "current"
     path.write_text(json.dumps({"version": version, "previous": []}))
-    assert own.current("encoder") == version
-    assert own.rollback("encoder") == store.current("encoder") == own.serving("encoder")
+    assert own.current_version("encoder") == version
+    assert own.rollback("encoder") == store.current_version("encoder") == own.served_version("encoder")
 
 
 def test_rolling_back_passes_over_every_removed_version_to_the_bundled_one(
-    own: Store, store: Store
+    own: ModelStore, store: ModelStore
 ) -> None:
     one, two = (publish_number(own, value).version for value in range(2))
     own.promote("encoder", one)
     own.promote("encoder", two)
     own.remove("encoder", one)
-    assert own.rollback("encoder") == store.current("encoder")
+    assert own.rollback("encoder") == store.current_version("encoder")
 
 
 @pytest.mark.parametrize("way", ["promote another", "roll back"])
-def test_each_way_out_of_removing_the_current_version_works(own: Store, way: str) -> None:
+def test_each_way_out_of_removing_the_current_version_works(own: ModelStore, way: str) -> None:
     version = publish_number(own).version
     own.promote("encoder", version)
-    with pytest.raises(StoreError, match=way):
+    with pytest.raises(RegistryError, match=way):
         own.remove("encoder", version)
     if way == "roll back":
         own.rollback("encoder")
     else:
         own.promote("encoder", "bundled")
     own.remove("encoder", version)
-    assert own.names("encoder") == []
+    assert own.version_names("encoder") == []
 
 
-def test_a_tier_without_a_bundled_version_rolls_back_to_none(own: Store) -> None:
+def test_a_tier_without_a_bundled_version_rolls_back_to_none(own: ModelStore) -> None:
     version = publish_number(own, tier="llm").version
     with pytest.raises(VersionNotFound, match="no bundled version of tier 'llm'"):
         own.promote("llm", "bundled")
     own.promote("llm", version)
     assert own.rollback("llm") is None
-    assert own.serving("llm") == ""
+    assert own.served_version("llm") == ""
     own.remove("llm", version)
-    assert own.names("llm") == []
+    assert own.version_names("llm") == []
 
 
 def test_a_damaged_bundled_version_is_neither_promoted_nor_rolled_back_to(
-    own: Store, store: Store
+    own: ModelStore, store: ModelStore
 ) -> None:
     version = publish_number(own).version
     own.promote("encoder", version)
@@ -331,23 +331,23 @@ def test_a_damaged_bundled_version_is_neither_promoted_nor_rolled_back_to(
         own.promote("encoder", "bundled")
     with pytest.raises(VersionInvalid, match=r"tokenizer\.json is missing"):
         own.rollback("encoder")
-    assert own.current("encoder") == version
+    assert own.current_version("encoder") == version
 
 
 def test_the_bundled_version_is_promoted_instead_of_the_version_it_was_judged_beside(
-    own: Store, store: Store
+    own: ModelStore, store: ModelStore
 ) -> None:
     one, two = (publish_number(own, value).version for value in range(2))
-    own.promote("encoder", one, instead_of=store.serving("encoder"))
-    with pytest.raises(Superseded, match=f"{one} serves by now"):
-        own.promote("encoder", "bundled", instead_of=two)
-    own.promote("encoder", "bundled", instead_of=one)
-    own.promote("encoder", "bundled", instead_of=two)  # it is current already
-    with pytest.raises(Superseded, match=f"--against {store.serving('encoder')}`"):
-        own.promote("encoder", two, instead_of=one)
+    own.promote("encoder", one, expected_current=store.served_version("encoder"))
+    with pytest.raises(CurrentVersionChangedError, match=f"{one} serves by now"):
+        own.promote("encoder", "bundled", expected_current=two)
+    own.promote("encoder", "bundled", expected_current=one)
+    own.promote("encoder", "bundled", expected_current=two)  # it is current already
+    with pytest.raises(CurrentVersionChangedError, match=f"--against {store.served_version('encoder')}`"):
+        own.promote("encoder", two, expected_current=one)
 
 
-def test_rolling_back_passes_over_what_was_removed(store: Store, publish: Publish) -> None:
+def test_rolling_back_passes_over_what_was_removed(store: ModelStore, publish: Publish) -> None:
     one, two, three = (publish(value).version for value in range(3))
     for version in (one, three, two, three):
         store.promote("encoder", version)
@@ -355,43 +355,43 @@ def test_rolling_back_passes_over_what_was_removed(store: Store, publish: Publis
     assert store.rollback("encoder") == one
 
 
-def test_rolling_back_refuses_a_damaged_version(store: Store, publish: Publish) -> None:
+def test_rolling_back_refuses_a_damaged_version(store: ModelStore, publish: Publish) -> None:
     one, two = publish(1).version, publish(2).version
     store.promote("encoder", one)
     store.promote("encoder", two)
     (store.resolve(one) / "tokenizer.json").unlink()
     with pytest.raises(VersionInvalid, match=r"tokenizer\.json is missing"):
         store.rollback("encoder")
-    assert store.current("encoder") == two
+    assert store.current_version("encoder") == two
 
 
-def test_rolling_back_where_nothing_was_promoted(store: Store, publish: Publish) -> None:
+def test_rolling_back_where_nothing_was_promoted(store: ModelStore, publish: Publish) -> None:
     for tier in ("encoder", "llm"):
-        with pytest.raises(StoreError, match=rf"{tier}' has no promotion to undo.*train {tier}`"):
+        with pytest.raises(RegistryError, match=rf"{tier}' has no promotion to undo.*train {tier}`"):
             store.rollback(tier)
     for name in ("bundled", "minilm-20260131-0f3c2d1e"):
-        with pytest.raises(StoreError, match=r"no tier is called .*: name one of encoder, llm"):
+        with pytest.raises(RegistryError, match=r"no tier is called .*: name one of encoder, llm"):
             store.rollback(name)
     assert not store.root.exists()
 
 
-def test_a_damaged_version_is_not_promoted(store: Store, publish: Publish) -> None:
+def test_a_damaged_version_is_not_promoted(store: ModelStore, publish: Publish) -> None:
     good, bad = publish(1).version, publish(2).version
     store.promote("encoder", good)
     (store.resolve(bad) / "model.safetensors").write_bytes(safetensors(3))
     with pytest.raises(VersionInvalid, match="was changed since publishing"):
         store.promote("encoder", bad)
-    assert store.current("encoder") == good
+    assert store.current_version("encoder") == good
 
 
-def test_a_version_in_the_wrong_place_is_not_promoted(store: Store, publish: Publish) -> None:
+def test_a_version_in_the_wrong_place_is_not_promoted(store: ModelStore, publish: Publish) -> None:
     version = publish().version
-    store.resolve(version).rename(store.home("encoder") / "best")
+    store.resolve(version).rename(store.tier_folder("encoder") / "best")
     with pytest.raises(VersionInvalid, match=rf"best holds encoder/{version}"):
         store.promote("encoder", "best")
 
 
-def test_what_is_not_there_is_neither_promoted_nor_removed(store: Store, publish: Publish) -> None:
+def test_what_is_not_there_is_neither_promoted_nor_removed(store: ModelStore, publish: Publish) -> None:
     version = publish().version
     for change in (store.promote, store.remove):
         with pytest.raises(VersionNotFound, match=rf"no version 'gone'.*{version}"):
@@ -403,55 +403,55 @@ def test_what_is_not_there_is_neither_promoted_nor_removed(store: Store, publish
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 3, "previous": []}', "\0"])
 def test_a_damaged_current_is_told_and_mended_by_promoting(
-    store: Store, publish: Publish, text: str
+    store: ModelStore, publish: Publish, text: str
 ) -> None:
     version = publish().version
-    (store.home("encoder") / "current").write_text(text)
-    for read in (store.current, store.rollback, store.resolve):
+    (store.tier_folder("encoder") / "current").write_text(text)
+    for read in (store.current_version, store.rollback, store.resolve):
         with pytest.raises(VersionInvalid, match="promote"):
             read("encoder")
     store.promote("encoder", version)
-    assert store.current("encoder") == version
+    assert store.current_version("encoder") == version
 
 
 def test_a_damaged_current_is_mended_by_promoting_the_bundled_version(
-    own: Store, store: Store
+    own: ModelStore, store: ModelStore
 ) -> None:
     publish_number(own)
-    (own.home("encoder") / "current").write_text("{")
+    (own.tier_folder("encoder") / "current").write_text("{")
     own.promote("encoder", "bundled")
-    assert own.serving("encoder") == store.current("encoder")
+    assert own.served_version("encoder") == store.current_version("encoder")
 
 
-def test_current_is_plain_json(store: Store, publish: Publish) -> None:
+def test_current_is_plain_json(store: ModelStore, publish: Publish) -> None:
     one, two = publish(1).version, publish(2).version
     store.promote("encoder", one)
     store.promote("encoder", two)
-    text = (store.home("encoder") / "current").read_text()
+    text = (store.tier_folder("encoder") / "current").read_text()
     assert json.loads(text) == {"version": two, "previous": [one]}
 
 
-def test_the_current_version_cannot_be_removed(store: Store, publish: Publish) -> None:
+def test_the_current_version_cannot_be_removed(store: ModelStore, publish: Publish) -> None:
     one, two = publish(1).version, publish(2).version
     store.promote("encoder", one)
-    with pytest.raises(StoreError, match=f"{one} is current: promote another"):
+    with pytest.raises(RegistryError, match=f"{one} is current: promote another"):
         store.remove("encoder", one)
     store.remove("encoder", two)
-    assert store.names("encoder") == [one]
+    assert store.version_names("encoder") == [one]
     assert not hidden(store)
 
 
-def test_a_disk_that_is_full_while_weights_are_written(store: Store, publish: Publish) -> None:
+def test_a_disk_that_is_full_while_weights_are_written(store: ModelStore, publish: Publish) -> None:
     version = publish().version
     store.promote("encoder", version)
-    with pytest.raises(PublishError, match="disk is full"), store.staging("encoder"):
+    with pytest.raises(PublishError, match="disk is full"), store.staging_folder("encoder"):
         Path("/dev/full").write_text("weights")
     assert store.resolve("encoder").name == version
     assert not hidden(store)
 
 
-def test_errors_that_are_not_of_the_store_pass_through_staging(store: Store) -> None:
-    with pytest.raises(FileNotFoundError), store.staging("encoder"):
+def test_errors_that_are_not_of_the_store_pass_through_staging(store: ModelStore) -> None:
+    with pytest.raises(FileNotFoundError), store.staging_folder("encoder"):
         Path("corpus-that-is-not-there.jsonl").read_text()
 
 
@@ -466,7 +466,7 @@ def test_errors_that_are_not_of_the_store_pass_through_staging(store: Store) -> 
     ],
 )
 def test_what_the_disk_refuses_is_told_and_changes_nothing(
-    store: Store, publish: Publish, monkeypatch: pytest.MonkeyPatch, number: int, message: str
+    store: ModelStore, publish: Publish, monkeypatch: pytest.MonkeyPatch, number: int, message: str
 ) -> None:
     one, two = publish(1).version, publish(2).version
     store.promote("encoder", one)
@@ -478,16 +478,16 @@ def test_what_the_disk_refuses_is_told_and_changes_nothing(
     for change in (lambda: publish(3), lambda: store.promote("encoder", two)):
         with pytest.raises(PublishError, match=f"{message}.*; what was current before still is"):
             change()
-    assert store.names("encoder") == sorted([one, two])
-    assert store.current("encoder") == one
+    assert store.version_names("encoder") == sorted([one, two])
+    assert store.current_version("encoder") == one
     read_manifest(store.resolve("encoder"))
     assert not hidden(store)
 
 
 def test_a_store_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file where the folder should be")
-    store = Store(tmp_path / "models")
-    with pytest.raises(PublishError, match="could not make a folder"), store.staging("encoder"):
+    store = ModelStore(tmp_path / "models")
+    with pytest.raises(PublishError, match="could not make a folder"), store.staging_folder("encoder"):
         pass
 
 
@@ -509,11 +509,11 @@ def test_everything_is_on_the_disk_before_it_can_be_seen(
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "rename", renamed)
-    store = Store(tmp_path / "new" / "models")
-    with store.staging("encoder") as folder:
+    store = ModelStore(tmp_path / "new" / "models")
+    with store.staging_folder("encoder") as folder:
         write_files(folder)
-        published = store.publish(folder, Draft(**DRAFT))
-    home = store.home("encoder")
+        published = store.publish(folder, VersionMetadata(**DRAFT))
+    home = store.tier_folder("encoder")
     seen = steps.index(("rename", str(home / published.version)))
     waited = [path for step, path in steps[:seen] if step == "sync"]
     written = [str(folder), *(str(folder / name) for name in ("manifest.json", *published.files))]
@@ -525,43 +525,43 @@ def test_everything_is_on_the_disk_before_it_can_be_seen(
 
 
 def test_a_version_is_only_promoted_instead_of_the_one_it_was_judged_beside(
-    tmp_path: Path, publish: Publish, store: Store
+    tmp_path: Path, publish: Publish, store: ModelStore
 ) -> None:
     one, two, three = (publish(value).version for value in range(3))
     with pytest.raises(
-        Superseded,
+        CurrentVersionChangedError,
         match=f"no version serves by now, and {two} was judged beside {one}: "
         f"promote it with `tagalong models promote {two}`",
     ):
-        store.promote("encoder", two, instead_of=one)
-    assert store.current("encoder") is None
-    store.promote("encoder", one, instead_of="")
+        store.promote("encoder", two, expected_current=one)
+    assert store.current_version("encoder") is None
+    store.promote("encoder", one, expected_current="")
     with pytest.raises(
-        Superseded, match=f"{one} serves by now, and {two} was judged beside {three}"
+        CurrentVersionChangedError, match=f"{one} serves by now, and {two} was judged beside {three}"
     ):
-        store.promote("encoder", two, instead_of=three)
-    assert store.current("encoder") == one
-    store.promote("encoder", two, instead_of=one)
-    store.promote("encoder", two, instead_of=one)  # it serves already
-    assert store.current("encoder") == two
-    (store.home("encoder") / "current").write_text("{")
-    store.promote("encoder", three, instead_of=one)  # which mends it
-    assert store.current("encoder") == three
+        store.promote("encoder", two, expected_current=three)
+    assert store.current_version("encoder") == one
+    store.promote("encoder", two, expected_current=one)
+    store.promote("encoder", two, expected_current=one)  # it serves already
+    assert store.current_version("encoder") == two
+    (store.tier_folder("encoder") / "current").write_text("{")
+    store.promote("encoder", three, expected_current=one)  # which mends it
+    assert store.current_version("encoder") == three
 
 
 def test_what_tagalong_comes_with_serves_until_something_is_promoted(
-    tmp_path: Path, publish: Publish, store: Store
+    tmp_path: Path, publish: Publish, store: ModelStore
 ) -> None:
     own = publish().version
-    assert store.serving("encoder") == store.serving("llm") == ""
+    assert store.served_version("encoder") == store.served_version("llm") == ""
     store.promote("encoder", own)
-    fresh = Store(tmp_path / "fresh", bundled=store.root)
-    with fresh.staging("encoder") as folder:
+    fresh = ModelStore(tmp_path / "fresh", bundled_root=store.root)
+    with fresh.staging_folder("encoder") as folder:
         write_files(folder, 5)
-        new = fresh.publish(folder, Draft(**DRAFT)).version
-    assert fresh.serving("encoder") == own
-    assert fresh.serving("llm") == ""
-    with pytest.raises(Superseded):
-        fresh.promote("encoder", new, instead_of="")
-    fresh.promote("encoder", new, instead_of=own)
-    assert fresh.serving("encoder") == new
+        new = fresh.publish(folder, VersionMetadata(**DRAFT)).version
+    assert fresh.served_version("encoder") == own
+    assert fresh.served_version("llm") == ""
+    with pytest.raises(CurrentVersionChangedError):
+        fresh.promote("encoder", new, expected_current="")
+    fresh.promote("encoder", new, expected_current=own)
+    assert fresh.served_version("encoder") == new

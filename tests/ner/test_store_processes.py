@@ -6,9 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-from ner.current import read_current
+from ner.current import read_current_version
 from ner.manifest import read_manifest
-from ner.store import Store
+from ner.store import ModelStore
 from tests.versions import publish_number
 
 ROOT = Path(__file__).parents[2]
@@ -21,11 +21,11 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-def left_behind(store: Store) -> list[Path]:
-    return list(store.home("encoder").glob(".staging-*"))
+def left_behind(store: ModelStore) -> list[Path]:
+    return list(store.tier_folder("encoder").glob(".staging-*"))
 
 
-def test_a_publisher_killed_at_any_moment_leaves_a_valid_store(store: Store) -> None:
+def test_a_publisher_killed_at_any_moment_leaves_a_valid_store(store: ModelStore) -> None:
     chance = random.Random(20260131)
     promoted: list[str] = []
     for kill in range(N_KILLS):
@@ -38,24 +38,24 @@ def test_a_publisher_killed_at_any_moment_leaves_a_valid_store(store: Store) -> 
         publisher.wait()
         publisher.stdout.close()
 
-        for version in store.names("encoder"):
-            read_manifest(store.home("encoder") / version)
+        for version in store.version_names("encoder"):
+            read_manifest(store.tier_folder("encoder") / version)
         read_manifest(store.resolve("encoder"))
-        assert set(promoted) <= set(store.names("encoder"))
+        assert set(promoted) <= set(store.version_names("encoder"))
     assert len(set(promoted)) >= N_KILLS
     publish_number(store, 1)
     assert left_behind(store) == []
 
 
-def test_a_kill_at_every_single_step_leaves_a_valid_store(store: Store) -> None:
+def test_a_kill_at_every_single_step_leaves_a_valid_store(store: ModelStore) -> None:
     publisher = start("every-step", store.root)
     output, _ = publisher.communicate(timeout=120)
     assert publisher.returncode == 0
     assert int(output) > 50
 
 
-def test_a_living_publisher_keeps_its_folder_and_a_dead_one_does_not(store: Store) -> None:
-    with store.staging("encoder") as folder:
+def test_a_living_publisher_keeps_its_folder_and_a_dead_one_does_not(store: ModelStore) -> None:
+    with store.staging_folder("encoder") as folder:
         dead = folder.parent.with_name(".staging-dead")
         dead.mkdir()
         (dead / "lock").touch()
@@ -66,7 +66,7 @@ def test_a_living_publisher_keeps_its_folder_and_a_dead_one_does_not(store: Stor
         assert folder.is_dir()
 
 
-def test_publishers_at_once_lose_nothing(store: Store) -> None:
+def test_publishers_at_once_lose_nothing(store: ModelStore) -> None:
     publishers = [start("share", store.root, 100 * (n + 1), N_EACH) for n in range(N_PROCESSES)]
     published: list[str] = []
     for publisher in publishers:
@@ -77,10 +77,10 @@ def test_publishers_at_once_lose_nothing(store: Store) -> None:
     own = [version for version in published if version not in common]
     assert len(common) == 1
     assert len(own) == N_PROCESSES * N_EACH
-    assert store.names("encoder") == sorted([*own, *common])
-    current = read_current(store.home("encoder"))
+    assert store.version_names("encoder") == sorted([*own, *common])
+    current = read_current_version(store.tier_folder("encoder"))
     assert current is not None
     assert sorted([*current.previous, current.version]) == sorted(own)
-    for version in store.names("encoder"):
-        read_manifest(store.home("encoder") / version)
+    for version in store.version_names("encoder"):
+        read_manifest(store.tier_folder("encoder") / version)
     assert left_behind(store) == []

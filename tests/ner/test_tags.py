@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from seqeval.scheme import IOB2, Entities
 
-from ner.document import LOST_REASONS, Document, Lost, Span
+from ner.document import DROP_REASONS, Document, DroppedAnnotation, Span
 from ner.errors import LabelError
-from ner.tags import IGNORED, OUTSIDE, TaggedWords, TagSet
-from ner.words import inside_word, word_offsets
+from ner.tags import IGNORE_INDEX, OUTSIDE, TaggedWords, TagSet
+from ner.words import is_inside_word, word_offsets
 from tests.odd_documents import texts
 
 TAGS = TagSet(("Chemical", "Disease"))
@@ -44,25 +44,25 @@ def documents(draw: st.DrawFn) -> Document:
     spans = tuple(Span(start, end, label) for (start, end), label in draw(places))
     twice = spans[: draw(st.integers(0, 1))]
     unknown = draw(st.lists(stretches(text), max_size=2))
-    return Document("odd", text, spans + twice, unknown=tuple(unknown))
+    return Document("odd", text, spans + twice, masked_ranges=tuple(unknown))
 
 
-def span_of(lost: Lost) -> Span:
+def span_of(lost: DroppedAnnotation) -> Span:
     return Span(lost.start, lost.end, lost.label)
 
 
 def kept_of(document: Document, tagged: TaggedWords) -> set[Span]:
-    return set(document.spans) - set(map(span_of, tagged.lost))
+    return set(document.spans) - set(map(span_of, tagged.dropped))
 
 
 def has_no_white_space_at_its_edges(document: Document, span: Span) -> bool:
-    covered = document.covered(span)
+    covered = document.span_text(span)
     return covered == covered.strip()
 
 
 def without_white_space(document: Document, span: Span) -> Span:
     """The span without white space at its edges."""
-    covered = document.covered(span)
+    covered = document.span_text(span)
     start = span.start + len(covered) - len(covered.lstrip())
     return Span(start, start + len(covered.strip()), span.label)
 
@@ -78,7 +78,7 @@ def touches(word: tuple[int, int], start: int, end: int) -> bool:
 
 def named(tags: Sequence[int]) -> str:
     """Tags as text, with ? for IGNORED."""
-    return " ".join("?" if tag == IGNORED else TAGS.names[tag] for tag in tags)
+    return " ".join("?" if tag == IGNORE_INDEX else TAGS.tag_names[tag] for tag in tags)
 
 
 @given(documents())
@@ -94,21 +94,21 @@ def test_decoded_and_lost_spans_are_all_spans_and_none_is_both(document: Documen
     spans = {span for span in document.spans if has_no_white_space_at_its_edges(document, span)}
     tagged = TAGS.encode(replace(document, spans=tuple(spans)))
     decoded = TAGS.decode(tagged.tags, tagged.words)
-    assert sorted([*decoded, *map(span_of, tagged.lost)]) == sorted(spans)
+    assert sorted([*decoded, *map(span_of, tagged.dropped)]) == sorted(spans)
 
 
 @given(documents())
 @example(Document("twice", TEXT, (Span(0, 7, "Chemical"), Span(0, 7, "Chemical"))))
 @example(Document("lost twice", TEXT, (Span(0, 3, "Chemical"), Span(0, 3, "Chemical"))))
 def test_a_lost_span_is_reported_once_with_its_text_and_document(document: Document) -> None:
-    lost = TAGS.encode(document).lost
+    lost = TAGS.encode(document).dropped
     spans = [span_of(entry) for entry in lost]
     assert len(set(spans)) == len(spans)
     assert set(spans) <= set(document.spans)
     for entry in lost:
         assert entry.text == document.text[entry.start : entry.end]
         assert entry.document == document.id
-        assert entry.reason in LOST_REASONS
+        assert entry.reason in DROP_REASONS
 
 
 @given(documents())
@@ -130,7 +130,7 @@ def test_a_span_is_lost_for_a_reason_that_holds_and_for_no_other(document: Docum
         rank = (span.start - span.end, span.start, span.label)
         ahead = [one for one in kept if (one.start - one.end, one.start, one.label) < rank]
         shared = [one for one in ahead if code_points(document, one) & code_points(document, span)]
-        cut = inside_word(document.text, span.start) or inside_word(document.text, span.end)
+        cut = is_inside_word(document.text, span.start) or is_inside_word(document.text, span.end)
         holds = {
             "label unknown": span.label not in TAGS.labels,
             "no words": not code_points(document, span),
@@ -140,7 +140,7 @@ def test_a_span_is_lost_for_a_reason_that_holds_and_for_no_other(document: Docum
         return {reason for reason, is_true in holds.items() if is_true}
 
     assert [span for span in kept if reasons(span)] == []
-    for entry in tagged.lost:
+    for entry in tagged.dropped:
         others = reasons(span_of(entry)) - {"overlap"}
         # A span that could not be kept on its own has not lost to another one.
         assert entry.reason in (others or {"overlap"} & reasons(span_of(entry)))
@@ -152,7 +152,7 @@ def test_of_equally_long_spans_the_first_stays_in_whatever_order_they_come() -> 
     for spans in permutations([first, *lost, last]):
         tagged = TAGS.encode(Document("equals", "a b c d", spans))
         assert TAGS.decode(tagged.tags, tagged.words) == [first, last]
-        assert [span_of(entry) for entry in tagged.lost] == lost
+        assert [span_of(entry) for entry in tagged.dropped] == lost
 
 
 def test_of_two_labels_on_the_same_word_the_first_by_name_stays() -> None:
@@ -161,7 +161,7 @@ def test_of_two_labels_on_the_same_word_the_first_by_name_stays() -> None:
     spans = tuple(Span(*place, label) for place in places for label in reversed(TAGS.labels))
     tagged = TAGS.encode(Document("pairs", "x " * 20, spans))
     assert tagged.tags == (B_CHEMICAL,) * 20
-    assert {lost.label for lost in tagged.lost} == {"Disease"}
+    assert {lost.label for lost in tagged.dropped} == {"Disease"}
 
 
 @given(documents(), st.randoms(use_true_random=False))
@@ -173,21 +173,21 @@ def test_order_repetition_and_scores_of_spans_change_nothing(document: Document,
 
 
 @given(documents())
-@example(Document("unknown", TEXT, (Span(0, 7, "Chemical"),), unknown=((0, 3), (16, 20))))
+@example(Document("unknown", TEXT, (Span(0, 7, "Chemical"),), masked_ranges=((0, 3), (16, 20))))
 @example(Document("lost", TEXT, (Span(0, 8, "Chemical"), Span(7, 22, "Disease"))))
 def test_a_word_is_tagged_if_a_kept_span_covers_it_and_ignored_if_only_others_touch_it(
     document: Document,
 ) -> None:
     tagged = TAGS.encode(document)
     kept = kept_of(document, tagged)
-    unclear = [(lost.start, lost.end) for lost in tagged.lost] + list(document.unknown)
+    unclear = [(lost.start, lost.end) for lost in tagged.dropped] + list(document.masked_ranges)
     for word, tag in zip(tagged.words, tagged.tags, strict=True):
         covering = [span for span in kept if touches(word, span.start, span.end)]
         if covering:
             [span] = covering
-            assert tag in (TAGS.begin(span.label), TAGS.begin(span.label) + 1)
+            assert tag in (TAGS.begin_tag(span.label), TAGS.begin_tag(span.label) + 1)
         elif any(touches(word, start, end) for start, end in unclear):
-            assert tag == IGNORED
+            assert tag == IGNORE_INDEX
         else:
             assert tag == OUTSIDE
 
@@ -226,7 +226,7 @@ def test_encoded_tags_may_follow_one_another(document: Document) -> None:
 def test_spans_as_tags(spans: list[tuple[int, int, str]], tags: str, reasons: list[str]) -> None:
     tagged = TAGS.encode(Document("", TEXT, tuple(starmap(Span, spans))))
     assert named(tagged.tags) == tags
-    assert [lost.reason for lost in tagged.lost] == reasons
+    assert [lost.reason for lost in tagged.dropped] == reasons
 
 
 @pytest.mark.parametrize(
@@ -239,10 +239,10 @@ def test_spans_as_tags(spans: list[tuple[int, int, str]], tags: str, reasons: li
     ],
 )
 def test_unknown_stretches_as_tags(unknown: tuple[int, int], tags: str) -> None:
-    document = Document("", TEXT, (Span(0, 7, "Chemical"),), unknown=(unknown,))
+    document = Document("", TEXT, (Span(0, 7, "Chemical"),), masked_ranges=(unknown,))
     tagged = TAGS.encode(document)
     assert named(tagged.tags) == tags
-    assert tagged.lost == ()
+    assert tagged.dropped == ()
 
 
 @pytest.mark.parametrize("text", ["", " \r\n\t\u2028"])
@@ -255,7 +255,7 @@ def test_what_may_follow_what() -> None:
     table = {  # columns: O, B-Chemical, I-Chemical, B-Disease, I-Disease
         None: "yes yes no yes no",
         OUTSIDE: "yes yes no yes no",
-        IGNORED: "yes yes no yes no",
+        IGNORE_INDEX: "yes yes no yes no",
         B_CHEMICAL: "yes yes yes yes no",
         I_CHEMICAL: "yes yes yes yes no",
         B_DISEASE: "yes yes no yes yes",
@@ -264,38 +264,38 @@ def test_what_may_follow_what() -> None:
     for previous, row in table.items():
         answers = [TAGS.may_follow(tag, previous) for tag in range(len(TAGS))]
         assert answers == [word == "yes" for word in row.split()], previous
-        assert TAGS.may_follow(IGNORED, previous)
+        assert TAGS.may_follow(IGNORE_INDEX, previous)
 
 
 def seqeval_chunks(tags: Sequence[int]) -> list[tuple[int, int, str]]:
-    names = ["O" if tag == IGNORED else TAGS.names[tag] for tag in tags]
+    names = ["O" if tag == IGNORE_INDEX else TAGS.tag_names[tag] for tag in tags]
     [entities] = Entities([names], IOB2).entities
     return [(entity.start, entity.end, entity.tag) for entity in entities]
 
 
 def test_chunks_are_those_of_seqeval_for_all_short_sequences() -> None:
     for length in range(5):
-        for tags in product((*range(len(TAGS)), IGNORED), repeat=length):
-            assert list(TAGS.chunks(tags)) == seqeval_chunks(tags), named(tags)
+        for tags in product((*range(len(TAGS)), IGNORE_INDEX), repeat=length):
+            assert list(TAGS.entities(tags)) == seqeval_chunks(tags), named(tags)
 
 
-@given(st.lists(st.sampled_from((*range(len(TAGS)), IGNORED)), max_size=30))
+@given(st.lists(st.sampled_from((*range(len(TAGS)), IGNORE_INDEX)), max_size=30))
 def test_chunks_are_those_of_seqeval(tags: list[int]) -> None:
-    assert list(TAGS.chunks(tags)) == seqeval_chunks(tags)
+    assert list(TAGS.entities(tags)) == seqeval_chunks(tags)
 
 
-@given(st.lists(st.sampled_from((*range(len(TAGS)), IGNORED)), max_size=12))
+@given(st.lists(st.sampled_from((*range(len(TAGS)), IGNORE_INDEX)), max_size=12))
 def test_an_inside_tag_that_may_not_stand_is_read_as_outside(tags: list[int]) -> None:
     legal: list[int] = []
     for tag in tags:
         legal.append(tag if TAGS.may_follow(tag, legal[-1] if legal else None) else OUTSIDE)
-    chunks = list(TAGS.chunks(tags))
-    assert chunks == list(TAGS.chunks(legal))
+    chunks = list(TAGS.entities(tags))
+    assert chunks == list(TAGS.entities(legal))
     assert [first for first, _, _ in chunks] == [
         at for at, tag in enumerate(legal) if tag in (B_CHEMICAL, B_DISEASE)
     ]
     inside = [at for first, last, _ in chunks for at in range(first, last)]
-    assert inside == [at for at, tag in enumerate(legal) if tag not in (OUTSIDE, IGNORED)]
+    assert inside == [at for at, tag in enumerate(legal) if tag not in (OUTSIDE, IGNORE_INDEX)]
 
 
 def test_decoded_spans_have_the_offsets_of_their_words() -> None:
@@ -310,18 +310,18 @@ def test_decoded_spans_have_the_offsets_of_their_words() -> None:
 @example(["I-x", "B-x", "O", "x"])
 def test_tag_ids_and_names_agree(labels: list[str]) -> None:
     tag_set = TagSet(tuple(labels))
-    assert len(tag_set) == len(tag_set.names) == len(set(tag_set.names)) == 1 + 2 * len(labels)
-    assert tag_set.names[OUTSIDE] == "O"
+    assert len(tag_set) == len(tag_set.tag_names) == len(set(tag_set.tag_names)) == 1 + 2 * len(labels)
+    assert tag_set.tag_names[OUTSIDE] == "O"
     for label in labels:
-        begin = tag_set.begin(label)
-        assert tag_set.names[begin : begin + 2] == (f"B-{label}", f"I-{label}")
-    inside = [tag_set.begin(label) + 1 for label in labels]
-    assert [tag for tag in (IGNORED, *range(len(tag_set))) if tag_set.is_inside(tag)] == inside
+        begin = tag_set.begin_tag(label)
+        assert tag_set.tag_names[begin : begin + 2] == (f"B-{label}", f"I-{label}")
+    inside = [tag_set.begin_tag(label) + 1 for label in labels]
+    assert [tag for tag in (IGNORE_INDEX, *range(len(tag_set))) if tag_set.is_inside(tag)] == inside
 
 
 def test_tag_ids_are_in_the_order_of_the_label_set() -> None:
     """Model versions store their weights in this order."""
-    assert TAGS.names == ("O", "B-Chemical", "I-Chemical", "B-Disease", "I-Disease")
+    assert TAGS.tag_names == ("O", "B-Chemical", "I-Chemical", "B-Disease", "I-Disease")
 
 
 @pytest.mark.parametrize("labels", [(), ("",), ("Chemical", ""), ("Chemical", "Gene", "Chemical")])
@@ -334,4 +334,4 @@ def test_a_label_set_is_refused_if_it_is_empty_or_has_an_empty_or_repeated_label
 
 def test_a_label_outside_the_set_has_no_tag() -> None:
     with pytest.raises(LabelError, match="'Gene' is not one of Chemical, Disease"):
-        TAGS.begin(FOREIGN)
+        TAGS.begin_tag(FOREIGN)

@@ -2,7 +2,7 @@
 
 from hypothesis import given
 
-from ner.words import inside_word, word_offsets
+from ner.words import is_inside_word, word_offsets
 from tests.odd_documents import texts
 
 
@@ -11,4 +11,4 @@ def test_a_position_is_inside_a_word_if_a_word_goes_over_it(text: str) -> None:
     words = word_offsets(text)
     for position in range(-1, len(text) + 2):
         over = any(start < position < end for start, end in words)
-        assert inside_word(text, position) == over
+        assert is_inside_word(text, position) == over

@@ -13,39 +13,39 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.bundle import BUNDLED
-from ner.catalogue import Catalogue
+from backend.bundle import BUNDLED_MODELS_FOLDER
+from ner.catalogue import ModelRegistry
 from ner.document import Document, Prediction, Span
 from ner.errors import OutOfMemoryError, TagalongError
 from ner.manifest import read_manifest
 from training.calibrate import timing
-from training.calibrate.advice import Need, advise, amount, hours, spoken, usable
-from training.calibrate.quality import Quality, qualities_in, quality_of
+from training.calibrate.advice import ServingRequirements, recommend_tiers, format_amount, batch_hours, format_duration, deployable_results
+from training.calibrate.quality import VersionScores, scores_from_report, scores_from_manifest
 from training.calibrate.report import (
-    CalibrationReport,
-    calibration_tables,
-    calibration_to_html,
-    calibration_to_json,
-    calibration_to_markdown,
+    BenchmarkReport,
+    benchmark_tables,
+    benchmark_to_html,
+    benchmark_to_json,
+    benchmark_to_markdown,
 )
-from training.calibrate.timing import Setting, Timing, measure, measure_apart, nearest_rank
+from training.calibrate.timing import BenchmarkConfig, BenchmarkResult, run_benchmark, benchmark_in_subprocess, nearest_rank
 from training.evaluate import evaluate
 from training.report import report_to_json
 
-FOLDER = Catalogue(BUNDLED, bundled=BUNDLED).resolve("bundled")
+FOLDER = ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled")
 TEXTS = ["Naloxone reverses clonidine.", "Lithium caused acute renal failure in rats."] * 3
-ENCODER = Timing("small", "engine", "OpenVINO, int8", 1.0, 0.02, 0.04, 100, 50.0, 2**29)
-TORCH = Timing("small", "torch", "PyTorch, bf16", 1.0, 0.03, 0.06, 100, 25.0, 2**29)
-FP32 = Timing("small", "fp32", "PyTorch, fp32", 1.0, 0.04, 0.08, 100, 15.0, 2**29)
-LLM = Timing("large", "llm", "PyTorch", 60.0, 2.0, 4.0, 20, 0.5, 2**34)
-FOUND = Quality("test", 500, 0.85, {"1": 0.88, "2": 0.8, "3+": 0.7}, {"1": 99, "2": 80, "3+": 70})
+ENCODER = BenchmarkResult("small", "engine", "OpenVINO, int8", 1.0, 0.02, 0.04, 100, 50.0, 2**29)
+TORCH = BenchmarkResult("small", "torch", "PyTorch, bf16", 1.0, 0.03, 0.06, 100, 25.0, 2**29)
+FP32 = BenchmarkResult("small", "fp32", "PyTorch, fp32", 1.0, 0.04, 0.08, 100, 15.0, 2**29)
+LLM = BenchmarkResult("large", "llm", "PyTorch", 60.0, 2.0, 4.0, 20, 0.5, 2**34)
+FOUND = VersionScores("test", 500, 0.85, {"1": 0.88, "2": 0.8, "3+": 0.7}, {"1": 99, "2": 80, "3+": 70})
 BETTER = replace(FOUND, f1=0.88, by_length={"1": 0.89, "2": 0.83, "3+": 0.82})
-NEED = Need(0.1, 100_000)
+NEED = ServingRequirements(0.1, 100_000)
 PATIENT = replace(NEED, budget=5.0)
 COMPARE = "`tagalong evaluate large GOLD --against small --report DIR` compares them, and"
 
 
-def report_of(*timings: Timing, **changes) -> CalibrationReport:
+def report_of(*timings: BenchmarkResult, **changes) -> BenchmarkReport:
     qualities = {"small": FOUND, "large": BETTER}
     known = {
         "need": NEED,
@@ -54,10 +54,10 @@ def report_of(*timings: Timing, **changes) -> CalibrationReport:
         "words": 4_000,
         "timings": timings,
         "qualities": qualities,
-        "advice": advise(timings, qualities, NEED),
+        "advice": recommend_tiers(timings, qualities, NEED),
         "machine": "2 CPUs",
     }
-    return CalibrationReport(**known | changes)
+    return BenchmarkReport(**known | changes)
 
 
 @given(st.lists(st.floats(0, 9), min_size=1), st.floats(0, 1))
@@ -69,28 +69,28 @@ def test_a_quantile_is_one_of_the_values_and_not_exceeded(values: list[float], s
 
 @pytest.mark.usefixtures("own_cache")
 def test_what_is_measured_is_what_was_run() -> None:
-    found = measure(Setting("bundled", FOLDER, "fp32"), TEXTS, seconds=0.2)
-    assert (found.tier, found.runs_on) == ("encoder", "PyTorch, fp32")
-    assert 0 < found.p50 <= found.p95 < found.load_seconds
-    assert found.asked >= 5
-    assert found.memory > 100 * 2**20
-    assert found.per_second > 1 / found.p95 / 4  # many at once are not much slower than one
+    found = run_benchmark(BenchmarkConfig("bundled", FOLDER, "fp32"), TEXTS, seconds=0.2)
+    assert (found.tier, found.runtime_name) == ("encoder", "PyTorch, fp32")
+    assert 0 < found.p50_seconds <= found.p95_seconds < found.load_seconds
+    assert found.timed_documents >= 5
+    assert found.peak_memory_bytes > 100 * 2**20
+    assert found.documents_per_second > 1 / found.p95_seconds / 4  # many at once are not much slower than one
 
 
 def _elsewhere() -> None:
     """Only a process in which this is called measures as if it were another machine."""
-    timing.MOST = 6
+    timing.MAX_TIMED_DOCUMENTS = 6
 
 
 @pytest.mark.usefixtures("own_cache")
 def test_it_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
-    setting = Setting("bundled", FOLDER, "torch")
-    found = measure_apart(setting, TEXTS, seconds=1.0, prepare=_elsewhere)
-    assert found.runs_on.startswith("PyTorch")
-    assert found.asked <= 6
-    assert timing.MOST > 6
+    setting = BenchmarkConfig("bundled", FOLDER, "torch")
+    found = benchmark_in_subprocess(setting, TEXTS, seconds=1.0, initializer=_elsewhere)
+    assert found.runtime_name.startswith("PyTorch")
+    assert found.timed_documents <= 6
+    assert timing.MAX_TIMED_DOCUMENTS > 6
     with pytest.raises(TagalongError, match="is not there"):
-        measure_apart(Setting("gone", tmp_path / "gone", "torch"), TEXTS, seconds=0.1)
+        benchmark_in_subprocess(BenchmarkConfig("gone", tmp_path / "gone", "torch"), TEXTS, seconds=0.1)
 
 
 def _die() -> None:
@@ -99,7 +99,7 @@ def _die() -> None:
 
 def test_one_that_the_system_ends_is_told() -> None:
     with pytest.raises(OutOfMemoryError, match="most likely because there is too little memory"):
-        measure_apart(Setting("x", FOLDER, "torch"), TEXTS, seconds=0.1, prepare=_die)
+        benchmark_in_subprocess(BenchmarkConfig("x", FOLDER, "torch"), TEXTS, seconds=0.1, initializer=_die)
 
 
 def test_memory_that_does_not_suffice_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_memory_that_does_not_suffice_is_told(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(timing, "load_tier", load)
     with pytest.raises(OutOfMemoryError, match="x needs more memory than there is"):
-        measure(Setting("x", FOLDER, "llm"), TEXTS, seconds=0.1)
+        run_benchmark(BenchmarkConfig("x", FOLDER, "llm"), TEXTS, seconds=0.1)
 
 
 class Patient:
@@ -135,9 +135,9 @@ def test_how_many_are_read_does_not_hang_on_which_came_first(
     tier = Patient()
     monkeypatch.setattr(timing, "load_tier", lambda *_, **__: tier)
     monkeypatch.setattr(timing, "time", tier)
-    found = measure(Setting("x", FOLDER, "llm"), texts, seconds=seconds)
+    found = run_benchmark(BenchmarkConfig("x", FOLDER, "llm"), texts, seconds=seconds)
     assert len(set(tier.asked[:6])) == 2  # both kinds among the first
-    assert found.per_second == pytest.approx(1000 / 50.5)
+    assert found.documents_per_second == pytest.approx(1000 / 50.5)
 
 
 def test_of_a_hundred_documents_the_median_and_the_95th_are_told(
@@ -146,32 +146,32 @@ def test_of_a_hundred_documents_the_median_and_the_95th_are_told(
     tier = Patient()
     monkeypatch.setattr(timing, "load_tier", lambda *_, **__: tier)
     monkeypatch.setattr(timing, "time", tier)
-    monkeypatch.setattr(timing, "MOST", 100)
+    monkeypatch.setattr(timing, "MAX_TIMED_DOCUMENTS", 100)
     texts = ["a " * words for words in range(1, 21)]  # each is asked five times
-    found = measure(Setting("x", FOLDER, "llm"), texts, seconds=9.0)
-    assert found.asked == 100
-    assert (found.p50, found.p95) == pytest.approx((0.010, 0.019))
-    assert found.per_second == pytest.approx(1000 / 10.5)
+    found = run_benchmark(BenchmarkConfig("x", FOLDER, "llm"), texts, seconds=9.0)
+    assert found.timed_documents == 100
+    assert (found.p50_seconds, found.p95_seconds) == pytest.approx((0.010, 0.019))
+    assert found.documents_per_second == pytest.approx(1000 / 10.5)
 
 
 @pytest.mark.parametrize(
     ("setting", "loaded"),
     [
-        (Setting("x", Path("x"), "engine"), [("x", {"engine": True})]),
-        (Setting("x", Path("x"), "torch"), [("x", {"engine": False})]),
-        (Setting("y", Path("y"), "llm"), [("y", {})]),
+        (BenchmarkConfig("x", Path("x"), "engine"), [("x", {"engine": True})]),
+        (BenchmarkConfig("x", Path("x"), "torch"), [("x", {"engine": False})]),
+        (BenchmarkConfig("y", Path("y"), "llm"), [("y", {})]),
         (
-            Setting("y", Path("y"), "llm", Path("x")),
+            BenchmarkConfig("y", Path("y"), "llm", Path("x")),
             [("x", {"engine": True}), ("y", {"drafter": "predict"})],
         ),
         (
-            Setting("y", Path("y"), "llm", Path("x"), engines=False),
+            BenchmarkConfig("y", Path("y"), "llm", Path("x"), use_openvino=False),
             [("x", {"engine": False}), ("y", {"drafter": "predict"})],
         ),
     ],
 )
 def test_what_is_measured_is_loaded_as_it_is_set(
-    setting: Setting, loaded: list[object], monkeypatch: pytest.MonkeyPatch
+    setting: BenchmarkConfig, loaded: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[object] = []
 
@@ -182,19 +182,19 @@ def test_what_is_measured_is_loaded_as_it_is_set(
         return Patient()
 
     monkeypatch.setattr(timing, "load_tier", load)
-    measure(setting, TEXTS, seconds=0.0)
+    run_benchmark(setting, TEXTS, seconds=0.0)
     assert found == loaded
 
 
 def test_who_is_fast_enough_and_finds_most_serves() -> None:
-    sentence = advise([ENCODER, LLM], {"small": FOUND, "large": BETTER}, NEED)[0]
+    sentence = recommend_tiers([ENCODER, LLM], {"small": FOUND, "large": BETTER}, NEED)[0]
     assert "serve the encoder small. On OpenVINO, int8 it answers 95 of 100" in sentence
     patient = replace(NEED, budget=5.0)
-    sentence = advise([ENCODER, LLM], {"small": FOUND, "large": BETTER}, patient)[0]
+    sentence = recommend_tiers([ENCODER, LLM], {"small": FOUND, "large": BETTER}, patient)[0]
     assert "serve the LLM large" in sentence
     assert "5 s are allowed" in sentence
     hasty = replace(NEED, budget=0.03)
-    sentence = advise([ENCODER, LLM], {}, hasty)[0]
+    sentence = recommend_tiers([ENCODER, LLM], {}, hasty)[0]
     assert "nothing here answers 95 of 100 documents within 30 ms" in sentence
     assert "tagalong prelabel" in sentence
 
@@ -213,7 +213,7 @@ def test_the_slower_serves_only_where_it_is_known_to_be_worth_it() -> None:
         {"large": BETTER},
         {"small": FOUND},
     ):
-        assert "serve the encoder small" in advise([ENCODER, LLM], known, patient)[0]
+        assert "serve the encoder small" in recommend_tiers([ENCODER, LLM], known, patient)[0]
 
 
 PAIRS = [
@@ -229,7 +229,7 @@ def test_a_gain_that_may_be_noise_is_no_gain(
     ours: dict[str, tuple[float, float]], theirs: dict[str, tuple[float, float]], is_sure: bool
 ) -> None:
     known = {"small": replace(FOUND, paired=ours), "large": replace(BETTER, paired=theirs)}
-    real_time, _, verdict, *cascade = advise([ENCODER, LLM], known, PATIENT)
+    real_time, _, verdict, *cascade = recommend_tiers([ENCODER, LLM], known, PATIENT)
     assert ("serve the LLM large" in real_time) == is_sure
     assert bool(cascade) == is_sure
     if is_sure:
@@ -242,14 +242,14 @@ def test_a_gain_that_may_be_noise_is_no_gain(
 
 
 def test_without_a_paired_interval_noise_is_not_known() -> None:
-    *_, verdict, _ = advise([ENCODER, LLM], {"small": FOUND, "large": BETTER}, NEED)
+    *_, verdict, _ = recommend_tiers([ENCODER, LLM], {"small": FOUND, "large": BETTER}, NEED)
     assert f"Whether that is more than noise is not known: {COMPARE}" in verdict
     paired = {"other": (0.01, 0.05)}  # with somebody else
     known = {"small": FOUND, "large": replace(BETTER, paired=paired)}
-    assert "noise is not known" in advise([ENCODER, LLM], known, NEED)[2]
+    assert "noise is not known" in recommend_tiers([ENCODER, LLM], known, NEED)[2]
     # An interval of other documents than those that the scores are of is of no use.
     elsewhere = replace(BETTER, documents=48, paired={"small": (-0.01, 0.07)})
-    said = advise([ENCODER, LLM], {"small": FOUND, "large": elsewhere}, NEED)
+    said = recommend_tiers([ENCODER, LLM], {"small": FOUND, "large": elsewhere}, NEED)
     assert "so what follows is a guess" in said[2]
     assert "noise" not in " ".join(said)
 
@@ -262,7 +262,7 @@ def test_of_few_gold_entities_nothing_is_made(gold: int, is_told: bool) -> None:
         "small": replace(FOUND, documents=2, support=few),
         "large": replace(BETTER, documents=2, support=few, paired=paired),
     }
-    said = advise([ENCODER, LLM], known, PATIENT)
+    said = recommend_tiers([ENCODER, LLM], known, PATIENT)
     assert ("serve the LLM" in said[0]) == is_told
     assert ("For batches that matter: the LLM" in said[2]) == is_told
     if not is_told:
@@ -273,13 +273,13 @@ def test_of_few_gold_entities_nothing_is_made(gold: int, is_told: bool) -> None:
 
 
 def test_what_could_not_be_measured_is_not_called_absent() -> None:
-    failed = [Setting("large", FOLDER, "llm")]
-    *_, said = advise([ENCODER], {}, NEED, failed=failed)
+    failed = [BenchmarkConfig("large", FOLDER, "llm")]
+    *_, said = recommend_tiers([ENCODER], {}, NEED, failed=failed)
     assert said == "The LLM large could not be measured: see the note."
-    failed = [Setting("small", FOLDER, "engine"), Setting("small", FOLDER, "torch")]
-    *_, said = advise([LLM], {}, NEED, failed=failed)
+    failed = [BenchmarkConfig("small", FOLDER, "engine"), BenchmarkConfig("small", FOLDER, "torch")]
+    *_, said = recommend_tiers([LLM], {}, NEED, failed=failed)
     assert said == "The encoder small could not be measured: see the note."
-    *_, said = advise([TORCH], {}, NEED, failed=failed[:1])  # one way of two
+    *_, said = recommend_tiers([TORCH], {}, NEED, failed=failed[:1])  # one way of two
     assert said.startswith("No LLM is here")
 
 
@@ -287,35 +287,35 @@ def test_commands_find_the_versions_where_they_are() -> None:
     need = replace(NEED, models="my models")
     known = {"small": FOUND, "large": BETTER}
     said = [
-        *advise([ENCODER, LLM], known, need),
-        *advise([ENCODER, LLM], {}, need),
-        *advise([ENCODER], {}, replace(need, budget=0.01)),
+        *recommend_tiers([ENCODER, LLM], known, need),
+        *recommend_tiers([ENCODER, LLM], {}, need),
+        *recommend_tiers([ENCODER], {}, replace(need, budget=0.01)),
     ]
     quoted = [part for sentence in said for part in sentence.split("`")[1::2]]
     commands = [part for part in quoted if part.startswith("tagalong ")]
     assert {command.split()[1] for command in commands} == {"evaluate", "prelabel", "train"}
     assert [command for command in commands if "cascade" in command]
     assert [command for command in commands if not command.endswith(" --models 'my models'")] == []
-    assert "--models" not in " ".join(advise([ENCODER, LLM], known, NEED))
+    assert "--models" not in " ".join(recommend_tiers([ENCODER, LLM], known, NEED))
 
 
 def test_what_nobody_can_choose_is_not_advised() -> None:
-    fast = replace(FP32, p95=0.01, per_second=500.0)
-    assert usable([TORCH, fast]) == [TORCH]
-    said = " ".join(advise([TORCH, fast, LLM], {}, NEED))
+    fast = replace(FP32, p95_seconds=0.01, documents_per_second=500.0)
+    assert deployable_results([TORCH, fast]) == [TORCH]
+    said = " ".join(recommend_tiers([TORCH, fast, LLM], {}, NEED))
     assert "fp32" not in said
     assert "On PyTorch, bf16 it answers" in said
     hasty = replace(NEED, budget=0.03)
-    assert "nothing here answers" in advise([TORCH, fast, LLM], {}, hasty)[0]
+    assert "nothing here answers" in recommend_tiers([TORCH, fast, LLM], {}, hasty)[0]
 
 
 def test_it_serves_as_it_does_by_itself_where_that_is_soon_enough() -> None:
-    fast = replace(TORCH, p95=0.03)
-    assert "On OpenVINO, int8 it answers" in advise([ENCODER, fast], {}, NEED)[0]
+    fast = replace(TORCH, p95_seconds=0.03)
+    assert "On OpenVINO, int8 it answers" in recommend_tiers([ENCODER, fast], {}, NEED)[0]
     hasty = replace(NEED, budget=0.035)
-    said = advise([ENCODER, fast], {}, hasty)[0]
+    said = recommend_tiers([ENCODER, fast], {}, hasty)[0]
     assert "On PyTorch, bf16 (with `TAGALONG_CPU_ENGINE=false`) it answers" in said
-    assert "with `" not in advise([fast], {}, hasty)[0]
+    assert "with `" not in recommend_tiers([fast], {}, hasty)[0]
 
 
 def test_a_batch_is_read_in_another_way_only_where_that_is_much_faster() -> None:
@@ -323,24 +323,24 @@ def test_a_batch_is_read_in_another_way_only_where_that_is_much_faster() -> None
         (51.0, "33 minutes on OpenVINO, int8"),
         (500.0, "3.3 minutes on PyTorch, bf16 (with `TAGALONG_CPU_ENGINE=false`)"),
     ):
-        fast = replace(TORCH, per_second=per_second)
-        said = advise([ENCODER, fast, LLM], {}, NEED)
+        fast = replace(TORCH, documents_per_second=per_second)
+        said = recommend_tiers([ENCODER, fast, LLM], {}, NEED)
         assert f"documents takes the encoder {took}, and the LLM 2.3 days, " in said[1]
-        assert advise([ENCODER, fast], {}, NEED)[1].endswith(f"documents takes {took}.")
+        assert recommend_tiers([ENCODER, fast], {}, NEED)[1].endswith(f"documents takes {took}.")
 
 
 def test_few_documents_are_called_few() -> None:
-    said = advise([replace(ENCODER, asked=7)], {}, NEED)[0]
+    said = recommend_tiers([replace(ENCODER, timed_documents=7)], {}, NEED)[0]
     assert "it answers all of the 7 documents that it was asked within 40 ms" in said
     for asked in (7, 100):
-        report = report_of(replace(ENCODER, asked=asked))
-        page = " ".join(calibration_to_html(report).split())
+        report = report_of(replace(ENCODER, timed_documents=asked))
+        page = " ".join(benchmark_to_html(report).split())
         few = "all of the 7 documents that it was asked"
         who = few if asked == 7 else "95 of 100 documents"
         assert f"is what {who} take at most, one at a time, where it is fastest; 100 ms" in page
-        late = calibration_to_html(report_of(replace(ENCODER, asked=asked, p95=0.2)))
+        late = benchmark_to_html(report_of(replace(ENCODER, timed_documents=asked, p95_seconds=0.2)))
         assert f"Nothing here answers {who} within 100 ms." in " ".join(late.split())
-        note = calibration_tables(report)[0].note
+        note = benchmark_tables(report)[0].note
         assert ("Of fewer than 20 that were asked" in note) == (asked == 7)
         assert ("95 of 100" in page) == (asked == 100)
 
@@ -349,7 +349,7 @@ def test_few_documents_are_called_few() -> None:
     ("p95", "least"), [(0.1004, "101 ms"), (0.9999, "1.00 s"), (4.0, "4.00 s"), (4.001, "4.01 s")]
 )
 def test_what_is_to_be_allowed_suffices(p95: float, least: str) -> None:
-    said = advise([replace(ENCODER, p95=p95)], {}, NEED)[0]
+    said = recommend_tiers([replace(ENCODER, p95_seconds=p95)], {}, NEED)[0]
     assert f"takes {least}: allow that much" in said
     number, unit = least.split()
     assert float(number) / (1000 if unit == "ms" else 1) >= p95
@@ -357,15 +357,15 @@ def test_what_is_to_be_allowed_suffices(p95: float, least: str) -> None:
 
 def test_one_document_takes_a_moment_and_not_nothing() -> None:
     need = replace(NEED, batch=1, price=0.8)
-    said = advise([ENCODER], {}, need)[1]
+    said = recommend_tiers([ENCODER], {}, need)[1]
     assert said.startswith("A batch of 1 document takes less than a second (at a cost of under ")
-    (_, _, batch, *_) = calibration_tables(report_of(ENCODER, need=need))
+    (_, _, batch, *_) = benchmark_tables(report_of(ENCODER, need=need))
     assert batch.title == "A batch of 1 document"
     assert batch.rows == (("encoder", "OpenVINO, int8", "under 0.01", "under 0.01"),)
-    assert [amount(value) for value in (0, 0.004, 0.005, 1234.5)] == [
+    assert [format_amount(value) for value in (0, 0.004, 0.005, 1234.5)] == [
         *("0.00", "under 0.01", "0.01", "1,234.50")
     ]
-    assert "takes 1 second on" in advise([ENCODER], {}, replace(NEED, batch=50))[1]
+    assert "takes 1 second on" in recommend_tiers([ENCODER], {}, replace(NEED, batch=50))[1]
 
 
 @pytest.mark.parametrize(
@@ -382,7 +382,7 @@ def test_one_document_takes_a_moment_and_not_nothing() -> None:
     ],
 )
 def test_how_many_times_as_long(per_second: float, words: str) -> None:
-    said = advise([ENCODER, replace(LLM, per_second=per_second)], {}, NEED)[1]
+    said = recommend_tiers([ENCODER, replace(LLM, documents_per_second=per_second)], {}, NEED)[1]
     assert said.endswith(f"{words}.")
 
 
@@ -391,7 +391,7 @@ def test_most_of_a_gain_is_where_most_of_it_is() -> None:
     few_long = replace(FOUND, support={"1": 900, "2": 80, "3+": 40})
     better = replace(few_long, f1=0.88, by_length=evenly | {"3+": FOUND.by_length["3+"] + 0.031})
     assert "cascade" not in " ".join(
-        advise([ENCODER, LLM], {"small": few_long, "large": better}, NEED)
+        recommend_tiers([ENCODER, LLM], {"small": few_long, "large": better}, NEED)
     )
 
 
@@ -412,7 +412,7 @@ def test_the_cascade_is_for_gains_in_long_entities(
     few = replace(FOUND, support=dict(zip(lengths, support, strict=True)))
     more = {name: few.by_length[name] + gain for name, gain in zip(lengths, gains, strict=True)}
     better = replace(few, f1=0.88, by_length=more)
-    said = " ".join(advise([ENCODER, LLM], {"small": few, "large": better}, NEED))
+    said = " ".join(recommend_tiers([ENCODER, LLM], {"small": few, "large": better}, NEED))
     assert "For batches that matter: the LLM" in said
     assert ("Most of that is in long entities" in said) == is_long
     assert ("--tier cascade" in said) == is_long
@@ -420,52 +420,52 @@ def test_the_cascade_is_for_gains_in_long_entities(
 
 def test_batches_go_to_who_is_worth_the_time() -> None:
     known = {"small": FOUND, "large": BETTER}
-    _, costs, verdict, cascade = advise([ENCODER, LLM], known, replace(NEED, price=2.0))
+    _, costs, verdict, cascade = recommend_tiers([ENCODER, LLM], known, replace(NEED, price=2.0))
     took = "33 minutes (at a cost of 1.11) on OpenVINO, int8"
     assert f"takes the encoder {took}, and the LLM 2.3 days (at a" in costs
     assert costs.endswith("cost of 111.11), 100 times as long.")
     assert "3.0 points more of strict F1 (1.0 points more at 1 word, " in verdict
     assert "12.0 points more at 3+ words" in verdict
     assert "`tagalong prelabel --tier cascade --encoder small --llm large` has" in cascade
-    *_, verdict = advise([ENCODER, LLM], {"small": BETTER, "large": FOUND}, NEED)
+    *_, verdict = recommend_tiers([ENCODER, LLM], {"small": BETTER, "large": FOUND}, NEED)
     assert verdict.startswith("For batches, too: the encoder. The LLM has 3.0 points less")
 
 
 def test_what_is_not_known_is_not_argued_with() -> None:
-    *_, said = advise([ENCODER, LLM], {"small": FOUND}, NEED)
+    *_, said = recommend_tiers([ENCODER, LLM], {"small": FOUND}, NEED)
     assert "What large finds is not known" in said
     other = replace(BETTER, documents=48)
-    said = advise([ENCODER, LLM], {"small": FOUND, "large": other}, NEED)
+    said = recommend_tiers([ENCODER, LLM], {"small": FOUND, "large": other}, NEED)
     assert any("different documents" in sentence for sentence in said)
     few = replace(BETTER, support={"1": 99, "2": 80, "3+": 7})
-    text = " ".join(advise([ENCODER, LLM], {"small": FOUND, "large": few}, NEED))
+    text = " ".join(recommend_tiers([ENCODER, LLM], {"small": FOUND, "large": few}, NEED))
     assert "at 2 words" in text
     assert "3+" not in text
-    assert "No LLM is here" in advise([ENCODER], {}, NEED)[-1]
-    assert "takes 2.3 days" in " ".join(advise([LLM], {}, NEED))
+    assert "No LLM is here" in recommend_tiers([ENCODER], {}, NEED)[-1]
+    assert "takes 2.3 days" in " ".join(recommend_tiers([LLM], {}, NEED))
 
 
 def test_long_times_are_said_in_words() -> None:
-    said = [spoken(seconds) for seconds in (0.4, 0.6, 1.4, 1.6)]
+    said = [format_duration(seconds) for seconds in (0.4, 0.6, 1.4, 1.6)]
     assert said == ["less than a second", "1 second", "1 second", "2 seconds"]
-    said = [spoken(seconds) for seconds in (30, 150, 600, 3 * 3600, 86400 * 9, 86400 * 90)]
+    said = [format_duration(seconds) for seconds in (30, 150, 600, 3 * 3600, 86400 * 9, 86400 * 90)]
     assert said == [
         *("30 seconds", "2.5 minutes", "10 minutes", "3.0 hours", "9.0 days", "90 days")
     ]
-    assert hours(ENCODER, 180_000) == 1.0
+    assert batch_hours(ENCODER, 180_000) == 1.0
 
 
 def test_scores_are_read_from_manifests_and_evaluations() -> None:
     manifest = read_manifest(FOLDER, verify=False)
-    quality = quality_of(manifest)
+    quality = scores_from_manifest(manifest)
     assert quality is not None
     assert (quality.source, quality.documents) == ("dev", 48)
     assert quality.f1 == manifest.scores["dev"]["strict_f1"]
-    assert quality_of(replace(manifest, scores={"dev": {"strict_f1": None}})) is None
+    assert scores_from_manifest(replace(manifest, scores={"dev": {"strict_f1": None}})) is None
     held_out = replace(manifest, scores={"held out": manifest.scores["dev"]} | manifest.scores)
-    assert getattr(quality_of(held_out), "source", "") == "held out"
+    assert getattr(scores_from_manifest(held_out), "source", "") == "held out"
     with pytest.raises((KeyError, TypeError)):
-        qualities_in({"model": "x"})
+        scores_from_report({"model": "x"})
 
 
 def test_an_evaluation_tells_of_both_whom_it_compares() -> None:
@@ -473,23 +473,23 @@ def test_an_evaluation_tells_of_both_whom_it_compares() -> None:
     said = [Prediction((Span(0, 8, "Chemical"),), 1.0, "good")] * 3
     silent = [Prediction((), 1.0, "bad")] * 3
     figures = report_to_json(evaluate(gold, said, source="gold", against=silent))
-    found = qualities_in(json.loads(json.dumps(figures)))
+    found = scores_from_report(json.loads(json.dumps(figures)))
     assert (found["good"].f1, found["bad"].f1) == (1.0, 0.0)
     assert found["good"].by_length["1"] == 1.0
-    assert found["good"].is_of_same_documents(found["bad"])
+    assert found["good"].has_same_gold(found["bad"])
     assert (found["good"].paired, found["bad"].paired) == ({"bad": (1, 1)}, {"good": (-1, -1)})
     half = [*silent[:1], *said[1:]]
     figures = report_to_json(
         evaluate(gold, said, against=[replace(p, version="half") for p in half])
     )
-    found = qualities_in(json.loads(json.dumps(figures)))
+    found = scores_from_report(json.loads(json.dumps(figures)))
     low, high = figures["against"]["strict"]["interval"]
     assert 0 <= low < high
     assert (found["good"].paired, found["half"].paired) == (
         {"half": (low, high)},
         {"good": (-high, -low)},
     )
-    alone = qualities_in(report_to_json(evaluate(gold, said)))
+    alone = scores_from_report(report_to_json(evaluate(gold, said)))
     assert alone.keys() == {"good"}
     assert alone["good"].paired == {}
 
@@ -524,8 +524,8 @@ class Cells(HTMLParser):
 
 def test_every_form_has_every_figure() -> None:
     report = report_of(ENCODER, LLM, notes=("a <b>note</b>",))
-    markdown, page = calibration_to_markdown(report), calibration_to_html(report)
-    first, second = json.loads(json.dumps(calibration_to_json(report)))["timings"]
+    markdown, page = benchmark_to_markdown(report), benchmark_to_html(report)
+    first, second = json.loads(json.dumps(benchmark_to_json(report)))["timings"]
     assert (first["tier"], first["within_budget"]) == ("encoder", True)
     assert (second["tier"], second["within_budget"]) == ("llm", False)
     assert second["batch_hours"] == pytest.approx(100_000 / 0.5 / 3600)
@@ -539,7 +539,7 @@ def test_every_form_has_every_figure() -> None:
         ["small", "test, 500 documents", "0.850", "0.880 (99)", "0.800 (80)", "0.700 (70)"],
         ["large", "test, 500 documents", "0.880", "0.890 (99)", "0.830 (80)", "0.820 (70)"],
     ]
-    assert [list(row) for table in calibration_tables(report) for row in table.rows] == rows
+    assert [list(row) for table in benchmark_tables(report) for row in table.rows] == rows
     shown = Cells(page)
     for row in rows:
         assert row in shown.rows
@@ -548,7 +548,7 @@ def test_every_form_has_every_figure() -> None:
         *(("i", "width: 1.00%"), ("b", "left: 0.50%"), ("u", "left: 2.50%")),
         *(("i", "width: 100.00%"), ("b", "left: 50.00%"), ("u", "left: 2.50%")),
     ]
-    for table in calibration_tables(report):
+    for table in benchmark_tables(report):
         assert all(len(row) == len(table.columns) == len(table.align) for row in table.rows)
         assert table.title in markdown
         assert table.title in page
@@ -556,33 +556,33 @@ def test_every_form_has_every_figure() -> None:
     for sentence in report.advice:
         for part in sentence.split("`"):
             assert part in page
-    assert "Too slow" in calibration_to_html(report_of(LLM))
+    assert "Too slow" in benchmark_to_html(report_of(LLM))
 
 
 def test_it_is_within_what_is_allowed_where_95_of_100_are() -> None:
-    report = report_of(replace(ENCODER, p50=0.09, p95=0.11), replace(ENCODER, p50=0.1, p95=0.1))
-    assert [row[5] for row in calibration_tables(report)[0].rows] == ["no", "yes"]
-    found = [one["within_budget"] for one in calibration_to_json(report)["timings"]]
+    report = report_of(replace(ENCODER, p50_seconds=0.09, p95_seconds=0.11), replace(ENCODER, p50_seconds=0.1, p95_seconds=0.1))
+    assert [row[5] for row in benchmark_tables(report)[0].rows] == ["no", "yes"]
+    found = [one["within_budget"] for one in benchmark_to_json(report)["timings"]]
     assert found == [False, True]
 
 
 def test_an_hour_costs_what_it_costs() -> None:
     report = report_of(ENCODER, LLM, need=replace(NEED, price=2.0))
-    batch = calibration_tables(report)[2]
+    batch = benchmark_tables(report)[2]
     assert batch.columns[-1] == "Cost"
     assert [row[2:] for row in batch.rows] == [("0.56", "1.11"), ("55.56", "111.11")]
     assert batch.note == "An hour of this machine costs 2.00."
-    assert "| llm | PyTorch | 55.56 | 111.11 |" in calibration_to_markdown(report)
-    assert ["llm", "PyTorch", "55.56", "111.11"] in Cells(calibration_to_html(report)).rows
+    assert "| llm | PyTorch | 55.56 | 111.11 |" in benchmark_to_markdown(report)
+    assert ["llm", "PyTorch", "55.56", "111.11"] in Cells(benchmark_to_html(report)).rows
 
 
 def test_a_gpu_has_memory_of_its_own() -> None:
-    (_, many, *_) = calibration_tables(report_of(replace(LLM, gpu_memory=2**33)))
+    (_, many, *_) = benchmark_tables(report_of(replace(LLM, peak_gpu_memory_bytes=2**33)))
     assert many.columns[3:5] == ("Memory", "Of the GPU")
     assert many.rows[0][3:5] == ("16,384 MiB", "8,192 MiB")
 
 
 def test_of_a_length_that_gold_has_none_of_nothing_is_shown() -> None:
     none = replace(FOUND, support=FOUND.support | {"3+": 0})
-    table = calibration_tables(report_of(ENCODER, qualities={"small": none}))[-1]
+    table = benchmark_tables(report_of(ENCODER, qualities={"small": none}))[-1]
     assert table.rows[0][-1] == "-"

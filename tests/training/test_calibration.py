@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from ner.document import Document, Prediction, Span
-from ner.tags import IGNORED
+from ner.tags import IGNORE_INDEX
 from training.calibration import (
-    BINS,
-    COLDEST,
-    HOTTEST,
-    calibration_of,
+    RELIABILITY_BINS,
+    MIN_TEMPERATURE,
+    MAX_TEMPERATURE,
+    compute_calibration,
     fit_temperature,
-    reliability,
+    compute_reliability,
 )
 
 unit = st.floats(0.0, 1.0)
@@ -23,14 +23,14 @@ answers = st.lists(st.tuples(unit, st.booleans()), min_size=1, max_size=60)
 
 def measure(pairs):
     scores, right = zip(*pairs, strict=True)
-    return reliability(np.array(scores), np.array(right))
+    return compute_reliability(np.array(scores), np.array(right))
 
 
 @given(answers)
 @example([(0.5, True), (0.0, False), (1.0, True)])  # on the edges
 def test_bins_share_out_every_answer_and_make_up_the_error(pairs):
     calibration = measure(pairs)
-    assert len(calibration.bins) == BINS
+    assert len(calibration.bins) == RELIABILITY_BINS
     assert sum(part.spans for part in calibration.bins) == calibration.spans == len(pairs)
     for part in calibration.bins:
         inside = [
@@ -57,7 +57,7 @@ def test_right_means_the_strict_match_and_unscored_spans_are_counted_apart():
     text = "aspirin induced ulcers"
     gold = [Document("1", text, (Span(0, 7, "Chemical"), Span(16, 22, "Disease")))]
     spans = (Span(0, 7, "Chemical", 0.9), Span(8, 22, "Disease", 0.6), Span(16, 22, "Disease"))
-    calibration = calibration_of(gold, [Prediction(spans, 1.0, "v")])
+    calibration = compute_calibration(gold, [Prediction(spans, 1.0, "v")])
     assert calibration is not None
     assert (calibration.spans, calibration.unscored) == (2, 1)
     assert calibration.ece == pytest.approx((0.1 + 0.6) / 2)
@@ -65,12 +65,12 @@ def test_right_means_the_strict_match_and_unscored_spans_are_counted_apart():
 
 def test_no_scores_no_calibration():
     gold = [Document("1", "aspirin", (Span(0, 7, "Chemical"),))]
-    assert calibration_of(gold, [Prediction((Span(0, 7, "Chemical"),), 1.0, "v")]) is None
+    assert compute_calibration(gold, [Prediction((Span(0, 7, "Chemical"),), 1.0, "v")]) is None
 
 
 def loss(logits, gold, temperature):
     """Mean negative log-likelihood of the words that count."""
-    known = gold != IGNORED
+    known = gold != IGNORE_INDEX
     scaled = logits[known] / temperature
     scaled = scaled - scaled.max(axis=1, keepdims=True)
     likelihood = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
@@ -79,13 +79,13 @@ def loss(logits, gold, temperature):
 
 @given(
     arrays.arrays(np.float64, (12, 5), elements=st.floats(-8, 8)),
-    arrays.arrays(np.int64, 12, elements=st.sampled_from([IGNORED, 0, 1, 2, 3, 4])),
+    arrays.arrays(np.int64, 12, elements=st.sampled_from([IGNORE_INDEX, 0, 1, 2, 3, 4])),
 )
 def test_no_other_temperature_makes_gold_likelier(logits, gold):
     best = fit_temperature(logits, gold)
-    assert COLDEST <= best <= HOTTEST
-    if (gold != IGNORED).any():
-        for other in np.geomspace(COLDEST, HOTTEST, 60):
+    assert MIN_TEMPERATURE <= best <= MAX_TEMPERATURE
+    if (gold != IGNORE_INDEX).any():
+        for other in np.geomspace(MIN_TEMPERATURE, MAX_TEMPERATURE, 60):
             assert loss(logits, gold, best) <= loss(logits, gold, other) + 1e-9
 
 
@@ -93,7 +93,7 @@ def test_the_temperature_that_made_the_answers_is_found_again():
     chance = np.random.default_rng(0)
     true = chance.normal(scale=2.0, size=(20_000, 5))
     gold = (true + chance.gumbel(size=true.shape)).argmax(axis=1)  # drawn from softmax(true)
-    gold[::7] = IGNORED
+    gold[::7] = IGNORE_INDEX
     assert fit_temperature(3.0 * true, gold) == pytest.approx(3.0, rel=0.05)
 
 
@@ -113,11 +113,11 @@ def test_forbidden_tags_take_no_part():
 
 @pytest.mark.parametrize("words", [0, 3])
 def test_without_a_word_that_counts_the_temperature_is_one(words):
-    assert fit_temperature(np.ones((words, 3)), np.full(words, IGNORED)) == 1.0
+    assert fit_temperature(np.ones((words, 3)), np.full(words, IGNORE_INDEX)) == 1.0
 
 
 def test_always_right_goes_as_cold_as_it_may():
-    assert fit_temperature(np.eye(3), np.arange(3)) == pytest.approx(COLDEST)
+    assert fit_temperature(np.eye(3), np.arange(3)) == pytest.approx(MIN_TEMPERATURE)
 
 
 def test_shapes_that_do_not_fit_are_refused():

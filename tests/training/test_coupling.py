@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from backend.coupling import Coupling
-from backend.viterbi import legal_steps
+from backend.coupling import ScoreRefiner
+from backend.viterbi import legal_transitions
 from ner.document import Document
-from ner.tags import IGNORED, TaggedWords, TagSet
+from ner.tags import IGNORE_INDEX, TaggedWords, TagSet
 from ner.words import word_offsets
-from training.coupling import count_transitions, fit_coupling
+from training.coupling import estimate_transitions, fit_score_refiner
 
 TAGS = TagSet(("Chemical",))
 O, B, I = range(3)  # noqa: E741
@@ -19,23 +19,23 @@ def fit(texts_and_tags, logits, transitions=None):
     documents = [Document(str(n), text) for n, (text, _) in enumerate(texts_and_tags)]
     if transitions is None:
         transitions = np.zeros((len(TAGS) + 1, len(TAGS)))
-    return fit_coupling(
+    return fit_score_refiner(
         documents, tagged, [np.array(one, np.float32) for one in logits],
         transitions=transitions, tag_set=TAGS,
     )  # fmt: skip
 
 
 def test_what_follows_what_is_counted():
-    found = count_transitions([[B, I, I, O] * 50], TAGS)
+    found = estimate_transitions([[B, I, I, O] * 50], TAGS)
     assert found.shape == (len(TAGS) + 1, len(TAGS))
     assert found[B, I] > 0 > found[B, O]
     assert found[O, B] > 0 > found[O, O]
-    assert (found[~legal_steps(TAGS)] == 0).all()
+    assert (found[~legal_transitions(TAGS)] == 0).all()
 
 
 def test_where_the_truth_is_open_nothing_is_counted():
-    known = count_transitions([[B, I], [O, O]], TAGS)
-    assert count_transitions([[B, I, IGNORED], [IGNORED, I], [O, O]], TAGS) == pytest.approx(known)
+    known = estimate_transitions([[B, I], [O, O]], TAGS)
+    assert estimate_transitions([[B, I, IGNORE_INDEX], [IGNORE_INDEX, I], [O, O]], TAGS) == pytest.approx(known)
 
 
 def test_a_recurring_word_that_is_recognised_once_is_recognised_again():
@@ -49,7 +49,7 @@ def test_a_recurring_word_that_is_recognised_once_is_recognised_again():
 
 
 def test_entities_that_go_on_as_gold_does_need_the_transitions():
-    transitions = count_transitions([[B, I, O, O] * 50], TAGS)
+    transitions = estimate_transitions([[B, I, O, O] * 50], TAGS)
     hesitant = [[4, -4, -4], [-4, 4, -4], [0.3, -4, 0.0], [4, -4, -4]]
     coupling, _ = fit([("a b c d", [O, B, I, O])], [hesitant], transitions)
     steps = coupling.steps()
@@ -59,5 +59,5 @@ def test_entities_that_go_on_as_gold_does_need_the_transitions():
 
 def test_where_nothing_gains_nothing_is_tied():
     right = [[4, -4, -4], [-4, 4, -4], [4, -4, -4]]
-    assert fit([("a b a", [O, B, O])], [right])[0] == Coupling()
-    assert fit([("", [])], [np.zeros((0, 3))])[0] == Coupling()
+    assert fit([("a b a", [O, B, O])], [right])[0] == ScoreRefiner()
+    assert fit([("", [])], [np.zeros((0, 3))])[0] == ScoreRefiner()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ner.document import Span
-from training.effort import ACTIONS, Effort, effort_of
+from training.effort import EDIT_ACTIONS, EditEffort, compute_edit_effort
 
 spans = st.builds(
     lambda start, length, label: Span(start, start + length, label),
@@ -20,10 +20,10 @@ regions = st.sets(spans, max_size=8)
 def test_nobody_does_more_than_delete_all_and_start_from_nothing(
     gold: set[Span], predicted: set[Span]
 ) -> None:
-    counted = effort_of(gold, predicted)
+    counted = compute_edit_effort(gold, predicted)
     right = len(gold & predicted)
-    assert counted.total <= len(gold) + len(predicted) - 2 * right
-    assert (counted.total == 0) == (gold == predicted)
+    assert counted.total_actions <= len(gold) + len(predicted) - 2 * right
+    assert (counted.total_actions == 0) == (gold == predicted)
 
 
 def least(gold: tuple[Span, ...], predicted: tuple[Span, ...]) -> int:
@@ -51,35 +51,35 @@ few = st.sets(
 
 @given(gold=few, predicted=few)
 def test_nobody_can_do_with_less(gold: set[Span], predicted: set[Span]) -> None:
-    assert effort_of(gold, predicted).total == least(tuple(gold), tuple(predicted))
+    assert compute_edit_effort(gold, predicted).total_actions == least(tuple(gold), tuple(predicted))
 
 
 def test_of_two_fragments_one_is_stretched_and_one_deleted() -> None:
-    counted = effort_of([Span(0, 26, "A")], [Span(0, 6, "A"), Span(7, 18, "A")])
-    assert counted.actions == {"add": 0, "delete": 1, "relabel": 0, "move an end": 1}
+    counted = compute_edit_effort([Span(0, 26, "A")], [Span(0, 6, "A"), Span(7, 18, "A")])
+    assert counted.action_counts == {"add": 0, "delete": 1, "relabel": 0, "move an end": 1}
 
 
 @given(st.lists(st.tuples(regions, regions), max_size=3))
 def test_the_effort_of_documents_is_that_of_each_together(pairs: list) -> None:
-    efforts = [effort_of(*pair) for pair in pairs]
-    together = sum(efforts, Effort())
-    assert together.total == sum(one.total for one in efforts)
-    assert together.from_nothing == sum(len(gold) for gold, _ in pairs)
+    efforts = [compute_edit_effort(*pair) for pair in pairs]
+    together = sum(efforts, EditEffort())
+    assert together.total_actions == sum(one.total_actions for one in efforts)
+    assert together.from_scratch == sum(len(gold) for gold, _ in pairs)
 
 
 @given(gold=regions, predicted=regions)
 def test_what_is_added_less_what_is_deleted_is_what_is_more(
     gold: set[Span], predicted: set[Span]
 ) -> None:
-    actions = effort_of(gold, predicted).actions
+    actions = compute_edit_effort(gold, predicted).action_counts
     assert actions["add"] - actions["delete"] == len(gold) - len(predicted)
 
 
 @given(gold=regions)
 def test_without_a_prediction_every_region_is_added(gold: set[Span]) -> None:
-    counted = effort_of(gold, set())
-    assert counted.actions["add"] == counted.total == counted.from_nothing == len(gold)
-    assert counted.saved == 0.0
+    counted = compute_edit_effort(gold, set())
+    assert counted.action_counts["add"] == counted.total_actions == counted.from_scratch == len(gold)
+    assert counted.saved_share == 0.0
     assert counted.per_hundred() == (100.0 if gold else 0.0)
 
 
@@ -96,6 +96,6 @@ def test_without_a_prediction_every_region_is_added(gold: set[Span]) -> None:
     ],
 )
 def test_each_mistake_is_put_right_the_short_way(predicted: Span, actions: dict[str, int]) -> None:
-    counted = effort_of({Span(3, 9, "A")}, {predicted})
-    assert counted.actions == {action: actions.get(action, 0) for action in ACTIONS}
-    assert counted.saved == 1 - sum(actions.values())
+    counted = compute_edit_effort({Span(3, 9, "A")}, {predicted})
+    assert counted.action_counts == {action: actions.get(action, 0) for action in EDIT_ACTIONS}
+    assert counted.saved_share == 1 - sum(actions.values())

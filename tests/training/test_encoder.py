@@ -6,26 +6,26 @@ import numpy as np
 import pytest
 import torch
 
-from backend.bases import OFFLINE_BASE, Base
-from backend.coupling import Coupling
+from backend.bases import OFFLINE_BASE_MODEL, BaseModelRef
+from backend.coupling import ScoreRefiner
 from backend.decode import log_softmax
 from backend.encoder import EncoderTier
-from backend.forward import TorchForward
+from backend.forward import TorchRunner
 from backend.tier import load_tier
-from backend.window_encoder import Reading, WindowEncoder
+from backend.window_encoder import WindowConfig, WindowEncoder
 from ner.document import Document, Span
 from ner.errors import TrainingError
-from ner.store import Store
-from ner.tags import IGNORED, TagSet
+from ner.store import ModelStore
+from ner.tags import IGNORE_INDEX, TagSet
 from ner.words import word_offsets
 from tests.tiny_bases import FAMILIES
 from tests.toy_corpus import LABELS, toy_documents
-from training.calibration import COLDEST, HOTTEST
-from training.encoder import Lessons, build_model, train_encoder
+from training.calibration import MIN_TEMPERATURE, MAX_TEMPERATURE
+from training.encoder import TrainingWindows, build_encoder, train_encoder
 from training.publish import publish_encoder
-from training.recipe import Adapter, Recipe
+from training.recipe import AdapterConfig, EncoderRecipe
 from training.schedule import Schedule
-from training.sides import Sides
+from training.sides import TrainDevSplit
 
 CPU = torch.device("cpu")
 QUICK = Schedule(
@@ -35,10 +35,10 @@ TRAIN, DEV = toy_documents(48, seed=1), toy_documents(8, seed=2)
 
 
 def recipe_for(base, **changes):
-    recipe = Recipe(
-        base=Base(str(base)),
-        reading=Reading(96, 8),
-        lesson=Reading(64, 8),
+    recipe = EncoderRecipe(
+        base=BaseModelRef(str(base)),
+        reading=WindowConfig(96, 8),
+        lesson=WindowConfig(64, 8),
         schedule=QUICK,
         mask=0.05,
     )
@@ -53,8 +53,8 @@ def train(recipe, tmp_path, **options):
 
 def publish(trained, tmp_path):
     """The folder of the version that a training becomes."""
-    store = Store(tmp_path / "models")
-    sides = Sides(TRAIN, DEV, LABELS, sources=())
+    store = ModelStore(tmp_path / "models")
+    sides = TrainDevSplit(TRAIN, DEV, LABELS, sources=())
     manifest, _ = publish_encoder(trained, sides, store=store, name="tiny")
     return store.resolve(manifest.version)
 
@@ -82,7 +82,7 @@ def test_every_family_learns_and_serves_what_it_was_judged_by(family, tiny_base,
 
 @pytest.mark.parametrize("family", ["bert-uncased", "deberta-v3", "mistral"])
 def test_an_adapter_is_stored_without_its_base(family, tiny_base, tmp_path):
-    recipe = recipe_for(tiny_base(family), adapter=Adapter(rank=8, alpha=16))
+    recipe = recipe_for(tiny_base(family), adapter=AdapterConfig(rank=8, alpha=16))
     trained = train(recipe, tmp_path)
     assert trained.outcome.losses[-1] < trained.outcome.losses[0]
     folder = publish(trained, tmp_path)
@@ -103,7 +103,7 @@ def found_by(tier):
 
 
 def test_a_four_bit_base_trains_an_adapter(tiny_base, tmp_path):
-    recipe = recipe_for(tiny_base("mistral"), adapter=Adapter(rank=8, alpha=16), four_bit=True)
+    recipe = recipe_for(tiny_base("mistral"), adapter=AdapterConfig(rank=8, alpha=16), four_bit=True)
     trained = train(recipe, tmp_path)
     assert trained.outcome.losses[-1] < trained.outcome.losses[0]
     served = load_tier(publish(trained, tmp_path), device=CPU)
@@ -115,12 +115,12 @@ def test_words_are_tied_in_serving_as_they_were_in_training(tiny_base, tmp_path)
     trained = train(recipe_for(tiny_base("bert-uncased")), tmp_path)
     wild = np.zeros((6, 5))
     wild[0, 1] = 30  # after an O begins a chemical
-    trained.tier.coupling = Coupling(0.9, tuple(map(tuple, wild.tolist())))
+    trained.tier.coupling = ScoreRefiner(0.9, tuple(map(tuple, wild.tolist())))
     judged = found_by(trained.tier)
     served = load_tier(publish(trained, tmp_path), device=CPU)
-    assert served.coupling == trained.tier.coupling
+    assert served.score_refiner == trained.tier.coupling
     assert found_by(served) == judged
-    served.coupling = Coupling()
+    served.score_refiner = ScoreRefiner()
     assert found_by(served) != judged
 
 
@@ -134,14 +134,14 @@ def test_the_temperature_makes_dev_likeliest_and_moves_nothing_but_confidence(ti
         for document, entry, one in zip(DEV, tagged, scores, strict=True)
     ]
     gold = np.concatenate([np.array(entry.tags) for entry in tagged])
-    known = np.flatnonzero(gold != IGNORED)
+    known = np.flatnonzero(gold != IGNORE_INDEX)
 
     def loss(temperature):
         log_probs = log_softmax(np.concatenate(logits), temperature=temperature)
         return -log_probs[known, gold[known]].mean()
 
     fitted = tier.temperature
-    assert COLDEST < 0.8 * fitted < 1.25 * fitted < HOTTEST
+    assert MIN_TEMPERATURE < 0.8 * fitted < 1.25 * fitted < MAX_TEMPERATURE
     for other in (1.0, 0.8 * fitted, 1.25 * fitted):
         assert loss(fitted) < loss(other)
 
@@ -158,22 +158,22 @@ def test_the_temperature_makes_dev_likeliest_and_moves_nothing_but_confidence(ti
 def test_a_decoder_is_opened_to_both_sides(family, tiny_base):
     tag_set = TagSet(LABELS)
     recipe = recipe_for(tiny_base(family))
-    model = build_model(recipe, tag_set, device=CPU).eval()
+    model = build_encoder(recipe, tag_set, device=CPU).eval()
     windows = WindowEncoder(recipe.base.load_tokenizer(), recipe.reading)
-    tier = EncoderTier(TorchForward(model), windows, tag_set=tag_set, version="v")
+    tier = EncoderTier(TorchRunner(model), windows, tag_set=tag_set, version="v")
     texts = ["aspirin caused severe asthma", "aspirin caused severe toxicity"]
-    one, other = (tier.score(tier.read([Document("d", text)]))[0] for text in texts)
+    one, other = (tier.compute_logits(tier.encode([Document("d", text)]))[0] for text in texts)
     assert not np.allclose(one[0], other[0], atol=1e-4)  # the first word has seen the last
 
 
 def test_every_word_is_learnt_from_by_its_first_subword(tiny_base):
     tag_set = TagSet(LABELS)
-    tokenizer = Base(str(tiny_base("bert-cased"))).load_tokenizer()
-    for reading, at_once in ((Reading(), True), (Reading(48, 8), False)):
+    tokenizer = BaseModelRef(str(tiny_base("bert-cased"))).load_tokenizer()
+    for reading, at_once in ((WindowConfig(), True), (WindowConfig(48, 8), False)):
         windows = WindowEncoder(tokenizer, reading)
-        lessons = Lessons(TRAIN, tag_set=tag_set, windows=windows)
+        lessons = TrainingWindows(TRAIN, tag_set=tag_set, windows=windows)
         batch = lessons.collate(range(len(lessons.lengths)))
-        learnt = batch["labels"][batch["labels"] != IGNORED].tolist()
+        learnt = batch["labels"][batch["labels"] != IGNORE_INDEX].tolist()
         tags = [tag for document in TRAIN for tag in tag_set.encode(document).tags]
         assert (len(lessons.lengths) == len(TRAIN)) == at_once
         # Words of the context are learnt from in each window that reads them.
@@ -184,22 +184,22 @@ def test_lost_words_are_masked_and_reported(tiny_base):
     text = "aspirin-induced asthma"
     document = Document("d", text, (Span(0, 7, "Chemical"), Span(0, 22, "Disease")))
     half = Document("h", "Ca2 rises", (Span(0, 2, "Chemical"),))
-    tokenizer = Base(str(tiny_base("bert-cased"))).load_tokenizer()
-    lessons = Lessons(
-        [document, half], tag_set=TagSet(LABELS), windows=WindowEncoder(tokenizer, Reading())
+    tokenizer = BaseModelRef(str(tiny_base("bert-cased"))).load_tokenizer()
+    lessons = TrainingWindows(
+        [document, half], tag_set=TagSet(LABELS), windows=WindowEncoder(tokenizer, WindowConfig())
     )
-    assert sorted(lost.reason for lost in lessons.lost) == ["edge inside a word", "overlap"]
+    assert sorted(lost.reason for lost in lessons.dropped) == ["edge inside a word", "overlap"]
     labels = lessons.collate([1])["labels"]
-    assert labels[labels != IGNORED].tolist() == [0]  # only "rises" is known to be O
+    assert labels[labels != IGNORE_INDEX].tolist() == [0]  # only "rises" is known to be O
 
 
 def test_the_order_of_documents_cannot_change_a_prediction(tiny_base):
     tag_set = TagSet(LABELS)
     recipe = recipe_for(tiny_base("bert-uncased"))
-    model = build_model(recipe, tag_set, device=CPU).eval()
+    model = build_encoder(recipe, tag_set, device=CPU).eval()
     tier = EncoderTier(
-        TorchForward(model),
-        WindowEncoder(recipe.base.load_tokenizer(), Reading(64, 8)),
+        TorchRunner(model),
+        WindowEncoder(recipe.base.load_tokenizer(), WindowConfig(64, 8)),
         tag_set=tag_set,
         version="v",
     )
@@ -207,7 +207,7 @@ def test_the_order_of_documents_cannot_change_a_prediction(tiny_base):
     forward, backward = tier.predict(documents), tier.predict(documents[::-1])
     for one, other in zip(forward, backward[::-1], strict=True):
         assert one.spans == other.spans
-        assert one.confidences == pytest.approx(other.confidences, abs=0.02)  # bf16 may be in use
+        assert one.tag_confidences == pytest.approx(other.tag_confidences, abs=0.02)  # bf16 may be in use
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_the_order_of_documents_cannot_change_a_prediction(tiny_base):
     ],
 )
 def test_what_cannot_end_well_is_refused(train_side, dev_side, changes, complaint, tmp_path):
-    recipe = replace(Recipe(base=Base(OFFLINE_BASE)), **changes)
+    recipe = replace(EncoderRecipe(base=BaseModelRef(OFFLINE_BASE_MODEL)), **changes)
     with pytest.raises(TrainingError, match=complaint):
         train_encoder(
             train_side, dev_side, labels=LABELS, recipe=recipe, state_path=tmp_path / "state"

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.bundle import BUNDLED
+from backend.bundle import BUNDLED_MODELS_FOLDER
 from backend.label_config import parse_label_config
-from ner.catalogue import Catalogue
+from ner.catalogue import ModelRegistry
 from ner.manifest import Manifest, read_manifest
-from training.label_counts import find_hardly_learnt
+from training.label_counts import find_undertrained_labels
 
 CONFIG = parse_label_config(
     '<View><Labels name="label" toName="text"><Label value="Disease"/><Label value="Gene"/>'
@@ -39,14 +39,14 @@ def version(train: Mapping[str, int] | None, *labels: str, **data: Any) -> Manif
 def test_a_label_is_hardly_learnt_below_half_of_the_entities() -> None:
     served = version({"Chemical": 1000, "Disease": 40, "Strain": 500})
     candidate = version({"Drug": 499, "Disease": 20, "Gene": 3}, "Drug", "Disease", "Gene")
-    assert find_hardly_learnt(candidate, served, CONFIG) == {"Drug": 499}
-    assert find_hardly_learnt(version({}, "Drug"), served, CONFIG) == {"Drug": 0, "Disease": 0}
+    assert find_undertrained_labels(candidate, served, CONFIG) == {"Drug": 499}
+    assert find_undertrained_labels(version({}, "Drug"), served, CONFIG) == {"Drug": 0, "Disease": 0}
 
 
 def test_labels_that_the_project_shares_among_several_are_added_up() -> None:
     served = version({"Chemical": 100, "Dose": 100})
-    assert find_hardly_learnt(version({"Drug": 99}), served, CONFIG) == {"Drug": 99}
-    assert find_hardly_learnt(version({"Drug": 100}), served, CONFIG) == {}
+    assert find_undertrained_labels(version({"Drug": 99}), served, CONFIG) == {"Drug": 99}
+    assert find_undertrained_labels(version({"Drug": 100}), served, CONFIG) == {}
 
 
 @given(counts, counts)
@@ -55,12 +55,12 @@ def test_more_annotations_of_the_same_project_are_always_enough(
 ) -> None:
     grown = {label: old.get(label, 0) + more.get(label, 0) for label in {*old, *more}}
     labels = ("Drug", "Disease", "Gene")
-    assert find_hardly_learnt(version(grown, *labels), version(old, *labels), CONFIG) == {}
+    assert find_undertrained_labels(version(grown, *labels), version(old, *labels), CONFIG) == {}
 
 
 def test_labels_that_only_the_candidate_has_never_count() -> None:
     served = version(None, "Strain", "Cell")
-    assert find_hardly_learnt(version({"Drug": 1, "Gene": 0}), served, CONFIG) == {}
+    assert find_undertrained_labels(version({"Drug": 1, "Gene": 0}), served, CONFIG) == {}
 
 
 @pytest.mark.parametrize(
@@ -74,16 +74,16 @@ def test_labels_that_only_the_candidate_has_never_count() -> None:
 )
 def test_unknown_counts_protect_the_served_version(served: Manifest) -> None:
     candidate = version({"Drug": 70, "Disease": 30, "Gene": 9})
-    assert find_hardly_learnt(candidate, served, CONFIG) == {"Drug": 70, "Disease": 30}
+    assert find_undertrained_labels(candidate, served, CONFIG) == {"Drug": 70, "Disease": 30}
 
 
 def test_a_candidate_that_started_at_the_served_version_has_learnt_its_labels() -> None:
     served = version({"Chemical": 9000})
-    assert find_hardly_learnt(version({"Drug": 9}, start="v1"), served, CONFIG) == {}
-    assert find_hardly_learnt(version({"Drug": 9}, start="v0"), served, CONFIG) == {"Drug": 9}
+    assert find_undertrained_labels(version({"Drug": 9}, start="v1"), served, CONFIG) == {}
+    assert find_undertrained_labels(version({"Drug": 9}, start="v0"), served, CONFIG) == {"Drug": 9}
 
 
 def test_twenty_four_documents_do_not_know_the_labels_of_the_bundled_version() -> None:
-    bundled = read_manifest(Catalogue(BUNDLED, bundled=BUNDLED).resolve("bundled"))
+    bundled = read_manifest(ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled"))
     candidate = version({"Drug": 112, "Disease": 80, "Gene": 200})
-    assert find_hardly_learnt(candidate, bundled, CONFIG) == {"Drug": 112, "Disease": 80}
+    assert find_undertrained_labels(candidate, bundled, CONFIG) == {"Drug": 112, "Disease": 80}

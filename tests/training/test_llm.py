@@ -7,29 +7,29 @@ import numpy as np
 import pytest
 import torch
 
-from backend.bases import Base
-from backend.llm.layout import LayoutPlanner
+from backend.bases import BaseModelRef
+from backend.llm.layout import PromptBuilder
 from backend.llm.scorer import TagScorer
 from backend.llm.tier import LLMTier
-from backend.llm.verbalisers import choose_verbalisers
+from backend.llm.verbalisers import choose_verbalizers
 from backend.tier import load_tier
 from ner.document import Document, Span
 from ner.errors import BaseModelError, OutOfMemoryError, TrainingError
 from ner.manifest import read_manifest
-from ner.store import Store
-from ner.tags import IGNORED, TagSet
+from ner.store import ModelStore
+from ner.tags import IGNORE_INDEX, TagSet
 from tests.bc5cdr_sentences import abstracts, sentences
 from tests.tiny_llms import FAMILIES, make_llm, save_llm, tokenizer
 from tests.toy_corpus import LABELS, toy_documents
-from training.adapters import linear_layers
-from training.averaging import trainable
-from training.evaluate import dev_strict_f1
+from training.adapters import linear_layer_names
+from training.averaging import trainable_parameters
+from training.evaluate import compute_dev_strict_f1
 from training.llm import build_llm, train_llm
 from training.publish import publish_llm
-from training.recipe import Adapter, LLMRecipe, llm_recipe_from_json, settled
+from training.recipe import AdapterConfig, LLMRecipe, llm_recipe_from_json, resolve_llm_recipe
 from training.schedule import Schedule
-from training.sides import Sides
-from training.slots import SlotLessons, SlotLoss, SlotModel
+from training.sides import TrainDevSplit
+from training.slots import LLMDataset, SlotLoss, SlotModel
 
 CPU = torch.device("cpu")
 TAGS = TagSet(LABELS)
@@ -57,15 +57,15 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recipe_for(base: Path, **changes) -> LLMRecipe:
     recipe = LLMRecipe(
-        base=Base(str(base)), adapter=Adapter(64, 128, 0.0), window=512, context=64, noise=0.0,
+        base=BaseModelRef(str(base)), adapter=AdapterConfig(64, 128, 0.0), window=512, context=64, noise=0.0,
         schedule=QUICK,
     )  # fmt: skip
     return replace(recipe, **changes)
 
 
 def publish(trained, documents, folder: Path) -> Path:
-    store = Store(folder / "models")
-    sides = Sides(documents, documents, LABELS, sources=())
+    store = ModelStore(folder / "models")
+    sides = TrainDevSplit(documents, documents, LABELS, sources=())
     manifest, _ = publish_llm(trained, sides, store=store, name="tiny")
     return store.resolve(f"llm/{manifest.version}")
 
@@ -94,8 +94,8 @@ def test_what_is_served_is_what_was_judged(learnt):
     served = load_tier(folder, device=CPU)
     assert isinstance(served, LLMTier)
     predictions = served.predict(SENTENCES)
-    assert dev_strict_f1(SENTENCES, predictions, TAGS) == max(trained.outcome.scores)
-    served.decoding = "sequential"
+    assert compute_dev_strict_f1(SENTENCES, predictions, TAGS) == max(trained.outcome.scores)
+    served.decoding_mode = "sequential"
     assert [entry.spans for entry in served.predict(SENTENCES)] == [
         entry.spans for entry in predictions
     ]
@@ -104,10 +104,10 @@ def test_what_is_served_is_what_was_judged(learnt):
 def test_the_manifest_tells_all_that_serving_and_training_again_need(learnt):
     trained, folder = learnt
     manifest = read_manifest(folder)
-    base = Base(manifest.base, manifest.base_revision)
+    base = BaseModelRef(manifest.base, manifest.base_revision)
     assert manifest.base_revision.startswith("sha256:")
     assert llm_recipe_from_json(manifest.config, base) == trained.recipe
-    assert list(manifest.config["verbalisers"]) == list(TAGS.names)
+    assert list(manifest.config["verbalisers"]) == list(TAGS.tag_names)
     assert manifest.scores["dev"]["strict_f1"] >= 0.95
 
 
@@ -115,13 +115,13 @@ def test_a_whole_small_decoder_can_be_tuned(base, tmp_path):
     recipe = recipe_for(base, adapter=None, four_bit=False, checkpointing=False)
     recipe = replace(recipe, schedule=replace(QUICK, epochs=2, average=0.9), noise=0.1)
     trained = train_llm(TOY, TOY, labels=LABELS, recipe=recipe, state_path=tmp_path / "state")
-    assert trained.outcome.losses[-1] < 0.8 * trained.outcome.losses[0]
+    assert trained.history.losses[-1] < 0.8 * trained.history.losses[0]
     folder = publish(trained, TOY, tmp_path)
     assert (folder / "model.safetensors").is_file()
     served = load_tier(folder, device=CPU)
     for ours, theirs in zip(served.predict(TOY), trained.tier.predict(TOY), strict=True):
         assert ours.spans == theirs.spans
-        assert ours.confidences == pytest.approx(theirs.confidences, abs=1e-4)
+        assert ours.tag_confidences == pytest.approx(theirs.tag_confidences, abs=1e-4)
 
 
 def test_drafts_make_judging_cheaper_and_say_the_same(base, tmp_path):
@@ -145,23 +145,23 @@ def test_drafts_make_judging_cheaper_and_say_the_same(base, tmp_path):
     assert drafted.tier.cost.passes < passes
 
 
-def planner_of(window: int = 512) -> LayoutPlanner:
-    return LayoutPlanner(
-        tokenizer(), TAGS, choose_verbalisers(tokenizer(), TAGS), window=window, context=16
+def planner_of(window: int = 512) -> PromptBuilder:
+    return PromptBuilder(
+        tokenizer(), TAGS, choose_verbalizers(tokenizer(), TAGS), window=window, context=16
     )
 
 
 def test_a_tag_is_learnt_where_it_is_predicted_and_fed_back_behind():
     planner, documents = planner_of(), toy_documents(3, sentences=2)
-    lessons = SlotLessons(documents, tag_set=TAGS, planner=planner, pad=0)
+    lessons = LLMDataset(documents, tag_set=TAGS, prompt_builder=planner, pad_token_id=0)
     batch = lessons.collate(range(3))
     for row, document in enumerate(documents):
         tags = list(TAGS.encode(document).tags)
         labels = batch["labels"][row]
-        places = (labels != IGNORED).nonzero().flatten()
+        places = (labels != IGNORE_INDEX).nonzero().flatten()
         assert labels[places].tolist() == tags
         fed = batch["input_ids"][row][batch["slots"][row]].tolist()
-        assert fed == [planner.verbalisers.ids[tag] for tag in tags[:-1]]  # the last is never read
+        assert fed == [planner.verbalizers.ids[tag] for tag in tags[:-1]]  # the last is never read
         assert (batch["slots"][row].nonzero().flatten() == places[:-1] + 1).all()
         assert int(batch["attention_mask"][row].sum()) == lessons.lengths[row] == places[-1] + 1
 
@@ -171,21 +171,21 @@ def test_what_is_learnt_from_is_what_serving_reads(family):
     """The logits that the loss is taken of are those of the tier, padding and cache or not."""
     model, planner = make_llm(family), planner_of()
     documents = toy_documents(4, sentences=2)
-    lessons = SlotLessons(documents, tag_set=TAGS, planner=planner, pad=0)
+    lessons = LLMDataset(documents, tag_set=TAGS, prompt_builder=planner, pad_token_id=0)
     batch = lessons.collate(range(4))
-    tag_ids = torch.tensor(planner.verbalisers.ids)
-    known = batch["labels"] != IGNORED
+    tag_ids = torch.tensor(planner.verbalizers.ids)
+    known = batch["labels"] != IGNORE_INDEX
     with torch.inference_mode():
         learnt = SlotModel(model, tag_ids)(batch["input_ids"], batch["attention_mask"], known)
-    scorer = TagScorer(model, planner.verbalisers.ids, planner.prefix, precision="fp32")
+    scorer = TagScorer(model, planner.verbalizers.ids, planner.prefix, precision="fp32")
     tagged = [TAGS.encode(document) for document in documents]
-    layouts = planner.plan([one.text for one in documents], [one.words for one in tagged])
+    layouts = planner.build([one.text for one in documents], [one.words for one in tagged])
     fed = [
-        layout.filled(one.tags, planner.verbalisers)[: layout.slots[-1]]
+        layout.fill_slots(one.tags, planner.verbalizers)[: layout.slot_positions[-1]]
         for layout, one in zip(layouts, tagged, strict=True)
     ]
-    wanted = [[slot - 1 for slot in layout.slots] for layout in layouts]
-    served = np.concatenate(scorer.run(scorer.start(4), fed, wanted))
+    wanted = [[slot - 1 for slot in layout.slot_positions] for layout in layouts]
+    served = np.concatenate(scorer.run_pass(scorer.new_cache(4), fed, wanted))
     np.testing.assert_allclose(learnt.numpy(), served, atol=2e-4)
 
 
@@ -193,10 +193,10 @@ def test_words_whose_tag_is_not_known_are_not_learnt_from():
     text = "aspirin-induced asthma"
     document = Document("d", text, (Span(0, 7, "Chemical"), Span(0, 22, "Disease")))
     half = Document("h", "Ca2 rises", (Span(0, 2, "Chemical"),))
-    lessons = SlotLessons([document, half], tag_set=TAGS, planner=planner_of(), pad=0)
-    assert sorted(lost.reason for lost in lessons.lost) == ["edge inside a word", "overlap"]
+    lessons = LLMDataset([document, half], tag_set=TAGS, prompt_builder=planner_of(), pad_token_id=0)
+    assert sorted(lost.reason for lost in lessons.dropped) == ["edge inside a word", "overlap"]
     labels = lessons.collate([1])["labels"]
-    assert labels[labels != IGNORED].tolist() == [0]
+    assert labels[labels != IGNORE_INDEX].tolist() == [0]
 
 
 class Recorder(torch.nn.Module):
@@ -209,9 +209,9 @@ class Recorder(torch.nn.Module):
 
 def test_noise_changes_tags_fed_back_and_nothing_else():
     planner = planner_of()
-    lessons = SlotLessons(toy_documents(8), tag_set=TAGS, planner=planner, pad=0)
+    lessons = LLMDataset(toy_documents(8), tag_set=TAGS, prompt_builder=planner, pad_token_id=0)
     batch, model = lessons.collate(range(len(lessons.lengths))), Recorder()
-    loss = SlotLoss(torch.tensor(planner.verbalisers.ids), noise=0.3)
+    loss = SlotLoss(torch.tensor(planner.verbalizers.ids), noise=0.3)
 
     def fed(seed):
         torch.manual_seed(seed)
@@ -224,20 +224,20 @@ def test_noise_changes_tags_fed_back_and_nothing_else():
     assert not (changed & ~batch["slots"]).any()
     share = changed[batch["slots"]].float().mean().item()
     assert 0.3 * 0.6 < share < 0.3  # one in five of those drawn is right by chance
-    assert set(fed(1)[batch["slots"]].tolist()) <= set(planner.verbalisers.ids)
-    loss = SlotLoss(torch.tensor(planner.verbalisers.ids), noise=0.0)
+    assert set(fed(1)[batch["slots"]].tolist()) <= set(planner.verbalizers.ids)
+    loss = SlotLoss(torch.tensor(planner.verbalizers.ids), noise=0.0)
     assert torch.equal(fed(1), batch["input_ids"])
 
 
 def test_the_adapter_is_on_every_linear_layer_and_the_output(base):
     model = build_llm(recipe_for(base), device=CPU)
-    named = linear_layers(Base(str(base)).load_causal_lm(four_bit=False))
+    named = linear_layer_names(BaseModelRef(str(base)).load_causal_lm(four_bit=False))
     attention, rest = (
         {"q_proj", "k_proj", "v_proj", "o_proj"},
         {"up_proj", "gate_proj", "down_proj"},
     )
     assert set(named) == attention | rest | {"lm_head"}
-    assert {name.split(".lora_")[0].rpartition(".")[2] for name, _ in trainable(model)} == set(
+    assert {name.split(".lora_")[0].rpartition(".")[2] for name, _ in trainable_parameters(model)} == set(
         named
     )
 
@@ -245,16 +245,16 @@ def test_the_adapter_is_on_every_linear_layer_and_the_output(base):
 def test_checkpointing_changes_no_gradient(base):
     recipe = recipe_for(base, checkpointing=False)
     tokenizer = recipe.base.load_tokenizer()
-    planner = LayoutPlanner(tokenizer, TAGS, choose_verbalisers(tokenizer, TAGS), window=512)
-    batch = SlotLessons(TOY, tag_set=TAGS, planner=planner, pad=0).collate(range(3))
-    tag_ids = torch.tensor(planner.verbalisers.ids)
+    planner = PromptBuilder(tokenizer, TAGS, choose_verbalizers(tokenizer, TAGS), window=512)
+    batch = LLMDataset(TOY, tag_set=TAGS, prompt_builder=planner, pad_token_id=0).collate(range(3))
+    tag_ids = torch.tensor(planner.verbalizers.ids)
     gradients = []
     for checkpointing in (False, True):
         torch.manual_seed(0)
         model = build_llm(replace(recipe, checkpointing=checkpointing), device=CPU).train()
         assert model.get_decoder().gradient_checkpointing == checkpointing
         SlotLoss(tag_ids, noise=0.0)(SlotModel(model, tag_ids), batch).backward()
-        gradients.append([weight.grad for _, weight in trainable(model)])
+        gradients.append([weight.grad for _, weight in trainable_parameters(model)])
     assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
     assert any(gradient.abs().sum() > 0 for gradient in gradients[0])
 
@@ -282,7 +282,7 @@ def test_a_step_that_does_not_fit_into_memory_says_what_to_lower(base, tmp_path)
     recipe = recipe_for(base, four_bit=False, adapter=None)
     with pytest.raises(OutOfMemoryError, match="lower --batch-tokens or --window"):
         train_llm(
-            TOY, TOY, labels=LABELS, recipe=recipe, state_path=tmp_path / "state", report=full
+            TOY, TOY, labels=LABELS, recipe=recipe, state_path=tmp_path / "state", on_progress=full
         )
 
 
@@ -293,8 +293,8 @@ def test_a_vocabulary_with_too_few_entries_for_the_tags(tmp_path, base):
 
 
 def test_what_a_recipe_leaves_open(base):
-    recipe = settled(LLMRecipe(base=Base(str(base)), window=10_000))
+    recipe = resolve_llm_recipe(LLMRecipe(base=BaseModelRef(str(base)), window=10_000))
     assert recipe.window == 4096  # the base's positions
     assert recipe.schedule.learning_rate == pytest.approx(4e-5 * 4096 / 128)
     assert recipe.base.revision is not None
-    assert settled(recipe) == recipe
+    assert resolve_llm_recipe(recipe) == recipe

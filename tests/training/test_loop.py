@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from backend.bases import Base
-from backend.window_encoder import Reading
+from backend.bases import BaseModelRef
+from backend.window_encoder import WindowConfig
 from ner.errors import TrainingError
-from training.batches import EpochBatches
-from training.loop import Loop, start_accelerator
-from training.recipe import Adapter, Recipe, recipe_from_json
+from training.batches import LengthGroupedBatchSampler
+from training.loop import Trainer, create_accelerator
+from training.recipe import AdapterConfig, EncoderRecipe, encoder_recipe_from_json
 from training.schedule import Schedule
 
 SCHEDULE = Schedule(epochs=9, learning_rate=0.1, patience=2, batch_tokens=4, average=0.0)
@@ -26,14 +26,14 @@ def loop_over(scores, state, *, loss=None, schedule=SCHEDULE, items=8, processes
     def collate(indices):
         return {"attention_mask": torch.ones(len(indices), 1), "x": torch.ones(len(indices), 1)}
 
-    return model, Loop(
+    return model, Trainer(
         model,
-        batches=EpochBatches([1] * items, budget=4, seed=1, processes=processes),
+        batch_sampler=LengthGroupedBatchSampler([1] * items, max_batch_tokens=4, seed=1, num_processes=processes),
         collate=collate,
         loss=loss or (lambda model, batch: (model(batch["x"]) ** 2).mean()),
-        judge=lambda: next(told),
+        score_dev=lambda: next(told),
         schedule=schedule,
-        accelerator=start_accelerator(schedule),
+        accelerator=create_accelerator(schedule),
         state_path=state,
     )
 
@@ -145,11 +145,11 @@ def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
 
 
-@pytest.mark.parametrize("adapter", [None, Adapter(rank=4, alpha=8)])
+@pytest.mark.parametrize("adapter", [None, AdapterConfig(rank=4, alpha=8)])
 def test_a_recipe_comes_back_from_a_manifest(adapter):
-    base = Base("some/base", "0123abc")
-    recipe = Recipe(
-        base=base, adapter=adapter, reading=Reading(200, 20), schedule=replace(SCHEDULE, seed=7)
+    base = BaseModelRef("some/base", "0123abc")
+    recipe = EncoderRecipe(
+        base=base, adapter=adapter, reading=WindowConfig(200, 20), schedule=replace(SCHEDULE, seed=7)
     )
     config = {name: value for name, value in asdict(recipe).items() if name != "base"}
-    assert recipe_from_json(json.loads(json.dumps(config)), base) == recipe
+    assert encoder_recipe_from_json(json.loads(json.dumps(config)), base) == recipe

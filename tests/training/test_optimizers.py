@@ -5,13 +5,13 @@ import torch
 from bitsandbytes.optim import PagedAdamW8bit
 
 from training import optimizers
-from training.loop import fused_adamw
+from training.loop import build_fused_adamw
 from training.optimizers import choose_optimizer
 
 
 def test_the_optimizer_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu, cpu = torch.device("cuda"), torch.device("cpu")
     assert choose_optimizer(gpu) is PagedAdamW8bit
-    assert choose_optimizer(cpu) is fused_adamw
+    assert choose_optimizer(cpu) is build_fused_adamw
     monkeypatch.setattr(optimizers, "PagedAdamW8bit", None)
-    assert choose_optimizer(gpu) is fused_adamw
+    assert choose_optimizer(gpu) is build_fused_adamw

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from ner.document import Document, Prediction, Span
 from ner.errors import InputError
-from ner.scoring import LENGTHS
+from ner.scoring import LENGTH_BUCKETS
 from training.paper_protocol import (
-    Outcome,
-    Outcomes,
+    MatchCounts,
+    SchemeMatchCounts,
     collect_entities,
     compare_tags,
     evaluate_as_paper,
-    gold_pieces,
+    split_at_gold_entities,
     paper_report_to_json,
 )
 
@@ -31,8 +31,8 @@ def judge(gold: list[Span], predicted: list[Span], **options):
     return evaluate_as_paper([Document("1", TEXT, tuple(gold))], [prediction], **options)
 
 
-def both(**counts: int) -> Outcomes:
-    return Outcomes(Outcome(**counts), Outcome(**counts))
+def both(**counts: int) -> SchemeMatchCounts:
+    return SchemeMatchCounts(MatchCounts(**counts), MatchCounts(**counts))
 
 
 def test_a_singleton_inside_a_three_word_gold_span_is_missed_and_spurious():
@@ -45,7 +45,7 @@ def test_a_prediction_past_the_end_of_gold_is_perfect_at_its_length_and_spurious
     long = report.by_length["3+"].strict
     assert (long.precision, long.recall) == (1.0, 1.0)
     assert report.by_length["1"] == both(spurious=3)
-    assert report.by_length["2"] == Outcomes()
+    assert report.by_length["2"] == SchemeMatchCounts()
 
 
 def test_two_spans_that_share_only_a_last_word_do_not_meet():
@@ -54,10 +54,10 @@ def test_two_spans_that_share_only_a_last_word_do_not_meet():
 
 def test_half_credit_is_given_whatever_the_label_and_full_credit_for_the_words():
     crossing = judge([span(0, 3)], [span(1, 3, "y")], labels=("x", "y")).overall
-    assert crossing == Outcomes(Outcome(incorrect=1), Outcome(partial=1))
+    assert crossing == SchemeMatchCounts(MatchCounts(incorrect=1), MatchCounts(partial=1))
     assert crossing.partial.f1 == 0.5
     same_words = judge([span(0, 1)], [span(0, 1, "y")], labels=("x", "y")).overall
-    assert same_words == Outcomes(Outcome(incorrect=1), Outcome(correct=1))
+    assert same_words == SchemeMatchCounts(MatchCounts(incorrect=1), MatchCounts(correct=1))
 
 
 def test_labels_outside_the_list_are_dropped_on_both_sides_and_counted():
@@ -112,17 +112,17 @@ def literally(gold: list[str], predicted: list[str]) -> tuple[Counter[str], Coun
 @given(pairs)
 def test_it_is_the_procedure_read_literally(pair):
     strict, partial = literally(*pair)
-    assert compare_tags(*pair) == Outcomes(Outcome(**strict), Outcome(**partial))
+    assert compare_tags(*pair) == SchemeMatchCounts(MatchCounts(**strict), MatchCounts(**partial))
 
 
 @given(pairs)
 def test_pieces_cover_every_word_once_and_every_entity_whole(pair):
     gold, _ = pair
-    pieces = list(gold_pieces(gold))
+    pieces = list(split_at_gold_entities(gold))
     assert [word for _, first, end in pieces for word in range(first, end)] == [*range(len(gold))]
     whole = {(first, end - 1) for _, first, end in pieces}
     assert {entity[:2] for entity in collect_entities(gold)} <= whole
-    assert all(LENGTHS[min(end - first, 3) - 1] == length for length, first, end in pieces)
+    assert all(LENGTH_BUCKETS[min(end - first, 3) - 1] == length for length, first, end in pieces)
 
 
 def test_json_has_counts_and_ratios():

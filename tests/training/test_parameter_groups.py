@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from backend.bases import HEADS, Base
+from backend.bases import CLASSIFIER_HEAD_NAMES, BaseModelRef
 from ner.errors import TrainingError
 from ner.tags import TagSet
 from tests.tiny_bases import FAMILIES
 from tests.toy_corpus import LABELS
-from training.averaging import trainable
-from training.encoder import build_model
+from training.averaging import trainable_parameters
+from training.encoder import build_encoder
 from training.loop import parameter_groups
-from training.recipe import Adapter, Recipe
+from training.recipe import AdapterConfig, EncoderRecipe
 from training.schedule import Schedule
 
 PEAK, SLOWER = 0.004, 0.5
@@ -24,9 +24,9 @@ SCHEDULE = Schedule(learning_rate=PEAK, layer_decay=SLOWER, weight_decay=0.1)
 Settings = dict[str, tuple[float, float]]
 
 
-def build(base: Path, adapter: Adapter | None = None) -> nn.Module:
-    recipe = Recipe(base=Base(str(base)), adapter=adapter)
-    return build_model(recipe, TagSet(LABELS), device=torch.device("cpu"))
+def build(base: Path, adapter: AdapterConfig | None = None) -> nn.Module:
+    recipe = EncoderRecipe(base=BaseModelRef(str(base)), adapter=adapter)
+    return build_encoder(recipe, TagSet(LABELS), device=torch.device("cpu"))
 
 
 def settings(model: nn.Module, schedule: Schedule = SCHEDULE) -> Settings:
@@ -37,7 +37,7 @@ def settings(model: nn.Module, schedule: Schedule = SCHEDULE) -> Settings:
         for group in groups
         for weight in group["params"]
     }
-    names = dict(trainable(model))
+    names = dict(trainable_parameters(model))
     assert len(found) == len(names) == sum(len(group["params"]) for group in groups)
     return {name: found[id(weight)] for name, weight in names.items()}
 
@@ -53,7 +53,7 @@ def model(request: pytest.FixtureRequest, tiny_base: Callable[[str], Path]) -> n
 
 def test_the_deeper_the_slower(model: nn.Module) -> None:
     of = settings(model)
-    assert rates(of, *(f"{head}." for head in HEADS)) == {PEAK}
+    assert rates(of, *(f"{head}." for head in CLASSIFIER_HEAD_NAMES)) == {PEAK}
     assert rates(of, "layer.1.", "layers.1.") == {PEAK}  # the layer next to the head
     assert rates(of, "layer.0.", "layers.0.") == {PEAK * SLOWER}
     assert rates(of, "embed") == {PEAK * SLOWER**2}
@@ -61,7 +61,7 @@ def test_the_deeper_the_slower(model: nn.Module) -> None:
 
 def test_biases_and_norms_do_not_decay(model: nn.Module) -> None:
     of = settings(model)
-    for name, weight in trainable(model):
+    for name, weight in trainable_parameters(model):
         vector = name.endswith("bias") or "norm" in name.lower()
         assert of[name][1] == (0.0 if vector else 0.1), name
         assert (weight.ndim == 1) == vector, name
@@ -76,11 +76,11 @@ def test_one_rate_for_all_without_layer_decay(model: nn.Module) -> None:
 def test_the_layers_of_an_adapter_are_told_apart(
     family: str, tiny_base: Callable[[str], Path]
 ) -> None:
-    of = settings(build(tiny_base(family), Adapter(rank=2, alpha=4)))
+    of = settings(build(tiny_base(family), AdapterConfig(rank=2, alpha=4)))
     assert rates(of, "layer.1.", "layers.1.") == {PEAK}
     assert rates(of, "layer.0.", "layers.0.") == {PEAK * SLOWER}
-    assert rates(of, *HEADS) == {PEAK}
-    assert all("lora_" in name or any(head in name for head in HEADS) for name in of)
+    assert rates(of, *CLASSIFIER_HEAD_NAMES) == {PEAK}
+    assert all("lora_" in name or any(head in name for head in CLASSIFIER_HEAD_NAMES) for name in of)
 
 
 def test_without_a_learning_rate_there_are_no_groups() -> None:

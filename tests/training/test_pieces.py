@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ner.document import Span
-from training.pieces import ORDER, Piece, Standing, cut
+from training.pieces import MATCH_KINDS, TextSegment, MatchKind, segment_text
 
 TEXT = "Naloxone reverses the 😀 effect\r\nof clonidine."
 spans = st.lists(
@@ -24,7 +24,7 @@ spans = st.lists(
 def test_pieces_are_the_text_and_know_what_covers_them(
     gold: list[Span], predicted: list[Span]
 ) -> None:
-    pieces = cut(TEXT, gold, predicted)
+    pieces = segment_text(TEXT, gold, predicted)
     assert "".join(piece.text for piece in pieces) == TEXT
     assert all(piece.text for piece in pieces)
     sets = {
@@ -39,30 +39,30 @@ def test_pieces_are_the_text_and_know_what_covers_them(
         for place in range(at, end):
             covering = {
                 standing
-                for standing in ORDER
+                for standing in MATCH_KINDS
                 if any(span.start <= place < span.end for span in sets[standing])
             }
-            assert set(piece.standings) == covering
-        ended += [(end, *tag) for tag in piece.ends]
+            assert set(piece.match_kinds) == covering
+        ended += [(end, *tag) for tag in piece.ending_labels]
         at = end
     assert sorted(ended) == sorted(
-        (span.end, span.label, standing) for standing in ORDER for span in sets[standing]
+        (span.end, span.label, standing) for standing in MATCH_KINDS for span in sets[standing]
     )
 
 
-def cut_slowly(text: str, gold: list[Span], predicted: list[Span]) -> list[Piece]:
+def cut_slowly(text: str, gold: list[Span], predicted: list[Span]) -> list[TextSegment]:
     """What a piece is, word for word: every span is asked of every piece."""
-    standing: dict[Span, Standing] = {
+    standing: dict[Span, MatchKind] = {
         span: "missed" if span not in predicted else "right" if span in gold else "spurious"
         for span in sorted({*gold, *predicted}, key=lambda one: (one.start, one.end, one.label))
     }
     edges = {0, len(text)}.union(*((span.start, span.end) for span in standing))
     return [
-        Piece(
+        TextSegment(
             text[start:end],
             tuple(
                 one
-                for one in ORDER
+                for one in MATCH_KINDS
                 if any(
                     span.start <= start and end <= span.end
                     for span, of_span in standing.items()
@@ -77,8 +77,8 @@ def cut_slowly(text: str, gold: list[Span], predicted: list[Span]) -> list[Piece
 
 @given(gold=spans, predicted=spans)
 def test_pieces_are_what_they_are_defined_as(gold: list[Span], predicted: list[Span]) -> None:
-    assert cut(TEXT, gold, predicted) == cut_slowly(TEXT, gold, predicted)
+    assert segment_text(TEXT, gold, predicted) == cut_slowly(TEXT, gold, predicted)
 
 
 def test_an_empty_text_has_no_pieces() -> None:
-    assert cut("", [], []) == []
+    assert segment_text("", [], []) == []

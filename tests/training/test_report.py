@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ner.document import Document, Lost, Prediction, Span
+from ner.document import Document, DroppedAnnotation, Prediction, Span
 from ner.errors import OutputError
-from training.evaluate import Options, evaluate
+from training.evaluate import EvaluationOptions, evaluate
 from training.markdown import paper_report_to_markdown, report_to_markdown
 from training.paper_protocol import evaluate_as_paper
-from training.publish import summary
-from training.report import check_folder, count_losses, report_to_json, write_report
+from training.publish import summarize_report
+from training.report import check_report_dir, summarize_dropped, report_to_json, write_report
 from training.tables import report_tables
 
 # BC5CDR, test, document 8701013 (public domain).
@@ -33,9 +33,9 @@ NOTHING = [Prediction((), 1.0, "silent")] * 2
 
 @pytest.fixture
 def report():
-    lost = [Lost("Chemical", "H2", "outvoted", 81, 83, "2")]
-    options = Options(("Chemical", "Disease"), resamples=20)
-    return evaluate(GOLD, SAID, source="gold.json", against=NOTHING, lost=lost, options=options)
+    lost = [DroppedAnnotation("Chemical", "H2", "outvoted", 81, 83, "2")]
+    options = EvaluationOptions(("Chemical", "Disease"), resamples=20)
+    return evaluate(GOLD, SAID, source="gold.json", against=NOTHING, dropped=lost, options=options)
 
 
 def figures_in(written):
@@ -119,7 +119,7 @@ def table_of(report, title):
 def test_a_figure_of_nothing_is_a_dash_and_not_a_zero():
     short = [replace(document, spans=document.spans[:1]) for document in GOLD]
     said = [replace(SAID[0], spans=SAID[0].spans[:1]), NOTHING[1]]
-    options = Options(("Chemical", "Disease"), resamples=5)
+    options = EvaluationOptions(("Chemical", "Disease"), resamples=5)
     report = evaluate(short, said, against=NOTHING, options=options)
     strict = table_of(report, "Strict match")
     assert strict["2 words"] == ("2 words", "0", "0", "-", "-", "-", "-")
@@ -129,7 +129,7 @@ def test_a_figure_of_nothing_is_a_dash_and_not_a_zero():
     against = table_of(report, "against")
     assert against["2 words", "strict"][2:] == ("0", "-", "-", "-", "-", "-")
     assert against["1 word", "strict"][2:5] == ("2", "0.667", "0.000")
-    figures = summary(report)
+    figures = summarize_report(report)
     assert (figures["by_length"]["2"], figures["by_length"]["1"]) == (None, 0.6667)
     assert figures["support"] == {"1": 2, "2": 0, "3+": 0}
 
@@ -160,23 +160,23 @@ def test_what_the_page_shows_of_two_systems_is_in_the_tables_too(report):
 
 def test_effort_where_there_is_no_gold_is_counted_only():
     bare = [replace(document, spans=()) for document in GOLD]
-    report = evaluate(bare, SAID, options=Options(resamples=5))
+    report = evaluate(bare, SAID, options=EvaluationOptions(resamples=5))
     assert table_of(report, "Effort")["tagger-1"][1:] == ("4", "-", "-", "-", "-", "-")
 
 
 def test_found_where_there_is_no_gold_is_wrong_and_not_nothing():
     bare = [replace(document, spans=()) for document in GOLD]
-    report = evaluate(bare, SAID, options=Options(resamples=5))
-    assert summary(report)["strict_f1"] == 0.0
+    report = evaluate(bare, SAID, options=EvaluationOptions(resamples=5))
+    assert summarize_report(report)["strict_f1"] == 0.0
     assert table_of(report, "Strict match")["All"][5] == "0.000"
-    nothing = evaluate(bare, NOTHING, options=Options(resamples=5))
-    assert summary(nothing)["strict_f1"] is None
+    nothing = evaluate(bare, NOTHING, options=EvaluationOptions(resamples=5))
+    assert summarize_report(nothing)["strict_f1"] is None
 
 
 def test_markdown_tables_stay_whole_whatever_the_text():
     text = "a|b `c` *d*\n<e>"
     document = Document("x|y", text, (Span(0, len(text), "La|bel"),))
-    markdown = report_to_markdown(evaluate([document], NOTHING[:1], options=Options(resamples=5)))
+    markdown = report_to_markdown(evaluate([document], NOTHING[:1], options=EvaluationOptions(resamples=5)))
     assert "a\\|b \\`c\\` \\*d\\* \\<e\\> \\[La\\|bel\\]" in markdown
     for block in re.findall(r"(?:^\|.*\n)+", markdown, re.MULTILINE):
         bars = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
@@ -185,7 +185,7 @@ def test_markdown_tables_stay_whole_whatever_the_text():
 
 def test_a_report_without_scores_or_mistakes_has_no_such_tables():
     perfect = [Prediction(document.spans, 1.0, "v") for document in GOLD]
-    report = evaluate(GOLD, perfect, options=Options(resamples=5))
+    report = evaluate(GOLD, perfect, options=EvaluationOptions(resamples=5))
     titles = [table.title for table in report_tables(report)]
     assert not any(re.search("Mistakes|Lost|Calibration|against", title) for title in titles)
     assert report_to_json(report)["calibration"] is None
@@ -201,9 +201,9 @@ def test_the_paper_s_report_says_which_protocol_it_is():
 
 
 def test_losses_are_counted_by_reason_the_most_frequent_first():
-    lost = [Lost("x", f"{i}", reason, i, i + 1) for i, reason in enumerate(["overlap"] * 3)]
-    lost.insert(0, Lost("x", "first", "outvoted", 0, 1))
-    losses = count_losses(lost, examples=2)
+    lost = [DroppedAnnotation("x", f"{i}", reason, i, i + 1) for i, reason in enumerate(["overlap"] * 3)]
+    lost.insert(0, DroppedAnnotation("x", "first", "outvoted", 0, 1))
+    losses = summarize_dropped(lost, examples=2)
     assert (losses.total, list(losses.by_reason.items())) == (4, [("overlap", 3), ("outvoted", 1)])
     assert [one.text for one in losses.examples] == ["0", "1", "first"]
 
@@ -211,16 +211,16 @@ def test_losses_are_counted_by_reason_the_most_frequent_first():
 def test_both_files_are_written_and_nothing_else(tmp_path, report):
     folder = tmp_path / "deep" / "report"
     for _ in range(2):  # a second report replaces the first
-        write_report(folder, figures=report_to_json(report), markdown="# µ-opioid\n")
+        write_report(folder, report_json=report_to_json(report), markdown="# µ-opioid\n")
     assert sorted(path.name for path in folder.iterdir()) == ["report.json", "report.md"]
     assert (folder / "report.md").read_text(encoding="utf-8") == "# µ-opioid\n"
     assert json.loads((folder / "report.json").read_text(encoding="utf-8"))["documents"] == 2
 
 
 def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path, report):
-    write_report(tmp_path, figures=report_to_json(report), markdown="old")
+    write_report(tmp_path, report_json=report_to_json(report), markdown="old")
     with pytest.raises(TypeError):
-        write_report(tmp_path, figures={"not json": object()}, markdown="new")
+        write_report(tmp_path, report_json={"not json": object()}, markdown="new")
     assert (tmp_path / "report.md").read_text(encoding="utf-8") == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md"]
 
@@ -228,7 +228,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path, report):
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, report):
     (tmp_path / "taken").write_text("a file, not a folder", encoding="utf-8")
     with pytest.raises(OutputError, match=r"report\.md could not be written"):
-        write_report(tmp_path / "taken" / "report", figures={}, markdown="")
+        write_report(tmp_path / "taken" / "report", report_json={}, markdown="")
 
 
 def blocked(folder):
@@ -242,13 +242,13 @@ def test_where_none_can_be_written_is_said_beforehand_and_nothing_is_made(tmp_pa
     for folder in blocked(tmp_path):
         before = sorted(tmp_path.rglob("*"))
         with pytest.raises(OutputError, match="give another --report"):
-            check_folder(folder)
+            check_report_dir(folder)
         assert sorted(tmp_path.rglob("*")) == before
-    check_folder(tmp_path / "some" / "where")
+    check_report_dir(tmp_path / "some" / "where")
     assert not (tmp_path / "some").exists()
 
 
 def test_no_page_of_an_earlier_report_stays_beside_a_new_one(tmp_path):
-    write_report(tmp_path, figures={"a": 1}, markdown="a", page="a")
-    write_report(tmp_path, figures={"b": 1}, markdown="b")
+    write_report(tmp_path, report_json={"a": 1}, markdown="a", html="a")
+    write_report(tmp_path, report_json={"b": 1}, markdown="b")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md"]

@@ -6,20 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ner.document import Document, Lost, Prediction, Span
+from ner.document import Document, DroppedAnnotation, Prediction, Span
 from tests.page import HOSTILE, LINKS, Page
 from tests.training.test_calibrate import Cells
-from training.calibration import Bin
-from training.effort import ACTIONS, Effort
-from training.evaluate import Options, evaluate
-from training.report import Difference, Figures, Interval, Report, report_to_json
-from training.report_page import points, report_to_html, sentence_of
+from training.calibration import ReliabilityBin
+from training.effort import EDIT_ACTIONS, EditEffort
+from training.evaluate import EvaluationOptions, evaluate
+from training.report import F1Difference, StratumScores, Interval, EvaluationReport, report_to_json
+from training.report_page import reliability_points, report_to_html, describe_difference
 
 TEXT = "Naloxone reverses the effect of clonidine in 😀 hypertension."
-OPTIONS = Options(("Chemical", "Disease"), resamples=20)
+OPTIONS = EvaluationOptions(("Chemical", "Disease"), resamples=20)
 
 
-def judged(text: str = TEXT, name: str = "tagger-1", *, source: str = "gold.jsonl") -> Report:
+def judged(text: str = TEXT, name: str = "tagger-1", *, source: str = "gold.jsonl") -> EvaluationReport:
     """Two systems and everything that a report can have."""
     gold = [
         Document(name, text, (Span(0, 8, "Chemical"), Span(32, 41, "Chemical"))),
@@ -29,9 +29,9 @@ def judged(text: str = TEXT, name: str = "tagger-1", *, source: str = "gold.json
         Prediction((Span(0, 8, "Chemical", 0.9), Span(28, 41, "Disease", 0.4)), 0.8, name),
         Prediction((), 1.0, name),
     ]
-    lost = [Lost("Chemical", text[:5], "outvoted", 0, 5, name)]
+    lost = [DroppedAnnotation("Chemical", text[:5], "outvoted", 0, 5, name)]
     against = [Prediction((), 1.0, f"other {name}")] * 2
-    return evaluate(gold, said, source=source, against=against, lost=lost, options=OPTIONS)
+    return evaluate(gold, said, source=source, against=against, dropped=lost, options=OPTIONS)
 
 
 def test_it_holds_the_figures_of_the_json() -> None:
@@ -48,7 +48,7 @@ def test_it_holds_the_figures_of_the_json() -> None:
     assert "Intervals are rough" in text  # the warnings come with it
 
 
-def compared(*, with_other: bool = True) -> Report:
+def compared(*, with_other: bool = True) -> EvaluationReport:
     """Two systems that are wrong in ways of their own, on entities of every length."""
     chemicals = (Span(0, 8, "Chemical"), Span(32, 41, "Chemical"))
     rest = (Span(9, 28, "Disease"), Span(42, 59, "Disease"), Span(22, 31, "Disease"))
@@ -63,9 +63,9 @@ def compared(*, with_other: bool = True) -> Report:
     return evaluate(gold, said, against=against if with_other else None, options=OPTIONS)
 
 
-def strata_of(report: Report) -> list[list[tuple[str, Figures, Difference | None]]]:
+def strata_of(report: EvaluationReport) -> list[list[tuple[str, StratumScores, F1Difference | None]]]:
     """Names, figures and differences of the rows of both tables, in their order."""
-    against = report.against
+    against = report.comparison
     whole = ("All", report.overall, against.overall.strict if against else None)
     lengths = [
         (name, report.by_length[length], against.by_length[length].strict if against else None)
@@ -78,7 +78,7 @@ def strata_of(report: Report) -> list[list[tuple[str, Figures, Difference | None
     return [[whole, *lengths], [whole, *labels]]
 
 
-def cells_of(name: str, figures: Figures, difference: Difference | None) -> list[str]:
+def cells_of(name: str, figures: StratumScores, difference: F1Difference | None) -> list[str]:
     """A row as it is to be read."""
     counts, (low, high) = figures.strict.counts, figures.strict.interval
     if difference is None:
@@ -86,7 +86,7 @@ def cells_of(name: str, figures: Figures, difference: Difference | None) -> list
         shown = [f"{counts.f1:.3f}", f"{low:.3f} to {high:.3f}", *(f"{one:.3f}" for one in ratios)]
     else:
         ends = [f"{end:+.3f}".replace("-", "−") for end in difference.interval]
-        other, p = difference.f1, difference.p
+        other, p = difference.other_f1, difference.p_value
         shown = [f"{counts.f1:.3f}", f"{other:.3f}", " to ".join(ends), f"{p:.3f}"]
     return [name, "", *shown, f"{counts.gold}"]
 
@@ -114,8 +114,8 @@ def whisker(f1: float, interval: Interval) -> list[tuple[str, str]]:
     return [("i", width), ("b", f"left: {100 * f1:.2f}%")]
 
 
-def bars(effort: Effort) -> list[tuple[str, str]]:
-    return [("i", f"width: {effort.per_hundred(action):.2f}%") for action in ACTIONS]
+def bars(effort: EditEffort) -> list[tuple[str, str]]:
+    return [("i", f"width: {effort.per_hundred(action):.2f}%") for action in EDIT_ACTIONS]
 
 
 @pytest.mark.parametrize("with_other", [True, False])
@@ -124,11 +124,11 @@ def test_every_chart_is_drawn_where_its_figures_are(with_other: bool) -> None:
     expected = []
     for _, figures, difference in (row for rows in strata_of(report) for row in rows):
         if difference is not None:
-            expected += whisker(difference.f1, difference.f1_interval)
+            expected += whisker(difference.other_f1, difference.other_f1_interval)
         expected += whisker(figures.strict.counts.f1, figures.strict.interval)
     expected += bars(report.effort)
-    if report.against:
-        expected += bars(report.against.effort)
+    if report.comparison:
+        expected += bars(report.comparison.effort)
     page = report_to_html(report)
     assert Cells(page).marks == expected
     sides = [name for name in Page(page).values("class") if name and name.startswith("range ")]
@@ -137,13 +137,13 @@ def test_every_chart_is_drawn_where_its_figures_are(with_other: bool) -> None:
 
 def test_the_effort_of_each_system_is_its_own() -> None:
     report = compared()
-    assert report.against is not None
-    efforts = [("one", report.effort), ("other", report.against.effort)]
-    assert efforts[0][1].actions == {"add": 5, "delete": 0, "relabel": 0, "move an end": 1}
-    assert efforts[1][1].actions == {"add": 8, "delete": 1, "relabel": 1, "move an end": 0}
+    assert report.comparison is not None
+    efforts = [("one", report.effort), ("other", report.comparison.effort)]
+    assert efforts[0][1].action_counts == {"add": 5, "delete": 0, "relabel": 0, "move an end": 1}
+    assert efforts[1][1].action_counts == {"add": 8, "delete": 1, "relabel": 1, "move an end": 0}
     text = Page(report_to_html(report)).text
     for name, effort in efforts:
-        shown = ", ".join(f"{action} {effort.per_hundred(action):.1f}" for action in ACTIONS)
+        shown = ", ".join(f"{action} {effort.per_hundred(action):.1f}" for action in EDIT_ACTIONS)
         assert f" {name}: {effort.per_hundred():.1f} {shown}. The whole bar is" in text
 
 
@@ -159,12 +159,12 @@ def test_the_effort_of_each_system_is_its_own() -> None:
 )
 def test_two_systems_differ_where_the_interval_says_so(interval: Interval, sentence: str) -> None:
     report = compared()
-    assert report.against is not None
-    difference = replace(report.against.overall.strict, interval=interval)
-    assert sentence_of(difference) == sentence
-    overall = replace(report.against.overall, strict=difference)
-    against = replace(report.against, overall=overall)
-    text = Page(report_to_html(replace(report, against=against))).text
+    assert report.comparison is not None
+    difference = replace(report.comparison.overall.strict, interval=interval)
+    assert describe_difference(difference) == sentence
+    overall = replace(report.comparison.overall, strict=difference)
+    against = replace(report.comparison, overall=overall)
+    text = Page(report_to_html(replace(report, comparison=against))).text
     assert f"It is {sentence} {'compared with' if ' ' in sentence else 'than'} other, which" in text
 
 
@@ -196,7 +196,7 @@ def test_a_report_of_next_to_nothing_is_a_page_too(said: tuple[Span, ...]) -> No
     report = evaluate([Document("1", TEXT)], [Prediction(said, 1.0, "v")], options=OPTIONS)
     page = Page(report_to_html(report))
     assert "0.000" in page.text
-    alone = replace(report, warnings=(), worst=())
+    alone = replace(report, warnings=(), worst_documents=())
     assert "To know first" not in Page(report_to_html(alone)).text
 
 
@@ -219,10 +219,10 @@ def test_the_chart_is_drawn_where_the_figures_are() -> None:
 
 
 def test_dots_of_the_reliability_diagram_are_where_their_bins_are() -> None:
-    bins = [Bin(0.0, 0.1, 0, 0.0, 0.0), Bin(0.4, 0.5, 25, 0.45, 0.4), Bin(0.9, 1.0, 100, 0.95, 0.9)]
-    assert points(bins) == [(0.45, 0.4, 2.5), (0.95, 0.9, 5.0)]
+    bins = [ReliabilityBin(0.0, 0.1, 0, 0.0, 0.0), ReliabilityBin(0.4, 0.5, 25, 0.45, 0.4), ReliabilityBin(0.9, 1.0, 100, 0.95, 0.9)]
+    assert reliability_points(bins) == [(0.45, 0.4, 2.5), (0.95, 0.9, 5.0)]
     page = Page(report_to_html(judged()))
     calibration = judged().calibration
     assert calibration is not None
-    drawn = [(f"{100 * x:.2f}", f"{100 - 100 * y:.2f}") for x, y, _ in points(calibration.bins)]
+    drawn = [(f"{100 * x:.2f}", f"{100 - 100 * y:.2f}") for x, y, _ in reliability_points(calibration.bins)]
     assert list(zip(page.values("cx"), page.values("cy"), strict=True)) == drawn

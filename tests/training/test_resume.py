@@ -95,12 +95,12 @@ def test_killed_and_resumed(base, undisturbed, tmp_path):
 
 def train_half(monkeypatch, base, state):
     """Train alone on the batches of the first of two processes; its weights and steps."""
-    whole, told = training.batches.plan_epoch, []
+    whole, told = training.batches.plan_epoch_batches, []
 
     def half(*arguments, **options):
         return whole(*arguments, **options | {"processes": 2})[::2]
 
-    monkeypatch.setattr(training.batches, "plan_epoch", half)
+    monkeypatch.setattr(training.batches, "plan_epoch_batches", half)
     trained = train(base, state, report=lambda now: told.append(now.step))
     return weights_of(trained), told
 

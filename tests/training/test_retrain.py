@@ -14,7 +14,7 @@ from ner.document import Document, Span
 from ner.errors import InputError, LabelError, PublishError, TrainingError
 from tests.lexicon_tier import LexiconTier
 from tests.toy_corpus import toy_documents
-from training.retrain import Lesson, predict_in, prepare, write_tasks
+from training.retrain import ProjectTrainingData, predict_in_project_labels, prepare_training_data, write_tasks
 
 
 def config_of(*labels: str) -> LabelConfig:
@@ -48,18 +48,18 @@ def task(document: Document, *annotations: dict[str, Any]) -> dict[str, Any]:
 
 def lesson(
     tmp_path: Path, tasks: Sequence[dict[str, Any]], config: LabelConfig = CONFIG, **how: float
-) -> Lesson:
+) -> ProjectTrainingData:
     path = tmp_path / "place" / "tasks.json"
     assert write_tasks(path, tasks) == len(tasks)
-    return prepare(path, config, **how)
+    return prepare_training_data(path, config, **how)
 
 
 def test_every_document_is_on_one_side(tmp_path: Path) -> None:
     documents = toy_documents(60)
     found = lesson(tmp_path, [task(one) for one in documents])
-    sides = [*found.sides.train, *found.sides.dev, *found.held_out]
+    sides = [*found.split.train, *found.split.dev, *found.held_out_documents]
     assert Counter(one.text for one in sides) == Counter(one.text for one in documents)
-    assert found.sides.labels == ("Chemical", "Disease")
+    assert found.split.labels == ("Chemical", "Disease")
     assert found.notes == ()
 
 
@@ -69,17 +69,17 @@ def test_what_is_held_out_grows_and_is_never_learnt_from(tmp_path: Path) -> None
     learnt: set[str] = set()
     for count in (20, 40, 80):
         found = lesson(tmp_path, [task(one) for one in documents[:count]])
-        held_out = {one.text for one in found.held_out}
+        held_out = {one.text for one in found.held_out_documents}
         assert before <= held_out
         before = held_out
-        learnt |= {one.text for one in [*found.sides.train, *found.sides.dev]}
+        learnt |= {one.text for one in [*found.split.train, *found.split.dev]}
     assert not before & learnt
 
 
 def test_the_file_is_for_its_owner_alone_and_any_text_comes_back(tmp_path: Path) -> None:
     odd = Document("odd", "Zorbium 😀 helped.\r\nThen\u2028 naloxone.", (Span(0, 7, "Chemical"),))
     found = lesson(tmp_path, [task(one) for one in [odd, *toy_documents(9)]])
-    sides = [*found.sides.train, *found.sides.dev, *found.held_out]
+    sides = [*found.split.train, *found.split.dev, *found.held_out_documents]
     assert next(one for one in sides if one.id == "odd").spans == odd.spans
     path = tmp_path / "place" / "tasks.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -100,8 +100,8 @@ def test_a_disk_that_is_full_leaves_no_half_file(tmp_path: Path) -> None:
 
 def test_ten_documents_are_learnt_from(tmp_path: Path) -> None:
     found = lesson(tmp_path, [task(one) for one in toy_documents(10)])
-    assert found.sides.train
-    assert found.sides.dev
+    assert found.split.train
+    assert found.split.dev
 
 
 def test_too_few_documents_are_refused(tmp_path: Path) -> None:
@@ -115,8 +115,8 @@ def test_what_only_one_of_several_drew_is_left_open_and_told(tmp_path: Path) -> 
     found = lesson(tmp_path, tasks)
     [note] = found.notes
     assert "Annotators disagree: 20 regions are left open" in note
-    sides = [*found.sides.train, *found.sides.dev, *found.held_out]
-    assert all(one.unknown for one in sides)
+    sides = [*found.split.train, *found.split.dev, *found.held_out_documents]
+    assert all(one.masked_ranges for one in sides)
 
 
 def test_one_annotator_alone_is_enough(tmp_path: Path) -> None:
@@ -153,6 +153,6 @@ def test_a_version_is_asked_in_the_labels_of_the_project_and_blind() -> None:
     tier = LexiconTier("lexicon-1")
     xml = config_of("Drug", "Disease")
     document = Document("1", "naloxone", (Span(0, 8, "Drug"),))
-    [found] = predict_in(xml, tier, [document])
+    [found] = predict_in_project_labels(xml, tier, [document])
     assert found.spans == ()
-    assert [lost.reason for lost in found.lost] == ["label unknown"]
+    assert [lost.reason for lost in found.dropped] == ["label unknown"]

@@ -9,19 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.jsonlines import document_to_json, prediction_to_json
-from ner.document import Document, Lost, Prediction, Span
+from ner.document import Document, DroppedAnnotation, Prediction, Span
 from ner.errors import FormatError, InputError, LabelError
-from ner.tags import IGNORED, TagSet
+from ner.tags import IGNORE_INDEX, TagSet
 from ner.words import word_offsets
 from tests.toy_corpus import LABELS, toy_documents
 from training.corpus import write_documents
-from training.corpus.split import text_key
-from training.sides import Sides
-from training.silver import Rules, choose_silver, read_silver
+from training.corpus.split import normalize_text
+from training.sides import TrainDevSplit
+from training.silver import SilverOptions, select_silver, read_silver
 
 TAGS = TagSet(LABELS)
 GOLD, DEV = toy_documents(6, seed=1), toy_documents(4, seed=2)
-RULES = Rules(labels=LABELS, gold=GOLD, dev=DEV)
+RULES = SilverOptions(labels=LABELS, train_documents=GOLD, dev_documents=DEV)
 TEXT = "aspirin caused severe asthma"
 ASPIRIN, ASTHMA = Span(0, 7, "Chemical", 0.9), Span(22, 28, "Disease", 0.6)
 
@@ -39,19 +39,19 @@ def said(documents, *, score=0.8, of_spans=0.9, version="llm-1"):
 
 def only(prediction, **rules):
     """The one silver document of a prediction for `TEXT`."""
-    silver = choose_silver([(Document("d", TEXT), prediction)], replace(RULES, **rules))
+    silver = select_silver([(Document("d", TEXT), prediction)], replace(RULES, **rules))
     [document] = silver.documents
     return document, silver
 
 
 def texts(silver):
-    return {text_key(one.document.text) for one in silver.documents}
+    return {normalize_text(one.document.text) for one in silver.documents}
 
 
 def test_words_count_by_the_score_of_their_entity_else_by_that_of_the_document():
     silver, _ = only(Prediction((ASPIRIN, ASTHMA), 0.8, "v"), weight=0.5)
     assert silver.weights == pytest.approx((0.45, 0.4, 0.4, 0.3))
-    surer = Prediction((ASPIRIN,), 0.8, "v", confidences=(0.1, 0.7, 0.6, 0.5))
+    surer = Prediction((ASPIRIN,), 0.8, "v", tag_confidences=(0.1, 0.7, 0.6, 0.5))
     silver, _ = only(surer, weight=1.0)
     assert silver.weights == (0.9, 0.7, 0.6, 0.5)
 
@@ -77,7 +77,7 @@ def test_weights_are_between_0_and_the_factor_one_for_each_word(data):
         tuple(replace(span, score=data.draw(st.none() | odd)) for span in (ASPIRIN, ASTHMA)),
         data.draw(odd),
         "v",
-        confidences=tuple(data.draw(st.just([]) | st.lists(odd, min_size=4, max_size=4))),
+        tag_confidences=tuple(data.draw(st.just([]) | st.lists(odd, min_size=4, max_size=4))),
     )
     factor = data.draw(st.floats(0, 1))
     silver, _ = only(prediction, weight=factor, least=-1.0)
@@ -92,9 +92,9 @@ def test_no_text_of_gold_or_of_a_judge_is_ever_learnt_from(data):
     known = data.draw(st.lists(st.sampled_from([*sides["gold"], *sides["dev"], *sides["test"]])))
     written = st.sampled_from([str, str.upper, lambda text: f" {text}\n"])
     copies = [Document(f"{n}", data.draw(written)(one.text)) for n, one in enumerate(known)]
-    rules = Rules(labels=LABELS, gold=sides["gold"], dev=sides["dev"], held_out=sides["test"])
-    silver = choose_silver(said([*copies, *others]), rules)
-    assert texts(silver) == {text_key(one.text) for one in others}
+    rules = SilverOptions(labels=LABELS, train_documents=sides["gold"], dev_documents=sides["dev"], excluded_documents=sides["test"])
+    silver = select_silver(said([*copies, *others]), rules)
+    assert texts(silver) == {normalize_text(one.text) for one in others}
     assert sum(silver.left_out.values()) == len(known)
     assert silver.left_out.keys() <= {"text in gold", "text in dev", "text held out"}
 
@@ -103,10 +103,10 @@ def test_what_scores_too_low_or_is_there_again_is_left_out_and_counted():
     ours = toy_documents(5, seed=9)
     again = said(ours[:2], score=0.9, version="llm-2")
     predicted = [*said(ours[:4]), *again, *said(ours[4:], score=0.3)]
-    silver = choose_silver(predicted, replace(RULES, least=0.5))
+    silver = select_silver(predicted, replace(RULES, min_score=0.5))
     assert silver.left_out == {"score too low": 1, "text repeated": 2}
     assert silver.versions == ("llm-1", "llm-2")  # of the repeated ones the surer prediction counts
-    assert texts(silver) == {text_key(one.text) for one in ours[:4]}
+    assert texts(silver) == {normalize_text(one.text) for one in ours[:4]}
 
 
 @given(st.randoms(use_true_random=False))
@@ -114,9 +114,9 @@ def test_the_order_of_predictions_changes_nothing(chance):
     ours = toy_documents(8, seed=9)
     unsure = said([replace(one, spans=one.spans[1:]) for one in ours[:4]], of_spans=None)
     predicted = [*said(ours), *unsure, *said(ours[2:5], of_spans=0.5), *said(GOLD[:2])]
-    silver = choose_silver(predicted, RULES)
+    silver = select_silver(predicted, RULES)
     chance.shuffle(predicted)
-    other = choose_silver(predicted, RULES)
+    other = select_silver(predicted, RULES)
     assert other == silver
     assert other.fingerprint == silver.fingerprint
 
@@ -125,7 +125,7 @@ def test_the_fingerprint_knows_texts_entities_and_weights():
     ours = toy_documents(3, seed=9)
     bare = [replace(one, spans=one.spans[1:]) for one in ours]
     kinds = [
-        choose_silver(predicted, replace(RULES, weight=weight)).fingerprint
+        select_silver(predicted, replace(RULES, weight=weight)).fingerprint
         for weight in (0.5, 0.25)
         for predicted in (said(ours), said(ours[:2]), said(bare), said(ours, of_spans=0.7))
     ]
@@ -134,17 +134,17 @@ def test_the_fingerprint_knows_texts_entities_and_weights():
 
 def test_labels_that_gold_lacks_are_left_open_and_counted():
     silver, told = only(Prediction((ASPIRIN, replace(ASTHMA, label="Gene")), 0.8, "v"))
-    assert TAGS.encode(silver.document).tags == (1, 0, 0, IGNORED)
+    assert TAGS.encode(silver.document).tags == (1, 0, 0, IGNORE_INDEX)
     assert Counter(entry.reason for entry in told.lost) == {"label unknown": 1}
 
 
 def test_what_a_system_could_not_say_is_left_open_and_counted():
     lost = (
-        Lost("Disease", "severe asthma", "overlap", 15, 28, "d"),
-        Lost("Disease", "fever", "offset outside the text", 40, 45, "d"),
+        DroppedAnnotation("Disease", "severe asthma", "overlap", 15, 28, "d"),
+        DroppedAnnotation("Disease", "fever", "offset outside the text", 40, 45, "d"),
     )
-    silver, told = only(Prediction((ASPIRIN,), 0.8, "v", lost=lost))
-    assert TAGS.encode(silver.document).tags == (1, 0, IGNORED, IGNORED)
+    silver, told = only(Prediction((ASPIRIN,), 0.8, "v", dropped=lost))
+    assert TAGS.encode(silver.document).tags == (1, 0, IGNORE_INDEX, IGNORE_INDEX)
     assert told.lost == lost
 
 
@@ -164,7 +164,7 @@ def test_what_a_system_could_not_say_is_left_open_and_counted():
 )
 def test_what_teaches_nothing_is_refused(predicted, error, complaint):
     with pytest.raises(error, match=complaint):
-        choose_silver(predicted, replace(RULES, least=0.5))
+        select_silver(predicted, replace(RULES, min_score=0.5))
 
 
 def test_both_forms_of_a_file_say_the_same_and_scores_may_be_missing(tmp_path):
@@ -183,17 +183,17 @@ def test_both_forms_of_a_file_say_the_same_and_scores_may_be_missing(tmp_path):
     assert (twice.fingerprint, twice.left_out) == (silver.fingerprint, {"text repeated": 5})
     bare.write_text("\n".join(json.dumps(document_to_json(one)) for one in toy_documents(5)))
     unsure = read_silver([bare], replace(RULES, weight=0.5))
-    assert {weight for one in unsure.documents for weight in one.weights} == {0.5}
-    assert unsure.unscored == unsure.entities > 0
+    assert {weight for one in unsure.documents for weight in one.word_weights} == {0.5}
+    assert unsure.unscored_entities == unsure.entity_count > 0
     bare.write_text("")
     with pytest.raises(FormatError, match="is empty"):
         read_silver([bare], RULES)
 
 
 def test_the_manifest_tells_of_silver_only_where_there_is_some():
-    sides = Sides(GOLD, DEV, LABELS, sources=())
+    sides = TrainDevSplit(GOLD, DEV, LABELS, sources=())
     assert "silver" not in sides.to_json()
-    silver = choose_silver(said(toy_documents(5, seed=9)), RULES)
+    silver = select_silver(said(toy_documents(5, seed=9)), RULES)
     both = replace(sides, silver=silver)
     assert both.to_json()["fingerprint"] == sides.fingerprint
     told = both.to_json()["silver"]

@@ -6,16 +6,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from backend.bases import Base
-from backend.window_encoder import Reading, WindowEncoder
+from backend.bases import BaseModelRef
+from backend.window_encoder import WindowConfig, WindowEncoder
 from ner.document import Document, Span
-from ner.tags import IGNORED, TagSet
+from ner.tags import IGNORE_INDEX, TagSet
 from ner.words import word_offsets
 from tests.toy_corpus import LABELS, toy_documents
 from training import encoder
-from training.averaging import trainable
-from training.encoder import Lessons, build_model, train_encoder
-from training.recipe import Recipe
+from training.averaging import trainable_parameters
+from training.encoder import TrainingWindows, build_encoder, train_encoder
+from training.recipe import EncoderRecipe
 from training.schedule import Schedule
 from training.silver import SilverDocument
 
@@ -25,7 +25,7 @@ GOLD, DEV = toy_documents(6, seed=1), toy_documents(4, seed=2)
 
 def recipe_for(base, **changes):
     schedule = Schedule(epochs=2, learning_rate=2e-3, batch_tokens=256, precision="fp32")
-    recipe = Recipe(base=Base(str(base)), lesson=Reading(64, 8), schedule=schedule, mask=0.0)
+    recipe = EncoderRecipe(base=BaseModelRef(str(base)), lesson=WindowConfig(64, 8), schedule=schedule, mask=0.0)
     return replace(recipe, **changes)
 
 
@@ -36,12 +36,12 @@ class Class:
         self.recipe = recipe_for(base)
         self.tokenizer = self.recipe.base.load_tokenizer()
         torch.manual_seed(0)
-        self.model = build_model(self.recipe, TAGS, device=torch.device("cpu")).eval()
-        self.loss = encoder._Loss(self.recipe, self.tokenizer)
+        self.model = build_encoder(self.recipe, TAGS, device=torch.device("cpu")).eval()
+        self.loss = encoder._TokenClassificationLoss(self.recipe, self.tokenizer)
 
     def lessons(self, documents, silver=(), *, reading=None):
         windows = WindowEncoder(self.tokenizer, reading or self.recipe.lesson)
-        return Lessons(documents, tag_set=TAGS, windows=windows, silver=silver)
+        return TrainingWindows(documents, tag_set=TAGS, windows=windows, silver=silver)
 
     def batch(self, *documents, **options):
         lessons = self.lessons(*documents, **options)
@@ -52,7 +52,7 @@ class Class:
         self.model.zero_grad()
         loss = self.loss(self.model, batch)
         loss.backward()
-        return loss.item(), torch.cat([w.grad.flatten() for _, w in trainable(self.model)])
+        return loss.item(), torch.cat([w.grad.flatten() for _, w in trainable_parameters(self.model)])
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +92,8 @@ def test_silver_without_weight_leaves_the_gradients_of_gold_alone(pupils):
 def test_the_mean_of_all_weights_is_one_and_each_is_in_proportion(pupils):
     chance = random.Random(0)
     silver = silver_of(toy_documents(4, seed=9), chance.random)
-    batch = pupils.batch(GOLD, silver, reading=Reading())  # whole documents
-    known = batch["labels"] != IGNORED
+    batch = pupils.batch(GOLD, silver, reading=WindowConfig())  # whole documents
+    known = batch["labels"] != IGNORE_INDEX
     assert batch["weights"][known].mean().item() == pytest.approx(1, rel=1e-5)
     assert not batch["weights"][~known].any()
     found = batch["weights"][known] / batch["weights"].max()
@@ -110,10 +110,10 @@ def test_losses_are_those_of_gold(pupils):
 
 def test_sure_silver_of_full_weight_is_learnt_as_gold_is(tiny_base, tmp_path, monkeypatch):
     counted = []
-    count = encoder.count_transitions
+    count = encoder.estimate_transitions
     monkeypatch.setattr(
         encoder,
-        "count_transitions",
+        "estimate_transitions",
         lambda tags, of: (counted.append(len(tags)), count(tags, of))[1],
     )
     ours = toy_documents(6, seed=9)
@@ -121,7 +121,7 @@ def test_sure_silver_of_full_weight_is_learnt_as_gold_is(tiny_base, tmp_path, mo
     plain = train_encoder([*GOLD, *ours], DEV, state_path=tmp_path / "plain", **how)
     silver = silver_of(ours, lambda: 1.0)
     beside = train_encoder(GOLD, DEV, state_path=tmp_path / "beside", silver=silver, **how)
-    assert beside.outcome == plain.outcome
+    assert beside.history == plain.history
     assert counted == [len(GOLD) + len(ours), len(GOLD)]  # what follows what is learnt from gold
-    expected = dict(trainable(plain.model))
-    assert all(torch.equal(weight, expected[name]) for name, weight in trainable(beside.model))
+    expected = dict(trainable_parameters(plain.model))
+    assert all(torch.equal(weight, expected[name]) for name, weight in trainable_parameters(beside.model))

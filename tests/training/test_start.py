@@ -7,39 +7,39 @@ from pathlib import Path
 import pytest
 import torch
 
-from backend.bases import Base
+from backend.bases import BaseModelRef
 from backend.tier import load_tier
 from ner.document import Document
 from ner.manifest import Manifest, read_manifest
-from ner.store import Store
+from ner.store import ModelStore
 from tests.toy_corpus import LABELS, toy_documents
-from training.encoder import TrainedEncoder, train_encoder
+from training.encoder import EncoderTrainResult, train_encoder
 from training.publish import publish_encoder
-from training.recipe import Adapter, Recipe
+from training.recipe import AdapterConfig, EncoderRecipe
 from training.schedule import Schedule
-from training.sides import Sides
-from training.start import why_not
+from training.sides import TrainDevSplit
+from training.start import find_warm_start_obstacle
 
 QUICK = Schedule(epochs=15, patience=15, learning_rate=1e-2, batch_tokens=256, precision="fp32")
 STILL = replace(QUICK, epochs=1, learning_rate=1e-12)  # so small that nothing moves
 DOCUMENTS = toy_documents(24)
-SIDES = Sides(DOCUMENTS[:20], DOCUMENTS[20:], LABELS, ("toy",))
+SIDES = TrainDevSplit(DOCUMENTS[:20], DOCUMENTS[20:], LABELS, ("toy",))
 
 
-def trained(recipe: Recipe, state_path: Path, start: Path | None = None) -> TrainedEncoder:
+def trained(recipe: EncoderRecipe, state_path: Path, start: Path | None = None) -> EncoderTrainResult:
     return train_encoder(
-        *(SIDES.train, SIDES.dev), labels=LABELS, recipe=recipe, state_path=state_path, start=start
+        *(SIDES.train, SIDES.dev), labels=LABELS, recipe=recipe, state_path=state_path, warm_start_dir=start
     )
 
 
-@pytest.mark.parametrize("adapter", [None, Adapter(rank=4, alpha=8)], ids=["full", "lora"])
+@pytest.mark.parametrize("adapter", [None, AdapterConfig(rank=4, alpha=8)], ids=["full", "lora"])
 def test_it_begins_with_what_the_version_says(
-    adapter: Adapter | None, tiny_base: Callable[[str], Path], tmp_path: Path
+    adapter: AdapterConfig | None, tiny_base: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    recipe = Recipe(base=Base(str(tiny_base("bert-uncased"))), adapter=adapter, schedule=QUICK)
-    store = Store(tmp_path / "models")
+    recipe = EncoderRecipe(base=BaseModelRef(str(tiny_base("bert-uncased"))), adapter=adapter, schedule=QUICK)
+    store = ModelStore(tmp_path / "models")
     manifest, _ = publish_encoder(trained(recipe, tmp_path / "a"), SIDES, store=store, name="first")
-    folder = store.folder("encoder", manifest.version)
+    folder = store.version_folder("encoder", manifest.version)
     begun = trained(replace(recipe, schedule=STILL), tmp_path / "b", folder)
     asked = [Document(one.id, one.text) for one in toy_documents(8, seed=5)]
     said = [one.spans for one in load_tier(folder, device=torch.device("cpu")).predict(asked)]
@@ -49,13 +49,13 @@ def test_it_begins_with_what_the_version_says(
     assert [one.spans for one in cold.tier.predict(asked)] != said
 
 
-def test_what_does_not_fit_is_told(publish: Callable[..., Manifest], store: Store) -> None:
-    manifest = read_manifest(store.folder("encoder", publish().version))
-    recipe = Recipe(base=Base(manifest.base))
-    assert "knows Chemical, Disease, and what is to be learnt is Gene" in why_not(
+def test_what_does_not_fit_is_told(publish: Callable[..., Manifest], store: ModelStore) -> None:
+    manifest = read_manifest(store.version_folder("encoder", publish().version))
+    recipe = EncoderRecipe(base=BaseModelRef(manifest.base))
+    assert "knows Chemical, Disease, and what is to be learnt is Gene" in find_warm_start_obstacle(
         manifest, recipe, ("Gene",)
     )
-    other = why_not(manifest, replace(recipe, base=Base("another/base")), LABELS)
+    other = find_warm_start_obstacle(manifest, replace(recipe, base=BaseModelRef("another/base")), LABELS)
     assert "has another base" in other
 
 

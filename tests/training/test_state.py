@@ -8,31 +8,31 @@ from pathlib import Path
 import pytest
 
 from ner.errors import TrainingError
-from training.state import alone, forget_state
+from training.state import lock_training, delete_state
 
 
 def test_a_second_one_is_kept_out_until_the_first_has_ended(tmp_path: Path) -> None:
     state = tmp_path / "models" / "encoder" / ".training-1"
-    with alone(state):
+    with lock_training(state):
         state.touch()
-        with pytest.raises(TrainingError, match="under way in another process"), alone(state):
+        with pytest.raises(TrainingError, match="under way in another process"), lock_training(state):
             raise AssertionError
-        with alone(state.with_name(".training-2")):
+        with lock_training(state.with_name(".training-2")):
             pass
         assert state.is_file()
-    with alone(state):
-        forget_state(state)
-        with pytest.raises(TrainingError, match="under way"), alone(state):
+    with lock_training(state):
+        delete_state(state)
+        with pytest.raises(TrainingError, match="under way"), lock_training(state):
             raise AssertionError
 
 
 def test_what_was_made_for_nothing_is_removed(tmp_path: Path) -> None:
     mine = tmp_path / "models"
     mine.mkdir()
-    with alone(mine / "encoder" / ".training-1"):
+    with lock_training(mine / "encoder" / ".training-1"):
         assert list((mine / "encoder").iterdir())
     assert list(tmp_path.rglob("*")) == [mine]
-    with alone(mine / "encoder" / ".training-1"):
+    with lock_training(mine / "encoder" / ".training-1"):
         (mine / "encoder" / "kept").touch()
     assert {path.name for path in mine.rglob("*")} == {"encoder", "kept"}
 
@@ -40,7 +40,7 @@ def test_what_was_made_for_nothing_is_removed(tmp_path: Path) -> None:
 def test_what_a_killed_one_left_keeps_nobody_out(tmp_path: Path) -> None:
     left = tmp_path / ".lock.training-1"
     left.touch()
-    with alone(tmp_path / ".training-1"):
+    with lock_training(tmp_path / ".training-1"):
         assert left.is_file()
     assert not left.exists()
 

@@ -10,18 +10,18 @@ from pathlib import Path
 from accelerate import PartialState
 from safetensors.torch import save_file
 
-from backend.bases import Base
+from backend.bases import BaseModelRef
 from tests.toy_corpus import LABELS, toy_documents
-from training.averaging import trainable
-from training.llm import TrainedLLM, train_llm
-from training.recipe import Adapter, LLMRecipe
-from training.schedule import Progress, Schedule
+from training.averaging import trainable_parameters
+from training.llm import LLMTrainResult, train_llm
+from training.recipe import AdapterConfig, LLMRecipe
+from training.schedule import TrainingProgress, Schedule
 
 
-def train(base: Path, state: Path, *, resume: bool = False, report=lambda _: None) -> TrainedLLM:
+def train(base: Path, state: Path, *, resume: bool = False, report=lambda _: None) -> LLMTrainResult:
     recipe = LLMRecipe(
-        base=Base(str(base)),
-        adapter=Adapter(8, 16, 0.05),
+        base=BaseModelRef(str(base)),
+        adapter=AdapterConfig(8, 16, 0.05),
         window=256,
         context=16,
         noise=0.2,
@@ -36,18 +36,18 @@ def train(base: Path, state: Path, *, resume: bool = False, report=lambda _: Non
         recipe=recipe,
         state_path=state,
         resume=resume,
-        report=report,
+        on_progress=report,
     )
 
 
-def weights_of(trained: TrainedLLM):
-    return {name: weight.detach().clone() for name, weight in trainable(trained.model)}
+def weights_of(trained: LLMTrainResult):
+    return {name: weight.detach().clone() for name, weight in trainable_parameters(trained.model)}
 
 
 def main() -> None:
     base, state, out = (Path(argument) for argument in sys.argv[1:4])
 
-    def report(now: Progress) -> None:
+    def report(now: TrainingProgress) -> None:
         print(now.step, flush=True)
 
     trained = train(base, state, resume="--resume" in sys.argv, report=report)

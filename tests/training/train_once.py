@@ -10,25 +10,25 @@ from pathlib import Path
 from accelerate import PartialState
 from safetensors.torch import save_file
 
-from backend.bases import Base
-from backend.window_encoder import Reading
+from backend.bases import BaseModelRef
+from backend.window_encoder import WindowConfig
 from tests.toy_corpus import LABELS, toy_documents
-from training.averaging import trainable
-from training.encoder import TrainedEncoder, train_encoder
-from training.recipe import Recipe
-from training.schedule import Progress, Schedule
+from training.averaging import trainable_parameters
+from training.encoder import EncoderTrainResult, train_encoder
+from training.recipe import EncoderRecipe
+from training.schedule import TrainingProgress, Schedule
 
 
 def train(
     base: Path, state: Path, *, resume: bool = False, report=lambda _: None
-) -> TrainedEncoder:
+) -> EncoderTrainResult:
     schedule = Schedule(
         epochs=3, learning_rate=2e-3, batch_tokens=256, average=0.9, save_every=4, precision="fp32"
     )
-    recipe = Recipe(
-        base=Base(str(base)),
-        reading=Reading(96, 8),
-        lesson=Reading(64, 8),
+    recipe = EncoderRecipe(
+        base=BaseModelRef(str(base)),
+        reading=WindowConfig(96, 8),
+        lesson=WindowConfig(64, 8),
         schedule=schedule,
         mask=0.1,
     )
@@ -39,18 +39,18 @@ def train(
         recipe=recipe,
         state_path=state,
         resume=resume,
-        report=report,
+        on_progress=report,
     )
 
 
-def weights_of(trained: TrainedEncoder):
-    return {name: weight.detach().clone() for name, weight in trainable(trained.model)}
+def weights_of(trained: EncoderTrainResult):
+    return {name: weight.detach().clone() for name, weight in trainable_parameters(trained.model)}
 
 
 def main() -> None:
     base, state, out = (Path(argument) for argument in sys.argv[1:4])
 
-    def report(now: Progress) -> None:
+    def report(now: TrainingProgress) -> None:
         print(now.step, flush=True)
 
     trained = train(base, state, resume="--resume" in sys.argv, report=report)

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ner.manifest import Manifest
-from ner.scoring import LENGTHS, Length
+from ner.scoring import LENGTH_BUCKETS, LengthBucket
 from training.report import Interval
 
-SPLITS = ("test", "held out", "dev")  # whose scores count, the first there is
-FEW_GOLD = 30  # entities, of a length or in all, below which their F1 is not argued with
+SCORED_SPLITS = ("test", "held out", "dev")  # whose scores count, the first there is
+MIN_GOLD_ENTITIES = 30  # entities, of a length or in all, below which their F1 is not argued with
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
+class VersionScores:
     """What a version finds.
 
     Attributes:
@@ -29,21 +29,21 @@ class Quality:
     source: str
     documents: int
     f1: float
-    by_length: Mapping[Length, float]
-    support: Mapping[Length, int]
+    by_length: Mapping[LengthBucket, float]
+    support: Mapping[LengthBucket, int]
     paired: Mapping[str, Interval] = field(default_factory=dict)
 
     @property
-    def gold(self) -> int:
+    def gold_entities(self) -> int:
         """Gold entities in all."""
         return sum(self.support.values())
 
-    def is_of_same_documents(self, other: "Quality") -> bool:
+    def has_same_gold(self, other: "VersionScores") -> bool:
         """Whether two versions were judged by the same gold, as far as can be told."""
         return (self.documents, dict(self.support)) == (other.documents, dict(other.support))
 
 
-def quality_of(manifest: Manifest) -> Quality | None:
+def scores_from_manifest(manifest: Manifest) -> VersionScores | None:
     """Read what a manifest says a version finds.
 
     Args:
@@ -52,20 +52,20 @@ def quality_of(manifest: Manifest) -> Quality | None:
     Returns:
         The scores on test, else on dev; None where it has neither.
     """
-    for split in SPLITS:
+    for split in SCORED_SPLITS:
         scores = manifest.scores.get(split)
         if isinstance(scores, Mapping) and isinstance(scores.get("strict_f1"), float):
-            return Quality(
+            return VersionScores(
                 split,
                 int(scores.get("documents", 0)),
                 scores["strict_f1"],
-                {length: scores.get("by_length", {}).get(length) or 0.0 for length in LENGTHS},
-                {length: scores.get("support", {}).get(length, 0) for length in LENGTHS},
+                {length: scores.get("by_length", {}).get(length) or 0.0 for length in LENGTH_BUCKETS},
+                {length: scores.get("support", {}).get(length, 0) for length in LENGTH_BUCKETS},
             )
     return None
 
 
-def qualities_in(figures: Mapping[str, Any]) -> dict[str, Quality]:
+def scores_from_report(figures: Mapping[str, Any]) -> dict[str, VersionScores]:
     """Read what an evaluation found.
 
     Args:
@@ -79,14 +79,14 @@ def qualities_in(figures: Mapping[str, Any]) -> dict[str, Quality]:
         KeyError: If it is no such object.
         TypeError: Likewise.
     """
-    support = {length: int(figures["by_length"][length]["strict"]["gold"]) for length in LENGTHS}
+    support = {length: int(figures["by_length"][length]["strict"]["gold"]) for length in LENGTH_BUCKETS}
 
-    def quality(judged: Mapping[str, Any], paired: Mapping[str, Interval]) -> Quality:
-        return Quality(
+    def quality(judged: Mapping[str, Any], paired: Mapping[str, Interval]) -> VersionScores:
+        return VersionScores(
             str(figures["gold"]),
             int(figures["documents"]),
             float(judged["strict"]["f1"]),
-            {length: float(judged["by_length"][length]["strict"]["f1"]) for length in LENGTHS},
+            {length: float(judged["by_length"][length]["strict"]["f1"]) for length in LENGTH_BUCKETS},
             support,
             paired,
         )

@@ -9,56 +9,56 @@ from typing import Any
 
 import torch
 
-from backend.engine.library import usable_cpus
-from backend.pages import brief, counted, page_environment
+from backend.engine.library import count_usable_cpus
+from backend.pages import format_latency, format_count, make_page_environment
 from backend.tier import default_device
 from ner.catalogue import DEFAULT_TIER
-from ner.scoring import LENGTHS
-from training.calibrate.advice import Need, amount, hours, most_of, usable
-from training.calibrate.quality import FEW_GOLD, Quality
-from training.calibrate.timing import ENOUGH, Timing
-from training.markdown import escape, table_to_markdown
-from training.tables import NAMES, NOTHING, Table
+from ner.scoring import LENGTH_BUCKETS
+from training.calibrate.advice import ServingRequirements, format_amount, batch_hours, describe_p95_share, deployable_results
+from training.calibrate.quality import MIN_GOLD_ENTITIES, VersionScores
+from training.calibrate.timing import MIN_DOCUMENTS_FOR_P95, BenchmarkResult
+from training.markdown import escape_markdown, table_to_markdown
+from training.tables import LENGTH_COLUMN_NAMES, EMPTY_CELL, TextTable
 
-MIB = 2**20
+BYTES_PER_MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class CalibrationReport:
+class BenchmarkReport:
     """Everything a calibration has found.
 
     Attributes:
-        need: What was wanted.
+        requirements: What was wanted.
         source: Where the documents come from.
         documents: How many there are.
         words: In all of them.
-        timings: Of each way to serve.
-        qualities: Of versions by name.
+        results: Of each way to serve.
+        scores: Of versions by name.
         advice: What to do, a sentence each.
         notes: What else to know, a sentence each.
         machine: On what it was measured.
     """
 
-    need: Need
+    requirements: ServingRequirements
     source: str
     documents: int
     words: int
-    timings: tuple[Timing, ...]
-    qualities: Mapping[str, Quality]
+    results: tuple[BenchmarkResult, ...]
+    scores: Mapping[str, VersionScores]
     advice: tuple[str, ...]
     notes: tuple[str, ...] = ()
     machine: str = ""
 
 
-def this_machine() -> str:
+def describe_machine() -> str:
     """What may be used of it, and the libraries that count."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
     device = default_device()
     gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
-    return f"{gpu}{usable_cpus()} CPUs ({platform.machine()}), {libraries}"
+    return f"{gpu}{count_usable_cpus()} CPUs ({platform.machine()}), {libraries}"
 
 
-def calibration_tables(report: CalibrationReport) -> list[Table]:
+def benchmark_tables(report: BenchmarkReport) -> list[TextTable]:
     """Lay out a calibration.
 
     Args:
@@ -67,26 +67,26 @@ def calibration_tables(report: CalibrationReport) -> list[Table]:
     Returns:
         Its tables, those without rows left out.
     """
-    tables = [_one(report), _many(report), _batch(report), _quality(report)]
+    tables = [_latency_table(report), _throughput_table(report), _batch_cost_table(report), _score_table(report)]
     return [table for table in tables if table.rows]
 
 
-def _one(report: CalibrationReport) -> Table:
+def _latency_table(report: BenchmarkReport) -> TextTable:
     """What one document takes."""
-    of_encoders = [one.p50 for one in report.timings if one.tier == DEFAULT_TIER]
-    best = min(of_encoders or [one.p50 for one in report.timings])
-    asked_few = any(one.asked < ENOUGH for one in report.timings)
-    few = f" Of fewer than {ENOUGH} that were asked, p95 is what all of them took at most."
-    return Table(
+    of_encoders = [one.p50_seconds for one in report.results if one.tier == DEFAULT_TIER]
+    best = min(of_encoders or [one.p50_seconds for one in report.results])
+    asked_few = any(one.timed_documents < MIN_DOCUMENTS_FOR_P95 for one in report.results)
+    few = f" Of fewer than {MIN_DOCUMENTS_FOR_P95} that were asked, p95 is what all of them took at most."
+    return TextTable(
         "One document at a time",
-        ("Tier", "Runs on", "Asked", "p50", "p95", f"Within {report.need.allowed}", "Times"),
+        ("Tier", "Runs on", "Asked", "p50", "p95", f"Within {report.requirements.latency_budget_text}", "Times"),
         "llrrrlr",
         tuple(
             (
-                *(one.tier, one.runs_on, f"{one.asked:,}", brief(one.p50), brief(one.p95)),
-                *("yes" if one.p95 <= report.need.budget else "no", f"{one.p50 / best:.3g}"),
+                *(one.tier, one.runtime_name, f"{one.timed_documents:,}", format_latency(one.p50_seconds), format_latency(one.p95_seconds)),
+                *("yes" if one.p95_seconds <= report.requirements.budget else "no", f"{one.p50_seconds / best:.3g}"),
             )
-            for one in report.timings
+            for one in report.results
         ),
         f"{report.documents:,} documents of {report.words / report.documents:,.0f} words, from "
         f"{report.source}, asked in a random order. Times: how often the fastest encoder's median "
@@ -94,10 +94,10 @@ def _one(report: CalibrationReport) -> Table:
     )
 
 
-def _many(report: CalibrationReport) -> Table:
+def _throughput_table(report: BenchmarkReport) -> TextTable:
     """What many documents take, and how much memory."""
-    on_gpu = any(one.gpu_memory for one in report.timings)
-    return Table(
+    on_gpu = any(one.peak_gpu_memory_bytes for one in report.results)
+    return TextTable(
         "Many at a time",
         (
             "Tier",
@@ -110,43 +110,43 @@ def _many(report: CalibrationReport) -> Table:
         "llrrr" + "r" * on_gpu,
         tuple(
             (
-                *(one.tier, one.runs_on, f"{one.per_second:.3g}"),
-                f"{one.memory / MIB:,.0f} MiB",
-                *((f"{one.gpu_memory / MIB:,.0f} MiB",) if on_gpu else ()),
-                brief(one.load_seconds),
+                *(one.tier, one.runtime_name, f"{one.documents_per_second:.3g}"),
+                f"{one.peak_memory_bytes / BYTES_PER_MIB:,.0f} MiB",
+                *((f"{one.peak_gpu_memory_bytes / BYTES_PER_MIB:,.0f} MiB",) if on_gpu else ()),
+                format_latency(one.load_seconds),
             )
-            for one in report.timings
+            for one in report.results
         ),
         f"On {report.machine}. Memory is that of the whole process at its most"
         f"{', a GPU aside' if on_gpu else ''}.",
     )
 
 
-def _batch(report: CalibrationReport) -> Table:
+def _batch_cost_table(report: BenchmarkReport) -> TextTable:
     """What a batch takes."""
-    price = report.need.price
-    return Table(
-        f"A batch of {counted(report.need.batch, 'document')}",
+    price = report.requirements.price
+    return TextTable(
+        f"A batch of {format_count(report.requirements.batch, 'document')}",
         ("Tier", "Runs on", "Hours", *(("Cost",) if price is not None else ())),
         "llr" + "r" * (price is not None),
         tuple(
             (
                 one.tier,
-                one.runs_on,
-                amount(hours(one, report.need.batch)),
-                *((amount(hours(one, report.need.batch) * price),) if price is not None else ()),
+                one.runtime_name,
+                format_amount(batch_hours(one, report.requirements.batch)),
+                *((format_amount(batch_hours(one, report.requirements.batch) * price),) if price is not None else ()),
             )
-            for one in report.timings
+            for one in report.results
         ),
         "" if price is None else f"An hour of this machine costs {price:,.2f}.",
     )
 
 
-def _quality(report: CalibrationReport) -> Table:
+def _score_table(report: BenchmarkReport) -> TextTable:
     """What each version finds."""
-    return Table(
+    return TextTable(
         "Strict F1 by length of the entity",
-        ("Version", "Judged on", "All", *(NAMES[length] for length in LENGTHS)),
+        ("Version", "Judged on", "All", *(LENGTH_COLUMN_NAMES[length] for length in LENGTH_BUCKETS)),
         "llrrrr",
         tuple(
             (
@@ -154,18 +154,18 @@ def _quality(report: CalibrationReport) -> Table:
                 f"{quality.source}, {quality.documents:,} documents",
                 f"{quality.f1:.3f}",
                 *(
-                    f"{quality.by_length[length]:.3f} ({support:,})" if support else NOTHING
-                    for length in LENGTHS
+                    f"{quality.by_length[length]:.3f} ({support:,})" if support else EMPTY_CELL
+                    for length in LENGTH_BUCKETS
                     for support in (quality.support.get(length, 0),)
                 ),
             )
-            for name, quality in report.qualities.items()
+            for name, quality in report.scores.items()
         ),
-        f"In brackets, how many are in gold; of fewer than {FEW_GOLD}, nothing is made here.",
+        f"In brackets, how many are in gold; of fewer than {MIN_GOLD_ENTITIES}, nothing is made here.",
     )
 
 
-def calibration_to_json(report: CalibrationReport) -> dict[str, Any]:
+def benchmark_to_json(report: BenchmarkReport) -> dict[str, Any]:
     """As an object that JSON can hold.
 
     Args:
@@ -180,15 +180,15 @@ def calibration_to_json(report: CalibrationReport) -> dict[str, Any]:
             {
                 **asdict(one),
                 "tier": one.tier,
-                "within_budget": one.p95 <= report.need.budget,
-                "batch_hours": hours(one, report.need.batch),
+                "within_budget": one.p95_seconds <= report.requirements.budget,
+                "batch_hours": batch_hours(one, report.requirements.batch),
             }
-            for one in report.timings
+            for one in report.results
         ],
     }
 
 
-def calibration_to_markdown(report: CalibrationReport) -> str:
+def benchmark_to_markdown(report: BenchmarkReport) -> str:
     """Write a calibration for people.
 
     Args:
@@ -198,13 +198,13 @@ def calibration_to_markdown(report: CalibrationReport) -> str:
         Markdown.
     """
     blocks = ["# Which tier for which work"]
-    blocks += [f"- {escape(sentence)}" for sentence in report.advice]
-    blocks += [f"> {escape(note)}" for note in report.notes]
-    blocks += map(table_to_markdown, calibration_tables(report))
+    blocks += [f"- {escape_markdown(sentence)}" for sentence in report.advice]
+    blocks += [f"> {escape_markdown(note)}" for note in report.notes]
+    blocks += map(table_to_markdown, benchmark_tables(report))
     return "\n\n".join(blocks) + "\n"
 
 
-def calibration_to_html(report: CalibrationReport) -> str:
+def benchmark_to_html(report: BenchmarkReport) -> str:
     """Set a calibration as a page.
 
     Args:
@@ -213,16 +213,16 @@ def calibration_to_html(report: CalibrationReport) -> str:
     Returns:
         HTML, whole and on its own.
     """
-    slowest = max(one.p95 for one in report.timings)
-    fastest = min(usable(report.timings), key=lambda one: one.p95)
+    slowest = max(one.p95_seconds for one in report.results)
+    fastest = min(deployable_results(report.results), key=lambda one: one.p95_seconds)
     return _ENVIRONMENT.get_template("calibrate.html").render(
         report=report,
-        tables=calibration_tables(report),
-        slowest=max(slowest, report.need.budget),
+        tables=benchmark_tables(report),
+        slowest=max(slowest, report.requirements.budget),
         fastest=fastest,
-        is_able=fastest.p95 <= report.need.budget,
-        answered=most_of(fastest),
+        is_able=fastest.p95_seconds <= report.requirements.budget,
+        answered=describe_p95_share(fastest),
     )
 
 
-_ENVIRONMENT = page_environment(Path(__file__).parents[1] / "templates")
+_ENVIRONMENT = make_page_environment(Path(__file__).parents[1] / "templates")

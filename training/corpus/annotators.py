@@ -7,14 +7,14 @@ from functools import cache
 from typing import Literal
 
 from backend.label_studio import LabelConfig
-from backend.regions import Counting, Region, detect_counting, pool_countings
+from backend.regions import OffsetUnit, RawSpan, detect_offset_unit, combine_offset_units
 from ner.document import Document, Span
-from training.corpus.fit import fit_regions, in_code_points, unlabelled_stretches
-from training.corpus.ledger import Ledger
+from training.corpus.fit import validate_raw_spans, convert_to_code_points, find_masked_ranges
+from training.corpus.ledger import ImportLog
 
-Strategy = Literal["majority", "latest", "all"]
-Hearing = Literal["majority", "latest", "all", "each"]  # the last is to compare people by, only
-ANNOTATOR, TASK = "annotator", "task"  # in the meta of a document read with "each"
+SelectableAnnotatorPolicy = Literal["majority", "latest", "all"]
+AnnotatorPolicy = Literal["majority", "latest", "all", "each"]  # the last is to compare people by, only
+ANNOTATOR_META_KEY, TASK_META_KEY = "annotator", "task"  # in the meta of a document read with "each"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,34 +23,34 @@ class Annotation:
 
     Attributes:
         annotator: Who; empty where that is not said.
-        when: When it was last changed, in seconds since 1970; 0 where that is not said.
+        updated_at: When it was last changed, in seconds since 1970; 0 where that is not said.
         regions: What was drawn, unchecked.
         ground_truth: Whether it was marked as the truth.
     """
 
     annotator: str
-    when: float
-    regions: tuple[Region, ...]
+    updated_at: float
+    regions: tuple[RawSpan, ...]
     ground_truth: bool = False
 
 
-Task = tuple[Document, Sequence[Annotation]]  # its text, without spans, and who drew what
+AnnotatedTask = tuple[Document, Sequence[Annotation]]  # its text, without spans, and who drew what
 
 
-def settle_export(
-    tasks: Callable[[Ledger], Iterable[Task]],
+def adjudicate_export(
+    tasks: Callable[[ImportLog], Iterable[AnnotatedTask]],
     *,
-    strategy: Hearing,
+    policy: AnnotatorPolicy,
     config: LabelConfig | None,
-    ledger: Ledger,
+    import_log: ImportLog,
 ) -> Iterator[Document]:
     """Make documents of all tasks of an export.
 
     Args:
         tasks: Reads the export from its start, telling a ledger what it loses and judges.
-        strategy: As for `settle`.
+        policy: As for `adjudicate_task`.
         config: The labelling config, if there is one.
-        ledger: Gets what is lost, and what had to be judged.
+        import_log: Gets what is lost, and what had to be judged.
 
     Yields:
         The documents of one task after the other.
@@ -60,33 +60,33 @@ def settle_export(
     """
 
     @cache
-    def elsewhere() -> Counting:
+    def elsewhere() -> OffsetUnit:
         # Another reading, that few exports need; the first one's ledger must not tell all twice.
-        return pool_countings(
-            detect_counting(annotation.regions, document.text)
-            for document, annotations in tasks(Ledger())
+        return combine_offset_units(
+            detect_offset_unit(annotation.regions, document.text)
+            for document, annotations in tasks(ImportLog())
             for annotation in annotations
         )
 
-    for document, annotations in tasks(ledger):
-        yield from settle(
+    for document, annotations in tasks(import_log):
+        yield from adjudicate_task(
             document,
             annotations,
-            strategy=strategy,
+            policy=policy,
             config=config,
-            ledger=ledger,
-            elsewhere=elsewhere,
+            import_log=import_log,
+            fallback_unit=elsewhere,
         )
 
 
-def settle(
+def adjudicate_task(
     document: Document,
     annotations: Sequence[Annotation],
     *,
-    strategy: Hearing,
+    policy: AnnotatorPolicy,
     config: LabelConfig | None,
-    ledger: Ledger,
-    elsewhere: Callable[[], Counting] = lambda: "either",
+    import_log: ImportLog,
+    fallback_unit: Callable[[], OffsetUnit] = lambda: "either",
 ) -> list[Document]:
     """Make documents of a task and its annotations.
 
@@ -97,12 +97,12 @@ def settle(
     Args:
         document: The task's text.
         annotations: One or more, none of them cancelled.
-        strategy: "majority" keeps what more than half of the annotators drew exactly, "latest"
+        policy: "majority" keeps what more than half of the annotators drew exactly, "latest"
             what was submitted last, and "all" makes one document per annotator. "each" does so
             too, whatever is ground truth, and says in the meta of each whose it is.
         config: The labelling config, if there is one.
-        ledger: Gets what is lost, and what had to be judged.
-        elsewhere: Says what the offsets of the whole export count.
+        import_log: Gets what is lost, and what had to be judged.
+        fallback_unit: Says what the offsets of the whole export count.
 
     Returns:
         One document; with "all" and "each" one per annotator, with ids such as "12@3" for task 12
@@ -111,48 +111,48 @@ def settle(
     Raises:
         OffsetError: If it cannot be told what the offsets count.
     """
-    heard = _heard(annotations, strategy)
+    heard = _considered_annotations(annotations, policy)
     if set_aside := len(annotations) - len(heard):
-        ledger.warn("set aside", document.id, count=set_aside)
+        import_log.record_warning("set aside", document.id, count=set_aside)
     names = [annotation.annotator or f"n{i}" for i, annotation in enumerate(heard, start=1)]
-    drafts = [_draft(document, name, strategy) for name in names]
+    drafts = [_document_for_annotator(document, name, policy) for name in names]
     read = [
-        _read(
+        _annotated_document(
             draft,
-            in_code_points(draft, annotation.regions, ledger, elsewhere=elsewhere),
+            convert_to_code_points(draft, annotation.regions, import_log, fallback_unit=fallback_unit),
             config,
-            ledger,
+            import_log,
         )
         for draft, annotation in zip(drafts, heard, strict=True)
     ]
-    if strategy in ("all", "each"):
+    if policy in ("all", "each"):
         return read
-    kept, outvoted = agree([one.spans for one in read])
-    unknown = [stretch for one in read for stretch in one.unknown]
+    kept, outvoted = majority_vote([one.spans for one in read])
+    unknown = [stretch for one in read for stretch in one.masked_ranges]
     unknown += [(span.start, span.end) for span in outvoted]
     for span in outvoted:
         where = (span.start, span.end)
-        ledger.lose(document, where, span.label, document.covered(span), "outvoted")
-    return [replace(document, spans=tuple(kept), unknown=tuple(unknown))]
+        import_log.record_dropped(document, where, span.label, document.span_text(span), "outvoted")
+    return [replace(document, spans=tuple(kept), masked_ranges=tuple(unknown))]
 
 
-def _draft(document: Document, name: str, strategy: Hearing) -> Document:
+def _document_for_annotator(document: Document, name: str, strategy: AnnotatorPolicy) -> Document:
     """A task's text, under a name of its own where one person's spans are to stand in it."""
     if strategy not in ("all", "each"):
         return document
-    whose = {ANNOTATOR: name, TASK: document.id} if strategy == "each" else {}
+    whose = {ANNOTATOR_META_KEY: name, TASK_META_KEY: document.id} if strategy == "each" else {}
     return replace(document, id=f"{document.id}@{name}", meta={**document.meta, **whose})
 
 
-def _read(
-    draft: Document, regions: Sequence[Region], config: LabelConfig | None, ledger: Ledger
+def _annotated_document(
+    draft: Document, regions: Sequence[RawSpan], config: LabelConfig | None, ledger: ImportLog
 ) -> Document:
     """What one person says of a text."""
-    spans = fit_regions(draft, regions, config=config, ledger=ledger)
-    return replace(draft, spans=spans, unknown=tuple(unlabelled_stretches(draft, regions)))
+    spans = validate_raw_spans(draft, regions, config=config, import_log=ledger)
+    return replace(draft, spans=spans, masked_ranges=tuple(find_masked_ranges(draft, regions)))
 
 
-def agree(votes: Sequence[Sequence[Span]]) -> tuple[list[Span], list[Span]]:
+def majority_vote(votes: Sequence[Sequence[Span]]) -> tuple[list[Span], list[Span]]:
     """Keep what more than half of the annotators drew exactly.
 
     Args:
@@ -168,12 +168,12 @@ def agree(votes: Sequence[Sequence[Span]]) -> tuple[list[Span], list[Span]]:
     return kept, outvoted
 
 
-def _heard(annotations: Sequence[Annotation], strategy: Hearing) -> list[Annotation]:
+def _considered_annotations(annotations: Sequence[Annotation], strategy: AnnotatorPolicy) -> list[Annotation]:
     """The annotations that count: ground truth, the last of each person, the last of all."""
     truth = [annotation for annotation in annotations if annotation.ground_truth]
     # Stable: of annotations without a date the one listed last counts as the last.
     heard = annotations if strategy == "each" else truth or annotations
-    in_time = sorted(heard, key=lambda annotation: annotation.when)
+    in_time = sorted(heard, key=lambda annotation: annotation.updated_at)
     if strategy == "latest":
         return in_time[-1:]
     # The unnamed are taken for different people: each is its own key.

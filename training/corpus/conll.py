@@ -14,46 +14,46 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from backend.regions import Region
+from backend.regions import RawSpan
 from ner.document import Document
 from ner.errors import FormatError
-from ner.printable import visible
-from training.corpus.fit import fit_regions
-from training.corpus.formats import Format, ReadOptions
-from training.corpus.ledger import Ledger
-from training.corpus.peek import Peek, open_text
+from ner.printable import escape_unprintable
+from training.corpus.fit import validate_raw_spans
+from training.corpus.formats import CorpusFormat, ReadOptions
+from training.corpus.ledger import ImportLog
+from training.corpus.peek import FileHead, open_text
 
-TAG = re.compile(r"O|[BIESLU]-\S.*")
-BEGINS = frozenset("BSU")
-ENDS = frozenset("ESLU")
-DOCSTART = "-DOCSTART-"
-LINES_TO_TRUST = 20  # rows that must look right before a file is taken for CoNLL
+TAG_PATTERN = re.compile(r"O|[BIESLU]-\S.*")
+BEGIN_PREFIXES = frozenset("BSU")
+END_PREFIXES = frozenset("ESLU")
+DOCSTART_LINE = "-DOCSTART-"
+MAX_SNIFFED_LINES = 20  # rows that must look right before a file is taken for CoNLL
 
-Row = tuple[str, str]
-Sentence = list[Row]
+TaggedToken = tuple[str, str]
+TaggedSentence = list[TaggedToken]
 
 
-def recognise(start: Peek) -> bool:
+def is_conll(head: FileHead) -> bool:
     """Whether a file has tokens and tags.
 
     Args:
-        start: What the start of the file tells.
+        head: What the start of the file tells.
 
     Returns:
         True when each of the first rows ends in a tag.
     """
-    rows = [line for line in start.lines if line.strip() and not _is_remark(line)]
-    shown = rows[:LINES_TO_TRUST]
-    return start.shape == "text" and bool(shown) and all(_split(row) for row in shown)
+    rows = [line for line in head.head_lines if line.strip() and not _is_comment(line)]
+    shown = rows[:MAX_SNIFFED_LINES]
+    return head.structure == "text" and bool(shown) and all(_parse_row(row) for row in shown)
 
 
-def read(start: Peek, options: ReadOptions, ledger: Ledger) -> Iterator[Document]:
+def read_conll(head: FileHead, options: ReadOptions, import_log: ImportLog) -> Iterator[Document]:
     """Read documents.
 
     Args:
-        start: What the start of the file tells.
+        head: What the start of the file tells.
         options: How to read; of it only the labelling config matters.
-        ledger: Gets what is lost, and what had to be judged.
+        import_log: Gets what is lost, and what had to be judged.
 
     Yields:
         A document per sentence, or per ``-DOCSTART-`` where there are several.
@@ -61,26 +61,26 @@ def read(start: Peek, options: ReadOptions, ledger: Ledger) -> Iterator[Document
     Raises:
         FormatError: If a line has no token or no tag.
     """
-    for number, sentences in enumerate(_documents(start.path), start=1):
+    for number, sentences in enumerate(_read_documents(head.path), start=1):
         # The name of a file may hold bytes that are no characters; an id must be written again.
-        name = f"{visible(start.path.stem)}#{number}"
+        name = f"{escape_unprintable(head.path.stem)}#{number}"
         text = "\n".join(" ".join(token for token, _ in sentence) for sentence in sentences)
         document = Document(name, text)
         regions, offset = [], 0
         for sentence in sentences:
-            found, orphans = _regions(sentence, offset)
+            found, orphans = _sentence_raw_spans(sentence, offset)
             regions += found
             offset += sum(len(token) + 1 for token, _ in sentence)
             if orphans:
-                ledger.warn("I- without B-", name, count=orphans)
-        spans = fit_regions(document, regions, config=options.config, ledger=ledger)
+                import_log.record_warning("I- without B-", name, count=orphans)
+        spans = validate_raw_spans(document, regions, config=options.label_config, import_log=import_log)
         yield Document(name, text, spans)
 
 
-FORMAT = Format("CoNLL", recognise, read)
+CONLL_FORMAT = CorpusFormat("CoNLL", is_conll, read_conll)
 
 
-def holds_label(label: str) -> bool:
+def is_valid_conll_label(label: str) -> bool:
     """Whether a label comes back from the column of tags as it was written.
 
     Args:
@@ -89,72 +89,72 @@ def holds_label(label: str) -> bool:
     Returns:
         False for tabs, line ends, NUL, and white space at an edge.
     """
-    return "\0" not in label and _split(f"x\tB-{label}") == ("x", f"B-{label}")
+    return "\0" not in label and _parse_row(f"x\tB-{label}") == ("x", f"B-{label}")
 
 
-def _documents(path: Path) -> Iterator[list[Sentence]]:
+def _read_documents(path: Path) -> Iterator[list[TaggedSentence]]:
     """The sentences of each document."""
     with open_text(path) as file:
-        marks = sum(line.startswith(DOCSTART.encode()) for line in file)
-    document: list[Sentence] = []
-    sentence: Sentence = []
+        marks = sum(line.startswith(DOCSTART_LINE.encode()) for line in file)
+    document: list[TaggedSentence] = []
+    sentence: TaggedSentence = []
     # One mark at the top says nothing: Label Studio writes it whatever follows.
     grouped = marks > 1
-    for row in _rows(path):
+    for row in _read_rows(path):
         if isinstance(row, tuple):
             sentence.append(row)
             continue
         if sentence:
             document.append(sentence)
             sentence = []
-        if document and (row == DOCSTART or not grouped):
+        if document and (row == DOCSTART_LINE or not grouped):
             yield document
             document = []
 
 
-def _rows(path: Path) -> Iterator[Row | str]:
+def _read_rows(path: Path) -> Iterator[TaggedToken | str]:
     """Rows, and between them the breaks: of a sentence "", of a document DOCSTART."""
     with open_text(path) as file:
         for number, raw in enumerate(file, start=1):
             line = raw.decode().rstrip("\r\n")
-            if line.startswith(DOCSTART):
-                yield DOCSTART
+            if line.startswith(DOCSTART_LINE):
+                yield DOCSTART_LINE
             elif not line.strip():
                 yield ""
-            elif row := _split(line):
+            elif row := _parse_row(line):
                 yield row
-            elif not _is_remark(line):
+            elif not _is_comment(line):
                 raise FormatError(
                     f"{path}, line {number} is {line!r:.60}, not a token and a tag such as "
                     "O or B-Disease in the first and the last column"
                 )
-    yield DOCSTART  # the end of the file ends a document too
+    yield DOCSTART_LINE  # the end of the file ends a document too
 
 
-def _split(line: str) -> Row | None:
+def _parse_row(line: str) -> TaggedToken | None:
     """Token and tag of a line, or None where it has none."""
     columns = line.split("\t") if "\t" in line else line.split(" ")
     token, tag = columns[0], columns[-1].strip()
-    return (token, tag) if len(columns) > 1 and token and TAG.fullmatch(tag) else None
+    return (token, tag) if len(columns) > 1 and token and TAG_PATTERN.fullmatch(tag) else None
 
 
-def _is_remark(line: str) -> bool:
+def _is_comment(line: str) -> bool:
     """Whether a line is a comment, as CoNLL-U and its kin have them."""
-    return line.startswith("#") and _split(line) is None
+    return line.startswith("#") and _parse_row(line) is None
 
 
-def _regions(sentence: Sequence[Row], offset: int) -> tuple[list[Region], int]:
+def _sentence_raw_spans(sentence: Sequence[TaggedToken], offset: int) -> tuple[list[RawSpan], int]:
     """The entities of a sentence that starts at an offset, and how many I- began one."""
     starts, ends = [], []
     for token, _ in sentence:
         starts.append(offset)
         ends.append(offset + len(token))
         offset += len(token) + 1
-    entities, orphans = _entities(tag for _, tag in sentence)
-    return [Region(starts[i], ends[j], (label,)) for i, j, label in entities], orphans
+    entities, orphans = _decode_entities(tag for _, tag in sentence)
+    return [RawSpan(starts[i], ends[j], (label,)) for i, j, label in entities], orphans
 
 
-def _entities(tags: Iterable[str]) -> tuple[list[tuple[int, int, str]], int]:
+def _decode_entities(tags: Iterable[str]) -> tuple[list[tuple[int, int, str]], int]:
     """First token, last token and label of each entity, and how many I- began one."""
     entities: list[tuple[int, int, str]] = []
     orphans, goes_on = 0, ""  # goes_on: the label of an entity that is still open
@@ -163,10 +163,10 @@ def _entities(tags: Iterable[str]) -> tuple[list[tuple[int, int, str]], int]:
         if not label:
             goes_on = ""
             continue
-        if prefix in BEGINS or label != goes_on:
-            orphans += prefix not in BEGINS
+        if prefix in BEGIN_PREFIXES or label != goes_on:
+            orphans += prefix not in BEGIN_PREFIXES
             entities.append((index, index, label))
         else:
             entities[-1] = (entities[-1][0], index, label)
-        goes_on = "" if prefix in ENDS else label
+        goes_on = "" if prefix in END_PREFIXES else label
     return entities, orphans

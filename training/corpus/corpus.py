@@ -5,23 +5,23 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ner.document import Document, Lost
+from ner.document import Document, DroppedAnnotation
 from training.corpus.ledger import CorpusWarning
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CorpusSource:
     """A file that was read.
 
     Attributes:
         path: As it was given.
         format: What it turned out to be.
-        documents: How many documents it gave, duplicates included.
+        document_count: How many documents it gave, duplicates included.
     """
 
     path: str
     format: str
-    documents: int
+    document_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +30,25 @@ class Corpus:
 
     Attributes:
         documents: In the order of reading; ids are unique.
-        lost: Annotations that could not be kept.
+        dropped: Annotations that could not be kept.
         warnings: What had to be judged, by kind.
         labels: In the order of the labelling config, else those that occur, sorted.
         sources: The files.
     """
 
     documents: tuple[Document, ...]
-    lost: tuple[Lost, ...]
+    dropped: tuple[DroppedAnnotation, ...]
     warnings: tuple[CorpusWarning, ...]
     labels: tuple[str, ...]
-    sources: tuple[Source, ...]
+    sources: tuple[CorpusSource, ...]
 
     @property
     def fingerprint(self) -> str:
-        """What `fingerprint` says of the documents."""
-        return fingerprint(self.documents)
+        """What `compute_fingerprint` says of the documents."""
+        return compute_fingerprint(self.documents)
 
 
-def fingerprint(documents: Iterable[Document]) -> str:
+def compute_fingerprint(documents: Iterable[Document]) -> str:
     """Name a set of annotated documents by content.
 
     Args:
@@ -58,14 +58,14 @@ def fingerprint(documents: Iterable[Document]) -> str:
         SHA-256 in hexadecimal over texts and annotations. Order, ids, scores and files do not
         matter; how often a document occurs does.
     """
-    digests = sorted(hashlib.sha256(_canonical(document)).digest() for document in documents)
+    digests = sorted(hashlib.sha256(_canonical_bytes(document)).digest() for document in documents)
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-def _canonical(document: Document) -> bytes:
+def _canonical_bytes(document: Document) -> bytes:
     """The one way to write a document's text and annotations."""
     spans = [[span.start, span.end, span.label] for span in document.spans]
     content: list[object] = [document.text, spans]
-    if document.unknown:  # left out where there are none, as in every name given before
-        content.append(document.unknown)
+    if document.masked_ranges:  # left out where there are none, as in every name given before
+        content.append(document.masked_ranges)
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()

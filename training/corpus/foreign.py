@@ -2,10 +2,10 @@
 
 import re
 
-from training.corpus.peek import Peek
+from training.corpus.peek import FileHead
 
 # Keys of the first record that give a tool away; the first match counts.
-BY_KEYS: tuple[tuple[frozenset[str], str], ...] = (
+TOOL_BY_JSON_KEYS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"images", "categories"}), "COCO"),
     (frozenset({"documents", "source"}), "BioC JSON"),
     (frozenset({"paragraphs"}), "spaCy 2 JSON"),
@@ -22,7 +22,7 @@ BY_KEYS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"text", "entities"}), "our JSON lines but for its shape, one document a line"),
     (frozenset({"text"}), "text without annotations"),
 )
-BY_FIRST_LINE: tuple[tuple[re.Pattern[str], str], ...] = (
+TOOL_BY_FIRST_LINE: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\s*<"), "XML or HTML"),
     (re.compile(r"T\d+\t\S+ \d+ \d+"), "brat"),
     (re.compile(r"\d+\|t\|"), "PubTator"),
@@ -30,20 +30,20 @@ BY_FIRST_LINE: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
-def name_tool(start: Peek) -> str | None:
+def detect_unsupported_tool(head: FileHead) -> str | None:
     """Say what a file looks like that we do not read.
 
     Args:
-        start: What the start of the file tells.
+        head: What the start of the file tells.
 
     Returns:
         The name of a tool or format, or None where nothing gives it away.
     """
-    for keys, name in BY_KEYS:
-        if keys <= start.first.keys():
+    for keys, name in TOOL_BY_JSON_KEYS:
+        if keys <= head.first_record.keys():
             return name
-    first_line = next((line for line in start.lines if line.strip()), "")
-    for pattern, name in BY_FIRST_LINE:
+    first_line = next((line for line in head.head_lines if line.strip()), "")
+    for pattern, name in TOOL_BY_FIRST_LINE:
         if pattern.match(first_line):
             return name
     return None

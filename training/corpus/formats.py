@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from backend.label_studio import LabelConfig, require_plain_text
 from ner.document import Document
-from training.corpus.annotators import Hearing
-from training.corpus.ledger import Ledger
-from training.corpus.peek import Peek
+from training.corpus.annotators import AnnotatorPolicy
+from training.corpus.ledger import ImportLog
+from training.corpus.peek import FileHead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,13 +15,13 @@ class ReadOptions:
     """How to read.
 
     Attributes:
-        annotators: What to do where several people annotated the same task.
-        config: The project's labelling config; without one, data key and labels are found in the
+        annotator_policy: What to do where several people annotated the same task.
+        label_config: The project's labelling config; without one, data key and labels are found in the
             files themselves.
     """
 
-    annotators: Hearing = "majority"
-    config: LabelConfig | None = None
+    annotator_policy: AnnotatorPolicy = "majority"
+    label_config: LabelConfig | None = None
 
     def __post_init__(self) -> None:
         """Check that the offsets of exports count what is in them.
@@ -29,20 +29,20 @@ class ReadOptions:
         Raises:
             FormatError: If the config says that the tasks hold addresses or encoded texts.
         """
-        if self.config is not None:
-            require_plain_text(self.config)
+        if self.label_config is not None:
+            require_plain_text(self.label_config)
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class CorpusFormat:
     """A file format.
 
     Attributes:
         name: As messages call it.
-        recognise: Whether a file is of this format, by its content.
+        matches: Whether a file is of this format, by its content.
         read: Streams the documents; what is lost or judged goes into the ledger.
     """
 
     name: str
-    recognise: Callable[[Peek], bool]
-    read: Callable[[Peek, ReadOptions, Ledger], Iterator[Document]]
+    matches: Callable[[FileHead], bool]
+    read: Callable[[FileHead, ReadOptions, ImportLog], Iterator[Document]]

@@ -6,66 +6,66 @@ from dataclasses import replace
 from backend.jsonlines import (
     parse_lines,
     prediction_from_json,
-    regions_from_json,
-    text_from_json,
-    unknown_from_json,
+    raw_spans_from_json,
+    document_text_from_json,
+    masked_ranges_from_json,
 )
 from ner.document import Document
-from training.corpus.fit import fit_regions
-from training.corpus.formats import Format, ReadOptions
-from training.corpus.ledger import Ledger
-from training.corpus.peek import Peek, open_text
+from training.corpus.fit import validate_raw_spans
+from training.corpus.formats import CorpusFormat, ReadOptions
+from training.corpus.ledger import ImportLog
+from training.corpus.peek import FileHead, open_text
 
 
-def recognise_documents(start: Peek) -> bool:
+def is_documents_file(head: FileHead) -> bool:
     """Whether a file holds documents that people annotated.
 
     Args:
-        start: What the start of the file tells.
+        head: What the start of the file tells.
 
     Returns:
         True when the first line has text and entities, and no model version.
     """
-    return has_entities(start) and "model_version" not in start.first
+    return has_entities(head) and "model_version" not in head.first_record
 
 
-def recognise_predictions(start: Peek) -> bool:
+def is_predictions_file(head: FileHead) -> bool:
     """Whether a file holds predictions.
 
     Args:
-        start: What the start of the file tells.
+        head: What the start of the file tells.
 
     Returns:
         True when the first line has text, entities and a model version.
     """
-    return has_entities(start) and "model_version" in start.first
+    return has_entities(head) and "model_version" in head.first_record
 
 
-def has_entities(start: Peek) -> bool:
+def has_entities(head: FileHead) -> bool:
     """Whether a file holds texts and their entities.
 
     Args:
-        start: What the start of the file tells.
+        head: What the start of the file tells.
 
     Returns:
         True when the first line has a text and entities of our shape, or none.
     """
-    entities = start.first.get("entities")
+    entities = head.first_record.get("entities")
     return (
-        start.shape == "lines"
-        and isinstance(start.first.get("text"), str)
+        head.structure == "lines"
+        and isinstance(head.first_record.get("text"), str)
         and isinstance(entities, list)
         and all(isinstance(entity, dict) and "start" in entity for entity in entities[:1])
     )
 
 
-def read_documents(start: Peek, options: ReadOptions, ledger: Ledger) -> Iterator[Document]:
+def read_documents(head: FileHead, options: ReadOptions, import_log: ImportLog) -> Iterator[Document]:
     """Read documents.
 
     Args:
-        start: What the start of the file tells.
+        head: What the start of the file tells.
         options: How to read; of it only the labelling config matters.
-        ledger: Gets what is lost, and what had to be judged.
+        import_log: Gets what is lost, and what had to be judged.
 
     Yields:
         A document per line.
@@ -73,24 +73,24 @@ def read_documents(start: Peek, options: ReadOptions, ledger: Ledger) -> Iterato
     Raises:
         FormatError: If a line is not a document.
     """
-    with open_text(start.path) as file:
-        for where, line in parse_lines(file, str(start.path)):
-            document = text_from_json(line, where)
-            regions = regions_from_json(line, where)
-            spans = fit_regions(document, regions, config=options.config, ledger=ledger)
-            unknown = unknown_from_json(line, document, where)
-            yield replace(document, spans=spans, unknown=unknown)
+    with open_text(head.path) as file:
+        for where, line in parse_lines(file, str(head.path)):
+            document = document_text_from_json(line, where)
+            regions = raw_spans_from_json(line, where)
+            spans = validate_raw_spans(document, regions, config=options.label_config, import_log=import_log)
+            unknown = masked_ranges_from_json(line, document, where)
+            yield replace(document, spans=spans, masked_ranges=unknown)
 
 
 def read_predicted_documents(
-    start: Peek, options: ReadOptions, ledger: Ledger
+    head: FileHead, options: ReadOptions, import_log: ImportLog
 ) -> Iterator[Document]:
     """Read predictions as if they were annotations, and warn.
 
     Args:
-        start: What the start of the file tells.
+        head: What the start of the file tells.
         options: How to read; of it only the labelling config matters.
-        ledger: Gets what is lost, and what had to be judged.
+        import_log: Gets what is lost, and what had to be judged.
 
     Yields:
         A document per line; its meta holds the model version and the score.
@@ -98,15 +98,15 @@ def read_predicted_documents(
     Raises:
         FormatError: If a line is not a prediction.
     """
-    with open_text(start.path) as file:
-        for where, line in parse_lines(file, str(start.path)):
+    with open_text(head.path) as file:
+        for where, line in parse_lines(file, str(head.path)):
             document, prediction = prediction_from_json(line, where)
-            regions = regions_from_json(line, where)
-            spans = fit_regions(document, regions, config=options.config, ledger=ledger)
-            ledger.warn("made by a model", f"{document.id}: {prediction.version}")
+            regions = raw_spans_from_json(line, where)
+            spans = validate_raw_spans(document, regions, config=options.label_config, import_log=import_log)
+            import_log.record_warning("made by a model", f"{document.id}: {prediction.version}")
             meta = {"model_version": prediction.version, "score": prediction.score}
             yield replace(document, spans=spans, meta={**document.meta, **meta})
 
 
-DOCUMENTS = Format("JSON lines", recognise_documents, read_documents)
-PREDICTIONS = Format("predictions in JSON lines", recognise_predictions, read_predicted_documents)
+DOCUMENTS_FORMAT = CorpusFormat("JSON lines", is_documents_file, read_documents)
+PREDICTIONS_FORMAT = CorpusFormat("predictions in JSON lines", is_predictions_file, read_predicted_documents)

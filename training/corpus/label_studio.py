@@ -14,36 +14,36 @@ from backend.label_studio import (
     LabelConfig,
     find_text_key,
     is_span_result,
-    region_from_value,
+    raw_span_from_value,
 )
-from backend.regions import Region
+from backend.regions import RawSpan
 from ner.document import Document
 from ner.errors import FormatError
-from training.corpus.annotators import Annotation, Task, settle_export
-from training.corpus.formats import Format, ReadOptions
-from training.corpus.ledger import Ledger
-from training.corpus.peek import Peek, stream_items
+from training.corpus.annotators import Annotation, AnnotatedTask, adjudicate_export
+from training.corpus.formats import CorpusFormat, ReadOptions
+from training.corpus.ledger import ImportLog
+from training.corpus.peek import FileHead, stream_array_items
 
 
-def recognise(start: Peek) -> bool:
+def is_label_studio_export(head: FileHead) -> bool:
     """Whether a file is an array of tasks.
 
     Args:
-        start: What the start of the file tells.
+        head: What the start of the file tells.
 
     Returns:
         True when the first item has ``data``; without annotations too, so that reading can say so.
     """
-    return start.shape == "array" and isinstance(start.first.get("data"), dict)
+    return head.structure == "array" and isinstance(head.first_record.get("data"), dict)
 
 
-def read(start: Peek, options: ReadOptions, ledger: Ledger) -> Iterator[Document]:
+def read_label_studio_export(head: FileHead, options: ReadOptions, import_log: ImportLog) -> Iterator[Document]:
     """Read the annotated tasks of an export.
 
     Args:
-        start: What the start of the file tells.
+        head: What the start of the file tells.
         options: How to read.
-        ledger: Gets what is lost, and what had to be judged.
+        import_log: Gets what is lost, and what had to be judged.
 
     Yields:
         The documents of one task after the other.
@@ -52,51 +52,51 @@ def read(start: Peek, options: ReadOptions, ledger: Ledger) -> Iterator[Document
         FormatError: If something is not a task, or a task's text or regions cannot be read.
         OffsetError: If it cannot be told what the offsets of a task count.
     """
-    yield from settle_export(
-        partial(_tasks, start, options),
-        strategy=options.annotators,
-        config=options.config,
-        ledger=ledger,
+    yield from adjudicate_export(
+        partial(_read_tasks, head, options),
+        policy=options.annotator_policy,
+        config=options.label_config,
+        import_log=import_log,
     )
 
 
-FORMAT = Format("Label Studio JSON", recognise, read)
+LABEL_STUDIO_FORMAT = CorpusFormat("Label Studio JSON", is_label_studio_export, read_label_studio_export)
 
 
-def _tasks(start: Peek, options: ReadOptions, ledger: Ledger) -> Iterator[Task]:
+def _read_tasks(start: FileHead, options: ReadOptions, ledger: ImportLog) -> Iterator[AnnotatedTask]:
     """The annotated tasks of an export, from its start."""
-    for number, task in enumerate(stream_items(start.path), start=1):
+    for number, task in enumerate(stream_array_items(start.path), start=1):
         if not isinstance(task, dict):
             raise FormatError(f"{start.path}, item {number} is not a task but {task!r:.40}")
         name = str(task.get("id", number))
         where = f"{start.path}, task {name}"
-        annotations = _submitted(task, name, where, ledger)
+        annotations = _submitted_annotations(task, name, where, ledger)
         if not annotations:
-            ledger.warn("task without annotation", name)
+            ledger.record_warning("task without annotation", name)
             continue
         results = [
-            _span_items(annotation, name, where, options, ledger) for annotation in annotations
+            _span_results(annotation, name, where, options, ledger) for annotation in annotations
         ]
         items = [item for result in results for item in result]
-        key = _text_key(task, items, where, options.config)
-        if options.config is None and len({str(item.get("from_name")) for item in items}) > 1:
-            ledger.warn("several controls", name)
+        key = _find_task_text_key(task, items, where, options.label_config)
+        if options.label_config is None and len({str(item.get("from_name")) for item in items}) > 1:
+            ledger.record_warning("several controls", name)
         meta = {name: value for name, value in task["data"].items() if name != key}
         yield (
             Document(name, task["data"][key], meta=meta),
             [
-                annotation_from(raw, [region_from_value(item["value"], where) for item in result])
+                parse_annotation(raw, [raw_span_from_value(item["value"], where) for item in result])
                 for raw, result in zip(annotations, results, strict=True)
             ],
         )
 
 
-def annotation_from(raw: Mapping[str, Any], regions: Sequence[Region]) -> Annotation:
+def parse_annotation(raw: Mapping[str, Any], raw_spans: Sequence[RawSpan]) -> Annotation:
     """Gather what matters about an annotation.
 
     Args:
         raw: An annotation of an export; an item of JSON_MIN will do.
-        regions: Its regions.
+        raw_spans: Its regions.
 
     Returns:
         The annotation. Whoever has no id, name or address stays unnamed.
@@ -107,13 +107,13 @@ def annotation_from(raw: Mapping[str, Any], regions: Sequence[Region]) -> Annota
     when = raw.get("updated_at") or raw.get("created_at")
     return Annotation(
         annotator="" if who is None else str(who),
-        when=_seconds(when),
-        regions=tuple(regions),
+        updated_at=_parse_timestamp(when),
+        regions=tuple(raw_spans),
         ground_truth=bool(raw.get("ground_truth")),
     )
 
 
-def _seconds(when: object) -> float:
+def _parse_timestamp(when: object) -> float:
     """Seconds since 1970: exports say ISO 8601, old ones a number."""
     if isinstance(when, int | float):
         return float(when)
@@ -124,8 +124,8 @@ def _seconds(when: object) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _submitted(
-    task: Mapping[str, Any], name: str, where: str, ledger: Ledger
+def _submitted_annotations(
+    task: Mapping[str, Any], name: str, where: str, ledger: ImportLog
 ) -> list[dict[str, Any]]:
     """The annotations of a task that somebody finished and stood by."""
     raw = task.get("annotations", task.get("completions")) or []
@@ -135,33 +135,33 @@ def _submitted(
         )
     kept = [one for one in raw if not (one.get("was_cancelled") or one.get("skipped"))]
     if len(kept) < len(raw):
-        ledger.warn("cancelled annotation", name, count=len(raw) - len(kept))
+        ledger.record_warning("cancelled annotation", name, count=len(raw) - len(kept))
     if drafts := task.get("drafts"):
         # They are skipped whatever they are, so another shape is no reason to refuse the rest.
-        ledger.warn("draft", name, count=len(drafts) if isinstance(drafts, list) else 1)
+        ledger.record_warning("draft", name, count=len(drafts) if isinstance(drafts, list) else 1)
     return kept
 
 
-def _span_items(
-    annotation: Mapping[str, Any], name: str, where: str, options: ReadOptions, ledger: Ledger
+def _span_results(
+    annotation: Mapping[str, Any], name: str, where: str, options: ReadOptions, ledger: ImportLog
 ) -> list[dict[str, Any]]:
     """The items of a result that are labelled stretches of the text we want."""
     result = annotation.get("result") or []
     if not isinstance(result, list) or not all(isinstance(item, dict) for item in result):
         raise FormatError(f"{where} has a result that is not a list of objects: export it again")
     items = [item for item in result if is_span_result(item, where)]
-    if options.config is None:
+    if options.label_config is None:
         return items
-    wanted = (options.config.control, options.config.object)
+    wanted = (options.label_config.control, options.label_config.object)
     ours = [item for item in items if (item.get("from_name"), item.get("to_name")) == wanted]
     if len(ours) < len(items):
         others = {str(item.get("from_name")) for item in items} - {wanted[0]}
         example = f"{name}: {', '.join(sorted(others)) or 'another object'}"
-        ledger.warn("another control", example, count=len(items) - len(ours))
+        ledger.record_warning("another control", example, count=len(items) - len(ours))
     return ours
 
 
-def _text_key(
+def _find_task_text_key(
     task: Mapping[str, Any],
     items: Sequence[Mapping[str, Any]],
     where: str,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ner.document import Document, Lost, LostReason
+from ner.document import Document, DroppedAnnotation, DropReason
 
 WarningKind = Literal[
     "cancelled annotation",
@@ -28,7 +28,7 @@ WarningKind = Literal[
     "id used again",
 ]
 
-MEANINGS: Mapping[WarningKind, str] = {
+WARNING_DESCRIPTIONS: Mapping[WarningKind, str] = {
     "cancelled annotation": "skipped: the annotator cancelled it",
     "draft": "skipped: it was never submitted",
     "task without annotation": "skipped: nobody has annotated it, which is not the same as empty",
@@ -49,7 +49,7 @@ MEANINGS: Mapping[WarningKind, str] = {
     "id used again": "kept under a new id: same id, another text",
 }
 
-EXAMPLES = 3  # of each kind of warning: enough to find them, short enough to show
+MAX_EXAMPLES_PER_WARNING = 3  # of each kind of warning: enough to find them, short enough to show
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class CorpusWarning:
     """Something that reading had to judge.
 
     Attributes:
-        kind: What happened; `MEANINGS` says what was done about it.
+        kind: What happened; `WARNING_DESCRIPTIONS` says what was done about it.
         count: How often.
         examples: The first few, each naming its document.
     """
@@ -67,19 +67,19 @@ class CorpusWarning:
     examples: tuple[str, ...]
 
 
-class Ledger:
+class ImportLog:
     """Collects losses and warnings while documents stream by.
 
     Attributes:
-        lost: Every annotation that could not be kept, in the order of reading.
+        dropped: Every annotation that could not be kept, in the order of reading.
     """
 
     def __init__(self) -> None:
-        self.lost: list[Lost] = []
+        self.dropped: list[DroppedAnnotation] = []
         self._counts: Counter[WarningKind] = Counter()
         self._examples: defaultdict[WarningKind, list[str]] = defaultdict(list)
 
-    def warn(self, kind: WarningKind, example: str, *, count: int = 1) -> None:
+    def record_warning(self, kind: WarningKind, example: str, *, count: int = 1) -> None:
         """Count something that was judged.
 
         Args:
@@ -88,28 +88,28 @@ class Ledger:
             count: How often it happened there.
         """
         self._counts[kind] += count
-        if len(self._examples[kind]) < EXAMPLES:
+        if len(self._examples[kind]) < MAX_EXAMPLES_PER_WARNING:
             self._examples[kind].append(example)
 
-    def lose(
-        self, document: Document, where: tuple[int, int], label: str, text: str, reason: LostReason
+    def record_dropped(
+        self, document: Document, offsets: tuple[int, int], label: str, text: str, reason: DropReason
     ) -> None:
         """Note an annotation that cannot be kept.
 
         Args:
             document: Its document.
-            where: Start and end, as they were given, in code points.
+            offsets: Start and end, as they were given, in code points.
             label: Its entity type.
             text: What it covered, as far as that can be said.
             reason: Why.
         """
-        start, end = where
-        self.lost.append(Lost(label, text, reason, start, end, document.id))
+        start, end = offsets
+        self.dropped.append(DroppedAnnotation(label, text, reason, start, end, document.id))
 
     def warnings(self) -> tuple[CorpusWarning, ...]:
         """All warnings, in the fixed order of the kinds."""
         return tuple(
             CorpusWarning(kind, self._counts[kind], tuple(self._examples[kind]))
-            for kind in MEANINGS
+            for kind in WARNING_DESCRIPTIONS
             if self._counts[kind]
         )

@@ -15,38 +15,38 @@ from ner.errors import FormatError, InputError
 
 CHUNK_BYTES = 1 << 20  # read at once while checking the encoding
 HEAD_BYTES = 1 << 16  # shown to the formats that are recognised by their lines
-WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell's > writes
-NOTHING = object()  # no item, where None could be one
+UTF16_BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell's > writes
+MISSING = object()  # no item, where None could be one
 # JSON's escapes one by one; the group is half a UTF-16 pair without its other half.
-ESCAPE = re.compile(
+JSON_ESCAPE_PATTERN = re.compile(
     rb"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-F]\w\w)|.?)", re.DOTALL
 )
-PAIR_BYTES = 12  # the longest of them
+SURROGATE_PAIR_BYTES = 12  # the longest of them
 
-Shape = Literal["array", "lines", "object", "text"]
+FileStructure = Literal["array", "lines", "object", "text"]
 
 
 @dataclass(frozen=True, slots=True)
-class Peek:
+class FileHead:
     """What the start of a file tells.
 
     Attributes:
         path: The file.
-        shape: A JSON array, JSON lines, one JSON object over several lines, or any other text.
-        first: The first record: first item of an array, object of the first line, or just the
+        structure: A JSON array, JSON lines, one JSON object over several lines, or any other text.
+        first_record: The first record: first item of an array, object of the first line, or just the
             keys of a single object. Empty where there is none, or where it is not an object.
-        lines: The first complete lines, without their ends.
-        fault: Why a file that starts like JSON is not JSON.
+        head_lines: The first complete lines, without their ends.
+        parse_error: Why a file that starts like JSON is not JSON.
     """
 
     path: Path
-    shape: Shape
-    first: Mapping[str, Any]
-    lines: tuple[str, ...]
-    fault: str = ""
+    structure: FileStructure
+    first_record: Mapping[str, Any]
+    head_lines: tuple[str, ...]
+    parse_error: str = ""
 
 
-def peek(path: Path) -> Peek:
+def sniff_file(path: Path) -> FileHead:
     """Look at the start of a file, and check that all of it is text.
 
     Args:
@@ -59,7 +59,7 @@ def peek(path: Path) -> Peek:
         InputError: If it cannot be read.
         FormatError: If it is empty, not UTF-8, or binary.
     """
-    _check_text(path)
+    _check_utf8(path)
     with open_text(path) as file:
         head = file.read(HEAD_BYTES)
         whole = len(head) < HEAD_BYTES
@@ -69,10 +69,10 @@ def peek(path: Path) -> Peek:
     if not start:
         raise FormatError(f"{path} is empty: export the annotations again")
     if start == b"[":
-        return _peek_array(path, lines)
+        return _sniff_array(path, lines)
     if start == b"{":
-        return _peek_object(path, lines)
-    return Peek(path, "text", {}, lines)
+        return _sniff_object(path, lines)
+    return FileHead(path, "text", {}, lines)
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def open_text(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
-def stream_items(path: Path) -> Iterator[Any]:
+def stream_array_items(path: Path) -> Iterator[Any]:
     """Read the items of a JSON array one at a time, in little memory.
 
     Args:
@@ -117,16 +117,16 @@ def stream_items(path: Path) -> Iterator[Any]:
             yield from ijson.items(file, "item", use_float=True)
         except ijson.JSONError as error:
             raise FormatError(
-                f"{path} is not JSON, or breaks off ({_short(error)}): export it again"
+                f"{path} is not JSON, or breaks off ({_first_error_line(error)}): export it again"
             ) from error
 
 
-def _check_text(path: Path) -> None:
+def _check_utf8(path: Path) -> None:
     """Read a file once, to say clearly where it is not text."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     done = 0
     with open_text(path) as file:
-        if file.read(2) in WIDE_MARKS:
+        if file.read(2) in UTF16_BYTE_ORDER_MARKS:
             raise FormatError(f"{path} is UTF-16: save it as UTF-8")
         file.seek(0)
         while chunk := file.read(CHUNK_BYTES):
@@ -135,12 +135,12 @@ def _check_text(path: Path) -> None:
                     f"{path} has a NUL byte at position {done + nul:,}: it is a binary file, or "
                     "damaged; give a text file"
                 )
-            _decode(decoder, chunk, path, done)
+            _decode_chunk(decoder, chunk, path, done)
             done += len(chunk)
-        _decode(decoder, b"", path, done)
+        _decode_chunk(decoder, b"", path, done)
 
 
-def _decode(decoder: codecs.IncrementalDecoder, chunk: bytes, path: Path, done: int) -> None:
+def _decode_chunk(decoder: codecs.IncrementalDecoder, chunk: bytes, path: Path, done: int) -> None:
     """Decode a piece of a file, or the end of it where the piece is empty."""
     pending, _ = decoder.getstate()  # the first bytes of a character that the last piece cut
     try:
@@ -152,14 +152,14 @@ def _decode(decoder: codecs.IncrementalDecoder, chunk: bytes, path: Path, done: 
         ) from error
 
 
-def _check_pairs(path: Path) -> None:
+def _check_surrogate_pairs(path: Path) -> None:
     """Read a JSON file once, for yajl turns half a UTF-16 pair into a question mark, or breaks."""
     rest, done = b"", 0
     with open_text(path) as file:
         while piece := rest + (chunk := file.read(CHUNK_BYTES)):
             rest = b""
-            for escape in ESCAPE.finditer(piece):
-                if chunk and len(piece) - escape.start() < PAIR_BYTES:
+            for escape in JSON_ESCAPE_PATTERN.finditer(piece):
+                if chunk and len(piece) - escape.start() < SURROGATE_PAIR_BYTES:
                     rest = piece[escape.start() :]  # the end of the piece may have cut it
                     break
                 if half := escape.group(1):
@@ -170,40 +170,40 @@ def _check_pairs(path: Path) -> None:
             done += len(piece) - len(rest)
 
 
-def _short(error: Exception) -> str:
+def _first_error_line(error: Exception) -> str:
     """The first line of a parser's message; the others draw an arrow."""
     return str(error).strip("b'\"").split("\n")[0].split("\\n")[0].strip()
 
 
-def _peek_array(path: Path, lines: tuple[str, ...]) -> Peek:
+def _sniff_array(path: Path, lines: tuple[str, ...]) -> FileHead:
     """Look at what starts with a bracket."""
-    _check_pairs(path)
+    _check_surrogate_pairs(path)
     try:
         with open_text(path) as file:
-            first: Any = next(ijson.items(file, "item", use_float=True), NOTHING)
+            first: Any = next(ijson.items(file, "item", use_float=True), MISSING)
     except ijson.JSONError as error:
-        return Peek(path, "text", {}, lines, fault=_short(error))
-    if first is NOTHING:
+        return FileHead(path, "text", {}, lines, parse_error=_first_error_line(error))
+    if first is MISSING:
         raise FormatError(f"{path} is an empty list: export the annotations again")
-    return Peek(path, "array", first if isinstance(first, dict) else {}, lines)
+    return FileHead(path, "array", first if isinstance(first, dict) else {}, lines)
 
 
-def _peek_object(path: Path, lines: tuple[str, ...]) -> Peek:
+def _sniff_object(path: Path, lines: tuple[str, ...]) -> FileHead:
     """Look at what starts with a brace."""
     with open_text(path) as file:
         first_line = next(line for line in file if line.strip())
     try:
-        return Peek(path, "lines", json.loads(first_line), lines)
+        return FileHead(path, "lines", json.loads(first_line), lines)
     except (ValueError, RecursionError):
         pass  # not a record of its own: one object over several lines, or no JSON at all
-    _check_pairs(path)
+    _check_surrogate_pairs(path)
     try:
         with open_text(path) as file:
             events = ijson.basic_parse(file, use_float=True)
             keys = _top_level_keys(events)
     except ijson.JSONError as error:
-        return Peek(path, "text", {}, lines, fault=_short(error))
-    return Peek(path, "object", dict.fromkeys(keys), lines)
+        return FileHead(path, "text", {}, lines, parse_error=_first_error_line(error))
+    return FileHead(path, "object", dict.fromkeys(keys), lines)
 
 
 def _top_level_keys(events: Iterable[tuple[str, Any]]) -> list[str]:

@@ -5,23 +5,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from backend.batch.entries import State
+from backend.batch.entries import DocumentState
 from backend.batch.journal import BatchJournal
 from backend.jsonlines import parse_lines, prediction_from_json, prediction_to_json
 from backend.label_map import LabelMap
 from backend.label_studio import (
-    PLAIN,
+    DEFAULT_LABEL_CONFIG,
     LabelConfig,
     find_text_key,
     is_place,
     is_span_result,
-    region_from_value,
+    raw_span_from_value,
 )
 from ner.document import Document, Prediction
 from ner.errors import BatchError, FormatError
 from training.corpus.jsonlines import has_entities
-from training.corpus.peek import open_text, peek, stream_items
-from training.corpus.write import task_of, write_whole
+from training.corpus.peek import open_text, sniff_file, stream_array_items
+from training.corpus.write import document_to_task, write_atomically
 
 
 def read_predictions(path: Path) -> list[tuple[Document, Prediction]]:
@@ -38,9 +38,9 @@ def read_predictions(path: Path) -> list[tuple[Document, Prediction]]:
         InputError: If the file cannot be read.
         FormatError: If it is neither.
     """
-    start = peek(path)
-    if start.shape == "array" and "predictions" in start.first:
-        return list(_of_tasks(path))
+    start = sniff_file(path)
+    if start.structure == "array" and "predictions" in start.first_record:
+        return list(_read_task_predictions(path))
     if not has_entities(start):
         raise FormatError(
             f'{path} is not a file of predictions: each line must be {{"id", "text", "entities"}}, '
@@ -50,9 +50,9 @@ def read_predictions(path: Path) -> list[tuple[Document, Prediction]]:
         return [prediction_from_json(line, where) for where, line in parse_lines(file, str(path))]
 
 
-def _of_tasks(path: Path) -> Iterator[tuple[Document, Prediction]]:
+def _read_task_predictions(path: Path) -> Iterator[tuple[Document, Prediction]]:
     """The prediction of each task."""
-    for number, task in enumerate(stream_items(path), start=1):
+    for number, task in enumerate(stream_array_items(path), start=1):
         fields = task if isinstance(task, dict) else {}
         name = str(fields.get("id", number))
         where = f"{path}, task {name}"
@@ -62,10 +62,10 @@ def _of_tasks(path: Path) -> Iterator[tuple[Document, Prediction]]:
                 f"{where} has no prediction with its regions (exports of projects have only its "
                 "id): give a file that tagalong prelabel wrote"
             )
-        yield prediction_from_json(_as_line(name, fields, made[-1], where), where)
+        yield prediction_from_json(_task_to_line(name, fields, made[-1], where), where)
 
 
-def _as_line(
+def _task_to_line(
     name: str, task: Mapping[str, Any], prediction: Mapping[str, Any], where: str
 ) -> dict[str, Any]:
     """A task and its prediction as the object of a line."""
@@ -76,7 +76,7 @@ def _as_line(
     hint = None
     for item in result:
         if is_span_result(item, where):
-            region = region_from_value(item["value"], where)
+            region = raw_span_from_value(item["value"], where)
             hint = hint or str(item.get("to_name"))
             entities += [
                 {"start": region.start, "end": region.end, "label": label, "text": region.text}
@@ -92,7 +92,7 @@ def _as_line(
     return line | {name: prediction[name] for name in said}
 
 
-class PredictionsFile:
+class PredictionsFileSink:
     """Where the predictions of a batch go: a file in the order of the source.
 
     What was set aside has none.
@@ -100,7 +100,7 @@ class PredictionsFile:
     Args:
         path: Of the file. Ending in ``.json``, it holds Label Studio's tasks, to import; else JSON
             lines.
-        config: Says which names tasks use; None for those of `PLAIN`.
+        config: Says which names tasks use; None for those of `DEFAULT_LABEL_CONFIG`.
         label_maps: From each tier's labels to the config's, by version; without one, labels stay.
     """
 
@@ -111,48 +111,48 @@ class PredictionsFile:
         config: LabelConfig | None = None,
         label_maps: Mapping[str, LabelMap] | None = None,
     ) -> None:
-        self._path, self._config = path, config or PLAIN
+        self._path, self._config = path, config or DEFAULT_LABEL_CONFIG
         self._label_maps = label_maps or {}
-        self._tasks = path.suffix == ".json"
+        self._writes_tasks = path.suffix == ".json"
 
     @property
-    def kind(self) -> str:
+    def output_format(self) -> str:
         """What is in the file."""
-        return "Label Studio's tasks" if self._tasks else "JSON lines"
+        return "Label Studio's tasks" if self._writes_tasks else "JSON lines"
 
-    def written(self, document: Document, prediction: Prediction) -> str:
+    def serialize(self, document: Document, prediction: Prediction) -> str:
         """A line, or a task."""
         if prediction.version in self._label_maps:
             prediction = self._label_maps[prediction.version].apply(document, prediction)
-        if not self._tasks:
+        if not self._writes_tasks:
             return json.dumps(prediction_to_json(document, prediction), ensure_ascii=False)
         said = {"model_version": prediction.version, "score": prediction.score}
         predicted = Document(
             document.id, document.text, prediction.spans, {**document.meta, **said}
         )
-        return json.dumps(task_of(predicted, self._config), ensure_ascii=False)
+        return json.dumps(document_to_task(predicted, self._config), ensure_ascii=False)
 
     def recover(self, journal: BatchJournal) -> None:
         """Nothing is ever on its way: all waits in the journal until the file is written."""
 
-    def deliver(self, journal: BatchJournal, until: int) -> None:
+    def deliver(self, journal: BatchJournal, until_position: int) -> None:
         """They wait in the journal, so that the file is whole or not there."""
 
-    def settle(self, journal: BatchJournal) -> None:
+    def remove_duplicates(self, journal: BatchJournal) -> None:
         """Nothing can be there twice."""
 
-    def ended(self, journal: BatchJournal, last: int) -> None:
+    def on_source_end(self, journal: BatchJournal, last_position: int) -> None:
         """See to it that the source has all that is in the journal.
 
         Args:
             journal: Of the batch.
-            last: Place of the source's last document.
+            last_position: Place of the source's last document.
 
         Raises:
             BatchError: If the source has become shorter.
         """
-        entry = journal.last()
-        if entry is not None and entry.place > last:
+        entry = journal.read_last_entry()
+        if entry is not None and entry.place > last_position:
             raise BatchError(
                 f"the source has changed since the batch began, its document {entry.key!r} is not "
                 f"there any more: move {journal.path} away to begin anew, or bring the source back"
@@ -167,12 +167,12 @@ class PredictionsFile:
         Raises:
             OutputError: If it cannot be written.
         """
-        write_whole({self._path: self._content(journal)}, force=True)
+        write_atomically({self._path: self._serialize_file(journal)}, overwrite=True)
 
-    def _content(self, journal: BatchJournal) -> Iterator[str]:
+    def _serialize_file(self, journal: BatchJournal) -> Iterator[str]:
         """The file, piece by piece."""
-        answers = (one.answer for one in journal.in_order() if one.state is not State.ASIDE)
-        if not self._tasks:
+        answers = (one.answer for one in journal.iterate_entries() if one.state is not DocumentState.FAILED)
+        if not self._writes_tasks:
             yield from (f"{answer}\n" for answer in answers)
             return
         yield "["

@@ -7,19 +7,19 @@ from pathlib import Path
 from ner.document import Document
 from ner.errors import FormatError, InputError
 from training.corpus import conll, json_min, jsonlines, label_studio
-from training.corpus.corpus import Corpus, Source
-from training.corpus.foreign import name_tool
-from training.corpus.formats import Format, ReadOptions
-from training.corpus.ledger import Ledger
-from training.corpus.peek import Peek, peek
+from training.corpus.corpus import Corpus, CorpusSource
+from training.corpus.foreign import detect_unsupported_tool
+from training.corpus.formats import CorpusFormat, ReadOptions
+from training.corpus.ledger import ImportLog
+from training.corpus.peek import FileHead, sniff_file
 
 # A new format is one new file, and one line here.
-FORMATS: tuple[Format, ...] = (
-    label_studio.FORMAT,
-    json_min.FORMAT,
-    jsonlines.DOCUMENTS,
-    jsonlines.PREDICTIONS,
-    conll.FORMAT,
+FORMATS: tuple[CorpusFormat, ...] = (
+    label_studio.LABEL_STUDIO_FORMAT,
+    json_min.JSON_MIN_FORMAT,
+    jsonlines.DOCUMENTS_FORMAT,
+    jsonlines.PREDICTIONS_FORMAT,
+    conll.CONLL_FORMAT,
 )
 
 
@@ -41,39 +41,39 @@ def read_corpus(paths: Sequence[Path], options: ReadOptions | None = None) -> Co
     options = options or ReadOptions()
     if not paths:
         raise InputError("no files were given: name at least one export or corpus")
-    ledger = Ledger()
+    ledger = ImportLog()
     documents: list[Document] = []
     taken: dict[str, list[Document]] = {}
     sources = []
     for path in paths:
-        start = peek(path)
-        form = recognise(start)
+        start = sniff_file(path)
+        form = detect_format(start)
         count = 0
         for document in form.read(start, options, ledger):
             count += 1
-            if new := _admit(document, taken, ledger):
+            if new := _ensure_unique_id(document, taken, ledger):
                 documents.append(new)
         if not count:
             raise FormatError(
                 f"{path} is {form.name} without annotations: submit some in Label Studio, and "
                 "export again"
             )
-        sources.append(Source(str(path), form.name, count))
+        sources.append(CorpusSource(str(path), form.name, count))
     seen = {span.label for document in documents for span in document.spans}
     return Corpus(
         documents=tuple(documents),
-        lost=tuple(ledger.lost),
+        dropped=tuple(ledger.dropped),
         warnings=ledger.warnings(),
-        labels=options.config.labels if options.config else tuple(sorted(seen)),
+        labels=options.label_config.labels if options.label_config else tuple(sorted(seen)),
         sources=tuple(sources),
     )
 
 
-def _admit(document: Document, taken: dict[str, list[Document]], ledger: Ledger) -> Document | None:
+def _ensure_unique_id(document: Document, taken: dict[str, list[Document]], ledger: ImportLog) -> Document | None:
     """Give a document an id of its own, or None where it is there already."""
     namesakes = taken.setdefault(document.id, [])
     if any(replace(document, id=one.id) == one for one in namesakes):
-        ledger.warn("duplicate document", document.id)
+        ledger.record_warning("duplicate document", document.id)
         return None
     new = document
     if namesakes:
@@ -81,18 +81,18 @@ def _admit(document: Document, taken: dict[str, list[Document]], ledger: Ledger)
         number = len(namesakes) + 1
         while (name := f"{document.id}#{number}") in taken:
             number += 1
-        ledger.warn("annotated again" if again else "id used again", f"{document.id}, now {name}")
+        ledger.record_warning("annotated again" if again else "id used again", f"{document.id}, now {name}")
         new = replace(document, id=name)
         taken[name] = [new]
     namesakes.append(new)
     return new
 
 
-def recognise(start: Peek) -> Format:
+def detect_format(head: FileHead) -> CorpusFormat:
     """Find the format of a file.
 
     Args:
-        start: What the start of the file tells.
+        head: What the start of the file tells.
 
     Returns:
         The format.
@@ -101,11 +101,11 @@ def recognise(start: Peek) -> Format:
         FormatError: If it is none of ours; the message says what it looks like.
     """
     for form in FORMATS:
-        if form.recognise(start):
+        if form.matches(head):
             return form
     known = ", ".join(form.name for form in FORMATS)
-    if start.fault:
-        raise FormatError(f"{start.path} begins like JSON but is not ({start.fault}): export again")
-    tool = name_tool(start)
+    if head.parse_error:
+        raise FormatError(f"{head.path} begins like JSON but is not ({head.parse_error}): export again")
+    tool = detect_unsupported_tool(head)
     seen = f"looks like {tool}" if tool else "is in no format we know"
-    raise FormatError(f"{start.path} {seen}: give {known}")
+    raise FormatError(f"{head.path} {seen}: give {known}")

@@ -13,12 +13,12 @@ from itertools import accumulate
 from ner.document import Document
 from ner.errors import InputError
 
-SPLIT = b"tagalong.split"  # the uses of the hash must be independent: with the same one, the dev
-HOLD_OUT = b"tagalong.hold"  # share of a train side would be empty or all of it
-KEEP_OUT = b"tagalong.gate"
+SPLIT_HASH_PERSON = b"tagalong.split"  # the uses of the hash must be independent: with the same one, the dev
+DEV_HASH_PERSON = b"tagalong.hold"  # share of a train side would be empty or all of it
+HELD_OUT_HASH_PERSON = b"tagalong.gate"
 
 
-def text_key(text: str) -> str:
+def normalize_text(text: str) -> str:
     """What makes two texts the same for a split.
 
     Args:
@@ -53,14 +53,14 @@ def split_documents(
     borders = list(zip(shares, accumulate(shares.values()), strict=True))
     sides: dict[str, list[Document]] = {name: [] for name in shares}
     for document in documents:
-        place = _place(document.text, SPLIT)
+        place = _hash_to_unit_interval(document.text, SPLIT_HASH_PERSON)
         # The last side takes what rounding leaves above the last border.
         side = next((name for name, border in borders if place < border), borders[-1][0])
         sides[side].append(document)
     return sides
 
 
-def hold_out(documents: Sequence[Document], share: float) -> tuple[list[Document], list[Document]]:
+def split_off_dev(documents: Sequence[Document], share: float) -> tuple[list[Document], list[Document]]:
     """Set a share of documents aside by a hash of their text, independently of `split_documents`.
 
     Args:
@@ -77,8 +77,8 @@ def hold_out(documents: Sequence[Document], share: float) -> tuple[list[Document
     """
     if not 0 < share < 1:
         raise InputError(f"a share of {share:g} cannot be held out: it must be between 0 and 1")
-    keys = [text_key(document.text) for document in documents]
-    places = {key: _place(key, HOLD_OUT) for key in dict.fromkeys(keys)}
+    keys = [normalize_text(document.text) for document in documents]
+    places = {key: _hash_to_unit_interval(key, DEV_HASH_PERSON) for key in dict.fromkeys(keys)}
     if len(places) > 1:
         lowest, highest = min(places.values()), max(places.values())
         share = max(share, math.nextafter(lowest, 1)) if lowest >= share else min(share, highest)
@@ -88,10 +88,10 @@ def hold_out(documents: Sequence[Document], share: float) -> tuple[list[Document
     return sides
 
 
-def keep_out(documents: Sequence[Document], share: float) -> tuple[list[Document], list[Document]]:
+def split_off_held_out(documents: Sequence[Document], share: float) -> tuple[list[Document], list[Document]]:
     """Part what versions may learn from and what they are judged by, for ever.
 
-    Unlike with `hold_out`, the side of a document depends on its text and the share alone, so the
+    Unlike with `split_off_dev`, the side of a document depends on its text and the share alone, so the
     sides only grow as documents are added, and may be empty.
 
     Args:
@@ -103,27 +103,27 @@ def keep_out(documents: Sequence[Document], share: float) -> tuple[list[Document
     """
     sides: tuple[list[Document], list[Document]] = ([], [])
     for document in documents:
-        sides[_place(document.text, KEEP_OUT) < share].append(document)
+        sides[_hash_to_unit_interval(document.text, HELD_OUT_HASH_PERSON) < share].append(document)
     return sides
 
 
 def find_shared_texts(
-    left: Sequence[Document], right: Sequence[Document]
+    documents: Sequence[Document], other_documents: Sequence[Document]
 ) -> list[tuple[Document, Document]]:
     """Find texts that are in two sets of documents which should have none in common.
 
     Args:
-        left: For instance what a model is trained on.
-        right: For instance what it is judged on.
+        documents: For instance what a model is trained on.
+        other_documents: For instance what it is judged on.
 
     Returns:
         Each document of the right with the first one of the left that has the same text, but for
         white space and case.
     """
     known: dict[str, Document] = {}
-    for document in left:
-        known.setdefault(text_key(document.text), document)
-    keyed = ((text_key(document.text), document) for document in right)
+    for document in documents:
+        known.setdefault(normalize_text(document.text), document)
+    keyed = ((normalize_text(document.text), document) for document in other_documents)
     return [(known[key], document) for key, document in keyed if key in known]
 
 
@@ -138,11 +138,11 @@ def find_repeated_texts(documents: Sequence[Document]) -> list[list[Document]]:
     """
     groups: defaultdict[str, list[Document]] = defaultdict(list)
     for document in documents:
-        groups[text_key(document.text)].append(document)
+        groups[normalize_text(document.text)].append(document)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _place(text: str, purpose: bytes) -> float:
+def _hash_to_unit_interval(text: str, purpose: bytes) -> float:
     """A number in [0, 1) that is drawn by the text alone."""
-    digest = blake2b(text_key(text).encode(), digest_size=6, person=purpose).digest()
+    digest = blake2b(normalize_text(text).encode(), digest_size=6, person=purpose).digest()
     return int.from_bytes(digest, "big") / 2**48  # 48 bits: exact as a float

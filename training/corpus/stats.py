@@ -6,62 +6,62 @@ from dataclasses import dataclass
 from typing import Any
 
 from ner.document import Document
-from ner.scoring import LENGTHS, Length, length_bucket
+from ner.scoring import LENGTH_BUCKETS, LengthBucket, length_bucket
 from ner.words import word_offsets
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class CorpusStats:
     """What `count_entities` counted.
 
     Attributes:
         documents: How many there are.
-        empty: How many of them have no entity.
+        documents_without_entities: How many of them have no entity.
         words: In all of them, by the one word rule of `ner.words`.
         characters: In all of them, in code points.
-        entities: By label and length.
+        entity_counts: By label and length.
         labels: The label set, in order.
     """
 
     documents: int
-    empty: int
+    documents_without_entities: int
     words: int
     characters: int
-    entities: Mapping[tuple[str, Length], int]
+    entity_counts: Mapping[tuple[str, LengthBucket], int]
     labels: tuple[str, ...]
 
-    def row(self, label: str | None = None) -> list[int]:
+    def count_by_length(self, label: str | None = None) -> list[int]:
         """Entities of each length.
 
         Args:
             label: Of this label only, or of all.
 
         Returns:
-            One count per item of `ner.scoring.LENGTHS`.
+            One count per item of `ner.scoring.LENGTH_BUCKETS`.
         """
         labels = self.labels if label is None else (label,)
-        return [sum(self.entities.get((name, length), 0) for name in labels) for length in LENGTHS]
+        return [sum(self.entity_counts.get((name, length), 0) for name in labels) for length in LENGTH_BUCKETS]
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain JSON values."""
         return {
             "documents": self.documents,
-            "documents_without_entities": self.empty,
+            "documents_without_entities": self.documents_without_entities,
             "words": self.words,
             "characters": self.characters,
-            "entities": sum(self.entities.values()),
-            "by_length": dict(zip(LENGTHS, self.row(), strict=True)),
+            "entities": sum(self.entity_counts.values()),
+            "by_length": dict(zip(LENGTH_BUCKETS, self.count_by_length(), strict=True)),
             "by_label": {
                 label: {
-                    "entities": sum(self.row(label)),
-                    "by_length": dict(zip(LENGTHS, self.row(label), strict=True)),
+                    "entities": sum(self.count_by_length(label)),
+                    "by_length": dict(zip(LENGTH_BUCKETS, self.count_by_length(label), strict=True)),
                 }
                 for label in self.labels
             },
         }
 
 
-def count_entities(documents: Sequence[Document], labels: Iterable[str] = ()) -> Stats:
+def count_entities(documents: Sequence[Document], labels: Iterable[str] = ()) -> CorpusStats:
     """Count what documents hold.
 
     Args:
@@ -77,11 +77,11 @@ def count_entities(documents: Sequence[Document], labels: Iterable[str] = ()) ->
         for span in document.spans
     )
     seen = sorted({label for label, _ in entities})
-    return Stats(
+    return CorpusStats(
         documents=len(documents),
-        empty=sum(not document.spans for document in documents),
+        documents_without_entities=sum(not document.spans for document in documents),
         words=sum(len(word_offsets(document.text)) for document in documents),
         characters=sum(len(document.text) for document in documents),
-        entities=entities,
+        entity_counts=entities,
         labels=tuple(dict.fromkeys([*labels, *seen])),
     )

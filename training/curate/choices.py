@@ -18,7 +18,7 @@ StrategyName = Literal[
     "long",
     "random",
 ]
-Reason = Literal[
+SelectionReason = Literal[
     "uncertain",  # the model is unsure of its words
     "the two disagree",  # two systems find different entities
     "typical of many",  # it stands for a group that is like it
@@ -29,7 +29,7 @@ Reason = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class SelectionOptions:
     """How to choose.
 
     Attributes:
@@ -58,7 +58,7 @@ class Options:
                 f"a share of {self.random_share:g} cannot be drawn by lot: it goes from 0 to 1"
             )
 
-    def drawn(self, count: int) -> int:
+    def count_random(self, count: int) -> int:
         """How many of some documents are drawn by lot: the share, rounded half up.
 
         Args:
@@ -71,7 +71,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class SelectedDocument:
     """A document to annotate.
 
     Attributes:
@@ -82,7 +82,7 @@ class Choice:
     """
 
     document: Document
-    reason: Reason
+    reason: SelectionReason
     score: float | None = None
 
     def to_json(self, rank: int) -> dict[str, Any]:

@@ -14,30 +14,30 @@ from pathlib import Path
 
 import torch
 
-from backend.window_encoder import Reading
+from backend.window_encoder import WindowConfig
 from ner.document import Document
 from ner.errors import TrainingError
 from ner.words import word_offsets
-from training.corpus import fingerprint, hold_out
-from training.curate.folds import number_folds
-from training.curate.opinions import Opinion, ask
+from training.corpus import compute_fingerprint, split_off_dev
+from training.curate.folds import assign_folds
+from training.curate.opinions import TagDistribution, predict_tag_distributions
 from training.encoder import train_encoder
-from training.recipe import Recipe
-from training.schedule import LEAST_STEPS, Progress, Schedule
-from training.state import forget_state, read_state, write_state
+from training.recipe import EncoderRecipe
+from training.schedule import MIN_STEPS, TrainingProgress, Schedule
+from training.state import delete_state, read_state, write_state
 
 # Long windows and small steps: in as much time, four epochs learnt more of the few documents of a
 # fold so (a strict F1 of 0.78 on 60 documents of BC5CDR) than as a training does by itself (0.75).
-QUICK = Recipe(
-    lesson=Reading(window=256, context=16),
+CROSS_VALIDATION_RECIPE = EncoderRecipe(
+    lesson=WindowConfig(window=256, context=16),
     schedule=Schedule(
-        epochs=5, batch_tokens=512, average=0.99, dropout_from=1 / 3, least_steps=LEAST_STEPS
+        epochs=5, batch_tokens=512, average=0.99, dropout_from=1 / 3, least_steps=MIN_STEPS
     ),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Crossing:
+class CrossValidationConfig:
     """How to cross-validate.
 
     Attributes:
@@ -46,7 +46,7 @@ class Crossing:
         dev_share: Of the documents a fold's model is trained on, how many it is stopped by.
     """
 
-    recipe: Recipe = QUICK
+    recipe: EncoderRecipe = CROSS_VALIDATION_RECIPE
     n_folds: int = 5
     dev_share: float = 0.1
 
@@ -60,42 +60,42 @@ class Crossing:
         Returns:
             Sixteen characters that a file may be called.
         """
-        what = json.dumps([asdict(self), list(labels), fingerprint(documents)], sort_keys=True)
+        what = json.dumps([asdict(self), list(labels), compute_fingerprint(documents)], sort_keys=True)
         return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class CrossValidationProgress:
     """How a cross-validation is going.
 
     Attributes:
         fold: Of `n_folds`, from 1.
         n_folds: How many there are.
-        training: How the training of this one is going.
+        fold_progress: How the training of this one is going.
     """
 
     fold: int
     n_folds: int
-    training: Progress
+    fold_progress: TrainingProgress
 
 
 def cross_validate(
     documents: Sequence[Document],
     *,
     labels: Sequence[str],
-    crossing: Crossing,
-    folder: Path,
-    report: Callable[[Standing], None] = lambda _: None,
-) -> list[Opinion]:
+    config: CrossValidationConfig,
+    cache_dir: Path,
+    on_progress: Callable[[CrossValidationProgress], None] = lambda _: None,
+) -> list[TagDistribution]:
     """Ask about every document a model that has learnt from the other folds.
 
     Args:
         documents: Annotated; their order does not matter.
         labels: Entity types, in the order of the label config.
-        crossing: How.
-        folder: Where folds that are done are kept, and the state of the one under way. It must be
-            of this `Crossing.key` alone.
-        report: Told how it goes.
+        config: How.
+        cache_dir: Where folds that are done are kept, and the state of the one under way. It must be
+            of this `CrossValidationConfig.key` alone.
+        on_progress: Told how it goes.
 
     Returns:
         One opinion per document, in the same order.
@@ -105,48 +105,48 @@ def cross_validate(
         TrainingError: If a fold leaves nothing to learn from or to stop by.
         BaseModelError: If the base is not there.
     """
-    numbers = number_folds(documents, crossing.n_folds)
+    numbers = assign_folds(documents, config.n_folds)
     # By content, so that a training is the same whatever order the documents came in.
-    order = sorted(range(len(documents)), key=lambda index: _content(documents[index]))
-    opinions: dict[int, Opinion] = {}
-    for fold in range(crossing.n_folds):
+    order = sorted(range(len(documents)), key=lambda index: _content_sort_key(documents[index]))
+    opinions: dict[int, TagDistribution] = {}
+    for fold in range(config.n_folds):
         held = [index for index in order if numbers[index] == fold]
         others = [documents[index] for index in order if numbers[index] != fold]
-        said = _fold(
+        said = _cross_validate_fold(
             [documents[index] for index in held],
             others,
             labels=labels,
-            crossing=crossing,
-            path=folder / f"fold-{fold + 1}",
-            report=partial(_tell, report, fold + 1, crossing.n_folds),
+            crossing=config,
+            path=cache_dir / f"fold-{fold + 1}",
+            on_progress=partial(_report_fold_progress, on_progress, fold + 1, config.n_folds),
         )
         opinions.update(zip(held, said, strict=True))
     return [opinions[index] for index in range(len(documents))]
 
 
-def _tell(report: Callable[[Standing], None], fold: int, n_folds: int, now: Progress) -> None:
+def _report_fold_progress(report: Callable[[CrossValidationProgress], None], fold: int, n_folds: int, now: TrainingProgress) -> None:
     """Pass on how the training of a fold is going."""
-    report(Standing(fold, n_folds, now))
+    report(CrossValidationProgress(fold, n_folds, now))
 
 
-def _content(document: Document) -> tuple[object, ...]:
+def _content_sort_key(document: Document) -> tuple[object, ...]:
     """What documents are sorted by."""
-    return document.text, document.spans, document.unknown
+    return document.text, document.spans, document.masked_ranges
 
 
-def _fold(
+def _cross_validate_fold(
     held: Sequence[Document],
     others: Sequence[Document],
     *,
     labels: Sequence[str],
-    crossing: Crossing,
+    crossing: CrossValidationConfig,
     path: Path,
-    report: Callable[[Progress], None],
-) -> list[Opinion]:
+    on_progress: Callable[[TrainingProgress], None],
+) -> list[TagDistribution]:
     """What a model trained on the others says of those held out, made once."""
-    if kept := _read_fold(path, held):
+    if kept := _read_cached_fold(path, held):
         return kept
-    train, dev = hold_out(others, crossing.dev_share)
+    train, dev = split_off_dev(others, crossing.dev_share)
     state_path = path.with_name(f"{path.name}-training")
     trained = train_encoder(
         train,
@@ -155,9 +155,9 @@ def _fold(
         recipe=crossing.recipe,
         state_path=state_path,
         resume=True,
-        report=report,
+        on_progress=on_progress,
     )
-    opinions = ask(trained.tier, held)
+    opinions = predict_tag_distributions(trained.tier, held)
     write_state(
         path,
         {
@@ -165,11 +165,11 @@ def _fold(
             "tags": torch.cat([torch.from_numpy(one.tags) for one in opinions]),
         },
     )
-    forget_state(state_path)
+    delete_state(state_path)
     return opinions
 
 
-def _read_fold(path: Path, held: Sequence[Document]) -> list[Opinion] | None:
+def _read_cached_fold(path: Path, held: Sequence[Document]) -> list[TagDistribution] | None:
     """What was said before, None where it was not, or cannot be read any more."""
     if not path.is_file():
         return None
@@ -180,5 +180,5 @@ def _read_fold(path: Path, held: Sequence[Document]) -> list[Opinion] | None:
     lengths = [len(word_offsets(document.text)) for document in held]
     parts = (state["log_probs"].split(lengths), state["tags"].split(lengths))
     return [
-        Opinion(log_probs.numpy(), tags.numpy()) for log_probs, tags in zip(*parts, strict=True)
+        TagDistribution(log_probs.numpy(), tags.numpy()) for log_probs, tags in zip(*parts, strict=True)
     ]

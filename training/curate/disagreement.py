@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ner.document import Document, Prediction
-from ner.scoring import score
-from training.curate.pool import Pick, Pool, Strategy
-from training.curate.uncertainty import doubt
+from ner.scoring import score_spans
+from training.curate.pool import Pick, Pool, SelectionStrategy
+from training.curate.uncertainty import sequence_uncertainty
 
 
-def dispute(document: Document, one: Prediction, other: Prediction) -> float:
+def disagreement_score(document: Document, one: Prediction, other: Prediction) -> float:
     """How far two systems disagree on a document.
 
     Args:
@@ -23,11 +23,11 @@ def dispute(document: Document, one: Prediction, other: Prediction) -> float:
     """
     if not one.spans and not other.spans:
         return 0.0
-    scores = score(document.text, one.spans, other.spans)
+    scores = score_spans(document.text, one.spans, other.spans)
     return 1 - (scores.strict.total.f1 + scores.relaxed.total.f1) / 2
 
 
-def shared_only(
+def keep_shared_labels(
     one: Sequence[Prediction], other: Sequence[Prediction], labels: Sequence[str]
 ) -> tuple[list[Prediction], list[Prediction]]:
     """Leave out what only one of two systems could say, which is no disagreement.
@@ -51,13 +51,13 @@ def shared_only(
     return ours, theirs
 
 
-def _by_dispute(pool: Pool, count: int) -> list[Pick]:
+def _pick_by_disagreement(pool: Pool, count: int) -> list[Pick]:
     """The farthest apart first, of equals the one that the current model is less sure of."""
-    entries = zip(pool.documents, pool.predictions, pool.against, strict=True)
-    disputes = [dispute(*entry) for entry in entries]
-    doubts = [doubt(prediction) for prediction in pool.predictions]
+    entries = zip(pool.documents, pool.predictions, pool.other_predictions, strict=True)
+    disputes = [disagreement_score(*entry) for entry in entries]
+    doubts = [sequence_uncertainty(prediction) for prediction in pool.predictions]
     order = sorted(range(len(disputes)), key=lambda place: (-disputes[place], -doubts[place]))
     return [Pick(place, "the two disagree", disputes[place]) for place in order[:count]]
 
 
-DISAGREEMENT = Strategy(_by_dispute, needs=frozenset({"against"}))
+DISAGREEMENT = SelectionStrategy(_pick_by_disagreement, required_inputs=frozenset({"against"}))

@@ -7,12 +7,12 @@ import numpy as np
 from sklearn.cluster import KMeans  # type: ignore[import-untyped]
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from training.curate.pool import Floats, Pick, Pool, Strategy
+from training.curate.pool import Float64Array, Pick, Pool, SelectionStrategy
 
-STARTS = 3  # of which k-means keeps the best: a bad one leaves two groups in one
+KMEANS_INITIALIZATIONS = 3  # of which k-means keeps the best: a bad one leaves two groups in one
 
 
-def distances(vectors: Floats, to: Floats) -> Floats:
+def distances_to(vectors: Float64Array, to: Float64Array) -> Float64Array:
     """How far each of some vectors is from one.
 
     Args:
@@ -25,7 +25,7 @@ def distances(vectors: Floats, to: Floats) -> Floats:
     return np.asarray(np.linalg.norm(vectors - to, axis=1), dtype=np.float64)
 
 
-def nearest(vectors: Floats, known: Floats) -> Floats:
+def nearest_distances(vectors: Float64Array, known: Float64Array) -> Float64Array:
     """How far each of some vectors is from the nearest of others.
 
     Args:
@@ -37,43 +37,43 @@ def nearest(vectors: Floats, known: Floats) -> Floats:
     """
     found = np.full(len(vectors), np.inf)
     for one in known:
-        np.minimum(found, distances(vectors, one), out=found)
+        np.minimum(found, distances_to(vectors, one), out=found)
     return found
 
 
-def _farthest_first(pool: Pool, count: int) -> list[Pick]:
+def _pick_k_center(pool: Pool, count: int) -> list[Pick]:
     """Greedy k-center (Gonzalez 1985; for active learning Sener & Savarese 2018).
 
     Each time the document farthest from all that is annotated or taken; where nothing is, the most
     typical one begins. Its score is that distance, which never grows: the radius around what was
     known before.
     """
-    left = nearest(pool.vectors, pool.known)
+    left = nearest_distances(pool.document_vectors, pool.labeled_vectors)
     picks: list[Pick] = []
     for _ in range(min(count, len(left))):
         if np.isinf(left).all():
-            place = int(distances(pool.vectors, pool.vectors.mean(axis=0)).argmin())
-            radius = float(distances(pool.vectors, pool.vectors[place]).max())
+            place = int(distances_to(pool.document_vectors, pool.document_vectors.mean(axis=0)).argmin())
+            radius = float(distances_to(pool.document_vectors, pool.document_vectors[place]).max())
         else:
             place = int(left.argmax())
             radius = float(left[place])
         picks.append(Pick(place, "unlike the rest", radius))
-        np.minimum(left, distances(pool.vectors, pool.vectors[place]), out=left)
+        np.minimum(left, distances_to(pool.document_vectors, pool.document_vectors[place]), out=left)
         left[place] = -1.0  # never again, even where nothing but its likes is left
     return picks
 
 
-def _one_of_each(pool: Pool, count: int) -> list[Pick]:
+def _pick_k_means(pool: Pool, count: int) -> list[Pick]:
     """The document nearest to the centre of each of as many groups, the largest group first.
 
     Its score is the share of the pool that is in its group.
     """
-    kinds = len(np.unique(pool.vectors, axis=0))  # there cannot be more groups than that
+    kinds = len(np.unique(pool.document_vectors, axis=0))  # there cannot be more groups than that
     # With several threads the last bits of a sum depend on which was first.
     with threadpool_limits(1):
-        model = KMeans(min(count, kinds), n_init=STARTS, random_state=pool.seed)
-        groups = model.fit(pool.vectors).labels_
-    away = np.linalg.norm(pool.vectors - model.cluster_centers_[groups], axis=1)
+        model = KMeans(min(count, kinds), n_init=KMEANS_INITIALIZATIONS, random_state=pool.seed)
+        groups = model.fit(pool.document_vectors).labels_
+    away = np.linalg.norm(pool.document_vectors - model.cluster_centers_[groups], axis=1)
     sizes = np.bincount(groups)
     order = np.lexsort((away, groups))
     turns = np.empty(len(order), dtype=np.intp)  # 0 for the nearest of its group, then 1, 2 ...
@@ -86,5 +86,5 @@ def _one_of_each(pool: Pool, count: int) -> list[Pick]:
     ]
 
 
-K_CENTER = Strategy(_farthest_first, needs=frozenset({"vectors"}))
-K_MEANS = Strategy(_one_of_each, needs=frozenset({"vectors"}))
+K_CENTER = SelectionStrategy(_pick_k_center, required_inputs=frozenset({"vectors"}))
+K_MEANS = SelectionStrategy(_pick_k_means, required_inputs=frozenset({"vectors"}))

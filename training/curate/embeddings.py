@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from backend.encoder import EncoderTier
-from backend.forward import TorchForward
+from backend.forward import TorchRunner
 from ner.document import Document
-from training.curate.pool import Floats
+from training.curate.pool import Float64Array
 
 
-def embed(tier: EncoderTier, documents: Sequence[Document]) -> Floats:
+def embed_documents(tier: EncoderTier, documents: Sequence[Document]) -> Float64Array:
     """Place documents where an encoder sees them.
 
     Args:
@@ -24,14 +24,14 @@ def embed(tier: EncoderTier, documents: Sequence[Document]) -> Floats:
     Raises:
         TypeError: If its passes are not run by PyTorch.
     """
-    forward = tier.forward
-    if not isinstance(forward, TorchForward):
+    forward = tier.runner
+    if not isinstance(forward, TorchRunner):
         raise TypeError(f"{forward.name} gives scores alone: load the version without its engine")
     width = forward.model.config.hidden_size
     vectors = np.zeros((len(documents), width))
-    for start in range(0, len(documents), tier.chunk_documents):
-        read = tier.read(documents[start : start + tier.chunk_documents])
-        states = tier.gather(read, forward.hidden, width=width)
+    for start in range(0, len(documents), tier.documents_per_chunk):
+        read = tier.encode(documents[start : start + tier.documents_per_chunk])
+        states = tier.collect_word_values(read, forward.compute_hidden_states, width=width)
         for row, of_words in enumerate(states, start):
             vectors[row] = of_words.sum(axis=0, dtype=np.float64)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -4,14 +4,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from ner.document import Lost, Span
-from training.curate.differences import Kind
+from ner.document import DroppedAnnotation, Span
+from training.curate.differences import FindingKind
 
-DIGITS = 6  # of a figure in JSON; significant ones, for the first of a queue are all near 0
+SIGNIFICANT_DIGITS = 6  # of a figure in JSON; significant ones, for the first of a queue are all near 0
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ReviewFinding:
     """An annotation that looks wrong, or one that looks forgotten.
 
     Attributes:
@@ -20,86 +20,86 @@ class Finding:
         gold: What was drawn, None where it is missed.
         suggested: What the model reads instead, None where gold is spurious.
         text: What both cover together.
-        before: What stands before that, a little of it, white space collapsed.
-        after: What stands after it, likewise.
+        context_before: What stands before that, a little of it, white space collapsed.
+        context_after: What stands after it, likewise.
         score: Between 0 and 1: the odds that what was drawn is right, as a share. Low is wrong.
     """
 
     document: str
-    kind: Kind
+    kind: FindingKind
     gold: Span | None
     suggested: Span | None
     text: str
-    before: str
-    after: str
+    context_before: str
+    context_after: str
     score: float
 
-    def covered(self, span: Span) -> str:
+    def span_text(self, span: Span) -> str:
         """The text of its annotation, or of its suggestion."""
         starts = [one.start for one in (self.gold, self.suggested) if one is not None]
         return self.text[span.start - min(starts) : span.end - min(starts)]
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
+class SuspectDocument:
     """A document that has findings.
 
     Attributes:
-        document: Its id.
-        findings: How many.
+        document_id: Its id.
+        finding_count: How many.
         suspicion: The scores of them all as one, in nats: minus the logarithm of their product.
     """
 
-    document: str
-    findings: int
+    document_id: str
+    finding_count: int
     suspicion: float
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class ReviewReport:
     """What looks wrong in a corpus.
 
     Attributes:
-        documents: How many were looked at.
-        annotations: How many spans of theirs.
+        document_count: How many were looked at.
+        annotation_count: How many spans of theirs.
         findings: The most suspicious first.
-        suspects: The documents that have any, the most suspicious first.
-        lost: Annotations that could not be looked at.
+        suspect_documents: The documents that have any, the most suspicious first.
+        dropped: Annotations that could not be looked at.
     """
 
-    documents: int
-    annotations: int
-    findings: tuple[Finding, ...]
-    suspects: tuple[Suspect, ...]
-    lost: tuple[Lost, ...]
+    document_count: int
+    annotation_count: int
+    findings: tuple[ReviewFinding, ...]
+    suspect_documents: tuple[SuspectDocument, ...]
+    dropped: tuple[DroppedAnnotation, ...]
 
 
-def review_to_json(found: Review) -> dict[str, Any]:
+def review_to_json(review_report: ReviewReport) -> dict[str, Any]:
     """Write a review as one JSON object.
 
     Args:
-        found: Any review.
+        review_report: Any review.
 
     Returns:
         All of it, losses counted by reason.
     """
     return {
-        "documents": found.documents,
-        "annotations": found.annotations,
-        "lost": dict(Counter(entry.reason for entry in found.lost)),
-        "findings": [finding_to_json(finding) for finding in found.findings],
+        "documents": review_report.document_count,
+        "annotations": review_report.annotation_count,
+        "lost": dict(Counter(entry.reason for entry in review_report.dropped)),
+        "findings": [finding_to_json(finding) for finding in review_report.findings],
         "suspects": [
             {
-                "document": suspect.document,
-                "findings": suspect.findings,
-                "suspicion": _shortened(suspect.suspicion),
+                "document": suspect.document_id,
+                "findings": suspect.finding_count,
+                "suspicion": _round_significant(suspect.suspicion),
             }
-            for suspect in found.suspects
+            for suspect in review_report.suspect_documents
         ],
     }
 
 
-def finding_to_json(finding: Finding) -> dict[str, Any]:
+def finding_to_json(finding: ReviewFinding) -> dict[str, Any]:
     """Write a finding as a JSON object, or a line of a file of them.
 
     Args:
@@ -114,8 +114,8 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
         "gold": _span_to_json(finding.gold),
         "suggested": _span_to_json(finding.suggested),
         "text": finding.text,
-        "context": finding.before + finding.text + finding.after,
-        "score": _shortened(finding.score),
+        "context": finding.context_before + finding.text + finding.context_after,
+        "score": _round_significant(finding.score),
     }
 
 
@@ -126,6 +126,6 @@ def _span_to_json(span: Span | None) -> dict[str, Any] | None:
     return {"start": span.start, "end": span.end, "label": span.label}
 
 
-def _shortened(figure: float) -> float:
+def _round_significant(figure: float) -> float:
     """A figure with as many digits as mean anything."""
-    return float(f"{figure:.{DIGITS}g}")
+    return float(f"{figure:.{SIGNIFICANT_DIGITS}g}")

@@ -5,12 +5,12 @@ from hashlib import blake2b
 
 from ner.document import Document
 from ner.errors import InputError
-from training.corpus.split import text_key
+from training.corpus.split import normalize_text
 
-FOLD = b"tagalong.fold"  # independent of the hashes that split and hold out
+FOLD_HASH_PERSON = b"tagalong.fold"  # independent of the hashes that split and hold out
 
 
-def number_folds(documents: Sequence[Document], n_folds: int) -> list[int]:
+def assign_folds(documents: Sequence[Document], n_folds: int) -> list[int]:
     """Give every document the number of its fold.
 
     Different texts are dealt out like cards in the order of their hashes, so folds differ by one
@@ -27,8 +27,8 @@ def number_folds(documents: Sequence[Document], n_folds: int) -> list[int]:
     Raises:
         InputError: If there are fewer different texts than folds.
     """
-    keys = [text_key(document.text) for document in documents]
-    in_order = sorted(set(keys), key=lambda key: (_digest(key), key))
+    keys = [normalize_text(document.text) for document in documents]
+    in_order = sorted(set(keys), key=lambda key: (_fold_digest(key), key))
     if not 2 <= n_folds <= len(in_order):
         raise InputError(
             f"{len(in_order)} different texts cannot make {n_folds} folds: ask for at least 2 "
@@ -38,6 +38,6 @@ def number_folds(documents: Sequence[Document], n_folds: int) -> list[int]:
     return [places[key] for key in keys]
 
 
-def _digest(key: str) -> bytes:
+def _fold_digest(key: str) -> bytes:
     """What the order of texts is drawn by."""
-    return blake2b(key.encode(), digest_size=8, person=FOLD).digest()
+    return blake2b(key.encode(), digest_size=8, person=FOLD_HASH_PERSON).digest()

@@ -9,16 +9,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from training.curate.choices import Reason
-from training.curate.diversity import distances, nearest
-from training.curate.long_entities import open_questions
-from training.curate.pool import Floats, Pick, Pool, Strategy
-from training.curate.uncertainty import doubt
+from training.curate.choices import SelectionReason
+from training.curate.diversity import distances_to, nearest_distances
+from training.curate.long_entities import long_entity_uncertainty
+from training.curate.pool import Float64Array, Pick, Pool, SelectionStrategy
+from training.curate.uncertainty import sequence_uncertainty
 
-REASONS: tuple[Reason, ...] = ("uncertain", "long entity", "unlike the rest")
+MIXED_REASONS: tuple[SelectionReason, ...] = ("uncertain", "long entity", "unlike the rest")
 
 
-def standing(values: Sequence[float] | Floats) -> Floats:
+def percentile_rank(values: Sequence[float] | Float64Array) -> Float64Array:
     """Make values comparable that have other scales.
 
     Args:
@@ -32,27 +32,27 @@ def standing(values: Sequence[float] | Floats) -> Floats:
     return np.asarray(below / max(1, len(ordered) - 1), dtype=np.float64)
 
 
-def _by_turns(pool: Pool, count: int) -> list[Pick]:
+def _pick_mixed(pool: Pool, count: int) -> list[Pick]:
     """Each time the document with the highest product of the two.
 
     The score is that product. What is to learn is the mean of two standings in the pool, that of
     the doubt and that of long entities; novelty is a standing too, taken anew each time.
     """
     pairs = list(zip(pool.documents, pool.predictions, strict=True))
-    doubts = standing([doubt(prediction) for _, prediction in pairs])
-    long = standing([open_questions(*pair) for pair in pairs])
-    left = nearest(pool.vectors, pool.known)
+    doubts = percentile_rank([sequence_uncertainty(prediction) for _, prediction in pairs])
+    long = percentile_rank([long_entity_uncertainty(*pair) for pair in pairs])
+    left = nearest_distances(pool.document_vectors, pool.labeled_vectors)
     picks: list[Pick] = []
     for _ in range(min(count, len(pairs))):
         # Where nothing is known yet, everything is new.
-        new = np.ones(len(left)) if np.isinf(left).any() else standing(left)
+        new = np.ones(len(left)) if np.isinf(left).any() else percentile_rank(left)
         worth = (doubts + long) / 2 * new
-        worth[[pick.place for pick in picks]] = -1.0
+        worth[[pick.index for pick in picks]] = -1.0
         place = int(worth.argmax())
-        reason = REASONS[int(np.argmax([doubts[place], long[place], new[place]]))]
+        reason = MIXED_REASONS[int(np.argmax([doubts[place], long[place], new[place]]))]
         picks.append(Pick(place, reason, float(worth[place])))
-        np.minimum(left, distances(pool.vectors, pool.vectors[place]), out=left)
+        np.minimum(left, distances_to(pool.document_vectors, pool.document_vectors[place]), out=left)
     return picks
 
 
-MIXED = Strategy(_by_turns, needs=frozenset({"vectors"}))
+MIXED = SelectionStrategy(_pick_mixed, required_inputs=frozenset({"vectors"}))

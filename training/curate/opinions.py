@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from backend.decode import log_softmax
 from backend.encoder import EncoderTier
-from backend.viterbi import Scores, legal_steps, viterbi
+from backend.viterbi import FloatArray, legal_transitions, viterbi
 from ner.document import Document
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
+class TagDistribution:
     """What a model says of the words of one document.
 
     Attributes:
@@ -21,11 +21,11 @@ class Opinion:
         tags: The most probable legal sequence, shape (words,).
     """
 
-    log_probs: Scores
+    log_probs: FloatArray
     tags: NDArray[np.intp]
 
 
-def ask(tier: EncoderTier, documents: Sequence[Document]) -> list[Opinion]:
+def predict_tag_distributions(tier: EncoderTier, documents: Sequence[Document]) -> list[TagDistribution]:
     """Have a model judge the words of documents.
 
     Args:
@@ -35,13 +35,13 @@ def ask(tier: EncoderTier, documents: Sequence[Document]) -> list[Opinion]:
     Returns:
         One opinion per document, in the same order.
     """
-    legal, steps = legal_steps(tier.tag_set), tier.coupling.steps()
+    legal, steps = legal_transitions(tier.tag_set), tier.score_refiner.transition_matrix()
     opinions = []
-    for start in range(0, len(documents), tier.chunk_documents):
-        read = tier.read(documents[start : start + tier.chunk_documents])
-        for one, logits in zip(read, tier.score(read), strict=True):
-            shared = tier.coupling.share(one.document.text, one.words, logits)
+    for start in range(0, len(documents), tier.documents_per_chunk):
+        read = tier.encode(documents[start : start + tier.documents_per_chunk])
+        for one, logits in zip(read, tier.compute_logits(read), strict=True):
+            shared = tier.score_refiner.smooth(one.document.text, one.words, logits)
             log_probs = log_softmax(shared, temperature=tier.temperature)
             tags = viterbi(log_probs, legal, steps) if one.words else np.zeros(0, np.intp)
-            opinions.append(Opinion(log_probs, tags))
+            opinions.append(TagDistribution(log_probs, tags))
     return opinions

@@ -5,67 +5,67 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.pages import page_environment
+from backend.pages import make_page_environment
 from ner.document import Document, Span
-from ner.printable import on_one_line
-from ner.scoring import LENGTHS
-from training.curate.agreement import Agreed, Agreement, voices_of
-from training.curate.findings import Finding, Review
-from training.markdown import escape, table_to_markdown
-from training.pieces import Piece, cut
-from training.tables import NAMES, NOTHING, Table
+from ner.printable import to_single_line
+from ner.scoring import LENGTH_BUCKETS
+from training.curate.agreement import AgreementScores, AgreementReport, group_by_annotator
+from training.curate.findings import ReviewFinding, ReviewReport
+from training.markdown import escape_markdown, table_to_markdown
+from training.pieces import TextSegment, segment_text
+from training.tables import LENGTH_COLUMN_NAMES, EMPTY_CELL, TextTable
 
-SHOWN = 10  # documents with their texts
-ROWS = 200  # of the longest tables; the whole of it is in JSON
-LEAST = 0.001  # of a score that is shown as it is
+MAX_SHOWN_DOCUMENTS = 10  # documents with their texts
+MAX_TABLE_ROWS = 200  # of the longest tables; the whole of it is in JSON
+MIN_SHOWN_SCORE = 0.001  # of a score that is shown as it is
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class AnnotatedText:
     """A text with what is said of it.
 
     Attributes:
         name: Of its document or task.
-        said: A sentence on it.
-        pieces: Of the text.
-        sides: Whose spans the pieces are, where that is not the same for all.
+        caption: A sentence on it.
+        segments: Of the text.
+        annotation_set_names: Whose spans the pieces are, where that is not the same for all.
     """
 
     name: str
-    said: str
-    pieces: Sequence[Piece]
-    sides: tuple[str, str] = ("", "")
+    caption: str
+    segments: Sequence[TextSegment]
+    annotation_set_names: tuple[str, str] = ("", "")
 
 
-def review_tables(found: Review) -> list[Table]:
+def review_tables(review_report: ReviewReport) -> list[TextTable]:
     """Lay out a review.
 
     Args:
-        found: Any review.
+        review_report: Any review.
 
     Returns:
         How many findings of each kind there are, and the first of the queue.
     """
-    kinds = Counter(finding.kind for finding in found.findings)
+    kinds = Counter(finding.kind for finding in review_report.findings)
     queue = tuple(
         (
             str(rank),
-            f"{finding.score:.3f}" if finding.score >= LEAST else f"<{LEAST}",
+            f"{finding.score:.3f}" if finding.score >= MIN_SHOWN_SCORE else f"<{MIN_SHOWN_SCORE}",
             finding.kind,
-            on_one_line(finding.document),
-            *(_quoted(finding, span) for span in (finding.gold, finding.suggested)),
+            to_single_line(finding.document),
+            *(_quote_span(finding, span) for span in (finding.gold, finding.suggested)),
         )
-        for rank, finding in enumerate(found.findings[:ROWS], start=1)
+        for rank, finding in enumerate(review_report.findings[:MAX_TABLE_ROWS], start=1)
     )
-    more = len(found.findings) - len(queue)
+    more = len(review_report.findings) - len(queue)
     return [
-        Table(
+        TextTable(
             "Findings of each kind",
             ("Kind", "Findings"),
             "lr",
             tuple((kind, f"{count:,}") for kind, count in kinds.most_common()),
         ),
-        Table(
+        TextTable(
             "The queue, the most suspicious first",
             ("#", "Score", "Kind", "Document", "Drawn", "Suggested"),
             "rrllll",
@@ -75,42 +75,42 @@ def review_tables(found: Review) -> list[Table]:
     ]
 
 
-def _quoted(finding: Finding, span: Span | None) -> str:
+def _quote_span(finding: ReviewFinding, span: Span | None) -> str:
     """A span of a finding with its label."""
     if span is None:
-        return NOTHING
-    return f"{on_one_line(finding.covered(span))} ({on_one_line(span.label)})"
+        return EMPTY_CELL
+    return f"{to_single_line(finding.span_text(span))} ({to_single_line(span.label)})"
 
 
-def review_to_markdown(found: Review, *, asked: str, notes: Sequence[str]) -> str:
+def review_to_markdown(review_report: ReviewReport, *, model_name: str, notes: Sequence[str]) -> str:
     """Write a review as Markdown.
 
     Args:
-        found: Any review.
-        asked: What it was asked of.
+        review_report: Any review.
+        model_name: What it was asked of.
         notes: What to know before trusting it.
 
     Returns:
         Markdown.
     """
     head = (
-        f"{len(found.findings):,} findings in {found.annotations:,} annotations of "
-        f"{found.documents:,} documents, by {escape(asked)}."
+        f"{len(review_report.findings):,} findings in {review_report.annotation_count:,} annotations of "
+        f"{review_report.document_count:,} documents, by {escape_markdown(model_name)}."
     )
-    quotes = [f"> {escape(note)}" for note in notes]
-    tables = [table_to_markdown(table) for table in review_tables(found) if table.rows]
+    quotes = [f"> {escape_markdown(note)}" for note in notes]
+    tables = [table_to_markdown(table) for table in review_tables(review_report) if table.rows]
     return "\n\n".join(["# Annotations that look wrong", head, *quotes, *tables]) + "\n"
 
 
 def review_to_html(
-    found: Review, documents: Iterable[Document], *, asked: str, notes: Sequence[str]
+    review_report: ReviewReport, documents: Iterable[Document], *, model_name: str, notes: Sequence[str]
 ) -> str:
     """Set a review as a page.
 
     Args:
-        found: Any review.
+        review_report: Any review.
         documents: What was reviewed.
-        asked: What it was asked of.
+        model_name: What it was asked of.
         notes: What to know before trusting it.
 
     Returns:
@@ -118,32 +118,32 @@ def review_to_html(
     """
     by_id = {document.id: document for document in documents}
     return _ENVIRONMENT.get_template("review.html").render(
-        found=found,
-        asked=asked,
+        found=review_report,
+        asked=model_name,
         notes=notes,
-        tables=[table for table in review_tables(found) if table.rows],
+        tables=[table for table in review_tables(review_report) if table.rows],
         drawn=[
-            _corrected(by_id[suspect.document], found.findings)
-            for suspect in found.suspects[:SHOWN]
+            _annotated_with_corrections(by_id[suspect.document_id], review_report.findings)
+            for suspect in review_report.suspect_documents[:MAX_SHOWN_DOCUMENTS]
         ],
     )
 
 
-def _corrected(document: Document, findings: Iterable[Finding]) -> Drawn:
+def _annotated_with_corrections(document: Document, findings: Iterable[ReviewFinding]) -> AnnotatedText:
     """A document as it is, and as the findings would have it."""
     of_document = [finding for finding in findings if finding.document == document.id]
     wrong = {finding.gold for finding in of_document}
     suggested = [finding.suggested for finding in of_document if finding.suggested is not None]
     kept = [span for span in document.spans if span not in wrong]
     count = len(of_document)
-    return Drawn(
+    return AnnotatedText(
         document.id,
         f"{count} finding{'s' * (count != 1)} in {len(document.spans)} annotations",
-        cut(document.text, document.spans, [*kept, *suggested]),
+        segment_text(document.text, document.spans, [*kept, *suggested]),
     )
 
 
-def agreement_tables(agreement: Agreement) -> list[Table]:
+def agreement_tables(agreement: AgreementReport) -> list[TextTable]:
     """Lay out an agreement.
 
     Args:
@@ -153,18 +153,18 @@ def agreement_tables(agreement: Agreement) -> list[Table]:
         By label, length, pair of annotators, and task.
     """
     labels = [("All", agreement.overall), *agreement.by_label.items()]
-    lengths = [(NAMES[length], agreement.by_length[length]) for length in LENGTHS]
+    lengths = [(LENGTH_COLUMN_NAMES[length], agreement.by_length[length]) for length in LENGTH_BUCKETS]
     pairs = [(" and ".join(pair), agreed) for pair, agreed in agreement.by_pair.items()]
     tasks = tuple(
-        (entry.task, ", ".join(entry.annotators), *_figures(entry.agreed))
-        for entry in agreement.by_task[:ROWS]
+        (entry.task_id, ", ".join(entry.annotators), *_format_agreement(entry.scores))
+        for entry in agreement.by_task[:MAX_TABLE_ROWS]
     )
     more = len(agreement.by_task) - len(tasks)
     return [
-        _agreed_table("By label", "Label", labels),
-        _agreed_table("By length of the entity", "Length", lengths),
-        _agreed_table("By pair of annotators", "Who", pairs),
-        Table(
+        _agreement_table("By label", "Label", labels),
+        _agreement_table("By length of the entity", "Length", lengths),
+        _agreement_table("By pair of annotators", "Who", pairs),
+        TextTable(
             "By task, the least agreed first",
             ("Task", "Annotators", "Compared", "Exact F1", "Overlap F1"),
             "llrrr",
@@ -174,24 +174,24 @@ def agreement_tables(agreement: Agreement) -> list[Table]:
     ]
 
 
-def _agreed_table(title: str, name: str, rows: Iterable[tuple[str, Agreed]]) -> Table:
+def _agreement_table(title: str, name: str, rows: Iterable[tuple[str, AgreementScores]]) -> TextTable:
     """Some agreements, each with its name; two may have the same."""
-    return Table(
+    return TextTable(
         title,
         (name, "Compared", "Exact F1", "Overlap F1"),
         "lrrr",
-        tuple((on_one_line(row), *_figures(agreed)) for row, agreed in rows),
+        tuple((to_single_line(row), *_format_agreement(agreed)) for row, agreed in rows),
     )
 
 
-def _figures(agreed: Agreed) -> tuple[str, str, str]:
+def _format_agreement(agreed: AgreementScores) -> tuple[str, str, str]:
     """How many spans were compared, and both ratios."""
-    if not agreed.spans:
-        return "0", NOTHING, NOTHING
-    return f"{agreed.spans:,}", f"{agreed.exact_f1:.3f}", f"{agreed.overlap_f1:.3f}"
+    if not agreed.compared_spans:
+        return "0", EMPTY_CELL, EMPTY_CELL
+    return f"{agreed.compared_spans:,}", f"{agreed.exact_f1:.3f}", f"{agreed.overlap_f1:.3f}"
 
 
-def agreement_to_markdown(agreement: Agreement) -> str:
+def agreement_to_markdown(agreement: AgreementReport) -> str:
     """Write an agreement as Markdown.
 
     Args:
@@ -201,13 +201,13 @@ def agreement_to_markdown(agreement: Agreement) -> str:
         Markdown.
     """
     head = (
-        f"{len(agreement.by_task):,} tasks of two annotators or more, {agreement.alone:,} of one."
+        f"{len(agreement.by_task):,} tasks of two annotators or more, {agreement.single_annotator_tasks:,} of one."
     )
     tables = map(table_to_markdown, agreement_tables(agreement))
     return "\n\n".join(["# How far annotators agree", head, *tables]) + "\n"
 
 
-def agreement_to_html(agreement: Agreement, documents: Iterable[Document]) -> str:
+def agreement_to_html(agreement: AgreementReport, documents: Iterable[Document]) -> str:
     """Set an agreement as a page.
 
     Args:
@@ -217,19 +217,19 @@ def agreement_to_html(agreement: Agreement, documents: Iterable[Document]) -> st
     Returns:
         HTML, whole and on its own, with the texts of the tasks that are least agreed on.
     """
-    voices = voices_of(documents)
-    apart = [entry for entry in agreement.by_task if entry.agreed.exact_f1 < 1]
+    voices = group_by_annotator(documents)
+    apart = [entry for entry in agreement.by_task if entry.scores.exact_f1 < 1]
     drawn = []
-    for entry in apart[:SHOWN]:
-        first, second = (voices[entry.task, entry.text][name] for name in entry.apart)
-        said = f"Exact F1 {entry.agreed.exact_f1:.3f} over {entry.agreed.spans:,} spans compared"
+    for entry in apart[:MAX_SHOWN_DOCUMENTS]:
+        first, second = (voices[entry.task_id, entry.text][name] for name in entry.least_agreeing_pair)
+        said = f"Exact F1 {entry.scores.exact_f1:.3f} over {entry.scores.compared_spans:,} spans compared"
         if len(entry.annotators) > 2:
             said += f"; of its {len(entry.annotators)} annotators the two least agreed are drawn"
-        pieces = cut(first.text, first.spans, second.spans)
-        drawn.append(Drawn(entry.task, said, pieces, entry.apart))
+        pieces = segment_text(first.text, first.spans, second.spans)
+        drawn.append(AnnotatedText(entry.task_id, said, pieces, entry.least_agreeing_pair))
     return _ENVIRONMENT.get_template("agreement.html").render(
         agreement=agreement, tables=agreement_tables(agreement), drawn=drawn
     )
 
 
-_ENVIRONMENT = page_environment(Path(__file__).parents[1] / "templates")
+_ENVIRONMENT = make_page_environment(Path(__file__).parents[1] / "templates")

@@ -13,18 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ner.document import Document, Prediction
-from ner.words import WORD
-from training.corpus.split import text_key
-from training.curate.choices import Reason
-from training.curate.opinions import Opinion
+from ner.words import WORD_PATTERN
+from training.corpus.split import normalize_text
+from training.curate.choices import SelectionReason
+from training.curate.opinions import TagDistribution
 
-Floats = NDArray[np.float64]
-Need = Literal[
+Float64Array = NDArray[np.float64]
+StrategyInputName = Literal[
     "against",  # what a second system says
     "vectors",  # where documents lie, from an encoder
     "opinions",  # the probability of every tag, from an encoder
 ]
-LOT = b"tagalong.next"  # independent of the hashes that split and hold out
+SHUFFLE_HASH_PERSON = b"tagalong.next"  # independent of the hashes that split and hold out
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +34,19 @@ class Pool:
     Attributes:
         documents: No text twice, in the order of their lots.
         predictions: What the current model says of each.
-        against: What a second system says of each.
-        vectors: Where each lies, of unit length: (documents, width).
-        known: Where those lie that are annotated already: (annotated, width).
-        opinions: The probability of every tag of each.
+        other_predictions: What a second system says of each.
+        document_vectors: Where each lies, of unit length: (documents, width).
+        labeled_vectors: Where those lie that are annotated already: (annotated, width).
+        tag_distributions: The probability of every tag of each.
         seed: For what is random in a strategy.
     """
 
     documents: Sequence[Document]
     predictions: Sequence[Prediction]
-    against: Sequence[Prediction] = ()
-    vectors: Floats = field(default_factory=lambda: np.zeros((0, 0)))
-    known: Floats = field(default_factory=lambda: np.zeros((0, 0)))
-    opinions: Sequence[Opinion] = ()
+    other_predictions: Sequence[Prediction] = ()
+    document_vectors: Float64Array = field(default_factory=lambda: np.zeros((0, 0)))
+    labeled_vectors: Float64Array = field(default_factory=lambda: np.zeros((0, 0)))
+    tag_distributions: Sequence[TagDistribution] = ()
     seed: int = 0
 
 
@@ -55,85 +55,85 @@ class Pick:
     """A document that a strategy takes.
 
     Attributes:
-        place: Of the document in the pool.
+        index: Of the document in the pool.
         reason: Why.
         score: What it was taken by; None for lots.
     """
 
-    place: int
-    reason: Reason
+    index: int
+    reason: SelectionReason
     score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Strategy:
+class SelectionStrategy:
     """A way to choose.
 
     Attributes:
         pick: Takes as many documents of a pool as it is told, or all of them, best first.
-        needs: What it looks at beside the predictions.
+        required_inputs: What it looks at beside the predictions.
     """
 
     pick: Callable[[Pool, int], list[Pick]]
-    needs: frozenset[Need] = frozenset()
+    required_inputs: frozenset[StrategyInputName] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Sifted:
+class DeduplicatedPool:
     """The documents that are worth choosing from.
 
     Attributes:
         documents: No text twice, in the order of their lots.
-        annotated: How many are left out because their text is annotated already.
-        repeated: How many because another one has the same text.
-        wordless: How many because there is no word in them.
+        already_annotated: How many are left out because their text is annotated already.
+        repeated_texts: How many because another one has the same text.
+        without_words: How many because there is no word in them.
     """
 
     documents: tuple[Document, ...]
-    annotated: int = 0
-    repeated: int = 0
-    wordless: int = 0
+    already_annotated: int = 0
+    repeated_texts: int = 0
+    without_words: int = 0
 
 
-def sift(
-    documents: Sequence[Document], labelled: Sequence[Document] = (), *, seed: int = 0
-) -> Sifted:
+def deduplicate_pool(
+    documents: Sequence[Document], labeled: Sequence[Document] = (), *, seed: int = 0
+) -> DeduplicatedPool:
     """Leave out what need not be annotated, and draw lots.
 
     Args:
         documents: In any order.
-        labelled: What is annotated already.
+        labeled: What is annotated already.
         seed: Of the lots.
 
     Returns:
         The documents. Texts are the same as a split sees them, white space and case aside; of
         those the one with the lowest id stays.
     """
-    done = {text_key(document.text) for document in labelled}
+    done = {normalize_text(document.text) for document in labeled}
     kept: dict[str, Document] = {}
     annotated = wordless = 0
     for document in sorted(documents, key=lambda document: (document.id, document.text)):
-        key = text_key(document.text)
+        key = normalize_text(document.text)
         if key in done:
             annotated += 1
-        elif not WORD.search(key):
+        elif not WORD_PATTERN.search(key):
             wordless += 1
         else:
             kept.setdefault(key, document)
-    return Sifted(
-        tuple(kept[key] for key in sorted(kept, key=lambda key: _lot(key, seed))),
-        annotated=annotated,
-        repeated=len(documents) - annotated - wordless - len(kept),
-        wordless=wordless,
+    return DeduplicatedPool(
+        tuple(kept[key] for key in sorted(kept, key=lambda key: _shuffle_key(key, seed))),
+        already_annotated=annotated,
+        repeated_texts=len(documents) - annotated - wordless - len(kept),
+        without_words=wordless,
     )
 
 
-def _lot(key: str, seed: int) -> bytes:
+def _shuffle_key(key: str, seed: int) -> bytes:
     """What documents are drawn by."""
-    return blake2b(key.encode(), key=str(seed).encode(), person=LOT, digest_size=16).digest()
+    return blake2b(key.encode(), key=str(seed).encode(), person=SHUFFLE_HASH_PERSON, digest_size=16).digest()
 
 
-def highest(scores: Sequence[float], count: int, reason: Reason) -> list[Pick]:
+def pick_highest(scores: Sequence[float], count: int, reason: SelectionReason) -> list[Pick]:
     """Take the documents with the highest scores.
 
     Args:

@@ -11,24 +11,24 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ner.document import Document
-from ner.tags import IGNORED, TaggedWords, TagSet
-from ner.words import WORD
+from ner.tags import IGNORE_INDEX, TaggedWords, TagSet
+from ner.words import WORD_PATTERN
 
 Phrase = tuple[str, ...]  # words in lower case
-UNSEEN = 0.5  # times that everything was marked, and left out, before it is seen (Jeffreys' prior)
+PSEUDOCOUNT = 0.5  # times that everything was marked, and left out, before it is seen (Jeffreys' prior)
 
 
 @dataclass(frozen=True, slots=True)
-class Precedents:
+class PhraseCounts:
     """How often some phrases occur, and how often they are annotated.
 
     Attributes:
-        occurrences: Of each phrase, where the truth is known.
-        annotated: How many of them are annotated with each label, by phrase and label.
+        occurrence_counts: Of each phrase, where the truth is known.
+        annotated_counts: How many of them are annotated with each label, by phrase and label.
     """
 
-    occurrences: Mapping[Phrase, int]
-    annotated: Mapping[tuple[Phrase, str], int]
+    occurrence_counts: Mapping[Phrase, int]
+    annotated_counts: Mapping[tuple[Phrase, str], int]
 
     def log_odds(self, phrase: Phrase, label: str, *, is_annotated: bool) -> float:
         """How much speaks for annotating a phrase, but for the place that is asked about.
@@ -41,12 +41,12 @@ class Precedents:
         Returns:
             The logarithm of how often it is annotated so elsewhere, over how often it is not.
         """
-        marked = self.annotated.get((phrase, label), 0) - is_annotated
-        not_marked = self.occurrences[phrase] - 1 - marked
-        return math.log((marked + UNSEEN) / (not_marked + UNSEEN))
+        marked = self.annotated_counts.get((phrase, label), 0) - is_annotated
+        not_marked = self.occurrence_counts[phrase] - 1 - marked
+        return math.log((marked + PSEUDOCOUNT) / (not_marked + PSEUDOCOUNT))
 
 
-def phrase_of(text: str) -> Phrase:
+def phrase_from_text(text: str) -> Phrase:
     """The words of a text, as precedents know them.
 
     Args:
@@ -55,15 +55,15 @@ def phrase_of(text: str) -> Phrase:
     Returns:
         Words in lower case.
     """
-    return tuple(word.lower() for word in WORD.findall(text))
+    return tuple(word.lower() for word in WORD_PATTERN.findall(text))
 
 
-def count_precedents(
+def count_phrases(
     documents: Sequence[Document],
     tagged: Sequence[TaggedWords],
     phrases: Collection[Phrase],
     tag_set: TagSet,
-) -> Precedents:
+) -> PhraseCounts:
     """Find every occurrence of some phrases.
 
     Args:
@@ -84,13 +84,13 @@ def count_precedents(
     occurrences = dict.fromkeys(wanted, 0)
     annotated: defaultdict[tuple[Phrase, str], int] = defaultdict(int)
     for document, entry in zip(documents, tagged, strict=True):
-        words = phrase_of(document.text)
+        words = phrase_from_text(document.text)
         for first, word in enumerate(words):
             for length in lengths.get(word, ()):
                 phrase = words[first : first + length]
-                if phrase in wanted and IGNORED not in entry.tags[first : first + length]:
+                if phrase in wanted and IGNORE_INDEX not in entry.tags[first : first + length]:
                     occurrences[phrase] += 1
-        for first, last, label in tag_set.chunks(entry.tags):
+        for first, last, label in tag_set.entities(entry.tags):
             if words[first:last] in wanted:
                 annotated[words[first:last], label] += 1
-    return Precedents(occurrences, dict(annotated))
+    return PhraseCounts(occurrences, dict(annotated))

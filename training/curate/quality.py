@@ -9,14 +9,14 @@ from cleanlab.token_classification.rank import (  # type: ignore[import-untyped]
 )
 from numpy.typing import NDArray
 
-from ner.tags import IGNORED, TaggedWords
-from training.curate.opinions import Opinion
+from ner.tags import IGNORE_INDEX, TaggedWords
+from training.curate.opinions import TagDistribution
 
-LOWEST = 0.02  # of a probability: models of few documents are wrong oftener than lower ones say
+MIN_QUALITY = 0.02  # of a probability: models of few documents are wrong oftener than lower ones say
 
 
-def rate_words(
-    tagged: Sequence[TaggedWords], opinions: Sequence[Opinion]
+def rate_word_labels(
+    tagged: Sequence[TaggedWords], tag_distributions: Sequence[TagDistribution]
 ) -> list[NDArray[np.float64]]:
     """Rate the tag of every word by what a model expects.
 
@@ -26,21 +26,21 @@ def rate_words(
 
     Args:
         tagged: Words and tags of documents, one known tag at least among them.
-        opinions: What a model says of each.
+        tag_distributions: What a model says of each.
 
     Returns:
         The logarithm of every word's quality, shape (words,) for each document: 0 where the tag
         fits as well as such tags do, NaN where the truth is unknown.
     """
     tags = [np.array(entry.tags, dtype=np.intp) for entry in tagged]
-    known = [of_document != IGNORED for of_document in tags]
+    known = [of_document != IGNORE_INDEX for of_document in tags]
     places = [index for index, of_document in enumerate(known) if of_document.any()]
     given = [tags[index][known[index]] for index in places]
-    expected = [np.exp(opinions[index].log_probs[known[index]]) for index in places]
+    expected = [np.exp(tag_distributions[index].log_probs[known[index]]) for index in places]
     thresholds = get_confident_thresholds(np.concatenate(given), np.concatenate(expected))
     _, qualities = get_label_quality_scores([*map(list, given)], expected)
     ratings: list[NDArray[np.float64]] = [np.full(len(of_document), np.nan) for of_document in tags]
     for index, of_document, quality in zip(places, given, qualities, strict=True):
-        fits = np.maximum(quality.to_numpy(), LOWEST) / thresholds[of_document]
+        fits = np.maximum(quality.to_numpy(), MIN_QUALITY) / thresholds[of_document]
         ratings[index][known[index]] = np.log(fits)
     return ratings

@@ -17,25 +17,25 @@ from numpy.typing import NDArray
 
 from ner.document import Document
 from ner.errors import InputError, LabelError
-from ner.tags import IGNORED, TagSet
-from ner.words import words_touched
-from training.curate.differences import KINDS, find_differences
-from training.curate.findings import Finding, Review, Suspect
-from training.curate.opinions import Opinion
-from training.curate.precedents import Precedents, count_precedents, phrase_of
-from training.curate.quality import rate_words
-from training.mistakes import MARGIN, Mistake
+from ner.tags import IGNORE_INDEX, TagSet
+from ner.words import overlapping_words
+from training.curate.differences import FINDING_KIND_BY_ERROR_TYPE, find_differences
+from training.curate.findings import ReviewFinding, ReviewReport, SuspectDocument
+from training.curate.opinions import TagDistribution
+from training.curate.precedents import PhraseCounts, count_phrases, phrase_from_text
+from training.curate.quality import rate_word_labels
+from training.mistakes import CONTEXT_CHARACTERS, SpanMismatch
 
-WHITE = re.compile(r"\s+")
-SHOWN = 5  # labels in a message
+WHITE_SPACE_PATTERN = re.compile(r"\s+")
+MAX_LISTED_LABELS = 5  # labels in a message
 
 
-def review(documents: Sequence[Document], opinions: Sequence[Opinion], tag_set: TagSet) -> Review:
+def review_annotations(documents: Sequence[Document], tag_distributions: Sequence[TagDistribution], tag_set: TagSet) -> ReviewReport:
     """Find the annotations that look wrong.
 
     Args:
         documents: Annotated; their order does not matter.
-        opinions: What a model says of each, at best one that has not learnt from it.
+        tag_distributions: What a model says of each, at best one that has not learnt from it.
         tag_set: The model's.
 
     Returns:
@@ -45,39 +45,39 @@ def review(documents: Sequence[Document], opinions: Sequence[Opinion], tag_set: 
         InputError: If there is no annotation to look at, or no word of which the truth is known.
         LabelError: If no annotation has a label that the model knows.
     """
-    refuse_unannotated(documents, tag_set.labels)
+    check_annotated(documents, tag_set.labels)
     tagged = [tag_set.encode(document) for document in documents]
     mistakes = [
         find_differences(document, entry, opinion.tags.tolist(), tag_set)
-        for document, entry, opinion in zip(documents, tagged, opinions, strict=True)
+        for document, entry, opinion in zip(documents, tagged, tag_distributions, strict=True)
     ]
     phrases = {
-        phrase_of(document.covered(span))
+        phrase_from_text(document.span_text(span))
         for document, found in zip(documents, mistakes, strict=True)
         for mistake in found
         for span in (mistake.gold, mistake.predicted)
         if span is not None
     }
-    precedents = count_precedents(documents, tagged, phrases, tag_set)
-    ratings = rate_words(tagged, opinions)
+    precedents = count_phrases(documents, tagged, phrases, tag_set)
+    ratings = rate_word_labels(tagged, tag_distributions)
     findings = []
     for index, document in enumerate(documents):
-        drawn, read = np.array(tagged[index].tags), opinions[index].tags
+        drawn, read = np.array(tagged[index].tags), tag_distributions[index].tags
         for mistake in mistakes[index]:
-            words = slice(*words_touched(tagged[index].words, *mistake.stretch))
-            log_odds = _fit(ratings[index][words], drawn[words] != read[words])
-            log_odds += _precedence(document, mistake, precedents)
-            findings.append(_finding(document, mistake, log_odds))
-    return Review(
-        documents=len(documents),
-        annotations=sum(sum(1 for _ in tag_set.chunks(one.tags)) for one in tagged),
-        findings=tuple(sorted(findings, key=_most_suspicious_first)),
-        suspects=tuple(_suspects(findings)),
-        lost=tuple(entry for one in tagged for entry in one.lost),
+            words = slice(*overlapping_words(tagged[index].words, *mistake.extent))
+            log_odds = _mean_label_quality(ratings[index][words], drawn[words] != read[words])
+            log_odds += _phrase_log_odds(document, mistake, precedents)
+            findings.append(_build_finding(document, mistake, log_odds))
+    return ReviewReport(
+        document_count=len(documents),
+        annotation_count=sum(sum(1 for _ in tag_set.entities(one.tags)) for one in tagged),
+        findings=tuple(sorted(findings, key=_finding_sort_key)),
+        suspect_documents=tuple(_rank_suspect_documents(findings)),
+        dropped=tuple(entry for one in tagged for entry in one.dropped),
     )
 
 
-def refuse_unannotated(documents: Sequence[Document], labels: Sequence[str]) -> None:
+def check_annotated(documents: Sequence[Document], labels: Sequence[str]) -> None:
     """Refuse documents in which there is nothing to review.
 
     Args:
@@ -95,63 +95,63 @@ def refuse_unannotated(documents: Sequence[Document], labels: Sequence[str]) -> 
             "and the labelling config of their own project or none"
         )
     if given.keys().isdisjoint(labels):
-        named = ", ".join(f"{label!r} ({count})" for label, count in given.most_common(SHOWN))
+        named = ", ".join(f"{label!r} ({count})" for label, count in given.most_common(MAX_LISTED_LABELS))
         raise LabelError(
             f"no annotation has a label that the model knows ({', '.join(labels)}), but they have "
             f"{named}: name a version that was trained on these, or leave out --model"
         )
     tag_set = TagSet(tuple(labels))
-    if all(tag == IGNORED for document in documents for tag in tag_set.encode(document).tags):
+    if all(tag == IGNORE_INDEX for document in documents for tag in tag_set.encode(document).tags):
         raise InputError(
             f"{len(documents)} documents have not one word of which the truth is known: "
             "'tagalong data check' shows which annotations cannot be kept, and why"
         )
 
 
-def _fit(ratings: NDArray[np.float64], differs: NDArray[np.bool_]) -> float:
+def _mean_label_quality(ratings: NDArray[np.float64], differs: NDArray[np.bool_]) -> float:
     """How well the tags of a finding's words fit: the mean, as for the score of a span."""
     # One drawn span may be two in the model's reading, and the first of them differ in no word.
     return float(np.mean(ratings[differs] if differs.any() else ratings))
 
 
-def _precedence(document: Document, mistake: Mistake, precedents: Precedents) -> float:
+def _phrase_log_odds(document: Document, mistake: SpanMismatch, precedents: PhraseCounts) -> float:
     """How much more often such words are annotated as they were than as the model would."""
     log_odds = 0.0
     for span, sign in ((mistake.predicted, 1), (mistake.gold, -1)):
         if span is not None:
-            phrase = phrase_of(document.covered(span))
+            phrase = phrase_from_text(document.span_text(span))
             log_odds += sign * precedents.log_odds(phrase, span.label, is_annotated=sign > 0)
     return log_odds
 
 
-def _finding(document: Document, mistake: Mistake, log_odds: float) -> Finding:
+def _build_finding(document: Document, mistake: SpanMismatch, log_odds: float) -> ReviewFinding:
     """Write a finding down so that it can be understood without the document."""
-    start, end = mistake.stretch
-    return Finding(
+    start, end = mistake.extent
+    return ReviewFinding(
         document=document.id,
-        kind=KINDS[mistake.kind],
+        kind=FINDING_KIND_BY_ERROR_TYPE[mistake.error_type],
         gold=mistake.predicted,
         suggested=mistake.gold,
         text=document.text[start:end],
-        before=WHITE.sub(" ", document.text[max(0, start - MARGIN) : start]),
-        after=WHITE.sub(" ", document.text[end : end + MARGIN]),
+        context_before=WHITE_SPACE_PATTERN.sub(" ", document.text[max(0, start - CONTEXT_CHARACTERS) : start]),
+        context_after=WHITE_SPACE_PATTERN.sub(" ", document.text[end : end + CONTEXT_CHARACTERS]),
         score=1 / (1 + math.exp(-log_odds)),
     )
 
 
-def _most_suspicious_first(finding: Finding) -> tuple[object, ...]:
+def _finding_sort_key(finding: ReviewFinding) -> tuple[object, ...]:
     """What findings are sorted by; nothing but what they say of the documents."""
     spans = [span for span in (finding.gold, finding.suggested) if span is not None]
     return finding.score, finding.document, finding.kind, spans
 
 
-def _suspects(findings: Sequence[Finding]) -> list[Suspect]:
+def _rank_suspect_documents(findings: Sequence[ReviewFinding]) -> list[SuspectDocument]:
     """The documents that have findings, the most suspicious first."""
     scores: defaultdict[str, list[float]] = defaultdict(list)
     for finding in findings:
         scores[finding.document].append(finding.score)
     suspects = [
-        Suspect(document, len(of_document), -math.fsum(map(math.log, of_document)))
+        SuspectDocument(document, len(of_document), -math.fsum(map(math.log, of_document)))
         for document, of_document in scores.items()
     ]
-    return sorted(suspects, key=lambda suspect: (-suspect.suspicion, suspect.document))
+    return sorted(suspects, key=lambda suspect: (-suspect.suspicion, suspect.document_id))

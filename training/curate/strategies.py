@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 
 from ner.document import Document, Prediction
 from ner.errors import InputError
-from training.curate.choices import Choice, Options, StrategyName
+from training.curate.choices import SelectedDocument, SelectionOptions, StrategyName
 from training.curate.disagreement import DISAGREEMENT
 from training.curate.diversity import K_CENTER, K_MEANS
 from training.curate.long_entities import LONG_ENTITIES
 from training.curate.mixed import MIXED
-from training.curate.opinions import Opinion
-from training.curate.pool import Floats, Need, Pick, Pool, Strategy, sift
-from training.curate.uncertainty import LEAST_CONFIDENCE, MARGIN, UNCERTAINTY
+from training.curate.opinions import TagDistribution
+from training.curate.pool import Float64Array, StrategyInputName, Pick, Pool, SelectionStrategy, deduplicate_pool
+from training.curate.uncertainty import LEAST_CONFIDENCE_STRATEGY, MARGIN_STRATEGY, UNCERTAINTY_STRATEGY
 
-NEEDED: Mapping[Need, str] = {
+INPUT_DESCRIPTIONS: Mapping[StrategyInputName, str] = {
     "against": "what a second system says",
     "vectors": "where an encoder sees the documents",
     "opinions": "an encoder's probability of every tag",
@@ -22,7 +22,7 @@ NEEDED: Mapping[Need, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class StrategyInputs:
     """What a strategy may look at beside the predictions; nothing is asked for in vain.
 
     Attributes:
@@ -32,36 +32,36 @@ class Evidence:
     """
 
     against: Sequence[Prediction] = ()
-    vectors: Callable[[Sequence[Document]], Floats] | None = None
-    opinions: Callable[[Sequence[Document]], Sequence[Opinion]] | None = None
+    vectors: Callable[[Sequence[Document]], Float64Array] | None = None
+    opinions: Callable[[Sequence[Document]], Sequence[TagDistribution]] | None = None
 
 
-def _as_drawn(pool: Pool, count: int) -> list[Pick]:
+def _pick_random(pool: Pool, count: int) -> list[Pick]:
     """By lot: that is the order of the pool."""
     return [Pick(place, "random") for place in range(min(count, len(pool.documents)))]
 
 
-STRATEGIES: Mapping[StrategyName, Strategy] = {
+STRATEGIES: Mapping[StrategyName, SelectionStrategy] = {
     "mixed": MIXED,
-    "uncertainty": UNCERTAINTY,
-    "margin": MARGIN,
-    "least-confidence": LEAST_CONFIDENCE,
+    "uncertainty": UNCERTAINTY_STRATEGY,
+    "margin": MARGIN_STRATEGY,
+    "least-confidence": LEAST_CONFIDENCE_STRATEGY,
     "disagreement": DISAGREEMENT,
     "k-means": K_MEANS,
     "k-center": K_CENTER,
     "long": LONG_ENTITIES,
-    "random": Strategy(_as_drawn),
+    "random": SelectionStrategy(_pick_random),
 }
 
 
-def choose(
+def select_documents(
     pool: Sequence[Document],
     predictions: Sequence[Prediction],
-    options: Options,
+    options: SelectionOptions,
     *,
-    labelled: Sequence[Document] = (),
-    evidence: Evidence | None = None,
-) -> list[Choice]:
+    labeled: Sequence[Document] = (),
+    inputs: StrategyInputs | None = None,
+) -> list[SelectedDocument]:
     """Choose what to annotate next.
 
     A share of the pool is set aside by lot, and no strategy touches it: the random ones come from
@@ -72,8 +72,8 @@ def choose(
         pool: In any order, which does not matter; a text that is there twice is chosen once.
         predictions: What the current model says of each, in the same order.
         options: How to choose.
-        labelled: What is annotated already, and is not chosen again.
-        evidence: What else is known.
+        labeled: What is annotated already, and is not chosen again.
+        inputs: What else is known.
 
     Returns:
         The documents, best first, fewer than asked for where there are no more. The random ones are
@@ -82,47 +82,47 @@ def choose(
     Raises:
         InputError: If there is nothing to choose from, or the strategy needs what is not known.
     """
-    strategy, evidence = STRATEGIES[options.strategy], evidence or Evidence()
-    for need in sorted(strategy.needs):
-        if not getattr(evidence, need):
+    strategy, inputs = STRATEGIES[options.strategy], inputs or StrategyInputs()
+    for need in sorted(strategy.required_inputs):
+        if not getattr(inputs, need):
             raise InputError(
-                f"the strategy {options.strategy} needs {NEEDED[need]}, which is not known: give "
+                f"the strategy {options.strategy} needs {INPUT_DESCRIPTIONS[need]}, which is not known: give "
                 "it, or choose another strategy"
             )
-    documents = sift(pool, labelled, seed=options.seed).documents
+    documents = deduplicate_pool(pool, labeled, seed=options.seed).documents
     if not documents:
         raise InputError(
             f"of {len(pool)} documents none has a text that is not annotated already: give others"
         )
-    count, aside = min(options.count, len(documents)), options.drawn(len(documents))
-    left, wanted = documents[aside:], count - options.drawn(count)
+    count, aside = min(options.count, len(documents)), options.count_random(len(documents))
+    left, wanted = documents[aside:], count - options.count_random(count)
     picks = []
     if wanted:
         said = dict(zip(pool, predictions, strict=True))
-        theirs = dict(zip(pool, evidence.against, strict=True)) if evidence.against else {}
+        theirs = dict(zip(pool, inputs.against, strict=True)) if inputs.against else {}
         rest = Pool(
             left,
             [said[document] for document in left],
-            against=[theirs[document] for document in left] if theirs else (),
+            other_predictions=[theirs[document] for document in left] if theirs else (),
             seed=options.seed,
         )
-        known = sift(labelled, seed=options.seed).documents
-        picks = strategy.pick(_looked_into(rest, known, strategy, evidence), wanted)
-    taken = (Choice(left[pick.place], pick.reason, pick.score) for pick in picks)
-    drawn = (Choice(document, "random") for document in documents[:aside])
+        known = deduplicate_pool(labeled, seed=options.seed).documents
+        picks = strategy.pick(_with_encoder_inputs(rest, known, strategy, inputs), wanted)
+    taken = (SelectedDocument(left[pick.index], pick.reason, pick.score) for pick in picks)
+    drawn = (SelectedDocument(document, "random") for document in documents[:aside])
     return [
-        next(drawn if options.drawn(rank) > options.drawn(rank - 1) else taken)
+        next(drawn if options.count_random(rank) > options.count_random(rank - 1) else taken)
         for rank in range(1, count + 1)
     ]
 
 
-def _looked_into(
-    pool: Pool, known: Sequence[Document], strategy: Strategy, evidence: Evidence
+def _with_encoder_inputs(
+    pool: Pool, known: Sequence[Document], strategy: SelectionStrategy, evidence: StrategyInputs
 ) -> Pool:
     """The pool with what a strategy needs of an encoder."""
-    if "vectors" in strategy.needs and evidence.vectors is not None:
+    if "vectors" in strategy.required_inputs and evidence.vectors is not None:
         vectors, there = evidence.vectors(pool.documents), evidence.vectors(known)
-        pool = replace(pool, vectors=vectors, known=there)
-    if "opinions" in strategy.needs and evidence.opinions is not None:
-        pool = replace(pool, opinions=evidence.opinions(pool.documents))
+        pool = replace(pool, document_vectors=vectors, labeled_vectors=there)
+    if "opinions" in strategy.required_inputs and evidence.opinions is not None:
+        pool = replace(pool, tag_distributions=evidence.opinions(pool.documents))
     return pool

@@ -6,11 +6,11 @@ import numpy as np
 
 from ner.document import Prediction
 from ner.words import word_offsets
-from training.curate.opinions import Opinion
-from training.curate.pool import Pick, Pool, Strategy, highest
+from training.curate.opinions import TagDistribution
+from training.curate.pool import Pick, Pool, SelectionStrategy, pick_highest
 
 
-def doubt(prediction: Prediction) -> float:
+def sequence_uncertainty(prediction: Prediction) -> float:
     """How unsure a model is of a document, whatever its length.
 
     Args:
@@ -23,32 +23,32 @@ def doubt(prediction: Prediction) -> float:
     return 1 - prediction.score
 
 
-def narrowness(opinion: Opinion) -> float:
+def margin_uncertainty(tag_distribution: TagDistribution) -> float:
     """How close the second best tag of each word is to the best (Scheffer et al. 2001).
 
     Args:
-        opinion: Of a document.
+        tag_distribution: Of a document.
 
     Returns:
         1 less the mean margin between their probabilities, from 0 to 1; 0 without words.
     """
-    if not len(opinion.log_probs):
+    if not len(tag_distribution.log_probs):
         return 0.0
-    best = np.sort(np.exp(opinion.log_probs), axis=1)
+    best = np.sort(np.exp(tag_distribution.log_probs), axis=1)
     return float(1 - (best[:, -1] - best[:, -2]).mean())
 
 
-def _by_doubt(pool: Pool, count: int) -> list[Pick]:
+def _pick_by_uncertainty(pool: Pool, count: int) -> list[Pick]:
     """The lowest MNLP first."""
-    return highest([doubt(prediction) for prediction in pool.predictions], count, "uncertain")
+    return pick_highest([sequence_uncertainty(prediction) for prediction in pool.predictions], count, "uncertain")
 
 
-def _by_margin(pool: Pool, count: int) -> list[Pick]:
+def _pick_by_margin(pool: Pool, count: int) -> list[Pick]:
     """The narrowest margins first."""
-    return highest([narrowness(opinion) for opinion in pool.opinions], count, "uncertain")
+    return pick_highest([margin_uncertainty(opinion) for opinion in pool.tag_distributions], count, "uncertain")
 
 
-def _by_confidence(pool: Pool, count: int) -> list[Pick]:
+def _pick_by_least_confidence(pool: Pool, count: int) -> list[Pick]:
     """The least probable sequence of tags first (Culotta & McCallum 2005), in nats.
 
     A sum over words, so that long documents come first: what to take where each costs the same.
@@ -57,9 +57,9 @@ def _by_confidence(pool: Pool, count: int) -> list[Pick]:
         -math.log(prediction.score) * len(word_offsets(document.text))
         for document, prediction in zip(pool.documents, pool.predictions, strict=True)
     ]
-    return highest(nats, count, "uncertain")
+    return pick_highest(nats, count, "uncertain")
 
 
-UNCERTAINTY = Strategy(_by_doubt)
-MARGIN = Strategy(_by_margin, needs=frozenset({"opinions"}))
-LEAST_CONFIDENCE = Strategy(_by_confidence)
+UNCERTAINTY_STRATEGY = SelectionStrategy(_pick_by_uncertainty)
+MARGIN_STRATEGY = SelectionStrategy(_pick_by_margin, required_inputs=frozenset({"opinions"}))
+LEAST_CONFIDENCE_STRATEGY = SelectionStrategy(_pick_by_least_confidence)

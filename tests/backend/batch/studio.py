@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from backend.label_config import parse_label_config
-from backend.remote.connection import PAGE
+from backend.remote.connection import PAGE_SIZE
 from backend.remote.objects import StoredPrediction, Task
 from ner.errors import LabelStudioError
 
@@ -86,10 +86,10 @@ class Studio:
 
     def _after(self, project: int, after: int = 0, *, unlabelled: bool = False) -> list[Task]:
         self._fault()
-        return [self._task(number) for number in sorted(self.texts) if number > after][:PAGE]
+        return [self._task(number) for number in sorted(self.texts) if number > after][:PAGE_SIZE]
 
     def _named(self, project: int, ids: Sequence[int]) -> list[Task]:
-        assert len(ids) <= PAGE
+        assert len(ids) <= PAGE_SIZE
         self._fault()
         return [self._task(number) for number in sorted(ids) if number in self.texts]
 

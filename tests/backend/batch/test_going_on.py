@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.batch.entries import State
+from backend.batch.entries import DocumentState
 from backend.batch.journal import BatchJournal
-from backend.batch.politeness import Politeness
-from backend.batch.predicting import Engine, local_engine, predict_each
-from backend.batch.project import EVERY, SETTLED, ProjectTarget, ProjectTasks
-from backend.batch.run import Batch
+from backend.batch.politeness import RateLimitedRetry
+from backend.batch.predicting import Engine, make_local_engine, predict_isolating_failures
+from backend.batch.project import SEND_INTERVAL_SECONDS, MAX_IN_FLIGHT_SECONDS, ProjectSink, ProjectSource
+from backend.batch.run import BatchRunner
 from backend.label_map import map_labels
-from backend.task_text import TaskTexts
+from backend.task_text import TaskTextReader
 from backend.tier import Tier
 from ner.document import Document, Prediction
 from ner.errors import LabelStudioError, TagalongError
@@ -43,7 +43,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ahead(tier: Tier) -> Engine:
     """One that takes all chunks before it answers, as a cluster takes some."""
-    return lambda chunks: (predict_each(tier, chunk) for chunk in list(chunks))
+    return lambda chunks: (predict_isolating_failures(tier, chunk) for chunk in list(chunks))
 
 
 class Runs:
@@ -52,31 +52,31 @@ class Runs:
     def __init__(self, studio: Any, folder: str | Path, *, budget: float | None = None) -> None:
         self.studio, self.path = studio, Path(folder) / "j"
         self.budget = budget
-        self.engine: Callable[[Tier], Engine] = local_engine
+        self.engine: Callable[[Tier], Engine] = make_local_engine
         self.waited = 0.0  # seconds that loading the models takes
 
-    def run(self, *, until: str = "finished") -> Counter[State]:
+    def run(self, *, until: str = "finished") -> Counter[DocumentState]:
         """Run it on, up to a step."""
         tiers = [LexiconTier(VERSION), LexiconTier(BETTER)]
         maps = {tier.version: map_labels(tier.labels, CONFIG) for tier in tiers}
-        polite = Politeness(rate=1e6)
-        target = ProjectTarget(self.studio, 1, CONFIG, maps, polite=polite)
-        target._sent -= self.waited
-        tasks = ProjectTasks(
-            *(self.studio, 1, CONFIG), versions=list(maps), texts=TaskTexts(), polite=polite
+        polite = RateLimitedRetry(requests_per_second=1e6)
+        target = ProjectSink(self.studio, 1, CONFIG, maps, retry=polite)
+        target._last_sent_at -= self.waited
+        tasks = ProjectSource(
+            *(self.studio, 1, CONFIG), versions=list(maps), texts=TaskTextReader(), retry=polite
         )
         with BatchJournal(self.path) as journal:
             target.recover(journal)
-            journal.forget_aside()
-            batch = Batch(journal, target)
-            batch.read(tasks, self.engine(tiers[0]), hold=self.budget is not None)
+            journal.reset_failed()
+            batch = BatchRunner(journal, target)
+            batch.predict(tasks, self.engine(tiers[0]), defer=self.budget is not None)
             if self.budget is not None and until != "read":
-                journal.choose(self.budget)
+                journal.select_for_second_tier(self.budget)
                 if until != "chosen":
-                    batch.reread(tasks, self.engine(tiers[1]))
+                    batch.predict_selected(tasks, self.engine(tiers[1]))
             if until == "finished":
                 target.finish(journal)
-            return Counter(journal.count())
+            return Counter(journal.count_by_state())
 
 
 def noting(studio: Studio) -> list[int]:
@@ -101,7 +101,7 @@ def assert_right(studio: Studio) -> None:
         assert studio.texts[one.task][start:end] == region["value"]["text"] == "naloxone"
 
 
-@pytest.mark.parametrize("engine", [local_engine, ahead])
+@pytest.mark.parametrize("engine", [make_local_engine, ahead])
 def test_predictions_that_were_deleted_are_made_again(
     tmp_path: Path, clock: Clock, engine: Callable[[Tier], Engine]
 ) -> None:
@@ -109,18 +109,18 @@ def test_predictions_that_were_deleted_are_made_again(
     studio.forbidden = {9}  # which keeps the journal
     runs = Runs(studio, tmp_path)
     runs.engine = engine
-    assert runs.run() == {State.DELIVERED: 249, State.ASIDE: 1}
+    assert runs.run() == {DocumentState.DELIVERED: 249, DocumentState.FAILED: 1}
     for number in list(studio.texts)[::3]:
         studio.lose(number)
     studio.forbidden.clear()
     before = {one.id for one in studio.stored}
-    assert runs.run() == {State.DELIVERED: 250}
+    assert runs.run() == {DocumentState.DELIVERED: 250}
     assert_right(studio)
     assert before < {one.id for one in studio.stored}  # the others are left as they are
 
 
 @pytest.mark.parametrize("tasks", [90, 250])  # on the first page, which is fetched, and behind it
-@pytest.mark.parametrize("engine", [local_engine, ahead])
+@pytest.mark.parametrize("engine", [make_local_engine, ahead])
 @pytest.mark.parametrize("sent_at_once", [False, True])
 def test_what_waits_is_sent_only_when_its_task_was_looked_at_again(
     tmp_path: Path,
@@ -132,17 +132,17 @@ def test_what_waits_is_sent_only_when_its_task_was_looked_at_again(
 ) -> None:
     studio = Studio(tasks)
     runs = Runs(studio, tmp_path)
-    assert runs.run(until="read") == {State.PREDICTED: tasks}
+    assert runs.run(until="read") == {DocumentState.PREDICTED: tasks}
     gone, edited = (tasks - 9) * 3, (tasks - 8) * 3
     studio.texts[edited] = EDITED
     studio.delete(gone)
     other = tasks * 3  # has got one from elsewhere
     studio._store([{"task": other, "model_version": VERSION, "score": 1.0, "result": ()}])
-    runs.engine, runs.waited = engine, EVERY + 1 if sent_at_once else 0.0
+    runs.engine, runs.waited = engine, SEND_INTERVAL_SECONDS + 1 if sent_at_once else 0.0
     if sent_at_once:
-        monkeypatch.setattr("backend.batch.project.TOGETHER", 7)
+        monkeypatch.setattr("backend.batch.project.MAX_PREDICTIONS_PER_REQUEST", 7)
     sent = noting(studio)
-    assert runs.run() == {State.DELIVERED: tasks - 1}
+    assert runs.run() == {DocumentState.DELIVERED: tasks - 1}
     assert Counter(sent) == dict.fromkeys(studio.texts.keys() - {other}, 1)
     assert predicted(studio) == dict.fromkeys(studio.texts, 1)
     studio.delete(other)
@@ -157,7 +157,7 @@ def test_a_cascade_looks_at_what_waits_again(tmp_path: Path, clock: Clock, until
     studio.texts[6] = studio.texts[300] = EDITED
     studio.delete(447)
     studio.delete(450)
-    assert runs.run() == {State.DELIVERED: 148}
+    assert runs.run() == {DocumentState.DELIVERED: 148}
     assert_right(studio)
     assert Counter(one.model_version for one in studio.stored)[BETTER] == 30
 
@@ -165,7 +165,7 @@ def test_a_cascade_looks_at_what_waits_again(tmp_path: Path, clock: Clock, until
 def test_a_cascade_that_goes_on_reads_no_fewer_again(tmp_path: Path, clock: Clock) -> None:
     studio = Studio(100)
     runs = Runs(studio, tmp_path, budget=0.2)
-    runs.waited = EVERY + 1  # so that the first chunk is sent
+    runs.waited = SEND_INTERVAL_SECONDS + 1  # so that the first chunk is sent
     runs.run(until="reread")
     assert studio.stored
     runs.waited = 0.0
@@ -174,7 +174,7 @@ def test_a_cascade_that_goes_on_reads_no_fewer_again(tmp_path: Path, clock: Cloc
     assert Counter(one.model_version for one in studio.stored)[BETTER] == 20
 
 
-@pytest.mark.parametrize("engine", [local_engine, ahead])
+@pytest.mark.parametrize("engine", [make_local_engine, ahead])
 def test_a_cascade_looks_at_everything_again_before_it_is_sent(
     tmp_path: Path, clock: Clock, engine: Callable[[Tier], Engine]
 ) -> None:
@@ -190,7 +190,7 @@ def test_a_cascade_looks_at_everything_again_before_it_is_sent(
 
     runs.engine = edited_meanwhile
     sent = noting(studio)
-    assert runs.run() == {State.DELIVERED: 148}
+    assert runs.run() == {DocumentState.DELIVERED: 148}
     assert_right(studio)
     assert Counter(sent) == dict.fromkeys(studio.texts, 1)
     assert Counter(one.model_version for one in studio.stored)[BETTER] == 31
@@ -214,11 +214,11 @@ def test_an_answer_to_another_text_is_no_answer_where_none_can_be_had(
     def edited_meanwhile(tier: Tier) -> Engine:
         if tier.version == BETTER:
             studio.texts[6] = studio.texts[150] = EDITED
-            return local_engine(Choosy(BETTER))
-        return local_engine(tier)
+            return make_local_engine(Choosy(BETTER))
+        return make_local_engine(tier)
 
     runs.engine = edited_meanwhile
-    assert runs.run() == {State.DELIVERED: 48, State.ASIDE: 2}
+    assert runs.run() == {DocumentState.DELIVERED: 48, DocumentState.FAILED: 2}
     assert not {6, 150} & predicted(studio).keys()
 
 
@@ -231,10 +231,10 @@ def test_what_could_not_be_read_for_a_while_is_read_in_the_end(
     runs = Runs(studio, tmp_path)
     runs.run()
     studio.texts[6] = EDITED
-    runs.engine = lambda tier: local_engine(Choosy(tier.version))
-    assert runs.run() == {State.DELIVERED: 18, State.ASIDE: 2}
-    runs.engine = local_engine
-    assert runs.run() == {State.DELIVERED: 19, State.ASIDE: 1}
+    runs.engine = lambda tier: make_local_engine(Choosy(tier.version))
+    assert runs.run() == {DocumentState.DELIVERED: 18, DocumentState.FAILED: 2}
+    runs.engine = make_local_engine
+    assert runs.run() == {DocumentState.DELIVERED: 19, DocumentState.FAILED: 1}
     studio.forbidden.clear()
     runs.run()
     assert_right(studio)
@@ -246,14 +246,14 @@ def test_a_task_that_is_on_two_pages_of_a_tab_is_read_once(tmp_path: Path, clock
     studio.tasks.in_view = lambda project, view: shown
     tier = LexiconTier(VERSION)
     maps = {VERSION: map_labels(tier.labels, CONFIG)}
-    polite = Politeness(rate=1e6)
-    tasks = ProjectTasks(
-        *(studio, 1, CONFIG), versions=[VERSION], texts=TaskTexts(), polite=polite, view=4
+    polite = RateLimitedRetry(requests_per_second=1e6)
+    tasks = ProjectSource(
+        *(studio, 1, CONFIG), versions=[VERSION], texts=TaskTextReader(), retry=polite, view_id=4
     )
-    assert tasks.count() == 150
+    assert tasks.count_tasks() == 150
     with BatchJournal(tmp_path / "j") as journal:
-        target = ProjectTarget(studio, 1, CONFIG, maps, polite=polite)  # type: ignore[arg-type]
-        Batch(journal, target).read(tasks, local_engine(tier))
+        target = ProjectSink(studio, 1, CONFIG, maps, retry=polite)  # type: ignore[arg-type]
+        BatchRunner(journal, target).predict(tasks, make_local_engine(tier))
         target.finish(journal)
     assert_right(studio)
 
@@ -274,7 +274,7 @@ class Slow:
         raise Ended if self.ends else LabelStudioError("no answer", "slow", "no answer")
 
 
-@pytest.mark.parametrize("delay", [0.0, 1.0, SETTLED - 1])
+@pytest.mark.parametrize("delay", [0.0, 1.0, MAX_IN_FLIGHT_SECONDS - 1])
 def test_a_late_request_of_an_old_text_gives_way(
     tmp_path: Path, clock: Clock, delay: float
 ) -> None:
@@ -321,13 +321,13 @@ def test_a_task_that_cannot_be_read_any_more_keeps_its_prediction(
     runs = Runs(studio, tmp_path)
     runs.run()
     studio.texts[6] = None  # type: ignore[assignment]
-    assert runs.run() == {State.DELIVERED: 19, State.ASIDE: 1}
+    assert runs.run() == {DocumentState.DELIVERED: 19, DocumentState.FAILED: 1}
     assert predicted(studio)[6] == 1
 
 
 def test_what_is_in_doubt_is_looked_at_once_all_has_arrived(tmp_path: Path, clock: Clock) -> None:
     studio = Studio(3)
-    studio.predictions.add = Slow(studio, clock, [SETTLED - 1]).add
+    studio.predictions.add = Slow(studio, clock, [MAX_IN_FLIGHT_SECONDS - 1]).add
     Runs(studio, tmp_path).run()
     clock.sleep(100)
     assert_right(studio)
@@ -341,12 +341,12 @@ def test_what_was_set_aside_may_have_arrived_all_the_same(
     studio.predictions.add = Slow(studio, clock, [5.0, 5.0, 5.0]).add
     runs = Runs(studio, tmp_path)
     if killed:
-        runs.waited = EVERY + 1  # so that it is sent
-        assert runs.run(until="read") == {State.ASIDE: 1}
-    assert runs.run() == {State.DELIVERED: 1}
+        runs.waited = SEND_INTERVAL_SECONDS + 1  # so that it is sent
+        assert runs.run(until="read") == {DocumentState.FAILED: 1}
+    assert runs.run() == {DocumentState.DELIVERED: 1}
     with BatchJournal(runs.path) as journal:
-        assert journal.shares()[VERSION].documents == 1
-        assert journal.in_doubt(limit=9) == []
+        assert journal.read_version_totals()[VERSION].documents == 1
+        assert journal.read_possible_duplicates(limit=9) == []
     clock.sleep(100)
     assert_right(studio)
 
@@ -355,11 +355,11 @@ def test_what_was_set_aside_and_never_arrived_stays_there(tmp_path: Path, clock:
     studio = Studio(3)
     studio.failing = {6}
     studio._store([{"task": 6, "model_version": "", "score": 1.0, "result": ()}] * 2)
-    assert Runs(studio, tmp_path).run() == {State.DELIVERED: 2, State.ASIDE: 1}
+    assert Runs(studio, tmp_path).run() == {DocumentState.DELIVERED: 2, DocumentState.FAILED: 1}
     assert predicted(studio) == {3: 1, 6: 2, 9: 1}  # others' are nobody's business
     with BatchJournal(tmp_path / "j") as journal:
-        assert journal.shares()[VERSION].documents == 2
-        assert journal.in_doubt(limit=9) == []
+        assert journal.read_version_totals()[VERSION].documents == 2
+        assert journal.read_possible_duplicates(limit=9) == []
 
 
 def test_fewer_than_a_request_takes_are_sent_after_a_while(tmp_path: Path, clock: Clock) -> None:
@@ -375,14 +375,14 @@ def test_fewer_than_a_request_takes_are_sent_after_a_while(tmp_path: Path, clock
     def slowly(tier: Tier) -> Engine:
         def engine(chunks: Any) -> Any:
             for chunk in chunks:
-                clock.sleep(EVERY / 2)
-                yield predict_each(tier, chunk)
+                clock.sleep(SEND_INTERVAL_SECONDS / 2)
+                yield predict_isolating_failures(tier, chunk)
 
         return engine
 
     studio.predictions.add, runs.engine = noted, slowly
     runs.run(until="read")
-    assert sent == [(1000 + EVERY, 128), (1000 + 2 * EVERY, 72)]
+    assert sent == [(1000 + SEND_INTERVAL_SECONDS, 128), (1000 + 2 * SEND_INTERVAL_SECONDS, 72)]
 
 
 FAULTS = st.lists(
@@ -396,7 +396,7 @@ FAULTS = st.lists(
     tasks=st.integers(0, 140),
     faults=FAULTS,
     budget=st.sampled_from([None, 0.3]),
-    engine=st.sampled_from([local_engine, ahead]),
+    engine=st.sampled_from([make_local_engine, ahead]),
     data=st.data(),
 )
 def test_whatever_happens_between_its_runs_each_task_ends_with_the_right_prediction(
@@ -411,12 +411,12 @@ def test_whatever_happens_between_its_runs_each_task_ends_with_the_right_predict
     some = st.lists(st.integers(1, max(tasks, 1)).map(lambda number: number * 3), max_size=5)
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr("backend.batch.project.time", clock)
-        patch.setattr("backend.batch.project.TOGETHER", 7)
+        patch.setattr("backend.batch.project.MAX_PREDICTIONS_PER_REQUEST", 7)
         patch.setattr(clock, "sleep", lambda _: studio.land())
         runs = Runs(studio, folder, budget=budget)
         runs.engine = engine
         while True:
-            runs.waited = data.draw(st.sampled_from([0.0, EVERY]))
+            runs.waited = data.draw(st.sampled_from([0.0, SEND_INTERVAL_SECONDS]))
             with suppress(Ended):
                 runs.run()
                 break

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.batch.entries import Entry, Share, State, text_digest
+from backend.batch.entries import JournalEntry, VersionTotals, DocumentState, compute_text_digest
 from backend.batch.journal import BatchJournal
-from backend.batch.journal_file import FORMAT
-from ner.errors import JournalError
+from backend.batch.journal_file import SCHEMA_VERSION
+from ner.errors import StateFileError
 
 ROOT = Path(__file__).parents[3]
 KILLED = """
@@ -33,8 +33,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def entry(place: int, state: State = State.PREDICTED) -> Entry:
-    return Entry(place, f"k{place}", text_digest(str(place)), state, "v", place, f"answer {place}")
+def entry(place: int, state: DocumentState = DocumentState.PREDICTED) -> JournalEntry:
+    return JournalEntry(place, f"k{place}", compute_text_digest(str(place)), state, "v", place, f"answer {place}")
 
 
 @pytest.fixture
@@ -44,83 +44,83 @@ def place(tmp_path: Path) -> Path:
 
 def test_what_is_recorded_is_read_back(place: Path) -> None:
     with BatchJournal(place) as journal:
-        assert journal.about() == {}
-        journal.begin({"source": "s", "version": "v"})
-        journal.record([entry(2), entry(0)])
-        journal.record([entry(1, State.ASIDE)])
+        assert journal.read_description() == {}
+        journal.reset({"source": "s", "version": "v"})
+        journal.write_entries([entry(2), entry(0)])
+        journal.write_entries([entry(1, DocumentState.FAILED)])
     with BatchJournal(place) as journal:
-        assert journal.about() == {"source": "s", "version": "v"}
-        assert list(journal.in_order()) == [entry(0), entry(1, State.ASIDE), entry(2)]
-        assert journal.known(["k0", "k2", "k9"]) == {"k0": entry(0), "k2": entry(2)}
-        assert journal.count() == {State.PREDICTED: 2, State.ASIDE: 1}
+        assert journal.read_description() == {"source": "s", "version": "v"}
+        assert list(journal.iterate_entries()) == [entry(0), entry(1, DocumentState.FAILED), entry(2)]
+        assert journal.read_entries_by_key(["k0", "k2", "k9"]) == {"k0": entry(0), "k2": entry(2)}
+        assert journal.count_by_state() == {DocumentState.PREDICTED: 2, DocumentState.FAILED: 1}
 
 
 def test_an_answer_goes_once_it_is_delivered(place: Path) -> None:
     with BatchJournal(place) as journal:
-        journal.record([entry(0), entry(1), entry(2)])
-        journal.move([entry(0), entry(1)], State.SENDING)
-        assert [one.answer for one in journal.entries(State.SENDING)] == ["answer 0", "answer 1"]
-        journal.move([entry(0)], State.DELIVERED)
-        assert [one.answer for one in journal.entries(State.DELIVERED)] == [""]
-        assert [one.place for one in journal.entries(State.PREDICTED, limit=1)] == [2]
+        journal.write_entries([entry(0), entry(1), entry(2)])
+        journal.set_state([entry(0), entry(1)], DocumentState.SENDING)
+        assert [one.answer for one in journal.read_entries(DocumentState.SENDING)] == ["answer 0", "answer 1"]
+        journal.set_state([entry(0)], DocumentState.DELIVERED)
+        assert [one.answer for one in journal.read_entries(DocumentState.DELIVERED)] == [""]
+        assert [one.place for one in journal.read_entries(DocumentState.PREDICTED, limit=1)] == [2]
 
 
 def test_all_of_a_record_or_nothing(place: Path) -> None:
     with BatchJournal(place) as journal:
-        journal.record([entry(1)])
-        with pytest.raises(JournalError):  # two places cannot have one id
-            journal.record([entry(0), replace(entry(2), key="k1")])
-        assert [one.place for one in journal.in_order()] == [1]
-        journal.record([entry(0)])  # and it goes on
+        journal.write_entries([entry(1)])
+        with pytest.raises(StateFileError):  # two places cannot have one id
+            journal.write_entries([entry(0), replace(entry(2), key="k1")])
+        assert [one.place for one in journal.iterate_entries()] == [1]
+        journal.write_entries([entry(0)])  # and it goes on
 
 
 def test_what_is_predicted_anew_takes_the_place_of_what_was(place: Path) -> None:
     with BatchJournal(place) as journal:
-        journal.record([entry(0), entry(1)], seconds=3.0)
+        journal.write_entries([entry(0), entry(1)], seconds=3.0)
         anew = replace(entry(0), tier="w", answer="another", entities=7)
-        journal.record([anew], seconds=5.0)
-        assert journal.entries(State.PREDICTED) == [anew, entry(1)]
-        assert journal.shares() == {"v": Share(1, 1, 3.0), "w": Share(1, 7, 5.0)}
+        journal.write_entries([anew], seconds=5.0)
+        assert journal.read_entries(DocumentState.PREDICTED) == [anew, entry(1)]
+        assert journal.read_version_totals() == {"v": VersionTotals(1, 1, 3.0), "w": VersionTotals(1, 7, 5.0)}
 
 
 def test_what_was_sent_twice_is_in_doubt_until_it_is_settled(place: Path) -> None:
     with BatchJournal(place) as journal:
-        journal.record([entry(0), entry(1), entry(2)])
-        journal.move([entry(0), entry(1)], State.SENDING)
-        journal.move([entry(1)], State.PREDICTED)
-        journal.move([entry(1), entry(2)], State.SENDING)
-        assert journal.in_doubt(limit=9) == []  # not while it is on its way
-        journal.move([entry(0), entry(1), entry(2)], State.DELIVERED)
-        [doubtful] = journal.in_doubt(limit=9)
+        journal.write_entries([entry(0), entry(1), entry(2)])
+        journal.set_state([entry(0), entry(1)], DocumentState.SENDING)
+        journal.set_state([entry(1)], DocumentState.PREDICTED)
+        journal.set_state([entry(1), entry(2)], DocumentState.SENDING)
+        assert journal.read_possible_duplicates(limit=9) == []  # not while it is on its way
+        journal.set_state([entry(0), entry(1), entry(2)], DocumentState.DELIVERED)
+        [doubtful] = journal.read_possible_duplicates(limit=9)
         assert doubtful.key == "k1"
-        journal.settle([doubtful])
-        assert journal.in_doubt(limit=9) == []
+        journal.mark_sent_once([doubtful])
+        assert journal.read_possible_duplicates(limit=9) == []
 
 
 def test_what_was_set_aside_is_in_doubt_where_a_tier_has_answered(place: Path) -> None:
     with BatchJournal(place) as journal:
-        journal.record([entry(0), entry(1)], seconds=1.0)
+        journal.write_entries([entry(0), entry(1)], seconds=1.0)
         for _ in range(2):
-            journal.move([entry(0), entry(1)], State.SENDING)
-        journal.move([entry(0), entry(1)], State.ASIDE, because="no answer")
-        assert [one.key for one in journal.in_doubt(limit=9)] == ["k0", "k1"]
-        assert journal.shares() == {"v": Share(0, 0, 1.0)}  # but is nobody's share
+            journal.set_state([entry(0), entry(1)], DocumentState.SENDING)
+        journal.set_state([entry(0), entry(1)], DocumentState.FAILED, reason="no answer")
+        assert [one.key for one in journal.read_possible_duplicates(limit=9)] == ["k0", "k1"]
+        assert journal.read_version_totals() == {"v": VersionTotals(0, 0, 1.0)}  # but is nobody's share
         # It was read again since, and cannot be: there is no version to look for.
-        journal.record([replace(entry(1, State.ASIDE), tier="")])
-        assert [one.key for one in journal.in_doubt(limit=9)] == ["k0"]
+        journal.write_entries([replace(entry(1, DocumentState.FAILED), tier="")])
+        assert [one.key for one in journal.read_possible_duplicates(limit=9)] == ["k0"]
 
 
 def test_what_waits_behind_a_place_is_left_and_what_is_absent_forgotten(place: Path) -> None:
     with BatchJournal(place) as journal:
-        assert journal.last() is None
-        states = [State.PREDICTED, State.HELD, State.DELIVERED, State.PREDICTED, State.PREDICTED]
-        journal.record([entry(number, state) for number, state in enumerate(states)])
-        assert journal.last() == entry(4)
-        assert journal.entries(State.PREDICTED, until=3) == [entry(0), entry(3)]
-        journal.forget_absent(0, 3, but=[3])
-        assert [one.place for one in journal.in_order()] == [0, 2, 3, 4]
-        journal.forget_absent(0)
-        assert [one.place for one in journal.in_order()] == [0, 2]
+        assert journal.read_last_entry() is None
+        states = [DocumentState.PREDICTED, DocumentState.DEFERRED, DocumentState.DELIVERED, DocumentState.PREDICTED, DocumentState.PREDICTED]
+        journal.write_entries([entry(number, state) for number, state in enumerate(states)])
+        assert journal.read_last_entry() == entry(4)
+        assert journal.read_entries(DocumentState.PREDICTED, until_position=3) == [entry(0), entry(3)]
+        journal.delete_absent(0, 3, present_positions=[3])
+        assert [one.place for one in journal.iterate_entries()] == [0, 2, 3, 4]
+        journal.delete_absent(0)
+        assert [one.place for one in journal.iterate_entries()] == [0, 2]
 
 
 @given(
@@ -129,32 +129,32 @@ def test_what_waits_behind_a_place_is_left_and_what_is_absent_forgotten(place: P
 def test_the_most_worthwhile_are_chosen_and_the_rest_is_let_go(
     worths: list[float], share: float, aside: int
 ) -> None:
-    held = [replace(entry(place, State.HELD), worth=worth) for place, worth in enumerate(worths)]
-    others = [replace(entry(90 + n, State.ASIDE), worth=99.0) for n in range(aside)]
+    held = [replace(entry(place, DocumentState.DEFERRED), worth=worth) for place, worth in enumerate(worths)]
+    others = [replace(entry(90 + n, DocumentState.FAILED), worth=99.0) for n in range(aside)]
     with TemporaryDirectory() as folder, BatchJournal(Path(folder) / "j") as journal:
-        journal.record([*held, *others])
-        count = journal.choose(share)
+        journal.write_entries([*held, *others])
+        count = journal.select_for_second_tier(share)
         assert count == math.ceil(share * len(worths))
-        chosen = {one.key: one for one in journal.entries(State.HELD)}
+        chosen = {one.key: one for one in journal.read_entries(DocumentState.DEFERRED)}
         assert len(chosen) == count
         left = [one.worth for one in held if one.key not in chosen]
         assert all(one.worth >= worst for one in chosen.values() for worst in left)
         assert chosen.keys().isdisjoint(one.key for one in others)
-        assert journal.choose(share) == count  # once more changes nothing
-        assert {one.key for one in journal.entries(State.HELD)} == set(chosen)
-        assert journal.choose(0.0) == 0
-        assert len(journal.entries(State.PREDICTED)) == len(worths)
+        assert journal.select_for_second_tier(share) == count  # once more changes nothing
+        assert {one.key for one in journal.read_entries(DocumentState.DEFERRED)} == set(chosen)
+        assert journal.select_for_second_tier(0.0) == 0
+        assert len(journal.read_entries(DocumentState.PREDICTED)) == len(worths)
 
 
 def test_what_was_committed_outlives_a_kill(place: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(place)], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
     with BatchJournal(place) as journal:
-        assert journal.count() == {State.PREDICTED: 100}
+        assert journal.count_by_state() == {DocumentState.PREDICTED: 100}
 
 
 def test_two_batches_cannot_hold_one(place: Path) -> None:
-    with BatchJournal(place), pytest.raises(JournalError, match="another tagalong prelabel"):
+    with BatchJournal(place), pytest.raises(StateFileError, match="another tagalong prelabel"):
         BatchJournal(place)
     BatchJournal(place).close()
 
@@ -171,7 +171,7 @@ def of_somebody_else(place: Path) -> None:
 def of_another_release(place: Path) -> None:
     BatchJournal(place).close()
     with closing(sqlite3.connect(place)) as connection:
-        connection.execute(f"PRAGMA user_version = {FORMAT + 1}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
 
 
 def a_text(place: Path) -> None:
@@ -190,13 +190,13 @@ def a_text(place: Path) -> None:
 def test_what_is_no_journal_is_left_as_it_is(place: Path, damage, told: str) -> None:
     damage(place)
     before = place.read_bytes()
-    with pytest.raises(JournalError, match=told):
+    with pytest.raises(StateFileError, match=told):
         BatchJournal(place)
     assert place.read_bytes()[100:] == before[100:]
 
 
 def test_removed_it_leaves_nothing(place: Path) -> None:
     journal = BatchJournal(place)
-    journal.record([entry(0)])
+    journal.write_entries([entry(0)])
     journal.remove()
     assert list(place.parent.iterdir()) == []

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from backend.batch.journal import BatchJournal
-from backend.batch.on_ray import plan_workers, ray_engine
-from backend.batch.predicting import Trouble, local_engine
-from backend.batch.run import Batch, numbered
+from backend.batch.on_ray import plan_workers, open_ray_engine
+from backend.batch.predicting import PredictionFailure, make_local_engine
+from backend.batch.run import BatchRunner, make_items
 from ner.errors import BatchError
 from tests.plain_target import Plain
 from tests.ray_scenarios import (
@@ -56,7 +56,7 @@ def in_a_process(scenario: Callable[..., Any], *arguments: Any) -> Any:
 
 def test_two_nodes_answer_as_one_machine_does_and_in_its_order(two_nodes: str) -> None:
     found = in_a_process(answered, two_nodes, lexicon)
-    assert found == list(local_engine(lexicon())(chunks()))
+    assert found == list(make_local_engine(lexicon())(chunks()))
 
 
 def test_two_nodes_share_the_work(two_nodes: str, tmp_path: Path) -> None:
@@ -70,9 +70,9 @@ def test_a_worker_that_dies_is_replaced(two_nodes: str, tmp_path: Path) -> None:
     marker = tmp_path / "died"
     found = in_a_process(answered, two_nodes, partial(Dying, marker))
     assert marker.exists()
-    assert found == list(local_engine(Dying(marker))(chunks()))
-    assert [entry for chunk in found for entry in chunk if isinstance(entry, Trouble)] == [
-        Trouble("the model failed on it 3 times (ValueError: no)")
+    assert found == list(make_local_engine(Dying(marker))(chunks()))
+    assert [entry for chunk in found for entry in chunk if isinstance(entry, PredictionFailure)] == [
+        PredictionFailure("the model failed on it 3 times (ValueError: no)")
     ]
 
 
@@ -84,8 +84,8 @@ def test_what_the_source_says_is_raised_here(two_nodes: str) -> None:
 def test_a_batch_ends_as_one_on_this_machine_does(two_nodes: str, tmp_path: Path) -> None:
     found = in_a_process(batch_on_ray, two_nodes, tmp_path / "ray")
     with BatchJournal(tmp_path / "local") as journal:
-        Batch(journal, Plain()).read(numbered(DOCUMENTS), local_engine(lexicon()))
-        assert found == [(entry.key, entry.answer) for entry in journal.in_order()]
+        BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(lexicon()))
+        assert found == [(entry.key, entry.answer) for entry in journal.iterate_entries()]
     assert len(found) == len(DOCUMENTS)
 
 
@@ -93,7 +93,7 @@ def test_a_batch_ends_as_one_on_this_machine_does(two_nodes: str, tmp_path: Path
 def test_no_cluster_there(address: str) -> None:
     with (
         pytest.raises(BatchError, match=rf"there is no Ray cluster at {re.escape(address)} \("),
-        ray_engine(lexicon, address=address),
+        open_ray_engine(lexicon, address=address),
     ):
         pass
 

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.batch.entries import State
+from backend.batch.entries import DocumentState
 from backend.batch.journal import BatchJournal
-from backend.batch.politeness import Politeness
-from backend.batch.predicting import local_engine
-from backend.batch.project import ProjectTarget, ProjectTasks
-from backend.batch.run import Batch
+from backend.batch.politeness import RateLimitedRetry
+from backend.batch.predicting import make_local_engine
+from backend.batch.project import ProjectSink, ProjectSource
+from backend.batch.run import BatchRunner
 from backend.label_map import map_labels
 from backend.remote.objects import Task
-from backend.task_text import TaskTexts
+from backend.task_text import TaskTextReader
 from ner.errors import LabelStudioError
 from tests.backend.batch.studio import CONFIG, VERSION, Ended, Studio, predicted
 from tests.lexicon_tier import LexiconTier
@@ -30,21 +30,21 @@ TOGETHER = 7  # predictions in a request, so that a few tasks make many
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backend.batch.project.TOGETHER", TOGETHER)
+    monkeypatch.setattr("backend.batch.project.MAX_PREDICTIONS_PER_REQUEST", TOGETHER)
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
 
 
-def run(studio: Any, folder: str) -> Counter[State]:
+def run(studio: Any, folder: str) -> Counter[DocumentState]:
     tier = LexiconTier(VERSION)
-    polite = Politeness(rate=1e6)
+    polite = RateLimitedRetry(requests_per_second=1e6)
     maps = {VERSION: map_labels(tier.labels, CONFIG)}
-    target = ProjectTarget(studio, 1, CONFIG, maps, polite=polite, settled=0.0)
-    tasks = ProjectTasks(*(studio, 1, CONFIG), versions=[VERSION], texts=TaskTexts(), polite=polite)
+    target = ProjectSink(studio, 1, CONFIG, maps, retry=polite, max_in_flight_seconds=0.0)
+    tasks = ProjectSource(*(studio, 1, CONFIG), versions=[VERSION], texts=TaskTextReader(), retry=polite)
     with BatchJournal(Path(folder) / "j") as journal:
         target.recover(journal)
-        Batch(journal, target).read(tasks, local_engine(tier))
+        BatchRunner(journal, target).predict(tasks, make_local_engine(tier))
         target.finish(journal)
-        return Counter(journal.count())
+        return Counter(journal.count_by_state())
 
 
 FAULTS = st.lists(
@@ -76,10 +76,10 @@ def test_one_that_is_not_taken_costs_nobody_else_anything(tasks: int, data: st.D
     with TemporaryDirectory() as folder:
         count = run(studio, folder)
         with BatchJournal(Path(folder) / "j") as journal:
-            aside = {int(entry.key): entry.answer for entry in journal.entries(State.ASIDE)}
+            aside = {int(entry.key): entry.answer for entry in journal.read_entries(DocumentState.FAILED)}
     assert predicted(studio) == dict.fromkeys(studio.texts.keys() - bad, 1)
     assert aside.keys() == bad
-    assert count[State.ASIDE] == len(bad)
+    assert count[DocumentState.FAILED] == len(bad)
     for number, reason in aside.items():
         if number not in studio.forbidden | studio.failing:
             assert "it says why" in reason
@@ -96,7 +96,7 @@ def test_what_has_a_prediction_of_the_version_gets_no_other() -> None:
     other = [{"task": 3, "model_version": "another-1", "score": 1.0, "result": []}]
     studio._store(other)
     with TemporaryDirectory() as folder:
-        assert run(studio, folder)[State.DELIVERED] == 125
+        assert run(studio, folder)[DocumentState.DELIVERED] == 125
     assert Counter(one.task for one in studio.stored if one.model_version == VERSION) == Counter(
         studio.texts.keys()
     )
@@ -113,7 +113,7 @@ def test_a_task_that_goes_while_it_is_predicted_is_set_aside(tmp_path: Path) -> 
 
     studio.tasks.after = going
     count = run(studio, str(tmp_path))
-    assert count == {State.DELIVERED: 2, State.ASIDE: 1}
+    assert count == {DocumentState.DELIVERED: 2, DocumentState.FAILED: 1}
     assert predicted(studio) == dict.fromkeys(tasks.keys() - {6}, 1)
 
 
@@ -121,9 +121,9 @@ def test_a_task_without_a_text_is_set_aside_and_the_rest_goes_on(tmp_path: Path)
     studio = Studio(5)
     studio.texts[6] = 7  # type: ignore[assignment]
     studio.texts[9] = None  # type: ignore[assignment]
-    assert run(studio, str(tmp_path)) == {State.DELIVERED: 3, State.ASIDE: 2}
+    assert run(studio, str(tmp_path)) == {DocumentState.DELIVERED: 3, DocumentState.FAILED: 2}
     with BatchJournal(tmp_path / "j") as journal:
-        reasons = [entry.answer for entry in journal.entries(State.ASIDE)]
+        reasons = [entry.answer for entry in journal.read_entries(DocumentState.FAILED)]
     assert "task 6 has a number under 'text'" in reasons[0]
     assert "task 9 has nothing under 'text'" in reasons[1]
 
@@ -150,7 +150,7 @@ def test_what_no_patience_mends_ends_the_batch_at_once(tmp_path: Path, problem: 
 
 def test_label_studio_may_be_away_for_a_while_and_not_for_ever() -> None:
     told: list[str] = []
-    polite = Politeness(rate=1e6, patience=0.05, tell=told.append)
+    polite = RateLimitedRetry(requests_per_second=1e6, max_outage_seconds=0.05, notify=told.append)
     answers: Iterator[Any] = iter([LabelStudioError("away", "unreachable"), 7])
 
     def ask() -> Any:
@@ -159,29 +159,29 @@ def test_label_studio_may_be_away_for_a_while_and_not_for_ever() -> None:
             raise answer
         return answer
 
-    assert polite.patiently(ask) == 7
+    assert polite.call(ask) == 7
     assert told == ["away; asking again for up to 0 s."]
 
     def never() -> int:
         raise LabelStudioError("away", "slow")
 
     with pytest.raises(LabelStudioError, match="away"):
-        polite.patiently(never)
+        polite.call(never)
 
 
 def test_what_is_sent_is_what_label_studio_imports() -> None:
     tier = LexiconTier(VERSION)
     maps = {VERSION: map_labels(tier.labels, CONFIG)}
-    target = ProjectTarget(Studio(0), 1, CONFIG, maps, polite=Politeness())  # type: ignore[arg-type]
-    [item] = ProjectTasks(
+    target = ProjectSink(Studio(0), 1, CONFIG, maps, retry=RateLimitedRetry())  # type: ignore[arg-type]
+    [item] = ProjectSource(
         *(Studio(1), 1, CONFIG),  # type: ignore[arg-type]
         versions=[],
-        texts=TaskTexts(),
-        polite=Politeness(),
+        texts=TaskTextReader(),
+        retry=RateLimitedRetry(),
     )
     assert item.document is not None
     [prediction] = tier.predict([item.document])
-    sent = json.loads(target.written(item.document, prediction))
+    sent = json.loads(target.serialize(item.document, prediction))
     assert sent["task"] == 3
     assert sent["model_version"] == VERSION
     assert 0 < sent["score"] <= 1

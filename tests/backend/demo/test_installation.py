@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.demo.installation import VERSION, install
+from backend.demo.installation import LABEL_STUDIO_VERSION, install_label_studio
 from ner.errors import LabelStudioError
 from tests.backend.demo.conftest import Script
 
@@ -33,25 +33,25 @@ def python(script: Script, *, release: str = "3 11", venv: str = "", pip: str = 
 def test_it_is_installed_once(script: Script, tmp_path: Path) -> None:
     told: list[str] = []
     used = python(script)
-    program = install(tmp_path, python=used, told=told.append)
-    assert program == tmp_path / f"label-studio-{VERSION}" / "bin" / "label-studio"
+    program = install_label_studio(tmp_path, python=used, on_output=told.append)
+    assert program == tmp_path / f"label-studio-{LABEL_STUDIO_VERSION}" / "bin" / "label-studio"
     assert program.is_file()
     assert "Collecting label-studio" in told
     asked = (program.parent / "asked").read_text()
-    assert f"label-studio=={VERSION}" in asked
+    assert f"label-studio=={LABEL_STUDIO_VERSION}" in asked
     assert "http" not in asked  # the package index is the user's affair
-    assert install(tmp_path, python="/no/such/python") == program
+    assert install_label_studio(tmp_path, python="/no/such/python") == program
 
 
 def test_an_interrupted_one_is_begun_again(script: Script, tmp_path: Path) -> None:
-    program = install(tmp_path, python=python(script))
+    program = install_label_studio(tmp_path, python=python(script))
     environment = program.parents[1]
     (environment / "installed").unlink()  # as if killed before the end
     (environment / "half").touch()
-    assert install(tmp_path, python=python(script)) == program
+    assert install_label_studio(tmp_path, python=python(script)) == program
     assert not (environment / "half").exists()
     program.unlink()  # by somebody who tidied up
-    assert install(tmp_path, python=python(script)).is_file()
+    assert install_label_studio(tmp_path, python=python(script)).is_file()
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,14 @@ def test_what_goes_wrong_is_told(
     fault: dict[str, str], said: str, script: Script, tmp_path: Path
 ) -> None:
     with pytest.raises(LabelStudioError, match=said) as raised:
-        install(tmp_path, python=python(script, **fault))
-    assert raised.value.problem == "installation"
+        install_label_studio(tmp_path, python=python(script, **fault))
+    assert raised.value.code == "installation"
     assert not list(tmp_path.glob("*/installed"))
 
 
 def test_a_python_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(LabelStudioError, match="is not a Python that runs"):
-        install(tmp_path, python=str(tmp_path / "absent"))
+        install_label_studio(tmp_path, python=str(tmp_path / "absent"))
 
 
 def test_an_interruption_leaves_no_pip_behind(script: Script, tmp_path: Path) -> None:
@@ -84,5 +84,5 @@ def test_an_interruption_leaves_no_pip_behind(script: Script, tmp_path: Path) ->
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        install(tmp_path, python=python(script), told=interrupt)
+        install_label_studio(tmp_path, python=python(script), on_output=interrupt)
     assert not list(tmp_path.glob("*/installed"))

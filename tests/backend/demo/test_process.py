@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.demo.process import Leashed, free_port, port_is_free
+from backend.demo.process import SupervisedProcess, find_free_port, is_port_free
 from ner.errors import LabelStudioError
 from tests.backend.demo.conftest import Script
 
@@ -45,17 +45,17 @@ def family(program: Path) -> list[int]:
     return list(map(int, pids.read_text().split()))
 
 
-def leashed(program: Path, tmp_path: Path) -> Leashed:
-    return Leashed("it", [str(program)], environment=PATH, log=tmp_path / "log")
+def leashed(program: Path, tmp_path: Path) -> SupervisedProcess:
+    return SupervisedProcess("it", [str(program)], environment=PATH, log_path=tmp_path / "log")
 
 
 def test_stop_ends_all_that_was_started(script: Script, tmp_path: Path) -> None:
     program = script(FAMILY)
     with leashed(program, tmp_path) as process:
         pids = family(program)
-        assert process.running()
+        assert process.is_running()
         assert all(map(alive, pids))
-    assert not process.running()
+    assert not process.is_running()
     assert not any(map(alive, pids))
     process.stop()
 
@@ -101,17 +101,17 @@ def test_what_it_leaves_behind_when_it_ends_by_itself_is_ended(
     program = script('sleep 600 & echo $$ $! > "$0.pids"; exit 3')
     process = leashed(program, tmp_path)
     pids = family(program)
-    assert eventually(lambda: not process.running())
+    assert eventually(lambda: not process.is_running())
     assert eventually(lambda: not any(map(alive, pids)))
-    assert process.last_lines(1).endswith("ended with exit code 3")
+    assert process.read_last_lines(1).endswith("ended with exit code 3")
     process.stop()
 
 
 def test_early_death_is_told_with_the_last_lines(script: Script, tmp_path: Path) -> None:
     program = script("echo one\necho two >&2\nexit 3")
     with leashed(program, tmp_path) as process, pytest.raises(LabelStudioError) as raised:
-        process.wait_until(lambda: False, seconds=60)
-    assert raised.value.problem == "start"
+        process.wait_until_ready(lambda: False, timeout_seconds=60)
+    assert raised.value.code == "start"
     said = str(raised.value)
     assert "it ended before it answered" in said
     assert "one\ntwo\n" in said
@@ -123,8 +123,8 @@ def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:
     absent = tmp_path / "absent"
     with leashed(absent, tmp_path) as process:
         with pytest.raises(LabelStudioError, match="No such file"):
-            process.wait_until(lambda: False, seconds=60)
-        assert "Traceback" not in process.last_lines(50)
+            process.wait_until_ready(lambda: False, timeout_seconds=60)
+        assert "Traceback" not in process.read_last_lines(50)
 
 
 def test_slowness_is_told(script: Script, tmp_path: Path) -> None:
@@ -132,8 +132,8 @@ def test_slowness_is_told(script: Script, tmp_path: Path) -> None:
         leashed(script("sleep 600"), tmp_path) as process,
         pytest.raises(LabelStudioError, match=r"did not answer within 0\.1 s") as raised,
     ):
-        process.wait_until(lambda: False, seconds=0.1)
-    assert raised.value.problem == "start"
+        process.wait_until_ready(lambda: False, timeout_seconds=0.1)
+    assert raised.value.code == "start"
 
 
 def test_the_log_is_its_owners(script: Script, tmp_path: Path) -> None:
@@ -146,16 +146,16 @@ def test_nothing_is_inherited(
 ) -> None:
     monkeypatch.setenv("SECRET_OF_OURS", "x")
     with leashed(script("env"), tmp_path) as process:
-        assert eventually(lambda: not process.running())
-    assert "SECRET_OF_OURS" not in process.log.read_text()
+        assert eventually(lambda: not process.is_running())
+    assert "SECRET_OF_OURS" not in process.log_path.read_text()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
 def test_a_port_is_taken_while_somebody_listens(address: str) -> None:
-    port = free_port()
-    assert port_is_free(port)
+    port = find_free_port()
+    assert is_port_free(port)
     with socket.socket() as other:
         other.bind((address, port))
         other.listen()
-        assert not port_is_free(port)
-    assert port_is_free(port)
+        assert not is_port_free(port)
+    assert is_port_free(port)

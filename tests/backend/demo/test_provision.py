@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from backend.demo.check import check_predictions, check_region, check_task
-from backend.demo.label_studio import start
-from backend.demo.process import Leashed, answers, free_port
-from backend.demo.provision import abstracts, label_config, provision
+from backend.demo.label_studio import start_label_studio
+from backend.demo.process import SupervisedProcess, is_http_ok, find_free_port
+from backend.demo.provision import read_abstracts, read_demo_label_config, provision
 from backend.label_config import parse_label_config
-from backend.remote.client import LabelStudio
+from backend.remote.client import LabelStudioClient
 from backend.remote.objects import StoredPrediction, Task
 from ner.errors import LabelStudioError
 from tests.backend.demo import toy_backend
 
 Serve = Callable[[str], str]
-CONFIG = parse_label_config(label_config())
+CONFIG = parse_label_config(read_demo_label_config())
 TEXT = "Naloxone 😀 reverses clonidine."
 REGION = {
     "id": "a",
@@ -32,26 +32,26 @@ REGION = {
 
 
 @pytest.fixture
-def asking(toy_program: Path, tmp_path: Path) -> Iterator[LabelStudio]:
-    with start(toy_program, tmp_path / "studio") as running, running.connect() as asking:
+def asking(toy_program: Path, tmp_path: Path) -> Iterator[LabelStudioClient]:
+    with start_label_studio(toy_program, tmp_path / "studio") as running, running.connect() as asking:
         yield asking
 
 
 @pytest.fixture
 def serve(toy_serve: Sequence[str], tmp_path: Path) -> Iterator[Serve]:
     """Starts a toy backend with a fault, on a new port; gives its address."""
-    started: list[Leashed] = []
+    started: list[SupervisedProcess] = []
 
     def run(fault: str = "") -> str:
-        port = free_port()
+        port = find_free_port()
         where = ["--host", "127.0.0.1", "--port", str(port), "--models", str(tmp_path)]
         for earlier in started:
             earlier.stop()
         log = tmp_path / f"{port}.log"
         started.append(
-            Leashed("toy", [*toy_serve, *where], environment={"TOY_FAULT": fault}, log=log)
+            SupervisedProcess("toy", [*toy_serve, *where], environment={"TOY_FAULT": fault}, log_path=log)
         )
-        started[-1].wait_until(lambda: answers(port, "/health"), seconds=60)
+        started[-1].wait_until_ready(lambda: is_http_ok(port, "/health"), timeout_seconds=60)
         return f"http://127.0.0.1:{port}"
 
     yield run
@@ -59,22 +59,22 @@ def serve(toy_serve: Sequence[str], tmp_path: Path) -> Iterator[Serve]:
         server.stop()
 
 
-def held(asking: LabelStudio, tmp_path: Path) -> dict[str, Any]:
+def held(asking: LabelStudioClient, tmp_path: Path) -> dict[str, Any]:
     """What the toy holds."""
     return json.loads((tmp_path / "studio" / "data" / "state.json").read_text())
 
 
 def test_everything_is_made_and_found_again(
-    asking: LabelStudio, serve: Serve, tmp_path: Path
+    asking: LabelStudioClient, serve: Serve, tmp_path: Path
 ) -> None:
     url = serve("")
     first = provision(asking, url)
-    assert not first.resumed
-    assert len(first.tasks) == len(abstracts()) == 12
-    assert first.project.label_config == label_config()
+    assert not first.is_resumed
+    assert len(first.tasks) == len(read_abstracts()) == 12
+    assert first.project.label_config == read_demo_label_config()
     assert first.project.shows_predictions
     assert first.project.sampling == "Uncertainty sampling"
-    assert first.backend.interactive
+    assert first.backend.is_interactive
     assert first.backend.title == first.project.model_version == toy_backend.VERSION
     checked = check_predictions(asking, first.project.id, toy_backend.VERSION)
     assert checked.findings == ()
@@ -82,63 +82,63 @@ def test_everything_is_made_and_found_again(
 
     before = held(asking, tmp_path)
     again = provision(asking, url)
-    assert again.resumed
-    assert replace(again, resumed=False) == first
+    assert again.is_resumed
+    assert replace(again, is_resumed=False) == first
     assert held(asking, tmp_path) == before
 
 
-def test_an_interrupted_run_is_finished(asking: LabelStudio, serve: Serve) -> None:
-    from backend.demo.provision import TITLE
+def test_an_interrupted_run_is_finished(asking: LabelStudioClient, serve: Serve) -> None:
+    from backend.demo.provision import PROJECT_TITLE
 
-    project = asking.create_project(TITLE, label_config())
-    asking.create_project(f"not the {TITLE}", label_config())
-    asking.tasks.add(project.id, [{"data": data} for data in abstracts()[3:5]])
+    project = asking.create_project(PROJECT_TITLE, read_demo_label_config())
+    asking.create_project(f"not the {PROJECT_TITLE}", read_demo_label_config())
+    asking.tasks.add(project.id, [{"data": data} for data in read_abstracts()[3:5]])
     done = provision(asking, serve(""))
     assert done.project.id == project.id
     assert sorted(task.data["pmid"] for task in done.tasks) == sorted(
-        data["pmid"] for data in abstracts()
+        data["pmid"] for data in read_abstracts()
     )
     assert done.project.prediction_count == 12
 
 
 def test_a_backend_on_another_port_takes_the_place_of_the_one_that_is_gone(
-    asking: LabelStudio, serve: Serve, tmp_path: Path
+    asking: LabelStudioClient, serve: Serve, tmp_path: Path
 ) -> None:
     first = provision(asking, serve(""))
     url = serve("")  # which ends the other
     asking.tasks.add(first.project.id, [{"data": {"text": "More of it.", "pmid": "0"}}])
     done = provision(asking, url)
-    assert [backend.url for backend in asking.backends.of(done.project.id)] == [url]
-    assert [hook.url for hook in asking.webhooks.of(done.project.id)] == [f"{url}/webhook"]
+    assert [backend.url for backend in asking.ml_backends.list_for_project(done.project.id)] == [url]
+    assert [hook.url for hook in asking.webhooks.list_for_project(done.project.id)] == [f"{url}/webhook"]
     assert done.project.prediction_count == 13
 
 
 def test_no_predictions_are_an_error_although_label_studio_says_yes(
-    asking: LabelStudio, serve: Serve
+    asking: LabelStudioClient, serve: Serve
 ) -> None:
     with pytest.raises(LabelStudioError, match=r"stored no prediction of toy.* for 12 of 12 tasks"):
         provision(asking, serve("broken"))
 
 
-def test_a_backend_that_is_not_there_is_told(asking: LabelStudio) -> None:
+def test_a_backend_that_is_not_there_is_told(asking: LabelStudioClient) -> None:
     with pytest.raises(LabelStudioError, match="Can't connect to ML backend") as raised:
-        provision(asking, f"http://127.0.0.1:{free_port()}")
-    assert raised.value.problem == "refused"
+        provision(asking, f"http://127.0.0.1:{find_free_port()}")
+    assert raised.value.code == "refused"
 
 
-def test_offsets_that_are_wrong_by_one_are_found(asking: LabelStudio, serve: Serve) -> None:
+def test_offsets_that_are_wrong_by_one_are_found(asking: LabelStudioClient, serve: Serve) -> None:
     done = provision(asking, serve("shifted"))
     checked = check_predictions(asking, done.project.id, toy_backend.VERSION)
     assert len(checked.findings) == 12
     assert {finding.problem for finding in checked.findings} == {
         f"region 1: its text is not what is at 1 to {end}"
-        for end in {len(data["text"].split()[0]) for data in abstracts()}
+        for end in {len(data["text"].split()[0]) for data in read_abstracts()}
     }
-    assert not any(data["text"].split()[0] in str(checked.findings) for data in abstracts())
+    assert not any(data["text"].split()[0] in str(checked.findings) for data in read_abstracts())
 
 
-def test_an_empty_project_and_a_version_that_finds_nothing_are_found(asking: LabelStudio) -> None:
-    project = asking.create_project("empty", label_config())
+def test_an_empty_project_and_a_version_that_finds_nothing_are_found(asking: LabelStudioClient) -> None:
+    project = asking.create_project("empty", read_demo_label_config())
     (finding,) = check_predictions(asking, project.id, "v").findings
     assert str(finding) == "there are no tasks"
     asking.tasks.add(project.id, [{"data": {"text": TEXT}}])
@@ -208,10 +208,10 @@ def test_each_fault_of_a_task_is_found() -> None:
 
 
 def test_the_abstracts_are_real_and_told_apart() -> None:
-    assert len({data["pmid"] for data in abstracts()}) == len(abstracts())
-    assert all(data["pmid"].isdigit() and len(data["text"]) > 200 for data in abstracts())
+    assert len({data["pmid"] for data in read_abstracts()}) == len(read_abstracts())
+    assert all(data["pmid"].isdigit() and len(data["text"]) > 200 for data in read_abstracts())
 
 
 def test_the_config_at_the_root_is_the_same() -> None:
     root = Path(__file__).parents[3] / "label_config.xml"
-    assert root.read_text(encoding="utf-8") == label_config()
+    assert root.read_text(encoding="utf-8") == read_demo_label_config()

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from backend.doctor.case import Question
-from backend.doctor.examine import CHECKS, examine
-from backend.doctor.finding import Finding, Status
+from backend.doctor.case import DoctorOptions
+from backend.doctor.examine import CHECKS, run_checks
+from backend.doctor.finding import DoctorFinding, CheckStatus
 from tests.backend.doctor.scripted import ScriptedServer, healthy_backend, healthy_label_studio
 
 KEY = "9f2c" * 10  # a legacy token
 
-Findings = Mapping[str, Finding]
+Findings = Mapping[str, DoctorFinding]
 
 
 @contextmanager
@@ -35,7 +35,7 @@ class Surgery:
     backend: ScriptedServer
 
     def look(self, *, key: str = KEY, number: int = 7, **more: Any) -> Findings:
-        return look(Question(self.studio.url, key, number, **more))
+        return look(DoctorOptions(self.studio.url, key, number, **more))
 
     def studio_says(self, path: str, status: int, body: Any) -> None:
         self.studio.script.answers[path] = (status, body)
@@ -44,8 +44,8 @@ class Surgery:
         self.backend.script.answers[path] = (status, body)
 
 
-def look(question: Question, *, fix: bool = False) -> Findings:
-    findings = {finding.check: finding for finding in examine(question, fix=fix)}
+def look(question: DoctorOptions, *, fix: bool = False) -> Findings:
+    findings = {finding.check: finding for finding in run_checks(question, fix=fix)}
     assert list(findings) == [check.name for check in CHECKS]
     for finding in findings.values():
         assert finding.sentence.endswith((".", "..."))
@@ -57,7 +57,7 @@ def look(question: Question, *, fix: bool = False) -> Findings:
     return findings
 
 
-def the_only(findings: Findings, name: str, status: Status, *, skips: str = "") -> Finding:
+def the_only(findings: Findings, name: str, status: CheckStatus, *, skips: str = "") -> DoctorFinding:
     """The finding of a check that alone found something.
 
     Args:

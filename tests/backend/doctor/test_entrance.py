@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import jwt
 import pytest
 
-from backend.doctor.case import Question
+from backend.doctor.case import DoctorOptions
 from tests.backend.doctor.scripted import failed, project
 from tests.backend.doctor.surgery import KEY, Surgery, look, the_only
 
@@ -37,7 +37,7 @@ def test_all_is_well(surgery: Surgery) -> None:
     ],
 )
 def test_no_label_studio(url: str, said: str) -> None:
-    finding = the_only(look(Question(url, KEY, 7)), "label_studio", "problem", skips=f"key {FIRST}")
+    finding = the_only(look(DoctorOptions(url, KEY, 7)), "label_studio", "problem", skips=f"key {FIRST}")
     assert said in finding.sentence
     assert "secret" not in finding.sentence
     assert "Start Label Studio" in finding.remedy

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from backend.server.settings import SECRET_HEADER
+from backend.server.settings import WEBHOOK_SECRET_HEADER
 from tests.backend.doctor.scripted import Asked, backend_row, webhook
 from tests.backend.doctor.surgery import Surgery, the_only
 
@@ -46,14 +46,14 @@ def lock(surgery: Surgery) -> None:
     """Have the backend ask for a secret."""
 
     def door(asked: Asked) -> tuple[int, Any]:
-        is_let_in = asked.headers.get(SECRET_HEADER) == SECRET
+        is_let_in = asked.headers.get(WEBHOOK_SECRET_HEADER) == SECRET
         return (200, {"status": "ignored"}) if is_let_in else (401, {"error": "no secret"})
 
     surgery.backend.script.answers["POST /webhook"] = door
 
 
 @pytest.mark.parametrize(
-    ("headers", "said"), [({}, "no secret"), ({SECRET_HEADER: "wrong"}, "the wrong secret")]
+    ("headers", "said"), [({}, "no secret"), ({WEBHOOK_SECRET_HEADER: "wrong"}, "the wrong secret")]
 )
 def test_a_webhook_without_the_secret(surgery: Surgery, headers: dict[str, str], said: str) -> None:
     lock(surgery)
@@ -61,13 +61,13 @@ def test_a_webhook_without_the_secret(surgery: Surgery, headers: dict[str, str],
     surgery.studio_says("GET /api/webhooks/", 200, rows)
     finding = the_only(surgery.look(), "webhook", "problem")
     assert said in finding.sentence
-    assert SECRET_HEADER in finding.remedy
+    assert WEBHOOK_SECRET_HEADER in finding.remedy
     assert "TAGALONG_WEBHOOK_SECRET" in finding.remedy
 
 
 def let_the_webhook_in(surgery: Surgery) -> None:
     lock(surgery)
-    rows = [webhook(surgery.backend.url, headers={SECRET_HEADER: SECRET})]
+    rows = [webhook(surgery.backend.url, headers={WEBHOOK_SECRET_HEADER: SECRET})]
     surgery.studio_says("GET /api/webhooks/", 200, rows)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from backend.doctor.predictions import FLAG
+from backend.doctor.predictions import VALIDATION_FLAG
 from tests.backend.doctor.scripted import (
     PROJECT,
     TEXT,
@@ -23,7 +23,7 @@ REFUSED = refused(non_field_errors=["Prediction 0: Invalid task ID 0 - task not 
 
 
 def flags(*, on: bool) -> str:
-    return f"<pre>{json.dumps({FLAG: on, '$system': {'VERSION_EDITION': 'Community'}})}</pre>"
+    return f"<pre>{json.dumps({VALIDATION_FLAG: on, '$system': {'VERSION_EDITION': 'Community'}})}</pre>"
 
 
 def store_gene(surgery: Surgery) -> None:

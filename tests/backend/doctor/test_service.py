@@ -176,7 +176,7 @@ def test_the_backend_is_slower_than_label_studio_waits(
 def test_a_backend_near_the_limit_is_a_warning(
     surgery: Surgery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "LONG", 0.2)
+    monkeypatch.setattr(service, "SLOW_PREDICTION_SECONDS", 0.2)
     surgery.backend.script.delays["/predict"] = 0.3
     finding = the_only(surgery.look(), "times", "warning")
     assert "one prediction 0." in finding.sentence
@@ -184,7 +184,7 @@ def test_a_backend_near_the_limit_is_a_warning(
 
 
 def test_a_setup_that_never_comes(surgery: Surgery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backend.doctor.case.SETUP_WAIT", 0.2)
+    monkeypatch.setattr("backend.doctor.case.SETUP_TIMEOUT_SECONDS", 0.2)
     surgery.backend.script.delays["/setup"] = 0.6
     finding = the_only(surgery.look(), "setup", "problem", skips="predict")
     assert "gave no answer within 0.2 s" in finding.sentence

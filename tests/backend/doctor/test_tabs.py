@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from backend.doctor.case import Question
-from backend.doctor.finding import Finding
+from backend.doctor.case import DoctorOptions
+from backend.doctor.finding import DoctorFinding
 from backend.remote.filters import MOST, all_of, on, tasks_of
 from tests.backend.doctor.scripted import Asked
 from tests.backend.doctor.surgery import KEY, Surgery, the_only
@@ -36,8 +36,8 @@ def holds(surgery: Surgery, *tabs: dict[str, Any]) -> dict[int, dict[str, Any]]:
     return held
 
 
-def look(surgery: Surgery, *, fix: bool) -> Finding:
-    return surgery_look(Question(surgery.studio.url, KEY, 7), fix=fix)["tabs"]
+def look(surgery: Surgery, *, fix: bool) -> DoctorFinding:
+    return surgery_look(DoctorOptions(surgery.studio.url, KEY, 7), fix=fix)["tabs"]
 
 
 def test_a_filter_that_the_page_does_not_know(surgery: Surgery) -> None:

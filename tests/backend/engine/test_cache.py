@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from backend.bundle import BUNDLED
+from backend.bundle import BUNDLED_MODELS_FOLDER
 from backend.engine import cache, library
-from backend.engine.cache import Check, EngineRecord, find_engine, keep_engine
-from ner.catalogue import Catalogue
-from ner.errors import EngineError
+from backend.engine.cache import OpenVINOCheck, OpenVINORecord, find_openvino_model, cache_openvino_model
+from ner.catalogue import ModelRegistry
+from ner.errors import OpenVINOError
 from ner.manifest import Manifest, manifest_digest, read_manifest
-from ner.payload import record_file
-from ner.store import Store
+from ner.payload import hash_file
+from ner.store import ModelStore
 
 Publish = Callable[..., Manifest]
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -31,41 +31,41 @@ def made(tmp_path: Path) -> Path:
 
 def keep(folder: Path, made: Path, note: str = ""):
     manifest = read_manifest(folder)
-    record = EngineRecord(
+    record = OpenVINORecord(
         version=manifest.version,
         digest=manifest_digest(manifest.to_json()),
-        library=cache.library_version(),
-        precision=cache.arithmetic(cache.capabilities()),
-        int8=cache.int8_arithmetic(),
+        library=cache.openvino_version(),
+        precision=cache.choose_precision(cache.cpu_capabilities()),
+        int8=cache.int8_instruction_set(),
         form="int8",
         limit=512,
-        check=Check(3, 99, 0.99, 9, 0.9, 0.99, 0.8, 0.8),
+        check=OpenVINOCheck(3, 99, 0.99, 9, 0.9, 0.99, 0.8, 0.8),
         notes=(note,),
-        files={name: record_file(made / name) for name in ("engine.xml", "engine.weights")},
+        files={name: hash_file(made / name) for name in ("engine.xml", "engine.weights")},
     )
-    return keep_engine(folder, manifest, made, record)
+    return cache_openvino_model(folder, manifest, made, record)
 
 
 def found_in(folder: Path):
-    return find_engine(folder, read_manifest(folder))
+    return find_openvino_model(folder, read_manifest(folder))
 
 
 def test_an_engine_is_found_again_and_is_no_part_of_its_version(
-    store: Store, publish: Publish, made: Path
+    store: ModelStore, publish: Publish, made: Path
 ) -> None:
     folder = store.resolve(publish(1).version)
     kept = keep(folder, made)
     assert found_in(folder) == kept
     assert kept.folder.is_relative_to(folder)
     read_manifest(folder)  # still as it was published
-    assert EngineRecord.from_json(json.loads(json.dumps(kept.record.to_json()))) == kept.record
+    assert OpenVINORecord.from_json(json.loads(json.dumps(kept.record.to_json()))) == kept.record
     other = store.resolve(publish(2).version)
     assert found_in(other) is None
     shutil.copytree(kept.folder, other / ".cache" / "engine")
     assert found_in(other) is None  # it is another version's
 
 
-def test_a_newer_one_takes_its_place(store: Store, publish: Publish, made: Path) -> None:
+def test_a_newer_one_takes_its_place(store: ModelStore, publish: Publish, made: Path) -> None:
     folder = store.resolve(publish(1).version)
     keep(folder, made)
     (made / "engine.xml").write_text("<net>another</net>")
@@ -110,7 +110,7 @@ def resealed(path: Path, **changes: object) -> None:
     ],
 )
 def test_a_damaged_one_is_not_used_and_can_be_made_again(
-    damage: Callable[[Path], None], store: Store, publish: Publish, made: Path
+    damage: Callable[[Path], None], store: ModelStore, publish: Publish, made: Path
 ) -> None:
     folder = store.resolve(publish(1).version)
     kept = keep(folder, made)
@@ -122,21 +122,21 @@ def test_a_damaged_one_is_not_used_and_can_be_made_again(
 
 
 def test_one_that_was_checked_in_another_arithmetic_is_not_used(
-    store: Store, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
+    store: ModelStore, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = store.resolve(publish(1).version)
     kept = keep(folder, made)
     others = {"bf16": "f32", "f32": "bf16"}
-    monkeypatch.setattr(cache, "arithmetic", lambda _: others[kept.record.precision])
+    monkeypatch.setattr(cache, "choose_precision", lambda _: others[kept.record.precision])
     assert found_in(folder) is None
     monkeypatch.undo()
     assert found_in(folder) == kept
-    monkeypatch.setattr(cache, "int8_arithmetic", lambda: "of another kind")
+    monkeypatch.setattr(cache, "int8_instruction_set", lambda: "of another kind")
     assert found_in(folder) is None
 
 
 def test_a_cpu_that_the_library_does_not_know_has_none(
-    store: Store, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
+    store: ModelStore, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = store.resolve(publish(1).version)
     kept = keep(folder, made)
@@ -145,35 +145,35 @@ def test_a_cpu_that_the_library_does_not_know_has_none(
         def get_property(self, *_: str) -> object:
             raise RuntimeError("Device with CPU name is not registered")
 
-    monkeypatch.setattr(library.openvino(), "Core", Core)
+    monkeypatch.setattr(library.import_openvino(), "Core", Core)
     assert found_in(folder) is None
     monkeypatch.undo()
     assert found_in(folder) == kept
 
 
 def test_a_version_that_was_removed_meanwhile_does_not_come_back(
-    store: Store, publish: Publish, made: Path
+    store: ModelStore, publish: Publish, made: Path
 ) -> None:
     folder = store.resolve(publish(1).version)
     manifest = read_manifest(folder)
     record = keep(folder, made).record
     shutil.rmtree(folder)
-    with pytest.raises(EngineError, match="was removed while its engine was made"):
-        keep_engine(folder, manifest, made, record)
+    with pytest.raises(OpenVINOError, match="was removed while its engine was made"):
+        cache_openvino_model(folder, manifest, made, record)
     assert not folder.exists()
 
 
 def test_one_of_another_release_is_not_used(
-    store: Store, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
+    store: ModelStore, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = store.resolve(publish(1).version)
     keep(folder, made)
-    monkeypatch.setattr(cache, "library_version", lambda: "2099.1.0")
+    monkeypatch.setattr(cache, "openvino_version", lambda: "2099.1.0")
     assert found_in(folder) is None
 
 
 def test_what_tagalong_came_with_is_not_written_to(own_cache: Path, made: Path) -> None:
-    folder = Catalogue(BUNDLED, bundled=BUNDLED).resolve("bundled")
+    folder = ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled")
     before = sorted(folder.rglob("*"))
     kept = keep(folder, made)
     assert kept.folder.is_relative_to(own_cache)
@@ -182,7 +182,7 @@ def test_what_tagalong_came_with_is_not_written_to(own_cache: Path, made: Path) 
 
 
 def test_where_the_version_may_not_be_written_it_is_in_the_cache(
-    store: Store, publish: Publish, made: Path, own_cache: Path
+    store: ModelStore, publish: Publish, made: Path, own_cache: Path
 ) -> None:
     folder = store.resolve(publish(1).version)
     (folder / ".cache").write_text("in the way")  # root may write whatever the mode says
@@ -191,6 +191,6 @@ def test_where_the_version_may_not_be_written_it_is_in_the_cache(
     assert found_in(folder) == kept
     shutil.rmtree(own_cache)
     own_cache.write_text("in the way")
-    with pytest.raises(EngineError, match="could not keep the engine in"):
+    with pytest.raises(OpenVINOError, match="could not keep the engine in"):
         keep(folder, made)
     assert found_in(folder) is None

@@ -13,19 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from backend.bundle import BUNDLED
+from backend.bundle import BUNDLED_MODELS_FOLDER
 from backend.encoder import EncoderTier
 from backend.engine import crowd, forward
-from backend.engine.build import build_engine
-from backend.engine.crowd import Crowd
-from backend.engine.forward import MOST_LANES, EngineForward
-from backend.server.slot import TierSlot
+from backend.engine.build import build_openvino_model
+from backend.engine.crowd import ConcurrencyGauge
+from backend.engine.forward import MAX_STREAMS, OpenVINORunner
+from backend.server.slot import ModelHolder
 from backend.server.telemetry import Telemetry
 from backend.tier import load_tier
-from ner.catalogue import Catalogue
+from ner.catalogue import ModelRegistry
 from ner.document import Document
-from ner.errors import EngineError
-from ner.store import Store
+from ner.errors import OpenVINOError
+from ner.store import ModelStore
 from tests.backend.engine.test_build import publish, scores_of
 from tests.toy_corpus import toy_documents
 
@@ -35,31 +35,31 @@ DOCUMENTS = [*toy_documents(40), Document("empty", ""), *toy_documents(9, senten
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(tmp_path_factory.mktemp("models"))
+def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
+    return ModelStore(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
-def folder(tiny_base: Callable[[str], Path], store: Store) -> Path:
+def folder(tiny_base: Callable[[str], Path], store: ModelStore) -> Path:
     """A version with its engine; a base with room for windows, not the tiniest."""
-    if not store.home("encoder").exists():
+    if not store.tier_folder("encoder").exists():
         made = publish(tiny_base("biomedbert"), store)
-        build_engine(made, examples=DOCUMENTS[:9], judged=DOCUMENTS[:9])
+        build_openvino_model(made, quantization_documents=DOCUMENTS[:9], check_documents=DOCUMENTS[:9])
         store.promote("encoder", made.name)
-    (only,) = store.versions("encoder")
-    return store.home("encoder") / only.version
+    (only,) = store.manifests("encoder")
+    return store.tier_folder("encoder") / only.version
 
 
 @pytest.fixture
 def cpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    return lambda count: monkeypatch.setattr(forward, "usable_cpus", lambda: count)
+    return lambda count: monkeypatch.setattr(forward, "count_usable_cpus", lambda: count)
 
 
-def engine_tier(folder: Path) -> tuple[EncoderTier, EngineForward]:
-    tier = load_tier(folder, engine=True)
+def engine_tier(folder: Path) -> tuple[EncoderTier, OpenVINORunner]:
+    tier = load_tier(folder, use_openvino=True)
     assert isinstance(tier, EncoderTier)
-    assert isinstance(tier.forward, EngineForward)
-    return tier, tier.forward
+    assert isinstance(tier.runner, OpenVINORunner)
+    return tier, tier.runner
 
 
 def spans(found) -> list[list[tuple[int, int, str]]]:
@@ -78,54 +78,54 @@ class Watched:
         return self._request.infer(*inputs, **options)
 
 
-def crowd_into(tier: EncoderTier, engine: EngineForward, *, expected: list) -> None:
+def crowd_into(tier: EncoderTier, engine: OpenVINORunner, *, expected: list) -> None:
     """Have many predicted until somebody has begun to make lanes, and wait for those."""
     for _ in range(100):
         assert spans(tier.predict(DOCUMENTS)) == expected
-        if engine._widening is not None:
-            engine._widening.join(60)
+        if engine._stream_thread is not None:
+            engine._stream_thread.join(60)
             return
     pytest.fail("there was never a crowd")
 
 
 def test_lanes_are_made_in_a_crowd_and_change_no_prediction(folder, cpus, monkeypatch) -> None:
-    monkeypatch.setattr(forward, "PAYS_AFTER", 3)
+    monkeypatch.setattr(forward, "MIN_CONCURRENT_BATCHES", 3)
     cpus(CPUS)
     tier, engine = engine_tier(folder)
-    assert engine.lanes == CPUS
+    assert engine.streams == CPUS
     alone = [tier.predict([document])[0] for document in DOCUMENTS]
-    assert engine._widening is None  # nobody was there at the same time
+    assert engine._stream_thread is None  # nobody was there at the same time
     crowd_into(tier, engine, expected=spans(alone))
-    assert engine._free is not None
-    lanes = [Watched(engine._free.get()) for _ in range(CPUS)]
+    assert engine._stream_requests is not None
+    lanes = [Watched(engine._stream_requests.get()) for _ in range(CPUS)]
     for lane in lanes:
-        engine._free.put(lane)
+        engine._stream_requests.put(lane)
     assert spans(tier.predict(DOCUMENTS * 3)) == spans(alone * 3)
     assert all(lane.batches for lane in lanes)
-    assert engine._free.qsize() == CPUS  # each was given back
+    assert engine._stream_requests.qsize() == CPUS  # each was given back
 
 
 def test_requests_of_a_server_get_their_own_from_lanes(folder, store, cpus) -> None:
     cpus(CPUS)
-    slot = TierSlot(
+    slot = ModelHolder(
         "encoder",
-        Catalogue(store.root, bundled=BUNDLED),
-        witness=Telemetry(),
+        ModelRegistry(store.root, bundled_root=BUNDLED_MODELS_FOLDER),
+        observer=Telemetry(),
         load=lambda path: engine_tier(path)[0],
     )
     slot.refresh()
-    tier = slot.tier(wait=0)
-    tier.forward.widen()
-    assert tier.forward._free is not None
-    lanes = [Watched(tier.forward._free.get()) for _ in range(CPUS)]
+    tier = slot.wait_for_tier(timeout_seconds=0)
+    tier.runner.widen()
+    assert tier.runner._free is not None
+    lanes = [Watched(tier.runner._free.get()) for _ in range(CPUS)]
     for lane in lanes:
-        tier.forward._free.put(lane)
+        tier.runner._free.put(lane)
     expected = dict(zip(DOCUMENTS, spans(tier.predict(DOCUMENTS)), strict=True))
 
     def ask(number: int) -> None:
         for turn in range(10):
             asked = DOCUMENTS[(number + turn) % 7 :: 7][: 1 + number]
-            assert spans(slot.turns.predict(tier, asked)) == [expected[one] for one in asked]
+            assert spans(slot.scheduler.predict(tier, asked)) == [expected[one] for one in asked]
 
     before = sum(lane.batches for lane in lanes)
     with ThreadPoolExecutor(12) as pool:
@@ -136,7 +136,7 @@ def test_requests_of_a_server_get_their_own_from_lanes(folder, store, cpus) -> N
 
 
 def test_lanes_that_cannot_be_made_are_done_without(folder, cpus, monkeypatch, caplog) -> None:
-    monkeypatch.setattr(forward, "PAYS_AFTER", 0)
+    monkeypatch.setattr(forward, "MIN_CONCURRENT_BATCHES", 0)
     cpus(CPUS)
     tier, engine = engine_tier(folder)
     alone = [tier.predict([document])[0] for document in DOCUMENTS]
@@ -144,9 +144,9 @@ def test_lanes_that_cannot_be_made_are_done_without(folder, cpus, monkeypatch, c
 
     def fail(*, streams: int) -> None:
         tries.append(streams)
-        raise EngineError("there is no memory for it")
+        raise OpenVINOError("there is no memory for it")
 
-    monkeypatch.setattr(engine, "_ready", fail)
+    monkeypatch.setattr(engine, "_compile_requests", fail)
     with caplog.at_level(logging.WARNING):
         crowd_into(tier, engine, expected=spans(alone))
         for _ in range(3):
@@ -162,7 +162,7 @@ def test_one_batch_of_a_command_is_crowd_enough(folder, cpus, count: int) -> Non
     asked = (DOCUMENTS * 2)[:64]
     for _ in range(20):
         tier.predict(asked)
-    assert engine._crowd.batches
+    assert engine._concurrency.concurrent_batches
 
 
 def overwritten(path: Path) -> None:
@@ -190,9 +190,9 @@ def test_lanes_run_what_was_loaded_whatever_becomes_of_the_files(
     happens(copy / ".cache" / "engine" / "engine.weights")
     for ours, theirs in zip(alone, scores_of(tier, DOCUMENTS), strict=True):
         assert theirs == pytest.approx(ours, abs=1e-3)
-    engine.widen()
-    assert engine._free is not None
-    engine._alone = engine._free.get()  # from now on, everything is run by a lane
+    engine.add_streams()
+    assert engine._stream_requests is not None
+    engine._single_request = engine._stream_requests.get()  # from now on, everything is run by a lane
     for ours, theirs in zip(alone, scores_of(tier, DOCUMENTS), strict=True):
         assert theirs == pytest.approx(ours, abs=1e-3)
 
@@ -217,21 +217,21 @@ def test_a_command_that_ends_while_lanes_are_made_ends_well(folder) -> None:
         assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("count", "lanes"), [(1, 1), (2, 2), (64, MOST_LANES)])
+@pytest.mark.parametrize(("count", "lanes"), [(1, 1), (2, 2), (64, MAX_STREAMS)])
 def test_there_are_no_more_lanes_than_cpus(folder, cpus, count: int, lanes: int) -> None:
     cpus(count)
-    assert engine_tier(folder)[1].lanes == lanes
+    assert engine_tier(folder)[1].streams == lanes
 
 
 def test_one_cpu_never_has_lanes(folder, cpus, monkeypatch) -> None:
-    monkeypatch.setattr(forward, "PAYS_AFTER", 0)
+    monkeypatch.setattr(forward, "MIN_CONCURRENT_BATCHES", 0)
     cpus(1)
     tier, engine = engine_tier(folder)
     alone = [tier.predict([document])[0] for document in DOCUMENTS]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda one: tier.predict([one])[0], DOCUMENTS))
     assert spans(found) == spans(alone)
-    assert engine._widening is None
+    assert engine._stream_thread is None
 
 
 @pytest.fixture
@@ -242,31 +242,31 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
 
 def test_a_crowd_is_as_many_as_asked_for_and_outlives_itself_for_a_moment(clock) -> None:
-    few = Crowd(3)
+    few = ConcurrencyGauge(3)
     with ExitStack() as inside:
-        assert [inside.enter_context(few.joined()) for _ in range(4)] == [False, False, True, True]
-    clock[0] += crowd.CALM / 2
-    with few.joined() as is_crowd:
+        assert [inside.enter_context(few.track()) for _ in range(4)] == [False, False, True, True]
+    clock[0] += crowd.COOLDOWN_SECONDS / 2
+    with few.track() as is_crowd:
         assert is_crowd
-    clock[0] += crowd.CALM
-    with few.joined() as is_crowd:
+    clock[0] += crowd.COOLDOWN_SECONDS
+    with few.track() as is_crowd:
         assert not is_crowd
-    assert few.batches == 3
+    assert few.concurrent_batches == 3
 
 
 def test_who_fails_in_a_crowd_has_left_it() -> None:
-    crowded = Crowd(2)
+    crowded = ConcurrencyGauge(2)
     for _ in range(5):
-        with suppress(ValueError), crowded.joined() as is_crowd:
+        with suppress(ValueError), crowded.track() as is_crowd:
             assert not is_crowd
             raise ValueError
 
 
 def test_threads_of_a_crowd_are_counted_one_by_one() -> None:
-    many, gate = Crowd(8), threading.Barrier(8)
+    many, gate = ConcurrencyGauge(8), threading.Barrier(8)
 
     def come(_: int) -> bool:
-        with many.joined() as is_crowd:
+        with many.track() as is_crowd:
             gate.wait(30)
             return is_crowd
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 from joblib import cpu_count
 
-from backend.engine.library import arithmetic, usable_cpus
+from backend.engine.library import choose_precision, count_usable_cpus
 
 SILENT = """
 import sys
@@ -79,9 +79,9 @@ def test_no_more_cpus_are_used_than_may_be(monkeypatch: pytest.MonkeyPatch) -> N
     usable = int(run("from backend.engine.library import *\nprint(usable_cpus())").stdout)
     assert usable == cpu_count() <= len(os.sched_getaffinity(0))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert usable_cpus() == 1
+    assert count_usable_cpus() == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
-    assert usable_cpus() <= len(os.sched_getaffinity(0))
+    assert count_usable_cpus() <= len(os.sched_getaffinity(0))
 
 
 @pytest.mark.parametrize(("quota", "most"), [("100000 100000", 1), ("150000 100000", 2)])
@@ -92,5 +92,5 @@ def test_the_quota_of_a_container_holds(quota: str, most: int) -> None:
 
 
 def test_bf16_only_where_the_cpu_has_it() -> None:
-    assert arithmetic({"BF16", "INT8", "FP32"}) == "bf16"
-    assert arithmetic({"FP32", "INT8"}) == arithmetic(()) == "f32"
+    assert choose_precision({"BF16", "INT8", "FP32"}) == "bf16"
+    assert choose_precision({"FP32", "INT8"}) == choose_precision(()) == "f32"

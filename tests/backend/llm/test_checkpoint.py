@@ -12,14 +12,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from backend.four_bit import four_bit_obstacle
-from backend.llm.kept import KeptBase
+from backend.four_bit import four_bit_unavailable_reason
+from backend.llm.kept import BaseModelCache
 from backend.llm.tier import LLMTier
 from backend.tier import load_tier
 from ner.document import Document
 from ner.errors import BaseModelError, VersionInvalid
-from ner.manifest import Draft, read_manifest
-from ner.store import Store
+from ner.manifest import VersionMetadata, read_manifest
+from ner.store import ModelStore
 from ner.words import word_offsets
 from tests.lexicon_tier import LexiconTier
 from tests.llm_versions import CPU, other_tags, publish_llm_version
@@ -36,21 +36,21 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(tmp_path_factory.mktemp("models"))
+def models(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
+    return ModelStore(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
-def version(base: Path, models: Store) -> Path:
+def version(base: Path, models: ModelStore) -> Path:
     return publish_llm_version(models, base)
 
 
 @pytest.fixture
 def no_four_bit(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(sys.modules, "bitsandbytes.functional", None)
-    four_bit_obstacle.cache_clear()
+    four_bit_unavailable_reason.cache_clear()
     yield
-    four_bit_obstacle.cache_clear()
+    four_bit_unavailable_reason.cache_clear()
 
 
 def loaded(folder: Path, **options: Any) -> LLMTier:
@@ -60,7 +60,7 @@ def loaded(folder: Path, **options: Any) -> LLMTier:
 
 
 def decided(tier: LLMTier) -> list[tuple[list[int], Any]]:
-    return tier.decide(DOCUMENTS, [list(word_offsets(document.text)) for document in DOCUMENTS])
+    return tier.decode(DOCUMENTS, [list(word_offsets(document.text)) for document in DOCUMENTS])
 
 
 def assert_agree(one: LLMTier, other: LLMTier, *, within: float) -> None:
@@ -93,7 +93,7 @@ def test_an_adapter_on_an_output_layer_that_was_tied(base: Path, tmp_path: Path)
     model.config.tie_word_embeddings = True
     model.tie_weights()
     model.save_pretrained(tied)
-    folder = publish_llm_version(Store(tmp_path / "models"), tied)
+    folder = publish_llm_version(ModelStore(tmp_path / "models"), tied)
     merged = loaded(folder)
     assert_agree(merged, loaded(folder, weights="adapter"), within=1e-3)
     whole = merged.decoder.scorer.model
@@ -120,7 +120,7 @@ def test_without_four_bits_a_version_is_served_in_more_and_says_so_once(
 
 
 def test_a_whole_model_is_a_version_too(base: Path, tmp_path: Path) -> None:
-    folder = publish_llm_version(Store(tmp_path / "models"), base, full=True)
+    folder = publish_llm_version(ModelStore(tmp_path / "models"), base, full=True)
     shutil.copytree(base, tmp_path / "base")
     assert (folder / "model.safetensors").is_file()
     assert_agree(loaded(folder), loaded(folder, weights="adapter"), within=0)
@@ -128,9 +128,9 @@ def test_a_whole_model_is_a_version_too(base: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("weights", ["adapter", "nf4"])
 def test_adapters_share_one_base_and_know_nothing_of_each_other(
-    weights: Any, base: Path, models: Store, version: Path
+    weights: Any, base: Path, models: ModelStore, version: Path
 ) -> None:
-    kept = KeptBase()
+    kept = BaseModelCache()
     first = loaded(version, weights=weights, kept=kept)
     alone = decided(first)
     second = loaded(publish_llm_version(models, base, seed=1), weights=weights, kept=kept)
@@ -149,13 +149,13 @@ def test_drafts_are_taken_and_change_nothing(version: Path) -> None:
     assert [entry.spans for entry in plain.predict(DOCUMENTS)] == [
         entry.spans for entry in drafted.predict(DOCUMENTS)
     ]
-    assert drafted.cost.slots == plain.cost.slots
+    assert drafted.decoding_stats.slots == plain.decoding_stats.slots
 
 
 def test_the_base_is_gone(base: Path, tmp_path: Path) -> None:
     moved = tmp_path / "base"
     shutil.copytree(base, moved)
-    folder = publish_llm_version(Store(tmp_path / "models"), moved)
+    folder = publish_llm_version(ModelStore(tmp_path / "models"), moved)
     shutil.rmtree(moved)
     with pytest.raises(BaseModelError, match="base is not a folder"):
         load_tier(folder, device=CPU)
@@ -164,7 +164,7 @@ def test_the_base_is_gone(base: Path, tmp_path: Path) -> None:
 def test_the_base_is_another_one_now(base: Path, tmp_path: Path) -> None:
     place = tmp_path / "base"
     shutil.copytree(base, place)
-    folder = publish_llm_version(Store(tmp_path / "models"), place)
+    folder = publish_llm_version(ModelStore(tmp_path / "models"), place)
     model = AutoModelForCausalLM.from_pretrained(place)
     with torch.no_grad():
         model.lm_head.weight.mul_(2)
@@ -178,31 +178,31 @@ def test_the_base_is_another_one_now(base: Path, tmp_path: Path) -> None:
     [
         ({"verbalisers": other_tags()}, "the version tags O, B-Gene"),
         ({"prompt": 99}, "trained with prompt format 99"),
-        ({"verbalisers": dict.fromkeys(TAGS.names, ").")}, "one token for two tags"),
-        ({"verbalisers": dict(zip(TAGS.names, NONE, strict=True))}, "does not know 'nope'"),
+        ({"verbalisers": dict.fromkeys(TAGS.tag_names, ").")}, "one token for two tags"),
+        ({"verbalisers": dict(zip(TAGS.tag_names, NONE, strict=True))}, "does not know 'nope'"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_the_manifest(
     config: dict[str, Any], complaint: str, base: Path, tmp_path: Path
 ) -> None:
-    folder = publish_llm_version(Store(tmp_path / "models"), base, config=config)
+    folder = publish_llm_version(ModelStore(tmp_path / "models"), base, config=config)
     with pytest.raises(VersionInvalid, match=complaint) as raised:
         load_tier(folder, device=CPU)
     assert "\n" not in str(raised.value)
 
 
 def test_labels_changed_after_the_training(base: Path, tmp_path: Path) -> None:
-    folder = publish_llm_version(Store(tmp_path / "models"), base, labels=("Chemical", "Gene"))
+    folder = publish_llm_version(ModelStore(tmp_path / "models"), base, labels=("Chemical", "Gene"))
     with pytest.raises(VersionInvalid, match="its labels need O, B-Chemical, I-Chemical, B-Gene"):
         load_tier(folder, device=CPU)
 
 
 def test_a_manifest_that_says_nothing_of_the_prompt(base: Path, tmp_path: Path) -> None:
-    store = Store(tmp_path / "models")
+    store = ModelStore(tmp_path / "models")
     folder = publish_llm_version(store, base)
     manifest = read_manifest(folder)
-    draft = Draft(tier="llm", name="tiny", base=manifest.base, labels=manifest.labels)
-    with store.staging("llm") as staged:
+    draft = VersionMetadata(tier="llm", name="tiny", base=manifest.base, labels=manifest.labels)
+    with store.staging_folder("llm") as staged:
         shutil.copytree(folder, staged, dirs_exist_ok=True)
         (staged / "manifest.json").unlink()
         bare = store.publish(staged, draft)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from backend.llm.decoding import Decoded, SlotDecoder
-from backend.llm.layout import Layout
-from backend.llm.scorer import Held
-from backend.llm.verbalisers import Verbalisers
-from backend.viterbi import Scores, legal_steps
+from backend.llm.decoding import DecodedWindow, SlotDecoder
+from backend.llm.layout import PromptWindow
+from backend.llm.scorer import KVCache
+from backend.llm.verbalisers import Verbalizers
+from backend.viterbi import FloatArray, legal_transitions
 from ner.tags import OUTSIDE
 from tests.tiny_llms import (
     FAMILIES,
@@ -33,25 +33,25 @@ def rig(request: pytest.FixtureRequest) -> Rig:
     return make_rig(make_llm(request.param))
 
 
-def layouts_of(rig: Rig, texts: list[str]) -> list[Layout]:
-    return rig.planner.plan(texts, words_of(texts))
+def layouts_of(rig: Rig, texts: list[str]) -> list[PromptWindow]:
+    return rig.planner.build(texts, words_of(texts))
 
 
-def tags_of(decoded: list[Decoded]) -> list[tuple[int, ...]]:
+def tags_of(decoded: list[DecodedWindow]) -> list[tuple[int, ...]]:
     return [entry.tags for entry in decoded]
 
 
 @torch.inference_mode()
-def plainly(rig: Rig, layout: Layout) -> list[int]:
+def plainly(rig: Rig, layout: PromptWindow) -> list[int]:
     """Greedy decoding with nothing kept: the whole text through the model for every slot."""
-    legal = legal_steps(TAGS)
+    legal = legal_transitions(TAGS)
     tags: list[int] = []
-    for slot in layout.slots:
-        ids = layout.filled(
-            [*tags, *[0] * (len(layout.words) - len(tags))], rig.planner.verbalisers
+    for slot in layout.slot_positions:
+        ids = layout.fill_slots(
+            [*tags, *[0] * (len(layout.words) - len(tags))], rig.planner.verbalizers
         )
         whole = torch.tensor([[*rig.planner.prefix, *ids[:slot]]])
-        logits = rig.model(whole).logits[0, -1, list(rig.planner.verbalisers.ids)].numpy()
+        logits = rig.model(whole).logits[0, -1, list(rig.planner.verbalizers.ids)].numpy()
         before = tags[-1] if tags else -1
         tags.append(int(np.where(legal[before], logits, -np.inf).argmax()))
     return tags
@@ -59,7 +59,7 @@ def plainly(rig: Rig, layout: Layout) -> list[int]:
 
 def test_sequential_is_what_the_whole_model_says_word_by_word(rig: Rig) -> None:
     layouts = layouts_of(rig, random_texts(3, 8, longest=40))
-    found = rig.decoder.decode(layouts, decoding="sequential")
+    found = rig.decoder.decode(layouts, decoding_mode="sequential")
     assert [list(entry.tags) for entry in found] == [plainly(rig, layout) for layout in layouts]
 
 
@@ -67,7 +67,7 @@ def test_sequential_is_what_the_whole_model_says_word_by_word(rig: Rig) -> None:
 @pytest.mark.parametrize("draft", ["outside", "hostile", "right"])
 def test_verified_equals_sequential(rig: Rig, size: int, draft: str) -> None:
     layouts = layouts_of(rig, random_texts(size, size, longest=120))
-    reference = rig.decoder.decode(layouts, decoding="sequential")
+    reference = rig.decoder.decode(layouts, decoding_mode="sequential")
     drafts = {
         "outside": None,
         "hostile": [random_draft(n, len(layout.words)) for n, layout in enumerate(layouts)],
@@ -81,7 +81,7 @@ def test_verified_equals_sequential(rig: Rig, size: int, draft: str) -> None:
         assert one.passes <= len(one.tags)
     if draft == "right":
         assert [entry.passes for entry in found] == [1] * size
-        assert [entry.agreed for entry in found] == [len(entry.tags) for entry in found]
+        assert [entry.accepted for entry in found] == [len(entry.tags) for entry in found]
 
 
 def test_a_batch_says_what_each_text_says_alone(rig: Rig) -> None:
@@ -102,7 +102,7 @@ def test_no_padding_goes_beyond_the_window(positions: str) -> None:
     for start in range(0, len(layouts), 16):
         batch += rig.decoder.decode(layouts[start : start + 16])
     for layout in layouts:
-        alone += rig.decoder.decode([layout], decoding="sequential")
+        alone += rig.decoder.decode([layout], decoding_mode="sequential")
     assert [one.tags for one in batch] == [one.tags for one in alone]
     for ours, theirs in zip(batch, alone, strict=True):
         assert ours.logits == pytest.approx(theirs.logits, abs=1e-3)
@@ -111,14 +111,14 @@ def test_no_padding_goes_beyond_the_window(positions: str) -> None:
 @pytest.mark.parametrize("decoding", ["verified", "sequential", "single_pass"])
 def test_tags_are_legal(rig: Rig, decoding: str) -> None:
     layouts = layouts_of(rig, random_texts(5, 6, longest=50))
-    for entry in rig.decoder.decode(layouts, decoding=decoding):  # type: ignore[arg-type]
+    for entry in rig.decoder.decode(layouts, decoding_mode=decoding):  # type: ignore[arg-type]
         for before, tag in pairwise((None, *entry.tags)):
             assert TAGS.may_follow(tag, before)  # type: ignore[arg-type]
 
 
 def test_a_single_pass_is_one_pass(rig: Rig) -> None:
     layouts = layouts_of(rig, random_texts(8, 5, longest=50))
-    found = rig.decoder.decode(layouts, decoding="single_pass")
+    found = rig.decoder.decode(layouts, decoding_mode="single_pass")
     assert {entry.passes for entry in found} == {1}
 
 
@@ -132,12 +132,12 @@ class Scripted:
         self._prefers = prefers
         self._read: list[int] = []
 
-    def start(self, rows: int) -> Held:
+    def start(self, rows: int) -> KVCache:
         assert rows == 1
         self._read = []
-        return Held([0])
+        return KVCache([0])
 
-    def run(self, held: Held, fed: list[list[int]], wanted: list[list[int]]) -> list[Scores]:
+    def run(self, held: KVCache, fed: list[list[int]], wanted: list[list[int]]) -> list[FloatArray]:
         [before] = held.lengths
         self._read = [*self._read[:before], *fed[0]]
         held.lengths = [len(self._read)]
@@ -155,8 +155,8 @@ def test_what_a_pass_prefers_is_the_draft_of_the_next() -> None:
     not there yet: the second pass puts it right, and the third finds nothing to change. With O
     instead of what the first pass says, the second word would take a pass of its own.
     """
-    begin, inside = TAGS.begin("Chemical"), TAGS.begin("Chemical") + 1
-    disease = TAGS.begin("Disease")
+    begin, inside = TAGS.begin_tag("Chemical"), TAGS.begin_tag("Chemical") + 1
+    disease = TAGS.begin_tag("Disease")
     right = [OUTSIDE, begin, inside, OUTSIDE, disease, OUTSIDE]
 
     def prefers(before: list[int]) -> int:
@@ -165,13 +165,13 @@ def test_what_a_pass_prefers_is_the_draft_of_the_next() -> None:
 
     words = range(6)
     ids = tuple(number for word in words for number in (100 + word, OUTSIDE))
-    layout = Layout(0, ids, slots=(1, 3, 5, 7, 9, 11), words=words, owned=words)
+    layout = PromptWindow(0, ids, slot_positions=(1, 3, 5, 7, 9, 11), words=words, owned_words=words)
     scorer: Any = Scripted(prefers)
-    decoder = SlotDecoder(scorer, TAGS, Verbalisers(tuple("ABCDE"), tuple(range(5))))
+    decoder = SlotDecoder(scorer, TAGS, Verbalizers(tuple("ABCDE"), tuple(range(5))))
     [found] = decoder.decode([layout])
-    assert (list(found.tags), found.passes, found.agreed) == (right, 3, 3)
+    assert (list(found.tags), found.passes, found.accepted) == (right, 3, 3)
     assert found.tokens == 11 + 8 + 2  # to the last slot: from the start, from words 1 and 4 on
-    [reference] = decoder.decode([layout], decoding="sequential")
+    [reference] = decoder.decode([layout], decoding_mode="sequential")
     assert (list(reference.tags), reference.passes) == (right, 6)
     [drafted] = decoder.decode([layout], [right])
     assert (list(drafted.tags), drafted.passes) == (right, 1)
@@ -181,5 +181,5 @@ def test_tags_fed_back_change_what_follows() -> None:
     """The reference is no independent choice per word, or the test of equality would be easy."""
     rig = make_rig(make_llm("llama"))
     layouts = layouts_of(rig, random_texts(2, 12, longest=80))
-    one_pass = rig.decoder.decode(layouts, decoding="single_pass")
+    one_pass = rig.decoder.decode(layouts, decoding_mode="single_pass")
     assert tags_of(one_pass) != tags_of(rig.decoder.decode(layouts))

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.llm.decoding import Decoded
-from backend.llm.layout import ANSWER, TASK, TEXT, Layout
+from backend.llm.decoding import DecodedWindow
+from backend.llm.layout import TAGS_HEADER, INSTRUCTION, TEXT_HEADER, PromptWindow
 from backend.llm.tier import LLMTier
 from ner.document import Document, Span
 from ner.errors import OutOfMemoryError
@@ -41,12 +41,12 @@ def test_drafts_change_the_cost_and_nothing_else(rig: Rig) -> None:
     documents = documents_of([*random_texts(4, 10, longest=60), "Naloxone and lithium", ""])
     plain, drafted = tier_of(rig), tier_of(rig, drafter=LexiconTier("e-1").predict)
     assert found(plain, documents) == found(drafted, documents)
-    assert plain.cost.slots == drafted.cost.slots
-    assert plain.cost.documents == drafted.cost.documents == len(documents)
+    assert plain.decoding_stats.slots == drafted.decoding_stats.slots
+    assert plain.decoding_stats.documents == drafted.decoding_stats.documents == len(documents)
     perfect = tier_of(rig, drafter=plain.predict)
     assert found(perfect, documents) == found(tier_of(rig), documents)
-    assert perfect.cost.passes == len(documents) - 1  # the empty text needs none
-    assert perfect.cost.agreed == perfect.cost.slots
+    assert perfect.decoding_stats.passes == len(documents) - 1  # the empty text needs none
+    assert perfect.decoding_stats.agreed == perfect.decoding_stats.slots
 
 
 def test_a_draft_of_other_labels_is_only_a_worse_draft(rig: Rig) -> None:
@@ -61,27 +61,27 @@ def test_long_documents_are_never_cut() -> None:
     rig = make_rig(make_llm("llama"), window=256)
     text = " ".join(random_texts(1, 60, longest=40))
     words = words_of([text])[0]
-    layouts = rig.planner.plan([text], [words])
+    layouts = rig.planner.build([text], [words])
     assert len(layouts) > 5
-    assert [word for layout in layouts for word in layout.owned] == list(range(len(words)))
-    assert max(len(layout.ids) + len(rig.planner.prefix) for layout in layouts) <= 256
+    assert [word for layout in layouts for word in layout.owned_words] == list(range(len(words)))
+    assert max(len(layout.input_ids) + len(rig.planner.prefix) for layout in layouts) <= 256
     (prediction,) = tier_of(rig).predict(documents_of([text]))
-    assert len(prediction.confidences) == len(words)
+    assert len(prediction.tag_confidences) == len(words)
 
 
 def test_each_word_is_decided_in_the_window_that_owns_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every second window says that one entity goes through all of it, the others say O."""
     rig = make_rig(make_llm("llama"), window=256)
-    begin, inside, outside = map(TAGS.names.index, ("B-Chemical", "I-Chemical", "O"))
+    begin, inside, outside = map(TAGS.tag_names.index, ("B-Chemical", "I-Chemical", "O"))
     documents = documents_of([" ".join(random_texts(seed, 60, longest=40)) for seed in (1, 2)])
     words = words_of([document.text for document in documents])
-    layouts = rig.planner.plan([document.text for document in documents], words)
+    layouts = rig.planner.build([document.text for document in documents], words)
     entities = layouts[1::2]
-    assert any(row.owned.start > row.words.start for row in entities)  # with context before
+    assert any(row.owned_words.start > row.words.start for row in entities)  # with context before
 
-    def decode(rows: Sequence[Layout], _: object) -> list[Decoded]:
+    def decode(rows: Sequence[PromptWindow], _: object) -> list[DecodedWindow]:
         return [
-            Decoded(
+            DecodedWindow(
                 (begin, *[inside] * (len(row.words) - 1))
                 if row in entities
                 else (outside,) * len(row.words),
@@ -93,12 +93,12 @@ def test_each_word_is_decided_in_the_window_that_owns_it(monkeypatch: pytest.Mon
 
     tier = tier_of(rig)
     monkeypatch.setattr(tier, "_decode", decode)
-    decided = tier.decide(documents, words)
+    decided = tier.decode(documents, words)
     for (tags, logits), of_document in zip(decided, words, strict=True):
         assert logits[:, 0].tolist() == [*range(len(of_document))]
         assert all(TAGS.may_follow(*pair) for pair in zip(tags[1:], tags, strict=False))
     for row in layouts:
-        tags = decided[row.document][0][row.owned.start : row.owned.stop]
+        tags = decided[row.document_index][0][row.owned_words.start : row.owned_words.stop]
         first = [begin] if row in entities else [outside]
         assert tags == first + (len(tags) - 1) * ([inside] if row in entities else [outside])
 
@@ -107,34 +107,34 @@ def test_a_text_of_ten_thousand_words_and_one_of_none() -> None:
     rig = make_rig(make_llm("llama"), window=512)
     long = " ".join(["naloxone"] * 10_000)
     predictions = tier_of(rig).predict(documents_of([long, "", " \n", "😀"]))
-    assert [len(prediction.confidences) for prediction in predictions] == [10_000, 0, 0, 1]
+    assert [len(prediction.tag_confidences) for prediction in predictions] == [10_000, 0, 0, 1]
     assert [prediction.score for prediction in predictions[1:3]] == [1.0, 1.0]
 
 
 def test_texts_that_hold_the_prompt_or_the_verbalisers_change_nothing_around_them(
     rig: Rig,
 ) -> None:
-    hostile = TASK + TEXT + ANSWER + " ".join(rig.planner.verbalisers.tokens) + "<s></s>…... (("
+    hostile = INSTRUCTION + TEXT_HEADER + TAGS_HEADER + " ".join(rig.planner.verbalizers.tokens) + "<s></s>…... (("
     words = words_of([hostile])[0]
-    (layout,) = rig.planner.plan([hostile], [words])
-    taken = set(rig.planner.verbalisers.ids)
-    assert [place for place, number in enumerate(layout.ids) if number in taken] == list(
-        layout.slots
+    (layout,) = rig.planner.build([hostile], [words])
+    taken = set(rig.planner.verbalizers.ids)
+    assert [place for place, number in enumerate(layout.input_ids) if number in taken] == list(
+        layout.slot_positions
     )
     (prediction,) = tier_of(rig).predict(documents_of([hostile]))
-    assert len(prediction.confidences) == len(words)
+    assert len(prediction.tag_confidences) == len(words)
 
 
 @settings(max_examples=100)
 @given(text=st.text(max_size=60))
 def test_no_word_is_ever_a_verbaliser(text: str) -> None:
     rig = make_rig(SHARED)
-    layouts = rig.planner.plan([text], words_of([text]))
-    taken = set(rig.planner.verbalisers.ids)
+    layouts = rig.planner.build([text], words_of([text]))
+    taken = set(rig.planner.verbalizers.ids)
     for layout in layouts:
-        places = [place for place, number in enumerate(layout.ids) if number in taken]
-        assert places == list(layout.slots)
-        assert len(layout.slots) == len(layout.words)
+        places = [place for place, number in enumerate(layout.input_ids) if number in taken]
+        assert places == list(layout.slot_positions)
+        assert len(layout.slot_positions) == len(layout.words)
 
 
 SHARED = make_llm("llama")
@@ -151,7 +151,7 @@ def narrow(rig: Rig, *, rows: int, raises: Exception | None = None) -> Iterator[
             torch.empty(1 << 60, dtype=torch.uint8)
 
     hook = rig.model.get_decoder().register_forward_pre_hook(allocate, with_kwargs=True)
-    rig.scorer.forget()  # so that the prefix is computed anew
+    rig.scorer.clear_prefix_cache()  # so that the prefix is computed anew
     try:
         yield
     finally:
@@ -165,8 +165,8 @@ def test_a_batch_that_does_not_fit_is_halved(rig: Rig, error: Exception | None) 
     tier = tier_of(rig)
     with narrow(rig, rows=2, raises=error):
         assert found(tier, documents) == plenty
-    assert tier.cost.documents == 13
-    assert tier.cost.slots == sum(map(len, words_of([document.text for document in documents])))
+    assert tier.decoding_stats.documents == 13
+    assert tier.decoding_stats.slots == sum(map(len, words_of([document.text for document in documents])))
 
 
 def test_a_window_that_does_not_fit_alone_says_what_to_lower(rig: Rig) -> None:

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.remote import connection
-from backend.remote.address import normalise_url
+from backend.remote.address import normalize_url
 from backend.remote.client import connect
-from backend.remote.objects import Backend
+from backend.remote.objects import MLBackend
 from ner.errors import LabelStudioError
 
 KEY = "9f2c" * 10  # a legacy token
@@ -130,17 +130,17 @@ def failure(act: Callable[[], object]) -> LabelStudioError:
 
 def test_a_legacy_token_is_sent_as_it_is(server: Server) -> None:
     with connect(server.url, f" {KEY}\n") as asking:
-        assert asking.me().email == "somebody@localhost"
-        assert asking.connection.key_kind == "legacy"
+        assert asking.whoami().email == "somebody@localhost"
+        assert asking.connection.key_type == "legacy"
     assert server.asked == [Asked("GET", "/api/current-user/whoami", f"Token {KEY}", None)]
 
 
 def test_a_personal_token_is_exchanged_once_for_a_short_lived_one(server: Server) -> None:
     personal, server.issued = token("refresh", 9999), token("access", 300)
     with connect(f"{server.url}/prefix/", personal) as asking:
-        asking.me()
-        asking.me()
-        assert asking.connection.key_kind == "personal"
+        asking.whoami()
+        asking.whoami()
+        assert asking.connection.key_type == "personal"
     assert [asked.path for asked in server.asked] == [
         "/prefix/api/token/refresh/",
         *["/prefix/api/current-user/whoami"] * 2,
@@ -152,25 +152,25 @@ def test_a_personal_token_is_exchanged_once_for_a_short_lived_one(server: Server
 def test_a_short_lived_token_that_has_run_out_is_renewed(server: Server) -> None:
     server.issued = token("access", -10)
     with connect(server.url, token("refresh", 9999)) as asking:
-        asking.me()
-        asking.me()
+        asking.whoami()
+        asking.whoami()
     assert [asked.path for asked in server.asked].count("/api/token/refresh/") == 2
 
 
 def test_a_personal_token_that_is_refused_is_told(server: Server) -> None:
     personal = token("refresh", 9999)
     server.says((401, {"detail": "Token is blacklisted", "code": "token_not_valid"}))
-    error = failure(connect(server.url, personal).me)
-    assert error.problem == "key"
+    error = failure(connect(server.url, personal).whoami)
+    assert error.code == "key"
     assert error.detail == "Token is blacklisted"
     assert "make a new personal token" in str(error)
     server.says((200, "<html>log in</html>"))
-    assert failure(connect(server.url, personal).me).problem == "foreign"
+    assert failure(connect(server.url, personal).whoami).code == "foreign"
 
 
 def test_a_personal_token_that_has_expired_is_not_even_sent(server: Server) -> None:
     error = failure(lambda: connect(server.url, token("refresh", -10)))
-    assert error.problem == "key"
+    assert error.code == "key"
     assert "expired" in str(error)
     assert server.asked == []
 
@@ -178,7 +178,7 @@ def test_a_personal_token_that_has_expired_is_not_even_sent(server: Server) -> N
 @pytest.mark.parametrize("key", ["", " ", "two words", "naïve", "line\nbreak", "nul\0"])
 def test_a_key_that_cannot_be_one_is_refused_unquoted(key: str) -> None:
     error = failure(lambda: connect("http://127.0.0.1", key))
-    assert error.problem == "key"
+    assert error.code == "key"
     assert not key.strip() or key not in str(error)
 
 
@@ -206,8 +206,8 @@ def test_each_refusal_is_one_sentence(
     status: int, body: Any, problem: str, said: str, server: Server
 ) -> None:
     server.says((status, body))
-    error = failure(connect(server.url, KEY).me)
-    assert error.problem == problem
+    error = failure(connect(server.url, KEY).whoami)
+    assert error.code == problem
     assert said in str(error)
     assert server.url in str(error)
     assert "\n" not in str(error)
@@ -215,14 +215,14 @@ def test_each_refusal_is_one_sentence(
 
 def test_the_key_is_never_quoted(server: Server) -> None:
     server.says((400, {"detail": f"Header Token {KEY} is wrong"}))
-    error = failure(connect(server.url, KEY).me)
+    error = failure(connect(server.url, KEY).whoami)
     assert "Header Token *** is wrong" in str(error)
     assert KEY not in error.detail
 
 
 def test_a_long_reason_is_cut(server: Server) -> None:
     server.says((400, {"detail": "x" * 10_000}))
-    assert len(str(failure(connect(server.url, KEY).me))) < 1000
+    assert len(str(failure(connect(server.url, KEY).whoami))) < 1000
 
 
 @pytest.mark.parametrize(
@@ -236,8 +236,8 @@ def test_a_long_reason_is_cut(server: Server) -> None:
 def test_the_key_goes_nowhere_else(location: str, problem: str, said: str, server: Server) -> None:
     server.headers["Location"] = location
     server.says((302, ""))
-    error = failure(connect(server.url, KEY).me)
-    assert error.problem == problem
+    error = failure(connect(server.url, KEY).whoami)
+    assert error.code == problem
     assert said in str(error)
     assert "secret" not in str(error)
     assert len(server.asked) == 1
@@ -246,14 +246,14 @@ def test_the_key_goes_nowhere_else(location: str, problem: str, said: str, serve
 @pytest.mark.parametrize("trouble", [(503, "busy"), (429, ""), (500, {"detail": "no"}), (0, "")])
 def test_trouble_that_passes_is_waited_for(trouble: tuple[int, Any], server: Server) -> None:
     server.says(trouble, trouble, (200, WHO))
-    assert connect(server.url, KEY).me().id == 1
+    assert connect(server.url, KEY).whoami().id == 1
     assert len(server.asked) == 3
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
 def test_a_refusal_is_not_asked_for_again(status: int, server: Server) -> None:
     server.says((status, {"detail": "no"}))
-    failure(connect(server.url, KEY).me)
+    failure(connect(server.url, KEY).whoami)
     assert len(server.asked) == 1
 
 
@@ -262,18 +262,18 @@ def test_what_makes_something_is_not_done_twice(trouble: tuple[int, Any], server
     server.says(trouble)
     asking = connect(server.url, KEY)
     error = failure(lambda: asking.tasks.add(7, [{"data": {"text": "x"}}]))
-    assert error.problem in ("failed", "unreachable")
+    assert error.code in ("failed", "unreachable")
     assert len(server.asked) == 1
 
 
 def test_nobody_there_is_told() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening
-        error = failure(connect(f"http://127.0.0.1:{unused.getsockname()[1]}", KEY).me)
-    assert error.problem == "unreachable"
+        error = failure(connect(f"http://127.0.0.1:{unused.getsockname()[1]}", KEY).whoami)
+    assert error.code == "unreachable"
     assert "refused" in str(error)
-    error = failure(connect("http://no-such-host.invalid", KEY, retries=0).me)
-    assert error.problem == "unreachable"
+    error = failure(connect("http://no-such-host.invalid", KEY, retries=0).whoami)
+    assert error.code == "unreachable"
 
 
 def test_silence_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,8 +281,8 @@ def test_silence_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         asking = connect(f"http://127.0.0.1:{silent.getsockname()[1]}", KEY)
-        error = failure(lambda: asking.connection.call("GET", "api/version/", seconds=0.1))
-    assert error.problem == "slow"
+        error = failure(lambda: asking.connection.request_json("GET", "api/version/", timeout_seconds=0.1))
+    assert error.code == "slow"
     assert "0.1 s" in str(error)
 
 
@@ -291,32 +291,32 @@ def test_a_proxy_is_not_asked_for_this_machine(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    assert connect(server.url, KEY).me().id == 1
+    assert connect(server.url, KEY).whoami().id == 1
 
 
 def test_lists_are_read_to_their_last_page(server: Server) -> None:
     tasks = [{"id": i, "data": {"text": "x"}, "total_predictions": 0} for i in range(5)]
     server.says((200, {"tasks": tasks[:3], "total": 5}), (200, {"tasks": tasks[3:], "total": 5}))
-    found = list(connect(server.url, KEY).tasks.of(7))
+    found = list(connect(server.url, KEY).tasks.iterate_for_project(7))
     assert [task.id for task in found] == [0, 1, 2, 3, 4]
     assert [asked.path.partition("page=")[2][0] for asked in server.asked] == ["1", "2"]
     assert "'x'" not in repr(found[0])
     server.says((200, {"tasks": [], "total": 3}))  # some were deleted meanwhile
-    assert list(connect(server.url, KEY).tasks.of(7)) == []
+    assert list(connect(server.url, KEY).tasks.iterate_for_project(7)) == []
 
 
 def test_a_title_is_meant_exactly(server: Server) -> None:
     project = {"label_config": "<View/>", "show_collab_predictions": True, "model_version": None}
     found = [project | {"id": 1, "title": "Demo"}, project | {"id": 2, "title": "Demo two"}]
     server.says((200, {"results": found, "count": 2}))
-    (kept,) = connect(server.url, KEY).projects("Demo")
+    (kept,) = connect(server.url, KEY).list_projects("Demo")
     assert (kept.id, kept.model_version) == (1, "")
 
 
 def test_a_change_of_a_backend_sends_what_label_studio_checks_it_with(server: Server) -> None:
     server.says((200, BACKEND))
     asking = connect(server.url, KEY)
-    asking.backends.update(Backend.from_json(BACKEND), title="enc-2")
+    asking.ml_backends.update(MLBackend.from_json(BACKEND), title="enc-2")
     expected = {
         "project": 7,
         "url": "http://127.0.0.1:9090",
@@ -327,21 +327,21 @@ def test_a_change_of_a_backend_sends_what_label_studio_checks_it_with(server: Se
     }
     assert server.asked[-1] == Asked("PATCH", "/api/ml/3", f"Token {KEY}", expected)
     locked = BACKEND | {"auth_method": "BASIC_AUTH", "basic_auth_user": "u"}
-    asking.backends.update(Backend.from_json(locked), interactive=False)
+    asking.ml_backends.update(MLBackend.from_json(locked), interactive=False)
     login = {"auth_method": "BASIC_AUTH", "basic_auth_user": "u", "basic_auth_pass": ""}
     assert server.asked[-1].body == expected | login | {"title": "enc-1", "is_interactive": False}
 
 
 def test_a_backend_that_is_down_is_not_connected() -> None:
     states = {"CO": True, "TR": True, "PR": True, "DI": False, "ER": False}
-    found = {state: Backend.from_json(BACKEND | {"state": state}).connected for state in states}
+    found = {state: MLBackend.from_json(BACKEND | {"state": state}).is_connected for state in states}
     assert found == states
 
 
 def test_predictions_are_requested_for_all_or_for_some(server: Server) -> None:
     asking = connect(server.url, KEY)
-    asking.predictions.request(7)
-    asking.predictions.request(7, [3, 5])
+    asking.predictions.retrieve(7)
+    asking.predictions.retrieve(7, [3, 5])
     path = "/api/dm/actions/?id=retrieve_tasks_predictions&project=7"
     assert [(asked.path, asked.body["selectedItems"]) for asked in server.asked] == [
         (path, {"all": True}),
@@ -353,12 +353,12 @@ def test_feature_flags_are_read_from_their_page(server: Server) -> None:
     page = '<pre>{"a": true, "b": false, "$system": {"VERSION_EDITION": "Community"}}</pre>'
     server.says((200, page))
     asking = connect(server.url, KEY)
-    assert asking.feature_flags() == {"a": True, "b": False}
+    assert asking.read_feature_flags() == {"a": True, "b": False}
     server.says((403, ""))
-    assert asking.feature_flags() is None
+    assert asking.read_feature_flags() is None
     for odd in ("<html>log in</html>", "<pre>{not json}</pre>"):
         server.says((200, odd))
-        assert failure(asking.feature_flags).problem == "foreign"
+        assert failure(asking.read_feature_flags).code == "foreign"
 
 
 @pytest.mark.parametrize(
@@ -373,8 +373,8 @@ def test_feature_flags_are_read_from_their_page(server: Server) -> None:
     ],
 )
 def test_addresses_are_cut_to_what_is_meant(typed: str, meant: str) -> None:
-    assert normalise_url(typed) == meant
-    assert normalise_url(meant) == meant
+    assert normalize_url(typed) == meant
+    assert normalize_url(meant) == meant
 
 
 @pytest.mark.parametrize(
@@ -393,22 +393,22 @@ def test_addresses_are_cut_to_what_is_meant(typed: str, meant: str) -> None:
 )
 def test_what_is_no_address_is_refused_unquoted(typed: str) -> None:
     error = failure(lambda: connect(typed, KEY))
-    assert error.problem == "address"
+    assert error.code == "address"
     assert "secret" not in str(error)
 
 
 def test_an_address_that_cannot_be_asked_is_told() -> None:
-    error = failure(connect("http://a\0b", KEY).me)
-    assert error.problem == "address"
+    error = failure(connect("http://a\0b", KEY).whoami)
+    assert error.code == "address"
 
 
 @given(st.text() | st.text().map("http://".__add__))
 def test_any_text_is_an_address_or_refused(typed: str) -> None:
     with contextlib.suppress(LabelStudioError):
-        meant = normalise_url(typed)
-        assert normalise_url(meant) == meant
+        meant = normalize_url(typed)
+        assert normalize_url(meant) == meant
         assert meant.startswith(("http://", "https://"))
 
 
 def test_time_limits_are_set() -> None:
-    assert 0 < connection.CONNECT < connection.READ < 60
+    assert 0 < connection.CONNECT_TIMEOUT_SECONDS < connection.READ_TIMEOUT_SECONDS < 60

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from backend.remote.client import LabelStudio, connect
+from backend.remote.client import LabelStudioClient, connect
 from backend.remote.filters import tasks_of
 from backend.remote.objects import View
 from tests.backend.doctor.scripted import Asked, ScriptedServer, healthy_label_studio
@@ -26,7 +26,7 @@ def server() -> Iterator[ScriptedServer]:
 
 
 @pytest.fixture
-def studio(server: ScriptedServer) -> Iterator[LabelStudio]:
+def studio(server: ScriptedServer) -> Iterator[LabelStudioClient]:
     with connect(server.url, "9f2c" * 10, retries=0) as studio:
         yield studio
 
@@ -35,8 +35,8 @@ def sent(server: ScriptedServer) -> list[Any]:
     return [asked.body["data"] for asked in server.script.asked if asked.method != "GET"]
 
 
-def test_the_text_is_visible_in_a_new_tab(server: ScriptedServer, studio: LabelStudio) -> None:
-    assert studio.views.show(7, "Review", tasks_of([4, 2])).title == "Review"
+def test_the_text_is_visible_in_a_new_tab(server: ScriptedServer, studio: LabelStudioClient) -> None:
+    assert studio.views.create_or_update(7, "Review", tasks_of([4, 2])).title == "Review"
     first, second = sent(server)
     assert (first["title"], first["filters"]["items"]) == ("Default", [])
     assert second["filters"] == tasks_of([4, 2])
@@ -51,24 +51,24 @@ def test_the_text_is_visible_in_a_new_tab(server: ScriptedServer, studio: LabelS
 
 
 def test_a_column_is_added_to_the_list_and_not_beside_an_open_task(
-    server: ScriptedServer, studio: LabelStudio
+    server: ScriptedServer, studio: LabelStudioClient
 ) -> None:
-    studio.views.show(7, "Next", tasks_of([4]), columns=["predictions_score"])
+    studio.views.create_or_update(7, "Next", tasks_of([4]), columns=["predictions_score"])
     hidden = sent(server)[-1]["hiddenColumns"]
     assert hidden["explore"] == ["tasks:created_at"]
     assert "tasks:predictions_score" in hidden["labeling"]
 
 
-def test_a_tab_of_that_title_is_changed(server: ScriptedServer, studio: LabelStudio) -> None:
+def test_a_tab_of_that_title_is_changed(server: ScriptedServer, studio: LabelStudioClient) -> None:
     there = [{"id": 3, "data": {"title": "Review"}}]
     server.script.answers[f"GET {VIEWS}"] = (200, there)
-    studio.views.show(7, "Review", tasks_of([4]))
+    studio.views.create_or_update(7, "Review", tasks_of([4]))
     (changed,) = sent(server)
     assert changed["filters"] == tasks_of([4])
     assert f"PATCH {VIEWS}3/" in server.script.paths()
 
 
-def test_other_filters_leave_all_else(server: ScriptedServer, studio: LabelStudio) -> None:
+def test_other_filters_leave_all_else(server: ScriptedServer, studio: LabelStudioClient) -> None:
     kept = {"title": "Mine", "ordering": ["-tasks:id"], "hiddenColumns": {}, "gridWidth": 4}
     view = View(3, "Mine", kept | {"selectedItems": {"all": True}})
     studio.views.refilter(7, view, tasks_of([1]))

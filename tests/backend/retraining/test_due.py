@@ -3,14 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.retraining.due import Training, Watch
+from backend.retraining.due import RetrainSettings, Debouncer
 
 QUIET, AT_MOST = 10.0, 300.0
 
 
-def watch(after: int, clock: list[float]) -> Watch:
-    training = Training(after=after, quiet=QUIET, at_most=AT_MOST)
-    return Watch(training, clock=lambda: clock[0])
+def watch(after: int, clock: list[float]) -> Debouncer:
+    training = RetrainSettings(min_annotations=after, debounce_seconds=QUIET, max_wait_seconds=AT_MOST)
+    return Debouncer(training, clock=lambda: clock[0])
 
 
 def test_a_flood_makes_one_training() -> None:
@@ -21,7 +21,7 @@ def test_a_flood_makes_one_training() -> None:
         assert not looking.is_due(1, event, event)
     clock[0] += QUIET
     assert looking.is_due(1, 10_000, 10_000)
-    looking.begun(1)
+    looking.reset(1)
     assert not looking.is_due(1, 0, 0)
 
 

@@ -15,34 +15,34 @@ import pytest
 
 from backend.retraining import runs as runs_module
 from backend.retraining import supervisor as module
-from backend.retraining.due import Training
-from backend.retraining.run import Outcome, Run, RunState
-from backend.retraining.runs import Runs, server_home
-from backend.retraining.supervisor import TRIES, Supervisor
+from backend.retraining.due import RetrainSettings
+from backend.retraining.run import JobResult, Job, JobState
+from backend.retraining.runs import JobStore, server_state_dir
+from backend.retraining.supervisor import MAX_ATTEMPTS, Supervisor
 from backend.server import journal as journal_module
 from backend.server.events import AnnotationRef, WebhookEvent
-from backend.server.journal import Journal
+from backend.server.journal import EventStore
 
 ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TICK", 0.05)
-    monkeypatch.setattr(module, "PAUSE", 0.01)
-    monkeypatch.setattr(module, "GRACE", 5.0)
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(module, "RETRY_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(module, "TERMINATION_GRACE_SECONDS", 5.0)
 
 
 @contextmanager
 def watching(
-    models: Path, how: str, *, note: Callable[[Run], None] = lambda _: None, **training: float
-) -> Iterator[tuple[Runs, Journal]]:
+    models: Path, how: str, *, note: Callable[[Job], None] = lambda _: None, **training: float
+) -> Iterator[tuple[JobStore, EventStore]]:
     """A supervisor whose trainers end as they are told."""
-    runs, journal = Runs(models), Journal(server_home(models) / "journal.sqlite")
+    runs, journal = JobStore(models), EventStore(server_state_dir(models) / "journal.sqlite")
     command = (sys.executable, "-m", "tests.backend.retraining.trainer", str(models), how)
-    told = Training(command=command, environment={"PYTHONPATH": str(ROOT)}, **training)  # type: ignore[arg-type]
-    log = server_home(models) / "training.log"
-    watcher = Supervisor(runs, journal, told, tier="encoder", log_path=log, note=note)
+    told = RetrainSettings(command=command, environment={"PYTHONPATH": str(ROOT)}, **training)  # type: ignore[arg-type]
+    log = server_state_dir(models) / "training.log"
+    watcher = Supervisor(runs, journal, told, tier="encoder", log_path=log, on_finished=note)
     watcher.start()
     try:
         yield runs, journal
@@ -58,8 +58,8 @@ def until(ready: Callable[[], bool], *, seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-def known(runs: Runs, number: int) -> Run:
-    run = runs.run(number)
+def known(runs: JobStore, number: int) -> Job:
+    run = runs.read_job(number)
     assert run is not None
     return run
 
@@ -78,18 +78,18 @@ def submitted(number: int, project: int = 7) -> WebhookEvent:
 
 def test_what_is_asked_for_is_run_one_after_the_other(tmp_path: Path) -> None:
     with watching(tmp_path, "ends") as (runs, _):
-        numbers = [runs.ask(project, "encoder", reason="x") for project in (1, 2, 3)]
-        until(lambda: all(known(runs, number).state.is_over for number in numbers))
+        numbers = [runs.enqueue(project, "encoder", reason="x") for project in (1, 2, 3)]
+        until(lambda: all(known(runs, number).state.is_finished for number in numbers))
     assert begun(tmp_path) == [str(number) for number in numbers]
 
 
 def test_a_flood_of_events_makes_one_training(tmp_path: Path) -> None:
     with watching(tmp_path, "ends", after=5, quiet=1.0) as (runs, journal):
         for number in range(1000):
-            journal.record(submitted(number))
-        until(lambda: any(run.state.is_over for run in runs.latest(limit=9)))
+            journal.write_event(submitted(number))
+        until(lambda: any(run.state.is_finished for run in runs.list_latest(limit=9)))
         time.sleep(1.5)
-        [run] = runs.latest(limit=9)
+        [run] = runs.list_latest(limit=9)
     assert run.reason == "1,000 new or changed annotations"
     assert len(begun(tmp_path)) == 1
 
@@ -104,14 +104,14 @@ def test_a_clock_that_is_set_back_changes_nothing(
 
     with watching(tmp_path, "ends", after=2, quiet=0.1) as (runs, journal):
         for number in (1, 2):
-            journal.record(submitted(number))
-        until(lambda: begun(tmp_path) == ["1"] and known(runs, 1).state.is_over)
+            journal.write_event(submitted(number))
+        until(lambda: begun(tmp_path) == ["1"] and known(runs, 1).state.is_finished)
         for module_with_clock in (runs_module, journal_module):
             monkeypatch.setattr(module_with_clock, "datetime", Earlier)
         for number in (2, 3, 4):  # the first of them is told of a second time
-            journal.record(submitted(number))
-        until(lambda: begun(tmp_path) == ["1", "2"] and known(runs, 2).state.is_over)
-        later, earlier = runs.latest(limit=9)
+            journal.write_event(submitted(number))
+        until(lambda: begun(tmp_path) == ["1", "2"] and known(runs, 2).state.is_finished)
+        later, earlier = runs.list_latest(limit=9)
     assert (later.id, earlier.id) == (2, 1)
     assert later.asked < earlier.asked
     assert later.reason == "2 new or changed annotations"
@@ -119,77 +119,77 @@ def test_a_clock_that_is_set_back_changes_nothing(
 
 def test_a_training_that_is_killed_is_begun_again(tmp_path: Path) -> None:
     with watching(tmp_path, "is killed once") as (runs, _):
-        number = runs.ask(7, "encoder", reason="x")
+        number = runs.enqueue(7, "encoder", reason="x")
         until(lambda: begun(tmp_path) != [] and known(runs, number).process > 0)
         os.kill(known(runs, number).process, signal.SIGKILL)
-        until(lambda: known(runs, number).state.is_over)
-        assert known(runs, number).state is RunState.KEPT
+        until(lambda: known(runs, number).state.is_finished)
+        assert known(runs, number).state is JobState.KEPT
     assert begun(tmp_path) == [str(number)] * 2
 
 
 def test_a_training_that_always_dies_is_given_up(tmp_path: Path) -> None:
     with watching(tmp_path, "dies") as (runs, _):
-        number = runs.ask(7, "encoder", reason="x")
-        until(lambda: known(runs, number).state.is_over)
+        number = runs.enqueue(7, "encoder", reason="x")
+        until(lambda: known(runs, number).state.is_finished)
         run = known(runs, number)
-    assert run.state is RunState.FAILED
+    assert run.state is JobState.FAILED
     assert run.outcome is not None
     assert "training.log" in run.outcome.reason
-    assert len(begun(tmp_path)) == TRIES
+    assert len(begun(tmp_path)) == MAX_ATTEMPTS
 
 
 def test_a_server_that_starts_goes_on_where_the_last_one_was(tmp_path: Path) -> None:
     with watching(tmp_path, "waits") as (runs, _):
-        number = runs.ask(7, "encoder", reason="x")
+        number = runs.enqueue(7, "encoder", reason="x")
         until(lambda: begun(tmp_path) != [] and known(runs, number).process > 0)
     with watching(tmp_path, "ends") as (runs, _):
-        until(lambda: known(runs, number).state.is_over)
-        assert known(runs, number).state is RunState.KEPT
+        until(lambda: known(runs, number).state.is_finished)
+        assert known(runs, number).state is JobState.KEPT
     assert begun(tmp_path) == [str(number)] * 2
 
 
 def test_a_training_that_outlived_its_server_is_let_go_on(tmp_path: Path) -> None:
-    runs = Runs(tmp_path)
-    number = runs.ask(7, "encoder", reason="x")
-    runs.begin(number)
-    with runs.alone(7, "encoder") as ours:  # as its process does
+    runs = JobStore(tmp_path)
+    number = runs.enqueue(7, "encoder", reason="x")
+    runs.mark_running(number)
+    with runs.lock(7, "encoder") as ours:  # as its process does
         assert ours
         with watching(tmp_path, "ends") as (other, _):
-            waiting = other.ask(8, "encoder", reason="x")
+            waiting = other.enqueue(8, "encoder", reason="x")
             time.sleep(0.5)
-            assert known(other, waiting).state is RunState.WAITING
+            assert known(other, waiting).state is JobState.WAITING
             assert begun(tmp_path) == []
     runs.close()
 
 
 def test_whoever_runs_it_its_end_is_told_once(tmp_path: Path) -> None:
-    runs = Runs(tmp_path)
-    number = runs.ask(7, "encoder", reason="x")
-    runs.begin(number)
-    told: list[tuple[int, RunState]] = []
+    runs = JobStore(tmp_path)
+    number = runs.enqueue(7, "encoder", reason="x")
+    runs.mark_running(number)
+    told: list[tuple[int, JobState]] = []
     with (
-        runs.alone(7, "encoder"),
+        runs.lock(7, "encoder"),
         watching(tmp_path, "ends", note=lambda run: told.append((run.id, run.state))) as (other, _),
     ):
-        after = other.ask(8, "encoder", reason="x")
+        after = other.enqueue(8, "encoder", reason="x")
         time.sleep(0.5)
-        runs.end(number, RunState.PROMOTED, Outcome("it is better"))
+        runs.finish(number, JobState.PROMOTED, JobResult("it is better"))
         until(lambda: len(told) == 2)
         time.sleep(0.3)
     runs.close()
-    assert told == [(number, RunState.PROMOTED), (after, RunState.KEPT)]
+    assert told == [(number, JobState.PROMOTED), (after, JobState.KEPT)]
 
 
-@pytest.mark.parametrize("state", list(RunState)[:2])
-def test_what_nobody_wants_any_more_is_ended(tmp_path: Path, state: RunState) -> None:
+@pytest.mark.parametrize("state", list(JobState)[:2])
+def test_what_nobody_wants_any_more_is_ended(tmp_path: Path, state: JobState) -> None:
     with watching(tmp_path, "waits") as (runs, _):
-        first = runs.ask(7, "encoder", reason="x")
+        first = runs.enqueue(7, "encoder", reason="x")
         until(lambda: known(runs, first).process > 0)
-        unwanted = first if state is RunState.RUNNING else runs.ask(8, "encoder", reason="x")
-        assert runs.cancel(known(runs, unwanted).project) == 1
-        until(lambda: known(runs, unwanted).state.is_over)
-        assert known(runs, unwanted).state is RunState.CANCELLED
-        assert known(runs, first).state.is_over == (first == unwanted)
+        unwanted = first if state is JobState.RUNNING else runs.enqueue(8, "encoder", reason="x")
+        assert runs.request_cancel(known(runs, unwanted).project) == 1
+        until(lambda: known(runs, unwanted).state.is_finished)
+        assert known(runs, unwanted).state is JobState.CANCELLED
+        assert known(runs, first).state.is_finished == (first == unwanted)
 
 
 @pytest.mark.parametrize("how", ["waits", "does not stop"])
@@ -197,32 +197,32 @@ def test_only_the_one_that_nobody_wants_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """The server trains for one project, and somebody in a shell for another."""
-    monkeypatch.setattr(module, "GRACE", 0.5)
+    monkeypatch.setattr(module, "TERMINATION_GRACE_SECONDS", 0.5)
     with watching(tmp_path, "waits") as (runs, _):
-        first = runs.ask(7, "encoder", reason="x")
+        first = runs.enqueue(7, "encoder", reason="x")
         until(lambda: known(runs, first).process > 0)
-        second = runs.ask(8, "encoder", reason="x")
-        runs.begin(second)
+        second = runs.enqueue(8, "encoder", reason="x")
+        runs.mark_running(second)
         command = [sys.executable, "-m", "tests.backend.retraining.trainer", str(tmp_path), how]
         with subprocess.Popen([*command, "--run", str(second)], cwd=ROOT) as shell:
             until(lambda: known(runs, second).process == shell.pid)
             until(lambda: len(begun(tmp_path)) == 2)
             time.sleep(0.2)  # until it knows what to do when it is told to stop
-            assert runs.cancel(8) == 1
+            assert runs.request_cancel(8) == 1
             assert shell.wait(60) == (1 if how == "waits" else -signal.SIGKILL)
-        until(lambda: known(runs, second).state.is_over)
-        assert known(runs, second).state is RunState.CANCELLED
+        until(lambda: known(runs, second).state.is_finished)
+        assert known(runs, second).state is JobState.CANCELLED
         time.sleep(0.3)
-        assert known(runs, first).state is RunState.RUNNING
+        assert known(runs, first).state is JobState.RUNNING
         assert begun(tmp_path) == [str(first), str(second)]  # not begun again
 
 
 def test_without_a_key_the_reason_is_told(tmp_path: Path) -> None:
-    runs, journal = Runs(tmp_path), Journal(server_home(tmp_path) / "journal.sqlite")
-    told = Training(why_not="there is no key")
+    runs, journal = JobStore(tmp_path), EventStore(server_state_dir(tmp_path) / "journal.sqlite")
+    told = RetrainSettings(unavailable_reason="there is no key")
     watcher = Supervisor(runs, journal, told, tier="encoder", log_path=tmp_path / "log")
-    number = runs.ask(7, "encoder", reason="x")
-    watcher.look()
+    number = runs.enqueue(7, "encoder", reason="x")
+    watcher.poll()
     outcome = known(runs, number).outcome
     assert outcome is not None
     assert outcome.reason == "there is no key"

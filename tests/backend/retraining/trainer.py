@@ -6,18 +6,18 @@ import sys
 import time
 from pathlib import Path
 
-from backend.retraining.run import Outcome, RunState
-from backend.retraining.runs import Runs
+from backend.retraining.run import JobResult, JobState
+from backend.retraining.runs import JobStore
 
 
 def main() -> None:
     models, how, number = Path(sys.argv[1]), sys.argv[2], int(sys.argv[4])
-    runs = Runs(models)
-    run = runs.run(number)
+    runs = JobStore(models)
+    run = runs.read_job(number)
     assert run is not None
-    with runs.alone(run.project, run.tier) as ours:
+    with runs.lock(run.project, run.tier) as ours:
         assert ours
-        runs.holds(number, os.getpid())
+        runs.set_pid(number, os.getpid())
         marks = models / "marks"
         with marks.open("a") as file:
             file.write(f"{number}\n")
@@ -29,7 +29,7 @@ def main() -> None:
             time.sleep(60)
         elif how == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
-        runs.end(number, RunState.KEPT, Outcome("as it should be"))
+        runs.finish(number, JobState.KEPT, JobResult("as it should be"))
 
 
 if __name__ == "__main__":

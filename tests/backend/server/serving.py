@@ -29,7 +29,7 @@ def serving(settings: Settings, **changes: Any) -> Iterator[FlaskClient]:
     app = create_app(settings, **{"load": load_lexicon} | changes)
     service: Service = app.extensions["tagalong"]
     try:
-        service.slots["encoder"]._settled.wait(30)
+        service.model_holders["encoder"]._first_load_done.wait(30)
         yield app.test_client()
     finally:
         service.close()

@@ -13,10 +13,10 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from backend.bundle import BUNDLED
-from backend.server.settings import SECRET_HEADER, Credentials, Limits
-from ner.catalogue import Catalogue
-from ner.store import Store
+from backend.bundle import BUNDLED_MODELS_FOLDER
+from backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials, Limits
+from ner.catalogue import ModelRegistry
+from ner.store import ModelStore
 from tests.backend.server.serving import (
     ABSTRACT,
     CONFIG,
@@ -38,7 +38,7 @@ CREDENTIALS = Credentials("studio", "pass:wörd")
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
-    limits = Limits(tasks=50, characters=10_000, body=2**20)
+    limits = Limits(max_tasks=50, max_text_characters=10_000, max_body_bytes=2**20)
     with serving(settings_in(tmp_path_factory.mktemp("server"), limits=limits)) as client:
         yield client
 
@@ -86,7 +86,7 @@ def test_the_llm_prefix_says_that_nothing_was_published(client: FlaskClient) -> 
 
 
 def test_a_running_server_goes_back_to_the_bundled_version(tmp_path: Path) -> None:
-    store = Store(tmp_path / "models", bundled=BUNDLED)
+    store = ModelStore(tmp_path / "models", bundled_root=BUNDLED_MODELS_FOLDER)
     own = publish_number(store).version
     store.promote("encoder", own)
     with serving(settings_in(tmp_path)) as client:
@@ -269,7 +269,7 @@ def test_texts_in_label_studios_own_files_are_fetched_with_the_key(tmp_path: Pat
 def test_slow_texts_never_cost_the_whole_request(tmp_path: Path) -> None:
     xml = CONFIG.replace("<Text", '<Text valueType="url"')
     with web_serving({"/a": Page(b"Naloxone")}) as web:
-        hosts, limits = frozenset({web.host}), Limits(reading=0.0)
+        hosts, limits = frozenset({web.host}), Limits(read_timeout_seconds=0.0)
         with serving(settings_in(tmp_path, allowed_hosts=hosts, limits=limits)) as client:
             urls = [f"http://{web.host}/a"] * 2
             answer = say(client, "/predict", request_for(*urls, xml=xml))
@@ -340,7 +340,7 @@ def test_an_unforeseen_error_says_nothing_to_the_client_and_no_text_to_the_log(
 
 
 def test_a_version_that_does_not_load_is_answered_with_why(tmp_path: Path) -> None:
-    version = Catalogue(tmp_path, bundled=BUNDLED).resolve("bundled").name
+    version = ModelRegistry(tmp_path, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled").name
     load = failing(version, error=OSError("weights are gone"))
     with serving(settings_in(tmp_path), load=load) as client:
         for path, body in (("/setup", {}), ("/predict", request_for("x"))):
@@ -392,7 +392,7 @@ def test_nobody_trains_without_the_credentials_where_there_is_no_secret(
 ) -> None:
     button = {"action": "START_TRAINING", "project": {"id": 1}}
     with serving(settings_in(tmp_path, credentials=CREDENTIALS)) as client:
-        for headers in ({}, basic("studio", "wrong"), {SECRET_HEADER: ""}, {SECRET_HEADER: "None"}):
+        for headers in ({}, basic("studio", "wrong"), {WEBHOOK_SECRET_HEADER: ""}, {WEBHOOK_SECRET_HEADER: "None"}):
             assert say(client, path, button, headers=headers).status_code == 401
         known = basic("studio", "pass:wörd")
         assert say(client, path, button, headers=known).status_code == 201
@@ -403,15 +403,15 @@ def test_webhook_events_carry_a_secret_of_their_own(tmp_path: Path) -> None:
     guarded = settings_in(tmp_path, credentials=CREDENTIALS, webhook_secret="s3cret")
     with serving(guarded) as client:
         assert say(client, "/webhook", event).status_code == 401
-        assert say(client, "/webhook", event, headers={SECRET_HEADER: "guess"}).status_code == 401
-        assert say(client, "/webhook", event, headers={SECRET_HEADER: "s3cret"}).status_code == 201
+        assert say(client, "/webhook", event, headers={WEBHOOK_SECRET_HEADER: "guess"}).status_code == 401
+        assert say(client, "/webhook", event, headers={WEBHOOK_SECRET_HEADER: "s3cret"}).status_code == 201
         button = {"action": "START_TRAINING", "project": {"id": 1}}
         headers = basic("studio", "pass:wörd")
         assert say(client, "/webhook", button, headers=headers).status_code == 201
 
 
 def test_a_full_house_is_told_to_come_back(tmp_path: Path) -> None:
-    with serving(settings_in(tmp_path, limits=Limits(predictions=1))) as client:
+    with serving(settings_in(tmp_path, limits=Limits(max_concurrent_requests=1))) as client:
         room = client.application.extensions["tagalong"].room
         assert room.acquire(blocking=False)
         answer = say(client, "/predict", request_for(ABSTRACT))

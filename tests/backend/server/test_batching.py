@@ -40,7 +40,7 @@ class Watched:
 @contextmanager
 def batching(threads: int = 1) -> Iterator[tuple[Batcher, Watched]]:
     watched = Watched()
-    batcher = Batcher(watched, name="forward", most=MOST, threads=threads)
+    batcher = Batcher(watched, name="forward", max_documents=MOST, threads=threads)
     try:
         yield batcher, watched
     finally:
@@ -132,7 +132,7 @@ def test_who_is_predicted_with_a_bad_text_gets_an_answer() -> None:
 def test_those_who_were_answered_together_come_together_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batching_module, "LINGER", 30.0)
+    monkeypatch.setattr(batching_module, "MAX_QUEUE_DELAY_SECONDS", 30.0)
     tier = LexiconTier("v")
     with batching() as (batcher, watched):
         wave = [(tier, texts(name, 1)) for name in "abc"]
@@ -154,7 +154,7 @@ def test_two_threads_run_two_at_the_same_time() -> None:
         both.wait(30)
         return tier.predict(documents)
 
-    batcher: Batcher[Document, Prediction] = Batcher(meet, name="forward", most=1, threads=2)
+    batcher: Batcher[Document, Prediction] = Batcher(meet, name="forward", max_documents=1, threads=2)
     try:
         asked = [texts(f"{number}-", 1) for number in range(8)]
         answers = [batcher.submit(tier, documents) for documents in asked]

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from backend.bundle import BUNDLED
+from backend.bundle import BUNDLED_MODELS_FOLDER
 from backend.server.service import Service
-from ner.catalogue import Catalogue
-from ner.current import read_current, write_current
-from ner.store import Store
+from ner.catalogue import ModelRegistry
+from ner.current import read_current_version, write_current_version
+from ner.store import ModelStore
 from tests.backend.server.serving import ABSTRACT, regions, request_for, say, serving, settings_in
 from tests.versions import edit_manifest
 
@@ -22,10 +22,10 @@ WEIGHTS = "adapter_model.safetensors"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The bundled version, copied into a store and promoted there."""
-    bundled = Catalogue(tmp_path, bundled=BUNDLED).resolve("bundled")
+    bundled = ModelRegistry(tmp_path, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled")
     folder = tmp_path / "models" / "encoder" / bundled.name
     shutil.copytree(bundled, folder)
-    Store(tmp_path / "models").promote("encoder", folder.name)
+    ModelStore(tmp_path / "models").promote("encoder", folder.name)
     return folder
 
 
@@ -33,10 +33,10 @@ def folder(tmp_path: Path) -> Path:
 def client(folder: Path) -> Iterator[FlaskClient]:
     """The real model, served from that store."""
     with serving(settings_in(folder.parents[2]), load=None) as client:
-        slot = service_of(client).slots["encoder"]
-        assert slot.tier(wait=60).version == folder.name
-        slot._over.set()  # from now on it looks when it is told to
-        slot._watcher.join()
+        slot = service_of(client).model_holders["encoder"]
+        assert slot.wait_for_tier(timeout_seconds=60).version == folder.name
+        slot._stopping.set()  # from now on it looks when it is told to
+        slot._poll_thread.join()
         yield client
 
 
@@ -54,7 +54,7 @@ def ask(client: FlaskClient) -> tuple[list[list[tuple[str, str]]], str]:
 
 def told(client: FlaskClient) -> tuple[str, bool]:
     """The page, and whether `/metrics` says that a version fails to load."""
-    service_of(client).slots["encoder"].refresh()
+    service_of(client).model_holders["encoder"].refresh()
     page = client.get("/", headers={"Accept": "text/html"}).get_data(as_text=True)
     metrics = client.get("/metrics").get_data(as_text=True)
     return page, 'tagalong_model_load_failing{tier="encoder"} 1.0' in metrics
@@ -109,9 +109,9 @@ def test_a_promoted_version_that_is_damaged_leaves_the_one_before(
     shutil.copytree(folder, worse)
     edit_manifest(worse, folder.name, worse.name, reseal=True)
     cut(worse)
-    current = read_current(folder.parent)
+    current = read_current_version(folder.parent)
     assert current is not None
-    write_current(folder.parent, current.promoted(worse.name))  # `promote` would refuse it
+    write_current_version(folder.parent, current.after_promotion(worse.name))  # `promote` would refuse it
     page, fails = told(client)
     assert fails
     assert "Does not load" in page

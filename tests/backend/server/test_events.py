@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.server.events import ACTIONS, MAX_ID, TIME, AnnotationRef, WebhookEvent, parse_event
+from backend.server.events import ACTIONS, MAX_ID, TIMESTAMP_PATTERN, AnnotationRef, WebhookEvent, parse_event
 
 CREATED, CHANGED = "2026-11-22T20:13:55.123456Z", "2026-11-22T20:14:01.000001Z"
 PROJECT = {"id": 2, "title": "t", "label_config": "<View/>", "created_at": CREATED}
@@ -100,7 +100,7 @@ NEAR_EVENTS = st.recursive(
 def test_every_shape_that_label_studio_sends(body, project, tasks, annotations) -> None:
     event = parse_event(json.loads(json.dumps(body)))
     assert event is not None
-    assert event.known
+    assert event.is_known
     assert (event.project, event.tasks, event.annotations) == (project, tasks, annotations)
 
 
@@ -112,7 +112,7 @@ def test_what_says_no_action_is_no_event(body: object) -> None:
 def test_an_action_that_label_studio_does_not_have_is_told_apart() -> None:
     event = parse_event({"action": "ANNOTATION_DELETED", "annotation": {"id": 1}})
     assert event == WebhookEvent("ANNOTATION_DELETED", annotations=(AnnotationRef(1),))
-    assert not event.known
+    assert not event.is_known
 
 
 @pytest.mark.parametrize(
@@ -139,5 +139,5 @@ def test_whatever_comes_nothing_is_raised_and_only_ids_and_times_stay(body, acti
     assert event.action == action
     numbers = [*event.tasks, *(ref.id for ref in event.annotations)]
     assert all(type(number) is int and 0 <= number <= MAX_ID for number in numbers)
-    times = [ref.updated_at for ref in event.annotations] + [event.project_created]
-    assert all(time is None or TIME.fullmatch(time) for time in times)
+    times = [ref.updated_at for ref in event.annotations] + [event.project_created_at]
+    assert all(time is None or TIMESTAMP_PATTERN.fullmatch(time) for time in times)

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from backend.llm.pace import Pace
-from backend.server.drafting import SlotDrafts
-from backend.server.errors import Refusal
-from backend.server.predicting import check_time
+from backend.llm.pace import ThroughputEstimate
+from backend.server.drafting import EncoderDrafter
+from backend.server.errors import RequestError
+from backend.server.predicting import check_latency_budget
 from backend.server.service import Service
 from backend.server.settings import Limits
 from backend.tier import load_tier
 from ner.document import Document, Prediction
 from ner.errors import OutOfMemoryError
-from ner.store import Store
+from ner.store import ModelStore
 from tests.backend.server.serving import (
     ABSTRACT,
     assert_valid,
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With two LLM versions on one base, the first of them current."""
     folder = tmp_path_factory.mktemp("llm")
     base = save_llm(folder / "base", CORPUS, initializer_range=0.15)
-    store = Store(folder / "models")
+    store = ModelStore(folder / "models")
     versions = [publish_llm_version(store, base, seed=seed).name for seed in (0, 1)]
     (folder / "versions").write_text(" ".join(versions))
     store.promote("llm", versions[0])
@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def client(folder: Path) -> Iterator[FlaskClient]:
     with serving(settings_in(folder, llm_weights="adapter"), load=None) as client:
-        service_of(client).slots["llm"]._settled.wait(60)
+        service_of(client).model_holders["llm"]._first_load_done.wait(60)
         yield client
 
 
@@ -75,13 +75,13 @@ def test_the_llm_answers_with_the_encoders_drafts_and_says_what_it_cost(
     results = answer.json["results"]
     first = (folder / "versions").read_text().split()[0]
     assert [result["model_version"] for result in results] == [first] * 3
-    alone = load_tier(folder / "models" / "llm" / first, device=CPU, weights="adapter")
+    alone = load_tier(folder / "models" / "llm" / first, device=CPU, weights_mode="adapter")
     [expected] = alone.predict([Document("1", ABSTRACT)])
     shown = [(item["value"]["start"], item["value"]["end"]) for item in results[0]["result"]]
     assert shown == [(span.start, span.end) for span in expected.spans]
     assert metric(client, "documents") == 3
     slots, passes = metric(client, "slots"), metric(client, "passes")
-    assert slots == 4 * len(expected.confidences)
+    assert slots == 4 * len(expected.tag_confidences)
     assert 2 <= passes <= slots
     assert 0 <= metric(client, "agreed") <= slots
     assert metric(client, "tokens") > slots
@@ -89,16 +89,16 @@ def test_the_llm_answers_with_the_encoders_drafts_and_says_what_it_cost(
 
 def test_a_promoted_adapter_takes_over_on_the_same_base(client: FlaskClient, folder: Path) -> None:
     service = service_of(client)
-    before = service.slots["llm"].loaded
+    before = service.model_holders["llm"].loaded_version
     assert before is not None
     asked = [Document("1", ABSTRACT)]
     said = before.tier.predict(asked)
     _, second = (folder / "versions").read_text().split()
-    store = Store(folder / "models")
+    store = ModelStore(folder / "models")
     store.promote("llm", second)
     try:
-        service.slots["llm"].refresh()
-        after = service.slots["llm"].loaded
+        service.model_holders["llm"].refresh()
+        after = service.model_holders["llm"].loaded_version
         assert after is not None
         assert after.tier.version == second
         weights = [
@@ -112,11 +112,11 @@ def test_a_promoted_adapter_takes_over_on_the_same_base(client: FlaskClient, fol
 
 
 def test_what_would_take_too_long_is_refused_before_any_of_it_is_done(folder: Path) -> None:
-    limits = Limits(predicting=2.0)
+    limits = Limits(predict_budget_seconds=2.0)
     with serving(settings_in(folder, limits=limits), load=None) as client:
-        slot = service_of(client).slots["llm"]
-        slot._settled.wait(60)
-        assert slot.loaded is not None
+        slot = service_of(client).model_holders["llm"]
+        slot._first_load_done.wait(60)
+        assert slot.loaded_version is not None
         slot.loaded.tier.pace.note(1, 0.1, first=True)  # type: ignore[attr-defined]
         answer = say(client, "/llm/predict", request_for(*[ABSTRACT] * 7))  # 9 words each
         assert answer.status_code == 413
@@ -143,10 +143,10 @@ def test_what_fits_is_taken_on(
     seconds: list[float], owed: float, status: int | None, told: str
 ) -> None:
     if status is None:
-        check_time(seconds, owed, most=80)
+        check_latency_budget(seconds, owed, max_seconds=80)
         return
-    with pytest.raises(Refusal) as raised:
-        check_time(seconds, owed, most=80)
+    with pytest.raises(RequestError) as raised:
+        check_latency_budget(seconds, owed, max_seconds=80)
     assert raised.value.status == status
     assert told in str(raised.value)
     assert "tagalong prelabel" in str(raised.value)
@@ -177,23 +177,23 @@ class Slow:
 def test_two_requests_cannot_count_on_the_same_time(folder: Path) -> None:
     """Each would fit alone; while the first is being admitted the second asks, and must wait."""
     with serving(settings_in(folder), load=None) as client:
-        slot, tier = service_of(client).slots["llm"], Slow()
+        slot, tier = service_of(client).model_holders["llm"], Slow()
         first_is_asked, seen = threading.Event(), []
 
         def admit(seconds: Sequence[float], owed: float) -> None:
             seen.append(owed)
             first_is_asked.set()
             time.sleep(0.2 if owed == 0 else 0)  # long enough for the other to come by
-            check_time(seconds, owed, most=2.0)
+            check_latency_budget(seconds, owed, max_seconds=2.0)
 
         def ask() -> list[Prediction]:
-            return slot.turns.predict(tier, [Document("1", ABSTRACT)] * 2, admit=admit)
+            return slot.scheduler.predict(tier, [Document("1", ABSTRACT)] * 2, check_admission=admit)
 
         with ThreadPoolExecutor(1) as other:
             first = other.submit(ask)
             assert first_is_asked.wait(60)
             try:
-                with pytest.raises(Refusal) as raised:
+                with pytest.raises(RequestError) as raised:
                     ask()
             finally:
                 tier.may_go_on.set()
@@ -212,32 +212,32 @@ def test_two_requests_cannot_count_on_the_same_time(folder: Path) -> None:
 def test_time_spent_on_reading_is_not_there_for_predicting(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits = Limits(predicting=2.0)
+    limits = Limits(predict_budget_seconds=2.0)
     with serving(settings_in(folder, limits=limits), load=None) as client:
-        slot = service_of(client).slots["llm"]
+        slot = service_of(client).model_holders["llm"]
         slot.tier(wait=60).pace.note(1, 0.1, first=True)  # type: ignore[attr-defined]
-        plain = slot.tier
+        plain = slot.wait_for_tier
 
         def slow(*, wait: float) -> Any:
             time.sleep(1.5)
             return plain(wait=wait)
 
-        monkeypatch.setattr(slot, "tier", slow)
+        monkeypatch.setattr(slot, "wait_for_tier", slow)
         answer = say(client, "/llm/predict", request_for(ABSTRACT))  # 0.9 of the 0.5 s left
         assert answer.status_code == 413
         assert "the task takes the LLM about 1 seconds" in answer.json["error"]
 
 
 def test_the_pace_is_that_of_work_that_was_long_enough_to_tell() -> None:
-    pace = Pace()
-    assert pace.seconds_for(1000) == 0
-    pace.note(100, 0.5, first=True)
-    assert pace.seconds_for(200) == pytest.approx(1)
-    pace.note(2, 0.5)  # a single short text: overhead
-    assert pace.seconds_for(200) == pytest.approx(1)
+    pace = ThroughputEstimate()
+    assert pace.estimate_seconds(1000) == 0
+    pace.update(100, 0.5, reset=True)
+    assert pace.estimate_seconds(200) == pytest.approx(1)
+    pace.update(2, 0.5)  # a single short text: overhead
+    assert pace.estimate_seconds(200) == pytest.approx(1)
     for _ in range(30):
-        pace.note(1000, 10)
-    assert pace.seconds_for(200) == pytest.approx(2, rel=0.01)
+        pace.update(1000, 10)
+    assert pace.estimate_seconds(200) == pytest.approx(2, rel=0.01)
 
 
 class Slot:
@@ -270,6 +270,6 @@ class Slot:
 def test_drafts_come_from_an_encoder_that_can_help_or_are_empty(
     slot: Slot, labels: tuple[str, ...], asked: bool, spans: int
 ) -> None:
-    drafts = SlotDrafts(slot, labels)([Document("1", ABSTRACT)] * 2)  # type: ignore[arg-type]
+    drafts = EncoderDrafter(slot, labels)([Document("1", ABSTRACT)] * 2)  # type: ignore[arg-type]
     assert [len(prediction.spans) for prediction in drafts] == [spans] * 2
     assert slot.asked.is_set() == asked

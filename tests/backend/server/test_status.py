@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.retraining.run import Outcome as Trained
-from backend.retraining.run import Run, RunState, Stratum
-from backend.server.snapshot import Outcome, Snapshot, TierState, Unread
+from backend.retraining.run import JobResult as Trained
+from backend.retraining.run import Job, JobState, StratumComparison
+from backend.server.snapshot import RequestStats, Snapshot, TierState, UnreadableTask
 from backend.server.status import (
-    STATES,
+    JOB_STATE_NAMES,
     ScoreRow,
     ScoreTable,
-    render_status,
-    score_tables,
-    verdict,
+    render_status_page,
+    read_score_tables,
+    summarize_status,
 )
 from backend.server.telemetry import Telemetry
-from ner.document import Lost
+from ner.document import DroppedAnnotation
 from tests.backend.server.manifests import DEV, make_manifest
 from tests.page import HOSTILE, LINKS, Page
 
@@ -30,25 +30,25 @@ ADDRESS = "http://127.0.0.1:9090"
 def busy(*, name: str = "Drug", reason: str = "it is gone: copy it again") -> Snapshot:
     """A server with everything to show, and one string that came from outside."""
     telemetry = Telemetry()
-    telemetry.loaded("encoder", make_manifest(labels=("Chemical", name)), seconds=1.84)
-    telemetry.load_failed("encoder", "bad-2", reason)
-    telemetry.loading("llm", "llm-1")
+    telemetry.on_loaded("encoder", make_manifest(labels=("Chemical", name)), seconds=1.84)
+    telemetry.on_load_failed("encoder", "bad-2", reason)
+    telemetry.on_load_started("llm", "llm-1")
     for status in (200, 422, 500):
-        telemetry.request("/predict", status, 0.2)
-    lost = [Lost(name, "a patient's words", "label unknown", 0, 4)] * 3
-    unread = [Unread("no text", f"task 4 has no text, only {name}")]
+        telemetry.record_response("/predict", status, 0.2)
+    lost = [DroppedAnnotation(name, "a patient's words", "label unknown", 0, 4)] * 3
+    unread = [UnreadableTask("no text", f"task 4 has no text, only {name}")]
     labels = {"Chemical": name, name: None}
-    telemetry.predicted(name, "encoder", Outcome(4, 9, labels, lost, unread))
-    return telemetry.snapshot()
+    telemetry.record_predictions(name, "encoder", RequestStats(4, 9, labels, lost, unread))
+    return telemetry.take_snapshot()
 
 
 def render(snapshot: Snapshot, **keywords) -> str:
-    return render_status(snapshot, **{"address": ADDRESS, "events": {}, **keywords})
+    return render_status_page(snapshot, **{"address": ADDRESS, "events": {}, **keywords})
 
 
 @pytest.mark.parametrize(
     "snapshot",
-    [Telemetry().snapshot(), busy(), busy(name=HOSTILE, reason=HOSTILE)],
+    [Telemetry().take_snapshot(), busy(), busy(name=HOSTILE, reason=HOSTILE)],
     ids=["fresh", "busy", "hostile"],
 )
 @pytest.mark.parametrize("error", [None, HOSTILE])
@@ -112,34 +112,34 @@ def test_everything_is_told() -> None:
 
 
 def test_a_fresh_server_says_what_to_do() -> None:
-    text = Page(render(Telemetry().snapshot())).text
+    text = Page(render(Telemetry().take_snapshot())).text
     assert f"No request for predictions yet: connect Label Studio to {ADDRESS}." in text
     assert "Nothing is loaded." in text
     assert "No event yet." in text
     assert "None yet." in text
 
 
-def training(state: RunState, words: str = "it is better") -> Run:
+def training(state: JobState, words: str = "it is better") -> Job:
     """A training that is where it is said to be."""
     asked = datetime(2026, 11, 22, 20, 13, tzinfo=UTC)
-    strata = (Stratum("all", 40, 0.813, 0.709, -0.01, 0.21), Stratum("3+", 2, 0.5))
+    strata = (StratumComparison("all", 40, 0.813, 0.709, -0.01, 0.21), StratumComparison("3+", 2, 0.5))
     outcome = Trained(words, True, words, "v-0", 30, 7, strata, (words,))
-    return Run(
+    return Job(
         *(1, 7, "encoder", words, 3, state, 1, 0, False, asked),
-        ended=asked if state.is_over else None,
-        standing="" if state.is_over else "epoch 2 of 9",
-        outcome=outcome if state.is_over else None,
+        ended=asked if state.is_finished else None,
+        standing="" if state.is_finished else "epoch 2 of 9",
+        outcome=outcome if state.is_finished else None,
     )
 
 
-@pytest.mark.parametrize("state", RunState)
-def test_a_training_is_told(state: RunState) -> None:
+@pytest.mark.parametrize("state", JobState)
+def test_a_training_is_told(state: JobState) -> None:
     html = render(busy(), trainings=[training(state)])
     text = Page(html).text
-    assert STATES[state] in text
-    assert ("epoch 2 of 9" in text) == (state is RunState.RUNNING)
+    assert JOB_STATE_NAMES[state] in text
+    assert ("epoch 2 of 9" in text) == (state is JobState.RUNNING)
     figures = ("0.813", "0.709", "-0.010 to +0.210", "7 documents", "v-0")
-    assert all((figure in text) == state.is_over for figure in figures)
+    assert all((figure in text) == state.is_finished for figure in figures)
     hostile = render(busy(), trainings=[training(state, HOSTILE)], training_error=HOSTILE)
     assert HOSTILE not in hostile
     assert HOSTILE in "".join(Page(hostile).words)
@@ -162,20 +162,20 @@ def test_links_keep_to_the_path_of_a_proxy() -> None:
     ("state", "error", "expected"),
     [
         (TierState("encoder"), None, ("Starting", "wait")),
-        (TierState("encoder", loading="a-1"), None, ("Loading", "wait")),
-        (TierState("encoder", failures=busy().tiers[0].failures), None, ("Not ready", "bad")),
-        (replace(busy().tiers[0], failures=()), None, ("Ready", "good")),
-        (replace(busy().tiers[0], failures=()), "gone", ("Ready, with a fault", "bad")),
+        (TierState("encoder", loading_version="a-1"), None, ("Loading", "wait")),
+        (TierState("encoder", load_failures=busy().tiers[0].load_failures), None, ("Not ready", "bad")),
+        (replace(busy().tiers[0], load_failures=()), None, ("Ready", "good")),
+        (replace(busy().tiers[0], load_failures=()), "gone", ("Ready, with a fault", "bad")),
         (busy().tiers[0], None, ("Ready, with a fault", "bad")),
     ],
 )
 def test_the_verdict_in_a_word(state, error, expected) -> None:
-    snapshot = replace(Telemetry().snapshot(), tiers=(state, TierState("llm")))
-    assert verdict(snapshot, error) == expected
+    snapshot = replace(Telemetry().take_snapshot(), tiers=(state, TierState("llm")))
+    assert summarize_status(snapshot, error) == expected
 
 
 def test_scores_are_read_from_the_manifest() -> None:
-    (table,) = score_tables(TierState("encoder", manifest=make_manifest()))
+    (table,) = read_score_tables(TierState("encoder", manifest=make_manifest()))
     assert table == ScoreTable(
         split="dev",
         documents=48,
@@ -193,13 +193,13 @@ def test_scores_are_read_from_the_manifest() -> None:
 )
 def test_what_is_no_score_is_left_out(found: object) -> None:
     manifest = make_manifest(scores={"dev": found, "test": DEV})
-    assert [table.split for table in score_tables(TierState("e", manifest=manifest))] == ["test"]
+    assert [table.split for table in read_score_tables(TierState("e", manifest=manifest))] == ["test"]
 
 
 def test_a_support_that_is_not_whole_is_not_added_up() -> None:
     scores = {"dev": {"strict_f1": 0.5, "by_length": {"1": 0.5, "2": 0.5}, "support": {"1": 7}}}
     manifest = make_manifest(scores=scores)
-    (table,) = score_tables(TierState("e", manifest=manifest))
+    (table,) = read_score_tables(TierState("e", manifest=manifest))
     assert [row.support for row in table.rows] == [None, 7, None]
     assert table.documents is None
 
@@ -223,5 +223,5 @@ SPLIT = st.fixed_dictionaries(
 @given(scores=st.dictionaries(st.text(max_size=5), JSON | SPLIT, max_size=3))
 def test_no_manifest_breaks_the_page(scores) -> None:
     telemetry = Telemetry()
-    telemetry.loaded("encoder", make_manifest(scores=scores), seconds=1)
-    Page(render(telemetry.snapshot()))
+    telemetry.on_loaded("encoder", make_manifest(scores=scores), seconds=1)
+    Page(render(telemetry.take_snapshot()))

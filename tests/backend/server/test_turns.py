@@ -6,27 +6,27 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from backend.server.errors import Refusal
-from backend.server.turns import PORTION, Turns
+from backend.server.errors import RequestError
+from backend.server.turns import MAX_BATCH_DOCUMENTS, RequestScheduler
 from ner.document import Document, Prediction
 from tests.lexicon_tier import LexiconTier
 
 
 @pytest.fixture
-def turns() -> Iterator[Turns]:
-    made = Turns("encoder", spent=lambda _: None)
+def turns() -> Iterator[RequestScheduler]:
+    made = RequestScheduler("encoder", on_decoded=lambda _: None)
     yield made
     made.close()
 
 
-@pytest.mark.parametrize("count", [0, 1, PORTION, 3 * PORTION + 1])
-def test_predictions_come_in_order_whatever_the_portions(turns: Turns, count: int) -> None:
+@pytest.mark.parametrize("count", [0, 1, MAX_BATCH_DOCUMENTS, 3 * MAX_BATCH_DOCUMENTS + 1])
+def test_predictions_come_in_order_whatever_the_portions(turns: RequestScheduler, count: int) -> None:
     documents = [Document(str(n), "Naloxone " * (n % 3)) for n in range(count)]
     tier = LexiconTier("1")
     assert turns.predict(tier, documents) == tier.predict(documents)
 
 
-def test_a_small_request_does_not_wait_for_a_whole_batch(turns: Turns) -> None:
+def test_a_small_request_does_not_wait_for_a_whole_batch(turns: RequestScheduler) -> None:
     order: list[str] = []
     may_go_on = threading.Event()
 
@@ -37,7 +37,7 @@ def test_a_small_request_does_not_wait_for_a_whole_batch(turns: Turns) -> None:
             return super().predict(documents)
 
     tier = Slow("1")
-    batch = [Document(f"batch-{n}", "Naloxone") for n in range(20 * PORTION)]
+    batch = [Document(f"batch-{n}", "Naloxone") for n in range(20 * MAX_BATCH_DOCUMENTS)]
     waiting = [
         threading.Thread(target=turns.predict, args=(tier, documents))
         for documents in (batch, [Document("single", "Lithium")])
@@ -52,24 +52,24 @@ def test_a_small_request_does_not_wait_for_a_whole_batch(turns: Turns) -> None:
     assert len(order) == 21
 
 
-def test_a_tier_that_took_the_place_of_another_is_asked_next(turns: Turns) -> None:
+def test_a_tier_that_took_the_place_of_another_is_asked_next(turns: RequestScheduler) -> None:
     documents = [Document("1", "Naloxone")]
     for version in ("1", "2", "1"):
         assert turns.predict(LexiconTier(version), documents)[0].version == version
 
 
 @pytest.mark.parametrize("was_asked", [True, False])
-def test_nothing_is_begun_once_it_is_closed(turns: Turns, was_asked: bool) -> None:
+def test_nothing_is_begun_once_it_is_closed(turns: RequestScheduler, was_asked: bool) -> None:
     asked = LexiconTier("1"), [Document("1", "Naloxone")]
     if was_asked:
         turns.predict(*asked)
     turns.close()
-    with pytest.raises(Refusal, match="being stopped"):
+    with pytest.raises(RequestError, match="being stopped"):
         turns.predict(*asked)
     assert len(turns._batchers) == was_asked
 
 
-def test_a_request_in_work_is_finished_after_it_is_closed(turns: Turns) -> None:
+def test_a_request_in_work_is_finished_after_it_is_closed(turns: RequestScheduler) -> None:
     began, may_go_on = threading.Event(), threading.Event()
 
     class Slow(LexiconTier):
@@ -79,7 +79,7 @@ def test_a_request_in_work_is_finished_after_it_is_closed(turns: Turns) -> None:
             return super().predict(documents)
 
     tier = Slow("1")
-    documents = [Document(str(n), "Naloxone") for n in range(5 * PORTION)]
+    documents = [Document(str(n), "Naloxone") for n in range(5 * MAX_BATCH_DOCUMENTS)]
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(turns.predict, tier, documents)
         assert began.wait(30)

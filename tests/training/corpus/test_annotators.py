@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.regions import Region
+from backend.regions import RawSpan
 from ner.document import Document, Span
-from training.corpus.annotators import Annotation, Strategy, agree, settle
-from training.corpus.ledger import CorpusWarning, Ledger
+from training.corpus.annotators import Annotation, SelectableAnnotatorPolicy, majority_vote, adjudicate_task
+from training.corpus.ledger import CorpusWarning, ImportLog
 
 # BC5CDR, train, document 227508 (public domain).
 DOCUMENT = Document("12", "Naloxone reverses the antihypertensive effect of clonidine.")
@@ -22,27 +22,27 @@ votes = st.lists(st.lists(spans, unique=True), min_size=1, max_size=5)
 
 
 def by(who: str, *drawn: Span, when: float = 0, ground_truth: bool = False) -> Annotation:
-    regions = tuple(Region(span.start, span.end, (span.label,)) for span in drawn)
+    regions = tuple(RawSpan(span.start, span.end, (span.label,)) for span in drawn)
     return Annotation(who, when, regions, ground_truth)
 
 
 def settled(
-    *annotations: Annotation, strategy: Strategy = "majority"
-) -> tuple[list[Document], Ledger]:
-    ledger = Ledger()
-    made = settle(DOCUMENT, annotations, strategy=strategy, config=None, ledger=ledger)
+    *annotations: Annotation, strategy: SelectableAnnotatorPolicy = "majority"
+) -> tuple[list[Document], ImportLog]:
+    ledger = ImportLog()
+    made = adjudicate_task(DOCUMENT, annotations, policy=strategy, config=None, import_log=ledger)
     return made, ledger
 
 
 @given(votes, st.randoms())
 def test_the_order_of_annotators_does_not_matter(votes: list[list[Span]], chance) -> None:
     shuffled = chance.sample(votes, len(votes))
-    assert agree(votes) == agree(shuffled)
+    assert majority_vote(votes) == majority_vote(shuffled)
 
 
 @given(votes)
 def test_every_span_is_kept_or_outvoted(votes: list[list[Span]]) -> None:
-    kept, outvoted = agree(votes)
+    kept, outvoted = majority_vote(votes)
     assert sorted(kept + outvoted) == sorted({span for vote in votes for span in vote})
     for span in kept:
         assert sum(span in vote for vote in votes) > len(votes) / 2
@@ -52,15 +52,15 @@ def test_every_span_is_kept_or_outvoted(votes: list[list[Span]]) -> None:
 
 @given(votes)
 def test_unanimity_and_repetition_change_nothing(votes: list[list[Span]]) -> None:
-    assert agree([votes[0]] * 3) == (sorted(votes[0]), [])
-    assert agree(votes * 2) == agree(votes)
-    assert agree([vote * 2 for vote in votes]) == agree(votes)
+    assert majority_vote([votes[0]] * 3) == (sorted(votes[0]), [])
+    assert majority_vote(votes * 2) == majority_vote(votes)
+    assert majority_vote([vote * 2 for vote in votes]) == majority_vote(votes)
 
 
 def test_of_two_annotators_both_must_agree() -> None:
     (document,), ledger = settled(by("1", NALOXONE, EFFECT), by("2", NALOXONE))
     assert document.spans == (NALOXONE,)
-    assert [(lost.label, lost.text, lost.reason) for lost in ledger.lost] == [
+    assert [(lost.label, lost.text, lost.reason) for lost in ledger.dropped] == [
         ("Disease", "antihypertensive effect", "outvoted")
     ]
 
@@ -69,13 +69,13 @@ def test_another_label_is_another_span() -> None:
     other = replace(NALOXONE, label="Drug")
     (document,), ledger = settled(by("1", NALOXONE), by("2", other), by("3", NALOXONE))
     assert document.spans == (NALOXONE,)
-    assert [lost.label for lost in ledger.lost] == ["Drug"]
+    assert [lost.label for lost in ledger.dropped] == ["Drug"]
 
 
 def test_an_empty_annotation_is_a_vote_for_nothing() -> None:
     (document,), ledger = settled(by("1", NALOXONE), by("2"), by("3"))
     assert document.spans == ()
-    assert len(ledger.lost) == 1
+    assert len(ledger.dropped) == 1
 
 
 def test_ground_truth_is_all_that_counts() -> None:
@@ -121,11 +121,11 @@ def test_all_makes_a_document_for_each() -> None:
         ("12@a@example.com", ()),
     ]
     assert {document.text for document in made} == {DOCUMENT.text}
-    assert ledger.lost == []
+    assert ledger.dropped == []
 
 
 @pytest.mark.parametrize("strategy", ["majority", "latest", "all"])
-def test_one_annotation_is_taken_as_it_is(strategy: Strategy) -> None:
+def test_one_annotation_is_taken_as_it_is(strategy: SelectableAnnotatorPolicy) -> None:
     (document,), ledger = settled(by("1", NALOXONE, EFFECT), strategy=strategy)
     assert document.spans == (NALOXONE, EFFECT)
-    assert (ledger.lost, ledger.warnings()) == ([], ())
+    assert (ledger.dropped, ledger.warnings()) == ([], ())

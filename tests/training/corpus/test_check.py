@@ -5,8 +5,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner.document import LOST_REASONS, Document, Lost, Span
-from ner.scoring import LENGTHS
+from ner.document import DROP_REASONS, Document, DroppedAnnotation, Span
+from ner.scoring import LENGTH_BUCKETS
 from tests.odd_documents import LABELS, odd_documents
 from training.corpus import Corpus, check_corpus, count_entities
 
@@ -16,15 +16,15 @@ DOCUMENTS = (
     Document("2", "ACUTE renal failure  after Ca2+.", (Span(6, 19, "Disease"),)),
     Document("3", "😀"),
 )
-OUTVOTED = Lost("Disease", "after", "outvoted", 20, 25, "1")
+OUTVOTED = DroppedAnnotation("Disease", "after", "outvoted", 20, 25, "1")
 CORPUS = Corpus(DOCUMENTS, (OUTVOTED,), (), ("Chemical", "Disease"), ())
 
 
 def test_a_check_says_what_is_lost_and_why() -> None:
     check = check_corpus(CORPUS)
-    assert (check.documents, check.empty, check.repeated) == (3, 1, 1)
-    assert (check.kept, check.n_lost) == (2, 3)
-    assert {reason: [lost.text for lost in group] for reason, group in check.lost.items()} == {
+    assert (check.documents, check.documents_without_entities, check.repeated_documents) == (3, 1, 1)
+    assert (check.kept_entities, check.dropped_count) == (2, 3)
+    assert {reason: [lost.text for lost in group] for reason, group in check.dropped.items()} == {
         "overlap": ["renal failure"],
         "edge inside a word": ["Ca"],
         "outvoted": ["after"],
@@ -44,18 +44,18 @@ def test_a_check_says_what_is_lost_and_why() -> None:
 @given(st.lists(odd_documents(), max_size=4), st.sets(st.sampled_from(LABELS), min_size=1))
 def test_every_entity_is_kept_or_lost(documents: list[Document], known: set[str]) -> None:
     check = check_corpus(Corpus(tuple(documents), (), (), tuple(sorted(known)), ()))
-    assert check.kept + check.n_lost == sum(len(document.spans) for document in documents)
-    assert list(check.lost) == [reason for reason in LOST_REASONS if reason in check.lost]
+    assert check.kept_entities + check.dropped_count == sum(len(document.spans) for document in documents)
+    assert list(check.dropped) == [reason for reason in DROP_REASONS if reason in check.dropped]
 
 
 def test_counts_by_label_and_length() -> None:
     stats = count_entities(DOCUMENTS, ["Disease", "Gene"])
     assert stats.labels == ("Disease", "Gene", "Chemical")
-    assert (stats.documents, stats.empty, stats.words) == (3, 1, 15)
+    assert (stats.documents, stats.documents_without_entities, stats.words) == (3, 1, 15)
     assert stats.characters == sum(len(document.text) for document in DOCUMENTS)
-    assert stats.row("Disease") == [0, 2, 1]
-    assert stats.row("Gene") == [0, 0, 0]
-    assert stats.row() == [1, 2, 1]
+    assert stats.count_by_length("Disease") == [0, 2, 1]
+    assert stats.count_by_length("Gene") == [0, 0, 0]
+    assert stats.count_by_length() == [1, 2, 1]
     said = json.loads(json.dumps(stats.to_json()))
     assert said["by_label"]["Chemical"] == {"entities": 1, "by_length": {"1": 1, "2": 0, "3+": 0}}
     assert said["entities"] == 4
@@ -64,9 +64,9 @@ def test_counts_by_label_and_length() -> None:
 @given(st.lists(odd_documents(), max_size=4))
 def test_strata_add_up(documents: list[Document]) -> None:
     stats = count_entities(documents)
-    by_label = [stats.row(label) for label in stats.labels]
+    by_label = [stats.count_by_length(label) for label in stats.labels]
     assert [sum(column) for column in zip(*by_label, strict=True)] == (
-        stats.row() if by_label else []
+        stats.count_by_length() if by_label else []
     )
-    assert sum(stats.row()) == sum(len(document.spans) for document in documents)
-    assert len(stats.row()) == len(LENGTHS)
+    assert sum(stats.count_by_length()) == sum(len(document.spans) for document in documents)
+    assert len(stats.count_by_length()) == len(LENGTH_BUCKETS)

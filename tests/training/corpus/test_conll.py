@@ -31,7 +31,7 @@ def rows(*tags: str) -> str:
 
 
 def covered(document: Document) -> list[tuple[str, str]]:
-    return [(document.covered(span), span.label) for span in document.spans]
+    return [(document.span_text(span), span.label) for span in document.spans]
 
 
 TRUTH = [("Acute renal failure", "D"), ("lithium", "C"), ("aspirin", "C")]
@@ -106,9 +106,9 @@ def test_word_tags_come_back(tmp_path_factory: pytest.TempPathFactory, document:
     tags = TagSet(LABELS)
     told = tags.encode(document)
     written = write_documents([document], path, "conll")
-    assert written.lost == told.lost
-    assert written.documents == bool(told.words)
-    assert written.replaced == document.text.count("\0")
+    assert written.dropped == told.dropped
+    assert written.document_count == bool(told.words)
+    assert written.replaced_characters == document.text.count("\0")
     if not told.words:
         return  # nothing to read
     corpus = read_corpus([path])

@@ -5,73 +5,73 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.label_studio import LabelConfig
-from backend.regions import Region
-from ner.document import LOST_REASONS, Document, Lost, Span
+from backend.regions import RawSpan
+from ner.document import DROP_REASONS, Document, DroppedAnnotation, Span
 from ner.errors import OffsetError
 from tests.odd_documents import LABELS, odd_documents, shown, texts
-from training.corpus.fit import fit_regions, in_code_points
-from training.corpus.ledger import Ledger
+from training.corpus.fit import validate_raw_spans, convert_to_code_points
+from training.corpus.ledger import ImportLog
 
 DOCUMENT = Document("1", "Acute  renal failure after Ca2+ 😀 therapy ")
 NAMES = {"Chemical": "CHEM", "CHEM": "CHEM", "Disease": "Disease"}
 CONFIG = LabelConfig("label", "text", "text", ("CHEM", "Disease"), NAMES)
 
 
-def fitted(*regions: Region, config: LabelConfig | None = None) -> tuple[tuple[Span, ...], Ledger]:
-    ledger = Ledger()
-    return fit_regions(DOCUMENT, regions, config=config, ledger=ledger), ledger
+def fitted(*regions: RawSpan, config: LabelConfig | None = None) -> tuple[tuple[Span, ...], ImportLog]:
+    ledger = ImportLog()
+    return validate_raw_spans(DOCUMENT, regions, config=config, import_log=ledger), ledger
 
 
-def judged(ledger: Ledger) -> dict[str, int]:
+def judged(ledger: ImportLog) -> dict[str, int]:
     return {warning.kind: warning.count for warning in ledger.warnings()}
 
 
 @given(odd_documents())
 def test_spans_of_a_text_fit_it(document: Document) -> None:
-    ledger = Ledger()
+    ledger = ImportLog()
     regions = [
-        Region(span.start, span.end, (span.label,), shown(document.covered(span)))
+        RawSpan(span.start, span.end, (span.label,), shown(document.span_text(span)))
         for span in document.spans
     ]
-    assert fit_regions(document, regions, config=None, ledger=ledger) == document.spans
-    assert (ledger.lost, ledger.warnings()) == ([], ())
+    assert validate_raw_spans(document, regions, config=None, import_log=ledger) == document.spans
+    assert (ledger.dropped, ledger.warnings()) == ([], ())
 
 
 @given(texts, st.lists(st.tuples(*[st.integers(-3, 40)] * 2, st.sampled_from(LABELS)), max_size=5))
 def test_every_region_is_kept_once_or_lost(text: str, drawn: list[tuple[int, int, str]]) -> None:
-    ledger = Ledger()
-    regions = [Region(start, end, (label,)) for start, end, label in drawn]
+    ledger = ImportLog()
+    regions = [RawSpan(start, end, (label,)) for start, end, label in drawn]
     document = Document("1", text)
-    spans = fit_regions(document, regions, config=None, ledger=ledger)
-    assert len(spans) + len(ledger.lost) + judged(ledger).get("drawn twice", 0) == len(regions)
-    assert {lost.reason for lost in ledger.lost} <= set(LOST_REASONS)
+    spans = validate_raw_spans(document, regions, config=None, import_log=ledger)
+    assert len(spans) + len(ledger.dropped) + judged(ledger).get("drawn twice", 0) == len(regions)
+    assert {lost.reason for lost in ledger.dropped} <= set(DROP_REASONS)
     for span in spans:
-        assert document.covered(span) == document.covered(span).strip() != ""
+        assert document.span_text(span) == document.span_text(span).strip() != ""
 
 
 @pytest.mark.parametrize(("start", "end"), [(-1, 3), (5, 5), (9, 2), (40, 44), (99, 120)])
 def test_offsets_outside_the_text_are_lost(start: int, end: int) -> None:
-    spans, ledger = fitted(Region(start, end, ("Disease",), "stated"))
+    spans, ledger = fitted(RawSpan(start, end, ("Disease",), "stated"))
     assert spans == ()
-    assert ledger.lost == [Lost("Disease", "stated", "offset outside the text", start, end, "1")]
+    assert ledger.dropped == [DroppedAnnotation("Disease", "stated", "offset outside the text", start, end, "1")]
 
 
 def test_white_space_at_the_edges_is_trimmed_and_counted() -> None:
-    spans, ledger = fitted(Region(5, 21, ("Disease",), " renal failure "))
-    assert [DOCUMENT.covered(span) for span in spans] == ["renal failure"]
+    spans, ledger = fitted(RawSpan(5, 21, ("Disease",), " renal failure "))
+    assert [DOCUMENT.span_text(span) for span in spans] == ["renal failure"]
     assert judged(ledger) == {"white space trimmed": 1}
 
 
 def test_nothing_but_white_space_is_no_words() -> None:
-    spans, ledger = fitted(Region(5, 7, ("Disease",), "  "))
+    spans, ledger = fitted(RawSpan(5, 7, ("Disease",), "  "))
     assert spans == ()
-    assert ledger.lost == [Lost("Disease", "  ", "no words", 5, 7, "1")]
+    assert ledger.dropped == [DroppedAnnotation("Disease", "  ", "no words", 5, 7, "1")]
 
 
 def test_the_first_of_several_labels_stays() -> None:
-    spans, ledger = fitted(Region(27, 31, ("Chemical", "Drug", "Chemical", "Ion")))
+    spans, ledger = fitted(RawSpan(27, 31, ("Chemical", "Drug", "Chemical", "Ion")))
     assert spans == (Span(27, 31, "Chemical"),)
-    assert [(lost.label, lost.text, lost.reason) for lost in ledger.lost] == [
+    assert [(lost.label, lost.text, lost.reason) for lost in ledger.dropped] == [
         ("Drug", "Ca2+", "second label"),
         ("Ion", "Ca2+", "second label"),
     ]
@@ -79,70 +79,70 @@ def test_the_first_of_several_labels_stays() -> None:
 
 def test_labels_go_by_the_names_of_the_config() -> None:
     spans, ledger = fitted(
-        Region(27, 31, ("Gene", "Chemical", "CHEM")), Region(0, 5, ("Gene",)), config=CONFIG
+        RawSpan(27, 31, ("Gene", "Chemical", "CHEM")), RawSpan(0, 5, ("Gene",)), config=CONFIG
     )
     assert spans == (Span(27, 31, "CHEM"),)
-    assert [(lost.label, lost.text, lost.reason) for lost in ledger.lost] == [
+    assert [(lost.label, lost.text, lost.reason) for lost in ledger.dropped] == [
         ("Gene", "Ca2+", "label unknown"),
         ("Gene", "Acute", "label unknown"),
     ]
 
 
 def test_a_region_without_a_label_is_counted() -> None:
-    spans, ledger = fitted(Region(27, 31, ()))
-    assert (spans, ledger.lost, judged(ledger)) == ((), [], {"region without a label": 1})
+    spans, ledger = fitted(RawSpan(27, 31, ()))
+    assert (spans, ledger.dropped, judged(ledger)) == ((), [], {"region without a label": 1})
 
 
 def test_overlaps_and_edges_inside_words_stay_for_later() -> None:
-    spans, ledger = fitted(Region(0, 20, ("Disease",)), Region(27, 29, ("Chemical",)))
-    assert [DOCUMENT.covered(span) for span in spans] == ["Acute  renal failure", "Ca"]
-    assert ledger.lost == []
+    spans, ledger = fitted(RawSpan(0, 20, ("Disease",)), RawSpan(27, 29, ("Chemical",)))
+    assert [DOCUMENT.span_text(span) for span in spans] == ["Acute  renal failure", "Ca"]
+    assert ledger.dropped == []
 
 
 def test_the_same_span_twice_is_one() -> None:
-    spans, ledger = fitted(Region(27, 31, ("Chemical",)), Region(27, 32, ("Chemical",)))
+    spans, ledger = fitted(RawSpan(27, 31, ("Chemical",)), RawSpan(27, 32, ("Chemical",)))
     assert spans == (Span(27, 31, "Chemical"),)
     assert judged(ledger) == {"white space trimmed": 1, "drawn twice": 1}
 
 
 def test_another_stated_text_is_only_a_warning() -> None:
-    spans, ledger = fitted(Region(27, 31, ("Chemical",), "Mg2+"))
+    spans, ledger = fitted(RawSpan(27, 31, ("Chemical",), "Mg2+"))
     assert spans == (Span(27, 31, "Chemical"),)
     assert ledger.warnings()[0].examples == ("1: 'Ca2+', stated as 'Mg2+'",)
 
 
 def test_scores_come_along() -> None:
-    spans, _ = fitted(Region(27, 31, ("Chemical",), score=0.25))
+    spans, _ = fitted(RawSpan(27, 31, ("Chemical",), score=0.25))
     assert spans[0].score == 0.25
 
 
 def test_utf16_is_corrected_and_counted() -> None:
-    ledger = Ledger()
-    old = [Region(35, 42, ("Disease",), "therapy"), Region(33, 35, ("Disease",), "?")]
-    moved = in_code_points(DOCUMENT, old, ledger)
+    ledger = ImportLog()
+    old = [RawSpan(35, 42, ("Disease",), "therapy"), RawSpan(33, 35, ("Disease",), "?")]
+    moved = convert_to_code_points(DOCUMENT, old, ledger)
     assert [DOCUMENT.text[region.start : region.end] for region in moved] == ["therapy"]
     assert judged(ledger) == {"UTF-16 offsets": 1}
-    assert [lost.reason for lost in ledger.lost] == ["offset outside the text"]
+    assert [lost.reason for lost in ledger.dropped] == ["offset outside the text"]
 
 
 def test_offsets_that_cannot_be_checked_are_counted() -> None:
-    ledger = Ledger()
-    regions = [Region(34, 41, ("Disease",))]
-    assert in_code_points(DOCUMENT, regions, ledger) == regions
+    ledger = ImportLog()
+    regions = [RawSpan(34, 41, ("Disease",))]
+    assert convert_to_code_points(DOCUMENT, regions, ledger) == regions
     assert judged(ledger) == {"offsets unchecked": 1}
 
 
 def test_offsets_that_fit_both_ways_are_as_the_export_has_them() -> None:
-    document, regions = Document("1", "😀😀 a a"), [Region(5, 6, ("Gene",), "a")]
-    ledger = Ledger()
-    assert in_code_points(document, regions, ledger) == regions
+    document, regions = Document("1", "😀😀 a a"), [RawSpan(5, 6, ("Gene",), "a")]
+    ledger = ImportLog()
+    assert convert_to_code_points(document, regions, ledger) == regions
     assert judged(ledger) == {"offsets ambiguous": 1}
-    (moved,) = in_code_points(document, regions, ledger, elsewhere=lambda: "UTF-16 units")
+    (moved,) = convert_to_code_points(document, regions, ledger, fallback_unit=lambda: "UTF-16 units")
     assert (moved.start, moved.end) == (3, 4)
     assert judged(ledger) == {"offsets ambiguous": 1, "UTF-16 offsets": 1}
 
 
 def test_offsets_that_contradict_their_texts_are_refused() -> None:
-    regions = [Region(34, 41, ("Disease",), "therapy"), Region(35, 42, ("Disease",), "therapy")]
+    regions = [RawSpan(34, 41, ("Disease",), "therapy"), RawSpan(35, 42, ("Disease",), "therapy")]
     with pytest.raises(OffsetError, match=r"document '1' .* annotate it again"):
-        in_code_points(DOCUMENT, regions, Ledger())
+        convert_to_code_points(DOCUMENT, regions, ImportLog())

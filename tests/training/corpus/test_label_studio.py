@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.label_studio import LabelConfig, Stored
+from backend.label_studio import LabelConfig, TextEncoding
 from ner.document import Document, Span
 from ner.errors import FormatError
 from tests.odd_documents import annotation, in_utf16, odd_documents, region, task
@@ -29,7 +29,7 @@ def read(tmp_path: Path):
     def read(*tasks: Any, config: LabelConfig | None = None) -> Corpus:
         path = tmp_path / "export"
         path.write_text(json.dumps(tasks), encoding="utf-8")
-        return read_corpus([path], ReadOptions(config=config))
+        return read_corpus([path], ReadOptions(label_config=config))
 
     return read
 
@@ -53,7 +53,7 @@ def test_an_export_of_label_studio_itself() -> None:
     for name in ("10342929", "4008111", "3403780", "354896"):
         assert (by_pmid[name].text, by_pmid[name].spans) == (gold[name].text, gold[name].spans)
     assert "2522601" not in by_pmid  # only a draft: not annotated is not the same as empty
-    assert [lost.text for lost in corpus.lost] == ["sinus", "sinus bradycardia."]
+    assert [lost.text for lost in corpus.dropped] == ["sinus", "sinus bradycardia."]
     assert judged(corpus) == {
         "cancelled annotation": 1,
         "draft": 1,
@@ -71,7 +71,7 @@ def test_json_min_of_label_studio_itself() -> None:
     different = [document.id for document in corpus.documents if document != whole[document.id]]
     assert different == ["15"]  # two annotators disagree, and the mark of the truth is gone
     odd = next(document for document in corpus.documents if "😀" in document.text)
-    assert [odd.covered(span) for span in odd.spans] == [
+    assert [odd.span_text(span) for span in odd.spans] == [
         "Naloxone",
         "clonidine  toxicity",
         "clonidine",
@@ -80,7 +80,7 @@ def test_json_min_of_label_studio_itself() -> None:
 
 @pytest.mark.parametrize("strategy", ["majority", "latest", "all"])
 def test_both_exports_agree_on_every_strategy(strategy: Any) -> None:
-    options = ReadOptions(annotators=strategy)
+    options = ReadOptions(annotator_policy=strategy)
     exports = [read_corpus([SAMPLES / name], options) for name in
                ("label_studio.json", "label_studio_min.json")]  # fmt: skip
     whole, flat = [
@@ -108,7 +108,7 @@ def test_tasks_come_back_as_documents(
     exported = [task(document.text, drawn(document.text, *document.spans, utf16=utf16))]
     path.write_text(json.dumps(exported, ensure_ascii=False), encoding="utf-8")
     corpus = read_corpus([path])
-    assert corpus.lost == ()
+    assert corpus.dropped == ()
     if utf16 and "offsets ambiguous" in judged(corpus):
         return  # one task alone cannot tell; that is said
     assert judged(corpus).keys() <= {"UTF-16 offsets" if utf16 else "offsets ambiguous"}
@@ -315,6 +315,6 @@ def test_json_min_without_annotations_is_refused(read) -> None:
 
 
 @pytest.mark.parametrize("stored", ["url", "base64", "base64unicode"])
-def test_texts_that_are_not_in_the_export_cannot_be_learned(stored: Stored) -> None:
+def test_texts_that_are_not_in_the_export_cannot_be_learned(stored: TextEncoding) -> None:
     with pytest.raises(FormatError, match=r"holds a URL or an encoded text, .* import the plain"):
-        ReadOptions(config=replace(CONFIG, stored=stored))
+        ReadOptions(label_config=replace(CONFIG, text_encoding=stored))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ner.document import Document, Span
 from ner.errors import FormatError, InputError
 from tests.odd_documents import annotation, odd_documents, region, task
-from training.corpus import Corpus, fingerprint, read_corpus, read_predictions, write_documents
+from training.corpus import Corpus, compute_fingerprint, read_corpus, read_predictions, write_documents
 from training.corpus.peek import CHUNK_BYTES
 
 ROOT = Path(__file__).parents[3]
@@ -290,17 +290,17 @@ def test_the_fingerprint_knows_content_only(
     renamed = [
         Document(str(i), one.text, one.spans[::-1], {"x": 1}) for i, one in enumerate(shuffled)
     ]
-    assert fingerprint(renamed) == fingerprint(documents)
-    assert fingerprint([*documents, documents[0]]) != fingerprint(documents)
+    assert compute_fingerprint(renamed) == compute_fingerprint(documents)
+    assert compute_fingerprint([*documents, documents[0]]) != compute_fingerprint(documents)
     more = Document("x", documents[0].text + "x", documents[0].spans)
-    assert fingerprint([more, *documents[1:]]) != fingerprint(documents)
+    assert compute_fingerprint([more, *documents[1:]]) != compute_fingerprint(documents)
 
 
 def test_a_fingerprint_stays_the_same_for_ever() -> None:
     corpus = read_corpus([SAMPLES / "bc5cdr.jsonl"])
     expected = "38fd2833431822841877385a42d22d35ae36ff645d0bd62e941abd4847e8e9ea"
     assert corpus.fingerprint == expected
-    assert fingerprint([]) != corpus.fingerprint
+    assert compute_fingerprint([]) != corpus.fingerprint
 
 
 @given(st.lists(odd_documents(), max_size=4, unique_by=lambda one: one.id))
@@ -310,9 +310,9 @@ def test_json_lines_and_tasks_come_back(
     folder = tmp_path_factory.mktemp("odd")
     for target in ("jsonl", "label-studio"):
         path = folder / target
-        assert write_documents(documents, path, target).lost == ()
+        assert write_documents(documents, path, target).dropped == ()
         if documents:
             corpus = read_corpus([path])
             assert corpus.documents == tuple(documents)
-            assert corpus.lost == ()
+            assert corpus.dropped == ()
             assert judged(corpus).keys() <= {"offsets ambiguous"}  # of a task, and harmless here

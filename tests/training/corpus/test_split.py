@@ -14,9 +14,9 @@ from tests.toy_corpus import toy_documents
 from training.corpus.split import (
     find_repeated_texts,
     find_shared_texts,
-    hold_out,
+    split_off_dev,
     split_documents,
-    text_key,
+    normalize_text,
 )
 
 SHARES = {"train": 0.8, "dev": 0.1, "test": 0.1}
@@ -56,7 +56,7 @@ def test_the_same_text_never_straddles(documents: list[Document]) -> None:
     sides = split_documents([*documents, *copies], SHARES)
     assert find_shared_texts(sides["train"], sides["dev"] + sides["test"]) == []
     assert find_shared_texts(sides["dev"], sides["test"]) == []
-    assert find_shared_texts(*hold_out([*documents, *copies], 0.3)) == []
+    assert find_shared_texts(*split_off_dev([*documents, *copies], 0.3)) == []
 
 
 def test_a_larger_first_share_only_adds_to_it() -> None:
@@ -70,7 +70,7 @@ def test_sides_are_as_large_as_their_shares_say() -> None:
     for name, share in SHARES.items():
         spread = math.sqrt(len(MANY) * share * (1 - share))
         assert abs(len(sides[name]) - share * len(MANY)) < 3 * spread
-    assert len(hold_out(MANY, 0.25)[1]) == pytest.approx(100, abs=27)
+    assert len(split_off_dev(MANY, 0.25)[1]) == pytest.approx(100, abs=27)
 
 
 def test_sides_are_the_same_for_ever() -> None:
@@ -78,12 +78,12 @@ def test_sides_are_the_same_for_ever() -> None:
     sides = split_documents(documents, {"train": 0.5, "dev": 0.25, "test": 0.25})
     names = {side: "".join(one.id for one in there) for side, there in sides.items()}
     assert names == {"train": "aefhil", "dev": "cjk", "test": "bdg"}
-    assert "".join(document.id for document in hold_out(documents, 0.3)[1]) == "bgijk"
+    assert "".join(document.id for document in split_off_dev(documents, 0.3)[1]) == "bgijk"
 
 
 def test_holding_out_of_a_train_side_is_fair() -> None:
     train = split_documents(MANY, SHARES)["train"]
-    stay, held = hold_out(train, 0.1)
+    stay, held = split_off_dev(train, 0.1)
     assert len(stay) + len(held) == len(train)
     assert 10 < len(held) < 60  # the hash of the split would hold out all or nothing of a side
 
@@ -92,8 +92,8 @@ def test_holding_out_of_a_train_side_is_fair() -> None:
 def test_two_different_texts_are_enough_for_both_sides(
     documents: list[Document], share: float
 ) -> None:
-    stay, held = hold_out(documents, share)
-    if len({text_key(document.text) for document in documents}) > 1:
+    stay, held = split_off_dev(documents, share)
+    if len({normalize_text(document.text) for document in documents}) > 1:
         assert stay
         assert held
 
@@ -111,7 +111,7 @@ def test_shares_must_add_up(shares: dict[str, float]) -> None:
 @pytest.mark.parametrize("share", [0, 1, -0.1, 1.1, math.nan])
 def test_a_share_to_hold_out_is_between_0_and_1(share: float) -> None:
     with pytest.raises(InputError, match="between 0 and 1"):
-        hold_out(MANY, share)
+        split_off_dev(MANY, share)
 
 
 def test_shared_and_repeated_texts_are_found() -> None:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from backend.jsonlines import document_from_json, document_to_json
 from ner.document import Document, Span
 from ner.errors import FormatError, OffsetError
-from ner.tags import IGNORED, OUTSIDE, TagSet
+from ner.tags import IGNORE_INDEX, OUTSIDE, TagSet
 from ner.words import word_offsets
 from tests.odd_documents import LABELS, annotation, odd_documents, region, spans_in, task
-from training.corpus import fingerprint, read_corpus
+from training.corpus import compute_fingerprint, read_corpus
 from training.corpus.split import split_documents
 from training.corpus.write import write_documents
 
@@ -28,7 +28,7 @@ WORDS = {TEXT[start:end]: i for i, (start, end) in enumerate(word_offsets(TEXT))
 def unsure_documents(draw: st.DrawFn) -> Document:
     document = draw(odd_documents())
     stretches = ((span.start, span.end) for span in draw(spans_in(document.text)))
-    return replace(document, unknown=tuple(stretches))
+    return replace(document, masked_ranges=tuple(stretches))
 
 
 def read(tmp_path, *annotations) -> Document:
@@ -43,14 +43,14 @@ def masked(document: Document) -> list[str]:
     return [
         document.text[start:end]
         for (start, end), tag in zip(tagged.words, tagged.tags, strict=True)
-        if tag == IGNORED
+        if tag == IGNORE_INDEX
     ]
 
 
 def test_what_was_outvoted_is_not_learnt_as_o(tmp_path) -> None:
     drawn = region(TEXT, *EFFECT, "Disease")
     document = read(tmp_path, annotation(NALOXONE, drawn, by=1), annotation(NALOXONE, by=2))
-    assert document.unknown == (EFFECT,)
+    assert document.masked_ranges == (EFFECT,)
     assert masked(document) == ["antihypertensive", "effect"]
     assert TagSet(LABELS).encode(document).tags[WORDS["clonidine"]] == OUTSIDE
 
@@ -70,23 +70,23 @@ def test_what_was_marked_without_a_label_is_not_learnt_as_o(tmp_path) -> None:
 
 @given(unsure_documents())
 def test_exactly_the_uncovered_words_of_unknown_stretches_are_masked(document: Document) -> None:
-    sure = TagSet(LABELS).encode(replace(document, unknown=()))
+    sure = TagSet(LABELS).encode(replace(document, masked_ranges=()))
     unsure = TagSet(LABELS).encode(document)
-    assert (unsure.words, unsure.lost) == (sure.words, sure.lost)
+    assert (unsure.words, unsure.dropped) == (sure.words, sure.dropped)
     for (start, end), before, after in zip(sure.words, sure.tags, unsure.tags, strict=True):
-        touched = any(start < last and first < end for first, last in document.unknown)
-        assert after == (IGNORED if touched and before == OUTSIDE else before)
+        touched = any(start < last and first < end for first, last in document.masked_ranges)
+        assert after == (IGNORE_INDEX if touched and before == OUTSIDE else before)
 
 
 @given(unsure_documents())
 def test_unknown_stretches_come_back_from_json_lines(document: Document) -> None:
     line = json.loads(json.dumps(document_to_json(document)))
-    assert ("unknown" in line) == bool(document.unknown)
+    assert ("unknown" in line) == bool(document.masked_ranges)
     assert document_from_json(line, "line 1") == document
 
 
 def test_unknown_stretches_survive_convert_and_split(tmp_path) -> None:
-    document = Document("1", TEXT, (Span(0, 8, "Chemical"),), unknown=(EFFECT,))
+    document = Document("1", TEXT, (Span(0, 8, "Chemical"),), masked_ranges=(EFFECT,))
     write_documents([document], tmp_path / "corpus.jsonl", "jsonl")
     (back,) = read_corpus([tmp_path / "corpus.jsonl"]).documents
     assert back == document
@@ -96,14 +96,14 @@ def test_unknown_stretches_survive_convert_and_split(tmp_path) -> None:
 
 @pytest.mark.parametrize(("target", "count"), [("jsonl", 0), ("conll", 2), ("label-studio", 2)])
 def test_what_a_format_cannot_leave_unknown_is_counted(tmp_path, target, count) -> None:
-    document = Document("1", TEXT, (Span(0, 8, "Chemical"),), unknown=(EFFECT, (49, 58)))
+    document = Document("1", TEXT, (Span(0, 8, "Chemical"),), masked_ranges=(EFFECT, (49, 58)))
     written = write_documents([document, Document("2", TEXT)], tmp_path / "x", target)
-    assert (written.unknown, written.lost) == (count, ())
+    assert (written.masked_range_count, written.dropped) == (count, ())
 
 
 def test_the_fingerprint_knows_what_is_unknown() -> None:
     sure = Document("1", TEXT, (Span(0, 8, "Chemical"),))
-    names = {fingerprint([replace(sure, unknown=one)]) for one in ((), ((0, 8),), (EFFECT,))}
+    names = {compute_fingerprint([replace(sure, masked_ranges=one)]) for one in ((), ((0, 8),), (EFFECT,))}
     assert len(names) == 3
 
 
@@ -113,14 +113,14 @@ def test_the_same_text_with_other_doubts_is_annotated_again(tmp_path) -> None:
     lines = [line, {**line, "unknown": [[22, 45]]}, {**line, "unknown": [[22, 45]]}]
     path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     corpus = read_corpus([path])
-    assert [document.unknown for document in corpus.documents] == [(), (EFFECT,)]
+    assert [document.masked_ranges for document in corpus.documents] == [(), (EFFECT,)]
     assert [one.kind for one in corpus.warnings] == ["duplicate document", "annotated again"]
 
 
 @pytest.mark.parametrize("stretch", [(3, 3), (5, 2), (-1, 4), (0, len(TEXT) + 1)])
 def test_an_unknown_stretch_is_a_stretch_of_the_text(stretch: tuple[int, int]) -> None:
     with pytest.raises(OffsetError, match="unknown stretch"):
-        Document("1", TEXT, unknown=(stretch,))
+        Document("1", TEXT, masked_ranges=(stretch,))
     line = {"id": "1", "text": TEXT, "entities": [], "unknown": [list(stretch)]}
     with pytest.raises(FormatError, match=r"^f, line 3"):
         document_from_json(line, "f, line 3")

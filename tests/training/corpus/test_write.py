@@ -9,7 +9,7 @@ import pytest
 from backend.label_studio import LabelConfig
 from ner.document import Document, Span
 from ner.errors import OutputError
-from training.corpus import read_corpus, write_documents, write_whole
+from training.corpus import read_corpus, write_documents, write_atomically
 
 TEXT = "Acute renal failure after Ca2+."
 DOCUMENT = Document(
@@ -24,7 +24,7 @@ CONFIG = LabelConfig("ner", "body", "abstract", ("CHEM", "Disease"), {"Chemical"
 def test_tasks_have_the_shape_that_label_studio_imports(tmp_path: Path) -> None:
     path = tmp_path / "tasks.json"
     written = write_documents([DOCUMENT], path, "label-studio", config=CONFIG)
-    assert (written.documents, written.lost) == (1, ())
+    assert (written.document_count, written.dropped) == (1, ())
     (task,) = json.loads(path.read_text())
     assert task["data"] == {"id": "d1", "pmid": "227508", "abstract": TEXT}
     (annotation,) = task["annotations"]
@@ -57,8 +57,8 @@ def test_conll_tells_what_it_cannot_hold(tmp_path: Path) -> None:
     path = tmp_path / "x.conll"
     blank = Document("d2", " \n ")
     written = write_documents([DOCUMENT, blank, Document("d3", "None.")], path, "conll")
-    assert written.documents == 2
-    assert [(lost.text, lost.reason) for lost in written.lost] == [
+    assert written.document_count == 2
+    assert [(lost.text, lost.reason) for lost in written.dropped] == [
         ("renal failure", "overlap"),
         ("Ca", "edge inside a word"),
     ]
@@ -74,13 +74,13 @@ def test_a_file_that_is_there_stays_unless_forced(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"out\.jsonl is there already: .*--force"):
         write_documents([DOCUMENT], path, "jsonl")
     assert path.read_text() == "precious"
-    write_documents([DOCUMENT], path, "jsonl", force=True)
+    write_documents([DOCUMENT], path, "jsonl", overwrite=True)
     assert read_corpus([path]).documents == (DOCUMENT,)
 
 
 def test_only_files_are_ever_replaced(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"is there already: choose another name$"):
-        write_documents([DOCUMENT], tmp_path, "jsonl", force=True)
+        write_documents([DOCUMENT], tmp_path, "jsonl", overwrite=True)
 
 
 def failing() -> Iterator[str]:
@@ -92,7 +92,7 @@ def test_nothing_is_half_written(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     second.write_text("old")
     with pytest.raises(OutputError, match="second could not be written: No space left"):
-        write_whole({first: ["new"], second: failing()}, force=True)
+        write_atomically({first: ["new"], second: failing()}, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["second"]
     assert second.read_text() == "old"
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from ner.document import Document, Span
 from ner.errors import InputError
-from ner.scoring import LENGTHS
+from ner.scoring import LENGTH_BUCKETS
 from training.corpus import ReadOptions, read_corpus
-from training.corpus.annotators import ANNOTATOR, TASK
-from training.curate.agreement import Agreed, measure_agreement
+from training.corpus.annotators import ANNOTATOR_META_KEY, TASK_META_KEY
+from training.curate.agreement import AgreementScores, compute_agreement
 
 # BC5CDR, train, document 227508 (public domain).
 TEXT = "Naloxone reverses the antihypertensive effect of clonidine in hypertensive rats."
@@ -21,7 +21,7 @@ EFFECT, HALF = Span(22, 45, "Disease"), Span(22, 38, "Disease")
 
 
 def by(annotator: str, task: str, *spans: Span, text: str = TEXT) -> Document:
-    meta = {ANNOTATOR: annotator, TASK: task}
+    meta = {ANNOTATOR_META_KEY: annotator, TASK_META_KEY: task}
     return Document(f"{task}@{annotator}", text, tuple(spans), meta)
 
 
@@ -42,7 +42,7 @@ def documents_of(project) -> list[Document]:
 @given(projects, st.randoms(use_true_random=False))
 def test_no_order_matters(project, chance) -> None:
     documents = documents_of(project)
-    assert measure_agreement(chance.sample(documents, len(documents))) == measure_agreement(
+    assert compute_agreement(chance.sample(documents, len(documents))) == compute_agreement(
         documents
     )
 
@@ -51,7 +51,7 @@ def test_no_order_matters(project, chance) -> None:
 def test_who_is_called_what_does_not_matter(project) -> None:
     names = {"anna": "zoe", "ben": "ben", "cleo": "abe"}  # in another order
     renamed = {(task, names[who]): spans for (task, who), spans in project.items()}
-    one, other = (measure_agreement(documents_of(each)) for each in (project, renamed))
+    one, other = (compute_agreement(documents_of(each)) for each in (project, renamed))
     assert (one.overall, one.by_label, one.by_length) == (
         other.overall,
         other.by_label,
@@ -65,27 +65,27 @@ def test_who_says_the_same_agrees(tasks) -> None:
         by(who, str(task), *spans)
         for (task, spans), who in product(enumerate(tasks), ("anna", "ben", "cleo"))
     ]
-    agreement = measure_agreement(documents)
+    agreement = compute_agreement(documents)
     for agreed in (agreement.overall, *agreement.by_label.values(), *agreement.by_length.values()):
         assert (agreed.exact_f1, agreed.overlap_f1) == (1.0, 1.0)
 
 
 @given(projects)
 def test_parts_add_up_and_overlap_is_never_less(project) -> None:
-    agreement = measure_agreement(documents_of(project))
+    agreement = compute_agreement(documents_of(project))
     for parts in (
         agreement.by_label.values(),
         agreement.by_length.values(),
         agreement.by_pair.values(),
-        [entry.agreed for entry in agreement.by_task],
+        [entry.scores for entry in agreement.by_task],
     ):
-        assert sum(parts, Agreed()) == agreement.overall
+        assert sum(parts, AgreementScores()) == agreement.overall
         assert all(part.exact_f1 <= part.overlap_f1 for part in parts)
-    assert list(agreement.by_length) == list(LENGTHS)
+    assert list(agreement.by_length) == list(LENGTH_BUCKETS)
 
 
 def test_figures_by_hand() -> None:
-    agreement = measure_agreement(
+    agreement = compute_agreement(
         [
             by("anna", "1", NALOXONE, EFFECT),
             by("ben", "1", NALOXONE, HALF),
@@ -94,18 +94,18 @@ def test_figures_by_hand() -> None:
             by("anna", "3", CLONIDINE),
         ]
     )
-    assert agreement.alone == 1
-    assert (agreement.overall.spans, agreement.overall.exact_f1) == (6, pytest.approx(4 / 6))
+    assert agreement.single_annotator_tasks == 1
+    assert (agreement.overall.compared_spans, agreement.overall.exact_f1) == (6, pytest.approx(4 / 6))
     assert agreement.overall.overlap_f1 == 1.0
     assert agreement.by_label["Chemical"].exact_f1 == 1.0
     assert agreement.by_label["Disease"].exact_f1 == 0.0
-    assert agreement.by_length["2"].spans == 1
+    assert agreement.by_length["2"].compared_spans == 1
     assert list(agreement.by_pair) == [("anna", "ben")]
-    assert [entry.task for entry in agreement.by_task] == ["1", "2"]
+    assert [entry.task_id for entry in agreement.by_task] == ["1", "2"]
 
 
 def test_of_three_every_two_are_compared() -> None:
-    agreement = measure_agreement(
+    agreement = compute_agreement(
         [by("anna", "1", NALOXONE), by("ben", "1", NALOXONE), by("cleo", "1", CLONIDINE)]
     )
     assert {pair: agreed.exact_f1 for pair, agreed in agreement.by_pair.items()} == {
@@ -118,13 +118,13 @@ def test_of_three_every_two_are_compared() -> None:
 
 def test_one_id_in_two_projects_is_two_tasks() -> None:
     with pytest.raises(InputError, match="of 2 tasks none"):
-        measure_agreement([by("anna", "1", NALOXONE), by("ben", "1", text="Another text.")])
+        compute_agreement([by("anna", "1", NALOXONE), by("ben", "1", text="Another text.")])
 
 
 @pytest.mark.parametrize("documents", [[], [by("anna", "1", NALOXONE), by("anna", "2")]])
 def test_a_single_annotator_agrees_with_nobody(documents) -> None:
     with pytest.raises(InputError, match=f"of {len(documents)} tasks none was annotated by two"):
-        measure_agreement(documents)
+        compute_agreement(documents)
 
 
 def test_every_annotator_of_an_export_is_heard_ground_truth_or_not(tmp_path) -> None:
@@ -144,7 +144,7 @@ def test_every_annotator_of_an_export_is_heard_ground_truth_or_not(tmp_path) -> 
     }
     path = tmp_path / "export.json"
     path.write_text(json.dumps([task]), encoding="utf-8")
-    corpus = read_corpus([path], ReadOptions(annotators="each"))
-    [entry] = measure_agreement(corpus.documents).by_task
-    assert (entry.task, entry.annotators, entry.agreed.spans) == ("12", ("1", "2"), 2)
-    assert entry.agreed.exact_f1 == 0.0
+    corpus = read_corpus([path], ReadOptions(annotator_policy="each"))
+    [entry] = compute_agreement(corpus.documents).by_task
+    assert (entry.task_id, entry.annotators, entry.scores.compared_spans) == ("12", ("1", "2"), 2)
+    assert entry.scores.exact_f1 == 0.0

@@ -6,58 +6,58 @@ import numpy as np
 import pytest
 import torch
 
-from backend.bases import Base
+from backend.bases import BaseModelRef
 from backend.encoder import EncoderTier
-from backend.forward import TorchForward
-from backend.window_encoder import Reading, WindowEncoder
+from backend.forward import TorchRunner
+from backend.window_encoder import WindowConfig, WindowEncoder
 from ner.document import Document
 from ner.tags import TagSet
 from ner.words import word_offsets
 from tests.tiny_bases import FAMILIES
 from tests.toy_corpus import LABELS, toy_documents
-from training.curate.embeddings import embed
-from training.encoder import build_model
-from training.recipe import Adapter, Recipe
+from training.curate.embeddings import embed_documents
+from training.encoder import build_encoder
+from training.recipe import AdapterConfig, EncoderRecipe
 
 CPU = torch.device("cpu")
 
 
-def tier_of(folder, *, adapter: Adapter | None = None, reading: Reading | None = None):
-    recipe = Recipe(base=Base(str(folder)), adapter=adapter, reading=reading or Reading(96, 8))
+def tier_of(folder, *, adapter: AdapterConfig | None = None, reading: WindowConfig | None = None):
+    recipe = EncoderRecipe(base=BaseModelRef(str(folder)), adapter=adapter, reading=reading or WindowConfig(96, 8))
     tag_set = TagSet(LABELS)
     torch.manual_seed(1)
-    model = build_model(recipe, tag_set, device=CPU).eval()
+    model = build_encoder(recipe, tag_set, device=CPU).eval()
     windows = WindowEncoder(recipe.base.load_tokenizer(), recipe.reading)
-    return EncoderTier(TorchForward(model, precision="fp32"), windows, tag_set=tag_set, version="v")
+    return EncoderTier(TorchRunner(model, precision="fp32"), windows, tag_set=tag_set, version="v")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("adapter", [None, Adapter(rank=4, alpha=8)])
+@pytest.mark.parametrize("adapter", [None, AdapterConfig(rank=4, alpha=8)])
 def test_every_family_has_vectors_of_unit_length(family: str, adapter, tiny_base) -> None:
     tier = tier_of(tiny_base(family), adapter=adapter)
     documents = [*toy_documents(5, sentences=9), Document("empty", ""), Document("blank", " \n")]
-    found = embed(tier, documents)
+    found = embed_documents(tier, documents)
     assert found.shape == (7, tier.forward.model.config.hidden_size)
     assert np.linalg.norm(found, axis=1) == pytest.approx([1, 1, 1, 1, 1, 0, 0])
-    backward = embed(tier, documents[::-1])[::-1]
+    backward = embed_documents(tier, documents[::-1])[::-1]
     assert found == pytest.approx(backward, abs=1e-5)
 
 
 def test_a_vector_is_the_mean_over_words(tiny_base) -> None:
-    tier = tier_of(tiny_base("bert-uncased"), reading=Reading(96, 0))
+    tier = tier_of(tiny_base("bert-uncased"), reading=WindowConfig(96, 0))
     [document] = toy_documents(1, sentences=1)
     [window] = tier.windows.encode([document.text], [word_offsets(document.text)])
     with torch.inference_mode():
         states = tier.forward.model.bert(torch.tensor([window.ids])).last_hidden_state[0].numpy()
     mean = states[window.owned_positions].mean(axis=0)
-    assert embed(tier, [document])[0] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
+    assert embed_documents(tier, [document])[0] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
 
 
 def test_documents_do_not_see_each_other_and_chunks_do_not_show(tiny_base) -> None:
     tier = tier_of(tiny_base("minilm"))
     documents = toy_documents(7, sentences=6)
-    together = embed(tier, documents)
+    together = embed_documents(tier, documents)
     tier.chunk_documents = 2
-    assert embed(tier, documents) == pytest.approx(together, abs=1e-5)
-    one = embed(tier, [replace(documents[3], spans=())])
+    assert embed_documents(tier, documents) == pytest.approx(together, abs=1e-5)
+    one = embed_documents(tier, [replace(documents[3], spans=())])
     assert one[0] == pytest.approx(together[3], abs=1e-5)

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backend.encoder import EncoderTier, Read
-from backend.viterbi import Scores
+from backend.encoder import EncoderTier, EncodedDocument
+from backend.viterbi import FloatArray
 from ner.document import Document
 from ner.tags import TagSet
 from ner.words import word_offsets
-from training.curate.opinions import ask
+from training.curate.opinions import predict_tag_distributions
 
 
 class Scripted(EncoderTier):
@@ -19,10 +19,10 @@ class Scripted(EncoderTier):
 
     logits = (2 * math.log(2), 0.0, 0.0)
 
-    def read(self, documents: Any) -> list[Read]:
-        return [Read(document, word_offsets(document.text), ()) for document in documents]
+    def read(self, documents: Any) -> list[EncodedDocument]:
+        return [EncodedDocument(document, word_offsets(document.text), ()) for document in documents]
 
-    def score(self, read: Any) -> list[Scores]:
+    def score(self, read: Any) -> list[FloatArray]:
         return [np.array([self.logits] * len(one.words)).reshape(-1, 3) for one in read]
 
 
@@ -30,7 +30,7 @@ def test_probabilities_are_of_the_temperature_that_is_served_with() -> None:
     nothing: Any = None
     tags = TagSet(("Disease",))
     tier = Scripted(nothing, nothing, tag_set=tags, version="v", temperature=2.0)
-    two, none = ask(tier, [Document("1", "alpha beta"), Document("2", "")])
+    two, none = predict_tag_distributions(tier, [Document("1", "alpha beta"), Document("2", "")])
     # The logits halved are ln 2, 0 and 0: of four parts O has two. As they are, it would be 4 of 6.
     assert np.exp(two.log_probs) == pytest.approx(np.array([[2 / 4, 1 / 4, 1 / 4]] * 2))
     assert two.tags.tolist() == [0, 0]

@@ -6,11 +6,11 @@ import pytest
 
 from ner.document import Document, Span
 from tests.page import HOSTILE, LINKS, Page
-from training.corpus.annotators import ANNOTATOR, TASK
-from training.curate.agreement import measure_agreement
-from training.curate.findings import Finding, Review, Suspect
+from training.corpus.annotators import ANNOTATOR_META_KEY, TASK_META_KEY
+from training.curate.agreement import compute_agreement
+from training.curate.findings import ReviewFinding, ReviewReport, SuspectDocument
 from training.curate.pages import (
-    ROWS,
+    MAX_TABLE_ROWS,
     agreement_tables,
     agreement_to_html,
     agreement_to_markdown,
@@ -22,15 +22,15 @@ TEXT = "Naloxone reverses the antihypertensive effect of clonidine."
 NALOXONE, EFFECT = Span(0, 8, "Chemical"), Span(22, 45, "Disease")
 CLONIDINE = Span(49, 58, "Chemical")
 DOCUMENT = Document("227508", TEXT, (NALOXONE, EFFECT))
-MISSED = Finding("227508", "missed", None, CLONIDINE, "clonidine", "effect of ", ".", 0.02)
-SPURIOUS = Finding(
+MISSED = ReviewFinding("227508", "missed", None, CLONIDINE, "clonidine", "effect of ", ".", 0.02)
+SPURIOUS = ReviewFinding(
     "227508", "spurious", EFFECT, None, "antihypertensive effect", "the ", " of", 0.0004
 )
 
 
-def review_of(*findings: Finding) -> Review:
-    suspects = (Suspect("227508", len(findings), 3.0),) if findings else ()
-    return Review(1, 2, findings, suspects, ())
+def review_of(*findings: ReviewFinding) -> ReviewReport:
+    suspects = (SuspectDocument("227508", len(findings), 3.0),) if findings else ()
+    return ReviewReport(1, 2, findings, suspects, ())
 
 
 def drawn_in(page: Page) -> list[tuple[str, str]]:
@@ -51,7 +51,7 @@ class Shown(Page):
 
 def test_a_review_draws_what_is_there_what_looks_wrong_and_what_is_suggested() -> None:
     found = review_of(SPURIOUS, MISSED)
-    page = Shown(review_to_html(found, [DOCUMENT], asked="five models", notes=["Mind the gap"]))
+    page = Shown(review_to_html(found, [DOCUMENT], model_name="five models", notes=["Mind the gap"]))
     assert drawn_in(page) == [
         ("right", "Naloxone"),
         ("missed", "antihypertensive effect"),
@@ -64,24 +64,24 @@ def test_a_review_draws_what_is_there_what_looks_wrong_and_what_is_suggested() -
 
 
 def test_a_clean_corpus_has_a_page_too() -> None:
-    page = Page(review_to_html(review_of(), [DOCUMENT], asked="one", notes=[]))
+    page = Page(review_to_html(review_of(), [DOCUMENT], model_name="one", notes=[]))
     assert "No findings" in page.text
     assert "table" not in page.tags
-    assert "No findings" not in review_to_markdown(review_of(), asked="one", notes=[])
+    assert "No findings" not in review_to_markdown(review_of(), model_name="one", notes=[])
 
 
 def test_a_long_queue_says_how_much_more_there_is() -> None:
-    found = review_of(*[MISSED] * (ROWS + 1_234))
+    found = review_of(*[MISSED] * (MAX_TABLE_ROWS + 1_234))
     assert (
         "1,234 more are in report.json."
-        in Page(review_to_html(found, [DOCUMENT], asked="one", notes=[])).text
+        in Page(review_to_html(found, [DOCUMENT], model_name="one", notes=[])).text
     )
-    assert "1,234 more are in report.json." in review_to_markdown(found, asked="one", notes=[])
+    assert "1,234 more are in report.json." in review_to_markdown(found, model_name="one", notes=[])
 
 
 def voices(*spoken: tuple[str, str, tuple[Span, ...]], text: str = TEXT) -> list[Document]:
     return [
-        Document(f"{task}-{who}", text, spans, meta={TASK: task, ANNOTATOR: who})
+        Document(f"{task}-{who}", text, spans, meta={TASK_META_KEY: task, ANNOTATOR_META_KEY: who})
         for task, who, spans in spoken
     ]
 
@@ -94,7 +94,7 @@ def test_an_agreement_draws_both_sides_of_what_is_not_agreed_on() -> None:
         ("2", "ben", (NALOXONE,)),
         ("3", "ada", ()),
     )
-    agreement = measure_agreement(documents)
+    agreement = compute_agreement(documents)
     page = Shown(agreement_to_html(agreement, documents))
     assert page.tags.count("article") == 1  # the other task is agreed on
     assert drawn_in(page) == [
@@ -110,7 +110,7 @@ def test_an_agreement_draws_both_sides_of_what_is_not_agreed_on() -> None:
 def test_a_label_called_all_is_not_taken_for_all_of_them() -> None:
     named_all = Span(0, 8, "All")
     documents = voices(("1", "ada", (named_all, EFFECT)), ("1", "ben", (named_all, CLONIDINE)))
-    table = agreement_tables(measure_agreement(documents))[0]
+    table = agreement_tables(compute_agreement(documents))[0]
     assert [row[:3] for row in table.rows if row[0] == "All"] == [
         ("All", "4", "0.500"),
         ("All", "2", "1.000"),
@@ -120,7 +120,7 @@ def test_a_label_called_all_is_not_taken_for_all_of_them() -> None:
 def test_ids_used_twice_are_two_tasks() -> None:
     documents = voices(("1", "ada", (NALOXONE,)), ("1", "ben", ()))
     documents += voices(("1", "ada", ()), ("1", "ben", (Span(0, 5, "Drug"),)), text="Other one.")
-    page = Page(agreement_to_html(measure_agreement(documents), documents))
+    page = Page(agreement_to_html(compute_agreement(documents), documents))
     assert page.tags.count("article") == 2
     assert "Other" in page.text
     assert "reverses" in page.text
@@ -130,7 +130,7 @@ def test_of_several_annotators_those_who_agree_least_are_drawn() -> None:
     documents = voices(
         ("1", "ada", (NALOXONE,)), ("1", "ben", (NALOXONE,)), ("1", "cid", (CLONIDINE,))
     )
-    page = Shown(agreement_to_html(measure_agreement(documents), documents))
+    page = Shown(agreement_to_html(compute_agreement(documents), documents))
     assert drawn_in(page) == [("missed", "Naloxone"), ("spurious", "clonidine")]
     assert "of its 3 annotators the two least agreed are drawn" in page.text
 
@@ -142,11 +142,11 @@ def test_nothing_is_taken_for_markup_and_nothing_is_loaded(kind: str) -> None:
     if kind == "review":
         document = Document(HOSTILE, text, (span,))
         finding = replace(MISSED, document=HOSTILE, gold=span, suggested=None, text=HOSTILE)
-        found = Review(1, 1, (finding,), (Suspect(HOSTILE, 1, 1.0),), ())
-        html = review_to_html(found, [document], asked=HOSTILE, notes=[HOSTILE])
+        found = ReviewReport(1, 1, (finding,), (SuspectDocument(HOSTILE, 1, 1.0),), ())
+        html = review_to_html(found, [document], model_name=HOSTILE, notes=[HOSTILE])
     else:
         documents = voices((HOSTILE, HOSTILE, (span,)), (HOSTILE, "ben", ()), text=text)
-        html = agreement_to_html(measure_agreement(documents), documents)
+        html = agreement_to_html(compute_agreement(documents), documents)
     page = Page(html)
     assert not {"script", "img"} & set(page.tags)
     assert [value for name in LINKS for value in page.values(name)] == ["data:,"]

@@ -9,32 +9,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.bases import Base
-from backend.window_encoder import Reading
+from backend.bases import BaseModelRef
+from backend.window_encoder import WindowConfig
 from ner.document import Document, Span
 from ner.errors import InputError, LabelError, TrainingError
-from ner.tags import IGNORED, TagSet
+from ner.tags import IGNORE_INDEX, TagSet
 from ner.words import word_offsets
 from tests.toy_corpus import LABELS, toy_documents
-from training.corpus.split import text_key
-from training.curate.crossed import Crossing, cross_validate
+from training.corpus.split import normalize_text
+from training.curate.crossed import CrossValidationConfig, cross_validate
 from training.curate.differences import find_differences
 from training.curate.findings import review_to_json
-from training.curate.folds import number_folds
-from training.curate.opinions import Opinion
-from training.curate.precedents import count_precedents, phrase_of
-from training.curate.quality import rate_words
-from training.curate.review import review
-from training.recipe import Recipe
+from training.curate.folds import assign_folds
+from training.curate.opinions import TagDistribution
+from training.curate.precedents import count_phrases, phrase_from_text
+from training.curate.quality import rate_word_labels
+from training.curate.review import review_annotations
+from training.recipe import EncoderRecipe
 from training.schedule import Schedule
 
 TAGS = TagSet(LABELS)
 TEXT = "alpha beta gamma delta epsilon zeta"  # a word of every length up to six
 WORDS = word_offsets(TEXT)
-CROSSING = Crossing(
-    recipe=Recipe(
-        reading=Reading(96, 8),
-        lesson=Reading(64, 8),
+CROSSING = CrossValidationConfig(
+    recipe=EncoderRecipe(
+        reading=WindowConfig(96, 8),
+        lesson=WindowConfig(64, 8),
         schedule=Schedule(
             epochs=8, learning_rate=3e-3, batch_tokens=256, average=0.9, precision="fp32"
         ),
@@ -44,12 +44,12 @@ CROSSING = Crossing(
 )
 
 
-def opinion(document: Document, spans, *, sure: float = 0.9) -> Opinion:
+def opinion(document: Document, spans, *, sure: float = 0.9) -> TagDistribution:
     """What a model says that is so sure of some spans, and of nothing else."""
-    tags = np.array(TAGS.encode(replace(document, spans=tuple(spans), unknown=())).tags, np.intp)
+    tags = np.array(TAGS.encode(replace(document, spans=tuple(spans), masked_ranges=())).tags, np.intp)
     probabilities = np.full((len(tags), len(TAGS)), (1 - sure) / (len(TAGS) - 1))
     probabilities[np.arange(len(tags)), tags] = sure
-    return Opinion(np.log(probabilities), tags)
+    return TagDistribution(np.log(probabilities), tags)
 
 
 def chunk(first: int, last: int, label: str) -> Span:
@@ -78,7 +78,7 @@ texts = st.lists(st.sampled_from(["one", "two", "Two ", "three", "four", "five"]
 @given(texts, st.randoms(use_true_random=False))
 def test_folds_part_documents_by_content_alone(texts: list[str], chance) -> None:
     documents = [Document(str(i), text) for i, text in enumerate([*texts, "six", "seven"])]
-    numbers = number_folds(documents, 2)
+    numbers = assign_folds(documents, 2)
     assert set(numbers) == {0, 1}
     keys = [document.text.strip().lower() for document in documents]
     of_text = dict(zip(keys, numbers, strict=True))
@@ -86,7 +86,7 @@ def test_folds_part_documents_by_content_alone(texts: list[str], chance) -> None
     sizes = Counter(of_text.values())
     assert max(sizes.values()) - min(sizes.values()) <= 1
     order = chance.sample(range(len(documents)), len(documents))
-    shuffled = number_folds([documents[place] for place in order], 2)
+    shuffled = assign_folds([documents[place] for place in order], 2)
     assert shuffled == [numbers[place] for place in order]
 
 
@@ -94,7 +94,7 @@ def test_folds_part_documents_by_content_alone(texts: list[str], chance) -> None
 def test_folds_need_texts(n_folds: int) -> None:
     documents = [Document("1", "One text."), Document("2", "one  text."), Document("3", "Another.")]
     with pytest.raises(InputError, match=f"2 different texts cannot make {n_folds} folds"):
-        number_folds(documents, n_folds)
+        assign_folds(documents, n_folds)
 
 
 @given(pieces, pieces)
@@ -110,15 +110,15 @@ def test_every_difference_is_in_exactly_one_finding(drawn, read) -> None:
 @given(pieces, pieces, st.integers(0, 5), st.integers(1, 3))
 def test_unknown_truth_has_no_findings(drawn, read, first: int, length: int) -> None:
     unknown = chunk(first, min(first + length, len(WORDS)), "unknown")
-    document = Document("1", TEXT, tuple(laid_out(drawn)), unknown=((unknown.start, unknown.end),))
+    document = Document("1", TEXT, tuple(laid_out(drawn)), masked_ranges=((unknown.start, unknown.end),))
     tagged = TAGS.encode(document)
     tags = TAGS.encode(Document("1", TEXT, tuple(laid_out(read)))).tags
     for one in find_differences(document, tagged, tags, TAGS):
-        start, end = one.stretch
+        start, end = one.extent
         inside = [
             tag for (a, b), tag in zip(WORDS, tagged.tags, strict=True) if a < end and start < b
         ]
-        assert IGNORED not in inside
+        assert IGNORE_INDEX not in inside
 
 
 @pytest.mark.parametrize(
@@ -138,15 +138,15 @@ def test_each_kind(drawn, read, kinds) -> None:
     document = Document("1", TEXT, tuple(chunk(*one) for one in drawn))
     others = [Document("2", "gamma", (Span(0, 5, "Disease"),))]
     said = [opinion(document, [chunk(*one) for one in read]), opinion(others[0], others[0].spans)]
-    found = review([document, *others], said, TAGS)
+    found = review_annotations([document, *others], said, TAGS)
     assert sorted(finding.kind for finding in found.findings) == kinds
     for finding in found.findings:
         for span in (finding.gold, finding.suggested):
-            assert span is None or finding.covered(span) == document.covered(span)
+            assert span is None or finding.span_text(span) == document.span_text(span)
 
 
 def test_a_quality_is_how_likely_a_tag_is_beside_its_like() -> None:
-    document = Document("1", "alpha beta", (Span(0, 5, "Disease"),), unknown=((6, 10),))
+    document = Document("1", "alpha beta", (Span(0, 5, "Disease"),), masked_ranges=((6, 10),))
     others = [Document("2", "beta", (Span(0, 4, "Disease"),)), Document("3", "")]
     documents = [document, *others]
     said = [
@@ -154,7 +154,7 @@ def test_a_quality_is_how_likely_a_tag_is_beside_its_like() -> None:
         opinion(others[0], others[0].spans, sure=0.8),
         opinion(others[1], ()),
     ]
-    ratings = rate_words([TAGS.encode(one) for one in documents], said)
+    ratings = rate_word_labels([TAGS.encode(one) for one in documents], said)
     assert np.exp(ratings[0]) == pytest.approx([0.2 / 0.5, np.nan], nan_ok=True)
     assert np.exp(ratings[1]) == pytest.approx([0.8 / 0.5])
     assert ratings[2].shape == (0,)
@@ -164,7 +164,7 @@ def test_a_quality_has_a_floor() -> None:
     document = Document("1", "alpha beta")
     said = opinion(document, ())
     said.log_probs[:, 0] = np.log([0.001, 0.999])
-    [ratings] = rate_words([TAGS.encode(document)], [said])
+    [ratings] = rate_word_labels([TAGS.encode(document)], [said])
     # The mean of what is said of O is 0.5; 0.02 is the lowest probability that is believed.
     assert np.exp(ratings) == pytest.approx([0.02 / 0.5, 0.999 / 0.5])
 
@@ -173,7 +173,7 @@ def test_only_words_that_differ_speak_against_an_annotation() -> None:
     """Drawn "alpha beta", read "alpha beta gamma": no word but gamma has another tag."""
     document = Document("1", TEXT, (chunk(0, 2, "Disease"),))
     said = opinion(document, [chunk(0, 3, "Disease")], sure=0.6)
-    [finding] = review([document], [said], TAGS).findings
+    [finding] = review_annotations([document], [said], TAGS).findings
     # Of gamma, drawn O, 0.1 is said, of three other O 0.6: a mean of 1.9 / 4. There are no
     # precedents, so the odds are 0.1 / 0.475 = 4 / 19, and 4 of 4 + 19 is the score.
     assert (finding.kind, finding.score) == ("boundary", pytest.approx(4 / 23))
@@ -187,17 +187,17 @@ def test_a_document_is_as_suspicious_as_its_findings_together() -> None:
         opinion(two, [Span(0, 4, "Disease"), Span(5, 10, "Disease")], sure=0.2),  # and 0.2 for O
         opinion(right, right.spans, sure=0.75),
     ]
-    found = review([one, two, right], said, TAGS)
+    found = review_annotations([one, two, right], said, TAGS)
     # Of O is said on average (0.1 + 2 * 0.2 + 2 * 0.75) / 5 = 0.4.
     scores = {"one": 0.1 / (0.1 + 0.4), "two": 0.2 / (0.2 + 0.4)}  # 1/5 and 1/3
     for finding in found.findings:
         assert finding.score == pytest.approx(scores[finding.document])
     assert found.findings[0].document == "one"
-    assert [(suspect.document, suspect.findings) for suspect in found.suspects] == [
+    assert [(suspect.document_id, suspect.finding_count) for suspect in found.suspect_documents] == [
         ("two", 2),
         ("one", 1),
     ]
-    suspicions = [suspect.suspicion for suspect in found.suspects]
+    suspicions = [suspect.suspicion for suspect in found.suspect_documents]
     assert suspicions == pytest.approx([2 * np.log(3), np.log(5)])  # 2.2 and 1.6
 
 
@@ -206,13 +206,13 @@ def test_precedents_leave_out_the_place_that_is_asked_about_and_what_is_unknown(
     documents = [
         Document("1", texts[0], (Span(0, 13, "Disease"), Span(15, 28, "Disease"))),
         Document("2", texts[1]),
-        Document("3", texts[2], unknown=((0, 5),)),
+        Document("3", texts[2], masked_ranges=((0, 5),)),
     ]
-    phrase = phrase_of("renal failure")
+    phrase = phrase_from_text("renal failure")
     tagged = [TAGS.encode(document) for document in documents]
-    precedents = count_precedents(documents, tagged, {phrase}, TAGS)
-    assert precedents.occurrences == {phrase: 3}
-    assert precedents.annotated == {(phrase, "Disease"): 2}
+    precedents = count_phrases(documents, tagged, {phrase}, TAGS)
+    assert precedents.occurrence_counts == {phrase: 3}
+    assert precedents.annotated_counts == {(phrase, "Disease"): 2}
     even = precedents.log_odds(phrase, "Disease", is_annotated=True)  # one is, and one is not
     assert even == pytest.approx(0)
     assert precedents.log_odds(phrase, "Disease", is_annotated=False) == pytest.approx(np.log(5))
@@ -227,7 +227,7 @@ def test_the_more_precedents_speak_against_it_the_more_suspicious_it_is() -> Non
         opinion(forgotten, [Span(0, 5, "Disease"), Span(6, 10, "Disease")]),
         *(opinion(one, one.spans) for one in others),
     ]
-    first, second = review(documents, said, TAGS).findings
+    first, second = review_annotations(documents, said, TAGS).findings
     assert (first.text, second.text) == ("alpha", "beta")
     assert first.score < 0.1 < second.score
 
@@ -240,19 +240,19 @@ def test_the_order_of_documents_does_not_matter(chance) -> None:
         for i, one in enumerate(documents)
     ]
     order = chance.sample(range(8), 8)
-    shuffled = review([documents[i] for i in order], [said[i] for i in order], TAGS)
-    assert shuffled.findings == (found := review(documents, said, TAGS)).findings
-    assert shuffled.suspects == found.suspects
-    assert sum(suspect.findings for suspect in found.suspects) == len(found.findings)
+    shuffled = review_annotations([documents[i] for i in order], [said[i] for i in order], TAGS)
+    assert shuffled.findings == (found := review_annotations(documents, said, TAGS)).findings
+    assert shuffled.suspect_documents == found.suspect_documents
+    assert sum(suspect.finding_count for suspect in found.suspect_documents) == len(found.findings)
 
 
 def test_a_model_that_agrees_finds_nothing_and_losses_are_counted() -> None:
     documents = toy_documents(3)
     foreign = Document("x", "alpha beta", (Span(0, 5, "Drug"),))
     said = [*(opinion(one, one.spans) for one in documents), opinion(foreign, ())]
-    found = review([*documents, foreign], said, TAGS)
-    assert (found.findings, found.suspects) == ((), ())
-    assert [entry.reason for entry in found.lost] == ["label unknown"]
+    found = review_annotations([*documents, foreign], said, TAGS)
+    assert (found.findings, found.suspect_documents) == ((), ())
+    assert [entry.reason for entry in found.dropped] == ["label unknown"]
     assert review_to_json(found)["annotations"] == sum(len(one.spans) for one in documents)
 
 
@@ -267,12 +267,12 @@ def test_a_model_that_agrees_finds_nothing_and_losses_are_counted() -> None:
 def test_there_must_be_something_to_review(spans, error, message: str) -> None:
     document = Document("1", "alpha beta", spans)
     with pytest.raises(error, match=message):
-        review([document], [opinion(document, ())], TAGS)
+        review_annotations([document], [opinion(document, ())], TAGS)
 
 
 @pytest.fixture(scope="module")
-def crossing(tiny_base) -> Crossing:
-    base = Base(str(tiny_base("bert-uncased")))
+def crossing(tiny_base) -> CrossValidationConfig:
+    base = BaseModelRef(str(tiny_base("bert-uncased")))
     return replace(CROSSING, recipe=replace(CROSSING.recipe, base=base))
 
 
@@ -285,9 +285,9 @@ def test_planted_errors_are_found_by_models_that_did_not_learn_them(crossing, tm
     documents[11] = replace(mistyped, spans=(retyped, *mistyped.spans[1:]))
     seen = []
     said = cross_validate(
-        documents, labels=LABELS, crossing=crossing, folder=tmp_path, report=seen.append
+        documents, labels=LABELS, config=crossing, cache_dir=tmp_path, on_progress=seen.append
     )
-    top = review(documents, said, TAGS).findings[:2]
+    top = review_annotations(documents, said, TAGS).findings[:2]
     assert {(finding.document, finding.kind) for finding in top} == {
         (forgotten.id, "missed"),
         (mistyped.id, "type"),
@@ -303,9 +303,9 @@ def test_planted_errors_are_found_by_models_that_did_not_learn_them(crossing, tm
     again = cross_validate(
         [documents[place] for place in order],
         labels=LABELS,
-        crossing=crossing,
-        folder=tmp_path,
-        report=never,
+        config=crossing,
+        cache_dir=tmp_path,
+        on_progress=never,
     )
     for place, one in zip(order, again, strict=True):
         assert np.array_equal(one.log_probs, said[place].log_probs)
@@ -323,7 +323,7 @@ def test_no_fold_learns_what_it_judges(monkeypatch, tmp_path) -> None:
     judged: list[list[Document]] = []
 
     def train(train, dev, **_):
-        learnt.append({text_key(one.text) for one in (*train, *dev)})
+        learnt.append({normalize_text(one.text) for one in (*train, *dev)})
         return SimpleNamespace(tier=None)
 
     def judge(_, held):
@@ -333,11 +333,11 @@ def test_no_fold_learns_what_it_judges(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr("training.curate.crossed.train_encoder", train)
     monkeypatch.setattr("training.curate.crossed.ask", judge)
     crossing = replace(CROSSING, n_folds=3)
-    cross_validate(documents, labels=LABELS, crossing=crossing, folder=tmp_path)
-    every = {text_key(one.text) for one in documents}
+    cross_validate(documents, labels=LABELS, config=crossing, cache_dir=tmp_path)
+    every = {normalize_text(one.text) for one in documents}
     assert len(judged) == 3
     for others, held in zip(learnt, judged, strict=True):
-        assert others == every - {text_key(one.text) for one in held}
+        assert others == every - {normalize_text(one.text) for one in held}
     assert Counter(one.id for held in judged for one in held) == Counter(
         one.id for one in documents
     )
@@ -346,7 +346,7 @@ def test_no_fold_learns_what_it_judges(monkeypatch, tmp_path) -> None:
 def test_a_fold_needs_annotations_in_the_others(crossing, tmp_path) -> None:
     documents = [Document(f"{i}", f"Text {i}.") for i in range(6)]
     with pytest.raises(TrainingError, match="not one annotated span"):
-        cross_validate(documents, labels=LABELS, crossing=crossing, folder=tmp_path)
+        cross_validate(documents, labels=LABELS, config=crossing, cache_dir=tmp_path)
 
 
 def test_a_crossing_is_named_by_what_decides_its_outcome() -> None:

@@ -6,31 +6,31 @@ import numpy as np
 import pytest
 
 from ner.document import Document, Prediction, Span
-from training.curate.disagreement import dispute, shared_only
-from training.curate.long_entities import OPENING, open_questions
-from training.curate.mixed import standing
-from training.curate.opinions import Opinion
-from training.curate.pool import Pool, sift
-from training.curate.uncertainty import LEAST_CONFIDENCE, UNCERTAINTY, narrowness
+from training.curate.disagreement import disagreement_score, keep_shared_labels
+from training.curate.long_entities import DOCUMENT_OVERHEAD_WORDS, long_entity_uncertainty
+from training.curate.mixed import percentile_rank
+from training.curate.opinions import TagDistribution
+from training.curate.pool import Pool, deduplicate_pool
+from training.curate.uncertainty import LEAST_CONFIDENCE_STRATEGY, UNCERTAINTY_STRATEGY, margin_uncertainty
 
 TEXT = "acute renal failure after lithium"  # five words
 LONG, DRUG = Span(0, 19, "Disease", 0.5), Span(26, 33, "Chemical", 0.9)
 
 
 def said(*spans: Span, sure: tuple[float, ...] = (), score: float = 0.5) -> Prediction:
-    return Prediction(tuple(sorted(spans)), score, "v", confidences=sure)
+    return Prediction(tuple(sorted(spans)), score, "v", tag_confidences=sure)
 
 
-def opinion(*rows: tuple[float, ...]) -> Opinion:
+def opinion(*rows: tuple[float, ...]) -> TagDistribution:
     log_probs = np.log(np.array(rows))
-    return Opinion(log_probs, log_probs.argmax(axis=1))
+    return TagDistribution(log_probs, log_probs.argmax(axis=1))
 
 
 def test_a_margin_is_between_the_best_two() -> None:
-    assert narrowness(opinion((0.7, 0.2, 0.1), (0.5, 0.0001, 0.4999))) == pytest.approx(
+    assert margin_uncertainty(opinion((0.7, 0.2, 0.1), (0.5, 0.0001, 0.4999))) == pytest.approx(
         1 - (0.5 + 0.0001) / 2
     )
-    assert narrowness(Opinion(np.zeros((0, 5)), np.zeros(0, np.intp))) == 0.0
+    assert margin_uncertainty(TagDistribution(np.zeros((0, 5)), np.zeros(0, np.intp))) == 0.0
 
 
 def test_doubt_goes_by_words_and_confidence_by_the_whole() -> None:
@@ -39,9 +39,9 @@ def test_doubt_goes_by_words_and_confidence_by_the_whole() -> None:
         [Document("short", "a b c d"), Document("long", "a b c d e f g h")],
         [said(score=0.9), said(score=0.93)],
     )
-    assert [pick.place for pick in UNCERTAINTY.pick(pool, 2)] == [0, 1]
-    assert [pick.place for pick in LEAST_CONFIDENCE.pick(pool, 2)] == [1, 0]
-    assert LEAST_CONFIDENCE.pick(pool, 1)[0].score == pytest.approx(-8 * math.log(0.93))
+    assert [pick.index for pick in UNCERTAINTY_STRATEGY.pick(pool, 2)] == [0, 1]
+    assert [pick.index for pick in LEAST_CONFIDENCE_STRATEGY.pick(pool, 2)] == [1, 0]
+    assert LEAST_CONFIDENCE_STRATEGY.pick(pool, 1)[0].score == pytest.approx(-8 * math.log(0.93))
 
 
 @pytest.mark.parametrize(
@@ -58,17 +58,17 @@ def test_doubt_goes_by_words_and_confidence_by_the_whole() -> None:
 )
 def test_a_dispute_counts_an_edge_for_half(one, other, far: float) -> None:
     document = Document("d", TEXT)
-    assert dispute(document, said(*one), said(*other)) == pytest.approx(far)
-    assert dispute(document, said(*other), said(*one)) == pytest.approx(far)
+    assert disagreement_score(document, said(*one), said(*other)) == pytest.approx(far)
+    assert disagreement_score(document, said(*other), said(*one)) == pytest.approx(far)
 
 
 def test_what_only_one_can_say_is_no_dispute() -> None:
-    ours, theirs = shared_only([said(LONG, DRUG)], [said(LONG)], ["Disease"])
-    assert dispute(Document("d", TEXT), ours[0], theirs[0]) == 0.0
+    ours, theirs = keep_shared_labels([said(LONG, DRUG)], [said(LONG)], ["Disease"])
+    assert disagreement_score(Document("d", TEXT), ours[0], theirs[0]) == 0.0
 
 
 def per_100(doubt: float, words: int = 5) -> float:
-    return 100 * doubt / (words + OPENING)
+    return 100 * doubt / (words + DOCUMENT_OVERHEAD_WORDS)
 
 
 @pytest.mark.parametrize(
@@ -86,20 +86,20 @@ def per_100(doubt: float, words: int = 5) -> float:
     ],
 )
 def test_long_entities_are_predicted_or_suspected(prediction: Prediction, doubt: float) -> None:
-    found = open_questions(Document("d", TEXT), prediction)
+    found = long_entity_uncertainty(Document("d", TEXT), prediction)
     assert found == pytest.approx(per_100(doubt))
 
 
 def test_length_is_paid_for() -> None:
     sure = (0.5, 0.5, 0.5, 1, 1)
     longer = Document("d", TEXT + " in rats" * 50)
-    one = open_questions(Document("d", TEXT), said(LONG, sure=sure))
-    assert open_questions(longer, said(LONG, sure=sure + (1.0,) * 100)) < one / 2
+    one = long_entity_uncertainty(Document("d", TEXT), said(LONG, sure=sure))
+    assert long_entity_uncertainty(longer, said(LONG, sure=sure + (1.0,) * 100)) < one / 2
 
 
 def test_standings_are_shares_and_equals_share() -> None:
-    assert standing([0.3, 9.0, 0.3, 1.0]).tolist() == [0.0, 1.0, 0.0, 2 / 3]
-    assert standing([5.0]).tolist() == [0.0]
+    assert percentile_rank([0.3, 9.0, 0.3, 1.0]).tolist() == [0.0, 1.0, 0.0, 2 / 3]
+    assert percentile_rank([5.0]).tolist() == [0.0]
 
 
 def test_what_is_left_out_is_counted() -> None:
@@ -112,7 +112,7 @@ def test_what_is_left_out_is_counted() -> None:
         Document("f", "clonidine"),
         Document("g", "Clonidine"),
     ]
-    found = sift(pool, [Document("x", "naloxone")])
+    found = deduplicate_pool(pool, [Document("x", "naloxone")])
     assert sorted(one.id for one in found.documents) == ["a", "f"]
-    assert (found.annotated, found.repeated, found.wordless) == (1, 2, 2)
-    assert sift(found.documents).documents == found.documents
+    assert (found.already_annotated, found.repeated_texts, found.without_words) == (1, 2, 2)
+    assert deduplicate_pool(found.documents).documents == found.documents

@@ -13,11 +13,11 @@ from backend.decode import log_softmax
 from ner.document import Document, Prediction, Span
 from ner.errors import InputError
 from ner.words import word_offsets
-from training.corpus.split import text_key
-from training.curate.choices import Options, StrategyName
-from training.curate.diversity import nearest
-from training.curate.opinions import Opinion
-from training.curate.strategies import STRATEGIES, Evidence, choose
+from training.corpus.split import normalize_text
+from training.curate.choices import SelectionOptions, StrategyName
+from training.curate.diversity import nearest_distances
+from training.curate.opinions import TagDistribution
+from training.curate.strategies import STRATEGIES, StrategyInputs, select_documents
 
 WORDS = ("naloxone", "reverses", "acute", "renal", "failure", "in", "rats", ",", "β-cell")
 GREEDY = sorted(set(STRATEGIES) - {"k-means"})  # whose next choice does not change those before
@@ -46,7 +46,7 @@ def predict(document: Document, salt: str = "") -> Prediction:
     last = min(len(words) - 1, first + chance.randrange(5))
     spans = (Span(words[first][0], words[last][1], "Disease", 0.8),) if words else ()
     score = float(np.exp(np.log(sure).mean())) if words else 1.0
-    return Prediction(spans, score, "v", confidences=sure)
+    return Prediction(spans, score, "v", tag_confidences=sure)
 
 
 def vectors(some) -> np.ndarray:
@@ -55,33 +55,33 @@ def vectors(some) -> np.ndarray:
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
-def opinions(some) -> list[Opinion]:
-    def one(document: Document) -> Opinion:
+def opinions(some) -> list[TagDistribution]:
+    def one(document: Document) -> TagDistribution:
         rows = len(word_offsets(document.text))
         chance = np.random.default_rng(len(document.text))
         log_probs = log_softmax(chance.normal(size=(rows, 5)))
-        return Opinion(log_probs, log_probs.argmax(axis=1))
+        return TagDistribution(log_probs, log_probs.argmax(axis=1))
 
     return [one(document) for document in some]
 
 
 def chosen(pool, name: str, count: int, *, labelled=(), share: float = 0.1, seed: int = 0):
-    return choose(
+    return select_documents(
         pool,
         [predict(document) for document in pool],
-        Options(name, count, share, seed),
-        labelled=labelled,
-        evidence=Evidence([predict(document, "other") for document in pool], vectors, opinions),
+        SelectionOptions(name, count, share, seed),
+        labeled=labelled,
+        inputs=StrategyInputs([predict(document, "other") for document in pool], vectors, opinions),
     )
 
 
 def lying(pool, places, name: str, count: int, predictions=None):
     """What is chosen where documents lie at these places."""
-    return choose(
+    return select_documents(
         pool,
         predictions or [predict(document) for document in pool],
-        Options(name, count, 0.0),
-        evidence=Evidence(vectors=lambda some: np.array([places[one.text] for one in some])),
+        SelectionOptions(name, count, 0.0),
+        inputs=StrategyInputs(vectors=lambda some: np.array([places[one.text] for one in some])),
     )
 
 
@@ -123,7 +123,7 @@ def test_as_many_as_there_are_no_text_twice_and_the_share_to_the_document(
     again = [Document(f"a{one.id}", f" {one.text.upper()}\n") for one in pool[:4]]
     choices = chosen([*pool, *again], name, count, share=share)
     assert len(choices) == min(count, size)
-    assert len({text_key(text) for text in texts(choices)}) == len(choices)
+    assert len({normalize_text(text) for text in texts(choices)}) == len(choices)
     if name != "random":
         by_lot = [choice for choice in choices if choice.reason == "random"]
         assert len(by_lot) == int(share * len(choices) + 0.5)
@@ -179,7 +179,7 @@ def test_the_radius_of_k_center_never_grows(count: int, known: int) -> None:
     covered = list(labelled)
     for choice in choices:
         if covered:
-            radius = nearest(places, vectors(covered)).max()
+            radius = nearest_distances(places, vectors(covered)).max()
             assert choice.score == pytest.approx(radius)
         covered.append(choice.document)
 
@@ -269,14 +269,14 @@ def test_nothing_to_choose_from(pool, labelled) -> None:
         chosen(pool, "mixed", 3, labelled=labelled)
 
 
-@pytest.mark.parametrize("name", [name for name in STRATEGIES if STRATEGIES[name].needs])
+@pytest.mark.parametrize("name", [name for name in STRATEGIES if STRATEGIES[name].required_inputs])
 def test_what_a_strategy_needs_must_be_known(name: str) -> None:
     pool = documents(3)
     with pytest.raises(InputError, match=f"the strategy {name} needs"):
-        choose(pool, [predict(one) for one in pool], Options(name, 2))
+        select_documents(pool, [predict(one) for one in pool], SelectionOptions(name, 2))
 
 
 @pytest.mark.parametrize("numbers", [{"count": 0}, {"random_share": 1.1}, {"random_share": -0.1}])
 def test_numbers_that_mean_nothing(numbers) -> None:
     with pytest.raises(InputError):
-        Options(**numbers)
+        SelectionOptions(**numbers)
