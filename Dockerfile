@@ -24,6 +24,7 @@ COPY ner ner
 COPY backend backend
 COPY training training
 COPY cli cli
+COPY src src
 RUN pip --python /opt/tagalong/bin/python install -c constraints.txt ".[${EXTRAS}]" \
     && pip --python /opt/tagalong/bin/python check
 

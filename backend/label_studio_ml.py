@@ -5,7 +5,7 @@ Give the class to the framework as any model of one's own, with the folder of mo
 ``TAGALONG_ALLOWED_HOSTS``, separated by commas, with ``LABEL_STUDIO_URL`` and
 ``LABEL_STUDIO_API_KEY`` for what lies in Label Studio itself::
 
-    from backend.label_studio_ml import Tagalong
+    from tagalong.backend.label_studio_ml import Tagalong
     from label_studio_ml.api import init_app
 
     app = init_app(model_class=Tagalong, model_dir="jobs")  # 2.x takes no model_dir
@@ -14,7 +14,7 @@ What the framework does around it is not ours to mend. 1.0.9 hands `Tagalong.pre
 config but that of the last ``/setup``, whichever project that was for, and asks nothing before the
 first one; it starts a process for every webhook event, and keeps the event, document texts
 included, in a file under its model_dir. 2.x passes on only single annotations and the train button.
-`backend.server` has none of these limits.
+`tagalong.backend.server` has none of these limits.
 """
 
 import json
@@ -25,17 +25,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from backend.server.events import parse_event
-from backend.server.predicting import parse_predict_request
-from backend.server.service import Service
-from backend.server.settings import TIERS, Settings
-from ner.errors import TagalongError
+from tagalong.backend.events.payload import parse_event
+from tagalong.backend.server.prediction.handler import parse_predict_request
+from tagalong.backend.server.service import Service
+from tagalong.backend.server.settings import Settings
+from tagalong.ner.errors import TagalongError
+from tagalong.ner.model_registry import TIERS
 
 try:
     from label_studio_ml.model import LabelStudioMLBase
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f"backend.label_studio_ml serves under label-studio-ml, but there is no {error.name}: "
+        f"tagalong.backend.label_studio_ml serves under label-studio-ml, but there is no {error.name}: "
         "install label-studio-ml with all that it imports, or run `tagalong serve`, which needs "
         "none of it",
         name=error.name,
@@ -152,7 +153,9 @@ class Tagalong(LabelStudioMLBase):
         request = parse_predict_request(body, service.settings.limits)
         extra = getattr(self, "extra_params", None)
         control = extra.get("control") if isinstance(extra, dict) else None
-        answer = service.predict_handler.handle(request, service.model_holders[TIER], control_name=control)
+        answer = service.predict_handler.handle(
+            request, service.model_holders[TIER], control_name=control
+        )
         if self._framework_knows_version:
             return list(answer.results)
         return [_without_version(result) for result in answer.results]
@@ -193,7 +196,11 @@ class Tagalong(LabelStudioMLBase):
             JournalError: If it cannot be recorded.
         """
         parsed = parse_event({**data, "action": event})
-        return {"recorded": None if parsed is None else _service_per_process.service().event_store.write_event(parsed)}
+        return {
+            "recorded": None
+            if parsed is None
+            else _service_per_process.service().event_store.write_event(parsed)
+        }
 
 
 def _without_version(result: Mapping[str, Any]) -> dict[str, Any]:

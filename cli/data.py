@@ -10,27 +10,32 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from cli.console import console, echo_json, error_console
-from cli.options import AnnotatorsOption, JsonOption, LabelConfigOption, build_read_options
-from ner.document import Document, DroppedAnnotation
-from ner.errors import InputError
-from ner.printable import escape_unprintable
-from ner.scoring import LENGTH_BUCKETS
-from training.corpus import (
-    CorpusCheck,
+from tagalong.cli.terminal.console import console, echo_json, error_console
+from tagalong.cli.terminal.options import (
+    AnnotatorsOption,
+    JsonOption,
+    LabelConfigOption,
+    build_read_options,
+)
+from tagalong.ner.document import Document, DroppedAnnotation
+from tagalong.ner.errors import InputError
+from tagalong.ner.scoring import LENGTH_BUCKETS
+from tagalong.ner.text_sanitizing import escape_unprintable
+from tagalong.training.corpus import (
     Corpus,
-    ReadOptions,
+    CorpusCheck,
     CorpusStats,
+    ReadOptions,
     WriteResult,
     check_corpus,
     count_entities,
     read_corpus,
     split_documents,
-    write_documents,
     write_atomically,
+    write_documents,
 )
-from training.corpus.ledger import WARNING_DESCRIPTIONS
-from training.corpus.write import OutputFormat, documents_to_jsonl
+from tagalong.training.corpus.import_log import WARNING_DESCRIPTIONS
+from tagalong.training.corpus.write import OutputFormat, documents_to_jsonl
 
 app = typer.Typer(
     help="Check, count, convert and split corpora and Label Studio exports.", no_args_is_help=True
@@ -100,7 +105,9 @@ def render_check(check: CorpusCheck) -> None:
         table = _build_table("What", "Times", "What was done", "Where", title="Judged")
         for warning in check.warnings:
             where = _escape_text("\n".join(warning.examples))
-            table.add_row(warning.kind, f"{warning.count:,}", WARNING_DESCRIPTIONS[warning.kind], where)
+            table.add_row(
+                warning.kind, f"{warning.count:,}", WARNING_DESCRIPTIONS[warning.kind], where
+            )
         console.print(table)
 
 
@@ -163,7 +170,9 @@ def render_stats(stats: CorpusStats) -> None:
         row = stats.count_by_length(label)
         table.add_row(_escape_text(label), *(f"{n:,}" for n in (*row, sum(row))))
     table.add_section()
-    table.add_row("All", *(f"{n:,}" for n in (*stats.count_by_length(), sum(stats.count_by_length()))))
+    table.add_row(
+        "All", *(f"{n:,}" for n in (*stats.count_by_length(), sum(stats.count_by_length())))
+    )
     console.print(table)
 
 
@@ -185,17 +194,36 @@ def convert_cli(
     """
     options = build_read_options(annotators, label_config)
     corpus = _read_corpus(files, options)
-    written = write_documents(corpus.documents, out, to, config=options.label_config, overwrite=force)
+    written = write_documents(
+        corpus.documents, out, to, config=options.label_config, overwrite=force
+    )
     lost = (*corpus.dropped, *written.dropped)
     if as_json:
         counts = dict(Counter(entry.reason for entry in lost))
         told = {"file": str(out), "documents": written.document_count, "lost": counts}
-        echo_json({**told, "unknown_lost": written.masked_range_count, "replaced": written.replaced_characters})
+        echo_json(
+            {
+                **told,
+                "unknown_lost": written.masked_range_count,
+                "replaced": written.replaced_characters,
+            }
+        )
     else:
-        render_write_result(out, written, lost, documents_without_words=len(corpus.documents) - written.document_count)
+        render_write_result(
+            out,
+            written,
+            lost,
+            documents_without_words=len(corpus.documents) - written.document_count,
+        )
 
 
-def render_write_result(out: Path, written: WriteResult, lost: Sequence[DroppedAnnotation], *, documents_without_words: int) -> None:
+def render_write_result(
+    out: Path,
+    written: WriteResult,
+    lost: Sequence[DroppedAnnotation],
+    *,
+    documents_without_words: int,
+) -> None:
     """Show what went into a file, and what did not.
 
     Args:
@@ -205,7 +233,9 @@ def render_write_result(out: Path, written: WriteResult, lost: Sequence[DroppedA
         documents_without_words: Documents that the format cannot hold.
     """
     # A path is never folded: it is there to be copied.
-    console.print(f"{written.document_count:,} documents in {_escape_text(str(out))}", soft_wrap=True)
+    console.print(
+        f"{written.document_count:,} documents in {_escape_text(str(out))}", soft_wrap=True
+    )
     if documents_without_words:
         console.print(f"{documents_without_words:,} documents have no words, and are not in it")
     for reason, count in Counter(entry.reason for entry in lost).most_common():
@@ -243,7 +273,9 @@ def split_cli(
     sides = split_documents(corpus.documents, wanted)
     check_no_empty_split(sides)
     paths = {side: out / f"{side}.jsonl" for side in sides}
-    write_atomically({paths[side]: documents_to_jsonl(sides[side]) for side in sides}, overwrite=force)
+    write_atomically(
+        {paths[side]: documents_to_jsonl(sides[side]) for side in sides}, overwrite=force
+    )
     if as_json:
         lost = dict(Counter(entry.reason for entry in corpus.dropped))
         echo_json({"documents": {side: len(sides[side]) for side in sides}, "lost": lost})

@@ -15,12 +15,12 @@ from rich.panel import Panel
 from rich.status import Status
 from rich.table import Table
 
-from cli.console import console, error_console
-from cli.itself import TAGALONG_COMMAND
+from tagalong.cli.terminal.console import console, error_console
+from tagalong.cli.terminal.subprocesses import TAGALONG_COMMAND
 
 if TYPE_CHECKING:
-    from backend.demo.check import DemoCheckReport
-    from backend.demo.stage import DemoSession, DemoCallbacks
+    from tagalong.backend.demo.check import DemoCheckReport
+    from tagalong.backend.demo.session import DemoCallbacks, DemoSession
 
 SERVE_COMMAND = (*TAGALONG_COMMAND, "serve")
 MAX_LISTED_FINDINGS = 10  # findings that are listed
@@ -59,11 +59,21 @@ def demo_cli(
 
     Example: tagalong demo
     """
-    from backend.demo.check import check_predictions
-    from backend.demo.stage import DemoOptions, open_demo
+    from tagalong.backend.demo.check import check_predictions
+    from tagalong.backend.demo.session import DemoOptions, open_demo
 
-    plan = DemoOptions(home, SERVE_COMMAND, label_studio_port=port, backend_port=backend_port, label_studio_program=label_studio)
-    with _exit_on_sigterm(), error_console.status("") as spinner, open_demo(plan, _make_callbacks(spinner)) as demo:
+    plan = DemoOptions(
+        home,
+        SERVE_COMMAND,
+        label_studio_port=port,
+        backend_port=backend_port,
+        label_studio_program=label_studio,
+    )
+    with (
+        _exit_on_sigterm(),
+        error_console.status("") as spinner,
+        open_demo(plan, _make_callbacks(spinner)) as demo,
+    ):
         spinner.stop()
         if check:
             project = demo.demo_project.project.id
@@ -103,7 +113,9 @@ def render_demo(demo: "DemoSession") -> Panel:
     shown.add_row("[bold]Then[/]", "click a task: its chemicals and diseases are marked already;")
     shown.add_row("", "correct them where they are wrong, and Submit;")
     shown.add_row("", "Label All Tasks begins with what the model is least sure of.")
-    again = "resumed" if demo.demo_project.is_resumed else f"{len(demo.demo_project.tasks)} abstracts"
+    again = (
+        "resumed" if demo.demo_project.is_resumed else f"{len(demo.demo_project.tasks)} abstracts"
+    )
     return Panel(
         shown,
         title=f"Tagalong in Label Studio ({again})",
@@ -139,7 +151,7 @@ def render_check_report(checked: "DemoCheckReport", version: str) -> str:
 
 def _make_callbacks(spinner: Status) -> "DemoCallbacks":
     """Say each step on a line of its own, and beside the spinner what it is at."""
-    from backend.demo.stage import DemoCallbacks
+    from tagalong.backend.demo.session import DemoCallbacks
 
     def step(said: str) -> None:
         error_console.print(f"{said} ...")

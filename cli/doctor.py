@@ -7,11 +7,15 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from backend.doctor.finding import DoctorFinding, CheckStatus
-from cli.console import console, echo_json
-from cli.options import LABEL_STUDIO_URL_OPTION, LABEL_STUDIO_KEY_OPTION, JsonOption
-from ner.errors import InputError
-from ner.printable import to_single_line
+from tagalong.backend.doctor.finding import CheckStatus, DoctorFinding
+from tagalong.cli.terminal.console import console, echo_json
+from tagalong.cli.terminal.options import (
+    LABEL_STUDIO_KEY_OPTION,
+    LABEL_STUDIO_URL_OPTION,
+    JsonOption,
+)
+from tagalong.ner.errors import InputError
+from tagalong.ner.text_sanitizing import to_single_line
 
 STATUS_MARKS: dict[CheckStatus, str] = {"ok": "✓", "warning": "!", "problem": "✗", "skipped": "·"}
 STATUS_COLORS: dict[CheckStatus, str] = {
@@ -55,8 +59,8 @@ def doctor_cli(
 
     Example: tagalong doctor --url http://localhost:8080 --project 1
     """
-    from backend.doctor.case import DoctorOptions
-    from backend.doctor.examine import run_checks, is_healthy
+    from tagalong.backend.doctor.checks import is_healthy, run_checks
+    from tagalong.backend.doctor.context import DoctorOptions
 
     if bool(username) != bool(password):
         raise InputError(

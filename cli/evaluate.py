@@ -1,59 +1,45 @@
 """``tagalong evaluate``: a model's answers, or a file of predictions, judged by gold."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
 from rich.progress import track
-from rich.text import Text
 
-from cli.console import console, echo_json, error_console
-from cli.grid import print_tables
-from cli.options import (
+from tagalong.cli.terminal.console import echo_json, error_console
+from tagalong.cli.terminal.options import (
     MAX_SEED,
     AnnotatorsOption,
     JsonOption,
     LabelConfigOption,
     ModelsOption,
+    build_read_options,
     load_tier_version,
     open_store,
-    build_read_options,
 )
-from ner.document import Document
-from ner.errors import InputError
-from ner.printable import to_single_line, escape_unprintable
-from training.alignment import SystemOutput, AlignedDocuments, align_predictions, filter_labels
-from training.corpus import read_corpus, read_predictions
-from training.corpus.ledger import WARNING_DESCRIPTIONS, CorpusWarning
+from tagalong.cli.terminal.reports import RenderedReport, print_report
+from tagalong.ner.document import Document
+from tagalong.ner.errors import InputError
+from tagalong.ner.text_sanitizing import escape_unprintable
+from tagalong.training.corpus import read_corpus, read_predictions
+from tagalong.training.corpus.import_log import WARNING_DESCRIPTIONS, CorpusWarning
+from tagalong.training.evaluation.alignment import (
+    AlignedDocuments,
+    SystemOutput,
+    align_predictions,
+    filter_labels,
+)
 
 if TYPE_CHECKING:  # what imports numpy, scikit-learn or torch would make `tagalong --help` slow
-    from training.evaluate import EvaluationOptions
-    from training.tables import TextTable
+    from tagalong.training.evaluation.evaluate import EvaluationOptions
 
 EvaluationProtocol = Literal["exact", "paper"]
-BATCH_DOCUMENTS = 256  # documents a tier gets at once: enough to sort by length, few enough for a smooth bar
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedReport:
-    """A report, laid out.
-
-    Attributes:
-        report_json: As one JSON object.
-        markdown: For people.
-        html: The same as HTML; None for the paper's protocol, or where none was asked for.
-        tables: For the terminal.
-        warnings: What to know before trusting the figures.
-    """
-
-    report_json: dict[str, Any]
-    markdown: str
-    html: str | None
-    tables: "list[TextTable]"
-    warnings: tuple[str, ...] = ()
+BATCH_DOCUMENTS = (
+    256  # documents a tier gets at once: enough to sort by length, few enough for a smooth bar
+)
 
 
 def evaluate_cli(
@@ -89,7 +75,8 @@ def evaluate_cli(
     ] = None,
     as_json: JsonOption = False,
     protocol: Annotated[
-        EvaluationProtocol, typer.Option(help="'paper' gives the figures of arXiv 2504.00664, flaws and all.")
+        EvaluationProtocol,
+        typer.Option(help="'paper' gives the figures of arXiv 2504.00664, flaws and all."),
     ] = "exact",
     labels: Annotated[
         str | None,
@@ -111,8 +98,8 @@ def evaluate_cli(
 
     Example: tagalong evaluate bundled gold.jsonl --report report
     """
-    from training.evaluate import EvaluationOptions
-    from training.report import check_report_dir, write_report
+    from tagalong.training.evaluation.evaluate import EvaluationOptions
+    from tagalong.training.evaluation.report import check_report_dir, write_report
 
     if against is not None and protocol == "paper":
         raise typer.BadParameter("two systems are compared by the exact protocol only")
@@ -129,7 +116,9 @@ def evaluate_cli(
         wanted = _parse_labels(labels)
         case = filter_labels(case, wanted)
         known = None if known is None else tuple(name for name in known if name in wanted)
-    options = EvaluationOptions(labels=known, resamples=resamples, seed=seed, max_examples_per_type=examples)
+    options = EvaluationOptions(
+        labels=known, resamples=resamples, seed=seed, max_examples_per_type=examples
+    )
     notes = build_import_notes(corpus.warnings)
     verdict = build_rendered_report(
         case,
@@ -144,7 +133,9 @@ def evaluate_cli(
     else:
         print_report(verdict)
     if report is not None:
-        write_report(report, report_json=verdict.report_json, markdown=verdict.markdown, html=verdict.html)
+        write_report(
+            report, report_json=verdict.report_json, markdown=verdict.markdown, html=verdict.html
+        )
 
 
 def _parse_labels(labels: str) -> tuple[str, ...]:
@@ -178,8 +169,12 @@ def get_system_output(system: str, documents: Sequence[Document], models: Path) 
     with error_console.status(f"Loading {escape(system)}"):
         tier = load_tier_version(open_store(models), system, use_openvino=True)
     blank = [replace(document, spans=()) for document in documents]
-    batches = [blank[first : first + BATCH_DOCUMENTS] for first in range(0, len(blank), BATCH_DOCUMENTS)]
-    progress = track(batches, f"Asking {escape(tier.version)}", console=error_console, transient=True)
+    batches = [
+        blank[first : first + BATCH_DOCUMENTS] for first in range(0, len(blank), BATCH_DOCUMENTS)
+    ]
+    progress = track(
+        batches, f"Asking {escape(tier.version)}", console=error_console, transient=True
+    )
     predictions = [prediction for batch in progress for prediction in tier.predict(batch)]
     return SystemOutput(system, list(zip(blank, predictions, strict=True)), tier.labels)
 
@@ -223,14 +218,17 @@ def build_rendered_report(
     Returns:
         The report in every form.
     """
-    from training import markdown, tables
-    from training.evaluate import evaluate
-    from training.paper_protocol import evaluate_as_paper, paper_report_to_json
-    from training.report import report_to_json
-    from training.report_page import report_to_html
+    from tagalong.training.evaluation import markdown, tables
+    from tagalong.training.evaluation.evaluate import evaluate
+    from tagalong.training.evaluation.html import report_to_html
+    from tagalong.training.evaluation.paper_protocol import evaluate_as_paper, paper_report_to_json
+    from tagalong.training.evaluation.report import report_to_json
 
     if aligned.excluded_documents:
-        notes = (*notes, f"{aligned.excluded_documents} documents are left out: not every side has them.")
+        notes = (
+            *notes,
+            f"{aligned.excluded_documents} documents are left out: not every side has them.",
+        )
     if protocol == "paper":
         paper = evaluate_as_paper(
             aligned.gold, aligned.predicted[0], labels=options.labels or (), source=source
@@ -258,17 +256,3 @@ def build_rendered_report(
         tables.report_tables(report),
         report.warnings,
     )
-
-
-def print_report(report: RenderedReport) -> None:
-    """Show a report.
-
-    Args:
-        report: What was found.
-    """
-    figures = report.report_json
-    head = f"{figures['model']} judged by {figures['gold']}, {figures['documents']} documents"
-    console.print(Text(to_single_line(head), style="bold"))
-    for warning in report.warnings:
-        console.print(Text(to_single_line(f"Note: {warning}"), style="yellow"))
-    print_tables(report.tables)

@@ -6,25 +6,27 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli import curate, data, models, train
-from cli.calibrate import benchmark_cli
-from cli.console import error_console
-from cli.demo import demo_cli
-from cli.doctor import doctor_cli
-from cli.evaluate import evaluate_cli
-from cli.predict import predict_cli
-from cli.prelabel import prelabel_cli
-from cli.quiet import silence_libraries
-from cli.retrain import retrain_cli
-from cli.serve import serve_cli
-from ner.errors import TagalongError
+from tagalong.cli import data, models
+from tagalong.cli.benchmark import benchmark_cli
+from tagalong.cli.curate import app as curate
+from tagalong.cli.demo import demo_cli
+from tagalong.cli.doctor import doctor_cli
+from tagalong.cli.evaluate import evaluate_cli
+from tagalong.cli.predict import predict_cli
+from tagalong.cli.prelabel.command import prelabel_cli
+from tagalong.cli.retrain.command import retrain_cli
+from tagalong.cli.serve import serve_cli
+from tagalong.cli.terminal.console import error_console
+from tagalong.cli.terminal.logging_setup import silence_libraries
+from tagalong.cli.train import encoder
+from tagalong.ner.errors import TagalongError
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(train.app, name="train")
+app.add_typer(encoder.app, name="train")
 app.add_typer(curate.app, name="curate")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")

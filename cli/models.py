@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-from cli.console import console, echo_json, error_console
-from cli.engines import describe_openvino_model, compile_version
-from cli.options import JsonOption, ModelsOption, open_store
-from cli.versions import list_versions, render_list, render_manifest, row_to_json
-from ner.catalogue import BUNDLED_REFERENCE, DEFAULT_TIER
-from ner.errors import RegistryError, VersionNotFound
-from ner.manifest import read_manifest
-from ner.store import ModelStore
-from training.corpus import read_corpus
+from tagalong.cli.terminal.console import console, echo_json, error_console
+from tagalong.cli.terminal.openvino import compile_version, describe_openvino_model
+from tagalong.cli.terminal.options import JsonOption, ModelsOption, open_store
+from tagalong.cli.versions import list_versions, render_list, render_manifest, row_to_json
+from tagalong.ner.errors import RegistryError, VersionNotFound
+from tagalong.ner.manifest import read_manifest
+from tagalong.ner.model_registry import BUNDLED_REFERENCE, DEFAULT_TIER
+from tagalong.ner.model_store import ModelStore
+from tagalong.training.corpus import read_corpus
 
 app = typer.Typer(
     help="List, show, promote, roll back and remove model versions.", no_args_is_help=True
@@ -202,7 +202,11 @@ def locate_stored_version(store: ModelStore, reference: str) -> tuple[str, str]:
 
 def _bundled_folder(store: ModelStore, tier: str) -> Path | None:
     """Where the bundled version of a tier is, if it has one."""
-    return None if store.bundled_version(tier) is None else store.bundled_version_folder(tier).resolve()
+    return (
+        None
+        if store.bundled_version(tier) is None
+        else store.bundled_version_folder(tier).resolve()
+    )
 
 
 def _print_result(sentence: str, tier: str, version: str | None, *, as_json: bool) -> None:

@@ -12,12 +12,16 @@ from typing import IO, Annotated
 import typer
 from rich.text import Text
 
-from backend.jsonlines import parse_lines, prediction_to_json, document_text_from_json
-from cli.console import console
-from cli.options import ModelsOption, load_tier_version, open_store
-from ner.document import Document, Prediction
-from ner.errors import FormatError, InputError
-from ner.printable import escape_control_characters
+from tagalong.backend.documents.jsonl import (
+    document_text_from_json,
+    parse_lines,
+    prediction_to_json,
+)
+from tagalong.cli.terminal.console import console
+from tagalong.cli.terminal.options import ModelsOption, load_tier_version, open_store
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.errors import FormatError, InputError
+from tagalong.ner.text_sanitizing import escape_control_characters
 
 CHUNK_DOCUMENTS = 64  # documents predicted at once: lines of a long file come out as it is read
 FILE_SUFFIXES = (".txt", ".json", ".jsonl")

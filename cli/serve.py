@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cli.console import error_console
-from cli.engines import OPENVINO_MISSING_MESSAGE, OPENVINO_SWITCH
-from cli.itself import TAGALONG_COMMAND
-from cli.options import ALLOWED_HOSTS_OPTION, ModelsOption, parse_hosts
-from ner.errors import InputError
+from tagalong.cli.terminal.console import error_console
+from tagalong.cli.terminal.openvino import OPENVINO_MISSING_MESSAGE, OPENVINO_SWITCH
+from tagalong.cli.terminal.options import ALLOWED_HOSTS_OPTION, ModelsOption, parse_hosts
+from tagalong.cli.terminal.subprocesses import TAGALONG_COMMAND
+from tagalong.ner.errors import InputError
 
 if TYPE_CHECKING:
-    from backend.retraining.due import RetrainSettings
+    from tagalong.backend.retraining.trigger import RetrainSettings
 
 WeightsMode = Literal["merged", "adapter", "nf4"]
 PromotionPolicy = Literal["auto", "always", "never"]
@@ -114,8 +114,9 @@ def serve_cli(
 
     Example: tagalong serve --port 9090
     """
-    from backend.server.run import check_listen_address, serve
-    from backend.server.settings import Credentials, Limits, Settings
+    from tagalong.backend.server.prediction.limits import Limits
+    from tagalong.backend.server.run import check_listen_address, serve
+    from tagalong.backend.server.settings import Credentials, Settings
 
     if bool(username) != bool(password):
         raise InputError(
@@ -169,7 +170,7 @@ def make_openvino_build_command(*, is_enabled: bool) -> tuple[str, ...]:
     Returns:
         The command, to which the version is added.
     """
-    from backend.engine.library import openvino_version
+    from tagalong.backend.models.openvino.library import openvino_version
 
     if is_enabled and not openvino_version():
         error_console.print(OPENVINO_MISSING_MESSAGE, markup=False, soft_wrap=True)
@@ -201,7 +202,7 @@ def make_retrain_settings(
     Returns:
         All of it; why it cannot be done where Label Studio cannot be asked.
     """
-    from backend.retraining.due import RetrainSettings
+    from tagalong.backend.retraining.trigger import RetrainSettings
 
     if not url or not key:
         return RetrainSettings(
@@ -210,7 +211,13 @@ def make_retrain_settings(
             min_annotations=min_annotations,
         )
     command = (*TAGALONG_COMMAND, "retrain", "--models", str(models))
-    command += ("--promote", promotion, "--prelabel", str(prelabel), *(("--warm",) if warm_start else ()))
+    command += (
+        "--promote",
+        promotion,
+        "--prelabel",
+        str(prelabel),
+        *(("--warm",) if warm_start else ()),
+    )
     return RetrainSettings(
         command=command,
         environment={"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": key},

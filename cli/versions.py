@@ -9,13 +9,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from cli.console import console
-from ner.catalogue import BUNDLED_REFERENCE, ModelRegistry
-from ner.errors import VersionInvalid
-from ner.manifest import Manifest, read_manifest
-from ner.scoring import LENGTH_BUCKETS
+from tagalong.cli.terminal.console import console
+from tagalong.cli.terminal.tables import EMPTY_CELL, format_score
+from tagalong.ner.errors import VersionInvalid
+from tagalong.ner.manifest import Manifest, read_manifest
+from tagalong.ner.model_registry import BUNDLED_REFERENCE, ModelRegistry
+from tagalong.ner.scoring import LENGTH_BUCKETS
 
-EMPTY_CELL = "-"
 SHOWN_SPLITS = ("test", "dev")  # whose figures a list shows, the first there is
 
 
@@ -64,7 +64,9 @@ def list_versions(store: ModelRegistry) -> VersionList:
     if store.bundled_root is None:
         return VersionList(tuple(own), tuple(notes))
     shipped, more = _collect_rows(ModelRegistry(store.bundled_root), bundled=True)
-    shipped = [replace(row, current=row.current and _is_default_version(store, row)) for row in shipped]
+    shipped = [
+        replace(row, current=row.current and _is_default_version(store, row)) for row in shipped
+    ]
     return VersionList((*own, *shipped), (*notes, *more))
 
 
@@ -165,18 +167,6 @@ def _score_cells(scores: Mapping[str, Any]) -> list[str]:
         format_score(figures.get("strict_f1")),
         *(format_score(lengths.get(length)) for length in LENGTH_BUCKETS),
     ]
-
-
-def format_score(value: object) -> str:
-    """Write a figure of a manifest.
-
-    Args:
-        value: As it was read: a number from 0 to 1, or anything else where it is not known.
-
-    Returns:
-        Three decimals, or a dash.
-    """
-    return f"{value:.3f}" if isinstance(value, int | float) else EMPTY_CELL
 
 
 def render_manifest(manifest: Manifest, folder: Path) -> Table:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ner.errors import OffsetError
+from tagalong.ner.errors import OffsetError
 
 DropReason = Literal[
     "overlap",  # flat BIO holds one label per word; the longest span stays

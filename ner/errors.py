@@ -102,7 +102,9 @@ class LabelStudioError(TagalongError):
         detail: What Label Studio itself gave as the reason; empty if it gave none.
     """
 
-    def __init__(self, message: str, code: LabelStudioErrorCode = "failed", detail: str = "") -> None:
+    def __init__(
+        self, message: str, code: LabelStudioErrorCode = "failed", detail: str = ""
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.detail = detail

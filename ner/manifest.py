@@ -15,14 +15,28 @@ from reprlib import repr as short_repr
 from types import NoneType
 from typing import Any
 
-from ner.errors import PublishError, VersionInvalid, VersionNotFound
-from ner.payload import WEIGHT_SUFFIXES, FileRecord, find_files, hash_file, forbidden_reason
+from tagalong.ner.errors import PublishError, VersionInvalid, VersionNotFound
+from tagalong.ner.file_safety import (
+    WEIGHT_SUFFIXES,
+    FileRecord,
+    find_files,
+    forbidden_reason,
+    hash_file,
+)
 
-MANIFEST_SCHEMA_VERSION = 2  # of manifest.json; goes up when a field is added, removed or changes its meaning
-FIRST_CALIBRATION_HASH_SCHEMA = 2  # the first format whose content hash counts the calibration, which decides tags
+MANIFEST_SCHEMA_VERSION = (
+    2  # of manifest.json; goes up when a field is added, removed or changes its meaning
+)
+FIRST_CALIBRATION_HASH_SCHEMA = (
+    2  # the first format whose content hash counts the calibration, which decides tags
+)
 MANIFEST_FILE_NAME = "manifest.json"
-CACHE_FOLDER_NAME = ".cache"  # in the folder of a version: what follows from it, and is no part of it
-SAFE_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)  # never a path, never hidden
+CACHE_FOLDER_NAME = (
+    ".cache"  # in the folder of a version: what follows from it, and is no part of it
+)
+SAFE_NAME_PATTERN = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII
+)  # never a path, never hidden
 FIELD_TYPES: Mapping[str, tuple[type, ...]] = {
     "format": (int,),
     **dict.fromkeys(("version", "digest", "tier", "name", "created", "base"), (str,)),
@@ -109,7 +123,12 @@ class Manifest(VersionMetadata):
         return first | known
 
 
-def content_hash(metadata: VersionMetadata, files: Mapping[str, FileRecord], *, schema_version: int = MANIFEST_SCHEMA_VERSION) -> str:
+def content_hash(
+    metadata: VersionMetadata,
+    files: Mapping[str, FileRecord],
+    *,
+    schema_version: int = MANIFEST_SCHEMA_VERSION,
+) -> str:
     """Hash what makes a version itself: weights, calibration, config, data, labels and base.
 
     Scores, times and environment are left out: the same training gives the same hash.
@@ -228,7 +247,9 @@ def _verify(folder: Path, manifest: Manifest) -> None:
     found = _compare_sizes(folder, manifest)
     for name, expected in manifest.files.items():
         if hash_file(found[name]) != expected:
-            raise VersionInvalid(f"{name} in {folder} was changed since publishing: {REPAIR_ADVICE}")
+            raise VersionInvalid(
+                f"{name} in {folder} was changed since publishing: {REPAIR_ADVICE}"
+            )
     content = content_hash(manifest, manifest.files, schema_version=manifest.format)
     if not manifest.version.endswith(f"-{content}"):
         raise VersionInvalid(
@@ -240,7 +261,9 @@ def _compare_sizes(folder: Path, manifest: Manifest) -> dict[str, Path]:
     """Compare the names and sizes of a version's files with its manifest; say where they are."""
     found = find_files(folder)
     found.pop(MANIFEST_FILE_NAME, None)
-    found = {name: path for name, path in found.items() if not name.startswith(f"{CACHE_FOLDER_NAME}/")}
+    found = {
+        name: path for name, path in found.items() if not name.startswith(f"{CACHE_FOLDER_NAME}/")
+    }
     for name, path in found.items():
         if reason := forbidden_reason(path):
             raise VersionInvalid(f"{name} in {folder} is {reason}: delete it, or {REPAIR_ADVICE}")
@@ -274,7 +297,9 @@ def _is_weights_file(name: str) -> bool:
 def _validate_fields(value: object, where: str) -> dict[str, Any]:
     """The fields of a manifest, each there and of the right kind, and no others."""
     if not isinstance(value, dict):
-        raise VersionInvalid(f"{where} holds {short_repr(value)} instead of an object: {REPAIR_ADVICE}")
+        raise VersionInvalid(
+            f"{where} holds {short_repr(value)} instead of an object: {REPAIR_ADVICE}"
+        )
     if isinstance(value.get("format"), int) and value["format"] > MANIFEST_SCHEMA_VERSION:
         raise VersionInvalid(
             f"{where} has format {value['format']}, but formats up to {MANIFEST_SCHEMA_VERSION} can be read: "
@@ -291,7 +316,9 @@ def _validate_fields(value: object, where: str) -> dict[str, Any]:
     if foreign := sorted(value.keys() - FIELD_TYPES.keys()):
         raise VersionInvalid(f"{where} has unknown fields ({', '.join(foreign)}): {REPAIR_ADVICE}")
     if not value["labels"] or not all(isinstance(label, str) for label in value["labels"]):
-        raise VersionInvalid(f"{where} has {short_repr(value['labels'])} as 'labels': {REPAIR_ADVICE}")
+        raise VersionInvalid(
+            f"{where} has {short_repr(value['labels'])} as 'labels': {REPAIR_ADVICE}"
+        )
     return dict(value)
 
 

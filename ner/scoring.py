@@ -14,13 +14,15 @@ from itertools import accumulate
 from operator import attrgetter
 from typing import Literal
 
-from ner.document import Span
-from ner.words import WORD_PATTERN
+from tagalong.ner.document import Span
+from tagalong.ner.words import WORD_PATTERN
 
 LengthBucket = Literal["1", "2", "3+"]
 LENGTH_BUCKETS: tuple[LengthBucket, ...] = LengthBucket.__args__  # type: ignore[attr-defined]
 LabelLength = tuple[str, LengthBucket]
-SpanKey = tuple[str, int, int]  # label, start, end: a span as a plain tuple, quick to hash and to sort
+SpanKey = tuple[
+    str, int, int
+]  # label, start, end: a span as a plain tuple, quick to hash and to sort
 SPAN_KEY = attrgetter("label", "start", "end")
 
 
@@ -103,7 +105,9 @@ class StratifiedCounts:
 
     def label_counts(self, label: str) -> Counts:
         """One label, whatever the length."""
-        return sum((self.cells.get((label, length), Counts()) for length in LENGTH_BUCKETS), Counts())
+        return sum(
+            (self.cells.get((label, length), Counts()) for length in LENGTH_BUCKETS), Counts()
+        )
 
     def length_counts(self, length: LengthBucket) -> Counts:
         """One length, whatever the label."""
@@ -180,7 +184,9 @@ def _count_by_stratum(
     return StratifiedCounts({cell: Counts(*row) for cell, row in cells.items()})
 
 
-def match_relaxed(gold: AbstractSet[SpanKey], predicted: AbstractSet[SpanKey]) -> tuple[set[SpanKey], set[SpanKey]]:
+def match_relaxed(
+    gold: AbstractSet[SpanKey], predicted: AbstractSet[SpanKey]
+) -> tuple[set[SpanKey], set[SpanKey]]:
     """Which spans take part in the largest one-to-one pairing of overlapping, same-label spans.
 
     Where the pairing could be made in several ways, those spans take part that come closest to a
@@ -229,12 +235,16 @@ def _clusters(
 def _matched_spans(ours: Sequence[SpanKey], theirs: Sequence[SpanKey]) -> set[SpanKey]:
     """Those of ours that are paired when as many as possible are, the closest ones first."""
     near = overlapping_spans(ours, theirs)
-    best = {key: max((jaccard_index(key, other) for other in near[key]), default=0.0) for key in ours}
+    best = {
+        key: max((jaccard_index(key, other) for other in near[key]), default=0.0) for key in ours
+    }
     order = sorted(ours, key=lambda key: (-best[key], key))
     return set(maximum_matching({key: near[key] for key in order}))
 
 
-def overlapping_spans(ours: Sequence[SpanKey], theirs: Sequence[SpanKey]) -> dict[SpanKey, list[SpanKey]]:
+def overlapping_spans(
+    ours: Sequence[SpanKey], theirs: Sequence[SpanKey]
+) -> dict[SpanKey, list[SpanKey]]:
     """Find who overlaps whom, labels aside.
 
     Args:
@@ -283,7 +293,10 @@ def maximum_matching(candidates: Mapping[SpanKey, Sequence[SpanKey]]) -> dict[Sp
 
 
 def _augment(
-    key: SpanKey, near: Mapping[SpanKey, Sequence[SpanKey]], partner: dict[SpanKey, SpanKey], taker: dict[SpanKey, SpanKey]
+    key: SpanKey,
+    near: Mapping[SpanKey, Sequence[SpanKey]],
+    partner: dict[SpanKey, SpanKey],
+    taker: dict[SpanKey, SpanKey],
 ) -> None:
     """Find a partner for one span, moving others to another partner where that makes room."""
     reached_from: dict[SpanKey, SpanKey] = {}  # theirs -> the one of ours that would take it

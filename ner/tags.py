@@ -6,9 +6,9 @@ Tags are small integers: O is 0, then B-x and I-x for every label x in the order
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ner.document import Document, DroppedAnnotation, DropReason, Span
-from ner.errors import LabelError
-from ner.words import word_offsets, overlapping_words
+from tagalong.ner.document import Document, DroppedAnnotation, DropReason, Span
+from tagalong.ner.errors import LabelError
+from tagalong.ner.words import overlapping_words, word_offsets
 
 OUTSIDE = 0  # the tag id of O
 IGNORE_INDEX = -100  # a word that must not be trained on; the index that PyTorch's losses ignore
@@ -118,11 +118,18 @@ class TagSet:
             else:
                 text = document.span_text(span)
                 lost.append(
-                    (DroppedAnnotation(span.label, text, reason, span.start, span.end, document.id), touched)
+                    (
+                        DroppedAnnotation(
+                            span.label, text, reason, span.start, span.end, document.id
+                        ),
+                        touched,
+                    )
                 )
         # After the last span has found its place: only words that no kept span needs are masked.
         unclear = [touched for _, touched in lost]
-        unclear += [range(*overlapping_words(words, start, end)) for start, end in document.masked_ranges]
+        unclear += [
+            range(*overlapping_words(words, start, end)) for start, end in document.masked_ranges
+        ]
         for touched in unclear:
             for word in touched:
                 if tags[word] == OUTSIDE:

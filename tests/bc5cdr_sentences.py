@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ner.document import Document, Span
-from training.corpus import read_corpus
+from tagalong.ner.document import Document, Span
+from tagalong.training.corpus import read_corpus
 
 SAMPLES = Path(__file__).parent / "samples"
 LONGEST = 160  # characters

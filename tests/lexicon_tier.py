@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from backend.tier import Tier
-from ner.document import Document, Prediction, Span
-from ner.words import word_offsets
+from tagalong.backend.models.tier import Tier
+from tagalong.ner.document import Document, Prediction, Span
+from tagalong.ner.words import word_offsets
 
 LEXICON = {
     "naloxone": "Chemical",

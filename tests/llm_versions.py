@@ -5,16 +5,16 @@ from typing import Any
 
 import torch
 
-from backend.bases import BaseModelRef
-from backend.checkpoint import save_model
-from backend.llm.layout import PROMPT_VERSION
-from backend.llm.verbalisers import choose_verbalizers
-from ner.manifest import VersionMetadata
-from ner.store import ModelStore
-from ner.tags import TagSet
+from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.models.encoder.checkpoint import save_model
+from tagalong.backend.models.llm.prompt import PROMPT_VERSION
+from tagalong.backend.models.llm.verbalizers import choose_verbalizers
+from tagalong.ner.manifest import VersionMetadata
+from tagalong.ner.model_store import ModelStore
+from tagalong.ner.tags import TagSet
+from tagalong.training.llm.train import build_llm
+from tagalong.training.recipes.recipe import AdapterConfig, LLMRecipe
 from tests.tiny_llms import TAGS
-from training.llm import build_llm
-from training.recipe import AdapterConfig, LLMRecipe
 
 CPU = torch.device("cpu")
 

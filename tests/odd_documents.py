@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ner.document import Document, Span
+from tagalong.ner.document import Document, Span
 
 LABELS = ("Chemical", "Disease", "Gene or gene product")
 PIECES = (

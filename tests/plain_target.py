@@ -1,7 +1,7 @@
 """A target of batches that keeps everything in the journal, as a file's does."""
 
-from backend.batch.journal import BatchJournal
-from ner.document import Document, Prediction
+from tagalong.backend.batch.journal import BatchJournal
+from tagalong.ner.document import Document, Prediction
 
 
 class Plain:

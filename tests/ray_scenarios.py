@@ -15,13 +15,13 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 
-from backend.batch.journal import BatchJournal
-from backend.batch.on_ray import open_ray_engine
-from backend.batch.predicting import PredictionFailure
-from backend.batch.run import CHUNK_DOCUMENTS, BatchRunner, make_items
-from backend.tier import Tier
-from ner.document import Document, Prediction
-from ner.errors import BatchError
+from tagalong.backend.batch.engine import PredictionFailure
+from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.ray_engine import open_ray_engine
+from tagalong.backend.batch.run import CHUNK_DOCUMENTS, BatchRunner, make_items
+from tagalong.backend.models.tier import Tier
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.errors import BatchError
 from tests.lexicon_tier import LexiconTier
 from tests.plain_target import Plain
 
@@ -69,7 +69,9 @@ class Meeting(LexiconTier):
 
 
 def chunks() -> Iterator[list[Document]]:
-    return (DOCUMENTS[at : at + CHUNK_DOCUMENTS] for at in range(0, len(DOCUMENTS), CHUNK_DOCUMENTS))
+    return (
+        DOCUMENTS[at : at + CHUNK_DOCUMENTS] for at in range(0, len(DOCUMENTS), CHUNK_DOCUMENTS)
+    )
 
 
 def answered(address: str, load: Callable[[], Tier]) -> Answers:

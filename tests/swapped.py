@@ -3,17 +3,19 @@
 import shutil
 from pathlib import Path
 
-from backend.bundle import BUNDLED_MODELS_FOLDER
-from ner.catalogue import ModelRegistry
-from ner.manifest import VersionMetadata, read_manifest
-from ner.store import ModelStore
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.ner.manifest import VersionMetadata, read_manifest
+from tagalong.ner.model_registry import ModelRegistry
+from tagalong.ner.model_store import ModelStore
 
 SWAPPED = {"Chemical": "Disease", "Disease": "Chemical"}
 
 
 def publish_swapped(models: Path, name: str) -> str:
     """Publish the bundled version with its labels swapped, and make it current."""
-    bundled = ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled")
+    bundled = ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(
+        "bundled"
+    )
     manifest = read_manifest(bundled)
     draft = VersionMetadata(
         tier=manifest.tier,

@@ -14,12 +14,12 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from backend.demo.label_studio import BANNED_SUBNETS
-from backend.server.app import create_app
-from backend.server.run import GRACEFUL_TIMEOUT_SECONDS
-from backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials, Settings
-from cli.main import app
-from ner.errors import VersionInvalid
+from tagalong.backend.demo.label_studio_server import BANNED_SUBNETS
+from tagalong.backend.server.app import create_app
+from tagalong.backend.server.run import GRACEFUL_TIMEOUT_SECONDS
+from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials, Settings
+from tagalong.cli.main import app
+from tagalong.ner.errors import VersionInvalid
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")

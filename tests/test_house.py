@@ -1,9 +1,11 @@
-"""The house has four floors, and imports only ever go down: ner <- backend <- training <- cli."""
+"""Structure of the code: import order of packages and folders, bare imports, unique class names."""
 
 import ast
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -15,19 +17,23 @@ FILES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py")
 
 
 def module_name(path: Path) -> str:
-    """``ner/tags.py`` is ``ner.tags``, ``ner/__init__.py`` is ``ner``."""
+    """``ner/tags.py`` is ``tagalong.ner.tags``, ``ner/__init__.py`` is ``tagalong.ner``."""
     parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    return ".".join(("tagalong", *(parts[:-1] if parts[-1] == "__init__" else parts)))
 
 
+BARE_IMPORT = re.compile(r"\b(?:from|import) (?:ner|backend|training|cli)\b")
 MODULES = {module_name(path): path for path in FILES}
 # Who imports something by its name when it is first needed, and what. Libraries that take seconds
 # to import or may be missing; and, for those who are served without them, modules of our own.
 DOORS = {
-    "backend.adapters": {"peft"},
-    "backend.engine.library": {"openvino", "nncf"},
-    "backend.four_bit": {"bitsandbytes"},
-    "backend.tier": {"backend.checkpoint", "backend.llm.checkpoint"},
+    "tagalong.backend.models.base_models.adapters": {"peft"},
+    "tagalong.backend.models.openvino.library": {"openvino", "nncf"},
+    "tagalong.backend.models.base_models.quantization": {"bitsandbytes"},
+    "tagalong.backend.models.tier": {
+        "tagalong.backend.models.encoder.checkpoint",
+        "tagalong.backend.models.llm.checkpoint",
+    },
 }
 
 
@@ -60,7 +66,32 @@ def deferred_imports(source: str) -> list[str]:
 
 
 def floor_of(module: str) -> str:
-    return module.partition(".")[0]
+    """``ner`` for ``tagalong.ner.tags``; other packages by their own name."""
+    return module.removeprefix("tagalong.").partition(".")[0]
+
+
+def bare_imports(source: str) -> list[str]:
+    """Imports of our folders without ``tagalong.`` before them, also in program texts."""
+    return BARE_IMPORT.findall(source)
+
+
+def folder_edges() -> dict[tuple[str, str], list[str]]:
+    """Pairs of folders of which the first imports the second, and the modules that do."""
+    edges = defaultdict[tuple[str, str], list[str]](list)
+    for module, text in sources():
+        for name in (every_import(text) | DOORS.get(module, set())) & MODULES.keys():
+            importer, other = (str(MODULES[one].parent.relative_to(ROOT)) for one in (module, name))
+            if importer != other:
+                edges[importer, other].append(f"{module} -> {name}")
+    return edges
+
+
+def folder_order(edges: Iterable[tuple[str, str]]) -> list[str]:
+    """Folders, each after those that it imports; raises CycleError where there is no such order."""
+    graph = defaultdict[str, set[str]](set)
+    for folder, other in edges:
+        graph[folder].add(other)
+    return list(TopologicalSorter(graph).static_order())
 
 
 def upward(module: str, source: str) -> list[str]:
@@ -88,6 +119,43 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         for module, text in sources()
     }
     list(TopologicalSorter(graph).static_order())
+
+
+def test_no_folders_import_each_other() -> None:
+    folder_order(folder_edges())
+
+
+def test_folders_that_import_each_other_are_seen() -> None:
+    with pytest.raises(CycleError):
+        folder_order([("backend/server", "backend/models"), ("backend/models", "backend/server")])
+
+
+def test_nothing_is_imported_by_a_bare_name() -> None:
+    ours = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)] + FILES
+    texts = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in ours}
+    assert {path: found for path, text in texts.items() if (found := bare_imports(text))} == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from backend.models import tier", ["from backend"]),
+        ("def f():\n    import cli", ["import cli"]),
+        ("program = 'import ner.tags'", ["import ner"]),
+        ("from tagalong.ner import tags\nimport tagalong.cli\nimport training_data", []),
+    ],
+)
+def test_a_bare_import_is_seen(source: str, found: list[str]) -> None:
+    assert bare_imports(source) == found
+
+
+def test_no_two_files_define_the_same_class_name() -> None:
+    files = defaultdict[str, list[str]](list)
+    for module, text in sources():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef):
+                files[node.name.lstrip("_")].append(module)
+    assert {name: found for name, found in files.items() if len(found) > 1} == {}
 
 
 def test_only_commands_import_late() -> None:
@@ -123,7 +191,7 @@ def test_ner_runs_where_nothing_is_installed() -> None:
         "-I",
         "-S",
         "-c",
-        f"import sys\nsys.path.append({str(ROOT)!r})\n{program}",
+        f"import sys\nsys.path.append({str(ROOT / 'src')!r})\n{program}",
     ]
     subprocess.run(bare, check=True)
 
@@ -131,21 +199,26 @@ def test_ner_runs_where_nothing_is_installed() -> None:
 @pytest.mark.parametrize(
     ("source", "found"),
     [
-        ("import training.loop", ["training.loop"]),
-        ("from training import loop", ["training.loop"]),
-        ("from training import absent", ["training"]),
-        ("def f():\n    from cli.main import app", ["cli.main"]),
-        ("if TYPE_CHECKING:\n    import cli", ["cli"]),
-        ("import ner.tags, torch\nfrom backend.tier import Tier", []),
+        ("import tagalong.training.jobs", ["tagalong.training.jobs"]),
+        ("from tagalong.training import jobs", ["tagalong.training.jobs"]),
+        ("from tagalong.training import absent", ["tagalong.training"]),
+        ("def f():\n    from tagalong.cli.main import app", ["tagalong.cli.main"]),
+        ("if TYPE_CHECKING:\n    import tagalong.cli", ["tagalong.cli"]),
+        ("import tagalong.ner.tags, torch\nfrom tagalong.backend.models.tier import Tier", []),
     ],
 )
 def test_an_import_that_goes_up_is_seen(source: str, found: list[str]) -> None:
-    assert upward("backend.tier", source) == found
+    assert upward("tagalong.backend.models.tier", source) == found
 
 
 def test_a_cycle_and_a_late_import_are_seen() -> None:
     assert deferred_imports("async def f():\n    import torch\nimport ner") == ["torch"]
     with pytest.raises(CycleError):
         list(
-            TopologicalSorter({"ner.tags": {"ner.words"}, "ner.words": {"ner.tags"}}).static_order()
+            TopologicalSorter(
+                {
+                    "tagalong.ner.tags": {"tagalong.ner.words"},
+                    "tagalong.ner.words": {"tagalong.ner.tags"},
+                }
+            ).static_order()
         )

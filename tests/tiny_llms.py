@@ -25,12 +25,12 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from backend.llm.decoding import SlotDecoder
-from backend.llm.layout import PromptBuilder
-from backend.llm.scorer import TagScorer
-from backend.llm.verbalisers import choose_verbalizers
-from ner.tags import TagSet
-from ner.words import word_offsets
+from tagalong.backend.models.llm.decoding import SlotDecoder
+from tagalong.backend.models.llm.prompt import PromptBuilder
+from tagalong.backend.models.llm.scorer import TagScorer
+from tagalong.backend.models.llm.verbalizers import choose_verbalizers
+from tagalong.ner.tags import TagSet
+from tagalong.ner.words import word_offsets
 from tests.tiny_bases import CORPUS, llama_tokenizer, make_base
 
 TAGS = TagSet(("Chemical", "Disease"))

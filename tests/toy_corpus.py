@@ -2,7 +2,7 @@
 
 import random
 
-from ner.document import Document, Span
+from tagalong.ner.document import Document, Span
 
 DRUGS = ("naloxone", "clonidine", "lithium", "aspirin", "1,2-dichloroethane", "Ca2+ blockers")
 DISEASES = ("asthma", "acute renal failure", "toxicity", "hypertension", "β-cell failure")

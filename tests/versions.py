@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ner.manifest import MANIFEST_FILE_NAME, VersionMetadata, Manifest, manifest_digest
-from ner.store import ModelStore
+from tagalong.ner.manifest import MANIFEST_FILE_NAME, Manifest, VersionMetadata, manifest_digest
+from tagalong.ner.model_store import ModelStore
 
 DRAFT: dict[str, Any] = {
     "tier": "encoder",

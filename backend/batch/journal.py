@@ -14,8 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
-from backend.batch.entries import JournalEntry, VersionTotals, DocumentState
-from backend.batch.journal_file import JournalFile
+from tagalong.backend.batch.entry import DocumentState, JournalEntry, VersionTotals
+from tagalong.backend.storage.journal_file import JournalFile
 
 MAX_POSITION = 2**63 - 1  # no place is behind it, in SQLite
 DOCUMENT_COLUMNS = "place, key, digest, state, tier, entities, answer, worth, sent"
@@ -132,7 +132,9 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
                 [(tier, seconds / len(tiers)) for tier in tiers],
             )
 
-    def set_state(self, entries: Sequence[JournalEntry], state: DocumentState, *, reason: str = "") -> None:
+    def set_state(
+        self, entries: Sequence[JournalEntry], state: DocumentState, *, reason: str = ""
+    ) -> None:
         """Note where documents are now.
 
         Args:
@@ -175,7 +177,13 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             )
             connection.execute("DELETE FROM documents WHERE state = ?", (DocumentState.FAILED,))
 
-    def delete_absent(self, after_position: int, until_position: int = MAX_POSITION, *, present_positions: Sequence[int] = ()) -> None:
+    def delete_absent(
+        self,
+        after_position: int,
+        until_position: int = MAX_POSITION,
+        *,
+        present_positions: Sequence[int] = (),
+    ) -> None:
         """Forget the answers that wait for documents which the source has no more.
 
         Args:
@@ -188,7 +196,13 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         """
         marks = ", ".join("?" * len(present_positions))
         which = f"state IN (?, ?) AND place > ? AND place <= ? AND place NOT IN ({marks})"
-        values = (DocumentState.PREDICTED, DocumentState.DEFERRED, after_position, until_position, *present_positions)
+        values = (
+            DocumentState.PREDICTED,
+            DocumentState.DEFERRED,
+            after_position,
+            until_position,
+            *present_positions,
+        )
         with self._file.transaction() as connection:
             connection.execute(f"DELETE FROM documents WHERE {which}", values)  # noqa: S608
 
@@ -209,7 +223,9 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         """
         # The plus keeps SQLite from going by state, which is that of nearly all.
         rest = "WHERE sent > 1 AND +state IN (?, ?) AND tier <> '' ORDER BY place LIMIT ?"
-        return list(self._query_entries(rest, (DocumentState.DELIVERED, DocumentState.FAILED, limit)))
+        return list(
+            self._query_entries(rest, (DocumentState.DELIVERED, DocumentState.FAILED, limit))
+        )
 
     def mark_sent_once(self, entries: Sequence[JournalEntry]) -> None:
         """Note that documents have arrived once and no more.
@@ -253,7 +269,9 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             )
         return found
 
-    def read_entries(self, state: DocumentState, *, limit: int = -1, until_position: int = MAX_POSITION) -> list[JournalEntry]:
+    def read_entries(
+        self, state: DocumentState, *, limit: int = -1, until_position: int = MAX_POSITION
+    ) -> list[JournalEntry]:
         """The documents in a state, in the order of the source.
 
         Args:

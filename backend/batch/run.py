@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from backend.batch.entries import JournalEntry, DocumentState, compute_text_digest
-from backend.batch.journal import BatchJournal
-from backend.batch.predicting import Engine, PredictionFailure
-from backend.batch.target import PredictionSink
-from backend.batch.worth import compute_expected_errors
-from ner.document import Document, Prediction
-from ner.errors import BatchError
+from tagalong.backend.batch.engine import Engine, PredictionFailure
+from tagalong.backend.batch.entry import DocumentState, JournalEntry, compute_text_digest
+from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.routing import compute_expected_errors
+from tagalong.backend.batch.sink import PredictionSink
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.errors import BatchError
 
 CHUNK_DOCUMENTS = 64  # documents predicted and noted together
-MAX_CONSECUTIVE_FAILURES = 32  # documents in a row without a single prediction, before it is not their fault
+MAX_CONSECUTIVE_FAILURES = (
+    32  # documents in a row without a single prediction, before it is not their fault
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,9 @@ class BatchRunner:
 
     def __init__(self, journal: BatchJournal, sink: PredictionSink) -> None:
         self._journal, self._sink = journal, sink
-        self._in_flight_positions: dict[str, int] = {}  # documents that an engine has and no answer came for
+        self._in_flight_positions: dict[
+            str, int
+        ] = {}  # documents that an engine has and no answer came for
         self._read_position = self._predicted_position = -1  # places up to which this run has come
         self._consecutive_failures = 0  # documents since the last prediction
 
@@ -146,7 +150,10 @@ class BatchRunner:
                 # What was not chosen waits already; an answer to another text is none.
                 and (
                     entry.state is DocumentState.DEFERRED
-                    or (entry.state is DocumentState.PREDICTED and entry.digest != _compute_item_digest(item))
+                    or (
+                        entry.state is DocumentState.PREDICTED
+                        and entry.digest != _compute_item_digest(item)
+                    )
                 )
             )
             self._mark_read(chunk)
@@ -212,7 +219,9 @@ class BatchRunner:
         fresh, stored = [], []
         for item in chunk:
             # An engine may ask for chunks in a thread of its own, ahead of those it answers.
-            place = places.setdefault(item.key, self._in_flight_positions.get(item.key, item.position))
+            place = places.setdefault(
+                item.key, self._in_flight_positions.get(item.key, item.position)
+            )
             # What came before in this run is where the journal has it, or was refused.
             if place < item.position and keys.get(place, item.key) == item.key:
                 raise BatchError(
@@ -243,14 +252,23 @@ class BatchRunner:
     def _mark_read(self, chunk: Sequence[SourceItem]) -> None:
         """Note that some items were looked at, and forget what waits of those between them."""
         until = chunk[-1].position
-        self._journal.delete_absent(self._read_position, until, present_positions=[item.position for item in chunk])
+        self._journal.delete_absent(
+            self._read_position, until, present_positions=[item.position for item in chunk]
+        )
         self._read_position = until
 
-    def _check_consecutive_failures(self, answers: Sequence[Prediction | PredictionFailure]) -> None:
+    def _check_consecutive_failures(
+        self, answers: Sequence[Prediction | PredictionFailure]
+    ) -> None:
         """Stop where nothing can be predicted any more: then it is not the documents' fault."""
         for answer in answers:
-            self._consecutive_failures = self._consecutive_failures + 1 if isinstance(answer, PredictionFailure) else 0
-            if isinstance(answer, PredictionFailure) and self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
+            self._consecutive_failures = (
+                self._consecutive_failures + 1 if isinstance(answer, PredictionFailure) else 0
+            )
+            if (
+                isinstance(answer, PredictionFailure)
+                and self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES
+            ):
                 raise BatchError(
                     f"not one of {self._consecutive_failures} documents in a row could be predicted, the last "
                     f"because: {answer.reason}"
@@ -260,7 +278,15 @@ class BatchRunner:
         """What the journal keeps of an item."""
         if item.document is None or isinstance(answer, PredictionFailure):
             reason = answer.reason if isinstance(answer, PredictionFailure) else item.read_error
-            return JournalEntry(item.position, item.key, _compute_item_digest(item), DocumentState.FAILED, "", 0, reason)
+            return JournalEntry(
+                item.position,
+                item.key,
+                _compute_item_digest(item),
+                DocumentState.FAILED,
+                "",
+                0,
+                reason,
+            )
         return JournalEntry(
             place=item.position,
             key=item.key,
@@ -278,7 +304,10 @@ def _merge_read_errors(
 ) -> list[Prediction | PredictionFailure]:
     """An answer for each item, those included that could not be read."""
     following = iter(answers)
-    return [PredictionFailure(item.read_error) if item.document is None else next(following) for item in items]
+    return [
+        PredictionFailure(item.read_error) if item.document is None else next(following)
+        for item in items
+    ]
 
 
 def _compute_item_digest(item: SourceItem) -> bytes:

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backend.label_config import parse_label_config
-from backend.label_studio import LabelConfig, is_place
-from backend.remote.client import LabelStudioClient
-from backend.remote.objects import StoredPrediction, Task
+from tagalong.backend.label_studio.api.client import LabelStudioClient
+from tagalong.backend.label_studio.api.objects import StoredPrediction, Task
+from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.results import LabelConfig, is_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,9 @@ class DemoCheckReport:
     findings: tuple[DemoFinding, ...]
 
 
-def check_predictions(label_studio: LabelStudioClient, project: int, version: str) -> DemoCheckReport:
+def check_predictions(
+    label_studio: LabelStudioClient, project: int, version: str
+) -> DemoCheckReport:
     """Look at every prediction of a version that a project holds.
 
     Args:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ner.errors import LabelStudioError
+from tagalong.ner.errors import LabelStudioError
 
 LABEL_STUDIO_VERSION = "1.23.2"  # the release that everything here is tested with
 MIN_PYTHON_VERSION = (3, 10)  # what that release needs
@@ -53,7 +53,9 @@ def install_label_studio(
         ],
         on_output,
     )
-    (environment / INSTALLED_MARKER).write_text(f"label-studio=={LABEL_STUDIO_VERSION}\n", encoding="utf-8")
+    (environment / INSTALLED_MARKER).write_text(
+        f"label-studio=={LABEL_STUDIO_VERSION}\n", encoding="utf-8"
+    )
     return program
 
 
@@ -75,7 +77,9 @@ def _check_python(python: str) -> None:
 
 def _run_step(command: Sequence[str], told: Callable[[str], None]) -> None:
     """Run one step of the installation, and pass on what it says."""
-    environment = {name: value for name, value in os.environ.items() if name not in REMOVED_VARIABLES}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in REMOVED_VARIABLES
+    }
     last: deque[str] = deque(maxlen=8)
     with subprocess.Popen(  # noqa: S603 (a command of ours)
         command,
@@ -101,9 +105,7 @@ def _run_step(command: Sequence[str], told: Callable[[str], None]) -> None:
 def _explain_failure(command: Sequence[str], said: str) -> str:
     """What made a step fail, as far as its last lines tell."""
     if "No space left on device" in said or "Disk quota exceeded" in said:
-        return (
-            f"the disk is full: Label Studio needs {REQUIRED_DISK_SPACE}, so free some, or give another --home"
-        )
+        return f"the disk is full: Label Studio needs {REQUIRED_DISK_SPACE}, so free some, or give another --home"
     if "ensurepip" in said:
         return (
             f"{command[0]} cannot make virtual environments: install its venv module (on Debian "

@@ -7,10 +7,10 @@ from functools import cache
 from importlib.resources import files
 from urllib.parse import urlsplit
 
-from backend.remote.address import LOOPBACK_HOSTS
-from backend.remote.client import LabelStudioClient
-from backend.remote.objects import MLBackend, Project, StoredPrediction, Task
-from ner.errors import LabelStudioError
+from tagalong.backend.label_studio.api.address import LOOPBACK_HOSTS
+from tagalong.backend.label_studio.api.client import LabelStudioClient
+from tagalong.backend.label_studio.api.objects import MLBackend, Project, StoredPrediction, Task
+from tagalong.ner.errors import LabelStudioError
 
 PROJECT_TITLE = "Tagalong demo"
 MAX_ATTEMPTS = 2  # the model may still be loading when Label Studio's patience ends the first
@@ -33,7 +33,9 @@ class DemoProject:
     is_resumed: bool
 
 
-def provision(label_studio: LabelStudioClient, backend_url: str, *, title: str = PROJECT_TITLE) -> DemoProject:
+def provision(
+    label_studio: LabelStudioClient, backend_url: str, *, title: str = PROJECT_TITLE
+) -> DemoProject:
     """Make the project, import the abstracts, connect the backend, fetch its predictions.
 
     Whatever of it is there is kept, so that running it twice changes nothing, and a run that was
@@ -57,20 +59,25 @@ def provision(label_studio: LabelStudioClient, backend_url: str, *, title: str =
     _select_model_version(label_studio, project, backend.model_version)
     _retrieve_predictions(label_studio, project, backend)
     return DemoProject(
-        label_studio.get_project(project), backend, tuple(label_studio.tasks.iterate_for_project(project)), bool(found)
+        label_studio.get_project(project),
+        backend,
+        tuple(label_studio.tasks.iterate_for_project(project)),
+        bool(found),
     )
 
 
 @cache
 def read_demo_label_config() -> str:
     """The labelling config that README shows too."""
-    return (files("backend.demo") / "label_config.xml").read_text(encoding="utf-8")
+    return (files("tagalong.backend.demo") / "label_config.xml").read_text(encoding="utf-8")
 
 
 @cache
 def read_abstracts() -> Sequence[dict[str, str]]:
     """The data of the tasks: ``text``, and ``pmid``, which tells one from the other."""
-    held = json.loads((files("backend.demo") / "abstracts.json").read_text(encoding="utf-8"))
+    held = json.loads(
+        (files("tagalong.backend.demo") / "abstracts.json").read_text(encoding="utf-8")
+    )
     return tuple(held["abstracts"])
 
 
@@ -92,7 +99,11 @@ def _import_missing_tasks(label_studio: LabelStudioClient, project: int) -> None
 def _connect_backend(label_studio: LabelStudioClient, project: int, url: str) -> MLBackend:
     """The backend, titled by the version it serves: what scores and sampling go by."""
     _remove_stale_backends(label_studio, project, url)
-    there = [backend for backend in label_studio.ml_backends.list_for_project(project) if backend.url == url]
+    there = [
+        backend
+        for backend in label_studio.ml_backends.list_for_project(project)
+        if backend.url == url
+    ]
     backend = there[0] if there else label_studio.ml_backends.add(project, url, PROJECT_TITLE)
     if not backend.is_connected:
         raise LabelStudioError(
@@ -131,14 +142,22 @@ def _select_model_version(label_studio: LabelStudioClient, project: int, version
         label_studio.update_project(project, model_version=version)
 
 
-def _retrieve_predictions(label_studio: LabelStudioClient, project: int, backend: MLBackend) -> None:
+def _retrieve_predictions(
+    label_studio: LabelStudioClient, project: int, backend: MLBackend
+) -> None:
     """Fetch what is missing, and look whether it came: Label Studio says yes in any case."""
     tasks = [task.id for task in label_studio.tasks.iterate_for_project(project)]
     for _ in range(MAX_ATTEMPTS):
-        missing = sorted(set(tasks) - _find_predicted_tasks(label_studio.predictions.list_for_project(project), backend))
+        missing = sorted(
+            set(tasks)
+            - _find_predicted_tasks(label_studio.predictions.list_for_project(project), backend)
+        )
         if missing:
             label_studio.predictions.retrieve(project, missing)
-    missing = sorted(set(tasks) - _find_predicted_tasks(label_studio.predictions.list_for_project(project), backend))
+    missing = sorted(
+        set(tasks)
+        - _find_predicted_tasks(label_studio.predictions.list_for_project(project), backend)
+    )
     if missing:
         raise LabelStudioError(
             f"Label Studio stored no prediction of {backend.model_version} for {len(missing)} of "

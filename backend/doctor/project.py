@@ -1,9 +1,16 @@
 """Whether the project is one whose tasks can be pre-labelled."""
 
-from backend.doctor.case import DoctorContext
-from backend.doctor.finding import CheckResult, format_sentence, pluralize, ok, problem, warning
-from backend.label_studio import UNDEFINED_KEY
-from ner.errors import FormatError
+from tagalong.backend.doctor.context import DoctorContext
+from tagalong.backend.doctor.finding import (
+    CheckResult,
+    format_sentence,
+    ok,
+    pluralize,
+    problem,
+    warning,
+)
+from tagalong.backend.label_studio.results import UNDEFINED_KEY
+from tagalong.ner.errors import FormatError
 
 LABELING_INTERFACE_PAGE = "under Settings, Labeling Interface, Code"
 MAX_LISTED_TASKS = 5  # tasks that a sentence names
@@ -39,7 +46,9 @@ def check_tasks(case: DoctorContext) -> CheckResult:
     ]
     if not without:
         return ok(f"{_describe_sample(case)}: all with data under {key!r}.")
-    named = ", ".join(without[:MAX_LISTED_TASKS]) + (", ..." if len(without) > MAX_LISTED_TASKS else "")
+    named = ", ".join(without[:MAX_LISTED_TASKS]) + (
+        ", ..." if len(without) > MAX_LISTED_TASKS else ""
+    )
     sentence = (
         f"Of {_describe_sample(case).lower()}, {len(without)} have nothing under {key!r}, where the "
         f"labelling config looks for the text: {named}."

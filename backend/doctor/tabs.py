@@ -1,9 +1,14 @@
 """Whether Label Studio's page can show every tab of the project's Data Manager."""
 
-from backend.doctor.case import DoctorContext
-from backend.doctor.finding import CheckResult, pluralize, ok, problem
-from backend.remote.filters import MOST, tasks_of, unknown_operators, without_lists
-from backend.remote.objects import View
+from tagalong.backend.doctor.context import DoctorContext
+from tagalong.backend.doctor.finding import CheckResult, ok, pluralize, problem
+from tagalong.backend.label_studio.api.filters import (
+    MOST,
+    tasks_of,
+    unknown_operators,
+    without_lists,
+)
+from tagalong.backend.label_studio.api.objects import View
 
 
 def check_tabs(case: DoctorContext) -> CheckResult:

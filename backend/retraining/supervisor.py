@@ -14,16 +14,18 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from backend.processes import terminate
-from backend.retraining.due import RetrainSettings, Debouncer
-from backend.retraining.run import JobResult, Job, JobState
-from backend.retraining.runs import EX_TEMPFAIL, JobStore, send_signal
-from backend.server.journal import EventStore
-from ner.errors import StateFileError
+from tagalong.backend.events.store import EventStore
+from tagalong.backend.processes import terminate
+from tagalong.backend.retraining.job import Job, JobResult, JobState
+from tagalong.backend.retraining.job_store import EX_TEMPFAIL, JobStore, send_signal
+from tagalong.backend.retraining.trigger import Debouncer, RetrainSettings
+from tagalong.ner.errors import StateFileError
 
 POLL_SECONDS = 1.0  # seconds between looks
 MAX_ATTEMPTS = 3  # of a training that is killed, before something is wrong with it
-RETRY_DELAY_SECONDS = 5.0  # seconds before a training that was killed is begun again; doubled each time
+RETRY_DELAY_SECONDS = (
+    5.0  # seconds before a training that was killed is begun again; doubled each time
+)
 TERMINATION_GRACE_SECONDS = 20.0  # seconds from asking a process to end until making it
 
 log = logging.getLogger(__name__)
@@ -51,7 +53,12 @@ class Supervisor:
         log_path: Path,
         on_finished: Callable[[Job], None] = lambda _: None,
     ) -> None:
-        self._job_store, self._event_store, self._settings, self._tier = job_store, event_store, settings, tier
+        self._job_store, self._event_store, self._settings, self._tier = (
+            job_store,
+            event_store,
+            settings,
+            tier,
+        )
         self._log_path, self._on_finished = log_path, on_finished
         self._debouncer = Debouncer(settings)
         self._child: tuple[int, subprocess.Popen[bytes]] | None = None
@@ -147,7 +154,9 @@ class Supervisor:
             return
         answered = self._job_store.read_last_event_ids(self._tier)
         for project in self._event_store.read_annotated_projects():
-            count, last = self._event_store.count_annotations(project, after_event_id=answered.get(project, 0))
+            count, last = self._event_store.count_annotations(
+                project, after_event_id=answered.get(project, 0)
+            )
             if self._debouncer.is_due(project, count, last):
                 reason = f"{count:,} new or changed annotation{'s' * (count != 1)}"
                 self._job_store.enqueue(project, self._tier, reason=reason, last_event_id=last)

@@ -10,13 +10,14 @@ from pathlib import Path
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from backend.server.access import CHALLENGE
-from backend.server.errors import RequestError
-from backend.server.routes import create_metrics_routes, create_tier_routes
-from backend.server.service import Service
-from backend.server.settings import TIERS, Settings
-from backend.tier import Tier
-from ner.errors import InputError, TagalongError
+from tagalong.backend.models.tier import Tier
+from tagalong.backend.server.auth import CHALLENGE
+from tagalong.backend.server.prediction.errors import RequestError
+from tagalong.backend.server.routes import create_metrics_routes, create_tier_routes
+from tagalong.backend.server.service import Service
+from tagalong.backend.server.settings import Settings
+from tagalong.ner.errors import InputError, TagalongError
+from tagalong.ner.model_registry import TIERS
 
 RETRY_AFTER_SECONDS = 2  # seconds, where an answer is expected soon
 
@@ -92,8 +93,12 @@ def _handle_http_error(error: HTTPException) -> Response:
     """Say in JSON what Flask refuses by itself, such as unknown paths and bodies too large."""
     if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         most = request.max_content_length or 0
-        return _error_response(error.code, f"the request is larger than {most:,} bytes: select fewer tasks")
-    return _error_response(error.code or HTTPStatus.INTERNAL_SERVER_ERROR, error.description or error.name)
+        return _error_response(
+            error.code, f"the request is larger than {most:,} bytes: select fewer tasks"
+        )
+    return _error_response(
+        error.code or HTTPStatus.INTERNAL_SERVER_ERROR, error.description or error.name
+    )
 
 
 def _handle_unexpected_error(error: Exception) -> Response:

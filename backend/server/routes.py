@@ -8,16 +8,23 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from backend.retraining.run import JobState
-from backend.retraining.runs import JobStore
-from backend.server.access import check_credentials, check_webhook_auth
-from backend.server.errors import RequestError, service_unavailable
-from backend.server.events import START_TRAINING, parse_job_id, parse_event
-from backend.server.journal import RecordedEvent
-from backend.server.predicting import parse_predict_request, parse_project_id, read_label_config
-from backend.server.service import Service
-from backend.server.status import CONTENT_SECURITY_POLICY, render_status_page
-from ner.errors import StateFileError, TagalongError
+from tagalong.backend.events.payload import START_TRAINING, parse_event, parse_job_id
+from tagalong.backend.events.store import RecordedEvent
+from tagalong.backend.retraining.job import JobState
+from tagalong.backend.retraining.job_store import JobStore
+from tagalong.backend.server.auth import check_credentials, check_webhook_auth
+from tagalong.backend.server.monitoring.status_page import (
+    CONTENT_SECURITY_POLICY,
+    render_status_page,
+)
+from tagalong.backend.server.prediction.errors import RequestError, service_unavailable
+from tagalong.backend.server.prediction.handler import (
+    parse_predict_request,
+    parse_project_id,
+    read_label_config,
+)
+from tagalong.backend.server.service import Service
+from tagalong.ner.errors import StateFileError, TagalongError
 
 MODEL_CLASS = "Tagalong"
 MAX_LISTED_JOBS = 5  # trainings on the page, the last ones
@@ -75,7 +82,9 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
         project = parse_project_id(body.get("project"))
         service.event_store.write_extra_params(project, tier, extra)
         if isinstance(body.get("schema"), str):
-            read_label_config(body["schema"], service.event_store.read_extra_params(project, tier).get("control"))
+            read_label_config(
+                body["schema"], service.event_store.read_extra_params(project, tier).get("control")
+            )
         return jsonify(model_version=slot.serving_version())
 
     @routes.post("/predict")
@@ -139,7 +148,10 @@ def _render_page(service: Service) -> Response:
     except StateFileError as error:
         events, fault = {}, str(error)
     try:
-        trainings, trouble = service.job_store.list_latest(limit=MAX_LISTED_JOBS), service.job_store.error
+        trainings, trouble = (
+            service.job_store.list_latest(limit=MAX_LISTED_JOBS),
+            service.job_store.error,
+        )
     except StateFileError as error:
         trainings, trouble = [], str(error)
     page = render_status_page(

@@ -12,9 +12,9 @@ from typing import Any
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
-from backend.server.app import create_app
-from backend.server.settings import Settings
-from ner.errors import ServerError
+from tagalong.backend.server.app import create_app
+from tagalong.backend.server.settings import Settings
+from tagalong.ner.errors import ServerError
 
 EXTRA_THREADS = 8  # beyond those that predict: for health, setup, webhooks and the page
 GRACEFUL_TIMEOUT_SECONDS = 30  # for requests in work when the server is told to stop

@@ -5,20 +5,20 @@ from functools import cache, partial
 from pathlib import Path
 from threading import BoundedSemaphore
 
-from backend.bundle import BUNDLED_MODELS_FOLDER
-from backend.remote.connection import Connection
-from backend.retraining.runs import JobStore
-from backend.retraining.supervisor import Supervisor
-from backend.server.drafting import make_llm_loader
-from backend.server.engines import OpenVINOBuilder
-from backend.server.journal import EventStore
-from backend.server.predicting import PredictHandler
-from backend.server.settings import ENCODER, LLM, Settings
-from backend.server.slot import ModelHolder
-from backend.server.telemetry import Telemetry
-from backend.task_text import TaskTextReader
-from backend.tier import Tier
-from ner.catalogue import ModelRegistry
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.events.store import EventStore
+from tagalong.backend.label_studio.api.connection import Connection
+from tagalong.backend.label_studio.task_text import TaskTextReader
+from tagalong.backend.models.tier import Tier
+from tagalong.backend.retraining.job_store import JobStore
+from tagalong.backend.retraining.supervisor import Supervisor
+from tagalong.backend.server.monitoring.telemetry import Telemetry
+from tagalong.backend.server.prediction.drafting import make_llm_loader
+from tagalong.backend.server.prediction.handler import PredictHandler
+from tagalong.backend.server.prediction.model_holder import ModelHolder
+from tagalong.backend.server.prediction.openvino_builder import OpenVINOBuilder
+from tagalong.backend.server.settings import Settings
+from tagalong.ner.model_registry import ENCODER, LLM, ModelRegistry
 
 
 class Service:
@@ -37,8 +37,14 @@ class Service:
         self.predict_handler = PredictHandler(create_task_text_reader(settings), settings.limits)
         self.predict_semaphore = BoundedSemaphore(settings.limits.max_concurrent_requests)
         slot = partial(ModelHolder, model_registry=self.model_registry, observer=self.telemetry)
-        self._openvino_builder = OpenVINOBuilder(settings.openvino_build_command, settings.state_dir / "engine.log")
-        encoder = slot(ENCODER, load=load or self._openvino_builder.load, find_upgrade=self._openvino_builder.find_upgrade)
+        self._openvino_builder = OpenVINOBuilder(
+            settings.openvino_build_command, settings.state_dir / "engine.log"
+        )
+        encoder = slot(
+            ENCODER,
+            load=load or self._openvino_builder.load,
+            find_upgrade=self._openvino_builder.find_upgrade,
+        )
         llm = slot(LLM, load=load or make_llm_loader(encoder, weights=settings.llm_weights))
         self.model_holders = {ENCODER: encoder, LLM: llm}
         self.job_store = JobStore(settings.models)

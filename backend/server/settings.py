@@ -3,13 +3,12 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backend.llm.kept import WeightsMode
-from backend.retraining.due import RetrainSettings
-from backend.retraining.runs import server_state_dir
-from ner.catalogue import DEFAULT_TIER
+from tagalong.backend.models.llm.load_options import WeightsMode
+from tagalong.backend.retraining.job_store import server_state_dir
+from tagalong.backend.retraining.trigger import RetrainSettings
+from tagalong.backend.server.prediction.limits import Limits
 
 RETRAINING_DISABLED = RetrainSettings(unavailable_reason="this server was not told how to train")
-ENCODER, LLM = TIERS = (DEFAULT_TIER, "llm")  # the first answers where the path names none
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,30 +22,6 @@ class Credentials:
 
     username: str
     password: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much is taken on at once. More is refused in words, before any work is done.
-
-    Attributes:
-        max_body_bytes: Bytes of a request.
-        max_tasks: Of one request. Label Studio gives up on it after 100 seconds, whatever it is owed.
-        max_text_characters: Of one text; a longer one gets an empty result, and is counted.
-        max_concurrent_requests: Requests in work or waiting for it.
-        model_load_timeout_seconds: Seconds a request waits for a model that is being loaded for the first time.
-        read_timeout_seconds: Seconds for fetching the texts of one request, where tasks hold URLs.
-        predict_budget_seconds: Seconds of work that an LLM takes on: what Label Studio waits, less what
-            reading and answering take.
-    """
-
-    max_body_bytes: int = 64 * 2**20
-    max_tasks: int = 1_000
-    max_text_characters: int = 500_000
-    max_concurrent_requests: int = 24
-    model_load_timeout_seconds: float = 90.0
-    read_timeout_seconds: float = 50.0
-    predict_budget_seconds: float = 80.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +50,7 @@ class Settings:
     allowed_hosts: frozenset[str] = frozenset()
     label_studio_url: str | None = None
     label_studio_key: str | None = field(default=None, repr=False)
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     llm_weights: WeightsMode | None = None
     retraining: RetrainSettings = RETRAINING_DISABLED
     openvino_build_command: tuple[str, ...] = ()

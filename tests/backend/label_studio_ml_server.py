@@ -5,7 +5,7 @@ import sys
 from label_studio_ml.api import init_app
 from werkzeug.serving import make_server
 
-from backend.label_studio_ml import Tagalong
+from tagalong.backend.label_studio_ml import Tagalong
 
 if __name__ == "__main__":  # 1.0.9 starts a process of this very file for every event
     folder = {"model_dir": sys.argv[1]} if sys.argv[1:] else {}

@@ -19,17 +19,17 @@ from typing import Any
 import pytest
 import torch
 
-from backend.bases import BaseModelRef
-from backend.bundle import BUNDLED_MODELS_FOLDER
-from backend.checkpoint import save_model
-from backend.server.journal import EventStore
-from backend.server.predicting import parse_predict_request
-from backend.server.service import Service
-from backend.server.settings import Settings
-from ner.errors import TagalongError
-from ner.manifest import VersionMetadata
-from ner.store import ModelStore
-from ner.tags import TagSet
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.events.store import EventStore
+from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.models.encoder.checkpoint import save_model
+from tagalong.backend.server.prediction.handler import parse_predict_request
+from tagalong.backend.server.service import Service
+from tagalong.backend.server.settings import Settings
+from tagalong.ner.errors import TagalongError
+from tagalong.ner.manifest import VersionMetadata
+from tagalong.ner.model_store import ModelStore
+from tagalong.ner.tags import TagSet
 from tests.toy_corpus import LABELS
 
 ROOT = Path(__file__).parents[2]
@@ -254,12 +254,12 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
     """Our module in this process, over 2.x and a folder of its own."""
     monkeypatch.syspath_prepend(FRAMEWORKS["2"])
     monkeypatch.setenv("TAGALONG_MODELS", str(tmp_path / "models"))
-    imported = importlib.import_module("backend.label_studio_ml")
+    imported = importlib.import_module("tagalong.backend.label_studio_ml")
     yield imported
     imported._shared.service().close()
     for name in [name for name in sys.modules if name.startswith("label_studio_ml")]:
         del sys.modules[name]
-    del sys.modules["backend.label_studio_ml"]
+    del sys.modules["tagalong.backend.label_studio_ml"]
 
 
 def test_all_objects_of_a_process_share_one_loaded_version(module, tiny_base) -> None:
@@ -319,4 +319,4 @@ def test_without_the_framework_one_sentence_says_so(
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ModuleNotFoundError, match=r"there is no label_studio_ml.*tagalong serve"):
-        importlib.import_module("backend.label_studio_ml")
+        importlib.import_module("tagalong.backend.label_studio_ml")

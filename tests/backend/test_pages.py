@@ -4,8 +4,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import backend.pages
-from backend.pages import format_latency, format_count, format_duration, join_names
+import tagalong.backend.pages
+from tagalong.backend.pages import format_count, format_duration, format_latency, join_names
 
 LATENCIES = {
     0.0001: "1 ms",
@@ -36,7 +36,9 @@ def test_latencies_are_brief() -> None:
 
 def test_durations_are_said_in_words() -> None:
     start = datetime(2026, 11, 22, tzinfo=UTC)
-    said = {seconds: format_duration(start, start + timedelta(seconds=seconds)) for seconds in DURATIONS}
+    said = {
+        seconds: format_duration(start, start + timedelta(seconds=seconds)) for seconds in DURATIONS
+    }
     assert said == DURATIONS
 
 
@@ -53,7 +55,7 @@ def contrast(first: str, second: str) -> float:
 
 
 def test_every_colour_of_text_stands_out_from_the_paper() -> None:
-    style = (Path(backend.pages.__file__).parent / "templates" / "page.html").read_text()
+    style = (Path(tagalong.backend.pages.__file__).parent / "templates" / "page.html").read_text()
     palettes = [
         dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in style.split(":root")[1:3]
     ]

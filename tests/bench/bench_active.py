@@ -37,21 +37,21 @@ from corpora import DATA, read_documents
 from torch.nn import ModuleList
 from transformers import AutoModel
 
-from backend.bases import OFFLINE_BASE_MODEL, BaseModelRef
-from backend.encoder import EncoderTier
-from backend.window_encoder import WindowConfig
-from ner.document import Document, Prediction
-from ner.words import word_offsets
-from training.curate.choices import SelectionOptions
-from training.curate.embeddings import embed_documents
-from training.curate.opinions import predict_tag_distributions
-from training.curate.pool import deduplicate_pool
-from training.curate.strategies import STRATEGIES, StrategyInputs, select_documents
-from training.encoder import train_encoder
-from training.evaluate import EvaluationOptions as Judging
-from training.evaluate import evaluate
-from training.recipe import EncoderRecipe
-from training.schedule import Schedule
+from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, BaseModelRef
+from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.text.window_encoder import WindowConfig
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.words import word_offsets
+from tagalong.training.curate.embeddings import embed_documents
+from tagalong.training.curate.pool import deduplicate_pool
+from tagalong.training.curate.selection import SelectionOptions
+from tagalong.training.curate.strategies import STRATEGIES, StrategyInputs, select_documents
+from tagalong.training.curate.tag_distributions import predict_tag_distributions
+from tagalong.training.encoder.train import train_encoder
+from tagalong.training.evaluation.evaluate import EvaluationOptions as Judging
+from tagalong.training.evaluation.evaluate import evaluate
+from tagalong.training.recipes.recipe import EncoderRecipe
+from tagalong.training.recipes.schedule import Schedule
 
 CORPORA = {"BC5CDR": "test", "NCBI-disease": "dev"}  # what is judged by; NCBI's test is not here
 LABELS = {"BC5CDR": ("Chemical", "Disease"), "NCBI-disease": ("Disease",)}
@@ -89,7 +89,9 @@ class Learner:
 def read(name: str) -> Corpus:
     """A corpus; samples are drawn by text, and the same in every run."""
     train = deduplicate_pool(read_documents(DATA / name / "train.jsonl"), seed=1).documents
-    test = deduplicate_pool(read_documents(DATA / name / f"{CORPORA[name]}.jsonl"), train, seed=1).documents
+    test = deduplicate_pool(
+        read_documents(DATA / name / f"{CORPORA[name]}.jsonl"), train, seed=1
+    ).documents
     return Corpus(name, train[STOPPED:], test[:JUDGED], train[:STOPPED])
 
 
@@ -148,15 +150,21 @@ def choices(corpus: Corpus, name: str, count: int, seed: int, learner: Learner |
     """What a strategy chooses; only the mixture, being the default, keeps its random share."""
     labelled = learner.labelled if learner else ()
     pool = deduplicate_pool(corpus.pool, labelled, seed=seed).documents
-    options = SelectionOptions(name, count, SelectionOptions().random_share if name == "mixed" else 0.0, seed)
+    options = SelectionOptions(
+        name, count, SelectionOptions().random_share if name == "mixed" else 0.0, seed
+    )
     if learner is None or name == "random":
-        return select_documents(pool, [Prediction((), 0.5, "")] * len(pool), options, labeled=labelled)
+        return select_documents(
+            pool, [Prediction((), 0.5, "")] * len(pool), options, labeled=labelled
+        )
     evidence = StrategyInputs(
         learner.before.predict(pool) if "against" in STRATEGIES[name].required_inputs else (),
         vectors=partial(embed_documents, learner.tier),
         opinions=partial(predict_tag_distributions, learner.tier),
     )
-    return select_documents(pool, learner.tier.predict(pool), options, labeled=labelled, inputs=evidence)
+    return select_documents(
+        pool, learner.tier.predict(pool), options, labeled=labelled, inputs=evidence
+    )
 
 
 def curve(corpus: Corpus, name: str, seed: int) -> Iterator[dict[str, Any]]:

@@ -20,11 +20,11 @@ import numpy as np
 from corpora import DATA, read_documents
 from numpy.typing import NDArray
 
-from backend.batch.worth import compute_expected_errors
-from cli.options import load_tier_version, open_store
-from ner.document import Document, Prediction
-from training.bootstrap import compute_f1
-from training.judged import count_by_document
+from tagalong.backend.batch.routing import compute_expected_errors
+from tagalong.cli.terminal.options import load_tier_version, open_store
+from tagalong.ner.document import Document, Prediction
+from tagalong.training.evaluation.bootstrap import compute_f1
+from tagalong.training.evaluation.counts import count_by_document
 
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 ORDERS = 200  # random ones
@@ -67,7 +67,8 @@ def main() -> None:
     blank = [Document(document.id, document.text) for document in documents]
     store = open_store(options.models)
     said = [
-        load_tier_version(store, reference).predict(blank) for reference in (options.first, options.second)
+        load_tier_version(store, reference).predict(blank)
+        for reference in (options.first, options.second)
     ]
     first, second = (counted(documents, predictions) for predictions in said)
     count = len(documents)

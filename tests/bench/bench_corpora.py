@@ -20,7 +20,7 @@ from typing import Any
 from bench_encoder import tagalong
 from corpora import DATA, read_documents
 
-from ner.words import word_offsets
+from tagalong.ner.words import word_offsets
 
 # The four of the study that can be had, and two more; what each is judged by.
 CORPORA = {

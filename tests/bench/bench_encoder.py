@@ -24,7 +24,7 @@ HEAD = "| version | strict F1 | 1 word | 2 words | 3+ words | relaxed F1 | ECE |
 def tagalong(*arguments: str) -> dict:
     """Run a command and take the JSON object it prints."""
     done = subprocess.run(
-        [sys.executable, "-m", "cli", *arguments, "--json"], stdout=subprocess.PIPE, check=True
+        [sys.executable, "-m", "tagalong", *arguments, "--json"], stdout=subprocess.PIPE, check=True
     )
     return json.loads(done.stdout)
 

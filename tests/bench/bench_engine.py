@@ -26,19 +26,19 @@ import torch
 from corpora import DATA, read_documents
 from transformers import logging, pipeline
 
-from backend.bases import OFFLINE_BASE_MODEL, BaseModelRef
-from backend.bundle import BUNDLED_MODELS_FOLDER
-from backend.checkpoint import load_encoder, max_positions
-from backend.encoder import EncoderTier
-from backend.engine.build import build_openvino_model
-from backend.engine.samples import read_sample_documents
-from backend.forward import ModelInputs, TorchRunner
-from backend.served import load_openvino_encoder
-from ner.catalogue import BUNDLED_REFERENCE as NAME
-from ner.catalogue import ModelRegistry
-from ner.document import Document, Prediction, Span
-from ner.manifest import read_manifest
-from training.evaluate import EvaluationOptions, evaluate
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, BaseModelRef
+from tagalong.backend.models.encoder.checkpoint import load_encoder, max_positions
+from tagalong.backend.models.encoder.runner import ModelInputs, TorchRunner
+from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.openvino.build import build_openvino_model
+from tagalong.backend.models.openvino.load import load_openvino_encoder
+from tagalong.backend.models.openvino.samples import read_sample_documents
+from tagalong.ner.document import Document, Prediction, Span
+from tagalong.ner.manifest import read_manifest
+from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
+from tagalong.ner.model_registry import ModelRegistry
+from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 
 Found = list[list[Span]]
 System = Callable[[Sequence[Document]], Found]
@@ -84,7 +84,10 @@ def bare(tier: EncoderTier, documents: Sequence[Document]) -> Callable[[], None]
         plan = tier.runner.plan_batches([len(window.input_ids) for window in windows])
         multiple = tier.runner.pad_to_multiple_of
         chunks.append(
-            [tier.window_encoder.pad([windows[at] for at in batch], pad_to_multiple_of=multiple) for batch in plan]
+            [
+                tier.window_encoder.pad([windows[at] for at in batch], pad_to_multiple_of=multiple)
+                for batch in plan
+            ]
         )
 
     def run_all(batches: Sequence[ModelInputs]) -> None:
@@ -132,7 +135,9 @@ def systems(learnt: Sequence[Document]) -> Iterator[tuple[dict[str, System], Enc
         found = {PIPELINE.format(batch): of_pipeline(plain, batch) for batch in BATCHES}
         if find_spec("spacy_curated_transformers"):
             # No dependency of ours, so imported only where somebody has installed it.
-            batched = import_module("peer_spacy").of_spacy(Path(BaseModelRef(OFFLINE_BASE_MODEL).name_or_path), learnt)
+            batched = import_module("peer_spacy").of_spacy(
+                Path(BaseModelRef(OFFLINE_BASE_MODEL).name_or_path), learnt
+            )
             found |= {SPACY.format(batch): batched(batch) for batch in BATCHES}
         found["tier, PyTorch, fp32"] = of_tier(fp32)
         if usual.runner.name != fp32.runner.name:

@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from backend.demo import installation
-from backend.demo.label_studio import start_label_studio
-from backend.demo.provision import read_demo_label_config
-from backend.remote.client import LabelStudioClient
+from tagalong.backend.demo import installation
+from tagalong.backend.demo.label_studio_server import start_label_studio
+from tagalong.backend.demo.provision import read_demo_label_config
+from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tests.bc5cdr_sentences import abstracts
 
 ROOT = Path(__file__).parents[2]

@@ -37,19 +37,19 @@ from paper_decoding import PROMPT, PaperDecoder
 from transformers import AutoTokenizer
 from transformers.utils import logging
 
-from backend.bundle import BUNDLED_MODELS_FOLDER
-from backend.llm.decoding import DecodedWindow, DecodingMode
-from backend.llm.layout import PromptBuilder
-from backend.llm.tier import LLMTier
-from backend.precision import Precision
-from backend.tier import load_tier
-from ner.catalogue import BUNDLED_REFERENCE as NAME
-from ner.catalogue import ModelRegistry
-from ner.document import Document
-from ner.store import ModelStore
-from ner.words import word_offsets
-from training.evaluate import evaluate
-from training.report import report_to_json
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.models.base_models.precision import Precision
+from tagalong.backend.models.llm.decoding import DecodedWindow, DecodingMode
+from tagalong.backend.models.llm.prompt import PromptBuilder
+from tagalong.backend.models.llm.tier import LLMTier
+from tagalong.backend.models.tier import load_tier
+from tagalong.ner.document import Document
+from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
+from tagalong.ner.model_registry import ModelRegistry
+from tagalong.ner.model_store import ModelStore
+from tagalong.ner.words import word_offsets
+from tagalong.training.evaluation.evaluate import evaluate
+from tagalong.training.evaluation.report import report_to_json
 
 TRAINING = (
     *("--full", "--learning-rate", "1e-3", "--epochs", "6", "--batch-tokens", "2048"),
@@ -64,7 +64,7 @@ WHOLE = 4096  # tokens: no document is longer
 def tagalong(*arguments: str) -> Any:
     """Run a command and take the JSON object it prints."""
     done = subprocess.run(
-        [sys.executable, "-m", "cli", *arguments, "--json"], stdout=subprocess.PIPE, check=True
+        [sys.executable, "-m", "tagalong", *arguments, "--json"], stdout=subprocess.PIPE, check=True
     )
     return json.loads(done.stdout)
 
@@ -170,8 +170,12 @@ class Rig:
             tier.decoder.scorer.model.float()  # it is served in bf16
         if window is not None:
             verbalisers = tier.prompt_builder.verbalizers
-            tier.prompt_builder = PromptBuilder(self.tokenizer, tier.tag_set, verbalisers, window=window)
-        tier.drafter = load_tier(ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)).predict
+            tier.prompt_builder = PromptBuilder(
+                self.tokenizer, tier.tag_set, verbalisers, window=window
+            )
+        tier.drafter = load_tier(
+            ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
+        ).predict
         self.tier = tier
         self.words = [word_offsets(document.text) for document in documents]
         self.layouts = tier.prompt_builder.build([one.text for one in documents], self.words)
@@ -291,7 +295,9 @@ def exact(folder: Path, documents: Sequence[Document]) -> Iterator[str]:
     )
 
 
-def compared(found: Sequence[DecodedWindow], reference: Sequence[DecodedWindow]) -> tuple[int, list[float]]:
+def compared(
+    found: Sequence[DecodedWindow], reference: Sequence[DecodedWindow]
+) -> tuple[int, list[float]]:
     """Slots that differ, and the margin of the reference at the first of each document."""
     differing, margins = 0, []
     for one, other in zip(found, reference, strict=True):

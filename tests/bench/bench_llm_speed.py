@@ -27,15 +27,15 @@ from llm_bases import POSITIONS, random_llama
 from llm_schemes import SEED, Scheme, Schemes, at_once, measure, ratios
 from transformers.utils import logging
 
-from backend.bases import BaseModelRef
-from backend.bundle import BUNDLED_MODELS_FOLDER
-from backend.encoder import EncoderTier
-from backend.forward import TorchRunner
-from backend.tier import load_tier
-from backend.window_encoder import WindowConfig, WindowEncoder
-from ner.catalogue import BUNDLED_REFERENCE as NAME
-from ner.catalogue import ModelRegistry
-from ner.words import word_offsets
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.models.encoder.runner import TorchRunner
+from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.text.window_encoder import WindowConfig, WindowEncoder
+from tagalong.backend.models.tier import load_tier
+from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
+from tagalong.ner.model_registry import ModelRegistry
+from tagalong.ner.words import word_offsets
 
 LARGE = 16  # documents of the larger batch
 OURS = "verified, drafted"
@@ -53,7 +53,9 @@ def schemes_of(folder: Path, agreement: float) -> tuple[Schemes, dict[str, Schem
         tag_set=schemes.tags,
         version="ablation",
     )
-    bundled = load_tier(ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME))
+    bundled = load_tier(
+        ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
+    )
     assert isinstance(bundled, EncoderTier)
     assert isinstance(bundled.runner, TorchRunner)
     bundled.runner.precision = "fp32"

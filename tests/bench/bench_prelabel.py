@@ -23,16 +23,16 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from corpora import DATA, read_documents
 
-from backend.batch.journal import BatchJournal
-from backend.batch.predicting import make_local_engine
-from backend.batch.run import BatchRunner
-from backend.bundle import BUNDLED_MODELS_FOLDER
-from backend.tier import Tier, load_tier
-from cli.prelabel_places import FileItems
-from ner.catalogue import BUNDLED_REFERENCE as NAME
-from ner.catalogue import ModelRegistry
-from ner.document import Document
-from training.corpus.predictions import PredictionsFileSink
+from tagalong.backend.batch.engine import make_local_engine
+from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.run import BatchRunner
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.models.tier import Tier, load_tier
+from tagalong.cli.prelabel.source_and_sink import FileItems
+from tagalong.ner.document import Document
+from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
+from tagalong.ner.model_registry import ModelRegistry
+from tagalong.training.corpus.predictions import PredictionsFileSink
 
 MIB = 1 << 20
 
@@ -75,7 +75,9 @@ def alone(tier: Tier, documents: list[Document]) -> float:
 
 def measure_time(documents: list[Document], blocks: int, folder: Path) -> None:
     """Block by block, in turn."""
-    tier = load_tier(ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME))
+    tier = load_tier(
+        ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
+    )
     tier.predict(documents[:64])  # warm-up
     size = len(documents) // blocks
     ours, bare, ratios = 0.0, 0.0, []
@@ -100,7 +102,14 @@ def peak_of(documents: list[Document], folder: Path) -> float:
     """Peak memory of the command, in MiB."""
     source = folder / f"{len(documents)}.jsonl"
     write(documents, source)
-    command = ["-m", "cli", "prelabel", str(source), "--out", str(folder / f"{source.stem}.out")]
+    command = [
+        "-m",
+        "tagalong",
+        "prelabel",
+        str(source),
+        "--out",
+        str(folder / f"{source.stem}.out"),
+    ]
     probe = (
         "import resource, subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]], "
         "check=True, stdout=sys.stderr); "

@@ -98,7 +98,7 @@ def read(way: str, path: Path) -> dict[str, float]:
     """Read an export in this process, and say what it took."""
     started = time.perf_counter()
     if way == "tagalong":
-        from training.corpus import read_corpus
+        from tagalong.training.corpus import read_corpus
 
         documents = len(read_corpus([path]).documents)
     else:

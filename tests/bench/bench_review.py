@@ -33,12 +33,16 @@ from corpora import DATA, read_documents
 from matplotlib import pyplot as plt
 from transformers.utils import logging
 
-from ner.document import Document, Span
-from ner.tags import TagSet
-from ner.words import word_offsets, overlapping_words
-from training.curate.crossed import CrossValidationConfig, CrossValidationProgress, cross_validate
-from training.curate.findings import ReviewFinding, ReviewReport
-from training.curate.review import review_annotations
+from tagalong.ner.document import Document, Span
+from tagalong.ner.tags import TagSet
+from tagalong.ner.words import overlapping_words, word_offsets
+from tagalong.training.curate.cross_validation import (
+    CrossValidationConfig,
+    CrossValidationProgress,
+    cross_validate,
+)
+from tagalong.training.curate.findings import ReviewFinding, ReviewReport
+from tagalong.training.curate.review import review_annotations
 
 LABELS = ("Chemical", "Disease")
 SHARE = 0.05  # of the gold spans that are corrupted

@@ -18,10 +18,15 @@ from corpora import DATA, read_documents
 from nervaluate.evaluator import Evaluator
 from noise import known, noised
 
-from ner.document import Document, Prediction
-from ner.tags import TagSet
-from training.bootstrap import DEFAULT_RESAMPLES, compute_f1, percentile_interval, resample_counts
-from training.judged import count_by_document
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.tags import TagSet
+from tagalong.training.evaluation.bootstrap import (
+    DEFAULT_RESAMPLES,
+    compute_f1,
+    percentile_interval,
+    resample_counts,
+)
+from tagalong.training.evaluation.counts import count_by_document
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -40,15 +40,15 @@ from server_processes import (
 )
 from server_requests import CONFIGS, predict_body
 
-from backend.bundle import BUNDLED_MODELS_FOLDER
-from backend.checkpoint import max_positions
-from backend.engine.build import build_openvino_model
-from backend.engine.samples import read_sample_documents
-from backend.tier import load_tier
-from ner.catalogue import BUNDLED_REFERENCE as NAME
-from ner.catalogue import ModelRegistry
-from ner.manifest import VersionMetadata, read_manifest
-from ner.store import ModelStore
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.models.encoder.checkpoint import max_positions
+from tagalong.backend.models.openvino.build import build_openvino_model
+from tagalong.backend.models.openvino.samples import read_sample_documents
+from tagalong.backend.models.tier import load_tier
+from tagalong.ner.manifest import VersionMetadata, read_manifest
+from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
+from tagalong.ner.model_registry import ModelRegistry
+from tagalong.ner.model_store import ModelStore
 
 WARM_UP = 20  # requests before any is measured
 CLIENTS = (1, 4, 16)
@@ -88,7 +88,7 @@ def starting(models: Path, text: str, *, threads: int) -> Iterator[str]:
     """
     known = {
         IMPORT: ["-c", IMPORT],
-        "tagalong --help": ["-m", "cli", "--help"],
+        "tagalong --help": ["-m", "tagalong", "--help"],
     }
     taken: dict[str, list[float]] = {name: [] for name in (*known, "first prediction")}
     for _ in range(STARTS):
@@ -308,7 +308,9 @@ def memory(server: Server, data: Path, requests: int) -> Iterator[str]:
 @contextmanager
 def rival_model() -> Iterator[Path]:
     """The bundled version as a plain model: its adapter folded into the base."""
-    tier = load_tier(ModelRegistry(Path("no-models"), bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME))
+    tier = load_tier(
+        ModelRegistry(Path("no-models"), bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
+    )
     with tempfile.TemporaryDirectory() as folder:
         tier.runner.model.save_pretrained(folder)
         tier.window_encoder.tokenizer.model_max_length = max_positions(tier.runner.model)

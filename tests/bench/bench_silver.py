@@ -29,16 +29,21 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 from corpora import DATA, read_documents
 
-from backend.encoder import EncoderTier
-from backend.jsonlines import prediction_to_json
-from ner.document import Document, Prediction
-from ner.words import word_offsets
-from training.corpus import read_predictions
-from training.encoder import train_encoder
-from training.evaluate import EvaluationOptions, evaluate
-from training.recipe import EncoderRecipe
-from training.report import EvaluationReport
-from training.silver import PredictedDocument, SilverOptions, SilverData, select_silver
+from tagalong.backend.documents.jsonl import prediction_to_json
+from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.words import word_offsets
+from tagalong.training.corpus import read_predictions
+from tagalong.training.data.silver import (
+    PredictedDocument,
+    SilverData,
+    SilverOptions,
+    select_silver,
+)
+from tagalong.training.encoder.train import train_encoder
+from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
+from tagalong.training.evaluation.report import EvaluationReport
+from tagalong.training.recipes.recipe import EncoderRecipe
 
 LABELS = ("Chemical", "Disease")
 GOLD, TEXTS, TAUGHT, SCHOOL, DEV, TEST = 50, 400, 200, 100, 150, 200  # documents
@@ -181,7 +186,12 @@ def main() -> None:
         line, predictions = row(name, tier, parts, rivals)
         rivals.append(predictions)
         print(line, flush=True)
-    rules = SilverOptions(labels=LABELS, train_documents=parts.gold, dev_documents=parts.dev, excluded_documents=parts.test)
+    rules = SilverOptions(
+        labels=LABELS,
+        train_documents=parts.gold,
+        dev_documents=parts.dev,
+        excluded_documents=parts.test,
+    )
     trials = [("", weight, said) for weight in options.weights]
     trials += [
         (", taken at its word", weight, [*map(without_scores, said)]) for weight in options.sure

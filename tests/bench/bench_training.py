@@ -28,14 +28,14 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from backend.bases import OFFLINE_BASE_MODEL, BaseModelRef
-from backend.precision import Precision
-from ner.document import Document
-from ner.tags import TagSet
-from training.corpus import read_corpus
-from training.encoder import train_encoder
-from training.recipe import EncoderRecipe
-from training.schedule import TrainingProgress
+from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, BaseModelRef
+from tagalong.backend.models.base_models.precision import Precision
+from tagalong.ner.document import Document
+from tagalong.ner.tags import TagSet
+from tagalong.training.corpus import read_corpus
+from tagalong.training.encoder.train import train_encoder
+from tagalong.training.recipes.recipe import EncoderRecipe
+from tagalong.training.recipes.schedule import TrainingProgress
 
 LABELS = ("Chemical", "Disease")
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.jsonlines import document_to_json
+from tagalong.backend.documents.jsonl import document_to_json
 from tests.bc5cdr_sentences import sentences
 from tests.chaos.killing import ROOT
 from tests.end_to_end.ours import our_server

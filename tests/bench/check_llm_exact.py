@@ -21,14 +21,17 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from backend.bases import BaseModelRef
-from backend.bundle import BUNDLED_MODELS_FOLDER
-from backend.llm.decoding import DecodedWindow
-from backend.tier import Tier, load_tier
-from ner.catalogue import BUNDLED_REFERENCE as NAME
-from ner.catalogue import ModelRegistry
-from ner.document import Document
-from ner.tags import OUTSIDE
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.models.llm.decoding import DecodedWindow
+from tagalong.backend.models.tier import Tier, load_tier
+from tagalong.ner.document import Document
+from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
+from tagalong.ner.model_registry import ModelRegistry
+from tagalong.ner.tags import OUTSIDE
+from tagalong.training.llm.train import train_llm
+from tagalong.training.recipes.recipe import LLMRecipe
+from tagalong.training.recipes.schedule import Schedule
 from tests.bc5cdr_sentences import sentences
 from tests.tiny_llms import (
     FAMILIES,
@@ -41,9 +44,6 @@ from tests.tiny_llms import (
     tokenizer,
     words_of,
 )
-from training.llm import train_llm
-from training.recipe import LLMRecipe
-from training.schedule import Schedule
 
 LONGEST = 300  # words
 LARGEST = 16  # batch
@@ -126,7 +126,9 @@ def main() -> None:
     options = parser.parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    tier = load_tier(ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME))
+    tier = load_tier(
+        ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
+    )
     print("| model | documents | slots | tags other than O | documents that differ: encoder's "
           "drafts | all-O | hostile |")  # fmt: skip
     print("|---|---:|---:|---:|---:|---:|---:|")

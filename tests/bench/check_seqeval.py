@@ -16,8 +16,8 @@ from noise import known, noised
 from seqeval.metrics.v1 import precision_recall_fscore_support
 from seqeval.scheme import IOB2
 
-from ner.scoring import Scores, score_spans
-from ner.tags import TagSet
+from tagalong.ner.scoring import Scores, score_spans
+from tagalong.ner.tags import TagSet
 
 TOLERANCE = 1e-9
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ner.document import Document, Span
+from tagalong.ner.document import Document, Span
 
 DATA = Path(os.environ.get("TAGALONG_DATA", "../shared/data"))
 

@@ -43,17 +43,17 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from backend.encoder import EncoderTier
-from backend.forward import TorchRunner
-from backend.llm.layout import PromptBuilder
-from backend.llm.verbalisers import choose_verbalizers
-from backend.window_encoder import WindowConfig, WindowEncoder
-from ner.document import Document
-from ner.tags import TagSet
+from tagalong.backend.models.encoder.runner import TorchRunner
+from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.llm.prompt import PromptBuilder
+from tagalong.backend.models.llm.verbalizers import choose_verbalizers
+from tagalong.backend.models.text.window_encoder import WindowConfig, WindowEncoder
+from tagalong.ner.document import Document
+from tagalong.ner.tags import TagSet
+from tagalong.training.llm.dataset import LLMDataset, SlotLoss, SlotModel
+from tagalong.training.loop.adapters import linear_layer_names, prepare_four_bit_model
+from tagalong.training.loop.optimizers import choose_optimizer
 from tests.tiny_bases import llama_tokenizer
-from training.adapters import linear_layer_names, prepare_four_bit_model
-from training.optimizers import choose_optimizer
-from training.slots import LLMDataset, SlotLoss, SlotModel
 
 Size = Mapping[str, object]  # settings of a configuration
 TAGS = TagSet(LABELS)
@@ -222,7 +222,9 @@ def encoder(device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size
     config = BertConfig(**size, num_labels=len(TAGS))
     model = on(device, BertForTokenClassification, config, torch.float32)
     forward = TorchRunner(model, precision="bf16")
-    windows = WindowEncoder(tokenizer, WindowConfig(window=PADDED, context=48), max_positions=PADDED)
+    windows = WindowEncoder(
+        tokenizer, WindowConfig(window=PADDED, context=48), max_positions=PADDED
+    )
     return EncoderTier(forward, windows, tag_set=TAGS, version="bert")
 
 

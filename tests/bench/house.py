@@ -112,7 +112,7 @@ def option_uses(root: Path) -> dict[str, list[tuple[str, str, str]]]:
                     if option.startswith("--"):
                         uses[option].append((name, kind_of(hints[param.name]), param.help or ""))
 
-    collect(get_command(own_module(root, "cli.main").app), "")
+    collect(get_command(own_module(root, "tagalong.cli.main").app), "")
     return dict(sorted(uses.items()))
 
 
@@ -150,8 +150,8 @@ def predict_files(root: Path) -> list[str]:
         if answer.status_code != HTTPStatus.OK:
             raise RuntimeError(f"/predict answered {answer.status_code}: {answer.get_json()}")
 
-    create_app = own_module(root, "backend.server.app").create_app
-    settings = own_module(root, "backend.server.settings").Settings
+    create_app = own_module(root, "tagalong.backend.server.app").create_app
+    settings = own_module(root, "tagalong.backend.server.settings").Settings
     with tempfile.TemporaryDirectory() as folder:
         threading.setprofile(profile)  # for the threads that the app starts
         app = create_app(settings(models=Path(folder) / "models"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from backend.bases import OFFLINE_BASE_MODEL, BaseModelRef
+from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, BaseModelRef
 from tests.tiny_bases import llama_tokenizer
 
 POSITIONS = 8192

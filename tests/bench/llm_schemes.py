@@ -9,15 +9,15 @@ from statistics import median
 from paper_decoding import PaperDecoder
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from backend.encoder import EncoderTier
-from backend.llm.checkpoint import build_slot_decoder
-from backend.llm.decoding import DecodedWindow, DecodingMode
-from backend.llm.layout import PromptWindow, PromptBuilder
-from backend.llm.verbalisers import choose_verbalizers
-from backend.precision import Precision
-from ner.document import Document
-from ner.tags import TagSet
-from ner.words import word_offsets
+from tagalong.backend.models.base_models.precision import Precision
+from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.llm.checkpoint import build_slot_decoder
+from tagalong.backend.models.llm.decoding import DecodedWindow, DecodingMode
+from tagalong.backend.models.llm.prompt import PromptBuilder, PromptWindow
+from tagalong.backend.models.llm.verbalizers import choose_verbalizers
+from tagalong.ner.document import Document
+from tagalong.ner.tags import TagSet
+from tagalong.ner.words import word_offsets
 
 LABELS = ("Chemical", "Disease")
 SEED = 20261125

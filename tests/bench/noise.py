@@ -2,7 +2,7 @@
 
 from random import Random
 
-from ner.tags import IGNORE_INDEX, OUTSIDE
+from tagalong.ner.tags import IGNORE_INDEX, OUTSIDE
 
 DAMAGE = 0.08  # the share of tags replaced by any other, legal or not
 

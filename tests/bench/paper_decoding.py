@@ -14,9 +14,9 @@ from difflib import SequenceMatcher
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ner.document import Document
-from ner.tags import OUTSIDE, TagSet
-from ner.words import word_offsets
+from tagalong.ner.document import Document
+from tagalong.ner.tags import OUTSIDE, TagSet
+from tagalong.ner.words import word_offsets
 
 ROWS = 16  # of a batch
 PROMPT = (

@@ -15,7 +15,7 @@ from spacy.training import Example
 from spacy_curated_transformers.models.hf_loader import build_hf_transformer_encoder_loader_v1
 from spacy_curated_transformers.tokenization.hf_loader import build_hf_piece_encoder_loader_v1
 
-from ner.document import Document, Span
+from tagalong.ner.document import Document, Span
 
 EPOCHS = 3
 WINDOW, STRIDE = 320, 224  # pieces

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from backend.bundle import BUNDLED_MODELS_FOLDER
-from backend.encoder import EncoderTier
-from backend.forward import ModelInputs, ModelRunner
-from backend.tier import load_tier
-from backend.viterbi import FloatArray
-from ner.catalogue import BUNDLED_REFERENCE as NAME
-from ner.catalogue import ModelRegistry
-from ner.document import Document
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.models.decoding.viterbi import FloatArray
+from tagalong.backend.models.encoder.runner import ModelInputs, ModelRunner
+from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.tier import load_tier
+from tagalong.ner.document import Document
+from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
+from tagalong.ner.model_registry import ModelRegistry
 
 
 class Timed:

@@ -71,7 +71,7 @@ def our_server(models: Path, *, threads: int, loaded: bool = True) -> Iterator[S
     With `loaded=False` it is given away as soon as it answers, before it has a version.
     """
     port = free_port()
-    command = ["-m", "cli", "serve", "--port", str(port), "--models", str(models)]
+    command = ["-m", "tagalong", "serve", "--port", str(port), "--models", str(models)]
     with _started("tagalong", command, port, environment(threads), loaded=loaded) as server:
         yield server
 
@@ -81,7 +81,7 @@ def a_training(*, threads: int) -> Iterator[None]:
     """Train an encoder all the while, on the abstracts among the samples of the tests."""
     with tempfile.TemporaryDirectory() as models:
         export = str(ROOT / "tests" / "samples" / "bc5cdr.jsonl")
-        command = [*("-m", "cli", "train", "encoder", export, "--models", models)]
+        command = [*("-m", "tagalong", "train", "encoder", export, "--models", models)]
         process = subprocess.Popen(
             [sys.executable, *command, "--epochs", "1000", "--patience", "1000"],
             env=environment(threads),

@@ -22,9 +22,9 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from backend.demo import installation
-from backend.demo.label_studio import LabelStudioServer, start_label_studio
-from backend.demo.process import is_port_free
+from tagalong.backend.demo import installation
+from tagalong.backend.demo.label_studio_server import LabelStudioServer, start_label_studio
+from tagalong.backend.demo.supervised_process import is_port_free
 from tests.bc5cdr_sentences import sentences
 from tests.chaos.killing import ROOT, killed, ray_workers, undisturbed
 

@@ -18,20 +18,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from backend.demo import installation
-from backend.demo.label_studio import start_label_studio
-from backend.retraining.run import JobState
-from ner.store import ModelStore
+from tagalong.backend.demo import installation
+from tagalong.backend.demo.label_studio_server import start_label_studio
+from tagalong.backend.retraining.job import JobState
+from tagalong.ner.model_store import ModelStore
+from tagalong.training.recipes.schedule import Schedule
 from tests.chaos.killing import ROOT
-from tests.chaos.schooling import (
-    Killed,
-    annotated_project,
-    first_version,
-    trained_under_fire,
-)
+from tests.chaos.schooling import Killed, annotated_project, first_version, trained_under_fire
 from tests.tiny_bases import make_base
 from tests.toy_corpus import toy_documents
-from training.schedule import Schedule
 
 DOCUMENTS = 150
 LESSON = Schedule(epochs=20, patience=20, learning_rate=3e-3, batch_tokens=512, precision="fp32")

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backend.demo.label_studio import LabelStudioServer
-from backend.demo.provision import read_demo_label_config
-from backend.remote.client import LabelStudioClient
+from tagalong.backend.demo.label_studio_server import LabelStudioServer
+from tagalong.backend.demo.provision import read_demo_label_config
+from tagalong.backend.label_studio.api.client import LabelStudioClient
 
 ROOT = Path(__file__).parents[2]
 AWAY = "cannot be reached"
@@ -58,7 +58,16 @@ def begin(
         "LABEL_STUDIO_API_KEY": running.account.token,
         "HF_HUB_OFFLINE": "1",
     }
-    command = [sys.executable, "-m", "cli", "prelabel", "--project", str(project), "--rate", "1000"]
+    command = [
+        sys.executable,
+        "-m",
+        "tagalong",
+        "prelabel",
+        "--project",
+        str(project),
+        "--rate",
+        "1000",
+    ]
     command += ["--models", str(folder / "models"), "--journal", str(folder / "batch.journal")]
     return subprocess.Popen(
         [*command, *options], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True

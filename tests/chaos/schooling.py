@@ -11,26 +11,26 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.bases import BaseModelRef
-from backend.demo.label_studio import LabelStudioServer
-from backend.demo.provision import read_demo_label_config
-from backend.label_config import parse_label_config
-from backend.label_studio import result_from_spans
-from backend.remote.client import LabelStudioClient
-from backend.retraining.run import Job
-from backend.retraining.runs import JobStore
-from backend.server.journal import EventStore
-from backend.server.settings import Settings
-from ner.document import Document
-from ner.manifest import read_manifest
-from ner.store import ModelStore
+from tagalong.backend.demo.label_studio_server import LabelStudioServer
+from tagalong.backend.demo.provision import read_demo_label_config
+from tagalong.backend.events.store import EventStore
+from tagalong.backend.label_studio.api.client import LabelStudioClient
+from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.results import result_from_spans
+from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.retraining.job import Job
+from tagalong.backend.retraining.job_store import JobStore
+from tagalong.backend.server.settings import Settings
+from tagalong.ner.document import Document
+from tagalong.ner.manifest import read_manifest
+from tagalong.ner.model_store import ModelStore
+from tagalong.training.data.train_dev_split import TrainDevSplit
+from tagalong.training.encoder.train import train_encoder
+from tagalong.training.jobs.publish import publish_encoder
+from tagalong.training.recipes.recipe import EncoderRecipe
+from tagalong.training.recipes.schedule import Schedule
 from tests.end_to_end.ours import Ours, our_server
 from tests.toy_corpus import LABELS, toy_documents
-from training.encoder import train_encoder
-from training.publish import publish_encoder
-from training.recipe import EncoderRecipe
-from training.schedule import Schedule
-from training.sides import TrainDevSplit
 
 VICTIMS = ("trainer", "server", "both")
 KILLS = 2  # of one training: at the third, a server gives it up

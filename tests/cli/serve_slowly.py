@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import backend.server.engines
-from cli.main import main
-from ner.document import Document, Prediction
+import tagalong.backend.server.prediction.openvino_builder
+from tagalong.cli.main import main
+from tagalong.ner.document import Document, Prediction
 from tests.lexicon_tier import LexiconTier
 
 
@@ -21,7 +21,9 @@ def main_slowly(begun: Path, seconds: float, arguments: list[str]) -> None:
             time.sleep(seconds)
             return super().predict(documents)
 
-    backend.server.engines.load_tier = lambda folder, **_: Slow(folder.name)  # type: ignore[assignment]
+    tagalong.backend.server.prediction.openvino_builder.load_tier = lambda folder, **_: Slow(
+        folder.name
+    )  # type: ignore[assignment]
     main(["serve", *arguments])
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.data import app
-from ner.errors import FormatError, InputError, OutputError
-from training.corpus import read_corpus
+from tagalong.cli.data import app
+from tagalong.ner.errors import FormatError, InputError, OutputError
+from tagalong.training.corpus import read_corpus
 
 ROOT = Path(__file__).parents[2]
 EXPORT = ROOT / "tests" / "samples" / "label_studio.json"

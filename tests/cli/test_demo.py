@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-import cli.demo
-from backend.demo.process import find_free_port
-from cli.main import main
+import tagalong.cli.demo
+from tagalong.backend.demo.supervised_process import find_free_port
+from tagalong.cli.main import main
 from tests.backend.demo.conftest import Script, script, toy_program, toy_serve  # noqa: F401
-from tests.backend.demo.test_process import alive, eventually
+from tests.backend.demo.test_supervised_process import alive, eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +28,7 @@ def arguments(toy_program: Path, tmp_path: Path) -> list[str]:  # noqa: F811
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch, toy_serve: Sequence[str]) -> None:  # noqa: F811
-    monkeypatch.setattr(cli.demo, "SERVE_COMMAND", toy_serve)
+    monkeypatch.setattr(tagalong.cli.demo, "SERVE_COMMAND", toy_serve)
 
 
 def run(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -72,7 +72,7 @@ def test_our_own_server_takes_what_it_is_started_with(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """The demo with the real server is tested end to end; this is the seam between the two."""
-    assert cli.demo.SERVE_COMMAND[1:] == ("-P", "-m", "cli", "serve")
+    assert tagalong.cli.demo.SERVE_COMMAND[1:] == ("-P", "-m", "tagalong", "serve")
     where = ["--host", "127.0.0.1", "--port", "9090", "--models", str(tmp_path)]
     assert run(["serve", *where, "--help"], capsys)[0] == 0
 
@@ -141,9 +141,9 @@ def test_however_it_is_stopped_nothing_is_left(
     tmp_path: Path,
 ) -> None:
     program = (
-        f"{HEED}import cli.demo, sys\n"
-        "from cli.main import main\n"
-        f"cli.demo.SERVE_COMMAND = {toy_serve!r}\n"
+        f"{HEED}import tagalong.cli.demo, sys\n"
+        "from tagalong.cli.main import main\n"
+        f"tagalong.cli.demo.SERVE_COMMAND = {toy_serve!r}\n"
         f"main({arguments!r})\n"
     )
     shown = tmp_path / "shown"
@@ -174,7 +174,7 @@ def test_stopping_while_label_studio_starts_leaves_nothing(
 ) -> None:
     slow = script('echo $$ > "$0.pids"; exec sleep 600')
     arguments = ["demo", "--home", str(tmp_path / "home"), "--label-studio", str(slow)]
-    program = f"{HEED}from cli.main import main\nmain({arguments!r})\n"
+    program = f"{HEED}from tagalong.cli.main import main\nmain({arguments!r})\n"
     demo = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.DEVNULL)
     pids = Path(f"{slow}.pids")
     assert eventually(lambda: pids.exists() and pids.read_text().endswith("\n"))
@@ -189,9 +189,9 @@ def test_a_browser_is_opened_only_where_somebody_sees_it(
     terminal: bool, screen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(cli.demo, "console", Console(force_terminal=terminal))
+    monkeypatch.setattr(tagalong.cli.demo, "console", Console(force_terminal=terminal))
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     if screen:
         monkeypatch.setenv(screen, ":0")
-    assert cli.demo._can_open_browser() == (terminal and bool(screen))
+    assert tagalong.cli.demo._can_open_browser() == (terminal and bool(screen))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from backend.remote.filters import on, tasks_of
-from cli.main import main
+from tagalong.backend.label_studio.api.filters import on, tasks_of
+from tagalong.cli.main import main
 from tests.backend.doctor.scripted import Asked, backend_row
 from tests.backend.doctor.surgery import KEY, Surgery, opened
 

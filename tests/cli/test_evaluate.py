@@ -10,17 +10,17 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from backend.bases import BaseModelRef
-from backend.checkpoint import save_model
-from backend.jsonlines import prediction_to_json
-from backend.tier import load_tier
-from cli.evaluate import evaluate_cli
-from ner.document import Document
-from ner.errors import FormatError, InputError, LabelError, TagalongError, VersionNotFound
-from ner.manifest import VersionMetadata
-from ner.store import ModelStore
-from ner.tags import TagSet
-from training import report_page
+from tagalong.backend.documents.jsonl import prediction_to_json
+from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.models.encoder.checkpoint import save_model
+from tagalong.backend.models.tier import load_tier
+from tagalong.cli.evaluate import evaluate_cli
+from tagalong.ner.document import Document
+from tagalong.ner.errors import FormatError, InputError, LabelError, TagalongError, VersionNotFound
+from tagalong.ner.manifest import VersionMetadata
+from tagalong.ner.model_store import ModelStore
+from tagalong.ner.tags import TagSet
+from tagalong.training.evaluation import html
 
 # BC5CDR, test, document 8701013 (public domain).
 TEXT = (
@@ -99,7 +99,7 @@ def test_a_report_is_written_beside_what_is_shown(tmp_path, gold, said):
 
 def test_a_page_is_made_only_where_it_is_written(tmp_path, gold, said, monkeypatch):
     made = []
-    monkeypatch.setattr(report_page, "report_to_html", lambda report: made.append(report) or "page")
+    monkeypatch.setattr(html, "report_to_html", lambda report: made.append(report) or "page")
     figures(said, gold)
     assert made == []
     figures(said, gold, "--report", str(tmp_path / "report"))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from backend.jsonlines import document_to_json
-from ner.durable import SCRATCH_PREFIX
-from ner.manifest import Manifest
-from ner.store import ModelStore
+from tagalong.backend.documents.jsonl import document_to_json
+from tagalong.ner.atomic_io import SCRATCH_PREFIX
+from tagalong.ner.manifest import Manifest
+from tagalong.ner.model_store import ModelStore
 from tests.toy_corpus import toy_documents
 
 ROOT = Path(__file__).parents[2]
@@ -60,4 +60,6 @@ def test_a_full_disk_is_told_and_harms_nothing(
     assert store.current_version("encoder") == current
     assert store.version_names("encoder") == [current]
     assert not list(store.tier_folder("encoder").glob(f"{SCRATCH_PREFIX}*"))
-    assert list(store.tier_folder("encoder").glob(".training-*"))  # for --resume, once there is room
+    assert list(
+        store.tier_folder("encoder").glob(".training-*")
+    )  # for --resume, once there is room

@@ -12,8 +12,8 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
-from cli import models
-from cli.main import app, main
+from tagalong.cli import models
+from tagalong.cli.main import app, main
 
 SEEDS = [
     [*command, __file__, *more, "--seed", seed]
@@ -35,7 +35,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     program = (
         "import sys\n"
-        "from cli.main import main\n"
+        "from tagalong.cli.main import main\n"
         "try:\n"
         f"    main({arguments!r})\n"
         "except SystemExit as ended:\n"

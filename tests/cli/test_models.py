@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.models import app
-from cli.versions import list_versions, row_to_json
-from ner.errors import RegistryError, VersionInvalid, VersionNotFound
-from ner.manifest import Manifest
-from ner.store import ModelStore
+from tagalong.cli.models import app
+from tagalong.cli.versions import list_versions, row_to_json
+from tagalong.ner.errors import RegistryError, VersionInvalid, VersionNotFound
+from tagalong.ner.manifest import Manifest
+from tagalong.ner.model_store import ModelStore
 from tests.versions import publish_number
 
 Publish = Callable[..., Manifest]
@@ -21,7 +21,9 @@ Publish = Callable[..., Manifest]
 @pytest.fixture(autouse=True)
 def nothing_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what a test publishes is listed, and not the version that this release comes with."""
-    monkeypatch.setattr("backend.bundle.BUNDLED_MODELS_FOLDER", tmp_path / "nothing-bundled")
+    monkeypatch.setattr(
+        "tagalong.backend.bundled.BUNDLED_MODELS_FOLDER", tmp_path / "nothing-bundled"
+    )
 
 
 @pytest.fixture
@@ -33,7 +35,9 @@ def shipped(tmp_path: Path) -> str:
     return version
 
 
-def type_in(store: ModelStore, *arguments: str, typed: str | None = None, width: int = 200) -> Result:
+def type_in(
+    store: ModelStore, *arguments: str, typed: str | None = None, width: int = 200
+) -> Result:
     command = [*arguments, "--models", str(store.root)]
     return CliRunner().invoke(app, command, input=typed, env={"COLUMNS": str(width)})
 
@@ -193,7 +197,9 @@ def test_every_way_back_to_the_bundled_version(
     assert f"{own} is the current version of encoder again" in output(store, "rollback")
 
 
-def test_the_first_llm_is_rolled_back_to_none(store: ModelStore, publish: Publish, shipped: str) -> None:
+def test_the_first_llm_is_rolled_back_to_none(
+    store: ModelStore, publish: Publish, shipped: str
+) -> None:
     version = publish(1, tier="llm").version
     output(store, "promote", f"llm/{version}")
     refused = type_in(store, "remove", f"llm/{version}", "--yes")
@@ -251,7 +257,9 @@ def test_the_store_can_be_named_by_the_environment(store: ModelStore, publish: P
     assert version in CliRunner().invoke(app, ["list"], env=environment).stdout
 
 
-def test_a_narrow_pipe_gets_every_figure_and_no_colours(store: ModelStore, publish: Publish) -> None:
+def test_a_narrow_pipe_gets_every_figure_and_no_colours(
+    store: ModelStore, publish: Publish
+) -> None:
     version = publish(name="pubmedbert-large").version
     result = type_in(store, "list", width=80)
     assert line_of(result.stdout, version)[1:] == ["dev", "0.840", "0.880", "0.810", "0.700"]

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from cli.main import main
-from cli.predict import read_source, render_prediction
-from ner.document import Document, Prediction, Span
-from ner.errors import FormatError, InputError
+from tagalong.cli.main import main
+from tagalong.cli.predict import read_source, render_prediction
+from tagalong.ner.document import Document, Prediction, Span
+from tagalong.ner.errors import FormatError, InputError
 
 TEXT = "Naloxone reverses the antihypertensive effect of clonidine."  # BC5CDR (public domain)
 

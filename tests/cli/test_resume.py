@@ -15,12 +15,12 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from backend.jsonlines import document_to_json
-from cli.training import progress_bar
-from ner.manifest import read_manifest
-from ner.store import ModelStore
+from tagalong.backend.documents.jsonl import document_to_json
+from tagalong.cli.train.run import progress_bar
+from tagalong.ner.manifest import read_manifest
+from tagalong.ner.model_store import ModelStore
+from tagalong.training.recipes.schedule import TrainingProgress
 from tests.toy_corpus import toy_documents
-from training.schedule import TrainingProgress
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -40,7 +40,7 @@ def command(tiny_base, tmp_path_factory):
     export = tmp_path_factory.mktemp("export") / "export.jsonl"
     lines = (json.dumps(document_to_json(document)) for document in toy_documents(32))
     export.write_text("\n".join(lines), encoding="utf-8")
-    begin = ("-m", "cli", "train", "encoder", export, "--base", tiny_base("bert-uncased"))
+    begin = ("-m", "tagalong", "train", "encoder", export, "--base", tiny_base("bert-uncased"))
     return [sys.executable, *map(str, begin), *SETTINGS, "--models"]
 
 

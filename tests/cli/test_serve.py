@@ -15,10 +15,10 @@ from typing import Any
 import httpx
 import pytest
 
-import backend.server.run
-from backend.demo.process import find_free_port
-from backend.server.settings import Limits
-from cli.main import main
+import tagalong.backend.server.run
+from tagalong.backend.demo.supervised_process import find_free_port
+from tagalong.backend.server.prediction.limits import Limits
+from tagalong.cli.main import main
 from tests.backend.server.serving import ABSTRACT, assert_valid, regions, request_for
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,16 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
         other.listen()
         port = other.getsockname()[1]
         ended = subprocess.run(
-            [sys.executable, "-m", "cli", "serve", "--port", str(port), "--models", str(tmp_path)],
+            [
+                sys.executable,
+                "-m",
+                "tagalong",
+                "serve",
+                "--port",
+                str(port),
+                "--models",
+                str(tmp_path),
+            ],
             check=False,
             capture_output=True,
             text=True,
@@ -124,7 +133,7 @@ def test_what_it_has_begun_ends_with_it_and_leaves_nothing(tmp_path: Path) -> No
     scraps, port = tmp_path / "scraps", find_free_port()
     scraps.mkdir()
     places = {"TMPDIR": str(scraps), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    command = [sys.executable, "-m", "cli", "serve", "--port", str(port), "--cpu-engine"]
+    command = [sys.executable, "-m", "tagalong", "serve", "--port", str(port), "--cpu-engine"]
     with (tmp_path / "said").open("w") as out:
         process = subprocess.Popen(
             [*command, "--models", str(tmp_path / "models")],
@@ -164,7 +173,9 @@ def test_a_secret_without_a_password_is_said_to_refuse_the_train_button(
     tmp_path: Path,
 ) -> None:
     served: list[Any] = []
-    monkeypatch.setattr(backend.server.run, "serve", lambda *told, **_: served.extend(told))
+    monkeypatch.setattr(
+        tagalong.backend.server.run, "serve", lambda *told, **_: served.extend(told)
+    )
     for name, given in (("WEBHOOK_SECRET", secret), ("USERNAME", login), ("PASSWORD", login)):
         monkeypatch.setenv(f"TAGALONG_{name}", "s3cret" if given else "")
     with pytest.raises(SystemExit) as ended:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from backend.jsonlines import document_to_json
-from ner.manifest import read_manifest
-from ner.store import ModelStore
+from tagalong.backend.documents.jsonl import document_to_json
+from tagalong.ner.manifest import read_manifest
+from tagalong.ner.model_store import ModelStore
 from tests.tiny_llms import save_llm
 from tests.toy_corpus import toy_documents
 
 ROOT = Path(__file__).parents[2]
-LAUNCH = ("torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "cli")
+LAUNCH = ("torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "tagalong")
 SETTINGS = (  # enough to learn something for certain: what finds nothing is not promoted
     *("--epochs", "20", "--patience", "20"),
     *("--learning-rate", "0.003", "--batch-tokens", "256", "--json"),

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from cli.main import main
+from tagalong.cli.main import main
 
 N_MEETINGS = 2
 PATIENCE = 120.0  # seconds

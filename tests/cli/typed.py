@@ -4,7 +4,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from cli.main import app, main
+from tagalong.cli.main import app, main
 
 
 def run(*arguments: object, code: int = 0, stdin: str | None = None) -> Result:

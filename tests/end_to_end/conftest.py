@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from backend.bundle import BUNDLED_MODELS_FOLDER
-from backend.demo import installation
-from backend.demo.label_studio import LabelStudioServer, start_label_studio
-from backend.tier import Tier, load_tier
-from ner.catalogue import ModelRegistry
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.demo import installation
+from tagalong.backend.demo.label_studio_server import LabelStudioServer, start_label_studio
+from tagalong.backend.models.tier import Tier, load_tier
+from tagalong.ner.model_registry import ModelRegistry
 from tests.end_to_end.editor import browser
 from tests.end_to_end.ours import Ours, our_server
 
@@ -57,7 +57,9 @@ def label_studio(
     label_studio_program: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LabelStudioServer]:
     """A Label Studio that may call and send events to loopback."""
-    with start_label_studio(label_studio_program, tmp_path_factory.mktemp("label-studio")) as running:
+    with start_label_studio(
+        label_studio_program, tmp_path_factory.mktemp("label-studio")
+    ) as running:
         yield running
 
 
@@ -108,4 +110,6 @@ def our_bundled_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Our
 @pytest.fixture(scope="session")
 def bundled_tier() -> Tier:
     """What our server must say, asked without it."""
-    return load_tier(ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled"))
+    return load_tier(
+        ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled")
+    )

@@ -5,14 +5,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from backend.demo.label_studio import LabelStudioServer
-from backend.demo.provision import read_demo_label_config
-from backend.label_config import parse_label_config
-from backend.label_studio import prediction_to_label_studio
-from backend.remote.client import LabelStudioClient
-from backend.remote.objects import MLBackend, StoredPrediction
-from backend.tier import Tier
-from ner.document import Document
+from tagalong.backend.demo.label_studio_server import LabelStudioServer
+from tagalong.backend.demo.provision import read_demo_label_config
+from tagalong.backend.label_studio.api.client import LabelStudioClient
+from tagalong.backend.label_studio.api.objects import MLBackend, StoredPrediction
+from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.results import prediction_to_label_studio
+from tagalong.backend.models.tier import Tier
+from tagalong.ner.document import Document
 
 CONFIG = parse_label_config(read_demo_label_config())
 
@@ -37,7 +37,9 @@ class Connected:
         """By task. There must be one each."""
         version = version or self.backend.model_version
         stored = [
-            one for one in self.studio.predictions.list_for_project(self.project) if one.model_version == version
+            one
+            for one in self.studio.predictions.list_for_project(self.project)
+            if one.model_version == version
         ]
         by_task = {one.task: one for one in stored}
         assert len(by_task) == len(stored)

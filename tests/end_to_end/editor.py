@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from backend.demo.label_studio import LabelStudioServer
+from tagalong.backend.demo.label_studio_server import LabelStudioServer
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (

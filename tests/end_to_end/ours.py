@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from backend.demo.process import SupervisedProcess, find_free_port
-from backend.server.events import WebhookEvent
-from backend.server.journal import EventStore
-from backend.server.settings import Settings
+from tagalong.backend.demo.supervised_process import SupervisedProcess, find_free_port
+from tagalong.backend.events.payload import WebhookEvent
+from tagalong.backend.events.store import EventStore
+from tagalong.backend.server.settings import Settings
 
 START = 300.0  # seconds: it imports torch and loads a version, on machines however busy
 
@@ -59,10 +59,21 @@ def our_server(folder: Path, **environment: str) -> Iterator[Ours]:
     """Start it with the models of a folder, where there may be none, and wait until one serves."""
     ours = Ours(f"http://127.0.0.1:{find_free_port()}", folder / "models", folder / "ours.log")
     port = ours.url.rpartition(":")[2]
-    command = [sys.executable, "-m", "cli", "serve", "--port", port, "--models", str(ours.models)]
+    command = [
+        sys.executable,
+        "-m",
+        "tagalong",
+        "serve",
+        "--port",
+        port,
+        "--models",
+        str(ours.models),
+    ]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TAGALONG_")}
     kept["TAGALONG_CPU_ENGINE"] = "false"  # whatever engine this machine may have
-    with SupervisedProcess("our server", command, environment=kept | environment, log_path=ours.log) as process:
+    with SupervisedProcess(
+        "our server", command, environment=kept | environment, log_path=ours.log
+    ) as process:
         process.wait_until_ready(lambda: _serves(ours), timeout_seconds=START)
         yield replace(ours, group=process.pid)
 

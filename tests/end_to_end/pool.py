@@ -8,13 +8,13 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from backend.demo.label_studio import LabelStudioServer
-from backend.demo.provision import read_demo_label_config
-from backend.label_studio import result_from_spans
-from backend.remote.client import LabelStudioClient
-from backend.remote.objects import View
-from cli.main import app
-from ner.document import Document
+from tagalong.backend.demo.label_studio_server import LabelStudioServer
+from tagalong.backend.demo.provision import read_demo_label_config
+from tagalong.backend.label_studio.api.client import LabelStudioClient
+from tagalong.backend.label_studio.api.objects import View
+from tagalong.backend.label_studio.results import result_from_spans
+from tagalong.cli.main import app
+from tagalong.ner.document import Document
 from tests.end_to_end.connected import CONFIG
 from tests.toy_corpus import toy_documents
 
@@ -52,11 +52,16 @@ class Pool:
 
     def tab(self, title: str) -> View:
         """A tab of the Data Manager."""
-        return next(view for view in self.studio.views.list_for_project(self.project) if view.title == title)
+        return next(
+            view for view in self.studio.views.list_for_project(self.project) if view.title == title
+        )
 
     def scores(self) -> dict[int, float]:
         """The scores of the stored predictions, by task."""
-        return {one.task: one.score or 0 for one in self.studio.predictions.list_for_project(self.project)}
+        return {
+            one.task: one.score or 0
+            for one in self.studio.predictions.list_for_project(self.project)
+        }
 
 
 @contextmanager

@@ -9,13 +9,13 @@ from typing import Any
 
 from werkzeug.serving import make_server
 
-from backend.demo.label_studio import LabelStudioServer
-from backend.doctor.case import DoctorOptions
-from backend.remote.client import LabelStudioClient
-from backend.remote.objects import MLBackend
-from backend.server.app import create_app
-from backend.server.service import Service
-from backend.server.settings import Settings
+from tagalong.backend.demo.label_studio_server import LabelStudioServer
+from tagalong.backend.doctor.context import DoctorOptions
+from tagalong.backend.label_studio.api.client import LabelStudioClient
+from tagalong.backend.label_studio.api.objects import MLBackend
+from tagalong.backend.server.app import create_app
+from tagalong.backend.server.service import Service
+from tagalong.backend.server.settings import Settings
 from tests.backend.doctor.surgery import Findings, look
 from tests.lexicon_tier import LexiconTier
 
@@ -87,9 +87,7 @@ class Practice:
 
 
 @contextmanager
-def practice(
-    running: LabelStudioServer, url: str, *, connected: bool = True
-) -> Iterator[Practice]:
+def practice(running: LabelStudioServer, url: str, *, connected: bool = True) -> Iterator[Practice]:
     """A new project; connected, it has predictions too. It is removed at the end."""
     with running.connect() as studio:
         project = studio.create_project("Abstracts", CONFIG).id
@@ -97,7 +95,9 @@ def practice(
         version = ""
         if connected:
             version = studio.ml_backends.add(project, url, "new").model_version
-            studio.ml_backends.update(studio.ml_backends.list_for_project(project)[0], title=version)
+            studio.ml_backends.update(
+                studio.ml_backends.list_for_project(project)[0], title=version
+            )
             studio.predictions.retrieve(project)
         try:
             yield Practice(studio, running, project, url, version)

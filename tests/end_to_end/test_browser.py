@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from backend.demo.label_studio import LabelStudioServer
-from backend.demo.provision import read_abstracts
+from tagalong.backend.demo.label_studio_server import LabelStudioServer
+from tagalong.backend.demo.provision import read_abstracts
 from tests.end_to_end.connected import Connected, connected, places
 from tests.end_to_end.editor import SCREENSHOTS, TOGGLE, Editor, logged_in
 from tests.end_to_end.ours import Ours

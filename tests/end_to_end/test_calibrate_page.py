@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from tagalong.training.benchmark.report import benchmark_to_html
 from tests.end_to_end.look import looked_at
 from tests.training.test_calibrate import ENCODER, LLM, report_of
-from training.calibrate.report import benchmark_to_html
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from backend.demo.label_studio import LabelStudioServer
-from backend.next_tasks import TAB
-from ner.errors import InputError
+from tagalong.backend.demo.label_studio_server import LabelStudioServer
+from tagalong.backend.label_studio.annotation_queue import TAB
+from tagalong.ner.errors import InputError
 from tests.end_to_end.pool import ANNOTATED, Pool, new_pool
 
 COUNT = 6

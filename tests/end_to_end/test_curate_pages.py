@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from backend.engine.samples import read_sample_documents
-from ner.document import Document
+from tagalong.backend.models.openvino.samples import read_sample_documents
+from tagalong.ner.document import Document
+from tagalong.training.corpus.annotators import ANNOTATOR_META_KEY, TASK_META_KEY
+from tagalong.training.curate.findings import ReviewFinding, ReviewReport, SuspectDocument
+from tagalong.training.curate.inter_annotator import compute_agreement
+from tagalong.training.curate.pages import agreement_to_html, review_to_html
 from tests.end_to_end.look import looked_at
-from training.corpus.annotators import ANNOTATOR_META_KEY, TASK_META_KEY
-from training.curate.agreement import compute_agreement
-from training.curate.findings import ReviewFinding, ReviewReport, SuspectDocument
-from training.curate.pages import agreement_to_html, review_to_html
 
 GOLD = [document for document in read_sample_documents() if len(document.spans) > 4][:4]
 
@@ -46,13 +46,20 @@ def review_page() -> str:
         suspect_documents=tuple(SuspectDocument(one.id, 2, 12.0) for one in GOLD),
         dropped=(),
     )
-    return review_to_html(found, drawn, model_name="models of 5 folds", notes=["12 labels are gone"])
+    return review_to_html(
+        found, drawn, model_name="models of 5 folds", notes=["12 labels are gone"]
+    )
 
 
 def agreement_page() -> str:
     """Two people, of whom one has drawn less."""
     documents = [
-        Document(f"{one.id}-{who}", one.text, spans, meta={TASK_META_KEY: one.id, ANNOTATOR_META_KEY: who})
+        Document(
+            f"{one.id}-{who}",
+            one.text,
+            spans,
+            meta={TASK_META_KEY: one.id, ANNOTATOR_META_KEY: who},
+        )
         for one in GOLD
         for who, spans in (("ada", one.spans), ("ben", one.spans[1:]))
     ]

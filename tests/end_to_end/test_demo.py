@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.demo.provision import read_abstracts
-from backend.tier import Tier
+from tagalong.backend.demo.provision import read_abstracts
+from tagalong.backend.models.tier import Tier
 from tests.cli.test_demo import HEED
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def demo(home: Path, program: Path, *more: str) -> Sequence[str]:
     """The command, heeding signals whoever runs the tests."""
     words = ["demo", "--home", str(home), "--label-studio", str(program), "--no-browser", *more]
-    return [sys.executable, "-c", f"{HEED}from cli.main import main\nmain({words!r})\n"]
+    return [sys.executable, "-c", f"{HEED}from tagalong.cli.main import main\nmain({words!r})\n"]
 
 
 def processes_of(home: Path) -> list[str]:

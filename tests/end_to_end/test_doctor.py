@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from backend.demo.label_studio import LabelStudioServer
-from backend.remote.client import connect
-from backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials
-from ner.errors import LabelStudioError
+from tagalong.backend.demo.label_studio_server import LabelStudioServer
+from tagalong.backend.label_studio.api.client import connect
+from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials
+from tagalong.ner.errors import LabelStudioError
 from tests.backend.doctor.scripted import ScriptedServer, healthy_backend
 from tests.backend.doctor.surgery import the_only
 from tests.end_to_end.practice import CONFIG, TEXTS, Practice, practice, served
@@ -57,7 +57,9 @@ def test_tokens_of_both_kinds(patient: Practice) -> None:
         with connect(patient.running.url, personal) as studio:
             back = switches | {"legacy_api_tokens_enabled": True}
             studio.connection.request_json("POST", "api/jwt/settings", body=back)
-            studio.connection.request_json("POST", "api/token/blacklist/", body={"refresh": personal})
+            studio.connection.request_json(
+                "POST", "api/token/blacklist/", body={"refresh": personal}
+            )
     finding = patient.look(key=personal)["key"]
     assert finding.status == "problem"
     assert "revoked" in finding.sentence
@@ -266,7 +268,9 @@ def test_a_backend_added_by_half(strict_label_studio: LabelStudioServer, server:
     with practice(strict_label_studio, server, connected=False) as patient:
         with pytest.raises(LabelStudioError, match="reserved network address"):
             patient.studio.ml_backends.add(patient.project, server, "half")
-        assert [row.url for row in patient.studio.ml_backends.list_for_project(patient.project)] == [server]
+        assert [
+            row.url for row in patient.studio.ml_backends.list_for_project(patient.project)
+        ] == [server]
         findings = patient.look()
     assert findings["network"].status == "problem"
     assert "may not send it events" in findings["network"].sentence

@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
-from backend.demo.check import check_predictions
-from backend.demo.label_studio import LabelStudioServer
-from backend.demo.provision import read_abstracts, read_demo_label_config
-from backend.label_studio import result_from_spans
-from backend.server.events import AnnotationRef
-from backend.server.settings import WEBHOOK_SECRET_HEADER
-from backend.tier import Tier
-from ner.document import Document, Span
-from ner.errors import LabelStudioError
+from tagalong.backend.demo.check import check_predictions
+from tagalong.backend.demo.label_studio_server import LabelStudioServer
+from tagalong.backend.demo.provision import read_abstracts, read_demo_label_config
+from tagalong.backend.events.payload import AnnotationRef
+from tagalong.backend.label_studio.results import result_from_spans
+from tagalong.backend.models.tier import Tier
+from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER
+from tagalong.ner.document import Document, Span
+from tagalong.ner.errors import LabelStudioError
+from tagalong.training.corpus import read_corpus
 from tests.end_to_end.connected import CONFIG, Connected, connected, ours, places
 from tests.end_to_end.ours import Ours, our_server
 from tests.end_to_end.texts import TEXTS
 from tests.swapped import SWAPPED, publish_swapped
-from training.corpus import read_corpus
 
 INTERFACE = LabelInterface(read_demo_label_config())
 ABSTRACTS = [abstract["text"] for abstract in read_abstracts()[:2]]

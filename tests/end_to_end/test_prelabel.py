@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from backend.demo.label_studio import LabelStudioServer
-from backend.demo.provision import read_demo_label_config
-from backend.remote.client import LabelStudioClient
-from backend.remote.objects import StoredPrediction
-from backend.tier import Tier
-from cli.main import main
+from tagalong.backend.demo.label_studio_server import LabelStudioServer
+from tagalong.backend.demo.provision import read_demo_label_config
+from tagalong.backend.label_studio.api.client import LabelStudioClient
+from tagalong.backend.label_studio.api.objects import StoredPrediction
+from tagalong.backend.models.tier import Tier
+from tagalong.cli.main import main
 from tests.bc5cdr_sentences import sentences
 from tests.chaos.killing import begin, killed, new_project, undisturbed
 from tests.end_to_end.connected import ours, places

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from ner.document import Span
+from tagalong.ner.document import Span
+from tagalong.training.evaluation.html import report_to_html
 from tests.end_to_end import test_curate_pages
 from tests.end_to_end.look import looked_at
 from tests.end_to_end.test_curate_pages import GOLD, agreement_page, review_page
-from tests.training.test_report_page import compared, judged
-from training.report_page import report_to_html
+from tests.training.evaluation.test_html import compared, judged
 
 LONG = "Long_label" * 8  # no place to break it
 

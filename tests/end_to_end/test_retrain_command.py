@@ -17,24 +17,24 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from backend.batch.politeness import RateLimitedRetry
-from backend.bundle import BUNDLED_MODELS_FOLDER
-from backend.demo.label_studio import LabelStudioServer
-from backend.demo.provision import read_demo_label_config
-from backend.remote.connection import PAGE_SIZE
-from backend.retraining.run import JobResult, JobState
-from backend.retraining.runs import JobStore
-from cli.main import app
-from ner.errors import StateFileError, TrainingError
-from ner.manifest import read_manifest
-from ner.store import ModelStore
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.demo.label_studio_server import LabelStudioServer
+from tagalong.backend.demo.provision import read_demo_label_config
+from tagalong.backend.label_studio.api.connection import PAGE_SIZE
+from tagalong.backend.label_studio.api.retries import RateLimitedRetry
+from tagalong.backend.retraining.job import JobResult, JobState
+from tagalong.backend.retraining.job_store import JobStore
+from tagalong.cli.main import app
+from tagalong.ner.errors import StateFileError, TrainingError
+from tagalong.ner.manifest import read_manifest
+from tagalong.ner.model_store import ModelStore
+from tagalong.training.jobs.project_data import fetch_annotated_tasks
+from tagalong.training.recipes.schedule import Schedule
 from tests.chaos.killing import ROOT
 from tests.chaos.schooling import add_annotated, annotated_project, first_version
 from tests.end_to_end.connected import Connected, connected
 from tests.end_to_end.ours import our_server
 from tests.toy_corpus import toy_documents
-from training.retrain import fetch_annotated_tasks
-from training.schedule import Schedule
 
 QUICK = Schedule(epochs=12, patience=12, learning_rate=3e-3, batch_tokens=512, precision="fp32")
 
@@ -107,7 +107,9 @@ def test_a_version_can_be_kept_back_whatever_it_is_worth(desk: Desk) -> None:
     assert "three" not in result.stdout
     assert "0." in result.stdout  # the table
     assert ModelStore(desk.models).current_version("encoder") == desk.first
-    assert any(name.startswith("kept-") for name in ModelStore(desk.models).version_names("encoder"))
+    assert any(
+        name.startswith("kept-") for name in ModelStore(desk.models).version_names("encoder")
+    )
 
 
 def test_what_cannot_be_learnt_from_is_told_and_noted(desk: Desk) -> None:
@@ -127,16 +129,16 @@ def test_a_project_that_is_gone_when_it_is_trained_gets_no_promotion(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = annotated_project(desk.running, toy_documents(20, seed=3))
-    from training import gate
+    from tagalong.training.jobs import promotion_gate
 
-    decide = gate.decide_promotion
+    decide = promotion_gate.decide_promotion
 
     def gone(*arguments: Any, **options: Any) -> Any:
         with desk.running.connect() as studio:
             studio.connection.request_json("DELETE", f"api/projects/{project}/")
         return decide(*arguments, **options)
 
-    monkeypatch.setattr(gate, "decide_promotion", gone)
+    monkeypatch.setattr(promotion_gate, "decide_promotion", gone)
     result = desk.run("--project", project, "--promote", "always")
     assert f"project {project} is gone; promote project-{project}-" in result.stderr.replace(
         "\n", " "
@@ -155,7 +157,7 @@ def test_a_version_is_promoted_once_whatever_serves_when_its_training_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("cli.retrain_run.prelabel_next", rolled_back)
+        patched.setattr("tagalong.cli.retrain.job.prelabel_next", rolled_back)
         desk.run("--project", desk.project, "--prelabel", 5, code=130)
     result = json.loads(desk.run("--project", desk.project, "--prelabel", 5, "--json").stdout)
     assert store.current_version("encoder") == desk.first
@@ -197,7 +199,7 @@ def test_no_version_takes_the_place_of_one_that_it_was_not_judged_beside(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("cli.retrain_run.promote", meanwhile)
+        patched.setattr("tagalong.cli.retrain.job.promote", meanwhile)
         desk.run("--project", desk.project, code=130)
     result = json.loads(desk.run("--project", desk.project, "--json").stdout)
     assert store.current_version("encoder") == other
@@ -265,7 +267,10 @@ def test_a_thousand_documents_are_not_traded_for_twenty_four(desk: Desk) -> None
     project = annotated_project(desk.running, toy_documents(24, seed=6))
     arguments = ("--project", project, "--like", desk.first, "--json")
     kept = json.loads(desk.run(*arguments).stdout)
-    assert (kept["state"], kept["against"]) == ("kept", ModelStore(BUNDLED_MODELS_FOLDER).current_version("encoder"))
+    assert (kept["state"], kept["against"]) == (
+        "kept",
+        ModelStore(BUNDLED_MODELS_FOLDER).current_version("encoder"),
+    )
     assert kept["strata"][0]["new"] >= kept["strata"][0]["old"]  # which six documents cannot prove
     assert "labels that the served version knows (Chemical " in kept["reason"]
     assert f"it has {kept['held_out']} documents with" in kept["reason"]
@@ -290,7 +295,7 @@ def test_a_full_disk_is_told_and_what_serves_serves_on(desk: Desk) -> None:
     # A limit on the size of files: the annotations, and the notes of trainings, have room still.
     limit = 2 * max(path.stat().st_size for path in desk.models.glob("encoder/*/*"))
     full = subprocess.run(
-        [sys.executable, "-m", "cli", *desk.command("--project", desk.project)],
+        [sys.executable, "-m", "tagalong", *desk.command("--project", desk.project)],
         cwd=ROOT,
         preexec_fn=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit)),
         capture_output=True,
@@ -316,7 +321,7 @@ def test_a_full_disk_is_told_and_what_serves_serves_on(desk: Desk) -> None:
 def training(desk: Desk) -> tuple["subprocess.Popen[bytes]", JobStore]:
     """A command that has begun to train, in a process of its own."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "cli", *desk.command("--project", desk.project)], cwd=ROOT
+        [sys.executable, "-m", "tagalong", *desk.command("--project", desk.project)], cwd=ROOT
     )
     runs = JobStore(desk.models)
     deadline = time.monotonic() + 120

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from backend.demo.label_studio import LabelStudioServer
-from backend.label_studio import result_from_spans
-from backend.retraining.run import Job, JobState
-from backend.retraining.runs import JobStore
-from ner.document import Document, Span
-from ner.store import ModelStore
+from tagalong.backend.demo.label_studio_server import LabelStudioServer
+from tagalong.backend.label_studio.results import result_from_spans
+from tagalong.backend.retraining.job import Job, JobState
+from tagalong.backend.retraining.job_store import JobStore
+from tagalong.ner.document import Document, Span
+from tagalong.ner.model_store import ModelStore
+from tagalong.training.corpus.hash_split import split_off_held_out
+from tagalong.training.recipes.schedule import Schedule
 from tests.chaos.schooling import annotated_project, first_version, tell, trained_under_fire
 from tests.end_to_end.connected import CONFIG, Connected, connected
 from tests.end_to_end.ours import Ours, our_server
 from tests.end_to_end.test_label_studio import annotate, wait_for
 from tests.toy_corpus import LABELS, toy_documents
-from training.corpus.split import split_off_held_out
-from training.schedule import Schedule
 
 SHARE = 0.2  # of what is annotated, held out by `tagalong retrain`
 ENOUGH = 30  # annotations after which a training begins by itself
@@ -63,7 +63,8 @@ class School:
     def trained(self, number: int) -> Job:
         """The training of that number, from 1, once it has ended."""
         wait_for(
-            lambda: len(self.runs) >= number and self.runs[number - 1].state.is_finished, seconds=LONG
+            lambda: len(self.runs) >= number and self.runs[number - 1].state.is_finished,
+            seconds=LONG,
         )
         return self.runs[number - 1]
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from backend.demo.label_studio import LabelStudioServer
-from backend.doctor.case import DoctorOptions
-from backend.next_tasks import TAB
-from backend.remote.filters import all_of, on
+from tagalong.backend.demo.label_studio_server import LabelStudioServer
+from tagalong.backend.doctor.context import DoctorOptions
+from tagalong.backend.label_studio.annotation_queue import TAB
+from tagalong.backend.label_studio.api.filters import all_of, on
 from tests.backend.doctor.surgery import look
 from tests.end_to_end.editor import SCREENSHOTS, Editor, logged_in
 from tests.end_to_end.pool import Pool, new_pool

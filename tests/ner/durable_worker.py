@@ -1,4 +1,4 @@
-"""Processes that use `ner.durable`, for the tests that kill them or run several at once.
+"""Processes that use `tagalong.ner.atomic_io`, for the tests that kill them or run several at once.
 
 ``hold FOLDER`` locks a folder and ``scratch HOME`` makes a scratch folder: both print a line, then
 wait for a line. ``count FILE N`` adds 1 to the number in a file N times. ``replace FILE`` writes
@@ -15,7 +15,13 @@ from contextlib import ExitStack
 from itertools import count, cycle
 from pathlib import Path
 
-from ner.durable import remove_folder, folder_lock, write_text_atomically, scratch_folder, remove_abandoned_scratch_folders
+from tagalong.ner.atomic_io import (
+    folder_lock,
+    remove_abandoned_scratch_folders,
+    remove_folder,
+    scratch_folder,
+    write_text_atomically,
+)
 
 SHORT, LONG = "short" * 10, "long" * 50_000
 # The calls of C code that change something on the disk, or end a change: __exit__ closes a file.
@@ -152,7 +158,9 @@ def main() -> None:
     match command:
         case "hold" | "scratch":
             with ExitStack() as stack:
-                held = stack.enter_context(folder_lock(path) if command == "hold" else scratch_folder(path))
+                held = stack.enter_context(
+                    folder_lock(path) if command == "hold" else scratch_folder(path)
+                )
                 print(held, flush=True)
                 sys.stdin.readline()
         case "count":

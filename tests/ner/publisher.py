@@ -10,9 +10,9 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from ner.durable import remove_abandoned_scratch_folders
-from ner.manifest import VersionMetadata, Manifest, read_manifest
-from ner.store import ModelStore
+from tagalong.ner.atomic_io import remove_abandoned_scratch_folders
+from tagalong.ner.manifest import Manifest, VersionMetadata, read_manifest
+from tagalong.ner.model_store import ModelStore
 from tests.versions import DRAFT, safetensors
 
 # The calls that change something on the disk, or end a change: __exit__ closes a file.
@@ -34,7 +34,9 @@ def check(store: ModelStore) -> None:
         read_manifest(store.tier_folder("encoder") / version)
     read_manifest(store.resolve("encoder"))
     seen = [path for path in store.tier_folder("encoder").iterdir() if path.name[0] != "."]
-    assert sorted(path.name for path in seen) == sorted([*store.version_names("encoder"), "current"])
+    assert sorted(path.name for path in seen) == sorted(
+        [*store.version_names("encoder"), "current"]
+    )
 
 
 def killed_at(step: int, store: ModelStore, value: int) -> bool:
@@ -67,7 +69,9 @@ def kill_at_every_step(store: ModelStore) -> None:
             break
         for version in set(store.version_names("encoder")) - {store.current_version("encoder")}:
             store.remove("encoder", version)
-        remove_abandoned_scratch_folders(store.tier_folder("encoder"))  # else the next process would take other steps than this one
+        remove_abandoned_scratch_folders(
+            store.tier_folder("encoder")
+        )  # else the next process would take other steps than this one
     print(step)
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ner.document import DROP_REASONS, Document, DropReason, Span
-from ner.errors import OffsetError
+from tagalong.ner.document import DROP_REASONS, Document, DropReason, Span
+from tagalong.ner.errors import OffsetError
 from tests.odd_documents import texts
 
 TEXT = "Aspirin 😀 asthma"  # 16 code points, 17 units of UTF-16
@@ -105,7 +105,9 @@ def test_unknown_stretches_lie_inside_the_text_sorted_and_each_once(
         with pytest.raises(OffsetError, match=f"'d'.* from {start} to {end}, .* {LENGTH}: "):
             Document("d", TEXT, masked_ranges=tuple(unknown))
     else:
-        assert Document("d", TEXT, masked_ranges=tuple(unknown)).masked_ranges == tuple(sorted(set(unknown)))
+        assert Document("d", TEXT, masked_ranges=tuple(unknown)).masked_ranges == tuple(
+            sorted(set(unknown))
+        )
 
 
 @given(texts.filter(bool), st.data())

@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner.errors import PublishError, VersionInvalid, VersionNotFound
-from ner.manifest import (
-    MANIFEST_SCHEMA_VERSION,
+from tagalong.ner.errors import PublishError, VersionInvalid, VersionNotFound
+from tagalong.ner.file_safety import FileRecord
+from tagalong.ner.manifest import (
     MANIFEST_FILE_NAME,
-    VersionMetadata,
+    MANIFEST_SCHEMA_VERSION,
     Manifest,
+    VersionMetadata,
     check_sizes,
     content_hash,
+    hash_files,
     manifest_digest,
     read_manifest,
-    hash_files,
 )
-from ner.payload import FileRecord
-from ner.store import ModelStore
+from tagalong.ner.model_store import ModelStore
 from tests.versions import DRAFT, edit_manifest, safetensors, write_files
 
 PLAIN = st.recursive(
@@ -145,7 +145,10 @@ def test_a_field_of_a_wrong_kind_is_named(name: str) -> None:
     ("value", "message"),
     [
         ([], r"holds \[\] instead of an object"),
-        (broken(format=MANIFEST_SCHEMA_VERSION + 1), f"has format {MANIFEST_SCHEMA_VERSION + 1}.*install a newer Tagalong"),
+        (
+            broken(format=MANIFEST_SCHEMA_VERSION + 1),
+            f"has format {MANIFEST_SCHEMA_VERSION + 1}.*install a newer Tagalong",
+        ),
         (broken(added_later=True), r"unknown fields \(added_later\)"),
         (broken(labels=[]), r"\[\] as 'labels'"),
         (broken(labels=["Chemical", 3]), r"3\] as 'labels'"),
@@ -237,7 +240,10 @@ def forge_path(folder: Path) -> None:
     ],
 )
 def test_a_damaged_version_is_refused_and_the_file_named(
-    store: ModelStore, publish: Callable[..., Manifest], damage: Callable[[Path], None], message: str
+    store: ModelStore,
+    publish: Callable[..., Manifest],
+    damage: Callable[[Path], None],
+    message: str,
 ) -> None:
     folder = store.resolve(publish().version)
     damage(folder)

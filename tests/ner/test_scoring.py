@@ -9,10 +9,18 @@ from hypothesis import strategies as st
 from seqeval.metrics.v1 import precision_recall_fscore_support
 from seqeval.scheme import IOB2
 
-from ner.document import Span
-from ner.scoring import SPAN_KEY, LENGTH_BUCKETS, Counts, Scores, length_bucket, match_relaxed, score_spans
-from ner.tags import TagSet
-from ner.words import word_offsets, overlapping_words
+from tagalong.ner.document import Span
+from tagalong.ner.scoring import (
+    LENGTH_BUCKETS,
+    SPAN_KEY,
+    Counts,
+    Scores,
+    length_bucket,
+    match_relaxed,
+    score_spans,
+)
+from tagalong.ner.tags import TagSet
+from tagalong.ner.words import overlapping_words, word_offsets
 
 # BC5CDR, test, document 8701013 (public domain).
 TEXT = (
@@ -152,7 +160,10 @@ def test_strata_add_up_to_the_total(pairs) -> None:
 @given(span_lists())
 def test_each_side_is_counted_at_its_own_length(predicted: list[Span]) -> None:
     gold = [Span(0, 30, "Chemical"), Span(32, 40, "Disease")]  # 4 words and 2 words
-    for tally in (score_spans(TEXT, gold, predicted).strict, score_spans(TEXT, gold, predicted).relaxed):
+    for tally in (
+        score_spans(TEXT, gold, predicted).strict,
+        score_spans(TEXT, gold, predicted).relaxed,
+    ):
         assert [tally.length_counts(length).gold for length in LENGTH_BUCKETS] == [0, 1, 1]
         for length in LENGTH_BUCKETS:
             of_length = [s for s in set(predicted) if length_bucket(TEXT, s.start, s.end) == length]

@@ -6,9 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-from ner.current import read_current_version
-from ner.manifest import read_manifest
-from ner.store import ModelStore
+from tagalong.ner.current_version import read_current_version
+from tagalong.ner.manifest import read_manifest
+from tagalong.ner.model_store import ModelStore
 from tests.versions import publish_number
 
 ROOT = Path(__file__).parents[2]

@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from seqeval.scheme import IOB2, Entities
 
-from ner.document import DROP_REASONS, Document, DroppedAnnotation, Span
-from ner.errors import LabelError
-from ner.tags import IGNORE_INDEX, OUTSIDE, TaggedWords, TagSet
-from ner.words import is_inside_word, word_offsets
+from tagalong.ner.document import DROP_REASONS, Document, DroppedAnnotation, Span
+from tagalong.ner.errors import LabelError
+from tagalong.ner.tags import IGNORE_INDEX, OUTSIDE, TaggedWords, TagSet
+from tagalong.ner.words import is_inside_word, word_offsets
 from tests.odd_documents import texts
 
 TAGS = TagSet(("Chemical", "Disease"))
@@ -310,7 +310,9 @@ def test_decoded_spans_have_the_offsets_of_their_words() -> None:
 @example(["I-x", "B-x", "O", "x"])
 def test_tag_ids_and_names_agree(labels: list[str]) -> None:
     tag_set = TagSet(tuple(labels))
-    assert len(tag_set) == len(tag_set.tag_names) == len(set(tag_set.tag_names)) == 1 + 2 * len(labels)
+    assert (
+        len(tag_set) == len(tag_set.tag_names) == len(set(tag_set.tag_names)) == 1 + 2 * len(labels)
+    )
     assert tag_set.tag_names[OUTSIDE] == "O"
     for label in labels:
         begin = tag_set.begin_tag(label)

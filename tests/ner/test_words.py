@@ -2,7 +2,7 @@
 
 from hypothesis import given
 
-from ner.words import is_inside_word, word_offsets
+from tagalong.ner.words import is_inside_word, word_offsets
 from tests.odd_documents import texts
 
 

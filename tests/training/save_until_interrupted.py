@@ -13,7 +13,7 @@ from threading import Timer
 
 import torch
 
-from training.state import read_state, write_state
+from tagalong.training.loop.training_state import read_state, write_state
 
 TIMES = 40
 

@@ -13,24 +13,41 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.bundle import BUNDLED_MODELS_FOLDER
-from ner.catalogue import ModelRegistry
-from ner.document import Document, Prediction, Span
-from ner.errors import OutOfMemoryError, TagalongError
-from ner.manifest import read_manifest
-from training.calibrate import timing
-from training.calibrate.advice import ServingRequirements, recommend_tiers, format_amount, batch_hours, format_duration, deployable_results
-from training.calibrate.quality import VersionScores, scores_from_report, scores_from_manifest
-from training.calibrate.report import (
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.ner.document import Document, Prediction, Span
+from tagalong.ner.errors import OutOfMemoryError, TagalongError
+from tagalong.ner.manifest import read_manifest
+from tagalong.ner.model_registry import ModelRegistry
+from tagalong.training.benchmark import measure
+from tagalong.training.benchmark.advice import (
+    ServingRequirements,
+    batch_hours,
+    deployable_results,
+    format_amount,
+    format_duration,
+    recommend_tiers,
+)
+from tagalong.training.benchmark.known_scores import (
+    VersionScores,
+    scores_from_manifest,
+    scores_from_report,
+)
+from tagalong.training.benchmark.measure import (
+    BenchmarkConfig,
+    BenchmarkResult,
+    benchmark_in_subprocess,
+    nearest_rank,
+    run_benchmark,
+)
+from tagalong.training.benchmark.report import (
     BenchmarkReport,
     benchmark_tables,
     benchmark_to_html,
     benchmark_to_json,
     benchmark_to_markdown,
 )
-from training.calibrate.timing import BenchmarkConfig, BenchmarkResult, run_benchmark, benchmark_in_subprocess, nearest_rank
-from training.evaluate import evaluate
-from training.report import report_to_json
+from tagalong.training.evaluation.evaluate import evaluate
+from tagalong.training.evaluation.report import report_to_json
 
 FOLDER = ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled")
 TEXTS = ["Naloxone reverses clonidine.", "Lithium caused acute renal failure in rats."] * 3
@@ -38,7 +55,9 @@ ENCODER = BenchmarkResult("small", "engine", "OpenVINO, int8", 1.0, 0.02, 0.04, 
 TORCH = BenchmarkResult("small", "torch", "PyTorch, bf16", 1.0, 0.03, 0.06, 100, 25.0, 2**29)
 FP32 = BenchmarkResult("small", "fp32", "PyTorch, fp32", 1.0, 0.04, 0.08, 100, 15.0, 2**29)
 LLM = BenchmarkResult("large", "llm", "PyTorch", 60.0, 2.0, 4.0, 20, 0.5, 2**34)
-FOUND = VersionScores("test", 500, 0.85, {"1": 0.88, "2": 0.8, "3+": 0.7}, {"1": 99, "2": 80, "3+": 70})
+FOUND = VersionScores(
+    "test", 500, 0.85, {"1": 0.88, "2": 0.8, "3+": 0.7}, {"1": 99, "2": 80, "3+": 70}
+)
 BETTER = replace(FOUND, f1=0.88, by_length={"1": 0.89, "2": 0.83, "3+": 0.82})
 NEED = ServingRequirements(0.1, 100_000)
 PATIENT = replace(NEED, budget=5.0)
@@ -74,12 +93,14 @@ def test_what_is_measured_is_what_was_run() -> None:
     assert 0 < found.p50_seconds <= found.p95_seconds < found.load_seconds
     assert found.timed_documents >= 5
     assert found.peak_memory_bytes > 100 * 2**20
-    assert found.documents_per_second > 1 / found.p95_seconds / 4  # many at once are not much slower than one
+    assert (
+        found.documents_per_second > 1 / found.p95_seconds / 4
+    )  # many at once are not much slower than one
 
 
 def _elsewhere() -> None:
     """Only a process in which this is called measures as if it were another machine."""
-    timing.MAX_TIMED_DOCUMENTS = 6
+    measure.MAX_TIMED_DOCUMENTS = 6
 
 
 @pytest.mark.usefixtures("own_cache")
@@ -88,9 +109,11 @@ def test_it_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
     found = benchmark_in_subprocess(setting, TEXTS, seconds=1.0, initializer=_elsewhere)
     assert found.runtime_name.startswith("PyTorch")
     assert found.timed_documents <= 6
-    assert timing.MAX_TIMED_DOCUMENTS > 6
+    assert measure.MAX_TIMED_DOCUMENTS > 6
     with pytest.raises(TagalongError, match="is not there"):
-        benchmark_in_subprocess(BenchmarkConfig("gone", tmp_path / "gone", "torch"), TEXTS, seconds=0.1)
+        benchmark_in_subprocess(
+            BenchmarkConfig("gone", tmp_path / "gone", "torch"), TEXTS, seconds=0.1
+        )
 
 
 def _die() -> None:
@@ -99,14 +122,16 @@ def _die() -> None:
 
 def test_one_that_the_system_ends_is_told() -> None:
     with pytest.raises(OutOfMemoryError, match="most likely because there is too little memory"):
-        benchmark_in_subprocess(BenchmarkConfig("x", FOLDER, "torch"), TEXTS, seconds=0.1, initializer=_die)
+        benchmark_in_subprocess(
+            BenchmarkConfig("x", FOLDER, "torch"), TEXTS, seconds=0.1, initializer=_die
+        )
 
 
 def test_memory_that_does_not_suffice_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(timing, "load_tier", load)
+    monkeypatch.setattr(measure, "load_tier", load)
     with pytest.raises(OutOfMemoryError, match="x needs more memory than there is"):
         run_benchmark(BenchmarkConfig("x", FOLDER, "llm"), TEXTS, seconds=0.1)
 
@@ -133,8 +158,8 @@ def test_how_many_are_read_does_not_hang_on_which_came_first(
 ) -> None:
     texts = [*["a"] * 30, *["a " * 100] * 30]
     tier = Patient()
-    monkeypatch.setattr(timing, "load_tier", lambda *_, **__: tier)
-    monkeypatch.setattr(timing, "time", tier)
+    monkeypatch.setattr(measure, "load_tier", lambda *_, **__: tier)
+    monkeypatch.setattr(measure, "time", tier)
     found = run_benchmark(BenchmarkConfig("x", FOLDER, "llm"), texts, seconds=seconds)
     assert len(set(tier.asked[:6])) == 2  # both kinds among the first
     assert found.documents_per_second == pytest.approx(1000 / 50.5)
@@ -144,9 +169,9 @@ def test_of_a_hundred_documents_the_median_and_the_95th_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tier = Patient()
-    monkeypatch.setattr(timing, "load_tier", lambda *_, **__: tier)
-    monkeypatch.setattr(timing, "time", tier)
-    monkeypatch.setattr(timing, "MAX_TIMED_DOCUMENTS", 100)
+    monkeypatch.setattr(measure, "load_tier", lambda *_, **__: tier)
+    monkeypatch.setattr(measure, "time", tier)
+    monkeypatch.setattr(measure, "MAX_TIMED_DOCUMENTS", 100)
     texts = ["a " * words for words in range(1, 21)]  # each is asked five times
     found = run_benchmark(BenchmarkConfig("x", FOLDER, "llm"), texts, seconds=9.0)
     assert found.timed_documents == 100
@@ -181,7 +206,7 @@ def test_what_is_measured_is_loaded_as_it_is_set(
         found.append((str(folder), options))
         return Patient()
 
-    monkeypatch.setattr(timing, "load_tier", load)
+    monkeypatch.setattr(measure, "load_tier", load)
     run_benchmark(setting, TEXTS, seconds=0.0)
     assert found == loaded
 
@@ -338,7 +363,9 @@ def test_few_documents_are_called_few() -> None:
         few = "all of the 7 documents that it was asked"
         who = few if asked == 7 else "95 of 100 documents"
         assert f"is what {who} take at most, one at a time, where it is fastest; 100 ms" in page
-        late = benchmark_to_html(report_of(replace(ENCODER, timed_documents=asked, p95_seconds=0.2)))
+        late = benchmark_to_html(
+            report_of(replace(ENCODER, timed_documents=asked, p95_seconds=0.2))
+        )
         assert f"Nothing here answers {who} within 100 ms." in " ".join(late.split())
         note = benchmark_tables(report)[0].note
         assert ("Of fewer than 20 that were asked" in note) == (asked == 7)
@@ -560,7 +587,10 @@ def test_every_form_has_every_figure() -> None:
 
 
 def test_it_is_within_what_is_allowed_where_95_of_100_are() -> None:
-    report = report_of(replace(ENCODER, p50_seconds=0.09, p95_seconds=0.11), replace(ENCODER, p50_seconds=0.1, p95_seconds=0.1))
+    report = report_of(
+        replace(ENCODER, p50_seconds=0.09, p95_seconds=0.11),
+        replace(ENCODER, p50_seconds=0.1, p95_seconds=0.1),
+    )
     assert [row[5] for row in benchmark_tables(report)[0].rows] == ["no", "yes"]
     found = [one["within_budget"] for one in benchmark_to_json(report)["timings"]]
     assert found == [False, True]

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from backend.bases import CLASSIFIER_HEAD_NAMES, BaseModelRef
-from ner.errors import TrainingError
-from ner.tags import TagSet
+from tagalong.backend.models.base_models.base_model import CLASSIFIER_HEAD_NAMES, BaseModelRef
+from tagalong.ner.errors import TrainingError
+from tagalong.ner.tags import TagSet
+from tagalong.training.encoder.train import build_encoder
+from tagalong.training.loop.ema import trainable_parameters
+from tagalong.training.loop.trainer import parameter_groups
+from tagalong.training.recipes.recipe import AdapterConfig, EncoderRecipe
+from tagalong.training.recipes.schedule import Schedule
 from tests.tiny_bases import FAMILIES
 from tests.toy_corpus import LABELS
-from training.averaging import trainable_parameters
-from training.encoder import build_encoder
-from training.loop import parameter_groups
-from training.recipe import AdapterConfig, EncoderRecipe
-from training.schedule import Schedule
 
 PEAK, SLOWER = 0.004, 0.5
 SCHEDULE = Schedule(learning_rate=PEAK, layer_decay=SLOWER, weight_decay=0.1)
@@ -80,7 +80,9 @@ def test_the_layers_of_an_adapter_are_told_apart(
     assert rates(of, "layer.1.", "layers.1.") == {PEAK}
     assert rates(of, "layer.0.", "layers.0.") == {PEAK * SLOWER}
     assert rates(of, *CLASSIFIER_HEAD_NAMES) == {PEAK}
-    assert all("lora_" in name or any(head in name for head in CLASSIFIER_HEAD_NAMES) for name in of)
+    assert all(
+        "lora_" in name or any(head in name for head in CLASSIFIER_HEAD_NAMES) for name in of
+    )
 
 
 def test_without_a_learning_rate_there_are_no_groups() -> None:

@@ -6,18 +6,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from backend.bases import BaseModelRef
-from backend.window_encoder import WindowConfig, WindowEncoder
-from ner.document import Document, Span
-from ner.tags import IGNORE_INDEX, TagSet
-from ner.words import word_offsets
+from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.models.text.window_encoder import WindowConfig, WindowEncoder
+from tagalong.ner.document import Document, Span
+from tagalong.ner.tags import IGNORE_INDEX, TagSet
+from tagalong.ner.words import word_offsets
+from tagalong.training.data.silver import SilverDocument
+from tagalong.training.encoder import train
+from tagalong.training.encoder.train import TrainingWindows, build_encoder, train_encoder
+from tagalong.training.loop.ema import trainable_parameters
+from tagalong.training.recipes.recipe import EncoderRecipe
+from tagalong.training.recipes.schedule import Schedule
 from tests.toy_corpus import LABELS, toy_documents
-from training import encoder
-from training.averaging import trainable_parameters
-from training.encoder import TrainingWindows, build_encoder, train_encoder
-from training.recipe import EncoderRecipe
-from training.schedule import Schedule
-from training.silver import SilverDocument
 
 TAGS = TagSet(LABELS)
 GOLD, DEV = toy_documents(6, seed=1), toy_documents(4, seed=2)
@@ -25,7 +25,9 @@ GOLD, DEV = toy_documents(6, seed=1), toy_documents(4, seed=2)
 
 def recipe_for(base, **changes):
     schedule = Schedule(epochs=2, learning_rate=2e-3, batch_tokens=256, precision="fp32")
-    recipe = EncoderRecipe(base=BaseModelRef(str(base)), lesson=WindowConfig(64, 8), schedule=schedule, mask=0.0)
+    recipe = EncoderRecipe(
+        base=BaseModelRef(str(base)), lesson=WindowConfig(64, 8), schedule=schedule, mask=0.0
+    )
     return replace(recipe, **changes)
 
 
@@ -37,7 +39,7 @@ class Class:
         self.tokenizer = self.recipe.base.load_tokenizer()
         torch.manual_seed(0)
         self.model = build_encoder(self.recipe, TAGS, device=torch.device("cpu")).eval()
-        self.loss = encoder._TokenClassificationLoss(self.recipe, self.tokenizer)
+        self.loss = train._TokenClassificationLoss(self.recipe, self.tokenizer)
 
     def lessons(self, documents, silver=(), *, reading=None):
         windows = WindowEncoder(self.tokenizer, reading or self.recipe.lesson)
@@ -52,7 +54,9 @@ class Class:
         self.model.zero_grad()
         loss = self.loss(self.model, batch)
         loss.backward()
-        return loss.item(), torch.cat([w.grad.flatten() for _, w in trainable_parameters(self.model)])
+        return loss.item(), torch.cat(
+            [w.grad.flatten() for _, w in trainable_parameters(self.model)]
+        )
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +114,9 @@ def test_losses_are_those_of_gold(pupils):
 
 def test_sure_silver_of_full_weight_is_learnt_as_gold_is(tiny_base, tmp_path, monkeypatch):
     counted = []
-    count = encoder.estimate_transitions
+    count = train.estimate_transitions
     monkeypatch.setattr(
-        encoder,
+        train,
         "estimate_transitions",
         lambda tags, of: (counted.append(len(tags)), count(tags, of))[1],
     )
@@ -124,4 +128,6 @@ def test_sure_silver_of_full_weight_is_learnt_as_gold_is(tiny_base, tmp_path, mo
     assert beside.history == plain.history
     assert counted == [len(GOLD) + len(ours), len(GOLD)]  # what follows what is learnt from gold
     expected = dict(trainable_parameters(plain.model))
-    assert all(torch.equal(weight, expected[name]) for name, weight in trainable_parameters(beside.model))
+    assert all(
+        torch.equal(weight, expected[name]) for name, weight in trainable_parameters(beside.model)
+    )

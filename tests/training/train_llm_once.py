@@ -10,15 +10,17 @@ from pathlib import Path
 from accelerate import PartialState
 from safetensors.torch import save_file
 
-from backend.bases import BaseModelRef
+from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.training.llm.train import LLMTrainResult, train_llm
+from tagalong.training.loop.ema import trainable_parameters
+from tagalong.training.recipes.recipe import AdapterConfig, LLMRecipe
+from tagalong.training.recipes.schedule import Schedule, TrainingProgress
 from tests.toy_corpus import LABELS, toy_documents
-from training.averaging import trainable_parameters
-from training.llm import LLMTrainResult, train_llm
-from training.recipe import AdapterConfig, LLMRecipe
-from training.schedule import TrainingProgress, Schedule
 
 
-def train(base: Path, state: Path, *, resume: bool = False, report=lambda _: None) -> LLMTrainResult:
+def train(
+    base: Path, state: Path, *, resume: bool = False, report=lambda _: None
+) -> LLMTrainResult:
     recipe = LLMRecipe(
         base=BaseModelRef(str(base)),
         adapter=AdapterConfig(8, 16, 0.05),

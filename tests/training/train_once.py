@@ -10,13 +10,13 @@ from pathlib import Path
 from accelerate import PartialState
 from safetensors.torch import save_file
 
-from backend.bases import BaseModelRef
-from backend.window_encoder import WindowConfig
+from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.models.text.window_encoder import WindowConfig
+from tagalong.training.encoder.train import EncoderTrainResult, train_encoder
+from tagalong.training.loop.ema import trainable_parameters
+from tagalong.training.recipes.recipe import EncoderRecipe
+from tagalong.training.recipes.schedule import Schedule, TrainingProgress
 from tests.toy_corpus import LABELS, toy_documents
-from training.averaging import trainable_parameters
-from training.encoder import EncoderTrainResult, train_encoder
-from training.recipe import EncoderRecipe
-from training.schedule import TrainingProgress, Schedule
 
 
 def train(

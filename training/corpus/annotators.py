@@ -6,15 +6,29 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
-from backend.label_studio import LabelConfig
-from backend.regions import OffsetUnit, RawSpan, detect_offset_unit, combine_offset_units
-from ner.document import Document, Span
-from training.corpus.fit import validate_raw_spans, convert_to_code_points, find_masked_ranges
-from training.corpus.ledger import ImportLog
+from tagalong.backend.documents.offsets import (
+    OffsetUnit,
+    RawSpan,
+    combine_offset_units,
+    detect_offset_unit,
+)
+from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.ner.document import Document, Span
+from tagalong.training.corpus.import_log import ImportLog
+from tagalong.training.corpus.span_validation import (
+    convert_to_code_points,
+    find_masked_ranges,
+    validate_raw_spans,
+)
 
 SelectableAnnotatorPolicy = Literal["majority", "latest", "all"]
-AnnotatorPolicy = Literal["majority", "latest", "all", "each"]  # the last is to compare people by, only
-ANNOTATOR_META_KEY, TASK_META_KEY = "annotator", "task"  # in the meta of a document read with "each"
+AnnotatorPolicy = Literal[
+    "majority", "latest", "all", "each"
+]  # the last is to compare people by, only
+ANNOTATOR_META_KEY, TASK_META_KEY = (
+    "annotator",
+    "task",
+)  # in the meta of a document read with "each"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +133,9 @@ def adjudicate_task(
     read = [
         _annotated_document(
             draft,
-            convert_to_code_points(draft, annotation.regions, import_log, fallback_unit=fallback_unit),
+            convert_to_code_points(
+                draft, annotation.regions, import_log, fallback_unit=fallback_unit
+            ),
             config,
             import_log,
         )
@@ -168,7 +184,9 @@ def majority_vote(votes: Sequence[Sequence[Span]]) -> tuple[list[Span], list[Spa
     return kept, outvoted
 
 
-def _considered_annotations(annotations: Sequence[Annotation], strategy: AnnotatorPolicy) -> list[Annotation]:
+def _considered_annotations(
+    annotations: Sequence[Annotation], strategy: AnnotatorPolicy
+) -> list[Annotation]:
     """The annotations that count: ground truth, the last of each person, the last of all."""
     truth = [annotation for annotation in annotations if annotation.ground_truth]
     # Stable: of annotations without a date the one listed last counts as the last.

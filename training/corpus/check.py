@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ner.document import DROP_REASONS, DroppedAnnotation, DropReason
-from ner.tags import TagSet
-from training.corpus.corpus import Corpus
-from training.corpus.ledger import CorpusWarning
-from training.corpus.split import find_repeated_texts
+from tagalong.ner.document import DROP_REASONS, DroppedAnnotation, DropReason
+from tagalong.ner.tags import TagSet
+from tagalong.training.corpus.corpus import Corpus
+from tagalong.training.corpus.hash_split import find_repeated_texts
+from tagalong.training.corpus.import_log import CorpusWarning
 
 MAX_EXAMPLES_PER_REASON = 5  # of each reason
 
@@ -56,7 +56,9 @@ class CorpusCheck:
                 reason: {
                     "count": len(group),
                     "by_label": dict(Counter(entry.label for entry in group).most_common()),
-                    "examples": [_dropped_to_json(entry) for entry in group[:MAX_EXAMPLES_PER_REASON]],
+                    "examples": [
+                        _dropped_to_json(entry) for entry in group[:MAX_EXAMPLES_PER_REASON]
+                    ],
                 }
                 for reason, group in self.dropped.items()
             },

@@ -14,14 +14,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from backend.regions import RawSpan
-from ner.document import Document
-from ner.errors import FormatError
-from ner.printable import escape_unprintable
-from training.corpus.fit import validate_raw_spans
-from training.corpus.formats import CorpusFormat, ReadOptions
-from training.corpus.ledger import ImportLog
-from training.corpus.peek import FileHead, open_text
+from tagalong.backend.documents.offsets import RawSpan
+from tagalong.ner.document import Document
+from tagalong.ner.errors import FormatError
+from tagalong.ner.text_sanitizing import escape_unprintable
+from tagalong.training.corpus.formats import CorpusFormat, ReadOptions
+from tagalong.training.corpus.import_log import ImportLog
+from tagalong.training.corpus.sniff import FileHead, open_text
+from tagalong.training.corpus.span_validation import validate_raw_spans
 
 TAG_PATTERN = re.compile(r"O|[BIESLU]-\S.*")
 BEGIN_PREFIXES = frozenset("BSU")
@@ -73,7 +73,9 @@ def read_conll(head: FileHead, options: ReadOptions, import_log: ImportLog) -> I
             offset += sum(len(token) + 1 for token, _ in sentence)
             if orphans:
                 import_log.record_warning("I- without B-", name, count=orphans)
-        spans = validate_raw_spans(document, regions, config=options.label_config, import_log=import_log)
+        spans = validate_raw_spans(
+            document, regions, config=options.label_config, import_log=import_log
+        )
         yield Document(name, text, spans)
 
 

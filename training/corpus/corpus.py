@@ -5,8 +5,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ner.document import Document, DroppedAnnotation
-from training.corpus.ledger import CorpusWarning
+from tagalong.ner.document import Document, DroppedAnnotation
+from tagalong.training.corpus.import_log import CorpusWarning
 
 
 @dataclass(frozen=True, slots=True)

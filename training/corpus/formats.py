@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from backend.label_studio import LabelConfig, require_plain_text
-from ner.document import Document
-from training.corpus.annotators import AnnotatorPolicy
-from training.corpus.ledger import ImportLog
-from training.corpus.peek import FileHead
+from tagalong.backend.label_studio.results import LabelConfig, require_plain_text
+from tagalong.ner.document import Document
+from tagalong.training.corpus.annotators import AnnotatorPolicy
+from tagalong.training.corpus.import_log import ImportLog
+from tagalong.training.corpus.sniff import FileHead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,15 +8,15 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from backend.label_studio import find_text_key, is_span_result, raw_span_from_value
-from backend.regions import RawSpan
-from ner.document import Document
-from ner.errors import FormatError
-from training.corpus.annotators import AnnotatedTask, adjudicate_export
-from training.corpus.formats import CorpusFormat, ReadOptions
-from training.corpus.label_studio import parse_annotation
-from training.corpus.ledger import ImportLog
-from training.corpus.peek import FileHead, stream_array_items
+from tagalong.backend.documents.offsets import RawSpan
+from tagalong.backend.label_studio.results import find_text_key, is_span_result, raw_span_from_value
+from tagalong.ner.document import Document
+from tagalong.ner.errors import FormatError
+from tagalong.training.corpus.annotators import AnnotatedTask, adjudicate_export
+from tagalong.training.corpus.formats import CorpusFormat, ReadOptions
+from tagalong.training.corpus.import_log import ImportLog
+from tagalong.training.corpus.label_studio import parse_annotation
+from tagalong.training.corpus.sniff import FileHead, stream_array_items
 
 ANNOTATION_KEYS = frozenset(
     {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement"}
@@ -32,10 +32,14 @@ def is_json_min(head: FileHead) -> bool:
     Returns:
         True when the first item says who annotated, and has no ``data`` of its own.
     """
-    return head.structure == "array" and {"id", "annotator", "lead_time"} <= head.first_record.keys()
+    return (
+        head.structure == "array" and {"id", "annotator", "lead_time"} <= head.first_record.keys()
+    )
 
 
-def read_json_min(head: FileHead, options: ReadOptions, import_log: ImportLog) -> Iterator[Document]:
+def read_json_min(
+    head: FileHead, options: ReadOptions, import_log: ImportLog
+) -> Iterator[Document]:
     """Read the annotations of an export, those of the same task together.
 
     Args:
@@ -61,7 +65,9 @@ def read_json_min(head: FileHead, options: ReadOptions, import_log: ImportLog) -
 JSON_MIN_FORMAT = CorpusFormat("Label Studio JSON_MIN", is_json_min, read_json_min)
 
 
-def _read_tasks(start: FileHead, options: ReadOptions, ledger: ImportLog) -> Iterator[AnnotatedTask]:
+def _read_tasks(
+    start: FileHead, options: ReadOptions, ledger: ImportLog
+) -> Iterator[AnnotatedTask]:
     """The annotated tasks of an export, from its start."""
     # Label Studio writes the annotations of a task one after the other.
     for name, group in groupby(_read_items(start), key=lambda item: str(item.get("id"))):
@@ -76,7 +82,10 @@ def _read_tasks(start: FileHead, options: ReadOptions, ledger: ImportLog) -> Ite
         meta = {name: value for name, value in fields.items() if name != key}
         yield (
             Document(name, fields[key], meta=meta),
-            [parse_annotation(item, _parse_raw_spans(item, where, options, ledger)) for item in items],
+            [
+                parse_annotation(item, _parse_raw_spans(item, where, options, ledger))
+                for item in items
+            ],
         )
 
 
@@ -102,7 +111,11 @@ def _parse_raw_spans(
 ) -> list[RawSpan]:
     """The labelled stretches of text; each control has a list under its name."""
     name = str(item.get("id"))
-    controls = {key: found for key, value in item.items() if (found := _parse_control_raw_spans(value, where))}
+    controls = {
+        key: found
+        for key, value in item.items()
+        if (found := _parse_control_raw_spans(value, where))
+    }
     if options.label_config is None:
         if len(controls) > 1:
             ledger.record_warning("several controls", name)

@@ -9,20 +9,20 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from backend.label_studio import (
+from tagalong.backend.documents.offsets import RawSpan
+from tagalong.backend.label_studio.results import (
     CONFIG_ADVICE,
     LabelConfig,
     find_text_key,
     is_span_result,
     raw_span_from_value,
 )
-from backend.regions import RawSpan
-from ner.document import Document
-from ner.errors import FormatError
-from training.corpus.annotators import Annotation, AnnotatedTask, adjudicate_export
-from training.corpus.formats import CorpusFormat, ReadOptions
-from training.corpus.ledger import ImportLog
-from training.corpus.peek import FileHead, stream_array_items
+from tagalong.ner.document import Document
+from tagalong.ner.errors import FormatError
+from tagalong.training.corpus.annotators import AnnotatedTask, Annotation, adjudicate_export
+from tagalong.training.corpus.formats import CorpusFormat, ReadOptions
+from tagalong.training.corpus.import_log import ImportLog
+from tagalong.training.corpus.sniff import FileHead, stream_array_items
 
 
 def is_label_studio_export(head: FileHead) -> bool:
@@ -37,7 +37,9 @@ def is_label_studio_export(head: FileHead) -> bool:
     return head.structure == "array" and isinstance(head.first_record.get("data"), dict)
 
 
-def read_label_studio_export(head: FileHead, options: ReadOptions, import_log: ImportLog) -> Iterator[Document]:
+def read_label_studio_export(
+    head: FileHead, options: ReadOptions, import_log: ImportLog
+) -> Iterator[Document]:
     """Read the annotated tasks of an export.
 
     Args:
@@ -60,10 +62,14 @@ def read_label_studio_export(head: FileHead, options: ReadOptions, import_log: I
     )
 
 
-LABEL_STUDIO_FORMAT = CorpusFormat("Label Studio JSON", is_label_studio_export, read_label_studio_export)
+LABEL_STUDIO_FORMAT = CorpusFormat(
+    "Label Studio JSON", is_label_studio_export, read_label_studio_export
+)
 
 
-def _read_tasks(start: FileHead, options: ReadOptions, ledger: ImportLog) -> Iterator[AnnotatedTask]:
+def _read_tasks(
+    start: FileHead, options: ReadOptions, ledger: ImportLog
+) -> Iterator[AnnotatedTask]:
     """The annotated tasks of an export, from its start."""
     for number, task in enumerate(stream_array_items(start.path), start=1):
         if not isinstance(task, dict):
@@ -85,7 +91,9 @@ def _read_tasks(start: FileHead, options: ReadOptions, ledger: ImportLog) -> Ite
         yield (
             Document(name, task["data"][key], meta=meta),
             [
-                parse_annotation(raw, [raw_span_from_value(item["value"], where) for item in result])
+                parse_annotation(
+                    raw, [raw_span_from_value(item["value"], where) for item in result]
+                )
                 for raw, result in zip(annotations, results, strict=True)
             ],
         )

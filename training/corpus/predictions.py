@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from backend.batch.entries import DocumentState
-from backend.batch.journal import BatchJournal
-from backend.jsonlines import parse_lines, prediction_from_json, prediction_to_json
-from backend.label_map import LabelMap
-from backend.label_studio import (
+from tagalong.backend.batch.entry import DocumentState
+from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.documents.jsonl import parse_lines, prediction_from_json, prediction_to_json
+from tagalong.backend.label_studio.label_map import LabelMap
+from tagalong.backend.label_studio.results import (
     DEFAULT_LABEL_CONFIG,
     LabelConfig,
     find_text_key,
@@ -17,11 +17,11 @@ from backend.label_studio import (
     is_span_result,
     raw_span_from_value,
 )
-from ner.document import Document, Prediction
-from ner.errors import BatchError, FormatError
-from training.corpus.jsonlines import has_entities
-from training.corpus.peek import open_text, sniff_file, stream_array_items
-from training.corpus.write import document_to_task, write_atomically
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.errors import BatchError, FormatError
+from tagalong.training.corpus.jsonl import has_entities
+from tagalong.training.corpus.sniff import open_text, sniff_file, stream_array_items
+from tagalong.training.corpus.write import document_to_task, write_atomically
 
 
 def read_predictions(path: Path) -> list[tuple[Document, Prediction]]:
@@ -171,7 +171,9 @@ class PredictionsFileSink:
 
     def _serialize_file(self, journal: BatchJournal) -> Iterator[str]:
         """The file, piece by piece."""
-        answers = (one.answer for one in journal.iterate_entries() if one.state is not DocumentState.FAILED)
+        answers = (
+            one.answer for one in journal.iterate_entries() if one.state is not DocumentState.FAILED
+        )
         if not self._writes_tasks:
             yield from (f"{answer}\n" for answer in answers)
             return

@@ -4,21 +4,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ner.document import Document
-from ner.errors import FormatError, InputError
-from training.corpus import conll, json_min, jsonlines, label_studio
-from training.corpus.corpus import Corpus, CorpusSource
-from training.corpus.foreign import detect_unsupported_tool
-from training.corpus.formats import CorpusFormat, ReadOptions
-from training.corpus.ledger import ImportLog
-from training.corpus.peek import FileHead, sniff_file
+from tagalong.ner.document import Document
+from tagalong.ner.errors import FormatError, InputError
+from tagalong.training.corpus import conll, json_min, jsonl, label_studio
+from tagalong.training.corpus.corpus import Corpus, CorpusSource
+from tagalong.training.corpus.formats import CorpusFormat, ReadOptions
+from tagalong.training.corpus.import_log import ImportLog
+from tagalong.training.corpus.sniff import FileHead, sniff_file
+from tagalong.training.corpus.unsupported_formats import detect_unsupported_tool
 
 # A new format is one new file, and one line here.
 FORMATS: tuple[CorpusFormat, ...] = (
     label_studio.LABEL_STUDIO_FORMAT,
     json_min.JSON_MIN_FORMAT,
-    jsonlines.DOCUMENTS_FORMAT,
-    jsonlines.PREDICTIONS_FORMAT,
+    jsonl.DOCUMENTS_FORMAT,
+    jsonl.PREDICTIONS_FORMAT,
     conll.CONLL_FORMAT,
 )
 
@@ -69,7 +69,9 @@ def read_corpus(paths: Sequence[Path], options: ReadOptions | None = None) -> Co
     )
 
 
-def _ensure_unique_id(document: Document, taken: dict[str, list[Document]], ledger: ImportLog) -> Document | None:
+def _ensure_unique_id(
+    document: Document, taken: dict[str, list[Document]], ledger: ImportLog
+) -> Document | None:
     """Give a document an id of its own, or None where it is there already."""
     namesakes = taken.setdefault(document.id, [])
     if any(replace(document, id=one.id) == one for one in namesakes):
@@ -81,7 +83,9 @@ def _ensure_unique_id(document: Document, taken: dict[str, list[Document]], ledg
         number = len(namesakes) + 1
         while (name := f"{document.id}#{number}") in taken:
             number += 1
-        ledger.record_warning("annotated again" if again else "id used again", f"{document.id}, now {name}")
+        ledger.record_warning(
+            "annotated again" if again else "id used again", f"{document.id}, now {name}"
+        )
         new = replace(document, id=name)
         taken[name] = [new]
     namesakes.append(new)
@@ -105,7 +109,9 @@ def detect_format(head: FileHead) -> CorpusFormat:
             return form
     known = ", ".join(form.name for form in FORMATS)
     if head.parse_error:
-        raise FormatError(f"{head.path} begins like JSON but is not ({head.parse_error}): export again")
+        raise FormatError(
+            f"{head.path} begins like JSON but is not ({head.parse_error}): export again"
+        )
     tool = detect_unsupported_tool(head)
     seen = f"looks like {tool}" if tool else "is in no format we know"
     raise FormatError(f"{head.path} {seen}: give {known}")

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ner.document import Document
-from ner.scoring import LENGTH_BUCKETS, LengthBucket, length_bucket
-from ner.words import word_offsets
+from tagalong.ner.document import Document
+from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket, length_bucket
+from tagalong.ner.words import word_offsets
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class CorpusStats:
     Attributes:
         documents: How many there are.
         documents_without_entities: How many of them have no entity.
-        words: In all of them, by the one word rule of `ner.words`.
+        words: In all of them, by the one word rule of `tagalong.ner.words`.
         characters: In all of them, in code points.
         entity_counts: By label and length.
         labels: The label set, in order.
@@ -37,10 +37,13 @@ class CorpusStats:
             label: Of this label only, or of all.
 
         Returns:
-            One count per item of `ner.scoring.LENGTH_BUCKETS`.
+            One count per item of `tagalong.ner.scoring.LENGTH_BUCKETS`.
         """
         labels = self.labels if label is None else (label,)
-        return [sum(self.entity_counts.get((name, length), 0) for name in labels) for length in LENGTH_BUCKETS]
+        return [
+            sum(self.entity_counts.get((name, length), 0) for name in labels)
+            for length in LENGTH_BUCKETS
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain JSON values."""
@@ -54,7 +57,9 @@ class CorpusStats:
             "by_label": {
                 label: {
                     "entities": sum(self.count_by_length(label)),
-                    "by_length": dict(zip(LENGTH_BUCKETS, self.count_by_length(label), strict=True)),
+                    "by_length": dict(
+                        zip(LENGTH_BUCKETS, self.count_by_length(label), strict=True)
+                    ),
                 }
                 for label in self.labels
             },

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from backend.batch.run import SourceItem
-from backend.jsonlines import parse_lines, document_text_from_json
-from backend.label_studio import LabelConfig, find_text_key
-from backend.task_text import TaskTextReader
-from ner.document import Document
-from ner.errors import FormatError, InputError
-from training.corpus.peek import open_text, sniff_file, stream_array_items
+from tagalong.backend.batch.run import SourceItem
+from tagalong.backend.documents.jsonl import document_text_from_json, parse_lines
+from tagalong.backend.label_studio.results import LabelConfig, find_text_key
+from tagalong.backend.label_studio.task_text import TaskTextReader
+from tagalong.ner.document import Document
+from tagalong.ner.errors import FormatError, InputError
+from tagalong.training.corpus.sniff import open_text, sniff_file, stream_array_items
 
 
 def read_texts(path: Path, config: LabelConfig | None = None) -> Iterator[SourceItem]:
@@ -34,7 +34,9 @@ def read_texts(path: Path, config: LabelConfig | None = None) -> Iterator[Source
         return
     start = sniff_file(path)
     if start.parse_error:
-        raise FormatError(f"{path} begins like JSON but is not ({start.parse_error}): export it again")
+        raise FormatError(
+            f"{path} begins like JSON but is not ({start.parse_error}): export it again"
+        )
     if start.structure == "text":
         with open_text(path) as file:
             yield SourceItem(0, path.name, Document(path.name, file.read().decode()))

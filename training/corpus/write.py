@@ -11,17 +11,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from backend.jsonlines import document_to_json
-from backend.label_studio import DEFAULT_LABEL_CONFIG, LabelConfig, result_from_spans
-from ner.document import Document, DroppedAnnotation
-from ner.durable import fsync_paths
-from ner.errors import OutputError
-from ner.tags import IGNORE_INDEX, OUTSIDE, TagSet
-from training.corpus.conll import is_valid_conll_label
+from tagalong.backend.documents.jsonl import document_to_json
+from tagalong.backend.label_studio.results import (
+    DEFAULT_LABEL_CONFIG,
+    LabelConfig,
+    result_from_spans,
+)
+from tagalong.ner.atomic_io import fsync_paths
+from tagalong.ner.document import Document, DroppedAnnotation
+from tagalong.ner.errors import OutputError
+from tagalong.ner.tags import IGNORE_INDEX, OUTSIDE, TagSet
+from tagalong.training.corpus.conll import is_valid_conll_label
 
 OutputFormat = Literal["jsonl", "conll", "label-studio"]
-PREDICTION_META_KEYS = frozenset({"model_version", "score"})  # in the meta of a document made by a model
-NUL, NUL_REPLACEMENT = "\0", "\ufffd"  # a text file must not have the one; the other is a word as well
+PREDICTION_META_KEYS = frozenset(
+    {"model_version", "score"}
+)  # in the meta of a document made by a model
+NUL, NUL_REPLACEMENT = (
+    "\0",
+    "\ufffd",
+)  # a text file must not have the one; the other is a word as well
 BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -125,7 +134,9 @@ def _format_jsonl(
     return documents_to_jsonl(documents), WriteResult(len(documents))
 
 
-def _format_conll(documents: Sequence[Document], _config: LabelConfig) -> tuple[Iterable[str], WriteResult]:
+def _format_conll(
+    documents: Sequence[Document], _config: LabelConfig
+) -> tuple[Iterable[str], WriteResult]:
     """A word and its tag a line; what a document loses, and documents without words, are told."""
     tags = _conll_tag_set(documents)
     lost: list[DroppedAnnotation] = []
@@ -166,9 +177,13 @@ def _count_masked_ranges(documents: Sequence[Document]) -> int:
     return sum(len(document.masked_ranges) for document in documents)
 
 
-def _format_tasks(documents: Sequence[Document], config: LabelConfig) -> tuple[Iterable[str], WriteResult]:
+def _format_tasks(
+    documents: Sequence[Document], config: LabelConfig
+) -> tuple[Iterable[str], WriteResult]:
     """Tasks for Label Studio's import."""
-    tasks = (json.dumps(document_to_task(document, config), ensure_ascii=False) for document in documents)
+    tasks = (
+        json.dumps(document_to_task(document, config), ensure_ascii=False) for document in documents
+    )
     framed = (("[\n" if i == 0 else ",\n") + task for i, task in enumerate(tasks))
     ending = ["\n]\n"] if documents else ["[]\n"]
     written = WriteResult(len(documents), masked_range_count=_count_masked_ranges(documents))

@@ -1,16 +1,16 @@
 """Annotations and a model's reading of the same words -> where they are not the same spans.
 
-The mistakes of `training.mistakes`, with the model in the place of gold: what an annotator would
+The mistakes of `tagalong.training.evaluation.error_types`, with the model in the place of gold: what an annotator would
 have done wrong if the model were right.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from ner.document import Document, Span
-from ner.tags import IGNORE_INDEX, TaggedWords, TagSet
-from training import mistakes
-from training.mistakes import SpanMismatch, find_mismatches
+from tagalong.ner.document import Document, Span
+from tagalong.ner.tags import IGNORE_INDEX, TaggedWords, TagSet
+from tagalong.training.evaluation import error_types
+from tagalong.training.evaluation.error_types import SpanMismatch, find_mismatches
 
 FindingKind = Literal[
     "missed",  # the model reads an entity where none is annotated
@@ -18,7 +18,7 @@ FindingKind = Literal[
     "boundary",  # both have one of the same label there, with other edges
     "type",  # both have one there, with other labels
 ]
-FINDING_KIND_BY_ERROR_TYPE: Mapping[mistakes.ErrorType, FindingKind] = {
+FINDING_KIND_BY_ERROR_TYPE: Mapping[error_types.ErrorType, FindingKind] = {
     "boundary short": "boundary",
     "boundary long": "boundary",
     "boundary shifted": "boundary",
@@ -48,7 +48,9 @@ def find_differences(
     drawn, read = _comparable_spans(tagged, tags, tag_set)
     found = find_mismatches(read, drawn)
     for spurious in [one for one in found if one.error_type == "spurious"]:
-        beside = next((one for one in found if _is_adjacent_pair(document.text, one, spurious)), None)
+        beside = next(
+            (one for one in found if _is_adjacent_pair(document.text, one, spurious)), None
+        )
         if beside is not None:
             found.remove(beside)
             found.remove(spurious)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ner.document import Document, Prediction
-from ner.scoring import score_spans
-from training.curate.pool import Pick, Pool, SelectionStrategy
-from training.curate.uncertainty import sequence_uncertainty
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.scoring import score_spans
+from tagalong.training.curate.pool import Pick, Pool, SelectionStrategy
+from tagalong.training.curate.uncertainty import sequence_uncertainty
 
 
 def disagreement_score(document: Document, one: Prediction, other: Prediction) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.cluster import KMeans  # type: ignore[import-untyped]
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from training.curate.pool import Float64Array, Pick, Pool, SelectionStrategy
+from tagalong.training.curate.pool import Float64Array, Pick, Pool, SelectionStrategy
 
 KMEANS_INITIALIZATIONS = 3  # of which k-means keeps the best: a bad one leaves two groups in one
 
@@ -52,13 +52,17 @@ def _pick_k_center(pool: Pool, count: int) -> list[Pick]:
     picks: list[Pick] = []
     for _ in range(min(count, len(left))):
         if np.isinf(left).all():
-            place = int(distances_to(pool.document_vectors, pool.document_vectors.mean(axis=0)).argmin())
+            place = int(
+                distances_to(pool.document_vectors, pool.document_vectors.mean(axis=0)).argmin()
+            )
             radius = float(distances_to(pool.document_vectors, pool.document_vectors[place]).max())
         else:
             place = int(left.argmax())
             radius = float(left[place])
         picks.append(Pick(place, "unlike the rest", radius))
-        np.minimum(left, distances_to(pool.document_vectors, pool.document_vectors[place]), out=left)
+        np.minimum(
+            left, distances_to(pool.document_vectors, pool.document_vectors[place]), out=left
+        )
         left[place] = -1.0  # never again, even where nothing but its likes is left
     return picks
 

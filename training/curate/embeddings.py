@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from backend.encoder import EncoderTier
-from backend.forward import TorchRunner
-from ner.document import Document
-from training.curate.pool import Float64Array
+from tagalong.backend.models.encoder.runner import TorchRunner
+from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.ner.document import Document
+from tagalong.training.curate.pool import Float64Array
 
 
 def embed_documents(tier: EncoderTier, documents: Sequence[Document]) -> Float64Array:

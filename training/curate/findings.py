@@ -4,10 +4,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from ner.document import DroppedAnnotation, Span
-from training.curate.differences import FindingKind
+from tagalong.ner.document import DroppedAnnotation, Span
+from tagalong.training.curate.differences import FindingKind
 
-SIGNIFICANT_DIGITS = 6  # of a figure in JSON; significant ones, for the first of a queue are all near 0
+SIGNIFICANT_DIGITS = (
+    6  # of a figure in JSON; significant ones, for the first of a queue are all near 0
+)
 
 
 @dataclass(frozen=True, slots=True)

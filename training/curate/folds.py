@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from ner.document import Document
-from ner.errors import InputError
-from training.corpus.split import normalize_text
+from tagalong.ner.document import Document
+from tagalong.ner.errors import InputError
+from tagalong.training.corpus.hash_split import normalize_text
 
 FOLD_HASH_PERSON = b"tagalong.fold"  # independent of the hashes that split and hold out
 

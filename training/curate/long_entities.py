@@ -3,13 +3,15 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from ner.document import Document, Prediction
-from ner.words import word_offsets, overlapping_words
-from training.curate.pool import Pick, Pool, SelectionStrategy, pick_highest
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.words import overlapping_words, word_offsets
+from tagalong.training.curate.pool import Pick, Pool, SelectionStrategy, pick_highest
 
 MIN_LONG_ENTITY_WORDS = 3  # words, from where the length buckets end
 MIN_SURE_CONFIDENCE = 0.9  # an O that is less sure than this may be part of an entity
-DOCUMENT_OVERHEAD_WORDS = 50  # words that could be read while a task is opened: titles must not win by shortness
+DOCUMENT_OVERHEAD_WORDS = (
+    50  # words that could be read while a task is opened: titles must not win by shortness
+)
 
 
 def long_entity_uncertainty(document: Document, prediction: Prediction) -> float:

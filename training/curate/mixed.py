@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from training.curate.choices import SelectionReason
-from training.curate.diversity import distances_to, nearest_distances
-from training.curate.long_entities import long_entity_uncertainty
-from training.curate.pool import Float64Array, Pick, Pool, SelectionStrategy
-from training.curate.uncertainty import sequence_uncertainty
+from tagalong.training.curate.diversity import distances_to, nearest_distances
+from tagalong.training.curate.long_entities import long_entity_uncertainty
+from tagalong.training.curate.pool import Float64Array, Pick, Pool, SelectionStrategy
+from tagalong.training.curate.selection import SelectionReason
+from tagalong.training.curate.uncertainty import sequence_uncertainty
 
 MIXED_REASONS: tuple[SelectionReason, ...] = ("uncertain", "long entity", "unlike the rest")
 
@@ -51,7 +51,9 @@ def _pick_mixed(pool: Pool, count: int) -> list[Pick]:
         place = int(worth.argmax())
         reason = MIXED_REASONS[int(np.argmax([doubts[place], long[place], new[place]]))]
         picks.append(Pick(place, reason, float(worth[place])))
-        np.minimum(left, distances_to(pool.document_vectors, pool.document_vectors[place]), out=left)
+        np.minimum(
+            left, distances_to(pool.document_vectors, pool.document_vectors[place]), out=left
+        )
     return picks
 
 

@@ -5,15 +5,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.pages import make_page_environment
-from ner.document import Document, Span
-from ner.printable import to_single_line
-from ner.scoring import LENGTH_BUCKETS
-from training.curate.agreement import AgreementScores, AgreementReport, group_by_annotator
-from training.curate.findings import ReviewFinding, ReviewReport
-from training.markdown import escape_markdown, table_to_markdown
-from training.pieces import TextSegment, segment_text
-from training.tables import LENGTH_COLUMN_NAMES, EMPTY_CELL, TextTable
+from tagalong.backend.pages import make_page_environment
+from tagalong.ner.document import Document, Span
+from tagalong.ner.scoring import LENGTH_BUCKETS
+from tagalong.ner.text_sanitizing import to_single_line
+from tagalong.training.curate.findings import ReviewFinding, ReviewReport
+from tagalong.training.curate.inter_annotator import (
+    AgreementReport,
+    AgreementScores,
+    group_by_annotator,
+)
+from tagalong.training.evaluation.markdown import escape_markdown, table_to_markdown
+from tagalong.training.evaluation.tables import EMPTY_CELL, LENGTH_COLUMN_NAMES, TextTable
+from tagalong.training.evaluation.text_segments import TextSegment, segment_text
 
 MAX_SHOWN_DOCUMENTS = 10  # documents with their texts
 MAX_TABLE_ROWS = 200  # of the longest tables; the whole of it is in JSON
@@ -82,7 +86,9 @@ def _quote_span(finding: ReviewFinding, span: Span | None) -> str:
     return f"{to_single_line(finding.span_text(span))} ({to_single_line(span.label)})"
 
 
-def review_to_markdown(review_report: ReviewReport, *, model_name: str, notes: Sequence[str]) -> str:
+def review_to_markdown(
+    review_report: ReviewReport, *, model_name: str, notes: Sequence[str]
+) -> str:
     """Write a review as Markdown.
 
     Args:
@@ -103,7 +109,11 @@ def review_to_markdown(review_report: ReviewReport, *, model_name: str, notes: S
 
 
 def review_to_html(
-    review_report: ReviewReport, documents: Iterable[Document], *, model_name: str, notes: Sequence[str]
+    review_report: ReviewReport,
+    documents: Iterable[Document],
+    *,
+    model_name: str,
+    notes: Sequence[str],
 ) -> str:
     """Set a review as a page.
 
@@ -129,7 +139,9 @@ def review_to_html(
     )
 
 
-def _annotated_with_corrections(document: Document, findings: Iterable[ReviewFinding]) -> AnnotatedText:
+def _annotated_with_corrections(
+    document: Document, findings: Iterable[ReviewFinding]
+) -> AnnotatedText:
     """A document as it is, and as the findings would have it."""
     of_document = [finding for finding in findings if finding.document == document.id]
     wrong = {finding.gold for finding in of_document}
@@ -153,7 +165,9 @@ def agreement_tables(agreement: AgreementReport) -> list[TextTable]:
         By label, length, pair of annotators, and task.
     """
     labels = [("All", agreement.overall), *agreement.by_label.items()]
-    lengths = [(LENGTH_COLUMN_NAMES[length], agreement.by_length[length]) for length in LENGTH_BUCKETS]
+    lengths = [
+        (LENGTH_COLUMN_NAMES[length], agreement.by_length[length]) for length in LENGTH_BUCKETS
+    ]
     pairs = [(" and ".join(pair), agreed) for pair, agreed in agreement.by_pair.items()]
     tasks = tuple(
         (entry.task_id, ", ".join(entry.annotators), *_format_agreement(entry.scores))
@@ -174,7 +188,9 @@ def agreement_tables(agreement: AgreementReport) -> list[TextTable]:
     ]
 
 
-def _agreement_table(title: str, name: str, rows: Iterable[tuple[str, AgreementScores]]) -> TextTable:
+def _agreement_table(
+    title: str, name: str, rows: Iterable[tuple[str, AgreementScores]]
+) -> TextTable:
     """Some agreements, each with its name; two may have the same."""
     return TextTable(
         title,
@@ -200,9 +216,7 @@ def agreement_to_markdown(agreement: AgreementReport) -> str:
     Returns:
         Markdown.
     """
-    head = (
-        f"{len(agreement.by_task):,} tasks of two annotators or more, {agreement.single_annotator_tasks:,} of one."
-    )
+    head = f"{len(agreement.by_task):,} tasks of two annotators or more, {agreement.single_annotator_tasks:,} of one."
     tables = map(table_to_markdown, agreement_tables(agreement))
     return "\n\n".join(["# How far annotators agree", head, *tables]) + "\n"
 
@@ -221,7 +235,9 @@ def agreement_to_html(agreement: AgreementReport, documents: Iterable[Document])
     apart = [entry for entry in agreement.by_task if entry.scores.exact_f1 < 1]
     drawn = []
     for entry in apart[:MAX_SHOWN_DOCUMENTS]:
-        first, second = (voices[entry.task_id, entry.text][name] for name in entry.least_agreeing_pair)
+        first, second = (
+            voices[entry.task_id, entry.text][name] for name in entry.least_agreeing_pair
+        )
         said = f"Exact F1 {entry.scores.exact_f1:.3f} over {entry.scores.compared_spans:,} spans compared"
         if len(entry.annotators) > 2:
             said += f"; of its {len(entry.annotators)} annotators the two least agreed are drawn"

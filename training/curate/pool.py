@@ -12,11 +12,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ner.document import Document, Prediction
-from ner.words import WORD_PATTERN
-from training.corpus.split import normalize_text
-from training.curate.choices import SelectionReason
-from training.curate.opinions import TagDistribution
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.words import WORD_PATTERN
+from tagalong.training.corpus.hash_split import normalize_text
+from tagalong.training.curate.selection import SelectionReason
+from tagalong.training.curate.tag_distributions import TagDistribution
 
 Float64Array = NDArray[np.float64]
 StrategyInputName = Literal[
@@ -130,7 +130,9 @@ def deduplicate_pool(
 
 def _shuffle_key(key: str, seed: int) -> bytes:
     """What documents are drawn by."""
-    return blake2b(key.encode(), key=str(seed).encode(), person=SHUFFLE_HASH_PERSON, digest_size=16).digest()
+    return blake2b(
+        key.encode(), key=str(seed).encode(), person=SHUFFLE_HASH_PERSON, digest_size=16
+    ).digest()
 
 
 def pick_highest(scores: Sequence[float], count: int, reason: SelectionReason) -> list[Pick]:

@@ -15,22 +15,24 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ner.document import Document
-from ner.errors import InputError, LabelError
-from ner.tags import IGNORE_INDEX, TagSet
-from ner.words import overlapping_words
-from training.curate.differences import FINDING_KIND_BY_ERROR_TYPE, find_differences
-from training.curate.findings import ReviewFinding, ReviewReport, SuspectDocument
-from training.curate.opinions import TagDistribution
-from training.curate.precedents import PhraseCounts, count_phrases, phrase_from_text
-from training.curate.quality import rate_word_labels
-from training.mistakes import CONTEXT_CHARACTERS, SpanMismatch
+from tagalong.ner.document import Document
+from tagalong.ner.errors import InputError, LabelError
+from tagalong.ner.tags import IGNORE_INDEX, TagSet
+from tagalong.ner.words import overlapping_words
+from tagalong.training.curate.differences import FINDING_KIND_BY_ERROR_TYPE, find_differences
+from tagalong.training.curate.findings import ReviewFinding, ReviewReport, SuspectDocument
+from tagalong.training.curate.label_quality import rate_word_labels
+from tagalong.training.curate.phrase_counts import PhraseCounts, count_phrases, phrase_from_text
+from tagalong.training.curate.tag_distributions import TagDistribution
+from tagalong.training.evaluation.error_types import CONTEXT_CHARACTERS, SpanMismatch
 
 WHITE_SPACE_PATTERN = re.compile(r"\s+")
 MAX_LISTED_LABELS = 5  # labels in a message
 
 
-def review_annotations(documents: Sequence[Document], tag_distributions: Sequence[TagDistribution], tag_set: TagSet) -> ReviewReport:
+def review_annotations(
+    documents: Sequence[Document], tag_distributions: Sequence[TagDistribution], tag_set: TagSet
+) -> ReviewReport:
     """Find the annotations that look wrong.
 
     Args:
@@ -95,7 +97,9 @@ def check_annotated(documents: Sequence[Document], labels: Sequence[str]) -> Non
             "and the labelling config of their own project or none"
         )
     if given.keys().isdisjoint(labels):
-        named = ", ".join(f"{label!r} ({count})" for label, count in given.most_common(MAX_LISTED_LABELS))
+        named = ", ".join(
+            f"{label!r} ({count})" for label, count in given.most_common(MAX_LISTED_LABELS)
+        )
         raise LabelError(
             f"no annotation has a label that the model knows ({', '.join(labels)}), but they have "
             f"{named}: name a version that was trained on these, or leave out --model"
@@ -133,7 +137,9 @@ def _build_finding(document: Document, mistake: SpanMismatch, log_odds: float) -
         gold=mistake.predicted,
         suggested=mistake.gold,
         text=document.text[start:end],
-        context_before=WHITE_SPACE_PATTERN.sub(" ", document.text[max(0, start - CONTEXT_CHARACTERS) : start]),
+        context_before=WHITE_SPACE_PATTERN.sub(
+            " ", document.text[max(0, start - CONTEXT_CHARACTERS) : start]
+        ),
         context_after=WHITE_SPACE_PATTERN.sub(" ", document.text[end : end + CONTEXT_CHARACTERS]),
         score=1 / (1 + math.exp(-log_odds)),
     )

@@ -3,16 +3,27 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ner.document import Document, Prediction
-from ner.errors import InputError
-from training.curate.choices import SelectedDocument, SelectionOptions, StrategyName
-from training.curate.disagreement import DISAGREEMENT
-from training.curate.diversity import K_CENTER, K_MEANS
-from training.curate.long_entities import LONG_ENTITIES
-from training.curate.mixed import MIXED
-from training.curate.opinions import TagDistribution
-from training.curate.pool import Float64Array, StrategyInputName, Pick, Pool, SelectionStrategy, deduplicate_pool
-from training.curate.uncertainty import LEAST_CONFIDENCE_STRATEGY, MARGIN_STRATEGY, UNCERTAINTY_STRATEGY
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.errors import InputError
+from tagalong.training.curate.disagreement import DISAGREEMENT
+from tagalong.training.curate.diversity import K_CENTER, K_MEANS
+from tagalong.training.curate.long_entities import LONG_ENTITIES
+from tagalong.training.curate.mixed import MIXED
+from tagalong.training.curate.pool import (
+    Float64Array,
+    Pick,
+    Pool,
+    SelectionStrategy,
+    StrategyInputName,
+    deduplicate_pool,
+)
+from tagalong.training.curate.selection import SelectedDocument, SelectionOptions, StrategyName
+from tagalong.training.curate.tag_distributions import TagDistribution
+from tagalong.training.curate.uncertainty import (
+    LEAST_CONFIDENCE_STRATEGY,
+    MARGIN_STRATEGY,
+    UNCERTAINTY_STRATEGY,
+)
 
 INPUT_DESCRIPTIONS: Mapping[StrategyInputName, str] = {
     "against": "what a second system says",

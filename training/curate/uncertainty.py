@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from ner.document import Prediction
-from ner.words import word_offsets
-from training.curate.opinions import TagDistribution
-from training.curate.pool import Pick, Pool, SelectionStrategy, pick_highest
+from tagalong.ner.document import Prediction
+from tagalong.ner.words import word_offsets
+from tagalong.training.curate.pool import Pick, Pool, SelectionStrategy, pick_highest
+from tagalong.training.curate.tag_distributions import TagDistribution
 
 
 def sequence_uncertainty(prediction: Prediction) -> float:
@@ -40,12 +40,16 @@ def margin_uncertainty(tag_distribution: TagDistribution) -> float:
 
 def _pick_by_uncertainty(pool: Pool, count: int) -> list[Pick]:
     """The lowest MNLP first."""
-    return pick_highest([sequence_uncertainty(prediction) for prediction in pool.predictions], count, "uncertain")
+    return pick_highest(
+        [sequence_uncertainty(prediction) for prediction in pool.predictions], count, "uncertain"
+    )
 
 
 def _pick_by_margin(pool: Pool, count: int) -> list[Pick]:
     """The narrowest margins first."""
-    return pick_highest([margin_uncertainty(opinion) for opinion in pool.tag_distributions], count, "uncertain")
+    return pick_highest(
+        [margin_uncertainty(opinion) for opinion in pool.tag_distributions], count, "uncertain"
+    )
 
 
 def _pick_by_least_confidence(pool: Pool, count: int) -> list[Pick]:

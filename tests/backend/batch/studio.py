@@ -6,10 +6,10 @@ from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
-from backend.label_config import parse_label_config
-from backend.remote.connection import PAGE_SIZE
-from backend.remote.objects import StoredPrediction, Task
-from ner.errors import LabelStudioError
+from tagalong.backend.label_studio.api.connection import PAGE_SIZE
+from tagalong.backend.label_studio.api.objects import StoredPrediction, Task
+from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.ner.errors import LabelStudioError
 
 CONFIG = parse_label_config(
     '<View><Labels name="l" toName="t"><Label value="Chemical"/><Label value="Disease"/></Labels>'

@@ -11,17 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.batch.entries import DocumentState
-from backend.batch.journal import BatchJournal
-from backend.batch.politeness import RateLimitedRetry
-from backend.batch.predicting import Engine, make_local_engine, predict_isolating_failures
-from backend.batch.project import SEND_INTERVAL_SECONDS, MAX_IN_FLIGHT_SECONDS, ProjectSink, ProjectSource
-from backend.batch.run import BatchRunner
-from backend.label_map import map_labels
-from backend.task_text import TaskTextReader
-from backend.tier import Tier
-from ner.document import Document, Prediction
-from ner.errors import LabelStudioError, TagalongError
+from tagalong.backend.batch.engine import Engine, make_local_engine, predict_isolating_failures
+from tagalong.backend.batch.entry import DocumentState
+from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.label_studio_project import (
+    MAX_IN_FLIGHT_SECONDS,
+    SEND_INTERVAL_SECONDS,
+    ProjectSink,
+    ProjectSource,
+)
+from tagalong.backend.batch.run import BatchRunner
+from tagalong.backend.label_studio.api.retries import RateLimitedRetry
+from tagalong.backend.label_studio.label_map import map_labels
+from tagalong.backend.label_studio.task_text import TaskTextReader
+from tagalong.backend.models.tier import Tier
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.errors import LabelStudioError, TagalongError
 from tests.backend.batch.studio import CONFIG, VERSION, Clock, Ended, Studio, predicted
 from tests.lexicon_tier import LexiconTier
 
@@ -32,7 +37,7 @@ EDITED = "he took plenty of naloxone today"
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
-    monkeypatch.setattr("backend.batch.project.time", found)
+    monkeypatch.setattr("tagalong.backend.batch.label_studio_project.time", found)
     return found
 
 
@@ -140,7 +145,9 @@ def test_what_waits_is_sent_only_when_its_task_was_looked_at_again(
     studio._store([{"task": other, "model_version": VERSION, "score": 1.0, "result": ()}])
     runs.engine, runs.waited = engine, SEND_INTERVAL_SECONDS + 1 if sent_at_once else 0.0
     if sent_at_once:
-        monkeypatch.setattr("backend.batch.project.MAX_PREDICTIONS_PER_REQUEST", 7)
+        monkeypatch.setattr(
+            "tagalong.backend.batch.label_studio_project.MAX_PREDICTIONS_PER_REQUEST", 7
+        )
     sent = noting(studio)
     assert runs.run() == {DocumentState.DELIVERED: tasks - 1}
     assert Counter(sent) == dict.fromkeys(studio.texts.keys() - {other}, 1)
@@ -410,8 +417,8 @@ def test_whatever_happens_between_its_runs_each_task_ends_with_the_right_predict
     clock = Clock()
     some = st.lists(st.integers(1, max(tasks, 1)).map(lambda number: number * 3), max_size=5)
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("backend.batch.project.time", clock)
-        patch.setattr("backend.batch.project.MAX_PREDICTIONS_PER_REQUEST", 7)
+        patch.setattr("tagalong.backend.batch.label_studio_project.time", clock)
+        patch.setattr("tagalong.backend.batch.label_studio_project.MAX_PREDICTIONS_PER_REQUEST", 7)
         patch.setattr(clock, "sleep", lambda _: studio.land())
         runs = Runs(studio, folder, budget=budget)
         runs.engine = engine

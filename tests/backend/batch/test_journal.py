@@ -15,16 +15,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.batch.entries import JournalEntry, VersionTotals, DocumentState, compute_text_digest
-from backend.batch.journal import BatchJournal
-from backend.batch.journal_file import SCHEMA_VERSION
-from ner.errors import StateFileError
+from tagalong.backend.batch.entry import (
+    DocumentState,
+    JournalEntry,
+    VersionTotals,
+    compute_text_digest,
+)
+from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.storage.journal_file import SCHEMA_VERSION
+from tagalong.ner.errors import StateFileError
 
 ROOT = Path(__file__).parents[3]
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from backend.batch.journal import BatchJournal, Entry, State
+from tagalong.backend.batch.journal import BatchJournal, Entry, State
 journal = BatchJournal(Path(sys.argv[1]))
 journal.begin({"source": "s"})
 for place in range(100):
@@ -34,7 +39,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def entry(place: int, state: DocumentState = DocumentState.PREDICTED) -> JournalEntry:
-    return JournalEntry(place, f"k{place}", compute_text_digest(str(place)), state, "v", place, f"answer {place}")
+    return JournalEntry(
+        place, f"k{place}", compute_text_digest(str(place)), state, "v", place, f"answer {place}"
+    )
 
 
 @pytest.fixture
@@ -50,7 +57,11 @@ def test_what_is_recorded_is_read_back(place: Path) -> None:
         journal.write_entries([entry(1, DocumentState.FAILED)])
     with BatchJournal(place) as journal:
         assert journal.read_description() == {"source": "s", "version": "v"}
-        assert list(journal.iterate_entries()) == [entry(0), entry(1, DocumentState.FAILED), entry(2)]
+        assert list(journal.iterate_entries()) == [
+            entry(0),
+            entry(1, DocumentState.FAILED),
+            entry(2),
+        ]
         assert journal.read_entries_by_key(["k0", "k2", "k9"]) == {"k0": entry(0), "k2": entry(2)}
         assert journal.count_by_state() == {DocumentState.PREDICTED: 2, DocumentState.FAILED: 1}
 
@@ -59,7 +70,10 @@ def test_an_answer_goes_once_it_is_delivered(place: Path) -> None:
     with BatchJournal(place) as journal:
         journal.write_entries([entry(0), entry(1), entry(2)])
         journal.set_state([entry(0), entry(1)], DocumentState.SENDING)
-        assert [one.answer for one in journal.read_entries(DocumentState.SENDING)] == ["answer 0", "answer 1"]
+        assert [one.answer for one in journal.read_entries(DocumentState.SENDING)] == [
+            "answer 0",
+            "answer 1",
+        ]
         journal.set_state([entry(0)], DocumentState.DELIVERED)
         assert [one.answer for one in journal.read_entries(DocumentState.DELIVERED)] == [""]
         assert [one.place for one in journal.read_entries(DocumentState.PREDICTED, limit=1)] == [2]
@@ -80,7 +94,10 @@ def test_what_is_predicted_anew_takes_the_place_of_what_was(place: Path) -> None
         anew = replace(entry(0), tier="w", answer="another", entities=7)
         journal.write_entries([anew], seconds=5.0)
         assert journal.read_entries(DocumentState.PREDICTED) == [anew, entry(1)]
-        assert journal.read_version_totals() == {"v": VersionTotals(1, 1, 3.0), "w": VersionTotals(1, 7, 5.0)}
+        assert journal.read_version_totals() == {
+            "v": VersionTotals(1, 1, 3.0),
+            "w": VersionTotals(1, 7, 5.0),
+        }
 
 
 def test_what_was_sent_twice_is_in_doubt_until_it_is_settled(place: Path) -> None:
@@ -104,7 +121,9 @@ def test_what_was_set_aside_is_in_doubt_where_a_tier_has_answered(place: Path) -
             journal.set_state([entry(0), entry(1)], DocumentState.SENDING)
         journal.set_state([entry(0), entry(1)], DocumentState.FAILED, reason="no answer")
         assert [one.key for one in journal.read_possible_duplicates(limit=9)] == ["k0", "k1"]
-        assert journal.read_version_totals() == {"v": VersionTotals(0, 0, 1.0)}  # but is nobody's share
+        assert journal.read_version_totals() == {
+            "v": VersionTotals(0, 0, 1.0)
+        }  # but is nobody's share
         # It was read again since, and cannot be: there is no version to look for.
         journal.write_entries([replace(entry(1, DocumentState.FAILED), tier="")])
         assert [one.key for one in journal.read_possible_duplicates(limit=9)] == ["k0"]
@@ -113,10 +132,19 @@ def test_what_was_set_aside_is_in_doubt_where_a_tier_has_answered(place: Path) -
 def test_what_waits_behind_a_place_is_left_and_what_is_absent_forgotten(place: Path) -> None:
     with BatchJournal(place) as journal:
         assert journal.read_last_entry() is None
-        states = [DocumentState.PREDICTED, DocumentState.DEFERRED, DocumentState.DELIVERED, DocumentState.PREDICTED, DocumentState.PREDICTED]
+        states = [
+            DocumentState.PREDICTED,
+            DocumentState.DEFERRED,
+            DocumentState.DELIVERED,
+            DocumentState.PREDICTED,
+            DocumentState.PREDICTED,
+        ]
         journal.write_entries([entry(number, state) for number, state in enumerate(states)])
         assert journal.read_last_entry() == entry(4)
-        assert journal.read_entries(DocumentState.PREDICTED, until_position=3) == [entry(0), entry(3)]
+        assert journal.read_entries(DocumentState.PREDICTED, until_position=3) == [
+            entry(0),
+            entry(3),
+        ]
         journal.delete_absent(0, 3, present_positions=[3])
         assert [one.place for one in journal.iterate_entries()] == [0, 2, 3, 4]
         journal.delete_absent(0)
@@ -129,7 +157,10 @@ def test_what_waits_behind_a_place_is_left_and_what_is_absent_forgotten(place: P
 def test_the_most_worthwhile_are_chosen_and_the_rest_is_let_go(
     worths: list[float], share: float, aside: int
 ) -> None:
-    held = [replace(entry(place, DocumentState.DEFERRED), worth=worth) for place, worth in enumerate(worths)]
+    held = [
+        replace(entry(place, DocumentState.DEFERRED), worth=worth)
+        for place, worth in enumerate(worths)
+    ]
     others = [replace(entry(90 + n, DocumentState.FAILED), worth=99.0) for n in range(aside)]
     with TemporaryDirectory() as folder, BatchJournal(Path(folder) / "j") as journal:
         journal.write_entries([*held, *others])

@@ -11,12 +11,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.batch.entries import DocumentState
-from backend.batch.journal import BatchJournal
-from backend.batch.predicting import MAX_ATTEMPTS, PredictionFailure, make_local_engine, predict_isolating_failures
-from backend.batch.run import CHUNK_DOCUMENTS, MAX_CONSECUTIVE_FAILURES, BatchRunner, SourceItem, BatchProgress, make_items
-from ner.document import Document, Prediction
-from ner.errors import BatchError
+from tagalong.backend.batch.engine import (
+    MAX_ATTEMPTS,
+    PredictionFailure,
+    make_local_engine,
+    predict_isolating_failures,
+)
+from tagalong.backend.batch.entry import DocumentState
+from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.run import (
+    CHUNK_DOCUMENTS,
+    MAX_CONSECUTIVE_FAILURES,
+    BatchProgress,
+    BatchRunner,
+    SourceItem,
+    make_items,
+)
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.errors import BatchError
 from tests.lexicon_tier import LexiconTier
 from tests.plain_target import Plain
 
@@ -64,7 +76,9 @@ def place(tmp_path: Path) -> Path:
 
 def undisturbed() -> list[tuple[str, str]]:
     with TemporaryDirectory() as folder, BatchJournal(Path(folder) / "j") as journal:
-        BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(LexiconTier("lexicon-1")))
+        BatchRunner(journal, Plain()).predict(
+            make_items(DOCUMENTS), make_local_engine(LexiconTier("lexicon-1"))
+        )
         return answers(journal)
 
 
@@ -75,7 +89,9 @@ def test_ended_anywhere_it_goes_on_and_predicts_nothing_twice(ends: list[int]) -
         for end in ends:
             tier = Counting(ends_at=end)
             with BatchJournal(Path(folder) / "j") as journal, suppress(Ended):
-                BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(tier))
+                BatchRunner(journal, Plain()).predict(
+                    make_items(DOCUMENTS), make_local_engine(tier)
+                )
             asked += tier.asked
         tier = Counting()
         with BatchJournal(Path(folder) / "j") as journal:
@@ -96,7 +112,9 @@ def test_one_that_fails_is_set_aside_and_costs_nobody_else_anything(place: Path)
         assert kept == [pair for pair in undisturbed() if pair[0] not in ("d3", "d70")]
 
         journal.reset_failed()  # and a tier that has been mended reads them
-        BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(LexiconTier("lexicon-1")))
+        BatchRunner(journal, Plain()).predict(
+            make_items(DOCUMENTS), make_local_engine(LexiconTier("lexicon-1"))
+        )
         assert answers(journal) == undisturbed()
 
 
@@ -125,7 +143,9 @@ def test_what_cannot_be_read_is_set_aside_with_the_reason(place: Path) -> None:
 def test_when_nothing_can_be_predicted_it_is_not_the_documents(place: Path) -> None:
     tier = Counting(failing=[document.id for document in DOCUMENTS])
     with BatchJournal(place) as journal:
-        with pytest.raises(BatchError, match=rf"not one of {MAX_CONSECUTIVE_FAILURES} documents in a row"):
+        with pytest.raises(
+            BatchError, match=rf"not one of {MAX_CONSECUTIVE_FAILURES} documents in a row"
+        ):
             BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(tier))
         assert journal.count_by_state() == {}  # so that the next run tries them all
 
@@ -138,22 +158,30 @@ def test_two_documents_of_one_id(place: Path, apart: int) -> None:
         BatchJournal(place) as journal,
         pytest.raises(BatchError, match=rf"documents 2 and {2 + apart} of the source .* 'd1'"),
     ):
-        BatchRunner(journal, Plain()).predict(make_items(documents), make_local_engine(LexiconTier("v")))
+        BatchRunner(journal, Plain()).predict(
+            make_items(documents), make_local_engine(LexiconTier("v"))
+        )
 
 
 def test_a_source_in_another_order_is_refused(place: Path) -> None:
     documents = list(DOCUMENTS[: CHUNK_DOCUMENTS + 1])
     with BatchJournal(place) as journal:
-        BatchRunner(journal, Plain()).predict(make_items(documents), make_local_engine(LexiconTier("v")))
+        BatchRunner(journal, Plain()).predict(
+            make_items(documents), make_local_engine(LexiconTier("v"))
+        )
         documents[:2] = [Document("new", "other"), documents[0]]
         with pytest.raises(BatchError, match="source has changed"):
-            BatchRunner(journal, Plain()).predict(make_items(documents), make_local_engine(LexiconTier("v")))
+            BatchRunner(journal, Plain()).predict(
+                make_items(documents), make_local_engine(LexiconTier("v"))
+            )
 
 
 def test_a_text_that_has_changed_is_predicted_anew(place: Path) -> None:
     documents = list(DOCUMENTS)
     with BatchJournal(place) as journal:
-        BatchRunner(journal, Plain()).predict(make_items(documents), make_local_engine(LexiconTier("lexicon-1")))
+        BatchRunner(journal, Plain()).predict(
+            make_items(documents), make_local_engine(LexiconTier("lexicon-1"))
+        )
         documents[70] = Document("d70", "naloxone")
         tier = Counting()
         BatchRunner(journal, Plain()).predict(make_items(documents), make_local_engine(tier))
@@ -243,9 +271,13 @@ def test_what_has_left_the_source_before_it_was_read_again_is_forgotten(place: P
 def test_it_says_how_far_it_is(place: Path) -> None:
     told: list[BatchProgress] = []
     with BatchJournal(place) as journal:
-        BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS[:CHUNK_DOCUMENTS]), make_local_engine(LexiconTier("v")))
+        BatchRunner(journal, Plain()).predict(
+            make_items(DOCUMENTS[:CHUNK_DOCUMENTS]), make_local_engine(LexiconTier("v"))
+        )
         engine = make_local_engine(LexiconTier("v"))
-        BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), engine, on_progress=told.append)
+        BatchRunner(journal, Plain()).predict(
+            make_items(DOCUMENTS), engine, on_progress=told.append
+        )
     assert [now.finished for now in told] == [64, 128, 192, 197]
     assert [now.finished_before for now in told] == [64] * 4
     assert told[-1].entities > 0
@@ -263,5 +295,7 @@ def test_a_source_is_read_as_it_is_needed(place: Path) -> None:
     seen: list[int] = []
     with BatchJournal(place) as journal:
         engine = make_local_engine(LexiconTier("v"))
-        BatchRunner(journal, Plain()).predict(source(), engine, on_progress=lambda _: seen.append(taken))
+        BatchRunner(journal, Plain()).predict(
+            source(), engine, on_progress=lambda _: seen.append(taken)
+        )
     assert seen == [64, 128, 192, 197]

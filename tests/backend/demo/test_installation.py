@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.demo.installation import LABEL_STUDIO_VERSION, install_label_studio
-from ner.errors import LabelStudioError
+from tagalong.backend.demo.installation import LABEL_STUDIO_VERSION, install_label_studio
+from tagalong.ner.errors import LabelStudioError
 from tests.backend.demo.conftest import Script
 
 # Stands in for a Python: tells its release, makes "environments", and is the pip in them.

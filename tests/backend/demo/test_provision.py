@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from backend.demo.check import check_predictions, check_region, check_task
-from backend.demo.label_studio import start_label_studio
-from backend.demo.process import SupervisedProcess, is_http_ok, find_free_port
-from backend.demo.provision import read_abstracts, read_demo_label_config, provision
-from backend.label_config import parse_label_config
-from backend.remote.client import LabelStudioClient
-from backend.remote.objects import StoredPrediction, Task
-from ner.errors import LabelStudioError
+from tagalong.backend.demo.check import check_predictions, check_region, check_task
+from tagalong.backend.demo.label_studio_server import start_label_studio
+from tagalong.backend.demo.provision import provision, read_abstracts, read_demo_label_config
+from tagalong.backend.demo.supervised_process import SupervisedProcess, find_free_port, is_http_ok
+from tagalong.backend.label_studio.api.client import LabelStudioClient
+from tagalong.backend.label_studio.api.objects import StoredPrediction, Task
+from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.ner.errors import LabelStudioError
 from tests.backend.demo import toy_backend
 
 Serve = Callable[[str], str]
@@ -33,7 +33,10 @@ REGION = {
 
 @pytest.fixture
 def asking(toy_program: Path, tmp_path: Path) -> Iterator[LabelStudioClient]:
-    with start_label_studio(toy_program, tmp_path / "studio") as running, running.connect() as asking:
+    with (
+        start_label_studio(toy_program, tmp_path / "studio") as running,
+        running.connect() as asking,
+    ):
         yield asking
 
 
@@ -49,7 +52,9 @@ def serve(toy_serve: Sequence[str], tmp_path: Path) -> Iterator[Serve]:
             earlier.stop()
         log = tmp_path / f"{port}.log"
         started.append(
-            SupervisedProcess("toy", [*toy_serve, *where], environment={"TOY_FAULT": fault}, log_path=log)
+            SupervisedProcess(
+                "toy", [*toy_serve, *where], environment={"TOY_FAULT": fault}, log_path=log
+            )
         )
         started[-1].wait_until_ready(lambda: is_http_ok(port, "/health"), timeout_seconds=60)
         return f"http://127.0.0.1:{port}"
@@ -88,7 +93,7 @@ def test_everything_is_made_and_found_again(
 
 
 def test_an_interrupted_run_is_finished(asking: LabelStudioClient, serve: Serve) -> None:
-    from backend.demo.provision import PROJECT_TITLE
+    from tagalong.backend.demo.provision import PROJECT_TITLE
 
     project = asking.create_project(PROJECT_TITLE, read_demo_label_config())
     asking.create_project(f"not the {PROJECT_TITLE}", read_demo_label_config())
@@ -108,8 +113,12 @@ def test_a_backend_on_another_port_takes_the_place_of_the_one_that_is_gone(
     url = serve("")  # which ends the other
     asking.tasks.add(first.project.id, [{"data": {"text": "More of it.", "pmid": "0"}}])
     done = provision(asking, url)
-    assert [backend.url for backend in asking.ml_backends.list_for_project(done.project.id)] == [url]
-    assert [hook.url for hook in asking.webhooks.list_for_project(done.project.id)] == [f"{url}/webhook"]
+    assert [backend.url for backend in asking.ml_backends.list_for_project(done.project.id)] == [
+        url
+    ]
+    assert [hook.url for hook in asking.webhooks.list_for_project(done.project.id)] == [
+        f"{url}/webhook"
+    ]
     assert done.project.prediction_count == 13
 
 
@@ -137,7 +146,9 @@ def test_offsets_that_are_wrong_by_one_are_found(asking: LabelStudioClient, serv
     assert not any(data["text"].split()[0] in str(checked.findings) for data in read_abstracts())
 
 
-def test_an_empty_project_and_a_version_that_finds_nothing_are_found(asking: LabelStudioClient) -> None:
+def test_an_empty_project_and_a_version_that_finds_nothing_are_found(
+    asking: LabelStudioClient,
+) -> None:
     project = asking.create_project("empty", read_demo_label_config())
     (finding,) = check_predictions(asking, project.id, "v").findings
     assert str(finding) == "there are no tasks"

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from backend.doctor.case import DoctorOptions
-from backend.doctor.examine import CHECKS, run_checks
-from backend.doctor.finding import DoctorFinding, CheckStatus
+from tagalong.backend.doctor.checks import CHECKS, run_checks
+from tagalong.backend.doctor.context import DoctorOptions
+from tagalong.backend.doctor.finding import CheckStatus, DoctorFinding
 from tests.backend.doctor.scripted import ScriptedServer, healthy_backend, healthy_label_studio
 
 KEY = "9f2c" * 10  # a legacy token
@@ -57,7 +57,9 @@ def look(question: DoctorOptions, *, fix: bool = False) -> Findings:
     return findings
 
 
-def the_only(findings: Findings, name: str, status: CheckStatus, *, skips: str = "") -> DoctorFinding:
+def the_only(
+    findings: Findings, name: str, status: CheckStatus, *, skips: str = ""
+) -> DoctorFinding:
     """The finding of a check that alone found something.
 
     Args:

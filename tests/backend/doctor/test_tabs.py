@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from backend.doctor.case import DoctorOptions
-from backend.doctor.finding import DoctorFinding
-from backend.remote.filters import MOST, all_of, on, tasks_of
+from tagalong.backend.doctor.context import DoctorOptions
+from tagalong.backend.doctor.finding import DoctorFinding
+from tagalong.backend.label_studio.api.filters import MOST, all_of, on, tasks_of
 from tests.backend.doctor.scripted import Asked
 from tests.backend.doctor.surgery import KEY, Surgery, the_only
 from tests.backend.doctor.surgery import look as surgery_look

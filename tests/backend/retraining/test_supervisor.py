@@ -13,15 +13,15 @@ from typing import Self
 
 import pytest
 
-from backend.retraining import runs as runs_module
-from backend.retraining import supervisor as module
-from backend.retraining.due import RetrainSettings
-from backend.retraining.run import JobResult, Job, JobState
-from backend.retraining.runs import JobStore, server_state_dir
-from backend.retraining.supervisor import MAX_ATTEMPTS, Supervisor
-from backend.server import journal as journal_module
-from backend.server.events import AnnotationRef, WebhookEvent
-from backend.server.journal import EventStore
+from tagalong.backend.events import store as journal_module
+from tagalong.backend.events.payload import AnnotationRef, WebhookEvent
+from tagalong.backend.events.store import EventStore
+from tagalong.backend.retraining import job_store as runs_module
+from tagalong.backend.retraining import supervisor as module
+from tagalong.backend.retraining.job import Job, JobResult, JobState
+from tagalong.backend.retraining.job_store import JobStore, server_state_dir
+from tagalong.backend.retraining.supervisor import MAX_ATTEMPTS, Supervisor
+from tagalong.backend.retraining.trigger import RetrainSettings
 
 ROOT = Path(__file__).parents[3]
 

@@ -6,8 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from backend.retraining.run import JobResult, JobState
-from backend.retraining.runs import JobStore
+from tagalong.backend.retraining.job import JobResult, JobState
+from tagalong.backend.retraining.job_store import JobStore
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ner.manifest import Manifest
+from tagalong.ner.manifest import Manifest
 
 DEV = {
     "documents": 48,

@@ -9,9 +9,9 @@ from typing import Any
 from flask.testing import FlaskClient
 from label_studio_sdk.label_interface import LabelInterface
 
-from backend.server.app import create_app
-from backend.server.service import Service
-from backend.server.settings import Settings
+from tagalong.backend.server.app import create_app
+from tagalong.backend.server.service import Service
+from tagalong.backend.server.settings import Settings
 from tests.lexicon_tier import load_lexicon
 
 CONFIG = """<View>

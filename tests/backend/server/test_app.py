@@ -13,10 +13,11 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from backend.bundle import BUNDLED_MODELS_FOLDER
-from backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials, Limits
-from ner.catalogue import ModelRegistry
-from ner.store import ModelStore
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.server.prediction.limits import Limits
+from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials
+from tagalong.ner.model_registry import ModelRegistry
+from tagalong.ner.model_store import ModelStore
 from tests.backend.server.serving import (
     ABSTRACT,
     CONFIG,
@@ -392,7 +393,12 @@ def test_nobody_trains_without_the_credentials_where_there_is_no_secret(
 ) -> None:
     button = {"action": "START_TRAINING", "project": {"id": 1}}
     with serving(settings_in(tmp_path, credentials=CREDENTIALS)) as client:
-        for headers in ({}, basic("studio", "wrong"), {WEBHOOK_SECRET_HEADER: ""}, {WEBHOOK_SECRET_HEADER: "None"}):
+        for headers in (
+            {},
+            basic("studio", "wrong"),
+            {WEBHOOK_SECRET_HEADER: ""},
+            {WEBHOOK_SECRET_HEADER: "None"},
+        ):
             assert say(client, path, button, headers=headers).status_code == 401
         known = basic("studio", "pass:wörd")
         assert say(client, path, button, headers=known).status_code == 201
@@ -403,8 +409,14 @@ def test_webhook_events_carry_a_secret_of_their_own(tmp_path: Path) -> None:
     guarded = settings_in(tmp_path, credentials=CREDENTIALS, webhook_secret="s3cret")
     with serving(guarded) as client:
         assert say(client, "/webhook", event).status_code == 401
-        assert say(client, "/webhook", event, headers={WEBHOOK_SECRET_HEADER: "guess"}).status_code == 401
-        assert say(client, "/webhook", event, headers={WEBHOOK_SECRET_HEADER: "s3cret"}).status_code == 201
+        assert (
+            say(client, "/webhook", event, headers={WEBHOOK_SECRET_HEADER: "guess"}).status_code
+            == 401
+        )
+        assert (
+            say(client, "/webhook", event, headers={WEBHOOK_SECRET_HEADER: "s3cret"}).status_code
+            == 201
+        )
         button = {"action": "START_TRAINING", "project": {"id": 1}}
         headers = basic("studio", "pass:wörd")
         assert say(client, "/webhook", button, headers=headers).status_code == 201

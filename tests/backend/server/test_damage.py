@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from backend.bundle import BUNDLED_MODELS_FOLDER
-from backend.server.service import Service
-from ner.catalogue import ModelRegistry
-from ner.current import read_current_version, write_current_version
-from ner.store import ModelStore
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.server.service import Service
+from tagalong.ner.current_version import read_current_version, write_current_version
+from tagalong.ner.model_registry import ModelRegistry
+from tagalong.ner.model_store import ModelStore
 from tests.backend.server.serving import ABSTRACT, regions, request_for, say, serving, settings_in
 from tests.versions import edit_manifest
 
@@ -111,7 +111,9 @@ def test_a_promoted_version_that_is_damaged_leaves_the_one_before(
     cut(worse)
     current = read_current_version(folder.parent)
     assert current is not None
-    write_current_version(folder.parent, current.after_promotion(worse.name))  # `promote` would refuse it
+    write_current_version(
+        folder.parent, current.after_promotion(worse.name)
+    )  # `promote` would refuse it
     page, fails = told(client)
     assert fails
     assert "Does not load" in page

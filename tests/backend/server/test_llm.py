@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from backend.llm.pace import ThroughputEstimate
-from backend.server.drafting import EncoderDrafter
-from backend.server.errors import RequestError
-from backend.server.predicting import check_latency_budget
-from backend.server.service import Service
-from backend.server.settings import Limits
-from backend.tier import load_tier
-from ner.document import Document, Prediction
-from ner.errors import OutOfMemoryError
-from ner.store import ModelStore
+from tagalong.backend.models.llm.throughput import ThroughputEstimate
+from tagalong.backend.models.tier import load_tier
+from tagalong.backend.server.prediction.drafting import EncoderDrafter
+from tagalong.backend.server.prediction.errors import RequestError
+from tagalong.backend.server.prediction.handler import check_latency_budget
+from tagalong.backend.server.prediction.limits import Limits
+from tagalong.backend.server.service import Service
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.errors import OutOfMemoryError
+from tagalong.ner.model_store import ModelStore
 from tests.backend.server.serving import (
     ABSTRACT,
     assert_valid,
@@ -187,7 +187,9 @@ def test_two_requests_cannot_count_on_the_same_time(folder: Path) -> None:
             check_latency_budget(seconds, owed, max_seconds=2.0)
 
         def ask() -> list[Prediction]:
-            return slot.scheduler.predict(tier, [Document("1", ABSTRACT)] * 2, check_admission=admit)
+            return slot.scheduler.predict(
+                tier, [Document("1", ABSTRACT)] * 2, check_admission=admit
+            )
 
         with ThreadPoolExecutor(1) as other:
             first = other.submit(ask)

@@ -6,10 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.regions import RawSpan
-from ner.document import Document, Span
-from training.corpus.annotators import Annotation, SelectableAnnotatorPolicy, majority_vote, adjudicate_task
-from training.corpus.ledger import CorpusWarning, ImportLog
+from tagalong.backend.documents.offsets import RawSpan
+from tagalong.ner.document import Document, Span
+from tagalong.training.corpus.annotators import (
+    Annotation,
+    SelectableAnnotatorPolicy,
+    adjudicate_task,
+    majority_vote,
+)
+from tagalong.training.corpus.import_log import CorpusWarning, ImportLog
 
 # BC5CDR, train, document 227508 (public domain).
 DOCUMENT = Document("12", "Naloxone reverses the antihypertensive effect of clonidine.")

@@ -5,10 +5,10 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner.document import DROP_REASONS, Document, DroppedAnnotation, Span
-from ner.scoring import LENGTH_BUCKETS
+from tagalong.ner.document import DROP_REASONS, Document, DroppedAnnotation, Span
+from tagalong.ner.scoring import LENGTH_BUCKETS
+from tagalong.training.corpus import Corpus, check_corpus, count_entities
 from tests.odd_documents import LABELS, odd_documents
-from training.corpus import Corpus, check_corpus, count_entities
 
 TEXT = "Acute renal failure after Ca2+."
 DOCUMENTS = (
@@ -22,7 +22,11 @@ CORPUS = Corpus(DOCUMENTS, (OUTVOTED,), (), ("Chemical", "Disease"), ())
 
 def test_a_check_says_what_is_lost_and_why() -> None:
     check = check_corpus(CORPUS)
-    assert (check.documents, check.documents_without_entities, check.repeated_documents) == (3, 1, 1)
+    assert (check.documents, check.documents_without_entities, check.repeated_documents) == (
+        3,
+        1,
+        1,
+    )
     assert (check.kept_entities, check.dropped_count) == (2, 3)
     assert {reason: [lost.text for lost in group] for reason, group in check.dropped.items()} == {
         "overlap": ["renal failure"],
@@ -44,7 +48,9 @@ def test_a_check_says_what_is_lost_and_why() -> None:
 @given(st.lists(odd_documents(), max_size=4), st.sets(st.sampled_from(LABELS), min_size=1))
 def test_every_entity_is_kept_or_lost(documents: list[Document], known: set[str]) -> None:
     check = check_corpus(Corpus(tuple(documents), (), (), tuple(sorted(known)), ()))
-    assert check.kept_entities + check.dropped_count == sum(len(document.spans) for document in documents)
+    assert check.kept_entities + check.dropped_count == sum(
+        len(document.spans) for document in documents
+    )
     assert list(check.dropped) == [reason for reason in DROP_REASONS if reason in check.dropped]
 
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner.document import Document, Span
-from ner.errors import FormatError, OutputError
-from ner.tags import TagSet
-from ner.words import word_offsets
+from tagalong.ner.document import Document, Span
+from tagalong.ner.errors import FormatError, OutputError
+from tagalong.ner.tags import TagSet
+from tagalong.ner.words import word_offsets
+from tagalong.training.corpus import Corpus, read_corpus, write_documents
 from tests.odd_documents import LABELS, odd_documents
-from training.corpus import Corpus, read_corpus, write_documents
 
 WORDS = ["Acute", "renal", "failure", "lithium", "aspirin", "again"]
 

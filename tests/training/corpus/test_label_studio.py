@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.label_studio import LabelConfig, TextEncoding
-from ner.document import Document, Span
-from ner.errors import FormatError
+from tagalong.backend.label_studio.results import LabelConfig, TextEncoding
+from tagalong.ner.document import Document, Span
+from tagalong.ner.errors import FormatError
+from tagalong.training.corpus import Corpus, ReadOptions, read_corpus
 from tests.odd_documents import annotation, in_utf16, odd_documents, region, task
-from training.corpus import Corpus, ReadOptions, read_corpus
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 NAMES = {"Chemical": "CHEM", "CHEM": "CHEM", "Disease": "Disease"}

@@ -13,11 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner.document import Document, Span
-from ner.errors import FormatError, InputError
+from tagalong.ner.document import Document, Span
+from tagalong.ner.errors import FormatError, InputError
+from tagalong.training.corpus import (
+    Corpus,
+    compute_fingerprint,
+    read_corpus,
+    read_predictions,
+    write_documents,
+)
+from tagalong.training.corpus.sniff import CHUNK_BYTES
 from tests.odd_documents import annotation, odd_documents, region, task
-from training.corpus import Corpus, compute_fingerprint, read_corpus, read_predictions, write_documents
-from training.corpus.peek import CHUNK_BYTES
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = ROOT / "tests" / "samples"
@@ -182,7 +188,7 @@ def test_a_pipe_is_told_to_become_a_file() -> None:
 
 def test_reading_needs_nothing_heavy() -> None:
     heavy = ("torch", "transformers", "label_studio_sdk", "numpy", "pydantic")
-    script = f"import sys, training.corpus; print([one for one in {heavy} if one in sys.modules])"
+    script = f"import sys, tagalong.training.corpus; print([one for one in {heavy} if one in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True
     )

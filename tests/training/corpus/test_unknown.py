@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.jsonlines import document_from_json, document_to_json
-from ner.document import Document, Span
-from ner.errors import FormatError, OffsetError
-from ner.tags import IGNORE_INDEX, OUTSIDE, TagSet
-from ner.words import word_offsets
+from tagalong.backend.documents.jsonl import document_from_json, document_to_json
+from tagalong.ner.document import Document, Span
+from tagalong.ner.errors import FormatError, OffsetError
+from tagalong.ner.tags import IGNORE_INDEX, OUTSIDE, TagSet
+from tagalong.ner.words import word_offsets
+from tagalong.training.corpus import compute_fingerprint, read_corpus
+from tagalong.training.corpus.hash_split import split_documents
+from tagalong.training.corpus.write import write_documents
 from tests.odd_documents import LABELS, annotation, odd_documents, region, spans_in, task
-from training.corpus import compute_fingerprint, read_corpus
-from training.corpus.split import split_documents
-from training.corpus.write import write_documents
 
 # BC5CDR, train, document 227508 (public domain).
 TEXT = "Naloxone reverses the antihypertensive effect of clonidine."
@@ -103,7 +103,10 @@ def test_what_a_format_cannot_leave_unknown_is_counted(tmp_path, target, count) 
 
 def test_the_fingerprint_knows_what_is_unknown() -> None:
     sure = Document("1", TEXT, (Span(0, 8, "Chemical"),))
-    names = {compute_fingerprint([replace(sure, masked_ranges=one)]) for one in ((), ((0, 8),), (EFFECT,))}
+    names = {
+        compute_fingerprint([replace(sure, masked_ranges=one)])
+        for one in ((), ((0, 8),), (EFFECT,))
+    }
     assert len(names) == 3
 
 

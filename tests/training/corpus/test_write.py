@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from backend.label_studio import LabelConfig
-from ner.document import Document, Span
-from ner.errors import OutputError
-from training.corpus import read_corpus, write_documents, write_atomically
+from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.ner.document import Document, Span
+from tagalong.ner.errors import OutputError
+from tagalong.training.corpus import read_corpus, write_atomically, write_documents
 
 TEXT = "Acute renal failure after Ca2+."
 DOCUMENT = Document(

@@ -6,24 +6,26 @@ import numpy as np
 import pytest
 import torch
 
-from backend.bases import BaseModelRef
-from backend.encoder import EncoderTier
-from backend.forward import TorchRunner
-from backend.window_encoder import WindowConfig, WindowEncoder
-from ner.document import Document
-from ner.tags import TagSet
-from ner.words import word_offsets
+from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.models.encoder.runner import TorchRunner
+from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.text.window_encoder import WindowConfig, WindowEncoder
+from tagalong.ner.document import Document
+from tagalong.ner.tags import TagSet
+from tagalong.ner.words import word_offsets
+from tagalong.training.curate.embeddings import embed_documents
+from tagalong.training.encoder.train import build_encoder
+from tagalong.training.recipes.recipe import AdapterConfig, EncoderRecipe
 from tests.tiny_bases import FAMILIES
 from tests.toy_corpus import LABELS, toy_documents
-from training.curate.embeddings import embed_documents
-from training.encoder import build_encoder
-from training.recipe import AdapterConfig, EncoderRecipe
 
 CPU = torch.device("cpu")
 
 
 def tier_of(folder, *, adapter: AdapterConfig | None = None, reading: WindowConfig | None = None):
-    recipe = EncoderRecipe(base=BaseModelRef(str(folder)), adapter=adapter, reading=reading or WindowConfig(96, 8))
+    recipe = EncoderRecipe(
+        base=BaseModelRef(str(folder)), adapter=adapter, reading=reading or WindowConfig(96, 8)
+    )
     tag_set = TagSet(LABELS)
     torch.manual_seed(1)
     model = build_encoder(recipe, tag_set, device=CPU).eval()
@@ -50,7 +52,9 @@ def test_a_vector_is_the_mean_over_words(tiny_base) -> None:
     with torch.inference_mode():
         states = tier.forward.model.bert(torch.tensor([window.ids])).last_hidden_state[0].numpy()
     mean = states[window.owned_positions].mean(axis=0)
-    assert embed_documents(tier, [document])[0] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
+    assert embed_documents(tier, [document])[0] == pytest.approx(
+        mean / np.linalg.norm(mean), abs=1e-5
+    )
 
 
 def test_documents_do_not_see_each_other_and_chunks_do_not_show(tiny_base) -> None:

@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from ner.document import Document, Span
-from tests.page import HOSTILE, LINKS, Page
-from training.corpus.annotators import ANNOTATOR_META_KEY, TASK_META_KEY
-from training.curate.agreement import compute_agreement
-from training.curate.findings import ReviewFinding, ReviewReport, SuspectDocument
-from training.curate.pages import (
+from tagalong.ner.document import Document, Span
+from tagalong.training.corpus.annotators import ANNOTATOR_META_KEY, TASK_META_KEY
+from tagalong.training.curate.findings import ReviewFinding, ReviewReport, SuspectDocument
+from tagalong.training.curate.inter_annotator import compute_agreement
+from tagalong.training.curate.pages import (
     MAX_TABLE_ROWS,
     agreement_tables,
     agreement_to_html,
@@ -17,6 +16,7 @@ from training.curate.pages import (
     review_to_html,
     review_to_markdown,
 )
+from tests.page import HOSTILE, LINKS, Page
 
 TEXT = "Naloxone reverses the antihypertensive effect of clonidine."
 NALOXONE, EFFECT = Span(0, 8, "Chemical"), Span(22, 45, "Disease")
@@ -51,7 +51,9 @@ class Shown(Page):
 
 def test_a_review_draws_what_is_there_what_looks_wrong_and_what_is_suggested() -> None:
     found = review_of(SPURIOUS, MISSED)
-    page = Shown(review_to_html(found, [DOCUMENT], model_name="five models", notes=["Mind the gap"]))
+    page = Shown(
+        review_to_html(found, [DOCUMENT], model_name="five models", notes=["Mind the gap"])
+    )
     assert drawn_in(page) == [
         ("right", "Naloxone"),
         ("missed", "antihypertensive effect"),

@@ -9,24 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.bases import BaseModelRef
-from backend.window_encoder import WindowConfig
-from ner.document import Document, Span
-from ner.errors import InputError, LabelError, TrainingError
-from ner.tags import IGNORE_INDEX, TagSet
-from ner.words import word_offsets
+from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.models.text.window_encoder import WindowConfig
+from tagalong.ner.document import Document, Span
+from tagalong.ner.errors import InputError, LabelError, TrainingError
+from tagalong.ner.tags import IGNORE_INDEX, TagSet
+from tagalong.ner.words import word_offsets
+from tagalong.training.corpus.hash_split import normalize_text
+from tagalong.training.curate.cross_validation import CrossValidationConfig, cross_validate
+from tagalong.training.curate.differences import find_differences
+from tagalong.training.curate.findings import review_to_json
+from tagalong.training.curate.folds import assign_folds
+from tagalong.training.curate.label_quality import rate_word_labels
+from tagalong.training.curate.phrase_counts import count_phrases, phrase_from_text
+from tagalong.training.curate.review import review_annotations
+from tagalong.training.curate.tag_distributions import TagDistribution
+from tagalong.training.recipes.recipe import EncoderRecipe
+from tagalong.training.recipes.schedule import Schedule
 from tests.toy_corpus import LABELS, toy_documents
-from training.corpus.split import normalize_text
-from training.curate.crossed import CrossValidationConfig, cross_validate
-from training.curate.differences import find_differences
-from training.curate.findings import review_to_json
-from training.curate.folds import assign_folds
-from training.curate.opinions import TagDistribution
-from training.curate.precedents import count_phrases, phrase_from_text
-from training.curate.quality import rate_word_labels
-from training.curate.review import review_annotations
-from training.recipe import EncoderRecipe
-from training.schedule import Schedule
 
 TAGS = TagSet(LABELS)
 TEXT = "alpha beta gamma delta epsilon zeta"  # a word of every length up to six
@@ -46,7 +46,9 @@ CROSSING = CrossValidationConfig(
 
 def opinion(document: Document, spans, *, sure: float = 0.9) -> TagDistribution:
     """What a model says that is so sure of some spans, and of nothing else."""
-    tags = np.array(TAGS.encode(replace(document, spans=tuple(spans), masked_ranges=())).tags, np.intp)
+    tags = np.array(
+        TAGS.encode(replace(document, spans=tuple(spans), masked_ranges=())).tags, np.intp
+    )
     probabilities = np.full((len(tags), len(TAGS)), (1 - sure) / (len(TAGS) - 1))
     probabilities[np.arange(len(tags)), tags] = sure
     return TagDistribution(np.log(probabilities), tags)
@@ -110,7 +112,9 @@ def test_every_difference_is_in_exactly_one_finding(drawn, read) -> None:
 @given(pieces, pieces, st.integers(0, 5), st.integers(1, 3))
 def test_unknown_truth_has_no_findings(drawn, read, first: int, length: int) -> None:
     unknown = chunk(first, min(first + length, len(WORDS)), "unknown")
-    document = Document("1", TEXT, tuple(laid_out(drawn)), masked_ranges=((unknown.start, unknown.end),))
+    document = Document(
+        "1", TEXT, tuple(laid_out(drawn)), masked_ranges=((unknown.start, unknown.end),)
+    )
     tagged = TAGS.encode(document)
     tags = TAGS.encode(Document("1", TEXT, tuple(laid_out(read)))).tags
     for one in find_differences(document, tagged, tags, TAGS):
@@ -193,7 +197,9 @@ def test_a_document_is_as_suspicious_as_its_findings_together() -> None:
     for finding in found.findings:
         assert finding.score == pytest.approx(scores[finding.document])
     assert found.findings[0].document == "one"
-    assert [(suspect.document_id, suspect.finding_count) for suspect in found.suspect_documents] == [
+    assert [
+        (suspect.document_id, suspect.finding_count) for suspect in found.suspect_documents
+    ] == [
         ("two", 2),
         ("one", 1),
     ]
@@ -330,8 +336,8 @@ def test_no_fold_learns_what_it_judges(monkeypatch, tmp_path) -> None:
         judged.append(held)
         return [opinion(one, ()) for one in held]
 
-    monkeypatch.setattr("training.curate.crossed.train_encoder", train)
-    monkeypatch.setattr("training.curate.crossed.ask", judge)
+    monkeypatch.setattr("tagalong.training.curate.cross_validation.train_encoder", train)
+    monkeypatch.setattr("tagalong.training.curate.cross_validation.ask", judge)
     crossing = replace(CROSSING, n_folds=3)
     cross_validate(documents, labels=LABELS, config=crossing, cache_dir=tmp_path)
     every = {normalize_text(one.text) for one in documents}

@@ -5,13 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from ner.document import Document, Prediction, Span
-from training.curate.disagreement import disagreement_score, keep_shared_labels
-from training.curate.long_entities import DOCUMENT_OVERHEAD_WORDS, long_entity_uncertainty
-from training.curate.mixed import percentile_rank
-from training.curate.opinions import TagDistribution
-from training.curate.pool import Pool, deduplicate_pool
-from training.curate.uncertainty import LEAST_CONFIDENCE_STRATEGY, UNCERTAINTY_STRATEGY, margin_uncertainty
+from tagalong.ner.document import Document, Prediction, Span
+from tagalong.training.curate.disagreement import disagreement_score, keep_shared_labels
+from tagalong.training.curate.long_entities import DOCUMENT_OVERHEAD_WORDS, long_entity_uncertainty
+from tagalong.training.curate.mixed import percentile_rank
+from tagalong.training.curate.pool import Pool, deduplicate_pool
+from tagalong.training.curate.tag_distributions import TagDistribution
+from tagalong.training.curate.uncertainty import (
+    LEAST_CONFIDENCE_STRATEGY,
+    UNCERTAINTY_STRATEGY,
+    margin_uncertainty,
+)
 
 TEXT = "acute renal failure after lithium"  # five words
 LONG, DRUG = Span(0, 19, "Disease", 0.5), Span(26, 33, "Chemical", 0.9)

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.decode import log_softmax
-from ner.document import Document, Prediction, Span
-from ner.errors import InputError
-from ner.words import word_offsets
-from training.corpus.split import normalize_text
-from training.curate.choices import SelectionOptions, StrategyName
-from training.curate.diversity import nearest_distances
-from training.curate.opinions import TagDistribution
-from training.curate.strategies import STRATEGIES, StrategyInputs, select_documents
+from tagalong.backend.models.decoding.predictions import log_softmax
+from tagalong.ner.document import Document, Prediction, Span
+from tagalong.ner.errors import InputError
+from tagalong.ner.words import word_offsets
+from tagalong.training.corpus.hash_split import normalize_text
+from tagalong.training.curate.diversity import nearest_distances
+from tagalong.training.curate.selection import SelectionOptions, StrategyName
+from tagalong.training.curate.strategies import STRATEGIES, StrategyInputs, select_documents
+from tagalong.training.curate.tag_distributions import TagDistribution
 
 WORDS = ("naloxone", "reverses", "acute", "renal", "failure", "in", "rats", ",", "β-cell")
 GREEDY = sorted(set(STRATEGIES) - {"k-means"})  # whose next choice does not change those before

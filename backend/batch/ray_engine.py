@@ -1,0 +1,227 @@
+"""Predicting on a Ray cluster: Ray Data streams chunks through actors that each hold a tier.
+
+Ray Data schedules, holds back a source that is ahead, and replaces workers that fail. All that is
+added is a source it does not have: chunks that somebody else reads, which wait in a queue of Ray's.
+"""
+
+import os
+import pickle
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext, Dataset, Datasource, ReadTask, read_datasource
+from ray.data.block import BlockMetadata
+from ray.exceptions import RayError
+from ray.util.queue import Queue
+
+from tagalong.backend.batch.engine import Engine, PredictionFailure, predict_isolating_failures
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.errors import BatchError
+
+if TYPE_CHECKING:
+    from tagalong.backend.models.tier import Tier
+
+QUEUED_CHUNKS_PER_WORKER = 2  # chunks that wait for each worker
+LOOPBACK_ADDRESS = "127.0.0.1"
+CONNECT_TIMEOUT_SECONDS = 10.0  # seconds
+CHUNK_INDEX_COLUMN, CONTENT_COLUMN = (
+    "number",
+    "content",
+)  # columns: of a chunk, and pickled by us for us
+
+
+@contextmanager
+def open_ray_engine(
+    load: "Callable[[], Tier]", *, address: str | None = None, cores: int | None = None
+) -> Iterator[Engine]:
+    """A cluster that predicts, one worker for each GPU, or for each few cores where there is none.
+
+    Args:
+        load: Makes the tier, in each worker; what it needs must be on every node.
+        address: Of a cluster that runs; None for one on this machine that ends with it.
+        cores: Of a worker where there are no GPUs; None for all of the smallest node.
+
+    Yields:
+        The engine.
+
+    Raises:
+        BatchError: If there is no cluster at that address, or nothing in it that could work.
+    """
+    if address is not None:
+        _check_cluster_reachable(address)
+    # A cluster of our own is nobody else's to reach.
+    where = (
+        {"address": address}
+        if address
+        else {"address": "local", "_node_ip_address": LOOPBACK_ADDRESS}
+    )
+    ray.init(**where, log_to_driver=False, include_dashboard=False)
+    try:
+        size, needs = plan_workers(ray.nodes(), cores)
+        yield lambda chunks: _predict_chunks(chunks, load, size, needs)
+    finally:
+        ray.shutdown()
+
+
+def _check_cluster_reachable(address: str) -> None:
+    """Raise BatchError if nobody is there, whom Ray itself would wait for for ever."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise BatchError(
+            f"there is no Ray cluster at {address} ({error}): give the address that ray start "
+            "--head prints, host:port, or leave it out"
+        ) from error
+
+
+def plan_workers(
+    nodes: Sequence[Mapping[str, Any]], cores: int | None
+) -> tuple[int, dict[str, float]]:
+    """How many workers there can be, and what each needs.
+
+    Args:
+        nodes: As ``ray.nodes()`` gives them.
+        cores: Of a worker where there are no GPUs; None for all of the smallest node.
+
+    Returns:
+        How many, and ``num_cpus`` and ``num_gpus`` of one.
+
+    Raises:
+        BatchError: If there is room for none.
+    """
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    gpus = sum(int(resources.get("GPU", 0)) for resources in alive)
+    if gpus:
+        return gpus, {"num_gpus": 1, "num_cpus": 1}
+    having = [int(resources["CPU"]) for resources in alive if resources.get("CPU", 0) >= 1]
+    each = cores or min(having, default=1)
+    size = sum(count // each for count in having)
+    if not size:
+        raise BatchError(
+            f"no node of the Ray cluster has {each} cores for a worker: give fewer, or start nodes "
+            "with some"
+        )
+    return size, {"num_cpus": each}
+
+
+class _PredictWorker:
+    """Predicts chunk after chunk."""
+
+    def __init__(self, load: "Callable[[], Tier]") -> None:
+        self._tier = load()
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Answer chunks, each a row."""
+        chunks = table.column(CONTENT_COLUMN).to_pylist()
+        answers = [predict_isolating_failures(self._tier, pickle.loads(chunk)) for chunk in chunks]  # noqa: S301
+        return _make_table(table.column(CHUNK_INDEX_COLUMN).to_pylist(), answers)
+
+
+class _QueueDatasource(Datasource):
+    """Chunks as they come out of a queue, until it says that there are no more."""
+
+    def __init__(self, queue: Queue) -> None:
+        super().__init__()
+        self._queue = queue
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        """Nobody knows."""
+        return None
+
+    def get_read_tasks(self, *_: object, **__: object) -> list[ReadTask]:
+        """One: a queue has one end."""
+        queue = self._queue
+
+        def read() -> Iterator[pa.Table]:
+            number = 0
+            while (chunk := queue.get()) is not None:
+                yield _make_table([number], [chunk])
+                number += 1
+
+        return [ReadTask(read, BlockMetadata(None, None, None, None))]
+
+    @property
+    def supports_distributed_reads(self) -> bool:
+        """Where the queue is filled, it is emptied."""
+        return False
+
+
+def _predict_chunks(
+    chunks: Iterator[list[Document]],
+    load: "Callable[[], Tier]",
+    size: int,
+    needs: dict[str, float],
+) -> Iterator[list[Prediction | PredictionFailure]]:
+    """Have chunks predicted, and give the answers in their order."""
+    queue = Queue(maxsize=QUEUED_CHUNKS_PER_WORKER * size, actor_options={"num_cpus": 0})
+    failed: list[BaseException] = []
+    fed = 0
+
+    def feed() -> None:
+        nonlocal fed
+        try:
+            for chunk in chunks:
+                queue.put(chunk)
+                fed += 1
+        except BaseException as error:  # noqa: BLE001 - raised where the answers are taken
+            failed.append(error)
+        finally:
+            with suppress(RayError):  # nobody waits for it any more, and the cluster is gone
+                queue.put(None)
+
+    feeder = threading.Thread(target=feed, daemon=True)
+    feeder.start()
+    expected = 0
+    for row in _build_dataset(queue, load, size, needs).iter_rows():
+        if row[CHUNK_INDEX_COLUMN] != expected:
+            raise BatchError(
+                "the Ray cluster lost documents on their way to the workers: run the same again, "
+                "it goes on from where it was"
+            )
+        expected += 1
+        yield pickle.loads(row[CONTENT_COLUMN])  # noqa: S301
+    feeder.join()
+    if failed:
+        raise failed[0]
+    if expected != fed:
+        raise BatchError(
+            f"the Ray cluster answered {expected} of {fed} chunks: run the same again, it goes on "
+            "from where it was"
+        )
+
+
+def _build_dataset(
+    queue: Queue, load: "Callable[[], Tier]", size: int, needs: dict[str, float]
+) -> Dataset:
+    """The answers, as Ray Data streams them."""
+    context = DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    context.target_max_block_size = 1  # a chunk is a block: Ray would wait for 128 MiB of them
+    return read_datasource(_QueueDatasource(queue), num_cpus=0, override_num_blocks=1).map_batches(
+        _PredictWorker,
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=ActorPoolStrategy(
+            size=size, max_tasks_in_flight_per_actor=QUEUED_CHUNKS_PER_WORKER
+        ),
+        fn_constructor_args=(load,),
+        runtime_env={"env_vars": {"HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0")}},
+        **needs,
+    )
+
+
+def _make_table(numbers: Sequence[int], contents: Sequence[object]) -> pa.Table:
+    """Chunks or answers, each a row."""
+    return pa.table(
+        {
+            CHUNK_INDEX_COLUMN: numbers,
+            CONTENT_COLUMN: [pickle.dumps(content) for content in contents],
+        }
+    )

@@ -1,0 +1,1 @@
+"""Documents in JSON lines, and offsets in other units."""

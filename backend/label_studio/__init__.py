@@ -1,0 +1,1 @@
+"""Label Studio's configs, tasks, offsets and context."""

@@ -1,0 +1,174 @@
+"""Other projects that the version about to be replaced serves.
+
+All projects of a server share the current version of a tier. A retraining learns from one project
+and is judged on its documents, so its effect on the other projects is unknown.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from tagalong.backend.events.store import EventStore
+from tagalong.backend.label_studio.api.client import LabelStudioClient
+from tagalong.backend.label_studio.api.objects import MLBackend
+from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.label_map import map_labels
+from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.ner.errors import InputError, StateFileError
+
+MAX_LISTED_PROJECTS = 5  # projects named in a message
+SetupCounts = Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionChange:
+    """The replacement of the served version by a candidate.
+
+    Attributes:
+        project: Id of the retrained project.
+        tier: ``encoder`` or ``llm``.
+        version: The served version; empty if there is none.
+        old_labels: Labels of the served version.
+        new_labels: Labels of the candidate.
+    """
+
+    project: int
+    tier: str
+    version: str
+    old_labels: tuple[str, ...]
+    new_labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AffectedProject:
+    """Another project that the served version predicts for.
+
+    Attributes:
+        project: Its id.
+        title: Its title in Label Studio.
+        lost_labels: Its labels that only the served version predicts, in the project's names.
+    """
+
+    project: int
+    title: str
+    lost_labels: tuple[str, ...]
+
+
+def find_affected_projects(
+    studio: LabelStudioClient, journal: EventStore, change: VersionChange
+) -> list[AffectedProject]:
+    """Find the other projects that a promotion would affect, whatever their labels.
+
+    Label Studio calls ``/setup`` of a project's backends before it lists them, and the server
+    records the call in the journal of its models folder. So a project whose listing changes the
+    journal uses this folder. Versions and addresses cannot show that: servers of two folders may
+    both serve the bundled version, and one server may have several addresses.
+
+    Args:
+        studio: The Label Studio; not asked if no version is served.
+        journal: The journal of the models folder in which the version would be promoted.
+        change: The planned promotion.
+
+    Returns:
+        The visible projects whose backend uses the folder, the newest first. A backend that is
+        down counts if it has ever used the folder. If the journal cannot be read, every backend
+        that serves the version counts.
+
+    Raises:
+        LabelStudioError: If Label Studio cannot be asked or refuses.
+    """
+    if not change.version:
+        return []
+    before = _read_setups(journal)
+    found = []
+    for other in studio.list_projects():
+        if other.id == change.project:
+            continue
+        backends = studio.ml_backends.list_for_project(other.id)
+        if not backends or not _uses_models_folder(
+            (str(other.id), change.tier), backends, change.version, before, _read_setups(journal)
+        ):
+            continue
+        missed = dict[str, None]()
+        for backend in backends:
+            if backend.model_version == change.version:
+                with suppress(InputError):  # the server cannot read this config either
+                    config = parse_label_config(other.label_config, control=backend.control_name)
+                    missed |= dict.fromkeys(
+                        compute_lost_labels(config, change.old_labels, change.new_labels)
+                    )
+        found.append(AffectedProject(other.id, other.title, tuple(missed)))
+    return found
+
+
+def _uses_models_folder(
+    key: tuple[str, str],
+    backends: Sequence[MLBackend],
+    version: str,
+    before: SetupCounts | None,
+    after: SetupCounts | None,
+) -> bool:
+    """Whether one of a project's backends uses the models folder of the journal."""
+    if before is None or after is None:
+        return any(backend.model_version == version for backend in backends)
+    if after.get(key, 0) > before.get(key, 0):
+        return True
+    # A server that is down records nothing. Its last known version may be outdated, so any counts.
+    return key in after and not all(backend.is_connected for backend in backends)
+
+
+def _read_setups(journal: EventStore) -> SetupCounts | None:
+    try:
+        return journal.read_setup_order()
+    except StateFileError:
+        return None
+
+
+def compute_lost_labels(
+    config: LabelConfig, old: Sequence[str], new: Sequence[str]
+) -> tuple[str, ...]:
+    """Find the labels of a project that one version predicts and another does not.
+
+    Args:
+        config: The project's labelling config.
+        old: Labels of the first version.
+        new: Labels of the second version.
+
+    Returns:
+        Each label once, in the project's names and in the order of `old`.
+    """
+    before, after = (map_labels(labels, config).project_labels.values() for labels in (old, new))
+    return tuple(label for label in dict.fromkeys(before) if label not in after)
+
+
+def hold_back_reason(
+    change: VersionChange, others: Sequence[AffectedProject], candidate: str
+) -> str:
+    """Explain why a candidate is not promoted, and what the user can do.
+
+    Args:
+        change: The planned promotion.
+        others: The affected projects, at least one.
+        candidate: Name of the candidate.
+
+    Returns:
+        Sentences; the last one without its full stop.
+    """
+    named = [f"project {other.project} ({other.title})" for other in others[:MAX_LISTED_PROJECTS]]
+    if len(others) > MAX_LISTED_PROJECTS:
+        named.append(f"{len(others) - MAX_LISTED_PROJECTS} more")
+    lost = "".join(
+        f"Project {other.project} would lose {_join_names(other.lost_labels)}. "
+        for other in others[:MAX_LISTED_PROJECTS]
+        if other.lost_labels
+    )
+    return (
+        f"{change.version} also serves {_join_names(named)}, and all projects of a server share one "
+        f"version. {lost}Start a second server with its own --models folder for project "
+        f"{change.project}, or disconnect the backend from the other projects. To accept the "
+        f"change for all of them, run `tagalong models promote {candidate}`"
+    )
+
+
+def _join_names(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

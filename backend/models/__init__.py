@@ -1,0 +1,1 @@
+"""Tiers: what loads a model version and predicts with it."""

@@ -1,0 +1,1 @@
+"""Pretrained base models: where they are, how they are loaded and quantized."""

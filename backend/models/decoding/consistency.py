@@ -1,0 +1,84 @@
+"""How the words of a document bear on each other's tags, beyond what one window shows a model.
+
+Two ties, both weighted on dev. A word tends to have one tag throughout a document (label
+consistency, Finkel et al. 2005, "Incorporating Non-local Information into Information Extraction
+Systems by Gibbs Sampling"): a share of its scores is the mean over all its occurrences, whichever
+windows they were read in. And tags follow each other as they do in gold: transition scores as in a
+linear-chain CRF (Lafferty et al. 2001), but counted instead of learnt.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from tagalong.backend.models.decoding.viterbi import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRefiner:
+    """The ties between the words of a document; none by default.
+
+    Attributes:
+        consistency_weight: Share of a word's scores that comes from all its occurrences, 0 to 1.
+        transitions: Added to a tag's log-probability for the tag before it: (tags + 1, tags), the
+            last row for the start of a document; empty for none.
+    """
+
+    consistency_weight: float = 0.0
+    transitions: tuple[tuple[float, ...], ...] = ()
+
+    def smooth(self, text: str, words: Sequence[tuple[int, int]], logits: FloatArray) -> FloatArray:
+        """Let the occurrences of each word lend each other their scores.
+
+        Args:
+            text: Of the document.
+            words: Offsets of its words.
+            logits: Shape (words, tags).
+
+        Returns:
+            The same shape. A word that occurs once keeps its scores.
+        """
+        if not self.consistency_weight or not words:
+            return logits
+        numbers: dict[object, int] = {}
+        keys = [
+            _consistency_key(text[start:end]) or place for place, (start, end) in enumerate(words)
+        ]
+        groups = [numbers.setdefault(key, len(numbers)) for key in keys]
+        totals = np.zeros((len(numbers), logits.shape[1]))
+        np.add.at(totals, groups, logits)
+        means = totals / np.bincount(groups)[:, None]
+        return logits + self.consistency_weight * (means[groups] - logits)
+
+    def transition_matrix(self) -> FloatArray | None:
+        """The transitions as an array, None where there are none."""
+        return np.array(self.transitions) if self.transitions else None
+
+    def to_json(self) -> dict[str, Any]:
+        """As a manifest keeps it; `from_json` reads it."""
+        return {
+            "consistency": self.consistency_weight,
+            "transitions": [*map(list, self.transitions)],
+        }
+
+    @classmethod
+    def from_json(cls, calibration: Mapping[str, Any]) -> Self:
+        """Read a coupling.
+
+        Args:
+            calibration: Of a manifest; older ones have none.
+
+        Returns:
+            The coupling.
+        """
+        rows = calibration.get("transitions", ())
+        return cls(float(calibration.get("consistency", 0.0)), tuple(map(tuple, rows)))
+
+
+def _consistency_key(word: str) -> str | None:
+    """What makes two words the same: ALL is not all. Marks and numbers are never the same."""
+    if not (word.isalpha() or any(map(str.isalpha, word))):
+        return None
+    return word if word.isupper() and len(word) > 1 else word.lower()

@@ -1,0 +1,142 @@
+"""What a version's folder holds: weights or an adapter, the tokenizer, the manifest.
+
+Written by training, read by serving, and both ends are here so that they cannot drift apart.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tagalong.backend.models.base_models.adapters import is_peft_model, load_adapter
+from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.models.encoder.assemble import assemble_encoder, translate_load_errors
+from tagalong.backend.models.encoder.runner import TorchRunner
+from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.ner.atomic_io import translate_os_errors
+from tagalong.ner.manifest import Manifest
+from tagalong.ner.tags import TagSet
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+ADAPTER_CONFIG_NAME = "adapter_config.json"
+RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # what Rust adds to what the system refuses
+
+
+def save_model(
+    model: "PreTrainedModel | PeftModel",
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    *,
+    base: BaseModelRef,
+) -> None:
+    """Write the weights and the tokenizer of a version.
+
+    Args:
+        model: A whole model, or an adapter on its base; of the latter only the adapter is written.
+        tokenizer: Of the base.
+        folder: Where to; exists.
+        base: Named in the adapter, instead of wherever the base lay on this machine.
+
+    Raises:
+        PublishError: If the file system refuses, for instance because the disk is full.
+    """
+    if is_peft_model(model):
+        for config in model.peft_config.values():
+            config.base_model_name_or_path = base.reference
+            config.revision = base.revision
+    else:
+        model.config._name_or_path = base.reference
+    with translate_os_errors(f"write the model to {folder}"), _translate_rust_errors():
+        if is_peft_model(model):
+            # An adapter on the output layer is no reason to store that layer, whatever peft thinks.
+            model.save_pretrained(folder, save_embedding_layers=False)
+        else:
+            model.save_pretrained(folder)
+        (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
+        tokenizer.save_pretrained(folder)
+        # safetensors writes for the owner alone; the server may run as somebody else.
+        usual = (folder / "tokenizer_config.json").stat().st_mode
+        for path in folder.glob("*.safetensors"):
+            path.chmod(usual)
+
+
+@contextmanager
+def _translate_rust_errors() -> Iterator[None]:
+    """Raise what the system refuses to libraries written in Rust as the OSError that it is.
+
+    safetensors makes a SafetensorError of it and tokenizers a bare Exception, so nothing narrower
+    can be caught; whatever has no error number of the system goes on as it is.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = RUST_OS_ERROR.search(str(error))
+        if number is None:
+            raise
+        code = int(number[1])
+        raise OSError(code, os.strerror(code)) from error
+
+
+def load_encoder(folder: Path, manifest: Manifest, *, device: torch.device) -> EncoderTier:
+    """Read a version's weights and make them a tier.
+
+    Args:
+        folder: Of the version; its manifest has been verified.
+        manifest: What it says.
+        device: Where to compute.
+
+    Returns:
+        The tier, ready to predict as it was judged: same windows, same arithmetic.
+
+    Raises:
+        BaseModelError: If the version is an adapter and its base is not there.
+        VersionInvalid: If the weights do not fit what the manifest says.
+    """
+    tag_set = TagSet(tuple(manifest.labels))
+    four_bit = bool(manifest.config.get("four_bit"))
+    with translate_load_errors(folder, manifest):
+        model = _load_model(folder, manifest, tag_set=tag_set, four_bit=four_bit)
+    if not four_bit:
+        model = model.to(device)
+    precision = manifest.config.get("schedule", {}).get("precision", "auto")
+    forward = TorchRunner(model.eval(), precision=precision)
+    return assemble_encoder(forward, folder, manifest, max_positions=max_positions(model))
+
+
+def _load_model(
+    folder: Path, manifest: Manifest, *, tag_set: TagSet, four_bit: bool
+) -> PreTrainedModel:
+    """The weights, with an adapter folded into its base where that loses nothing."""
+    if not is_adapter(folder):
+        return BaseModelRef(str(folder)).load_token_classifier(tag_set.tag_names, keep_head=True)
+    base = BaseModelRef(manifest.base, manifest.base_revision)
+    model = base.load_token_classifier(tag_set.tag_names, four_bit=four_bit)
+    adapted = load_adapter(model, folder)
+    return adapted if four_bit else adapted.merge_and_unload()
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a version is an adapter on a base that is elsewhere."""
+    return (folder / ADAPTER_CONFIG_NAME).is_file()
+
+
+def max_positions(model: PreTrainedModel) -> int | None:
+    """How many positions a model has.
+
+    Args:
+        model: Of any architecture.
+
+    Returns:
+        Tokens, special ones included, or None where positions are relative.
+    """
+    limit: int | None = getattr(model.config, "max_position_embeddings", None)
+    if limit is not None and model.config.model_type in ("roberta", "xlm-roberta", "camembert"):
+        limit -= 2  # RoBERTa's position ids start after its padding index
+    return limit

@@ -1,0 +1,1 @@
+"""Words, sub-words and windows of a text."""

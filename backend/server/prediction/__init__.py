@@ -1,0 +1,1 @@
+"""Prediction requests: queues, batches and the served model."""

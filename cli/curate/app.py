@@ -1,0 +1,17 @@
+"""``tagalong curate``: which tasks to annotate next, and which annotations look wrong."""
+
+import typer
+
+from tagalong.cli.curate.agreement import agreement_cli
+from tagalong.cli.curate.next import next_cli
+from tagalong.cli.curate.review import review_cli
+
+app = typer.Typer(no_args_is_help=True, help="Choose what annotators should look at.")
+app.command("next")(next_cli)
+app.command("review")(review_cli)
+app.command("agreement")(agreement_cli)
+
+
+@app.callback()
+def curate_cli() -> None:
+    """Choose what annotators should look at."""

@@ -1,0 +1,1 @@
+"""Options, output and subprocesses that the commands share."""

@@ -1,0 +1,164 @@
+"""What several commands ask for in the same words, and what they make of the answers."""
+
+from collections.abc import Collection
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tagalong.cli.terminal.console import error_console
+from tagalong.cli.terminal.openvino import should_use_openvino
+from tagalong.ner.errors import TagalongError
+from tagalong.ner.manifest import read_manifest
+from tagalong.ner.model_store import ModelStore
+from tagalong.training.corpus import ReadOptions
+from tagalong.training.corpus.annotators import SelectableAnnotatorPolicy
+
+if TYPE_CHECKING:  # torch would make `tagalong --help` slow
+    from tagalong.backend.models.llm.load_options import Drafter
+    from tagalong.backend.models.tier import Tier
+
+LLM_TIER = "llm"
+MAX_SEED = 2**32 - 1  # what numpy takes, and torch with it
+
+AnnotatorsOption = Annotated[
+    SelectableAnnotatorPolicy,
+    typer.Option(
+        help="Where several people annotated a task: keep what more than half of them drew "
+        "exactly, what was submitted last, or one document for each."
+    ),
+]
+LabelConfigOption = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="The project's labelling config, an XML file."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+ModelsOption = Annotated[
+    Path,
+    typer.Option(metavar="DIR", envvar="TAGALONG_MODELS", help="The folder of model versions."),
+]
+
+ALLOWED_HOSTS_OPTION = typer.Option(
+    envvar="TAGALONG_ALLOWED_HOSTS",
+    help="Hosts that texts may be fetched from where tasks hold URLs, between commas.",
+)
+LABEL_STUDIO_URL_OPTION = typer.Option(
+    envvar="LABEL_STUDIO_URL", help="Label Studio, as the browser shows it."
+)
+LABEL_STUDIO_KEY_OPTION = typer.Option(
+    envvar="LABEL_STUDIO_API_KEY", help="A personal or legacy token, better set in the environment."
+)
+
+
+def parse_hosts(value: str) -> frozenset[str]:
+    """The hosts of ``--allowed-hosts``.
+
+    Args:
+        value: What was given.
+
+    Returns:
+        Each once.
+    """
+    return frozenset(filter(None, map(str.strip, value.split(","))))
+
+
+def check_finite(value: float | None) -> float | None:
+    """See that a number is one that JSON can hold.
+
+    Args:
+        value: What was given; None for nothing.
+
+    Returns:
+        The same.
+
+    Raises:
+        BadParameter: If it is infinite, or no number.
+    """
+    if value is not None and not isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number: give one that is")
+    return value
+
+
+def build_read_options(
+    annotators: SelectableAnnotatorPolicy, label_config: Path | None
+) -> ReadOptions:
+    """How to read exports.
+
+    Args:
+        annotators: Whose annotations to take.
+        label_config: The labelling config, if one was given.
+
+    Returns:
+        The options, with the config parsed.
+
+    Raises:
+        InputError: If the config cannot be used.
+    """
+    if label_config is None:
+        return ReadOptions(annotator_policy=annotators)
+    # Takes most of a second to import, so only where there is a config to parse.
+    from tagalong.backend.label_studio.config import read_label_config
+
+    return ReadOptions(annotator_policy=annotators, label_config=read_label_config(label_config))
+
+
+def load_tier_version(store: ModelStore, reference: str, *, use_openvino: bool = False) -> "Tier":
+    """Load a version; an LLM drafts with the default encoder, if that knows its labels.
+
+    Args:
+        store: Where they are.
+        reference: To the version.
+        use_openvino: Have an encoder's passes run by its CPU engine, where there is one.
+
+    Returns:
+        The tier.
+
+    Raises:
+        StoreError: If there is none of that name, or it cannot be used.
+        BaseModelError: If it is an adapter and its base is not there.
+    """
+    from tagalong.backend.models.tier import load_tier
+
+    folder = store.resolve(reference)
+    manifest = read_manifest(folder, verify=False)
+    if manifest.tier != LLM_TIER:
+        return load_tier(folder, use_openvino=use_openvino and should_use_openvino())
+    return load_tier(folder, drafter=load_default_drafter(store, manifest.labels))
+
+
+def load_default_drafter(store: ModelStore, labels: Collection[str]) -> "Drafter | None":
+    """The default encoder as what drafts an LLM's tags.
+
+    Args:
+        store: Where it is.
+        labels: What the LLM finds.
+
+    Returns:
+        Its predictions; None where it knows none of the labels, or cannot be loaded, which is told:
+        drafts change what an answer costs, never the answer.
+    """
+    from tagalong.backend.models.tier import load_tier
+
+    try:
+        encoder = load_tier(
+            store.resolve(store.default_reference()), use_openvino=should_use_openvino()
+        )
+    except TagalongError as error:
+        error_console.print(f"No encoder drafts for the LLM: {error}", style="yellow", markup=False)
+        return None
+    return None if set(encoder.labels).isdisjoint(labels) else encoder.predict
+
+
+def open_store(models: Path) -> ModelStore:
+    """The store of model versions, with those that Tagalong comes with.
+
+    Args:
+        models: Its folder; need not be there yet.
+
+    Returns:
+        The store.
+    """
+    from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+
+    return ModelStore(models, bundled_root=BUNDLED_MODELS_FOLDER)

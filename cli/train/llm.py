@@ -1,0 +1,142 @@
+"""``tagalong train llm``: annotated documents and a decoder in, a scored adapter out."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tagalong.cli.terminal.console import echo_json
+from tagalong.cli.terminal.options import (
+    AnnotatorsOption,
+    JsonOption,
+    LabelConfigOption,
+    ModelsOption,
+    build_read_options,
+    load_default_drafter,
+    open_store,
+)
+from tagalong.cli.train.run import (
+    BatchTokensOption,
+    DevOption,
+    DevShareOption,
+    EpochsOption,
+    ExportsArgument,
+    LearningRateOption,
+    PatienceOption,
+    PrecisionOption,
+    PromoteOption,
+    RecipeFromOption,
+    ResumeOption,
+    RevisionOption,
+    SeedOption,
+    TierTrainer,
+    TrainJob,
+    VersionNameOption,
+    drop_none,
+    read_recipe_manifest,
+    train_version,
+)
+from tagalong.ner.document import Document
+
+DEFAULT_BASE = "mistralai/Mistral-7B-Instruct-v0.3"
+
+
+def llm_cli(
+    exports: ExportsArgument,
+    dev: DevOption = None,
+    dev_share: DevShareOption = 0.1,
+    base: Annotated[
+        str, typer.Option(help="Hub id, folder, or package:MODULE/PATH of a decoder.")
+    ] = DEFAULT_BASE,
+    revision: RevisionOption = None,
+    four_bit: Annotated[bool, typer.Option(help="Keep the base in 4 bits (QLoRA).")] = True,
+    full: Annotated[
+        bool, typer.Option("--full", help="Train the whole model, not an adapter: for small bases.")
+    ] = False,
+    rank: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of the adapter; alpha is twice that.", show_default="128"),
+    ] = None,
+    epochs: EpochsOption = None,
+    patience: PatienceOption = None,
+    learning_rate: LearningRateOption = None,
+    batch_tokens: BatchTokensOption = None,
+    window: Annotated[
+        int | None,
+        typer.Option(min=64, help="Tokens the model reads at once, each word twice."),
+    ] = None,
+    lesson_window: Annotated[
+        int | None,
+        typer.Option(min=64, help="The same while it learns.", show_default="as --window"),
+    ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Share of the tags fed back that are made wrong."),
+    ] = None,
+    like: RecipeFromOption = None,
+    seed: SeedOption = 42,
+    precision: PrecisionOption = "auto",
+    annotators: AnnotatorsOption = "majority",
+    label_config: LabelConfigOption = None,
+    name: VersionNameOption = "llm",
+    models: ModelsOption = Path("models"),
+    resume: ResumeOption = False,
+    promote: PromoteOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a decoder LLM to tag, by an adapter on a base in 4 bits, and publish the adapter.
+
+    Example: tagalong train llm export.json --base mistralai/Mistral-7B-Instruct-v0.3
+
+    On several GPUs: accelerate launch --multi_gpu -m tagalong train llm export.json
+    """
+    from tagalong.backend.models.base_models.base_model import BaseModelRef
+    from tagalong.training.jobs.publish import publish_llm
+    from tagalong.training.llm.train import LLMTrainResult, train_llm
+    from tagalong.training.recipes.recipe import AdapterConfig, LLMRecipe, llm_recipe_from_json
+
+    store = open_store(models)
+    if like is not None:
+        model = read_recipe_manifest(store, like, tier="llm")
+        recipe = llm_recipe_from_json(model.config, BaseModelRef(model.base, model.base_revision))
+    else:
+        plain = LLMRecipe(base=BaseModelRef(base, revision))
+        settings = drop_none(window=window, lesson=lesson_window, noise=noise)
+        schedule = drop_none(
+            epochs=epochs,
+            patience=patience,
+            learning_rate=learning_rate,
+            batch_tokens=batch_tokens,
+            seed=seed,
+            precision=precision,
+        )
+        recipe = replace(
+            plain, four_bit=four_bit, schedule=replace(plain.schedule, **schedule), **settings
+        )
+        if full:
+            recipe = replace(recipe, adapter=None, four_bit=False, checkpointing=False)
+        elif rank is not None:
+            dropout = plain.adapter.dropout if plain.adapter else 0.0
+            recipe = replace(recipe, adapter=AdapterConfig(rank, 2 * rank, dropout))
+    assignment = TrainJob(
+        export_files=exports,
+        dev_files=dev or [],
+        dev_share=dev_share,
+        read_options=build_read_options(annotators, label_config),
+        name=name,
+        resume=resume,
+        promote=promote,
+        store=store,
+    )
+
+    def train_drafted(
+        *sides: Sequence[Document], labels: Sequence[str], **how: Any
+    ) -> LLMTrainResult:
+        """Train; the encoder that will draft in serving drafts dev whenever it is judged."""
+        return train_llm(*sides, labels=labels, drafter=load_default_drafter(store, labels), **how)
+
+    manifest = train_version(TierTrainer("llm", recipe, train_drafted, publish_llm), assignment)
+    if manifest is not None and as_json:
+        echo_json(manifest.to_json())

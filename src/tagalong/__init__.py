@@ -1,0 +1,1 @@
+"""Pre-label biomedical text: train taggers, evaluate them by entity length, serve them."""

@@ -1,0 +1,194 @@
+"""Whatever is lost, late or ended, each task of a project ends with one prediction."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagalong.backend.batch.engine import make_local_engine
+from tagalong.backend.batch.entry import DocumentState
+from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.label_studio_project import ProjectSink, ProjectSource
+from tagalong.backend.batch.run import BatchRunner
+from tagalong.backend.label_studio.api.objects import Task
+from tagalong.backend.label_studio.api.retries import RateLimitedRetry
+from tagalong.backend.label_studio.label_map import map_labels
+from tagalong.backend.label_studio.task_text import TaskTextReader
+from tagalong.ner.errors import LabelStudioError
+from tests.backend.batch.studio import CONFIG, VERSION, Ended, Studio, predicted
+from tests.lexicon_tier import LexiconTier
+
+TOGETHER = 7  # predictions in a request, so that a few tasks make many
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "tagalong.backend.batch.label_studio_project.MAX_PREDICTIONS_PER_REQUEST", TOGETHER
+    )
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+
+
+def run(studio: Any, folder: str) -> Counter[DocumentState]:
+    tier = LexiconTier(VERSION)
+    polite = RateLimitedRetry(requests_per_second=1e6)
+    maps = {VERSION: map_labels(tier.labels, CONFIG)}
+    target = ProjectSink(studio, 1, CONFIG, maps, retry=polite, max_in_flight_seconds=0.0)
+    tasks = ProjectSource(
+        *(studio, 1, CONFIG), versions=[VERSION], texts=TaskTextReader(), retry=polite
+    )
+    with BatchJournal(Path(folder) / "j") as journal:
+        target.recover(journal)
+        BatchRunner(journal, target).predict(tasks, make_local_engine(tier))
+        target.finish(journal)
+        return Counter(journal.count_by_state())
+
+
+FAULTS = st.lists(
+    st.sampled_from(["", "", "", "before", "after", "late", "killed", "killed after"]), max_size=40
+)
+
+
+@given(tasks=st.integers(0, 250), faults=FAULTS)
+def test_each_task_ends_with_one_prediction(tasks: int, faults: list[str]) -> None:
+    studio = Studio(tasks, faults)
+    with TemporaryDirectory() as folder:
+        while True:
+            with suppress(Ended):
+                run(studio, folder)
+                break
+    assert predicted(studio) == dict.fromkeys(studio.texts, 1)
+    for one in studio.stored:
+        [region] = one.result
+        assert region["value"] == {"start": 0, "end": 8, "text": "naloxone", "labels": ["Chemical"]}
+
+
+@given(tasks=st.integers(1, 60), data=st.data())
+def test_one_that_is_not_taken_costs_nobody_else_anything(tasks: int, data: st.DataObject) -> None:
+    studio = Studio(tasks)
+    some = st.sets(st.sampled_from(sorted(studio.texts)), max_size=3)
+    studio.forbidden, studio.refusing = data.draw(some), data.draw(some)
+    studio.failing = data.draw(some)
+    bad = studio.forbidden | studio.refusing | studio.failing
+    with TemporaryDirectory() as folder:
+        count = run(studio, folder)
+        with BatchJournal(Path(folder) / "j") as journal:
+            aside = {
+                int(entry.key): entry.answer for entry in journal.read_entries(DocumentState.FAILED)
+            }
+    assert predicted(studio) == dict.fromkeys(studio.texts.keys() - bad, 1)
+    assert aside.keys() == bad
+    assert count[DocumentState.FAILED] == len(bad)
+    for number, reason in aside.items():
+        if number not in studio.forbidden | studio.failing:
+            assert "it says why" in reason
+
+
+def test_what_has_a_prediction_of_the_version_gets_no_other() -> None:
+    studio = Studio(250)
+    studio._store(
+        [
+            {"task": number, "model_version": VERSION, "score": 1.0, "result": []}
+            for number in list(studio.texts)[::2]
+        ]
+    )
+    other = [{"task": 3, "model_version": "another-1", "score": 1.0, "result": []}]
+    studio._store(other)
+    with TemporaryDirectory() as folder:
+        assert run(studio, folder)[DocumentState.DELIVERED] == 125
+    assert Counter(one.task for one in studio.stored if one.model_version == VERSION) == Counter(
+        studio.texts.keys()
+    )
+
+
+def test_a_task_that_goes_while_it_is_predicted_is_set_aside(tmp_path: Path) -> None:
+    studio = Studio(3)
+    tasks = dict(studio.texts)
+
+    def going(project: int, after: int = 0, *, unlabelled: bool = False) -> list[Task]:
+        found = Studio._after(studio, project, after)
+        studio.texts.pop(6, None)
+        return found
+
+    studio.tasks.after = going
+    count = run(studio, str(tmp_path))
+    assert count == {DocumentState.DELIVERED: 2, DocumentState.FAILED: 1}
+    assert predicted(studio) == dict.fromkeys(tasks.keys() - {6}, 1)
+
+
+def test_a_task_without_a_text_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
+    studio = Studio(5)
+    studio.texts[6] = 7  # type: ignore[assignment]
+    studio.texts[9] = None  # type: ignore[assignment]
+    assert run(studio, str(tmp_path)) == {DocumentState.DELIVERED: 3, DocumentState.FAILED: 2}
+    with BatchJournal(tmp_path / "j") as journal:
+        reasons = [entry.answer for entry in journal.read_entries(DocumentState.FAILED)]
+    assert "task 6 has a number under 'text'" in reasons[0]
+    assert "task 9 has nothing under 'text'" in reasons[1]
+
+
+@pytest.mark.parametrize("problem", ["key", "forbidden", "missing"])
+def test_what_no_patience_mends_ends_the_batch_at_once(tmp_path: Path, problem: Any) -> None:
+    studio = Studio(50)
+    asked = 0
+
+    def refusing(*_: object) -> int:
+        nonlocal asked
+        asked += 1
+        raise LabelStudioError("no", problem)
+
+    sound = studio.predictions.add
+    studio.predictions.add = refusing
+    with pytest.raises(LabelStudioError):
+        run(studio, str(tmp_path))
+    assert asked == 1
+    studio.predictions.add = sound
+    run(studio, str(tmp_path))
+    assert predicted(studio) == dict.fromkeys(studio.texts, 1)
+
+
+def test_label_studio_may_be_away_for_a_while_and_not_for_ever() -> None:
+    told: list[str] = []
+    polite = RateLimitedRetry(requests_per_second=1e6, max_outage_seconds=0.05, notify=told.append)
+    answers: Iterator[Any] = iter([LabelStudioError("away", "unreachable"), 7])
+
+    def ask() -> Any:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert polite.call(ask) == 7
+    assert told == ["away; asking again for up to 0 s."]
+
+    def never() -> int:
+        raise LabelStudioError("away", "slow")
+
+    with pytest.raises(LabelStudioError, match="away"):
+        polite.call(never)
+
+
+def test_what_is_sent_is_what_label_studio_imports() -> None:
+    tier = LexiconTier(VERSION)
+    maps = {VERSION: map_labels(tier.labels, CONFIG)}
+    target = ProjectSink(Studio(0), 1, CONFIG, maps, retry=RateLimitedRetry())  # type: ignore[arg-type]
+    [item] = ProjectSource(
+        *(Studio(1), 1, CONFIG),  # type: ignore[arg-type]
+        versions=[],
+        texts=TaskTextReader(),
+        retry=RateLimitedRetry(),
+    )
+    assert item.document is not None
+    [prediction] = tier.predict([item.document])
+    sent = json.loads(target.serialize(item.document, prediction))
+    assert sent["task"] == 3
+    assert sent["model_version"] == VERSION
+    assert 0 < sent["score"] <= 1
+    assert sent["result"][0]["from_name"] == "l"

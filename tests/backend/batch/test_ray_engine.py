@@ -1,0 +1,113 @@
+"""On Ray a batch is what it is here: the same answers in the same order, whoever dies."""
+
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tagalong.backend.batch.engine import PredictionFailure, make_local_engine
+from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.ray_engine import open_ray_engine, plan_workers
+from tagalong.backend.batch.run import BatchRunner, make_items
+from tagalong.ner.errors import BatchError
+from tests.plain_target import Plain
+from tests.ray_scenarios import (
+    DOCUMENTS,
+    Dying,
+    Meeting,
+    answered,
+    answered_until_the_source_breaks,
+    batch_on_ray,
+    chunks,
+    lexicon,
+)
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def two_nodes() -> Iterator[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.ray_scenarios"],
+        cwd=ROOT,
+        env=os.environ | {"RAY_worker_niceness": "0"},  # or whatever else runs starves them
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    yield process.stdout.readline().strip()
+    process.communicate(timeout=60)
+
+
+def in_a_process(scenario: Callable[..., Any], *arguments: Any) -> Any:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        return pool.submit(scenario, *arguments).result(timeout=180)
+
+
+def test_two_nodes_answer_as_one_machine_does_and_in_its_order(two_nodes: str) -> None:
+    found = in_a_process(answered, two_nodes, lexicon)
+    assert found == list(make_local_engine(lexicon())(chunks()))
+
+
+def test_two_nodes_share_the_work(two_nodes: str, tmp_path: Path) -> None:
+    found = in_a_process(answered, two_nodes, partial(Meeting, tmp_path))
+    versions = {one.version for chunk in found for one in chunk}
+    assert versions == {f"lexicon on {place.name}" for place in tmp_path.iterdir()}
+    assert len(versions) == 2
+
+
+def test_a_worker_that_dies_is_replaced(two_nodes: str, tmp_path: Path) -> None:
+    marker = tmp_path / "died"
+    found = in_a_process(answered, two_nodes, partial(Dying, marker))
+    assert marker.exists()
+    assert found == list(make_local_engine(Dying(marker))(chunks()))
+    assert [
+        entry for chunk in found for entry in chunk if isinstance(entry, PredictionFailure)
+    ] == [PredictionFailure("the model failed on it 3 times (ValueError: no)")]
+
+
+def test_what_the_source_says_is_raised_here(two_nodes: str) -> None:
+    found = in_a_process(answered_until_the_source_breaks, two_nodes)
+    assert found == (3, "the source is gone")
+
+
+def test_a_batch_ends_as_one_on_this_machine_does(two_nodes: str, tmp_path: Path) -> None:
+    found = in_a_process(batch_on_ray, two_nodes, tmp_path / "ray")
+    with BatchJournal(tmp_path / "local") as journal:
+        BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(lexicon()))
+        assert found == [(entry.key, entry.answer) for entry in journal.iterate_entries()]
+    assert len(found) == len(DOCUMENTS)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "somewhere", "ray://:x", "127.0.0.1:99999"])
+def test_no_cluster_there(address: str) -> None:
+    with (
+        pytest.raises(BatchError, match=rf"there is no Ray cluster at {re.escape(address)} \("),
+        open_ray_engine(lexicon, address=address),
+    ):
+        pass
+
+
+def nodes(*resources: dict[str, float]) -> list[dict[str, Any]]:
+    return [{"Alive": True, "Resources": one} for one in resources]
+
+
+def test_a_worker_takes_a_gpu_or_the_cores_of_the_smallest_node() -> None:
+    assert plan_workers(nodes({"CPU": 8, "GPU": 2}, {"CPU": 4, "GPU": 1}), None) == (
+        3,
+        {"num_gpus": 1, "num_cpus": 1},
+    )
+    assert plan_workers(nodes({"CPU": 8}, {"CPU": 4}, {}), None) == (3, {"num_cpus": 4})
+    assert plan_workers(nodes({"CPU": 8}, {"CPU": 4}), 2) == (6, {"num_cpus": 2})
+    with pytest.raises(BatchError, match="no node of the Ray cluster has 9 cores"):
+        plan_workers(nodes({"CPU": 8}), 9)

@@ -1,0 +1,134 @@
+"""A Label Studio of our own: what it is started with, when it counts as up, and what goes wrong."""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from tagalong.backend.demo.label_studio_server import read_or_create_account, start_label_studio
+from tagalong.backend.demo.supervised_process import find_free_port
+from tagalong.ner.errors import LabelStudioError
+from tests.backend.demo.conftest import Script
+from tests.backend.demo.test_supervised_process import alive
+
+
+def test_it_answers_to_its_account_and_ends(toy_program: Path, tmp_path: Path) -> None:
+    with start_label_studio(toy_program, tmp_path / "home") as running:
+        with running.connect() as asking:
+            assert asking.whoami().email == running.account.email
+            assert asking.read_version() == "1.23.2"
+        pid = running.process.pid
+    assert not alive(pid)
+    with running.connect() as asking, pytest.raises(LabelStudioError) as raised:
+        asking.connection.request_text("POST", "api/projects/")
+    assert raised.value.code == "unreachable"
+
+
+def test_several_run_side_by_side_and_remember(toy_program: Path, tmp_path: Path) -> None:
+    with (
+        start_label_studio(toy_program, tmp_path / "a") as one,
+        start_label_studio(toy_program, tmp_path / "b") as other,
+    ):
+        assert one.url != other.url
+        assert one.account != other.account
+        with one.connect() as asking:
+            asking.create_project("kept", "<View/>")
+        with other.connect() as asking:
+            assert asking.list_projects() == []
+    with start_label_studio(toy_program, tmp_path / "a") as again, again.connect() as asking:
+        assert again.account == one.account
+        assert [project.title for project in asking.list_projects()] == ["kept"]
+
+
+def test_it_sees_the_switches_and_nothing_of_ours(
+    toy_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEBUG", "1")
+    monkeypatch.setenv("HTTP_PROXY", "http://192.0.2.1:1")
+    flag = "fflag_feat_utc_210_prediction_validation_15082025"
+    with start_label_studio(
+        toy_program, tmp_path, extra_variables={flag: "true", "TZ": "UTC"}
+    ) as running:
+        seen = json.loads((tmp_path / "data" / "environment.json").read_text())
+    assert not {"DEBUG", "HTTP_PROXY"} & seen.keys()
+    assert seen[flag] == "true"
+    assert seen["TZ"] == "UTC"
+    assert seen["LABEL_STUDIO_PASSWORD"] == running.account.password
+    assert {seen[name] for name in ("SENTRY_DSN", "FRONTEND_SENTRY_DSN")} == {""}
+    off = ("COLLECT_ANALYTICS", "LATEST_VERSION_CHECK", "USE_DEFAULT_BANNED_SUBNETS")
+    assert {seen[name] for name in off} == {"false"}
+    assert "127." not in seen["USER_ADDITIONAL_BANNED_SUBNETS"]
+
+
+def test_the_account_is_kept_and_its_owners(tmp_path: Path) -> None:
+    account = read_or_create_account(tmp_path / "data")
+    assert account == read_or_create_account(tmp_path / "data")
+    assert account != read_or_create_account(tmp_path / "other")
+    assert (tmp_path / "data" / "account.json").stat().st_mode & 0o777 == 0o600
+    assert account.password not in repr(account)
+    assert account.token not in repr(account)
+    assert len(account.token) == 40  # as many as Label Studio's column holds
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"email": "a"}'])
+def test_a_broken_account_is_told(content: str, tmp_path: Path) -> None:
+    (tmp_path / "account.json").write_text(content)
+    with pytest.raises(LabelStudioError, match=r"account\.json is broken: remove"):
+        read_or_create_account(tmp_path)
+
+
+def test_a_taken_port_is_told_before_anything_starts(script: Script, tmp_path: Path) -> None:
+    witness = tmp_path / "started"
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(LabelStudioError, match=f"port {port} is taken"):
+            start_label_studio(script(f"touch {witness}"), tmp_path, port=port)
+    assert not witness.exists()
+
+
+def test_early_death_is_told(script: Script, tmp_path: Path) -> None:
+    with pytest.raises(LabelStudioError, match="database disk image is malformed"):
+        start_label_studio(script("echo sqlite3.DatabaseError: database disk image is malformed; exit 1"),
+              tmp_path)  # fmt: skip
+
+
+def test_slow_start_is_told_and_ended(script: Script, tmp_path: Path) -> None:
+    program = script('echo $$ > "$0.pids"; exec sleep 600')
+    with pytest.raises(LabelStudioError, match="did not answer within 1 s"):
+        start_label_studio(program, tmp_path, timeout_seconds=1)
+    assert not alive(int(Path(f"{program}.pids").read_text()))
+
+
+def test_another_account_at_the_port_is_not_ours(
+    script: Script, toy_program: Path, tmp_path: Path
+) -> None:
+    """Somebody takes the port after we looked."""
+    port = find_free_port()
+    usurper = script(f'LABEL_STUDIO_USER_TOKEN=other exec {toy_program} "$@"')
+    with pytest.raises(LabelStudioError, match="another account"):
+        start_label_studio(usurper, tmp_path, port=port)
+
+
+def test_the_account_is_not_on_the_command_line(toy_program: Path, tmp_path: Path) -> None:
+    with start_label_studio(toy_program, tmp_path) as running:
+        lines = [
+            path.read_bytes().decode()
+            for path in Path("/proc").glob("[0-9]*/cmdline")
+            if os.access(path, os.R_OK) and _readable(path)
+        ]
+    assert any(str(tmp_path / "data") in line for line in lines)
+    assert not any(running.account.token in line for line in lines)
+    assert not any(running.account.password in line for line in lines)
+
+
+def _readable(path: Path) -> bool:
+    """Whether a process is still there."""
+    try:
+        path.read_bytes()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,125 @@
+"""The whole demo at once, with stand-ins for both servers."""
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tagalong.backend.demo import session
+from tagalong.backend.demo.session import DemoCallbacks, DemoOptions, open_demo
+from tagalong.backend.demo.supervised_process import find_free_port
+from tagalong.ner.errors import LabelStudioError
+from tests.backend.demo.conftest import Script
+from tests.backend.demo.test_supervised_process import alive, eventually
+
+
+@pytest.fixture
+def plan(toy_program: Path, toy_serve: Sequence[str], tmp_path: Path) -> DemoOptions:
+    return DemoOptions(
+        tmp_path / "home", toy_serve, find_free_port(), find_free_port(), toy_program
+    )
+
+
+@contextmanager
+def taken() -> Iterator[int]:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def test_it_comes_up_ends_and_resumes(plan: DemoOptions) -> None:
+    steps: list[str] = []
+    for resumed in (False, True):
+        with open_demo(plan, DemoCallbacks(on_step=steps.append)) as demo:
+            pids = [demo.label_studio.process.pid, demo.backend.pid]
+            assert demo.demo_project.is_resumed == resumed
+            assert demo.demo_project.project.prediction_count == 12
+            assert demo.url.endswith("/projects/1/data")
+        assert not any(map(alive, pids))
+    assert steps[:3] == ["Starting Label Studio", "Starting the backend", "Preparing the project"]
+
+
+def test_one_home_holds_one_demo(plan: DemoOptions) -> None:
+    with open_demo(plan), pytest.raises(LabelStudioError, match=r"a demo runs in .* already"):
+        open_demo(plan).__enter__()
+
+
+@pytest.mark.parametrize("which", ["port", "backend_port"])
+def test_a_port_that_was_asked_for_and_is_taken_is_told(plan: DemoOptions, which: str) -> None:
+    with taken() as port:
+        ports = {"port": plan.label_studio_port, "backend_port": plan.backend_port, which: port}
+        asked = DemoOptions(
+            plan.home, plan.serve_command, **ports, label_studio_program=plan.label_studio_program
+        )
+        with pytest.raises(LabelStudioError, match=f"port {port} is taken by another program"):
+            open_demo(asked).__enter__()
+    with pytest.raises(LabelStudioError, match="is taken"):
+        open_demo(
+            DemoOptions(
+                plan.home,
+                plan.serve_command,
+                plan.label_studio_port,
+                plan.label_studio_port,
+                plan.label_studio_program,
+            )
+        ).__enter__()
+
+
+def test_the_usual_port_gives_way_to_a_free_one(
+    plan: DemoOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with taken() as port:
+        monkeypatch.setattr(session, "LABEL_STUDIO_PORT", port)
+        monkeypatch.setattr(session, "BACKEND_PORT", port)
+        with open_demo(
+            DemoOptions(
+                plan.home, plan.serve_command, label_studio_program=plan.label_studio_program
+            )
+        ) as demo:
+            assert f":{port}" not in demo.label_studio.url + demo.demo_project.backend.url
+
+
+def test_a_backend_that_ends_early_takes_all_with_it(plan: DemoOptions, script: Script) -> None:
+    broken = script("echo no module named torch; exit 1")
+    asked = DemoOptions(
+        plan.home,
+        [str(broken)],
+        plan.label_studio_port,
+        plan.backend_port,
+        plan.label_studio_program,
+    )
+    with pytest.raises(LabelStudioError, match="no module named torch"):
+        open_demo(asked).__enter__()
+    with open_demo(plan):  # so that its ports and its home are free again
+        pass
+
+
+@pytest.mark.parametrize("which", ["label_studio", "backend"])
+def test_a_server_that_ends_meanwhile_is_told(plan: DemoOptions, which: str) -> None:
+    with open_demo(plan) as demo:
+        process = demo.label_studio.process if which == "label_studio" else demo.backend
+        os.killpg(process.pid, 9)
+        assert eventually(lambda: not process.is_running())
+        with pytest.raises(LabelStudioError, match=f"{process.name} has ended"):
+            demo.wait()
+
+
+def test_the_backend_gets_no_settings_of_another(
+    plan: DemoOptions, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAGALONG_PASSWORD", "of another")
+    serve = script(f'env > "$0.env"; exec {" ".join(plan.serve_command)} "$@"')
+    with open_demo(
+        DemoOptions(
+            plan.home,
+            [str(serve)],
+            plan.label_studio_port,
+            plan.backend_port,
+            plan.label_studio_program,
+        )
+    ):
+        assert "TAGALONG" not in Path(f"{serve}.env").read_text()

@@ -1,0 +1,161 @@
+"""What is started ends: when it is asked to, when it will not, and when we are killed."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tagalong.backend.demo.supervised_process import SupervisedProcess, find_free_port, is_port_free
+from tagalong.ner.errors import LabelStudioError
+from tests.backend.demo.conftest import Script
+
+PATH = {"PATH": os.environ["PATH"]}
+# A program with a child of its own; it writes both ids to a file.
+FAMILY = 'sleep 600 & echo $$ $! > "$0.pids"; wait'
+STUBBORN = 'trap "" TERM; sleep 600 & echo $$ $! > "$0.pids"; while true; do wait; done'
+
+
+def eventually(true: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 20
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return true()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody asked for does not."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        os.kill(pid, 0)
+        return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+    except (ProcessLookupError, FileNotFoundError):  # also where it ends while it is looked at
+        return False
+
+
+def family(program: Path) -> list[int]:
+    """The ids of a program and of its child, once it has written them."""
+    pids = Path(f"{program}.pids")
+    assert eventually(lambda: pids.exists() and pids.read_text().endswith("\n"))
+    return list(map(int, pids.read_text().split()))
+
+
+def leashed(program: Path, tmp_path: Path) -> SupervisedProcess:
+    return SupervisedProcess("it", [str(program)], environment=PATH, log_path=tmp_path / "log")
+
+
+def test_stop_ends_all_that_was_started(script: Script, tmp_path: Path) -> None:
+    program = script(FAMILY)
+    with leashed(program, tmp_path) as process:
+        pids = family(program)
+        assert process.is_running()
+        assert all(map(alive, pids))
+    assert not process.is_running()
+    assert not any(map(alive, pids))
+    process.stop()
+
+
+def test_who_will_not_end_is_ended(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = script(STUBBORN)
+    impatient = tmp_path / "leash.py"
+    from tagalong.backend.demo import supervise
+
+    source = Path(supervise.__file__).read_text(encoding="utf-8")
+    impatient.write_text(source.replace("GRACE = 10.0", "GRACE = 0.1"), encoding="utf-8")
+    assert impatient.read_text(encoding="utf-8") != source
+    monkeypatch.setattr(supervise, "__file__", str(impatient))
+    with leashed(program, tmp_path):
+        pids = family(program)
+    assert not any(map(alive, pids))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_nothing_outlives_us(script: Script, tmp_path: Path, number: signal.Signals) -> None:
+    program = script(FAMILY)
+    starter = (
+        "import signal, time\n"
+        "from pathlib import Path\n"
+        # Whoever runs the tests in the background may ignore it, which children inherit.
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        "from tagalong.backend.demo.supervised_process import Leashed\n"
+        f"it = Leashed('it', [{str(program)!r}], environment={PATH!r}, "
+        f"log=Path({str(tmp_path / 'log')!r}))\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", starter], cwd=Path(__file__).parents[3]) as us:
+        pids = family(program)
+        us.send_signal(number)
+    assert eventually(lambda: not any(map(alive, pids)))
+
+
+def test_what_it_leaves_behind_when_it_ends_by_itself_is_ended(
+    script: Script, tmp_path: Path
+) -> None:
+    program = script('sleep 600 & echo $$ $! > "$0.pids"; exit 3')
+    process = leashed(program, tmp_path)
+    pids = family(program)
+    assert eventually(lambda: not process.is_running())
+    assert eventually(lambda: not any(map(alive, pids)))
+    assert process.read_last_lines(1).endswith("ended with exit code 3")
+    process.stop()
+
+
+def test_early_death_is_told_with_the_last_lines(script: Script, tmp_path: Path) -> None:
+    program = script("echo one\necho two >&2\nexit 3")
+    with leashed(program, tmp_path) as process, pytest.raises(LabelStudioError) as raised:
+        process.wait_until_ready(lambda: False, timeout_seconds=60)
+    assert raised.value.code == "start"
+    said = str(raised.value)
+    assert "it ended before it answered" in said
+    assert "one\ntwo\n" in said
+    assert "exit code 3" in said
+    assert str(tmp_path / "log") in said
+
+
+def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:
+    absent = tmp_path / "absent"
+    with leashed(absent, tmp_path) as process:
+        with pytest.raises(LabelStudioError, match="No such file"):
+            process.wait_until_ready(lambda: False, timeout_seconds=60)
+        assert "Traceback" not in process.read_last_lines(50)
+
+
+def test_slowness_is_told(script: Script, tmp_path: Path) -> None:
+    with (
+        leashed(script("sleep 600"), tmp_path) as process,
+        pytest.raises(LabelStudioError, match=r"did not answer within 0\.1 s") as raised,
+    ):
+        process.wait_until_ready(lambda: False, timeout_seconds=0.1)
+    assert raised.value.code == "start"
+
+
+def test_the_log_is_its_owners(script: Script, tmp_path: Path) -> None:
+    with leashed(script("true"), tmp_path):
+        assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
+
+
+def test_nothing_is_inherited(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_OF_OURS", "x")
+    with leashed(script("env"), tmp_path) as process:
+        assert eventually(lambda: not process.is_running())
+    assert "SECRET_OF_OURS" not in process.log_path.read_text()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+def test_a_port_is_taken_while_somebody_listens(address: str) -> None:
+    port = find_free_port()
+    assert is_port_free(port)
+    with socket.socket() as other:
+        other.bind((address, port))
+        other.listen()
+        assert not is_port_free(port)
+    assert is_port_free(port)

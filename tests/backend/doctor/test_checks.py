@@ -1,0 +1,66 @@
+"""The order of the checks, and how long they may take together."""
+
+from itertools import pairwise
+
+import pytest
+
+from tagalong.backend.doctor.checks import CHECKS, is_healthy, run_checks
+from tagalong.backend.doctor.context import DoctorOptions
+from tagalong.backend.doctor.finding import DoctorFinding
+from tests.backend.doctor.scripted import PROJECT, failed
+from tests.backend.doctor.surgery import KEY, Surgery
+
+
+def test_every_check_comes_after_those_it_builds_on() -> None:
+    names = [check.name for check in CHECKS]
+    assert len({*names}) == len(names)
+    for number, check in enumerate(CHECKS):
+        assert {*check.requires, *check.explained_by} <= {*names[:number]}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "healthy"), [("ok warning skipped", True), ("ok problem", False), ("", True)]
+)
+def test_only_a_problem_is_unhealthy(statuses: str, healthy: bool) -> None:
+    findings = [DoctorFinding("a", "A", status, "B.") for status in statuses.split()]  # type: ignore[arg-type]
+    assert is_healthy(findings) is healthy
+
+
+def test_it_stops_when_it_took_too_long(surgery: Surgery) -> None:
+    findings = list(run_checks(DoctorOptions(surgery.studio.url, KEY, 7), time_limit_seconds=-1.0))
+    assert {finding.status for finding in findings} == {"skipped"}
+    assert "were spent" in findings[0].sentence
+    assert surgery.studio.script.asked == []
+
+
+def test_a_cause_is_named_and_not_what_lies_between(surgery: Surgery) -> None:
+    surgery.studio_says(f"GET {PROJECT}", *failed(404, "Not found."))
+    findings = list(run_checks(DoctorOptions(surgery.studio.url, KEY, 7)))
+    skipped = {finding.sentence for finding in findings if finding.status == "skipped"}
+    assert skipped == {"Not looked into because of what 'Project' says above."}
+
+
+def test_label_studio_fails_amid_it(surgery: Surgery) -> None:
+    surgery.studio_says("GET /api/webhooks/", *failed(500, "database is locked"))
+    findings = {
+        found.check: found for found in run_checks(DoctorOptions(surgery.studio.url, KEY, 7))
+    }
+    assert findings["webhook"].status == "problem"
+    assert "database is locked" in findings["webhook"].sentence
+    assert findings["stored"].status == "ok"
+
+
+def test_findings_come_as_they_are_found(surgery: Surgery) -> None:
+    found = run_checks(DoctorOptions(surgery.studio.url, KEY, 7))
+    next(found)
+    assert surgery.studio.script.paths() == ["GET /api/version/"]
+    checks = [finding.check for finding in found]
+    assert [check.name for check in CHECKS[1:]] == checks
+    assert all(one != other for one, other in pairwise(checks))
+
+
+def test_nothing_is_changed(surgery: Surgery) -> None:
+    list(run_checks(DoctorOptions(surgery.studio.url, KEY, 7)))
+    probes = {"POST /api/ml/", "POST /api/webhooks/", f"POST {PROJECT}import/predictions"}
+    written = {path for path in surgery.studio.script.paths() if not path.startswith("GET ")}
+    assert written == probes

@@ -1,0 +1,152 @@
+"""The doctor at the door: no Label Studio, no key, no project."""
+
+from datetime import UTC, datetime, timedelta
+
+import jwt
+import pytest
+
+from tagalong.backend.doctor.context import DoctorOptions
+from tests.backend.doctor.scripted import failed, project
+from tests.backend.doctor.surgery import KEY, Surgery, look, the_only
+
+FIRST = (
+    "project config tasks tabs connected network answers auth setup predict times state shown "
+    "version labels webhook validation stored"
+)
+SIGNED = "x" * 32
+LATER = datetime(2126, 1, 1, tzinfo=UTC)
+
+
+def token(kind: str = "refresh", expires: datetime = LATER) -> str:
+    return jwt.encode({"token_type": kind, "exp": expires, "user_id": 1}, SIGNED)
+
+
+def test_all_is_well(surgery: Surgery) -> None:
+    findings = surgery.look()
+    assert {finding.status for finding in findings.values()} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://127.0.0.1:1", "cannot be reached"),
+        ("http://label-studio.invalid", "cannot be reached"),
+        ("ftp://127.0.0.1", "not the address of a Label Studio"),
+        ("label studio", "not the address of a Label Studio"),
+        ("http://ann:secret@127.0.0.1", "not the address of a Label Studio"),
+    ],
+)
+def test_no_label_studio(url: str, said: str) -> None:
+    finding = the_only(
+        look(DoctorOptions(url, KEY, 7)), "label_studio", "problem", skips=f"key {FIRST}"
+    )
+    assert said in finding.sentence
+    assert "secret" not in finding.sentence
+    assert "Start Label Studio" in finding.remedy
+
+
+def test_label_studio_is_too_slow(surgery: Surgery) -> None:
+    surgery.studio.script.delays["/api/version/"] = 0.5
+    findings = surgery.look(patience=0.1)
+    finding = the_only(findings, "label_studio", "problem", skips=f"key {FIRST}")
+    assert "gave no answer within 0.1 s" in finding.sentence
+
+
+@pytest.mark.parametrize("answer", [(200, "<html>Log in</html>"), (200, {}), (404, "")])
+def test_something_else_answers(surgery: Surgery, answer: tuple[int, object]) -> None:
+    surgery.studio_says("GET /api/version/", *answer)
+    finding = the_only(surgery.look(), "label_studio", "problem", skips=f"key {FIRST}")
+    assert "does not answer as Label Studio's API does" in finding.sentence
+
+
+@pytest.mark.parametrize("release", ["1.15.0", "1.24.0", "2.0.0"])
+def test_another_release_is_a_warning(surgery: Surgery, release: str) -> None:
+    surgery.studio_says("GET /api/version/", 200, {"release": release})
+    finding = the_only(surgery.look(), "label_studio", "warning")
+    assert release in finding.sentence
+    assert "1.23.2" in finding.remedy
+
+
+def test_a_patch_of_the_release_we_know_is_fine(surgery: Surgery) -> None:
+    surgery.studio_says("GET /api/version/", 200, {"release": "1.23.9"})
+    assert surgery.look()["label_studio"].status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        (token().rpartition(".")[0], "without its last third"),
+        (f"{token()[:30]}.{'x' * 9}.{'x' * 9}", "damaged or cut off"),
+        (token("access"), "short-lived access token"),
+        (token(expires=datetime.now(UTC) - timedelta(days=3)), "has expired on 20"),
+    ],
+)
+def test_a_key_whose_flaw_can_be_seen_is_never_sent(surgery: Surgery, key: str, said: str) -> None:
+    finding = the_only(surgery.look(key=key), "key", "problem", skips=FIRST)
+    assert said in finding.sentence
+    assert "personal" in finding.remedy.lower()
+    assert surgery.studio.script.paths() == ["GET /api/version/"]
+
+
+@pytest.mark.parametrize(
+    ("detail", "said", "mend"),
+    [
+        (
+            "Authentication token no longer valid: legacy token authentication has been disabled "
+            "for this organization",
+            "switched off",
+            "API Tokens Settings",
+        ),
+        ("Invalid token.", "does not know the key (Invalid token.)", "Copy it again"),
+    ],
+)
+def test_a_legacy_token_is_refused(surgery: Surgery, detail: str, said: str, mend: str) -> None:
+    surgery.studio_says("GET /api/current-user/whoami", *failed(401, detail))
+    finding = the_only(surgery.look(), "key", "problem", skips=FIRST)
+    assert said in finding.sentence
+    assert mend in finding.remedy
+
+
+@pytest.mark.filterwarnings("ignore:The `parse_obj` method is deprecated")  # the SDK's own call
+def test_a_personal_token_is_accepted(surgery: Surgery) -> None:
+    surgery.studio_says("POST /api/token/refresh/", 200, {"access": token("access")})
+    finding = surgery.look(key=token())["key"]
+    assert (finding.status, finding.sentence) == (
+        "ok",
+        "The key is a personal token of ann@example.org.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("detail", "said"),
+    [("Token is blacklisted", "revoked"), ("Token is invalid", "does not know the key")],
+)
+def test_a_personal_token_is_refused(surgery: Surgery, detail: str, said: str) -> None:
+    surgery.studio_says("POST /api/token/refresh/", 401, {"detail": detail})
+    finding = the_only(surgery.look(key=token()), "key", "problem", skips=FIRST)
+    assert said in finding.sentence
+
+
+@pytest.mark.parametrize("key", ["", " ", "two words", "ключ"])
+def test_what_cannot_be_a_key(surgery: Surgery, key: str) -> None:
+    finding = the_only(surgery.look(key=key), "key", "problem", skips=FIRST)
+    assert finding.remedy
+
+
+@pytest.mark.parametrize("count", [0, 1, 8])
+def test_no_such_project(surgery: Surgery, count: int) -> None:
+    visible = [project(id=number, title=f"P{number}") for number in range(count)]
+    surgery.studio_says("GET /api/projects/", 200, {"count": count, "results": visible})
+    skips = FIRST.removeprefix("project ")
+    finding = the_only(surgery.look(number=9), "project", "problem", skips=skips)
+    assert "sees no project 9" in finding.sentence
+    assert ("0 ('P0')" if count else "sees none at all") in finding.sentence
+    assert ("and 3 more" in finding.sentence) == (count == 8)
+    assert "/projects/" in finding.remedy
+
+
+def test_label_studio_falls_over(surgery: Surgery) -> None:
+    surgery.studio_says("GET /api/projects/7/", *failed(500, "database is locked"))
+    skips = FIRST.removeprefix("project ")
+    finding = the_only(surgery.look(), "project", "problem", skips=skips)
+    assert "database is locked" in finding.sentence

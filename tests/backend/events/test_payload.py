@@ -1,0 +1,150 @@
+"""Label Studio's webhook events, in every shape it sends, and in shapes it never would."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagalong.backend.events.payload import (
+    ACTIONS,
+    MAX_ID,
+    TIMESTAMP_PATTERN,
+    AnnotationRef,
+    WebhookEvent,
+    parse_event,
+)
+
+CREATED, CHANGED = "2026-11-22T20:13:55.123456Z", "2026-11-22T20:14:01.000001Z"
+PROJECT = {"id": 2, "title": "t", "label_config": "<View/>", "created_at": CREATED}
+TASK = {"id": 11, "data": {"text": "A patient took cisplatin."}, "project": 2}
+ANNOTATION = {
+    "id": 5,
+    "task": 11,
+    "project": 2,
+    "updated_at": CHANGED,
+    "result": [{"value": {"start": 15, "end": 24, "text": "cisplatin", "labels": ["Chemical"]}}],
+}
+REF = AnnotationRef(5, CHANGED)
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+KEYS = st.sampled_from(
+    "action annotation annotations created_at id project task tasks updated_at".split()  # noqa: SIM905
+)
+NEAR_EVENTS = st.recursive(
+    JSON, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner), max_leaves=30
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "project", "tasks", "annotations"),
+    [
+        (
+            {
+                "action": "ANNOTATION_CREATED",
+                "annotation": ANNOTATION,
+                "project": PROJECT,
+                "task": TASK,
+            },
+            2,
+            (11,),
+            (REF,),
+        ),
+        (
+            {"action": "ANNOTATION_UPDATED", "annotation": [ANNOTATION], "project": PROJECT},
+            2,
+            (11,),
+            (REF,),
+        ),
+        (
+            {
+                "action": "ANNOTATIONS_CREATED",
+                "annotation": [{"id": 7}, ANNOTATION],
+                "task": [TASK, {"id": 3}],
+                "project": PROJECT,
+            },
+            2,
+            (3, 11),
+            (REF, AnnotationRef(7)),
+        ),
+        (
+            {
+                "action": "ANNOTATIONS_DELETED",
+                "annotations": [{"id": 9}, {"id": 8}],
+                "project": PROJECT,
+            },
+            2,
+            (),
+            (AnnotationRef(8), AnnotationRef(9)),
+        ),
+        ({"action": "ANNOTATIONS_DELETED", "annotations": [9]}, None, (), (AnnotationRef(9),)),
+        ({"action": "TASKS_CREATED", "tasks": [TASK, TASK], "project": PROJECT}, 2, (11,), ()),
+        ({"action": "TASKS_DELETED", "tasks": [{"id": 4}, {"id": 3}]}, None, (3, 4), ()),
+        ({"action": "PROJECT_CREATED", "project": PROJECT}, 2, (), ()),
+        ({"action": "PROJECT_UPDATED", "project": PROJECT}, 2, (), ()),
+        ({"action": "PROJECT_DELETED", "project": {"id": 2}}, 2, (), ()),
+        (
+            {"action": "LABEL_LINK_CREATED", "label_link": [{"id": 1}], "project": PROJECT},
+            2,
+            (),
+            (),
+        ),
+        ({"action": "LABEL_LINK_UPDATED", "label_link": {"id": 1}, "label": {}}, None, (), ()),
+        ({"action": "LABEL_LINK_DELETED", "label_link": {"id": 1}}, None, (), ()),
+        ({"action": "START_TRAINING", "project": PROJECT}, 2, (), ()),
+        ({"action": "START_TRAINING", "project": 2}, 2, (), ()),
+        ({"action": "START_TRAINING", "project": "2.1795354311"}, 2, (), ()),
+        ({"action": "START_TRAINING", "project": "2"}, 2, (), ()),
+        ({"action": "START_TRAINING"}, None, (), ()),
+        ({"action": "ANNOTATION_CREATED", "annotation": ANNOTATION}, 2, (11,), (REF,)),
+    ],
+    ids=lambda value: value["action"] if isinstance(value, dict) else "",
+)
+def test_every_shape_that_label_studio_sends(body, project, tasks, annotations) -> None:
+    event = parse_event(json.loads(json.dumps(body)))
+    assert event is not None
+    assert event.is_known
+    assert (event.project, event.tasks, event.annotations) == (project, tasks, annotations)
+
+
+@pytest.mark.parametrize("body", [None, [], "x", 3, {}, {"action": None}, {"action": ["A"]}])
+def test_what_says_no_action_is_no_event(body: object) -> None:
+    assert parse_event(body) is None
+
+
+def test_an_action_that_label_studio_does_not_have_is_told_apart() -> None:
+    event = parse_event({"action": "ANNOTATION_DELETED", "annotation": {"id": 1}})
+    assert event == WebhookEvent("ANNOTATION_DELETED", annotations=(AnnotationRef(1),))
+    assert not event.is_known
+
+
+@pytest.mark.parametrize(
+    "number", [True, 1.0, -1, MAX_ID + 1, "x", "", "1.x", "-1", "1e3", "٣", "9" * 5_000, None, []]
+)
+def test_what_is_no_id_is_left_out(number: object) -> None:
+    event = parse_event({"action": "TASKS_CREATED", "tasks": [number, 3], "project": number})
+    assert event == WebhookEvent("TASKS_CREATED", tasks=(3,))
+
+
+def test_no_text_passes_for_a_time() -> None:
+    for text in ("A patient took cisplatin.", "2026-11-22T20:13:55Z cisplatin", "2026-11-22"):
+        annotation = {"id": 1, "updated_at": text}
+        body = {"action": "ANNOTATION_UPDATED", "annotation": annotation}
+        event = parse_event({**body, "project": {"created_at": text}})
+        assert event == WebhookEvent("ANNOTATION_UPDATED", annotations=(AnnotationRef(1),))
+
+
+@given(body=NEAR_EVENTS, action=st.sampled_from(sorted(ACTIONS)) | st.text())
+def test_whatever_comes_nothing_is_raised_and_only_ids_and_times_stay(body, action) -> None:
+    parse_event(body)
+    event = parse_event({**(body if isinstance(body, dict) else {"task": body}), "action": action})
+    assert event is not None
+    assert event.action == action
+    numbers = [*event.tasks, *(ref.id for ref in event.annotations)]
+    assert all(type(number) is int and 0 <= number <= MAX_ID for number in numbers)
+    times = [ref.updated_at for ref in event.annotations] + [event.project_created_at]
+    assert all(time is None or TIMESTAMP_PATTERN.fullmatch(time) for time in times)

@@ -1,0 +1,385 @@
+"""The journal: nothing recorded twice, nothing lost between threads and processes, no texts."""
+
+import json
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tagalong.backend.events.payload import ACTIONS, AnnotationRef, WebhookEvent, parse_event
+from tagalong.backend.events.store import (
+    MAX_EXTRA_PARAMS_CHARACTERS,
+    MAX_PROJECTS,
+    SCHEMA_VERSION,
+    EventStore,
+)
+from tagalong.ner.errors import StateFileError
+
+AT, LATER = "2026-11-22T20:13:55.123456Z", "2026-11-22T20:14:01.000001Z"
+SUBMITTED = WebhookEvent("ANNOTATION_CREATED", 2, (11,), (AnnotationRef(5, AT),))
+CHANGED = WebhookEvent("ANNOTATION_UPDATED", 2, (11,), (AnnotationRef(5, LATER),))
+PRESSED = WebhookEvent("START_TRAINING", 2)
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[EventStore]:
+    journal = EventStore(tmp_path / "new" / "journal.sqlite")
+    yield journal
+    journal.close()
+
+
+def test_what_was_recorded_is_read_back_by_another_process(journal: EventStore) -> None:
+    first, second = journal.write_event(SUBMITTED), journal.write_event(CHANGED)
+    assert first is not None
+    assert second is not None
+    assert first < second
+    again = EventStore(journal.path)
+    assert [recorded.event for recorded in again.read_events(limit=9)] == [SUBMITTED, CHANGED]
+    found = again.read_event(second)
+    assert found is not None
+    assert found.received_at.tzinfo is not None
+    assert again.count_by_action() == {"ANNOTATION_CREATED": 1, "ANNOTATION_UPDATED": 1}
+    again.close()
+
+
+def test_the_same_event_is_recorded_once(journal: EventStore) -> None:
+    assert journal.write_event(SUBMITTED) is not None
+    assert journal.write_event(SUBMITTED) is None
+    assert journal.write_event(CHANGED) is not None
+    assert journal.write_event(CHANGED) is None
+    assert journal.count_by_action() == {"ANNOTATION_CREATED": 1, "ANNOTATION_UPDATED": 1}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        PRESSED,
+        WebhookEvent("PROJECT_UPDATED", 2),
+        WebhookEvent("ANNOTATION_UPDATED", 2, (11,), (AnnotationRef(5),)),
+        WebhookEvent("ANNOTATION_CREATED"),
+    ],
+)
+def test_what_may_happen_twice_is_recorded_twice(journal: EventStore, event: WebhookEvent) -> None:
+    assert journal.write_event(event) != journal.write_event(event)
+    assert journal.count_by_action() == {event.action: 2}
+
+
+def test_the_order_of_objects_makes_no_other_event(journal: EventStore) -> None:
+    bodies = [{"action": "TASKS_DELETED", "tasks": tasks} for tasks in ([1, 2], [{"id": 2}, 1])]
+    first, second = (parse_event(body) for body in bodies)
+    assert first is not None
+    assert second is not None
+    assert journal.write_event(first) is not None
+    assert journal.write_event(second) is None
+
+
+def test_another_label_studio_may_have_the_same_ids(journal: EventStore) -> None:
+    for created in (AT, LATER):
+        body = {
+            "action": "TASKS_CREATED",
+            "tasks": [1],
+            "project": {"id": 1, "created_at": created},
+        }
+        event = parse_event(body)
+        assert event is not None
+        assert journal.write_event(event) is not None
+
+
+def test_an_action_that_label_studio_does_not_have_is_not_recorded(journal: EventStore) -> None:
+    assert journal.write_event(WebhookEvent("PATIENT\ud800", 2, (1,))) is None
+    assert journal.count_by_action() == {}
+
+
+def test_events_are_read_by_project_in_portions(journal: EventStore) -> None:
+    events = [WebhookEvent("TASKS_CREATED", project, (n,)) for n in range(6) for project in (1, 2)]
+    for event in events:
+        journal.write_event(event)
+    read, after = [], 0
+    while portion := journal.read_events(after_event_id=after, project=2, limit=4):
+        assert len(portion) <= 4
+        read += [recorded.event for recorded in portion]
+        after = portion[-1].id
+    assert read == events[1::2]
+    assert journal.count_by_action(2) == {"TASKS_CREATED": 6}
+    assert journal.count_by_action(3) == {}
+
+
+@pytest.mark.parametrize("number", [-1, 0, 2, 10**30])
+def test_an_id_of_no_event_finds_none(journal: EventStore, number: int) -> None:
+    journal.write_event(SUBMITTED)
+    assert journal.read_event(number) is None
+
+
+@settings(max_examples=40)
+@given(
+    events=st.lists(
+        st.builds(
+            WebhookEvent,
+            action=st.sampled_from(sorted(ACTIONS)),
+            project=st.none() | st.integers(0, 2**63 - 1),
+            tasks=st.lists(st.integers(0, 2**63 - 1), max_size=3).map(tuple),
+            annotations=st.lists(
+                st.builds(AnnotationRef, st.integers(0, 9), st.none() | st.just(AT)), max_size=3
+            ).map(tuple),
+        ),
+        max_size=8,
+    )
+)
+def test_reading_back_gives_what_was_recorded(tmp_path_factory, events) -> None:
+    journal = EventStore(tmp_path_factory.mktemp("law") / "journal.sqlite")
+    recorded = [event for event in events if journal.write_event(event) is not None]
+    assert [item.event for item in journal.read_events(limit=100)] == recorded
+    assert sum(journal.count_by_action().values()) == len(recorded)
+    assert set(recorded) == set(events)
+    journal.close()
+
+
+def test_no_text_of_a_document_reaches_the_file(journal: EventStore) -> None:
+    text = "Mrs. Example took cisplatin"
+    region = {"value": {"start": 0, "end": 3, "text": text, "labels": [text]}}
+    annotation = {"id": 1, "task": 2, "result": [region], "updated_at": text}
+    task = {"id": 2, "data": {"text": text}, "meta": {text: text}}
+    project = {"id": 3, "title": text, "created_at": text}
+    for action in sorted(ACTIONS):
+        body = {"action": action, "annotation": annotation, "tasks": [task], "project": project}
+        event = parse_event(body)
+        assert event is not None
+        assert journal.write_event(event) is not None
+    journal.close()
+    written = b"".join(path.read_bytes() for path in journal.path.parent.iterdir())
+    assert b"ANNOTATION_CREATED" in written
+    assert b"cisplatin" not in written
+
+
+WRITER = f"""
+import sys, threading
+from pathlib import Path
+from tagalong.backend.events.payload import AnnotationRef, WebhookEvent
+from tagalong.backend.events.store import Journal
+journal = Journal(Path(sys.argv[1]))
+def write(thread):
+    for number in range(20):
+        ref = AnnotationRef(100 * thread + number, "{AT}")
+        journal.record(WebhookEvent("ANNOTATION_UPDATED", 1, (number,), (ref,)))
+threads = [threading.Thread(target=write, args=(thread,)) for thread in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert journal.error is None, journal.error
+"""
+
+
+def test_threads_of_two_processes_write_at_once(journal: EventStore) -> None:
+    command = [sys.executable, "-c", WRITER, str(journal.path)]
+    writers = [subprocess.Popen(command, cwd=ROOT) for _ in range(2)]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert journal.count_by_action() == {"ANNOTATION_UPDATED": 80}
+
+
+def test_threads_read_and_write_at_once(journal: EventStore) -> None:
+    failures: list[StateFileError] = []
+
+    def work(thread: int) -> None:
+        try:
+            for number in range(25):
+                journal.write_event(WebhookEvent("TASKS_CREATED", thread, (number,)))
+                journal.write_extra_params(str(thread), "encoder", {"control": number})
+                assert journal.read_extra_params(str(thread), "encoder") == {"control": number}
+                journal.read_events(project=thread, limit=5)
+        except StateFileError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(thread,)) for thread in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert journal.count_by_action() == {"TASKS_CREATED": 200}
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ({"control": "entities"}, {"control": "entities"}),
+        ('{"control": "entities"}', {"control": "entities"}),
+        ("", {}),
+        ("entities", {}),
+        ("[1]", {}),
+        ("[" * 100_000, {}),
+        (None, {}),
+        (3, {}),
+        ([{}], {}),
+        ({"control": "\ud83d"}, {"control": "\ud83d"}),
+        ({"control": "a", "more": {"b": 1}, "list": [1]}, {"control": "a"}),
+        ({"control": "a" * MAX_EXTRA_PARAMS_CHARACTERS}, {}),
+        ({"n": 1.5, "yes": True, "none": None}, {"n": 1.5, "yes": True, "none": None}),
+    ],
+    ids=range(13),
+)
+def test_extra_params_are_kept_as_an_object(
+    journal: EventStore, sent: object, kept: object
+) -> None:
+    journal.write_extra_params("2.179", "encoder", {"control": "earlier"})
+    journal.write_extra_params("2.179", "encoder", sent)
+    again = EventStore(journal.path)
+    assert journal.read_extra_params("2.179", "encoder") == kept
+    assert again.read_extra_params("2.179", "encoder") == kept
+    again.close()
+
+
+def test_extra_params_nested_beyond_reason_do_no_harm(journal: EventStore) -> None:
+    nested: object = "deep"
+    for _ in range(50_000):
+        nested = [nested]
+    journal.write_extra_params("2", "encoder", {"control": "a", "nested": nested})
+    assert journal.read_extra_params("2", "encoder") == {"control": "a"}
+
+
+def test_extra_params_are_of_one_project_and_backend(journal: EventStore) -> None:
+    journal.write_extra_params("2", "encoder", {"control": "a"})
+    journal.write_extra_params("2", "llm", {"control": "b"})
+    journal.write_extra_params("\ud800", "llm", {"control": "c"})
+    assert journal.read_extra_params("2", "encoder") == {"control": "a"}
+    assert journal.read_extra_params("2", "llm") == {"control": "b"}
+    assert journal.read_extra_params("\ud800", "llm") == {"control": "c"}
+    assert journal.read_extra_params("3", "encoder") == {}
+
+
+def test_every_setup_is_recorded_even_if_nothing_changed(journal: EventStore) -> None:
+    assert journal.read_setup_order() == {}
+    for project, backend in (("2", "encoder"), ("2", "llm"), ("3", "encoder")):
+        journal.write_extra_params(project, backend, {"control": "a"})
+    before = journal.read_setup_order()
+    assert list(before) == [("2", "encoder"), ("2", "llm"), ("3", "encoder")]
+    assert len(set(before.values())) == 3
+    journal.write_extra_params("2", "encoder", {"control": "a"})
+    again = EventStore(journal.path)
+    after = again.read_setup_order()
+    again.close()
+    assert after.pop(("2", "encoder")) > max(before.values())
+    assert after == {key: before[key] for key in after}
+
+
+def test_extra_params_of_many_projects_make_room(journal: EventStore) -> None:
+    for number in range(MAX_PROJECTS + 5):
+        journal.write_extra_params(str(number), "encoder", {"n": number})
+    assert journal.read_extra_params("4", "encoder") == {}
+    assert journal.read_extra_params("5", "encoder") == {"n": 5}
+
+
+def test_the_file_is_for_its_owner_alone(journal: EventStore) -> None:
+    journal.write_event(SUBMITTED)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in journal.path.parent.iterdir()}
+    assert modes == {0o600}
+
+
+def broken_by_garbage(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"this is no database" * 100)
+
+
+def broken_by_a_folder(path: Path) -> None:
+    path.mkdir(parents=True)
+
+
+def broken_above(path: Path) -> None:
+    path.parent.write_text("a file, where a folder should be")
+
+
+def broken_by_a_later_release(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    connection.close()
+
+
+def broken_by_other_tables(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE events (something)")
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        broken_by_garbage,
+        broken_by_a_folder,
+        broken_above,
+        broken_by_a_later_release,
+        broken_by_other_tables,
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told_and_harms_nothing_else(tmp_path: Path, broken) -> None:
+    path = tmp_path / "state" / "journal.sqlite"
+    broken(path)
+    journal = EventStore(path)
+    assert journal.error is None
+    for use in (
+        lambda: journal.write_event(SUBMITTED),
+        journal.count_by_action,
+        lambda: journal.read_events(limit=1),
+        lambda: journal.read_event(1),
+        journal.read_setup_order,
+    ):
+        with pytest.raises(
+            StateFileError, match=r"journal\.sqlite cannot be used .* move the file"
+        ):
+            use()
+    assert journal.error is not None
+    journal.remember_extra("2", "encoder", {"control": "a"})
+    assert journal.extra_params("2", "encoder") == {"control": "a"}
+    assert journal.extra_params("3", "encoder") == {}
+    journal.close()
+
+
+def test_a_file_that_is_mended_is_used_again(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "journal.sqlite"
+    broken_by_garbage(path)
+    journal = EventStore(path)
+    with pytest.raises(StateFileError):
+        journal.write_event(SUBMITTED)
+    path.unlink()
+    assert journal.write_event(SUBMITTED) == 1
+    assert journal.error is None
+    journal.close()
+
+
+def test_a_file_that_is_taken_away_is_made_again(journal: EventStore) -> None:
+    journal.write_event(SUBMITTED)
+    for path in journal.path.parent.iterdir():
+        path.unlink()
+    journal.write_event(CHANGED)
+    again = EventStore(journal.path)
+    assert [recorded.event for recorded in again.read_events(limit=9)] == [CHANGED]
+    again.close()
+
+
+def test_a_row_that_somebody_spoiled_is_told(journal: EventStore) -> None:
+    journal.write_event(SUBMITTED)
+    connection = sqlite3.connect(journal.path)
+    connection.execute("UPDATE events SET tasks = ?", (json.dumps([1])[:-1],))
+    connection.commit()
+    connection.close()
+    with pytest.raises(StateFileError):
+        journal.read_events(limit=1)
+
+
+def test_a_file_that_somebody_holds_is_given_up_soon(journal: EventStore) -> None:
+    journal.write_event(SUBMITTED)
+    holder = sqlite3.connect(journal.path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StateFileError, match="locked"):
+        journal.write_event(CHANGED)
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert journal.write_event(CHANGED) is not None

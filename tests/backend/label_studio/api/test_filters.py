@@ -1,0 +1,125 @@
+"""A filter without lists selects the same tasks, by operators that Label Studio's page knows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagalong.backend.label_studio.api.filters import (
+    MOST,
+    PAGE_OPERATORS,
+    all_of,
+    on,
+    tasks_of,
+    unknown_operators,
+    without_lists,
+)
+
+UNIVERSE = range(6)  # a task is its id here, and has twice as many annotations
+COLUMNS = {"filter:tasks:id": 1, "filter:tasks:total_annotations": 2}
+
+
+def passes(task: int, item: Mapping[str, Any]) -> bool:
+    """Whether Label Studio's server lets a task through."""
+    held, value = COLUMNS[item["filter"]] * task, item["value"]
+    child = item.get("child_filter")
+    if child is not None and not passes(task, child):
+        return False
+    match item["operator"]:
+        case "in_list":
+            return held in value
+        case "not_in_list":
+            return held not in value
+        case "equal":
+            return bool(held == value)
+        case "not_equal":
+            return bool(held != value)
+        case "greater":
+            return bool(held > value)
+    raise AssertionError(item)
+
+
+def shown(filters: Mapping[str, Any]) -> list[int]:
+    """The tasks that Label Studio's server selects: all, where there is no item."""
+    items = filters["items"]
+    joined = {"and": all, "or": any}[filters["conjunction"]]
+    return [t for t in UNIVERSE if not items or joined(passes(t, item) for item in items)]
+
+
+columns = st.sampled_from(["id", "total_annotations"])
+numbers = st.integers(0, 11)
+plain = st.builds(on, columns, st.sampled_from(["equal", "not_equal", "greater"]), numbers)
+lists = st.builds(
+    on, columns, st.sampled_from(["in_list", "not_in_list"]), st.lists(numbers, max_size=4)
+)
+single = plain | lists
+with_child = st.builds(lambda item, child: {**item, "child_filter": child}, single, single)
+filters = st.fixed_dictionaries(
+    {
+        "conjunction": st.sampled_from(["and", "or"]),
+        "items": st.lists(single | with_child, min_size=1, max_size=3),
+    }
+)
+
+
+@given(filters)
+def test_it_selects_the_same_tasks(filters: dict[str, Any]) -> None:
+    found = without_lists(filters)
+    if found is not None:
+        assert unknown_operators(found) == []
+        assert shown(found) == shown(filters)
+
+
+@pytest.mark.parametrize("conjunction", ["and", "or"])
+@pytest.mark.parametrize("operator", ["in_list", "not_in_list"])
+@given(values=st.lists(numbers, min_size=1))
+def test_a_list_alone_is_always_rewritten(
+    conjunction: str, operator: str, values: list[int]
+) -> None:
+    filters = {"conjunction": conjunction, "items": [on("id", operator, values)]}
+    found = without_lists(filters)
+    assert found is not None
+    assert shown(found) == shown(filters)
+
+
+@given(filters)
+def test_what_the_page_knows_stays_as_it_is(filters: dict[str, Any]) -> None:
+    if not unknown_operators(filters) and len(filters["items"]) > 1:
+        assert without_lists(filters) == filters
+
+
+@given(st.lists(st.sampled_from(UNIVERSE), unique=True))
+def test_some_tasks_are_shown_and_no_others(ids: list[int]) -> None:
+    ids = [one for one in ids if one]  # no task has id 0
+    assert [task for task in shown(tasks_of(ids)) if task] == sorted(ids)
+    assert unknown_operators(tasks_of(ids)) == []
+
+
+def test_no_filter_is_longer_than_the_database_takes() -> None:
+    ids = list(range(1, MOST + 2))
+    assert len(tasks_of(ids)["items"]) == MOST
+    assert without_lists(all_of(on("id", "in_list", ids))) is None
+    assert without_lists(all_of(on("id", "in_list", ids[:MOST]))) is not None
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        all_of(on("id", "in_list", [1, 2]), on("id", "greater", 1)),
+        all_of(on("data.site", "in_list", ["a", "b"], kind="String")),
+        all_of(on("id", "in_list", "1,2")),
+        all_of(on("id", "", 1)),
+        all_of({**on("id", "equal", 1), "child_filter": on("id", "in_list", [1])}),
+    ],
+)
+def test_what_cannot_be_said_otherwise(filters: dict[str, Any]) -> None:
+    assert set(unknown_operators(filters)) <= {"in_list", ""}
+    assert unknown_operators(filters) != []
+    assert without_lists(filters) is None
+
+
+def test_a_tab_without_filters_has_nothing_unknown() -> None:
+    assert unknown_operators({}) == []
+    assert "in_list" not in PAGE_OPERATORS

@@ -1,0 +1,188 @@
+"""The other projects that the promotion of one project's version would affect."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tagalong.backend.events.store import EventStore
+from tagalong.backend.label_studio.affected_projects import (
+    AffectedProject,
+    VersionChange,
+    compute_lost_labels,
+    find_affected_projects,
+    hold_back_reason,
+)
+from tagalong.backend.label_studio.api.objects import MLBackend, Project
+from tagalong.backend.label_studio.config import parse_label_config
+
+
+def config(*labels: str) -> str:
+    return (
+        f'<View><Labels name="label" toName="text">{"".join(labels)}</Labels>'
+        '<Text name="text" value="$text"/></View>'
+    )
+
+
+DRUG = '<Label value="Drug" predicted_values="Chemical"/>'
+CHEMICAL, DISEASE, GENE = (f'<Label value="{name}"/>' for name in ("chemical", "Disease", "Gene"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "new", "missed"),
+    [
+        ((CHEMICAL, DISEASE), ("Gene",), ("chemical", "Disease")),
+        ((CHEMICAL, DISEASE), ("Disease", "Gene"), ("chemical",)),
+        ((CHEMICAL, DISEASE), ("Disease", "CHEMICAL"), ()),  # which differs by case alone
+        ((DRUG, DISEASE), ("Disease", "Gene"), ("Drug",)),  # in the project's words
+        ((DRUG, DISEASE), ("Disease", "Drug"), ()),
+        ((GENE,), ("Gene",), ()),  # the old version gave it nothing
+        ((GENE,), ("Chemical",), ()),
+    ],
+)
+def test_a_project_misses_what_only_the_old_version_gave_it(
+    labels: tuple[str, ...], new: tuple[str, ...], missed: tuple[str, ...]
+) -> None:
+    found = parse_label_config(config(*labels))
+    assert compute_lost_labels(found, ("Chemical", "Disease"), new) == missed
+
+
+OURS = {"id": 1, "title": "Ours", "label_config": config(DISEASE), "show_collab_predictions": True}
+IMAGES = (
+    '<View><Choices name="c" toName="i"><Choice value="x"/></Choices>'
+    '<Image name="i" value="$i"/></View>'
+)
+CHANGE = VersionChange(
+    1, "encoder", "v1", old_labels=("Disease", "Chemical"), new_labels=("Chemical",)
+)
+
+
+class Studio:
+    """Lists projects; a listing calls ``/setup`` of the project's backends, as Label Studio does.
+
+    `here` has the projects whose backend is a running server of the journal's folder.
+    """
+
+    def __init__(self, journal: EventStore, *, here: tuple[int, ...] = (), tier: str = "encoder"):
+        self.journal, self.here, self.tier = journal, here, tier
+        self.known = [Project.from_json(OURS)]
+        self.connected: dict[int, MLBackend] = {}
+        self.backends = self
+
+    def add(
+        self, project: int, *, label_config: str = "", version: str = "v1", state: str = "CO"
+    ) -> None:
+        own = {"id": project, "title": f"P{project}", "label_config": label_config or config(GENE)}
+        self.known.insert(0, Project.from_json({**OURS, **own}))
+        self.connected[project] = MLBackend.from_json(
+            {
+                "id": 10 + project,
+                "project": project,
+                "url": f"http://host{project}:9090",
+                "state": state,
+                "is_interactive": True,
+                "model_version": version,
+            }
+        )
+
+    def projects(self) -> list[Project]:
+        return self.known
+
+    def of(self, project: int) -> list[MLBackend]:
+        if project in self.here:
+            self.journal.write_extra_params(str(project), self.tier, {})
+        return [self.connected[project]] if project in self.connected else []
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[EventStore]:
+    journal = EventStore(tmp_path / "journal.sqlite")
+    yield journal
+    journal.close()
+
+
+def found(studio: Any, journal: EventStore, change: VersionChange = CHANGE) -> list[int]:
+    return [one.project for one in find_affected_projects(studio, journal, change)]
+
+
+@pytest.mark.parametrize("label_config", [config(DISEASE), config(CHEMICAL), config(GENE), IMAGES])
+def test_a_served_project_is_found_whatever_its_labels(
+    journal: EventStore, label_config: str
+) -> None:
+    studio: Any = Studio(journal, here=(1, 2))
+    studio.add(2, label_config=label_config)
+    studio.connected[1] = studio.connected[2]  # the retrained project itself does not count
+    missed = ("Disease",) if label_config == config(DISEASE) else ()
+    assert find_affected_projects(studio, journal, CHANGE) == [AffectedProject(2, "P2", missed)]
+
+
+def test_labels_that_stay_do_not_excuse_the_change(journal: EventStore) -> None:
+    studio = Studio(journal, here=(2,))
+    studio.add(2, label_config=config(CHEMICAL, DISEASE))
+    superset = VersionChange(
+        1, "encoder", "v1", old_labels=("Disease",), new_labels=("Disease", "Chemical", "Gene")
+    )
+    assert found(studio, journal, superset) == [2]
+
+
+def test_deleted_and_disconnected_projects_do_not_count(journal: EventStore) -> None:
+    studio = Studio(journal, here=(2, 3))
+    for project in (2, 3):
+        studio.add(project)
+    assert found(studio, journal) == [3, 2]
+    del studio.connected[2]  # the backend was removed
+    del studio.known[0]  # project 3 was deleted
+    assert found(studio, journal) == []
+
+
+def test_the_server_of_another_folder_does_not_count_even_with_the_same_version(
+    journal: EventStore,
+) -> None:
+    studio = Studio(journal, here=(2,))
+    studio.add(2)
+    studio.add(3)
+    assert found(studio, journal) == [2]
+    studio.here = ()  # project 2 has moved to another server as well
+    assert found(studio, journal) == []
+
+
+def test_the_other_tier_of_the_server_does_not_count(journal: EventStore) -> None:
+    studio = Studio(journal, here=(2,), tier="llm")
+    studio.add(2)
+    assert found(studio, journal) == []
+    assert found(studio, journal, replace(CHANGE, tier="llm")) == [2]
+
+
+def test_a_server_that_is_down_counts_if_it_has_used_the_folder(journal: EventStore) -> None:
+    studio = Studio(journal, here=(2,))
+    studio.add(2, state="DI", version="an earlier one")
+    studio.add(3, state="DI")
+    studio.of(2)
+    studio.here = ()
+    assert found(studio, journal) == [2]
+
+
+def test_without_a_journal_every_backend_of_the_version_counts(tmp_path: Path) -> None:
+    (tmp_path / "journal.sqlite").mkdir()
+    unreadable = EventStore(tmp_path / "journal.sqlite")
+    studio = Studio(unreadable)
+    studio.add(2)
+    studio.add(3, version="v0")
+    assert found(studio, unreadable) == [2]
+
+
+def test_nobody_is_asked_if_no_version_is_served(journal: EventStore) -> None:
+    assert found(None, journal, replace(CHANGE, version="")) == []
+
+
+def test_the_reason_names_the_projects_and_the_ways_out() -> None:
+    others = [AffectedProject(2, "Two", ("Disease", "Drug")), AffectedProject(3, "Three", ())]
+    reason = hold_back_reason(CHANGE, others, "project-1-x")
+    assert reason.startswith("v1 also serves project 2 (Two) and project 3 (Three), and all")
+    assert "Project 2 would lose Disease and Drug. Start a second server" in reason
+    assert reason.endswith("run `tagalong models promote project-1-x`")
+    many = hold_back_reason(CHANGE, [AffectedProject(n, "T", ()) for n in range(2, 10)], "c")
+    assert "project 6 (T) and 3 more, and all" in many
+    assert "would lose" not in many

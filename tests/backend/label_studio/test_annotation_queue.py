@@ -1,0 +1,202 @@
+"""A queue comes wholly before what is left of earlier ones, however many there were."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagalong.backend.label_studio.annotation_queue import (
+    IN_QUEUE,
+    TAB,
+    QueuedTask,
+    places,
+    queue_tasks,
+)
+from tagalong.backend.label_studio.api.connection import PAGE_SIZE
+from tagalong.backend.label_studio.api.objects import StoredPrediction, Task
+from tagalong.backend.label_studio.api.retries import RateLimitedRetry
+from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.errors import LabelStudioError
+
+CONFIG = parse_label_config(
+    '<View><Labels name="l" toName="t"><Label value="Chemical"/></Labels>'
+    '<Text name="t" value="$text"/></View>'
+)
+VERSION = "enc-2"
+
+
+class Studio:
+    """A Label Studio in memory, as far as a queue asks it.
+
+    Every task has a prediction of an earlier version, with a place in the queue of that version.
+    """
+
+    def __init__(self, tasks: int) -> None:
+        self.numbers = range(1, tasks + 1)
+        self.annotated: set[int] = set()
+        self.begun: set[int] = set()  # annotated, and others are to annotate them too
+        self.refused: set[int] = set()
+        self.stored = [StoredPrediction(one, one, "enc-1", -0.5, ()) for one in self.numbers]
+        self.tasks = SimpleNamespace(after=self._after, named=self._named)
+        self.predictions = SimpleNamespace(add=self._add, rescore=self._rescore)
+        self.views = SimpleNamespace(show=self._show)
+
+    def update_project(self, project: int, **settings: Any) -> None:
+        assert settings == {"model_version": VERSION, "sampling": "Uncertainty sampling"}
+
+    def served(self) -> list[int]:
+        """Tasks as uncertainty sampling hands them out: the lowest score of the version first."""
+        scores = {
+            one.task: one.score
+            for one in self.stored
+            if one.model_version == VERSION and one.task not in self.annotated
+        }
+        assert len(set(scores.values())) == len(scores)
+        return sorted(scores, key=lambda task: scores[task] or 0)
+
+    def shares(self) -> dict[int, float]:
+        """What Label Studio shows beside a prediction of the version, in percent, by task."""
+        return {
+            one.task: float(f"{100 * (one.score or 0):.2f}")
+            for one in self.stored
+            if one.model_version == VERSION
+        }
+
+    def _show(self, project: int, title: str, filters: Any, *, columns: Any) -> SimpleNamespace:
+        assert (title, filters, columns) == (TAB, IN_QUEUE, ("predictions_score",))
+        return SimpleNamespace(id=7)
+
+    def _tasks(self, numbers: Sequence[int]) -> list[Task]:
+        held: dict[int, list[StoredPrediction]] = {number: [] for number in numbers}
+        for one in self.stored:
+            if one.task in held:
+                held[one.task].append(one)
+        return [
+            Task(number, {}, len(found), tuple(found), done=number in self.annotated)
+            for number, found in held.items()
+        ]
+
+    def _after(self, project: int, after: int = 0, *, unlabelled: bool = False) -> list[Task]:
+        out = self.annotated | self.begun if unlabelled else set()
+        free = [one for one in self.numbers if one > after and one not in out]
+        return self._tasks(free[:PAGE_SIZE])
+
+    def _named(self, project: int, ids: Sequence[int]) -> list[Task]:
+        assert len(ids) <= PAGE_SIZE
+        return self._tasks(sorted(ids))
+
+    def _add(self, project: int, items: Sequence[dict[str, Any]]) -> int:
+        for item in items:
+            assert 0 < item["score"] <= 1  # Label Studio leaves others out
+            if item["task"] in self.refused:
+                continue
+            number = len(self.stored) + 1
+            version, result = item["model_version"], tuple(item["result"])
+            self.stored.append(
+                StoredPrediction(number, item["task"], version, item["score"], result)
+            )
+        return len(items)
+
+    def _rescore(self, prediction: int, score: float) -> None:
+        self.stored[prediction - 1] = replace(self.stored[prediction - 1], score=score)
+
+
+def queue_up(studio: Any, tasks: Sequence[int]) -> None:
+    chosen = [
+        QueuedTask(Document(str(task), "Naloxone."), Prediction((), 0.5, VERSION)) for task in tasks
+    ]
+    polite = RateLimitedRetry(requests_per_second=1e9)
+    assert queue_tasks(*(studio, 1, CONFIG, chosen), version=VERSION, retry=polite) == 7
+
+
+def test_a_second_queue_comes_before_what_is_left_of_the_first() -> None:
+    studio = Studio(10)
+    studio._add(1, [{"task": 9, "model_version": VERSION, "score": 2e-6, "result": []}])
+    queue_up(studio, [5, 4, 3, 2, 1])
+    assert studio.served() == [5, 4, 3, 2, 1, 9]  # 9 is not chosen, and has a model's own score
+    studio.annotated |= {5, 4}
+    queue_up(studio, [7, 2, 8])
+    assert studio.served() == [7, 2, 8, 3, 1, 9]
+    assert len(studio.stored) == 10 + 8  # each task has one prediction of the version
+    studio.annotated |= {7, 2, 8, 3, 1, 9}
+    queue_up(studio, [6])
+    assert studio.served() == [6]
+
+
+def test_what_only_some_have_annotated_comes_behind_a_new_queue_too() -> None:
+    studio = Studio(6)
+    queue_up(studio, [1, 2, 3])
+    studio.begun |= {1, 2, 3}
+    queue_up(studio, [4, 5])
+    assert studio.served() == [4, 5, 1, 2, 3]
+
+
+def test_any_number_of_queues_keeps_to_the_order_of_all() -> None:
+    """Four hundred: a share of a share of a share would have become 0 by then."""
+    studio, chance = Studio(PAGE_SIZE + 30), random.Random(0)
+    order: list[int] = []
+    for turn in range(400):
+        free = [task for task in studio.numbers if task not in studio.annotated]
+        chosen = chance.sample(free, 8)
+        queue_up(studio, chosen)
+        order = [*chosen, *(task for task in order if task not in chosen)]
+        assert studio.served() == order
+        if turn % 10 == 0:
+            studio.annotated.add(order.pop(0))
+
+
+@given(st.integers(1, 5_000))
+def test_a_score_says_how_many_tasks_are_left(count: int) -> None:
+    shown = [f"{100 * score:.2f}" for score in places(count)]  # by Label Studio, with a %
+    assert shown == [f"-{left}.00" for left in range(count, 0, -1)]
+    assert all(one < other for one, other in pairwise(places(count)))
+
+
+def test_no_place_can_be_taken_for_a_confidence() -> None:
+    studio = Studio(6)
+    queue_up(studio, [4, 2, 6])
+    assert studio.shares() == {4: -3.0, 2: -2.0, 6: -1.0}
+    studio.annotated |= {4}
+    queue_up(studio, [1, 2])  # what is left of the first queue, without 2, is behind it
+    assert studio.shares() == {4: -3.0, 1: -3.0, 2: -2.0, 6: -1.0}
+    studio.annotated |= {1, 2, 6}  # nothing is left: the count begins at 1 again
+    queue_up(studio, [3])
+    assert studio.shares()[3] == -1.0
+
+
+def test_a_large_project_is_read_to_its_end() -> None:
+    studio = Studio(2 * PAGE_SIZE)
+    queue_up(studio, [2 * PAGE_SIZE])
+    queue_up(studio, [1])
+    assert studio.served() == [1, 2 * PAGE_SIZE]
+
+
+def test_neither_another_version_nor_the_same_choice_again_takes_room() -> None:
+    studio = Studio(3)
+    queue_up(studio, [3, 1])
+    first = studio.stored[-2:]
+    assert [one.score for one in first] == [-0.02, -0.01]
+    queue_up(studio, [3, 1])
+    assert studio.stored[-2:] == first
+
+
+@pytest.mark.parametrize("score", [None, 0.0, 1e-6, 1.0])
+def test_what_was_not_chosen_has_no_place(score: float | None) -> None:
+    studio = Studio(2)
+    studio.stored.append(StoredPrediction(3, 1, VERSION, score, ()))
+    queue_up(studio, [2])
+    assert [one.score for one in studio.stored[-2:]] == [score, -0.01]
+
+
+def test_a_prediction_that_was_not_stored_is_named() -> None:
+    studio = Studio(3)
+    studio.refused = {2}
+    with pytest.raises(LabelStudioError, match="predictions of 1 of 2 tasks, task 2 among them"):
+        queue_up(studio, [1, 2])

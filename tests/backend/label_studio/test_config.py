@@ -1,0 +1,240 @@
+"""Labelling configs: one way to label a text, or a sentence that says why not."""
+
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tagalong.backend.label_studio.config import parse_label_config, read_label_config
+from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.ner.errors import FormatError
+
+OURS = Path(__file__).parents[3] / "label_config.xml"
+TEXT = '<Text name="text" value="$abstract"/>'
+LABELS = (
+    '<Labels name="label" toName="text">'
+    '<Label value="Chemical" alias="CHEM"/><View><Label value="Disease"/></View></Labels>'
+)
+
+
+def view(*tags: str) -> str:
+    return f"<View>{''.join(tags)}</View>"
+
+
+def test_our_own_config() -> None:
+    config = read_label_config(OURS)
+    assert (config.control, config.object, config.data_key) == ("label", "text", "text")
+    assert config.labels == ("Chemical", "Disease")
+
+
+def test_an_alias_is_the_name_and_a_value_stands_for_it() -> None:
+    config = parse_label_config(view(LABELS, TEXT, '<Choices name="c" toName="text"/>'))
+    spellings = {"Chemical": "CHEM", "CHEM": "CHEM", "Disease": "Disease"}
+    assert config == LabelConfig("label", "text", "abstract", ("CHEM", "Disease"), spellings)
+
+
+def test_a_name_is_itself_even_where_it_is_the_value_of_another_label() -> None:
+    swapped = (
+        '<Labels name="l" toName="text"><Label value="A" alias="B"/><Label value="B" alias="C"/>'
+        "</Labels>"
+    )
+    config = parse_label_config(view(TEXT, swapped))
+    assert config.labels == ("B", "C")
+    assert config.names_by_spelling == {"A": "B", "B": "B", "C": "C"}
+
+
+def test_several_controls_need_a_name() -> None:
+    other = '<Labels name="parts" toName="text"><Label value="Title"/></Labels>'
+    both = view(LABELS, other, TEXT)
+    assert parse_label_config(both, control="parts").labels == ("Title",)
+    with pytest.raises(FormatError, match=r"'label', 'parts'; .*\{\"control\": \"NAME\"\}.*export"):
+        parse_label_config(both)
+    with pytest.raises(FormatError, match="none of them called 'no'"):
+        parse_label_config(both, control="no")
+
+
+def test_of_several_controls_the_one_over_the_text_is_taken() -> None:
+    other = '<Labels name="parts" toName="image"><Label value="Title"/></Labels>'
+    image = '<Image name="image" value="$image"/>'
+    assert parse_label_config(view(other, image, LABELS, TEXT)).control == "label"
+
+
+def test_many_controls_do_not_make_a_long_message() -> None:
+    many = (LABELS.replace('"label"', f'"{i}"') for i in range(100))
+    with pytest.raises(FormatError, match="'4' and 95 more") as refusal:
+        parse_label_config(view(*many, TEXT))
+    assert len(str(refusal.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("attributes", "stored"),
+    [
+        ("", "text"),
+        ('valueType="text" encoding="none"', "text"),
+        ('valueType="url"', "url"),
+        ('valuetype="url"', "url"),
+        ('encoding="base64"', "base64"),
+        ('encoding="base64unicode"', "base64unicode"),
+    ],
+)
+def test_how_the_data_hold_the_text(attributes: str, stored: str) -> None:
+    config = parse_label_config(view(LABELS, TEXT.replace("value=", attributes + " value=")))
+    assert config.text_encoding == stored
+
+
+def test_labels_say_what_models_call_them() -> None:
+    labels = (
+        '<Labels name="l" toName="text"><Label value="Chemical" alias="CHEM" '
+        'predicted_values=" drug,, Chemical ,1"/><Label value="Disease" predicted_values="1, ill"/>'
+        '<Label value="Gene"/></Labels>'
+    )
+    config = parse_label_config(view(TEXT, labels))
+    # Both claim "1", so neither gets it.
+    assert config.predicted_values == {"drug": "CHEM", "Chemical": "CHEM", "ill": "Disease"}
+
+
+def test_a_config_is_parsed_once_and_cannot_be_changed() -> None:
+    config = parse_label_config(view(LABELS, TEXT))
+    assert parse_label_config(view(LABELS, TEXT)) is config
+    assert parse_label_config(view(LABELS, TEXT), control="label") == config
+    for names in (config.names_by_spelling, config.predicted_values):
+        with pytest.raises(TypeError):
+            names["new"] = "CHEM"  # type: ignore[index]
+    assert hash(config) == hash(parse_label_config(view(LABELS, TEXT), control="label"))
+
+
+SECRET = "do-not-read-me"
+BOMB = "".join(f'<!ENTITY e{i + 1} "{f"&e{i};" * 10}">' for i in range(9))
+ATTACKS = {
+    "an external entity": '<!DOCTYPE View [<!ENTITY x SYSTEM "file://{path}">]>{config}',
+    "an external document type": '<!DOCTYPE View SYSTEM "file://{path}">{config}',
+    "a billion laughs": '<!DOCTYPE View [<!ENTITY e0 "ha">' + BOMB + "]>{config}",
+    "behind a comment": "<!-- -->\n<!DOCTYPE View [<!ENTITY x 'y'>]>{config}",
+    "in something like a comment": "<?a <!-- ?><!DOCTYPE View [<!ENTITY x 'y'>]><?b --> ?>{config}",
+    "behind a declaration": '<?xml version="1.0"?><!DOCTYPE View [<!ENTITY x "y">]>{config}',
+    "inside": "<View><!ENTITY x 'y'></View>",
+    "in lower case": "<!doctype View>{config}",
+    "in a comment": "<!-- <!DOCTYPE View> -->{config}",
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
+@pytest.mark.parametrize("disguise", ["", "UTF-16LE", "UTF-16BE", "bytes of UTF-16", "mark"])
+def test_declarations_are_refused_unread(attack: str, disguise: str, tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text(SECRET)
+    config = view(LABELS, TEXT).replace("Disease", "&x;" if "ENTITY x" in attack else "&e9;")
+    xml = attack.replace("{path}", str(path)).replace("{config}", config)
+    if disguise == "bytes of UTF-16":
+        xml = xml.encode("utf-16").decode("latin-1")
+    elif disguise == "mark":
+        xml = "\ufeff" + xml
+    elif disguise:
+        xml = xml.encode(disguise).decode("latin-1")
+    with pytest.raises(FormatError, match=r"declares|does not allow") as refusal:
+        parse_label_config(xml)
+    assert SECRET not in str(refusal.value)
+
+
+def test_comments_and_instructions_are_passed_over() -> None:
+    odd = '<?a name="b" toName="c"?><!-- {"data": 1} -->'
+    xml = odd + view(odd, "<![CDATA[ ]]>", LABELS, TEXT) + odd
+    assert parse_label_config(xml).labels == ("CHEM", "Disease")
+
+
+def test_a_config_of_thousands_of_labels_is_read_and_a_longer_one_refused() -> None:
+    labels = "".join(f'<Label value="Label {i}"/>' for i in range(5000))
+    many = f'<Labels name="l" toName="text">{labels}</Labels>'
+    assert len(parse_label_config(view(many, TEXT)).labels) == 5000
+    with pytest.raises(FormatError, match="more than 500,000 are not read"):
+        parse_label_config(view(many * 10, TEXT))
+
+
+NAMES = st.sampled_from(["label", "text", "", "$a", "a,b", "x y", "url", "base64", "Disease"])
+TAGS = ["View", "Labels", "Label", "Text", "HyperText", "Choices", "Chat", "ReactCode", "Filter"]
+ATTRIBUTES = ["name", "toName", "value", "alias", "valueList", "valueType", "predicted_values"]
+
+
+@st.composite
+def elements(draw: st.DrawFn, depth: int = 3) -> str:
+    tag = draw(st.sampled_from([*TAGS, "Video", "Style", "Relation", "x:y"]))
+    chosen = draw(st.dictionaries(st.sampled_from([*ATTRIBUTES, "perRegion"]), NAMES))
+    attributes = "".join(f" {name}={quoteattr(value)}" for name, value in chosen.items())
+    inner = draw(st.lists(elements(depth=depth - 1), max_size=3)) if depth else []
+    odd = draw(st.sampled_from(["", "", "<!-- -->", '<?p name="a" toName="b"?>', "text", "&a;"]))
+    return f"<{tag}{attributes}>{odd}{''.join(inner)}</{tag}>"
+
+
+@given(st.one_of(elements(), st.text(), st.text(alphabet="<>!?&;[]-/= \n\"'aA\0\ufeff"), NAMES))
+@example("<x xmlns='y' name='text' toName='text'/>")
+@example("\ud800")
+def test_nothing_but_a_sentence_ever_comes_of_a_bad_config(xml: str) -> None:
+    try:
+        config = parse_label_config(xml)
+    except FormatError as refusal:
+        assert "\n" not in str(refusal)  # noqa: PT017
+    else:
+        assert config.labels
+        assert all(config.labels)
+        assert set(config.names_by_spelling.values()) == set(config.labels)
+
+
+def test_a_hypertext_beside_the_text_does_not_matter() -> None:
+    beside = '<HyperText name="h" value="$h"/><Choices name="c" toName="h"/>'
+    assert parse_label_config(view(LABELS, TEXT, beside)).object == "text"
+
+
+@pytest.mark.parametrize(
+    ("xml", "said"),
+    [
+        ("", "is not XML"),
+        ("<View>", "is not XML"),
+        ("Chemical, Disease", "is not XML"),
+        (view(), "no controls"),
+        (view(LABELS), "no <Labels> over a <Text>"),
+        (view(LABELS.replace('toName="text"', 'toName="no"'), TEXT), "no <Labels> over a <Text>"),
+        (view('<Choices name="c" toName="text"/>', TEXT), "<Choices>, but no <Labels>"),
+        (view(LABELS, TEXT.replace("Text ", "HyperText ")), "<HyperText>: .*declare .* as <Text>"),
+        (
+            view('<HyperTextLabels name="l" toName="h"/><HyperText name="h" value="$h"/>'),
+            "<HyperText>: .*declare .* as <Text>",
+        ),
+        (view(LABELS, TEXT.replace("$abstract", "abc")), "the same for every task"),
+        (
+            view(LABELS, TEXT.replace("value=", 'valueType="URL" value=')),
+            "'URL', .* cannot be read",
+        ),
+        (view(LABELS, TEXT.replace("value=", 'encoding="rot13" value=')), "'rot13' .* cannot be"),
+        (
+            view(LABELS, TEXT.replace("value=", 'valueType="url" encoding="base64" value=')),
+            "'url', encoding 'base64' .* cannot be read together: import plain text",
+        ),
+        (view(LABELS, TEXT.replace("value=", 'resolver="csv" value=')), "resolver 'csv'"),
+        (view(LABELS.replace("Labels", "x"), TEXT.replace("$abstract", "$a")), "has <x>, but no"),
+        ("<View>" * 300 + "</View>" * 300, "is not XML .*depth"),
+        ('<?xml version="1.0" encoding="UTF-8" x=">"?><View/>', "is not XML"),
+        (view('<Labels name="l" toName="text" value="$labels"/>', TEXT), "has no <Label>"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_advice(xml: str, said: str) -> None:
+    with pytest.raises(FormatError, match=said):
+        parse_label_config(xml)
+
+
+def test_files_may_have_a_declaration_and_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "config.xml"
+    declared = '<?xml version="1.0" encoding="UTF-8"?>\n' + view(LABELS, TEXT)
+    path.write_text(declared, encoding="utf-8-sig")
+    assert read_label_config(path) == parse_label_config(view(LABELS, TEXT))
+
+
+def test_a_bad_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "config.xml"
+    path.write_bytes(b"<View>\xff</View>")
+    with pytest.raises(FormatError, match=r"config\.xml is not UTF-8"):
+        read_label_config(path)
+    path.write_text("<View>")
+    with pytest.raises(FormatError, match=r"config\.xml: the labelling config is not XML"):
+        read_label_config(path)

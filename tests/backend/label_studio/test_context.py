@@ -1,0 +1,202 @@
+"""Interactive calls: what was drawn just now is told from what was there, whatever is sent."""
+
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.context import (
+    InteractiveContext,
+    read_interactive_context,
+    with_unique_region_ids,
+)
+from tagalong.backend.label_studio.interactive import suggest_spans
+from tagalong.backend.label_studio.results import result_from_spans
+from tagalong.ner.document import Document, Span
+from tests.odd_documents import annotation, region, task
+
+CONFIG = parse_label_config("""<View><Text name="text" value="$text"/>
+<Labels name="label" toName="text"><Label value="Chemical" alias="CHEM"/><Label value="Disease"/>
+<Label value="Gene or gene product"/></Labels></View>""")
+TEXT = "lead lead ill"
+
+LEAD = region(TEXT, 0, 4, "Chemical")
+
+
+def asked(sent: Any, **known: Any) -> InteractiveContext:
+    return read_interactive_context({**task(TEXT), **known}, sent, CONFIG, Document("1", TEXT))
+
+
+def test_what_was_drawn_and_what_is_there_are_told_apart() -> None:
+    draft = {"id": 5, "result": [region(TEXT, 5, 9, "CHEM")]}
+    mine = annotation(region(TEXT, 10, 13, "Disease"), id=7)
+    others = annotation(region(TEXT, 0, 13, "Disease"), id=8)
+    sent = {"draft_id": 5, "annotation_id": "7", "user_id": 1, "result": [LEAD]}
+    marked = asked(sent, annotations=[mine, others], drafts=[{"id": 4, "result": [LEAD]}, draft])
+    assert marked.new_spans == (Span(0, 4, "CHEM"),)
+    assert marked.existing_spans == (
+        Span(0, 4, "CHEM"),
+        Span(5, 9, "CHEM"),
+        Span(10, 13, "Disease"),
+    )
+
+
+def mine(*names: str) -> list[Any]:
+    """A version of the annotation: ``c`` is at 5 and the annotator's own, ``d`` at 10 a guess."""
+    every = {
+        "c": region(TEXT, 5, 9, "CHEM", id="c", origin="manual"),
+        "d": region(TEXT, 10, 13, "Disease", id="d", origin="prediction", score=0.9),
+    }
+    return [every[name] for name in names]
+
+
+NEW = region(TEXT, 0, 4, "CHEM", id="new", origin="manual")
+LEAD_1, LEAD_2, ILL = Span(0, 4, "CHEM"), Span(5, 9, "CHEM"), Span(10, 13, "Disease")
+
+
+def test_the_editor_names_no_version_and_what_shares_most_regions_is_at_work() -> None:
+    draft, other = {"id": 1, "result": mine("c", "d")}, {"id": 2, "result": [LEAD]}
+    for kind in ("drafts", "annotations", "predictions"):
+        marked = asked({"result": [*mine("c"), NEW]}, **{kind: [other, draft]})
+        assert marked == InteractiveContext((LEAD_1,), (LEAD_1, LEAD_2, ILL)), kind
+
+
+def test_of_versions_that_share_as_much_the_latest_kind_is_at_work() -> None:
+    before, after = {"id": 1, "result": mine("c", "d")}, {"id": 2, "result": mine("c")}
+    for earlier, later in (("predictions", "annotations"), ("annotations", "drafts")):
+        marked = asked({"result": [*mine("c"), NEW]}, **{earlier: [before], later: [after]})
+        assert marked.existing_spans == (LEAD_1, LEAD_2), later
+
+
+def test_where_nothing_tells_the_versions_apart_all_may_be_at_work() -> None:
+    one, two = {"id": 1, "result": mine("d")}, {"id": 2, "result": [region(TEXT, 5, 9, "Disease")]}
+    marked = asked({"result": [NEW]}, annotations=[one], predictions=[two])
+    assert marked.existing_spans == (LEAD_1, Span(5, 9, "Disease"), ILL)
+
+
+def test_a_version_whose_regions_would_have_been_sent_is_not_at_work() -> None:
+    one = {"id": 1, "result": mine("c", "d")}
+    assert asked({"result": [NEW]}, predictions=[one]).existing_spans == (LEAD_1,)
+
+
+def test_a_region_is_drawn_once() -> None:
+    brought: list[str] = []
+
+    def came_before(names: Any) -> frozenset[str]:
+        before = frozenset(brought) & set(names)
+        brought.extend(names)
+        return before
+
+    def ask(*items: Any) -> tuple[Span, ...]:
+        document = Document("1", TEXT)
+        sent = {"result": list(items)}
+        return read_interactive_context(
+            {}, sent, CONFIG, document, seen_regions=came_before
+        ).new_spans
+
+    assert ask(NEW) == (LEAD_1,)
+    assert ask(NEW) == ()
+    assert ask(region(TEXT, 0, 4, "Disease", id="new", origin="manual")) == ()
+    assert ask(NEW, *mine("c")) == (LEAD_2,)
+
+
+def test_what_is_stored_was_not_drawn_just_now() -> None:
+    draft = {"id": 1, "result": mine("c")}
+    assert asked({"result": [*mine("c"), NEW]}, drafts=[draft]).new_spans == (LEAD_1,)
+
+
+def test_the_newest_was_drawn_even_if_it_is_stored_already() -> None:
+    draft = {"id": 1, "result": [*mine("c", "d"), NEW]}
+    marked = asked({"result": [*mine("c"), NEW]}, drafts=[draft])
+    assert marked == InteractiveContext((LEAD_1,), (LEAD_1, LEAD_2, ILL))
+
+
+def test_guesses_are_not_drawn() -> None:
+    for changes in (
+        {"origin": "prediction", "score": 0.9},
+        {"origin": "prediction-changed", "score": 0.9},
+        {"origin": "manual", "score": 1.0},  # taken over from an answer
+    ):
+        marked = asked({"result": [{**NEW, **changes}]})
+        assert marked == InteractiveContext((), (LEAD_1,))
+
+
+def test_an_answer_has_no_id_of_a_region_at_work() -> None:
+    document = Document("7", TEXT)
+    spans = (LEAD_1, LEAD_2, ILL)
+
+    def ids(*names: str) -> set[str]:
+        context = {"result": [{"id": name} for name in names]}
+        return {
+            item["id"]
+            for item in result_from_spans(with_unique_region_ids(document, context), spans, CONFIG)
+        }
+
+    stored = {item["id"] for item in result_from_spans(document, spans, CONFIG)}
+    assert ids("a", "b") == ids("b", "a")
+    several = [stored, ids(), ids("a"), ids("b"), ids("a", "b")]
+    assert len(set.union(*several)) == 3 * len(several)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        region("lead", 0, 4, "Chemical", from_name="parts"),
+        region("lead", 0, 4, "Chemical", to_name="other"),
+        region("lead", 0, 4, "Chemical", type="textarea"),
+        region("lead", 3, 99, "Chemical"),
+        region("lead", -1, 3, "Chemical"),
+        region("lead", 3, 3, "Chemical"),
+        {**LEAD, "value": {"start": True, "end": 4, "labels": ["Chemical"]}},
+        {**LEAD, "value": {"start": 0.0, "end": 4, "labels": ["Chemical"]}},
+        {**LEAD, "value": {"start": 0, "end": 4, "labels": "Chemical"}},
+        {**LEAD, "value": {"start": 0, "end": 4}},
+        {**LEAD, "value": None},
+        {},
+        None,
+    ],
+)
+def test_what_is_no_region_of_ours_is_left_out(item: Any) -> None:
+    assert asked({"result": [item]}) == InteractiveContext((), ())
+
+
+def test_of_several_labels_the_first_counts() -> None:
+    two = region("lead", 0, 4, "Disease", "Chemical")
+    assert asked({"result": [two]}).new_spans == (Span(0, 4, "Disease"),)
+
+
+def test_regions_of_no_known_label_keep_their_place_and_are_not_copied() -> None:
+    for labels in ((), ("Gone",)):
+        marked = asked({"result": [region("lead", 0, 4, *labels)]})
+        assert marked.new_spans == ()
+        assert [(span.start, span.end) for span in marked.existing_spans] == [(0, 4)]
+
+
+keys = st.sampled_from(
+    ["result", "annotations", "drafts", "id", "draft_id", "annotation_id", "value", "start", "end"]
+)
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 20), st.floats(), st.sampled_from(["1", "Disease"])
+)
+json_values = st.recursive(
+    st.one_of(scalars, st.just(LEAD)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(st.one_of(keys, st.just("labels")), inner, max_size=5),
+    ),
+    max_leaves=25,
+)
+
+
+@given(json_values, json_values)
+@example({"drafts": [{"id": 1, "result": [LEAD]}]}, {"draft_id": True, "result": {"0": LEAD}})
+@example({"drafts": {"id": 1}}, {"draft_id": [1], "result": [[LEAD], {"value": {"labels": [[]]}}]})
+def test_any_json_is_taken(known: Any, sent: Any) -> None:
+    document = Document("1", TEXT)
+    marked = read_interactive_context(known, sent, CONFIG, document)
+    assert set(marked.new_spans) <= set(marked.existing_spans)
+    assert {span.label for span in marked.new_spans} <= set(CONFIG.labels)
+    assert all(span.end <= len(document.text) for span in marked.existing_spans)
+    suggest_spans(document, (), marked)

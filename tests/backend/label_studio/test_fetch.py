@@ -1,0 +1,252 @@
+"""Fetching: only whole answers, only from whom one meant to ask, and never for ever."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from threading import active_count
+from time import sleep
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tagalong.backend.label_studio.fetch import (
+    MAX_CONCURRENT_FETCHES,
+    Fetcher,
+    parse_allowed_host,
+    parse_web_address,
+)
+from tagalong.ner.errors import InputError
+from tests.backend.web import Page, Web, drop_by_drop, hang_up, in_chunks, packed, serving
+
+PEM = Path(__file__).parents[2] / "samples" / "self_signed.pem"
+START = b"HTTP/1.1 200 OK\r\n"
+TEXT = "β-cell 😀\r\n".encode()
+PAGES = {
+    "/text": Page(TEXT),
+    "/empty": Page(),
+    "/packed": packed(TEXT * 1000),
+    "/chunks": in_chunks(TEXT),
+    "/until-closed": hang_up(b"HTTP/1.0 200 OK\r\n\r\n" + TEXT),
+    "/missing": Page(TEXT, status=404),
+    "/broken": Page(TEXT, status=500),
+    "/there": Page(status=302, headers={"Location": "/text"}),
+    "/huge": Page(b"x" * 30_001),
+    "/bomb": packed(b"x" * 10_000_000),
+    "/too-short": Page(TEXT, length=len(TEXT) + 1),
+    "/half-a-chunk": in_chunks(TEXT, whole=False),
+    "/nothing": hang_up(b""),
+    "/nonsense": hang_up(b"SSH-2.0-OpenSSH_9.6\r\n"),
+    "/not-gzip": Page(TEXT, headers={"Content-Encoding": "gzip"}),
+    "/slow-status": drop_by_drop(b"HTTP/1.1 200 "),
+    "/slow-header": drop_by_drop(START + b"A: "),
+    "/slow-body": drop_by_drop(START + b"\r\n"),
+    "/slow-chunk": drop_by_drop(START + b"Transfer-Encoding: chunked\r\n\r\nffff\r\n"),
+}
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[Web]:
+    with serving(PAGES) as web:
+        yield web
+
+
+def fetch(web: Web, path: str, *, scheme: str = "http", seconds: float = 20.0) -> bytes:
+    fetcher = Fetcher(max_bytes=30_000, timeout_seconds=seconds)
+    return fetcher.fetch(parse_web_address(f"{scheme}://{web.host}{path}"), {})
+
+
+@pytest.mark.parametrize("path", ["/text", "/chunks", "/until-closed"])
+def test_content_comes_as_it_is(web: Web, path: str) -> None:
+    assert fetch(web, path) == TEXT
+
+
+def test_content_may_be_empty_or_packed(web: Web) -> None:
+    assert fetch(web, "/empty") == b""
+    assert fetch(web, "/packed") == TEXT * 1000
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/missing", "error 404"),
+        ("/broken", "error 500"),
+        ("/there", r"a redirect \(302\), which is not followed"),
+        ("/huge", "more than 30,000 bytes"),
+        ("/bomb", "more than 30,000 bytes"),
+        ("/too-short", "could not be read"),
+        ("/half-a-chunk", "could not be read"),
+        ("/nothing", "could not be read"),
+        ("/nonsense", "could not be read"),
+        ("/not-gzip", "could not be read"),
+    ],
+)
+def test_anything_but_a_whole_answer_is_refused(web: Web, path: str, said: str) -> None:
+    web.asked.clear()
+    with pytest.raises(InputError, match=said) as refusal:
+        fetch(web, path)
+    assert [asked for asked, _ in web.asked] == [path]
+    assert str(refusal.value).startswith(web.host)
+    assert path not in str(refusal.value)
+
+
+@pytest.mark.parametrize("path", ["/slow-status", "/slow-header", "/slow-body", "/slow-chunk"])
+def test_the_time_limit_is_for_all_of_it(web: Web, path: str) -> None:
+    """Every byte comes soon; no limit on single reads would ever end this."""
+    with pytest.raises(InputError, match=r"within 0\.3 seconds"):
+        fetch(web, path, seconds=0.3)
+
+
+def test_whoever_asks_many_times_is_still_served(web: Web) -> None:
+    fetcher = Fetcher(max_bytes=100, timeout_seconds=20.0)
+    for path in ("/missing", "/huge", "/nothing"):
+        for _ in range(MAX_CONCURRENT_FETCHES):
+            with pytest.raises(InputError):
+                fetcher.fetch(parse_web_address(f"http://{web.host}{path}"), {})
+    assert fetcher.fetch(parse_web_address(f"http://{web.host}/text"), {}) == TEXT
+
+
+def test_threads_that_were_left_end_and_make_room(web: Web) -> None:
+    fetcher = Fetcher(max_bytes=100, timeout_seconds=0.3)
+    before = active_count()
+    for _ in range(3):
+        with pytest.raises(InputError):
+            fetcher.fetch(parse_web_address(f"http://{web.host}/slow-header"), {})
+    while active_count() > before:  # else the test hangs, and says where
+        sleep(0.01)
+    assert fetcher.fetch(parse_web_address(f"http://{web.host}/text"), {}) == TEXT
+
+
+def test_nobody_there_is_said(web: Web) -> None:
+    with serving({}) as gone:
+        address = parse_web_address(f"http://{gone.host}/")
+    with pytest.raises(InputError, match=f"^{gone.host} could not be read"):
+        Fetcher(max_bytes=100, timeout_seconds=20.0).fetch(address, {})
+
+
+def test_a_certificate_must_be_one_that_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(PAGES, pem=str(PEM)) as web:
+        with pytest.raises(InputError, match="could not be read"):
+            fetch(web, "/text", scheme="https")
+        monkeypatch.setenv("SSL_CERT_FILE", str(PEM))
+        assert fetch(web, "/text", scheme="https") == TEXT
+
+
+def test_an_address_of_ipv6_is_asked_by_its_name() -> None:
+    with serving(PAGES, name="::1") as web:
+        assert fetch(web, "/text") == TEXT
+        assert web.asked[0][1]["Host"] == web.host
+
+
+def test_neither_proxies_nor_stored_passwords_are_used(
+    web: Web, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password secret")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    web.asked.clear()
+    with serving({}) as proxy:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, f"http://{proxy.host}")
+        assert fetch(web, "/text") == TEXT
+        assert proxy.asked == []
+    assert "Authorization" not in web.asked[0][1]
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "path"),
+    [
+        ("http://a.org", "a.org", 80, "/"),
+        ("HTTPS://A.Org/B?c=D#e", "a.org", 443, "/B?c=D"),
+        ("http://[::1]:8080/x y", "[::1]", 8080, "/x%20y"),
+        ("http://bücher.example/é", "xn--bcher-kva.example", 80, "/%C3%A9"),
+        # What stands before "#" or "?" is the host, whatever comes behind.
+        ("http://evil#@allowed/", "evil", 80, "/"),
+        ("http://evil?@allowed/", "evil", 80, "/?@allowed/"),
+    ],
+)
+def test_an_address_is_read(text: str, host: str, port: int, path: str) -> None:
+    address = parse_web_address(text)
+    assert (address.host, address.port, address.path) == (host, port, path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "file:///etc/passwd",
+        "data:text/plain,secret",
+        "ftp://allowed/x",
+        "s3://bucket/key",
+        "javascript:fetch('http://allowed')",
+        "//allowed/x",
+        "/data/upload/1/x.txt",
+        "http:allowed/x",
+        "http:///x",
+        "http://[::1/x",
+        "http://allowed:99999/",
+        "http://evil\\@allowed/",
+        "http://allowed\t/",
+        "http://allowed/\r\nHost: evil",
+        "http://allowed\0.evil/",
+        " http://allowed/",
+        "http://allowed%A0/",
+        "http://[fe80::1%25allowed]/",
+        "http://al lowed/",
+        "http://ａllowed/",
+        "http://allowed@evil/",
+        "http://allowed:80@evil/",
+        "http://user:secret@allowed/",
+    ],
+)
+def test_other_addresses_are_refused_and_not_quoted(text: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        parse_web_address(text)
+    assert "allowed" not in str(refusal.value)
+    assert "secret" not in str(refusal.value)
+
+
+@given(st.one_of(st.text(), st.text(alphabet="htp:/@[]#?\\.a1%\ud800é").map("http://".__add__)))
+@example("http://" + "a" * 70_000)
+def test_any_text_is_an_address_or_refused(text: str) -> None:
+    try:
+        address = parse_web_address(text)
+    except InputError:
+        return
+    assert address.host == address.host.lower()
+    assert not set(address.host) & set("@/\\#?% ")
+    assert address.path.startswith("/")
+    assert address.path.isascii()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "text", "meant"),
+    [
+        ("A.org", "http://a.ORG/x", True),
+        ("a.org", "https://a.org/x", True),
+        ("a.org", "https://a.org:443/x", True),
+        ("a.org", "http://a.org:8080/x", False),
+        ("a.org", "http://a.org:443/x", False),
+        ("a.org:8080", "http://a.org:8080/x", True),
+        ("a.org:8080", "http://a.org/x", False),
+        ("a.org:80", "http://a.org/x", True),
+        ("a.org", "http://b.a.org/", False),
+        ("a.org", "http://a.org.b/", False),
+        ("a.org", "http://a.org./", False),
+        ("[::1]:80", "http://[::1]/", True),
+        ("[::1]", "http://127.0.0.1/", False),
+        ("127.0.0.1", "http://2130706433/", False),
+        ("127.0.0.1", "http://0x7f.1/", False),
+        ("bücher.example", "http://xn--bcher-kva.example/", True),
+    ],
+)
+def test_only_the_very_host_and_port_are_allowed(allowed: str, text: str, meant: bool) -> None:
+    assert parse_web_address(text).is_allowed({parse_allowed_host(allowed)}) == meant
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "*", "*.org", "a.org/", "a/b", "http://a", "me@a", "::1", "a:x", "a:70000", " a", "a?b"],
+)
+def test_what_is_no_host_cannot_be_allowed(text: str) -> None:
+    with pytest.raises(InputError, match="is not a host to allow: write HOST or HOST:PORT"):
+        parse_allowed_host(text)

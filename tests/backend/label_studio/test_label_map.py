@@ -1,0 +1,112 @@
+"""Labels of a model to labels of a project: claimed, named, alike, or lost and counted."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.label_map import map_labels
+from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.ner.document import Document, DroppedAnnotation, Prediction, Span
+from tests.odd_documents import odd_documents
+
+WORDS = ["Chemical", "CHEMICAL", "chemical", "CHEM", "Disease", "disease", "Straße", "STRASSE"]
+
+
+def project(*labels: str) -> LabelConfig:
+    tags = "".join(f"<Label {label}/>" for label in labels)
+    return parse_label_config(
+        f'<View><Text name="t" value="$t"/><Labels name="l" toName="t">{tags}</Labels></View>'
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "model", "name"),
+    [
+        (['value="Chemical"'], "Chemical", "Chemical"),
+        (['value="Chemical" alias="CHEM"'], "Chemical", "CHEM"),
+        (['value="Chemical" alias="CHEM"'], "CHEM", "CHEM"),
+        (['value="Chemical"'], "CHEMICAL", "Chemical"),
+        (['value="Chemical" alias="X"'], "chemical", "X"),
+        (['value="Straße"'], "STRASSE", "Straße"),
+        # What a person says goes before what looks alike.
+        (['value="Drug" predicted_values="Chemical"', 'value="Chemical"'], "Chemical", "Drug"),
+        (['value="Drug" alias="D" predicted_values="a, Chemical"'], "Chemical", "D"),
+        # An alias goes before a value.
+        (['value="A" alias="B"', 'value="B" alias="C"'], "B", "B"),
+        # Exactly before alike.
+        (['value="DISEASE"', 'value="Disease"'], "Disease", "Disease"),
+        # Alike in two ways is no answer, but alike in two spellings of one label is.
+        (['value="DISEASE"', 'value="Disease"'], "disease", None),
+        (['value="DISEASE" alias="Disease"'], "disease", "Disease"),
+        # Claimed twice is not claimed.
+        (['value="A" predicted_values="x"', 'value="B" predicted_values="x"'], "x", None),
+        (['value="A" predicted_values="b"', 'value="B" predicted_values="b"'], "b", "B"),
+        (['value="Chemical"'], "Disease", None),
+    ],
+)
+def test_which_label_is_meant(labels: list[str], model: str, name: str | None) -> None:
+    found = map_labels([model], project(*labels))
+    assert found.project_labels == ({} if name is None else {model: name})
+    assert found.unmapped == (() if name is not None else (model,))
+
+
+@st.composite
+def projects(draw: st.DrawFn) -> LabelConfig:
+    words = st.sampled_from(WORDS)
+    claims = st.lists(words, max_size=2).map(",".join)
+    labels = draw(st.lists(st.tuples(words, st.one_of(st.just(""), words), claims), min_size=1))
+    return project(
+        *(
+            f'value="{value}" predicted_values="{claimed}"' + (f' alias="{alias}"' if alias else "")
+            for value, alias, claimed in labels
+        )
+    )
+
+
+@given(odd_documents(), projects(), st.lists(st.sampled_from(WORDS), max_size=5))
+def test_only_labels_of_the_project_come_out_and_nothing_disappears(
+    document: Document, config: LabelConfig, model: list[str]
+) -> None:
+    label_map = map_labels(model, config)
+    assert set(label_map.project_labels) | set(label_map.unmapped) == set(model)
+    assert not set(label_map.project_labels) & set(label_map.unmapped)
+    known = model or ["Chemical"]
+    spans = tuple(
+        Span(span.start, span.end, known[i % len(known)], 0.5)
+        for i, span in enumerate(document.spans)
+    )
+    before = Prediction(spans, 0.5, "v", (0.5,), (DroppedAnnotation("x", "y", "overlap", 0, 1),))
+    after = label_map.apply(document, before)
+    assert {span.label for span in after.spans} <= set(config.labels)
+    assert {span.score for span in after.spans} <= {0.5}
+    assert (after.score, after.version, after.tag_confidences) == (0.5, "v", (0.5,))
+    assert after.dropped[:1] == before.dropped
+    lost = [(one.start, one.end, one.label) for one in after.dropped[1:]]
+    assert all(one.reason == "label unknown" for one in after.dropped[1:])
+    assert [one.text for one in after.dropped[1:]] == [document.text[s:e] for s, e, _ in lost]
+    renamed = [
+        (span.start, span.end, label_map.project_labels[span.label])
+        for span in spans
+        if span.label in label_map.project_labels
+    ]
+    assert [(span.start, span.end, span.label) for span in after.spans] == renamed
+    assert len(lost) + len(renamed) == len(spans)
+
+
+@given(projects(), st.lists(st.sampled_from(WORDS), max_size=5))
+def test_what_a_project_claims_it_gets(config: LabelConfig, model: list[str]) -> None:
+    names = map_labels(model, config).project_labels
+    assert all(
+        names[label] == config.predicted_values[label]
+        for label in model
+        if label in config.predicted_values
+    )
+
+
+def test_a_label_that_the_model_never_declared_is_lost_too() -> None:
+    document = Document("1", "naloxone")
+    prediction = Prediction((Span(0, 8, "Odd", 0.9),), 0.9, "v")
+    after = map_labels(["Chemical"], project('value="Chemical"')).apply(document, prediction)
+    assert after.spans == ()
+    assert after.dropped == (DroppedAnnotation("Odd", "naloxone", "label unknown", 0, 8, "1"),)

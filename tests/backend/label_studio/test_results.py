@@ -1,0 +1,178 @@
+"""Label Studio's shapes: what we send passes its own validator, what we get is read exactly."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from label_studio_sdk.label_interface import LabelInterface
+
+from tagalong.backend.documents.offsets import RawSpan
+from tagalong.backend.label_studio.label_map import map_labels
+from tagalong.backend.label_studio.results import (
+    DEFAULT_LABEL_CONFIG,
+    MIN_SCORE,
+    LabelConfig,
+    TextEncoding,
+    find_text_key,
+    is_span_result,
+    prediction_to_label_studio,
+    raw_span_from_value,
+    require_plain_text,
+    result_from_spans,
+)
+from tagalong.ner.document import Document, Prediction, Span
+from tagalong.ner.errors import FormatError
+from tests.odd_documents import LABELS, odd_documents, region
+
+CONFIG = LabelConfig(
+    control="entities",
+    object="body",
+    data_key="abstract",
+    labels=("CHEM", *LABELS[1:]),
+    names_by_spelling={"CHEM": "CHEM", "Chemical": "CHEM", **{name: name for name in LABELS[1:]}},
+)
+XML = """<View><Text name="body" value="$abstract"/><Labels name="entities" toName="body">
+<Label value="Chemical" alias="CHEM"/><Label value="Disease"/><Label value="Gene or gene product"/>
+</Labels></View>"""
+INTERFACE = LabelInterface(XML)
+
+
+SCORES = st.one_of(st.floats(), st.floats(0, 1))
+
+
+@given(odd_documents(), SCORES)
+def test_results_are_valid_and_say_the_same(document: Document, score: float) -> None:
+    spans = tuple(Span(span.start, span.end, span.label, score) for span in document.spans)
+    item = prediction_to_label_studio(document, Prediction(spans, score, "enc-1"), CONFIG)
+    assert INTERFACE.validate_prediction(item, return_errors=True) == []
+    assert item["model_version"] == "enc-1"
+    scores = [item["score"], *(one["score"] for one in item["result"])]
+    assert all(0 < one <= 1 for one in scores)
+    assert all(one == score for one in scores) or not MIN_SCORE <= score <= 1
+    json.dumps(item, allow_nan=False)
+    assert len({one["id"] for one in item["result"]}) == len(spans)
+    back = [raw_span_from_value(one["value"], "task 1") for one in item["result"]]
+    assert [document.text[one.start : one.end] for one in back] == [one.text for one in back]
+    assert [(one.start, one.end, *one.labels) for one in back] == [
+        (span.start, span.end, CONFIG.names_by_spelling[span.label]) for span in spans
+    ]
+
+
+@given(odd_documents(), st.lists(st.sampled_from(["chemical", "Disease", "Gene", "x"])))
+def test_whatever_a_model_calls_things_the_result_is_valid(
+    document: Document, labels: list[str]
+) -> None:
+    called = labels or ["Disease"]
+    spans = tuple(
+        replace(span, label=called[i % len(called)]) for i, span in enumerate(document.spans)
+    )
+    prediction = Prediction(spans, 0.5, "enc-1")
+    item = prediction_to_label_studio(
+        document, map_labels(labels, CONFIG).apply(document, prediction), CONFIG
+    )
+    assert INTERFACE.validate_prediction(item, return_errors=True) == []
+    assert {one["score"] for one in item["result"]} <= {1.0}
+
+
+def test_an_id_that_no_encoding_can_write_does_no_harm() -> None:
+    document = Document("\ud800", "naloxone", (Span(0, 8, "Chemical"),))
+    assert result_from_spans(document, document.spans, DEFAULT_LABEL_CONFIG)[0]["id"]
+
+
+def test_the_same_spans_get_the_same_ids_and_twice_is_once() -> None:
+    document = Document("1", "naloxone", (Span(0, 8, "Chemical"),))
+    once = result_from_spans(document, document.spans, DEFAULT_LABEL_CONFIG)
+    assert once == result_from_spans(document, document.spans * 2, DEFAULT_LABEL_CONFIG)
+    assert once[0]["value"]["labels"] == ["Chemical"]
+    assert "score" not in once[0]
+
+
+@pytest.mark.parametrize(
+    ("data", "key", "hint", "found"),
+    [
+        ({"abstract": "a", "text": "b"}, "abstract", None, "abstract"),
+        ({"$undefined$": "a"}, "abstract", None, "$undefined$"),
+        ({"abstract": "a", "text": "b"}, None, None, "text"),
+        ({"abstract": "a", "text": "b"}, None, "abstract", "abstract"),
+        ({"abstract": "a", "year": 1999}, None, "body", "abstract"),
+        ({"title": "a", "text": "b"}, None, "body", "text"),
+    ],
+)
+def test_where_the_text_is(
+    data: dict[str, Any], key: str | None, hint: str | None, found: str
+) -> None:
+    assert find_text_key(data, "task 1", key=key, hint=hint) == found
+
+
+@pytest.mark.parametrize(
+    ("data", "key", "said"),
+    [
+        ({"text": "a"}, "abstract", "no text under 'abstract', .* only 'text'"),
+        ({"abstract": 7}, "abstract", "no text under 'abstract'"),
+        ({"a": "a", "b": "b"}, None, r"2 texts in its data \('a', 'b'\): .*--label-config"),
+        ({"year": 1999}, None, "no texts in its data"),
+        (dict.fromkeys("abcdefgh", ""), None, "8 texts .* and 3 more"),
+        (None, None, "no texts in its data"),
+    ],
+)
+def test_where_it_cannot_be_told(data: object, key: str | None, said: str) -> None:
+    with pytest.raises(FormatError, match=rf"^task 1 has {said}"):
+        find_text_key(data, "task 1", key=key)
+
+
+@pytest.mark.parametrize("stored", ["url", "base64", "base64unicode"])
+def test_offsets_of_texts_that_are_elsewhere_cannot_be_learned(stored: TextEncoding) -> None:
+    require_plain_text(CONFIG)
+    with pytest.raises(FormatError, match="<Text name='body'> holds a URL or an encoded text"):
+        require_plain_text(replace(CONFIG, text_encoding=stored))
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "choices", "value": {"choices": ["yes"]}},
+        {"type": "relation", "from_id": "a", "to_id": "b", "direction": "right"},
+        {"type": "textarea", "value": {"start": 0, "end": 3, "text": ["why"]}},
+        {"type": "rectanglelabels", "value": {"x": 1, "y": 2, "rectanglelabels": ["Car"]}},
+        {"type": "labels", "value": {"x": 1, "y": 2, "labels": ["Car"]}},
+        {"type": "labels"},
+    ],
+)
+def test_other_controls_are_not_spans(item: dict[str, Any]) -> None:
+    assert not is_span_result(item, "task 1")
+
+
+def test_hypertext_is_refused_with_advice() -> None:
+    value = {"start": "/p[1]/text()[1]", "end": "/p[1]/text()[1]", "startOffset": 0, "endOffset": 3}
+    for kind in ("labels", "hypertextlabels"):
+        with pytest.raises(
+            FormatError, match=r"task 1 .*<HyperText>.*declare the object as <Text>"
+        ):
+            is_span_result({"type": kind, "value": {**value, "labels": ["A"]}}, "task 1")
+
+
+def test_regions_are_taken_as_they_are() -> None:
+    item = region("naloxone", 0, 8, "Chemical", "Drug")
+    assert is_span_result(item, "task 1")
+    assert raw_span_from_value(item["value"], "task 1") == RawSpan(
+        0, 8, ("Chemical", "Drug"), "naloxone"
+    )
+    assert raw_span_from_value({"start": 5, "end": 2}, "task 1") == RawSpan(5, 2, ())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"start": 0.5, "end": 2.1, "labels": ["A"]},
+        {"start": "0", "end": "2", "labels": ["A"]},
+        {"start": None, "end": 2, "labels": ["A"]},
+        {"start": 0, "end": 2, "labels": "A"},
+        {"start": 0, "end": 2, "labels": [7]},
+    ],
+)
+def test_regions_of_other_shapes_are_refused(value: dict[str, Any]) -> None:
+    with pytest.raises(FormatError, match=r"^task 1 has a region"):
+        raw_span_from_value(value, "task 1")

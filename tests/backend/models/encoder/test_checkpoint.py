@@ -1,0 +1,133 @@
+"""A version's folder: what is written into it is what comes out, and nothing in it is run."""
+
+import io
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, TaskType, get_peft_model
+from transformers import BertConfig, DebertaV2Config, MistralConfig, PretrainedConfig, RobertaConfig
+
+from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.models.encoder.checkpoint import load_encoder, max_positions, save_model
+from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.ner.document import Document
+from tagalong.ner.errors import VersionInvalid
+from tagalong.ner.manifest import Manifest
+from tagalong.ner.tags import TagSet
+from tests.toy_corpus import LABELS
+
+TEXT = "Naloxone reverses the antihypertensive effect of clonidine."
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def base(tiny_base: Callable[[str], Path]) -> BaseModelRef:
+    return BaseModelRef(str(tiny_base("bert-uncased")))
+
+
+@pytest.fixture
+def folder(base: BaseModelRef, tmp_path: Path) -> Path:
+    """What a version's folder holds, of an untrained model."""
+    torch.manual_seed(0)
+    model = base.load_token_classifier(TagSet(LABELS).tag_names)
+    save_model(model, base.load_tokenizer(), tmp_path, base=base)
+    return tmp_path
+
+
+@pytest.fixture
+def adapter(base: BaseModelRef, tmp_path: Path) -> Path:
+    """The same of an adapter."""
+    model = base.load_token_classifier(TagSet(LABELS).tag_names)
+    adapted = get_peft_model(
+        model,
+        LoraConfig(
+            task_type=TaskType.TOKEN_CLS,
+            target_modules="all-linear",
+            exclude_modules=["classifier"],
+        ),
+    )
+    save_model(adapted, base.load_tokenizer(), tmp_path, base=base)
+    return tmp_path
+
+
+def load(folder: Path, base: str = "nowhere", **config: Any) -> EncoderTier:
+    manifest = Manifest(
+        tier="encoder",
+        name="tiny",
+        version="tiny-1",
+        created="2026-01-01T00:00:00Z",
+        base=base,
+        labels=LABELS,
+        config=config,
+        files={},
+    )
+    return load_encoder(folder, manifest, device=CPU)
+
+
+def logits(tier: EncoderTier) -> np.ndarray:
+    return tier.compute_logits(tier.encode([Document("d", TEXT)]))[0]
+
+
+@pytest.mark.parametrize(
+    ("config", "precision"),
+    [
+        ({"schedule": {"precision": "bf16"}}, "bf16"),
+        ({"schedule": {"precision": "fp32"}}, "fp32"),
+        ({"schedule": {}}, "auto"),
+        ({}, "auto"),
+    ],
+)
+def test_a_version_is_served_in_the_arithmetic_it_was_judged_in(
+    folder: Path, config: Mapping[str, Any], precision: str
+) -> None:
+    assert load(folder, **config).runner.precision == precision
+
+
+def test_the_arithmetic_of_a_version_is_used(folder: Path) -> None:
+    exact, rounded = (
+        logits(load(folder, schedule={"precision": precision})) for precision in ("fp32", "bf16")
+    )
+    assert rounded == pytest.approx(exact, abs=0.05)
+    assert (rounded != exact).any()
+
+
+def test_code_in_a_version_is_never_run_whatever_is_answered(
+    base: BaseModelRef, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load(adapter, base.reference).predict([Document("d", TEXT)])
+    trace = adapter / "was_run"
+    (adapter / "foreign.py").write_text(f"open({str(trace)!r}, 'w')\nclass Foreign: pass\n")
+    path = adapter / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings |= {
+        "tokenizer_class": "Foreign",
+        "auto_map": {"AutoTokenizer": ["foreign.Foreign", "foreign.Foreign"]},
+    }
+    path.write_text(json.dumps(settings), encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))
+    with pytest.raises(VersionInvalid, match="could not be loaded"):
+        load(adapter, base.reference)
+    assert not trace.exists()
+    assert not sys.stdin.tell()  # nobody was asked
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        (BertConfig(max_position_embeddings=512), 512),
+        (RobertaConfig(max_position_embeddings=514), 512),
+        (MistralConfig(max_position_embeddings=4096), 4096),
+        (DebertaV2Config(max_position_embeddings=512, position_biased_input=False), 512),
+        (PretrainedConfig(), None),
+    ],
+)
+def test_positions_that_a_model_has(config: PretrainedConfig, limit: int | None) -> None:
+    model = torch.nn.Module()
+    model.config = config
+    assert max_positions(model) == limit

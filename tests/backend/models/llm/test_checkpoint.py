@@ -1,0 +1,210 @@
+"""An LLM version loads as it was published, any way its weights are kept, or says why not."""
+
+import logging
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from tagalong.backend.models.base_models.quantization import four_bit_unavailable_reason
+from tagalong.backend.models.llm.load_options import BaseModelCache
+from tagalong.backend.models.llm.tier import LLMTier
+from tagalong.backend.models.tier import load_tier
+from tagalong.ner.document import Document
+from tagalong.ner.errors import BaseModelError, VersionInvalid
+from tagalong.ner.manifest import VersionMetadata, read_manifest
+from tagalong.ner.model_store import ModelStore
+from tagalong.ner.words import word_offsets
+from tests.lexicon_tier import LexiconTier
+from tests.llm_versions import CPU, other_tags, publish_llm_version
+from tests.tiny_bases import CORPUS
+from tests.tiny_llms import TAGS, random_texts, save_llm
+
+NONE = ("nope", "a", "b", "c", "d")
+DOCUMENTS = [Document(str(n), text) for n, text in enumerate(random_texts(4, 6, longest=40))]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_llm(tmp_path_factory.mktemp("llm") / "base", CORPUS, initializer_range=0.15)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
+    return ModelStore(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def version(base: Path, models: ModelStore) -> Path:
+    return publish_llm_version(models, base)
+
+
+@pytest.fixture
+def no_four_bit(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setitem(sys.modules, "bitsandbytes.functional", None)
+    four_bit_unavailable_reason.cache_clear()
+    yield
+    four_bit_unavailable_reason.cache_clear()
+
+
+def loaded(folder: Path, **options: Any) -> LLMTier:
+    tier = load_tier(folder, device=CPU, **options)
+    assert isinstance(tier, LLMTier)
+    return tier
+
+
+def decided(tier: LLMTier) -> list[tuple[list[int], Any]]:
+    return tier.decode(DOCUMENTS, [list(word_offsets(document.text)) for document in DOCUMENTS])
+
+
+def assert_agree(one: LLMTier, other: LLMTier, *, within: float) -> None:
+    for (tags, logits), (others, theirs) in zip(decided(one), decided(other), strict=True):
+        assert tags == others
+        np.testing.assert_allclose(logits, theirs, atol=within)
+
+
+def test_only_the_adapter_is_stored(version: Path) -> None:
+    names = {path.name for path in version.iterdir()}
+    assert "adapter_model.safetensors" in names
+    assert "model.safetensors" not in names
+    whole = sum(path.stat().st_size for path in version.glob("*.safetensors"))
+    assert whole < 400_000  # the output layer itself would be 200 kB more
+
+
+def test_an_adapter_says_the_same_folded_in_or_not(version: Path) -> None:
+    merged, adapter = loaded(version), loaded(version, weights="adapter")
+    assert_agree(merged, adapter, within=1e-3)
+    assert not hasattr(merged.decoder.scorer.model, "peft_config")
+    assert hasattr(adapter.decoder.scorer.model, "peft_config")
+    assert merged.version == adapter.version == version.name
+
+
+def test_an_adapter_on_an_output_layer_that_was_tied(base: Path, tmp_path: Path) -> None:
+    """Folded into shared weights, it would change what the model reads too."""
+    tied = tmp_path / "tied"
+    shutil.copytree(base, tied)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    model.config.tie_word_embeddings = True
+    model.tie_weights()
+    model.save_pretrained(tied)
+    folder = publish_llm_version(ModelStore(tmp_path / "models"), tied)
+    merged = loaded(folder)
+    assert_agree(merged, loaded(folder, weights="adapter"), within=1e-3)
+    whole = merged.decoder.scorer.model
+    assert torch.equal(whole.get_input_embeddings().weight, model.get_input_embeddings().weight)
+    assert not torch.equal(whole.get_output_embeddings().weight, model.lm_head.weight)
+
+
+def test_four_bits_are_close(version: Path) -> None:
+    exact, four_bit = decided(loaded(version)), decided(loaded(version, weights="nf4"))
+    # The first word's, before a tag of its own is fed back.
+    ours, theirs = (np.stack([logits[0] for _, logits in one]) for one in (exact, four_bit))
+    assert not np.array_equal(ours, theirs)
+    assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.6  # 4 bits of random weights are far
+
+
+def test_without_four_bits_a_version_is_served_in_more_and_says_so_once(
+    version: Path, no_four_bit: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="backend"):
+        tier = loaded(version, weights="nf4")
+    assert len(caplog.records) == 1
+    assert "in 16 bits or more, not in 4" in caplog.text
+    assert_agree(tier, loaded(version), within=0)
+
+
+def test_a_whole_model_is_a_version_too(base: Path, tmp_path: Path) -> None:
+    folder = publish_llm_version(ModelStore(tmp_path / "models"), base, full=True)
+    shutil.copytree(base, tmp_path / "base")
+    assert (folder / "model.safetensors").is_file()
+    assert_agree(loaded(folder), loaded(folder, weights="adapter"), within=0)
+
+
+@pytest.mark.parametrize("weights", ["adapter", "nf4"])
+def test_adapters_share_one_base_and_know_nothing_of_each_other(
+    weights: Any, base: Path, models: ModelStore, version: Path
+) -> None:
+    kept = BaseModelCache()
+    first = loaded(version, weights=weights, kept=kept)
+    alone = decided(first)
+    second = loaded(publish_llm_version(models, base, seed=1), weights=weights, kept=kept)
+    assert [tags for tags, _ in decided(second)] != [tags for tags, _ in alone]
+    for (tags, logits), (others, theirs) in zip(decided(first), alone, strict=True):
+        assert tags == others  # goes on as it was, though another one came
+        assert np.array_equal(logits, theirs)
+    one, other = (tier.decoder.scorer.model.get_decoder() for tier in (first, second))
+    assert one.embed_tokens.weight is other.embed_tokens.weight
+    layers = (decoder.layers[0].mlp.up_proj.base_layer.weight for decoder in (one, other))
+    assert next(layers) is next(layers)
+
+
+def test_drafts_are_taken_and_change_nothing(version: Path) -> None:
+    plain, drafted = loaded(version), loaded(version, drafter=LexiconTier("e-1").predict)
+    assert [entry.spans for entry in plain.predict(DOCUMENTS)] == [
+        entry.spans for entry in drafted.predict(DOCUMENTS)
+    ]
+    assert drafted.decoding_stats.slots == plain.decoding_stats.slots
+
+
+def test_the_base_is_gone(base: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "base"
+    shutil.copytree(base, moved)
+    folder = publish_llm_version(ModelStore(tmp_path / "models"), moved)
+    shutil.rmtree(moved)
+    with pytest.raises(BaseModelError, match="base is not a folder"):
+        load_tier(folder, device=CPU)
+
+
+def test_the_base_is_another_one_now(base: Path, tmp_path: Path) -> None:
+    place = tmp_path / "base"
+    shutil.copytree(base, place)
+    folder = publish_llm_version(ModelStore(tmp_path / "models"), place)
+    model = AutoModelForCausalLM.from_pretrained(place)
+    with torch.no_grad():
+        model.lm_head.weight.mul_(2)
+    model.save_pretrained(place)
+    with pytest.raises(BaseModelError, match="holds another model than it did"):
+        load_tier(folder, device=CPU)
+
+
+@pytest.mark.parametrize(
+    ("config", "complaint"),
+    [
+        ({"verbalisers": other_tags()}, "the version tags O, B-Gene"),
+        ({"prompt": 99}, "trained with prompt format 99"),
+        ({"verbalisers": dict.fromkeys(TAGS.tag_names, ").")}, "one token for two tags"),
+        ({"verbalisers": dict(zip(TAGS.tag_names, NONE, strict=True))}, "does not know 'nope'"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_the_manifest(
+    config: dict[str, Any], complaint: str, base: Path, tmp_path: Path
+) -> None:
+    folder = publish_llm_version(ModelStore(tmp_path / "models"), base, config=config)
+    with pytest.raises(VersionInvalid, match=complaint) as raised:
+        load_tier(folder, device=CPU)
+    assert "\n" not in str(raised.value)
+
+
+def test_labels_changed_after_the_training(base: Path, tmp_path: Path) -> None:
+    folder = publish_llm_version(ModelStore(tmp_path / "models"), base, labels=("Chemical", "Gene"))
+    with pytest.raises(VersionInvalid, match="its labels need O, B-Chemical, I-Chemical, B-Gene"):
+        load_tier(folder, device=CPU)
+
+
+def test_a_manifest_that_says_nothing_of_the_prompt(base: Path, tmp_path: Path) -> None:
+    store = ModelStore(tmp_path / "models")
+    folder = publish_llm_version(store, base)
+    manifest = read_manifest(folder)
+    draft = VersionMetadata(tier="llm", name="tiny", base=manifest.base, labels=manifest.labels)
+    with store.staging_folder("llm") as staged:
+        shutil.copytree(folder, staged, dirs_exist_ok=True)
+        (staged / "manifest.json").unlink()
+        bare = store.publish(staged, draft)
+    with pytest.raises(VersionInvalid, match="does not say how the LLM is asked"):
+        load_tier(store.resolve(f"llm/{bare.version}"), device=CPU)

@@ -1,0 +1,294 @@
+"""Engines made of real versions of every family: the same model, or none."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagalong.backend.models import tier as tier_module
+from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.models.encoder.checkpoint import load_encoder, save_model
+from tagalong.backend.models.openvino import build, cache, check, runner
+from tagalong.backend.models.openvino.build import build_openvino_model
+from tagalong.backend.models.openvino.cache import OpenVINOCheck, find_openvino_model
+from tagalong.backend.models.openvino.check import MAX_F1_LOSS, MIN_AGREEMENT, rejection_reason
+from tagalong.backend.models.openvino.load import load_openvino_encoder
+from tagalong.backend.models.openvino.runner import (
+    MAX_BATCH_SUBWORDS,
+    MAX_CACHED_SHAPES,
+    OpenVINORunner,
+)
+from tagalong.backend.models.tier import load_tier
+from tagalong.ner.document import Document
+from tagalong.ner.errors import OpenVINOError
+from tagalong.ner.manifest import VersionMetadata, read_manifest
+from tagalong.ner.model_store import ModelStore
+from tagalong.ner.tags import TagSet
+from tests.tiny_bases import FAMILIES
+from tests.toy_corpus import LABELS, toy_documents
+
+CPU = torch.device("cpu")
+PLANNER = OpenVINORunner.__new__(OpenVINORunner)  # planning needs no engine
+DOCUMENTS = [*toy_documents(12), *toy_documents(3, sentences=9), Document("empty", "")]
+TEXTS = [Document("one", "aspirin"), Document("two", "Ca2+ " * 90), *DOCUMENTS]
+
+
+def publish(base: Path, store: ModelStore, **config) -> Path:
+    """A version of random weights, as it would be published after a training."""
+    tag_set, reference = TagSet(LABELS), BaseModelRef(str(base))
+    torch.manual_seed(1)
+    model = reference.load_token_classifier(tag_set.tag_names)
+    draft = VersionMetadata(
+        tier="encoder",
+        name="tiny",
+        base=str(base),
+        base_revision=None,
+        labels=LABELS,
+        config={"reading": {"window": 48, "context": 8}} | config,
+    )
+    with store.staging_folder("encoder") as folder:
+        save_model(model, reference.load_tokenizer(), folder, base=reference)
+        return store.resolve(store.publish(folder, draft).version)
+
+
+@pytest.fixture
+def version(tiny_base: Callable[[str], Path], store: ModelStore) -> Callable[..., Path]:
+    return lambda family="bert-cased", **config: publish(tiny_base(family), store, **config)
+
+
+def scores_of(tier, documents):
+    return tier.score(tier.read(documents))
+
+
+@pytest.fixture
+def older_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One with neither bf16 nor int8: random weights prefer a tag by less than bf16's rounding."""
+    for module in (build, cache, runner):
+        monkeypatch.setattr(module, "capabilities", lambda: frozenset({"FP32", "INT8"}))
+    for module in (build, cache):
+        monkeypatch.setattr(module, "int8_arithmetic", lambda: "")
+
+
+@pytest.fixture
+def quantising(older_cpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One with int8 and without bf16."""
+    for module in (build, cache):
+        monkeypatch.setattr(module, "int8_arithmetic", lambda: "avx512_vnni")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_engine_gives_the_scores_of_its_version(family: str, version, older_cpu) -> None:
+    folder = version(family)
+    kept = build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
+    assert kept.record.form == "plain"
+    assert "no fast arithmetic in 8 bits" in kept.record.notes[0]
+    manifest = read_manifest(folder)
+    reference = load_encoder(folder, manifest, device=CPU)
+    reference.runner.precision = "fp32"
+    engine = load_openvino_encoder(folder, manifest, kept)
+    assert engine.runner.name == "OpenVINO, fp32"
+    pairs = zip(scores_of(reference, TEXTS), scores_of(engine, TEXTS), strict=True)
+    for ours, theirs in pairs:
+        assert ours.shape == theirs.shape
+        assert theirs == pytest.approx(ours, abs=2e-4)
+    found = load_tier(folder, device=CPU, use_openvino=True)  # what serves finds it
+    assert isinstance(found.runner, OpenVINORunner)
+    assert [one.version for one in found.predict(TEXTS)] == [manifest.version] * len(TEXTS)
+
+
+def test_what_quantising_would_spoil_is_not_quantised(version, quantising, monkeypatch) -> None:
+    quantise = build._quantize
+
+    def spoil(plain, reference, examples):
+        """Quantise with the tags in another order."""
+        head = reference.forward.model.classifier
+        kept = head.weight.data.clone()
+        head.weight.data = kept.flip(0)
+        spoilt = build._convert(reference.forward.model, read_manifest(folder))
+        head.weight.data = kept
+        return quantise(spoilt, reference, examples)
+
+    monkeypatch.setattr(build, "_quantize", spoil)
+    folder = version()
+    kept = build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
+    assert kept.record.form == "plain"
+    assert kept.record.check.agreement > MIN_AGREEMENT
+    (note,) = kept.record.notes
+    assert note.startswith("The form int8 is not used, since it has scores that account for ")
+    monkeypatch.setattr(check, "MIN_R_SQUARED", -np.inf)
+    (note,) = build_openvino_model(
+        folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS
+    ).record.notes
+    assert note.startswith("The form int8 is not used, since it thinks another tag of ")
+
+
+def test_what_cannot_be_quantised_is_made_without(version, quantising, monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("Exception from src/core.cpp:84:\nno such operation\n")
+
+    monkeypatch.setattr(build, "_quantize", fail)
+    folder = version()
+    kept = build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
+    assert kept.record.form == "plain"
+    assert kept.record.notes == ("The form int8 is not used, since it failed (no such operation).",)
+    monkeypatch.setattr(build, "_save", fail)
+    with pytest.raises(OpenVINOError, match=r"stays with PyTorch\. .* plain is not used, since it"):
+        build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
+
+
+def test_quantised_matrices_are_a_quarter_as_large(version, older_cpu, monkeypatch) -> None:
+    folder = version("biomedbert")
+    plain = build_openvino_model(
+        folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS
+    ).record
+    monkeypatch.setattr(build, "int8_instruction_set", lambda: "avx512_vnni")
+    for least in ("LEAST_AGREEMENT", "LEAST_TAGGED_AGREEMENT", "LEAST_EXPLAINED"):
+        monkeypatch.setattr(check, least, 0.5)  # random weights prefer a tag by little
+    int8 = build_openvino_model(
+        folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS
+    ).record
+    assert (plain.form, int8.form) == ("plain", "int8")
+    assert int8.notes == ()
+    assert int8.check.agreement > 0.5
+    sizes = [record.files["engine.weights"].bytes for record in (int8, plain)]
+    assert sizes[0] < 0.5 * sizes[1]
+
+
+def test_the_rules_of_refusal() -> None:
+    fine = OpenVINOCheck(9, 1_000, 1.0, reference_f1=0.9, f1=0.9)
+    assert rejection_reason(fine) is None
+    assert rejection_reason(replace(fine, f1=0.9 - MAX_F1_LOSS + 1e-9)) is None
+    assert "loses 0.30 points of strict F1 on 9 documents" in rejection_reason(
+        replace(fine, f1=0.897)
+    )
+    assert rejection_reason(replace(fine, f1=0.95)) is None  # better is no fault
+    assert rejection_reason(replace(fine, reference_f1=None, f1=None)) is None
+    assert "2.0% of the words" in rejection_reason(replace(fine, agreement=0.98))
+    rare = OpenVINOCheck(
+        48, 10_000, 0.9955, tagged=45, tagged_agreement=0.0
+    )  # it finds nothing at all
+    assert "100.0% of the 45 words that either takes for part of an entity" in rejection_reason(
+        rare
+    )
+    assert rejection_reason(replace(rare, tagged_agreement=0.95)) is None
+    assert rejection_reason(replace(rare, tagged=3)) is None
+    assert "account for 42% of the variance" in rejection_reason(
+        replace(rare, tagged=3, explained=0.42)
+    )
+    assert rejection_reason(replace(fine, explained=float("nan")))
+
+
+def test_what_runs_otherwise_than_pytorch_serves_in_no_form(version, quantising, monkeypatch):
+    folder = version()
+    monkeypatch.setattr(check, "MIN_AGREEMENT", 1.1)
+    with pytest.raises(
+        OpenVINOError, match=r"stays with PyTorch\. The form int8 .* The form plain "
+    ):
+        build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
+    assert find_openvino_model(folder, read_manifest(folder)) is None
+
+
+def test_how_often_both_think_the_same_is_counted_in_entities_too(version, older_cpu) -> None:
+    folder = version()
+    manifest = read_manifest(folder)
+    reference, other = (load_encoder(folder, manifest, device=CPU) for _ in range(2))
+    same = check.compare_encoders(reference, reference, DOCUMENTS)
+    assert (same.agreement, same.tagged_agreement) == (1.0, 1.0)
+    assert 0 < same.tagged <= same.words
+    bias = other.runner.model.classifier.bias.data
+    bias[0] += 100.0  # O everywhere
+    silent = check.compare_encoders(reference, other, DOCUMENTS)
+    assert silent.tagged == same.tagged
+    assert silent.tagged_agreement == 0.0
+    assert silent.agreement == pytest.approx(1 - same.tagged / same.words)
+
+
+def test_scores_are_compared_where_no_tag_tells(version, older_cpu) -> None:
+    """Both say O of every word; how sure they are of it is what one knows of the other."""
+    folder = version()
+    manifest = read_manifest(folder)
+    reference, other = (load_encoder(folder, manifest, device=CPU) for _ in range(2))
+    for tier in (reference, other):
+        tier.runner.model.classifier.bias.data[0] += 100.0
+    same = check.compare_encoders(reference, other, DOCUMENTS)
+    assert (same.agreement, same.tagged, same.explained) == (1.0, 0, 1.0)
+    other.runner.model.classifier.weight.data[:] = 0.0  # the same scores, whatever it reads
+    blind = check.compare_encoders(reference, other, DOCUMENTS)
+    assert (blind.agreement, blind.tagged) == (1.0, 0)
+    assert blind.explained < 0.1
+    assert "of the variance" in rejection_reason(blind)
+    other.runner.model.classifier.weight.data[:] = torch.nan
+    assert "of the variance" in rejection_reason(
+        check.compare_encoders(reference, other, DOCUMENTS)
+    )
+    one = [Document("one", "aspirin")]
+    assert check.compare_encoders(reference, reference, one).explained == 1.0
+
+
+def test_the_order_and_company_of_documents_cannot_change_a_prediction(version, older_cpu) -> None:
+    folder = version()
+    build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
+    tier = load_tier(folder, device=CPU, use_openvino=True)
+    assert isinstance(tier.runner, OpenVINORunner)
+    together = scores_of(tier, TEXTS)
+    for index, document in enumerate(TEXTS):
+        (alone,) = scores_of(tier, [document])
+        assert np.allclose(alone, together[index], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "judged", "complaint"),
+    [
+        ({"four_bit": True}, DOCUMENTS, "has its base in 4 bits"),
+        ({}, [Document("blank", " \n")], "no text to check an engine on"),
+    ],
+)
+def test_what_cannot_become_an_engine_says_why(version, changes, judged, complaint: str) -> None:
+    folder = version(**changes)
+    with pytest.raises(OpenVINOError, match=complaint):
+        build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=judged)
+    assert find_openvino_model(folder, read_manifest(folder)) is None
+
+
+def test_an_architecture_that_cannot_be_converted_stays_with_pytorch(version, monkeypatch) -> None:
+    folder = version()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("Operation aten::new_thing is not known\nand more lines")
+
+    monkeypatch.setattr(build.import_openvino(), "convert_model", refuse)
+    with pytest.raises(OpenVINOError, match=r"cannot read the architecture of tiny-.*new_thing"):
+        build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
+    assert "PyTorch" in load_tier(folder, device=CPU, use_openvino=True).runner.name
+
+
+@given(st.lists(st.integers(1, 320), max_size=80))
+def test_a_plan_reads_every_window_once_in_few_shapes(lengths: list[int]) -> None:
+    plan = [list(batch) for batch in PLANNER.plan_batches(lengths)]
+    assert sorted(place for batch in plan for place in batch) == [*range(len(lengths))]
+    shapes = {(len(batch), -(-lengths[batch[0]] // 32)) for batch in plan}
+    for batch in plan:
+        assert len({-(-lengths[place] // 32) for place in batch}) == 1  # padded alike
+        assert len(batch) == 1 or len(batch) * lengths[batch[0]] <= MAX_BATCH_SUBWORDS
+    assert len(shapes) <= MAX_CACHED_SHAPES
+
+
+@pytest.mark.parametrize("error", [OpenVINOError("no such CPU"), TypeError("limit"), MemoryError()])
+def test_an_engine_that_cannot_be_loaded_leaves_its_version_to_pytorch(
+    version, older_cpu, monkeypatch, error: Exception
+) -> None:
+    folder = version()
+    build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(tier_module, "load_openvino_encoder", fail)
+    tier = load_tier(folder, device=CPU, use_openvino=True)
+    assert "PyTorch" in tier.runner.name
+    assert len(tier.predict(DOCUMENTS)) == len(DOCUMENTS)

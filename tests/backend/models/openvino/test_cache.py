@@ -1,0 +1,203 @@
+"""Where engines are kept, and that one of no use is never used."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.models.openvino import cache, library
+from tagalong.backend.models.openvino.cache import (
+    OpenVINOCheck,
+    OpenVINORecord,
+    cache_openvino_model,
+    find_openvino_model,
+)
+from tagalong.ner.errors import OpenVINOError
+from tagalong.ner.file_safety import hash_file
+from tagalong.ner.manifest import Manifest, manifest_digest, read_manifest
+from tagalong.ner.model_registry import ModelRegistry
+from tagalong.ner.model_store import ModelStore
+
+Publish = Callable[..., Manifest]
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (folder / "engine.xml").write_text("<net/>")
+    (folder / "engine.weights").write_bytes(bytes(range(256)))
+    return folder
+
+
+def keep(folder: Path, made: Path, note: str = ""):
+    manifest = read_manifest(folder)
+    record = OpenVINORecord(
+        version=manifest.version,
+        digest=manifest_digest(manifest.to_json()),
+        library=cache.openvino_version(),
+        precision=cache.choose_precision(cache.cpu_capabilities()),
+        int8=cache.int8_instruction_set(),
+        form="int8",
+        limit=512,
+        check=OpenVINOCheck(3, 99, 0.99, 9, 0.9, 0.99, 0.8, 0.8),
+        notes=(note,),
+        files={name: hash_file(made / name) for name in ("engine.xml", "engine.weights")},
+    )
+    return cache_openvino_model(folder, manifest, made, record)
+
+
+def found_in(folder: Path):
+    return find_openvino_model(folder, read_manifest(folder))
+
+
+def test_an_engine_is_found_again_and_is_no_part_of_its_version(
+    store: ModelStore, publish: Publish, made: Path
+) -> None:
+    folder = store.resolve(publish(1).version)
+    kept = keep(folder, made)
+    assert found_in(folder) == kept
+    assert kept.folder.is_relative_to(folder)
+    read_manifest(folder)  # still as it was published
+    assert OpenVINORecord.from_json(json.loads(json.dumps(kept.record.to_json()))) == kept.record
+    other = store.resolve(publish(2).version)
+    assert found_in(other) is None
+    shutil.copytree(kept.folder, other / ".cache" / "engine")
+    assert found_in(other) is None  # it is another version's
+
+
+def test_a_newer_one_takes_its_place(store: ModelStore, publish: Publish, made: Path) -> None:
+    folder = store.resolve(publish(1).version)
+    keep(folder, made)
+    (made / "engine.xml").write_text("<net>another</net>")
+    newer = keep(folder, made, "newer")
+    assert found_in(folder) == newer
+    assert sorted(path.name for path in newer.folder.iterdir()) == [
+        *("engine.json", "engine.weights", "engine.xml")
+    ]
+    left = {path.name for path in newer.folder.parent.iterdir()}
+    assert left == {"engine", ".lock"}
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def resealed(path: Path, **changes: object) -> None:
+    """Write a record with something changed as if it had been written so."""
+    said = json.loads(path.read_bytes()) | changes
+    del said["seal"]
+    path.write_text(json.dumps(said | {"seal": manifest_digest(said)}))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda home: flip(home / "engine.weights"),
+        lambda home: flip(home / "engine.xml"),
+        lambda home: (home / "engine.weights").unlink(),
+        lambda home: (home / "engine.json").unlink(),
+        lambda home: (home / "engine.json").write_text("{"),
+        lambda home: (home / "engine.json").write_text("[]"),
+        lambda home: (home / "engine.json").write_text('{"format": 3, "library": null}'),
+        lambda home: (home / "engine.json").write_text(
+            (home / "engine.json").read_text().replace('"limit": 512', '"limit": 112')
+        ),
+        lambda home: resealed(home / "engine.json", format=2),
+        lambda home: resealed(home / "engine.json", files={}),
+        lambda home: (home / "engine.json").write_bytes(b"\xff\xfe"),
+    ],
+)
+def test_a_damaged_one_is_not_used_and_can_be_made_again(
+    damage: Callable[[Path], None], store: ModelStore, publish: Publish, made: Path
+) -> None:
+    folder = store.resolve(publish(1).version)
+    kept = keep(folder, made)
+    damage(kept.folder)
+    assert found_in(folder) is None
+    assert found_in(folder) is None
+    keep(folder, made)
+    assert found_in(folder) == kept
+
+
+def test_one_that_was_checked_in_another_arithmetic_is_not_used(
+    store: ModelStore, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = store.resolve(publish(1).version)
+    kept = keep(folder, made)
+    others = {"bf16": "f32", "f32": "bf16"}
+    monkeypatch.setattr(cache, "choose_precision", lambda _: others[kept.record.precision])
+    assert found_in(folder) is None
+    monkeypatch.undo()
+    assert found_in(folder) == kept
+    monkeypatch.setattr(cache, "int8_instruction_set", lambda: "of another kind")
+    assert found_in(folder) is None
+
+
+def test_a_cpu_that_the_library_does_not_know_has_none(
+    store: ModelStore, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = store.resolve(publish(1).version)
+    kept = keep(folder, made)
+
+    class Core:
+        def get_property(self, *_: str) -> object:
+            raise RuntimeError("Device with CPU name is not registered")
+
+    monkeypatch.setattr(library.import_openvino(), "Core", Core)
+    assert found_in(folder) is None
+    monkeypatch.undo()
+    assert found_in(folder) == kept
+
+
+def test_a_version_that_was_removed_meanwhile_does_not_come_back(
+    store: ModelStore, publish: Publish, made: Path
+) -> None:
+    folder = store.resolve(publish(1).version)
+    manifest = read_manifest(folder)
+    record = keep(folder, made).record
+    shutil.rmtree(folder)
+    with pytest.raises(OpenVINOError, match="was removed while its engine was made"):
+        cache_openvino_model(folder, manifest, made, record)
+    assert not folder.exists()
+
+
+def test_one_of_another_release_is_not_used(
+    store: ModelStore, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = store.resolve(publish(1).version)
+    keep(folder, made)
+    monkeypatch.setattr(cache, "openvino_version", lambda: "2099.1.0")
+    assert found_in(folder) is None
+
+
+def test_what_tagalong_came_with_is_not_written_to(own_cache: Path, made: Path) -> None:
+    folder = ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(
+        "bundled"
+    )
+    before = sorted(folder.rglob("*"))
+    kept = keep(folder, made)
+    assert kept.folder.is_relative_to(own_cache)
+    assert found_in(folder) == kept
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_where_the_version_may_not_be_written_it_is_in_the_cache(
+    store: ModelStore, publish: Publish, made: Path, own_cache: Path
+) -> None:
+    folder = store.resolve(publish(1).version)
+    (folder / ".cache").write_text("in the way")  # root may write whatever the mode says
+    kept = keep(folder, made)
+    assert kept.folder.is_relative_to(own_cache)
+    assert found_in(folder) == kept
+    shutil.rmtree(own_cache)
+    own_cache.write_text("in the way")
+    with pytest.raises(OpenVINOError, match="could not keep the engine in"):
+        keep(folder, made)
+    assert found_in(folder) is None

@@ -1,0 +1,278 @@
+"""Many at once get what they would have got alone, on lanes or without them."""
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.openvino import concurrency, runner
+from tagalong.backend.models.openvino.build import build_openvino_model
+from tagalong.backend.models.openvino.concurrency import ConcurrencyGauge
+from tagalong.backend.models.openvino.runner import MAX_STREAMS, OpenVINORunner
+from tagalong.backend.models.tier import load_tier
+from tagalong.backend.server.monitoring.telemetry import Telemetry
+from tagalong.backend.server.prediction.model_holder import ModelHolder
+from tagalong.ner.document import Document
+from tagalong.ner.errors import OpenVINOError
+from tagalong.ner.model_registry import ModelRegistry
+from tagalong.ner.model_store import ModelStore
+from tests.backend.models.openvino.test_build import publish, scores_of
+from tests.toy_corpus import toy_documents
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+CPUS = 3
+DOCUMENTS = [*toy_documents(40), Document("empty", ""), *toy_documents(9, sentences=12)]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
+    return ModelStore(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def folder(tiny_base: Callable[[str], Path], store: ModelStore) -> Path:
+    """A version with its engine; a base with room for windows, not the tiniest."""
+    if not store.tier_folder("encoder").exists():
+        made = publish(tiny_base("biomedbert"), store)
+        build_openvino_model(
+            made, quantization_documents=DOCUMENTS[:9], check_documents=DOCUMENTS[:9]
+        )
+        store.promote("encoder", made.name)
+    (only,) = store.manifests("encoder")
+    return store.tier_folder("encoder") / only.version
+
+
+@pytest.fixture
+def cpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    return lambda count: monkeypatch.setattr(runner, "count_usable_cpus", lambda: count)
+
+
+def engine_tier(folder: Path) -> tuple[EncoderTier, OpenVINORunner]:
+    tier = load_tier(folder, use_openvino=True)
+    assert isinstance(tier, EncoderTier)
+    assert isinstance(tier.runner, OpenVINORunner)
+    return tier, tier.runner
+
+
+def spans(found) -> list[list[tuple[int, int, str]]]:
+    return [[(one.start, one.end, one.label) for one in each.spans] for each in found]
+
+
+class Watched:
+    """A lane that counts its batches."""
+
+    def __init__(self, request) -> None:
+        self._request = request
+        self.batches = 0
+
+    def infer(self, *inputs, **options):
+        self.batches += 1
+        return self._request.infer(*inputs, **options)
+
+
+def crowd_into(tier: EncoderTier, engine: OpenVINORunner, *, expected: list) -> None:
+    """Have many predicted until somebody has begun to make lanes, and wait for those."""
+    for _ in range(100):
+        assert spans(tier.predict(DOCUMENTS)) == expected
+        if engine._stream_thread is not None:
+            engine._stream_thread.join(60)
+            return
+    pytest.fail("there was never a crowd")
+
+
+def test_lanes_are_made_in_a_crowd_and_change_no_prediction(folder, cpus, monkeypatch) -> None:
+    monkeypatch.setattr(runner, "MIN_CONCURRENT_BATCHES", 3)
+    cpus(CPUS)
+    tier, engine = engine_tier(folder)
+    assert engine.streams == CPUS
+    alone = [tier.predict([document])[0] for document in DOCUMENTS]
+    assert engine._stream_thread is None  # nobody was there at the same time
+    crowd_into(tier, engine, expected=spans(alone))
+    assert engine._stream_requests is not None
+    lanes = [Watched(engine._stream_requests.get()) for _ in range(CPUS)]
+    for lane in lanes:
+        engine._stream_requests.put(lane)
+    assert spans(tier.predict(DOCUMENTS * 3)) == spans(alone * 3)
+    assert all(lane.batches for lane in lanes)
+    assert engine._stream_requests.qsize() == CPUS  # each was given back
+
+
+def test_requests_of_a_server_get_their_own_from_lanes(folder, store, cpus) -> None:
+    cpus(CPUS)
+    slot = ModelHolder(
+        "encoder",
+        ModelRegistry(store.root, bundled_root=BUNDLED_MODELS_FOLDER),
+        observer=Telemetry(),
+        load=lambda path: engine_tier(path)[0],
+    )
+    slot.refresh()
+    tier = slot.wait_for_tier(timeout_seconds=0)
+    tier.runner.widen()
+    assert tier.runner._free is not None
+    lanes = [Watched(tier.runner._free.get()) for _ in range(CPUS)]
+    for lane in lanes:
+        tier.runner._free.put(lane)
+    expected = dict(zip(DOCUMENTS, spans(tier.predict(DOCUMENTS)), strict=True))
+
+    def ask(number: int) -> None:
+        for turn in range(10):
+            asked = DOCUMENTS[(number + turn) % 7 :: 7][: 1 + number]
+            assert spans(slot.scheduler.predict(tier, asked)) == [expected[one] for one in asked]
+
+    before = sum(lane.batches for lane in lanes)
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(ask, range(12)))
+    slot.close()
+    assert sum(lane.batches for lane in lanes) > before
+    assert all(lane.batches for lane in lanes)
+
+
+def test_lanes_that_cannot_be_made_are_done_without(folder, cpus, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(runner, "MIN_CONCURRENT_BATCHES", 0)
+    cpus(CPUS)
+    tier, engine = engine_tier(folder)
+    alone = [tier.predict([document])[0] for document in DOCUMENTS]
+    tries = []
+
+    def fail(*, streams: int) -> None:
+        tries.append(streams)
+        raise OpenVINOError("there is no memory for it")
+
+    monkeypatch.setattr(engine, "_compile_requests", fail)
+    with caplog.at_level(logging.WARNING):
+        crowd_into(tier, engine, expected=spans(alone))
+        for _ in range(3):
+            assert spans(tier.predict(DOCUMENTS)) == spans(alone)
+    assert tries == [CPUS]
+    assert [record.message for record in caplog.records if "one after the other" in record.message]
+
+
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_one_batch_of_a_command_is_crowd_enough(folder, cpus, count: int) -> None:
+    cpus(count)
+    tier, engine = engine_tier(folder)
+    asked = (DOCUMENTS * 2)[:64]
+    for _ in range(20):
+        tier.predict(asked)
+    assert engine._concurrency.concurrent_batches
+
+
+def overwritten(path: Path) -> None:
+    """As by `cp` and `rsync --inplace`: whoever has it mapped has the new content."""
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [
+        lambda weights: shutil.rmtree(weights.parents[2]),
+        lambda weights: os.truncate(weights, 0),
+        overwritten,
+    ],
+)
+def test_lanes_run_what_was_loaded_whatever_becomes_of_the_files(
+    folder, cpus, tmp_path, happens: Callable[[Path], None]
+) -> None:
+    cpus(CPUS)
+    copy = tmp_path / folder.name
+    shutil.copytree(folder, copy)
+    tier, engine = engine_tier(copy)
+    alone = scores_of(tier, DOCUMENTS)
+    happens(copy / ".cache" / "engine" / "engine.weights")
+    for ours, theirs in zip(alone, scores_of(tier, DOCUMENTS), strict=True):
+        assert theirs == pytest.approx(ours, abs=1e-3)
+    engine.add_streams()
+    assert engine._stream_requests is not None
+    engine._single_request = (
+        engine._stream_requests.get()
+    )  # from now on, everything is run by a lane
+    for ours, theirs in zip(alone, scores_of(tier, DOCUMENTS), strict=True):
+        assert theirs == pytest.approx(ours, abs=1e-3)
+
+
+ENDS_AT_ONCE = """
+import sys
+from pathlib import Path
+from tagalong.backend.models.openvino import forward
+from tagalong.backend.models.tier import load_tier
+from tagalong.ner.document import Document
+forward.PAYS_AFTER, forward.usable_cpus = 0, lambda: 2
+tier = load_tier(Path(sys.argv[1]), engine=True)
+while tier.forward._widening is None:
+    tier.predict([Document(str(n), "Aspirin and naloxone. " * 9) for n in range(40)])
+"""
+
+
+def test_a_command_that_ends_while_lanes_are_made_ends_well(folder) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", ENDS_AT_ONCE, str(folder)]
+    for _ in range(3):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("count", "lanes"), [(1, 1), (2, 2), (64, MAX_STREAMS)])
+def test_there_are_no_more_lanes_than_cpus(folder, cpus, count: int, lanes: int) -> None:
+    cpus(count)
+    assert engine_tier(folder)[1].streams == lanes
+
+
+def test_one_cpu_never_has_lanes(folder, cpus, monkeypatch) -> None:
+    monkeypatch.setattr(runner, "MIN_CONCURRENT_BATCHES", 0)
+    cpus(1)
+    tier, engine = engine_tier(folder)
+    alone = [tier.predict([document])[0] for document in DOCUMENTS]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda one: tier.predict([one])[0], DOCUMENTS))
+    assert spans(found) == spans(alone)
+    assert engine._stream_thread is None
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    now = [100.0]
+    monkeypatch.setattr(concurrency.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_crowd_is_as_many_as_asked_for_and_outlives_itself_for_a_moment(clock) -> None:
+    few = ConcurrencyGauge(3)
+    with ExitStack() as inside:
+        assert [inside.enter_context(few.track()) for _ in range(4)] == [False, False, True, True]
+    clock[0] += concurrency.COOLDOWN_SECONDS / 2
+    with few.track() as is_crowd:
+        assert is_crowd
+    clock[0] += concurrency.COOLDOWN_SECONDS
+    with few.track() as is_crowd:
+        assert not is_crowd
+    assert few.concurrent_batches == 3
+
+
+def test_who_fails_in_a_crowd_has_left_it() -> None:
+    crowded = ConcurrencyGauge(2)
+    for _ in range(5):
+        with suppress(ValueError), crowded.track() as is_crowd:
+            assert not is_crowd
+            raise ValueError
+
+
+def test_threads_of_a_crowd_are_counted_one_by_one() -> None:
+    many, gate = ConcurrencyGauge(8), threading.Barrier(8)
+
+    def come(_: int) -> bool:
+        with many.track() as is_crowd:
+            gate.wait(30)
+            return is_crowd
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(come, range(8))) == [False] * 7 + [True]

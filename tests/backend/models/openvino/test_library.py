@@ -1,0 +1,98 @@
+"""What OpenVINO and NNCF may do on a machine, and what happens where they are not."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from joblib import cpu_count
+
+from tagalong.backend.models.openvino.library import choose_precision, count_usable_cpus
+
+SILENT = """
+import sys
+
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        print("NETWORK", event, arguments[:2], file=sys.stderr)
+
+sys.addaudithook(watch)
+from tagalong.backend.models.openvino.library import nncf, openvino
+library, quantiser = openvino(), nncf()
+import torch
+library.convert_model(torch.nn.Linear(3, 3), example_input=torch.zeros(1, 3))
+print(sys.modules["openvino_telemetry"])
+"""
+ABSENT = """
+import sys
+sys.modules["openvino"] = None
+from tagalong.backend.models.openvino.library import openvino
+from tagalong.ner.errors import EngineError
+try:
+    openvino()
+except EngineError as error:
+    print(error)
+"""
+CPUS = """
+import os
+os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+from tagalong.backend.models.openvino.library import usable_cpus
+print(usable_cpus())
+"""
+
+QUOTA = """
+import builtins, io, os
+there, read = os.path.exists, builtins.open
+LIMIT = "/sys/fs/cgroup/cpu.max"
+os.path.exists = lambda path: path == LIMIT or there(path)
+builtins.open = lambda path, *more: io.StringIO("{}") if path == LIMIT else read(path, *more)
+from tagalong.backend.models.openvino.library import usable_cpus
+print(usable_cpus())
+"""
+
+
+def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+        | environment,
+    )
+
+
+def test_nobody_is_told_that_it_is_used() -> None:
+    ended = run(SILENT)
+    assert ended.stdout.strip().splitlines()[-1] == "None"
+    assert "NETWORK" not in ended.stderr
+
+
+def test_where_it_is_not_installed_the_fix_is_named() -> None:
+    assert (
+        "pip install -e '.[cpu]' in Tagalong's folder, or go on with PyTorch" in run(ABSENT).stdout
+    )
+
+
+def test_no_more_cpus_are_used_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(CPUS).stdout.strip() == "1"
+    usable = int(
+        run("from tagalong.backend.models.openvino.library import *\nprint(usable_cpus())").stdout
+    )
+    assert usable == cpu_count() <= len(os.sched_getaffinity(0))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert count_usable_cpus() == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    assert count_usable_cpus() <= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(("quota", "most"), [("100000 100000", 1), ("150000 100000", 2)])
+def test_the_quota_of_a_container_holds(quota: str, most: int) -> None:
+    here = len(os.sched_getaffinity(0))
+    assert int(run(QUOTA.format(quota)).stdout) == min(most, here)
+    assert int(run(QUOTA.format("max 100000")).stdout) == here
+
+
+def test_bf16_only_where_the_cpu_has_it() -> None:
+    assert choose_precision({"BF16", "INT8", "FP32"}) == "bf16"
+    assert choose_precision({"FP32", "INT8"}) == choose_precision(()) == "f32"

@@ -1,0 +1,155 @@
+"""A server that has an engine made while it answers, and then answers with it."""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.openvino.cache import find_openvino_model
+from tagalong.backend.models.openvino.runner import OpenVINORunner
+from tagalong.backend.models.tier import Tier, load_tier
+from tagalong.backend.server.prediction.openvino_builder import OpenVINOBuilder
+from tagalong.ner.document import Document
+from tagalong.ner.manifest import read_manifest
+from tagalong.ner.model_store import ModelStore
+from tests.backend.models.openvino.test_build import publish
+from tests.backend.server.serving import ABSTRACT, regions, request_for, say, serving, settings_in
+
+MAKE = (sys.executable, "-m", "tagalong", "models", "engine")
+
+
+def until(true: Callable[[], object], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def found_by(folder: Path) -> list[tuple[str, str]]:
+    """What the engine of a version finds; random weights are near to several answers."""
+    tier = load_tier(folder, use_openvino=True)
+    assert isinstance(tier, EncoderTier)
+    assert isinstance(tier.runner, OpenVINORunner)
+    (prediction,) = tier.predict([Document("1", ABSTRACT)])
+    return [(ABSTRACT[one.start : one.end], one.label) for one in prediction.spans]
+
+
+def page(client) -> str:
+    """What a browser is shown."""
+    return client.get("/", headers={"Accept": "text/html"}).text
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_pytorch_answers_until_the_engine_is_there(tiny_base, tmp_path: Path) -> None:
+    store = ModelStore(tmp_path / "models")
+    folder = publish(tiny_base("biomedbert"), store)
+    store.promote("encoder", folder.name)
+    settings = settings_in(tmp_path, make_engine=MAKE)
+    with serving(settings, load=None) as client:
+        service = client.application.extensions["tagalong"]
+        first = say(client, "/predict", request_for(ABSTRACT))
+        assert "Runs on</dt><dd>PyTorch" in page(client)
+        until(lambda: "Runs on</dt><dd>OpenVINO" in page(client))
+        second = say(client, "/predict", request_for(ABSTRACT))
+        assert service.slots["encoder"].loaded.tier.version == folder.name
+        answers = [answer.json["results"][0]["model_version"] for answer in (first, second)]
+        assert answers == [folder.name, folder.name]
+        assert regions(second.json) == [found_by(folder)]
+    assert find_openvino_model(folder, read_manifest(folder)) is not None
+    with serving(settings, load=None) as client:  # the next server has it at once
+        assert "Runs on</dt><dd>OpenVINO" in page(client)
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_what_cannot_be_made_is_not_tried_for_ever(tiny_base, tmp_path: Path) -> None:
+    folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
+    tries = tmp_path / "tries"
+    failing = (sys.executable, "-c", f"open({str(tries)!r}, 'a').write('x'); raise SystemExit(1)")
+    room = OpenVINOBuilder(failing, tmp_path / "engine.log")
+    tier = room.load(folder)
+    for _ in range(30):
+        assert room.find_upgrade(folder, tier) is None
+        time.sleep(0.02)
+    until(tries.exists)
+    time.sleep(0.5)
+    assert room.find_upgrade(folder, tier) is room.find_upgrade(folder, tier) is None
+    assert tries.read_text() == "x"
+    room.close()
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_server_that_is_closed_ends_what_it_has_begun(tiny_base, tmp_path: Path) -> None:
+    folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
+    room = OpenVINOBuilder(
+        (sys.executable, "-c", "import time; time.sleep(600)"), tmp_path / "engine.log"
+    )
+    room.find_upgrade(folder, room.load(folder))
+    _, process = room._running_build
+    assert len(os.sched_getaffinity(process.pid)) == 1
+    room.close()
+    assert process.poll() is not None
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_nothing_is_begun_once_it_is_closed(tiny_base, tmp_path: Path) -> None:
+    folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
+    begun = tmp_path / "begun"
+    room = OpenVINOBuilder(
+        (sys.executable, "-c", f"open({str(begun)!r}, 'a')"), tmp_path / "engine.log"
+    )
+    tier = room.load(folder)
+    room.close()
+    assert room.find_upgrade(folder, tier) is None
+    assert room._running_build is None
+    assert not begun.exists()
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_one_is_made_where_no_log_can_be_written(tiny_base, tmp_path: Path) -> None:
+    folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
+    begun = tmp_path / "begun"
+    making = (sys.executable, "-c", f"open({str(begun)!r}, 'a'); print('x')")
+    (tmp_path / "file").write_text("")
+    room = OpenVINOBuilder(making, tmp_path / "file" / "engine.log")
+    room.find_upgrade(folder, room.load(folder))
+    until(begun.exists)
+    room.close()
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_one_that_was_lost_is_made_again(tiny_base, tmp_path: Path) -> None:
+    folder = publish(tiny_base("biomedbert"), ModelStore(tmp_path / "models"))
+    room = OpenVINOBuilder(MAKE, tmp_path / "engine.log")
+
+    def improved() -> Tier:
+        serving = room.load(folder)
+        found: list[Tier] = []
+        until(lambda: found.extend(filter(None, [room.find_upgrade(folder, serving)])) or found)
+        return found[0]
+
+    for _ in range(2):
+        assert isinstance(improved().forward, OpenVINORunner)  # type: ignore[attr-defined]
+        shutil.rmtree(folder / ".cache")  # and the version is rolled back to, say
+        assert not isinstance(room.load(folder).forward, OpenVINORunner)  # type: ignore[attr-defined]
+    room.close()
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_one_that_is_of_no_use_is_told_of_once(tiny_base, tmp_path: Path, caplog) -> None:
+    folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
+    tries = tmp_path / "tries"
+    idle = (sys.executable, "-c", f"open({str(tries)!r}, 'a').write('x')")
+    room = OpenVINOBuilder(idle, tmp_path / "engine.log")
+    tier = room.load(folder)
+    until(lambda: room.find_upgrade(folder, tier) or "of no use" in caplog.text)
+    for _ in range(20):
+        assert room.find_upgrade(folder, tier) is None
+        time.sleep(0.02)
+    assert caplog.text.count("of no use") == 1
+    assert tries.read_text() == "x"
+    room.close()

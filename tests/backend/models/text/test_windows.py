@@ -1,0 +1,41 @@
+"""Windows partition the words, hold what they may hold, and see the context they were promised."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagalong.backend.models.text.windows import plan_windows
+
+LENGTHS = st.lists(st.integers(1, 12), max_size=200)
+
+
+@given(lengths=LENGTHS, capacity=st.integers(40, 90), context=st.integers(0, 14))
+def test_every_word_is_owned_once_and_no_window_overflows(lengths, capacity, context):
+    windows = plan_windows(lengths, capacity=capacity, context=context)
+    owned = [word for window in windows for word in range(window.owned_start, window.owned_end)]
+    assert owned == list(range(len(lengths)))
+    for window in windows:
+        assert window.start <= window.owned_start < window.owned_end <= window.end
+        assert sum(lengths[window.start : window.end]) <= capacity
+
+
+@given(lengths=LENGTHS, capacity=st.integers(40, 90), context=st.integers(0, 14))
+def test_owned_words_have_their_context(lengths, capacity, context):
+    longest = max(lengths, default=0)
+    for window in plan_windows(lengths, capacity=capacity, context=context):
+        left = sum(lengths[window.start : window.owned_start])
+        right = sum(lengths[window.owned_end : window.end])
+        # One more word on that side would have been more than was asked for.
+        assert window.start == 0 or left > context - longest
+        assert window.end == len(lengths) or right > context - longest
+
+
+@given(lengths=LENGTHS)
+def test_what_fits_is_read_at_once(lengths):
+    windows = plan_windows(lengths, capacity=max(1, sum(lengths)), context=0)
+    assert len(windows) == bool(lengths)
+
+
+def test_a_context_that_leaves_no_room_is_refused():
+    with pytest.raises(ValueError, match="do not fit"):
+        plan_windows([1], capacity=10, context=5)

@@ -1,0 +1,156 @@
+"""What is known of trainings: one waits, one runs, and what has ended stays as it ended."""
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagalong.backend.retraining.job import Job, JobResult, JobState, StratumComparison
+from tagalong.backend.retraining.job_store import JobStore, server_state_dir
+from tagalong.ner.errors import StateFileError
+
+ROOT = Path(__file__).parents[3]
+OUTCOME = JobResult(
+    "it is better",
+    promote=True,
+    version="v-1",
+    against="v-0",
+    documents=30,
+    held_out=7,
+    strata=(StratumComparison("all", 40, 0.8, 0.7, -0.01, 0.2), StratumComparison("3+", 2, 0.5)),
+    notes=("Something.",),
+    promoted=True,
+)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Iterator[JobStore]:
+    runs = JobStore(tmp_path / "models")
+    yield runs
+    runs.close()
+
+
+def known(runs: JobStore, number: int) -> Job:
+    run = runs.read_job(number)
+    assert run is not None
+    return run
+
+
+def test_one_waits_and_answers_for_all_that_ask(runs: JobStore) -> None:
+    first = runs.enqueue(7, "encoder", reason="the train button", last_event_id=3)
+    assert runs.enqueue(7, "encoder", reason="9 annotations", last_event_id=12) == first
+    assert runs.enqueue(7, "encoder", reason="the train button", last_event_id=5) == first
+    assert known(runs, first).upto == 12
+    assert known(runs, first).reason == "the train button"
+    assert runs.enqueue(7, "llm", reason="the train button") != first
+    assert runs.enqueue(8, "encoder", reason="the train button") != first
+    assert runs.read_last_event_ids("encoder") == {7: 12, 8: 0}
+
+
+def test_events_while_one_runs_lead_to_one_more(runs: JobStore) -> None:
+    first = runs.enqueue(7, "encoder", reason="x", last_event_id=3)
+    runs.mark_running(first)
+    second = runs.enqueue(7, "encoder", reason="x", last_event_id=4)
+    assert second != first
+    assert runs.enqueue(7, "encoder", reason="x", last_event_id=5) == second
+    assert [run.id for run in runs.list_unfinished()] == [first, second]
+    with pytest.raises(StateFileError):  # of one project and tier, one runs
+        runs.mark_running(second)
+    runs.finish(first, JobState.KEPT, OUTCOME)
+    runs.mark_running(second)
+    answering = [runs.find_for_event(7, event) for event in (1, 3, 4, 5, 6)]
+    assert [run and run.id for run in answering] == [first, first, second, second, None]
+
+
+def test_what_has_ended_stays_as_it_ended(runs: JobStore) -> None:
+    number = runs.enqueue(7, "encoder", reason="x")
+    runs.mark_running(number)
+    runs.set_status_message(number, "epoch 1 of 9")
+    assert known(runs, number).standing == "epoch 1 of 9"
+    runs.finish(number, JobState.PROMOTED, OUTCOME)
+    ended = known(runs, number)
+    assert ended.outcome == OUTCOME
+    assert ended.ended is not None
+    assert ended.standing == ""
+    runs.finish(number, JobState.FAILED, JobResult("no"))
+    runs.mark_running(number)
+    assert known(runs, number) == ended
+    assert runs.request_cancel(7) == 0
+
+
+def test_what_is_decided_outlives_its_process(runs: JobStore) -> None:
+    number = runs.enqueue(7, "encoder", reason="x")
+    runs.mark_running(number)
+    runs.write_decision(number, OUTCOME)
+    runs.mark_running(number)  # it was killed, and is begun again
+    again = known(runs, number)
+    assert (again.state, again.tries, again.outcome) == (JobState.RUNNING, 2, OUTCOME)
+
+
+def test_a_lock_ends_with_its_process(runs: JobStore, tmp_path: Path) -> None:
+    number = runs.enqueue(7, "encoder", reason="x")
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom tagalong.backend.retraining.job_store import Runs\n"
+        f"with Runs(Path({str(tmp_path / 'models')!r})).alone(7, 'encoder') as ours:\n"
+        "    print(ours, flush=True)\n    sys.stdin.read()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "True\n"
+    assert runs.is_locked(known(runs, number))
+    process.kill()
+    process.communicate()
+    assert not runs.is_locked(known(runs, number))
+
+
+def test_no_training_fails_for_a_note_that_cannot_be_written(tmp_path: Path) -> None:
+    runs = JobStore(tmp_path)
+    number = runs.enqueue(7, "encoder", reason="x")
+    with closing(sqlite3.connect(server_state_dir(tmp_path) / "runs.sqlite")) as other:
+        other.execute("BEGIN IMMEDIATE")  # as a backup or a stalled disk would
+        runs.set_status_message(number, "training, epoch 1 of 9")
+        other.rollback()
+    assert known(runs, number).standing == ""
+    runs.set_status_message(number, "training, epoch 2 of 9")
+    assert known(runs, number).standing == "training, epoch 2 of 9"
+    runs.close()
+
+
+def test_a_file_that_cannot_be_used_says_what_that_costs(tmp_path: Path) -> None:
+    server_state_dir(tmp_path).mkdir(parents=True)
+    (server_state_dir(tmp_path) / "runs.sqlite").write_text("something else altogether" * 99)
+    with pytest.raises(StateFileError, match="nothing can be retrained: make its folder writable"):
+        JobStore(tmp_path).list_latest(limit=1)
+
+
+@given(
+    st.builds(
+        JobResult,
+        reason=st.text(),
+        promote=st.booleans(),
+        strata=st.lists(
+            st.builds(
+                StratumComparison,
+                name=st.sampled_from(["all", "1", "2", "3+"]),
+                support=st.integers(0),
+                new=st.floats(0, 1),
+                old=st.none() | st.floats(0, 1),
+            )
+        ).map(tuple),
+        notes=st.lists(st.text()).map(tuple),
+    )
+)
+def test_an_outcome_comes_back_from_json(outcome: JobResult) -> None:
+    assert JobResult.from_json(outcome.to_json()) == outcome

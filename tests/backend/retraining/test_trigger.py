@@ -1,0 +1,64 @@
+"""When annotations begin a training: laws of the watch, on a clock of its own."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagalong.backend.retraining.trigger import Debouncer, RetrainSettings
+
+QUIET, AT_MOST = 10.0, 300.0
+
+
+def watch(after: int, clock: list[float]) -> Debouncer:
+    training = RetrainSettings(
+        min_annotations=after, debounce_seconds=QUIET, max_wait_seconds=AT_MOST
+    )
+    return Debouncer(training, clock=lambda: clock[0])
+
+
+def test_a_flood_makes_one_training() -> None:
+    clock = [0.0]
+    looking = watch(5, clock)
+    for event in range(1, 10_001):  # in a minute
+        clock[0] = event * 60 / 10_000
+        assert not looking.is_due(1, event, event)
+    clock[0] += QUIET
+    assert looking.is_due(1, 10_000, 10_000)
+    looking.reset(1)
+    assert not looking.is_due(1, 0, 0)
+
+
+def test_annotations_that_never_stop_are_reason_enough_in_the_end() -> None:
+    clock, due = [0.0], []
+    looking = watch(5, clock)
+    for event in range(1, 1000):
+        clock[0] = float(event)
+        if looking.is_due(1, event, event):
+            due.append(clock[0])
+            break
+    assert due == [5 + AT_MOST]
+
+
+@given(
+    after=st.integers(0, 50),
+    counts=st.lists(st.integers(0, 60), max_size=30),
+    waits=st.lists(st.floats(0, 1000), min_size=30, max_size=30),
+)
+def test_too_few_are_never_reason_enough(after: int, counts: list[int], waits: list[float]) -> None:
+    clock = [0.0]
+    looking = watch(after, clock)
+    for last, (count, wait) in enumerate(zip(counts, waits, strict=False), start=1):
+        clock[0] += wait
+        if looking.is_due(1, count, last):
+            assert after
+            assert count >= after
+
+
+def test_projects_do_not_wait_for_each_other() -> None:
+    clock = [0.0]
+    looking = watch(1, clock)
+    assert not looking.is_due(1, 1, 1)
+    clock[0] = QUIET - 1
+    assert not looking.is_due(2, 1, 2)
+    clock[0] = QUIET
+    assert looking.is_due(1, 1, 1)
+    assert not looking.is_due(2, 1, 2)

@@ -1,0 +1,241 @@
+"""The page: whole, escaped, and loading nothing, whatever the server has been through."""
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tagalong.backend.retraining.job import Job, JobState, StratumComparison
+from tagalong.backend.retraining.job import JobResult as Trained
+from tagalong.backend.server.monitoring.snapshot import (
+    RequestStats,
+    Snapshot,
+    TierState,
+    UnreadableTask,
+)
+from tagalong.backend.server.monitoring.status_page import (
+    JOB_STATE_NAMES,
+    ScoreRow,
+    ScoreTable,
+    read_score_tables,
+    render_status_page,
+    summarize_status,
+)
+from tagalong.backend.server.monitoring.telemetry import Telemetry
+from tagalong.ner.document import DroppedAnnotation
+from tests.backend.server.manifests import DEV, make_manifest
+from tests.page import HOSTILE, LINKS, Page
+
+ADDRESS = "http://127.0.0.1:9090"
+
+
+def busy(*, name: str = "Drug", reason: str = "it is gone: copy it again") -> Snapshot:
+    """A server with everything to show, and one string that came from outside."""
+    telemetry = Telemetry()
+    telemetry.on_loaded("encoder", make_manifest(labels=("Chemical", name)), seconds=1.84)
+    telemetry.on_load_failed("encoder", "bad-2", reason)
+    telemetry.on_load_started("llm", "llm-1")
+    for status in (200, 422, 500):
+        telemetry.record_response("/predict", status, 0.2)
+    lost = [DroppedAnnotation(name, "a patient's words", "label unknown", 0, 4)] * 3
+    unread = [UnreadableTask("no text", f"task 4 has no text, only {name}")]
+    labels = {"Chemical": name, name: None}
+    telemetry.record_predictions(name, "encoder", RequestStats(4, 9, labels, lost, unread))
+    return telemetry.take_snapshot()
+
+
+def render(snapshot: Snapshot, **keywords) -> str:
+    return render_status_page(snapshot, **{"address": ADDRESS, "events": {}, **keywords})
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [Telemetry().take_snapshot(), busy(), busy(name=HOSTILE, reason=HOSTILE)],
+    ids=["fresh", "busy", "hostile"],
+)
+@pytest.mark.parametrize("error", [None, HOSTILE])
+def test_the_page_is_whole_and_loads_nothing(snapshot: Snapshot, error: str | None) -> None:
+    html = render(snapshot, journal_error=error, events={"TASKS_CREATED": 3}, address=HOSTILE)
+    page = Page(html)
+    assert html.startswith("<!doctype html>")
+    assert {"h1", "main", "section", "footer"} <= set(page.tags)
+    assert not {"script", "img", "iframe", "object", "form"} & set(page.tags)
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    links = [value or "" for _, name, value in page.attributes if name in LINKS]
+    assert links
+    assert all(link == "data:," or re.fullmatch(r"/[a-z][a-z/]*", link) for link in links)
+    assert not re.search(r"url\(|@import|@font-face", html)
+    assert len(page.values("id")) == len(set(page.values("id")))
+    assert set(page.values("aria-labelledby")) == set(page.values("id"))
+    assert page.tags.count("caption") == page.tags.count("table")
+
+
+def test_what_came_from_outside_is_shown_as_it_is() -> None:
+    html = render(busy(name=HOSTILE, reason=HOSTILE))
+    assert HOSTILE not in html
+    assert "".join(Page(html).words).count(HOSTILE) >= 5
+
+
+@settings(max_examples=60, deadline=None)
+@given(name=st.text(max_size=60))
+def test_no_name_breaks_the_page(name: str) -> None:
+    html = render(busy(name=name, reason=name))
+    assert Page(html).tags == Page(render(busy(name="x" if name else ""))).tags
+    html.encode()
+
+
+def test_everything_is_told() -> None:
+    text = "".join(Page(render(busy(), events={"ANNOTATION_CREATED": 1_234})).words)
+    for told in (
+        "Ready, with a fault",
+        "tiny-20261122-35fd034f",
+        "package:tiny/model @ 0.1.0",
+        "loaded in 1.84 s",
+        "0.839",
+        "3 words or more",
+        "902",
+        "bad-2",
+        "it is gone: copy it again",
+        "The version above goes on serving",
+        "Loading",
+        "llm-1",
+        "/predict",
+        "0.20 s",
+        "Project Drug",
+        "no such label: dropped",
+        "label unknown",
+        "task 4 has no text, only Drug",
+        "Annotation created",
+        "1,234",
+        "No training yet.",
+    ):
+        assert told in text
+    assert "patient" not in text
+
+
+def test_a_fresh_server_says_what_to_do() -> None:
+    text = Page(render(Telemetry().take_snapshot())).text
+    assert f"No request for predictions yet: connect Label Studio to {ADDRESS}." in text
+    assert "Nothing is loaded." in text
+    assert "No event yet." in text
+    assert "None yet." in text
+
+
+def training(state: JobState, words: str = "it is better") -> Job:
+    """A training that is where it is said to be."""
+    asked = datetime(2026, 11, 22, 20, 13, tzinfo=UTC)
+    strata = (
+        StratumComparison("all", 40, 0.813, 0.709, -0.01, 0.21),
+        StratumComparison("3+", 2, 0.5),
+    )
+    outcome = Trained(words, True, words, "v-0", 30, 7, strata, (words,))
+    return Job(
+        *(1, 7, "encoder", words, 3, state, 1, 0, False, asked),
+        ended=asked if state.is_finished else None,
+        standing="" if state.is_finished else "epoch 2 of 9",
+        outcome=outcome if state.is_finished else None,
+    )
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_a_training_is_told(state: JobState) -> None:
+    html = render(busy(), trainings=[training(state)])
+    text = Page(html).text
+    assert JOB_STATE_NAMES[state] in text
+    assert ("epoch 2 of 9" in text) == (state is JobState.RUNNING)
+    figures = ("0.813", "0.709", "-0.010 to +0.210", "7 documents", "v-0")
+    assert all((figure in text) == state.is_finished for figure in figures)
+    hostile = render(busy(), trainings=[training(state, HOSTILE)], training_error=HOSTILE)
+    assert HOSTILE not in hostile
+    assert HOSTILE in "".join(Page(hostile).words)
+
+
+def test_a_journal_that_fails_is_told_instead_of_counts() -> None:
+    text = Page(render(busy(), journal_error="the journal is gone", events={})).text
+    assert "the journal is gone" in text
+    assert "No event yet" not in text
+
+
+def test_links_keep_to_the_path_of_a_proxy() -> None:
+    page = Page(render(busy(), root="/tagalong"))
+    assert "/tagalong/metrics" in page.values("href")
+    assert "/tagalong/llm/versions" in page.values("href")
+    assert f"{ADDRESS}/tagalong" in page.text
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "expected"),
+    [
+        (TierState("encoder"), None, ("Starting", "wait")),
+        (TierState("encoder", loading_version="a-1"), None, ("Loading", "wait")),
+        (
+            TierState("encoder", load_failures=busy().tiers[0].load_failures),
+            None,
+            ("Not ready", "bad"),
+        ),
+        (replace(busy().tiers[0], load_failures=()), None, ("Ready", "good")),
+        (replace(busy().tiers[0], load_failures=()), "gone", ("Ready, with a fault", "bad")),
+        (busy().tiers[0], None, ("Ready, with a fault", "bad")),
+    ],
+)
+def test_the_verdict_in_a_word(state, error, expected) -> None:
+    snapshot = replace(Telemetry().take_snapshot(), tiers=(state, TierState("llm")))
+    assert summarize_status(snapshot, error) == expected
+
+
+def test_scores_are_read_from_the_manifest() -> None:
+    (table,) = read_score_tables(TierState("encoder", manifest=make_manifest()))
+    assert table == ScoreTable(
+        split="dev",
+        documents=48,
+        rows=(
+            ScoreRow("All", 0.8392, 902),
+            ScoreRow("1 word", 0.8719, 676),
+            ScoreRow("2 words", 0.7629, 148),
+            ScoreRow("3 words or more", 0.6713, 78),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "found", [None, 3, [], {}, {"strict_f1": "high"}, {"strict_f1": True}, {"strict_f1": 2}]
+)
+def test_what_is_no_score_is_left_out(found: object) -> None:
+    manifest = make_manifest(scores={"dev": found, "test": DEV})
+    assert [table.split for table in read_score_tables(TierState("e", manifest=manifest))] == [
+        "test"
+    ]
+
+
+def test_a_support_that_is_not_whole_is_not_added_up() -> None:
+    scores = {"dev": {"strict_f1": 0.5, "by_length": {"1": 0.5, "2": 0.5}, "support": {"1": 7}}}
+    manifest = make_manifest(scores=scores)
+    (table,) = read_score_tables(TierState("e", manifest=manifest))
+    assert [row.support for row in table.rows] == [None, 7, None]
+    assert table.documents is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+SPLIT = st.fixed_dictionaries(
+    {"strict_f1": st.floats(0, 1)},
+    optional={
+        name: JSON | st.dictionaries(st.text(max_size=2), JSON)
+        for name in DEV
+        if name != "strict_f1"
+    },
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(scores=st.dictionaries(st.text(max_size=5), JSON | SPLIT, max_size=3))
+def test_no_manifest_breaks_the_page(scores) -> None:
+    telemetry = Telemetry()
+    telemetry.on_loaded("encoder", make_manifest(scores=scores), seconds=1)
+    Page(render(telemetry.take_snapshot()))

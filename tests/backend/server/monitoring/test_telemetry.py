@@ -1,0 +1,350 @@
+"""What is counted: right, bounded whatever is sent, and without a word of any document."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from tagalong.backend.events.payload import ACTIONS
+from tagalong.backend.server.monitoring.projects import (
+    MAX_LABELS,
+    MAX_NAME_CHARACTERS,
+    MAX_PROJECTS,
+    OTHER,
+)
+from tagalong.backend.server.monitoring.snapshot import (
+    DroppedRegionCount,
+    RequestStats,
+    Snapshot,
+    TierState,
+    UnreadableTask,
+    UnreadableTaskCount,
+)
+from tagalong.backend.server.monitoring.telemetry import (
+    MAX_LATENCY_SAMPLES,
+    MAX_LISTED_FAILURES,
+    MAX_REASONS,
+    MAX_ROUTES,
+    Telemetry,
+)
+from tagalong.ner.document import DROP_REASONS, DroppedAnnotation
+from tests.backend.server.manifests import make_manifest
+from tests.backend.server.serving import request_for, say, serving, settings_in
+
+SECRET = "Mrs. Example took cisplatin"
+
+
+def families(telemetry: Telemetry) -> Iterator[Metric]:
+    return text_string_to_metric_families(telemetry.render_exposition().decode())
+
+
+def value(telemetry: Telemetry, name: str, **labels: str) -> float | None:
+    return telemetry.registry.get_sample_value(name, labels)
+
+
+def series(telemetry: Telemetry) -> int:
+    return sum(len(family.samples) for family in families(telemetry))
+
+
+def encoder(snapshot: Snapshot) -> TierState:
+    return snapshot.tiers[0]
+
+
+def lost(label: str, reason: str = "label unknown") -> DroppedAnnotation:
+    return DroppedAnnotation(label, SECRET, reason, 0, 6, SECRET)  # type: ignore[arg-type]
+
+
+def test_a_fresh_server_shows_its_tiers_and_nothing_else() -> None:
+    telemetry = Telemetry()
+    snapshot = telemetry.take_snapshot()
+    assert snapshot.tiers == (TierState("encoder"), TierState("llm"))
+    assert (snapshot.routes, snapshot.projects, snapshot.in_flight) == ((), (), 0)
+    assert snapshot.started_at <= snapshot.taken_at
+    assert value(telemetry, "tagalong_tasks_predicted_total", tier="llm") == 0
+    assert value(telemetry, "process_resident_memory_bytes") is not None
+
+
+def test_requests_are_counted_by_route_and_status() -> None:
+    telemetry = Telemetry()
+    for status in (200, 200, 422, 500):
+        telemetry.record_response("/predict", status, 0.3)
+    telemetry.record_response("/health", 200, 0.002)
+    first, second = telemetry.take_snapshot().routes
+    assert (first.route, first.requests, first.client_errors, first.server_errors) == (
+        "/predict",
+        4,
+        1,
+        1,
+    )
+    assert (second.route, second.requests, second.client_errors, second.server_errors) == (
+        "/health",
+        1,
+        0,
+        0,
+    )
+    name = "tagalong_http_requests_total"
+    assert value(telemetry, name, route="/predict", status="200") == 2
+    assert value(telemetry, name, route="/predict", status="422") == 1
+    bucket = "tagalong_http_request_seconds_bucket"
+    assert value(telemetry, bucket, route="/predict", le="0.25") == 0
+    assert value(telemetry, bucket, route="/predict", le="0.5") == 4
+
+
+@given(seconds=st.lists(st.floats(0, 100), min_size=1, max_size=60))
+def test_latencies_are_of_the_nearest_rank(seconds: list[float]) -> None:
+    telemetry = Telemetry()
+    for took in seconds:
+        telemetry.record_response("/predict", 200, took)
+    (route,) = telemetry.take_snapshot().routes
+    assert sum(took <= route.median_seconds for took in seconds) * 2 >= len(seconds)
+    assert sum(took < route.median_seconds for took in seconds) * 2 < len(seconds)
+    assert sum(took <= route.p95_seconds for took in seconds) * 100 >= len(seconds) * 95
+    assert sum(took < route.p95_seconds for took in seconds) * 100 < len(seconds) * 95
+
+
+def test_latencies_are_of_the_last_requests() -> None:
+    telemetry = Telemetry()
+    for took in [60.0] * 50 + [0.25] * MAX_LATENCY_SAMPLES:
+        telemetry.record_response("/predict", 200, took)
+    (route,) = telemetry.take_snapshot().routes
+    assert (route.requests, route.median_seconds, route.p95_seconds) == (
+        50 + MAX_LATENCY_SAMPLES,
+        0.25,
+        0.25,
+    )
+
+
+def test_no_request_that_was_answered_is_in_flight(tmp_path: Path) -> None:
+    with serving(settings_in(tmp_path)) as client:
+        for path, body in (("/predict", request_for("x")), ("/predict", []), ("/nowhere", {})):
+            say(client, path, body)
+        telemetry = client.application.extensions["tagalong"].telemetry
+        assert telemetry.snapshot().in_flight == 0
+
+
+def test_requests_in_flight_come_and_go() -> None:
+    telemetry = Telemetry()
+    telemetry.record_request_started()
+    telemetry.record_request_started()
+    telemetry.record_request_ended()
+    assert telemetry.take_snapshot().in_flight == 1
+    assert value(telemetry, "tagalong_http_requests_in_flight") == 1
+
+
+def test_a_version_that_loads_takes_the_place_of_the_last() -> None:
+    telemetry = Telemetry()
+    first, second = make_manifest("first-1"), make_manifest("second-2")
+    telemetry.on_load_started("encoder", "first-1")
+    assert encoder(telemetry.take_snapshot()).loading_version == "first-1"
+    telemetry.on_loaded("encoder", first, seconds=1.5)
+    telemetry.on_load_started("encoder", "second-2")
+    state = encoder(telemetry.take_snapshot())
+    assert (state.manifest, state.loading_version, state.load_seconds) == (first, "second-2", 1.5)
+    telemetry.on_loaded("encoder", second, seconds=2.5)
+    state = encoder(telemetry.take_snapshot())
+    assert (state.manifest, state.loading_version, state.load_seconds) == (second, None, 2.5)
+    named = [
+        sample.labels["version"]
+        for family in families(telemetry)
+        if family.name == "tagalong_model_info"
+        for sample in family.samples
+    ]
+    assert named == ["second-2"]
+    assert value(telemetry, "tagalong_model_load_seconds", tier="encoder") == 2.5
+
+
+def test_a_version_that_fails_leaves_the_old_one_and_is_shown() -> None:
+    telemetry = Telemetry()
+    manifest = make_manifest("good-1")
+    telemetry.on_loaded("encoder", manifest, seconds=1)
+    telemetry.on_load_started("encoder", "bad-2")
+    telemetry.on_load_failed("encoder", "bad-2", "weights are missing: copy it again")
+    telemetry.on_loaded("encoder", manifest, seconds=1)
+    state = encoder(telemetry.take_snapshot())
+    assert (state.manifest, state.loading_version) == (manifest, None)
+    assert [(failure.version, failure.reason) for failure in state.load_failures] == [
+        ("bad-2", "weights are missing: copy it again")
+    ]
+    assert value(telemetry, "tagalong_model_load_failures_total", tier="encoder") == 1
+    assert value(telemetry, "tagalong_model_load_failing", tier="encoder") == 1
+
+
+@pytest.mark.parametrize("mended", [True, False])
+def test_a_failure_is_over_when_the_version_loads_or_is_not_wanted(mended: bool) -> None:
+    telemetry = Telemetry()
+    telemetry.on_load_failed("encoder", "bad-2", "it is gone")
+    if mended:
+        telemetry.on_loaded("encoder", make_manifest("bad-2"), seconds=1)
+    else:
+        telemetry.on_load_failure_cleared("encoder", "bad-2")
+    assert encoder(telemetry.take_snapshot()).load_failures == ()
+    assert value(telemetry, "tagalong_model_load_failures_total", tier="encoder") == 1
+    assert value(telemetry, "tagalong_model_load_failing", tier="encoder") == 0
+
+
+def test_the_latest_failures_are_shown_each_version_once() -> None:
+    telemetry = Telemetry()
+    for number in range(9):
+        telemetry.on_load_failed("encoder", f"bad-{number}", "it is gone")
+        telemetry.on_load_failed("encoder", "worst", "it is gone")
+    versions = [failure.version for failure in encoder(telemetry.take_snapshot()).load_failures]
+    assert versions == ["worst", "bad-8", "bad-7", "bad-6"][:MAX_LISTED_FAILURES]
+
+
+def test_predictions_are_counted_for_their_project_and_tier() -> None:
+    telemetry = Telemetry()
+    unread = [
+        UnreadableTask("no text", "task 4 has no text"),
+        UnreadableTask("no text", "task 5 has no text"),
+    ]
+    telemetry.record_predictions(
+        "2",
+        "encoder",
+        RequestStats(
+            tasks=4,
+            regions=9,
+            labels={"Chemical": "Drug", "Disease": None},
+            dropped_annotations=[lost("Disease"), lost("Disease"), lost("Chemical", "overlap")],
+            unreadable_tasks=unread,
+        ),
+    )
+    telemetry.record_predictions(
+        "2", "encoder", RequestStats(tasks=1, regions=1, labels={"Chemical": "Chem"})
+    )
+    (project,) = telemetry.take_snapshot().projects
+    assert (project.project, project.tier, project.requests) == ("2", "encoder", 2)
+    assert (project.tasks, project.regions) == (5, 10)
+    assert project.labels == {"Chemical": "Chem"}
+    assert project.dropped_regions == (
+        DroppedRegionCount("Disease", "label unknown", 2),
+        DroppedRegionCount("Chemical", "overlap", 1),
+    )
+    assert project.unreadable_tasks == (UnreadableTaskCount("no text", 2, "task 5 has no text"),)
+    state = encoder(telemetry.take_snapshot())
+    assert (state.tasks, state.regions) == (5, 10)
+    of_tier = {"tier": "encoder"}
+    assert value(telemetry, "tagalong_tasks_predicted_total", **of_tier) == 5
+    assert value(telemetry, "tagalong_regions_predicted_total", **of_tier) == 10
+    dropped = "tagalong_regions_dropped_total"
+    assert value(telemetry, dropped, reason="label unknown", **of_tier) == 2
+    assert value(telemetry, "tagalong_tasks_unread_total", reason="no text", **of_tier) == 2
+
+
+def test_tiers_of_a_project_are_kept_apart() -> None:
+    telemetry = Telemetry()
+    telemetry.record_predictions("2", "encoder", RequestStats(1, 1))
+    telemetry.record_predictions("2", "llm", RequestStats(1, 2))
+    seen = [(state.tier, state.regions) for state in telemetry.take_snapshot().projects]
+    assert seen == [("llm", 2), ("encoder", 1)]
+
+
+def test_no_covered_text_is_kept() -> None:
+    telemetry = Telemetry()
+    telemetry.record_predictions(
+        "2", "encoder", RequestStats(1, 0, dropped_annotations=[lost("Disease")])
+    )
+    assert SECRET not in repr(telemetry.take_snapshot())
+    assert SECRET not in telemetry.render_exposition().decode()
+
+
+def test_the_project_seen_longest_ago_makes_room() -> None:
+    telemetry = Telemetry()
+    for number in range(MAX_PROJECTS):
+        telemetry.record_predictions(str(number), "encoder", RequestStats(1, 1))
+    telemetry.record_predictions("0", "encoder", RequestStats(1, 1))
+    telemetry.record_predictions("new", "encoder", RequestStats(1, 1))
+    seen = [state.project for state in telemetry.take_snapshot().projects]
+    assert len(seen) == MAX_PROJECTS
+    assert seen[:2] == ["new", "0"]
+    assert "1" not in seen
+
+
+def test_hostile_names_cannot_make_it_grow() -> None:
+    telemetry = Telemetry()
+    names = [f"{number}\ud800 " * 200 for number in range(300)]
+    for name in names:
+        telemetry.record_response(name, 200, 0.1)
+        telemetry.record_webhook_event(name)
+        telemetry.record_predictions(
+            name,
+            "encoder",
+            RequestStats(
+                1,
+                1,
+                labels=dict.fromkeys(names, name),
+                dropped_annotations=[lost(name)],
+                unreadable_tasks=[UnreadableTask(name, name)],
+            ),
+        )
+    telemetry.record_predictions(
+        "2", "encoder", RequestStats(1, 0, dropped_annotations=[lost(name) for name in names])
+    )
+    snapshot = telemetry.take_snapshot()
+    assert len(snapshot.routes) == MAX_ROUTES + 1
+    assert len(snapshot.projects) == MAX_PROJECTS
+    newest = snapshot.projects[0]
+    assert len(newest.dropped_regions) == MAX_LABELS + 1
+    assert newest.dropped_regions[0] == DroppedRegionCount(
+        OTHER, "label unknown", len(names) - MAX_LABELS
+    )
+    longest = MAX_NAME_CHARACTERS + 30 * 5  # each half of a surrogate pair is written as \\ud800
+    assert all(len(item.label) <= longest for item in newest.dropped_regions)
+    assert all(len(project.project) <= longest for project in snapshot.projects)
+    assert all(len(project.labels) <= MAX_LABELS for project in snapshot.projects)
+    reasons = {item.reason for project in snapshot.projects for item in project.unreadable_tasks}
+    assert len(reasons) <= MAX_REASONS + 1
+    assert value(telemetry, "tagalong_webhook_events_total", action=OTHER) == len(names)
+    repr(snapshot).encode()
+    assert len(telemetry.render_exposition()) < 300_000
+
+
+def test_what_is_exposed_can_be_read_by_prometheus_and_stays_small() -> None:
+    telemetry = Telemetry()
+    for number in range(200):
+        telemetry.record_response(f"/{number}", 200, 0.1)
+        outcome = RequestStats(
+            1, 1, dropped_annotations=[lost(str(number), reason) for reason in DROP_REASONS]
+        )
+        telemetry.record_predictions(str(number), "encoder", outcome)
+    for action in ACTIONS:
+        telemetry.record_webhook_event(action)
+    before = series(telemetry)
+    for number in range(200, 400):
+        telemetry.record_response(f"/{number}", 200, 0.1)
+        telemetry.record_predictions(
+            str(number), "encoder", RequestStats(1, 1, dropped_annotations=[lost(str(number))])
+        )
+    assert series(telemetry) == before
+
+
+def test_threads_count_at_once() -> None:
+    telemetry = Telemetry()
+
+    def work() -> None:
+        for _ in range(200):
+            telemetry.record_request_started()
+            telemetry.record_response("/predict", 200, 0.1)
+            telemetry.record_predictions(
+                "2", "encoder", RequestStats(2, 3, dropped_annotations=[lost("Disease")])
+            )
+            telemetry.record_request_ended()
+            telemetry.take_snapshot()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    snapshot = telemetry.take_snapshot()
+    assert snapshot.in_flight == 0
+    assert snapshot.routes[0].requests == 800
+    assert (encoder(snapshot).tasks, encoder(snapshot).regions) == (1_600, 2_400)
+    assert snapshot.projects[0].dropped_regions == (
+        DroppedRegionCount("Disease", "label unknown", 800),
+    )
+    assert value(telemetry, "tagalong_regions_predicted_total", tier="encoder") == 2_400

@@ -1,0 +1,212 @@
+"""What waits together is predicted together, and everybody gets their own."""
+
+import gc
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from tagalong.backend.models.tier import Tier
+from tagalong.backend.server.prediction import batcher as batching_module
+from tagalong.backend.server.prediction.batcher import Batcher
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.errors import InputError
+from tests.lexicon_tier import LexiconTier
+
+MOST = 16
+
+
+class Watched:
+    """Predicts as the tier does, once it may, and keeps who was predicted together."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Tier, list[str]]] = []
+        self.may_go_on = threading.Event()
+        self.began = threading.Event()
+
+    def __call__(self, tier: Tier, documents: Sequence[Document]) -> list[Prediction]:
+        self.calls.append((tier, [document.id for document in documents]))
+        self.began.set()
+        assert self.may_go_on.wait(30)
+        if any(document.text == "bad" for document in documents):
+            raise InputError("a bad text")
+        return tier.predict(documents)
+
+
+@contextmanager
+def batching(threads: int = 1) -> Iterator[tuple[Batcher, Watched]]:
+    watched = Watched()
+    batcher = Batcher(watched, name="forward", max_documents=MOST, threads=threads)
+    try:
+        yield batcher, watched
+    finally:
+        watched.may_go_on.set()
+        batcher.close()
+
+
+def texts(name: str, count: int, text: str = "Naloxone") -> list[Document]:
+    return [Document(f"{name}{number}", text) for number in range(count)]
+
+
+def behind_one(
+    batcher: Batcher, watched: Watched, asked: Sequence[tuple[Tier, Sequence[Document]]]
+) -> list[Future[list[Prediction]]]:
+    """Have all of them wait while one is predicted."""
+    first = batcher.submit(LexiconTier("first"), texts("first", 1))
+    assert watched.began.wait(30)
+    waiting = [batcher.submit(*one) for one in asked]
+    watched.may_go_on.set()
+    assert len(first.result(30)) == 1
+    return waiting
+
+
+@pytest.mark.parametrize(
+    ("counts", "together"),
+    [
+        ([1] * 5, [5]),
+        ([1] * 20, [16, 4]),
+        ([16, 1, 1], [16, 2]),
+        ([1, 16, 1], [1, 16, 1]),
+        ([40, 1], [40, 1]),  # what asks for more by itself goes alone
+        ([10, 10, 6], [10, 16]),
+        ([0, 1], [1]),
+    ],
+)
+def test_what_waits_goes_together_in_order_and_in_short_turns(
+    counts: list[int], together: list[int]
+) -> None:
+    tier = LexiconTier("v")
+    with batching() as (batcher, watched):
+        asked = [texts(f"{number}-", count) for number, count in enumerate(counts)]
+        answers = behind_one(batcher, watched, [(tier, documents) for documents in asked])
+        for documents, answer in zip(asked, answers, strict=True):
+            assert answer.result(30) == tier.predict(documents)
+    ids = [document.id for documents in asked for document in documents]
+    assert [name for _, called in watched.calls[1:] for name in called] == ids
+    assert [len(called) for _, called in watched.calls[1:]] == together
+
+
+@pytest.mark.parametrize(
+    ("counts", "together"),
+    [([1] * 7, [4, 2, 1]), ([1] * 40, [16, 12, 6, 3, 2, 1]), ([3, 3], [3, 3])],
+)
+def test_every_thread_takes_its_share(counts: list[int], together: list[int]) -> None:
+    tier = LexiconTier("v")
+    with batching(threads=2) as (batcher, watched):
+        busy = [batcher.submit(LexiconTier(name), texts(name, 1)) for name in "ab"]
+        until(lambda: len(watched.calls) == 2)
+        waiting = [batcher.submit(tier, texts(f"{n}-", count)) for n, count in enumerate(counts)]
+        watched.may_go_on.set()
+        for answer in (*busy, *waiting):
+            answer.result(30)
+    sizes = [len(called) for _, called in watched.calls[2:]]
+    assert sorted(sizes, reverse=True) == together  # two may begin at once
+
+
+def test_versions_are_not_mixed() -> None:
+    old, new = LexiconTier("old"), LexiconTier("new")
+    with batching() as (batcher, watched):
+        order = [old, old, new, old]
+        answers = behind_one(batcher, watched, [(tier, texts("x", 2)) for tier in order])
+        versions = [{one.version for one in answer.result(30)} for answer in answers]
+    assert versions == [{"old"}, {"old"}, {"new"}, {"old"}]
+    assert [tier for tier, _ in watched.calls[1:]] == [old, new, old]
+
+
+def test_who_is_predicted_with_a_bad_text_gets_an_answer() -> None:
+    tier = LexiconTier("v")
+    with batching() as (batcher, watched):
+        asked = [texts("a", 2), texts("b", 1, "bad"), texts("c", 1)]
+        good, bad, other = behind_one(batcher, watched, [(tier, one) for one in asked])
+        assert len(good.result(30)) == 2
+        assert len(other.result(30)) == 1
+        with pytest.raises(InputError, match="a bad text"):
+            bad.result(30)
+        assert len(batcher.submit(tier, texts("d", 1)).result(30)) == 1
+
+
+def test_those_who_were_answered_together_come_together_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batching_module, "MAX_QUEUE_DELAY_SECONDS", 30.0)
+    tier = LexiconTier("v")
+    with batching() as (batcher, watched):
+        wave = [(tier, texts(name, 1)) for name in "abc"]
+        for answer in behind_one(batcher, watched, wave):
+            answer.result(30)
+        again = []
+        for one in wave:  # one after the other, as requests come
+            again.append(batcher.submit(*one))
+            time.sleep(0.05)
+        for answer in again:
+            assert len(answer.result(10)) == 1
+    assert [len(called) for _, called in watched.calls] == [1, 3, 3]
+
+
+def test_two_threads_run_two_at_the_same_time() -> None:
+    tier, both = LexiconTier("v"), threading.Barrier(2)
+
+    def meet(tier: Tier, documents: Sequence[Document]) -> list[Prediction]:
+        both.wait(30)
+        return tier.predict(documents)
+
+    batcher: Batcher[Document, Prediction] = Batcher(
+        meet, name="forward", max_documents=1, threads=2
+    )
+    try:
+        asked = [texts(f"{number}-", 1) for number in range(8)]
+        answers = [batcher.submit(tier, documents) for documents in asked]
+        for documents, answer in zip(asked, answers, strict=True):
+            assert answer.result(30) == tier.predict(documents)
+    finally:
+        batcher.close()
+    until(lambda: not any(thread.name == "forward" for thread in threading.enumerate()))
+
+
+def test_a_tier_that_has_been_replaced_is_not_kept() -> None:
+    tier = LexiconTier("v")
+    kept = weakref.ref(tier)
+    with batching() as (batcher, watched):
+        watched.may_go_on.set()
+        batcher.submit(tier, texts("a", 1)).result(30)
+        watched.calls.clear()
+        del tier
+        until(lambda: gc.collect() is not None and kept() is None)
+
+
+def test_many_at_once_get_each_their_own() -> None:
+    tier = LexiconTier("v")
+    with batching() as (batcher, watched):
+        watched.may_go_on.set()
+
+        def ask(number: int) -> None:
+            for turn in range(20):
+                documents = texts(f"{number}-{turn}-", 1 + turn % 3, "Lithium " * number)
+                assert batcher.submit(tier, documents).result(30) == tier.predict(documents)
+
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(ask, range(16)))
+    assert len(watched.calls) < 16 * 20
+    assert max(len(called) for _, called in watched.calls) <= MOST
+
+
+def test_closed_it_finishes_what_waits_and_takes_nothing_more() -> None:
+    tier = LexiconTier("v")
+    with batching() as (batcher, watched):
+        answers = behind_one(batcher, watched, [(tier, texts("a", 1)), (tier, texts("b", 20))])
+        batcher.close()
+        assert [len(answer.result(30)) for answer in answers] == [1, 20]
+        with pytest.raises(RuntimeError, match="being stopped"):
+            batcher.submit(tier, texts("c", 1))
+        until(lambda: not any(thread.name == "forward" for thread in threading.enumerate()))
+
+
+def until(ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -1,0 +1,94 @@
+"""Turns at a tier: in order, in portions, and none waits for a whole batch of somebody else's."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tagalong.backend.server.prediction.errors import RequestError
+from tagalong.backend.server.prediction.scheduler import MAX_BATCH_DOCUMENTS, RequestScheduler
+from tagalong.ner.document import Document, Prediction
+from tests.lexicon_tier import LexiconTier
+
+
+@pytest.fixture
+def turns() -> Iterator[RequestScheduler]:
+    made = RequestScheduler("encoder", on_decoded=lambda _: None)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("count", [0, 1, MAX_BATCH_DOCUMENTS, 3 * MAX_BATCH_DOCUMENTS + 1])
+def test_predictions_come_in_order_whatever_the_portions(
+    turns: RequestScheduler, count: int
+) -> None:
+    documents = [Document(str(n), "Naloxone " * (n % 3)) for n in range(count)]
+    tier = LexiconTier("1")
+    assert turns.predict(tier, documents) == tier.predict(documents)
+
+
+def test_a_small_request_does_not_wait_for_a_whole_batch(turns: RequestScheduler) -> None:
+    order: list[str] = []
+    may_go_on = threading.Event()
+
+    class Slow(LexiconTier):
+        def predict(self, documents: Sequence[Document]) -> list[Prediction]:
+            may_go_on.wait(30)
+            order.append(documents[0].id)
+            return super().predict(documents)
+
+    tier = Slow("1")
+    batch = [Document(f"batch-{n}", "Naloxone") for n in range(20 * MAX_BATCH_DOCUMENTS)]
+    waiting = [
+        threading.Thread(target=turns.predict, args=(tier, documents))
+        for documents in (batch, [Document("single", "Lithium")])
+    ]
+    for thread in waiting:
+        thread.start()
+        threading.Event().wait(0.2)  # the batch is first in the queue
+    may_go_on.set()
+    for thread in waiting:
+        thread.join(30)
+    assert order.index("single") <= 3
+    assert len(order) == 21
+
+
+def test_a_tier_that_took_the_place_of_another_is_asked_next(turns: RequestScheduler) -> None:
+    documents = [Document("1", "Naloxone")]
+    for version in ("1", "2", "1"):
+        assert turns.predict(LexiconTier(version), documents)[0].version == version
+
+
+@pytest.mark.parametrize("was_asked", [True, False])
+def test_nothing_is_begun_once_it_is_closed(turns: RequestScheduler, was_asked: bool) -> None:
+    asked = LexiconTier("1"), [Document("1", "Naloxone")]
+    if was_asked:
+        turns.predict(*asked)
+    turns.close()
+    with pytest.raises(RequestError, match="being stopped"):
+        turns.predict(*asked)
+    assert len(turns._batchers) == was_asked
+
+
+def test_a_request_in_work_is_finished_after_it_is_closed(turns: RequestScheduler) -> None:
+    began, may_go_on = threading.Event(), threading.Event()
+
+    class Slow(LexiconTier):
+        def predict(self, documents: Sequence[Document]) -> list[Prediction]:
+            began.set()
+            may_go_on.wait(30)
+            return super().predict(documents)
+
+    tier = Slow("1")
+    documents = [Document(str(n), "Naloxone") for n in range(5 * MAX_BATCH_DOCUMENTS)]
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(turns.predict, tier, documents)
+        assert began.wait(30)
+        turns.close()
+        may_go_on.set()
+        assert len(answer.result(30)) == len(documents)
+    (batcher,) = turns._batchers.values()
+    for thread in batcher._threads:
+        thread.join(30)
+        assert not thread.is_alive()

@@ -1,0 +1,28 @@
+"""What interactive calls brought: known again, kept apart by task, and bounded."""
+
+from tagalong.backend.server.prediction.seen_regions import SeenRegions
+
+
+def test_what_came_is_known_again_and_kept_apart_by_task() -> None:
+    answered = SeenRegions()
+    assert answered.mark_seen("1", ["a", "b", "a"]) == frozenset()
+    assert answered.mark_seen("1", ["b", "c"]) == {"b"}
+    assert answered.mark_seen("2", ["a", "c"]) == frozenset()
+    assert answered.mark_seen("1", ["a", "c", "d"]) == {"a", "c"}
+    assert answered.mark_seen("1\0x", ["y"]) == frozenset()
+    assert answered.mark_seen("1", ["x\0y"]) == frozenset()
+
+
+def test_what_came_longest_ago_makes_room() -> None:
+    answered = SeenRegions(max_regions=3)
+    answered.mark_seen("1", ["a", "b", "c"])
+    assert answered.mark_seen("1", ["a"]) == {"a"}
+    answered.mark_seen("1", ["d"])
+    assert answered.mark_seen("1", ["b"]) == frozenset()
+    assert answered.mark_seen("1", ["a", "d"]) == {"a", "d"}
+
+
+def test_any_text_is_a_name() -> None:
+    answered = SeenRegions(max_regions=1)
+    answered.mark_seen("\ud800", ["\udfff" * 10_000])
+    assert answered.mark_seen("\ud800", ["\udfff" * 10_000]) == {"\udfff" * 10_000}

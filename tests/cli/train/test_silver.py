@@ -1,0 +1,220 @@
+"""Gold and what another system said: two trainings, a comparison, and the better version."""
+
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+import tagalong.cli.train.run
+from tagalong.backend.documents.jsonl import document_to_json, prediction_to_json
+from tagalong.ner.document import Document, Prediction
+from tests.cli.typed import fails, run
+from tests.toy_corpus import toy_documents
+
+SETTINGS = (
+    "--learning-rate", "0.003", "--batch-tokens", "256", "--window", "96", "--epochs", "3",
+    "--precision", "fp32", "--name", "toy",
+)  # fmt: skip
+GOLD, DEV, OTHERS = (toy_documents(count, seed=seed) for count, seed in ((8, 1), (8, 2), (32, 3)))
+
+
+def write_gold(path, documents):
+    lines = (json.dumps(document_to_json(document)) for document in documents)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def write_said(path, documents, *, score=0.9, label=None):
+    """What a system says that is always right, but for the label if that is given."""
+    lines = []
+    for one in documents:
+        spans = [replace(span, score=score, label=label or span.label) for span in one.spans]
+        blank = Document(one.id, one.text)
+        lines.append(
+            json.dumps(prediction_to_json(blank, Prediction(tuple(spans), score, "llm-1")))
+        )
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def places(tiny_base, tmp_path_factory):
+    """Files of gold, dev and silver, and all of a command but silver and where it publishes."""
+    folder = tmp_path_factory.mktemp("silver")
+    gold, dev = write_gold(folder / "gold.jsonl", GOLD), write_gold(folder / "dev.jsonl", DEV)
+    said = write_said(folder / "said.jsonl", [*OTHERS, *GOLD[:1], *DEV[:2]])
+    command = ["train", "encoder", gold, "--dev", dev, "--base", tiny_base("bert-uncased")]
+    return folder, said, [*map(str, command), *SETTINGS]
+
+
+@pytest.fixture(scope="module")
+def made(places, tmp_path_factory):
+    """A version of gold and silver, as JSON, its store, and what was said meanwhile."""
+    _, said, command = places
+    models = tmp_path_factory.mktemp("models")
+    result = run(*command, "--silver", said, "--models", models, "--json")
+    return json.loads(result.stdout), models, result.stderr
+
+
+def test_gold_and_silver_are_published_and_compared_with_gold_alone(made):
+    version, models, told = made
+    against = version["report"]["against"]
+    assert against["model"] == "gold alone"
+    assert against["strict"]["difference"] > 0
+    assert against["by_length"].keys() == {"1", "2", "3+"}
+    f1 = version["report"]["strict"]["f1"]
+    assert version["scores"]["dev"]["strict_f1"] == pytest.approx(f1, abs=1e-4)
+    assert f1 == pytest.approx(against["strict"]["f1"] + against["strict"]["difference"])
+    assert version["report"]["model"] == version["version"]
+    assert "which is current now" in told
+    left = {path.name for path in (models / "encoder").iterdir()}
+    assert left == {version["version"], "current", ".lock"}  # no state is left behind
+
+
+def test_the_manifest_says_what_the_silver_was(made):
+    version, models, told = made
+    written = models / "encoder" / version["version"] / "manifest.json"
+    data = json.loads(written.read_text(encoding="utf-8"))["data"]
+    silver = data["silver"]
+    assert data["train"]["documents"] == len(GOLD)
+    assert (silver["sources"], silver["versions"]) == (["said.jsonl"], ["llm-1"])
+    assert silver["documents"] == len(OTHERS)
+    assert silver["left_out"] == {"text in dev": 2, "text in gold": 1}
+    assert "2 text in dev, 1 text in gold" in told
+    assert f"Silver: {len(OTHERS)} documents" in told
+
+
+def test_without_a_baseline_the_same_version_is_published(made, places, tmp_path):
+    version, _, _ = made
+    _, said, command = places
+    result = run(*command, "--silver", said, "--models", tmp_path, "--no-baseline", "--json")
+    other = json.loads(result.stdout)
+    assert other["version"] == version["version"]  # named by weights and data
+    assert other["report"] is None
+    assert "gold alone" not in result.stderr
+
+
+def test_the_terminal_shows_f1_overall_and_by_length(places, tmp_path):
+    folder, _, command = places
+    said = write_said(folder / "few.jsonl", OTHERS[:8])
+    shown = run(*command, "--silver", said, "--models", tmp_path, "--epochs", "1").stdout
+    assert "judged by dev, 8 documents" in shown
+    assert "F1 against gold alone" in shown
+    for spans in ("All", "1 word", "2 words", "3+"):
+        assert spans in shown
+    assert "Mistakes" not in shown
+
+
+def test_silver_that_makes_it_worse_is_published_but_not_promoted(places, tmp_path, tiny_base):
+    folder, _, _ = places
+    gold = write_gold(folder / "much.jsonl", toy_documents(40, seed=5))
+    wrong = write_said(folder / "wrong.jsonl", toy_documents(40, seed=6), label="Disease")
+    result = run(
+        "train", "encoder", gold, "--dev", folder / "dev.jsonl", "--base",
+        tiny_base("bert-uncased"), *SETTINGS, "--silver", wrong, "--silver-weight", "1",
+        "--models", tmp_path,
+    )  # fmt: skip
+    assert "With silver strict F1 on dev is 0." in result.stderr
+    assert "it is not current" in result.stderr
+    assert not (tmp_path / "encoder" / "current").exists()
+    assert len(list(tmp_path.glob("encoder/toy-*"))) == 1
+
+
+class Stop(Exception):
+    """What a test stops a training with."""
+
+
+@pytest.mark.parametrize(("training", "again"), [(1, [2, 3, 1, 2, 3]), (2, [2, 3])])
+def test_stopped_in_either_training_and_resumed(
+    made, places, tmp_path, monkeypatch, training, again
+):
+    version, _, _ = made
+    _, said, command = places
+    command = [*command, "--silver", said, "--models", tmp_path]
+    bar = tagalong.cli.train.run.progress_bar
+    begun = []
+
+    @contextmanager
+    def stopping(talk):
+        begun.append(talk)
+        with bar(talk) as report:
+
+            def stop(now):
+                report(now)
+                if len(begun) == training and now.epoch == 2:
+                    raise Stop
+
+            yield stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tagalong.cli.train.run, "progress_bar", stopping)
+        with pytest.raises(Stop):
+            run(*command)
+    result = run(*command, "--resume", "--json")
+    assert json.loads(result.stdout)["version"] == version["version"]
+    assert json.loads(result.stdout)["report"] == version["report"]
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Epoch ")]
+    assert [int(line.split()[1]) for line in lines] == again
+    assert "Nothing to resume" not in result.stderr
+
+
+def test_the_state_knows_silver_and_its_weight(places, tmp_path, monkeypatch):
+    _, said, command = places
+    seen = []
+
+    def locked(path):
+        seen.append(path.name)
+        raise Stop
+
+    monkeypatch.setattr("tagalong.training.loop.training_state.lock_training", locked)
+    for options in ([], ["--silver", said], ["--silver", said, "--silver-weight", "0.1"]):
+        with pytest.raises(Stop):
+            run(*command, "--models", tmp_path, *options, *["--no-baseline"] * bool(options))
+    assert len(set(seen)) == 3
+    with pytest.raises(Stop):
+        run(*command, "--models", tmp_path, "--silver", said)
+    assert seen[3] == seen[0]  # gold alone is a training like any other
+
+
+@pytest.mark.parametrize(
+    ("write", "complaint"),
+    [
+        (lambda path: write_said(path, OTHERS, label="Gene"), "has a label of gold"),
+        (lambda path: write_said(path, OTHERS, score=0.4), "32 score too low"),
+        (lambda path: write_said(path, [*GOLD, *DEV]), "8 text in dev, 8 text in gold"),
+        (lambda path: path.write_text(""), "is empty"),
+        (lambda path: path.write_text("[1]"), "not a file of predictions"),
+        (lambda path: write_said(path, [Document("d", "none")]), "not one entity is predicted"),
+    ],
+)
+def test_silver_that_cannot_be_used(places, tmp_path, capsys, write, complaint):
+    _, _, command = places
+    write(tmp_path / "said.jsonl")
+    options = ("--silver", tmp_path / "said.jsonl", "--silver-least", "0.5")
+    assert complaint in fails(capsys, *command, *options, "--models", tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
+def test_texts_to_be_judged_by_later_are_left_out(places, tmp_path, capsys):
+    _, said, command = places
+    held_out = write_gold(tmp_path / "test.jsonl", OTHERS)
+    options = ("--silver", said, "--held-out", held_out, "--models", tmp_path / "models")
+    assert "32 text held out" in fails(capsys, *command, *options)
+
+
+def test_gold_without_entities_is_named_first(places, tmp_path, capsys):
+    _, said, _ = places
+    bare = write_gold(tmp_path / "bare.jsonl", [Document("d", "nothing here")])
+    command = ("train", "encoder", bare, "--dev", bare, "--silver", said, "--models", tmp_path)
+    assert "the train side has" in fails(capsys, *command)
+
+
+@pytest.mark.parametrize(
+    "options", [["--silver-weight", "0.5"], ["--silver-least", "0"], ["--no-baseline"]]
+)
+def test_what_to_do_with_silver_needs_silver(places, tmp_path, options):
+    _, _, command = places
+    result = run(*command, "--models", tmp_path, *options, code=2)
+    assert "--silver" in result.stderr
+    assert not list(tmp_path.iterdir())

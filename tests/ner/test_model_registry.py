@@ -1,0 +1,187 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tagalong.ner.errors import RegistryError, VersionInvalid, VersionNotFound
+from tagalong.ner.manifest import Manifest
+from tagalong.ner.model_registry import ModelRegistry
+from tagalong.ner.model_store import ModelStore
+from tests.versions import publish_number
+
+UNSAFE = [
+    "",
+    ".",
+    "..",
+    "../evil",
+    "/etc",
+    "a/b",
+    ".hidden",
+    "-x",
+    "bundled",
+    "x" * 101,
+    "é",
+    "a b",
+]
+
+Publish = Callable[..., Manifest]
+
+
+def test_a_store_that_was_never_written_is_empty(store: ModelStore) -> None:
+    assert store.tiers() == []
+    assert store.version_names("encoder") == []
+    assert store.manifests("encoder") == []
+    assert store.current_version("encoder") is None
+    assert store.default_reference() == "bundled"
+    assert not store.root.exists()
+
+
+def test_versions_are_listed_oldest_first_and_damaged_ones_by_name_only(
+    store: ModelStore, publish: Publish
+) -> None:
+    first, second = publish(1, name="zeta"), publish(2, name="alpha")
+    damaged = publish(3, name="broken")
+    (store.resolve(damaged.version) / "manifest.json").write_text("{")
+    published = sorted([first, second], key=lambda manifest: (manifest.created, manifest.version))
+    assert store.manifests("encoder") == published
+    assert store.version_names("encoder") == sorted(
+        [first.version, second.version, damaged.version]
+    )
+
+
+def test_a_folder_without_a_manifest_is_no_version(store: ModelStore, publish: Publish) -> None:
+    published = publish()
+    (store.tier_folder("encoder") / "half-copied").mkdir()
+    (store.root / "README.txt").write_text("a file among the tiers")
+    assert store.version_names("encoder") == [published.version]
+    assert store.tiers() == ["encoder"]
+
+
+def test_every_way_to_name_a_version(
+    store: ModelStore, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = publish(1), publish(2)
+    store.promote("encoder", one.version)
+    place = store.root / "encoder"
+    assert store.resolve("encoder") == place / one.version
+    assert store.resolve(two.version) == place / two.version
+    assert store.resolve(f"encoder/{two.version}") == place / two.version
+    assert store.resolve(str(place / two.version)) == place / two.version
+    monkeypatch.chdir(store.root)
+    assert store.resolve(f"./encoder/{two.version}") == Path("encoder") / two.version
+    assert store.default_reference() == "encoder"
+
+
+def test_the_name_in_the_store_wins_over_a_folder_of_the_same_name(
+    store: ModelStore, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.promote("encoder", publish().version)
+    (store.root.parent / "encoder").mkdir()
+    monkeypatch.chdir(store.root.parent)
+    assert store.resolve("encoder").parent == store.root / "encoder"
+
+
+def test_one_version_in_two_tiers_must_be_said_with_its_tier(
+    store: ModelStore, publish: Publish
+) -> None:
+    encoder, llm = publish(tier="encoder"), publish(tier="llm")
+    assert encoder.version == llm.version
+    with pytest.raises(VersionNotFound, match=rf"encoder/{llm.version} or llm/{llm.version}"):
+        store.resolve(llm.version)
+    assert store.resolve(f"llm/{llm.version}") == store.root / "llm" / llm.version
+
+
+def test_bundled_is_the_current_encoder_of_the_store_that_ships(
+    store: ModelStore, publish: Publish, tmp_path: Path
+) -> None:
+    shipped = publish(1)
+    store.promote("encoder", shipped.version)
+    own = ModelStore(tmp_path / "own", bundled_root=store.root)
+    assert own.resolve("bundled") == store.root / "encoder" / shipped.version
+    assert own.resolve(shipped.version) == own.resolve("bundled")
+    assert own.resolve(own.default_reference()) == own.resolve("bundled")
+    assert own.tiers() == []
+
+
+def test_a_tier_means_the_bundled_version_while_no_other_is_current(
+    store: ModelStore, publish: Publish, tmp_path: Path
+) -> None:
+    store.promote("encoder", publish(1).version)
+    own = ModelStore(tmp_path / "own", bundled_root=store.root)
+    assert own.resolve("encoder") == own.resolve("bundled")
+    publish_number(own)
+    assert own.resolve("encoder") == own.resolve("bundled")
+
+
+def test_without_an_llm_there_is_advice_how_to_get_one(
+    store: ModelStore, publish: Publish, tmp_path: Path
+) -> None:
+    store.promote("encoder", publish(1).version)
+    own = ModelStore(tmp_path / "own", bundled_root=store.root)
+    with pytest.raises(VersionNotFound) as caught:
+        own.resolve("llm")
+    assert str(caught.value) == "no LLM has been trained: run `tagalong train llm`"
+    version = publish_number(own, tier="llm").version
+    with pytest.raises(VersionNotFound, match=rf"`tagalong models promote`: .*{version}") as caught:
+        own.resolve("llm")
+    assert "'bundled'" not in str(caught.value)  # the bundled version is an encoder
+    own.promote("llm", version)
+    assert own.resolve("llm").name == version
+
+
+def test_reading_writes_nothing(store: ModelStore, publish: Publish, tmp_path: Path) -> None:
+    store.promote("encoder", publish().version)
+    before = sorted(tmp_path.rglob("*"))
+    catalogue = ModelRegistry(store.root)
+    catalogue.resolve("encoder")
+    catalogue.manifests("encoder")
+    catalogue.version_names("llm")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("reference", ["nothing", "encoder/nothing", "a/b/c", "\0", "bundled"])
+def test_what_is_not_there_is_answered_with_what_is(
+    store: ModelStore, publish: Publish, reference: str
+) -> None:
+    published = publish()
+    with pytest.raises(VersionNotFound, match=rf"encoder/{published.version}"):
+        store.resolve(reference)
+
+
+def test_a_long_answer_names_the_last_versions_and_counts_the_others(
+    store: ModelStore, publish: Publish
+) -> None:
+    for value in range(11):
+        publish(value, name=f"v{value:02}")
+    with pytest.raises(VersionNotFound, match=r"has 3 others, encoder/v03") as caught:
+        store.resolve("nothing")
+    assert "encoder/v10" in str(caught.value)
+    assert "encoder/v02" not in str(caught.value)
+
+
+def test_an_empty_store_with_a_bundled_version_says_so(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path / "models", bundled_root=tmp_path / "bundled")
+    with pytest.raises(VersionNotFound, match="has no version yet; 'bundled' is always there"):
+        store.resolve("nothing")
+
+
+def test_a_path_to_a_folder_that_is_no_version(store: ModelStore, tmp_path: Path) -> None:
+    with pytest.raises(VersionInvalid, match=r"has no manifest\.json"):
+        store.resolve(str(tmp_path))
+
+
+def test_a_current_version_that_somebody_deleted(store: ModelStore, publish: Publish) -> None:
+    gone, left = publish(1), publish(2)
+    store.promote("encoder", gone.version)
+    store.resolve(gone.version).rename(store.root / "elsewhere")
+    with pytest.raises(VersionNotFound, match=rf"no version '{gone.version}'.*{left.version}"):
+        store.resolve("encoder")
+
+
+@pytest.mark.parametrize("name", UNSAFE)
+def test_names_that_could_leave_the_store_are_refused(store: ModelStore, name: str) -> None:
+    with pytest.raises(RegistryError, match="cannot be the name of a tier or version"):
+        store.version_names(name)
+    if name != "bundled":  # which can be promoted, but is no name of a folder
+        with pytest.raises(RegistryError, match="cannot be the name"):
+            store.promote("encoder", name)

@@ -1,0 +1,585 @@
+import errno
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagalong.ner.current_version import CurrentVersion, read_current_version
+from tagalong.ner.errors import (
+    CurrentVersionChangedError,
+    LabelError,
+    PublishError,
+    RegistryError,
+    VersionInvalid,
+    VersionNotFound,
+)
+from tagalong.ner.manifest import Manifest, VersionMetadata, read_manifest
+from tagalong.ner.model_store import ModelStore
+from tests.versions import DRAFT, edit_manifest, publish_number, safetensors, write_files
+
+Publish = Callable[..., Manifest]
+
+
+def content(version: str) -> str:
+    return version.rsplit("-", 1)[1]
+
+
+def hidden(store: ModelStore) -> list[str]:
+    """What is left of unfinished work."""
+    return [path.name for path in store.root.rglob(".staging-*")]
+
+
+def test_what_is_published_is_read_back_and_nothing_else_remains(
+    store: ModelStore, publish: Publish
+) -> None:
+    published = publish()
+    assert read_manifest(store.resolve(published.version)) == published
+    assert {name: getattr(published, name) for name in DRAFT} == DRAFT
+    assert published.created.endswith("+00:00")
+    assert not hidden(store)
+    assert store.current_version("encoder") is None
+
+
+def test_a_version_is_called_by_name_date_and_content(publish: Publish) -> None:
+    published = publish()
+    date = published.created[:10].replace("-", "")
+    assert published.version == f"minilm-{date}-{content(published.version)}"
+    assert len(content(published.version)) == 8
+
+
+def test_a_staging_folder_is_empty_and_goes_away_unpublished(store: ModelStore) -> None:
+    with store.staging_folder("encoder") as folder:
+        assert list(folder.iterdir()) == []
+        write_files(folder)
+        home = folder.parent.parent
+    assert home == store.root / "encoder"
+    assert not folder.exists()
+    assert not hidden(store)
+    assert store.version_names("encoder") == []
+
+
+def test_a_staging_folder_goes_away_after_an_error(store: ModelStore) -> None:
+    with pytest.raises(KeyboardInterrupt), store.staging_folder("encoder"):
+        raise KeyboardInterrupt
+    assert not hidden(store)
+
+
+def test_the_same_content_is_the_same_version_and_is_not_written_again(
+    store: ModelStore, publish: Publish
+) -> None:
+    first = publish()
+    place = store.resolve(first.version)
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
+    again = publish(scores={"dev": {"strict_f1": 0.1}}, environment={})
+    assert again == first
+    assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == before
+    assert store.version_names("encoder") == [first.version]
+
+
+def test_the_same_content_on_a_later_day_is_still_the_same_version(
+    store: ModelStore, publish: Publish
+) -> None:
+    today = publish()
+    earlier = f"minilm-20200229-{content(today.version)}"
+    place = store.resolve(today.version).rename(store.tier_folder("encoder") / earlier)
+    edit_manifest(place, today.version, earlier, reseal=True)
+    assert publish().version == earlier
+    assert store.version_names("encoder") == [earlier]
+
+
+def test_other_content_is_another_version(store: ModelStore, publish: Publish) -> None:
+    published = [
+        publish(0),
+        publish(1),
+        publish(0, config={}),
+        publish(0, name="other"),
+        publish(0, calibration={"temperature": 1.3, "consistency": 0.5}),  # it decides tags
+    ]
+    assert len(store.version_names("encoder")) == len({item.version for item in published}) == 5
+
+
+def test_publishing_the_same_content_mends_a_damaged_version(
+    store: ModelStore, publish: Publish
+) -> None:
+    first = publish()
+    store.promote("encoder", first.version)
+    (store.resolve("encoder") / "model.safetensors").write_bytes(safetensors(13))
+    assert publish().version == first.version
+    assert read_manifest(store.resolve("encoder")).files == first.files
+    assert not hidden(store)
+
+
+def test_a_half_copied_folder_in_the_place_of_a_version_is_replaced(
+    store: ModelStore, publish: Publish
+) -> None:
+    first = publish()
+    (store.resolve(first.version) / "manifest.json").unlink()
+    assert read_manifest(store.resolve(publish().version)).version == first.version
+
+
+def test_a_published_manifest_can_be_published_elsewhere(
+    store: ModelStore, publish: Publish, tmp_path: Path
+) -> None:
+    published = publish(4)
+    other = ModelStore(tmp_path / "bundled")
+    with other.staging_folder("encoder") as folder:
+        write_files(folder, 4)
+        assert content(other.publish(folder, published).version) == content(published.version)
+
+
+def test_a_draft_is_hashed_as_it_will_be_read(store: ModelStore, publish: Publish) -> None:
+    published = publish(config={"layers": (1, 2), "by_id": {2: "a", 10: "b"}})
+    assert published.config == {"layers": [1, 2], "by_id": {"2": "a", "10": "b"}}
+    assert read_manifest(store.resolve(published.version)) == published
+
+
+@pytest.mark.parametrize("value", [float("nan"), Path("x"), {1, 2}, b"x"])
+def test_a_draft_with_what_json_cannot_hold_is_refused(
+    store: ModelStore, publish: Publish, value: object
+) -> None:
+    with pytest.raises(PublishError, match="the draft of minilm holds what JSON cannot"):
+        publish(config={"value": value})
+    assert store.version_names("encoder") == []
+    assert not hidden(store)
+
+
+@pytest.mark.parametrize("labels", [(), ("Chemical", "Chemical"), ("",)])
+def test_a_draft_without_a_label_set_is_refused(publish: Publish, labels: tuple[str, ...]) -> None:
+    with pytest.raises(LabelError):
+        publish(labels=labels)
+
+
+@pytest.mark.parametrize("change", [{"name": "../evil"}, {"tier": ".."}, {"name": "x" * 99}])
+def test_unsafe_names_are_refused(
+    store: ModelStore, publish: Publish, change: dict[str, Any]
+) -> None:
+    with pytest.raises(RegistryError, match="cannot be the name"):
+        publish(**change)
+    assert not (store.root.parent / "evil").exists()
+    assert not hidden(store)
+
+
+def test_a_pickle_is_never_published(store: ModelStore) -> None:
+    with store.staging_folder("encoder") as folder:
+        write_files(folder)
+        (folder / "optimizer.pt").write_bytes(b"")
+        with pytest.raises(PublishError, match=r"optimizer\.pt"):
+            store.publish(folder, VersionMetadata(**DRAFT))
+    assert store.version_names("encoder") == []
+
+
+def test_promotions_are_undone_in_order(store: ModelStore, publish: Publish) -> None:
+    one, two, three = (publish(value).version for value in range(3))
+    for version in (one, two, two, three, one):
+        store.promote("encoder", version)
+    undone = [store.rollback("encoder") for _ in range(3)]
+    assert undone == [three, two, one]
+    assert store.current_version("encoder") == one
+    assert store.rollback("encoder") is None
+    assert store.current_version("encoder") is None
+    with pytest.raises(RegistryError, match=f"no promotion to undo.*models promote`: .*{three}"):
+        store.rollback("encoder")
+
+
+@dataclass(frozen=True)
+class Stock:
+    """A store with versions; the last name is the bundled version, if there is one."""
+
+    store: ModelStore
+    names: tuple[str, ...]
+
+    def state(self) -> tuple[CurrentVersion, str]:
+        current = read_current_version(self.store.tier_folder("encoder")) or CurrentVersion()
+        return current, self.store.served_version("encoder")
+
+    def promoted(self, history: list[int]) -> list[str]:
+        """Promote versions in a store without a history, and return the current ones in turn."""
+        (self.store.tier_folder("encoder") / "current").unlink(missing_ok=True)
+        seen = [self.store.served_version("encoder")]
+        for number in history:
+            self.store.promote("encoder", self.names[number % len(self.names)])
+            if (now := self.store.served_version("encoder")) != seen[-1]:
+                seen.append(now)
+        return seen
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["bundled", "nothing bundled"])
+def stock(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stock:
+    root = tmp_path_factory.mktemp("stock")
+    shipped = ModelStore(root / "shipped")
+    shipped.promote("encoder", publish_number(shipped, 9, name="shipped").version)
+    store = ModelStore(root / "models", bundled_root=shipped.root if request.param else None)
+    own = tuple(publish_number(store, value).version for value in range(2))
+    return Stock(store, (*own, "bundled") if request.param else own)
+
+
+@given(history=st.lists(st.integers(0, 2), max_size=6), last=st.integers(0, 2))
+def test_a_rollback_restores_the_state_before_a_promotion(
+    stock: Stock, history: list[int], last: int
+) -> None:
+    stock.promoted(history)
+    before = stock.state()
+    stock.store.promote("encoder", stock.names[last % len(stock.names)])
+    if stock.state()[1] != before[1]:
+        assert (stock.store.rollback("encoder") or "") == before[1]
+    assert stock.state() == before
+
+
+@given(history=st.lists(st.integers(0, 2), max_size=6))
+def test_rollbacks_undo_every_promotion_down_to_the_bundled_version(
+    stock: Stock, history: list[int]
+) -> None:
+    seen = stock.promoted(history)
+    undone = [stock.store.rollback("encoder") or "" for _ in seen[1:]]
+    assert undone == seen[-2::-1]
+    assert stock.state() == (CurrentVersion(), seen[0])
+    with pytest.raises(RegistryError, match="no promotion to undo"):
+        stock.store.rollback("encoder")
+
+
+@pytest.fixture
+def own(store: ModelStore, publish: Publish, tmp_path: Path) -> ModelStore:
+    """An empty store whose bundled version is in `store`."""
+    store.promote("encoder", publish(9).version)
+    return ModelStore(tmp_path / "own", bundled_root=store.root)
+
+
+def test_the_bundled_version_is_promoted_by_either_name(own: ModelStore, store: ModelStore) -> None:
+    shipped = store.served_version("encoder")
+    version = publish_number(own).version
+    for name in ("bundled", shipped):
+        own.promote("encoder", version)
+        own.promote("encoder", name)
+        assert (own.current_version("encoder"), own.served_version("encoder")) == (None, shipped)
+        assert own.resolve("encoder") == own.resolve("bundled") == store.resolve(shipped)
+        text = (own.tier_folder("encoder") / "current").read_text()
+        assert json.loads(text)["version"] is None
+        assert own.rollback("encoder") == version
+    assert store.current_version("encoder") == shipped
+
+
+def test_a_store_without_a_version_can_promote_the_bundled_one(
+    own: ModelStore, store: ModelStore
+) -> None:
+    own.promote("encoder", "bundled")
+    assert own.served_version("encoder") == store.current_version("encoder")
+
+
+def test_a_copy_of_the_bundled_version_is_a_version_of_the_store(
+    own: ModelStore, store: ModelStore
+) -> None:
+    copy = publish_number(own, 9).version
+    assert copy == store.current_version("encoder")
+    own.promote("encoder", copy)
+    assert own.current_version("encoder") == copy
+    own.promote("encoder", "bundled")
+    assert own.current_version("encoder") is None
+
+
+def test_a_store_of_an_older_release_rolls_back_to_the_bundled_version(
+    own: ModelStore, store: ModelStore
+) -> None:
+    version = publish_number(own).version
+    path = own.tier_folder("encoder") / "current"
+    path.write_text(json.dumps({"version": version, "previous": []}))
+    assert own.current_version("encoder") == version
+    assert (
+        own.rollback("encoder") == store.current_version("encoder") == own.served_version("encoder")
+    )
+
+
+def test_rolling_back_passes_over_every_removed_version_to_the_bundled_one(
+    own: ModelStore, store: ModelStore
+) -> None:
+    one, two = (publish_number(own, value).version for value in range(2))
+    own.promote("encoder", one)
+    own.promote("encoder", two)
+    own.remove("encoder", one)
+    assert own.rollback("encoder") == store.current_version("encoder")
+
+
+@pytest.mark.parametrize("way", ["promote another", "roll back"])
+def test_each_way_out_of_removing_the_current_version_works(own: ModelStore, way: str) -> None:
+    version = publish_number(own).version
+    own.promote("encoder", version)
+    with pytest.raises(RegistryError, match=way):
+        own.remove("encoder", version)
+    if way == "roll back":
+        own.rollback("encoder")
+    else:
+        own.promote("encoder", "bundled")
+    own.remove("encoder", version)
+    assert own.version_names("encoder") == []
+
+
+def test_a_tier_without_a_bundled_version_rolls_back_to_none(own: ModelStore) -> None:
+    version = publish_number(own, tier="llm").version
+    with pytest.raises(VersionNotFound, match="no bundled version of tier 'llm'"):
+        own.promote("llm", "bundled")
+    own.promote("llm", version)
+    assert own.rollback("llm") is None
+    assert own.served_version("llm") == ""
+    own.remove("llm", version)
+    assert own.version_names("llm") == []
+
+
+def test_a_damaged_bundled_version_is_neither_promoted_nor_rolled_back_to(
+    own: ModelStore, store: ModelStore
+) -> None:
+    version = publish_number(own).version
+    own.promote("encoder", version)
+    (store.resolve("encoder") / "tokenizer.json").unlink()
+    with pytest.raises(VersionInvalid, match=r"tokenizer\.json is missing"):
+        own.promote("encoder", "bundled")
+    with pytest.raises(VersionInvalid, match=r"tokenizer\.json is missing"):
+        own.rollback("encoder")
+    assert own.current_version("encoder") == version
+
+
+def test_the_bundled_version_is_promoted_instead_of_the_version_it_was_judged_beside(
+    own: ModelStore, store: ModelStore
+) -> None:
+    one, two = (publish_number(own, value).version for value in range(2))
+    own.promote("encoder", one, expected_current=store.served_version("encoder"))
+    with pytest.raises(CurrentVersionChangedError, match=f"{one} serves by now"):
+        own.promote("encoder", "bundled", expected_current=two)
+    own.promote("encoder", "bundled", expected_current=one)
+    own.promote("encoder", "bundled", expected_current=two)  # it is current already
+    with pytest.raises(
+        CurrentVersionChangedError, match=f"--against {store.served_version('encoder')}`"
+    ):
+        own.promote("encoder", two, expected_current=one)
+
+
+def test_rolling_back_passes_over_what_was_removed(store: ModelStore, publish: Publish) -> None:
+    one, two, three = (publish(value).version for value in range(3))
+    for version in (one, three, two, three):
+        store.promote("encoder", version)
+    store.remove("encoder", two)
+    assert store.rollback("encoder") == one
+
+
+def test_rolling_back_refuses_a_damaged_version(store: ModelStore, publish: Publish) -> None:
+    one, two = publish(1).version, publish(2).version
+    store.promote("encoder", one)
+    store.promote("encoder", two)
+    (store.resolve(one) / "tokenizer.json").unlink()
+    with pytest.raises(VersionInvalid, match=r"tokenizer\.json is missing"):
+        store.rollback("encoder")
+    assert store.current_version("encoder") == two
+
+
+def test_rolling_back_where_nothing_was_promoted(store: ModelStore, publish: Publish) -> None:
+    for tier in ("encoder", "llm"):
+        with pytest.raises(
+            RegistryError, match=rf"{tier}' has no promotion to undo.*train {tier}`"
+        ):
+            store.rollback(tier)
+    for name in ("bundled", "minilm-20260131-0f3c2d1e"):
+        with pytest.raises(RegistryError, match=r"no tier is called .*: name one of encoder, llm"):
+            store.rollback(name)
+    assert not store.root.exists()
+
+
+def test_a_damaged_version_is_not_promoted(store: ModelStore, publish: Publish) -> None:
+    good, bad = publish(1).version, publish(2).version
+    store.promote("encoder", good)
+    (store.resolve(bad) / "model.safetensors").write_bytes(safetensors(3))
+    with pytest.raises(VersionInvalid, match="was changed since publishing"):
+        store.promote("encoder", bad)
+    assert store.current_version("encoder") == good
+
+
+def test_a_version_in_the_wrong_place_is_not_promoted(store: ModelStore, publish: Publish) -> None:
+    version = publish().version
+    store.resolve(version).rename(store.tier_folder("encoder") / "best")
+    with pytest.raises(VersionInvalid, match=rf"best holds encoder/{version}"):
+        store.promote("encoder", "best")
+
+
+def test_what_is_not_there_is_neither_promoted_nor_removed(
+    store: ModelStore, publish: Publish
+) -> None:
+    version = publish().version
+    for change in (store.promote, store.remove):
+        with pytest.raises(VersionNotFound, match=rf"no version 'gone'.*{version}"):
+            change("encoder", "gone")
+        with pytest.raises(VersionNotFound):
+            change("llm", version)
+    assert store.tiers() == ["encoder"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 3, "previous": []}', "\0"])
+def test_a_damaged_current_is_told_and_mended_by_promoting(
+    store: ModelStore, publish: Publish, text: str
+) -> None:
+    version = publish().version
+    (store.tier_folder("encoder") / "current").write_text(text)
+    for read in (store.current_version, store.rollback, store.resolve):
+        with pytest.raises(VersionInvalid, match="promote"):
+            read("encoder")
+    store.promote("encoder", version)
+    assert store.current_version("encoder") == version
+
+
+def test_a_damaged_current_is_mended_by_promoting_the_bundled_version(
+    own: ModelStore, store: ModelStore
+) -> None:
+    publish_number(own)
+    (own.tier_folder("encoder") / "current").write_text("{")
+    own.promote("encoder", "bundled")
+    assert own.served_version("encoder") == store.current_version("encoder")
+
+
+def test_current_is_plain_json(store: ModelStore, publish: Publish) -> None:
+    one, two = publish(1).version, publish(2).version
+    store.promote("encoder", one)
+    store.promote("encoder", two)
+    text = (store.tier_folder("encoder") / "current").read_text()
+    assert json.loads(text) == {"version": two, "previous": [one]}
+
+
+def test_the_current_version_cannot_be_removed(store: ModelStore, publish: Publish) -> None:
+    one, two = publish(1).version, publish(2).version
+    store.promote("encoder", one)
+    with pytest.raises(RegistryError, match=f"{one} is current: promote another"):
+        store.remove("encoder", one)
+    store.remove("encoder", two)
+    assert store.version_names("encoder") == [one]
+    assert not hidden(store)
+
+
+def test_a_disk_that_is_full_while_weights_are_written(store: ModelStore, publish: Publish) -> None:
+    version = publish().version
+    store.promote("encoder", version)
+    with pytest.raises(PublishError, match="disk is full"), store.staging_folder("encoder"):
+        Path("/dev/full").write_text("weights")
+    assert store.resolve("encoder").name == version
+    assert not hidden(store)
+
+
+def test_errors_that_are_not_of_the_store_pass_through_staging(store: ModelStore) -> None:
+    with pytest.raises(FileNotFoundError), store.staging_folder("encoder"):
+        Path("corpus-that-is-not-there.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.ENOSPC, "the disk is full, so make room and try again"),
+        (errno.EDQUOT, "the disk is full"),
+        (errno.EACCES, "may not be written"),
+        (errno.EROFS, "may not be written"),
+        (errno.EIO, "Input/output error"),
+    ],
+)
+def test_what_the_disk_refuses_is_told_and_changes_nothing(
+    store: ModelStore, publish: Publish, monkeypatch: pytest.MonkeyPatch, number: int, message: str
+) -> None:
+    one, two = publish(1).version, publish(2).version
+    store.promote("encoder", one)
+
+    def refuse(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    for change in (lambda: publish(3), lambda: store.promote("encoder", two)):
+        with pytest.raises(PublishError, match=f"{message}.*; what was current before still is"):
+            change()
+    assert store.version_names("encoder") == sorted([one, two])
+    assert store.current_version("encoder") == one
+    read_manifest(store.resolve("encoder"))
+    assert not hidden(store)
+
+
+def test_a_store_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("a file where the folder should be")
+    store = ModelStore(tmp_path / "models")
+    with (
+        pytest.raises(PublishError, match="could not make a folder"),
+        store.staging_folder("encoder"),
+    ):
+        pass
+
+
+def test_everything_is_on_the_disk_before_it_can_be_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("only Linux tells which file a number is of")
+    steps: list[tuple[str, str]] = []
+    fsync, rename = os.fsync, os.rename
+
+    def synced(number: int) -> None:
+        steps.append(("sync", str(Path(f"/proc/self/fd/{number}").readlink())))
+        fsync(number)
+
+    def renamed(old: str | Path, new: str | Path) -> None:
+        steps.append(("rename", str(new)))
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", renamed)
+    store = ModelStore(tmp_path / "new" / "models")
+    with store.staging_folder("encoder") as folder:
+        write_files(folder)
+        published = store.publish(folder, VersionMetadata(**DRAFT))
+    home = store.tier_folder("encoder")
+    seen = steps.index(("rename", str(home / published.version)))
+    waited = [path for step, path in steps[:seen] if step == "sync"]
+    written = [str(folder), *(str(folder / name) for name in ("manifest.json", *published.files))]
+    assert set(written) <= set(waited)
+    assert {str(folder / "onnx"), str(store.root), str(tmp_path / "new"), str(tmp_path)} <= set(
+        waited
+    )
+    assert ("sync", str(home)) in steps[seen:]
+
+
+def test_a_version_is_only_promoted_instead_of_the_one_it_was_judged_beside(
+    tmp_path: Path, publish: Publish, store: ModelStore
+) -> None:
+    one, two, three = (publish(value).version for value in range(3))
+    with pytest.raises(
+        CurrentVersionChangedError,
+        match=f"no version serves by now, and {two} was judged beside {one}: "
+        f"promote it with `tagalong models promote {two}`",
+    ):
+        store.promote("encoder", two, expected_current=one)
+    assert store.current_version("encoder") is None
+    store.promote("encoder", one, expected_current="")
+    with pytest.raises(
+        CurrentVersionChangedError,
+        match=f"{one} serves by now, and {two} was judged beside {three}",
+    ):
+        store.promote("encoder", two, expected_current=three)
+    assert store.current_version("encoder") == one
+    store.promote("encoder", two, expected_current=one)
+    store.promote("encoder", two, expected_current=one)  # it serves already
+    assert store.current_version("encoder") == two
+    (store.tier_folder("encoder") / "current").write_text("{")
+    store.promote("encoder", three, expected_current=one)  # which mends it
+    assert store.current_version("encoder") == three
+
+
+def test_what_tagalong_comes_with_serves_until_something_is_promoted(
+    tmp_path: Path, publish: Publish, store: ModelStore
+) -> None:
+    own = publish().version
+    assert store.served_version("encoder") == store.served_version("llm") == ""
+    store.promote("encoder", own)
+    fresh = ModelStore(tmp_path / "fresh", bundled_root=store.root)
+    with fresh.staging_folder("encoder") as folder:
+        write_files(folder, 5)
+        new = fresh.publish(folder, VersionMetadata(**DRAFT)).version
+    assert fresh.served_version("encoder") == own
+    assert fresh.served_version("llm") == ""
+    with pytest.raises(CurrentVersionChangedError):
+        fresh.promote("encoder", new, expected_current="")
+    fresh.promote("encoder", new, expected_current=own)
+    assert fresh.served_version("encoder") == new

@@ -1,0 +1,207 @@
+"""Silver never has a text that gold or a judge has, and counts by how sure its system was."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagalong.backend.documents.jsonl import document_to_json, prediction_to_json
+from tagalong.ner.document import Document, DroppedAnnotation, Prediction, Span
+from tagalong.ner.errors import FormatError, InputError, LabelError
+from tagalong.ner.tags import IGNORE_INDEX, TagSet
+from tagalong.ner.words import word_offsets
+from tagalong.training.corpus import write_documents
+from tagalong.training.corpus.hash_split import normalize_text
+from tagalong.training.data.silver import SilverOptions, read_silver, select_silver
+from tagalong.training.data.train_dev_split import TrainDevSplit
+from tests.toy_corpus import LABELS, toy_documents
+
+TAGS = TagSet(LABELS)
+GOLD, DEV = toy_documents(6, seed=1), toy_documents(4, seed=2)
+RULES = SilverOptions(labels=LABELS, train_documents=GOLD, dev_documents=DEV)
+TEXT = "aspirin caused severe asthma"
+ASPIRIN, ASTHMA = Span(0, 7, "Chemical", 0.9), Span(22, 28, "Disease", 0.6)
+
+
+def said(documents, *, score=0.8, of_spans=0.9, version="llm-1"):
+    """What a system that is always right says."""
+    return [
+        (
+            Document(one.id, one.text),
+            Prediction(tuple(replace(span, score=of_spans) for span in one.spans), score, version),
+        )
+        for one in documents
+    ]
+
+
+def only(prediction, **rules):
+    """The one silver document of a prediction for `TEXT`."""
+    silver = select_silver([(Document("d", TEXT), prediction)], replace(RULES, **rules))
+    [document] = silver.documents
+    return document, silver
+
+
+def texts(silver):
+    return {normalize_text(one.document.text) for one in silver.documents}
+
+
+def test_words_count_by_the_score_of_their_entity_else_by_that_of_the_document():
+    silver, _ = only(Prediction((ASPIRIN, ASTHMA), 0.8, "v"), weight=0.5)
+    assert silver.weights == pytest.approx((0.45, 0.4, 0.4, 0.3))
+    surer = Prediction((ASPIRIN,), 0.8, "v", tag_confidences=(0.1, 0.7, 0.6, 0.5))
+    silver, _ = only(surer, weight=1.0)
+    assert silver.weights == (0.9, 0.7, 0.6, 0.5)
+
+
+def test_without_scores_a_system_is_taken_at_its_word():
+    bare = replace(ASPIRIN, score=None)
+    silver, told = only(Prediction((bare, ASTHMA), 1.0, "v"), weight=0.5)
+    assert silver.weights == (0.5, 0.5, 0.5, 0.3)
+    assert told.unscored == 1
+
+
+def test_of_overlapping_entities_the_one_that_is_learnt_gives_its_score():
+    whole = Span(15, 28, "Disease", 0.4)
+    silver, told = only(Prediction((whole, ASTHMA, ASPIRIN), 0.8, "v"), weight=1.0)
+    assert silver.weights == (0.9, 0.8, 0.4, 0.4)
+    assert [entry.reason for entry in told.lost] == ["overlap"]
+
+
+@given(st.data())
+def test_weights_are_between_0_and_the_factor_one_for_each_word(data):
+    odd = st.floats(-1, 2, allow_nan=False)
+    prediction = Prediction(
+        tuple(replace(span, score=data.draw(st.none() | odd)) for span in (ASPIRIN, ASTHMA)),
+        data.draw(odd),
+        "v",
+        tag_confidences=tuple(data.draw(st.just([]) | st.lists(odd, min_size=4, max_size=4))),
+    )
+    factor = data.draw(st.floats(0, 1))
+    silver, _ = only(prediction, weight=factor, least=-1.0)
+    assert len(silver.weights) == len(word_offsets(TEXT))
+    assert all(0 <= weight <= factor for weight in silver.weights)
+
+
+@given(st.data())
+def test_no_text_of_gold_or_of_a_judge_is_ever_learnt_from(data):
+    sides = {name: toy_documents(6, seed=seed) for seed, name in enumerate(("gold", "dev", "test"))}
+    others = toy_documents(6, seed=9)
+    known = data.draw(st.lists(st.sampled_from([*sides["gold"], *sides["dev"], *sides["test"]])))
+    written = st.sampled_from([str, str.upper, lambda text: f" {text}\n"])
+    copies = [Document(f"{n}", data.draw(written)(one.text)) for n, one in enumerate(known)]
+    rules = SilverOptions(
+        labels=LABELS,
+        train_documents=sides["gold"],
+        dev_documents=sides["dev"],
+        excluded_documents=sides["test"],
+    )
+    silver = select_silver(said([*copies, *others]), rules)
+    assert texts(silver) == {normalize_text(one.text) for one in others}
+    assert sum(silver.left_out.values()) == len(known)
+    assert silver.left_out.keys() <= {"text in gold", "text in dev", "text held out"}
+
+
+def test_what_scores_too_low_or_is_there_again_is_left_out_and_counted():
+    ours = toy_documents(5, seed=9)
+    again = said(ours[:2], score=0.9, version="llm-2")
+    predicted = [*said(ours[:4]), *again, *said(ours[4:], score=0.3)]
+    silver = select_silver(predicted, replace(RULES, min_score=0.5))
+    assert silver.left_out == {"score too low": 1, "text repeated": 2}
+    assert silver.versions == ("llm-1", "llm-2")  # of the repeated ones the surer prediction counts
+    assert texts(silver) == {normalize_text(one.text) for one in ours[:4]}
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_order_of_predictions_changes_nothing(chance):
+    ours = toy_documents(8, seed=9)
+    unsure = said([replace(one, spans=one.spans[1:]) for one in ours[:4]], of_spans=None)
+    predicted = [*said(ours), *unsure, *said(ours[2:5], of_spans=0.5), *said(GOLD[:2])]
+    silver = select_silver(predicted, RULES)
+    chance.shuffle(predicted)
+    other = select_silver(predicted, RULES)
+    assert other == silver
+    assert other.fingerprint == silver.fingerprint
+
+
+def test_the_fingerprint_knows_texts_entities_and_weights():
+    ours = toy_documents(3, seed=9)
+    bare = [replace(one, spans=one.spans[1:]) for one in ours]
+    kinds = [
+        select_silver(predicted, replace(RULES, weight=weight)).fingerprint
+        for weight in (0.5, 0.25)
+        for predicted in (said(ours), said(ours[:2]), said(bare), said(ours, of_spans=0.7))
+    ]
+    assert len(set(kinds)) == len(kinds)
+
+
+def test_labels_that_gold_lacks_are_left_open_and_counted():
+    silver, told = only(Prediction((ASPIRIN, replace(ASTHMA, label="Gene")), 0.8, "v"))
+    assert TAGS.encode(silver.document).tags == (1, 0, 0, IGNORE_INDEX)
+    assert Counter(entry.reason for entry in told.lost) == {"label unknown": 1}
+
+
+def test_what_a_system_could_not_say_is_left_open_and_counted():
+    lost = (
+        DroppedAnnotation("Disease", "severe asthma", "overlap", 15, 28, "d"),
+        DroppedAnnotation("Disease", "fever", "offset outside the text", 40, 45, "d"),
+    )
+    silver, told = only(Prediction((ASPIRIN,), 0.8, "v", dropped=lost))
+    assert TAGS.encode(silver.document).tags == (1, 0, IGNORE_INDEX, IGNORE_INDEX)
+    assert told.lost == lost
+
+
+@pytest.mark.parametrize(
+    ("predicted", "error", "complaint"),
+    [
+        ([], InputError, "none was given"),
+        (said(GOLD[:2]) + said(DEV[:1]), InputError, "1 text in dev, 2 text in gold"),
+        (said(toy_documents(2, seed=9), score=0.1), InputError, "2 score too low"),
+        (said([Document("d", TEXT)]), InputError, "not one entity is predicted in 1 documents"),
+        (
+            said([Document("d", TEXT, (replace(ASPIRIN, label="Gene"),))]),
+            LabelError,
+            r"no predicted entity has a label of gold \(Chemical, Disease\).* 'Gene' \(1\)",
+        ),
+    ],
+)
+def test_what_teaches_nothing_is_refused(predicted, error, complaint):
+    with pytest.raises(error, match=complaint):
+        select_silver(predicted, replace(RULES, min_score=0.5))
+
+
+def test_both_forms_of_a_file_say_the_same_and_scores_may_be_missing(tmp_path):
+    pairs = said(toy_documents(5, seed=9))
+    lines, tasks, bare = (tmp_path / name for name in ("a.jsonl", "a.json", "bare.jsonl"))
+    lines.write_text("\n".join(json.dumps(prediction_to_json(*pair)) for pair in pairs))
+    made = [
+        replace(document, spans=one.spans, meta={"model_version": one.version, "score": one.score})
+        for document, one in pairs
+    ]
+    write_documents(made, tasks, "label-studio")
+    silver = read_silver([lines], RULES)
+    assert silver.sources == ("a.jsonl",)
+    assert read_silver([tasks], RULES) == replace(silver, sources=("a.json",))
+    twice = read_silver([lines, tasks], RULES)
+    assert (twice.fingerprint, twice.left_out) == (silver.fingerprint, {"text repeated": 5})
+    bare.write_text("\n".join(json.dumps(document_to_json(one)) for one in toy_documents(5)))
+    unsure = read_silver([bare], replace(RULES, weight=0.5))
+    assert {weight for one in unsure.documents for weight in one.word_weights} == {0.5}
+    assert unsure.unscored_entities == unsure.entity_count > 0
+    bare.write_text("")
+    with pytest.raises(FormatError, match="is empty"):
+        read_silver([bare], RULES)
+
+
+def test_the_manifest_tells_of_silver_only_where_there_is_some():
+    sides = TrainDevSplit(GOLD, DEV, LABELS, sources=())
+    assert "silver" not in sides.to_json()
+    silver = select_silver(said(toy_documents(5, seed=9)), RULES)
+    both = replace(sides, silver=silver)
+    assert both.to_json()["fingerprint"] == sides.fingerprint
+    told = both.to_json()["silver"]
+    assert told["documents"] == 5
+    assert told["versions"] == ["llm-1"]
+    assert told["fingerprint"] == silver.fingerprint[:16]

@@ -1,0 +1,230 @@
+"""Every family of bases trains, learns, is saved and serves what it was judged by."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, BaseModelRef
+from tagalong.backend.models.decoding.consistency import ScoreRefiner
+from tagalong.backend.models.decoding.predictions import log_softmax
+from tagalong.backend.models.encoder.runner import TorchRunner
+from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.text.window_encoder import WindowConfig, WindowEncoder
+from tagalong.backend.models.tier import load_tier
+from tagalong.ner.document import Document, Span
+from tagalong.ner.errors import TrainingError
+from tagalong.ner.model_store import ModelStore
+from tagalong.ner.tags import IGNORE_INDEX, TagSet
+from tagalong.ner.words import word_offsets
+from tagalong.training.data.train_dev_split import TrainDevSplit
+from tagalong.training.encoder.train import TrainingWindows, build_encoder, train_encoder
+from tagalong.training.evaluation.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE
+from tagalong.training.jobs.publish import publish_encoder
+from tagalong.training.recipes.recipe import AdapterConfig, EncoderRecipe
+from tagalong.training.recipes.schedule import Schedule
+from tests.tiny_bases import FAMILIES
+from tests.toy_corpus import LABELS, toy_documents
+
+CPU = torch.device("cpu")
+QUICK = Schedule(
+    epochs=4, learning_rate=3e-3, batch_tokens=256, average=0.9, precision="fp32", warmup=0.05
+)
+TRAIN, DEV = toy_documents(48, seed=1), toy_documents(8, seed=2)
+
+
+def recipe_for(base, **changes):
+    recipe = EncoderRecipe(
+        base=BaseModelRef(str(base)),
+        reading=WindowConfig(96, 8),
+        lesson=WindowConfig(64, 8),
+        schedule=QUICK,
+        mask=0.05,
+    )
+    return replace(recipe, **changes)
+
+
+def train(recipe, tmp_path, **options):
+    return train_encoder(
+        TRAIN, DEV, labels=LABELS, recipe=recipe, state_path=tmp_path / "state", **options
+    )
+
+
+def publish(trained, tmp_path):
+    """The folder of the version that a training becomes."""
+    store = ModelStore(tmp_path / "models")
+    sides = TrainDevSplit(TRAIN, DEV, LABELS, sources=())
+    manifest, _ = publish_encoder(trained, sides, store=store, name="tiny")
+    return store.resolve(manifest.version)
+
+
+def assert_agree(one, other, *, within):
+    """Both tiers give every word of dev nearly the same tag probabilities."""
+    assert one.forward.precision == other.forward.precision == "fp32"
+    assert one.coupling == other.coupling
+    for ours, theirs in zip(one.score(one.read(DEV)), other.score(other.read(DEV)), strict=True):
+        assert np.exp(log_softmax(ours)) == pytest.approx(np.exp(log_softmax(theirs)), abs=within)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_learns_and_serves_what_it_was_judged_by(family, tiny_base, tmp_path):
+    recipe = recipe_for(tiny_base(family))
+    trained = train(recipe, tmp_path)
+    assert trained.outcome.losses[-1] < 0.5 * trained.outcome.losses[0]
+    assert trained.outcome.scores[trained.outcome.best] > 0.6
+    served = load_tier(publish(trained, tmp_path), device=CPU)
+    predictions = trained.tier.predict(DEV)
+    assert [one.spans for one in served.predict(DEV)] == [one.spans for one in predictions]
+    for document, prediction in zip(DEV, predictions, strict=True):
+        assert len(prediction.confidences) == len(word_offsets(document.text))
+
+
+@pytest.mark.parametrize("family", ["bert-uncased", "deberta-v3", "mistral"])
+def test_an_adapter_is_stored_without_its_base(family, tiny_base, tmp_path):
+    recipe = recipe_for(tiny_base(family), adapter=AdapterConfig(rank=8, alpha=16))
+    trained = train(recipe, tmp_path)
+    assert trained.outcome.losses[-1] < trained.outcome.losses[0]
+    folder = publish(trained, tmp_path)
+    names = {path.name for path in folder.iterdir()}
+    assert "adapter_model.safetensors" in names
+    assert "model.safetensors" not in names
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1  # who reads one reads all
+    served = load_tier(folder, device=CPU)
+    assert_agree(trained.tier, served, within=1e-4)  # folded into the base: equal but for rounding
+
+
+def found_by(tier):
+    """The entities of dev without their scores."""
+    return [
+        [(span.start, span.end, span.label) for span in prediction.spans]
+        for prediction in tier.predict(DEV)
+    ]
+
+
+def test_a_four_bit_base_trains_an_adapter(tiny_base, tmp_path):
+    recipe = recipe_for(
+        tiny_base("mistral"), adapter=AdapterConfig(rank=8, alpha=16), four_bit=True
+    )
+    trained = train(recipe, tmp_path)
+    assert trained.outcome.losses[-1] < trained.outcome.losses[0]
+    served = load_tier(publish(trained, tmp_path), device=CPU)
+    assert_agree(trained.tier, served, within=0.05)  # other kernels, 8 bits of mantissa
+
+
+def test_words_are_tied_in_serving_as_they_were_in_training(tiny_base, tmp_path):
+    """Whatever dev made of the weights: here they are such that nobody could miss them."""
+    trained = train(recipe_for(tiny_base("bert-uncased")), tmp_path)
+    wild = np.zeros((6, 5))
+    wild[0, 1] = 30  # after an O begins a chemical
+    trained.tier.coupling = ScoreRefiner(0.9, tuple(map(tuple, wild.tolist())))
+    judged = found_by(trained.tier)
+    served = load_tier(publish(trained, tmp_path), device=CPU)
+    assert served.score_refiner == trained.tier.coupling
+    assert found_by(served) == judged
+    served.score_refiner = ScoreRefiner()
+    assert found_by(served) != judged
+
+
+def test_the_temperature_makes_dev_likeliest_and_moves_nothing_but_confidence(tiny_base, tmp_path):
+    schedule = replace(QUICK, epochs=2)
+    tier = train(recipe_for(tiny_base("bert-uncased"), schedule=schedule), tmp_path).tier
+    tagged = [tier.tag_set.encode(document) for document in DEV]
+    scores = tier.score(tier.read(DEV))
+    logits = [
+        tier.coupling.share(document.text, entry.words, one)
+        for document, entry, one in zip(DEV, tagged, scores, strict=True)
+    ]
+    gold = np.concatenate([np.array(entry.tags) for entry in tagged])
+    known = np.flatnonzero(gold != IGNORE_INDEX)
+
+    def loss(temperature):
+        log_probs = log_softmax(np.concatenate(logits), temperature=temperature)
+        return -log_probs[known, gold[known]].mean()
+
+    fitted = tier.temperature
+    assert MIN_TEMPERATURE < 0.8 * fitted < 1.25 * fitted < MAX_TEMPERATURE
+    for other in (1.0, 0.8 * fitted, 1.25 * fitted):
+        assert loss(fitted) < loss(other)
+
+    sure = np.concatenate([one.confidences for one in tier.predict(DEV)])
+    tier.temperature = 2 * fitted
+    less_sure = np.concatenate([one.confidences for one in tier.predict(DEV)])
+    assert (less_sure != sure).all()
+    assert less_sure.mean() < sure.mean()
+    for before, after in zip(scores, tier.score(tier.read(DEV)), strict=True):
+        assert np.array_equal(before, after)
+
+
+@pytest.mark.parametrize("family", ["mistral", "llama"])
+def test_a_decoder_is_opened_to_both_sides(family, tiny_base):
+    tag_set = TagSet(LABELS)
+    recipe = recipe_for(tiny_base(family))
+    model = build_encoder(recipe, tag_set, device=CPU).eval()
+    windows = WindowEncoder(recipe.base.load_tokenizer(), recipe.reading)
+    tier = EncoderTier(TorchRunner(model), windows, tag_set=tag_set, version="v")
+    texts = ["aspirin caused severe asthma", "aspirin caused severe toxicity"]
+    one, other = (tier.compute_logits(tier.encode([Document("d", text)]))[0] for text in texts)
+    assert not np.allclose(one[0], other[0], atol=1e-4)  # the first word has seen the last
+
+
+def test_every_word_is_learnt_from_by_its_first_subword(tiny_base):
+    tag_set = TagSet(LABELS)
+    tokenizer = BaseModelRef(str(tiny_base("bert-cased"))).load_tokenizer()
+    for reading, at_once in ((WindowConfig(), True), (WindowConfig(48, 8), False)):
+        windows = WindowEncoder(tokenizer, reading)
+        lessons = TrainingWindows(TRAIN, tag_set=tag_set, windows=windows)
+        batch = lessons.collate(range(len(lessons.lengths)))
+        learnt = batch["labels"][batch["labels"] != IGNORE_INDEX].tolist()
+        tags = [tag for document in TRAIN for tag in tag_set.encode(document).tags]
+        assert (len(lessons.lengths) == len(TRAIN)) == at_once
+        # Words of the context are learnt from in each window that reads them.
+        assert learnt == tags if at_once else len(learnt) > len(tags)
+
+
+def test_lost_words_are_masked_and_reported(tiny_base):
+    text = "aspirin-induced asthma"
+    document = Document("d", text, (Span(0, 7, "Chemical"), Span(0, 22, "Disease")))
+    half = Document("h", "Ca2 rises", (Span(0, 2, "Chemical"),))
+    tokenizer = BaseModelRef(str(tiny_base("bert-cased"))).load_tokenizer()
+    lessons = TrainingWindows(
+        [document, half], tag_set=TagSet(LABELS), windows=WindowEncoder(tokenizer, WindowConfig())
+    )
+    assert sorted(lost.reason for lost in lessons.dropped) == ["edge inside a word", "overlap"]
+    labels = lessons.collate([1])["labels"]
+    assert labels[labels != IGNORE_INDEX].tolist() == [0]  # only "rises" is known to be O
+
+
+def test_the_order_of_documents_cannot_change_a_prediction(tiny_base):
+    tag_set = TagSet(LABELS)
+    recipe = recipe_for(tiny_base("bert-uncased"))
+    model = build_encoder(recipe, tag_set, device=CPU).eval()
+    tier = EncoderTier(
+        TorchRunner(model),
+        WindowEncoder(recipe.base.load_tokenizer(), WindowConfig(64, 8)),
+        tag_set=tag_set,
+        version="v",
+    )
+    documents = [*toy_documents(5, sentences=9), Document("empty", ""), Document("blank", " \r\n ")]
+    forward, backward = tier.predict(documents), tier.predict(documents[::-1])
+    for one, other in zip(forward, backward[::-1], strict=True):
+        assert one.spans == other.spans
+        assert one.tag_confidences == pytest.approx(
+            other.tag_confidences, abs=0.02
+        )  # bf16 may be in use
+
+
+@pytest.mark.parametrize(
+    ("train_side", "dev_side", "changes", "complaint"),
+    [
+        ([Document("d", "nothing here")], DEV, {}, "train side has 1 documents"),
+        (TRAIN, [], {}, "dev side has 0 documents"),
+        (TRAIN, DEV, {"four_bit": True}, "4-bit base cannot be tuned in full"),
+    ],
+)
+def test_what_cannot_end_well_is_refused(train_side, dev_side, changes, complaint, tmp_path):
+    recipe = replace(EncoderRecipe(base=BaseModelRef(OFFLINE_BASE_MODEL)), **changes)
+    with pytest.raises(TrainingError, match=complaint):
+        train_encoder(
+            train_side, dev_side, labels=LABELS, recipe=recipe, state_path=tmp_path / "state"
+        )

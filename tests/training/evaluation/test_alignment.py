@@ -1,0 +1,102 @@
+"""Gold and predictions are put side by side, or refused with the reason."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagalong.ner.document import Document, DroppedAnnotation, Prediction, Span
+from tagalong.ner.errors import InputError, LabelError
+from tagalong.training.evaluation.alignment import (
+    AlignedDocuments,
+    SystemOutput,
+    align_predictions,
+    filter_labels,
+)
+
+
+def gold(*ids: str) -> list[Document]:
+    return [Document(one, f"text {one}") for one in ids]
+
+
+def answers(*ids: str, name: str = "system.jsonl") -> SystemOutput:
+    """Predictions that are told apart by their version."""
+    pairs = [(document, Prediction((), 1.0, document.id)) for document in gold(*ids)]
+    return SystemOutput(name, pairs)
+
+
+@given(st.permutations("abcdef"), st.permutations("abcdef"), st.permutations("abcdef"))
+def test_predictions_come_in_the_order_of_gold(ids, some, others):
+    case = align_predictions(
+        gold(*ids), [answers(*some), answers(*others)], only_common_documents=False
+    )
+    assert list(case.gold) == gold(*ids)
+    for predictions in case.predicted:
+        assert [one.version for one in predictions] == ids
+
+
+def test_only_what_all_have_is_judged_where_asked_for():
+    systems = [answers("c", "b", "a"), answers("d", "b", "c")]
+    case = align_predictions(gold("a", "b", "c"), systems, only_common_documents=True)
+    assert list(case.gold) == gold("b", "c")
+    assert [[one.version for one in side] for side in case.predicted] == [["b", "c"]] * 2
+    assert case.excluded_documents == 2  # "a" and "d"
+
+
+@pytest.mark.parametrize(
+    ("documents", "predicted", "message"),
+    [
+        ("", "a", "gold has not one document"),
+        ("a", "", "system.jsonl has not one document"),
+        ("aba", "ab", r"gold has 1 ids more than once: 'a'"),
+        ("ab", "abb", r"system.jsonl has 1 ids more than once: 'b'"),
+        ("abc", "b", r"system.jsonl lacks 2 documents .*: 'a', 'c'; .*--only-common"),
+        ("b", "abc", r"gold lacks 2 documents .*: 'a', 'c'"),
+        ("abcdefgh", "a", r"'b', 'c', 'd', 'e', 'f' and 2 more"),
+    ],
+)
+def test_what_does_not_fit_is_refused(documents, predicted, message):
+    with pytest.raises(InputError, match=message):
+        align_predictions(gold(*documents), [answers(*predicted)], only_common_documents=False)
+
+
+def test_the_second_system_is_held_to_the_same():
+    systems = [answers("a"), answers(name="other.jsonl")]
+    with pytest.raises(InputError, match=r"other.jsonl has not one document"):
+        align_predictions(gold("a"), systems, only_common_documents=True)
+
+
+def test_nothing_in_common_is_refused_even_where_only_that_is_asked_for():
+    with pytest.raises(InputError, match=r"share no document: gold has 'a', system.jsonl has 'b'"):
+        align_predictions(gold("a"), [answers("b")], only_common_documents=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("aspirin  again", r"from position 8 it reads ' again' instead of 'again'"),
+        ("aspirin", r"from position 7 it reads '' instead of ' again'"),
+    ],
+)
+def test_a_text_that_differs_is_refused_and_the_place_is_named(text, message):
+    other = SystemOutput("system.jsonl", [(Document("1", text), Prediction((), 1.0, "v"))])
+    with pytest.raises(InputError, match=message):
+        align_predictions([Document("1", "aspirin again")], [other], only_common_documents=True)
+
+
+DOCUMENT = Document("1", "aspirin ulcer", (Span(0, 7, "Chemical"), Span(8, 13, "Disease")))
+PREDICTION = Prediction((Span(0, 7, "Drug"), Span(8, 13, "Disease", 0.5)), 1.0, "v")
+
+
+def test_other_labels_are_left_out_on_both_sides_and_handed_back():
+    case = filter_labels(AlignedDocuments((DOCUMENT,), ((PREDICTION,), (PREDICTION,))), ["Disease"])
+    for (prediction,) in case.predicted:
+        assert prediction.spans == case.gold[0].spans == (Span(8, 13, "Disease"),)
+        assert prediction.dropped == (
+            DroppedAnnotation("Drug", "aspirin", "label unknown", 0, 7, "1"),
+        )
+    assert case.dropped == (DroppedAnnotation("Chemical", "aspirin", "label unknown", 0, 7, "1"),)
+
+
+def test_a_label_that_is_nowhere_is_a_slip_of_the_pen():
+    with pytest.raises(LabelError, match="nothing has the label Disaese"):
+        filter_labels(AlignedDocuments((DOCUMENT,), ((PREDICTION,),)), ["Disaese", "Drug"])

@@ -1,0 +1,119 @@
+"""Mistakes: each wrong span in exactly one of them, under the right name."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagalong.ner.document import Document, Span
+from tagalong.training.evaluation.error_types import (
+    ERROR_TYPES,
+    ErrorType,
+    find_mismatches,
+    summarize_errors,
+)
+
+# BC5CDR, test, document 8701013 (public domain).
+TEXT = (
+    "Famotidine-associated delirium.\nA series of six cases. Famotidine is a histamine H2-receptor"
+)
+
+spans = st.lists(
+    st.builds(
+        lambda start, length, label: Span(start, start + length, label),
+        st.integers(0, 20),
+        st.integers(1, 8),
+        st.sampled_from(["Chemical", "Disease"]),
+    ),
+    max_size=8,
+)
+
+
+@given(spans, spans)
+def test_every_wrong_span_is_in_exactly_one_mistake(gold: list[Span], predicted: list[Span]):
+    mistakes = find_mismatches(gold, predicted)
+    true, said = set(gold), set(predicted)
+    assert Counter(m.gold for m in mistakes if m.gold) == Counter(true - said)
+    assert Counter(m.predicted for m in mistakes if m.predicted) == Counter(said - true)
+
+
+@given(spans, spans)
+def test_a_kind_says_what_relates_the_two_spans(gold: list[Span], predicted: list[Span]):
+    for mistake in find_mismatches(gold, predicted):
+        if mistake.gold is None or mistake.predicted is None:
+            assert mistake.error_type == ("spurious" if mistake.gold is None else "missed")
+            continue
+        assert mistake.gold.overlaps(mistake.predicted)
+        assert ("boundary" in mistake.error_type) == (
+            (mistake.gold.start, mistake.gold.end)
+            != (mistake.predicted.start, mistake.predicted.end)
+        )
+        assert ("type" in mistake.error_type) == (mistake.gold.label != mistake.predicted.label)
+
+
+@given(spans, spans)
+def test_what_is_left_over_overlaps_nothing_that_is_left_over(gold, predicted):
+    mistakes = find_mismatches(gold, predicted)
+    missed = [m.gold for m in mistakes if m.error_type == "missed" and m.gold]
+    spurious = [m.predicted for m in mistakes if m.error_type == "spurious" and m.predicted]
+    assert not any(one.overlaps(other) for one in missed for other in spurious)
+
+
+@given(spans, spans, st.randoms(use_true_random=False))
+def test_order_and_repetition_change_nothing(gold, predicted, chance):
+    shuffled = chance.sample(gold, len(gold)) + gold
+    assert find_mismatches(shuffled, predicted[::-1]) == find_mismatches(gold, predicted)
+
+
+@pytest.mark.parametrize(
+    ("gold", "predicted", "kind"),
+    [
+        ((71, 92, "Chemical"), (71, 80, "Chemical"), "boundary short"),
+        ((71, 80, "Chemical"), (71, 92, "Chemical"), "boundary long"),
+        ((71, 80, "Chemical"), (75, 92, "Chemical"), "boundary shifted"),
+        ((71, 80, "Chemical"), (71, 80, "Disease"), "type"),
+        ((71, 80, "Chemical"), (71, 92, "Disease"), "type and boundary"),
+        ((71, 80, "Chemical"), None, "missed"),
+        (None, (71, 80, "Chemical"), "spurious"),
+    ],
+)
+def test_each_kind(gold, predicted, kind: ErrorType):
+    wrong, said = (span and Span(*span) for span in (gold, predicted))
+    (mistake,) = find_mismatches([wrong] * bool(wrong), [said] * bool(said))
+    assert (mistake.error_type, mistake.gold, mistake.predicted) == (kind, wrong, said)
+
+
+def test_of_two_pieces_of_a_gold_span_the_closer_is_its_boundary_mistake():
+    gold, near, far = Span(0, 20, "x"), Span(0, 12, "x"), Span(15, 20, "x")
+    mistakes = find_mismatches([gold], [far, near])
+    assert [(m.error_type, m.predicted) for m in mistakes] == [
+        ("boundary short", near),
+        ("spurious", far),
+    ]
+
+
+def test_a_span_of_the_same_label_goes_before_a_closer_one_of_another():
+    gold, other, same = Span(0, 20, "x"), Span(0, 18, "y"), Span(15, 20, "x")
+    mistakes = find_mismatches([gold], [other, same])
+    assert [(m.error_type, m.predicted) for m in mistakes] == [
+        ("spurious", other),
+        ("boundary short", same),
+    ]
+
+
+def test_examples_are_the_most_frequent_mistakes_quoted_with_their_context():
+    first = Document("1", TEXT, (Span(0, 10, "Chemical"), Span(22, 30, "Disease")))
+    second = Document("2", TEXT, (Span(55, 65, "Chemical"),))
+    mistakes = [
+        (document, mistake)
+        for document in (first, second)
+        for mistake in find_mismatches(document.spans, [])
+    ]
+    summary = summarize_errors(mistakes, examples=1)
+    assert list(summary) == list(ERROR_TYPES)
+    assert {kind: group.count for kind, group in summary.items() if group.count} == {"missed": 3}
+    (example,) = summary["missed"].examples
+    assert (example.gold, example.predicted) == (("Chemical", "Famotidine"), None)
+    assert (example.occurrences, example.document_id) == (2, "1")
+    assert example.context == "Famotidine-associated delirium. A series of six ca"

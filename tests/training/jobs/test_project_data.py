@@ -1,0 +1,163 @@
+"""A project's annotations, as Label Studio has them, to what is learnt from and what is not."""
+
+import stat
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.results import LabelConfig, result_from_spans
+from tagalong.ner.document import Document, Span
+from tagalong.ner.errors import InputError, LabelError, PublishError, TrainingError
+from tagalong.training.jobs.project_data import (
+    ProjectTrainingData,
+    predict_in_project_labels,
+    prepare_training_data,
+    write_tasks,
+)
+from tests.lexicon_tier import LexiconTier
+from tests.toy_corpus import toy_documents
+
+
+def config_of(*labels: str) -> LabelConfig:
+    """A labelling config with these labels."""
+    inside = "".join(f'<Label value="{label}"/>' for label in labels)
+    return parse_label_config(
+        f'<View><Labels name="label" toName="text">{inside}</Labels>'
+        '<Text name="text" value="$text"/></View>'
+    )
+
+
+CONFIG = config_of("Chemical", "Disease")
+
+
+def annotation(document: Document, by: int, spans: Sequence[Span] | None = None) -> dict[str, Any]:
+    """What somebody has submitted."""
+    chosen = document.spans if spans is None else spans
+    return {
+        "completed_by": by,
+        "was_cancelled": False,
+        "updated_at": f"2026-11-22T20:13:{by:02}Z",
+        "result": result_from_spans(document, chosen, CONFIG),
+    }
+
+
+def task(document: Document, *annotations: dict[str, Any]) -> dict[str, Any]:
+    """A task as Label Studio exports it."""
+    given = list(annotations) or [annotation(document, 1)]
+    return {"id": document.id, "data": {"text": document.text}, "annotations": given}
+
+
+def lesson(
+    tmp_path: Path, tasks: Sequence[dict[str, Any]], config: LabelConfig = CONFIG, **how: float
+) -> ProjectTrainingData:
+    path = tmp_path / "place" / "tasks.json"
+    assert write_tasks(path, tasks) == len(tasks)
+    return prepare_training_data(path, config, **how)
+
+
+def test_every_document_is_on_one_side(tmp_path: Path) -> None:
+    documents = toy_documents(60)
+    found = lesson(tmp_path, [task(one) for one in documents])
+    sides = [*found.split.train, *found.split.dev, *found.held_out_documents]
+    assert Counter(one.text for one in sides) == Counter(one.text for one in documents)
+    assert found.split.labels == ("Chemical", "Disease")
+    assert found.notes == ()
+
+
+def test_what_is_held_out_grows_and_is_never_learnt_from(tmp_path: Path) -> None:
+    documents = toy_documents(80)
+    before: set[str] = set()
+    learnt: set[str] = set()
+    for count in (20, 40, 80):
+        found = lesson(tmp_path, [task(one) for one in documents[:count]])
+        held_out = {one.text for one in found.held_out_documents}
+        assert before <= held_out
+        before = held_out
+        learnt |= {one.text for one in [*found.split.train, *found.split.dev]}
+    assert not before & learnt
+
+
+def test_the_file_is_for_its_owner_alone_and_any_text_comes_back(tmp_path: Path) -> None:
+    odd = Document("odd", "Zorbium 😀 helped.\r\nThen\u2028 naloxone.", (Span(0, 7, "Chemical"),))
+    found = lesson(tmp_path, [task(one) for one in [odd, *toy_documents(9)]])
+    sides = [*found.split.train, *found.split.dev, *found.held_out_documents]
+    assert next(one for one in sides if one.id == "odd").spans == odd.spans
+    path = tmp_path / "place" / "tasks.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_disk_that_is_full_leaves_no_half_file(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.json"
+
+    def broken() -> Any:
+        yield {"id": 1}
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(PublishError, match="the disk is full, so make room and try again"):
+        write_tasks(path, broken())
+    assert not path.exists()
+
+
+def test_ten_documents_are_learnt_from(tmp_path: Path) -> None:
+    found = lesson(tmp_path, [task(one) for one in toy_documents(10)])
+    assert found.split.train
+    assert found.split.dev
+
+
+def test_too_few_documents_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="too few to learn from, annotate more"):
+        lesson(tmp_path, [task(one) for one in toy_documents(1)])
+
+
+def test_what_only_one_of_several_drew_is_left_open_and_told(tmp_path: Path) -> None:
+    documents = toy_documents(20)
+    tasks = [task(one, annotation(one, 1), annotation(one, 2, one.spans[1:])) for one in documents]
+    found = lesson(tmp_path, tasks)
+    [note] = found.notes
+    assert "Annotators disagree: 20 regions are left open" in note
+    sides = [*found.split.train, *found.split.dev, *found.held_out_documents]
+    assert all(one.masked_ranges for one in sides)
+
+
+def test_one_annotator_alone_is_enough(tmp_path: Path) -> None:
+    documents = toy_documents(20)
+    assert lesson(tmp_path, [task(one, annotation(one, 3)) for one in documents]).notes == ()
+
+
+def test_labels_that_are_gone_and_labels_that_are_new_are_told(tmp_path: Path) -> None:
+    tasks = [task(one) for one in toy_documents(20)]
+    found = lesson(tmp_path, tasks, config_of("Chemical", "Gene"))
+    diseases = sum(
+        region["value"]["labels"] == ["Disease"]
+        for one in tasks
+        for region in one["annotations"][0]["result"]
+    )
+    gone, new = found.notes
+    assert gone == f"The labelling config has no label Disease: {diseases} regions are left out."
+    assert new == "No document to learn from has a Gene, so the version never says it."
+
+
+def test_a_config_with_none_of_the_labels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match="Gene"):
+        lesson(tmp_path, [task(one) for one in toy_documents(20)], config_of("Gene"))
+
+
+def test_only_skipped_tasks_are_refused(tmp_path: Path) -> None:
+    documents = toy_documents(5)
+    tasks = [task(one, annotation(one, 1) | {"was_cancelled": True}) for one in documents]
+    with pytest.raises(InputError, match="without annotations"):
+        lesson(tmp_path, tasks)
+
+
+def test_a_version_is_asked_in_the_labels_of_the_project_and_blind() -> None:
+    tier = LexiconTier("lexicon-1")
+    xml = config_of("Drug", "Disease")
+    document = Document("1", "naloxone", (Span(0, 8, "Drug"),))
+    [found] = predict_in_project_labels(xml, tier, [document])
+    assert found.spans == ()
+    assert [lost.reason for lost in found.dropped] == ["label unknown"]

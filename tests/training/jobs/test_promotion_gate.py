@@ -1,0 +1,221 @@
+"""Which versions may serve: better ones, equal ones, and none that is worse beyond noise."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.scoring import length_bucket
+from tagalong.training.corpus.hash_split import split_documents, split_off_dev, split_off_held_out
+from tagalong.training.jobs.promotion_gate import decide_promotion
+from tests.toy_corpus import LABELS, toy_documents
+
+GOLD = toy_documents(60, seed=3)
+
+
+def said(documents: Sequence[Document], *, missing: float = 0.0, seed: int = 0) -> list[Prediction]:
+    """What is right, less a share that was not found."""
+    chance = random.Random(seed)
+    return [
+        Prediction(tuple(span for span in one.spans if chance.random() >= missing), 1.0, "x")
+        for one in documents
+    ]
+
+
+def short(document: Document) -> Document:
+    """Without entities of three words and more."""
+    kept = (s for s in document.spans if length_bucket(document.text, s.start, s.end) != "3+")
+    return replace(document, spans=tuple(kept))
+
+
+def without_long(documents: Sequence[Document]) -> list[Prediction]:
+    """What is right, but for entities of three words and more."""
+    return said([short(one) for one in documents])
+
+
+def test_a_better_version_may_serve() -> None:
+    found = decide_promotion(GOLD, said(GOLD, missing=0.1), said(GOLD, missing=0.5), labels=LABELS)
+    assert found.promote
+    assert "better" in found.reason
+    assert [one.name for one in found.strata] == ["all", "1", "2", "3+"]
+    assert found.strata[0].support == sum(one.support for one in found.strata[1:])
+
+
+def test_an_equal_version_may_serve() -> None:
+    found = decide_promotion(GOLD, said(GOLD, missing=0.3), said(GOLD, missing=0.3), labels=LABELS)
+    assert found.promote
+    assert "no worse" in found.reason
+
+
+def test_a_worse_version_may_not() -> None:
+    found = decide_promotion(GOLD, said(GOLD, missing=0.5), said(GOLD, missing=0.1), labels=LABELS)
+    assert not found.promote
+    assert "worse beyond noise overall" in found.reason
+
+
+def test_one_that_is_worse_on_long_entities_alone_may_not() -> None:
+    old = said(GOLD, missing=0.0)
+    new = without_long(GOLD)
+    found = decide_promotion(GOLD, new, old, labels=LABELS)
+    assert not found.promote
+    assert "three words and more" in found.reason
+
+
+def test_a_length_with_too_few_entities_does_not_decide() -> None:
+    gold = [*GOLD[:3], *map(short, GOLD[3:])]
+    found = decide_promotion(gold, without_long(gold), said(gold), labels=LABELS)
+    long = found.strata[-1]
+    assert long.support < 20
+    assert long.new == 0
+    assert "three words" not in found.reason
+
+
+def test_noise_is_no_reason() -> None:
+    kept = sum(
+        not decide_promotion(
+            GOLD,
+            said(GOLD, missing=0.3, seed=2 * seed),
+            said(GOLD, missing=0.3, seed=2 * seed + 1),
+            labels=LABELS,
+        ).promote
+        for seed in range(40)
+    )
+    assert kept <= 10  # one in ten is the worst that is claimed; more than ten of 40 are p < 0.003
+
+
+FEW = {"Chemical": 12, "Disease": 0}  # entities of labels that the served version knows
+
+
+def entities(documents: Sequence[Document]) -> int:
+    return sum(len(one.spans) for one in documents)
+
+
+@pytest.mark.parametrize("missing", [0.3, 0.6])  # as good, and much better
+def test_few_documents_do_not_replace_a_version_whose_labels_are_hardly_learnt(
+    missing: float,
+) -> None:
+    held_out = toy_documents(6, seed=3)
+    new, old = said(held_out, missing=0.3), said(held_out, missing=missing)
+    kept = decide_promotion(held_out, new, old, labels=LABELS, undertrained_labels=FEW)
+    assert not kept.promote
+    assert "labels that the served version knows (Chemical 12, Disease 0)" in kept.reason
+    assert kept.strata
+    assert decide_promotion(
+        held_out, new, old, labels=LABELS
+    ).promote  # if it has learnt its labels
+
+
+@given(st.integers(1, 30), st.integers(1, 9))
+def test_twenty_documents_with_a_hundred_entities_are_enough(count: int, sentences: int) -> None:
+    held_out = toy_documents(count, seed=5, sentences=sentences)
+    found = decide_promotion(
+        held_out, said(held_out), said(held_out), labels=LABELS, undertrained_labels=FEW
+    )
+    assert found.promote == (count >= 20 and entities(held_out) >= 100)
+
+
+@pytest.mark.parametrize(
+    ("count", "sentences", "share", "enough"),
+    [
+        (6, 9, 0.2, "about 70 more documents, about 14 of them held out at the share of 0.2"),
+        (6, 9, 0.5, "about 28 more documents, about 14 of them held out at the share of 0.5"),
+        (19, 9, 0.25, "about 4 more documents, about 1 of them held out at the share of 0.25"),
+    ],
+)
+def test_the_reason_says_how_many_documents_are_missing(
+    count: int, sentences: int, share: float, enough: str
+) -> None:
+    held_out = toy_documents(count, seed=5, sentences=sentences)
+    found = decide_promotion(
+        *(held_out, said(held_out), said(held_out)),
+        labels=LABELS,
+        undertrained_labels=FEW,
+        held_out_share=share,
+    )
+    there = f"{count} documents with {entities(held_out)} entities, and needs 20 with 100"
+    assert there in found.reason
+    assert enough in found.reason
+
+
+def test_missing_entities_are_counted_in_documents() -> None:
+    sparse = [replace(one, spans=one.spans[:2]) for one in toy_documents(25, seed=5)]
+    found = decide_promotion(
+        sparse, said(sparse), said(sparse), labels=LABELS, undertrained_labels=FEW
+    )
+    assert "about 125 more documents, about 25 of them held out" in found.reason  # 50 entities
+    single = [replace(sparse[0], spans=sparse[0].spans[:1])]
+    found = decide_promotion(
+        single, said(single), said(single), labels=LABELS, undertrained_labels=FEW
+    )
+    assert "it has 1 document with 1 entity," in found.reason
+
+
+def test_a_worse_version_is_called_worse_however_little_it_has_learnt() -> None:
+    held_out = GOLD[:15]
+    found = decide_promotion(
+        *(held_out, said(held_out, missing=0.9), said(held_out)),
+        labels=LABELS,
+        undertrained_labels=FEW,
+    )
+    assert "worse beyond noise overall" in found.reason
+
+
+def test_the_first_version_is_promoted_however_little_it_has_learnt() -> None:
+    held_out = GOLD[:3]
+    nothing = [Prediction((), 1.0, "x") for _ in held_out]  # the served version has other labels
+    assert decide_promotion(held_out, said(held_out), nothing, labels=LABELS).promote
+    assert decide_promotion(held_out, said(held_out), None, labels=LABELS).promote
+
+
+def test_a_policy_has_the_last_word() -> None:
+    worse, better = said(GOLD, missing=0.5), said(GOLD)
+    always = decide_promotion(GOLD, worse, better, labels=LABELS, policy="always")
+    never = decide_promotion(GOLD, better, worse, labels=LABELS, policy="never")
+    assert always.promote
+    assert "worse beyond noise" in always.reason
+    assert not never.promote
+    assert "better" in never.reason
+
+
+@pytest.mark.parametrize("held_out", [[], [replace(one, spans=()) for one in GOLD[:3]]])
+def test_without_anything_to_judge_by_what_serves_stays(held_out: list[Document]) -> None:
+    nothing = [Prediction((), 1.0, "x") for _ in held_out]
+    assert not decide_promotion(held_out, nothing, nothing, labels=LABELS).promote
+    assert decide_promotion(held_out, nothing, None, labels=LABELS).promote
+
+
+def test_a_version_that_finds_nothing_never_serves() -> None:
+    nothing = [Prediction((), 1.0, "x") for _ in GOLD]
+    assert not decide_promotion(GOLD, nothing, nothing, labels=LABELS).promote
+    assert not decide_promotion(GOLD, nothing, None, labels=LABELS).promote
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.floats(0.05, 0.95))
+def test_what_is_kept_out_once_is_kept_out_for_ever(one: int, two: int, share: float) -> None:
+    few, many = sorted((one, two))
+    learnt, kept_out = split_off_held_out(GOLD[:few], share)
+    learnt_later, kept_out_later = split_off_held_out(GOLD[:many], share)
+    assert set(learnt) <= set(learnt_later)
+    assert set(kept_out) <= set(kept_out_later)
+    assert sorted([*learnt, *kept_out], key=GOLD.index) == GOLD[:few]
+
+
+def test_white_space_and_case_do_not_carry_a_text_over() -> None:
+    _, kept_out = split_off_held_out(GOLD, 0.3)
+    for document in kept_out:
+        copy = Document("copy", f"  {document.text.upper()}\n")
+        assert split_off_held_out([copy], 0.3) == ([], [copy])
+
+
+def test_sides_are_drawn_independently() -> None:
+    documents = toy_documents(3000, seed=9, sentences=1)
+    learnt, kept_out = split_off_held_out(documents, 0.2)
+    assert abs(len(kept_out) - 600) < 80
+    _, dev = split_off_dev(learnt, 0.2)
+    assert abs(len(dev) - len(learnt) / 5) < 80
+    sides = split_documents(kept_out, {"train": 0.5, "test": 0.5})
+    assert abs(len(sides["train"]) - len(kept_out) / 2) < 60

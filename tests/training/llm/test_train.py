@@ -1,0 +1,307 @@
+"""A decoder learns to fill slots, through 4 bits too, and serves what it was judged by."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.models.llm.prompt import PromptBuilder
+from tagalong.backend.models.llm.scorer import TagScorer
+from tagalong.backend.models.llm.tier import LLMTier
+from tagalong.backend.models.llm.verbalizers import choose_verbalizers
+from tagalong.backend.models.tier import load_tier
+from tagalong.ner.document import Document, Span
+from tagalong.ner.errors import BaseModelError, OutOfMemoryError, TrainingError
+from tagalong.ner.manifest import read_manifest
+from tagalong.ner.model_store import ModelStore
+from tagalong.ner.tags import IGNORE_INDEX, TagSet
+from tagalong.training.data.train_dev_split import TrainDevSplit
+from tagalong.training.evaluation.evaluate import compute_dev_strict_f1
+from tagalong.training.jobs.publish import publish_llm
+from tagalong.training.llm.dataset import LLMDataset, SlotLoss, SlotModel
+from tagalong.training.llm.train import build_llm, train_llm
+from tagalong.training.loop.adapters import linear_layer_names
+from tagalong.training.loop.ema import trainable_parameters
+from tagalong.training.recipes.recipe import (
+    AdapterConfig,
+    LLMRecipe,
+    llm_recipe_from_json,
+    resolve_llm_recipe,
+)
+from tagalong.training.recipes.schedule import Schedule
+from tests.bc5cdr_sentences import abstracts, sentences
+from tests.tiny_llms import FAMILIES, make_llm, save_llm, tokenizer
+from tests.toy_corpus import LABELS, toy_documents
+
+CPU = torch.device("cpu")
+TAGS = TagSet(LABELS)
+QUICK = Schedule(
+    epochs=8, patience=8, learning_rate=1e-3, batch_tokens=512, average=0.0, precision="fp32"
+)
+SENTENCES = sentences(50)
+TOY = toy_documents(12, seed=1, sentences=1)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama whose tokenizer was trained on the abstracts."""
+    folder = tmp_path_factory.mktemp("llm") / "base"
+    texts = [document.text for document in abstracts()]
+    return save_llm(
+        folder,
+        texts,
+        hidden_size=128,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        initializer_range=0.05,  # an adapter can only combine what the base tells apart
+    )
+
+
+def recipe_for(base: Path, **changes) -> LLMRecipe:
+    recipe = LLMRecipe(
+        base=BaseModelRef(str(base)), adapter=AdapterConfig(64, 128, 0.0), window=512, context=64, noise=0.0,
+        schedule=QUICK,
+    )  # fmt: skip
+    return replace(recipe, **changes)
+
+
+def publish(trained, documents, folder: Path) -> Path:
+    store = ModelStore(folder / "models")
+    sides = TrainDevSplit(documents, documents, LABELS, sources=())
+    manifest, _ = publish_llm(trained, sides, store=store, name="tiny")
+    return store.resolve(f"llm/{manifest.version}")
+
+
+@pytest.fixture(scope="module")
+def learnt(base, tmp_path_factory):
+    """A training by heart through the whole QLoRA path, and the version it became."""
+    folder = tmp_path_factory.mktemp("learnt")
+    trained = train_llm(
+        SENTENCES * 2, SENTENCES, labels=LABELS, recipe=recipe_for(base), state_path=folder / "s"
+    )
+    return trained, publish(trained, SENTENCES, folder)
+
+
+def test_fifty_sentences_are_learnt_by_heart_in_four_bits(learnt):
+    trained, folder = learnt
+    assert trained.recipe.four_bit
+    assert max(trained.outcome.scores) >= 0.95
+    assert not (folder / "model.safetensors").exists()
+    layer = trained.model.get_decoder().layers[0].mlp.up_proj.base_layer
+    assert layer.weight.dtype == torch.uint8
+
+
+def test_what_is_served_is_what_was_judged(learnt):
+    trained, folder = learnt
+    served = load_tier(folder, device=CPU)
+    assert isinstance(served, LLMTier)
+    predictions = served.predict(SENTENCES)
+    assert compute_dev_strict_f1(SENTENCES, predictions, TAGS) == max(trained.outcome.scores)
+    served.decoding_mode = "sequential"
+    assert [entry.spans for entry in served.predict(SENTENCES)] == [
+        entry.spans for entry in predictions
+    ]
+
+
+def test_the_manifest_tells_all_that_serving_and_training_again_need(learnt):
+    trained, folder = learnt
+    manifest = read_manifest(folder)
+    base = BaseModelRef(manifest.base, manifest.base_revision)
+    assert manifest.base_revision.startswith("sha256:")
+    assert llm_recipe_from_json(manifest.config, base) == trained.recipe
+    assert list(manifest.config["verbalisers"]) == list(TAGS.tag_names)
+    assert manifest.scores["dev"]["strict_f1"] >= 0.95
+
+
+def test_a_whole_small_decoder_can_be_tuned(base, tmp_path):
+    recipe = recipe_for(base, adapter=None, four_bit=False, checkpointing=False)
+    recipe = replace(recipe, schedule=replace(QUICK, epochs=2, average=0.9), noise=0.1)
+    trained = train_llm(TOY, TOY, labels=LABELS, recipe=recipe, state_path=tmp_path / "state")
+    assert trained.history.losses[-1] < 0.8 * trained.history.losses[0]
+    folder = publish(trained, TOY, tmp_path)
+    assert (folder / "model.safetensors").is_file()
+    served = load_tier(folder, device=CPU)
+    for ours, theirs in zip(served.predict(TOY), trained.tier.predict(TOY), strict=True):
+        assert ours.spans == theirs.spans
+        assert ours.tag_confidences == pytest.approx(theirs.tag_confidences, abs=1e-4)
+
+
+def test_drafts_make_judging_cheaper_and_say_the_same(base, tmp_path):
+    recipe = recipe_for(base, adapter=None, four_bit=False, checkpointing=False)
+    recipe = replace(recipe, schedule=replace(QUICK, epochs=6))
+
+    def trained(drafter, place):
+        return train_llm(
+            TOY, TOY, labels=LABELS, recipe=recipe, state_path=tmp_path / place, drafter=drafter
+        )
+
+    plain = trained(None, "plain")
+    answers = {
+        document.text: one for document, one in zip(TOY, plain.tier.predict(TOY), strict=True)
+    }
+    passes = plain.tier.cost.passes  # of judging, of fitting the temperature, and of the answers
+    drafted = trained(lambda documents: [answers[one.text] for one in documents], "drafted")
+    drafted.tier.predict(TOY)
+    assert drafted.outcome.scores == plain.outcome.scores
+    assert drafted.tier.temperature == pytest.approx(plain.tier.temperature)
+    assert drafted.tier.cost.passes < passes
+
+
+def planner_of(window: int = 512) -> PromptBuilder:
+    return PromptBuilder(
+        tokenizer(), TAGS, choose_verbalizers(tokenizer(), TAGS), window=window, context=16
+    )
+
+
+def test_a_tag_is_learnt_where_it_is_predicted_and_fed_back_behind():
+    planner, documents = planner_of(), toy_documents(3, sentences=2)
+    lessons = LLMDataset(documents, tag_set=TAGS, prompt_builder=planner, pad_token_id=0)
+    batch = lessons.collate(range(3))
+    for row, document in enumerate(documents):
+        tags = list(TAGS.encode(document).tags)
+        labels = batch["labels"][row]
+        places = (labels != IGNORE_INDEX).nonzero().flatten()
+        assert labels[places].tolist() == tags
+        fed = batch["input_ids"][row][batch["slots"][row]].tolist()
+        assert fed == [planner.verbalizers.ids[tag] for tag in tags[:-1]]  # the last is never read
+        assert (batch["slots"][row].nonzero().flatten() == places[:-1] + 1).all()
+        assert int(batch["attention_mask"][row].sum()) == lessons.lengths[row] == places[-1] + 1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_learnt_from_is_what_serving_reads(family):
+    """The logits that the loss is taken of are those of the tier, padding and cache or not."""
+    model, planner = make_llm(family), planner_of()
+    documents = toy_documents(4, sentences=2)
+    lessons = LLMDataset(documents, tag_set=TAGS, prompt_builder=planner, pad_token_id=0)
+    batch = lessons.collate(range(4))
+    tag_ids = torch.tensor(planner.verbalizers.ids)
+    known = batch["labels"] != IGNORE_INDEX
+    with torch.inference_mode():
+        learnt = SlotModel(model, tag_ids)(batch["input_ids"], batch["attention_mask"], known)
+    scorer = TagScorer(model, planner.verbalizers.ids, planner.prefix, precision="fp32")
+    tagged = [TAGS.encode(document) for document in documents]
+    layouts = planner.build([one.text for one in documents], [one.words for one in tagged])
+    fed = [
+        layout.fill_slots(one.tags, planner.verbalizers)[: layout.slot_positions[-1]]
+        for layout, one in zip(layouts, tagged, strict=True)
+    ]
+    wanted = [[slot - 1 for slot in layout.slot_positions] for layout in layouts]
+    served = np.concatenate(scorer.run_pass(scorer.new_cache(4), fed, wanted))
+    np.testing.assert_allclose(learnt.numpy(), served, atol=2e-4)
+
+
+def test_words_whose_tag_is_not_known_are_not_learnt_from():
+    text = "aspirin-induced asthma"
+    document = Document("d", text, (Span(0, 7, "Chemical"), Span(0, 22, "Disease")))
+    half = Document("h", "Ca2 rises", (Span(0, 2, "Chemical"),))
+    lessons = LLMDataset(
+        [document, half], tag_set=TAGS, prompt_builder=planner_of(), pad_token_id=0
+    )
+    assert sorted(lost.reason for lost in lessons.dropped) == ["edge inside a word", "overlap"]
+    labels = lessons.collate([1])["labels"]
+    assert labels[labels != IGNORE_INDEX].tolist() == [0]
+
+
+class Recorder(torch.nn.Module):
+    """Gives away what it is fed."""
+
+    def forward(self, ids, mask, places):
+        self.ids = ids
+        return torch.zeros(int(places.sum()), len(TAGS))
+
+
+def test_noise_changes_tags_fed_back_and_nothing_else():
+    planner = planner_of()
+    lessons = LLMDataset(toy_documents(8), tag_set=TAGS, prompt_builder=planner, pad_token_id=0)
+    batch, model = lessons.collate(range(len(lessons.lengths))), Recorder()
+    loss = SlotLoss(torch.tensor(planner.verbalizers.ids), noise=0.3)
+
+    def fed(seed):
+        torch.manual_seed(seed)
+        loss(model, batch)
+        return model.ids
+
+    assert torch.equal(fed(1), fed(1))
+    assert not torch.equal(fed(1), fed(2))
+    changed = fed(1) != batch["input_ids"]
+    assert not (changed & ~batch["slots"]).any()
+    share = changed[batch["slots"]].float().mean().item()
+    assert 0.3 * 0.6 < share < 0.3  # one in five of those drawn is right by chance
+    assert set(fed(1)[batch["slots"]].tolist()) <= set(planner.verbalizers.ids)
+    loss = SlotLoss(torch.tensor(planner.verbalizers.ids), noise=0.0)
+    assert torch.equal(fed(1), batch["input_ids"])
+
+
+def test_the_adapter_is_on_every_linear_layer_and_the_output(base):
+    model = build_llm(recipe_for(base), device=CPU)
+    named = linear_layer_names(BaseModelRef(str(base)).load_causal_lm(four_bit=False))
+    attention, rest = (
+        {"q_proj", "k_proj", "v_proj", "o_proj"},
+        {"up_proj", "gate_proj", "down_proj"},
+    )
+    assert set(named) == attention | rest | {"lm_head"}
+    assert {
+        name.split(".lora_")[0].rpartition(".")[2] for name, _ in trainable_parameters(model)
+    } == set(named)
+
+
+def test_checkpointing_changes_no_gradient(base):
+    recipe = recipe_for(base, checkpointing=False)
+    tokenizer = recipe.base.load_tokenizer()
+    planner = PromptBuilder(tokenizer, TAGS, choose_verbalizers(tokenizer, TAGS), window=512)
+    batch = LLMDataset(TOY, tag_set=TAGS, prompt_builder=planner, pad_token_id=0).collate(range(3))
+    tag_ids = torch.tensor(planner.verbalizers.ids)
+    gradients = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        model = build_llm(replace(recipe, checkpointing=checkpointing), device=CPU).train()
+        assert model.get_decoder().gradient_checkpointing == checkpointing
+        SlotLoss(tag_ids, noise=0.0)(SlotModel(model, tag_ids), batch).backward()
+        gradients.append([weight.grad for _, weight in trainable_parameters(model)])
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
+    assert any(gradient.abs().sum() > 0 for gradient in gradients[0])
+
+
+@pytest.mark.parametrize(
+    ("documents", "changes", "complaint"),
+    [
+        ([Document("d", "nothing here")], {}, "train side has 1 documents"),
+        (TOY, {"adapter": None}, "4-bit base cannot be tuned in full"),
+        (TOY, {"window": 70}, "the instruction alone takes"),
+    ],
+)
+def test_what_cannot_end_well_is_refused(documents, changes, complaint, base, tmp_path):
+    with pytest.raises(TrainingError, match=complaint):
+        train_llm(
+            documents, TOY, labels=LABELS, recipe=recipe_for(base, **changes),
+            state_path=tmp_path / "state",
+        )  # fmt: skip
+
+
+def test_a_step_that_does_not_fit_into_memory_says_what_to_lower(base, tmp_path):
+    def full(_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    recipe = recipe_for(base, four_bit=False, adapter=None)
+    with pytest.raises(OutOfMemoryError, match="lower --batch-tokens or --window"):
+        train_llm(
+            TOY, TOY, labels=LABELS, recipe=recipe, state_path=tmp_path / "state", on_progress=full
+        )
+
+
+def test_a_vocabulary_with_too_few_entries_for_the_tags(tmp_path, base):
+    many = tuple(f"Label{number}" for number in range(200))
+    with pytest.raises(BaseModelError, match="401 tags need one each"):
+        train_llm(TOY, TOY, labels=many, recipe=recipe_for(base), state_path=tmp_path / "state")
+
+
+def test_what_a_recipe_leaves_open(base):
+    recipe = resolve_llm_recipe(LLMRecipe(base=BaseModelRef(str(base)), window=10_000))
+    assert recipe.window == 4096  # the base's positions
+    assert recipe.schedule.learning_rate == pytest.approx(4e-5 * 4096 / 128)
+    assert recipe.base.revision is not None
+    assert resolve_llm_recipe(recipe) == recipe

@@ -1,0 +1,60 @@
+"""The state of a training belongs to one training at a time."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tagalong.ner.errors import TrainingError
+from tagalong.training.loop.training_state import delete_state, lock_training
+
+
+def test_a_second_one_is_kept_out_until_the_first_has_ended(tmp_path: Path) -> None:
+    state = tmp_path / "models" / "encoder" / ".training-1"
+    with lock_training(state):
+        state.touch()
+        with (
+            pytest.raises(TrainingError, match="under way in another process"),
+            lock_training(state),
+        ):
+            raise AssertionError
+        with lock_training(state.with_name(".training-2")):
+            pass
+        assert state.is_file()
+    with lock_training(state):
+        delete_state(state)
+        with pytest.raises(TrainingError, match="under way"), lock_training(state):
+            raise AssertionError
+
+
+def test_what_was_made_for_nothing_is_removed(tmp_path: Path) -> None:
+    mine = tmp_path / "models"
+    mine.mkdir()
+    with lock_training(mine / "encoder" / ".training-1"):
+        assert list((mine / "encoder").iterdir())
+    assert list(tmp_path.rglob("*")) == [mine]
+    with lock_training(mine / "encoder" / ".training-1"):
+        (mine / "encoder" / "kept").touch()
+    assert {path.name for path in mine.rglob("*")} == {"encoder", "kept"}
+
+
+def test_what_a_killed_one_left_keeps_nobody_out(tmp_path: Path) -> None:
+    left = tmp_path / ".lock.training-1"
+    left.touch()
+    with lock_training(tmp_path / ".training-1"):
+        assert left.is_file()
+    assert not left.exists()
+
+
+def test_an_interruption_comes_through_and_leaves_a_state_that_is_whole(tmp_path: Path) -> None:
+    program = Path(__file__).with_name("save_until_interrupted.py")
+    ended = subprocess.run(
+        [sys.executable, str(program), str(tmp_path / ".training-1")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "40\n"), ended.stderr

@@ -1,0 +1,74 @@
+"""A training that begins at a version begins with what that version says."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.models.tier import load_tier
+from tagalong.ner.document import Document
+from tagalong.ner.manifest import Manifest, read_manifest
+from tagalong.ner.model_store import ModelStore
+from tagalong.training.data.train_dev_split import TrainDevSplit
+from tagalong.training.encoder.train import EncoderTrainResult, train_encoder
+from tagalong.training.jobs.publish import publish_encoder
+from tagalong.training.loop.warm_start import find_warm_start_obstacle
+from tagalong.training.recipes.recipe import AdapterConfig, EncoderRecipe
+from tagalong.training.recipes.schedule import Schedule
+from tests.toy_corpus import LABELS, toy_documents
+
+QUICK = Schedule(epochs=15, patience=15, learning_rate=1e-2, batch_tokens=256, precision="fp32")
+STILL = replace(QUICK, epochs=1, learning_rate=1e-12)  # so small that nothing moves
+DOCUMENTS = toy_documents(24)
+SIDES = TrainDevSplit(DOCUMENTS[:20], DOCUMENTS[20:], LABELS, ("toy",))
+
+
+def trained(
+    recipe: EncoderRecipe, state_path: Path, start: Path | None = None
+) -> EncoderTrainResult:
+    return train_encoder(
+        *(SIDES.train, SIDES.dev),
+        labels=LABELS,
+        recipe=recipe,
+        state_path=state_path,
+        warm_start_dir=start,
+    )
+
+
+@pytest.mark.parametrize("adapter", [None, AdapterConfig(rank=4, alpha=8)], ids=["full", "lora"])
+def test_it_begins_with_what_the_version_says(
+    adapter: AdapterConfig | None, tiny_base: Callable[[str], Path], tmp_path: Path
+) -> None:
+    recipe = EncoderRecipe(
+        base=BaseModelRef(str(tiny_base("bert-uncased"))), adapter=adapter, schedule=QUICK
+    )
+    store = ModelStore(tmp_path / "models")
+    manifest, _ = publish_encoder(trained(recipe, tmp_path / "a"), SIDES, store=store, name="first")
+    folder = store.version_folder("encoder", manifest.version)
+    begun = trained(replace(recipe, schedule=STILL), tmp_path / "b", folder)
+    asked = [Document(one.id, one.text) for one in toy_documents(8, seed=5)]
+    said = [one.spans for one in load_tier(folder, device=torch.device("cpu")).predict(asked)]
+    assert any(said)
+    assert [one.spans for one in begun.tier.predict(asked)] == said
+    cold = trained(replace(recipe, schedule=STILL), tmp_path / "c")
+    assert [one.spans for one in cold.tier.predict(asked)] != said
+
+
+def test_what_does_not_fit_is_told(publish: Callable[..., Manifest], store: ModelStore) -> None:
+    manifest = read_manifest(store.version_folder("encoder", publish().version))
+    recipe = EncoderRecipe(base=BaseModelRef(manifest.base))
+    assert "knows Chemical, Disease, and what is to be learnt is Gene" in find_warm_start_obstacle(
+        manifest, recipe, ("Gene",)
+    )
+    other = find_warm_start_obstacle(
+        manifest, replace(recipe, base=BaseModelRef("another/base")), LABELS
+    )
+    assert "has another base" in other
+
+
+def test_the_manifest_says_where_it_began() -> None:
+    assert "start" not in SIDES.to_json()
+    assert replace(SIDES, start="first-1").to_json()["start"] == "first-1"

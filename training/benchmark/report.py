@@ -1,0 +1,265 @@
+"""What was measured, laid out: tables for the terminal and for Markdown, JSON, and a page."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tagalong.backend.models.openvino.library import count_usable_cpus
+from tagalong.backend.models.tier import default_device
+from tagalong.backend.pages import format_count, format_latency, make_page_environment
+from tagalong.ner.model_registry import DEFAULT_TIER
+from tagalong.ner.scoring import LENGTH_BUCKETS
+from tagalong.training.benchmark.advice import (
+    ServingRequirements,
+    batch_hours,
+    deployable_results,
+    describe_p95_share,
+    format_amount,
+)
+from tagalong.training.benchmark.known_scores import MIN_GOLD_ENTITIES, VersionScores
+from tagalong.training.benchmark.measure import MIN_DOCUMENTS_FOR_P95, BenchmarkResult
+from tagalong.training.evaluation.markdown import escape_markdown, table_to_markdown
+from tagalong.training.evaluation.tables import EMPTY_CELL, LENGTH_COLUMN_NAMES, TextTable
+
+BYTES_PER_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkReport:
+    """Everything a calibration has found.
+
+    Attributes:
+        requirements: What was wanted.
+        source: Where the documents come from.
+        documents: How many there are.
+        words: In all of them.
+        results: Of each way to serve.
+        scores: Of versions by name.
+        advice: What to do, a sentence each.
+        notes: What else to know, a sentence each.
+        machine: On what it was measured.
+    """
+
+    requirements: ServingRequirements
+    source: str
+    documents: int
+    words: int
+    results: tuple[BenchmarkResult, ...]
+    scores: Mapping[str, VersionScores]
+    advice: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    machine: str = ""
+
+
+def describe_machine() -> str:
+    """What may be used of it, and the libraries that count."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
+    device = default_device()
+    gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
+    return f"{gpu}{count_usable_cpus()} CPUs ({platform.machine()}), {libraries}"
+
+
+def benchmark_tables(report: BenchmarkReport) -> list[TextTable]:
+    """Lay out a calibration.
+
+    Args:
+        report: Any.
+
+    Returns:
+        Its tables, those without rows left out.
+    """
+    tables = [
+        _latency_table(report),
+        _throughput_table(report),
+        _batch_cost_table(report),
+        _score_table(report),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def _latency_table(report: BenchmarkReport) -> TextTable:
+    """What one document takes."""
+    of_encoders = [one.p50_seconds for one in report.results if one.tier == DEFAULT_TIER]
+    best = min(of_encoders or [one.p50_seconds for one in report.results])
+    asked_few = any(one.timed_documents < MIN_DOCUMENTS_FOR_P95 for one in report.results)
+    few = f" Of fewer than {MIN_DOCUMENTS_FOR_P95} that were asked, p95 is what all of them took at most."
+    return TextTable(
+        "One document at a time",
+        (
+            "Tier",
+            "Runs on",
+            "Asked",
+            "p50",
+            "p95",
+            f"Within {report.requirements.latency_budget_text}",
+            "Times",
+        ),
+        "llrrrlr",
+        tuple(
+            (
+                *(
+                    one.tier,
+                    one.runtime_name,
+                    f"{one.timed_documents:,}",
+                    format_latency(one.p50_seconds),
+                    format_latency(one.p95_seconds),
+                ),
+                *(
+                    "yes" if one.p95_seconds <= report.requirements.budget else "no",
+                    f"{one.p50_seconds / best:.3g}",
+                ),
+            )
+            for one in report.results
+        ),
+        f"{report.documents:,} documents of {report.words / report.documents:,.0f} words, from "
+        f"{report.source}, asked in a random order. Times: how often the fastest encoder's median "
+        f"goes into this one's.{few if asked_few else ''}",
+    )
+
+
+def _throughput_table(report: BenchmarkReport) -> TextTable:
+    """What many documents take, and how much memory."""
+    on_gpu = any(one.peak_gpu_memory_bytes for one in report.results)
+    return TextTable(
+        "Many at a time",
+        (
+            "Tier",
+            "Runs on",
+            "Documents/s",
+            "Memory",
+            *(("Of the GPU",) if on_gpu else ()),
+            "Loading",
+        ),
+        "llrrr" + "r" * on_gpu,
+        tuple(
+            (
+                *(one.tier, one.runtime_name, f"{one.documents_per_second:.3g}"),
+                f"{one.peak_memory_bytes / BYTES_PER_MIB:,.0f} MiB",
+                *((f"{one.peak_gpu_memory_bytes / BYTES_PER_MIB:,.0f} MiB",) if on_gpu else ()),
+                format_latency(one.load_seconds),
+            )
+            for one in report.results
+        ),
+        f"On {report.machine}. Memory is that of the whole process at its most"
+        f"{', a GPU aside' if on_gpu else ''}.",
+    )
+
+
+def _batch_cost_table(report: BenchmarkReport) -> TextTable:
+    """What a batch takes."""
+    price = report.requirements.price
+    return TextTable(
+        f"A batch of {format_count(report.requirements.batch, 'document')}",
+        ("Tier", "Runs on", "Hours", *(("Cost",) if price is not None else ())),
+        "llr" + "r" * (price is not None),
+        tuple(
+            (
+                one.tier,
+                one.runtime_name,
+                format_amount(batch_hours(one, report.requirements.batch)),
+                *(
+                    (format_amount(batch_hours(one, report.requirements.batch) * price),)
+                    if price is not None
+                    else ()
+                ),
+            )
+            for one in report.results
+        ),
+        "" if price is None else f"An hour of this machine costs {price:,.2f}.",
+    )
+
+
+def _score_table(report: BenchmarkReport) -> TextTable:
+    """What each version finds."""
+    return TextTable(
+        "Strict F1 by length of the entity",
+        (
+            "Version",
+            "Judged on",
+            "All",
+            *(LENGTH_COLUMN_NAMES[length] for length in LENGTH_BUCKETS),
+        ),
+        "llrrrr",
+        tuple(
+            (
+                name,
+                f"{quality.source}, {quality.documents:,} documents",
+                f"{quality.f1:.3f}",
+                *(
+                    f"{quality.by_length[length]:.3f} ({support:,})" if support else EMPTY_CELL
+                    for length in LENGTH_BUCKETS
+                    for support in (quality.support.get(length, 0),)
+                ),
+            )
+            for name, quality in report.scores.items()
+        ),
+        f"In brackets, how many are in gold; of fewer than {MIN_GOLD_ENTITIES}, nothing is made here.",
+    )
+
+
+def benchmark_to_json(report: BenchmarkReport) -> dict[str, Any]:
+    """As an object that JSON can hold.
+
+    Args:
+        report: Any.
+
+    Returns:
+        The object: seconds, bytes, documents per second, and hours of the batch.
+    """
+    return {
+        **asdict(report),
+        "timings": [
+            {
+                **asdict(one),
+                "tier": one.tier,
+                "within_budget": one.p95_seconds <= report.requirements.budget,
+                "batch_hours": batch_hours(one, report.requirements.batch),
+            }
+            for one in report.results
+        ],
+    }
+
+
+def benchmark_to_markdown(report: BenchmarkReport) -> str:
+    """Write a calibration for people.
+
+    Args:
+        report: Any.
+
+    Returns:
+        Markdown.
+    """
+    blocks = ["# Which tier for which work"]
+    blocks += [f"- {escape_markdown(sentence)}" for sentence in report.advice]
+    blocks += [f"> {escape_markdown(note)}" for note in report.notes]
+    blocks += map(table_to_markdown, benchmark_tables(report))
+    return "\n\n".join(blocks) + "\n"
+
+
+def benchmark_to_html(report: BenchmarkReport) -> str:
+    """Set a calibration as a page.
+
+    Args:
+        report: Any.
+
+    Returns:
+        HTML, whole and on its own.
+    """
+    slowest = max(one.p95_seconds for one in report.results)
+    fastest = min(deployable_results(report.results), key=lambda one: one.p95_seconds)
+    return _ENVIRONMENT.get_template("calibrate.html").render(
+        report=report,
+        tables=benchmark_tables(report),
+        slowest=max(slowest, report.requirements.budget),
+        fastest=fastest,
+        is_able=fastest.p95_seconds <= report.requirements.budget,
+        answered=describe_p95_share(fastest),
+    )
+
+
+_ENVIRONMENT = make_page_environment(Path(__file__).parents[1] / "templates")

@@ -1,0 +1,1 @@
+"""Training data: splits and silver labels."""

@@ -1,0 +1,1 @@
+"""Scores by length, their intervals and reports."""

@@ -1,0 +1,101 @@
+"""Reports as Markdown."""
+
+from collections.abc import Iterable, Sequence
+
+from tagalong.ner.text_sanitizing import to_single_line
+from tagalong.training.evaluation.paper_protocol import PaperReport
+from tagalong.training.evaluation.report import EvaluationReport
+from tagalong.training.evaluation.tables import (
+    TextTable,
+    describe_error,
+    paper_tables,
+    report_tables,
+)
+
+SPECIAL_CHARACTERS = frozenset("\\`*_[]<>|#")  # what Markdown would not show as it is
+
+
+def report_to_markdown(report: EvaluationReport) -> str:
+    """Write a report for people.
+
+    Args:
+        report: Any report.
+
+    Returns:
+        Markdown with a heading, warnings, tables and examples.
+    """
+    blocks = [*_format_heading(report), *_format_warnings(report.warnings)]
+    blocks += map(table_to_markdown, report_tables(report))
+    blocks.append(
+        f"95 % intervals of F1: percentile bootstrap over documents, {report.resamples} resamples, "
+        f"seed {report.seed}."
+    )
+    examples = [
+        f"- {kind}: {escape_markdown(describe_error(example))} (document {escape_markdown(example.document_id)}): "
+        f"{escape_markdown(example.context)}"
+        for kind, mistakes in report.errors_by_type.items()
+        for example in mistakes.examples
+    ]
+    if examples:
+        blocks += ["## Examples of mistakes", "\n".join(examples)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def paper_report_to_markdown(report: PaperReport, *, warnings: Sequence[str] = ()) -> str:
+    """Write a report by the paper's protocol for people.
+
+    Args:
+        report: Any report.
+        warnings: What to know before trusting it.
+
+    Returns:
+        Markdown with a heading, warnings and tables.
+    """
+    blocks = [
+        *_format_heading(report),
+        *_format_warnings(warnings),
+        *map(table_to_markdown, paper_tables(report)),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _format_heading(report: EvaluationReport | PaperReport) -> Sequence[str]:
+    """What was judged, and by what."""
+    return (
+        f"# Evaluation of {escape_markdown(report.model)}",
+        f"Gold: {escape_markdown(report.gold)}, {report.documents} documents.",
+    )
+
+
+def _format_warnings(warnings: Iterable[str]) -> list[str]:
+    """What to know before trusting the figures."""
+    return [f"> {escape_markdown(warning)}" for warning in warnings]
+
+
+def table_to_markdown(table: TextTable) -> str:
+    """Write a table.
+
+    Args:
+        table: Any.
+
+    Returns:
+        A heading, the table, its note.
+    """
+    rules = ("---:" if side == "r" else "---" for side in table.align)
+    rows = [table.columns, tuple(rules), *(tuple(map(escape_markdown, row)) for row in table.rows)]
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n\n".join(filter(None, (f"## {escape_markdown(table.title)}", lines, table.note)))
+
+
+def escape_markdown(text: str) -> str:
+    """Keep Markdown from reading anything into a text.
+
+    Args:
+        text: Any.
+
+    Returns:
+        What Markdown shows as it is, on one line.
+    """
+    return "".join(
+        f"\\{mark}" if mark in SPECIAL_CHARACTERS else mark for mark in to_single_line(text)
+    )

@@ -1,0 +1,1 @@
+"""Retraining on what a Label Studio project holds."""
