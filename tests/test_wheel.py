@@ -133,7 +133,7 @@ def test_other_packages_named_as_our_folders_do_no_harm(wheel: Path, tmp_path: P
     pip("install", "--no-deps", "--no-index", "--ignore-installed", wheel)
     pip("install", "--no-deps", "--no-index", other)
     named = subprocess.run(
-        [python, "-c", "import cli, tagalong.cli.main; print(cli.NAME, tagalong.__file__)"],
+        [python, "-c", "import tagalong; print(__import__('cli').NAME, tagalong.__file__)"],
         check=True,
         capture_output=True,
         text=True,

@@ -30,10 +30,7 @@ TAB = "Next (-1% = last)"  # its title says what the scores in it are
 UNCERTAINTY_SAMPLING: Sampling = "Uncertainty sampling"
 # The queue as it is when the tab is opened. A filter by ids would take one item per task: Label
 # Studio needs two minutes to list 200 of them, and SQLite refuses 1,000.
-IN_QUEUE = all_of(
-    on(SCORE, "in_list", [-0.06, -0.05, -0.04, -0.03, -0.02, -0.01]),
-    on("completed_at", "empty", True, kind="Datetime"),
-)
+IN_QUEUE = all_of(on(SCORE, "less", 0), on("completed_at", "empty", True, kind="Datetime"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,10 +90,9 @@ def kind_of(hint: Any) -> str:
 
 
 def own_module(root: Path, name: str) -> types.ModuleType:
-    """Import a module of the measured tree, in either layout."""
-    packaged = (root / "src" / "tagalong").is_dir()
-    sys.path.insert(0, str(root / "src" if packaged else root))
-    return import_module(f"tagalong.{name}" if packaged else name)
+    """Import a module of the measured tree."""
+    sys.path.insert(0, str(root / "src"))
+    return import_module(name)
 
 
 def option_uses(root: Path) -> dict[str, list[tuple[str, str, str]]]:
