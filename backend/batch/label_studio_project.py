@@ -240,7 +240,7 @@ class ProjectSink:
         try:
             self._client.predictions.remove(prediction)
         except LabelStudioError as error:
-            if error.code != "missing":
+            if error.kind != "missing":
                 raise
 
     def _send(self, journal: BatchJournal, entries: Sequence[JournalEntry]) -> None:
@@ -269,7 +269,7 @@ class ProjectSink:
                 send = partial(self._client.predictions.add, self._project, items)
                 created = self._retry.call_once(send)
             except LabelStudioError as error:
-                if error.code == "refused":  # of all, for one
+                if error.kind == "refused":  # of all, for one
                     journal.set_state(entries, DocumentState.PREDICTED)
                     return entries, f"Label Studio refused its prediction: {error.detail}"
                 if not is_transient(error):

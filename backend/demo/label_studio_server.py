@@ -224,7 +224,7 @@ def _is_ready(asking: LabelStudioClient) -> bool:
     try:
         asking.whoami()
     except LabelStudioError as error:
-        if error.code in ("key", "foreign"):
+        if error.kind in ("key", "foreign"):
             raise LabelStudioError(
                 f"at {asking.url} another program answers, or a Label Studio with another account: "
                 "end it, or give another port or another --home",

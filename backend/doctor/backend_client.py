@@ -44,10 +44,13 @@ class NoResponseError(TagalongError):
     Args:
         message: Half a one, to follow its address.
         is_timeout: Whether the time was up.
+        code: The kind of fault; None for the default of the class.
     """
 
-    def __init__(self, message: str, *, is_timeout: bool) -> None:
-        super().__init__(message)
+    code = "no-response-error"
+
+    def __init__(self, message: str, *, is_timeout: bool, code: str | None = None) -> None:
+        super().__init__(message, code=code)
         self.is_timeout = is_timeout
 
 

@@ -80,9 +80,9 @@ def _find_address_error(case: DoctorContext, path: str, url: str) -> str | None:
             "POST", path, body={"url": url, "project": INVALID_PROJECT_ID}
         )
     except LabelStudioError as error:
-        if error.code in ("forbidden", "failed") and _is_address_error(error.detail):
+        if error.kind in ("forbidden", "failed") and _is_address_error(error.detail):
             return error.detail.rstrip(".")
-        if error.code == "refused":
+        if error.kind == "refused":
             return error.detail if "valid URL" in error.detail else None
         raise
     return None

@@ -54,7 +54,7 @@ def check_key(case: DoctorContext) -> CheckResult:
         studio = case.client
         user = studio.whoami()
     except LabelStudioError as error:
-        if error.code != "key":
+        if error.kind != "key":
             raise
         return _explain_refused_key(error)
     kind = "personal" if studio.connection.key_type == "personal" else "legacy"
@@ -119,7 +119,7 @@ def check_project(case: DoctorContext) -> CheckResult:
     try:
         return ok(f"Project {case.project.id} is {case.project.title!r}.")
     except LabelStudioError as error:
-        if error.code not in ("missing", "forbidden"):
+        if error.kind not in ("missing", "forbidden"):
             raise
     visible = case.client.list_projects()
     return problem(

@@ -46,7 +46,7 @@ def _is_validation_on(case: DoctorContext) -> bool:
     try:
         flags = case.client.read_feature_flags() or {}
     except LabelStudioError as error:
-        if error.code != "foreign":  # a page that this release does not have
+        if error.kind != "foreign":  # a page that this release does not have
             raise
         flags = {}
     if VALIDATION_FLAG in flags:
@@ -55,7 +55,7 @@ def _is_validation_on(case: DoctorContext) -> bool:
         path = f"api/projects/{case.project.id}/import/predictions"
         case.client.connection.request_json("POST", path, body=PROBE_PREDICTIONS)
     except LabelStudioError as error:
-        if error.code != "refused":
+        if error.kind != "refused":
             raise
         return "Prediction 0: Invalid task ID" in error.detail
     return False

@@ -69,9 +69,9 @@ def _after_request(service: Service, response: Response) -> Response:
     return response
 
 
-def _error_response(status: int, sentence: str) -> Response:
+def _error_response(status: int, sentence: str, code: str) -> Response:
     """An error as Label Studio and people can read it."""
-    response = jsonify(error=sentence)
+    response = jsonify(error=sentence, code=code)
     response.status_code = status
     if status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = CHALLENGE
@@ -83,10 +83,10 @@ def _error_response(status: int, sentence: str) -> Response:
 def _handle_tagalong_error(error: TagalongError) -> Response:
     """Say why a request is not served."""
     if isinstance(error, RequestError):
-        return _error_response(error.status, str(error))
+        return _error_response(error.status, str(error), error.code)
     if isinstance(error, InputError):
-        return _error_response(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
-    return _error_response(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        return _error_response(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), error.code)
+    return _error_response(HTTPStatus.SERVICE_UNAVAILABLE, str(error), error.code)
 
 
 def _handle_http_error(error: HTTPException) -> Response:
@@ -94,10 +94,14 @@ def _handle_http_error(error: HTTPException) -> Response:
     if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         most = request.max_content_length or 0
         return _error_response(
-            error.code, f"the request is larger than {most:,} bytes: select fewer tasks"
+            error.code,
+            f"the request is larger than {most:,} bytes: select fewer tasks",
+            "request-too-large",
         )
     return _error_response(
-        error.code or HTTPStatus.INTERNAL_SERVER_ERROR, error.description or error.name
+        error.code or HTTPStatus.INTERNAL_SERVER_ERROR,
+        error.description or error.name,
+        error.name.lower().replace(" ", "-"),
     )
 
 
@@ -108,4 +112,5 @@ def _handle_unexpected_error(error: Exception) -> Response:
     return _error_response(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "something unforeseen went wrong; the server's log says where",
+        "unexpected-error",
     )

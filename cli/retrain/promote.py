@@ -43,7 +43,7 @@ def promote_version(
     try:
         studio.get_project(job.project)
     except LabelStudioError as error:
-        if error.code != "missing":
+        if error.kind != "missing":
             raise
         reason = (
             f"project {job.project} is gone; promote {outcome.version} yourself if it is wanted"

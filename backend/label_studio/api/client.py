@@ -141,7 +141,7 @@ class LabelStudioClient(AbstractContextManager["LabelStudioClient"]):
         try:
             page = self.connection.request_text("GET", "feature-flags/")
         except LabelStudioError as error:
-            if error.code in ("forbidden", "missing"):
+            if error.kind in ("forbidden", "missing"):
                 return None
             raise
         held = re.search(r"\{.*\}", page, re.DOTALL)

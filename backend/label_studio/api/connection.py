@@ -15,7 +15,7 @@ from label_studio_sdk.core.api_error import ApiError
 from label_studio_sdk.core.client_wrapper import SyncClientWrapper
 
 from tagalong.backend.label_studio.api.address import LOOPBACK_HOSTS, normalize_url, validate_key
-from tagalong.ner.errors import LabelStudioError, LabelStudioErrorCode
+from tagalong.ner.errors import LabelStudioError, LabelStudioErrorKind
 
 CONNECT_TIMEOUT_SECONDS = 5.0  # seconds until a connection must stand
 READ_TIMEOUT_SECONDS = 30.0  # seconds until an answer must begin, where the caller names none
@@ -319,7 +319,7 @@ class Connection:
         )
 
     def _make_error(
-        self, message: str, problem: LabelStudioErrorCode, detail: str = ""
+        self, message: str, problem: LabelStudioErrorKind, detail: str = ""
     ) -> LabelStudioError:
         """An error that does not quote the key, whoever quoted it."""
         return LabelStudioError(

@@ -29,7 +29,7 @@ def is_transient(error: BaseException) -> bool:
     Returns:
         True for lost connections, silence, 429 and 5xx; never for what Label Studio refused.
     """
-    return isinstance(error, LabelStudioError) and error.code in TRANSIENT_PROBLEMS
+    return isinstance(error, LabelStudioError) and error.kind in TRANSIENT_PROBLEMS
 
 
 class RateLimitedRetry:

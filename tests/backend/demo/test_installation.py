@@ -69,7 +69,7 @@ def test_what_goes_wrong_is_told(
 ) -> None:
     with pytest.raises(LabelStudioError, match=said) as raised:
         install_label_studio(tmp_path, python=python(script, **fault))
-    assert raised.value.code == "installation"
+    assert raised.value.kind == "installation"
     assert not list(tmp_path.glob("*/installed"))
 
 

@@ -23,7 +23,7 @@ def test_it_answers_to_its_account_and_ends(toy_program: Path, tmp_path: Path) -
     assert not alive(pid)
     with running.connect() as asking, pytest.raises(LabelStudioError) as raised:
         asking.connection.request_text("POST", "api/projects/")
-    assert raised.value.code == "unreachable"
+    assert raised.value.kind == "unreachable"
 
 
 def test_several_run_side_by_side_and_remember(toy_program: Path, tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_no_predictions_are_an_error_although_label_studio_says_yes(
 def test_a_backend_that_is_not_there_is_told(asking: LabelStudioClient) -> None:
     with pytest.raises(LabelStudioError, match="Can't connect to ML backend") as raised:
         provision(asking, f"http://127.0.0.1:{find_free_port()}")
-    assert raised.value.code == "refused"
+    assert raised.value.kind == "refused"
 
 
 def test_offsets_that_are_wrong_by_one_are_found(asking: LabelStudioClient, serve: Serve) -> None:

@@ -111,7 +111,7 @@ def test_early_death_is_told_with_the_last_lines(script: Script, tmp_path: Path)
     program = script("echo one\necho two >&2\nexit 3")
     with leashed(program, tmp_path) as process, pytest.raises(LabelStudioError) as raised:
         process.wait_until_ready(lambda: False, timeout_seconds=60)
-    assert raised.value.code == "start"
+    assert raised.value.kind == "start"
     said = str(raised.value)
     assert "it ended before it answered" in said
     assert "one\ntwo\n" in said
@@ -133,7 +133,7 @@ def test_slowness_is_told(script: Script, tmp_path: Path) -> None:
         pytest.raises(LabelStudioError, match=r"did not answer within 0\.1 s") as raised,
     ):
         process.wait_until_ready(lambda: False, timeout_seconds=0.1)
-    assert raised.value.code == "start"
+    assert raised.value.kind == "start"
 
 
 def test_the_log_is_its_owners(script: Script, tmp_path: Path) -> None:

@@ -161,16 +161,16 @@ def test_a_personal_token_that_is_refused_is_told(server: Server) -> None:
     personal = token("refresh", 9999)
     server.says((401, {"detail": "Token is blacklisted", "code": "token_not_valid"}))
     error = failure(connect(server.url, personal).whoami)
-    assert error.code == "key"
+    assert error.kind == "key"
     assert error.detail == "Token is blacklisted"
     assert "make a new personal token" in str(error)
     server.says((200, "<html>log in</html>"))
-    assert failure(connect(server.url, personal).whoami).code == "foreign"
+    assert failure(connect(server.url, personal).whoami).kind == "foreign"
 
 
 def test_a_personal_token_that_has_expired_is_not_even_sent(server: Server) -> None:
     error = failure(lambda: connect(server.url, token("refresh", -10)))
-    assert error.code == "key"
+    assert error.kind == "key"
     assert "expired" in str(error)
     assert server.asked == []
 
@@ -178,7 +178,7 @@ def test_a_personal_token_that_has_expired_is_not_even_sent(server: Server) -> N
 @pytest.mark.parametrize("key", ["", " ", "two words", "naïve", "line\nbreak", "nul\0"])
 def test_a_key_that_cannot_be_one_is_refused_unquoted(key: str) -> None:
     error = failure(lambda: connect("http://127.0.0.1", key))
-    assert error.code == "key"
+    assert error.kind == "key"
     assert not key.strip() or key not in str(error)
 
 
@@ -207,7 +207,7 @@ def test_each_refusal_is_one_sentence(
 ) -> None:
     server.says((status, body))
     error = failure(connect(server.url, KEY).whoami)
-    assert error.code == problem
+    assert error.kind == problem
     assert said in str(error)
     assert server.url in str(error)
     assert "\n" not in str(error)
@@ -237,7 +237,7 @@ def test_the_key_goes_nowhere_else(location: str, problem: str, said: str, serve
     server.headers["Location"] = location
     server.says((302, ""))
     error = failure(connect(server.url, KEY).whoami)
-    assert error.code == problem
+    assert error.kind == problem
     assert said in str(error)
     assert "secret" not in str(error)
     assert len(server.asked) == 1
@@ -262,7 +262,7 @@ def test_what_makes_something_is_not_done_twice(trouble: tuple[int, Any], server
     server.says(trouble)
     asking = connect(server.url, KEY)
     error = failure(lambda: asking.tasks.add(7, [{"data": {"text": "x"}}]))
-    assert error.code in ("failed", "unreachable")
+    assert error.kind in ("failed", "unreachable")
     assert len(server.asked) == 1
 
 
@@ -270,10 +270,10 @@ def test_nobody_there_is_told() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening
         error = failure(connect(f"http://127.0.0.1:{unused.getsockname()[1]}", KEY).whoami)
-    assert error.code == "unreachable"
+    assert error.kind == "unreachable"
     assert "refused" in str(error)
     error = failure(connect("http://no-such-host.invalid", KEY, retries=0).whoami)
-    assert error.code == "unreachable"
+    assert error.kind == "unreachable"
 
 
 def test_silence_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +284,7 @@ def test_silence_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         error = failure(
             lambda: asking.connection.request_json("GET", "api/version/", timeout_seconds=0.1)
         )
-    assert error.code == "slow"
+    assert error.kind == "slow"
     assert "0.1 s" in str(error)
 
 
@@ -362,7 +362,7 @@ def test_feature_flags_are_read_from_their_page(server: Server) -> None:
     assert asking.read_feature_flags() is None
     for odd in ("<html>log in</html>", "<pre>{not json}</pre>"):
         server.says((200, odd))
-        assert failure(asking.read_feature_flags).code == "foreign"
+        assert failure(asking.read_feature_flags).kind == "foreign"
 
 
 @pytest.mark.parametrize(
@@ -397,13 +397,13 @@ def test_addresses_are_cut_to_what_is_meant(typed: str, meant: str) -> None:
 )
 def test_what_is_no_address_is_refused_unquoted(typed: str) -> None:
     error = failure(lambda: connect(typed, KEY))
-    assert error.code == "address"
+    assert error.kind == "address"
     assert "secret" not in str(error)
 
 
 def test_an_address_that_cannot_be_asked_is_told() -> None:
     error = failure(connect("http://a\0b", KEY).whoami)
-    assert error.code == "address"
+    assert error.kind == "address"
 
 
 @given(st.text() | st.text().map("http://".__add__))
