@@ -39,7 +39,7 @@ class Studio:
         self.forbidden: set[int] = set()  # tasks whose predictions are left out
         self.refusing: set[int] = set()  # tasks whose predictions have all of a request refused
         self.failing: set[int] = set()  # tasks whose predictions make a request fail
-        self.tasks = SimpleNamespace(after=self._after, named=self._named)
+        self.tasks = SimpleNamespace(list_after=self._list_after, list_by_id=self._list_by_id)
         self.predictions = SimpleNamespace(add=self._add, remove=self._remove)
 
     def _fault(self, *, store: list[dict[str, Any]] | None = None) -> None:
@@ -84,11 +84,15 @@ class Studio:
         predictions = tuple(one for one in self.stored if one.task == number)
         return Task(number, {"text": self.texts[number]}, len(predictions), predictions)
 
-    def _after(self, project: int, after: int = 0, *, unlabelled: bool = False) -> list[Task]:
+    def _list_after(
+        self, project: int, after_id: int = 0, *, unlabeled_only: bool = False
+    ) -> list[Task]:
         self._fault()
-        return [self._task(number) for number in sorted(self.texts) if number > after][:PAGE_SIZE]
+        return [self._task(number) for number in sorted(self.texts) if number > after_id][
+            :PAGE_SIZE
+        ]
 
-    def _named(self, project: int, ids: Sequence[int]) -> list[Task]:
+    def _list_by_id(self, project: int, ids: Sequence[int]) -> list[Task]:
         assert len(ids) <= PAGE_SIZE
         self._fault()
         return [self._task(number) for number in sorted(ids) if number in self.texts]

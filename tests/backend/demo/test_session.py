@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,13 +49,10 @@ def test_one_home_holds_one_demo(plan: DemoOptions) -> None:
         open_demo(plan).__enter__()
 
 
-@pytest.mark.parametrize("which", ["port", "backend_port"])
+@pytest.mark.parametrize("which", ["label_studio_port", "backend_port"])
 def test_a_port_that_was_asked_for_and_is_taken_is_told(plan: DemoOptions, which: str) -> None:
     with taken() as port:
-        ports = {"port": plan.label_studio_port, "backend_port": plan.backend_port, which: port}
-        asked = DemoOptions(
-            plan.home, plan.serve_command, **ports, label_studio_program=plan.label_studio_program
-        )
+        asked = replace(plan, **{which: port})
         with pytest.raises(LabelStudioError, match=f"port {port} is taken by another program"):
             open_demo(asked).__enter__()
     with pytest.raises(LabelStudioError, match="is taken"):

@@ -68,8 +68,9 @@ def test_who_will_not_end_is_ended(
     from tagalong.backend.demo import supervise
 
     source = Path(supervise.__file__).read_text(encoding="utf-8")
-    impatient.write_text(source.replace("GRACE = 10.0", "GRACE = 0.1"), encoding="utf-8")
-    assert impatient.read_text(encoding="utf-8") != source
+    changed = source.replace("GRACE_SECONDS = 10.0", "GRACE_SECONDS = 0.1")
+    assert changed != source
+    impatient.write_text(changed, encoding="utf-8")
     monkeypatch.setattr(supervise, "__file__", str(impatient))
     with leashed(program, tmp_path):
         pids = family(program)
@@ -84,9 +85,9 @@ def test_nothing_outlives_us(script: Script, tmp_path: Path, number: signal.Sign
         "from pathlib import Path\n"
         # Whoever runs the tests in the background may ignore it, which children inherit.
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
-        "from tagalong.backend.demo.supervised_process import Leashed\n"
-        f"it = Leashed('it', [{str(program)!r}], environment={PATH!r}, "
-        f"log=Path({str(tmp_path / 'log')!r}))\n"
+        "from tagalong.backend.demo.supervised_process import SupervisedProcess\n"
+        f"it = SupervisedProcess('it', [{str(program)!r}], environment={PATH!r}, "
+        f"log_path=Path({str(tmp_path / 'log')!r}))\n"
         "time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", starter], cwd=Path(__file__).parents[3]) as us:

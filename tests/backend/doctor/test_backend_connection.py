@@ -18,7 +18,7 @@ def test_no_backend(surgery: Surgery) -> None:
 
 def test_no_backend_yet_but_one_to_try(surgery: Surgery) -> None:
     surgery.studio_says("GET /api/ml/", 200, [])
-    findings = surgery.look(backend=surgery.backend.url)
+    findings = surgery.look(backend_url=surgery.backend.url)
     finding = the_only(findings, "connected", "problem", skips="state version webhook")
     assert surgery.backend.url in finding.remedy
 
@@ -58,7 +58,7 @@ def test_label_studio_does_not_know_the_host(surgery: Surgery) -> None:
     down = backend_row("http://tagalong:9090", state="DI")
     surgery.studio_says("GET /api/ml/", 200, [down])
     surgery.studio_says("POST /api/ml/", *failed(500, "Can't resolve hostname tagalong"))
-    finding = surgery.look(backend=surgery.backend.url)["network"]
+    finding = surgery.look(backend_url=surgery.backend.url)["network"]
     assert finding.status == "problem"
     assert "does not know the host" in finding.sentence
     assert "runs Label Studio" in finding.remedy

@@ -45,7 +45,7 @@ def test_the_backend_has_another_address_from_here(surgery: Surgery) -> None:
     hidden = "http://backend.invalid:9090"
     surgery.studio_says("GET /api/ml/", 200, [backend_row(hidden)])
     surgery.studio_says("GET /api/webhooks/", 200, [webhook(hidden)])
-    findings = surgery.look(backend=surgery.backend.url)
+    findings = surgery.look(backend_url=surgery.backend.url)
     assert {finding.status for finding in findings.values()} == {"ok"}
 
 
@@ -159,7 +159,7 @@ def test_setup_and_prediction_name_different_versions(surgery: Surgery) -> None:
 
 @pytest.mark.parametrize(
     ("verb", "limit"),
-    [("health", "HEALTH_LIMIT"), ("setup", "SETUP_LIMIT")],
+    [("health", "HEALTH_LIMIT_SECONDS"), ("setup", "SETUP_LIMIT_SECONDS")],
 )
 def test_the_backend_is_slower_than_label_studio_waits(
     surgery: Surgery, monkeypatch: pytest.MonkeyPatch, verb: str, limit: str

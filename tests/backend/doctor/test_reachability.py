@@ -47,7 +47,7 @@ def test_no_label_studio(url: str, said: str) -> None:
 
 def test_label_studio_is_too_slow(surgery: Surgery) -> None:
     surgery.studio.script.delays["/api/version/"] = 0.5
-    findings = surgery.look(patience=0.1)
+    findings = surgery.look(label_studio_timeout_seconds=0.1)
     finding = the_only(findings, "label_studio", "problem", skips=f"key {FIRST}")
     assert "gave no answer within 0.1 s" in finding.sentence
 

@@ -69,7 +69,7 @@ class Studio:
         self.journal, self.here, self.tier = journal, here, tier
         self.known = [Project.from_json(OURS)]
         self.connected: dict[int, MLBackend] = {}
-        self.backends = self
+        self.ml_backends = self
 
     def add(
         self, project: int, *, label_config: str = "", version: str = "v1", state: str = "CO"
@@ -87,10 +87,10 @@ class Studio:
             }
         )
 
-    def projects(self) -> list[Project]:
+    def list_projects(self) -> list[Project]:
         return self.known
 
-    def of(self, project: int) -> list[MLBackend]:
+    def list_for_project(self, project: int) -> list[MLBackend]:
         if project in self.here:
             self.journal.write_extra_params(str(project), self.tier, {})
         return [self.connected[project]] if project in self.connected else []
@@ -159,7 +159,7 @@ def test_a_server_that_is_down_counts_if_it_has_used_the_folder(journal: EventSt
     studio = Studio(journal, here=(2,))
     studio.add(2, state="DI", version="an earlier one")
     studio.add(3, state="DI")
-    studio.of(2)
+    studio.list_for_project(2)
     studio.here = ()
     assert found(studio, journal) == [2]
 

@@ -44,9 +44,9 @@ class Studio:
         self.begun: set[int] = set()  # annotated, and others are to annotate them too
         self.refused: set[int] = set()
         self.stored = [StoredPrediction(one, one, "enc-1", -0.5, ()) for one in self.numbers]
-        self.tasks = SimpleNamespace(after=self._after, named=self._named)
-        self.predictions = SimpleNamespace(add=self._add, rescore=self._rescore)
-        self.views = SimpleNamespace(show=self._show)
+        self.tasks = SimpleNamespace(list_after=self._list_after, list_by_id=self._list_by_id)
+        self.predictions = SimpleNamespace(add=self._add, update_score=self._update_score)
+        self.views = SimpleNamespace(create_or_update=self._create_or_update)
 
     def update_project(self, project: int, **settings: Any) -> None:
         assert settings == {"model_version": VERSION, "sampling": "Uncertainty sampling"}
@@ -69,7 +69,9 @@ class Studio:
             if one.model_version == VERSION
         }
 
-    def _show(self, project: int, title: str, filters: Any, *, columns: Any) -> SimpleNamespace:
+    def _create_or_update(
+        self, project: int, title: str, filters: Any, *, columns: Any
+    ) -> SimpleNamespace:
         assert (title, filters, columns) == (TAB, IN_QUEUE, ("predictions_score",))
         return SimpleNamespace(id=7)
 
@@ -83,12 +85,14 @@ class Studio:
             for number, found in held.items()
         ]
 
-    def _after(self, project: int, after: int = 0, *, unlabelled: bool = False) -> list[Task]:
-        out = self.annotated | self.begun if unlabelled else set()
-        free = [one for one in self.numbers if one > after and one not in out]
+    def _list_after(
+        self, project: int, after_id: int = 0, *, unlabeled_only: bool = False
+    ) -> list[Task]:
+        out = self.annotated | self.begun if unlabeled_only else set()
+        free = [one for one in self.numbers if one > after_id and one not in out]
         return self._tasks(free[:PAGE_SIZE])
 
-    def _named(self, project: int, ids: Sequence[int]) -> list[Task]:
+    def _list_by_id(self, project: int, ids: Sequence[int]) -> list[Task]:
         assert len(ids) <= PAGE_SIZE
         return self._tasks(sorted(ids))
 
@@ -104,7 +108,7 @@ class Studio:
             )
         return len(items)
 
-    def _rescore(self, prediction: int, score: float) -> None:
+    def _update_score(self, prediction: int, score: float) -> None:
         self.stored[prediction - 1] = replace(self.stored[prediction - 1], score=score)
 
 

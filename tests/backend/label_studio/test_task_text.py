@@ -238,4 +238,4 @@ def test_mistakes_in_the_settings_show_at_the_start() -> None:
 def test_limits_can_be_set(web: Web) -> None:
     hosts = frozenset({web.host})
     with pytest.raises(InputError, match=r"^task 7: .* more than 3 bytes"):
-        document(f"http://{web.host}/a", "url", allowed_hosts=hosts, most=3)
+        document(f"http://{web.host}/a", "url", allowed_hosts=hosts, max_bytes=3)
