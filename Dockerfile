@@ -15,7 +15,7 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=igno
 # Without pip in it: what runs later has no use for one.
 RUN python -m venv --without-pip /opt/tagalong
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
 # Alone and without what it depends on, because an index of torch builds is not one of everything;
 # the next pip completes it. A layer of its own: it is the largest, and changes least.
 RUN pip --python /opt/tagalong/bin/python install --no-deps --index-url "${TORCH_INDEX}" \
