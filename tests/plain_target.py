@@ -7,7 +7,7 @@ from tagalong.ner.document import Document, Prediction
 class Plain:
     """Keeps everything in the journal, as a file's target does."""
 
-    def written(self, document: Document, prediction: Prediction) -> str:
+    def serialize(self, document: Document, prediction: Prediction) -> str:
         return f"{document.id} {[span.label for span in prediction.spans]}"
 
     def recover(self, journal: BatchJournal) -> None:
@@ -16,5 +16,5 @@ class Plain:
     def deliver(self, journal: BatchJournal, place: int) -> None:
         pass
 
-    settle = finish = recover
-    ended = deliver
+    remove_duplicates = finish = recover
+    on_source_end = deliver

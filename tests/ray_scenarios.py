@@ -99,7 +99,7 @@ def answered_until_the_source_breaks(address: str) -> tuple[int, str]:
 def batch_on_ray(address: str, place: Path) -> list[tuple[str, str]]:
     with BatchJournal(place) as journal, open_ray_engine(lexicon, address=address) as engine:
         BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), engine)
-        return [(entry.key, entry.answer) for entry in journal.iterate_entries()]
+        return [(entry.key, entry.payload) for entry in journal.iterate_entries()]
 
 
 def main() -> None:

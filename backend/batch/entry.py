@@ -31,15 +31,15 @@ class JournalEntry:
         sent: How often it was sent.
     """
 
-    place: int
+    position: int
     key: str
     digest: bytes
     state: DocumentState
-    tier: str
+    version: str
     entities: int
-    answer: str
-    worth: float = 0.0
-    sent: int = 0
+    payload: str
+    expected_errors: float = 0.0
+    send_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

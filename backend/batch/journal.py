@@ -117,11 +117,11 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         Raises:
             JournalError: If the file cannot be used, or a document of another place has that id.
         """
-        tiers = [entry.tier for entry in entries if entry.tier]
+        tiers = [entry.version for entry in entries if entry.version]
         with self._file.transaction() as connection:
             connection.executemany(
-                "INSERT INTO documents VALUES (:place, :key, :digest, :state, :tier, :entities, "
-                ":answer, :worth, 0, :sent) ON CONFLICT (place) DO UPDATE SET key = excluded.key, "
+                "INSERT INTO documents VALUES (:position, :key, :digest, :state, :version, :entities, "
+                ":payload, :expected_errors, 0, :send_count) ON CONFLICT (place) DO UPDATE SET key = excluded.key, "
                 "digest = excluded.digest, state = excluded.state, tier = excluded.tier, "
                 "entities = excluded.entities, answer = excluded.answer, worth = excluded.worth",
                 map(asdict, entries),
@@ -156,7 +156,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         with self._file.transaction() as connection:
             connection.executemany(
                 query,
-                [{"state": state, "place": one.place, "because": reason} for one in entries],
+                [{"state": state, "place": one.position, "because": reason} for one in entries],
             )
 
     def reset_failed(self) -> None:
@@ -238,7 +238,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         """
         with self._file.transaction() as connection:
             connection.executemany(
-                "UPDATE documents SET sent = 1 WHERE place = ?", [(one.place,) for one in entries]
+                "UPDATE documents SET sent = 1 WHERE place = ?", [(one.position,) for one in entries]
             )
 
     def select_for_second_tier(self, share: float) -> int:

@@ -204,7 +204,7 @@ class ProjectSink:
         """
         while entries := journal.read_possible_duplicates(limit=PAGE_SIZE):
             self._wait_for_in_flight()
-            versions = {entry.key: entry.tier for entry in entries}
+            versions = {entry.key: entry.version for entry in entries}
             there = {
                 str(task.id)
                 for task in self._read_tasks(entries)
@@ -245,7 +245,7 @@ class ProjectSink:
 
     def _send(self, journal: BatchJournal, entries: Sequence[JournalEntry]) -> None:
         """Send predictions until each is stored or set aside."""
-        self._delete_previous([entry for entry in entries if entry.sent])
+        self._delete_previous([entry for entry in entries if entry.send_count])
         parts = [list(entries)]
         while parts:
             part = parts.pop()
@@ -263,7 +263,7 @@ class ProjectSink:
         """Send predictions in one request: those that Label Studio did not store, and why."""
         reason = ""
         for _ in range(MAX_ATTEMPTS):
-            items: list[dict[str, Any]] = [json.loads(entry.answer) for entry in entries]
+            items: list[dict[str, Any]] = [json.loads(entry.payload) for entry in entries]
             journal.set_state(entries, DocumentState.SENDING)
             try:
                 send = partial(self._client.predictions.add, self._project, items)
@@ -296,9 +296,9 @@ class ProjectSink:
             for task in self._read_tasks(entries)
             for one in task.predictions
         }
-        arrived = [entry for entry in entries if (entry.key, entry.tier) in there]
+        arrived = [entry for entry in entries if (entry.key, entry.version) in there]
         journal.set_state(arrived, DocumentState.DELIVERED)
-        return [entry for entry in entries if (entry.key, entry.tier) not in there]
+        return [entry for entry in entries if (entry.key, entry.version) not in there]
 
     def _read_tasks(self, entries: Sequence[JournalEntry]) -> Iterator[Task]:
         """The tasks of documents as the project has them now."""

@@ -162,9 +162,9 @@ class BatchRunner:
         def entry_of(item: SourceItem, answer: Prediction | PredictionFailure) -> JournalEntry:
             was = before.pop(item.key)
             if was.digest != _compute_item_digest(item):
-                return replace(self._make_entry(item, answer), worth=was.worth)
+                return replace(self._make_entry(item, answer), expected_errors=was.expected_errors)
             found = was if isinstance(answer, PredictionFailure) else self._make_entry(item, answer)
-            return replace(found, state=DocumentState.PREDICTED, worth=was.worth)
+            return replace(found, state=DocumentState.PREDICTED, expected_errors=was.expected_errors)
 
         self._read_position = self._predicted_position = -1
         self._run_chunks(items, engine, wanted, entry_of, on_progress)
@@ -208,13 +208,13 @@ class BatchRunner:
             before += len(chunk) - len(some)
             entities += sum(entry.entities for entry in found)
             aside += sum(entry.state is DocumentState.FAILED for entry in found)
-            tiers.update(entry.tier for entry in found if entry.tier)
+            tiers.update(entry.version for entry in found if entry.version)
             report(BatchProgress(done, before, aside, entities, tiers, since - began))
 
     def _find_unpredicted(self, chunk: Sequence[SourceItem]) -> list[SourceItem]:
         """The items without an answer, with one of another text, or with one that was removed."""
         known = self._journal.read_entries_by_key([item.key for item in chunk])
-        places = {key: entry.place for key, entry in known.items()}
+        places = {key: entry.position for key, entry in known.items()}
         keys = {item.position: item.key for item in chunk}
         fresh, stored = [], []
         for item in chunk:
@@ -235,7 +235,7 @@ class BatchRunner:
                     "back"
                 )
             seen = known.get(item.key)
-            ours = seen is not None and seen.sent and item.document is not None
+            ours = seen is not None and seen.send_count and item.document is not None
             if item.is_predicted and not ours:  # an answer that waits would be one too many
                 stored += [seen] if seen else []
             elif (
@@ -288,14 +288,14 @@ class BatchRunner:
                 reason,
             )
         return JournalEntry(
-            place=item.position,
+            position=item.position,
             key=item.key,
             digest=_compute_item_digest(item),
             state=DocumentState.PREDICTED,
-            tier=answer.version,
+            version=answer.version,
             entities=len(answer.spans),
-            answer=self._sink.serialize(item.document, answer),
-            worth=compute_expected_errors(answer),
+            payload=self._sink.serialize(item.document, answer),
+            expected_errors=compute_expected_errors(answer),
         )
 
 

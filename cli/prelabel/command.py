@@ -89,17 +89,17 @@ def prelabel_cli(
     ] = None,
     tier: Annotated[
         PrelabelTier,
-        typer.Option(help="Who reads; in a cascade the LLM_TIER reads again where it pays most."),
+        typer.Option(help="Who reads; in a cascade the LLM reads again where it pays most."),
     ] = "encoder",
     encoder: Annotated[
         str | None,
         typer.Option(help="An encoder.", show_default="the current one, else the bundled one"),
     ] = None,
-    llm: Annotated[str, typer.Option(help="An LLM_TIER, or whatever is to read again.")] = LLM_TIER,
+    llm: Annotated[str, typer.Option(help="An LLM, or whatever is to read again.")] = LLM_TIER,
     budget: Annotated[
         float,
         typer.Option(
-            parser=parse_share, metavar="SHARE", help="What the LLM_TIER reads again in a cascade."
+            parser=parse_share, metavar="SHARE", help="What the LLM reads again in a cascade."
         ),
     ] = "20%",  # type: ignore[assignment] # it is parsed like what is typed
     unlabelled: Annotated[
@@ -121,7 +121,7 @@ def prelabel_cli(
     dry: Annotated[
         bool,
         typer.Option(
-            "--dry-run_batch", help="Say what there is to do and how long it takes; do nothing."
+            "--dry-run", help="Say what there is to do and how long it takes; do nothing."
         ),
     ] = False,
     rate: Annotated[
@@ -138,7 +138,7 @@ def prelabel_cli(
     ] = None,
     engine: Annotated[
         EngineName,
-        typer.Option(help="Where models run_batch: in this process, or on a Ray cluster."),
+        typer.Option(help="Where models run: in this process, or on a Ray cluster."),
     ] = "local",
     ray_address: Annotated[
         str | None,

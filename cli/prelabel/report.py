@@ -91,7 +91,7 @@ def summarize_batch(
     return {
         "documents": sum(count.values()),
         "versions": versions,
-        "aside": [{"id": entry.key, "reason": entry.answer} for entry in aside],
+        "aside": [{"id": entry.key, "reason": entry.payload} for entry in aside],
     }
 
 

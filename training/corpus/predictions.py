@@ -152,7 +152,7 @@ class PredictionsFileSink:
             BatchError: If the source has become shorter.
         """
         entry = journal.read_last_entry()
-        if entry is not None and entry.place > last_position:
+        if entry is not None and entry.position > last_position:
             raise BatchError(
                 f"the source has changed since the batch began, its document {entry.key!r} is not "
                 f"there any more: move {journal.path} away to begin anew, or bring the source back"
@@ -172,7 +172,7 @@ class PredictionsFileSink:
     def _serialize_file(self, journal: BatchJournal) -> Iterator[str]:
         """The file, piece by piece."""
         answers = (
-            one.answer for one in journal.iterate_entries() if one.state is not DocumentState.FAILED
+            one.payload for one in journal.iterate_entries() if one.state is not DocumentState.FAILED
         )
         if not self._writes_tasks:
             yield from (f"{answer}\n" for answer in answers)

@@ -250,7 +250,7 @@ def test_what_could_not_be_read_for_a_while_is_read_in_the_end(
 def test_a_task_that_is_on_two_pages_of_a_tab_is_read_once(tmp_path: Path, clock: Clock) -> None:
     studio = Studio(150)
     shown = [*sorted(studio.texts), 300]  # moved on by a task that was added meanwhile
-    studio.tasks.in_view = lambda project, view: shown
+    studio.tasks.list_ids_in_view = lambda project, view: shown
     tier = LexiconTier(VERSION)
     maps = {VERSION: map_labels(tier.labels, CONFIG)}
     polite = RateLimitedRetry(requests_per_second=1e6)

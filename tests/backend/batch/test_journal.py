@@ -29,11 +29,11 @@ ROOT = Path(__file__).parents[3]
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tagalong.backend.batch.journal import BatchJournal, Entry, State
+from tagalong.backend.batch.journal import BatchJournal, JournalEntry, DocumentState
 journal = BatchJournal(Path(sys.argv[1]))
-journal.begin({"source": "s"})
+journal.reset({"source": "s"})
 for place in range(100):
-    journal.record([Entry(place, str(place), b"", State.PREDICTED, "v", 1, "{}")])
+    journal.write_entries([JournalEntry(place, str(place), b"", DocumentState.PREDICTED, "v", 1, "{}")])
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -70,13 +70,13 @@ def test_an_answer_goes_once_it_is_delivered(place: Path) -> None:
     with BatchJournal(place) as journal:
         journal.write_entries([entry(0), entry(1), entry(2)])
         journal.set_state([entry(0), entry(1)], DocumentState.SENDING)
-        assert [one.answer for one in journal.read_entries(DocumentState.SENDING)] == [
+        assert [one.payload for one in journal.read_entries(DocumentState.SENDING)] == [
             "answer 0",
             "answer 1",
         ]
         journal.set_state([entry(0)], DocumentState.DELIVERED)
-        assert [one.answer for one in journal.read_entries(DocumentState.DELIVERED)] == [""]
-        assert [one.place for one in journal.read_entries(DocumentState.PREDICTED, limit=1)] == [2]
+        assert [one.payload for one in journal.read_entries(DocumentState.DELIVERED)] == [""]
+        assert [one.position for one in journal.read_entries(DocumentState.PREDICTED, limit=1)] == [2]
 
 
 def test_all_of_a_record_or_nothing(place: Path) -> None:
@@ -84,14 +84,14 @@ def test_all_of_a_record_or_nothing(place: Path) -> None:
         journal.write_entries([entry(1)])
         with pytest.raises(StateFileError):  # two places cannot have one id
             journal.write_entries([entry(0), replace(entry(2), key="k1")])
-        assert [one.place for one in journal.iterate_entries()] == [1]
+        assert [one.position for one in journal.iterate_entries()] == [1]
         journal.write_entries([entry(0)])  # and it goes on
 
 
 def test_what_is_predicted_anew_takes_the_place_of_what_was(place: Path) -> None:
     with BatchJournal(place) as journal:
         journal.write_entries([entry(0), entry(1)], seconds=3.0)
-        anew = replace(entry(0), tier="w", answer="another", entities=7)
+        anew = replace(entry(0), version="w", payload="another", entities=7)
         journal.write_entries([anew], seconds=5.0)
         assert journal.read_entries(DocumentState.PREDICTED) == [anew, entry(1)]
         assert journal.read_version_totals() == {
@@ -125,7 +125,7 @@ def test_what_was_set_aside_is_in_doubt_where_a_tier_has_answered(place: Path) -
             "v": VersionTotals(0, 0, 1.0)
         }  # but is nobody's share
         # It was read again since, and cannot be: there is no version to look for.
-        journal.write_entries([replace(entry(1, DocumentState.FAILED), tier="")])
+        journal.write_entries([replace(entry(1, DocumentState.FAILED), version="")])
         assert [one.key for one in journal.read_possible_duplicates(limit=9)] == ["k0"]
 
 
@@ -146,9 +146,9 @@ def test_what_waits_behind_a_place_is_left_and_what_is_absent_forgotten(place: P
             entry(3),
         ]
         journal.delete_absent(0, 3, present_positions=[3])
-        assert [one.place for one in journal.iterate_entries()] == [0, 2, 3, 4]
+        assert [one.position for one in journal.iterate_entries()] == [0, 2, 3, 4]
         journal.delete_absent(0)
-        assert [one.place for one in journal.iterate_entries()] == [0, 2]
+        assert [one.position for one in journal.iterate_entries()] == [0, 2]
 
 
 @given(
@@ -158,18 +158,18 @@ def test_the_most_worthwhile_are_chosen_and_the_rest_is_let_go(
     worths: list[float], share: float, aside: int
 ) -> None:
     held = [
-        replace(entry(place, DocumentState.DEFERRED), worth=worth)
+        replace(entry(place, DocumentState.DEFERRED), expected_errors=worth)
         for place, worth in enumerate(worths)
     ]
-    others = [replace(entry(90 + n, DocumentState.FAILED), worth=99.0) for n in range(aside)]
+    others = [replace(entry(90 + n, DocumentState.FAILED), expected_errors=99.0) for n in range(aside)]
     with TemporaryDirectory() as folder, BatchJournal(Path(folder) / "j") as journal:
         journal.write_entries([*held, *others])
         count = journal.select_for_second_tier(share)
         assert count == math.ceil(share * len(worths))
         chosen = {one.key: one for one in journal.read_entries(DocumentState.DEFERRED)}
         assert len(chosen) == count
-        left = [one.worth for one in held if one.key not in chosen]
-        assert all(one.worth >= worst for one in chosen.values() for worst in left)
+        left = [one.expected_errors for one in held if one.key not in chosen]
+        assert all(one.expected_errors >= worst for one in chosen.values() for worst in left)
         assert chosen.keys().isdisjoint(one.key for one in others)
         assert journal.select_for_second_tier(share) == count  # once more changes nothing
         assert {one.key for one in journal.read_entries(DocumentState.DEFERRED)} == set(chosen)

@@ -81,7 +81,7 @@ def test_one_that_is_not_taken_costs_nobody_else_anything(tasks: int, data: st.D
         count = run(studio, folder)
         with BatchJournal(Path(folder) / "j") as journal:
             aside = {
-                int(entry.key): entry.answer for entry in journal.read_entries(DocumentState.FAILED)
+                int(entry.key): entry.payload for entry in journal.read_entries(DocumentState.FAILED)
             }
     assert predicted(studio) == dict.fromkeys(studio.texts.keys() - bad, 1)
     assert aside.keys() == bad
@@ -112,12 +112,12 @@ def test_a_task_that_goes_while_it_is_predicted_is_set_aside(tmp_path: Path) -> 
     studio = Studio(3)
     tasks = dict(studio.texts)
 
-    def going(project: int, after: int = 0, *, unlabelled: bool = False) -> list[Task]:
-        found = Studio._after(studio, project, after)
+    def going(project: int, after: int = 0, *, unlabeled_only: bool = False) -> list[Task]:
+        found = Studio._list_after(studio, project, after)
         studio.texts.pop(6, None)
         return found
 
-    studio.tasks.after = going
+    studio.tasks.list_after = going
     count = run(studio, str(tmp_path))
     assert count == {DocumentState.DELIVERED: 2, DocumentState.FAILED: 1}
     assert predicted(studio) == dict.fromkeys(tasks.keys() - {6}, 1)
@@ -129,7 +129,7 @@ def test_a_task_without_a_text_is_set_aside_and_the_rest_goes_on(tmp_path: Path)
     studio.texts[9] = None  # type: ignore[assignment]
     assert run(studio, str(tmp_path)) == {DocumentState.DELIVERED: 3, DocumentState.FAILED: 2}
     with BatchJournal(tmp_path / "j") as journal:
-        reasons = [entry.answer for entry in journal.read_entries(DocumentState.FAILED)]
+        reasons = [entry.payload for entry in journal.read_entries(DocumentState.FAILED)]
     assert "task 6 has a number under 'text'" in reasons[0]
     assert "task 9 has nothing under 'text'" in reasons[1]
 

@@ -85,7 +85,7 @@ def test_a_batch_ends_as_one_on_this_machine_does(two_nodes: str, tmp_path: Path
     found = in_a_process(batch_on_ray, two_nodes, tmp_path / "ray")
     with BatchJournal(tmp_path / "local") as journal:
         BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(lexicon()))
-        assert found == [(entry.key, entry.answer) for entry in journal.iterate_entries()]
+        assert found == [(entry.key, entry.payload) for entry in journal.iterate_entries()]
     assert len(found) == len(DOCUMENTS)
 
 

@@ -66,7 +66,7 @@ class Counting(LexiconTier):
 
 
 def answers(journal: BatchJournal) -> list[tuple[str, str]]:
-    return [(entry.key, entry.answer) for entry in journal.iterate_entries()]
+    return [(entry.key, entry.payload) for entry in journal.iterate_entries()]
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_one_that_fails_is_set_aside_and_costs_nobody_else_anything(place: Path)
         BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(tier))
         aside = journal.read_entries(DocumentState.FAILED)
         assert [entry.key for entry in aside] == ["d3", "d70"]
-        assert all("ValueError: no" in entry.answer for entry in aside)
+        assert all("ValueError: no" in entry.payload for entry in aside)
         kept = [pair for pair in answers(journal) if pair[0] not in ("d3", "d70")]
         assert kept == [pair for pair in undisturbed() if pair[0] not in ("d3", "d70")]
 
@@ -137,7 +137,7 @@ def test_what_cannot_be_read_is_set_aside_with_the_reason(place: Path) -> None:
     with BatchJournal(place) as journal:
         BatchRunner(journal, Plain()).predict(items, make_local_engine(LexiconTier("v")))
         [entry] = journal.read_entries(DocumentState.FAILED)
-        assert (entry.key, entry.answer) == ("bad", "there is no text")
+        assert (entry.key, entry.payload) == ("bad", "there is no text")
 
 
 def test_when_nothing_can_be_predicted_it_is_not_the_documents(place: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_cascade_that_is_ended_anywhere_reads_nothing_twice(ends: list[tuple[i
                 cascade(journal, one, other, 0.25)
             first, second = first + one.asked, second + other.asked
         with BatchJournal(Path(folder) / "j") as journal:
-            by = {entry.key: entry.tier for entry in journal.iterate_entries()}
+            by = {entry.key: entry.version for entry in journal.iterate_entries()}
             assert {entry.state for entry in journal.iterate_entries()} == {DocumentState.PREDICTED}
     least_sure = sorted(range(len(DOCUMENTS)), key=lambda n: (-abs(n - 100), n))[:50]
     assert {key for key, tier in by.items() if tier == "better-1"} == {f"d{n}" for n in least_sure}
@@ -242,7 +242,7 @@ def test_a_cascade_that_is_ended_anywhere_reads_nothing_twice(ends: list[tuple[i
 def test_what_the_better_tier_cannot_read_keeps_its_answer(place: Path) -> None:
     with BatchJournal(place) as journal:
         cascade(journal, Unsure(), Again(failing=["d0", "d196"]), 0.1)
-        kept = {entry.key: entry.tier for entry in journal.iterate_entries()}
+        kept = {entry.key: entry.version for entry in journal.iterate_entries()}
     assert kept["d0"] == kept["d196"] == "lexicon-1"
     assert Counter(kept.values())["better-1"] == 18
 
@@ -262,8 +262,8 @@ def test_what_has_left_the_source_before_it_was_read_again_is_forgotten(place: P
         journal.select_for_second_tier(1.0)
         left = [item for item in make_items(DOCUMENTS) if item.position not in (3, 64, 65)]
         batch.predict_selected(left, make_local_engine(Again()))
-        assert [one.place for one in journal.iterate_entries()] == [item.position for item in left]
-        assert {(one.tier, one.state) for one in journal.iterate_entries()} == {
+        assert [one.position for one in journal.iterate_entries()] == [item.position for item in left]
+        assert {(one.version, one.state) for one in journal.iterate_entries()} == {
             ("better-1", DocumentState.PREDICTED)
         }
 

@@ -207,7 +207,7 @@ def test_other_controls_and_relations_are_ignored(read) -> None:
     ]
     corpus = read(task(TEXT, annotation(NALOXONE, *others)))
     assert [len(document.spans) for document in corpus.documents] == [1]
-    assert (corpus.lost, corpus.warnings) == ((), ())
+    assert (corpus.dropped, corpus.warnings) == ((), ())
 
 
 def test_several_controls_are_merged_and_counted_without_a_config(read) -> None:
@@ -224,7 +224,7 @@ def test_a_config_says_what_labels_are_and_in_which_order(read) -> None:
     corpus = read(task(TEXT, labelled), config=CONFIG)
     assert corpus.labels == ("CHEM", "Disease")
     assert [span.label for span in corpus.documents[0].spans] == ["CHEM", "CHEM"]
-    assert [(lost.label, lost.reason) for lost in corpus.lost] == [("Gene", "label unknown")]
+    assert [(lost.label, lost.reason) for lost in corpus.dropped] == [("Gene", "label unknown")]
 
 
 def test_without_a_config_labels_are_sorted(read) -> None:

@@ -82,7 +82,7 @@ def test_formats_are_told_by_content(read, content: str, form: str, mark: str, e
 def test_files_of_several_formats_are_one_corpus(read) -> None:
     other = {**LINE, "id": "x", "text": "Aspirin."}
     corpus = read(lines(LINE), json.dumps(EXPORTED), "Lithium\tB-Drug\n", lines(other))
-    assert [source.documents for source in corpus.sources] == [1, 1, 1, 1]
+    assert [source.document_count for source in corpus.sources] == [1, 1, 1, 1]
     assert [document.id for document in corpus.documents] == ["1", "2#1", "x"]
     assert corpus.labels == ("Chemical", "Drug")
     assert judged(corpus) == {"duplicate document": 1}
@@ -202,8 +202,8 @@ def test_two_million_characters_are_a_document_like_any_other(read) -> None:
     exported = task(text, annotation(region(text, len(text) - 11, len(text) - 3, "Chemical")))
     corpus = read(lines(long), json.dumps([exported]), "naloxone\tB-Chemical\n" * 200_000)
     assert [len(one.text) for one in corpus.documents] == [2_200_000, 2_200_000, 1_799_999]
-    assert [one.covered(one.spans[-1]) for one in corpus.documents] == ["naloxone"] * 3
-    assert corpus.lost == ()
+    assert [one.span_text(one.spans[-1]) for one in corpus.documents] == ["naloxone"] * 3
+    assert corpus.dropped == ()
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\r\n", "😀", "😀 👩\u200d⚕️", "\0"])
