@@ -85,10 +85,12 @@ class Studio:
         return Task(number, {"text": self.texts[number]}, len(predictions), predictions)
 
     def _list_after(
-        self, project: int, after: int = 0, *, unlabeled_only: bool = False
+        self, project: int, after_id: int = 0, *, unlabeled_only: bool = False
     ) -> list[Task]:
         self._fault()
-        return [self._task(number) for number in sorted(self.texts) if number > after][:PAGE_SIZE]
+        return [self._task(number) for number in sorted(self.texts) if number > after_id][
+            :PAGE_SIZE
+        ]
 
     def _list_by_id(self, project: int, ids: Sequence[int]) -> list[Task]:
         assert len(ids) <= PAGE_SIZE
