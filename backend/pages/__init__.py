@@ -34,7 +34,7 @@ def make_page_environment(templates: Path) -> Environment:
     )
     words = (format_time, format_latency, format_count, join_names, add_full_stop)
     environment.filters |= {function.__name__: function for function in words}
-    environment.globals["lasted"] = format_duration
+    environment.globals["format_duration"] = format_duration
     return environment
 
 
