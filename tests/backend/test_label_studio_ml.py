@@ -256,20 +256,20 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
     monkeypatch.setenv("TAGALONG_MODELS", str(tmp_path / "models"))
     imported = importlib.import_module("tagalong.backend.label_studio_ml")
     yield imported
-    imported._shared.service().close()
+    imported._service_per_process.service().close()
     for name in [name for name in sys.modules if name.startswith("label_studio_ml")]:
         del sys.modules[name]
     del sys.modules["tagalong.backend.label_studio_ml"]
 
 
 def test_all_objects_of_a_process_share_one_loaded_version(module, tiny_base) -> None:
-    models = module._shared.service().settings.models
+    models = module._service_per_process.service().settings.models
     publish(models, BaseModelRef(str(tiny_base("bert-uncased"))), seed=1)
 
     def predict(_: int) -> int:
         model = module.Tagalong("7", label_config=config("label"))
         assert len(model.predict([{"id": 1, "data": {"text": TEXTS[0]}}])) == 1
-        return id(module._shared.service().slots["encoder"].loaded.tier)
+        return id(module._service_per_process.service().model_holders["encoder"].loaded_version.tier)
 
     before = set(threading.enumerate())
     with ThreadPoolExecutor(8) as pool:
@@ -279,7 +279,7 @@ def test_all_objects_of_a_process_share_one_loaded_version(module, tiny_base) ->
 
 
 def test_events_are_recorded_once_whatever_becomes_of_versions(module) -> None:
-    home = module._shared.service().settings.models / "encoder"
+    home = module._service_per_process.service().settings.models / "encoder"
     home.mkdir(parents=True)
     (home / "current").write_text("no JSON")
     event = annotation_event(6)
@@ -287,7 +287,7 @@ def test_events_are_recorded_once_whatever_becomes_of_versions(module) -> None:
     with pytest.raises(TagalongError, match="promote"):
         model.predict([{"id": 1, "data": {"text": TEXTS[0]}}])
     number = model.fit(event["action"], event)["recorded"]
-    assert module._shared.service().journal.event(number).event.annotations[0].id == 6
+    assert module._service_per_process.service().event_store.read_event(number).event.annotations[0].id == 6
     assert model.fit(event["action"], event) == {"recorded": None}
     assert model.fit("NEVER_HEARD_OF", {}) == {"recorded": None}
     later = model.process_event("START_TRAINING", {"project": "7.1"}, "1", {"workdir": "x"})
@@ -302,7 +302,7 @@ def test_settings_come_from_the_environment(module, monkeypatch: pytest.MonkeyPa
     }
     for name, value in told.items():
         monkeypatch.setenv(name, value)
-    settings = module._settings()
+    settings = module._read_settings()
     assert settings.allowed_hosts == {"a.example", "b.example:8080"}
     assert (settings.label_studio_url, settings.label_studio_key) == (
         "http://b.example:8080",
@@ -310,7 +310,7 @@ def test_settings_come_from_the_environment(module, monkeypatch: pytest.MonkeyPa
     )
     for name in told:
         monkeypatch.setenv(name, "")
-    assert module._settings() == Settings(settings.models)
+    assert module._read_settings() == Settings(settings.models)
 
 
 @pytest.mark.parametrize("missing", ["label_studio_ml", "label_studio_ml.model"])

@@ -163,12 +163,12 @@ WRITER = f"""
 import sys, threading
 from pathlib import Path
 from tagalong.backend.events.payload import AnnotationRef, WebhookEvent
-from tagalong.backend.events.store import Journal
-journal = Journal(Path(sys.argv[1]))
+from tagalong.backend.events.store import EventStore
+journal = EventStore(Path(sys.argv[1]))
 def write(thread):
     for number in range(20):
         ref = AnnotationRef(100 * thread + number, "{AT}")
-        journal.record(WebhookEvent("ANNOTATION_UPDATED", 1, (number,), (ref,)))
+        journal.write_event(WebhookEvent("ANNOTATION_UPDATED", 1, (number,), (ref,)))
 threads = [threading.Thread(target=write, args=(thread,)) for thread in range(4)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
@@ -336,9 +336,9 @@ def test_a_file_that_cannot_be_used_is_told_and_harms_nothing_else(tmp_path: Pat
         ):
             use()
     assert journal.error is not None
-    journal.remember_extra("2", "encoder", {"control": "a"})
-    assert journal.extra_params("2", "encoder") == {"control": "a"}
-    assert journal.extra_params("3", "encoder") == {}
+    journal.write_extra_params("2", "encoder", {"control": "a"})
+    assert journal.read_extra_params("2", "encoder") == {"control": "a"}
+    assert journal.read_extra_params("3", "encoder") == {}
     journal.close()
 
 

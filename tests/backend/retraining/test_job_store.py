@@ -96,8 +96,8 @@ def test_what_is_decided_outlives_its_process(runs: JobStore) -> None:
 def test_a_lock_ends_with_its_process(runs: JobStore, tmp_path: Path) -> None:
     number = runs.enqueue(7, "encoder", reason="x")
     program = (
-        "import sys\nfrom pathlib import Path\nfrom tagalong.backend.retraining.job_store import Runs\n"
-        f"with Runs(Path({str(tmp_path / 'models')!r})).alone(7, 'encoder') as ours:\n"
+        "import sys\nfrom pathlib import Path\nfrom tagalong.backend.retraining.job_store import JobStore\n"
+        f"with JobStore(Path({str(tmp_path / 'models')!r})).lock(7, 'encoder') as ours:\n"
         "    print(ours, flush=True)\n    sys.stdin.read()\n"
     )
     process = subprocess.Popen(

@@ -84,7 +84,7 @@ def test_what_is_asked_for_is_run_one_after_the_other(tmp_path: Path) -> None:
 
 
 def test_a_flood_of_events_makes_one_training(tmp_path: Path) -> None:
-    with watching(tmp_path, "ends", after=5, quiet=1.0) as (runs, journal):
+    with watching(tmp_path, "ends", min_annotations=5, debounce_seconds=1.0) as (runs, journal):
         for number in range(1000):
             journal.write_event(submitted(number))
         until(lambda: any(run.state.is_finished for run in runs.list_latest(limit=9)))
@@ -102,7 +102,7 @@ def test_a_clock_that_is_set_back_changes_nothing(
         def now(cls, tz: tzinfo | None = None) -> Self:
             return super().now(tz) - timedelta(days=400)
 
-    with watching(tmp_path, "ends", after=2, quiet=0.1) as (runs, journal):
+    with watching(tmp_path, "ends", min_annotations=2, debounce_seconds=0.1) as (runs, journal):
         for number in (1, 2):
             journal.write_event(submitted(number))
         until(lambda: begun(tmp_path) == ["1"] and known(runs, 1).state.is_finished)

@@ -424,7 +424,7 @@ def test_webhook_events_carry_a_secret_of_their_own(tmp_path: Path) -> None:
 
 def test_a_full_house_is_told_to_come_back(tmp_path: Path) -> None:
     with serving(settings_in(tmp_path, limits=Limits(max_concurrent_requests=1))) as client:
-        room = client.application.extensions["tagalong"].room
+        room = client.application.extensions["tagalong"].predict_semaphore
         assert room.acquire(blocking=False)
         answer = say(client, "/predict", request_for(ABSTRACT))
         assert answer.status_code == 503

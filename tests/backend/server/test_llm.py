@@ -117,7 +117,7 @@ def test_what_would_take_too_long_is_refused_before_any_of_it_is_done(folder: Pa
         slot = service_of(client).model_holders["llm"]
         slot._first_load_done.wait(60)
         assert slot.loaded_version is not None
-        slot.loaded.tier.pace.note(1, 0.1, first=True)  # type: ignore[attr-defined]
+        slot.loaded_version.tier.throughput.update(1, 0.1, reset=True)  # type: ignore[attr-defined]
         answer = say(client, "/llm/predict", request_for(*[ABSTRACT] * 7))  # 9 words each
         assert answer.status_code == 413
         assert "7 tasks take the LLM about 6 seconds" in answer.json["error"]
@@ -161,7 +161,7 @@ class Slow:
         self.may_go_on = threading.Event()
         self.fails = False
 
-    def estimate(self, documents: Sequence[Document]) -> list[float]:
+    def estimate_seconds(self, documents: Sequence[Document]) -> list[float]:
         return [0.9] * len(documents)
 
     def warm_up(self) -> None:
@@ -217,12 +217,12 @@ def test_time_spent_on_reading_is_not_there_for_predicting(
     limits = Limits(predict_budget_seconds=2.0)
     with serving(settings_in(folder, limits=limits), load=None) as client:
         slot = service_of(client).model_holders["llm"]
-        slot.tier(wait=60).pace.note(1, 0.1, first=True)  # type: ignore[attr-defined]
+        slot.wait_for_tier(timeout_seconds=60).throughput.update(1, 0.1, reset=True)  # type: ignore[attr-defined]
         plain = slot.wait_for_tier
 
-        def slow(*, wait: float) -> Any:
+        def slow(*, timeout_seconds: float) -> Any:
             time.sleep(1.5)
-            return plain(wait=wait)
+            return plain(timeout_seconds=timeout_seconds)
 
         monkeypatch.setattr(slot, "wait_for_tier", slow)
         answer = say(client, "/llm/predict", request_for(ABSTRACT))  # 0.9 of the 0.5 s left
@@ -246,8 +246,8 @@ class Slot:
     """The encoder's slot and its turns, as far as drafts know them."""
 
     def __init__(self, tier: Any, error: Exception | None = None) -> None:
-        self.loaded = None if tier is None else type("Loaded", (), {"tier": tier})
-        self.turns = self
+        self.loaded_version = None if tier is None else type("Loaded", (), {"tier": tier})
+        self.scheduler = self
         self.asked = threading.Event()
         self._error = error
 

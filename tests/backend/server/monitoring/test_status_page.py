@@ -58,7 +58,7 @@ def render(snapshot: Snapshot, **keywords) -> str:
 )
 @pytest.mark.parametrize("error", [None, HOSTILE])
 def test_the_page_is_whole_and_loads_nothing(snapshot: Snapshot, error: str | None) -> None:
-    html = render(snapshot, journal_error=error, events={"TASKS_CREATED": 3}, address=HOSTILE)
+    html = render(snapshot, event_store_error=error, events={"TASKS_CREATED": 3}, address=HOSTILE)
     page = Page(html)
     assert html.startswith("<!doctype html>")
     assert {"h1", "main", "section", "footer"} <= set(page.tags)
@@ -142,25 +142,25 @@ def training(state: JobState, words: str = "it is better") -> Job:
 
 @pytest.mark.parametrize("state", JobState)
 def test_a_training_is_told(state: JobState) -> None:
-    html = render(busy(), trainings=[training(state)])
+    html = render(busy(), jobs=[training(state)])
     text = Page(html).text
     assert JOB_STATE_NAMES[state] in text
     assert ("epoch 2 of 9" in text) == (state is JobState.RUNNING)
     figures = ("0.813", "0.709", "-0.010 to +0.210", "7 documents", "v-0")
     assert all((figure in text) == state.is_finished for figure in figures)
-    hostile = render(busy(), trainings=[training(state, HOSTILE)], training_error=HOSTILE)
+    hostile = render(busy(), jobs=[training(state, HOSTILE)], job_store_error=HOSTILE)
     assert HOSTILE not in hostile
     assert HOSTILE in "".join(Page(hostile).words)
 
 
 def test_a_journal_that_fails_is_told_instead_of_counts() -> None:
-    text = Page(render(busy(), journal_error="the journal is gone", events={})).text
+    text = Page(render(busy(), event_store_error="the journal is gone", events={})).text
     assert "the journal is gone" in text
     assert "No event yet" not in text
 
 
 def test_links_keep_to_the_path_of_a_proxy() -> None:
-    page = Page(render(busy(), root="/tagalong"))
+    page = Page(render(busy(), root_path="/tagalong"))
     assert "/tagalong/metrics" in page.values("href")
     assert "/tagalong/llm/versions" in page.values("href")
     assert f"{ADDRESS}/tagalong" in page.text

@@ -124,7 +124,7 @@ def test_no_request_that_was_answered_is_in_flight(tmp_path: Path) -> None:
         for path, body in (("/predict", request_for("x")), ("/predict", []), ("/nowhere", {})):
             say(client, path, body)
         telemetry = client.application.extensions["tagalong"].telemetry
-        assert telemetry.snapshot().in_flight == 0
+        assert telemetry.take_snapshot().in_flight == 0
 
 
 def test_requests_in_flight_come_and_go() -> None:
