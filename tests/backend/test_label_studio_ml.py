@@ -269,7 +269,9 @@ def test_all_objects_of_a_process_share_one_loaded_version(module, tiny_base) ->
     def predict(_: int) -> int:
         model = module.Tagalong("7", label_config=config("label"))
         assert len(model.predict([{"id": 1, "data": {"text": TEXTS[0]}}])) == 1
-        return id(module._service_per_process.service().model_holders["encoder"].loaded_version.tier)
+        return id(
+            module._service_per_process.service().model_holders["encoder"].loaded_version.tier
+        )
 
     before = set(threading.enumerate())
     with ThreadPoolExecutor(8) as pool:
@@ -287,7 +289,10 @@ def test_events_are_recorded_once_whatever_becomes_of_versions(module) -> None:
     with pytest.raises(TagalongError, match="promote"):
         model.predict([{"id": 1, "data": {"text": TEXTS[0]}}])
     number = model.fit(event["action"], event)["recorded"]
-    assert module._service_per_process.service().event_store.read_event(number).event.annotations[0].id == 6
+    assert (
+        module._service_per_process.service().event_store.read_event(number).event.annotations[0].id
+        == 6
+    )
     assert model.fit(event["action"], event) == {"recorded": None}
     assert model.fit("NEVER_HEARD_OF", {}) == {"recorded": None}
     later = model.process_event("START_TRAINING", {"project": "7.1"}, "1", {"workdir": "x"})
