@@ -30,7 +30,7 @@ from tagalong.backend.server.prediction.handler import parse_predict_request
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
 from tagalong.ner.errors import TagalongError
-from tagalong.ner.model_registry import TIERS
+from tagalong.ner.model_registry import DEFAULT_TIER
 
 try:
     from label_studio_ml.model import LabelStudioMLBase
@@ -42,7 +42,7 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-TIER = TIERS[0]
+TIER = DEFAULT_TIER
 
 
 class _ServicePerProcess:

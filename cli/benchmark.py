@@ -16,7 +16,6 @@ from tagalong.cli.terminal.openvino import (
     should_use_openvino,
 )
 from tagalong.cli.terminal.options import (
-    LLM_TIER,
     JsonOption,
     ModelsOption,
     check_finite,
@@ -25,7 +24,7 @@ from tagalong.cli.terminal.options import (
 from tagalong.cli.terminal.tables import print_tables
 from tagalong.ner.errors import InputError, OpenVINOError, TagalongError
 from tagalong.ner.manifest import read_manifest
-from tagalong.ner.model_registry import DEFAULT_TIER
+from tagalong.ner.model_registry import DEFAULT_TIER, LLM
 from tagalong.ner.model_store import ModelStore
 from tagalong.ner.text_sanitizing import escape_unprintable
 from tagalong.ner.words import word_offsets
@@ -55,7 +54,7 @@ def benchmark_cli(
     ] = None,
     llm: Annotated[
         str | None,
-        typer.Option(help="An LLM_TIER version.", show_default="the current one, if there is one"),
+        typer.Option(help="An LLM version.", show_default="the current one, if there is one"),
     ] = None,
     budget_ms: Annotated[
         float,
@@ -177,10 +176,10 @@ def choose_benchmark_configs(
     folder = _resolve_version_of_tier(store, encoder or store.default_reference(), DEFAULT_TIER)
     ways, notes = _available_runtimes(folder)
     settings = [BenchmarkConfig(folder.name, folder, way) for way in ways]
-    if llm is None and store.current_version(LLM_TIER) is not None:
-        llm = LLM_TIER
+    if llm is None and store.current_version(LLM) is not None:
+        llm = LLM
     if llm is not None:
-        other = _resolve_version_of_tier(store, llm, LLM_TIER)
+        other = _resolve_version_of_tier(store, llm, LLM)
         shared = set(read_manifest(folder, verify=False).labels)
         drafts = not shared.isdisjoint(read_manifest(other, verify=False).labels)
         drafter = folder if drafts else None
@@ -205,9 +204,9 @@ def _resolve_version_of_tier(store: ModelStore, reference: str, tier: str) -> Pa
 def _available_runtimes(folder: Path) -> "tuple[list[Runtime], list[str]]":
     """How an encoder can be served here, the fastest first, and why not otherwise."""
     from tagalong.backend.models.base_models.precision import has_bf16
+    from tagalong.backend.models.load import default_device
     from tagalong.backend.models.openvino.cache import find_openvino_model
     from tagalong.backend.models.openvino.library import openvino_version
-    from tagalong.backend.models.tier import default_device
 
     ways: list[Runtime] = ["torch", "fp32"] if has_bf16(default_device()) else ["torch"]
     if not should_use_openvino():

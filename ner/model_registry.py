@@ -3,8 +3,10 @@
 Reading needs no lock: see `tagalong.ner.model_store`, which changes what is read here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from tagalong.ner.current_version import read_current_version
 from tagalong.ner.errors import RegistryError, VersionInvalid, VersionNotFound
@@ -12,9 +14,11 @@ from tagalong.ner.manifest import SAFE_NAME_PATTERN, Manifest, is_version, read_
 
 BUNDLED_REFERENCE = "bundled"  # the reference of the version that Tagalong comes with
 MAX_LISTED_VERSIONS = 8  # versions in a message
-ENCODER, LLM = TIERS = ("encoder", "llm")
+TierName = Literal["encoder", "llm"]  # the only place where tiers are spelt
+TIERS: tuple[TierName, ...] = get_args(TierName)
+ENCODER, LLM = TIERS
 DEFAULT_TIER = ENCODER  # what answers where no tier is named
-TIER_NAMES = {"encoder": "encoder", "llm": "LLM"}  # in messages
+TIER_NAMES: Mapping[str, str] = {ENCODER: "encoder", LLM: "LLM"}  # in messages
 
 
 @dataclass(frozen=True, slots=True)

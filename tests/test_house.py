@@ -30,9 +30,10 @@ DOORS = {
     "tagalong.backend.models.base_models.adapters": {"peft"},
     "tagalong.backend.models.openvino.library": {"openvino", "nncf"},
     "tagalong.backend.models.base_models.quantization": {"bitsandbytes"},
-    "tagalong.backend.models.tier": {
+    "tagalong.backend.models.registry": {
         "tagalong.backend.models.encoder.checkpoint",
         "tagalong.backend.models.llm.checkpoint",
+        "tagalong.backend.models.openvino.load",
     },
 }
 

@@ -2,4 +2,4 @@
 
 from pathlib import Path
 
-BUNDLED_MODELS_FOLDER = Path(__file__).parent  # a read-only model store
+BUNDLED_MODELS_FOLDER = Path(__file__).resolve().parent  # a model store that is never written to

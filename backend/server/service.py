@@ -9,6 +9,8 @@ from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.events.store import EventStore
 from tagalong.backend.label_studio.api.connection import Connection
 from tagalong.backend.label_studio.task_text import TaskTextReader
+from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.registry import TIER_SPECS
 from tagalong.backend.models.tier import Tier
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.retraining.supervisor import Supervisor
@@ -18,7 +20,7 @@ from tagalong.backend.server.prediction.handler import PredictHandler
 from tagalong.backend.server.prediction.model_holder import ModelHolder
 from tagalong.backend.server.prediction.openvino_builder import OpenVINOBuilder
 from tagalong.backend.server.settings import Settings
-from tagalong.ner.model_registry import ENCODER, LLM, ModelRegistry
+from tagalong.ner.model_registry import DEFAULT_TIER, ModelRegistry
 
 
 class Service:
@@ -40,19 +42,26 @@ class Service:
         self._openvino_builder = OpenVINOBuilder(
             settings.openvino_build_command, settings.state_dir / "engine.log"
         )
-        encoder = slot(
-            ENCODER,
-            load=load or self._openvino_builder.load,
-            find_upgrade=self._openvino_builder.find_upgrade,
-        )
-        llm = slot(LLM, load=load or make_llm_loader(encoder, weights=settings.llm_weights))
-        self.model_holders = {ENCODER: encoder, LLM: llm}
+        self.model_holders: dict[str, ModelHolder] = {}
+        for name, spec in TIER_SPECS.items():  # a tier comes after the one that drafts for it
+            if spec.uses_openvino:
+                self.model_holders[name] = slot(
+                    name,
+                    load=load or self._openvino_builder.load,
+                    find_upgrade=self._openvino_builder.find_upgrade,
+                )
+            elif spec.drafter_tier is not None:
+                drafter = self.model_holders[spec.drafter_tier]
+                drafted = make_llm_loader(drafter, weights=settings.llm_weights)
+                self.model_holders[name] = slot(name, load=load or drafted)
+            else:
+                self.model_holders[name] = slot(name, load=load or load_tier)
         self.job_store = JobStore(settings.models)
         self.supervisor = Supervisor(
             self.job_store,
             self.event_store,
             settings.retraining,
-            tier=ENCODER,
+            tier=DEFAULT_TIER,
             log_path=settings.state_dir / "training.log",
             on_finished=self.telemetry.record_job,
         )
@@ -80,7 +89,7 @@ class Service:
     def close(self) -> None:
         """Stop watching for versions and for annotations."""
         self.supervisor.close()
-        for slot in reversed(self.model_holders.values()):  # the encoder drafts for the LLM
+        for slot in reversed(self.model_holders.values()):  # a drafter closes last
             slot.close()
         self._openvino_builder.close()
         self.event_store.close()

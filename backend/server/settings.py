@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tagalong.backend.models.llm.load_options import WeightsMode
+from tagalong.backend.models.base_models.load_options import WeightsMode
 from tagalong.backend.retraining.job_store import server_state_dir
 from tagalong.backend.retraining.trigger import RetrainSettings
 from tagalong.backend.server.prediction.limits import Limits

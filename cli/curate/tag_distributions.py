@@ -13,6 +13,7 @@ from tagalong.cli.terminal.console import error_console
 from tagalong.cli.terminal.options import load_tier_version
 from tagalong.cli.train.run import drop_none
 from tagalong.ner.errors import InputError
+from tagalong.ner.model_registry import ENCODER
 from tagalong.ner.model_store import ModelStore
 from tagalong.ner.tags import TagSet
 from tagalong.training.corpus import Corpus
@@ -103,7 +104,7 @@ def predict_with_cross_validation(
     from tagalong.training.loop.training_state import lock_training
 
     check_annotated(corpus.documents, corpus.labels)
-    folder = store.tier_folder("encoder") / f".review-{config.key(corpus.documents, corpus.labels)}"
+    folder = store.tier_folder(ENCODER) / f".review-{config.key(corpus.documents, corpus.labels)}"
     with lock_training(folder):
         with progress_bar() as report:
             opinions = cross_validate(

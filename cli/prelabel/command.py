@@ -33,7 +33,6 @@ from tagalong.cli.terminal.options import (
     ALLOWED_HOSTS_OPTION,
     LABEL_STUDIO_KEY_OPTION,
     LABEL_STUDIO_URL_OPTION,
-    LLM_TIER,
     JsonOption,
     LabelConfigOption,
     ModelsOption,
@@ -41,6 +40,7 @@ from tagalong.cli.terminal.options import (
     open_store,
     parse_hosts,
 )
+from tagalong.ner.model_registry import ENCODER, LLM
 
 
 def parse_share(value: str) -> float:
@@ -90,12 +90,12 @@ def prelabel_cli(
     tier: Annotated[
         PrelabelTier,
         typer.Option(help="Who reads; in a cascade the LLM reads again where it pays most."),
-    ] = "encoder",
+    ] = ENCODER,
     encoder: Annotated[
         str | None,
         typer.Option(help="An encoder.", show_default="the current one, else the bundled one"),
     ] = None,
-    llm: Annotated[str, typer.Option(help="An LLM, or whatever is to read again.")] = LLM_TIER,
+    llm: Annotated[str, typer.Option(help="An LLM, or whatever is to read again.")] = LLM,
     budget: Annotated[
         float,
         typer.Option(

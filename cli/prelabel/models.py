@@ -11,12 +11,13 @@ from tagalong.backend.models.llm.decoding_stats import DecodingStats
 from tagalong.cli.terminal.options import load_tier_version
 from tagalong.ner.errors import BatchError, InputError
 from tagalong.ner.manifest import read_manifest
+from tagalong.ner.model_registry import ENCODER, LLM, TierName
 from tagalong.ner.model_store import ModelStore
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.backend.models.tier import Tier
 
-PrelabelTier = Literal["encoder", "llm", "cascade"]
+PrelabelTier = Literal[TierName, "cascade"]
 EngineName = Literal["local", "ray"]
 
 
@@ -107,10 +108,10 @@ def choose_models(
             partial(load_tier_version, there, reference, use_openvino=True),
         )
 
-    if tier == "llm":
+    if tier == LLM:
         return PrelabelModels(reader(llm))
     first = reader(encoder or there.default_reference())
-    if tier == "encoder":
+    if tier == ENCODER:
         return PrelabelModels(first)
     second = reader(llm)
     if first.version == second.version:

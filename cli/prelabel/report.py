@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -87,7 +86,7 @@ def summarize_batch(
             versions[version]["dollars"] = share.seconds / 3600 * dollars
     for reader in prelabel_models:
         if reader.cost is not None and reader.version in versions:
-            versions[reader.version]["decoding"] = asdict(reader.cost)
+            versions[reader.version]["decoding"] = reader.cost.to_json()
     return {
         "documents": sum(count.values()),
         "versions": versions,

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.retraining.job_store import JobStore, send_signal, server_state_dir
-from tagalong.cli.retrain.job import TierName, run_job
+from tagalong.cli.retrain.job import run_job
 from tagalong.cli.retrain.train_and_evaluate import RetrainOptions
 from tagalong.cli.terminal.console import console, echo_json, error_console
 from tagalong.cli.terminal.options import (
@@ -23,6 +23,7 @@ from tagalong.cli.terminal.options import (
     open_store,
 )
 from tagalong.ner.errors import TrainingError
+from tagalong.ner.model_registry import ENCODER, TierName
 from tagalong.ner.model_store import ModelStore
 
 NICENESS = 10  # of the 19 steps that a process can stand back
@@ -35,7 +36,7 @@ def retrain_cli(
     ] = None,
     url: Annotated[str | None, LABEL_STUDIO_URL_OPTION] = None,
     key: Annotated[str | None, LABEL_STUDIO_KEY_OPTION] = None,
-    tier: Annotated[TierName, typer.Option(help="What to train.")] = "encoder",
+    tier: Annotated[TierName, typer.Option(help="What to train.")] = ENCODER,
     like: Annotated[
         str | None,
         typer.Option(

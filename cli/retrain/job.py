@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
-from typing import Literal, cast
+from typing import cast
 
 from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.retraining.job_store import EX_TEMPFAIL, JobStore
@@ -14,9 +14,8 @@ from tagalong.cli.prelabel.next_tasks import prelabel_next_tasks
 from tagalong.cli.retrain.promote import promote_version
 from tagalong.cli.retrain.train_and_evaluate import RetrainOptions, train_and_evaluate
 from tagalong.ner.errors import InputError, TagalongError
+from tagalong.ner.model_registry import TierName
 from tagalong.ner.model_store import ModelStore
-
-TierName = Literal["encoder", "llm"]
 
 
 def run_job(

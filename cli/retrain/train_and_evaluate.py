@@ -11,12 +11,13 @@ from tagalong.backend.retraining.job import Job, JobResult
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.cli.terminal.console import error_console
 from tagalong.cli.terminal.openvino import compile_published_version
-from tagalong.cli.terminal.options import LLM_TIER, load_tier_version
+from tagalong.cli.terminal.options import load_tier_version
 from tagalong.cli.train.run import TierTrainer, progress_bar, state_path_for
 from tagalong.cli.train.trainers import build_trainer_like
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import LabelStudioError
 from tagalong.ner.manifest import Manifest, read_manifest
+from tagalong.ner.model_registry import LLM
 from tagalong.ner.model_store import ModelStore
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
@@ -120,7 +121,7 @@ def train_and_evaluate(
         scores=compute_held_out_scores(lesson.held_out_documents, new, labels),
     )
     notes = lesson.notes
-    if job.tier != LLM_TIER:
+    if job.tier != LLM:
         job_store.set_status_message(job.id, "making its CPU engine")
         notes += tuple(
             filter(

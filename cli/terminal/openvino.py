@@ -23,7 +23,7 @@ OPENVINO_MISSING_MESSAGE = (
 
 def should_use_openvino() -> bool:
     """Whether engines are of use here: unless they are switched off, or a GPU serves anyway."""
-    from tagalong.backend.models.tier import default_device
+    from tagalong.backend.models.load import default_device
 
     return (
         os.environ.get(OPENVINO_SWITCH, "").lower() not in FALSE_VALUES
@@ -101,7 +101,7 @@ def describe_openvino_model(cached_model: "CachedOpenVINOModel") -> str:
         Some sentences.
     """
     check = cached_model.record.check
-    quantised = "in 8 bits" if cached_model.record.form == "int8" else "not quantised"
+    quantised = "in 8 bits" if cached_model.record.weight_format == "int8" else "not quantised"
     sentences = [
         f"Its CPU engine ({quantised}) thinks the same tag as PyTorch of {check.agreement:.2%} of "
         f"{check.words:,} words"

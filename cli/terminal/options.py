@@ -9,17 +9,14 @@ import typer
 
 from tagalong.cli.terminal.console import error_console
 from tagalong.cli.terminal.openvino import should_use_openvino
-from tagalong.ner.errors import TagalongError
-from tagalong.ner.manifest import read_manifest
 from tagalong.ner.model_store import ModelStore
 from tagalong.training.corpus import ReadOptions
 from tagalong.training.corpus.annotators import SelectableAnnotatorPolicy
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from tagalong.backend.models.llm.load_options import Drafter
+    from tagalong.backend.models.base_models.load_options import Drafter
     from tagalong.backend.models.tier import Tier
 
-LLM_TIER = "llm"
 MAX_SEED = 2**32 - 1  # what numpy takes, and torch with it
 
 AnnotatorsOption = Annotated[
@@ -104,50 +101,35 @@ def build_read_options(
 
 
 def load_tier_version(store: ModelStore, reference: str, *, use_openvino: bool = False) -> "Tier":
-    """Load a version; an LLM drafts with the default encoder, if that knows its labels.
+    """Load a version, with the default encoder as the drafter of an LLM.
 
     Args:
-        store: Where they are.
-        reference: To the version.
-        use_openvino: Have an encoder's passes run by its CPU engine, where there is one.
+        store: Where the versions are.
+        reference: See `ModelRegistry.resolve`.
+        use_openvino: Run an encoder with OpenVINO, where `should_use_openvino` says so.
 
     Returns:
         The tier.
 
     Raises:
-        StoreError: If there is none of that name, or it cannot be used.
-        BaseModelError: If it is an adapter and its base is not there.
+        RegistryError: If there is no such version, or it is damaged.
+        BaseModelError: If it is an adapter and its base model is not there.
     """
-    from tagalong.backend.models.tier import load_tier
+    from tagalong.backend.models.load import load_version
 
-    folder = store.resolve(reference)
-    manifest = read_manifest(folder, verify=False)
-    if manifest.tier != LLM_TIER:
-        return load_tier(folder, use_openvino=use_openvino and should_use_openvino())
-    return load_tier(folder, drafter=load_default_drafter(store, manifest.labels))
+    use_openvino = use_openvino and should_use_openvino()
+    return load_version(store, reference, use_openvino=use_openvino, warn=_print_warning)
 
 
 def load_default_drafter(store: ModelStore, labels: Collection[str]) -> "Drafter | None":
-    """The default encoder as what drafts an LLM's tags.
+    """The default encoder as the drafter of an LLM; see `load_drafter`."""
+    from tagalong.backend.models.load import load_drafter
 
-    Args:
-        store: Where it is.
-        labels: What the LLM finds.
+    return load_drafter(store, labels, use_openvino=should_use_openvino(), warn=_print_warning)
 
-    Returns:
-        Its predictions; None where it knows none of the labels, or cannot be loaded, which is told:
-        drafts change what an answer costs, never the answer.
-    """
-    from tagalong.backend.models.tier import load_tier
 
-    try:
-        encoder = load_tier(
-            store.resolve(store.default_reference()), use_openvino=should_use_openvino()
-        )
-    except TagalongError as error:
-        error_console.print(f"No encoder drafts for the LLM: {error}", style="yellow", markup=False)
-        return None
-    return None if set(encoder.labels).isdisjoint(labels) else encoder.predict
+def _print_warning(sentence: str) -> None:
+    error_console.print(sentence, style="yellow", markup=False)
 
 
 def open_store(models: Path) -> ModelStore:

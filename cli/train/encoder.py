@@ -48,13 +48,14 @@ from tagalong.cli.train.silver import (
     render_comparison,
     train_with_silver,
 )
+from tagalong.ner.model_registry import ENCODER, LLM
 from tagalong.ner.model_store import ModelStore
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.training.recipes.recipe import EncoderRecipe
 
 app = typer.Typer(no_args_is_help=True, help="Train a tier from annotated documents.")
-app.command("llm")(llm_cli)
+app.command(LLM)(llm_cli)
 
 
 @app.callback()
@@ -62,7 +63,7 @@ def train_cli() -> None:
     """Train a tier from annotated documents."""
 
 
-@app.command("encoder")
+@app.command(ENCODER)
 def encoder_cli(
     exports: ExportsArgument,
     dev: DevOption = None,
@@ -101,7 +102,7 @@ def encoder_cli(
     precision: PrecisionOption = "auto",
     annotators: AnnotatorsOption = "majority",
     label_config: LabelConfigOption = None,
-    name: VersionNameOption = "encoder",
+    name: VersionNameOption = ENCODER,
     models: ModelsOption = Path("models"),
     resume: ResumeOption = False,
     promote: PromoteOption = True,
@@ -144,7 +145,7 @@ def encoder_cli(
         store=open_store(models),
     )
     trade = TierTrainer(
-        "encoder", order.build_recipe(assignment.store), train_encoder, publish_encoder
+        ENCODER, order.build_recipe(assignment.store), train_encoder, publish_encoder
     )
     wanted = build_silver_arguments(
         files=silver,
@@ -188,7 +189,7 @@ class EncoderArguments:
         from tagalong.training.recipes.schedule import MIN_STEPS
 
         if self.recipe_from is not None:
-            model = read_recipe_manifest(store, self.recipe_from, tier="encoder")
+            model = read_recipe_manifest(store, self.recipe_from, tier=ENCODER)
             return encoder_recipe_from_json(
                 model.config, BaseModelRef(model.base, model.base_revision)
             )

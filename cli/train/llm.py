@@ -39,6 +39,7 @@ from tagalong.cli.train.run import (
     train_version,
 )
 from tagalong.ner.document import Document
+from tagalong.ner.model_registry import LLM
 
 DEFAULT_BASE = "mistralai/Mistral-7B-Instruct-v0.3"
 
@@ -80,7 +81,7 @@ def llm_cli(
     precision: PrecisionOption = "auto",
     annotators: AnnotatorsOption = "majority",
     label_config: LabelConfigOption = None,
-    name: VersionNameOption = "llm",
+    name: VersionNameOption = LLM,
     models: ModelsOption = Path("models"),
     resume: ResumeOption = False,
     promote: PromoteOption = True,
@@ -99,7 +100,7 @@ def llm_cli(
 
     store = open_store(models)
     if like is not None:
-        model = read_recipe_manifest(store, like, tier="llm")
+        model = read_recipe_manifest(store, like, tier=LLM)
         recipe = llm_recipe_from_json(model.config, BaseModelRef(model.base, model.base_revision))
     else:
         plain = LLMRecipe(base=BaseModelRef(base, revision))
@@ -137,6 +138,6 @@ def llm_cli(
         """Train; the encoder that will draft in serving drafts dev whenever it is judged."""
         return train_llm(*sides, labels=labels, drafter=load_default_drafter(store, labels), **how)
 
-    manifest = train_version(TierTrainer("llm", recipe, train_drafted, publish_llm), assignment)
+    manifest = train_version(TierTrainer(LLM, recipe, train_drafted, publish_llm), assignment)
     if manifest is not None and as_json:
         echo_json(manifest.to_json())

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tagalong.cli.terminal.options import LLM_TIER, load_default_drafter
+from tagalong.cli.terminal.options import load_default_drafter
 from tagalong.cli.train.run import TierTrainer, read_recipe_manifest
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError
+from tagalong.ner.model_registry import ENCODER, LLM
 from tagalong.ner.model_store import ModelStore
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
@@ -27,7 +28,7 @@ def build_encoder_trainer(recipe: "EncoderRecipe") -> TierTrainer:
     from tagalong.training.encoder.train import train_encoder
     from tagalong.training.jobs.publish import publish_encoder
 
-    return TierTrainer("encoder", recipe, train_encoder, publish_encoder)
+    return TierTrainer(ENCODER, recipe, train_encoder, publish_encoder)
 
 
 def build_llm_trainer(recipe: "LLMRecipe", store: ModelStore) -> TierTrainer:
@@ -48,7 +49,7 @@ def build_llm_trainer(recipe: "LLMRecipe", store: ModelStore) -> TierTrainer:
     ) -> "LLMTrainResult":
         return train_llm(*sides, labels=labels, drafter=load_default_drafter(store, labels), **how)
 
-    return TierTrainer(LLM_TIER, recipe, train_drafted, publish_llm)
+    return TierTrainer(LLM, recipe, train_drafted, publish_llm)
 
 
 def build_trainer_like(store: ModelStore, tier: str, reference: str | None) -> TierTrainer:
@@ -77,9 +78,9 @@ def build_trainer_like(store: ModelStore, tier: str, reference: str | None) -> T
     if reference is None:
         reference = (
             store.default_reference()
-            if tier != LLM_TIER
-            else LLM_TIER
-            if store.current_version(LLM_TIER)
+            if tier != LLM
+            else LLM
+            if store.current_version(LLM)
             else None
         )
     if reference is None:
@@ -89,7 +90,7 @@ def build_trainer_like(store: ModelStore, tier: str, reference: str | None) -> T
         )
     model = read_recipe_manifest(store, reference, tier=tier)
     base = BaseModelRef(model.base, model.base_revision)
-    if tier == LLM_TIER:
+    if tier == LLM:
         return build_llm_trainer(llm_recipe_from_json(model.config, base), store)
     recipe = (
         encoder_recipe_from_json(model.config, base)

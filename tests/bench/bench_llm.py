@@ -38,11 +38,11 @@ from transformers import AutoTokenizer
 from transformers.utils import logging
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
-from tagalong.backend.models.base_models.precision import Precision
+from tagalong.backend.models.base_models.load_options import Precision
 from tagalong.backend.models.llm.decoding import DecodedWindow, DecodingMode
 from tagalong.backend.models.llm.prompt import PromptBuilder
 from tagalong.backend.models.llm.tier import LLMTier
-from tagalong.backend.models.tier import load_tier
+from tagalong.backend.models.load import load_tier
 from tagalong.ner.document import Document
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
 from tagalong.ner.model_registry import ModelRegistry

@@ -31,8 +31,8 @@ from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.encoder.runner import TorchRunner
 from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.text.window_encoder import WindowConfig, WindowEncoder
-from tagalong.backend.models.tier import load_tier
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
 from tagalong.ner.model_registry import ModelRegistry
 from tagalong.ner.words import word_offsets

@@ -27,7 +27,8 @@ from tagalong.backend.batch.engine import make_local_engine
 from tagalong.backend.batch.journal import BatchJournal
 from tagalong.backend.batch.run import BatchRunner
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
-from tagalong.backend.models.tier import Tier, load_tier
+from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.tier import Tier
 from tagalong.cli.prelabel.source_and_sink import FileItems
 from tagalong.ner.document import Document
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME

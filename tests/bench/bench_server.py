@@ -42,9 +42,9 @@ from server_requests import CONFIGS, predict_body
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.encoder.checkpoint import max_positions
+from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.openvino.build import build_openvino_model
 from tagalong.backend.models.openvino.samples import read_sample_documents
-from tagalong.backend.models.tier import load_tier
 from tagalong.ner.manifest import VersionMetadata, read_manifest
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
 from tagalong.ner.model_registry import ModelRegistry

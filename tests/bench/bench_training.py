@@ -29,7 +29,7 @@ from transformers import (
 from transformers.utils import logging
 
 from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, BaseModelRef
-from tagalong.backend.models.base_models.precision import Precision
+from tagalong.backend.models.base_models.load_options import Precision
 from tagalong.ner.document import Document
 from tagalong.ner.tags import TagSet
 from tagalong.training.corpus import read_corpus

@@ -9,7 +9,7 @@ from statistics import median
 from paper_decoding import PaperDecoder
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tagalong.backend.models.base_models.precision import Precision
+from tagalong.backend.models.base_models.load_options import Precision
 from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.backend.models.llm.checkpoint import build_slot_decoder
 from tagalong.backend.models.llm.decoding import DecodedWindow, DecodingMode

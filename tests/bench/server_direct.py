@@ -15,7 +15,7 @@ from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.encoder.runner import ModelInputs, ModelRunner
 from tagalong.backend.models.encoder.tier import EncoderTier
-from tagalong.backend.models.tier import load_tier
+from tagalong.backend.models.load import load_tier
 from tagalong.ner.document import Document
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
 from tagalong.ner.model_registry import ModelRegistry

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from tagalong.backend.documents.jsonl import prediction_to_json
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.encoder.checkpoint import save_model
-from tagalong.backend.models.tier import load_tier
+from tagalong.backend.models.load import load_tier
 from tagalong.cli.evaluate import evaluate_cli
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError, LabelError, TagalongError, VersionNotFound

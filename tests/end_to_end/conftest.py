@@ -17,7 +17,8 @@ import pytest
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.demo import installation
 from tagalong.backend.demo.label_studio_server import LabelStudioServer, start_label_studio
-from tagalong.backend.models.tier import Tier, load_tier
+from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.tier import Tier
 from tagalong.ner.model_registry import ModelRegistry
 from tests.end_to_end.editor import browser
 from tests.end_to_end.ours import Ours, our_server

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from tagalong.backend.pages import format_count, format_latency
+from tagalong.ner.model_registry import ENCODER, LLM, TIER_NAMES
 from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket
 from tagalong.training.benchmark.known_scores import MIN_GOLD_ENTITIES, VersionScores
 from tagalong.training.benchmark.measure import (
@@ -131,7 +132,7 @@ def recommend_tiers(
     soonest = [_lowest_latency_result(ways, requirements) for ways in by_tier.values()]
     found = [_recommend_real_time(soonest, results, scores, requirements)]
     most = {tier: _highest_throughput_result(ways) for tier, ways in by_tier.items()}
-    encoder, llm = most.get("encoder"), most.get("llm")
+    encoder, llm = most.get(ENCODER), most.get(LLM)
     if encoder is None or llm is None:
         only = encoder or llm
         assert only is not None  # noqa: S101 (one at least was measured)
@@ -339,7 +340,7 @@ def _format_f1_points(gain: float) -> str:
 
 def _tier_name(one: BenchmarkResult | BenchmarkConfig) -> str:
     """A tier, as a sentence has it."""
-    return "LLM" if one.tier == "llm" else one.tier
+    return TIER_NAMES[one.tier]
 
 
 def _is_gain_worth_latency(

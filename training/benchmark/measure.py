@@ -17,11 +17,11 @@ from typing import Literal
 import torch
 
 from tagalong.backend.models.base_models.memory import translate_memory_errors
-from tagalong.backend.models.encoder.runner import TorchRunner
-from tagalong.backend.models.encoder.tier import EncoderTier
-from tagalong.backend.models.tier import Tier, load_tier
+from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.tier import HasRuntime, Tier
 from tagalong.ner.document import Document
 from tagalong.ner.errors import OutOfMemoryError
+from tagalong.ner.model_registry import ENCODER, LLM
 from tagalong.ner.words import word_offsets
 
 Runtime = Literal["engine", "torch", "fp32", "llm"]
@@ -93,7 +93,7 @@ class BenchmarkResult:
 
 def tier_of_runtime(runtime: Runtime) -> str:
     """The tier that is served in a way."""
-    return "llm" if runtime == "llm" else "encoder"
+    return LLM if runtime == "llm" else ENCODER
 
 
 def benchmark_in_subprocess(
@@ -166,7 +166,7 @@ def run_benchmark(
     return BenchmarkResult(
         version=config.version,
         runtime=config.runtime,
-        runtime_name=tier.runner.name if isinstance(tier, EncoderTier) else "PyTorch",
+        runtime_name=tier.runtime_name if isinstance(tier, HasRuntime) else "PyTorch",
         load_seconds=load_seconds,
         p50_seconds=median,
         p95_seconds=nearest_rank(taken, 0.95),
@@ -211,11 +211,11 @@ def _load_tier(setting: BenchmarkConfig) -> Tier:
             return load_tier(setting.version_dir)
         drafter = load_tier(setting.drafter_dir, use_openvino=setting.use_openvino)
         return load_tier(setting.version_dir, drafter=drafter.predict)
-    tier = load_tier(setting.version_dir, use_openvino=setting.runtime == "engine")
-    if setting.runtime == "fp32" and isinstance(tier, EncoderTier):
-        assert isinstance(tier.runner, TorchRunner)  # noqa: S101 (no engine was asked for)
-        tier.runner.precision = "fp32"
-    return tier
+    return load_tier(
+        setting.version_dir,
+        use_openvino=setting.runtime == "engine",
+        precision="fp32" if setting.runtime == "fp32" else None,
+    )
 
 
 def _measure_latencies(tier: Tier, documents: Sequence[Document], seconds: float) -> list[float]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from tagalong.backend.models.load import default_device
 from tagalong.backend.models.openvino.library import count_usable_cpus
-from tagalong.backend.models.tier import default_device
 from tagalong.backend.pages import format_count, format_latency, make_page_environment
 from tagalong.ner.model_registry import DEFAULT_TIER
 from tagalong.ner.scoring import LENGTH_BUCKETS

@@ -11,6 +11,7 @@ from typing import Any
 from tagalong.backend.models.encoder.checkpoint import save_model
 from tagalong.backend.models.llm.prompt import PROMPT_VERSION
 from tagalong.ner.manifest import Manifest, VersionMetadata
+from tagalong.ner.model_registry import ENCODER, LLM
 from tagalong.ner.model_store import ModelStore
 from tagalong.ner.scoring import Counts
 from tagalong.training.data.train_dev_split import TrainDevSplit
@@ -52,7 +53,7 @@ def publish_encoder(
     """
     draft = partial(
         VersionMetadata,
-        tier="encoder",
+        tier=ENCODER,
         name=name,
         config=_recipe_to_json(trained.recipe),
         calibration=_calibration_to_json(trained) | trained.tier.score_refiner.to_json(),
@@ -90,7 +91,7 @@ def publish_llm(
         "verbalisers": verbalisers,
     }
     calibration = _calibration_to_json(trained)
-    draft = partial(VersionMetadata, tier="llm", name=name, config=config, calibration=calibration)
+    draft = partial(VersionMetadata, tier=LLM, name=name, config=config, calibration=calibration)
     return _publish(trained, split, store=store, draft=draft, scores=scores)
 
 

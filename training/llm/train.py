@@ -10,10 +10,10 @@ from accelerate import Accelerator
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from tagalong.backend.models.base_models.load_options import Drafter
 from tagalong.backend.models.base_models.memory import translate_memory_errors
 from tagalong.backend.models.base_models.precision import weights_dtype
 from tagalong.backend.models.llm.checkpoint import build_slot_decoder
-from tagalong.backend.models.llm.load_options import Drafter
 from tagalong.backend.models.llm.prompt import PromptBuilder
 from tagalong.backend.models.llm.tier import LLMTier
 from tagalong.backend.models.llm.verbalizers import choose_verbalizers

@@ -4,7 +4,7 @@ import math
 import time
 from dataclasses import dataclass, field, replace
 
-from tagalong.backend.models.base_models.precision import Precision
+from tagalong.backend.models.base_models.load_options import Precision
 
 MIN_STEPS = 300  # from 24 documents of BC5CDR, 160 to 800 steps learn as much; 56 far less
 

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Any
 
 import torch
+
+from tagalong.backend.models.base_models.load_options import Precision
 
 # Names as torch.cpu gives them.
 BF16_CAPABILITIES = ("avx512_bf16", "amx_bf16", "sve_bf16")
 # The best first. With AVX-512 alone, products of 8 bits saturate, and still take six tenths of the
 # time of fp32; with AVX2 alone they take a third more, so that is not among them.
 INT8_CAPABILITIES = ("amx_int8", "avx512_vnni", "avx_vnni", "avx512_bw")
-Precision = Literal["auto", "bf16", "fp32"]
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tagalong.backend.models.base_models.adapters import is_peft_model, load_adapter
 from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.models.base_models.load_options import LoadOptions, Precision
 from tagalong.backend.models.encoder.assemble import assemble_encoder, translate_load_errors
 from tagalong.backend.models.encoder.runner import TorchRunner
 from tagalong.backend.models.encoder.tier import EncoderTier
@@ -84,16 +84,16 @@ def _translate_rust_errors() -> Iterator[None]:
         raise OSError(code, os.strerror(code)) from error
 
 
-def load_encoder(folder: Path, manifest: Manifest, *, device: torch.device) -> EncoderTier:
-    """Read a version's weights and make them a tier.
+def load_encoder(folder: Path, manifest: Manifest, **options: Unpack[LoadOptions]) -> EncoderTier:
+    """Load a version with PyTorch.
 
     Args:
-        folder: Of the version; its manifest has been verified.
-        manifest: What it says.
-        device: Where to compute.
+        folder: The version's folder.
+        manifest: Its verified manifest.
+        **options: `device` and `precision` count.
 
     Returns:
-        The tier, ready to predict as it was judged: same windows, same arithmetic.
+        The tier, with the windows and the arithmetic that the version was evaluated with.
 
     Raises:
         BaseModelError: If the version is an adapter and its base is not there.
@@ -104,10 +104,10 @@ def load_encoder(folder: Path, manifest: Manifest, *, device: torch.device) -> E
     with translate_load_errors(folder, manifest):
         model = _load_model(folder, manifest, tag_set=tag_set, four_bit=four_bit)
     if not four_bit:
-        model = model.to(device)
-    precision = manifest.config.get("schedule", {}).get("precision", "auto")
-    forward = TorchRunner(model.eval(), precision=precision)
-    return assemble_encoder(forward, folder, manifest, max_positions=max_positions(model))
+        model = model.to(options.get("device") or "cpu")
+    trained_precision: Precision = manifest.config.get("schedule", {}).get("precision", "auto")
+    runner = TorchRunner(model.eval(), precision=options.get("precision") or trained_precision)
+    return assemble_encoder(runner, folder, manifest, max_positions=max_positions(model))
 
 
 def _load_model(

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tagalong.backend.models.base_models.precision import Precision, bf16_autocast, weights_dtype
+from tagalong.backend.models.base_models.load_options import Precision
+from tagalong.backend.models.base_models.precision import bf16_autocast, weights_dtype
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.text.window_encoder import batch_by_length
 
@@ -24,6 +25,10 @@ class ModelRunner(Protocol):
     @property
     def name(self) -> str:
         """What runs it, and in which arithmetic, in words."""
+
+    @property
+    def can_use_openvino(self) -> bool:
+        """Whether OpenVINO could run the model faster."""
 
     def plan_batches(self, lengths: Sequence[int]) -> Iterable[Sequence[int]]:
         """Which windows to run together, given their sub-words: batches of their places."""
@@ -69,6 +74,11 @@ class TorchRunner:
         """PyTorch, and its arithmetic."""
         wanted = weights_dtype(self.model.device, precision=self.precision)
         return f"PyTorch, {'bf16' if wanted == torch.bfloat16 else 'fp32'}"
+
+    @property
+    def can_use_openvino(self) -> bool:
+        """Whether it runs on a CPU."""
+        return self.model.device.type == "cpu"
 
     def plan_batches(self, lengths: Sequence[int]) -> Iterable[Sequence[int]]:
         """Which windows to run together: those of similar length, 1,024 padded sub-words on a CPU.

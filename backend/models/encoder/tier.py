@@ -72,6 +72,26 @@ class EncoderTier:
         self.score_refiner = score_refiner or ScoreRefiner()
 
     @property
+    def runtime_name(self) -> str:
+        """The library and the arithmetic that run the model."""
+        return self.runner.name
+
+    @property
+    def can_use_openvino(self) -> bool:
+        """Whether OpenVINO could run the model faster."""
+        return self.runner.can_use_openvino
+
+    @property
+    def streams(self) -> int:
+        """Batches that the model runs at the same time."""
+        return self.runner.streams
+
+    @property
+    def documents_per_request_chunk(self) -> int:
+        """Documents of one request that are queued together."""
+        return self.runner.documents_per_request_chunk
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Entity types, in the order of the label config."""
         return self.tag_set.labels

@@ -3,19 +3,24 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
 from tagalong.backend.models.base_models.adapters import load_adapter
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.backend.models.base_models.precision import Precision, weights_dtype
+from tagalong.backend.models.base_models.load_options import (
+    BaseModelCache,
+    LoadOptions,
+    Precision,
+    WeightsMode,
+)
+from tagalong.backend.models.base_models.precision import weights_dtype
 from tagalong.backend.models.base_models.quantization import four_bit_unavailable_reason
 from tagalong.backend.models.encoder.assemble import translate_load_errors
 from tagalong.backend.models.encoder.checkpoint import is_adapter
 from tagalong.backend.models.llm.decoding import SlotDecoder
-from tagalong.backend.models.llm.load_options import BaseModelCache, Drafter, WeightsMode
 from tagalong.backend.models.llm.prompt import PROMPT_VERSION, PromptBuilder
 from tagalong.backend.models.llm.scorer import TagScorer
 from tagalong.backend.models.llm.tier import LLMTier
@@ -33,25 +38,17 @@ log = logging.getLogger(__name__)
 def load_llm(
     folder: Path,
     manifest: Manifest,
-    *,
-    device: torch.device,
-    weights_mode: WeightsMode | None = None,
-    drafter: Drafter | None = None,
-    base_model_cache: BaseModelCache | None = None,
+    **options: Unpack[LoadOptions],
 ) -> LLMTier:
-    """Read a version's weights and make them a tier.
+    """Load a version: an adapter on a base model, or a whole decoder.
 
     Args:
-        folder: Of the version; its manifest has been verified.
-        manifest: What it says.
-        device: Where to compute.
-        weights_mode: Adapter folded into its base, beside it, or beside the base in 4 bits; None for the
-            last where it was trained so, else the first.
-        drafter: Says what the tags may be.
-        base_model_cache: Where the base of the version before may be.
+        folder: The version's folder.
+        manifest: Its verified manifest.
+        **options: `device`, `weights_mode`, `drafter` and `base_model_cache` count.
 
     Returns:
-        The tier, with the very prompt it was trained with.
+        The tier, with the prompt of its training.
 
     Raises:
         BaseModelError: If the version is an adapter and its base is not there, or is another.
@@ -64,18 +61,20 @@ def load_llm(
     planner = PromptBuilder(
         tokenizer, tag_set, verbalisers, window=config["window"], context=config["context"]
     )
+    weights_mode = options.get("weights_mode")
     if weights_mode is None:
         weights_mode = "nf4" if config.get("four_bit") else "merged"
     if weights_mode == "nf4" and (obstacle := four_bit_unavailable_reason()):
         log.warning("%s is served in 16 bits or more, not in 4: %s", manifest.version, obstacle)
         weights_mode = "merged"
+    device = options.get("device") or torch.device("cpu")
     precision: Precision = config.get("schedule", {}).get("precision", "auto")
     model = _load_model(
         folder,
         manifest,
         weights=weights_mode,
         options={"device": device, "dtype": weights_dtype(device, precision=precision)},
-        kept=base_model_cache or BaseModelCache(),
+        kept=options.get("base_model_cache") or BaseModelCache(),
     )
     return LLMTier(
         build_slot_decoder(model.eval(), planner, tag_set, precision=precision),
@@ -83,7 +82,7 @@ def load_llm(
         tag_set=tag_set,
         version=manifest.version,
         temperature=float(manifest.calibration.get("temperature", 1.0)),
-        drafter=drafter,
+        drafter=options.get("drafter"),
     )
 
 

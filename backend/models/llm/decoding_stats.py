@@ -1,38 +1,38 @@
-"""What decoding takes, counted."""
+"""Counts of the work that decoding takes."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class DecodingStats:
-    """What decoding took; adds up.
+    """Counts that add up over documents.
 
     Attributes:
-        documents: Decoded.
+        documents: Documents decoded.
         passes: Model calls in sequence, summed over windows.
-        slots: Words that were tagged.
-        tokens: Run through the model, without padding and shared prefix.
-        agreed: Slots whose draft was right.
+        slots: Words tagged.
+        tokens: Tokens run through the model, without padding and the shared prefix.
+        accepted: Slots whose drafted tag was right.
     """
 
     documents: int = 0
     passes: int = 0
     slots: int = 0
     tokens: int = 0
-    agreed: int = 0
+    accepted: int = 0
 
     def __add__(self, other: "DecodingStats") -> "DecodingStats":
-        """The cost of both."""
-        return DecodingStats(
-            self.documents + other.documents,
-            self.passes + other.passes,
-            self.slots + other.slots,
-            self.tokens + other.tokens,
-            self.agreed + other.agreed,
-        )
+        """The counts of both."""
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return DecodingStats(*(ours + theirs for ours, theirs in pairs))
 
     def __sub__(self, other: "DecodingStats") -> "DecodingStats":
-        """What was added since."""
-        return DecodingStats(
-            *(getattr(self, name) - getattr(other, name) for name in self.__slots__)
-        )
+        """The counts since an earlier state."""
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return DecodingStats(*(ours - theirs for ours, theirs in pairs))
+
+    def to_json(self) -> dict[str, int]:
+        """The counts under the names that reports and Prometheus series have always used."""
+        counts = asdict(self)
+        counts["agreed"] = counts.pop("accepted")
+        return counts

@@ -17,7 +17,8 @@ from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from tagalong.backend.models.base_models.adapters import is_lora_layer
-from tagalong.backend.models.base_models.precision import Precision, bf16_autocast
+from tagalong.backend.models.base_models.load_options import Precision
+from tagalong.backend.models.base_models.precision import bf16_autocast
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.ner.errors import BaseModelError
 

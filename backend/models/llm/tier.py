@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from tagalong.backend.models.base_models.load_options import Drafter
 from tagalong.backend.models.base_models.memory import is_out_of_memory
 from tagalong.backend.models.decoding.predictions import decode_prediction, log_softmax
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.llm.decoding import DecodedWindow, DecodingMode, SlotDecoder
 from tagalong.backend.models.llm.decoding_stats import DecodingStats
-from tagalong.backend.models.llm.load_options import Drafter
 from tagalong.backend.models.llm.prompt import PromptBuilder, PromptWindow
 from tagalong.backend.models.llm.throughput import MIN_MEASUREMENT_SECONDS, ThroughputEstimate
 from tagalong.backend.models.text.window_encoder import batch_by_length
@@ -45,6 +45,8 @@ class LLMTier:
     max_batch_tokens = 16384  # padded tokens of a batch: what a pass over them keeps in memory
     max_batch_rows = 16
     documents_per_chunk = 64  # documents in the air at once
+    runtime_name = "PyTorch"
+    can_use_openvino = False
 
     def __init__(
         self,
@@ -202,7 +204,7 @@ class LLMTier:
                 passes=sum(entry.passes for entry in found),
                 slots=sum(len(entry.tags) for entry in found),
                 tokens=sum(entry.tokens for entry in found),
-                agreed=sum(entry.accepted for entry in found),
+                accepted=sum(entry.accepted for entry in found),
             )
             return found
         half = len(rows) // 2  # outside the handler, which would hold on to what did not fit

@@ -102,9 +102,8 @@ def build_openvino_model(
         raise OpenVINOError(
             f"{manifest.version} has its base in 4 bits, which OpenVINO cannot read"
         )
-    reference = load_encoder(folder, manifest, device=CPU)
+    reference = load_encoder(folder, manifest, device=CPU, precision="fp32")
     assert isinstance(reference.runner, TorchRunner)  # noqa: S101 (what load_encoder makes)
-    reference.runner.precision = "fp32"
     check_documents = [document for document in check_documents if word_offsets(document.text)][
         :MAX_CHECK_DOCUMENTS
     ]
@@ -186,12 +185,12 @@ def _save(
     written.with_suffix(".bin").replace(folder / WEIGHTS_FILE_NAME)
     return OpenVINORecord(
         version=manifest.version,
-        digest=manifest_digest(manifest.to_json()),
-        library=openvino_version(),
+        manifest_digest=manifest_digest(manifest.to_json()),
+        openvino_version=openvino_version(),
         precision=choose_precision(cpu_capabilities()),
-        int8=int8_instruction_set(),
-        form=form,
-        limit=max_positions(source),
+        int8_instruction_set=int8_instruction_set(),
+        weight_format=form,
+        max_positions=max_positions(source),
         check=OpenVINOCheck(0, 0, 0.0),
         notes=(),
         files={name: hash_file(folder / name) for name in (MODEL_FILE_NAME, WEIGHTS_FILE_NAME)},

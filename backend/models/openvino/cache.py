@@ -35,7 +35,7 @@ from tagalong.ner.errors import OpenVINOError, PublishError
 from tagalong.ner.file_safety import FileRecord, hash_file
 from tagalong.ner.manifest import CACHE_FOLDER_NAME, Manifest, is_version, manifest_digest
 
-RECORD_SCHEMA_VERSION = 3  # of the record; goes up when engines are made otherwise
+RECORD_SCHEMA_VERSION = 4  # of the record; goes up when engines are made otherwise
 RECORD_FILE_NAME, MODEL_FILE_NAME, WEIGHTS_FILE_NAME = "engine.json", "engine.xml", "engine.weights"
 
 
@@ -48,7 +48,7 @@ class OpenVINOCheck:
         words: In all of them.
         agreement: Share of the words that both think the same tag of, each word by itself.
         tagged: Words that at least one thinks part of an entity.
-        tagged_agreement: Share of those that both think the same tag of; 1.0 where there are none.
+        entity_agreement: Share of those that both think the same tag of; 1.0 where there are none.
         explained: Share of the variance of PyTorch's scores that the engine's account for (R²);
             also tells where hardly a word is part of an entity.
         reference_f1: Strict F1 of PyTorch; None where the documents have no gold for it.
@@ -59,12 +59,12 @@ class OpenVINOCheck:
     documents: int
     words: int
     agreement: float
-    tagged: int = 0
-    tagged_agreement: float = 1.0
-    explained: float = 1.0
+    entity_words: int = 0
+    entity_agreement: float = 1.0
+    r_squared: float = 1.0
     reference_f1: float | None = None
     f1: float | None = None
-    gold: int = 0
+    gold_entities: int = 0
 
     @property
     def f1_loss(self) -> float:
@@ -78,24 +78,24 @@ class OpenVINORecord:
 
     Attributes:
         version: That it was made of.
-        digest: Of that version's manifest.
+        manifest_digest: Of that version's manifest.
         library: Release of OpenVINO that it was made for.
         precision: Arithmetic that it was checked in, of what is not quantised.
         int8: Likewise of what is, as `int8_instruction_set` gives it.
-        form: ``int8`` where its matrices are quantised, else ``plain``.
-        limit: Positions that the model has; None for no limit.
+        weight_format: ``int8`` where its matrices are quantised, else ``plain``.
+        max_positions: Positions that the model has; None for no limit.
         check: How it did.
         notes: What else to know, a sentence each.
         files: By name.
     """
 
     version: str
-    digest: str
-    library: str
+    manifest_digest: str
+    openvino_version: str
     precision: OpenVINOPrecision
-    int8: str
-    form: str
-    limit: int | None
+    int8_instruction_set: str
+    weight_format: str
+    max_positions: int | None
     check: OpenVINOCheck
     notes: tuple[str, ...]
     files: Mapping[str, FileRecord]
@@ -158,9 +158,9 @@ def find_openvino_model(folder: Path, manifest: Manifest) -> CachedOpenVINOModel
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, OpenVINOError):
             record = OpenVINORecord.from_json(json.loads((home / RECORD_FILE_NAME).read_bytes()))
             if (
-                record.library == openvino_version()
-                and record.digest == manifest_digest(manifest.to_json())
-                and (record.precision, record.int8)
+                record.openvino_version == openvino_version()
+                and record.manifest_digest == manifest_digest(manifest.to_json())
+                and (record.precision, record.int8_instruction_set)
                 == (choose_precision(cpu_capabilities()), int8_instruction_set())
                 and _is_intact(home, record)
             ):

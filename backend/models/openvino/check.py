@@ -41,16 +41,16 @@ def compare_encoders(
         documents=len(documents),
         words=len(same),
         agreement=float(same.mean()),
-        tagged=int(tagged.sum()),
-        tagged_agreement=float(same[tagged].mean()) if tagged.any() else 1.0,
-        explained=_r_squared(ours, theirs),
+        entity_words=int(tagged.sum()),
+        entity_agreement=float(same[tagged].mean()) if tagged.any() else 1.0,
+        r_squared=_r_squared(ours, theirs),
     )
     known = reference.labels
     gold = sum(span.label in known for document in documents for span in document.spans)
     if not gold:
         return check
     expected, found = _strict_f1(reference, documents), _strict_f1(candidate, documents)
-    return replace(check, reference_f1=expected, f1=found, gold=gold)
+    return replace(check, reference_f1=expected, f1=found, gold_entities=gold)
 
 
 def rejection_reason(check: OpenVINOCheck) -> str | None:
@@ -62,19 +62,19 @@ def rejection_reason(check: OpenVINOCheck) -> str | None:
     Returns:
         What was found, to be read after "it"; None where it may.
     """
-    if not check.explained >= MIN_R_SQUARED:  # nor where it is no number
-        return f"has scores that account for {check.explained:.0%} of the variance of PyTorch's"
+    if not check.r_squared >= MIN_R_SQUARED:  # nor where it is no number
+        return f"has scores that account for {check.r_squared:.0%} of the variance of PyTorch's"
     if check.agreement < MIN_AGREEMENT:
         return f"thinks another tag of {1 - check.agreement:.1%} of the words than PyTorch does"
-    if check.tagged >= MIN_ENTITY_WORDS and check.tagged_agreement < MIN_ENTITY_AGREEMENT:
+    if check.entity_words >= MIN_ENTITY_WORDS and check.entity_agreement < MIN_ENTITY_AGREEMENT:
         return (
-            f"thinks another tag of {1 - check.tagged_agreement:.1%} of the {check.tagged:,} words "
+            f"thinks another tag of {1 - check.entity_agreement:.1%} of the {check.entity_words:,} words "
             "that either takes for part of an entity"
         )
     if check.f1_loss > MAX_F1_LOSS:
         return (
             f"loses {100 * check.f1_loss:.2f} points of strict F1 on {check.documents:,} documents "
-            f"with {check.gold:,} entities, and {100 * MAX_F1_LOSS:.1f} are allowed"
+            f"with {check.gold_entities:,} entities, and {100 * MAX_F1_LOSS:.1f} are allowed"
         )
     return None
 

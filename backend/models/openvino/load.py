@@ -1,41 +1,71 @@
-"""A version and its OpenVINO model to an encoder tier."""
+"""Load an encoder whose model was compiled for OpenVINO."""
 
+import logging
 from pathlib import Path
+from typing import Unpack
 
+from tagalong.backend.models.base_models.load_options import LoadOptions
 from tagalong.backend.models.encoder.assemble import assemble_encoder
 from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.backend.models.openvino.cache import (
     MODEL_FILE_NAME,
     WEIGHTS_FILE_NAME,
     CachedOpenVINOModel,
+    find_openvino_model,
 )
 from tagalong.backend.models.openvino.runner import OpenVINORunner
+from tagalong.ner.errors import VersionInvalid
 from tagalong.ner.manifest import Manifest
+
+log = logging.getLogger(__name__)
+
+
+def load_compiled_encoder(
+    folder: Path, manifest: Manifest, **options: Unpack[LoadOptions]
+) -> EncoderTier | None:
+    """Load a version with its cached OpenVINO model.
+
+    Args:
+        folder: The version's folder.
+        manifest: Its verified manifest.
+        **options: `use_openvino` and `device` count.
+
+    Returns:
+        The tier; None where OpenVINO is not asked for, or has no usable model of the version.
+
+    Raises:
+        VersionInvalid: If the version's tokenizer cannot be read.
+    """
+    device = options.get("device")
+    if not options.get("use_openvino") or (device is not None and device.type != "cpu"):
+        return None
+    cached = find_openvino_model(folder, manifest)
+    if cached is None:
+        return None
+    try:
+        return load_openvino_encoder(folder, manifest, cached)
+    except VersionInvalid:
+        raise
+    except Exception as error:  # noqa: BLE001 - OpenVINO's errors are of any class; PyTorch works
+        log.warning("%s: %s; PyTorch serves it", manifest.version, error)
+        return None
 
 
 def load_openvino_encoder(
     folder: Path, manifest: Manifest, cached: CachedOpenVINOModel
 ) -> EncoderTier:
-    """Make a version's engine a tier; its own weights are not read.
-
-    Args:
-        folder: Of the version.
-        manifest: What it says.
-        cached: The engine.
-
-    Returns:
-        The tier, ready to predict.
+    """Make a tier of an OpenVINO model; the weights of the version are not read.
 
     Raises:
-        EngineError: If OpenVINO is not there, or cannot read it.
+        OpenVINOError: If OpenVINO is not installed, or cannot read the model.
         VersionInvalid: If the version's tokenizer cannot be read.
     """
     record = cached.record
-    forward = OpenVINORunner(
+    runner = OpenVINORunner(
         cached.folder / MODEL_FILE_NAME,
         cached.folder / WEIGHTS_FILE_NAME,
-        weight_format=record.form,
+        weight_format=record.weight_format,
     )
-    tier = assemble_encoder(forward, folder, manifest, max_positions=record.limit)
-    forward.warm_up(tier.window_encoder.max_window_subwords)
+    tier = assemble_encoder(runner, folder, manifest, max_positions=record.max_positions)
+    runner.warm_up(tier.window_encoder.max_window_subwords)
     return tier

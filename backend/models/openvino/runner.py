@@ -60,6 +60,7 @@ class OpenVINORunner:
     # kept takes 3 MB: padding to a multiple of 8 made more of them than 2 % less of it was worth.
     pad_to_multiple_of = 32
     documents_per_request_chunk = 1
+    can_use_openvino = False  # it does already
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from tagalong.ner.model_registry import LLM
+from tagalong.backend.models.registry import TIER_SPECS
 
 # Seconds: /health owes an answer in 0.1, webhooks in 1, and /predict in 100.
 LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 100)
@@ -96,7 +96,9 @@ class PrometheusMetrics:
             for name, text in DECODING_COUNTERS.items()
         }
         for counter in self.decoding_counters.values():
-            counter.labels(LLM)
+            for tier in tiers:
+                if tier in TIER_SPECS and TIER_SPECS[tier].counts_decoding:
+                    counter.labels(tier)
         per_tier = (
             self.tasks_predicted,
             self.regions_predicted,

@@ -12,6 +12,7 @@ from tagalong.backend.pages import make_page_environment
 from tagalong.backend.retraining.job import Job, JobState
 from tagalong.backend.server.monitoring.snapshot import Snapshot, TierState
 from tagalong.backend.server.monitoring.telemetry import MAX_LATENCY_SAMPLES
+from tagalong.ner.model_registry import TIER_NAMES
 
 # Sent with the page: should escaping ever fail, a browser still neither runs nor fetches anything.
 CONTENT_SECURITY_POLICY = (
@@ -19,7 +20,6 @@ CONTENT_SECURITY_POLICY = (
     "form-action 'none'; frame-ancestors 'none'"
 )
 LENGTH_NAMES = {"1": "1 word", "2": "2 words", "3+": "3 words or more"}
-TIER_NAMES = {"encoder": "Encoder", "llm": "LLM"}
 JOB_STATE_NAMES = {
     JobState.WAITING: "Waits its turn",
     JobState.RUNNING: "Runs",
@@ -182,7 +182,8 @@ def format_job_state(job: Job) -> str:
 
 def format_tier(tier: str) -> str:
     """A tier as the page calls it."""
-    return TIER_NAMES.get(tier, tier)
+    name = TIER_NAMES.get(tier, tier)
+    return name[:1].upper() + name[1:]
 
 
 _ENVIRONMENT = make_page_environment(Path(__file__).parent / "templates")

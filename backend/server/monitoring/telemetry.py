@@ -8,7 +8,7 @@ import math
 import threading
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -17,6 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from tagalong.backend.events.payload import ACTIONS
 from tagalong.backend.models.llm.decoding_stats import DecodingStats
+from tagalong.backend.models.registry import TIER_SPECS
 from tagalong.backend.retraining.job import Job
 from tagalong.backend.server.monitoring.metrics import PrometheusMetrics
 from tagalong.backend.server.monitoring.projects import (
@@ -34,7 +35,6 @@ from tagalong.backend.server.monitoring.snapshot import (
     UnreadableTask,
 )
 from tagalong.ner.manifest import Manifest
-from tagalong.ner.model_registry import TIERS
 
 MAX_LATENCY_SAMPLES = (
     512  # requests of a route, the last ones, that the page's latencies are drawn from
@@ -59,12 +59,13 @@ class Telemetry:
     """Counts what happens.
 
     Args:
-        tiers: All there are.
+        tiers: Names; None for all that are served.
     """
 
     content_type = CONTENT_TYPE
 
-    def __init__(self, tiers: Sequence[str] = TIERS) -> None:
+    def __init__(self, tiers: Iterable[str] | None = None) -> None:
+        tiers = tuple(TIER_SPECS if tiers is None else tiers)
         self.registry = CollectorRegistry()
         self._metrics = PrometheusMetrics(self.registry, tiers)
         self._metrics.requests_in_flight.set_function(lambda: self._in_flight)
@@ -242,8 +243,8 @@ class Telemetry:
             tier: By which.
             cost: What it took.
         """
-        for name, counter in self._metrics.decoding_counters.items():
-            counter.labels(tier).inc(getattr(cost, name))
+        for name, count in cost.to_json().items():
+            self._metrics.decoding_counters[name].labels(tier).inc(count)
 
     def record_job(self, job: Job) -> None:
         """A training has ended.

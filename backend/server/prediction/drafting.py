@@ -4,8 +4,9 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from tagalong.backend.models.llm.load_options import BaseModelCache, WeightsMode
-from tagalong.backend.models.tier import SupportsDecodingStats, Tier, load_tier
+from tagalong.backend.models.base_models.load_options import BaseModelCache, WeightsMode
+from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.tier import SupportsDecodingStats, Tier
 from tagalong.backend.server.prediction.model_holder import ModelHolder
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import TagalongError

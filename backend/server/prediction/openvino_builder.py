@@ -15,9 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
-from tagalong.backend.models.encoder.runner import TorchRunner
-from tagalong.backend.models.encoder.tier import EncoderTier
-from tagalong.backend.models.tier import Tier, load_tier
+from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.tier import HasRuntime, Tier
 from tagalong.backend.processes import terminate
 
 NICE_COMMAND = ("nice", "-n", "10")
@@ -139,9 +138,5 @@ class OpenVINOBuilder:
 
 
 def _can_use_openvino(tier: Tier) -> bool:
-    """Whether a tier is an encoder whose passes PyTorch runs on a CPU."""
-    return (
-        isinstance(tier, EncoderTier)
-        and isinstance(tier.runner, TorchRunner)
-        and tier.runner.model.device.type == "cpu"
-    )
+    """Whether OpenVINO could run the model of a tier faster."""
+    return isinstance(tier, HasRuntime) and tier.can_use_openvino

@@ -11,9 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.backend.models.llm.decoding_stats import DecodingStats
-from tagalong.backend.models.tier import SupportsDecodingStats, SupportsTimeEstimate, Tier
+from tagalong.backend.models.tier import (
+    SupportsDecodingStats,
+    SupportsPipelining,
+    SupportsTimeEstimate,
+    Tier,
+)
 from tagalong.backend.server.prediction.batcher import Batcher
 from tagalong.backend.server.prediction.errors import service_unavailable
 from tagalong.ner.document import Document, Prediction
@@ -128,7 +132,7 @@ class RequestScheduler:
 
     def _run_tier(self, tier: Tier, waiting: Sequence[Any]) -> list[Any]:
         """Run a tier; an LLM's passes are all on one thread, so that what they cost can be told."""
-        if isinstance(tier, EncoderTier):
+        if isinstance(tier, SupportsPipelining):
             return tier.compute_logits(waiting)
         if not isinstance(tier, SupportsDecodingStats):
             return tier.predict(waiting)
@@ -141,8 +145,8 @@ class RequestScheduler:
 
 def _streams_and_batch_size(tier: Tier) -> tuple[int, int]:
     """How many portions of a tier run at once, and how many documents each has at most."""
-    if isinstance(tier, EncoderTier):
-        return tier.runner.streams, tier.runner.documents_per_request_chunk
+    if isinstance(tier, SupportsPipelining):
+        return tier.streams, tier.documents_per_request_chunk
     return 1, MAX_BATCH_DOCUMENTS
 
 
@@ -154,7 +158,7 @@ def _submit_chunk(
     What an encoder does before and after its passes is done by who asks, beside the passes of
     others.
     """
-    if not isinstance(tier, EncoderTier):
+    if not isinstance(tier, SupportsPipelining):
         return batcher.submit(tier, portion).result
     read = tier.encode(portion)
     scores = batcher.submit(tier, read)

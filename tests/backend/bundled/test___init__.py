@@ -10,7 +10,7 @@ from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL
 from tagalong.backend.models.decoding.consistency import ScoreRefiner
 from tagalong.backend.models.encoder.tier import EncoderTier
-from tagalong.backend.models.tier import load_tier
+from tagalong.backend.models.load import load_tier
 from tagalong.ner.document import Document
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.ner.model_store import ModelStore

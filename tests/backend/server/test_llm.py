@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tagalong.backend.models.llm.throughput import ThroughputEstimate
-from tagalong.backend.models.tier import load_tier
+from tagalong.backend.models.load import load_tier
 from tagalong.backend.server.prediction.drafting import EncoderDrafter
 from tagalong.backend.server.prediction.errors import RequestError
 from tagalong.backend.server.prediction.handler import check_latency_budget

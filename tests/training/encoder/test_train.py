@@ -11,8 +11,8 @@ from tagalong.backend.models.decoding.consistency import ScoreRefiner
 from tagalong.backend.models.decoding.predictions import log_softmax
 from tagalong.backend.models.encoder.runner import TorchRunner
 from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.text.window_encoder import WindowConfig, WindowEncoder
-from tagalong.backend.models.tier import load_tier
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import TrainingError
 from tagalong.ner.model_store import ModelStore

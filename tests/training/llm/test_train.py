@@ -12,7 +12,7 @@ from tagalong.backend.models.llm.prompt import PromptBuilder
 from tagalong.backend.models.llm.scorer import TagScorer
 from tagalong.backend.models.llm.tier import LLMTier
 from tagalong.backend.models.llm.verbalizers import choose_verbalizers
-from tagalong.backend.models.tier import load_tier
+from tagalong.backend.models.load import load_tier
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import BaseModelError, OutOfMemoryError, TrainingError
 from tagalong.ner.manifest import read_manifest

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.backend.models.tier import load_tier
+from tagalong.backend.models.load import load_tier
 from tagalong.ner.document import Document
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.ner.model_store import ModelStore

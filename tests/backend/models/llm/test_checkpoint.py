@@ -12,10 +12,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from tagalong.backend.models.base_models.load_options import BaseModelCache
 from tagalong.backend.models.base_models.quantization import four_bit_unavailable_reason
-from tagalong.backend.models.llm.load_options import BaseModelCache
 from tagalong.backend.models.llm.tier import LLMTier
-from tagalong.backend.models.tier import load_tier
+from tagalong.backend.models.load import load_tier
 from tagalong.ner.document import Document
 from tagalong.ner.errors import BaseModelError, VersionInvalid
 from tagalong.ner.manifest import VersionMetadata, read_manifest
@@ -78,7 +78,7 @@ def test_only_the_adapter_is_stored(version: Path) -> None:
 
 
 def test_an_adapter_says_the_same_folded_in_or_not(version: Path) -> None:
-    merged, adapter = loaded(version), loaded(version, weights="adapter")
+    merged, adapter = loaded(version), loaded(version, weights_mode="adapter")
     assert_agree(merged, adapter, within=1e-3)
     assert not hasattr(merged.decoder.scorer.model, "peft_config")
     assert hasattr(adapter.decoder.scorer.model, "peft_config")
@@ -95,14 +95,14 @@ def test_an_adapter_on_an_output_layer_that_was_tied(base: Path, tmp_path: Path)
     model.save_pretrained(tied)
     folder = publish_llm_version(ModelStore(tmp_path / "models"), tied)
     merged = loaded(folder)
-    assert_agree(merged, loaded(folder, weights="adapter"), within=1e-3)
+    assert_agree(merged, loaded(folder, weights_mode="adapter"), within=1e-3)
     whole = merged.decoder.scorer.model
     assert torch.equal(whole.get_input_embeddings().weight, model.get_input_embeddings().weight)
     assert not torch.equal(whole.get_output_embeddings().weight, model.lm_head.weight)
 
 
 def test_four_bits_are_close(version: Path) -> None:
-    exact, four_bit = decided(loaded(version)), decided(loaded(version, weights="nf4"))
+    exact, four_bit = decided(loaded(version)), decided(loaded(version, weights_mode="nf4"))
     # The first word's, before a tag of its own is fed back.
     ours, theirs = (np.stack([logits[0] for _, logits in one]) for one in (exact, four_bit))
     assert not np.array_equal(ours, theirs)
@@ -112,8 +112,8 @@ def test_four_bits_are_close(version: Path) -> None:
 def test_without_four_bits_a_version_is_served_in_more_and_says_so_once(
     version: Path, no_four_bit: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, logger="backend"):
-        tier = loaded(version, weights="nf4")
+    with caplog.at_level(logging.WARNING, logger="tagalong.backend"):
+        tier = loaded(version, weights_mode="nf4")
     assert len(caplog.records) == 1
     assert "in 16 bits or more, not in 4" in caplog.text
     assert_agree(tier, loaded(version), within=0)
@@ -123,7 +123,7 @@ def test_a_whole_model_is_a_version_too(base: Path, tmp_path: Path) -> None:
     folder = publish_llm_version(ModelStore(tmp_path / "models"), base, full=True)
     shutil.copytree(base, tmp_path / "base")
     assert (folder / "model.safetensors").is_file()
-    assert_agree(loaded(folder), loaded(folder, weights="adapter"), within=0)
+    assert_agree(loaded(folder), loaded(folder, weights_mode="adapter"), within=0)
 
 
 @pytest.mark.parametrize("weights", ["adapter", "nf4"])
@@ -131,9 +131,11 @@ def test_adapters_share_one_base_and_know_nothing_of_each_other(
     weights: Any, base: Path, models: ModelStore, version: Path
 ) -> None:
     kept = BaseModelCache()
-    first = loaded(version, weights=weights, kept=kept)
+    first = loaded(version, weights_mode=weights, base_model_cache=kept)
     alone = decided(first)
-    second = loaded(publish_llm_version(models, base, seed=1), weights=weights, kept=kept)
+    second = loaded(
+        publish_llm_version(models, base, seed=1), weights_mode=weights, base_model_cache=kept
+    )
     assert [tags for tags, _ in decided(second)] != [tags for tags, _ in alone]
     for (tags, logits), (others, theirs) in zip(decided(first), alone, strict=True):
         assert tags == others  # goes on as it was, though another one came

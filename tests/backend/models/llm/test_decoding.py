@@ -132,12 +132,14 @@ class Scripted:
         self._prefers = prefers
         self._read: list[int] = []
 
-    def start(self, rows: int) -> KVCache:
+    def new_cache(self, rows: int) -> KVCache:
         assert rows == 1
         self._read = []
         return KVCache([0])
 
-    def run(self, held: KVCache, fed: list[list[int]], wanted: list[list[int]]) -> list[FloatArray]:
+    def run_pass(
+        self, held: KVCache, fed: list[list[int]], wanted: list[list[int]]
+    ) -> list[FloatArray]:
         [before] = held.lengths
         self._read = [*self._read[:before], *fed[0]]
         held.lengths = [len(self._read)]

@@ -46,7 +46,7 @@ def test_drafts_change_the_cost_and_nothing_else(rig: Rig) -> None:
     perfect = tier_of(rig, drafter=plain.predict)
     assert found(perfect, documents) == found(tier_of(rig), documents)
     assert perfect.decoding_stats.passes == len(documents) - 1  # the empty text needs none
-    assert perfect.decoding_stats.agreed == perfect.decoding_stats.slots
+    assert perfect.decoding_stats.accepted == perfect.decoding_stats.slots
 
 
 def test_a_draft_of_other_labels_is_only_a_worse_draft(rig: Rig) -> None:

@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagalong.backend.models import tier as tier_module
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.encoder.checkpoint import load_encoder, save_model
-from tagalong.backend.models.openvino import build, cache, check, runner
+from tagalong.backend.models.load import load_tier
+from tagalong.backend.models.openvino import build, cache, check, load, runner
 from tagalong.backend.models.openvino.build import build_openvino_model
 from tagalong.backend.models.openvino.cache import OpenVINOCheck, find_openvino_model
 from tagalong.backend.models.openvino.check import MAX_F1_LOSS, MIN_AGREEMENT, rejection_reason
@@ -23,7 +23,6 @@ from tagalong.backend.models.openvino.runner import (
     MAX_CACHED_SHAPES,
     OpenVINORunner,
 )
-from tagalong.backend.models.tier import load_tier
 from tagalong.ner.document import Document
 from tagalong.ner.errors import OpenVINOError
 from tagalong.ner.manifest import VersionMetadata, read_manifest
@@ -62,30 +61,30 @@ def version(tiny_base: Callable[[str], Path], store: ModelStore) -> Callable[...
 
 
 def scores_of(tier, documents):
-    return tier.score(tier.read(documents))
+    return tier.compute_logits(tier.encode(documents))
 
 
 @pytest.fixture
 def older_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """One with neither bf16 nor int8: random weights prefer a tag by less than bf16's rounding."""
     for module in (build, cache, runner):
-        monkeypatch.setattr(module, "capabilities", lambda: frozenset({"FP32", "INT8"}))
+        monkeypatch.setattr(module, "cpu_capabilities", lambda: frozenset({"FP32", "INT8"}))
     for module in (build, cache):
-        monkeypatch.setattr(module, "int8_arithmetic", lambda: "")
+        monkeypatch.setattr(module, "int8_instruction_set", lambda: "")
 
 
 @pytest.fixture
 def quantising(older_cpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """One with int8 and without bf16."""
     for module in (build, cache):
-        monkeypatch.setattr(module, "int8_arithmetic", lambda: "avx512_vnni")
+        monkeypatch.setattr(module, "int8_instruction_set", lambda: "avx512_vnni")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_engine_gives_the_scores_of_its_version(family: str, version, older_cpu) -> None:
     folder = version(family)
     kept = build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
-    assert kept.record.form == "plain"
+    assert kept.record.weight_format == "plain"
     assert "no fast arithmetic in 8 bits" in kept.record.notes[0]
     manifest = read_manifest(folder)
     reference = load_encoder(folder, manifest, device=CPU)
@@ -106,17 +105,17 @@ def test_what_quantising_would_spoil_is_not_quantised(version, quantising, monke
 
     def spoil(plain, reference, examples):
         """Quantise with the tags in another order."""
-        head = reference.forward.model.classifier
+        head = reference.runner.model.classifier
         kept = head.weight.data.clone()
         head.weight.data = kept.flip(0)
-        spoilt = build._convert(reference.forward.model, read_manifest(folder))
+        spoilt = build._convert(reference.runner.model, read_manifest(folder))
         head.weight.data = kept
         return quantise(spoilt, reference, examples)
 
     monkeypatch.setattr(build, "_quantize", spoil)
     folder = version()
     kept = build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
-    assert kept.record.form == "plain"
+    assert kept.record.weight_format == "plain"
     assert kept.record.check.agreement > MIN_AGREEMENT
     (note,) = kept.record.notes
     assert note.startswith("The form int8 is not used, since it has scores that account for ")
@@ -134,7 +133,7 @@ def test_what_cannot_be_quantised_is_made_without(version, quantising, monkeypat
     monkeypatch.setattr(build, "_quantize", fail)
     folder = version()
     kept = build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
-    assert kept.record.form == "plain"
+    assert kept.record.weight_format == "plain"
     assert kept.record.notes == ("The form int8 is not used, since it failed (no such operation).",)
     monkeypatch.setattr(build, "_save", fail)
     with pytest.raises(OpenVINOError, match=r"stays with PyTorch\. .* plain is not used, since it"):
@@ -147,12 +146,12 @@ def test_quantised_matrices_are_a_quarter_as_large(version, older_cpu, monkeypat
         folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS
     ).record
     monkeypatch.setattr(build, "int8_instruction_set", lambda: "avx512_vnni")
-    for least in ("LEAST_AGREEMENT", "LEAST_TAGGED_AGREEMENT", "LEAST_EXPLAINED"):
+    for least in ("MIN_AGREEMENT", "MIN_ENTITY_AGREEMENT", "MIN_R_SQUARED"):
         monkeypatch.setattr(check, least, 0.5)  # random weights prefer a tag by little
     int8 = build_openvino_model(
         folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS
     ).record
-    assert (plain.form, int8.form) == ("plain", "int8")
+    assert (plain.weight_format, int8.weight_format) == ("plain", "int8")
     assert int8.notes == ()
     assert int8.check.agreement > 0.5
     sizes = [record.files["engine.weights"].bytes for record in (int8, plain)]
@@ -170,17 +169,17 @@ def test_the_rules_of_refusal() -> None:
     assert rejection_reason(replace(fine, reference_f1=None, f1=None)) is None
     assert "2.0% of the words" in rejection_reason(replace(fine, agreement=0.98))
     rare = OpenVINOCheck(
-        48, 10_000, 0.9955, tagged=45, tagged_agreement=0.0
+        48, 10_000, 0.9955, entity_words=45, entity_agreement=0.0
     )  # it finds nothing at all
     assert "100.0% of the 45 words that either takes for part of an entity" in rejection_reason(
         rare
     )
-    assert rejection_reason(replace(rare, tagged_agreement=0.95)) is None
-    assert rejection_reason(replace(rare, tagged=3)) is None
+    assert rejection_reason(replace(rare, entity_agreement=0.95)) is None
+    assert rejection_reason(replace(rare, entity_words=3)) is None
     assert "account for 42% of the variance" in rejection_reason(
-        replace(rare, tagged=3, explained=0.42)
+        replace(rare, entity_words=3, r_squared=0.42)
     )
-    assert rejection_reason(replace(fine, explained=float("nan")))
+    assert rejection_reason(replace(fine, r_squared=float("nan")))
 
 
 def test_what_runs_otherwise_than_pytorch_serves_in_no_form(version, quantising, monkeypatch):
@@ -198,14 +197,14 @@ def test_how_often_both_think_the_same_is_counted_in_entities_too(version, older
     manifest = read_manifest(folder)
     reference, other = (load_encoder(folder, manifest, device=CPU) for _ in range(2))
     same = check.compare_encoders(reference, reference, DOCUMENTS)
-    assert (same.agreement, same.tagged_agreement) == (1.0, 1.0)
-    assert 0 < same.tagged <= same.words
+    assert (same.agreement, same.entity_agreement) == (1.0, 1.0)
+    assert 0 < same.entity_words <= same.words
     bias = other.runner.model.classifier.bias.data
     bias[0] += 100.0  # O everywhere
     silent = check.compare_encoders(reference, other, DOCUMENTS)
-    assert silent.tagged == same.tagged
-    assert silent.tagged_agreement == 0.0
-    assert silent.agreement == pytest.approx(1 - same.tagged / same.words)
+    assert silent.entity_words == same.entity_words
+    assert silent.entity_agreement == 0.0
+    assert silent.agreement == pytest.approx(1 - same.entity_words / same.words)
 
 
 def test_scores_are_compared_where_no_tag_tells(version, older_cpu) -> None:
@@ -216,18 +215,18 @@ def test_scores_are_compared_where_no_tag_tells(version, older_cpu) -> None:
     for tier in (reference, other):
         tier.runner.model.classifier.bias.data[0] += 100.0
     same = check.compare_encoders(reference, other, DOCUMENTS)
-    assert (same.agreement, same.tagged, same.explained) == (1.0, 0, 1.0)
+    assert (same.agreement, same.entity_words, same.r_squared) == (1.0, 0, 1.0)
     other.runner.model.classifier.weight.data[:] = 0.0  # the same scores, whatever it reads
     blind = check.compare_encoders(reference, other, DOCUMENTS)
-    assert (blind.agreement, blind.tagged) == (1.0, 0)
-    assert blind.explained < 0.1
+    assert (blind.agreement, blind.entity_words) == (1.0, 0)
+    assert blind.r_squared < 0.1
     assert "of the variance" in rejection_reason(blind)
     other.runner.model.classifier.weight.data[:] = torch.nan
     assert "of the variance" in rejection_reason(
         check.compare_encoders(reference, other, DOCUMENTS)
     )
     one = [Document("one", "aspirin")]
-    assert check.compare_encoders(reference, reference, one).explained == 1.0
+    assert check.compare_encoders(reference, reference, one).r_squared == 1.0
 
 
 def test_the_order_and_company_of_documents_cannot_change_a_prediction(version, older_cpu) -> None:
@@ -288,7 +287,7 @@ def test_an_engine_that_cannot_be_loaded_leaves_its_version_to_pytorch(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(tier_module, "load_openvino_encoder", fail)
+    monkeypatch.setattr(load, "load_openvino_encoder", fail)
     tier = load_tier(folder, device=CPU, use_openvino=True)
     assert "PyTorch" in tier.runner.name
     assert len(tier.predict(DOCUMENTS)) == len(DOCUMENTS)

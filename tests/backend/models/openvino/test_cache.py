@@ -38,12 +38,12 @@ def keep(folder: Path, made: Path, note: str = ""):
     manifest = read_manifest(folder)
     record = OpenVINORecord(
         version=manifest.version,
-        digest=manifest_digest(manifest.to_json()),
-        library=cache.openvino_version(),
+        manifest_digest=manifest_digest(manifest.to_json()),
+        openvino_version=cache.openvino_version(),
         precision=cache.choose_precision(cache.cpu_capabilities()),
-        int8=cache.int8_instruction_set(),
-        form="int8",
-        limit=512,
+        int8_instruction_set=cache.int8_instruction_set(),
+        weight_format="int8",
+        max_positions=512,
         check=OpenVINOCheck(3, 99, 0.99, 9, 0.9, 0.99, 0.8, 0.8),
         notes=(note,),
         files={name: hash_file(made / name) for name in ("engine.xml", "engine.weights")},
@@ -105,11 +105,13 @@ def resealed(path: Path, **changes: object) -> None:
         lambda home: (home / "engine.json").unlink(),
         lambda home: (home / "engine.json").write_text("{"),
         lambda home: (home / "engine.json").write_text("[]"),
-        lambda home: (home / "engine.json").write_text('{"format": 3, "library": null}'),
+        lambda home: (home / "engine.json").write_text('{"format": 4, "openvino_version": null}'),
         lambda home: (home / "engine.json").write_text(
-            (home / "engine.json").read_text().replace('"limit": 512', '"limit": 112')
+            (home / "engine.json")
+            .read_text()
+            .replace('"max_positions": 512', '"max_positions": 112')
         ),
-        lambda home: resealed(home / "engine.json", format=2),
+        lambda home: resealed(home / "engine.json", format=3),
         lambda home: resealed(home / "engine.json", files={}),
         lambda home: (home / "engine.json").write_bytes(b"\xff\xfe"),
     ],

@@ -15,11 +15,11 @@ import pytest
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.openvino import concurrency, runner
 from tagalong.backend.models.openvino.build import build_openvino_model
 from tagalong.backend.models.openvino.concurrency import ConcurrencyGauge
 from tagalong.backend.models.openvino.runner import MAX_STREAMS, OpenVINORunner
-from tagalong.backend.models.tier import load_tier
 from tagalong.backend.server.monitoring.telemetry import Telemetry
 from tagalong.backend.server.prediction.model_holder import ModelHolder
 from tagalong.ner.document import Document
@@ -117,11 +117,11 @@ def test_requests_of_a_server_get_their_own_from_lanes(folder, store, cpus) -> N
     )
     slot.refresh()
     tier = slot.wait_for_tier(timeout_seconds=0)
-    tier.runner.widen()
-    assert tier.runner._free is not None
-    lanes = [Watched(tier.runner._free.get()) for _ in range(CPUS)]
+    tier.runner.add_streams()
+    assert tier.runner._stream_requests is not None
+    lanes = [Watched(tier.runner._stream_requests.get()) for _ in range(CPUS)]
     for lane in lanes:
-        tier.runner._free.put(lane)
+        tier.runner._stream_requests.put(lane)
     expected = dict(zip(DOCUMENTS, spans(tier.predict(DOCUMENTS)), strict=True))
 
     def ask(number: int) -> None:
@@ -204,12 +204,12 @@ def test_lanes_run_what_was_loaded_whatever_becomes_of_the_files(
 ENDS_AT_ONCE = """
 import sys
 from pathlib import Path
-from tagalong.backend.models.openvino import forward
-from tagalong.backend.models.tier import load_tier
+from tagalong.backend.models.openvino import runner
+from tagalong.backend.models.load import load_tier
 from tagalong.ner.document import Document
-forward.PAYS_AFTER, forward.usable_cpus = 0, lambda: 2
-tier = load_tier(Path(sys.argv[1]), engine=True)
-while tier.forward._widening is None:
+runner.MIN_CONCURRENT_BATCHES, runner.count_usable_cpus = 0, lambda: 2
+tier = load_tier(Path(sys.argv[1]), use_openvino=True)
+while tier.runner._stream_thread is None:
     tier.predict([Document(str(n), "Aspirin and naloxone. " * 9) for n in range(40)])
 """
 

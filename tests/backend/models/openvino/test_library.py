@@ -17,8 +17,8 @@ def watch(event, arguments):
         print("NETWORK", event, arguments[:2], file=sys.stderr)
 
 sys.addaudithook(watch)
-from tagalong.backend.models.openvino.library import nncf, openvino
-library, quantiser = openvino(), nncf()
+from tagalong.backend.models.openvino.library import import_nncf, import_openvino
+library, quantiser = import_openvino(), import_nncf()
 import torch
 library.convert_model(torch.nn.Linear(3, 3), example_input=torch.zeros(1, 3))
 print(sys.modules["openvino_telemetry"])
@@ -26,18 +26,18 @@ print(sys.modules["openvino_telemetry"])
 ABSENT = """
 import sys
 sys.modules["openvino"] = None
-from tagalong.backend.models.openvino.library import openvino
-from tagalong.ner.errors import EngineError
+from tagalong.backend.models.openvino.library import import_openvino
+from tagalong.ner.errors import OpenVINOError
 try:
-    openvino()
-except EngineError as error:
+    import_openvino()
+except OpenVINOError as error:
     print(error)
 """
 CPUS = """
 import os
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
-from tagalong.backend.models.openvino.library import usable_cpus
-print(usable_cpus())
+from tagalong.backend.models.openvino.library import count_usable_cpus
+print(count_usable_cpus())
 """
 
 QUOTA = """
@@ -46,8 +46,8 @@ there, read = os.path.exists, builtins.open
 LIMIT = "/sys/fs/cgroup/cpu.max"
 os.path.exists = lambda path: path == LIMIT or there(path)
 builtins.open = lambda path, *more: io.StringIO("{}") if path == LIMIT else read(path, *more)
-from tagalong.backend.models.openvino.library import usable_cpus
-print(usable_cpus())
+from tagalong.backend.models.openvino.library import count_usable_cpus
+print(count_usable_cpus())
 """
 
 
@@ -77,7 +77,9 @@ def test_where_it_is_not_installed_the_fix_is_named() -> None:
 def test_no_more_cpus_are_used_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(CPUS).stdout.strip() == "1"
     usable = int(
-        run("from tagalong.backend.models.openvino.library import *\nprint(usable_cpus())").stdout
+        run(
+            "from tagalong.backend.models.openvino.library import *\nprint(count_usable_cpus())"
+        ).stdout
     )
     assert usable == cpu_count() <= len(os.sched_getaffinity(0))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.openvino.cache import find_openvino_model
 from tagalong.backend.models.openvino.runner import OpenVINORunner
-from tagalong.backend.models.tier import Tier, load_tier
+from tagalong.backend.models.tier import Tier
 from tagalong.backend.server.prediction.openvino_builder import OpenVINOBuilder
 from tagalong.ner.document import Document
 from tagalong.ner.manifest import read_manifest
@@ -133,9 +134,9 @@ def test_one_that_was_lost_is_made_again(tiny_base, tmp_path: Path) -> None:
         return found[0]
 
     for _ in range(2):
-        assert isinstance(improved().forward, OpenVINORunner)  # type: ignore[attr-defined]
+        assert isinstance(improved().runner, OpenVINORunner)  # type: ignore[attr-defined]
         shutil.rmtree(folder / ".cache")  # and the version is rolled back to, say
-        assert not isinstance(room.load(folder).forward, OpenVINORunner)  # type: ignore[attr-defined]
+        assert not isinstance(room.load(folder).runner, OpenVINORunner)  # type: ignore[attr-defined]
     room.close()
 
 

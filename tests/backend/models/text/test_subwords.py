@@ -30,18 +30,18 @@ def splitter(request, tiny_base):
     return SubWordTokenizer(BaseModelRef(str(tiny_base(request.param))).load_tokenizer())
 
 
-def split(splitter, text, longest=64):
+def split(splitter, text, max_subwords_per_word=64):
     words = word_offsets(text)
-    [subwords] = splitter.split([text], [words], longest=longest)
+    [subwords] = splitter.split([text], [words], max_subwords_per_word=max_subwords_per_word)
     return words, subwords
 
 
 @pytest.mark.parametrize("text", ODD + CORPUS[:4])
 def test_every_word_has_its_own_subwords(splitter, text):
     words, subwords = split(splitter, text)
-    assert len(subwords.lengths) == len(words)
-    assert all(1 <= length <= 64 for length in subwords.lengths)
-    assert subwords.starts[-1] == len(subwords.ids)
+    assert len(subwords.subwords_per_word) == len(words)
+    assert all(1 <= length <= 64 for length in subwords.subwords_per_word)
+    assert subwords.word_starts[-1] == len(subwords.ids)
 
 
 @settings(max_examples=60)
@@ -50,8 +50,8 @@ def test_any_text_of_unicode_keeps_the_law(tiny_base, text):
     for family in FAMILIES:
         tokenizer = BaseModelRef(str(tiny_base(family))).load_tokenizer()
         words, subwords = split(SubWordTokenizer(tokenizer), text)
-        assert len(subwords.lengths) == len(words)
-        assert all(subwords.lengths)
+        assert len(subwords.subwords_per_word) == len(words)
+        assert all(subwords.subwords_per_word)
 
 
 def test_plain_text_reads_as_the_tokenizer_itself_would(splitter):
@@ -67,12 +67,12 @@ def test_a_piece_over_several_words_is_taken_apart(tiny_base):
     spanning = [text[start:end] for start, end in whole["offset_mapping"] if end - start > 1]
     assert "+)" in spanning  # or the test would show nothing
     words, subwords = split(splitter, text)
-    assert len(subwords.lengths) == len(words)
+    assert len(subwords.subwords_per_word) == len(words)
 
 
 def test_a_long_word_is_read_by_its_head(splitter):
-    _, subwords = split(splitter, "aspirin" * 14 + " toxicity", longest=4)
-    assert subwords.lengths[0] == 4
+    _, subwords = split(splitter, "aspirin" * 14 + " toxicity", max_subwords_per_word=4)
+    assert subwords.subwords_per_word[0] == 4
 
 
 def test_windows_carry_first_subwords_and_special_tokens(splitter):
@@ -87,7 +87,7 @@ def test_windows_carry_first_subwords_and_special_tokens(splitter):
         assert len(window.input_ids) <= 48
         assert list(window.input_ids[: len(splitter.prefix)]) == splitter.prefix
         for word, position in zip(window.words, window.word_positions, strict=True):
-            assert window.input_ids[position] == subwords.ids[subwords.starts[word]]
+            assert window.input_ids[position] == subwords.ids[subwords.word_starts[word]]
         owned = zip(window.owned_words, window.owned_positions, strict=True)
         assert set(owned) <= set(zip(window.words, window.word_positions, strict=True))
     batch = encoder.pad(windows)

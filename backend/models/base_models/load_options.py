@@ -1,0 +1,65 @@
+"""Options for loading a version, and the cache of the base model under several adapters.
+
+Nothing here imports the libraries that run a model.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+from tagalong.ner.document import Document, Prediction
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+Precision = Literal["auto", "bf16", "fp32"]
+WeightsMode = Literal["merged", "adapter", "nf4"]
+Drafter = Callable[[Sequence[Document]], Sequence[Prediction]]
+
+
+class BaseModelCache:
+    """The last base model that was read, shared by the adapters on it."""
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] = ()
+        self._model: PreTrainedModel | None = None
+
+    def get_model(
+        self, key: tuple[object, ...], load: "Callable[[], PreTrainedModel]"
+    ) -> "PreTrainedModel":
+        """A base model to put an adapter on.
+
+        Args:
+            key: Identifies the base model and the way its weights are kept.
+            load: Reads the base model, where another one is cached.
+
+        Returns:
+            New modules around the cached tensors. An adapter changes its modules, and another
+            adapter on the same tensors may be answering meanwhile.
+        """
+        if self._model is None or key != self._key:
+            self._model, self._key = load(), key
+        tensors = [*self._model.parameters(), *self._model.buffers()]
+        return copy.deepcopy(self._model, {id(tensor): tensor for tensor in tensors})
+
+
+class LoadOptions(TypedDict, total=False):
+    """How to load a version; a tier ignores the options of others.
+
+    Attributes:
+        device: Where to compute; the first GPU by default, else the CPU.
+        use_openvino: Run an encoder with OpenVINO on a CPU, where its compiled model is cached.
+        precision: Arithmetic of an encoder; by default that of its training.
+        drafter: Predicts the tags that an LLM verifies; by default every word is drafted as O.
+        weights_mode: How an LLM keeps its weights: the adapter merged into the base model, beside
+            it, or beside it in 4 bits. By default 4 bits where it was trained so, else merged.
+        base_model_cache: May hold the base model of an LLM already.
+    """
+
+    device: "torch.device | None"
+    use_openvino: bool
+    precision: Precision | None
+    drafter: Drafter | None
+    weights_mode: WeightsMode | None
+    base_model_cache: BaseModelCache

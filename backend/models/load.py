@@ -1,0 +1,116 @@
+"""Load model versions: by folder, or by a reference such as ``bundled``, ``encoder`` or a name."""
+
+import logging
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Unpack
+
+import torch
+
+from tagalong.backend.models.base_models.load_options import Drafter, LoadOptions
+from tagalong.backend.models.registry import TIER_SPECS
+from tagalong.backend.models.tier import Tier
+from tagalong.ner.errors import TagalongError, VersionInvalid
+from tagalong.ner.manifest import read_manifest
+from tagalong.ner.model_registry import DEFAULT_TIER, ModelRegistry
+
+log = logging.getLogger(__name__)
+
+
+def load_tier(folder: Path, **options: Unpack[LoadOptions]) -> Tier:
+    """Verify the files of a version, and load it.
+
+    Args:
+        folder: The version's folder.
+        **options: See `LoadOptions`.
+
+    Returns:
+        The tier, ready to predict.
+
+    Raises:
+        VersionInvalid: If a file is missing or changed, or this release cannot serve its tier.
+        BaseModelError: If the version is an adapter and its base model is not there.
+    """
+    manifest = read_manifest(folder)
+    options = {**options, "device": options.get("device") or default_device()}
+    spec = TIER_SPECS.get(manifest.tier)
+    for load in spec.import_loaders() if spec else ():
+        if (tier := load(folder, manifest, **options)) is not None:
+            return tier
+    raise VersionInvalid(
+        f"version {manifest.version} is of tier {manifest.tier!r}, which this release of "
+        "Tagalong does not serve; choose an encoder version, or update Tagalong"
+    )
+
+
+def load_version(
+    model_registry: ModelRegistry,
+    reference: str | None = None,
+    *,
+    use_openvino: bool = False,
+    warn: Callable[[str], object] = log.warning,
+) -> Tier:
+    """Load a version by reference; the default encoder drafts for an LLM.
+
+    Args:
+        model_registry: Where the versions are.
+        reference: See `ModelRegistry.resolve`; None for the default version.
+        use_openvino: See `LoadOptions`; holds for the drafter too.
+        warn: Gets a sentence where an LLM has to do without its drafter.
+
+    Returns:
+        The tier, ready to predict.
+
+    Raises:
+        VersionNotFound: If there is no such version.
+        VersionInvalid: If it is damaged.
+        BaseModelError: If it is an adapter and its base model is not there.
+    """
+    folder = model_registry.resolve(reference or model_registry.default_reference())
+    manifest = read_manifest(folder, verify=False)
+    spec = TIER_SPECS.get(manifest.tier)
+    if spec is None or spec.drafter_tier is None:
+        return load_tier(folder, use_openvino=use_openvino)
+    drafter = load_drafter(
+        model_registry,
+        manifest.labels,
+        tier=spec.drafter_tier,
+        use_openvino=use_openvino,
+        warn=warn,
+    )
+    return load_tier(folder, drafter=drafter)
+
+
+def load_drafter(
+    model_registry: ModelRegistry,
+    labels: Collection[str],
+    *,
+    tier: str = DEFAULT_TIER,
+    use_openvino: bool = False,
+    warn: Callable[[str], object] = log.warning,
+) -> Drafter | None:
+    """Load the default version of a tier as the drafter of an LLM.
+
+    Args:
+        model_registry: Where the versions are.
+        labels: Entity types of the LLM.
+        tier: The tier that drafts.
+        use_openvino: See `LoadOptions`.
+        warn: Gets a sentence where the version cannot be loaded.
+
+    Returns:
+        Its `predict`; None where it shares no label with the LLM, or cannot be loaded. Drafts
+        change the cost of a prediction, never the prediction.
+    """
+    try:
+        folder = model_registry.resolve(model_registry.default_reference(tier))
+        drafting = load_tier(folder, use_openvino=use_openvino)
+    except TagalongError as error:
+        warn(f"No {tier} drafts for the LLM: {error}")
+        return None
+    return None if set(drafting.labels).isdisjoint(labels) else drafting.predict
+
+
+def default_device() -> torch.device:
+    """The first GPU, if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

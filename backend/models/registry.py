@@ -1,0 +1,56 @@
+"""The tiers that Tagalong serves, and what each needs of a server.
+
+A new tier is a folder beside this file and an entry in `TIER_SPECS`. What its requests are batched
+by, and what it counts, follow from the protocols of `tagalong.backend.models.tier` that it supports.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import cast
+
+from tagalong.backend.models.tier import Tier
+from tagalong.ner.model_registry import ENCODER, LLM
+
+Loader = Callable[..., Tier | None]  # (folder, manifest, **LoadOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class TierSpec:
+    """How a server loads and runs the versions of a tier.
+
+    Attributes:
+        loaders: ``module:function``, tried in order; one returns None where it does not apply.
+            Imported when a version is first loaded: transformers takes two seconds to import its
+            models, and OpenVINO needs none of them.
+        uses_openvino: Whether its versions can be compiled for OpenVINO.
+        drafter_tier: The tier whose served version drafts its tags; None for no drafts.
+        counts_decoding: Whether its tiers count their decoding.
+    """
+
+    loaders: tuple[str, ...]
+    uses_openvino: bool = False
+    drafter_tier: str | None = None
+    counts_decoding: bool = False
+
+    def import_loaders(self) -> Iterator[Loader]:
+        """Import one loader after the other, as they are asked for."""
+        for reference in self.loaders:
+            module, _, name = reference.partition(":")
+            yield cast(Loader, getattr(import_module(module), name))
+
+
+TIER_SPECS: dict[str, TierSpec] = {
+    ENCODER: TierSpec(
+        loaders=(
+            "tagalong.backend.models.openvino.load:load_compiled_encoder",
+            "tagalong.backend.models.encoder.checkpoint:load_encoder",
+        ),
+        uses_openvino=True,
+    ),
+    LLM: TierSpec(
+        loaders=("tagalong.backend.models.llm.checkpoint:load_llm",),
+        drafter_tier=ENCODER,
+        counts_decoding=True,
+    ),
+}
