@@ -39,9 +39,11 @@ CREATE UNIQUE INDEX IF NOT EXISTS one_waits ON runs (project, tier) WHERE state 
 CREATE UNIQUE INDEX IF NOT EXISTS one_runs ON runs (project, tier) WHERE state = 'running';
 """
 EX_TEMPFAIL = 75  # exit status of a trainer that finds another one at the same work (EX_TEMPFAIL)
+# The column names are those of the first release; AS gives each the name of its `Job` field.
 JOB_COLUMNS = (
-    "id, project, tier, reason, upto, state, tries, process, unwanted, asked, ended, standing, "
-    "outcome"
+    "id, project, tier, reason, upto AS last_event_id, state, tries AS attempts, process AS pid, "
+    "unwanted AS cancel_requested, asked AS requested_at, ended AS ended_at, "
+    "standing AS status_message, outcome AS result"
 )
 
 
@@ -263,22 +265,22 @@ class JobStore:
     def _query_jobs(self, where: str, *values: int) -> list[Job]:
         """Some rows."""
         with self._database.connection() as connection:
-            rows = connection.execute(f"SELECT {JOB_COLUMNS} FROM runs {where}", values)  # noqa: S608
-            return [_job_from_row(row) for row in rows]
+            cursor = connection.execute(f"SELECT {JOB_COLUMNS} FROM runs {where}", values)  # noqa: S608
+            names = [column[0] for column in cursor.description]
+            return [_job_from_row(dict(zip(names, row, strict=True))) for row in cursor]
 
 
-def _job_from_row(row: tuple[Any, ...]) -> Job:
-    """A training as a row has it."""
-    fields = dict(zip(JOB_COLUMNS.split(", "), row, strict=True))
-    outcome, ended = fields["outcome"], fields["ended"]
+def _job_from_row(row: dict[str, Any]) -> Job:
+    """Convert the columns of a row that SQLite holds as text or numbers."""
+    result, ended_at = row["result"], row["ended_at"]
     return Job(
-        **fields
+        **row
         | {
-            "state": JobState(fields["state"]),
-            "unwanted": bool(fields["unwanted"]),
-            "asked": datetime.fromisoformat(fields["asked"]),
-            "ended": datetime.fromisoformat(ended) if ended else None,
-            "outcome": JobResult.from_json(json.loads(outcome)) if outcome else None,
+            "state": JobState(row["state"]),
+            "cancel_requested": bool(row["cancel_requested"]),
+            "requested_at": datetime.fromisoformat(row["requested_at"]),
+            "ended_at": datetime.fromisoformat(ended_at) if ended_at else None,
+            "result": JobResult.from_json(json.loads(result)) if result else None,
         }
     )
 

@@ -110,15 +110,15 @@ class Supervisor:
         unfinished = self._job_store.list_unfinished()
         self._report_finished(unfinished)
         for run in unfinished:
-            if run.unwanted:
+            if run.cancel_requested:
                 self._cancel(run)
         running = [run for run in unfinished if run.state is JobState.RUNNING]
         if self._child is not None or any(map(self._is_alive, running)):
             return  # one at a time
         for run in unfinished:
-            if run.unwanted:
+            if run.cancel_requested:
                 continue
-            if run.tries >= MAX_ATTEMPTS:
+            if run.attempts >= MAX_ATTEMPTS:
                 self._finish(
                     run,
                     JobState.FAILED,
@@ -138,7 +138,7 @@ class Supervisor:
         run = self._job_store.read_job(number)
         if run is not None and not run.state.is_finished and status != EX_TEMPFAIL:
             log.warning("training %d ended with exit status %d", number, status)
-            self._retry_at = time.monotonic() + RETRY_DELAY_SECONDS * 2 ** (run.tries - 1)
+            self._retry_at = time.monotonic() + RETRY_DELAY_SECONDS * 2 ** (run.attempts - 1)
 
     def _report_finished(self, unfinished: Sequence[Job]) -> None:
         """Tell of what has ended since the last look, whoever ran it."""
@@ -192,7 +192,7 @@ class Supervisor:
             self._terminated_at.pop(run.id, None)
             self._finish(run, JobState.CANCELLED, "it was cancelled")
             return
-        process = self._child[1].pid if self._child and self._is_child(run) else run.process
+        process = self._child[1].pid if self._child and self._is_child(run) else run.pid
         since = self._terminated_at.setdefault(run.id, time.monotonic())
         late = time.monotonic() - since > TERMINATION_GRACE_SECONDS
         send_signal(process, signal.SIGKILL if late else signal.SIGTERM)

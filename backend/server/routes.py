@@ -196,11 +196,11 @@ def _job_status_json(event: RecordedEvent, job_store: JobStore) -> dict[str, Any
     project = event.event.project
     run = None if project is None else job_store.find_for_event(project, event.id)
     failed = run is not None and run.state is JobState.FAILED
-    reason = run.outcome.reason if run and run.outcome and run.state.is_finished else None
+    reason = run.result.reason if run and run.result and run.state.is_finished else None
     return {
         "job_status": run.state if run else "recorded",
         "created_at": event.received_at.isoformat(),
-        "standing": run.standing or reason if run else None,
+        "standing": run.status_message or reason if run else None,
         "error": reason if failed else None,
     }
 

@@ -108,7 +108,7 @@ def retrain_cli(
         echo_json(job_to_json(ended))
     else:
         render_job(ended)
-    if ended.state not in (JobState.PROMOTED, JobState.KEPT):
+    if ended.state not in (JobState.PROMOTED, JobState.REJECTED):
         raise SystemExit(1)
 
 
@@ -134,7 +134,7 @@ def cancel_jobs(job_store: JobStore, project: int) -> int:
         if run.project != project:
             continue
         if run.state is JobState.RUNNING and job_store.is_locked(run):
-            send_signal(run.process, signal.SIGTERM)  # it notes its own end
+            send_signal(run.pid, signal.SIGTERM)  # it notes its own end
         else:
             job_store.finish(run.id, JobState.CANCELLED, JobResult("it was cancelled"))
     return count
@@ -183,7 +183,7 @@ def enqueue_job(job_store: JobStore, store: ModelStore, project: int, tier: str)
 
 def job_to_json(job: Job) -> dict[str, Any]:
     """A training as one JSON object."""
-    outcome = job.outcome.to_json() if job.outcome else {}
+    outcome = job.result.to_json() if job.result else {}
     return {"run": job.id, "project": job.project, "tier": job.tier, "state": job.state, **outcome}
 
 
@@ -193,7 +193,7 @@ def render_job(job: Job) -> None:
     Args:
         job: The training.
     """
-    outcome = job.outcome
+    outcome = job.result
     if outcome is None:
         return
     if outcome.strata:
@@ -202,7 +202,7 @@ def render_job(job: Job) -> None:
         error_console.print(note, style="yellow", markup=False, soft_wrap=True)
     head = {
         JobState.PROMOTED: f"{outcome.version} serves now: ",
-        JobState.KEPT: f"{outcome.version} is kept and does not serve: ",
+        JobState.REJECTED: f"{outcome.version} is kept and does not serve: ",
     }.get(job.state, f"The training {job.state}: ")
     error_console.print(f"{head}{outcome.reason}.", markup=False, soft_wrap=True)
 

@@ -104,12 +104,12 @@ def retrain_project(
             "LABEL_STUDIO_API_KEY"
         )
     with connect(url, key) as studio:
-        outcome = job.outcome
+        outcome = job.result
         if outcome is None:
             outcome = train_and_evaluate(studio, job, job_store, store, options)
             job_store.write_decision(job.id, outcome)
-        if not outcome.promote:
-            return JobState.KEPT, outcome
+        if not outcome.should_promote:
+            return JobState.REJECTED, outcome
         job_store.set_status_message(job.id, "promoting")
         state, outcome = promote_version(studio, job, job_store, store, outcome)
     if state is JobState.PROMOTED and options.prelabel_tasks:
@@ -149,4 +149,4 @@ def interrupting_on_sigterm() -> Iterator[None]:
 def _is_cancel_requested(runs: JobStore, number: int) -> bool:
     """Whether nobody wants a training any more."""
     run = runs.read_job(number)
-    return run is not None and run.unwanted
+    return run is not None and run.cancel_requested

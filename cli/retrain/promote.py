@@ -48,18 +48,18 @@ def promote_version(
         reason = (
             f"project {job.project} is gone; promote {outcome.version} yourself if it is wanted"
         )
-        return JobState.KEPT, replace(outcome, promote=False, reason=reason)
-    if not outcome.promoted:
+        return JobState.REJECTED, replace(outcome, should_promote=False, reason=reason)
+    if not outcome.was_promoted:
         try:
-            store.promote(job.tier, outcome.version, expected_current=outcome.against)
+            store.promote(job.tier, outcome.version, expected_current=outcome.previous_version)
         except CurrentVersionChangedError as error:
-            return JobState.KEPT, replace(outcome, promote=False, reason=str(error))
-        outcome = replace(outcome, promoted=True)
+            return JobState.REJECTED, replace(outcome, should_promote=False, reason=str(error))
+        outcome = replace(outcome, was_promoted=True)
         with suppress(StateFileError):  # it serves all the same
             job_store.write_decision(job.id, outcome)
     elif (now := store.served_version(job.tier)) != outcome.version:
         reason = f"it was promoted, and somebody has had {now or 'none'} serve since"
-        return JobState.KEPT, replace(outcome, reason=reason)
+        return JobState.REJECTED, replace(outcome, reason=reason)
     try:
         announced = announce_promotion(studio, job.project, outcome.version)
     except LabelStudioError as error:  # it serves all the same

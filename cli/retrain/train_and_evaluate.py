@@ -148,11 +148,11 @@ def train_and_evaluate(
             held_out_share=options.held_out_share,
             policy=options.promotion_policy,
         )
-        outcome = JobResult(verdict.reason, promote=verdict.promote, strata=verdict.strata)
+        outcome = JobResult(verdict.reason, should_promote=verdict.promote, strata=verdict.strata)
     outcome = replace(
         outcome,
         version=manifest.version,
-        against=served.version,
+        previous_version=served.version,
         documents=len(sides.train) + len(sides.dev),
         held_out=len(lesson.held_out_documents),
         notes=notes,
@@ -257,15 +257,15 @@ def hold_back_for_other_projects(
             f"it is unknown which other projects {change.version} serves ({error}). Retrain once "
             f"Label Studio answers, or run `tagalong models promote {outcome.version}`"
         )
-        return replace(outcome, promote=False, reason=reason) if outcome.promote else outcome
+        return replace(outcome, should_promote=False, reason=reason) if outcome.should_promote else outcome
     finally:
         journal.close()
     if not others:
         return outcome
     reason = hold_back_reason(change, others, outcome.version)
-    if not outcome.promote:
+    if not outcome.should_promote:
         return replace(outcome, notes=(*outcome.notes, f"{reason}."))
-    return replace(outcome, promote=False, reason=reason)
+    return replace(outcome, should_promote=False, reason=reason)
 
 
 def apply_warm_start(

@@ -82,7 +82,7 @@ def main() -> None:
                     continue
                 done += 1
                 print(
-                    f"run {done}: killed {', '.join(found.kills)}; begun {found.run.tries} times, "
+                    f"run {done}: killed {', '.join(found.kills)}; begun {found.run.attempts} times, "
                     f"{found.recorded} of {found.taken} events: "
                     f"{'as undisturbed' if right else f'WRONG: {found}'}",
                     flush=True,

@@ -155,10 +155,10 @@ def trained_under_fire(
                     current = store.current_version("encoder")
                     runs.close()
                     return Killed(run, tuple(done), taken, recorded, current, ours_left)
-                if len(done) < kills and run.process and time.monotonic() >= moment:
+                if len(done) < kills and run.pid and time.monotonic() >= moment:
                     killed = chance.choice(victims)
                     if killed != "server":
-                        _kill(run.process)
+                        _kill(run.pid)
                     if killed != "trainer":
                         os.killpg(ours.group, signal.SIGKILL)
                     done.append(killed)

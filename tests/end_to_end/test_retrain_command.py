@@ -172,7 +172,7 @@ def test_a_promotion_that_cannot_be_noted_is_one_all_the_same(
     decide = JobStore.write_decision
 
     def busy(runs: JobStore, number: int, outcome: JobResult) -> None:
-        if outcome.promoted:
+        if outcome.was_promoted:
             raise StateFileError("the file is locked")
         decide(runs, number, outcome)
 
@@ -199,7 +199,7 @@ def test_no_version_takes_the_place_of_one_that_it_was_not_judged_beside(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("tagalong.cli.retrain.job.promote", meanwhile)
+        patched.setattr("tagalong.cli.retrain.job.promote_version", meanwhile)
         desk.run("--project", desk.project, code=130)
     result = json.loads(desk.run("--project", desk.project, "--json").stdout)
     assert store.current_version("encoder") == other
@@ -309,8 +309,8 @@ def test_a_full_disk_is_told_and_what_serves_serves_on(desk: Desk) -> None:
     runs = JobStore(desk.models)
     [run] = runs.list_latest(limit=9)
     assert run.state is JobState.FAILED
-    assert run.outcome is not None
-    assert "make room there" in run.outcome.reason
+    assert run.result is not None
+    assert "make room there" in run.result.reason
     runs.close()
     assert ModelStore(desk.models).version_names("encoder") == [desk.first]
     assert not list((desk.models / ".server").glob("training-*/"))  # which frees what it took
@@ -325,7 +325,7 @@ def training(desk: Desk) -> tuple["subprocess.Popen[bytes]", JobStore]:
     )
     runs = JobStore(desk.models)
     deadline = time.monotonic() + 120
-    while not any(run.standing.startswith("training") for run in runs.list_latest(limit=1)):
+    while not any(run.status_message.startswith("training") for run in runs.list_latest(limit=1)):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     return process, runs

@@ -95,7 +95,7 @@ def school(
 
 def assert_served(school: School, run: Job) -> None:
     """What a run has made serves, and Label Studio goes by it."""
-    outcome = run.outcome
+    outcome = run.result
     assert outcome is not None
     assert run.state is JobState.PROMOTED, outcome.reason
     wait_for(lambda: school.ours.version == outcome.version)
@@ -112,11 +112,11 @@ def test_the_train_button_makes_a_version_that_serves(school: School) -> None:
     run = school.trained(1)
     assert run.reason == "the train button"
     assert_served(school, run)
-    assert run.outcome is not None
+    assert run.result is not None
     following = tasks[ENOUGH - 1 : ENOUGH - 1 + PRELABELLED]
-    assert list(school.project.stored(run.outcome.version)) == following
-    assert run.outcome.documents + run.outcome.held_out == ENOUGH - 1
-    assert run.outcome.strata[0].new > (run.outcome.strata[0].old or 0)
+    assert list(school.project.stored(run.result.version)) == following
+    assert run.result.documents + run.result.held_out == ENOUGH - 1
+    assert run.result.strata[0].new > (run.result.strata[0].old or 0)
 
 
 def test_annotations_alone_do_it_too(school: School) -> None:
@@ -126,9 +126,9 @@ def test_annotations_alone_do_it_too(school: School) -> None:
     run = school.trained(2)
     assert run.reason == f"{ENOUGH} new or changed annotations"
     assert_served(school, run)
-    assert run.outcome is not None
-    assert run.outcome.against == before
-    assert run.outcome.documents + run.outcome.held_out == 2 * ENOUGH - 1
+    assert run.result is not None
+    assert run.result.previous_version == before
+    assert run.result.documents + run.result.held_out == 2 * ENOUGH - 1
 
 
 def test_scores_fill_the_column_and_the_least_sure_task_comes_next(school: School) -> None:
@@ -158,11 +158,11 @@ def test_a_version_that_is_worse_is_kept_back(school: School) -> None:
             spans = tuple(replace(one, label=chance.choice(LABELS)) for one in spans[::2])
         school.submit(task, spans)
     run = school.trained(3)
-    assert run.outcome is not None
-    assert run.state is JobState.KEPT, run.outcome
-    assert "worse beyond noise" in run.outcome.reason
+    assert run.result is not None
+    assert run.state is JobState.REJECTED, run.result
+    assert "worse beyond noise" in run.result.reason
     assert school.ours.version == before
-    assert run.outcome.version in ModelStore(school.ours.models).version_names("encoder")
+    assert run.result.version in ModelStore(school.ours.models).version_names("encoder")
 
 
 def test_the_page_and_the_metrics_tell(school: School) -> None:
@@ -189,16 +189,16 @@ def test_a_server_that_is_stopped_ends_its_training_and_the_next_goes_on_with_it
     runs = JobStore(tmp_path / "models")
     with our_server(tmp_path, **school.environment) as ours:
         assert tell(ours, action="START_TRAINING", project={"id": project})
-        wait_for(lambda: runs.list_latest(limit=1)[0].process > 0, seconds=LONG)
+        wait_for(lambda: runs.list_latest(limit=1)[0].pid > 0, seconds=LONG)
         (begun,) = runs.list_latest(limit=1)
-        assert Path(f"/proc/{begun.process}").exists()
-    assert not Path(f"/proc/{begun.process}").exists()
+        assert Path(f"/proc/{begun.pid}").exists()
+    assert not Path(f"/proc/{begun.pid}").exists()
     assert not runs.list_latest(limit=1)[0].state.is_finished
     with our_server(tmp_path, **school.environment):
         wait_for(lambda: runs.list_latest(limit=1)[0].state.is_finished, seconds=LONG)
     (run,) = runs.list_latest(limit=1)
-    assert run.state is JobState.PROMOTED, run.outcome
-    assert run.tries == 2
+    assert run.state is JobState.PROMOTED, run.result
+    assert run.attempts == 2
     runs.close()
 
 
@@ -223,6 +223,6 @@ def test_whoever_is_killed_nothing_is_lost_and_the_training_ends_the_same(
         assert found.kills == victims
         assert found.recorded == found.taken
         assert found.left == ()
-        assert found.run.state is JobState.PROMOTED, found.run.outcome
+        assert found.run.state is JobState.PROMOTED, found.run.result
         versions.append(found.current)
     assert len(set(versions)) == 1

@@ -24,7 +24,7 @@ JOB_STATE_NAMES = {
     JobState.WAITING: "Waits its turn",
     JobState.RUNNING: "Runs",
     JobState.PROMOTED: "Promoted",
-    JobState.KEPT: "Kept back",
+    JobState.REJECTED: "Kept back",
     JobState.FAILED: "Failed",
     JobState.CANCELLED: "Cancelled",
 }

@@ -120,10 +120,10 @@ def test_a_clock_that_is_set_back_changes_nothing(
 def test_a_training_that_is_killed_is_begun_again(tmp_path: Path) -> None:
     with watching(tmp_path, "is killed once") as (runs, _):
         number = runs.enqueue(7, "encoder", reason="x")
-        until(lambda: begun(tmp_path) != [] and known(runs, number).process > 0)
-        os.kill(known(runs, number).process, signal.SIGKILL)
+        until(lambda: begun(tmp_path) != [] and known(runs, number).pid > 0)
+        os.kill(known(runs, number).pid, signal.SIGKILL)
         until(lambda: known(runs, number).state.is_finished)
-        assert known(runs, number).state is JobState.KEPT
+        assert known(runs, number).state is JobState.REJECTED
     assert begun(tmp_path) == [str(number)] * 2
 
 
@@ -133,18 +133,18 @@ def test_a_training_that_always_dies_is_given_up(tmp_path: Path) -> None:
         until(lambda: known(runs, number).state.is_finished)
         run = known(runs, number)
     assert run.state is JobState.FAILED
-    assert run.outcome is not None
-    assert "training.log" in run.outcome.reason
+    assert run.result is not None
+    assert "training.log" in run.result.reason
     assert len(begun(tmp_path)) == MAX_ATTEMPTS
 
 
 def test_a_server_that_starts_goes_on_where_the_last_one_was(tmp_path: Path) -> None:
     with watching(tmp_path, "waits") as (runs, _):
         number = runs.enqueue(7, "encoder", reason="x")
-        until(lambda: begun(tmp_path) != [] and known(runs, number).process > 0)
+        until(lambda: begun(tmp_path) != [] and known(runs, number).pid > 0)
     with watching(tmp_path, "ends") as (runs, _):
         until(lambda: known(runs, number).state.is_finished)
-        assert known(runs, number).state is JobState.KEPT
+        assert known(runs, number).state is JobState.REJECTED
     assert begun(tmp_path) == [str(number)] * 2
 
 
@@ -177,14 +177,14 @@ def test_whoever_runs_it_its_end_is_told_once(tmp_path: Path) -> None:
         until(lambda: len(told) == 2)
         time.sleep(0.3)
     runs.close()
-    assert told == [(number, JobState.PROMOTED), (after, JobState.KEPT)]
+    assert told == [(number, JobState.PROMOTED), (after, JobState.REJECTED)]
 
 
 @pytest.mark.parametrize("state", list(JobState)[:2])
 def test_what_nobody_wants_any_more_is_ended(tmp_path: Path, state: JobState) -> None:
     with watching(tmp_path, "waits") as (runs, _):
         first = runs.enqueue(7, "encoder", reason="x")
-        until(lambda: known(runs, first).process > 0)
+        until(lambda: known(runs, first).pid > 0)
         unwanted = first if state is JobState.RUNNING else runs.enqueue(8, "encoder", reason="x")
         assert runs.request_cancel(known(runs, unwanted).project) == 1
         until(lambda: known(runs, unwanted).state.is_finished)
@@ -200,12 +200,12 @@ def test_only_the_one_that_nobody_wants_is_ended(
     monkeypatch.setattr(module, "TERMINATION_GRACE_SECONDS", 0.5)
     with watching(tmp_path, "waits") as (runs, _):
         first = runs.enqueue(7, "encoder", reason="x")
-        until(lambda: known(runs, first).process > 0)
+        until(lambda: known(runs, first).pid > 0)
         second = runs.enqueue(8, "encoder", reason="x")
         runs.mark_running(second)
         command = [sys.executable, "-m", "tests.backend.retraining.trainer", str(tmp_path), how]
         with subprocess.Popen([*command, "--run", str(second)], cwd=ROOT) as shell:
-            until(lambda: known(runs, second).process == shell.pid)
+            until(lambda: known(runs, second).pid == shell.pid)
             until(lambda: len(begun(tmp_path)) == 2)
             time.sleep(0.2)  # until it knows what to do when it is told to stop
             assert runs.request_cancel(8) == 1
@@ -223,7 +223,7 @@ def test_without_a_key_the_reason_is_told(tmp_path: Path) -> None:
     watcher = Supervisor(runs, journal, told, tier="encoder", log_path=tmp_path / "log")
     number = runs.enqueue(7, "encoder", reason="x")
     watcher.poll()
-    outcome = known(runs, number).outcome
+    outcome = known(runs, number).result
     assert outcome is not None
     assert outcome.reason == "there is no key"
     watcher.close()

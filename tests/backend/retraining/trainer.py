@@ -29,7 +29,7 @@ def main() -> None:
             time.sleep(60)
         elif how == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
-        runs.finish(number, JobState.KEPT, JobResult("as it should be"))
+        runs.finish(number, JobState.REJECTED, JobResult("as it should be"))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from tagalong.ner.model_store import ModelStore
 
 CHANGE = VersionChange(1, "encoder", "v1", old_labels=("Disease",), new_labels=("Disease",))
 POLITE: Any = SimpleNamespace(patiently=lambda ask: ask())
-BETTER = JobResult("it is better", promote=True, version="v2")
+BETTER = JobResult("it is better", should_promote=True, version="v2")
 WORSE = JobResult("it is worse", version="v2", notes=("A note.",))
 
 
@@ -42,7 +42,7 @@ def test_nothing_changes_without_other_projects(spare: Any) -> None:
 
 def test_other_projects_hold_a_promotion_back(spare: Any) -> None:
     kept = spare(BETTER, [AffectedProject(2, "Two", ())])
-    assert not kept.promote
+    assert not kept.should_promote
     assert kept.reason.startswith("v1 also serves project 2 (Two)")
 
 
@@ -56,6 +56,6 @@ def test_who_promotes_a_rejected_version_by_hand_knows_the_other_projects(spare:
 def test_nothing_is_promoted_if_label_studio_does_not_say(spare: Any) -> None:
     away = LabelStudioError("it is away", code="unreachable")
     kept = spare(BETTER, away)
-    assert not kept.promote
+    assert not kept.should_promote
     assert kept.reason.startswith("it is unknown which other projects v1 serves (it is away)")
     assert spare(WORSE, away) == WORSE

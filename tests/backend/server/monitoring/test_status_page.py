@@ -134,9 +134,9 @@ def training(state: JobState, words: str = "it is better") -> Job:
     outcome = Trained(words, True, words, "v-0", 30, 7, strata, (words,))
     return Job(
         *(1, 7, "encoder", words, 3, state, 1, 0, False, asked),
-        ended=asked if state.is_finished else None,
-        standing="" if state.is_finished else "epoch 2 of 9",
-        outcome=outcome if state.is_finished else None,
+        ended_at=asked if state.is_finished else None,
+        status_message="" if state.is_finished else "epoch 2 of 9",
+        result=outcome if state.is_finished else None,
     )
 
 
