@@ -26,6 +26,7 @@ class JobState(StrEnum):
 
     @property
     def is_finished(self) -> bool:
+        """Whether the state can no longer change."""
         return self not in (JobState.WAITING, JobState.RUNNING)
 
 
@@ -78,6 +79,7 @@ class JobResult:
     was_promoted: bool = False
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields under the keys of the first release."""
         return {RESULT_KEYS.get(name, name): value for name, value in asdict(self).items()}
 
     @classmethod

@@ -113,7 +113,7 @@ def test_a_clock_that_is_set_back_changes_nothing(
         until(lambda: begun(tmp_path) == ["1", "2"] and known(runs, 2).state.is_finished)
         later, earlier = runs.list_latest(limit=9)
     assert (later.id, earlier.id) == (2, 1)
-    assert later.asked < earlier.asked
+    assert later.requested_at < earlier.requested_at
     assert later.reason == "2 new or changed annotations"
 
 
