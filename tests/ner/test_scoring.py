@@ -236,7 +236,7 @@ tag_pairs = st.integers(1, 3).flatmap(
 @example((TagSet(("x",)), [[(2, 0)], [(1, 1)]]))  # an I- tag may not go on across documents
 def test_strict_figures_are_those_of_seqeval(case) -> None:
     tag_set, pairs = case
-    names = tag_set.names
+    names = tag_set.tag_names
     tags = [[[names[pair[side]] for pair in tagged] for tagged in pairs] for side in (0, 1)]
     scores = Scores()
     for tagged in pairs:
