@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import console, echo_json, error_console
 from tagalong.cli.terminal.logging_setup import silence_libraries
 from tagalong.cli.terminal.openvino import (
@@ -25,7 +26,6 @@ from tagalong.cli.terminal.tables import print_tables
 from tagalong.ner.errors import InputError, OpenVINOError, TagalongError
 from tagalong.ner.manifest import read_manifest
 from tagalong.ner.model_registry import DEFAULT_TIER, LLM
-from tagalong.ner.model_store import ModelStore
 from tagalong.ner.text_sanitizing import escape_unprintable
 from tagalong.ner.words import word_offsets
 from tagalong.training.corpus import read_corpus

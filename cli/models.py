@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import console, echo_json, error_console
 from tagalong.cli.terminal.openvino import compile_version, describe_openvino_model
 from tagalong.cli.terminal.options import JsonOption, ModelsOption, open_store
@@ -12,7 +13,6 @@ from tagalong.cli.versions import list_versions, render_list, render_manifest, r
 from tagalong.ner.errors import RegistryError, VersionNotFound
 from tagalong.ner.manifest import read_manifest
 from tagalong.ner.model_registry import BUNDLED_REFERENCE, DEFAULT_TIER
-from tagalong.ner.model_store import ModelStore
 from tagalong.training.corpus import read_corpus
 
 app = typer.Typer(

@@ -1,120 +1,88 @@
 """Writing so that a kill at any moment, or a full disk, leaves the old state or the new one.
 
-The means are those of POSIX: a file is written aside, flushed to the disk and renamed into place;
-``flock`` keeps writers apart and dies with its process. Windows, which has no ``flock``, is out of
-scope.
+A file is written beside its place, flushed to the disk and renamed; then the folder is flushed too,
+without which a power cut could take the new name away.
 """
 
 import errno
-import fcntl
+import glob
 import os
-import shutil
-import tempfile
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from tagalong.ner.errors import PublishError
 
-SCRATCH_PREFIX = ".staging-"  # what the name of a folder of unfinished work starts with
-OWNER_LOCK_NAME = "lock"  # in such a folder: held by the process at work there
 DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
 PERMISSION_ERRNOS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 @contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
-    """Keep every other writer out of a folder, in this process and in others.
+def open_atomically(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
+    """Replace a file by what is written in the block; an error in the block leaves the old one.
 
     Args:
-        folder: Must exist; a file named ``.lock`` stays in it.
+        path: In a folder that exists.
+        mode: Permissions; None keeps those of the old file, or takes the usual ones for a new file.
 
     Yields:
-        Nothing, while the lock is held.
+        A binary file. A killed process leaves it behind: see `remove_unfinished_writes`.
     """
-    with (folder / ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def scratch_folder(parent: Path) -> Iterator[Path]:
-    """Make a hidden folder to prepare something that will be renamed into ``home``.
-
-    Args:
-        parent: Must exist.
-
-    Yields:
-        An empty folder. What is left of it at the end is removed, and what a killed process leaves
-        `remove_abandoned_scratch_folders` removes.
-    """
-    with folder_lock(parent):  # so that no sweep sees it before its owner's lock is held
-        container = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=parent))
-        owner = (container / OWNER_LOCK_NAME).open("w")
-        fcntl.flock(owner, fcntl.LOCK_EX)
-    with owner:
+    if mode is None and path.is_file():
+        mode = stat.S_IMODE(path.stat().st_mode)
+    # The process id keeps two writers of one path apart where no lock does.
+    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    # A private file must be private before its first byte.
+    with os.fdopen(os.open(aside, flags, 0o666 if mode is None else mode), "wb") as file:
         try:
-            folder = container / "work"
-            folder.mkdir()
-            yield folder
-        finally:
-            shutil.rmtree(container, ignore_errors=True)
-
-
-def remove_abandoned_scratch_folders(parent: Path) -> None:
-    """Remove what killed processes left of their scratch folders.
-
-    Args:
-        parent: A folder whose lock the caller holds.
-    """
-    for container in parent.glob(f"{SCRATCH_PREFIX}*"):
-        if _is_abandoned(container):
-            shutil.rmtree(container, ignore_errors=True)
-
-
-def remove_folder(folder: Path) -> None:
-    """Remove a folder at once: it is renamed out of sight first, so no half of it is ever seen.
-
-    Args:
-        folder: In a folder whose lock the caller holds.
-    """
-    container = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=folder.parent))
-    folder.rename(container / folder.name)
-    fsync_paths(folder.parent)
-    shutil.rmtree(container, ignore_errors=True)
-
-
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write a file so that readers see the old content or the new one, never a part.
-
-    Args:
-        path: In a folder whose lock the caller holds.
-        text: Its new content.
-    """
-    aside = path.with_name(f".{path.name}.new")
-    aside.write_text(text, encoding="utf-8")
-    fsync_paths(aside)
-    aside.replace(path)
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
+            yield file
+            flush_to_disk(file)
+            aside.replace(path)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
     fsync_paths(path.parent)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder, with those above it, that is there after a power cut as well.
+def write_text_atomically(path: Path, text: str, *, mode: int | None = None) -> None:
+    """Replace a file by a text, in UTF-8."""
+    with open_atomically(path, mode=mode) as file:
+        file.write(text.encode())
 
-    Args:
-        folder: It may be there.
-    """
+
+def remove_unfinished_writes(path: Path) -> None:
+    """Remove what killed processes left of `open_atomically`; no other process may be writing."""
+    for aside in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
+        aside.unlink(missing_ok=True)
+
+
+def move_into_place(folder: Path, place: Path) -> None:
+    """Rename a finished folder once all its content is on the disk."""
+    fsync_paths(*folder.rglob("*"), folder)
+    folder.rename(place)
+    fsync_paths(place.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, so that a power cut does not take them away."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     fsync_paths(*(path.parent for path in made))
 
 
-def fsync_paths(*paths: Path) -> None:
-    """Wait until files and folders are on the disk.
+def flush_to_disk(file: BinaryIO) -> None:
+    """Wait until everything written to a file is on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
 
-    Args:
-        *paths: Of a folder, only its list of names is waited for.
-    """
+
+def fsync_paths(*paths: Path) -> None:
+    """Wait until files, and the names in folders, are on the disk."""
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -125,11 +93,11 @@ def fsync_paths(*paths: Path) -> None:
 
 @contextmanager
 def translate_os_errors(action: str, *, disk_full_only: bool = False) -> Iterator[None]:
-    """Turn what the file system refuses into one sentence.
+    """Turn an error of the file system into one sentence.
 
     Args:
-        action: What is being done, to be read after "could not".
-        disk_full_only: True leaves everything but a full disk to the caller.
+        action: What is being done, to follow "could not".
+        disk_full_only: True lets all other errors through.
 
     Yields:
         Nothing.
@@ -142,27 +110,18 @@ def translate_os_errors(action: str, *, disk_full_only: bool = False) -> Iterato
     except OSError as error:
         if disk_full_only and error.errno not in DISK_FULL_ERRNOS:
             raise
+        cause, code = _describe_os_error(error)
         raise PublishError(
-            f"could not {action}: {_describe_os_error(error)}; what was current before still is"
+            f"could not {action}: {cause}; the state before is unchanged", code=code
         ) from error
 
 
-def _describe_os_error(error: OSError) -> str:
-    """What the file system said, and what to do."""
+def _describe_os_error(error: OSError) -> tuple[str, str]:
+    """The cause, with what to do, and the code of the fault."""
     if error.errno in DISK_FULL_ERRNOS:
-        return "the disk is full, so make room and try again"
+        return "the disk is full, so make room and try again", "disk-full"
     if error.errno in PERMISSION_ERRNOS:
-        return f"{error.filename or 'the folder'} may not be written, so change that or use another"
-    return f"{error.strerror or error} ({error.filename})" if error.filename else str(error)
-
-
-def _is_abandoned(container: Path) -> bool:
-    """Whether the process that worked in a scratch folder is gone."""
-    try:
-        with (container / OWNER_LOCK_NAME).open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except FileNotFoundError:
-        return True
-    return True
+        place = error.filename or "the folder"
+        return f"{place} is not writable, so change that or use another", "not-writable"
+    cause = f"{error.strerror or error} ({error.filename})" if error.filename else str(error)
+    return cause, "file-system-error"

@@ -9,7 +9,7 @@ from collections.abc import Container
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tagalong.ner.atomic_io import write_text_atomically
+from tagalong.ner.atomic_io import remove_unfinished_writes, write_text_atomically
 from tagalong.ner.errors import VersionInvalid
 
 CURRENT_FILE_NAME = "current"
@@ -97,6 +97,6 @@ def write_current_version(tier_folder: Path, current: CurrentVersion) -> None:
         tier_folder: Folder of the tier, whose lock the caller holds.
         current: What to say.
     """
-    write_text_atomically(
-        tier_folder / CURRENT_FILE_NAME, json.dumps(asdict(current), indent=2) + "\n"
-    )
+    path = tier_folder / CURRENT_FILE_NAME
+    remove_unfinished_writes(path)
+    write_text_atomically(path, json.dumps(asdict(current), indent=2) + "\n")

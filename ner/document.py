@@ -85,8 +85,8 @@ class Document:
         text: As it was read, every character of it.
         spans: Sorted by start, then longest first; they may overlap.
         meta: Whatever else came with it.
-        masked_ranges: Half-open stretches, sorted, where nobody can say what is right: not O, and not an
-            entity either. Part of equality, because another training comes of them.
+        masked_ranges: Half-open stretches, sorted, whose true labels are unknown. Part of equality,
+            because they change the training.
     """
 
     id: str

@@ -215,7 +215,7 @@ def read_manifest(folder: Path, *, verify: bool = True) -> Manifest:
         if not folder.is_dir():
             raise VersionNotFound(f"{folder} is not there: see `tagalong models list`") from None
         raise VersionInvalid(
-            f"{folder} has no {MANIFEST_FILE_NAME}, so it is not a whole model version: {REPAIR_ADVICE}"
+            f"{folder} has no {MANIFEST_FILE_NAME}, so it is no complete version: {REPAIR_ADVICE}"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise VersionInvalid(f"{path} cannot be read ({error}): {REPAIR_ADVICE}") from error
@@ -253,7 +253,8 @@ def _verify(folder: Path, manifest: Manifest) -> None:
     content = content_hash(manifest, manifest.files, schema_version=manifest.format)
     if not manifest.version.endswith(f"-{content}"):
         raise VersionInvalid(
-            f"{folder / MANIFEST_FILE_NAME} names a version of another content ({manifest.version}): {REPAIR_ADVICE}"
+            f"{folder / MANIFEST_FILE_NAME} names a version of another content "
+            f"({manifest.version}): {REPAIR_ADVICE}"
         )
 
 
@@ -278,7 +279,8 @@ def _compare_sizes(folder: Path, manifest: Manifest) -> dict[str, Path]:
         size = found[name].stat().st_size
         if size != expected.bytes:
             raise VersionInvalid(
-                f"{name} in {folder} has {size:,} bytes instead of {expected.bytes:,}: {REPAIR_ADVICE}"
+                f"{name} in {folder} has {size:,} bytes instead of {expected.bytes:,}: "
+                f"{REPAIR_ADVICE}"
             )
     return found
 
@@ -302,8 +304,8 @@ def _validate_fields(value: object, where: str) -> dict[str, Any]:
         )
     if isinstance(value.get("format"), int) and value["format"] > MANIFEST_SCHEMA_VERSION:
         raise VersionInvalid(
-            f"{where} has format {value['format']}, but formats up to {MANIFEST_SCHEMA_VERSION} can be read: "
-            "install a newer Tagalong"
+            f"{where} has format {value['format']}, but this release reads formats up to "
+            f"{MANIFEST_SCHEMA_VERSION}: install a newer Tagalong"
         )
     for name, kinds in FIELD_TYPES.items():
         if name not in value:

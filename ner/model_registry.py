@@ -1,6 +1,6 @@
 """The catalogue of model versions: which there are, which are current, what a reference means.
 
-Reading needs no lock: see `tagalong.ner.model_store`, which changes what is read here.
+Reading needs no lock: see `tagalong.backend.storage.model_store`, which changes what is read here.
 """
 
 from collections.abc import Mapping

@@ -9,8 +9,8 @@ from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.encoder.checkpoint import save_model
 from tagalong.backend.models.llm.prompt import PROMPT_VERSION
 from tagalong.backend.models.llm.verbalizers import choose_verbalizers
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import VersionMetadata
-from tagalong.ner.model_store import ModelStore
 from tagalong.ner.tags import TagSet
 from tagalong.training.llm.train import build_llm
 from tagalong.training.recipes.recipe import AdapterConfig, LLMRecipe

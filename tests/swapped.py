@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import VersionMetadata, read_manifest
 from tagalong.ner.model_registry import ModelRegistry
-from tagalong.ner.model_store import ModelStore
 
 SWAPPED = {"Chemical": "Disease", "Disease": "Chemical"}
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import MANIFEST_FILE_NAME, Manifest, VersionMetadata, manifest_digest
-from tagalong.ner.model_store import ModelStore
 
 DRAFT: dict[str, Any] = {
     "tier": "encoder",

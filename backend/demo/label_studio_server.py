@@ -16,6 +16,7 @@ from tagalong.backend.demo.supervised_process import (
     is_port_free,
 )
 from tagalong.backend.label_studio.api.client import LabelStudioClient, connect
+from tagalong.ner.atomic_io import write_text_atomically
 from tagalong.ner.errors import LabelStudioError
 
 START_TIMEOUT_SECONDS = (
@@ -176,11 +177,7 @@ def read_or_create_account(data: Path) -> Account:
     path = data / ACCOUNT_FILE
     if not path.exists():
         account = Account(ACCOUNT_EMAIL, secrets.token_urlsafe(9), secrets.token_hex(20))
-        aside = path.with_suffix(".new")
-        aside.unlink(missing_ok=True)
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(asdict(account), file)
-        aside.rename(path)
+        write_text_atomically(path, json.dumps(asdict(account)), mode=0o600)
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
         return Account(str(held["email"]), str(held["password"]), str(held["token"]))

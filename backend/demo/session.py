@@ -1,6 +1,5 @@
 """The whole demo, up for as long as it is wanted: Label Studio, our backend, the project."""
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from tagalong.backend.demo.supervised_process import (
     is_http_ok,
     is_port_free,
 )
+from tagalong.backend.storage.locks import try_lock
 from tagalong.ner.errors import LabelStudioError
 
 LABEL_STUDIO_PORT = 8080  # Label Studio's own
@@ -133,14 +133,11 @@ def _install_label_studio(home: Path, told: DemoCallbacks) -> Path:
 @contextmanager
 def _lock_home(home: Path) -> Iterator[None]:
     """Keep a second demo out of the same home."""
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+    with try_lock(home / ".lock") as is_ours:
+        if not is_ours:
             raise LabelStudioError(
                 f"a demo runs in {home} already: end it, or give another --home", "start"
-            ) from error
+            )
         yield
 
 

@@ -4,18 +4,17 @@ A training waits, runs, and ends in one of four ways. Of a tier of a project, on
 one runs at most: the file itself refuses a second.
 """
 
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.storage.database import Database
+from tagalong.backend.storage.locks import try_lock
 from tagalong.ner.errors import StateFileError
 
 SCHEMA_VERSION = 1  # of the table; goes up when it changes
@@ -223,26 +222,18 @@ class JobStore:
         with self._database.connection() as connection:
             return dict(connection.execute(query, (tier,)).fetchall())
 
-    @contextmanager
-    def lock(self, project: int, tier: str) -> Iterator[bool]:
+    def lock(self, project: int, tier: str) -> AbstractContextManager[bool]:
         """Keep every other training of a tier of a project out, in whatever process.
 
         Args:
             project: Whose.
             tier: What is trained.
 
-        Yields:
-            True while it is locked; False where another process has locked it. The system unlocks
-            what a process that was killed had locked.
+        Returns:
+            For a ``with`` statement: True while it is locked, False where another process has
+            locked it. The system releases the lock of a killed process.
         """
-        self._state_dir.mkdir(parents=True, exist_ok=True)
-        with (self._state_dir / f"training-{tier}-{project}.lock").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+        return try_lock(self._state_dir / f"training-{tier}-{project}.lock")
 
     def is_locked(self, job: Job) -> bool:
         """Whether a process runs a training now."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import error_console
 from tagalong.cli.terminal.options import load_tier_version
 from tagalong.cli.train.run import drop_none
 from tagalong.ner.errors import InputError
 from tagalong.ner.model_registry import ENCODER
-from tagalong.ner.model_store import ModelStore
 from tagalong.ner.tags import TagSet
 from tagalong.training.corpus import Corpus
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Literal
 
 from tagalong.backend.batch.engine import Engine, make_local_engine
 from tagalong.backend.models.llm.decoding_stats import DecodingStats
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.options import load_tier_version
 from tagalong.ner.errors import BatchError, InputError
 from tagalong.ner.manifest import read_manifest
 from tagalong.ner.model_registry import ENCODER, LLM, TierName
-from tagalong.ner.model_store import ModelStore
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.backend.models.tier import Tier

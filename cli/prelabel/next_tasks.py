@@ -7,12 +7,12 @@ from itertools import islice
 from pathlib import Path
 
 from tagalong.backend.batch.run import SourceItem
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.prelabel.command import run_batch
 from tagalong.cli.prelabel.models import choose_models, open_engine
 from tagalong.cli.prelabel.resume import open_batch_journal
 from tagalong.cli.prelabel.source_and_sink import open_project
 from tagalong.ner.model_registry import TierName
-from tagalong.ner.model_store import ModelStore
 
 MAX_REQUESTS_PER_SECOND = 10.0  # requests a second to Label Studio, at most
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.retraining.job_store import JobStore, send_signal, server_state_dir
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.retrain.job import run_job
 from tagalong.cli.retrain.train_and_evaluate import RetrainOptions
 from tagalong.cli.terminal.console import console, echo_json, error_console
@@ -24,7 +25,6 @@ from tagalong.cli.terminal.options import (
 )
 from tagalong.ner.errors import TrainingError
 from tagalong.ner.model_registry import ENCODER, TierName
-from tagalong.ner.model_store import ModelStore
 
 NICENESS = 10  # of the 19 steps that a process can stand back
 PromotionPolicy = Literal["auto", "always", "never"]

@@ -10,12 +10,12 @@ from typing import cast
 
 from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.retraining.job_store import EX_TEMPFAIL, JobStore
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.prelabel.next_tasks import prelabel_next_tasks
 from tagalong.cli.retrain.promote import promote_version
 from tagalong.cli.retrain.train_and_evaluate import RetrainOptions, train_and_evaluate
 from tagalong.ner.errors import InputError, TagalongError
 from tagalong.ner.model_registry import TierName
-from tagalong.ner.model_store import ModelStore
 
 
 def run_job(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.retraining.job_store import JobStore
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import CurrentVersionChangedError, LabelStudioError, StateFileError
-from tagalong.ner.model_store import ModelStore
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.backend.label_studio.api.client import LabelStudioClient

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tagalong.backend.retraining.job import Job, JobResult
 from tagalong.backend.retraining.job_store import JobStore
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import error_console
 from tagalong.cli.terminal.openvino import compile_published_version
 from tagalong.cli.terminal.options import load_tier_version
@@ -18,7 +19,6 @@ from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import LabelStudioError
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.ner.model_registry import LLM
-from tagalong.ner.model_store import ModelStore
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.backend.label_studio.affected_projects import VersionChange

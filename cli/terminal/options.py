@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import error_console
 from tagalong.cli.terminal.openvino import should_use_openvino
-from tagalong.ner.model_store import ModelStore
 from tagalong.training.corpus import ReadOptions
 from tagalong.training.corpus.annotators import SelectableAnnotatorPolicy
 

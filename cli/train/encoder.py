@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import echo_json
 from tagalong.cli.terminal.options import (
     AnnotatorsOption,
@@ -49,7 +50,6 @@ from tagalong.cli.train.silver import (
     train_with_silver,
 )
 from tagalong.ner.model_registry import ENCODER, LLM
-from tagalong.ner.model_store import ModelStore
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.training.recipes.recipe import EncoderRecipe

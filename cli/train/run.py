@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import error_console
 from tagalong.cli.terminal.openvino import compile_published_version
 from tagalong.cli.terminal.options import MAX_SEED
@@ -20,7 +21,6 @@ from tagalong.cli.train.messages import describe_split, describe_version
 from tagalong.ner.errors import InputError
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.ner.model_registry import DEFAULT_TIER, validate_name
-from tagalong.ner.model_store import ModelStore
 from tagalong.training.corpus import ReadOptions, read_corpus
 from tagalong.training.data.train_dev_split import TrainDevSplit, split_train_dev
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.options import load_default_drafter
 from tagalong.cli.train.run import TierTrainer, read_recipe_manifest
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError
 from tagalong.ner.model_registry import ENCODER, LLM
-from tagalong.ner.model_store import ModelStore
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.training.llm.train import LLMTrainResult

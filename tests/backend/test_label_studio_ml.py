@@ -26,9 +26,9 @@ from tagalong.backend.models.encoder.checkpoint import save_model
 from tagalong.backend.server.prediction.handler import parse_predict_request
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import TagalongError
 from tagalong.ner.manifest import VersionMetadata
-from tagalong.ner.model_store import ModelStore
 from tagalong.ner.tags import TagSet
 from tests.toy_corpus import LABELS
 

@@ -43,10 +43,10 @@ from tagalong.backend.models.llm.decoding import DecodedWindow, DecodingMode
 from tagalong.backend.models.llm.prompt import PromptBuilder
 from tagalong.backend.models.llm.tier import LLMTier
 from tagalong.backend.models.load import load_tier
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
 from tagalong.ner.model_registry import ModelRegistry
-from tagalong.ner.model_store import ModelStore
 from tagalong.ner.words import word_offsets
 from tagalong.training.evaluation.evaluate import evaluate
 from tagalong.training.evaluation.report import report_to_json

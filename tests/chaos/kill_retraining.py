@@ -21,7 +21,7 @@ from pathlib import Path
 from tagalong.backend.demo import installation
 from tagalong.backend.demo.label_studio_server import start_label_studio
 from tagalong.backend.retraining.job import JobState
-from tagalong.ner.model_store import ModelStore
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.training.recipes.schedule import Schedule
 from tests.chaos.killing import ROOT
 from tests.chaos.schooling import Killed, annotated_project, first_version, trained_under_fire

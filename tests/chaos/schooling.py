@@ -21,9 +21,9 @@ from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.retraining.job import Job
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.server.settings import Settings
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.manifest import read_manifest
-from tagalong.ner.model_store import ModelStore
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import train_encoder
 from tagalong.training.jobs.publish import publish_encoder

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tagalong.backend.documents.jsonl import document_to_json
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.main import main
 from tagalong.ner.manifest import read_manifest
-from tagalong.ner.model_store import ModelStore
 from tests.toy_corpus import toy_documents
 
 ROOT = Path(__file__).parents[2]

@@ -14,11 +14,11 @@ from tagalong.backend.documents.jsonl import prediction_to_json
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.encoder.checkpoint import save_model
 from tagalong.backend.models.load import load_tier
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.evaluate import evaluate_cli
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError, LabelError, TagalongError, VersionNotFound
 from tagalong.ner.manifest import VersionMetadata
-from tagalong.ner.model_store import ModelStore
 from tagalong.ner.tags import TagSet
 from tagalong.training.evaluation import html
 

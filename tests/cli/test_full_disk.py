@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tagalong.backend.documents.jsonl import document_to_json
-from tagalong.ner.atomic_io import SCRATCH_PREFIX
+from tagalong.backend.storage.locks import SCRATCH_PREFIX
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import Manifest
-from tagalong.ner.model_store import ModelStore
 from tests.toy_corpus import toy_documents
 
 ROOT = Path(__file__).parents[2]

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.models import app
 from tagalong.cli.versions import list_versions, row_to_json
 from tagalong.ner.errors import RegistryError, VersionInvalid, VersionNotFound
 from tagalong.ner.manifest import Manifest
-from tagalong.ner.model_store import ModelStore
 from tests.versions import publish_number
 
 Publish = Callable[..., Manifest]

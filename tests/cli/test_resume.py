@@ -16,9 +16,9 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from tagalong.backend.documents.jsonl import document_to_json
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.train.run import progress_bar
 from tagalong.ner.manifest import read_manifest
-from tagalong.ner.model_store import ModelStore
 from tagalong.training.recipes.schedule import TrainingProgress
 from tests.toy_corpus import toy_documents
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tagalong.backend.documents.jsonl import document_to_json
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import read_manifest
-from tagalong.ner.model_store import ModelStore
 from tests.tiny_llms import save_llm
 from tests.toy_corpus import toy_documents
 

@@ -6,8 +6,8 @@ Usage: train_on_full_disk.py BYTES ARGUMENT...; from then on no file can grow pa
 import resource
 import sys
 
+from tagalong.backend.storage.locks import SCRATCH_PREFIX
 from tagalong.cli.main import main
-from tagalong.ner.atomic_io import SCRATCH_PREFIX
 
 
 def main_until_full(size: int, arguments: list[str]) -> None:

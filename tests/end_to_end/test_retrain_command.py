@@ -24,10 +24,10 @@ from tagalong.backend.label_studio.api.connection import PAGE_SIZE
 from tagalong.backend.label_studio.api.retries import RateLimitedRetry
 from tagalong.backend.retraining.job import JobResult, JobState
 from tagalong.backend.retraining.job_store import JobStore
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.main import app
 from tagalong.ner.errors import StateFileError, TrainingError
 from tagalong.ner.manifest import read_manifest
-from tagalong.ner.model_store import ModelStore
 from tagalong.training.jobs.project_data import fetch_annotated_tasks
 from tagalong.training.recipes.schedule import Schedule
 from tests.chaos.killing import ROOT

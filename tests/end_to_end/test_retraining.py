@@ -12,8 +12,8 @@ from tagalong.backend.demo.label_studio_server import LabelStudioServer
 from tagalong.backend.label_studio.results import result_from_spans
 from tagalong.backend.retraining.job import Job, JobState
 from tagalong.backend.retraining.job_store import JobStore
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document, Span
-from tagalong.ner.model_store import ModelStore
 from tagalong.training.corpus.hash_split import split_off_held_out
 from tagalong.training.recipes.schedule import Schedule
 from tests.chaos.schooling import annotated_project, first_version, tell, trained_under_fire

@@ -1,100 +1,30 @@
-"""Writing that survives kills, full disks and power cuts, and locks between processes."""
+"""Writing files and folders that survives kills, full disks and power cuts."""
 
 import errno
-import fcntl
 import os
+import re
 import resource
 import stat
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tagalong.ner.atomic_io import (
-    folder_lock,
     fsync_paths,
     make_folder,
-    remove_abandoned_scratch_folders,
-    remove_folder,
-    scratch_folder,
+    move_into_place,
+    open_atomically,
+    remove_unfinished_writes,
     translate_os_errors,
     write_text_atomically,
 )
 from tagalong.ner.errors import PublishError
-from tests.ner.durable_worker import FILES, LONG, SHORT, fill, names_in
+from tests.backend.storage.storage_worker import FILES, LONG, SHORT, fill, names_in
+from tests.disk import Disk, identity
+from tests.errors import raises
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60  # seconds
 NO_SPACE = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-@contextmanager
-def worker(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """A process of durable_worker.py, killed at the end."""
-    command = [sys.executable, "-m", "tests.ner.durable_worker", *map(str, arguments)]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def line_of(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def is_locked(path: Path) -> bool:
-    with path.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-def identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino
-
-
-class Disk:
-    """What is synced and renamed, in order.
-
-    Attributes:
-        events: ("sync", identity, size of a file or None), or ("rename", path before, path after).
-        descriptors: The descriptors synced.
-    """
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.events: list[tuple] = []
-        self.descriptors: list[int] = []
-        self.fsync = os.fsync
-        monkeypatch.setattr(os, "fsync", self.record_sync)
-        for name in ("rename", "replace"):
-            self.record_renames(monkeypatch, name)
-
-    def record_sync(self, descriptor: int) -> None:
-        self.fsync(descriptor)
-        status = os.fstat(descriptor)
-        size = status.st_size if stat.S_ISREG(status.st_mode) else None
-        self.descriptors.append(descriptor)
-        self.events.append(("sync", (status.st_dev, status.st_ino), size))
-
-    def record_renames(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-        real = getattr(os, name)
-
-        def recorded(before: Path, after: Path) -> None:
-            real(before, after)
-            self.events.append(("rename", Path(before), Path(after)))
-
-        monkeypatch.setattr(os, name, recorded)
 
 
 @pytest.fixture
@@ -121,30 +51,89 @@ def refuse(_: object) -> None:
     raise NO_SPACE
 
 
-def files_of_a_failed_write(path: Path) -> list[Path]:
-    """Replace a text on a disk that refuses to sync it; returns the other files of its folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", refuse)
-        with pytest.raises(OSError, match="No space"):
-            write_text_atomically(path, LONG)
-    return [other for other in path.parent.iterdir() if other != path]
-
-
-def test_what_a_failure_left_of_a_longer_text_is_no_part_of_the_next(tmp_path: Path) -> None:
+def test_content_that_cannot_be_synced_does_not_take_the_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "current"
     write_text_atomically(path, SHORT)
-    [aside] = files_of_a_failed_write(path)
-    assert aside.read_text() == LONG
-    write_text_atomically(path, "new")
-    assert path.read_text() == "new"
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space"):
+        write_text_atomically(path, LONG)
+    assert path.read_text() == SHORT
     assert names_in(tmp_path) == {"current"}
 
 
-def test_content_that_cannot_be_synced_does_not_take_the_place(tmp_path: Path) -> None:
+def write_and_interrupt(path: Path) -> None:
+    with open_atomically(path) as file:
+        file.write(b"new")
+        raise KeyboardInterrupt
+
+
+def test_an_error_in_the_block_leaves_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "current"
-    write_text_atomically(path, "old")
-    assert all(aside.name.startswith(".") for aside in files_of_a_failed_write(path))
-    assert path.read_text() == "old"
+    write_text_atomically(path, SHORT)
+    with pytest.raises(KeyboardInterrupt):
+        write_and_interrupt(path)
+    assert path.read_text() == SHORT
+    assert names_in(tmp_path) == {"current"}
+
+
+def test_what_a_kill_left_is_no_part_of_the_next_write_and_can_be_removed(tmp_path: Path) -> None:
+    own, other = (tmp_path / f".current.{pid}.new" for pid in (os.getpid(), 1))
+    for left in (own, other, tmp_path / ".current2.1.new"):
+        left.write_text(LONG)
+    write_text_atomically(tmp_path / "current", "new")
+    assert (tmp_path / "current").read_text() == "new"
+    assert names_in(tmp_path) == {"current", ".current.1.new", ".current2.1.new"}
+    remove_unfinished_writes(tmp_path / "current")
+    assert names_in(tmp_path) == {"current", ".current2.1.new"}
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_file_keeps_its_permissions_and_a_new_one_gets_the_usual_ones(tmp_path: Path) -> None:
+    path, usual = tmp_path / "current", tmp_path / "usual"
+    usual.write_text("")
+    write_text_atomically(path, "1")
+    assert mode_of(path) == mode_of(usual)
+    path.chmod(0o640)
+    write_text_atomically(path, "2")
+    assert mode_of(path) == 0o640
+
+
+def test_a_private_file_is_private_from_its_first_byte_on(tmp_path: Path) -> None:
+    path = tmp_path / "current"
+    path.write_text("old")
+    with open_atomically(path, mode=0o600) as file:
+        assert [mode_of(other) for other in tmp_path.iterdir() if other != path] == [0o600]
+        file.write(b"new")
+    assert mode_of(path) == 0o600
+
+
+def test_a_folder_is_on_the_disk_before_it_is_in_its_place(tmp_path: Path, disk: Disk) -> None:
+    folder, place = tmp_path / "work", tmp_path / "version"
+    (folder / "inner").mkdir(parents=True)
+    fill(folder / "inner")
+    paths = [folder, *folder.rglob("*")]
+    move_into_place(folder, place)
+    *content, rename, names = disk.events
+    moved = [place / path.relative_to(folder) for path in paths]
+    assert {event[1] for event in content} == set(map(identity, moved))
+    assert rename == ("rename", folder, place)
+    assert names == ("sync", identity(tmp_path), None)
+
+
+def test_no_other_module_writes_or_locks_on_its_own() -> None:
+    own_way = re.compile(r"\bfcntl\b|os\.fsync|os\.replace|NamedTemporaryFile|\bFileLock\b")
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("ner", "backend", "training", "cli")
+        for path in (ROOT / folder).rglob("*.py")
+        if own_way.search(path.read_text(encoding="utf-8"))
+    }
+    assert found == {"ner/atomic_io.py", "backend/storage/locks.py"}
 
 
 def test_a_full_disk_leaves_the_old_content(tmp_path: Path) -> None:
@@ -158,170 +147,6 @@ def test_a_full_disk_leaves_the_old_content(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_text() == SHORT
-
-
-def test_a_reader_sees_the_old_content_or_the_new_one(tmp_path: Path) -> None:
-    path = tmp_path / "current"
-    write_text_atomically(path, SHORT)
-    seen = {SHORT: 0, LONG: 0}
-    with worker("replace", path) as process:
-        while min(seen.values()) < 50:
-            assert process.poll() is None
-            seen[path.read_text()] += 1  # KeyError: neither the one nor the other
-
-
-@pytest.mark.parametrize(
-    ("action", "least"), [("replace", 7), ("discard", 8), ("scratch", 12), ("sweep", 12)]
-)
-def test_a_kill_at_every_step_leaves_the_old_state_or_the_new_one(
-    action: str, least: int, tmp_path: Path
-) -> None:
-    with worker(f"kill-{action}", tmp_path) as process:
-        output, _ = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0
-    assert int(output) >= least
-
-
-def test_a_lock_keeps_other_processes_out_until_it_is_released(tmp_path: Path) -> None:
-    assert not is_locked(tmp_path / ".lock")
-    with worker("hold", tmp_path) as process:
-        line_of(process)
-        assert is_locked(tmp_path / ".lock")
-        process.communicate("\n", timeout=PATIENCE)
-        assert not is_locked(tmp_path / ".lock")
-
-
-def test_a_lock_keeps_other_threads_out_until_it_is_released(tmp_path: Path) -> None:
-    entered = threading.Event()
-
-    def enter() -> None:
-        with folder_lock(tmp_path):
-            entered.set()
-
-    thread = threading.Thread(target=enter, daemon=True)
-    with folder_lock(tmp_path):
-        thread.start()
-        assert not entered.wait(0.1)
-    assert entered.wait(PATIENCE)
-    thread.join()
-
-
-def test_a_lock_ends_with_an_error_and_with_a_kill(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="inside"), folder_lock(tmp_path):
-        raise ValueError("inside")
-    assert not is_locked(tmp_path / ".lock")
-    with worker("hold", tmp_path) as process:
-        line_of(process)
-    assert not is_locked(tmp_path / ".lock")
-
-
-def test_a_lock_is_of_one_folder_alone(tmp_path: Path) -> None:
-    folders = [tmp_path / "a", tmp_path / "b", tmp_path]
-    for folder in folders[:2]:
-        folder.mkdir()
-    with folder_lock(folders[0]):
-        assert [is_locked(folder / ".lock") for folder in folders] == [True, False, False]
-
-
-def test_changes_under_a_lock_lose_nothing(tmp_path: Path) -> None:
-    number = tmp_path / "number"
-    number.write_text("0")
-    with worker("count", number, 20) as one, worker("count", number, 20) as other:
-        assert [process.wait(PATIENCE) for process in (one, other)] == [0, 0]
-    assert number.read_text() == "40"
-
-
-def fill_and_fail(folder: Path) -> None:
-    fill(folder)
-    raise ValueError("inside")
-
-
-def test_a_scratch_folder_is_hidden_empty_and_gone_at_the_end(tmp_path: Path) -> None:
-    with scratch_folder(tmp_path) as folder:
-        fill(folder)
-        assert all(name.startswith(".") for name in names_in(tmp_path))
-        with scratch_folder(tmp_path) as other:
-            assert names_in(other) == set()
-    with pytest.raises(ValueError, match="inside"), scratch_folder(tmp_path) as folder:
-        fill_and_fail(folder)
-    assert names_in(tmp_path) == {".lock"}
-
-
-def test_a_scratch_folder_renamed_into_its_home_stays_and_others_may_read_it(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "usual").mkdir()
-    with scratch_folder(tmp_path) as folder:
-        fill(folder)
-        folder.rename(tmp_path / "version")
-    assert names_in(tmp_path) == {".lock", "usual", "version"}
-    assert names_in(tmp_path / "version") == FILES.keys()
-    modes = [(tmp_path / name).stat().st_mode for name in ("usual", "version")]
-    assert modes[0] == modes[1]
-
-
-def test_a_sweep_keeps_the_scratch_folders_of_living_processes_alone(tmp_path: Path) -> None:
-    (tmp_path / ".staging-before-its-lock").mkdir()
-    (tmp_path / ".other").mkdir()
-    (tmp_path / "version").mkdir()
-    keep = {".lock", ".other", "version"}
-    with scratch_folder(tmp_path) as own, worker("scratch", tmp_path) as process:
-        foreign = Path(line_of(process))
-        remove_abandoned_scratch_folders(tmp_path)
-        assert names_in(tmp_path) == keep | {own.parent.name, foreign.parent.name}
-        assert own.is_dir()
-        assert foreign.is_dir()
-        process.kill()
-        process.wait()
-        assert foreign.is_dir()
-        remove_abandoned_scratch_folders(tmp_path)
-        assert names_in(tmp_path) == keep | {own.parent.name}
-
-
-def test_a_sweep_never_comes_between_a_scratch_folder_and_its_lock(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The home is locked, so no sweep runs, until the lock of the new folder is held."""
-    real = fcntl.flock
-    homes = []
-
-    def flock(file: object, operation: int) -> None:
-        if Path(getattr(file, "name", "")).parent != tmp_path:
-            with monkeypatch.context() as patch:
-                patch.setattr(fcntl, "flock", real)
-                homes.append(is_locked(tmp_path / ".lock"))
-        real(file, operation)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    with scratch_folder(tmp_path) as folder:
-        assert homes == [True]
-        monkeypatch.undo()
-        assert not is_locked(tmp_path / ".lock")
-        [owner] = [path for path in folder.parent.iterdir() if path != folder]
-        assert is_locked(owner)
-
-
-def test_a_discarded_folder_is_out_of_sight_on_the_disk_before_a_file_of_it_goes(
-    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "version"
-    folder.mkdir()
-    fill(folder)
-    files = [identity(path) for path in folder.iterdir()]
-    whole_at_sync = []
-    record = disk.record_sync
-
-    def fsync(descriptor: int) -> None:
-        record(descriptor)
-        left = {identity(path) for path in tmp_path.rglob("*")}
-        whole_at_sync.append(not folder.exists() and left.issuperset(files))
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    remove_folder(folder)
-    assert [event[0] for event in disk.events] == ["rename", "sync"]
-    assert disk.events[1] == ("sync", identity(tmp_path), None)
-    assert whole_at_sync == [True]
-    assert names_in(tmp_path) == set()
 
 
 def test_sync_waits_for_every_path_and_closes_it(tmp_path: Path, disk: Disk) -> None:
@@ -368,21 +193,22 @@ def test_every_name_on_the_way_to_a_new_folder_is_on_the_disk(tmp_path: Path, di
 
 
 @pytest.mark.parametrize(
-    ("error", "cause"),
+    ("number", "code"),
     [
-        (NO_SPACE, "the disk is full, so make room and try again"),
-        (OSError(errno.EDQUOT, "Quota"), "the disk is full, so make room and try again"),
-        (OSError(errno.EACCES, "No", "models"), "models may not be written"),
-        (OSError(errno.EPERM, "No", "models"), "models may not be written"),
-        (OSError(errno.EROFS, "No"), "the folder may not be written"),
-        (OSError(errno.EIO, "Input/output error", "models"), r"Input/output error \(models\)"),
-        (OSError(errno.EIO, "Input/output error"), r"\[Errno 5\] Input/output error"),
-        (OSError("no number"), "no number"),
+        (errno.ENOSPC, "disk-full"),
+        (errno.EDQUOT, "disk-full"),
+        (errno.EACCES, "not-writable"),
+        (errno.EPERM, "not-writable"),
+        (errno.EROFS, "not-writable"),
+        (errno.EIO, "file-system-error"),
     ],
 )
-def test_a_refusal_is_one_sentence_with_its_cause(error: OSError, cause: str) -> None:
-    sentence = f"^could not promote v1: {cause}.*; what was current before still is$"
-    with pytest.raises(PublishError, match=sentence) as caught, translate_os_errors("promote v1"):
+@pytest.mark.parametrize("name", [None, "models"])
+def test_an_error_of_the_file_system_is_one_sentence_with_its_cause(
+    number: int, code: str, name: str | None
+) -> None:
+    error = OSError(number, os.strerror(number), name)
+    with raises(PublishError, code) as caught, translate_os_errors("promote v1"):
         raise error
     assert caught.value.__cause__ is error
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import PublishError, VersionInvalid, VersionNotFound
 from tagalong.ner.file_safety import FileRecord
 from tagalong.ner.manifest import (
@@ -22,7 +23,6 @@ from tagalong.ner.manifest import (
     manifest_digest,
     read_manifest,
 )
-from tagalong.ner.model_store import ModelStore
 from tests.versions import DRAFT, edit_manifest, safetensors, write_files
 
 PLAIN = st.recursive(

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import RegistryError, VersionInvalid, VersionNotFound
 from tagalong.ner.manifest import Manifest
 from tagalong.ner.model_registry import ModelRegistry
-from tagalong.ner.model_store import ModelStore
 from tests.versions import publish_number
 
 UNSAFE = [

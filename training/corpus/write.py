@@ -4,7 +4,6 @@ A file appears whole or not at all: it is written aside, flushed to the disk, th
 """
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from tagalong.backend.label_studio.results import (
     LabelConfig,
     result_from_spans,
 )
-from tagalong.ner.atomic_io import fsync_paths
+from tagalong.ner.atomic_io import flush_to_disk, open_atomically
 from tagalong.ner.document import Document, DroppedAnnotation
 from tagalong.ner.errors import OutputError
 from tagalong.ner.tags import IGNORE_INDEX, OUTSIDE, TagSet
@@ -96,22 +95,15 @@ def write_atomically(files: Mapping[Path, Iterable[str]], *, overwrite: bool) ->
         if path.exists() and not (overwrite and path.is_file()):
             way_out = "choose another name" if overwrite else "choose another name, or add --force"
             raise OutputError(f"{path} is there already: {way_out}")
-    with ExitStack() as cleaning:
-        asides = []
+    with ExitStack() as stack:  # no file takes its place before all are on the disk
         for path, pieces in files.items():
-            aside = path.with_name(f".{path.name}.{os.getpid()}.new")
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with aside.open("w", encoding="utf-8", newline="") as file:
-                    cleaning.callback(aside.unlink, missing_ok=True)
-                    file.writelines(pieces)
-                fsync_paths(aside)
+                file = stack.enter_context(open_atomically(path))
+                file.writelines(piece.encode() for piece in pieces)
+                flush_to_disk(file)
             except OSError as error:
                 raise OutputError(f"{path} could not be written: {error.strerror}") from error
-            asides.append((aside, path))
-        for aside, path in asides:
-            aside.replace(path)
-            fsync_paths(path.parent)
 
 
 def documents_to_jsonl(documents: Iterable[Document]) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """A project's annotations to a judged version: what a retraining does besides training itself."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from tagalong.backend.label_studio.api.retries import RateLimitedRetry
 from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.backend.models.tier import Tier
-from tagalong.ner.atomic_io import translate_os_errors
+from tagalong.ner.atomic_io import open_atomically, translate_os_errors
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import TrainingError
 from tagalong.training.corpus import Corpus, ReadOptions, read_corpus
@@ -85,19 +84,15 @@ def write_tasks(path: Path, tasks: Iterable[Mapping[str, Any]]) -> int:
     Raises:
         PublishError: If the file system refuses.
     """
-    fresh, count = path.with_suffix(".fresh"), 0
+    count = 0
     with translate_os_errors(f"keep the annotations in {path.parent}"):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        opened = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(opened, "w", encoding="utf-8") as file:
-            file.write("[")
+        with open_atomically(path, mode=0o600) as file:
+            file.write(b"[")
             for count, task in enumerate(tasks, start=1):
-                file.write("\n" if count == 1 else ",\n")
-                json.dump(task, file, ensure_ascii=False)
-            file.write("\n]\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
+                file.write(b"\n" if count == 1 else b",\n")
+                file.write(json.dumps(task, ensure_ascii=False).encode())
+            file.write(b"\n]\n")
     return count
 
 

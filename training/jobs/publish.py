@@ -10,9 +10,9 @@ from typing import Any
 
 from tagalong.backend.models.encoder.checkpoint import save_model
 from tagalong.backend.models.llm.prompt import PROMPT_VERSION
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import Manifest, VersionMetadata
 from tagalong.ner.model_registry import ENCODER, LLM
-from tagalong.ner.model_store import ModelStore
 from tagalong.ner.scoring import Counts
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import EncoderTrainResult

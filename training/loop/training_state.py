@@ -4,19 +4,22 @@ It is the one file of ours that PyTorch pickles (optimizers have no other format
 of a version, and only tensors and plain values are ever read back from it.
 """
 
-import fcntl
-import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import IO, Any
+from typing import Any
 
 import torch
 
-from tagalong.ner.atomic_io import translate_os_errors
+from tagalong.backend.storage.locks import try_lock
+from tagalong.ner.atomic_io import (
+    open_atomically,
+    remove_unfinished_writes,
+    translate_os_errors,
+)
 from tagalong.ner.errors import TrainingError
 
 
@@ -36,9 +39,14 @@ def lock_training(path: Path) -> Iterator[None]:
     """
     made = [folder for folder in path.parents if not folder.exists()]
     place = path.with_name(f".lock{path.name}")
-    with translate_os_errors(f"begin a training in {path.parent}"):
-        lock = _open_locked_file(place)
-    with lock:
+    with ExitStack() as stack:
+        with translate_os_errors(f"begin a training in {path.parent}"):
+            is_ours = stack.enter_context(try_lock(place))
+        if not is_ours:
+            raise TrainingError(
+                "a training of the same recipe on the same documents is under way in another "
+                f"process (it holds {place}): wait for it, or end it and go on with --resume"
+            )
         try:
             yield
         finally:
@@ -46,27 +54,6 @@ def lock_training(path: Path) -> Iterator[None]:
             with suppress(OSError):  # what is not empty stays, and what it is in
                 for folder in made:
                     folder.rmdir()
-
-
-def _open_locked_file(place: Path) -> IO[str]:
-    """Open a file and lock it; whoever has had it removes it, so it may be gone by then."""
-    while True:
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            file = place.open("a")
-        except FileNotFoundError:  # another training has removed its folder just now
-            continue
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.close()
-            raise TrainingError(
-                "a training of the same recipe on the same documents is under way in another "
-                f"process (it holds {place}): wait for it, or end it and go on with --resume"
-            ) from error
-        if os.fstat(file.fileno()).st_nlink:
-            return file
-        file.close()
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -80,15 +67,11 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
         KeyboardInterrupt: If Ctrl-C was pressed; the state before is still there.
         TrainingError: If it cannot be written; the state before is still there.
     """
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # PyTorch aborts the process where an interruption meets it in the midst of a file.
-        with _defer_signals(), fresh.open("wb") as file:
+        # An interruption in the middle of a file makes PyTorch abort the process.
+        with _defer_signals(), open_atomically(path) as file:
             torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
     except (OSError, RuntimeError) as error:
         # A full disk is what stopped PyTorch, and is followed by an error of its own.
         cause = error if isinstance(error, OSError) else error.__context__ or error
@@ -96,8 +79,6 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
             f"the state of the training could not be saved in {path.parent} ({cause}); "
             "make room there, then train again (`tagalong train --resume` goes on where it was)"
         ) from error
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -147,5 +128,7 @@ def delete_state(path: Path) -> None:
     Args:
         path: The file; need not be there.
     """
-    for file in path.parent.glob(f"{path.name}*"):
+    path.unlink(missing_ok=True)
+    remove_unfinished_writes(path)
+    for file in path.parent.glob(f"{path.name}.*"):  # what releases before 0.2 left
         file.unlink(missing_ok=True)

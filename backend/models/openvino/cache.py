@@ -23,14 +23,13 @@ from tagalong.backend.models.openvino.library import (
     cpu_capabilities,
     openvino_version,
 )
-from tagalong.ner.atomic_io import (
+from tagalong.backend.storage.locks import (
     folder_lock,
-    fsync_paths,
     remove_abandoned_scratch_folders,
     remove_folder,
     scratch_folder,
-    translate_os_errors,
 )
+from tagalong.ner.atomic_io import move_into_place, translate_os_errors
 from tagalong.ner.errors import OpenVINOError, PublishError
 from tagalong.ner.file_safety import FileRecord, hash_file
 from tagalong.ner.manifest import CACHE_FOLDER_NAME, Manifest, is_version, manifest_digest
@@ -215,13 +214,11 @@ def _write_to_cache(home: Path, made: Path, record: OpenVINORecord) -> None:
         (aside / RECORD_FILE_NAME).write_text(
             json.dumps(record.to_json(), indent=2), encoding="utf-8"
         )
-        fsync_paths(*(aside / name for name in (*record.files, RECORD_FILE_NAME)))
         with folder_lock(home.parent):
             remove_abandoned_scratch_folders(home.parent)
             if home.is_dir():
                 remove_folder(home)  # whoever has it open reads on
-            aside.rename(home)
-            fsync_paths(home.parent)
+            move_into_place(aside, home)
 
 
 def _cache_folders(folder: Path, manifest: Manifest) -> Iterator[Path]:

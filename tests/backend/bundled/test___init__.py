@@ -11,9 +11,9 @@ from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL
 from tagalong.backend.models.decoding.consistency import ScoreRefiner
 from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.backend.models.load import load_tier
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.manifest import Manifest, read_manifest
-from tagalong.ner.model_store import ModelStore
 from tagalong.training.corpus import read_corpus
 from tests.bc5cdr_sentences import SAMPLES
 

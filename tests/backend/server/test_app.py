@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.server.prediction.limits import Limits
 from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.model_registry import ModelRegistry
-from tagalong.ner.model_store import ModelStore
 from tests.backend.server.serving import (
     ABSTRACT,
     CONFIG,

@@ -10,9 +10,9 @@ from flask.testing import FlaskClient
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.server.service import Service
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.current_version import read_current_version, write_current_version
 from tagalong.ner.model_registry import ModelRegistry
-from tagalong.ner.model_store import ModelStore
 from tests.backend.server.serving import ABSTRACT, regions, request_for, say, serving, settings_in
 from tests.versions import edit_manifest
 

@@ -18,9 +18,9 @@ from tagalong.backend.server.prediction.errors import RequestError
 from tagalong.backend.server.prediction.handler import check_latency_budget
 from tagalong.backend.server.prediction.limits import Limits
 from tagalong.backend.server.service import Service
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import OutOfMemoryError
-from tagalong.ner.model_store import ModelStore
 from tests.backend.server.serving import (
     ABSTRACT,
     assert_valid,

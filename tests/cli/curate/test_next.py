@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 from tagalong.backend.documents.jsonl import document_to_json
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.encoder.checkpoint import save_model
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.curate import next
 from tagalong.cli.curate.next import next_cli
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError, LabelError, OutputError, TagalongError, VersionNotFound
 from tagalong.ner.manifest import VersionMetadata
-from tagalong.ner.model_store import ModelStore
 from tagalong.ner.tags import TagSet
 from tagalong.training.corpus.texts import read_texts
 from tests.lexicon_tier import LEXICON, LexiconTier

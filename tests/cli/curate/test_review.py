@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from tagalong.backend.documents.jsonl import document_to_json
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.encoder.checkpoint import save_model
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.main import app
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import (
@@ -24,7 +25,6 @@ from tagalong.ner.errors import (
     VersionNotFound,
 )
 from tagalong.ner.manifest import VersionMetadata
-from tagalong.ner.model_store import ModelStore
 from tagalong.ner.tags import TagSet
 from tagalong.training.corpus import ReadOptions, read_corpus
 from tagalong.training.loop.training_state import lock_training

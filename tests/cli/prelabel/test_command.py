@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tagalong.backend.documents.jsonl import document_to_json
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.main import main
-from tagalong.ner.model_store import ModelStore
 from tagalong.training.corpus.predictions import PredictionsFileSink
 from tests.bc5cdr_sentences import sentences
 from tests.llm_versions import publish_llm_version

@@ -8,8 +8,8 @@ import pytest
 
 from tagalong.backend.retraining.job import JobResult, JobState
 from tagalong.backend.retraining.job_store import JobStore
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.retrain.promote import promote_version
-from tagalong.ner.model_store import ModelStore
 from tests.versions import publish_number
 
 STUDIO: Any = SimpleNamespace(project=lambda _: None)  # a Label Studio that has every project

@@ -8,9 +8,9 @@ import pytest
 
 from tagalong.backend.label_studio.affected_projects import AffectedProject, VersionChange
 from tagalong.backend.retraining.job import JobResult
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.retrain.train_and_evaluate import hold_back_for_other_projects
 from tagalong.ner.errors import LabelStudioError
-from tagalong.ner.model_store import ModelStore
 
 CHANGE = VersionChange(1, "encoder", "v1", old_labels=("Disease",), new_labels=("Disease",))
 POLITE: Any = SimpleNamespace(patiently=lambda ask: ask())

@@ -13,9 +13,9 @@ from tagalong.backend.models.encoder.runner import TorchRunner
 from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.text.window_encoder import WindowConfig, WindowEncoder
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import TrainingError
-from tagalong.ner.model_store import ModelStore
 from tagalong.ner.tags import IGNORE_INDEX, TagSet
 from tagalong.ner.words import word_offsets
 from tagalong.training.data.train_dev_split import TrainDevSplit

@@ -13,10 +13,10 @@ from tagalong.backend.models.llm.scorer import TagScorer
 from tagalong.backend.models.llm.tier import LLMTier
 from tagalong.backend.models.llm.verbalizers import choose_verbalizers
 from tagalong.backend.models.load import load_tier
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import BaseModelError, OutOfMemoryError, TrainingError
 from tagalong.ner.manifest import read_manifest
-from tagalong.ner.model_store import ModelStore
 from tagalong.ner.tags import IGNORE_INDEX, TagSet
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.evaluation.evaluate import compute_dev_strict_f1

@@ -9,9 +9,9 @@ import torch
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.load import load_tier
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.manifest import Manifest, read_manifest
-from tagalong.ner.model_store import ModelStore
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import EncoderTrainResult, train_encoder
 from tagalong.training.jobs.publish import publish_encoder

@@ -16,10 +16,10 @@ from tagalong.backend.models.base_models.load_options import BaseModelCache
 from tagalong.backend.models.base_models.quantization import four_bit_unavailable_reason
 from tagalong.backend.models.llm.tier import LLMTier
 from tagalong.backend.models.load import load_tier
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.errors import BaseModelError, VersionInvalid
 from tagalong.ner.manifest import VersionMetadata, read_manifest
-from tagalong.ner.model_store import ModelStore
 from tagalong.ner.words import word_offsets
 from tests.lexicon_tier import LexiconTier
 from tests.llm_versions import CPU, other_tags, publish_llm_version

@@ -23,10 +23,10 @@ from tagalong.backend.models.openvino.runner import (
     MAX_CACHED_SHAPES,
     OpenVINORunner,
 )
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.errors import OpenVINOError
 from tagalong.ner.manifest import VersionMetadata, read_manifest
-from tagalong.ner.model_store import ModelStore
 from tagalong.ner.tags import TagSet
 from tests.tiny_bases import FAMILIES
 from tests.toy_corpus import LABELS, toy_documents

@@ -15,11 +15,11 @@ from tagalong.backend.models.openvino.cache import (
     cache_openvino_model,
     find_openvino_model,
 )
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import OpenVINOError
 from tagalong.ner.file_safety import hash_file
 from tagalong.ner.manifest import Manifest, manifest_digest, read_manifest
 from tagalong.ner.model_registry import ModelRegistry
-from tagalong.ner.model_store import ModelStore
 
 Publish = Callable[..., Manifest]
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -22,10 +22,10 @@ from tagalong.backend.models.openvino.concurrency import ConcurrencyGauge
 from tagalong.backend.models.openvino.runner import MAX_STREAMS, OpenVINORunner
 from tagalong.backend.server.monitoring.telemetry import Telemetry
 from tagalong.backend.server.prediction.model_holder import ModelHolder
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.errors import OpenVINOError
 from tagalong.ner.model_registry import ModelRegistry
-from tagalong.ner.model_store import ModelStore
 from tests.backend.models.openvino.test_build import publish, scores_of
 from tests.toy_corpus import toy_documents
 

@@ -15,9 +15,9 @@ from tagalong.backend.models.openvino.cache import find_openvino_model
 from tagalong.backend.models.openvino.runner import OpenVINORunner
 from tagalong.backend.models.tier import Tier
 from tagalong.backend.server.prediction.openvino_builder import OpenVINOBuilder
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.manifest import read_manifest
-from tagalong.ner.model_store import ModelStore
 from tests.backend.models.openvino.test_build import publish
 from tests.backend.server.serving import ABSTRACT, regions, request_for, say, serving, settings_in
 

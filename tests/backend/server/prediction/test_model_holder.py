@@ -12,11 +12,11 @@ from tagalong.backend.server.monitoring.telemetry import Telemetry
 from tagalong.backend.server.prediction import model_holder as slot_module
 from tagalong.backend.server.prediction.model_holder import ModelHolder
 from tagalong.backend.server.prediction.scheduler import MAX_BATCH_DOCUMENTS
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.errors import OpenVINOError, TagalongError, VersionInvalid, VersionNotFound
 from tagalong.ner.manifest import Manifest
 from tagalong.ner.model_registry import ModelRegistry
-from tagalong.ner.model_store import ModelStore
 from tests.lexicon_tier import LexiconTier, failing, load_lexicon
 
 Publish = Callable[..., Manifest]

@@ -22,15 +22,13 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tagalong.ner.atomic_io import (
+from tagalong.backend.storage.locks import (
     folder_lock,
-    fsync_paths,
-    make_folder,
     remove_abandoned_scratch_folders,
     remove_folder,
     scratch_folder,
-    translate_os_errors,
 )
+from tagalong.ner.atomic_io import make_folder, move_into_place, translate_os_errors
 from tagalong.ner.current_version import CurrentVersion, read_current_version, write_current_version
 from tagalong.ner.errors import (
     CurrentVersionChangedError,
@@ -277,6 +275,4 @@ def _move_into_place(folder: Path, place: Path, manifest: Manifest) -> None:
     """Write the manifest, wait for the disk, and move the folder to its place."""
     text = json.dumps(manifest.to_json(), indent=2, ensure_ascii=False)
     (folder / MANIFEST_FILE_NAME).write_text(text + "\n", encoding="utf-8")
-    fsync_paths(*folder.rglob("*"), folder)
-    folder.rename(place)
-    fsync_paths(place.parent)
+    move_into_place(folder, place)

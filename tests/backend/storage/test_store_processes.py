@@ -6,18 +6,18 @@ import sys
 import time
 from pathlib import Path
 
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.current_version import read_current_version
 from tagalong.ner.manifest import read_manifest
-from tagalong.ner.model_store import ModelStore
 from tests.versions import publish_number
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 N_KILLS = 20
 N_PROCESSES, N_EACH = 4, 5
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.ner.publisher", *map(str, arguments)]
+    command = [sys.executable, "-m", "tests.backend.storage.publisher", *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 

@@ -10,9 +10,9 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from tagalong.ner.atomic_io import remove_abandoned_scratch_folders
+from tagalong.backend.storage.locks import remove_abandoned_scratch_folders
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import Manifest, VersionMetadata, read_manifest
-from tagalong.ner.model_store import ModelStore
 from tests.versions import DRAFT, safetensors
 
 # The calls that change something on the disk, or end a change: __exit__ closes a file.

@@ -11,17 +11,17 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from itertools import count, cycle
 from pathlib import Path
 
-from tagalong.ner.atomic_io import (
+from tagalong.backend.storage.locks import (
     folder_lock,
     remove_abandoned_scratch_folders,
     remove_folder,
     scratch_folder,
-    write_text_atomically,
+    try_lock,
 )
+from tagalong.ner.atomic_io import write_text_atomically
 
 SHORT, LONG = "short" * 10, "long" * 50_000
 # The calls of C code that change something on the disk, or end a change: __exit__ closes a file.
@@ -156,11 +156,9 @@ def add(path: Path, times: int) -> None:
 def main() -> None:
     command, path, *more = sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]
     match command:
-        case "hold" | "scratch":
-            with ExitStack() as stack:
-                held = stack.enter_context(
-                    folder_lock(path) if command == "hold" else scratch_folder(path)
-                )
+        case "hold" | "scratch" | "try":
+            hold = {"hold": folder_lock, "scratch": scratch_folder, "try": try_lock}[command]
+            with hold(path) as held:
                 print(held, flush=True)
                 sys.stdin.readline()
         case "count":
