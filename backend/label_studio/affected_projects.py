@@ -1,7 +1,7 @@
 """Other projects that the version about to be replaced serves.
 
 All projects of a server share the current version of a tier. A retraining learns from one project
-and is judged on its documents, so its effect on the other projects is unknown.
+and is evaluated on its documents, so its effect on the other projects is unknown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,50 +55,50 @@ class AffectedProject:
 
 
 def find_affected_projects(
-    studio: LabelStudioClient, journal: EventStore, change: VersionChange
+    client: LabelStudioClient, events: EventStore, change: VersionChange
 ) -> list[AffectedProject]:
     """Find the other projects that a promotion would affect, whatever their labels.
 
     Label Studio calls ``/setup`` of a project's backends before it lists them, and the server
-    records the call in the journal of its models folder. So a project whose listing changes the
-    journal uses this folder. Versions and addresses cannot show that: servers of two folders may
-    both serve the bundled version, and one server may have several addresses.
+    records the call in the event store of its models folder. So a project whose listing changes
+    the event store uses this folder. Versions and addresses cannot show that: servers of two
+    folders may both serve the bundled version, and one server may have several addresses.
 
     Args:
-        studio: The Label Studio; not asked if no version is served.
-        journal: The journal of the models folder in which the version would be promoted.
+        client: Sends no request if no version is served.
+        events: The event store of the models folder in which the version would be promoted.
         change: The planned promotion.
 
     Returns:
         The visible projects whose backend uses the folder, the newest first. A backend that is
-        down counts if it has ever used the folder. If the journal cannot be read, every backend
-        that serves the version counts.
+        down counts if it has ever used the folder. If the event store cannot be read, every
+        backend that serves the version counts.
 
     Raises:
-        LabelStudioError: If Label Studio cannot be asked or refuses.
+        LabelStudioError: If a request fails or is refused.
     """
     if not change.version:
         return []
-    before = _read_setups(journal)
-    found = []
-    for other in studio.list_projects():
+    before = _read_setups(events)
+    affected = []
+    for other in client.list_projects():
         if other.id == change.project:
             continue
-        backends = studio.ml_backends.list_for_project(other.id)
+        backends = client.ml_backends.list_for_project(other.id)
         if not backends or not _uses_models_folder(
-            (str(other.id), change.tier), backends, change.version, before, _read_setups(journal)
+            (str(other.id), change.tier), backends, change.version, before, _read_setups(events)
         ):
             continue
-        missed = dict[str, None]()
+        lost = dict[str, None]()  # a dict keeps the order
         for backend in backends:
             if backend.model_version == change.version:
                 with suppress(InputError):  # the server cannot read this config either
                     config = parse_label_config(other.label_config, control=backend.control_name)
-                    missed |= dict.fromkeys(
+                    lost |= dict.fromkeys(
                         compute_lost_labels(config, change.old_labels, change.new_labels)
                     )
-        found.append(AffectedProject(other.id, other.title, tuple(missed)))
-    return found
+        affected.append(AffectedProject(other.id, other.title, tuple(lost)))
+    return affected
 
 
 def _uses_models_folder(
@@ -108,7 +108,7 @@ def _uses_models_folder(
     before: SetupCounts | None,
     after: SetupCounts | None,
 ) -> bool:
-    """Whether one of a project's backends uses the models folder of the journal."""
+    """Whether one of a project's backends uses the models folder of the event store."""
     if before is None or after is None:
         return any(backend.model_version == version for backend in backends)
     if after.get(key, 0) > before.get(key, 0):
@@ -117,9 +117,9 @@ def _uses_models_folder(
     return key in after and not all(backend.is_connected for backend in backends)
 
 
-def _read_setups(journal: EventStore) -> SetupCounts | None:
+def _read_setups(events: EventStore) -> SetupCounts | None:
     try:
-        return journal.read_setup_order()
+        return events.read_setup_order()
     except StateFileError:
         return None
 
@@ -128,11 +128,6 @@ def compute_lost_labels(
     config: LabelConfig, old: Sequence[str], new: Sequence[str]
 ) -> tuple[str, ...]:
     """Find the labels of a project that one version predicts and another does not.
-
-    Args:
-        config: The project's labelling config.
-        old: Labels of the first version.
-        new: Labels of the second version.
 
     Returns:
         Each label once, in the project's names and in the order of `old`.
@@ -146,11 +141,6 @@ def hold_back_reason(
 ) -> str:
     """Explain why a candidate is not promoted, and what the user can do.
 
-    Args:
-        change: The planned promotion.
-        others: The affected projects, at least one.
-        candidate: Name of the candidate.
-
     Returns:
         Sentences; the last one without its full stop.
     """
@@ -163,8 +153,8 @@ def hold_back_reason(
         if other.lost_labels
     )
     return (
-        f"{change.version} also serves {_join_names(named)}, and all projects of a server share one "
-        f"version. {lost}Start a second server with its own --models folder for project "
+        f"{change.version} also serves {_join_names(named)}, and all projects of a server share "
+        f"one version. {lost}Start a second server with its own --models folder for project "
         f"{change.project}, or disconnect the backend from the other projects. To accept the "
         f"change for all of them, run `tagalong models promote {candidate}`"
     )

@@ -1,14 +1,14 @@
-"""Tasks in the order in which they should be annotated, as Label Studio understands it.
+"""The order in which Label Studio hands out tasks for annotation.
 
-Label Studio has one order for the tasks that it hands out, apart from ids and chance: the score of
-the prediction of the project's version, lowest first ("uncertainty sampling"). It shows annotators
-the same prediction, so an order cannot be kept in another one. The chosen tasks get scores below 0.
-Nobody takes -5.00% for a confidence: it says that 5 tasks are left in the queue, this one included.
-The model's own confidence stays on each region.
+Apart from ids and chance, Label Studio orders tasks only by the score of the prediction of the
+project's version, lowest first ("uncertainty sampling"). Annotators see the same prediction, so no
+other prediction can hold the order. The chosen tasks get scores below 0. Nobody mistakes -5.00% for
+a confidence: it says that 5 tasks are left in the queue, this one included. The model's confidence
+stays on each region.
 
-With one annotator, Label Studio keeps to the order. With several, its button "Label All Tasks"
-chooses at random among the tasks with a prediction of the version; "Label Tasks As Displayed", in
-the tab of the queue, keeps to the order for everybody.
+With one annotator, Label Studio keeps the order. With several, its button "Label All Tasks" chooses
+at random among the tasks with a prediction of the version. "Label Tasks As Displayed", in the tab
+of the queue, keeps the order for everybody.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -25,10 +25,10 @@ from tagalong.backend.label_studio.results import LabelConfig, is_place, predict
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import LabelStudioError
 
-PLACES = 100  # in a score of 1: Label Studio shows scores in percent, so each place is one percent
-TAB = "Next (-1% = last)"  # its title says what the scores in it are
+PLACES = 100  # per score of 1: Label Studio shows percent, so each place is one percent
+TAB = "Next (-1% = last)"  # the title explains the scores
 UNCERTAINTY_SAMPLING: Sampling = "Uncertainty sampling"
-# The queue as it is when the tab is opened. A filter by ids would take one item per task: Label
+# The queue at the time the tab is opened. A filter by ids would take one item per task: Label
 # Studio needs two minutes to list 200 of them, and SQLite refuses 1,000.
 IN_QUEUE = all_of(on(SCORE, "less", 0), on("completed_at", "empty", True, kind="Datetime"))
 
@@ -38,8 +38,8 @@ class QueuedTask:
     """A task that is to be annotated soon.
 
     Attributes:
-        document: Its text; its id is the task's.
-        prediction: What the version says of it, in the labels of the project.
+        document: The text of the task; its id is the task id.
+        prediction: In the labels of the project.
     """
 
     document: Document
@@ -47,20 +47,15 @@ class QueuedTask:
 
 
 def places(count: int) -> list[float]:
-    """The scores of the tasks in a queue.
+    """The scores of the tasks in a queue, in rising order.
 
-    Args:
-        count: How many tasks there are.
-
-    Returns:
-        From the first task to the last, in rising order. Times -100, each is the number of tasks
-        that are left, its own included.
+    Times -100, each score is the number of remaining tasks, its own task included.
     """
     return [(rank - count) / PLACES for rank in range(count)]
 
 
 def queue_tasks(
-    studio: LabelStudioClient,
+    client: LabelStudioClient,
     project: int,
     config: LabelConfig,
     chosen: Sequence[QueuedTask],
@@ -68,26 +63,25 @@ def queue_tasks(
     version: str,
     retry: RateLimitedRetry,
 ) -> int:
-    """Have a project hand out tasks in an order; tasks chosen earlier follow behind them.
+    """Let a project hand out tasks in this order, before the tasks of earlier queues.
 
     Args:
-        studio: The Label Studio.
-        project: Id of the project.
-        config: Its labelling config.
-        chosen: The tasks, the first first.
-        version: That predicted them.
-        retry: How to ask.
+        client: The client.
+        project: Project id.
+        config: The project's labelling config.
+        chosen: The tasks in order.
+        version: The version that predicted them.
+        retry: Rate limit and retries.
 
     Returns:
         Id of the tab that shows the queue.
 
     Raises:
-        LabelStudioError: If Label Studio says no, or has been away for too long, or did not store
-            a prediction.
+        LabelStudioError: If a request fails or is refused, or a prediction was not stored.
     """
     tasks = [int(one.document.id) for one in chosen]
-    waiting = _waiting(studio, project, frozenset(tasks), version, retry)
-    stored = dict(_stored_predictions(studio, project, tasks, version, retry))
+    waiting = _waiting(client, project, frozenset(tasks), version, retry)
+    stored = dict(_stored_predictions(client, project, tasks, version, retry))
     fresh = [
         {
             "task": int(one.document.id),
@@ -97,60 +91,65 @@ def queue_tasks(
         if int(one.document.id) not in stored
     ]
     if fresh:
-        retry.call_once(partial(studio.predictions.add, project, fresh))  # twice would be twice
+        retry.call_once(
+            partial(client.predictions.add, project, fresh)
+        )  # a repeat would store duplicates
         added = [int(item["task"]) for item in fresh]
-        stored |= dict(_stored_predictions(studio, project, added, version, retry))
+        stored |= dict(_stored_predictions(client, project, added, version, retry))
     if missing := [task for task in tasks if task not in stored]:
         raise LabelStudioError(
             f"Label Studio did not store the predictions of {len(missing)} of {len(tasks)} tasks, "
             f"task {missing[0]} among them: run 'tagalong doctor --project {project}' to see why",
             "refused",
+            code="predictions-not-stored",
         )
-    # Label Studio takes no score below 0 with a new prediction, but changes a score to that.
+    # Label Studio refuses a new prediction with a score below 0, but accepts such a change.
     line = [*((stored[task], None) for task in tasks), *((one.id, one.score) for one in waiting)]
-    for (prediction, now), score in zip(line, places(len(line)), strict=True):
-        if now != score:
-            retry.call(partial(studio.predictions.update_score, prediction, score))
+    for (prediction, old_score), score in zip(line, places(len(line)), strict=True):
+        if old_score != score:
+            retry.call(partial(client.predictions.update_score, prediction, score))
     retry.call(
         partial(
-            studio.update_project, project, model_version=version, sampling=UNCERTAINTY_SAMPLING
+            client.update_project, project, model_version=version, sampling=UNCERTAINTY_SAMPLING
         )
     )
-    show = partial(studio.views.create_or_update, project, TAB, IN_QUEUE, columns=(SCORE,))
+    show = partial(client.views.create_or_update, project, TAB, IN_QUEUE, columns=(SCORE,))
     return retry.call(show).id
 
 
 def _waiting(
-    studio: LabelStudioClient,
+    client: LabelStudioClient,
     project: int,
     chosen: Collection[int],
     version: str,
-    polite: RateLimitedRetry,
+    retry: RateLimitedRetry,
 ) -> list[StoredPrediction]:
-    """The predictions of tasks chosen earlier that are still handed out, in their order."""
-    found: list[StoredPrediction] = []
+    """The predictions of tasks in earlier queues that are not annotated yet, in order."""
+    waiting: list[StoredPrediction] = []
     last = 0
     while True:
-        page = polite.call(partial(studio.tasks.list_after, project, last))
+        page = retry.call(partial(client.tasks.list_after, project, last))
         others = (task for task in page if not task.done and task.id not in chosen)
-        of_others = (one for task in others for one in task.predictions)
-        found += (one for one in of_others if one.model_version == version and is_place(one.score))
+        predictions = (one for task in others for one in task.predictions)
+        waiting += (
+            one for one in predictions if one.model_version == version and is_place(one.score)
+        )
         if len(page) < PAGE_SIZE:
-            return sorted(found, key=lambda one: one.score or 0)
+            return sorted(waiting, key=lambda one: one.score or 0)
         last = page[-1].id
 
 
 def _stored_predictions(
-    studio: LabelStudioClient,
+    client: LabelStudioClient,
     project: int,
     tasks: Sequence[int],
     version: str,
-    polite: RateLimitedRetry,
+    retry: RateLimitedRetry,
 ) -> Iterator[tuple[int, int]]:
-    """Tasks that have a prediction of a version, and its id."""
+    """Tasks with a prediction of a version, and the id of the prediction."""
     for start in range(0, len(tasks), PAGE_SIZE):
         some = tasks[start : start + PAGE_SIZE]
-        for task in polite.call(partial(studio.tasks.list_by_id, project, some)):
+        for task in retry.call(partial(client.tasks.list_by_id, project, some)):
             for one in task.predictions:
                 if one.model_version == version:
                     yield task.id, one.id

@@ -1,10 +1,11 @@
-"""An interactive call -> what an annotator drew just now, and what else may be marked by now.
+"""The regions in an interactive request: new ones, and existing ones.
 
-The editor of Label Studio 1.23 asks when a region is drawn, and when one gets another label, and
-does not say which. It sends all regions that have the label of that one then (the context); the
-others are in what was stored some seconds ago, and nothing says which of the stored versions is the
-one at work. It fails over an answer with a region whose id it has, and never asks again. So what
-may be there counts as there, and a region that was drawn is answered once.
+The editor of Label Studio 1.23 sends a request when a region is drawn or relabelled, without saying
+which of the two. The request holds all regions with the label of that region (the context). The
+other regions are in drafts and annotations stored seconds ago, and the request does not say which
+of these is open. If an answer has a region whose id the editor knows, the editor fails, and sends
+no further requests. So every region that may exist counts as existing, and each drawn region is
+answered once.
 """
 
 import hashlib
@@ -12,21 +13,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.backend.label_studio.results import SPAN_TYPE, LabelConfig, span_value
 from tagalong.ner.document import Document, Span
 
-TASK_RESULT_KEYS = ("drafts", "annotations", "predictions")  # of a task; the first is the latest
-CONTEXT_ID_KEYS = ("draft_id", "annotation_id")  # what a context may name the first two by
+TASK_RESULT_KEYS = ("drafts", "annotations", "predictions")  # the newest results first
+CONTEXT_ID_KEYS = ("draft_id", "annotation_id")  # keys in a context for the first two
 
 
 @dataclass(frozen=True, slots=True)
 class InteractiveContext:
-    """What a person has marked in a text.
+    """The regions of an annotator.
 
     Attributes:
-        new_spans: What was drawn just now, sorted, in the project's labels.
-        existing_spans: All regions that may be there, the drawn ones too, sorted. A label that the config
-            does not have is as it was sent, and empty where there is none.
+        new_spans: Regions drawn just now, sorted, in the project's labels.
+        existing_spans: All regions that may exist, drawn ones included, sorted. A label outside the
+            config stays as sent; a missing label is empty.
     """
 
     new_spans: tuple[Span, ...]
@@ -35,7 +36,7 @@ class InteractiveContext:
 
 @dataclass(frozen=True, slots=True)
 class _Region:
-    """A region of a result: its id, empty where it has none, and whether a person drew it."""
+    """A region of a result; the id is empty if it has none."""
 
     id: str
     span: Span
@@ -43,7 +44,6 @@ class _Region:
 
 
 def _no_seen_regions(_: Sequence[str]) -> frozenset[str]:
-    """No region came before."""
     return frozenset()
 
 
@@ -55,26 +55,27 @@ def read_interactive_context(
     *,
     seen_regions: Callable[[Sequence[str]], frozenset[str]] = _no_seen_regions,
 ) -> InteractiveContext:
-    """Read what an interactive call says about regions. Whatever cannot be read is left out.
+    """Read the regions of an interactive request; malformed ones are skipped.
 
     Args:
-        task: As Label Studio sends it, with ``annotations``, ``drafts`` and ``predictions``.
-        context: As Label Studio sends it, with ``result``, and perhaps with ``annotation_id`` and
+        task: The task in the request, with ``annotations``, ``drafts`` and ``predictions``.
+        context: The context in the request, with ``result``, and perhaps ``annotation_id`` and
             ``draft_id``.
-        config: The project's labelling config; regions of other controls are left out.
-        document: The task's text; regions outside it are left out.
-        seen_regions: Says which of some regions, by id, earlier calls for this task brought.
+        config: The project's labelling config; regions of other controls are skipped.
+        document: The task's text; regions outside it are skipped.
+        seen_regions: Returns those of some region ids that earlier requests for this task had.
 
     Returns:
-        What was drawn: what neither came before nor is stored. The last one sent is the newest,
-        and may be stored already where Label Studio is slow. And what is there: what was sent, and
-        the regions of the stored versions that may be at work.
+        New spans, neither stored nor in an earlier request. Existing spans, from the context and
+        from the stored results that may be open in the editor.
     """
     sent = list(_read_regions(_as_object(context).get("result"), config, document))
     versions = _current_results(_as_object(task), _as_object(context), sent, config, document)
     stored = [region for version in versions for region in version]
     before = seen_regions([region.id for region in sent if region.id])
-    known = before | ({region.id for region in stored if region.id} - {sent[-1].id if sent else ""})
+    # The last region sent is the newest. A slow Label Studio may have stored it by now.
+    newest = {sent[-1].id} if sent else set()
+    known = before | ({region.id for region in stored if region.id} - newest)
     drawn = {
         region.span
         for region in sent
@@ -91,18 +92,18 @@ def _current_results(
     config: LabelConfig,
     document: Document,
 ) -> list[list[_Region]]:
-    """The regions of the stored versions that the annotator may have before them.
+    """The regions of the stored results that may be open in the editor.
 
-    Those that the context names; else those that have most of what was sent, drafts before
-    annotations before predictions; else all but those with regions of the label that was sent, for
-    these would have been sent too.
+    First choice: results that the context names. Second: results that share most regions with the
+    context, drafts before annotations before predictions. Third: all results without regions of
+    the sent label, because the editor would have sent those regions too.
     """
     several = [[*map(_as_object, _as_array(task.get(name)))] for name in TASK_RESULT_KEYS]
-    wanted = [
-        (versions, context.get(name))
-        for versions, name in zip(several, CONTEXT_ID_KEYS, strict=False)
+    named = [
+        (versions, context.get(key))
+        for versions, key in zip(several, CONTEXT_ID_KEYS, strict=False)
     ]
-    chosen = [one for versions, name in wanted for one in versions if _has_id(one, name)]
+    chosen = [one for versions, wanted in named for one in versions if _has_id(one, wanted)]
     if chosen:
         return [list(_read_regions(one.get("result"), config, document)) for one in chosen]
     stored = [
@@ -121,31 +122,29 @@ def _current_results(
 
 
 def _as_object(value: object) -> Mapping[str, Any]:
-    """An object of JSON; nothing for any other value."""
     return value if isinstance(value, dict) else {}
 
 
 def _as_array(value: object) -> Sequence[Any]:
-    """An array of JSON; nothing for any other value."""
     return value if isinstance(value, list) else ()
 
 
-def _has_id(version: Mapping[str, Any], name: object) -> bool:
-    """Whether a version has an id. Label Studio sends it as a number or as text."""
-    return isinstance(name, int | str) and str(version.get("id")) == str(name)
+def _has_id(version: Mapping[str, Any], wanted_id: object) -> bool:
+    # Label Studio sends ids as numbers or as text.
+    return isinstance(wanted_id, int | str) and str(version.get("id")) == str(wanted_id)
 
 
 def _read_regions(result: object, config: LabelConfig, document: Document) -> Iterator[_Region]:
-    """The regions of a result that are stretches of the text."""
+    """The regions of a result that are spans of the text."""
     for item in map(_as_object, _as_array(result)):
-        value = _as_object(item.get("value"))
-        start, end, labels = value.get("start"), value.get("end"), value.get("labels")
+        value = span_value(item)
+        start, end, labels = value.get("start"), value.get("end"), value.get(SPAN_TYPE)
         ours = (
             item.get("from_name", config.control) == config.control
             and item.get("to_name", config.object) == config.object
-            and item.get("type", "labels") == "labels"
+            and item.get("type", SPAN_TYPE) == SPAN_TYPE
         )
-        # Not isinstance: True is an int to it.
+        # Not isinstance, which accepts True as an int.
         if not ours or type(start) is not int or type(end) is not int:
             continue
         if 0 <= start < end <= len(document.text) and isinstance(labels, list):
@@ -156,19 +155,15 @@ def _read_regions(result: object, config: LabelConfig, document: Document) -> It
 
 
 def _is_manual(item: Mapping[str, Any]) -> bool:
-    """Whether a person drew a region. What the editor took over from an answer has a score."""
+    """Whether a person drew a region: one from a prediction has a score."""
     return item.get("origin", "manual") == "manual" and "score" not in item
 
 
 def with_unique_region_ids(document: Document, context: object) -> Document:
-    """Rename a document, so that regions written for it get ids that none at work has.
-
-    Args:
-        document: The task's text.
-        context: As Label Studio sends it.
+    """Change a document's id, so that its predicted regions get ids unknown to the editor.
 
     Returns:
-        The document by an id that depends on the regions sent: the same call, the same id.
+        The document with an id that depends only on the regions in the context.
     """
     ids = [_as_object(item).get("id") for item in _as_array(_as_object(context).get("result"))]
     names = "\0".join(sorted(name for name in ids if isinstance(name, str)))

@@ -1,8 +1,8 @@
-"""An address -> the bytes there, from hosts that were allowed by name and from no others.
+"""Fetching texts by address, from allowed hosts only.
 
-An address in a task is whatever somebody imported. So it is read once, by the library that connects
-(two readers of one address are how such checks are passed by), redirects are not followed, proxies
-and ``.netrc`` of the environment are not looked at, and size and time are bounded.
+An address in a task is untrusted input. So one library both parses it and connects to it, because
+two parsers that disagree let forbidden addresses pass. Redirects are not followed, proxies and
+``.netrc`` are ignored, and size and time are limited.
 """
 
 import re
@@ -22,20 +22,20 @@ from urllib3.util import Url, parse_url
 from tagalong.ner.errors import InputError
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-# Browsers read a backslash as a slash, and drop line breaks: addresses that look like two.
+# Browsers read a backslash as a slash, and drop line breaks, so such an address has two meanings.
 AMBIGUOUS_CHARACTERS = re.compile(r"[\x00-\x1f\x7f\\]")
-MAX_CONCURRENT_FETCHES = 8  # fetches in work; each holds a thread, some longer than anybody waits
-READ_SIZE_BYTES = 65_536  # bytes
+MAX_CONCURRENT_FETCHES = 8  # each holds a thread, even after its time limit
+READ_SIZE_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class WebAddress:
-    """Where something is on the web.
+    """A parsed address.
 
     Attributes:
         scheme: "http" or "https".
         host: In lower case; an IPv6 address in brackets.
-        port: Said or understood.
+        port: The default port of the scheme if none is given.
         path: With the query.
     """
 
@@ -46,34 +46,23 @@ class WebAddress:
 
     @property
     def netloc(self) -> str:
-        """Host and port, for messages: the path may hold a key."""
+        """Host and port, for messages; the path may hold a key."""
         return f"{self.host}:{self.port}"
 
     def is_same_server(self, other: "WebAddress") -> bool:
-        """Whether two are on the same server, reached in the same way."""
+        """Whether scheme, host and port are equal."""
         return (self.scheme, self.netloc) == (other.scheme, other.netloc)
 
     def is_allowed(self, hosts: Iterable[str]) -> bool:
-        """Whether it is on one of some hosts.
-
-        Args:
-            hosts: As `parse_allowed_host` gives them; without a port, the usual one of the scheme is meant.
-
-        Returns:
-            True if host and port are exactly those.
-        """
-        usual = {self.host} if self.port == DEFAULT_PORTS[self.scheme] else set[str]()
-        return not usual.union({self.netloc}).isdisjoint(hosts)
+        """Whether host and port are among hosts from `parse_allowed_host`."""
+        names = {self.netloc}
+        if self.port == DEFAULT_PORTS[self.scheme]:
+            names.add(self.host)
+        return not names.isdisjoint(hosts)
 
 
 def parse_allowed_host(text: str) -> str:
-    """Read the name of a host that is allowed.
-
-    Args:
-        text: ``HOST`` or ``HOST:PORT``; an IPv6 address in brackets.
-
-    Returns:
-        The same, as `WebAddress` spells hosts.
+    """Normalize ``HOST`` or ``HOST:PORT``, as `WebAddress` spells hosts.
 
     Raises:
         InputError: If it is anything else, such as a whole address or a pattern.
@@ -85,42 +74,43 @@ def parse_allowed_host(text: str) -> str:
             return url.host if url.port is None else f"{url.host}:{url.port}"
     raise InputError(
         f"{text!r} is not a host to allow: write HOST or HOST:PORT, such as files.example.org or "
-        "[::1]:8080, without a scheme, path or asterisk"
+        "[::1]:8080, without a scheme, path or asterisk",
+        code="invalid-allowed-host",
     )
 
 
 def parse_web_address(text: str) -> WebAddress:
-    """Read a whole address.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        The address.
+    """Parse a whole address.
 
     Raises:
-        InputError: If it is not one of the web, can be read in two ways, or holds credentials. The
-            message does not quote it.
+        InputError: If it is not a web address, is ambiguous, or holds credentials. The message does
+            not quote it.
     """
     try:
         url = parse_url(text)
     except LocationParseError:
         url = Url()
-    host = url.host or "%"  # what is still escaped in a host has no meaning
+    host = url.host or "%"  # an escape in a host has no meaning
     if AMBIGUOUS_CHARACTERS.search(text) or url.scheme not in DEFAULT_PORTS or "%" in host:
-        raise InputError("the address is not one of the web: it must be http://... or https://...")
+        raise InputError(
+            "the address is not a web address: write http://... or https://...",
+            code="invalid-web-address",
+        )
     if url.auth is not None:
-        raise InputError("the address holds a user name or password: take it out")
+        raise InputError(
+            "the address holds a user name or password: take it out",
+            code="address-with-credentials",
+        )
     port = DEFAULT_PORTS[url.scheme] if url.port is None else url.port
     return WebAddress(url.scheme, host, port, url.request_uri)
 
 
 class Fetcher:
-    """Fetches what is at addresses, a few at once.
+    """Fetches texts, at most `MAX_CONCURRENT_FETCHES` at a time.
 
     Args:
-        max_bytes: Bytes of what is fetched, unpacked.
-        timeout_seconds: For all of it: name, connection, and every byte.
+        max_bytes: Limit for one text, after decompression.
+        timeout_seconds: Limit for one text, from the name lookup to the last byte.
     """
 
     def __init__(self, *, max_bytes: int, timeout_seconds: float) -> None:
@@ -128,82 +118,74 @@ class Fetcher:
         self._semaphore = BoundedSemaphore(MAX_CONCURRENT_FETCHES)
 
     def fetch(self, address: WebAddress, headers: Mapping[str, str]) -> bytes:
-        """Fetch what is at an address.
-
-        Args:
-            address: Allowed already.
-            headers: To send, besides those that every request has.
+        """Fetch a text; the caller has checked that the address is allowed.
 
         Returns:
-            The content, unpacked.
+            The content, decompressed.
 
         Raises:
-            InputError: If it does not come: no answer, another one than 2xx, too much, too slow.
+            InputError: If there is no answer, a status other than 2xx, or a limit is exceeded.
         """
-        until = monotonic() + self._timeout_seconds
-        late = f"{address.netloc} did not give the text within {self._timeout_seconds:g} seconds"
+        deadline = monotonic() + self._timeout_seconds
+        late = f"{address.netloc} did not send the text within {self._timeout_seconds:g} seconds"
         if not self._semaphore.acquire(timeout=self._timeout_seconds):
-            raise InputError(f"{late}, busy with others: try again")
+            raise InputError(f"{late}, busy with others: try again", code="fetch-timeout")
         fetching = _FetchThread(
             address, headers, self._max_bytes, self._timeout_seconds, self._semaphore
         )
         fetching.start()
-        fetching.join(max(0.0, until - monotonic()))
+        fetching.join(max(0.0, deadline - monotonic()))
         if fetching.is_alive():
             fetching.stop()
-            raise InputError(f"{late}: see whether it is overloaded")
+            raise InputError(f"{late}: check whether it is overloaded", code="fetch-timeout")
         if fetching.error is not None:
-            raise InputError(f"{address.netloc} {fetching.error}")
+            raise InputError(f"{address.netloc} {fetching.error}", code="fetch-failed")
         return bytes(fetching.content)
 
 
 class _FetchThread(Thread):
-    """One fetch, in a thread that can be left behind.
+    """One fetch, in a thread that can be abandoned.
 
-    Time limits of sockets start anew with every byte, and looking up a name has none.
+    The time limit of a socket restarts with every byte, and a name lookup has none.
     """
 
     def __init__(
         self,
         address: WebAddress,
         headers: Mapping[str, str],
-        most: int,
-        seconds: float,
-        room: BoundedSemaphore,
+        max_bytes: int,
+        timeout_seconds: float,
+        semaphore: BoundedSemaphore,
     ) -> None:
         super().__init__(daemon=True)
-        self._address, self._headers, self._max_bytes, self._semaphore = (
-            address,
-            headers,
-            most,
-            room,
-        )
-        self._connection = _make_connection(address, seconds)
+        self._address, self._headers = address, headers
+        self._max_bytes, self._semaphore = max_bytes, semaphore
+        self._connection = _make_connection(address, timeout_seconds)
         self._socket: socket.socket | None = None
         self._is_abandoned = False
         self.content = bytearray()
-        self.error: str | None = "broke off"  # until all has come
+        self.error: str | None = "broke off"  # until the last byte
 
     def run(self) -> None:
-        """Fetch, and say what went wrong."""
+        """Fetch the text, or set `error`."""
         try:
             self.error = self._read_response()
         except (HTTPError, HTTPException, OSError) as error:
-            # The library's own words quote the address.
-            self.error = f"could not be read ({type(error).__name__}): see whether it is up"
+            # The message of the library quotes the address, so it is left out.
+            self.error = f"could not be read ({type(error).__name__}): check whether it runs"
         finally:
             self._connection.close()
             self._semaphore.release()
 
     def stop(self) -> None:
-        """Leave the thread, and let it find its connection closed, wherever it is."""
+        """Abandon the thread, and close its connection so that it ends soon."""
         self._is_abandoned = True
         if self._socket is not None:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     def _read_response(self) -> str | None:
-        """Fill the content; what is wrong with the answer, if anything."""
+        """Read the content; returns a reason if it cannot be used."""
         self._connection.connect()
         self._socket = self._connection.sock
         if self._is_abandoned:
@@ -216,8 +198,8 @@ class _FetchThread(Thread):
             return f"answers with a redirect ({response.status}), which is not followed"
         if not 200 <= response.status < 300:
             return f"answers with the error {response.status}"
-        while piece := response.read1(READ_SIZE_BYTES):
-            self.content += piece
+        while chunk := response.read1(READ_SIZE_BYTES):
+            self.content += chunk
             if len(self.content) > self._max_bytes:
                 return (
                     f"has more than {self._max_bytes:,} bytes there, which is too much for a text"
@@ -226,8 +208,7 @@ class _FetchThread(Thread):
 
 
 def _make_connection(address: WebAddress, seconds: float) -> HTTPConnection:
-    """A connection that is not open yet."""
-    host = address.host.strip("[]")  # the library puts them on again
+    host = address.host.strip("[]")  # the library adds them again
     if address.scheme == "http":
         return HTTPConnection(host, address.port, timeout=seconds)
     context = ssl.create_default_context()

@@ -1,6 +1,6 @@
-"""What an annotator draws -> the same entity wherever else it is mentioned.
+"""Further mentions of the spans that an annotator draws.
 
-The annotator's choices are never talked over: nothing is added where something is marked.
+Nothing is added where the annotator has marked something.
 """
 
 from bisect import bisect_right
@@ -11,46 +11,45 @@ from tagalong.backend.label_studio.context import InteractiveContext
 from tagalong.ner.document import Document, Span
 from tagalong.ner.words import WORD_PATTERN, is_inside_word, word_offsets
 
-MAX_MENTION_CHARACTERS = (
-    500  # code points; what is longer is a passage and no mention, and nobody repeats it
-)
-MENTION_SCORE = 1.0  # the score of a copy: it is the annotator's own choice, not a model's guess
-OCCUPIED = 1  # in the map of a text: a region is there
+MAX_MENTION_CHARACTERS = 500  # code points; a longer span is a passage, which does not recur
+MENTION_SCORE = 1.0  # a copy of the annotator's choice, not a model's guess
+OCCUPIED = 1  # byte in the map of a text: a region covers this code point
 
 
 def suggest_spans(
     document: Document, predicted: Sequence[Span], context: InteractiveContext
 ) -> tuple[Span, ...]:
-    """Find what else to mark: other mentions of what was drawn, and what the model found.
+    """Find other mentions of the drawn spans, and add the model's spans.
 
-    A mention is the very same string, between word boundaries as `tagalong.ner.words` sees them. A string
-    is looked for if it has a letter or digit, no blank at its edges, and at most `MAX_MENTION_CHARACTERS` code
-    points; one that was drawn with two labels is not, because nobody can say which is meant.
-    Mentions go before the model's spans, and the longest before shorter ones, then the first. The
-    work grows with the length of the text, whatever was drawn.
+    A mention is the same string between word boundaries. A string is searched if it has a letter
+    or digit, no blank at its edges, at most `MAX_MENTION_CHARACTERS` code points, and one label.
+    Mentions win over the model's spans, longer ones over shorter ones, then earlier ones over
+    later ones. Run time is linear in the length of the text.
 
     Args:
         document: The task's text.
         predicted: The model's spans, in the project's labels.
-        context: What the annotator has marked.
+        context: The annotator's regions.
 
     Returns:
-        Spans to add, sorted. None overlaps another one, or a region that exists. Mentions have
-        the score `MENTION_SCORE`, the model's spans their own.
+        Spans to add, sorted. None overlaps another one or an existing region. Mentions have the
+        score `MENTION_SCORE`.
     """
-    taken = bytearray(len(document.text))
-    for start, end in _merge_ranges((*context.existing_spans, *context.new_spans), len(taken)):
-        taken[start:end] = bytes([OCCUPIED]) * (end - start)
-    found = list(_find_mentions(document.text, _search_strings(document, context.new_spans), taken))
+    occupied = bytearray(len(document.text))
+    for start, end in _merge_ranges((*context.existing_spans, *context.new_spans), len(occupied)):
+        occupied[start:end] = bytes([OCCUPIED]) * (end - start)
+    suggested = list(
+        _find_mentions(document.text, _search_strings(document, context.new_spans), occupied)
+    )
     for span in sorted(set(predicted), key=lambda span: (span.start - span.end, span)):
-        if span.end <= len(taken) and taken.find(OCCUPIED, span.start, span.end) < 0:
-            taken[span.start : span.end] = bytes([OCCUPIED]) * (span.end - span.start)
-            found.append(span)
-    return tuple(sorted(found))
+        if span.end <= len(occupied) and occupied.find(OCCUPIED, span.start, span.end) < 0:
+            occupied[span.start : span.end] = bytes([OCCUPIED]) * (span.end - span.start)
+            suggested.append(span)
+    return tuple(sorted(suggested))
 
 
 def _merge_ranges(spans: Iterable[Span], length: int) -> Iterator[tuple[int, int]]:
-    """The stretches that spans cover, each once: spans of a whole text may come by the thousand."""
+    """The covered ranges without overlaps: thousands of spans may cover the whole text."""
     covered = 0
     for span in sorted(spans):
         start, end = max(span.start, covered), min(span.end, length)
@@ -60,7 +59,7 @@ def _merge_ranges(spans: Iterable[Span], length: int) -> Iterator[tuple[int, int
 
 
 def _search_strings(document: Document, drawn: Sequence[Span]) -> dict[str, str]:
-    """The strings to look for, with their labels."""
+    """The strings to search, with their labels."""
     labels: dict[str, set[str]] = {}
     for span in drawn:
         if span.end - span.start <= MAX_MENTION_CHARACTERS:
@@ -72,8 +71,8 @@ def _search_strings(document: Document, drawn: Sequence[Span]) -> dict[str, str]
     }
 
 
-def _find_mentions(text: str, labels: Mapping[str, str], taken: bytearray) -> Iterator[Span]:
-    """Where strings are mentioned in free stretches of a text; what is found is taken then."""
+def _find_mentions(text: str, labels: Mapping[str, str], occupied: bytearray) -> Iterator[Span]:
+    """Find strings in the free parts of a text, and mark them as occupied."""
     if not labels:
         return
     strings = _StringIndex(labels)
@@ -85,9 +84,9 @@ def _find_mentions(text: str, labels: Mapping[str, str], taken: bytearray) -> It
     while queue:
         _, start, string = heappop(queue)
         end = start + len(string)
-        blocked = taken.find(OCCUPIED, start, end)
+        blocked = occupied.find(OCCUPIED, start, end)
         if blocked < 0:
-            taken[start:end] = bytes([OCCUPIED]) * len(string)
+            occupied[start:end] = bytes([OCCUPIED]) * len(string)
             yield Span(start, end, labels[string], MENTION_SCORE)
         else:
             for shorter in _candidates(strings, text, start, blocked):
@@ -97,17 +96,17 @@ def _find_mentions(text: str, labels: Mapping[str, str], taken: bytearray) -> It
 def _candidates(
     strings: "_StringIndex", text: str, start: int, limit: int
 ) -> Iterator[tuple[int, int, str]]:
-    """The longest string between a start and a limit, if any, so that the longest sorts first."""
+    """The longest string from `start` up to `limit`, as a heap item that sorts longest first."""
     string = strings.find_longest(text, start, limit)
     if string is not None:
         yield -len(string), start, string
 
 
 class _StringIndex:
-    """Strings that can be found at a place in a time that does not depend on how many they are.
+    """Finds the longest string at a position with one binary search.
 
-    All that begin like the text lie behind each other in their order, so one search finds the
-    last of them, and from there on each is the start of the one before.
+    In sorted order, the strings that the text starts with form a chain: each is a prefix of a later
+    one. The search finds the last candidate, and `_longest_prefix` leads to the others.
     """
 
     def __init__(self, strings: Iterable[str]) -> None:
@@ -124,10 +123,10 @@ class _StringIndex:
         }
 
     def find_longest(self, text: str, start: int, limit: int) -> str | None:
-        """The longest string that begins at a place, ends before a limit, and cuts no word."""
+        """The longest string that starts here, ends before the limit, and cuts no word."""
         ahead = text[start : min(limit, start + MAX_MENTION_CHARACTERS)]
-        place = bisect_right(self._sorted_strings, ahead)
-        string = self._sorted_strings[place - 1] if place else None
+        position = bisect_right(self._sorted_strings, ahead)
+        string = self._sorted_strings[position - 1] if position else None
         while string is not None and (
             not ahead.startswith(string) or is_inside_word(text, start + len(string))
         ):

@@ -1,4 +1,4 @@
-"""The labels of a model -> the labels of a project, which may spell them in its own way."""
+"""Mapping from the labels of a model to the labels of a project."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,53 +11,40 @@ from tagalong.ner.document import Document, DroppedAnnotation, Prediction, Span
 
 @dataclass(frozen=True, slots=True)
 class LabelMap:
-    """Which label of the project stands for which label of the model.
+    """The project's label for each label of a model.
 
     Attributes:
-        project_labels: Labels of the model, with the project's name for each; several may share one.
-        unmapped: Labels of the model that the project does not have, in the model's order.
+        project_labels: Project label by model label; several may share one.
+        unmapped: Model labels without a project label, in the model's order.
     """
 
     project_labels: Mapping[str, str] = field(hash=False)
     unmapped: tuple[str, ...] = ()
 
     def apply(self, document: Document, prediction: Prediction) -> Prediction:
-        """Say a prediction in the project's labels.
-
-        Args:
-            document: What was predicted for.
-            prediction: With the model's labels.
+        """Translate a prediction into the project's labels.
 
         Returns:
-            The same spans under their new names, none merged; those whose label the project does
-            not have are among what was lost.
+            The same spans, none merged. Spans without a project label are in `dropped`.
         """
         kept = [
             replace(span, label=self.project_labels[span.label])
             for span in prediction.spans
             if span.label in self.project_labels
         ]
-        lost = [
+        dropped = [
             _dropped_span(document, span)
             for span in prediction.spans
             if span.label not in self.project_labels
         ]
-        return replace(prediction, spans=tuple(kept), dropped=(*prediction.dropped, *lost))
+        return replace(prediction, spans=tuple(kept), dropped=(*prediction.dropped, *dropped))
 
 
 def map_labels(model_labels: Sequence[str], config: LabelConfig) -> LabelMap:
     """Find the project's label for every label of a model.
 
-    In this order: the label whose ``predicted_values`` name it, the one with such an alias, the
-    one with such a value, and the only one whose alias or value differs by upper and lower case.
-    Where several differ by case, none is chosen: a guess would annotate wrongly.
-
-    Args:
-        model_labels: What the model can find.
-        config: The project's labelling config.
-
-    Returns:
-        The map; what has no counterpart is named in it too.
+    The first match counts: ``predicted_values``, alias, value, and last an alias or value that
+    differs only by case. If several differ by case, none is chosen: a guess would annotate wrongly.
     """
     folded: defaultdict[str, set[str]] = defaultdict(set)
     for spelling, name in config.names_by_spelling.items():
@@ -65,15 +52,14 @@ def map_labels(model_labels: Sequence[str], config: LabelConfig) -> LabelMap:
     alike = {key: next(iter(found)) for key, found in folded.items() if len(found) == 1}
     names = {}
     for label in model_labels:
-        # Among the spellings, an alias goes before a value already.
-        said = config.predicted_values.get(label) or config.names_by_spelling.get(label)
-        if chosen := said or alike.get(label.casefold()):
+        # `names_by_spelling` prefers aliases to values already.
+        exact = config.predicted_values.get(label) or config.names_by_spelling.get(label)
+        if chosen := exact or alike.get(label.casefold()):
             names[label] = chosen
     unmapped = tuple(label for label in dict.fromkeys(model_labels) if label not in names)
     return LabelMap(MappingProxyType(names), unmapped)
 
 
 def _dropped_span(document: Document, span: Span) -> DroppedAnnotation:
-    """A span that the project has no label for."""
     text = document.span_text(span)
     return DroppedAnnotation(span.label, text, "label unknown", span.start, span.end, document.id)

@@ -1,4 +1,4 @@
-"""Which version's predictions the annotators of a project see."""
+"""The version whose predictions the annotators of a project see."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,27 +15,27 @@ def select_model_version(
     overwrite: bool,
     retry: RateLimitedRetry,
 ) -> str:
-    """Have a project show the predictions of a batch, where it shows nobody's yet.
+    """Let a project show the predictions of a batch, if it shows no other version yet.
 
     Label Studio shows, and sorts by, one version at a time.
 
     Args:
-        client: The Label Studio.
-        project: Id of the project.
-        versions: Who predicted, whoever did most first.
-        overwrite: Show them in place of others too.
-        retry: How to ask.
+        client: The client.
+        project: Project id.
+        versions: The versions of the batch, by descending number of predictions.
+        overwrite: Whether to replace another version as well.
+        retry: Rate limit and retries.
 
     Returns:
-        What annotators see now, a sentence; empty where there are no predictions.
+        A sentence for the user; empty if there are no predictions.
 
     Raises:
-        LabelStudioError: If Label Studio says no, or has been away for too long.
+        LabelStudioError: If a request fails or is refused.
     """
-    found = retry.call(lambda: client.get_project(project))
-    if not found.prediction_count:
+    settings = retry.call(lambda: client.get_project(project))
+    if not settings.prediction_count:
         return ""
-    shown = found.model_version
+    shown = settings.model_version
     if shown not in versions and shown and not overwrite:
         return (
             f"Annotators still see {shown}: choose {versions[0]} under Settings, Annotation, or "

@@ -1,8 +1,10 @@
-"""Label Studio's tasks and results: where a text is, result -> regions, spans -> result.
+"""Tasks and results of Label Studio: finding the text, reading regions, writing spans.
 
 Field names are those of Label Studio 1.23's JSON export and prediction format
-(https://labelstud.io/guide/export, https://labelstud.io/guide/predictions). Text offsets there
-count Unicode code points, carriage return and line feed one each, as in Python.
+(https://labelstud.io/guide/export, https://labelstud.io/guide/predictions). Text offsets count
+Unicode code points, as in Python; carriage return and line feed count one each.
+
+A further control type needs a change in this file and in `config` only.
 """
 
 import hashlib
@@ -15,36 +17,38 @@ from tagalong.backend.documents.offsets import RawSpan
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import FormatError
 
-UNDEFINED_KEY = "$undefined$"  # what Label Studio calls the text of tasks imported from plain text
-CONFIG_ADVICE = "say which with --label-config and the project's labelling config"
+SPAN_TYPE = "labels"  # tag and type of the control, and the field of a value with its labels
+HYPERTEXT_TYPE = "hypertextlabels"
+UNDEFINED_KEY = "$undefined$"  # data key of tasks imported from plain text
+CONFIG_ADVICE = "name one with --label-config and the project's labelling config"
 HYPERTEXT_ADVICE = (
     "its offsets point into HTML elements, not into a text: declare the object as <Text> in the "
     "labelling config, and annotate there"
 )
 TextEncoding = Literal[
-    "text",  # the data hold the text itself
-    "url",  # they hold an address; the editor shows what is there
-    "base64",  # they hold base64; the editor shows one character for each byte
-    "base64unicode",  # they hold base64 of UTF-8; the editor shows the characters
+    "text",  # the text itself
+    "url",  # an address of the text
+    "base64",  # base64, one character per byte
+    "base64unicode",  # base64 of UTF-8
 ]
-MAX_SCORE = 1.0  # the score of a region that nobody has given one
-MIN_SCORE = 1e-6  # the score of a region that a model gives none, or next to none
+MAX_SCORE = 1.0  # also for a region without a score
+MIN_SCORE = 1e-6  # Label Studio refuses 0
 
 
 @dataclass(frozen=True, slots=True)
 class LabelConfig:
-    """What a labelling config says about annotating spans of a text.
+    """The part of a labelling config that concerns spans of a text.
 
     Attributes:
         control: Name of the ``<Labels>``, the ``from_name`` of every region.
         object: Name of the ``<Text>``, the ``to_name`` of every region.
         data_key: Key of the text in a task's data.
-        labels: Names in the order of the config: the alias of a label where it has one, because
-            Label Studio accepts nothing else in predictions, and its value otherwise.
-        names_by_spelling: Every value and alias, with the name it stands for.
-        predicted_values: Labels of models, with the name of the label that claims them in its
-            ``predicted_values``; one that two labels claim is not among them.
-        text_encoding: How the data hold the text that the editor shows.
+        labels: Names in the order of the config. The name of a label is its alias, because Label
+            Studio accepts nothing else in predictions, or its value.
+        names_by_spelling: Name by value and by alias.
+        predicted_values: Name by model label, from ``predicted_values``; a model label that two
+            labels claim is left out.
+        text_encoding: Encoding of the text in a task's data.
     """
 
     control: str
@@ -62,19 +66,16 @@ DEFAULT_LABEL_CONFIG = LabelConfig(
 
 
 def find_text_key(data: object, where: str, *, key: str | None, hint: str | None = None) -> str:
-    """Find out under which key of its data a task holds the text.
+    """Find the key of the text in a task's data.
 
     Args:
         data: The task's ``data``.
-        where: Which task, for messages.
-        key: The data key, where a labelling config says it.
-        hint: Where none does: the name of the object that regions point to, often the same.
-
-    Returns:
-        A key of the data, whose value is text.
+        where: Name of the task, for messages.
+        key: The data key of the labelling config, if there is one.
+        hint: Without a config: the ``to_name`` of regions, which often equals the key.
 
     Raises:
-        FormatError: If there is no such text, or several and nothing says which.
+        FormatError: If there is no text, or there are several and none is named.
     """
     fields = data if isinstance(data, dict) else {}
     texts = {name: value for name, value in fields.items() if isinstance(value, str)}
@@ -84,34 +85,26 @@ def find_text_key(data: object, where: str, *, key: str | None, hint: str | None
     if key is not None:
         raise FormatError(
             f"{where} has no text under {key!r}, where the labelling config expects it, only "
-            f"{format_names(fields)}: give the config of the very project that was exported"
+            f"{format_names(fields)}: give the config of the project that was exported",
+            code="task-without-text",
         )
     if len(texts) == 1:
         return next(iter(texts))
     raise FormatError(
         f"{where} has {len(texts) or 'no'} texts in its data ({format_names(texts or fields)}): "
-        + CONFIG_ADVICE
+        + CONFIG_ADVICE,
+        code="task-text-not-unique",
     )
 
 
 def format_names(names: Mapping[str, Any]) -> str:
-    """Write names for a message; a task may have hundreds.
-
-    Args:
-        names: Keys of a task's data.
-
-    Returns:
-        The first five, and how many more there are.
-    """
+    """List the first five names for a message, and count the rest."""
     shown = ", ".join(f"{name!r:.60}" for name in list(names)[:5])
     return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown or "nothing"
 
 
 def require_plain_text(config: LabelConfig) -> None:
-    """Check that the tasks of a project hold their texts, as exports must to be learned from.
-
-    Args:
-        config: The project's labelling config.
+    """Check that tasks hold plain text, which training on exports needs.
 
     Raises:
         FormatError: If they hold addresses or encoded texts.
@@ -119,85 +112,91 @@ def require_plain_text(config: LabelConfig) -> None:
     if config.text_encoding != "text":
         raise FormatError(
             f"<Text name={config.object!r}> holds a URL or an encoded text, which offsets do not "
-            'count: import the plain text, and leave out valueType="url" and encoding'
+            'count: import the plain text, and leave out valueType="url" and encoding',
+            code="text-not-in-task",
         )
 
 
 def is_span_result(item: Mapping[str, Any], where: str) -> bool:
-    """Whether an item of a result is a labelled stretch of text, and not another control's.
+    """Whether an item of a result is a region of ``<Labels>`` over ``<Text>``.
 
     Args:
         item: One item of a result.
-        where: Which task, for messages.
-
-    Returns:
-        True for ``<Labels>`` over ``<Text>``; False for choices, relations, rectangles and others.
+        where: Name of the task, for messages.
 
     Raises:
-        FormatError: If it is a stretch of a ``<HyperText>``.
+        FormatError: If it is a region of a ``<HyperText>``.
     """
+    value = span_value(item)
+    kind = item.get("type", SPAN_TYPE if SPAN_TYPE in value else None)
+    if kind == HYPERTEXT_TYPE or (kind == SPAN_TYPE and "startOffset" in value):
+        raise FormatError(
+            f"{where} has a region in <HyperText>: {HYPERTEXT_ADVICE}", code="hypertext"
+        )
+    return kind == SPAN_TYPE and "start" in value and "end" in value
+
+
+def span_value(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The ``value`` of an item of a result; empty if it is not an object."""
     value = item.get("value")
-    if not isinstance(value, dict):
-        return False
-    kind = item.get("type", "labels" if "labels" in value else None)
-    if kind == "hypertextlabels" or (kind == "labels" and "startOffset" in value):
-        raise FormatError(f"{where} has a region in <HyperText>: {HYPERTEXT_ADVICE}")
-    return kind == "labels" and "start" in value and "end" in value
+    return value if isinstance(value, dict) else {}
 
 
 def raw_span_from_value(value: Mapping[str, Any], where: str) -> RawSpan:
-    """Read the value of a labelled stretch of text, unchecked.
+    """Read the ``value`` of a region without checking it against the text.
 
     Args:
         value: The ``value`` of an item of a result.
-        where: Which task, for messages.
-
-    Returns:
-        The region; without labels where the annotator chose none.
+        where: Name of the task, for messages.
 
     Raises:
         FormatError: If offsets are not whole numbers, or labels are not text.
     """
-    start, end, labels = value.get("start"), value.get("end"), value.get("labels") or []
-    if type(start) is not int or type(end) is not int:  # not isinstance: True is an int to it
+    start, end, labels = value.get("start"), value.get("end"), value.get(SPAN_TYPE) or []
+    if type(start) is not int or type(end) is not int:  # not isinstance, which accepts True
         raise FormatError(
-            f"{where} has a region from {start!r} to {end!r}: offsets in a <Text> are whole numbers"
+            f"{where} has a region from {start!r} to {end!r}: offsets in a <Text> are whole "
+            "numbers",
+            code="region-offsets-not-integers",
         )
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise FormatError(f"{where} has a region with the labels {labels!r}: they must be text")
+        raise FormatError(
+            f"{where} has a region with the labels {labels!r}: they must be text",
+            code="region-labels-not-text",
+        )
     text = value.get("text")
     return RawSpan(start, end, tuple(labels), text if isinstance(text, str) else "")
 
 
 def result_from_spans(document: Document, spans: Sequence[Span], config: LabelConfig) -> list[Any]:
-    """Write spans as a result, for a prediction or an annotation.
+    """Write spans as the result of a prediction or an annotation.
 
     Args:
-        document: What the spans belong to.
-        spans: Their labels are names, values or aliases of the config.
+        document: The document of the spans.
+        spans: Spans with names, values or aliases of the config as labels.
         config: The project's labelling config.
 
     Returns:
-        One item per span. Ids are the same every time, and unique within the document.
+        One item per span, with an id that depends only on document and span.
     """
     return [_result_item(document, span, config) for span in dict.fromkeys(spans)]
 
 
 def _result_item(document: Document, span: Span, config: LabelConfig) -> dict[str, Any]:
-    """One item of a result. Label Studio leaves out the id when it copies one without."""
     content = f"{document.id}\0{span.start}\0{span.end}\0{span.label}"
     label = config.names_by_spelling.get(span.label, span.label)
     item = {
-        # An id that came by JSON can hold half a character.
+        # Stable, because Label Studio drops the id when it copies an item. A document id from
+        # JSON may hold a lone surrogate.
         "id": hashlib.blake2b(content.encode(errors="surrogatepass"), digest_size=5).hexdigest(),
         "from_name": config.control,
         "to_name": config.object,
-        "type": "labels",
+        "type": SPAN_TYPE,
         "value": {
             "start": span.start,
             "end": span.end,
             "text": document.span_text(span),
-            "labels": [label],
+            SPAN_TYPE: [label],
         },
     }
     return item if span.score is None else {**item, "score": span.score}
@@ -206,15 +205,10 @@ def _result_item(document: Document, span: Span, config: LabelConfig) -> dict[st
 def prediction_to_label_studio(
     document: Document, prediction: Prediction, config: LabelConfig
 ) -> dict[str, Any]:
-    """Write a prediction as Label Studio takes it, from ``/predict`` and on import.
-
-    Args:
-        document: What was predicted for.
-        prediction: What a tier said.
-        config: The project's labelling config.
+    """Write a prediction in the format of ``/predict`` and of imports.
 
     Returns:
-        Version, score and result. Every score is in (0, 1], as Label Studio demands.
+        ``model_version``, ``score`` and ``result``; scores are in (0, 1], as Label Studio demands.
     """
     spans = [replace(span, score=_clamp_score(span.score)) for span in prediction.spans]
     return {
@@ -225,12 +219,12 @@ def prediction_to_label_studio(
 
 
 def is_place(score: object) -> bool:
-    """Whether the score of a stored prediction is a place in the queue, and not a confidence."""
+    """Whether the score of a stored prediction is its place in a queue, not a confidence."""
     return isinstance(score, int | float) and score < 0
 
 
 def _clamp_score(score: float | None) -> float:
-    """A score that Label Studio takes: one it refuses costs the predictions of a whole batch."""
+    # Label Studio refuses a whole request for one score outside (0, 1].
     if score is None:
         return MAX_SCORE
     return MIN_SCORE if math.isnan(score) else min(max(float(score), MIN_SCORE), MAX_SCORE)

@@ -1,7 +1,7 @@
-"""A task -> a document with the very text that Label Studio's editor counts offsets in.
+"""Reading a task's text exactly as Label Studio's editor does, which counts offsets in it.
 
-The editor (1.23, ``tags/object/RichText/model.js``) takes the data as they are, decodes them by
-``atob``, or fetches them; nothing is stripped or normalised on the way, and nothing is here.
+The editor (1.23, ``tags/object/RichText/model.js``) shows the data as they are, decodes them with
+``atob``, or fetches them. It strips and normalises nothing, so neither do we.
 """
 
 import re
@@ -23,7 +23,7 @@ from tagalong.backend.label_studio.results import UNDEFINED_KEY, LabelConfig, fo
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError
 
-BASE64_WHITESPACE = re.compile(r"[\t\n\f\r ]")  # what atob leaves out
+BASE64_WHITESPACE = re.compile(r"[\t\n\f\r ]")  # ignored by atob
 BASE64_DIGITS = re.compile(r"[A-Za-z0-9+/]*")
 JSON_TYPE_NAMES = {
     type(None): "nothing",
@@ -38,14 +38,14 @@ class TaskTextReader:
     """Reads the texts of tasks.
 
     Attributes:
-        allowed_hosts: Hosts that texts may be fetched from, each ``HOST`` or ``HOST:PORT``; without
-            a port, the usual one of http and https is meant. Nothing is fetched from others.
-        label_studio_url: Where Label Studio is, for addresses that begin at its own root, such as
-            ``/data/upload/...``; its host must be among those that are allowed.
-        authorization: Gives what to send to Label Studio as ``Authorization``, such as
-            ``Token ...`` or ``Bearer ...``; no other server ever gets it. Asked for every text.
-        max_bytes: Bytes of a text that is fetched.
-        timeout_seconds: For fetching one text, all in all.
+        allowed_hosts: Hosts that texts may be fetched from, as ``HOST`` or ``HOST:PORT``; without a
+            port, the default port of http and https.
+        label_studio_url: Base of addresses such as ``/data/upload/...``; its host must be among
+            the allowed ones.
+        authorization: Returns the ``Authorization`` for Label Studio, such as ``Token ...``; called
+            for every text, and sent to no other server.
+        max_bytes: Limit for one fetched text.
+        timeout_seconds: Limit for fetching one text, from the name lookup to the last byte.
     """
 
     allowed_hosts: frozenset[str] = frozenset()
@@ -57,16 +57,16 @@ class TaskTextReader:
     _label_studio_address: WebAddress | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Read hosts and address once, so that a mistake shows at the start.
+        """Parse hosts and address, so that a mistake shows when the server starts.
 
         Raises:
-            InputError: If a host is not one, or Label Studio's address is not one of the web.
+            InputError: If a host or Label Studio's address cannot be used.
         """
         hosts = frozenset(map(parse_allowed_host, self.allowed_hosts))
-        home = self.label_studio_url
+        url = self.label_studio_url
         object.__setattr__(self, "allowed_hosts", hosts)
         object.__setattr__(
-            self, "_label_studio_address", None if home is None else parse_web_address(home)
+            self, "_label_studio_address", None if url is None else parse_web_address(url)
         )
         object.__setattr__(
             self,
@@ -77,16 +77,12 @@ class TaskTextReader:
     def read_document(self, task: Mapping[str, Any], config: LabelConfig) -> Document:
         """Read the text of a task.
 
-        Args:
-            task: As Label Studio sends it.
-            config: The project's labelling config.
-
         Returns:
-            The document, without spans; its id is the task's.
+            The document, without spans; its id is the task id.
 
         Raises:
-            InputError: If there is no text where the config says, or it cannot be decoded or
-                fetched; says which task, and nothing of its text.
+            InputError: If there is no text under the config's data key, or it cannot be decoded or
+                fetched. The message names the task, and quotes nothing of its text.
         """
         name = str(task.get("id", ""))
         where = f"task {name:.60}"
@@ -96,55 +92,55 @@ class TaskTextReader:
         except FormatError:
             raise
         except InputError as error:
-            raise InputError(f"{where}: {error}") from error
+            raise InputError(f"{where}: {error}", code=error.code) from error
 
     def _decode_value(self, value: str, config: LabelConfig) -> str:
-        """What the editor shows for a value of the data."""
         match config.text_encoding:
             case "text":
                 return value
             case "url":
-                # A browser's fetch().text() takes everything for UTF-8, whatever the header says,
-                # drops one byte order mark, and puts U+FFFD for what is broken.
+                # A browser's fetch().text() decodes as UTF-8 whatever the header says, drops one
+                # byte order mark, and replaces broken bytes by U+FFFD.
                 return self._fetch(value).removeprefix(BOM_UTF8).decode(errors="replace")
             case "base64":
-                return _atob(value).decode("latin-1")  # one character for each byte
+                return _atob(value).decode("latin-1")  # one character per byte
             case "base64unicode":
                 return _decode_utf8(_atob(value))
 
     def _fetch(self, value: str) -> bytes:
-        """What is at an address, if it may be asked for."""
         address = parse_web_address(self._absolute_url(value))
         if not address.is_allowed(self.allowed_hosts):
             raise InputError(
                 f"its text is on {address.netloc}, which is not among the hosts that texts may be "
-                "fetched from: allow it when the server is started, or import the plain text"
+                "fetched from: allow it when the server is started, or import the plain text",
+                code="text-host-not-allowed",
             )
         headers = {"Accept": "text/plain, */*", "User-Agent": "tagalong"}
-        at_home = self._label_studio_address is not None and address.is_same_server(
-            self._label_studio_address
-        )
-        if at_home and self.authorization is not None:
+        own_address = self._label_studio_address
+        is_label_studio = own_address is not None and address.is_same_server(own_address)
+        if is_label_studio and self.authorization is not None:
             headers["Authorization"] = self.authorization()
         return self._fetcher.fetch(address, headers)
 
     def _absolute_url(self, value: str) -> str:
-        """An address in full. As in the editor, only one that begins with a slash is relative."""
-        if not value.startswith("/"):
+        if not value.startswith("/"):  # as in the editor, no other address is relative
             return value
         if self.label_studio_url is None:
             raise InputError(
-                "its text is in Label Studio's own files, and the server was not told where Label "
-                "Studio is: tell it, or import the plain text"
+                "its text is in Label Studio's own files, and the server does not know the address "
+                "of Label Studio: give it when the server is started, or import the plain text",
+                code="label-studio-url-missing",
             )
         try:
             return urljoin(self.label_studio_url, value)
         except ValueError as error:
-            raise InputError("the address of its text is broken: mend it in the data") from error
+            raise InputError(
+                "the address of its text is broken: correct it in the data",
+                code="invalid-web-address",
+            ) from error
 
 
 def _read_value(data: object, config: LabelConfig, where: str) -> str:
-    """What the data hold for the text."""
     fields = data if isinstance(data, dict) else {}
     for key in (config.data_key, UNDEFINED_KEY):
         if isinstance(value := fields.get(key), str):
@@ -153,7 +149,8 @@ def _read_value(data: object, config: LabelConfig, where: str) -> str:
     raise FormatError(
         f"{where} has {kind} under {config.data_key!r}, where the labelling config expects the "
         f"text; its data have {format_names(fields)}: import the text under that key, or name the "
-        "right key in the labelling config"
+        "right key in the labelling config",
+        code="task-without-text",
     )
 
 
@@ -163,15 +160,20 @@ def _atob(value: str) -> bytes:
     if len(digits) % 4 == 0:
         digits = digits.removesuffix("=").removesuffix("=")
     if len(digits) % 4 == 1 or not BASE64_DIGITS.fullmatch(digits):
-        raise InputError("its text is not base64, as the labelling config says: import it anew")
+        raise InputError(
+            "its text is not base64, as the labelling config says: import it again",
+            code="text-not-base64",
+        )
     return b64decode(digits + "=" * (-len(digits) % 4))
 
 
 def _decode_utf8(content: bytes) -> str:
-    """Decode as the editor's ``atobUnicode`` does, which takes nothing broken."""
+    """Decode as the editor's ``atobUnicode`` does, which refuses broken bytes."""
     try:
         return content.decode()
     except UnicodeDecodeError as error:
         raise InputError(
-            'its text is base64, but not of UTF-8, as encoding="base64unicode" says: import it anew'
+            'its text is base64, but not of UTF-8, as encoding="base64unicode" says: import it '
+            "again",
+            code="text-not-utf8",
         ) from error

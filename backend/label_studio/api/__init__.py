@@ -1,6 +1,13 @@
-"""What we ask of a Label Studio: one thin seam on its SDK.
+"""The seam to Label Studio's API.
 
-:class:`~tagalong.backend.label_studio.api.client.LabelStudioClient` is what the rest of the house holds; each kind of thing
-it has (tasks, backends, predictions, webhooks) is a file of its own, and only
-:mod:`~tagalong.backend.label_studio.api.connection` knows how a request is sent.
+The rest of the project holds a `client.LabelStudioClient`. Each resource (tasks, ML backends,
+predictions, webhooks, tabs) has its own file. Only `connection` knows how a request is sent.
 """
+
+# Of label-studio-sdk 2.0 we use the request layer (tokens, retries), not its typed clients:
+# - They validate nothing. `users.whoami()` makes a user without an id of `{"user": 1}`, and
+#   `ml.list()` reads `"is_interactive": "maybe"` as False. Our parsers refuse such an answer.
+# - `label_studio_sdk.client` imports 1,400 modules (pandas among them), the request layer 420.
+# - They repeat every POST after 409 and 5xx, so that tasks and predictions would be stored twice.
+# - `tasks.list()` takes ten times as long as `json.loads`, and turns timestamps of an export into
+#   objects. Feature flags, columns, version counts and `predict/test` have no method at all.

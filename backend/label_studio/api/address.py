@@ -1,26 +1,21 @@
-"""The address and the key of a Label Studio, from what was typed or pasted."""
+"""The address and the key of a Label Studio, as users type or paste them."""
 
 from urllib.parse import urlsplit
 
 from tagalong.ner.errors import LabelStudioError
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
-BROWSER_PAGE_PREFIXES = (
-    "projects",
-    "user",
-    "organization",
-    "api",
-)  # of the browser, cut off a pasted address
+BROWSER_PAGE_PREFIXES = ("projects", "user", "organization", "api")  # cut off a pasted address
 
 
 def normalize_url(url: str) -> str:
-    """The address of Label Studio from what was typed, or pasted from the browser.
+    """Reduce a typed or pasted address to scheme, host, port and path prefix.
 
     Args:
-        url: Of Label Studio or of one of its pages.
+        url: Address of Label Studio, or of one of its pages.
 
     Returns:
-        Scheme, host, port and path prefix; no slash at the end.
+        The address without a slash at the end.
 
     Raises:
         LabelStudioError: If it is not the address of a web server, or holds a password.
@@ -31,40 +26,32 @@ def normalize_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         port = parts.port
-        (parts.hostname or "").encode("idna")  # as it is asked for
+        (parts.hostname or "").encode("idna")  # httpx encodes the host in this way
     except ValueError as error:
         raise _address_error() from error
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
         raise _address_error()
     path = parts.path.split("/")
-    cut = next(
-        (place for place, name in enumerate(path) if name in BROWSER_PAGE_PREFIXES), len(path)
-    )
+    end = next((i for i, name in enumerate(path) if name in BROWSER_PAGE_PREFIXES), len(path))
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     authority = host if port is None else f"{host}:{port}"
-    return f"{parts.scheme}://{authority}{'/'.join(path[:cut])}".rstrip("/")
+    return f"{parts.scheme}://{authority}{'/'.join(path[:end])}".rstrip("/")
 
 
 def _address_error() -> LabelStudioError:
-    """Without the address: a password in it is what may be wrong."""
+    # The message does not quote the address, because it may hold a password.
     return LabelStudioError(
-        "that is not the address of a Label Studio: give it as http://HOST:PORT or https://HOST, "
+        "the address is not that of a Label Studio: give it as http://HOST:PORT or https://HOST, "
         "without a user and password",
         "address",
     )
 
 
 def validate_key(key: str) -> str:
-    """The key without blanks around it, if it can be sent at all.
-
-    Args:
-        key: A legacy token or a personal one.
-
-    Returns:
-        The key as it is sent.
+    """Strip an API key, and check that it can be sent.
 
     Raises:
-        LabelStudioError: If it has characters that cannot be in a key.
+        LabelStudioError: If it is empty, or has characters that no key has.
     """
     key = key.strip()
     if not key or not key.isascii() or not key.isprintable() or " " in key:

@@ -1,28 +1,21 @@
-"""The machine learning backends that Label Studio's projects are connected to."""
+"""The ML backends of projects."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from tagalong.backend.label_studio.api.connection import (
     SLOW_READ_TIMEOUT_SECONDS,
-    Connection,
+    Resource,
     list_parser,
 )
 from tagalong.backend.label_studio.api.objects import MLBackend
 
 
-class MLBackends:
-    """Reads and changes backends. Every method raises LabelStudioError where it is told no.
-
-    Args:
-        connection: To the Label Studio.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+class MLBackends(Resource):
+    """Reads and changes ML backends."""
 
     def list_for_project(self, project: int) -> list[MLBackend]:
-        """The backends of a project; Label Studio asks each for its health and setup first."""
+        """The backends of a project; Label Studio calls health and setup of each one first."""
         return self._connection.get(f"api/ml/?project={project}", list_parser(MLBackend.from_json))
 
     def add(
@@ -35,18 +28,15 @@ class MLBackends:
         interactive: bool = True,
         extra_params: Any = None,
     ) -> MLBackend:
-        """Connect a backend: Label Studio asks it for its health and setup, and adds a webhook.
+        """Connect a backend: Label Studio calls its health and setup, and adds a webhook.
 
         Args:
-            project: Its id.
-            url: Of the backend, as Label Studio reaches it.
-            title: The version it serves, or scores stay empty and sampling random.
-            login: User and password, if it asks for them.
-            interactive: Whether to ask it while an annotator draws.
-            extra_params: Handed to its ``/setup``.
-
-        Returns:
-            The backend.
+            project: Project id.
+            url: Address of the backend, as Label Studio reaches it.
+            title: The served version; with another title, scores stay empty and sampling random.
+            login: User and password, if the backend asks for them.
+            interactive: Whether Label Studio asks for predictions while an annotator draws.
+            extra_params: Sent to the backend's ``/setup``.
         """
         body = {
             "project": project,
@@ -66,27 +56,24 @@ class MLBackends:
         login: tuple[str, str] | None = None,
         interactive: bool | None = None,
     ) -> MLBackend:
-        """Change a backend; what is None stays as it is.
+        """Change a backend; None leaves a setting as it is.
 
         Args:
-            backend: As it is.
-            title: The version it serves; the project follows if it went by the old title.
+            backend: The backend before the change.
+            title: The served version; a project that named the old title then names the new one.
             login: User and password.
-            interactive: Whether to ask it while an annotator draws.
-
-        Returns:
-            The backend as it is then.
+            interactive: Whether Label Studio asks for predictions while an annotator draws.
         """
-        # Label Studio checks health and setup with what is sent and nothing else: without the URL
-        # it fails, and without the user it asks as nobody. An empty password keeps the old one.
-        kept = (backend.username, "") if backend.auth_method == "BASIC_AUTH" else None
+        # Label Studio checks health and setup with the fields of this request only: it fails
+        # without a URL, and sends no login without a user. An empty password keeps the old one.
+        old_login = (backend.username, "") if backend.auth_method == "BASIC_AUTH" else None
         body = {
             "project": backend.project,
             "url": backend.url,
             "title": backend.title if title is None else title,
             "is_interactive": backend.is_interactive if interactive is None else interactive,
             "extra_params": backend.extra_params,
-            **_auth_fields(login or kept),
+            **_auth_fields(login or old_login),
         }
         return self._connection.send("PATCH", f"api/ml/{backend.id}", body, MLBackend.from_json)
 
@@ -95,14 +82,10 @@ class MLBackends:
         self._connection.request_json("DELETE", f"api/ml/{backend}")
 
     def test_prediction(self, backend: int) -> Mapping[str, Any]:
-        """Have a backend predict a random task, store nothing.
-
-        Args:
-            backend: Its id.
+        """Request a prediction for a random task without storing it.
 
         Returns:
-            What was sent (``request``), and what came back (``status``, ``error_message``,
-            ``response``).
+            ``request`` as sent; ``status``, ``error_message`` and ``response`` as received.
         """
         path = f"api/ml/{backend}/predict/test?random=true"
         answer = self._connection.request_json(
@@ -112,7 +95,6 @@ class MLBackends:
 
 
 def _auth_fields(login: tuple[str, str] | None) -> dict[str, str]:
-    """The fields of a backend that make Label Studio log in to it."""
     if login is None:
         return {"auth_method": "NONE"}
     user, password = login

@@ -1,9 +1,11 @@
-"""A Label Studio: its projects, and through it their tasks, backends, predictions and webhooks."""
+"""A Label Studio: its projects, and their tasks, ML backends, predictions, webhooks and tabs."""
 
 import json
 import re
 from contextlib import AbstractContextManager
 from typing import Self
+
+import httpx
 
 from tagalong.backend.label_studio.api.backends import MLBackends
 from tagalong.backend.label_studio.api.connection import MAX_RETRIES, Connection
@@ -15,35 +17,28 @@ from tagalong.backend.label_studio.api.webhooks import Webhooks
 from tagalong.ner.errors import LabelStudioError
 
 
-def connect(url: str, key: str, *, retries: int = MAX_RETRIES) -> "LabelStudioClient":
-    """Prepare to ask a Label Studio; nothing is sent yet.
+def connect(
+    url: str, key: str, *, retries: int = MAX_RETRIES, transport: httpx.BaseTransport | None = None
+) -> "LabelStudioClient":
+    """Make a client; nothing is sent yet.
 
     Args:
-        url: Its address, or that of one of its pages.
+        url: Address of Label Studio, or of one of its pages.
         key: A legacy token or a personal one.
-        retries: How often to repeat what may be repeated, with growing pauses.
-
-    Returns:
-        What to ask.
+        retries: Retries of a GET or PATCH, with growing pauses.
+        transport: Sends the requests; None for the network.
 
     Raises:
         LabelStudioError: If the address or the key cannot be used.
     """
-    return LabelStudioClient(Connection(url, key, max_retries=retries))
+    return LabelStudioClient(Connection(url, key, max_retries=retries, transport=transport))
 
 
 class LabelStudioClient(AbstractContextManager["LabelStudioClient"]):
-    """A Label Studio. Every method raises LabelStudioError where it cannot be asked or says no.
+    """A Label Studio. Every method raises LabelStudioError if a request fails or is refused.
 
     Args:
-        connection: Public, for whatever of the API has no method here.
-
-    Attributes:
-        tasks: Of its projects.
-        ml_backends: Of its projects.
-        predictions: Of its projects.
-        webhooks: Of its projects.
-        views: The tabs of their Data Managers.
+        connection: Public, for the parts of the API that have no method here.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -62,31 +57,29 @@ class LabelStudioClient(AbstractContextManager["LabelStudioClient"]):
 
     @property
     def url(self) -> str:
-        """Its address, without a slash at the end."""
+        """The address, without a slash at the end."""
         return self.connection.url
 
     def read_version(self) -> str:
-        """Its release, such as ``1.23.2``; told to anyone, whatever the legacy token."""
+        """The release, such as ``1.23.2``; needs no valid legacy token."""
         return self.connection.get("api/version/", lambda answer: str(answer["release"]))
 
     def whoami(self) -> User:
-        """Whose key it is."""
+        """The owner of the key."""
         return self.connection.get("api/current-user/whoami", User.from_json)
 
     def list_projects(self, title: str = "") -> list[Project]:
-        """The projects the key can see.
+        """The projects that the key can see, the newest first.
 
         Args:
-            title: Only those with exactly this title; all if empty.
-
-        Returns:
-            The newest first.
+            title: The exact title; empty for all projects.
         """
+        # Label Studio's own filter finds every title that contains this one.
         query = {"title": title} if title else {}
-        found = list(
-            self.connection.paginate("api/projects/", query, "results", "count", Project.from_json)
+        projects = self.connection.paginate(
+            "api/projects/", query, "results", "count", Project.from_json
         )
-        return [project for project in found if title in ("", project.title)]
+        return [project for project in projects if title in ("", project.title)]
 
     def get_project(self, project: int) -> Project:
         """A project by its id."""
@@ -96,11 +89,8 @@ class LabelStudioClient(AbstractContextManager["LabelStudioClient"]):
         """Create a project.
 
         Args:
-            title: 3 to 50 characters; several projects may have the same.
+            title: 3 to 50 characters; several projects may share one.
             label_config: XML.
-
-        Returns:
-            The project.
         """
         body = {"title": title, "label_config": label_config}
         return self.connection.send("POST", "api/projects/", body, Project.from_json)
@@ -113,30 +103,27 @@ class LabelStudioClient(AbstractContextManager["LabelStudioClient"]):
         shows_predictions: bool | None = None,
         sampling: Sampling | None = None,
     ) -> Project:
-        """Change settings of a project; what is None stays as it is.
+        """Change settings of a project; None leaves a setting as it is.
 
         Args:
-            project: Its id.
-            model_version: Whose predictions are shown and sorted by.
+            project: Project id.
+            model_version: The version whose predictions are shown and sorted by.
             shows_predictions: Whether annotators see predictions when they open a task.
-            sampling: In which order tasks are handed out.
-
-        Returns:
-            The project as it is then.
+            sampling: The order in which tasks are handed out.
         """
         body = {
             "model_version": model_version,
             "show_collab_predictions": shows_predictions,
             "sampling": sampling,
         }
-        given = {name: value for name, value in body.items() if value is not None}
-        self.connection.request_json("PATCH", f"api/projects/{project}/", body=given)
-        return self.get_project(project)
+        changes = {name: value for name, value in body.items() if value is not None}
+        self.connection.request_json("PATCH", f"api/projects/{project}/", body=changes)
+        return self.get_project(project)  # the answer to a PATCH lacks the counts
 
     def read_feature_flags(self) -> dict[str, bool] | None:
-        """Which feature flags are on; None where the key is not shown them.
+        """The feature flags; None if the key may not read them.
 
-        A legacy token never is: the page takes a session or a personal token.
+        A legacy token never may: the page asks for a browser session or a personal token.
         """
         try:
             page = self.connection.request_text("GET", "feature-flags/")
@@ -144,8 +131,8 @@ class LabelStudioClient(AbstractContextManager["LabelStudioClient"]):
             if error.kind in ("forbidden", "missing"):
                 return None
             raise
-        held = re.search(r"\{.*\}", page, re.DOTALL)
-        if held is None:
+        match = re.search(r"\{.*\}", page, re.DOTALL)  # JSON inside an HTML page
+        if match is None:
             raise self.connection.not_label_studio_error("feature-flags/")
-        flags = self.connection.parse_answer(json.loads, held[0], "feature-flags/")
+        flags = self.connection.parse_answer(json.loads, match[0], "feature-flags/")
         return {name: flag for name, flag in flags.items() if isinstance(flag, bool)}

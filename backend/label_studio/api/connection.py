@@ -1,4 +1,4 @@
-"""One request to Label Studio: its address, key, time limits, retries, and all that can go wrong.
+"""One request to Label Studio: address, key, time limits, retries and errors.
 
 The only file that knows which HTTP client the SDK brings.
 """
@@ -17,16 +17,14 @@ from label_studio_sdk.core.client_wrapper import SyncClientWrapper
 from tagalong.backend.label_studio.api.address import LOOPBACK_HOSTS, normalize_url, validate_key
 from tagalong.ner.errors import LabelStudioError, LabelStudioErrorKind
 
-CONNECT_TIMEOUT_SECONDS = 5.0  # seconds until a connection must stand
-READ_TIMEOUT_SECONDS = 30.0  # seconds until an answer must begin, where the caller names none
-SLOW_READ_TIMEOUT_SECONDS = (
-    150.0  # where it takes long: Label Studio itself waits 100 s for a backend's predictions
-)
+CONNECT_TIMEOUT_SECONDS = 5.0
+READ_TIMEOUT_SECONDS = 30.0  # until the first byte of an answer
+SLOW_READ_TIMEOUT_SECONDS = 150.0  # Label Studio itself waits 100 s for a backend's predictions
 PAGE_SIZE = 100  # items of a list in one answer
-MAX_RETRIES = 2  # after 1 and 2 s, or as long as the server asks for
-LINK_TAG_PATTERN = re.compile(r"</?a\b[^>]*>")  # links in reasons that are meant for its own pages
-MAX_DETAIL_CHARACTERS = 500  # characters of a server's own words that fit into a sentence
-IDEMPOTENT_METHODS = ("GET", "PATCH")  # doing them twice is doing them once
+MAX_RETRIES = 2  # after 1 and 2 s, or after the pause that the server asks for
+LINK_TAG_PATTERN = re.compile(r"</?a\b[^>]*>")  # Label Studio writes reasons for its own pages
+MAX_DETAIL_CHARACTERS = 500  # of a reason, so that a message stays readable
+IDEMPOTENT_METHODS = ("GET", "PATCH")  # safe to repeat
 
 HTTPMethod = Literal["GET", "POST", "PATCH", "DELETE"]
 KeyType = Literal["legacy", "personal"]
@@ -37,44 +35,50 @@ T = TypeVar("T")
 class Connection:
     """Sends requests with the key; thread-safe.
 
-    The SDK's client turns a personal token into short-lived ones, and repeats what may be repeated
+    The SDK's client exchanges a personal token for short-lived ones. It repeats idempotent requests
     after lost connections, 429 and 5xx.
 
     Args:
-        url: Of Label Studio, path prefix included; what follows of a page's address is cut off.
+        url: Address of Label Studio, or of one of its pages.
         key: A legacy token or a personal one.
-        max_retries: How often to repeat what may be repeated.
+        max_retries: Retries of an idempotent request.
+        transport: Sends the requests; None for the network.
 
     Raises:
         LabelStudioError: If the address or the key cannot be used.
     """
 
-    def __init__(self, url: str, key: str, *, max_retries: int = MAX_RETRIES) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        max_retries: int = MAX_RETRIES,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         self.url = normalize_url(url)
         self._key = validate_key(key)
         self.key_type: KeyType = "personal" if self._key.count(".") == 2 else "legacy"
         self._max_retries = max_retries
-        # A proxy of the environment is never meant for this machine itself.
-        trusted = urlsplit(self.url).hostname not in LOOPBACK_HOSTS
+        # A proxy in the environment is never meant for this machine.
+        uses_proxy = urlsplit(self.url).hostname not in LOOPBACK_HOSTS
+        client = httpx.Client(
+            timeout=httpx.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
+            trust_env=uses_proxy,
+            transport=transport,
+        )
         try:
             self._wrapper = SyncClientWrapper(
                 api_key=self._key,
-                base_url=f"{self.url}/",  # without the slash, the SDK would lose the path prefix
-                httpx_client=httpx.Client(
-                    timeout=httpx.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
-                    trust_env=trusted,
-                ),
+                base_url=f"{self.url}/",  # without the slash, the SDK drops the path prefix
+                httpx_client=client,
             )
-        except ApiError as error:  # a personal token says itself that it has expired
+        except ApiError as error:  # the SDK reads the expiry date of a personal token
             raise self._key_error(_read_detail(error.body)) from error
-
         self._client = self._wrapper.httpx_client
 
     def authorization_header(self) -> str:
-        """What to send as ``Authorization``, renewed where it is short-lived.
-
-        Returns:
-            ``Token ...`` or ``Bearer ...``.
+        """The value of ``Authorization``: ``Token ...``, or ``Bearer ...`` renewed if needed.
 
         Raises:
             LabelStudioError: If a personal token cannot be exchanged.
@@ -89,7 +93,7 @@ class Connection:
             ) from error
 
     def close(self) -> None:
-        """Close what is open to Label Studio."""
+        """Close the open connections."""
         self._client.httpx_client.close()
 
     def request_json(
@@ -101,20 +105,20 @@ class Connection:
         body: Any = None,
         timeout_seconds: float = READ_TIMEOUT_SECONDS,
     ) -> Any:
-        """Ask the API.
+        """Send a request to the API.
 
         Args:
-            method: The verb.
-            path: From the address on, without a slash in front.
+            method: The HTTP method.
+            path: Relative to the address, without a slash in front.
             query: Parameters of the URL.
             body: Sent as JSON, unless it is None.
-            timeout_seconds: Until the answer must begin.
+            timeout_seconds: Until the first byte of the answer.
 
         Returns:
-            The JSON of the answer; None if it is empty.
+            The JSON of the answer; None if the answer is empty.
 
         Raises:
-            LabelStudioError: If there is no answer, or it is not a JSON one of Label Studio's.
+            LabelStudioError: If there is no answer, an error status, or an answer without JSON.
         """
         text = self.request_text(
             method, path, query=query, body=body, timeout_seconds=timeout_seconds
@@ -129,33 +133,24 @@ class Connection:
     def get(
         self, path: str, parse: Callable[[Any], T], *, timeout_seconds: float = READ_TIMEOUT_SECONDS
     ) -> T:
-        """GET, and what the answer stands for; like :meth:`call`."""
-        return self.parse_answer(
-            parse, self.request_json("GET", path, timeout_seconds=timeout_seconds), path
-        )
+        """Send a GET, and parse the answer; errors as in `request_json`."""
+        answer = self.request_json("GET", path, timeout_seconds=timeout_seconds)
+        return self.parse_answer(parse, answer, path)
 
     def send(
         self, method: Literal["POST", "PATCH"], path: str, body: Any, parse: Callable[[Any], T]
     ) -> T:
-        """POST or PATCH, and what the answer stands for; like :meth:`call`."""
+        """Send a POST or PATCH, and parse the answer; errors as in `request_json`."""
         answer = self.request_json(
             method, path, body=body, timeout_seconds=SLOW_READ_TIMEOUT_SECONDS
         )
         return self.parse_answer(parse, answer, path)
 
     def parse_answer(self, parse: Callable[[Any], T], answer: Any, path: str) -> T:
-        """What an answer stands for.
-
-        Args:
-            parse: Makes it from JSON.
-            answer: The JSON.
-            path: What was asked.
-
-        Returns:
-            What ``build`` makes.
+        """Parse the JSON of an answer.
 
         Raises:
-            LabelStudioError: If the JSON has another shape, and so is not Label Studio's.
+            LabelStudioError: If `parse` fails: JSON of another shape is not Label Studio's.
         """
         try:
             return parse(answer)
@@ -170,33 +165,33 @@ class Connection:
         total_field: str,
         parse: Callable[[Any], T],
     ) -> Iterator[T]:
-        """The items of a list that comes in pages.
+        """Read all pages of a list.
 
         Args:
-            path: Of the list.
-            query: What to ask for.
-            items_field: The field of a page that holds them.
-            total_field: The field that says how many there are in all.
-            parse: Makes one from JSON.
+            path: Path of the list.
+            query: Further parameters of the URL.
+            items_field: Field of a page with its items.
+            total_field: Field of a page with the number of all items.
+            parse: Parses one item.
 
         Yields:
-            What ``build`` makes of each.
+            The parsed items.
 
         Raises:
-            LabelStudioError: As :meth:`call`.
+            LabelStudioError: As `request_json` does.
         """
         seen = 0
         for page in count(1):
             numbered = {**query, "page": page, "page_size": PAGE_SIZE}
             answer = self.request_json("GET", path, query=numbered)
-            found = self.parse_answer(
-                lambda answer: list(map(parse, answer[items_field])), answer, path
+            items, total = self.parse_answer(
+                lambda answer: (list(map(parse, answer[items_field])), int(answer[total_field])),
+                answer,
+                path,
             )
-            yield from found
-            seen += len(found)
-            if not found or seen >= self.parse_answer(
-                lambda answer: int(answer[total_field]), answer, path
-            ):
+            yield from items
+            seen += len(items)
+            if not items or seen >= total:  # empty: items were deleted in the meantime
                 return
 
     def request_text(
@@ -208,8 +203,7 @@ class Connection:
         body: Any = None,
         timeout_seconds: float = READ_TIMEOUT_SECONDS,
     ) -> str:
-        """Ask for anything; like :meth:`call`, and the answer is its text."""
-        repeats = self._max_retries if method in IDEMPOTENT_METHODS else 0
+        """Send a request, and return the text of the answer; errors as in `request_json`."""
         try:
             response: httpx.Response = self._client.request(
                 path,
@@ -219,14 +213,14 @@ class Connection:
                 headers={"Content-Type": "application/json"},
                 request_options={
                     "timeout": httpx.Timeout(timeout_seconds, connect=CONNECT_TIMEOUT_SECONDS),
-                    "max_retries": repeats,
+                    "max_retries": self._max_retries if method in IDEMPOTENT_METHODS else 0,
                 },
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._no_response_error(error, timeout_seconds) from error
-        except ApiError as error:  # of the exchange of a personal token for a short-lived one
+        except ApiError as error:  # the exchange of a personal token was refused
             raise self._response_error(error.status_code or 0, error.body, path) from error
-        except ValueError as error:  # the same exchange, answered with a page
+        except ValueError as error:  # the exchange was answered with a page
             raise self.not_label_studio_error(path) from error
         if response.is_redirect:
             raise self._redirect_error(response, path)
@@ -235,14 +229,7 @@ class Connection:
         return response.text
 
     def not_label_studio_error(self, path: str) -> LabelStudioError:
-        """What to raise where something answers that is not Label Studio's API.
-
-        Args:
-            path: What was asked.
-
-        Returns:
-            The error.
-        """
+        """The error for an answer that is not one of Label Studio's API."""
         return self._make_error(
             f"{self.url}/{path} does not answer as Label Studio's API does: check that the address "
             "is Label Studio's own, and that no login page or proxy stands before it",
@@ -250,13 +237,12 @@ class Connection:
         )
 
     def _no_response_error(self, error: Exception, seconds: float) -> LabelStudioError:
-        """No answer at all."""
         if isinstance(error, httpx.InvalidURL):
             return self._make_error(f"{self.url} is not an address: {error}", "address")
         if isinstance(error, httpx.ConnectTimeout):
             return self._make_error(
-                f"no connection to Label Studio at {self.url} within {CONNECT_TIMEOUT_SECONDS:g} s: check that it "
-                "runs, and that no firewall stands between",
+                f"no connection to Label Studio at {self.url} within {CONNECT_TIMEOUT_SECONDS:g} s:"
+                " check that it runs, and that no firewall stands between",
                 "slow",
             )
         if isinstance(error, httpx.TimeoutException):
@@ -272,68 +258,74 @@ class Connection:
         )
 
     def _redirect_error(self, response: httpx.Response, path: str) -> LabelStudioError:
-        """Never followed: the key would go to wherever it points."""
-        place = urlsplit(response.headers.get("location", ""))
-        if not place.netloc:  # to a page of its own, to log in
+        # Redirects are never followed, because the key would go to the other address.
+        target = urlsplit(response.headers.get("location", ""))
+        if not target.netloc:  # to a login page
             return self.not_label_studio_error(path)
-        target = f"{place.scheme or 'https'}://{place.netloc}"
+        address = f"{target.scheme or 'https'}://{target.netloc}"
         return self._make_error(
-            f"{self.url} sends on to {target}: if that is Label Studio, give its address", "address"
+            f"{self.url} redirects to {address}: if that is Label Studio, give its address",
+            "address",
         )
 
     def _response_error(self, status: int, body: Any, path: str) -> LabelStudioError:
-        """An answer that says no."""
         detail = _read_detail(body)
         where = f"Label Studio at {self.url}"
-        said = f": {detail}" if detail else f" (HTTP {status} to {path})"
+        reason = f": {detail}" if detail else f" (HTTP {status} to {path})"
         if status == 401:
             return self._key_error(detail)
         if status == 403:
-            return self._make_error(f"{where} does not allow this{said}", "forbidden", detail)
+            return self._make_error(f"{where} does not allow this{reason}", "forbidden", detail)
         if status == 404 and detail:
-            return self._make_error(f"{where} has no {path}{said}", "missing", detail)
-        if status == 413:  # mostly of a proxy before it
+            return self._make_error(f"{where} has no {path}{reason}", "missing", detail)
+        if status == 413:  # usually from a proxy
             return self._make_error(
-                f"{where} takes no request of this size{said}: have its proxy allow more "
+                f"{where} takes no request of this size{reason}: have its proxy allow more "
                 "(client_max_body_size of nginx)",
                 "refused",
                 detail or "the request is too large",
             )
         if status == 429 or status >= 500:
-            return self._make_error(f"{where} failed{said}", "failed", detail)
+            return self._make_error(f"{where} failed{reason}", "failed", detail)
         if not detail:
             return self.not_label_studio_error(path)
-        return self._make_error(f"{where} refused{said}", "refused", detail)
+        return self._make_error(f"{where} refused{reason}", "refused", detail)
 
     def _key_error(self, detail: str) -> LabelStudioError:
-        """A key that is wrong, expired, or switched off."""
-        said = f" ({detail})" if detail else ""
-        mend = (
+        reason = f" ({detail})" if detail else ""
+        remedy = (
             "make a new personal token in Label Studio under Account & Settings"
             if self.key_type == "personal"
             else "copy it again; legacy tokens are off by default, so make a personal token under "
             "Account & Settings, or switch them on under Organization, API Tokens Settings"
         )
         return self._make_error(
-            f"Label Studio at {self.url} takes no such key{said}: {mend}", "key", detail
+            f"Label Studio at {self.url} does not accept the key{reason}: {remedy}", "key", detail
         )
 
     def _make_error(
-        self, message: str, problem: LabelStudioErrorKind, detail: str = ""
+        self, message: str, kind: LabelStudioErrorKind, detail: str = ""
     ) -> LabelStudioError:
-        """An error that does not quote the key, whoever quoted it."""
+        # A server may quote the key in its reason.
         return LabelStudioError(
-            message.replace(self._key, "***"), problem, detail.replace(self._key, "***")
+            message.replace(self._key, "***"), kind, detail.replace(self._key, "***")
         )
 
 
+class Resource:
+    """One kind of object in the API. Methods raise LabelStudioError as `Connection` does."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+
 def list_parser(parse: Callable[[Any], T]) -> Callable[[Any], list[T]]:
-    """What reads a list, given what reads one item."""
+    """A parser of lists, made from a parser of one item."""
     return lambda answer: list(map(parse, answer))
 
 
 def _read_detail(body: Any) -> str:
-    """What Label Studio says is wrong, in one line; empty if the answer is not one of its own."""
+    """Read Label Studio's reason, on one line; empty if the answer is not Label Studio's."""
     if isinstance(body, str):
         try:
             body = json.loads(body)
@@ -342,13 +334,12 @@ def _read_detail(body: Any) -> str:
     if not isinstance(body, Mapping):
         return ""
     reasons = body.get("validation_errors") or body.get("detail") or body.get("error") or ""
-    return " ".join(LINK_TAG_PATTERN.sub("", _flatten_reasons(reasons)).split())[
-        :MAX_DETAIL_CHARACTERS
-    ]
+    line = " ".join(LINK_TAG_PATTERN.sub("", _flatten_reasons(reasons)).split())
+    return line[:MAX_DETAIL_CHARACTERS]
 
 
 def _flatten_reasons(reasons: Any) -> str:
-    """The strings of a tree of reasons, each after the field that it is about."""
+    """Join the strings of a tree of reasons, each after the name of its field."""
     if isinstance(reasons, Mapping):
         named = ((name, _flatten_reasons(reason)) for name, reason in reasons.items())
         return "; ".join(

@@ -1,4 +1,7 @@
-"""Projects, tasks, backends, predictions, webhooks and tabs as Label Studio holds them."""
+"""Projects, tasks, ML backends, predictions, webhooks and tabs, as the API returns them.
+
+Each `from_json` raises KeyError, TypeError or ValueError for JSON of another shape.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,14 +13,14 @@ Sampling = Literal["Sequential sampling", "Uniform sampling", "Uncertainty sampl
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Whose key it is."""
+    """The owner of a key."""
 
     id: int
     email: str
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Self:
-        """Read what the API answers."""
+        """Parse the JSON of the API."""
         return cls(int(json["id"]), str(json["email"]))
 
 
@@ -26,10 +29,10 @@ class Project:
     """A project, without its tasks.
 
     Attributes:
-        model_version: Whose predictions are shown and sorted by: the title of a backend, or a
-            version; empty while nothing is chosen.
+        model_version: A version, or the title of a backend, whose predictions are shown and sorted
+            by; empty while none is chosen.
         shows_predictions: Whether annotators see predictions when they open a task.
-        sampling: In which order tasks are handed out.
+        sampling: The order in which tasks are handed out.
     """
 
     id: int
@@ -43,7 +46,7 @@ class Project:
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Self:
-        """Read what the API answers."""
+        """Parse the JSON of the API."""
         return cls(
             id=int(json["id"]),
             title=str(json["title"]),
@@ -58,7 +61,7 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class StoredPrediction:
-    """A prediction of one task; its regions hold text, and so are kept out of ``repr``."""
+    """A prediction for one task. Its regions hold text, so ``repr`` leaves them out."""
 
     id: int
     task: int
@@ -68,7 +71,7 @@ class StoredPrediction:
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Self:
-        """Read what the API answers."""
+        """Parse the JSON of the API."""
         score = json.get("score")
         return cls(
             id=int(json["id"]),
@@ -81,11 +84,11 @@ class StoredPrediction:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task with its data, which may be a patient's record: kept out of ``repr``.
+    """A task. Its data may be a patient's record, so ``repr`` leaves them out.
 
     Attributes:
-        predictions: Its predictions; empty where they were not asked for, however many there are.
-        done: Whether it has all the annotations it needs, and so is not handed out any more.
+        predictions: Empty unless the request asked for them.
+        done: Whether it has all its annotations, so that it is not handed out any more.
     """
 
     id: int
@@ -96,7 +99,7 @@ class Task:
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Self:
-        """Read what the API answers."""
+        """Parse the JSON of the API."""
         return cls(
             id=int(json["id"]),
             data=dict(json["data"]),
@@ -108,15 +111,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class MLBackend:
-    """A machine learning backend of a project, as Label Studio last found it.
+    """An ML backend of a project, in its last state known to Label Studio.
 
     Attributes:
-        is_connected: Whether both its ``/health`` and its ``/setup`` answered just now.
-        error: What Label Studio found wrong with its ``/setup``; empty if nothing, and if it did
-            not get that far.
-        model_version: What its ``/setup`` answered last.
-        is_interactive: Whether it is asked while an annotator draws.
-        auth_method: Whether Label Studio gives it a user and a password.
+        is_connected: Whether ``/health`` and ``/setup`` both answered the last call.
+        error: Reason why ``/setup`` failed; empty if it succeeded, or ``/health`` failed already.
+        model_version: The version in the last answer of ``/setup``.
+        is_interactive: Whether Label Studio asks it for predictions while an annotator draws.
+        auth_method: How Label Studio logs in to it.
     """
 
     id: int
@@ -133,21 +135,21 @@ class MLBackend:
 
     @property
     def control_name(self) -> str | None:
-        """Name of the ``<Labels>`` that its extra params choose; None where they do not."""
+        """The ``<Labels>`` that its extra params name, if any."""
         extra = self.extra_params if isinstance(self.extra_params, dict) else {}
         control = extra.get("control")
         return control if isinstance(control, str) else None
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Self:
-        """Read what the API answers."""
+        """Parse the JSON of the API."""
         return cls(
             id=int(json["id"]),
             project=int(json["project"]),
             url=str(json["url"]),
             title=str(json.get("title") or ""),
             is_connected=json["state"] in ("CO", "TR", "PR"),  # connected, training, predicting
-            # Of a backend that does not answer at all, what an earlier setup said stays stored.
+            # If a backend does not answer, the error of an earlier setup stays stored.
             error=str(json.get("error_message") or "") if json["state"] == "ER" else "",
             model_version=str(json.get("model_version") or ""),
             is_interactive=bool(json["is_interactive"]),
@@ -159,11 +161,11 @@ class MLBackend:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Where events go; its headers may hold a secret, and so are kept out of ``repr``.
+    """A webhook. Its headers may hold a secret, so ``repr`` leaves them out.
 
     Attributes:
-        project: Whose events; None for those of all projects.
-        actions: The events it gets; empty where ``all_actions`` says that it gets each.
+        project: Project id; None for all projects of the organisation.
+        actions: The events it receives, unless `sends_all_actions`.
     """
 
     id: int
@@ -177,7 +179,7 @@ class Webhook:
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Self:
-        """Read what the API answers."""
+        """Parse the JSON of the API."""
         project = json.get("project")
         return cls(
             id=int(json["id"]),
@@ -197,8 +199,7 @@ class View:
 
     Attributes:
         id: The number behind ``tab=`` in its address.
-        title: What is written on it.
-        data: All that Label Studio keeps of it: title, filters, order and columns.
+        data: Title, filters, order and columns.
     """
 
     id: int
@@ -207,12 +208,12 @@ class View:
 
     @property
     def filters(self) -> Mapping[str, Any]:
-        """Its filters; empty where it has none."""
+        """Its filters; empty if it has none."""
         filters = self.data.get("filters")
         return filters if isinstance(filters, dict) else {}
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Self:
-        """Read what the API answers."""
+        """Parse the JSON of the API."""
         data = dict(json.get("data") or {})
         return cls(int(json["id"]), str(data.get("title") or ""), data)

@@ -1,49 +1,42 @@
-"""The predictions that Label Studio's projects hold."""
+"""The stored predictions of projects."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tagalong.backend.label_studio.api.connection import (
     SLOW_READ_TIMEOUT_SECONDS,
-    Connection,
+    Resource,
     list_parser,
 )
 from tagalong.backend.label_studio.api.objects import StoredPrediction
 
 
-class Predictions:
-    """Reads and stores predictions. Every method raises LabelStudioError where it is told no.
-
-    Args:
-        connection: To the Label Studio.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+class Predictions(Resource):
+    """Reads, stores and changes predictions."""
 
     def list_for_project(self, project: int) -> list[StoredPrediction]:
-        """All predictions stored in a project, regions included."""
+        """All predictions of a project, with their regions."""
         path = f"api/predictions/?project={project}"
         return self._connection.get(
             path, list_parser(StoredPrediction.from_json), timeout_seconds=SLOW_READ_TIMEOUT_SECONDS
         )
 
     def count_by_version(self, project: int) -> dict[str, int]:
-        """How many predictions of each version a project has."""
+        """The number of stored predictions of each version."""
         path = f"api/projects/{project}/model-versions/"
         return self._connection.get(
             path, lambda answer: {str(name): int(count) for name, count in answer.items()}
         )
 
     def retrieve(self, project: int, tasks: Sequence[int] = ()) -> None:
-        """Have the first backend predict: "Retrieve Predictions" of the Data Manager.
+        """Run "Retrieve Predictions" of the Data Manager: the first backend predicts.
 
-        Tasks that hold a prediction of the version served are left out. Label Studio says that
-        all went well even where nothing was stored: look at :meth:`of` afterwards.
+        Label Studio skips tasks that have a prediction of the served version. It reports success
+        even if it stored nothing, so check with `list_for_project`.
 
         Args:
-            project: Its id.
-            tasks: Only these; all if empty.
+            project: Project id.
+            tasks: Ids of the tasks; empty for all tasks.
         """
         selected = {"all": False, "included": list(tasks)} if tasks else {"all": True}
         path = f"api/dm/actions/?id=retrieve_tasks_predictions&project={project}"
@@ -53,17 +46,17 @@ class Predictions:
         )
 
     def add(self, project: int, items: Sequence[Mapping[str, Any]]) -> int:
-        """Store predictions, all of them in one transaction.
+        """Store predictions in one transaction.
 
-        Label Studio leaves out what breaks a rule of the labelling config, or refuses all of it
-        for that, as it is set; it refuses all where one task is not there.
+        Depending on a feature flag, Label Studio skips predictions that break a rule of the
+        labelling config, or refuses them all. It refuses all if one task does not exist.
 
         Args:
-            project: Its id.
+            project: Project id.
             items: Each with ``task``, ``result``, ``score`` and ``model_version``.
 
         Returns:
-            How many it stored.
+            The number of stored predictions.
         """
         path = f"api/projects/{project}/import/predictions"
         return self._connection.send(
@@ -71,12 +64,7 @@ class Predictions:
         )
 
     def update_score(self, prediction: int, score: float) -> None:
-        """Change the score of a prediction; all else stays.
-
-        Args:
-            prediction: Its id.
-            score: From 0 to 1; Label Studio serves low ones first.
-        """
+        """Change the score of a prediction; Label Studio hands out low scores first."""
         self._connection.request_json(
             "PATCH", f"api/predictions/{prediction}/", body={"score": score}
         )

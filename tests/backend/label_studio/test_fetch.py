@@ -17,6 +17,7 @@ from tagalong.backend.label_studio.fetch import (
 )
 from tagalong.ner.errors import InputError
 from tests.backend.web import Page, Web, drop_by_drop, hang_up, in_chunks, packed, serving
+from tests.errors import raises
 
 PEM = Path(__file__).parents[2] / "samples" / "self_signed.pem"
 START = b"HTTP/1.1 200 OK\r\n"
@@ -66,33 +67,34 @@ def test_content_may_be_empty_or_packed(web: Web) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "reason"),
     [
-        ("/missing", "error 404"),
-        ("/broken", "error 500"),
-        ("/there", r"a redirect \(302\), which is not followed"),
-        ("/huge", "more than 30,000 bytes"),
-        ("/bomb", "more than 30,000 bytes"),
-        ("/too-short", "could not be read"),
-        ("/half-a-chunk", "could not be read"),
-        ("/nothing", "could not be read"),
-        ("/nonsense", "could not be read"),
-        ("/not-gzip", "could not be read"),
+        ("/missing", "404"),
+        ("/broken", "500"),
+        ("/there", "302"),
+        ("/huge", "30,000"),
+        ("/bomb", "30,000"),
+        ("/too-short", ""),
+        ("/half-a-chunk", ""),
+        ("/nothing", ""),
+        ("/nonsense", ""),
+        ("/not-gzip", ""),
     ],
 )
-def test_anything_but_a_whole_answer_is_refused(web: Web, path: str, said: str) -> None:
+def test_anything_but_a_whole_answer_is_refused(web: Web, path: str, reason: str) -> None:
     web.asked.clear()
-    with pytest.raises(InputError, match=said) as refusal:
+    with raises(InputError, "fetch-failed") as refusal:
         fetch(web, path)
     assert [asked for asked, _ in web.asked] == [path]
     assert str(refusal.value).startswith(web.host)
+    assert reason in str(refusal.value)
     assert path not in str(refusal.value)
 
 
 @pytest.mark.parametrize("path", ["/slow-status", "/slow-header", "/slow-body", "/slow-chunk"])
 def test_the_time_limit_is_for_all_of_it(web: Web, path: str) -> None:
     """Every byte comes soon; no limit on single reads would ever end this."""
-    with pytest.raises(InputError, match=r"within 0\.3 seconds"):
+    with raises(InputError, "fetch-timeout"):
         fetch(web, path, seconds=0.3)
 
 
@@ -119,13 +121,13 @@ def test_threads_that_were_left_end_and_make_room(web: Web) -> None:
 def test_nobody_there_is_said(web: Web) -> None:
     with serving({}) as gone:
         address = parse_web_address(f"http://{gone.host}/")
-    with pytest.raises(InputError, match=f"^{gone.host} could not be read"):
+    with raises(InputError, "fetch-failed"):
         Fetcher(max_bytes=100, timeout_seconds=20.0).fetch(address, {})
 
 
 def test_a_certificate_must_be_one_that_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(PAGES, pem=str(PEM)) as web:
-        with pytest.raises(InputError, match="could not be read"):
+        with raises(InputError, "fetch-failed"):
             fetch(web, "/text", scheme="https")
         monkeypatch.setenv("SSL_CERT_FILE", str(PEM))
         assert fetch(web, "/text", scheme="https") == TEXT
@@ -248,5 +250,5 @@ def test_only_the_very_host_and_port_are_allowed(allowed: str, text: str, meant:
     ["", "*", "*.org", "a.org/", "a/b", "http://a", "me@a", "::1", "a:x", "a:70000", " a", "a?b"],
 )
 def test_what_is_no_host_cannot_be_allowed(text: str) -> None:
-    with pytest.raises(InputError, match="is not a host to allow: write HOST or HOST:PORT"):
+    with raises(InputError, "invalid-allowed-host"):
         parse_allowed_host(text)

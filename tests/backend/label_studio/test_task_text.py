@@ -14,6 +14,7 @@ from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError
 from tests.backend.web import Page, Web, serving
+from tests.errors import raises
 from tests.odd_documents import texts
 
 CONFIG = LabelConfig("label", "text", "abstract", ("Disease",), {"Disease": "Disease"})
@@ -54,11 +55,11 @@ def test_tasks_imported_from_plain_text_have_no_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "value"),
     [
-        ({"text": "secret"}, "nothing under 'abstract', .* its data have 'text'"),
-        ({"abstract": None}, "nothing under 'abstract'"),
-        ({"abstract": 7, "$undefined$": 8}, r"a number .*'abstract', '\$undefined\$'"),
+        ({"text": "secret"}, "have 'text'"),
+        ({"abstract": None}, "has nothing"),
+        ({"abstract": 7, "$undefined$": 8}, "'abstract', '$undefined$'"),
         ({"abstract": True}, "true or false under"),
         ({"abstract": ["secret"]}, "an array under"),
         ({"abstract": {"text": "secret"}}, "an object under"),
@@ -68,9 +69,10 @@ def test_tasks_imported_from_plain_text_have_no_key() -> None:
         (["abstract"], "its data have nothing"),
     ],
 )
-def test_a_task_without_a_text_is_named_and_so_are_its_keys(data: object, said: str) -> None:
-    with pytest.raises(FormatError, match=rf"^task 7 has .*{said}") as refusal:
+def test_a_task_without_a_text_is_named_and_so_are_its_keys(data: object, value: str) -> None:
+    with raises(FormatError, "task-without-text") as refusal:
         TaskTextReader().read_document({"id": 7, "data": data}, CONFIG)
+    assert value in str(refusal.value)
     assert "secret" not in str(refusal.value)
 
 
@@ -120,12 +122,12 @@ def test_base64_may_be_as_loose_as_in_a_browser(value: str, text: str) -> None:
 
 @pytest.mark.parametrize("value", ["Y", "YQ=", "YQ===", "=", "Y=Q=", "YQ-_", "é", "YQ\u00a0", "\0"])
 def test_what_a_browser_does_not_decode_is_refused(value: str) -> None:
-    with pytest.raises(InputError, match=r"^task 7: its text is not base64"):
+    with raises(InputError, "text-not-base64"):
         document(value, "base64")
 
 
 def test_base64_of_something_else_than_utf8_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^task 7: its text is base64, but not of UTF-8"):
+    with raises(InputError, "text-not-utf8"):
         document(b64encode(b"caf\xe9").decode(), "base64unicode")
 
 
@@ -176,17 +178,18 @@ def test_nothing_is_asked_of_any_other_host(
 ) -> None:
     web.asked.clear()
     port = web.server_address[1]
-    with pytest.raises(InputError, match=r"^task 7: ") as refusal:
+    with pytest.raises(InputError) as refusal:
         document(address.format(host=web.host, port=port), "url", **options)
+    assert str(refusal.value).startswith("task 7: ")
     assert web.asked == []
     assert "secret" not in str(refusal.value)
 
 
 def test_a_refusal_says_the_host_and_not_the_path(web: Web) -> None:
     address = f"http://{web.host}/away?key=secret"
-    with pytest.raises(InputError, match=f"^task 7: its text is on {web.host}, .*allow it"):
+    with raises(InputError, "text-host-not-allowed"):
         document(address, "url")
-    with pytest.raises(InputError, match=f"^task 7: {web.host} answers with a redirect") as refusal:
+    with raises(InputError, "fetch-failed") as refusal:
         document(address, "url", allowed_hosts=frozenset({web.host}))
     assert "secret" not in str(refusal.value)
 
@@ -221,21 +224,22 @@ def test_the_key_goes_to_nobody_else(web: Web) -> None:
 
 def test_files_of_label_studio_need_its_address_and_leave(web: Web) -> None:
     web.asked.clear()
-    with pytest.raises(InputError, match=r"^task 7: .*Label Studio's own files.* tell it"):
+    with raises(InputError, "label-studio-url-missing"):
         document("/data/upload/1/a.txt", "url", allowed_hosts=frozenset({web.host}))
-    with pytest.raises(InputError, match=f"^task 7: its text is on {web.host}, which is not"):
+    with raises(InputError, "text-host-not-allowed"):
         document("/data/upload/1/a.txt", "url", label_studio_url=f"http://{web.host}")
     assert web.asked == []
 
 
 def test_mistakes_in_the_settings_show_at_the_start() -> None:
-    with pytest.raises(InputError, match="is not a host to allow"):
+    with raises(InputError, "invalid-allowed-host"):
         TaskTextReader(frozenset({"http://files.example.org"}))
-    with pytest.raises(InputError, match="not one of the web"):
+    with raises(InputError, "invalid-web-address"):
         TaskTextReader(label_studio_url="localhost:8080")
 
 
 def test_limits_can_be_set(web: Web) -> None:
     hosts = frozenset({web.host})
-    with pytest.raises(InputError, match=r"^task 7: .* more than 3 bytes"):
+    with raises(InputError, "fetch-failed") as refusal:
         document(f"http://{web.host}/a", "url", allowed_hosts=hosts, max_bytes=3)
+    assert "3 bytes" in str(refusal.value)
