@@ -21,6 +21,7 @@ from tests.bc5cdr_sentences import sentences
 from tests.chaos.killing import begin, killed, new_project, undisturbed
 from tests.end_to_end.connected import ours, places
 from tests.end_to_end.texts import TEXTS
+from tests.errors import failed
 
 SENTENCES = [document.text for document in sentences(40)]
 
@@ -213,9 +214,9 @@ def test_what_is_wrong_is_said_in_one_sentence(
         assert "Traceback" not in ran.said
         return " ".join(ran.said.split())
 
-    assert "takes no such key" in said(LABEL_STUDIO_API_KEY="f" * 40)
-    assert "cannot be reached" in said(LABEL_STUDIO_URL="http://127.0.0.1:9")
-    assert "has no api/projects/" in said("--project", "999999")
+    failed(said(LABEL_STUDIO_API_KEY="f" * 40), "label-studio-key")
+    failed(said(LABEL_STUDIO_URL="http://127.0.0.1:9"), "label-studio-unreachable")
+    failed(said("--project", "999999"), "label-studio-missing")
     genes = '<View><Labels name="l" toName="t"><Label value="Gene"/></Labels><Text name="t" value="$text"/></View>'  # noqa: E501
     bench.studio.connection.request_json(
         "PATCH", f"api/projects/{bench.project}/", body={"label_config": genes}
