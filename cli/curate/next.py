@@ -105,7 +105,7 @@ def next_cli(
     """
     from tagalong.training.curate.strategies import STRATEGIES
 
-    if (against is not None) != ("against" in STRATEGIES[strategy].required_inputs):
+    if (against is not None) != ("other_predictions" in STRATEGIES[strategy].required_inputs):
         raise typer.BadParameter("--against MODEL and --strategy disagreement go together")
     if out is not None and out.exists():
         raise OutputError(f"{out} is there already: choose another name")

@@ -126,7 +126,7 @@ def select_next_documents(
         said = keep_shared_labels(
             predictions, predict_with_progress(other_tier, sifted.documents), labels
         )
-        predictions, evidence = said[0], replace(evidence, against=said[1])
+        predictions, evidence = said[0], replace(evidence, other_predictions=said[1])
     with error_console.status("Choosing"):
         choices = select_documents(
             sifted.documents, predictions, options, labeled=labeled, inputs=evidence
@@ -198,9 +198,10 @@ def build_strategy_inputs(tier: "Tier", name: StrategyName) -> "StrategyInputs":
 
     if isinstance(tier, EncoderTier):
         return StrategyInputs(
-            vectors=partial(embed_documents, tier), opinions=partial(ask_words, tier)
+            document_vectors=partial(embed_documents, tier),
+            tag_distributions=partial(ask_words, tier),
         )
-    if needs := STRATEGIES[name].required_inputs - {"against"}:
+    if needs := STRATEGIES[name].required_inputs - {"other_predictions"}:
         raise InputError(
             f"the strategy {name} asks for {' and '.join(sorted(needs))}, which only an encoder "
             f"has, and {tier.version} is none: name an encoder with --model, or choose another "

@@ -7,7 +7,7 @@ import pytest
 
 from tagalong.training.benchmark.report import benchmark_to_html
 from tests.end_to_end.look import looked_at
-from tests.training.test_calibrate import ENCODER, LLM, report_of
+from tests.training.benchmark.test_benchmark import ENCODER, LLM, report_of
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -26,26 +26,30 @@ class ServingRequirements:
     """What is wanted of a tier.
 
     Attributes:
-        budget: Seconds that an annotator may wait for a document.
-        batch: Documents of a batch.
-        price: Of an hour of this machine; None where it is not to be reckoned.
-        models: Folder of the versions, for the commands that are named; None for the default.
+        latency_budget_seconds: Seconds that an annotator may wait for a document.
+        batch_documents: Documents of a batch.
+        cost_per_hour: Of an hour of this machine; None where it is not to be reckoned.
+        models_dir: Folder of the versions, for the commands that are named; None for the default.
     """
 
-    budget: float
-    batch: int
-    price: float | None = None
-    models: str | None = None
+    latency_budget_seconds: float
+    batch_documents: int
+    cost_per_hour: float | None = None
+    models_dir: str | None = None
 
     @property
     def latency_budget_text(self) -> str:
         """The budget in words, as it was given."""
-        return f"{1000 * self.budget:g} ms" if self.budget < 1 else f"{self.budget:g} s"
+        return (
+            f"{1000 * self.latency_budget_seconds:g} ms"
+            if self.latency_budget_seconds < 1
+            else f"{self.latency_budget_seconds:g} s"
+        )
 
     @property
     def models_option(self) -> str:
         """What a command needs to find the versions, for its end."""
-        return "" if self.models is None else f" --models {shlex.quote(self.models)}"
+        return "" if self.models_dir is None else f" --models {shlex.quote(self.models_dir)}"
 
 
 def deployable_results(results: Sequence[BenchmarkResult]) -> list[BenchmarkResult]:
@@ -65,7 +69,7 @@ def batch_hours(result: BenchmarkResult, batch: int) -> float:
 
     Args:
         result: Of what reads it.
-        batch: Documents.
+        batch_documents: Documents.
 
     Returns:
         Hours.
@@ -137,7 +141,7 @@ def recommend_tiers(
         only = encoder or llm
         assert only is not None  # noqa: S101 (one at least was measured)
         found.append(
-            f"A batch of {format_count(requirements.batch, 'document')} takes {_format_batch_cost(only, requirements)} on "
+            f"A batch of {format_count(requirements.batch_documents, 'document')} takes {_format_batch_cost(only, requirements)} on "
             f"{_describe_runtime(only, results)}."
         )
         missed = next((one for one in failed if one.tier not in most), None)
@@ -154,7 +158,7 @@ def recommend_tiers(
         return tuple(found)
     times = _format_speed_ratio(encoder.documents_per_second / llm.documents_per_second)
     found.append(
-        f"A batch of {format_count(requirements.batch, 'document')} takes the encoder {_format_batch_cost(encoder, requirements)} "
+        f"A batch of {format_count(requirements.batch_documents, 'document')} takes the encoder {_format_batch_cost(encoder, requirements)} "
         f"on {_describe_runtime(encoder, results)}, and the LLM {_format_batch_cost(llm, requirements)}, {times}."
     )
     return (*found, *_recommend_batches(encoder, llm, scores, requirements))
@@ -166,7 +170,7 @@ def _lowest_latency_result(
     """The way to serve a tier: as it is served by itself, if that is soon enough."""
     return (
         ways[0]
-        if ways[0].p95_seconds <= need.budget
+        if ways[0].p95_seconds <= need.latency_budget_seconds
         else min(ways, key=lambda one: one.p95_seconds)
     )
 
@@ -187,7 +191,8 @@ def _recommend_real_time(
 ) -> str:
     """What to serve while annotators wait."""
     able = sorted(
-        (one for one in best if one.p95_seconds <= need.budget), key=lambda one: one.p95_seconds
+        (one for one in best if one.p95_seconds <= need.latency_budget_seconds),
+        key=lambda one: one.p95_seconds,
     )
     if not able:
         fastest = min(best, key=lambda one: one.p95_seconds)
@@ -319,8 +324,12 @@ def _format_speed_ratio(times: float) -> str:
 
 def _format_batch_cost(timing: BenchmarkResult, need: ServingRequirements) -> str:
     """What a batch takes, in time and money."""
-    took = batch_hours(timing, need.batch)
-    money = "" if need.price is None else f" (at a cost of {format_amount(took * need.price)})"
+    took = batch_hours(timing, need.batch_documents)
+    money = (
+        ""
+        if need.cost_per_hour is None
+        else f" (at a cost of {format_amount(took * need.cost_per_hour)})"
+    )
     return format_duration(took * SECONDS_PER_HOUR) + money
 
 
@@ -365,9 +374,9 @@ def _paired_interval(
     ours, theirs = qualities[one.version], qualities[other.version]
     if not ours.has_same_gold(theirs):
         return None
-    if other.version in ours.paired:
-        return ours.paired[other.version]
-    if one.version in theirs.paired:
-        low, high = theirs.paired[one.version]
+    if other.version in ours.paired_intervals:
+        return ours.paired_intervals[other.version]
+    if one.version in theirs.paired_intervals:
+        low, high = theirs.paired_intervals[one.version]
         return -high, -low
     return None

@@ -22,7 +22,7 @@ class VersionScores:
         f1: Strict.
         by_length: Strict F1 by length in words.
         support: Gold entities of each length.
-        paired: By the names of others, the 95 % interval of this one's strict F1 less theirs, where
+        paired_intervals: By the names of others, the 95 % interval of this one's strict F1 less theirs, where
             an evaluation has compared the two.
     """
 
@@ -31,7 +31,7 @@ class VersionScores:
     f1: float
     by_length: Mapping[LengthBucket, float]
     support: Mapping[LengthBucket, int]
-    paired: Mapping[str, Interval] = field(default_factory=dict)
+    paired_intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     @property
     def gold_entities(self) -> int:

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,9 @@ def _latency_table(report: BenchmarkReport) -> TextTable:
                     format_latency(one.p95_seconds),
                 ),
                 *(
-                    "yes" if one.p95_seconds <= report.requirements.budget else "no",
+                    "yes"
+                    if one.p95_seconds <= report.requirements.latency_budget_seconds
+                    else "no",
                     f"{one.p50_seconds / best:.3g}",
                 ),
             )
@@ -152,18 +154,18 @@ def _throughput_table(report: BenchmarkReport) -> TextTable:
 
 def _batch_cost_table(report: BenchmarkReport) -> TextTable:
     """What a batch takes."""
-    price = report.requirements.price
+    price = report.requirements.cost_per_hour
     return TextTable(
-        f"A batch of {format_count(report.requirements.batch, 'document')}",
+        f"A batch of {format_count(report.requirements.batch_documents, 'document')}",
         ("Tier", "Runs on", "Hours", *(("Cost",) if price is not None else ())),
         "llr" + "r" * (price is not None),
         tuple(
             (
                 one.tier,
                 one.runtime_name,
-                format_amount(batch_hours(one, report.requirements.batch)),
+                format_amount(batch_hours(one, report.requirements.batch_documents)),
                 *(
-                    (format_amount(batch_hours(one, report.requirements.batch) * price),)
+                    (format_amount(batch_hours(one, report.requirements.batch_documents) * price),)
                     if price is not None
                     else ()
                 ),
@@ -212,13 +214,46 @@ def benchmark_to_json(report: BenchmarkReport) -> dict[str, Any]:
         The object: seconds, bytes, documents per second, and hours of the batch.
     """
     return {
-        **asdict(report),
+        "need": {
+            "budget": report.requirements.latency_budget_seconds,
+            "batch": report.requirements.batch_documents,
+            "price": report.requirements.cost_per_hour,
+            "models": report.requirements.models_dir,
+        },
+        "source": report.source,
+        "documents": report.documents,
+        "words": report.words,
+        "qualities": {
+            version: {
+                "source": scores.source,
+                "documents": scores.documents,
+                "f1": scores.f1,
+                "by_length": dict(scores.by_length),
+                "support": dict(scores.support),
+                "paired": {
+                    name: list(interval) for name, interval in scores.paired_intervals.items()
+                },
+            }
+            for version, scores in report.scores.items()
+        },
+        "advice": list(report.advice),
+        "notes": list(report.notes),
+        "machine": report.machine,
         "timings": [
             {
-                **asdict(one),
+                "version": one.version,
+                "way": one.runtime,
+                "runs_on": one.runtime_name,
+                "load_seconds": one.load_seconds,
+                "p50": one.p50_seconds,
+                "p95": one.p95_seconds,
+                "asked": one.timed_documents,
+                "per_second": one.documents_per_second,
+                "memory": one.peak_memory_bytes,
+                "gpu_memory": one.peak_gpu_memory_bytes,
                 "tier": one.tier,
-                "within_budget": one.p95_seconds <= report.requirements.budget,
-                "batch_hours": batch_hours(one, report.requirements.batch),
+                "within_budget": one.p95_seconds <= report.requirements.latency_budget_seconds,
+                "batch_hours": batch_hours(one, report.requirements.batch_documents),
             }
             for one in report.results
         ],
@@ -252,12 +287,12 @@ def benchmark_to_html(report: BenchmarkReport) -> str:
     """
     slowest = max(one.p95_seconds for one in report.results)
     fastest = min(deployable_results(report.results), key=lambda one: one.p95_seconds)
-    return _ENVIRONMENT.get_template("calibrate.html").render(
+    return _ENVIRONMENT.get_template("benchmark.html").render(
         report=report,
         tables=benchmark_tables(report),
-        slowest=max(slowest, report.requirements.budget),
+        slowest=max(slowest, report.requirements.latency_budget_seconds),
         fastest=fastest,
-        is_able=fastest.p95_seconds <= report.requirements.budget,
+        is_able=fastest.p95_seconds <= report.requirements.latency_budget_seconds,
         answered=describe_p95_share(fastest),
     )
 

@@ -169,7 +169,7 @@ def _cross_validate_fold(
         path,
         {
             "log_probs": torch.cat([torch.from_numpy(one.log_probs) for one in opinions]),
-            "tags": torch.cat([torch.from_numpy(one.tags) for one in opinions]),
+            "tags": torch.cat([torch.from_numpy(one.predicted_tags) for one in opinions]),
         },
     )
     delete_state(state_path)

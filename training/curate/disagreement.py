@@ -60,4 +60,6 @@ def _pick_by_disagreement(pool: Pool, count: int) -> list[Pick]:
     return [Pick(place, "the two disagree", disputes[place]) for place in order[:count]]
 
 
-DISAGREEMENT = SelectionStrategy(_pick_by_disagreement, required_inputs=frozenset({"against"}))
+DISAGREEMENT = SelectionStrategy(
+    _pick_by_disagreement, required_inputs=frozenset({"other_predictions"})
+)

@@ -90,5 +90,5 @@ def _pick_k_means(pool: Pool, count: int) -> list[Pick]:
     ]
 
 
-K_CENTER = SelectionStrategy(_pick_k_center, required_inputs=frozenset({"vectors"}))
-K_MEANS = SelectionStrategy(_pick_k_means, required_inputs=frozenset({"vectors"}))
+K_CENTER = SelectionStrategy(_pick_k_center, required_inputs=frozenset({"document_vectors"}))
+K_MEANS = SelectionStrategy(_pick_k_means, required_inputs=frozenset({"document_vectors"}))

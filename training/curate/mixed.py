@@ -57,4 +57,4 @@ def _pick_mixed(pool: Pool, count: int) -> list[Pick]:
     return picks
 
 
-MIXED = SelectionStrategy(_pick_mixed, required_inputs=frozenset({"vectors"}))
+MIXED = SelectionStrategy(_pick_mixed, required_inputs=frozenset({"document_vectors"}))

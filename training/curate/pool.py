@@ -20,9 +20,9 @@ from tagalong.training.curate.tag_distributions import TagDistribution
 
 Float64Array = NDArray[np.float64]
 StrategyInputName = Literal[
-    "against",  # what a second system says
-    "vectors",  # where documents lie, from an encoder
-    "opinions",  # the probability of every tag, from an encoder
+    "other_predictions",  # what a second system says
+    "document_vectors",  # where documents lie, from an encoder
+    "tag_distributions",  # the probability of every tag, from an encoder
 ]
 SHUFFLE_HASH_PERSON = b"tagalong.next"  # independent of the hashes that split and hold out
 

@@ -50,7 +50,7 @@ def review_annotations(
     check_annotated(documents, tag_set.labels)
     tagged = [tag_set.encode(document) for document in documents]
     mistakes = [
-        find_differences(document, entry, opinion.tags.tolist(), tag_set)
+        find_differences(document, entry, opinion.predicted_tags.tolist(), tag_set)
         for document, entry, opinion in zip(documents, tagged, tag_distributions, strict=True)
     ]
     phrases = {
@@ -64,7 +64,7 @@ def review_annotations(
     ratings = rate_word_labels(tagged, tag_distributions)
     findings = []
     for index, document in enumerate(documents):
-        drawn, read = np.array(tagged[index].tags), tag_distributions[index].tags
+        drawn, read = np.array(tagged[index].tags), tag_distributions[index].predicted_tags
         for mistake in mistakes[index]:
             words = slice(*overlapping_words(tagged[index].words, *mistake.extent))
             log_odds = _mean_label_quality(ratings[index][words], drawn[words] != read[words])

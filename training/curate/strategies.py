@@ -26,9 +26,9 @@ from tagalong.training.curate.uncertainty import (
 )
 
 INPUT_DESCRIPTIONS: Mapping[StrategyInputName, str] = {
-    "against": "what a second system says",
-    "vectors": "where an encoder sees the documents",
-    "opinions": "an encoder's probability of every tag",
+    "other_predictions": "what a second system says",
+    "document_vectors": "where an encoder sees the documents",
+    "tag_distributions": "an encoder's probability of every tag",
 }
 
 
@@ -37,14 +37,14 @@ class StrategyInputs:
     """What a strategy may look at beside the predictions; nothing is asked for in vain.
 
     Attributes:
-        against: What a second system says of each document of the pool, in its order.
-        vectors: Says where documents lie, of unit length: (documents, width).
-        opinions: Says the probability of every tag.
+        other_predictions: What a second system says of each document of the pool, in its order.
+        document_vectors: Says where documents lie, of unit length: (documents, width).
+        tag_distributions: Says the probability of every tag.
     """
 
-    against: Sequence[Prediction] = ()
-    vectors: Callable[[Sequence[Document]], Float64Array] | None = None
-    opinions: Callable[[Sequence[Document]], Sequence[TagDistribution]] | None = None
+    other_predictions: Sequence[Prediction] = ()
+    document_vectors: Callable[[Sequence[Document]], Float64Array] | None = None
+    tag_distributions: Callable[[Sequence[Document]], Sequence[TagDistribution]] | None = None
 
 
 def _pick_random(pool: Pool, count: int) -> list[Pick]:
@@ -110,7 +110,11 @@ def select_documents(
     picks = []
     if wanted:
         said = dict(zip(pool, predictions, strict=True))
-        theirs = dict(zip(pool, inputs.against, strict=True)) if inputs.against else {}
+        theirs = (
+            dict(zip(pool, inputs.other_predictions, strict=True))
+            if inputs.other_predictions
+            else {}
+        )
         rest = Pool(
             left,
             [said[document] for document in left],
@@ -131,9 +135,9 @@ def _with_encoder_inputs(
     pool: Pool, known: Sequence[Document], strategy: SelectionStrategy, evidence: StrategyInputs
 ) -> Pool:
     """The pool with what a strategy needs of an encoder."""
-    if "vectors" in strategy.required_inputs and evidence.vectors is not None:
-        vectors, there = evidence.vectors(pool.documents), evidence.vectors(known)
+    if "document_vectors" in strategy.required_inputs and evidence.document_vectors is not None:
+        vectors, there = evidence.document_vectors(pool.documents), evidence.document_vectors(known)
         pool = replace(pool, document_vectors=vectors, labeled_vectors=there)
-    if "opinions" in strategy.required_inputs and evidence.opinions is not None:
-        pool = replace(pool, tag_distributions=evidence.opinions(pool.documents))
+    if "tag_distributions" in strategy.required_inputs and evidence.tag_distributions is not None:
+        pool = replace(pool, tag_distributions=evidence.tag_distributions(pool.documents))
     return pool

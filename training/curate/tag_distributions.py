@@ -22,7 +22,7 @@ class TagDistribution:
     """
 
     log_probs: FloatArray
-    tags: NDArray[np.intp]
+    predicted_tags: NDArray[np.intp]
 
 
 def predict_tag_distributions(

@@ -65,5 +65,7 @@ def _pick_by_least_confidence(pool: Pool, count: int) -> list[Pick]:
 
 
 UNCERTAINTY_STRATEGY = SelectionStrategy(_pick_by_uncertainty)
-MARGIN_STRATEGY = SelectionStrategy(_pick_by_margin, required_inputs=frozenset({"opinions"}))
+MARGIN_STRATEGY = SelectionStrategy(
+    _pick_by_margin, required_inputs=frozenset({"tag_distributions"})
+)
 LEAST_CONFIDENCE_STRATEGY = SelectionStrategy(_pick_by_least_confidence)

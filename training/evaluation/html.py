@@ -148,4 +148,4 @@ def reliability_points(bins: Sequence[ReliabilityBin]) -> list[tuple[float, floa
     ]
 
 
-_ENVIRONMENT = make_page_environment(Path(__file__).parent / "templates")
+_ENVIRONMENT = make_page_environment(Path(__file__).parents[1] / "templates")

@@ -229,7 +229,7 @@ def report_to_json(report: EvaluationReport) -> dict[str, Any]:
             for kind, entry in report.errors_by_type.items()
         },
         "effort": _effort_to_json(report.effort),
-        "worst": [asdict(reading) for reading in report.worst_documents],
+        "worst": [_document_to_json(document) for document in report.worst_documents],
         "calibration": asdict(report.calibration) if report.calibration else None,
         "against": _comparison_to_json(report.comparison) if report.comparison else None,
         "unknown_labels": dict(report.unknown_labels),
@@ -264,10 +264,40 @@ def _comparison_to_json(comparison: SystemComparison) -> dict[str, Any]:
     """The other system, overall and by its strata."""
     return {
         "model": comparison.model,
-        **asdict(comparison.overall),
-        "by_label": {label: asdict(entry) for label, entry in comparison.by_label.items()},
-        "by_length": {length: asdict(entry) for length, entry in comparison.by_length.items()},
+        **_differences_to_json(comparison.overall),
+        "by_label": {
+            label: _differences_to_json(entry) for label, entry in comparison.by_label.items()
+        },
+        "by_length": {
+            length: _differences_to_json(entry) for length, entry in comparison.by_length.items()
+        },
         "effort": _effort_to_json(comparison.effort),
+    }
+
+
+def _differences_to_json(differences: StratumDifferences) -> dict[str, Any]:
+    return {
+        scheme: {
+            "f1": difference.other_f1,
+            "f1_interval": list(difference.other_f1_interval),
+            "difference": difference.difference,
+            "interval": list(difference.interval),
+            "p": difference.p_value,
+        }
+        for scheme, difference in (
+            ("strict", differences.strict),
+            ("relaxed", differences.relaxed),
+        )
+    }
+
+
+def _document_to_json(view: DocumentView) -> dict[str, Any]:
+    return {
+        "document": view.document_id,
+        "text": view.text,
+        "gold": [asdict(span) for span in view.gold],
+        "predicted": [asdict(span) for span in view.predicted],
+        "actions": view.edit_actions,
     }
 
 
@@ -282,13 +312,15 @@ def _effort_to_json(effort: EditEffort) -> dict[str, Any]:
 
 
 def _example_to_json(example: ErrorExample) -> dict[str, Any]:
-    """A mistake, its quotes as objects."""
-    sides = {"gold": example.gold, "predicted": example.predicted}
-    quotes = {
-        side: None if quote is None else {"label": quote[0], "text": quote[1]}
-        for side, quote in sides.items()
+    quotes = {"gold": example.gold, "predicted": example.predicted}
+    return {
+        key: None if quote is None else {"label": quote[0], "text": quote[1]}
+        for key, quote in quotes.items()
+    } | {
+        "times": example.occurrences,
+        "document": example.document_id,
+        "context": example.context,
     }
-    return asdict(example) | quotes
 
 
 def check_report_dir(folder: Path) -> None:

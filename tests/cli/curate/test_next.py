@@ -182,8 +182,10 @@ def test_the_scores_of_a_queue_are_explained(
         queued.extend(one.id for one in documents)
         return "http://localhost/projects/1/data?tab=7"
 
-    place = SimpleNamespace(config=None, unlabelled=lambda: POOL, annotated=lambda _: None)
-    place.queue = queue
+    place = SimpleNamespace(
+        config=None, read_unlabeled_documents=lambda: POOL, read_annotated_corpus=lambda _: None
+    )
+    place.queue_documents = queue
     monkeypatch.setattr(next, "open_project", lambda *_: nullcontext(place))
     result = run(
         "--project", "1", "--queue", "--model", "all", "--count", "3", "--strategy", "random"

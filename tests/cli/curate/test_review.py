@@ -158,9 +158,9 @@ def test_folds_are_kept_where_what_they_say_cannot_be_written(
 def test_folds_are_kept_until_what_they_say_was_shown(export, tmp_path, tiny_base, monkeypatch):
     """Neither a Label Studio that is away nor a full disk costs an hour of training."""
     corpus, tab = read_corpus([export], ReadOptions()), "http://localhost/projects/1/data?tab=7"
-    place = SimpleNamespace(show=lambda *_: tab)
+    place = SimpleNamespace(show_tasks_in_tab=lambda *_: tab)
     project = nullcontext((corpus, place))
-    monkeypatch.setattr("tagalong.cli.curate.review.reviewed", lambda *_: project)
+    monkeypatch.setattr("tagalong.cli.curate.review.open_annotated_corpus", lambda *_: project)
     command = ["review", "--project", "1", "--tab", "--report", tmp_path / "page"]
     command += ["--folds", "2", "--epochs", "1", "--models", tmp_path / "models"]
     command += ["--base", tiny_base("bert-uncased")]
@@ -169,7 +169,7 @@ def test_folds_are_kept_until_what_they_say_was_shown(export, tmp_path, tiny_bas
         raise LabelStudioError("Label Studio is away", "unreachable")
 
     with monkeypatch.context() as patch:
-        patch.setattr(place, "show", away)
+        patch.setattr(place, "show_tasks_in_tab", away)
         assert isinstance(refusal(*command), LabelStudioError)
     [folder] = (tmp_path / "models" / "encoder").iterdir()
     folds = {path: path.read_bytes() for path in folder.iterdir()}
@@ -221,7 +221,7 @@ def test_what_cannot_be_reviewed_is_refused_in_one_sentence(export, models, tmp_
 
 def test_only_encoders_are_asked(export, models, monkeypatch):
     tier = LexiconTier("llm-1", LEXICON)
-    monkeypatch.setattr("tagalong.cli.curate.tag_distributions.load_model", lambda *_: tier)
+    monkeypatch.setattr("tagalong.cli.curate.tag_distributions.load_tier_version", lambda *_: tier)
     refused = refusal("review", export, "--model", "llm-1", "--models", models)
     assert isinstance(refused, InputError)
     assert "version llm-1 is no encoder" in str(refused)

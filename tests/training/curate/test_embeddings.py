@@ -39,7 +39,7 @@ def test_every_family_has_vectors_of_unit_length(family: str, adapter, tiny_base
     tier = tier_of(tiny_base(family), adapter=adapter)
     documents = [*toy_documents(5, sentences=9), Document("empty", ""), Document("blank", " \n")]
     found = embed_documents(tier, documents)
-    assert found.shape == (7, tier.forward.model.config.hidden_size)
+    assert found.shape == (7, tier.runner.model.config.hidden_size)
     assert np.linalg.norm(found, axis=1) == pytest.approx([1, 1, 1, 1, 1, 0, 0])
     backward = embed_documents(tier, documents[::-1])[::-1]
     assert found == pytest.approx(backward, abs=1e-5)
@@ -48,9 +48,11 @@ def test_every_family_has_vectors_of_unit_length(family: str, adapter, tiny_base
 def test_a_vector_is_the_mean_over_words(tiny_base) -> None:
     tier = tier_of(tiny_base("bert-uncased"), reading=WindowConfig(96, 0))
     [document] = toy_documents(1, sentences=1)
-    [window] = tier.windows.encode([document.text], [word_offsets(document.text)])
+    [window] = tier.window_encoder.encode([document.text], [word_offsets(document.text)])
     with torch.inference_mode():
-        states = tier.forward.model.bert(torch.tensor([window.ids])).last_hidden_state[0].numpy()
+        states = (
+            tier.runner.model.bert(torch.tensor([window.input_ids])).last_hidden_state[0].numpy()
+        )
     mean = states[window.owned_positions].mean(axis=0)
     assert embed_documents(tier, [document])[0] == pytest.approx(
         mean / np.linalg.norm(mean), abs=1e-5
@@ -61,7 +63,7 @@ def test_documents_do_not_see_each_other_and_chunks_do_not_show(tiny_base) -> No
     tier = tier_of(tiny_base("minilm"))
     documents = toy_documents(7, sentences=6)
     together = embed_documents(tier, documents)
-    tier.chunk_documents = 2
+    tier.documents_per_chunk = 2
     assert embed_documents(tier, documents) == pytest.approx(together, abs=1e-5)
     one = embed_documents(tier, [replace(documents[3], spans=())])
     assert one[0] == pytest.approx(together[3], abs=1e-5)

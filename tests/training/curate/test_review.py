@@ -315,7 +315,7 @@ def test_planted_errors_are_found_by_models_that_did_not_learn_them(crossing, tm
     )
     for place, one in zip(order, again, strict=True):
         assert np.array_equal(one.log_probs, said[place].log_probs)
-        assert np.array_equal(one.tags, said[place].tags)
+        assert np.array_equal(one.predicted_tags, said[place].predicted_tags)
 
 
 def test_no_fold_learns_what_it_judges(monkeypatch, tmp_path) -> None:
@@ -337,7 +337,9 @@ def test_no_fold_learns_what_it_judges(monkeypatch, tmp_path) -> None:
         return [opinion(one, ()) for one in held]
 
     monkeypatch.setattr("tagalong.training.curate.cross_validation.train_encoder", train)
-    monkeypatch.setattr("tagalong.training.curate.cross_validation.ask", judge)
+    monkeypatch.setattr(
+        "tagalong.training.curate.cross_validation.predict_tag_distributions", judge
+    )
     crossing = replace(CROSSING, n_folds=3)
     cross_validate(documents, labels=LABELS, config=crossing, cache_dir=tmp_path)
     every = {normalize_text(one.text) for one in documents}

@@ -81,7 +81,9 @@ def lying(pool, places, name: str, count: int, predictions=None):
         pool,
         predictions or [predict(document) for document in pool],
         SelectionOptions(name, count, 0.0),
-        inputs=StrategyInputs(vectors=lambda some: np.array([places[one.text] for one in some])),
+        inputs=StrategyInputs(
+            document_vectors=lambda some: np.array([places[one.text] for one in some])
+        ),
     )
 
 

@@ -19,13 +19,13 @@ class Scripted(EncoderTier):
 
     logits = (2 * math.log(2), 0.0, 0.0)
 
-    def read(self, documents: Any) -> list[EncodedDocument]:
+    def encode(self, documents: Any) -> list[EncodedDocument]:
         return [
             EncodedDocument(document, word_offsets(document.text), ()) for document in documents
         ]
 
-    def score(self, read: Any) -> list[FloatArray]:
-        return [np.array([self.logits] * len(one.words)).reshape(-1, 3) for one in read]
+    def compute_logits(self, documents: Any) -> list[FloatArray]:
+        return [np.array([self.logits] * len(one.words)).reshape(-1, 3) for one in documents]
 
 
 def test_probabilities_are_of_the_temperature_that_is_served_with() -> None:
@@ -35,5 +35,5 @@ def test_probabilities_are_of_the_temperature_that_is_served_with() -> None:
     two, none = predict_tag_distributions(tier, [Document("1", "alpha beta"), Document("2", "")])
     # The logits halved are ln 2, 0 and 0: of four parts O has two. As they are, it would be 4 of 6.
     assert np.exp(two.log_probs) == pytest.approx(np.array([[2 / 4, 1 / 4, 1 / 4]] * 2))
-    assert two.tags.tolist() == [0, 0]
-    assert (none.log_probs.shape, none.tags.shape) == ((0, 3), (0,))
+    assert two.predicted_tags.tolist() == [0, 0]
+    assert (none.log_probs.shape, none.predicted_tags.shape) == ((0, 3), (0,))

@@ -52,9 +52,9 @@ def test_every_figure_is_that_of_the_scorer(pairs):
         tally = getattr(total, scheme)
         assert getattr(report.overall, scheme).counts == tally.total
         for length in LENGTH_BUCKETS:
-            assert getattr(report.by_length[length], scheme).counts == tally.of_length(length)
+            assert getattr(report.by_length[length], scheme).counts == tally.length_counts(length)
         for label in LABELS:
-            assert getattr(report.by_label[label], scheme).counts == tally.of_label(label)
+            assert getattr(report.by_label[label], scheme).counts == tally.label_counts(label)
             for length in LENGTH_BUCKETS:
                 cell = tally.cells.get((label, length), Counts())
                 of_label = report.by_label_and_length[label]

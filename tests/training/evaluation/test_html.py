@@ -23,7 +23,7 @@ from tagalong.training.evaluation.report import (
     report_to_json,
 )
 from tests.page import HOSTILE, LINKS, Page
-from tests.training.test_calibrate import Cells
+from tests.training.benchmark.test_benchmark import Cells
 
 TEXT = "Naloxone reverses the effect of clonidine in 😀 hypertension."
 OPTIONS = EvaluationOptions(("Chemical", "Disease"), resamples=20)

@@ -147,12 +147,12 @@ def test_what_the_page_shows_of_two_systems_is_in_the_tables_too(report):
     for label in ("Chemical", "Disease"):
         for match in ("strict", "relaxed"):
             ours = getattr(report.by_label[label], match)
-            other = getattr(report.against.by_label[label], match)
+            other = getattr(report.comparison.by_label[label], match)
             low, high = other.interval
             assert against[label, match][2:] == (
                 f"{ours.counts.gold}",
-                *(f"{ours.counts.f1:.3f}", f"{other.f1:.3f}", f"{other.difference:+.3f}"),
-                *(f"{low:+.3f} to {high:+.3f}", f"{other.p:.3f}"),
+                *(f"{ours.counts.f1:.3f}", f"{other.other_f1:.3f}", f"{other.difference:+.3f}"),
+                *(f"{low:+.3f} to {high:+.3f}", f"{other.p_value:.3f}"),
             )
     (effort,) = [table for table in report_tables(report) if table.title.startswith("Effort: ")]
     columns = ("Answers of", "Actions", "Per 100", "Add", "Delete", "Relabel", "Move an end")

@@ -60,19 +60,19 @@ FOUND = VersionScores(
 )
 BETTER = replace(FOUND, f1=0.88, by_length={"1": 0.89, "2": 0.83, "3+": 0.82})
 NEED = ServingRequirements(0.1, 100_000)
-PATIENT = replace(NEED, budget=5.0)
+PATIENT = replace(NEED, latency_budget_seconds=5.0)
 COMPARE = "`tagalong evaluate large GOLD --against small --report DIR` compares them, and"
 
 
 def report_of(*timings: BenchmarkResult, **changes) -> BenchmarkReport:
     qualities = {"small": FOUND, "large": BETTER}
     known = {
-        "need": NEED,
+        "requirements": NEED,
         "source": "export.json",
         "documents": 20,
         "words": 4_000,
-        "timings": timings,
-        "qualities": qualities,
+        "results": timings,
+        "scores": qualities,
         "advice": recommend_tiers(timings, qualities, NEED),
         "machine": "2 CPUs",
     }
@@ -182,16 +182,16 @@ def test_of_a_hundred_documents_the_median_and_the_95th_are_told(
 @pytest.mark.parametrize(
     ("setting", "loaded"),
     [
-        (BenchmarkConfig("x", Path("x"), "engine"), [("x", {"engine": True})]),
-        (BenchmarkConfig("x", Path("x"), "torch"), [("x", {"engine": False})]),
+        (BenchmarkConfig("x", Path("x"), "engine"), [("x", {"use_openvino": True})]),
+        (BenchmarkConfig("x", Path("x"), "torch"), [("x", {"use_openvino": False})]),
         (BenchmarkConfig("y", Path("y"), "llm"), [("y", {})]),
         (
             BenchmarkConfig("y", Path("y"), "llm", Path("x")),
-            [("x", {"engine": True}), ("y", {"drafter": "predict"})],
+            [("x", {"use_openvino": True}), ("y", {"drafter": "predict"})],
         ),
         (
             BenchmarkConfig("y", Path("y"), "llm", Path("x"), use_openvino=False),
-            [("x", {"engine": False}), ("y", {"drafter": "predict"})],
+            [("x", {"use_openvino": False}), ("y", {"drafter": "predict"})],
         ),
     ],
 )
@@ -214,26 +214,26 @@ def test_what_is_measured_is_loaded_as_it_is_set(
 def test_who_is_fast_enough_and_finds_most_serves() -> None:
     sentence = recommend_tiers([ENCODER, LLM], {"small": FOUND, "large": BETTER}, NEED)[0]
     assert "serve the encoder small. On OpenVINO, int8 it answers 95 of 100" in sentence
-    patient = replace(NEED, budget=5.0)
+    patient = replace(NEED, latency_budget_seconds=5.0)
     sentence = recommend_tiers([ENCODER, LLM], {"small": FOUND, "large": BETTER}, patient)[0]
     assert "serve the LLM large" in sentence
     assert "5 s are allowed" in sentence
-    hasty = replace(NEED, budget=0.03)
+    hasty = replace(NEED, latency_budget_seconds=0.03)
     sentence = recommend_tiers([ENCODER, LLM], {}, hasty)[0]
     assert "nothing here answers 95 of 100 documents within 30 ms" in sentence
     assert "tagalong prelabel" in sentence
 
 
 def test_the_slower_serves_only_where_it_is_known_to_be_worth_it() -> None:
-    patient = replace(NEED, budget=5.0)
+    patient = replace(NEED, latency_budget_seconds=5.0)
     hardly = replace(FOUND, f1=FOUND.f1 + 0.001)
     elsewhere = replace(BETTER, documents=48)
     few = {"1": 9, "2": 8, "3+": 12}
     for known in (
         {"small": FOUND, "large": hardly},
         {"small": FOUND, "large": elsewhere},
-        {"small": FOUND, "large": replace(BETTER, paired={"small": (-0.01, 0.07)})},
-        {"small": replace(FOUND, paired={"large": (-0.07, 0.01)}), "large": BETTER},
+        {"small": FOUND, "large": replace(BETTER, paired_intervals={"small": (-0.01, 0.07)})},
+        {"small": replace(FOUND, paired_intervals={"large": (-0.07, 0.01)}), "large": BETTER},
         {"small": replace(FOUND, support=few), "large": replace(BETTER, support=few)},
         {"large": BETTER},
         {"small": FOUND},
@@ -253,7 +253,10 @@ PAIRS = [
 def test_a_gain_that_may_be_noise_is_no_gain(
     ours: dict[str, tuple[float, float]], theirs: dict[str, tuple[float, float]], is_sure: bool
 ) -> None:
-    known = {"small": replace(FOUND, paired=ours), "large": replace(BETTER, paired=theirs)}
+    known = {
+        "small": replace(FOUND, paired_intervals=ours),
+        "large": replace(BETTER, paired_intervals=theirs),
+    }
     real_time, _, verdict, *cascade = recommend_tiers([ENCODER, LLM], known, PATIENT)
     assert ("serve the LLM large" in real_time) == is_sure
     assert bool(cascade) == is_sure
@@ -270,10 +273,10 @@ def test_without_a_paired_interval_noise_is_not_known() -> None:
     *_, verdict, _ = recommend_tiers([ENCODER, LLM], {"small": FOUND, "large": BETTER}, NEED)
     assert f"Whether that is more than noise is not known: {COMPARE}" in verdict
     paired = {"other": (0.01, 0.05)}  # with somebody else
-    known = {"small": FOUND, "large": replace(BETTER, paired=paired)}
+    known = {"small": FOUND, "large": replace(BETTER, paired_intervals=paired)}
     assert "noise is not known" in recommend_tiers([ENCODER, LLM], known, NEED)[2]
     # An interval of other documents than those that the scores are of is of no use.
-    elsewhere = replace(BETTER, documents=48, paired={"small": (-0.01, 0.07)})
+    elsewhere = replace(BETTER, documents=48, paired_intervals={"small": (-0.01, 0.07)})
     said = recommend_tiers([ENCODER, LLM], {"small": FOUND, "large": elsewhere}, NEED)
     assert "so what follows is a guess" in said[2]
     assert "noise" not in " ".join(said)
@@ -285,7 +288,7 @@ def test_of_few_gold_entities_nothing_is_made(gold: int, is_told: bool) -> None:
     paired = {"small": (0.2, 0.4)}
     known = {
         "small": replace(FOUND, documents=2, support=few),
-        "large": replace(BETTER, documents=2, support=few, paired=paired),
+        "large": replace(BETTER, documents=2, support=few, paired_intervals=paired),
     }
     said = recommend_tiers([ENCODER, LLM], known, PATIENT)
     assert ("serve the LLM" in said[0]) == is_told
@@ -309,12 +312,12 @@ def test_what_could_not_be_measured_is_not_called_absent() -> None:
 
 
 def test_commands_find_the_versions_where_they_are() -> None:
-    need = replace(NEED, models="my models")
+    need = replace(NEED, models_dir="my models")
     known = {"small": FOUND, "large": BETTER}
     said = [
         *recommend_tiers([ENCODER, LLM], known, need),
         *recommend_tiers([ENCODER, LLM], {}, need),
-        *recommend_tiers([ENCODER], {}, replace(need, budget=0.01)),
+        *recommend_tiers([ENCODER], {}, replace(need, latency_budget_seconds=0.01)),
     ]
     quoted = [part for sentence in said for part in sentence.split("`")[1::2]]
     commands = [part for part in quoted if part.startswith("tagalong ")]
@@ -330,14 +333,14 @@ def test_what_nobody_can_choose_is_not_advised() -> None:
     said = " ".join(recommend_tiers([TORCH, fast, LLM], {}, NEED))
     assert "fp32" not in said
     assert "On PyTorch, bf16 it answers" in said
-    hasty = replace(NEED, budget=0.03)
+    hasty = replace(NEED, latency_budget_seconds=0.03)
     assert "nothing here answers" in recommend_tiers([TORCH, fast, LLM], {}, hasty)[0]
 
 
 def test_it_serves_as_it_does_by_itself_where_that_is_soon_enough() -> None:
     fast = replace(TORCH, p95_seconds=0.03)
     assert "On OpenVINO, int8 it answers" in recommend_tiers([ENCODER, fast], {}, NEED)[0]
-    hasty = replace(NEED, budget=0.035)
+    hasty = replace(NEED, latency_budget_seconds=0.035)
     said = recommend_tiers([ENCODER, fast], {}, hasty)[0]
     assert "On PyTorch, bf16 (with `TAGALONG_CPU_ENGINE=false`) it answers" in said
     assert "with `" not in recommend_tiers([fast], {}, hasty)[0]
@@ -383,16 +386,18 @@ def test_what_is_to_be_allowed_suffices(p95: float, least: str) -> None:
 
 
 def test_one_document_takes_a_moment_and_not_nothing() -> None:
-    need = replace(NEED, batch=1, price=0.8)
+    need = replace(NEED, batch_documents=1, cost_per_hour=0.8)
     said = recommend_tiers([ENCODER], {}, need)[1]
     assert said.startswith("A batch of 1 document takes less than a second (at a cost of under ")
-    (_, _, batch, *_) = benchmark_tables(report_of(ENCODER, need=need))
+    (_, _, batch, *_) = benchmark_tables(report_of(ENCODER, requirements=need))
     assert batch.title == "A batch of 1 document"
     assert batch.rows == (("encoder", "OpenVINO, int8", "under 0.01", "under 0.01"),)
     assert [format_amount(value) for value in (0, 0.004, 0.005, 1234.5)] == [
         *("0.00", "under 0.01", "0.01", "1,234.50")
     ]
-    assert "takes 1 second on" in recommend_tiers([ENCODER], {}, replace(NEED, batch=50))[1]
+    assert (
+        "takes 1 second on" in recommend_tiers([ENCODER], {}, replace(NEED, batch_documents=50))[1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -447,7 +452,9 @@ def test_the_cascade_is_for_gains_in_long_entities(
 
 def test_batches_go_to_who_is_worth_the_time() -> None:
     known = {"small": FOUND, "large": BETTER}
-    _, costs, verdict, cascade = recommend_tiers([ENCODER, LLM], known, replace(NEED, price=2.0))
+    _, costs, verdict, cascade = recommend_tiers(
+        [ENCODER, LLM], known, replace(NEED, cost_per_hour=2.0)
+    )
     took = "33 minutes (at a cost of 1.11) on OpenVINO, int8"
     assert f"takes the encoder {took}, and the LLM 2.3 days (at a" in costs
     assert costs.endswith("cost of 111.11), 100 times as long.")
@@ -504,7 +511,10 @@ def test_an_evaluation_tells_of_both_whom_it_compares() -> None:
     assert (found["good"].f1, found["bad"].f1) == (1.0, 0.0)
     assert found["good"].by_length["1"] == 1.0
     assert found["good"].has_same_gold(found["bad"])
-    assert (found["good"].paired, found["bad"].paired) == ({"bad": (1, 1)}, {"good": (-1, -1)})
+    assert (found["good"].paired_intervals, found["bad"].paired_intervals) == (
+        {"bad": (1, 1)},
+        {"good": (-1, -1)},
+    )
     half = [*silent[:1], *said[1:]]
     figures = report_to_json(
         evaluate(gold, said, against=[replace(p, version="half") for p in half])
@@ -512,13 +522,13 @@ def test_an_evaluation_tells_of_both_whom_it_compares() -> None:
     found = scores_from_report(json.loads(json.dumps(figures)))
     low, high = figures["against"]["strict"]["interval"]
     assert 0 <= low < high
-    assert (found["good"].paired, found["half"].paired) == (
+    assert (found["good"].paired_intervals, found["half"].paired_intervals) == (
         {"half": (low, high)},
         {"good": (-high, -low)},
     )
     alone = scores_from_report(report_to_json(evaluate(gold, said)))
     assert alone.keys() == {"good"}
-    assert alone["good"].paired == {}
+    assert alone["good"].paired_intervals == {}
 
 
 class Cells(HTMLParser):
@@ -597,7 +607,7 @@ def test_it_is_within_what_is_allowed_where_95_of_100_are() -> None:
 
 
 def test_an_hour_costs_what_it_costs() -> None:
-    report = report_of(ENCODER, LLM, need=replace(NEED, price=2.0))
+    report = report_of(ENCODER, LLM, requirements=replace(NEED, cost_per_hour=2.0))
     batch = benchmark_tables(report)[2]
     assert batch.columns[-1] == "Cost"
     assert [row[2:] for row in batch.rows] == [("0.56", "1.11"), ("55.56", "111.11")]
@@ -614,5 +624,5 @@ def test_a_gpu_has_memory_of_its_own() -> None:
 
 def test_of_a_length_that_gold_has_none_of_nothing_is_shown() -> None:
     none = replace(FOUND, support=FOUND.support | {"3+": 0})
-    table = benchmark_tables(report_of(ENCODER, qualities={"small": none}))[-1]
+    table = benchmark_tables(report_of(ENCODER, scores={"small": none}))[-1]
     assert table.rows[0][-1] == "-"
