@@ -203,7 +203,9 @@ def test_what_is_measured_is_loaded_as_it_is_set(
     def load(folder: Path, **options: object) -> Patient:
         if "drafter" in options:
             options["drafter"] = getattr(options["drafter"], "__name__", None)
-        found.append((str(folder), options))
+        found.append(
+            (str(folder), {key: value for key, value in options.items() if value is not None})
+        )
         return Patient()
 
     monkeypatch.setattr(measure, "load_tier", load)
