@@ -1,17 +1,18 @@
-"""The series of Prometheus: their names, labels and buckets."""
+"""The Prometheus series: names, labels and buckets. They are also the counts of the status page."""
 
 from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from tagalong.backend.models.registry import TIER_SPECS
+from tagalong.ner.model_registry import LLM
 
-# Seconds: /health owes an answer in 0.1, webhooks in 1, and /predict in 100.
+# Label Studio waits 0.1 s for /health, 1 s for a webhook and 100 s for /predict.
 LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 100)
-# Of LLMs. The share of drafts that were right is agreed / slots.
+# Of LLMs. The accuracy of the drafts is agreed / slots.
 DECODING_COUNTERS = {
     "documents": "Documents decoded",
     "passes": "Model calls in sequence, summed over windows",
@@ -22,17 +23,21 @@ DECODING_COUNTERS = {
 
 
 class PrometheusMetrics:
-    """All series, with what is known of the process; those of a tier are there from the start.
+    """All series of one registry. Those of a tier exist from the start, with value 0.
 
     Args:
-        registry: Takes them in.
-        tiers: All there are.
+        registry: Receives the series.
+        tiers: All tiers of the server.
     """
 
     def __init__(self, registry: CollectorRegistry, tiers: Sequence[str]) -> None:
-        self.requests = Counter(
-            "tagalong_http_requests", "Requests answered", ["route", "status"], registry=registry
-        )
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"tagalong_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"tagalong_{name}", text, labels, registry=registry)
+
+        self.requests = counter("http_requests", "Requests answered", "route", "status")
         self.request_seconds = Histogram(
             "tagalong_http_request_seconds",
             "Time to answer a request",
@@ -40,74 +45,47 @@ class PrometheusMetrics:
             buckets=LATENCY_BUCKETS_SECONDS,
             registry=registry,
         )
-        self.requests_in_flight = Gauge(
-            "tagalong_http_requests_in_flight", "Requests being answered", registry=registry
+        self.requests_in_flight = gauge("http_requests_in_flight", "Requests being answered")
+        self.tasks_predicted = counter("tasks_predicted", "Tasks answered", "tier")
+        self.regions_predicted = counter("regions_predicted", "Regions returned", "tier")
+        self.regions_dropped = counter(
+            "regions_dropped", "Regions found and not returned", "tier", "reason"
         )
-        self.tasks_predicted = Counter(
-            "tagalong_tasks_predicted", "Tasks answered", ["tier"], registry=registry
+        self.unreadable_tasks = counter(
+            "tasks_unread", "Tasks whose text could not be read", "tier", "reason"
         )
-        self.regions_predicted = Counter(
-            "tagalong_regions_predicted", "Regions returned", ["tier"], registry=registry
+        self.webhook_events = counter("webhook_events", "Webhook events received", "action")
+        self.finished_jobs = counter("trainings", "Retraining jobs that ended", "tier", "state")
+        self.model_info = gauge(
+            "model_info", "1 for the version being served", "tier", "version", "base"
         )
-        self.regions_dropped = Counter(
-            "tagalong_regions_dropped",
-            "Regions found and not returned",
-            ["tier", "reason"],
-            registry=registry,
+        self.load_seconds = gauge(
+            "model_load_seconds", "Time to load the version being served", "tier"
         )
-        self.unreadable_tasks = Counter(
-            "tagalong_tasks_unread",
-            "Tasks whose text could not be read",
-            ["tier", "reason"],
-            registry=registry,
-        )
-        self.webhook_events = Counter(
-            "tagalong_webhook_events", "Webhook events that came", ["action"], registry=registry
-        )
-        self.finished_jobs = Counter(
-            "tagalong_trainings", "Trainings that ended", ["tier", "state"], registry=registry
-        )
-        self.model_info = Gauge(
-            "tagalong_model_info",
-            "1 for the version that serves",
-            ["tier", "version", "base"],
-            registry=registry,
-        )
-        self.load_seconds = Gauge(
-            "tagalong_model_load_seconds",
-            "Time it took to load the version that serves",
-            ["tier"],
-            registry=registry,
-        )
-        self.load_failures = Counter(
-            "tagalong_model_load_failures",
-            "Versions that did not load",
-            ["tier"],
-            registry=registry,
-        )
-        self.load_failing = Gauge(
-            "tagalong_model_load_failing",
-            "Versions that should serve and do not load",
-            ["tier"],
-            registry=registry,
+        self.load_failures = counter("model_load_failures", "Versions that did not load", "tier")
+        self.load_failing = gauge(
+            "model_load_failing", "Versions that should be served and do not load", "tier"
         )
         self.decoding_counters = {
-            name: Counter(f"tagalong_decoding_{name}", text, ["tier"], registry=registry)
+            name: counter(f"decoding_{name}", text, "tier")
             for name, text in DECODING_COUNTERS.items()
         }
-        for counter in self.decoding_counters.values():
-            for tier in tiers:
-                if tier in TIER_SPECS and TIER_SPECS[tier].counts_decoding:
-                    counter.labels(tier)
-        per_tier = (
-            self.tasks_predicted,
-            self.regions_predicted,
-            self.load_failures,
-            self.load_failing,
-        )
+        for decoding in self.decoding_counters.values():
+            decoding.labels(LLM)
         for tier in tiers:
-            for metric in per_tier:
+            for metric in (self.tasks_predicted, self.regions_predicted, self.load_failures):
                 metric.labels(tier)
+            self.load_failing.labels(tier)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
+
+
+def read_values(metric: MetricWrapperBase) -> dict[tuple[str, ...], int]:
+    """Read a counter or gauge of whole numbers: label values -> value."""
+    samples = [sample for family in metric.collect() for sample in family.samples]
+    return {
+        tuple(sample.labels.values()): int(sample.value)
+        for sample in samples
+        if not sample.name.endswith("_created")  # the time stamp beside each counter
+    }

@@ -1,9 +1,10 @@
-"""What happened on the server, as the status page reads it: values at one moment, all bounded.
+"""The state of the server at one moment, as the status page shows it.
 
-Projects and labels are strings that anybody may send, so the page holds the last few of them and
-cuts long ones. No text of a document is ever in here.
+Clients choose the names of projects and labels. So every collection here is bounded, and long
+names are cut. No text of a document is stored.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,11 +15,11 @@ from tagalong.ner.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class UnreadableTask:
-    """Why a task could not be read.
+    """A task without a usable text.
 
     Attributes:
-        reason: A few words that many tasks share, such as "no text".
-        message: What was found and what to do; holds no text of a document.
+        reason: A category of few words, such as "no text".
+        message: What was found and what to do; without any text of a document.
     """
 
     reason: str
@@ -27,14 +28,14 @@ class UnreadableTask:
 
 @dataclass(frozen=True, slots=True)
 class RequestStats:
-    """What became of one request for predictions.
+    """Numbers of one request for predictions.
 
     Attributes:
-        tasks: How many were answered, the unread ones included.
-        regions: How many were returned.
-        labels: The project's label for each of the model's; None where it has no such label.
-        dropped_annotations: What was found and not returned; its texts are not kept.
-        unreadable_tasks: One for each task that could not be read.
+        tasks: Tasks answered, unreadable ones included.
+        regions: Regions returned.
+        labels: Model label -> label of the project; None where the project has none for it.
+        dropped_annotations: Entities found and not returned; their texts are not kept.
+        unreadable_tasks: One for each such task.
     """
 
     tasks: int
@@ -51,7 +52,7 @@ class LoadFailure:
     Attributes:
         version: Its name.
         reason: What was found and what to do.
-        failed_at: When it was tried, in UTC.
+        failed_at: In UTC.
     """
 
     version: str
@@ -61,18 +62,18 @@ class LoadFailure:
 
 @dataclass(frozen=True, slots=True)
 class TierState:
-    """What serves for a tier.
+    """The served version of a tier.
 
     Attributes:
         tier: Its name.
-        manifest: Of the version that serves; None for none.
-        serving_since: When that version began to serve, in UTC.
-        load_seconds: How long it took to load.
-        runtime: What runs it, in words; empty where that is not told.
-        loading_version: The version that is being loaded now.
-        load_failures: Versions that should serve and do not load, the latest first.
-        tasks: Answered since the server started.
-        regions: Returned since the server started.
+        manifest: The manifest of the served version; None if no version is served.
+        serving_since: In UTC.
+        load_seconds: Time it took to load.
+        runtime: The library that runs the model, for people; empty if unknown.
+        loading_version: The version being loaded.
+        load_failures: Versions that should be served and do not load, the latest first.
+        tasks: Tasks answered since the server started.
+        regions: Regions returned since the server started.
     """
 
     tier: str
@@ -88,15 +89,15 @@ class TierState:
 
 @dataclass(frozen=True, slots=True)
 class RouteStats:
-    """How a route fared.
+    """Requests to one route since the server started.
 
     Attributes:
-        route: As the application names it.
-        requests: All of them since the server started.
-        client_errors: Those answered with a status of 400 to 499.
-        server_errors: Those answered with a status from 500.
-        median_seconds: Seconds, exact over the last requests (`telemetry.SAMPLE` of them).
-        p95_seconds: Seconds that 95 in 100 of the same requests took at most.
+        route: The URL rule.
+        requests: All of them.
+        client_errors: Answered with a status from 400 to 499.
+        server_errors: Answered with a status from 500.
+        median_seconds: Of the last `telemetry.MAX_LATENCY_SAMPLES` requests, exactly.
+        p95_seconds: The 95th percentile of the same requests.
     """
 
     route: str
@@ -107,73 +108,45 @@ class RouteStats:
     p95_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class DroppedRegionCount:
-    """Regions that were found and not returned.
-
-    Attributes:
-        label: The model's.
-        reason: One of `tagalong.ner.document.DROP_REASONS`.
-        count: How many since the project was first seen.
-    """
-
-    label: str
-    reason: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class UnreadableTaskCount:
-    """Tasks that could not be read for one reason.
-
-    Attributes:
-        reason: See `UnreadableTask`.
-        count: How many since the project was first seen.
-        message: The last one.
-    """
-
-    reason: str
-    count: int
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ProjectState:
-    """What one project got from one tier.
+    """Requests of one project to one tier, since the project was first seen.
 
     Attributes:
-        project: Its id in Label Studio; empty where requests did not say.
-        tier: Which answered.
-        last_seen_at: When it last asked, in UTC.
-        requests: For predictions, since it was first seen.
-        tasks: Answered.
-        regions: Returned.
-        labels: Of the last request: the project's label for each of the model's, or None.
-        dropped_regions: Most frequent first.
-        unreadable_tasks: Most frequent first.
+        project: Its id in Label Studio; empty where requests have none.
+        tier: The tier asked.
+        last_seen_at: Time of the last request, in UTC.
+        requests: Requests for predictions.
+        tasks: Tasks answered.
+        regions: Regions returned.
+        labels: Of the last request: model label -> label of the project, or None.
+        dropped_regions: (model label, reason) -> entities found and not returned.
+        unreadable_tasks: Reason -> tasks.
+        messages: Reason -> the last message of an unreadable task.
     """
 
     project: str
     tier: str
     last_seen_at: datetime
-    requests: int
-    tasks: int
-    regions: int
-    labels: Mapping[str, str | None]
-    dropped_regions: tuple[DroppedRegionCount, ...]
-    unreadable_tasks: tuple[UnreadableTaskCount, ...]
+    requests: int = 0
+    tasks: int = 0
+    regions: int = 0
+    labels: dict[str, str | None] = field(default_factory=dict)
+    dropped_regions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unreadable_tasks: Counter[str] = field(default_factory=Counter)
+    messages: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything at one moment.
+    """The whole server at one moment.
 
     Attributes:
         taken_at: That moment, in UTC.
-        started_at: When the server started, in UTC.
+        started_at: Start of the server, in UTC.
         tiers: In the server's order.
-        routes: Most used first.
-        projects: Last seen first.
+        routes: The most used first.
+        projects: The last seen first.
         in_flight: Requests being answered.
     """
 

@@ -1,15 +1,16 @@
-"""What happens on the server, as numbers for Prometheus and as a snapshot for the status page.
+"""Records what happens on the server, for Prometheus and for the status page.
 
-Every method is safe from many threads and never fails. Names of routes, reasons and actions are
-bounded, and names of projects and labels never reach Prometheus, where each would be a new series.
+Each event is counted once, in a Prometheus series, which the page reads. Only what Prometheus
+must not have is kept beside the series: names of projects and labels, each of which would be a new
+series, and exact latencies. All methods are thread-safe and none fails.
 """
 
 import math
 import threading
-from collections import Counter as Tally
-from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter, OrderedDict, deque
+from collections.abc import Collection, Sequence
+from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -17,264 +18,241 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from tagalong.backend.events.payload import ACTIONS
 from tagalong.backend.models.llm.decoding_stats import DecodingStats
-from tagalong.backend.models.registry import TIER_SPECS
 from tagalong.backend.retraining.job import Job
-from tagalong.backend.server.monitoring.metrics import PrometheusMetrics
-from tagalong.backend.server.monitoring.projects import (
-    OTHER,
-    BoundedNames,
-    ProjectTracker,
-    truncate_text,
-)
+from tagalong.backend.server.monitoring.metrics import PrometheusMetrics, read_values
 from tagalong.backend.server.monitoring.snapshot import (
     LoadFailure,
+    ProjectState,
     RequestStats,
     RouteStats,
     Snapshot,
     TierState,
-    UnreadableTask,
 )
 from tagalong.ner.manifest import Manifest
+from tagalong.ner.model_registry import TIERS
 
-MAX_LATENCY_SAMPLES = (
-    512  # requests of a route, the last ones, that the page's latencies are drawn from
-)
-MAX_ROUTES, MAX_REASONS = 32, 16  # told apart at most; the rest is counted as one
-MAX_LISTED_FAILURES = 4  # versions of a tier that do not load
-MAX_REASON_CHARACTERS = 600  # characters of why
-CONTENT_TYPE = CONTENT_TYPE_LATEST
-
-
-@dataclass(slots=True)
-class _RouteSamples:
-    """What is known of one route."""
-
-    status_counts: Tally[int] = field(default_factory=Tally)  # by hundreds: 2, 4, 5
-    latencies_seconds: deque[float] = field(
-        default_factory=lambda: deque(maxlen=MAX_LATENCY_SAMPLES)
-    )
+MAX_LATENCY_SAMPLES = 512  # last requests of a route, for the exact latencies on the page
+# Clients choose these names, so each collection is bounded; further names are counted as OTHER.
+MAX_ROUTES, MAX_REASONS = 32, 16
+MAX_PROJECTS = 24  # pairs of project and tier; the least recently seen is dropped
+MAX_LABELS = 48  # of one project
+OTHER = "other"
+MAX_LISTED_FAILURES = 4  # versions of a tier
+MAX_NAME_CHARACTERS = 80
+MAX_MESSAGE_CHARACTERS = 400
+MAX_REASON_CHARACTERS = 600
 
 
 class Telemetry:
-    """Counts what happens.
+    """The record of one server.
 
     Args:
-        tiers: Names; None for all that are served.
+        tiers: All tiers of the server.
     """
 
-    content_type = CONTENT_TYPE
+    content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self, tiers: Iterable[str] | None = None) -> None:
-        tiers = tuple(TIER_SPECS if tiers is None else tiers)
+    def __init__(self, tiers: Sequence[str] = TIERS) -> None:
         self.registry = CollectorRegistry()
         self._metrics = PrometheusMetrics(self.registry, tiers)
-        self._metrics.requests_in_flight.set_function(lambda: self._in_flight)
         self._lock = threading.Lock()
         self._started_at = datetime.now(UTC)
         self._tiers = {tier: TierState(tier) for tier in tiers}
-        self._routes: dict[str, _RouteSamples] = {}
-        self._project_tracker = ProjectTracker()
-        self._in_flight = 0
-        self._route_names, self._reason_names = BoundedNames(MAX_ROUTES), BoundedNames(MAX_REASONS)
+        self._latencies: dict[str, deque[float]] = {}  # seconds, by route
+        self._reasons: set[str] = set()  # of unreadable tasks
+        self._projects: OrderedDict[tuple[str, str], ProjectState] = OrderedDict()
 
     def record_request_started(self) -> None:
-        """A request has come; `left` follows, whatever becomes of it."""
-        with self._lock:
-            self._in_flight += 1
+        """Count a request as in flight until `record_request_ended`."""
+        self._metrics.requests_in_flight.inc()
 
     def record_request_ended(self) -> None:
-        """A request that had `arrived` is over."""
-        with self._lock:
-            self._in_flight -= 1
+        """Count a request as no longer in flight."""
+        self._metrics.requests_in_flight.dec()
 
     def record_response(self, route: str, status: int, seconds: float) -> None:
-        """A request was answered.
+        """Record the answer to a request.
 
         Args:
-            route: The rule that matched, never the path that was asked for.
-            status: Of the answer.
-            seconds: It took.
+            route: The matching URL rule, never the requested path.
+            status: HTTP status.
+            seconds: Time to answer.
         """
         with self._lock:
-            route = self._route_names.resolve(route)
-            state = self._routes.setdefault(route, _RouteSamples())
-            state.status_counts[status // 100] += 1
-            state.latencies_seconds.append(seconds)
-        self._metrics.requests.labels(route, str(status)).inc()
+            route = _bounded_name(route, self._latencies, MAX_ROUTES)
+            latencies = self._latencies.setdefault(route, deque(maxlen=MAX_LATENCY_SAMPLES))
+            latencies.append(seconds)
+            self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
 
     def record_predictions(self, project: str, tier: str, stats: RequestStats) -> None:
-        """A request for predictions was answered.
+        """Record the answer to a request for predictions.
 
         Args:
-            project: Its id; empty where the request did not say.
-            tier: Which answered.
-            stats: What became of it.
+            project: Its id; empty if the request has none.
+            tier: The tier that answered.
+            stats: Numbers of the request. The reasons of dropped annotations must be few.
         """
+        metrics = self._metrics
+        metrics.tasks_predicted.labels(tier).inc(stats.tasks)
+        metrics.regions_predicted.labels(tier).inc(stats.regions)
+        for dropped in stats.dropped_annotations:
+            metrics.regions_dropped.labels(tier, dropped.reason).inc()
         with self._lock:
-            unread = [
-                UnreadableTask(self._reason_names.resolve(unread.reason), unread.message)
-                for unread in stats.unreadable_tasks
-            ]
-            stats = replace(stats, unreadable_tasks=unread)
-            state = self._tiers[tier]
-            self._tiers[tier] = replace(
-                state, tasks=state.tasks + stats.tasks, regions=state.regions + stats.regions
-            )
-            self._project_tracker.record_request(
-                project, tier, stats, received_at=datetime.now(UTC)
-            )
-        self._metrics.tasks_predicted.labels(tier).inc(stats.tasks)
-        self._metrics.regions_predicted.labels(tier).inc(stats.regions)
-        for lost_reason, count in Tally(lost.reason for lost in stats.dropped_annotations).items():
-            self._metrics.regions_dropped.labels(tier, lost_reason).inc(count)
-        for reason, count in Tally(item.reason for item in unread).items():
-            self._metrics.unreadable_tasks.labels(tier, reason).inc(count)
+            state = self._project_state(truncate_text(project), tier)
+            state.requests += 1
+            state.tasks += stats.tasks
+            state.regions += stats.regions
+            state.labels = {
+                truncate_text(label): None if name is None else truncate_text(name)
+                for label, name in list(stats.labels.items())[:MAX_LABELS]
+            }
+            for dropped in stats.dropped_annotations:
+                known = {label for label, _ in state.dropped_regions}
+                label = _bounded_name(dropped.label, known, MAX_LABELS)
+                state.dropped_regions[label, dropped.reason] += 1
+            for task in stats.unreadable_tasks:
+                reason = _bounded_name(task.reason, self._reasons, MAX_REASONS)
+                self._reasons.add(reason)
+                metrics.unreadable_tasks.labels(tier, reason).inc()
+                state.unreadable_tasks[reason] += 1
+                state.messages[reason] = truncate_text(task.message, MAX_MESSAGE_CHARACTERS)
+
+    def _project_state(self, project: str, tier: str) -> ProjectState:
+        """The state of a project, now the last one seen."""
+        now = datetime.now(UTC)
+        state = self._projects.setdefault((project, tier), ProjectState(project, tier, now))
+        state.last_seen_at = now
+        self._projects.move_to_end((project, tier))
+        if len(self._projects) > MAX_PROJECTS:
+            self._projects.popitem(last=False)
+        return state
 
     def record_webhook_event(self, action: str) -> None:
-        """A webhook event has come.
-
-        Args:
-            action: What Label Studio calls it; one that it does not have counts as another.
-        """
+        """Count a webhook event; an action unknown to Label Studio counts as `OTHER`."""
         self._metrics.webhook_events.labels(action if action in ACTIONS else OTHER).inc()
 
     def on_load_started(self, tier: str, version: str) -> None:
-        """A version is being loaded; `loaded` or `load_failed` follows.
-
-        Args:
-            tier: Of the version.
-            version: Its name.
-        """
+        """Record that a version is loading; `on_loaded` or `on_load_failed` follows."""
         with self._lock:
             self._tiers[tier] = replace(self._tiers[tier], loading_version=version)
 
     def on_loaded(self, tier: str, manifest: Manifest, *, seconds: float) -> None:
-        """A version serves from now on.
-
-        Args:
-            tier: Of the version.
-            manifest: Of the version.
-            seconds: It took to load.
-        """
+        """Record the version that is served from now on, and its load time in seconds."""
         with self._lock:
-            state = self._tiers[tier]
-            self._tiers[tier] = replace(
-                state,
-                manifest=manifest,
-                serving_since=datetime.now(UTC),
-                load_seconds=seconds,
-                runtime="",
-                loading_version=None,
-                load_failures=_failures_except(state.load_failures, manifest.version),
-            )
-            if state.manifest is not None:
-                self._metrics.model_info.remove(*_model_labels(state.manifest, tier))
-            self._metrics.model_info.labels(*_model_labels(manifest, tier)).set(1)
-            self._metrics.load_failing.labels(tier).set(len(self._tiers[tier].load_failures))
+            failures = _failures_except(self._tiers[tier].load_failures, manifest.version)
+            now = datetime.now(UTC)
+            state = TierState(tier, manifest, now, load_seconds=seconds, load_failures=failures)
+            self._set_state(tier, state)
         self._metrics.load_seconds.labels(tier).set(seconds)
 
     def on_runtime_changed(self, tier: str, name: str) -> None:
-        """What runs the version that serves.
-
-        Args:
-            tier: Of the version.
-            name: In words.
-        """
+        """Record the library that runs the served version."""
         with self._lock:
             self._tiers[tier] = replace(self._tiers[tier], runtime=name)
 
     def on_load_failed(self, tier: str, version: str, reason: str) -> None:
-        """A version did not load, or would not again; what served before still does.
+        """Record a version that does not load; the version served before still is.
 
         Args:
-            tier: Of the version.
+            tier: Its tier.
             version: Its name.
             reason: What was found and what to do.
         """
-        failure = LoadFailure(
-            version, truncate_text(reason, MAX_REASON_CHARACTERS), datetime.now(UTC)
-        )
+        reason = truncate_text(reason, MAX_REASON_CHARACTERS)
+        failure = LoadFailure(version, reason, datetime.now(UTC))
         with self._lock:
             state = self._tiers[tier]
-            failures = (failure, *_failures_except(state.load_failures, version))[
-                :MAX_LISTED_FAILURES
-            ]
-            self._tiers[tier] = replace(state, loading_version=None, load_failures=failures)
+            failures = (failure, *_failures_except(state.load_failures, version))
+            failures = failures[:MAX_LISTED_FAILURES]
+            self._set_state(tier, replace(state, loading_version=None, load_failures=failures))
         self._metrics.load_failures.labels(tier).inc()
-        self._metrics.load_failing.labels(tier).set(len(failures))
 
     def on_load_failure_cleared(self, tier: str, version: str) -> None:
-        """A version that did not load is not wanted any more, or is whole again.
-
-        Args:
-            tier: Of the version.
-            version: Its name.
-        """
+        """Forget a failure: the version is repaired, or no longer current."""
         with self._lock:
             state = self._tiers[tier]
             failures = _failures_except(state.load_failures, version)
-            self._tiers[tier] = replace(state, load_failures=failures)
-        self._metrics.load_failing.labels(tier).set(len(failures))
+            self._set_state(tier, replace(state, load_failures=failures))
 
     def on_unloaded(self, tier: str) -> None:
-        """The tier has no current version any more, and the loaded one was dropped.
-
-        Args:
-            tier: Its name.
-        """
+        """Record that the tier has no current version any more."""
         with self._lock:
-            state = self._tiers[tier]
-            if state.manifest is not None:
-                self._metrics.model_info.remove(*_model_labels(state.manifest, tier))
-            self._tiers[tier] = replace(
-                state,
-                manifest=None,
-                serving_since=None,
-                load_seconds=None,
-                runtime="",
-                loading_version=None,
-            )
+            failures = self._tiers[tier].load_failures
+            self._set_state(tier, TierState(tier, load_failures=failures))
 
-    def on_decoded(self, tier: str, cost: DecodingStats) -> None:
-        """Some documents were decoded.
+    def _set_state(self, tier: str, state: TierState) -> None:
+        """Replace the state of a tier, and set the gauges that follow from it."""
+        served, self._tiers[tier] = self._tiers[tier].manifest, state
+        self._metrics.load_failing.labels(tier).set(len(state.load_failures))
+        if served is not None:
+            self._metrics.model_info.remove(tier, served.version, served.base)
+        if state.manifest is not None:
+            labels = tier, state.manifest.version, state.manifest.base
+            self._metrics.model_info.labels(*labels).set(1)
 
-        Args:
-            tier: By which.
-            cost: What it took.
-        """
-        for name, count in cost.to_json().items():
-            self._metrics.decoding_counters[name].labels(tier).inc(count)
+    def on_decoded(self, tier: str, stats: DecodingStats) -> None:
+        """Count the decoding of some documents."""
+        for name, counter in self._metrics.decoding_counters.items():
+            counter.labels(tier).inc(getattr(stats, name))
 
     def record_job(self, job: Job) -> None:
-        """A training has ended.
-
-        Args:
-            job: The training.
-        """
+        """Count a retraining job that has ended."""
         self._metrics.finished_jobs.labels(job.tier, job.state).inc()
 
     def render_exposition(self) -> bytes:
-        """Everything in Prometheus's text format, whose type is `content_type`."""
+        """All series in Prometheus's text format, with `content_type`."""
         return generate_latest(self.registry)
 
     def take_snapshot(self) -> Snapshot:
-        """Everything the status page shows."""
+        """Everything that the status page shows."""
         with self._lock:
-            routes = [_compute_route_stats(route, state) for route, state in self._routes.items()]
+            tasks = read_values(self._metrics.tasks_predicted)
+            regions = read_values(self._metrics.regions_predicted)
             return Snapshot(
                 taken_at=datetime.now(UTC),
                 started_at=self._started_at,
-                tiers=tuple(self._tiers.values()),
-                routes=tuple(sorted(routes, key=lambda state: (-state.requests, state.route))),
-                projects=self._project_tracker.read_states(),
-                in_flight=self._in_flight,
+                tiers=tuple(
+                    replace(state, tasks=tasks[tier,], regions=regions[tier,])
+                    for tier, state in self._tiers.items()
+                ),
+                routes=self._route_stats(),
+                projects=tuple(deepcopy(list(reversed(self._projects.values())))),
+                in_flight=read_values(self._metrics.requests_in_flight)[()],
             )
 
+    def _route_stats(self) -> tuple[RouteStats, ...]:
+        """The statistics of all routes, the most used first."""
+        classes: Counter[tuple[str, int]] = Counter()  # (route, first digit of the status)
+        for (route, status), requests in read_values(self._metrics.requests).items():
+            classes[route, int(status) // 100] += requests
+        routes = [
+            RouteStats(
+                route=route,
+                requests=sum(count for (name, _), count in classes.items() if name == route),
+                client_errors=classes[route, 4],
+                server_errors=classes[route, 5],
+                median_seconds=_nearest_rank(latencies, 0.5),
+                p95_seconds=_nearest_rank(latencies, 0.95),
+            )
+            for route, latencies in self._latencies.items()
+        ]
+        return tuple(sorted(routes, key=lambda stats: (-stats.requests, stats.route)))
 
-def _model_labels(manifest: Manifest, tier: str) -> tuple[str, str, str]:
-    """What tells a version apart in Prometheus."""
-    return tier, manifest.version, manifest.base
+
+def truncate_text(text: str, max_characters: int = MAX_NAME_CHARACTERS) -> str:
+    """Cut a long text, with an ellipsis, and escape what UTF-8 cannot hold.
+
+    JSON may contain half a surrogate pair; escaping makes it longer than `max_characters`.
+    """
+    cut = text if len(text) <= max_characters else text[: max_characters - 1] + "…"
+    return cut.encode("utf-8", "backslashreplace").decode()
+
+
+def _bounded_name(name: str, known: Collection[str], max_names: int) -> str:
+    """The name while it is known or there is room for it, else `OTHER`."""
+    name = truncate_text(name)
+    return name if name in known or len(known) < max_names else OTHER
 
 
 def _failures_except(failures: Sequence[LoadFailure], version: str) -> tuple[LoadFailure, ...]:
@@ -282,14 +260,6 @@ def _failures_except(failures: Sequence[LoadFailure], version: str) -> tuple[Loa
     return tuple(failure for failure in failures if failure.version != version)
 
 
-def _compute_route_stats(route: str, state: _RouteSamples) -> RouteStats:
-    """What the page shows of a route; the latencies are of the nearest rank."""
-    ordered = sorted(state.latencies_seconds)
-    return RouteStats(
-        route=route,
-        requests=state.status_counts.total(),
-        client_errors=state.status_counts[4],
-        server_errors=state.status_counts[5],
-        median_seconds=ordered[math.ceil(0.5 * len(ordered)) - 1],
-        p95_seconds=ordered[math.ceil(0.95 * len(ordered)) - 1],
-    )
+def _nearest_rank(values: Collection[float], share: float) -> float:
+    """The percentile by the nearest-rank method: always one of the values."""
+    return sorted(values)[math.ceil(share * len(values)) - 1]

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,25 +12,22 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tagalong.backend.events.payload import ACTIONS
-from tagalong.backend.server.monitoring.projects import (
-    MAX_LABELS,
-    MAX_NAME_CHARACTERS,
-    MAX_PROJECTS,
-    OTHER,
-)
+from tagalong.backend.retraining.job import Job, JobState
 from tagalong.backend.server.monitoring.snapshot import (
-    DroppedRegionCount,
     RequestStats,
     Snapshot,
     TierState,
     UnreadableTask,
-    UnreadableTaskCount,
 )
 from tagalong.backend.server.monitoring.telemetry import (
+    MAX_LABELS,
     MAX_LATENCY_SAMPLES,
     MAX_LISTED_FAILURES,
+    MAX_NAME_CHARACTERS,
+    MAX_PROJECTS,
     MAX_REASONS,
     MAX_ROUTES,
+    OTHER,
     Telemetry,
 )
 from tagalong.ner.document import DROP_REASONS, DroppedAnnotation
@@ -220,11 +218,9 @@ def test_predictions_are_counted_for_their_project_and_tier() -> None:
     assert (project.project, project.tier, project.requests) == ("2", "encoder", 2)
     assert (project.tasks, project.regions) == (5, 10)
     assert project.labels == {"Chemical": "Chem"}
-    assert project.dropped_regions == (
-        DroppedRegionCount("Disease", "label unknown", 2),
-        DroppedRegionCount("Chemical", "overlap", 1),
-    )
-    assert project.unreadable_tasks == (UnreadableTaskCount("no text", 2, "task 5 has no text"),)
+    assert project.dropped_regions == {("Disease", "label unknown"): 2, ("Chemical", "overlap"): 1}
+    assert project.unreadable_tasks == {"no text": 2}
+    assert project.messages == {"no text": "task 5 has no text"}
     state = encoder(telemetry.take_snapshot())
     assert (state.tasks, state.regions) == (5, 10)
     of_tier = {"tier": "encoder"}
@@ -289,14 +285,12 @@ def test_hostile_names_cannot_make_it_grow() -> None:
     assert len(snapshot.projects) == MAX_PROJECTS
     newest = snapshot.projects[0]
     assert len(newest.dropped_regions) == MAX_LABELS + 1
-    assert newest.dropped_regions[0] == DroppedRegionCount(
-        OTHER, "label unknown", len(names) - MAX_LABELS
-    )
+    assert newest.dropped_regions[OTHER, "label unknown"] == len(names) - MAX_LABELS
     longest = MAX_NAME_CHARACTERS + 30 * 5  # each half of a surrogate pair is written as \\ud800
-    assert all(len(item.label) <= longest for item in newest.dropped_regions)
+    assert all(len(label) <= longest for label, _ in newest.dropped_regions)
     assert all(len(project.project) <= longest for project in snapshot.projects)
     assert all(len(project.labels) <= MAX_LABELS for project in snapshot.projects)
-    reasons = {item.reason for project in snapshot.projects for item in project.unreadable_tasks}
+    reasons = {reason for project in snapshot.projects for reason in project.unreadable_tasks}
     assert len(reasons) <= MAX_REASONS + 1
     assert value(telemetry, "tagalong_webhook_events_total", action=OTHER) == len(names)
     repr(snapshot).encode()
@@ -344,7 +338,66 @@ def test_threads_count_at_once() -> None:
     assert snapshot.in_flight == 0
     assert snapshot.routes[0].requests == 800
     assert (encoder(snapshot).tasks, encoder(snapshot).regions) == (1_600, 2_400)
-    assert snapshot.projects[0].dropped_regions == (
-        DroppedRegionCount("Disease", "label unknown", 800),
-    )
+    assert snapshot.projects[0].dropped_regions == {("Disease", "label unknown"): 800}
     assert value(telemetry, "tagalong_regions_predicted_total", tier="encoder") == 2_400
+
+
+def test_a_snapshot_does_not_change_afterwards() -> None:
+    telemetry = Telemetry()
+    stats = RequestStats(1, 1, dropped_annotations=[lost("Disease")])
+    telemetry.record_predictions("2", "encoder", stats)
+    before = telemetry.take_snapshot()
+    telemetry.record_predictions("2", "encoder", stats)
+    telemetry.record_response("/predict", 200, 0.1)
+    assert (before.projects[0].requests, before.tiers[0].tasks, before.routes) == (1, 1, ())
+    assert before.projects[0].dropped_regions.total() == 1
+
+
+# The names that dashboards and alerts read: every one stays, with its labels.
+SERIES = {
+    "tagalong_http_requests_total": {"route", "status"},
+    "tagalong_http_requests_created": {"route", "status"},
+    "tagalong_http_request_seconds_bucket": {"route", "le"},
+    "tagalong_http_request_seconds_count": {"route"},
+    "tagalong_http_request_seconds_sum": {"route"},
+    "tagalong_http_request_seconds_created": {"route"},
+    "tagalong_http_requests_in_flight": set(),
+    "tagalong_tasks_predicted_total": {"tier"},
+    "tagalong_tasks_predicted_created": {"tier"},
+    "tagalong_regions_predicted_total": {"tier"},
+    "tagalong_regions_predicted_created": {"tier"},
+    "tagalong_regions_dropped_total": {"tier", "reason"},
+    "tagalong_regions_dropped_created": {"tier", "reason"},
+    "tagalong_tasks_unread_total": {"tier", "reason"},
+    "tagalong_tasks_unread_created": {"tier", "reason"},
+    "tagalong_webhook_events_total": {"action"},
+    "tagalong_webhook_events_created": {"action"},
+    "tagalong_trainings_total": {"tier", "state"},
+    "tagalong_trainings_created": {"tier", "state"},
+    "tagalong_model_info": {"tier", "version", "base"},
+    "tagalong_model_load_seconds": {"tier"},
+    "tagalong_model_load_failures_total": {"tier"},
+    "tagalong_model_load_failures_created": {"tier"},
+    "tagalong_model_load_failing": {"tier"},
+} | {
+    f"tagalong_decoding_{name}_{kind}": {"tier"}
+    for name in ("documents", "passes", "slots", "tokens", "agreed")
+    for kind in ("total", "created")
+}
+
+
+def test_every_series_keeps_its_name_and_labels() -> None:
+    telemetry = Telemetry()
+    telemetry.record_response("/predict", 200, 0.1)
+    telemetry.record_webhook_event("TASKS_CREATED")
+    unread = [UnreadableTask("no text", "task 4 has no text")]
+    stats = RequestStats(1, 1, dropped_annotations=[lost("Disease")], unreadable_tasks=unread)
+    telemetry.record_predictions("2", "encoder", stats)
+    telemetry.on_loaded("encoder", make_manifest("good-1"), seconds=1)
+    asked = datetime(2026, 11, 22, tzinfo=UTC)
+    job = Job(1, 7, "encoder", "x", 0, JobState.REJECTED, 1, 0, False, asked)
+    telemetry.record_job(job)
+    samples = [sample for family in families(telemetry) for sample in family.samples]
+    ours = {item.name: set(item.labels) for item in samples if item.name.startswith("tagalong")}
+    assert ours == SERIES
+    assert value(telemetry, "tagalong_trainings_total", tier="encoder", state="kept") == 1
