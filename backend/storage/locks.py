@@ -6,7 +6,7 @@ The system releases a lock when its process ends, also after ``kill -9``.
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -75,7 +75,10 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 def remove_abandoned_scratch_folders(parent: Path) -> None:
     """Remove the scratch folders of killed processes; the caller holds the lock of the parent."""
     for container in parent.glob(f"{SCRATCH_PREFIX}*"):
-        with try_lock(container / OWNER_LOCK_NAME) as is_abandoned:
+        with (
+            suppress(FileNotFoundError),  # its owner has just removed it
+            try_lock(container / OWNER_LOCK_NAME) as is_abandoned,
+        ):
             if is_abandoned:
                 shutil.rmtree(container, ignore_errors=True)
 
