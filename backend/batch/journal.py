@@ -15,8 +15,30 @@ from pathlib import Path
 from typing import Self
 
 from tagalong.backend.batch.entry import DocumentState, JournalEntry, VersionTotals
-from tagalong.backend.storage.journal_file import JournalFile
+from tagalong.backend.storage.database import Database, DatabaseSchema
 
+SCHEMA = DatabaseSchema(
+    version=2,
+    application_id=0x7461676C,  # "tagl"
+    sql="""
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE documents (
+    place INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
+    digest BLOB NOT NULL,
+    state INTEGER NOT NULL,
+    tier TEXT NOT NULL,
+    entities INTEGER NOT NULL,
+    answer TEXT NOT NULL,
+    worth REAL NOT NULL,
+    chosen INTEGER NOT NULL,
+    sent INTEGER NOT NULL
+);
+CREATE INDEX documents_by_state ON documents (state, place);
+CREATE INDEX documents_in_doubt ON documents (place) WHERE sent > 1;
+CREATE TABLE spent (tier TEXT PRIMARY KEY, seconds REAL NOT NULL) WITHOUT ROWID;
+""",
+)
 MAX_POSITION = 2**63 - 1  # no place is behind it, in SQLite
 DOCUMENT_COLUMNS = "place, key, digest, state, tier, entities, answer, worth, sent"
 
@@ -38,7 +60,11 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = JournalFile(path)
+        self._database = Database(
+            path, SCHEMA, consequence="the batch cannot go on", is_exclusive=True
+        )
+        with self._database.connection():  # opens the file, so that errors come before any work
+            pass
 
     def __enter__(self) -> Self:
         return self
@@ -49,19 +75,19 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
     @property
     def path(self) -> Path:
         """Where it is."""
-        return self._file.path
+        return self._database.path
 
     def close(self) -> None:
         """Close the file; whoever comes next goes on from what is in it."""
-        self._file.close()
+        self._database.close()
 
     def remove(self) -> None:
         """Remove it: the batch is done, and nothing of it is left to do."""
-        self._file.remove()
+        self._database.remove()
 
     def read_description(self) -> dict[str, str]:
         """What batch it is of; empty for a new one."""
-        with self._file.connection() as connection:
+        with self._database.connection() as connection:
             return dict(connection.execute("SELECT name, value FROM about").fetchall())
 
     def reset(self, description: Mapping[str, str]) -> None:
@@ -73,7 +99,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         Raises:
             JournalError: If the file cannot be used.
         """
-        with self._file.transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute("DELETE FROM documents")
             connection.execute("DELETE FROM spent")
             _write_description(connection, description)
@@ -87,7 +113,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         Raises:
             JournalError: If the file cannot be used.
         """
-        with self._file.transaction() as connection:
+        with self._database.transaction() as connection:
             _write_description(connection, description)
 
     def read_entries_by_key(self, keys: Sequence[str]) -> dict[str, JournalEntry]:
@@ -118,7 +144,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             JournalError: If the file cannot be used, or a document of another place has that id.
         """
         tiers = [entry.version for entry in entries if entry.version]
-        with self._file.transaction() as connection:
+        with self._database.transaction() as connection:
             connection.executemany(
                 "INSERT INTO documents VALUES (:position, :key, :digest, :state, :version, :entities, "
                 ":payload, :expected_errors, 0, :send_count) ON CONFLICT (place) DO UPDATE SET key = excluded.key, "
@@ -153,7 +179,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             DocumentState.FAILED: "answer = :because",
         }[state]
         query = f"UPDATE documents SET state = :state, {change} WHERE place = :place"  # noqa: S608
-        with self._file.transaction() as connection:
+        with self._database.transaction() as connection:
             connection.executemany(
                 query,
                 [{"state": state, "place": one.position, "because": reason} for one in entries],
@@ -165,7 +191,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         Of what was delivered and could not be predicted when its text had changed, the target holds
         the old answer: that is noted, as one of another text, so that it gives way to a new one.
         """
-        with self._file.transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE documents SET state = ?, answer = '', digest = x'' "
                 "WHERE state = ? AND sent > 0 AND tier = ''",
@@ -203,7 +229,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             until_position,
             *present_positions,
         )
-        with self._file.transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(f"DELETE FROM documents WHERE {which}", values)  # noqa: S608
 
     def read_possible_duplicates(self, *, limit: int) -> list[JournalEntry]:
@@ -236,9 +262,10 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         Raises:
             JournalError: If the file cannot be used.
         """
-        with self._file.transaction() as connection:
+        with self._database.transaction() as connection:
             connection.executemany(
-                "UPDATE documents SET sent = 1 WHERE place = ?", [(one.position,) for one in entries]
+                "UPDATE documents SET sent = 1 WHERE place = ?",
+                [(one.position,) for one in entries],
             )
 
     def select_for_second_tier(self, share: float) -> int:
@@ -254,7 +281,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             JournalError: If the file cannot be used.
         """
         best = "SELECT place FROM documents WHERE state <> ? ORDER BY worth DESC, place LIMIT ?"
-        with self._file.transaction() as connection:
+        with self._database.transaction() as connection:
             (count,) = connection.execute(
                 "SELECT COUNT(*) FROM documents WHERE state <> ?", (DocumentState.FAILED,)
             ).fetchone()
@@ -306,13 +333,13 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
 
     def count_by_state(self) -> dict[DocumentState, int]:
         """How many documents are in each state."""
-        with self._file.connection() as connection:
+        with self._database.connection() as connection:
             rows = connection.execute("SELECT state, COUNT(*) FROM documents GROUP BY state")
             return {DocumentState(state): count for state, count in rows}
 
     def read_version_totals(self) -> dict[str, VersionTotals]:
         """What each tier answered, without what was set aside."""
-        with self._file.connection() as connection:
+        with self._database.connection() as connection:
             rows = connection.execute(
                 "SELECT spent.tier, COUNT(place), COALESCE(SUM(entities), 0), seconds FROM spent "
                 "LEFT JOIN documents ON documents.tier = spent.tier AND state <> ? "
@@ -324,6 +351,6 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
     def _query_entries(self, rest: str, values: tuple[int | str, ...]) -> Iterator[JournalEntry]:
         """Read documents."""
         query = f"SELECT {DOCUMENT_COLUMNS} FROM documents {rest}"  # noqa: S608
-        with self._file.connection() as connection:
+        with self._database.connection() as connection:
             for place, key, digest, state, *others in connection.execute(query, values):
                 yield JournalEntry(place, key, digest, DocumentState(state), *others)

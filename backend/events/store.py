@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from tagalong.backend.events.payload import MAX_ID, AnnotationRef, WebhookEvent
-from tagalong.backend.storage.database import Database
+from tagalong.backend.storage.database import Database, DatabaseSchema
 from tagalong.ner.errors import StateFileError
 
-SCHEMA_VERSION = 1  # of the tables; goes up when they change
 MAX_PROJECTS = 1_000  # whose extra params are kept
 MAX_EXTRA_PARAMS_CHARACTERS = 10_000  # characters of them as JSON; one backend needs a dozen
-TABLES = """
+SCHEMA = DatabaseSchema(
+    version=1,
+    sql="""
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     digest BLOB UNIQUE,
@@ -40,7 +41,8 @@ CREATE TABLE IF NOT EXISTS extra (
     params TEXT NOT NULL,
     UNIQUE (project, backend)
 );
-"""
+""",
+)
 ANNOTATION_ACTIONS_SQL = "'ANNOTATION_CREATED', 'ANNOTATION_UPDATED', 'ANNOTATIONS_CREATED'"
 EVENT_COLUMNS = "id, received, action, project, tasks, annotations"
 
@@ -69,12 +71,7 @@ class EventStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._database = Database(
-            path,
-            TABLES,
-            schema_version=SCHEMA_VERSION,
-            consequence="webhook events are not recorded",
-        )
+        self._database = Database(path, SCHEMA, consequence="webhook events are not recorded")
         self._lock = threading.Lock()
         self._extra_params_cache: OrderedDict[tuple[str, str], Mapping[str, Any]] = OrderedDict()
 

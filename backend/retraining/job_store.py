@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from tagalong.backend.retraining.job import Job, JobResult, JobState
-from tagalong.backend.storage.database import Database
+from tagalong.backend.storage.database import Database, DatabaseSchema
 from tagalong.backend.storage.locks import try_lock
 from tagalong.ner.errors import StateFileError
 
-SCHEMA_VERSION = 1  # of the table; goes up when it changes
-TABLES = """
+SCHEMA = DatabaseSchema(
+    version=1,
+    sql="""
 CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     project INTEGER NOT NULL,
@@ -36,7 +37,8 @@ CREATE TABLE IF NOT EXISTS runs (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS one_waits ON runs (project, tier) WHERE state = 'waiting';
 CREATE UNIQUE INDEX IF NOT EXISTS one_runs ON runs (project, tier) WHERE state = 'running';
-"""
+""",
+)
 EX_TEMPFAIL = 75  # exit status of a trainer that finds another one at the same work (EX_TEMPFAIL)
 # The column names are those of the first release; AS gives each the name of its `Job` field.
 JOB_COLUMNS = (
@@ -69,8 +71,7 @@ class JobStore:
         self._state_dir = server_state_dir(models)
         self._database = Database(
             self._state_dir / "runs.sqlite",
-            TABLES,
-            schema_version=SCHEMA_VERSION,
+            SCHEMA,
             consequence="nothing can be retrained",
         )
 

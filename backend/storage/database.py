@@ -1,42 +1,58 @@
-"""One SQLite file for many threads and processes, opened late and opened again after trouble.
+"""One SQLite file for many threads, opened on first use.
 
-Commits are not synced to the disk one by one (``synchronous=NORMAL``): they outlive the process
-whatever ends it, but the last may be lost when the power fails. Label Studio waits for the answer
-to an event while an annotator waits for Label Studio, and annotations themselves are safe there.
+Commits are not synced to the disk one by one (``synchronous=NORMAL``): they survive the end of the
+process, but a power cut may take the last ones. Label Studio waits for the answer to an event while
+an annotator waits for Label Studio, and the annotations themselves are safe there.
 """
 
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tagalong.ner.errors import StateFileError
 
-BUSY_TIMEOUT_SECONDS = (
-    0.4  # Label Studio gives a webhook 1 second, and other writers need milliseconds
-)
+# Label Studio gives a webhook one second, and other writers need milliseconds.
+BUSY_TIMEOUT_SECONDS = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSchema:
+    """The tables of a file.
+
+    Attributes:
+        sql: Statements that make them.
+        version: Stored as ``user_version``; a file of another version is left alone.
+        application_id: Stored under that name in SQLite; 0 for none.
+    """
+
+    sql: str
+    version: int
+    application_id: int = 0
 
 
 class Database:
-    """A file with tables. Nothing is opened, and nothing can go wrong, before it is `used`.
+    """An SQLite file.
+
+    A shared file is opened again after an error, and after it was replaced. An exclusive one stays
+    open until `close`, so that no other process can change it in between.
 
     Args:
-        path: Of the file; it and its folder are made where they are missing.
-        schema_sql: SQL that makes what is not there yet.
-        schema_version: Of the tables; a file of a later one is not touched.
-        consequence: What it costs that the file cannot be used, for the error.
+        path: The file; it and its folder are made where they are missing.
+        schema: Its tables.
+        consequence: What does not happen while the file cannot be used, for the error.
+        is_exclusive: Whether one process at a time may have it open.
     """
 
     def __init__(
-        self, path: Path, schema_sql: str, *, schema_version: int, consequence: str
+        self, path: Path, schema: DatabaseSchema, *, consequence: str, is_exclusive: bool = False
     ) -> None:
-        self._path, self._schema_sql, self._schema_version, self._consequence = (
-            path,
-            schema_sql,
-            schema_version,
-            consequence,
-        )
+        self.path = path
+        self._schema = schema
+        self._consequence = consequence
+        self._is_exclusive = is_exclusive
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
@@ -44,7 +60,7 @@ class Database:
 
     @property
     def error(self) -> str | None:
-        """Why the last use failed, one sentence; None where it did not."""
+        """The error of the last use, in one sentence; None if it succeeded."""
         return self._error
 
     @contextmanager
@@ -55,19 +71,39 @@ class Database:
             The connection.
 
         Raises:
-            JournalError: If the file cannot be used, or what is in it makes no sense.
+            StateFileError: If the file cannot be used, or its content makes no sense.
         """
         with self._lock:
             try:
                 yield self._open_connection()
             except (sqlite3.Error, OSError, ValueError) as error:
-                self.close()
-                self._error = (
-                    f"the journal {self._path} cannot be used ({error}), so {self._consequence}: make "
-                    "its folder writable, or move the file away for a new one"
-                )
-                raise StateFileError(self._error) from error
+                failure = self._make_error(error)
+                self._handle_failure(failure)
+                raise failure from error
+            except StateFileError as error:
+                self._handle_failure(error)
+                raise
             self._error = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Lend the connection for changes that are made together or not at all.
+
+        Yields:
+            The connection.
+
+        Raises:
+            StateFileError: If the file cannot be used; then nothing has changed.
+        """
+        with self.connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -76,40 +112,89 @@ class Database:
                 self._connection.close()
                 self._connection = None
 
+    def remove(self) -> None:
+        """Close the file and delete it."""
+        self.close()
+        for suffix in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
+    def _handle_failure(self, error: StateFileError) -> None:
+        self._error = str(error)
+        if not self._is_exclusive:
+            self.close()
+
+    def _make_error(self, error: Exception) -> StateFileError:
+        if self._is_exclusive and "locked" in str(error):
+            return StateFileError(
+                f"the journal {self.path} is in use by another process, so {self._consequence}: "
+                "wait for that process or end it, then run this again",
+                code="journal-in-use",
+            )
+        return StateFileError(
+            f"the journal {self.path} cannot be used ({error}), so {self._consequence}: make room "
+            "or its folder writable; if the file is damaged, move it away to start a new one",
+            code="journal-unusable",
+        )
+
     def _open_connection(self) -> sqlite3.Connection:
-        """The connection; a new one where the file was taken away or replaced."""
-        if self._connection is not None and not self._is_same_file():
+        """The connection; a new one if the file was removed or replaced."""
+        if self._connection is not None and not self._is_exclusive and not self._is_same_file():
             self.close()
         if self._connection is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.touch(mode=0o600)  # it may hold what only its owner should read
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.touch(mode=0o600)  # it may hold what only its owner should read
             self._connection = self._connect()
-            self._inode = self._path.stat().st_ino
+            self._inode = self.path.stat().st_ino
         return self._connection
 
     def _is_same_file(self) -> bool:
-        """Whether the file is still the one that was opened."""
-        return self._path.exists() and self._path.stat().st_ino == self._inode
+        return self.path.exists() and self.path.stat().st_ino == self._inode
 
     def _connect(self) -> sqlite3.Connection:
-        """Open the file and see to its tables."""
         connection = sqlite3.connect(
-            self._path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+            self.path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
+            if self._is_exclusive:
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
-            (known,) = connection.execute("PRAGMA user_version").fetchone()
-            if known > self._schema_version:
-                raise sqlite3.DatabaseError(
-                    f"it has format {known}, and only formats up to {self._schema_version} can be read"
-                )
-            if known < self._schema_version:
-                connection.executescript(
-                    f"BEGIN IMMEDIATE; {self._schema_sql}; "
-                    f"PRAGMA user_version = {self._schema_version}; COMMIT"
-                )
-        except sqlite3.Error:
+            if self._is_exclusive or _is_empty(connection):
+                self._make_tables(connection)
+            self._check_schema(connection)
+        except (sqlite3.Error, StateFileError):
             connection.close()
             raise
         return connection
+
+    def _make_tables(self, connection: sqlite3.Connection) -> None:
+        """Lock the file, which another process may be opening too, and make missing tables."""
+        connection.execute("BEGIN IMMEDIATE")
+        if _is_empty(connection):
+            for statement in self._schema.sql.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {self._schema.application_id}")
+            connection.execute(f"PRAGMA user_version = {self._schema.version}")
+        connection.execute("COMMIT")
+
+    def _check_schema(self, connection: sqlite3.Connection) -> None:
+        (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+        if application_id != self._schema.application_id:
+            raise StateFileError(
+                f"{self.path} is a database of another program: choose another file",
+                code="journal-of-another-program",
+            )
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version != self._schema.version:
+            raise StateFileError(
+                f"the journal {self.path} has format {version}, but this release of Tagalong reads "
+                f"format {self._schema.version}: use the release that wrote it, or move the file "
+                "away to start a new one",
+                code="journal-of-another-format",
+            )
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return not tables and not version

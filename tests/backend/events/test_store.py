@@ -17,10 +17,11 @@ from tagalong.backend.events.payload import ACTIONS, AnnotationRef, WebhookEvent
 from tagalong.backend.events.store import (
     MAX_EXTRA_PARAMS_CHARACTERS,
     MAX_PROJECTS,
-    SCHEMA_VERSION,
+    SCHEMA,
     EventStore,
 )
 from tagalong.ner.errors import StateFileError
+from tests.errors import raises
 
 AT, LATER = "2026-11-22T20:13:55.123456Z", "2026-11-22T20:14:01.000001Z"
 SUBMITTED = WebhookEvent("ANNOTATION_CREATED", 2, (11,), (AnnotationRef(5, AT),))
@@ -297,7 +298,7 @@ def broken_above(path: Path) -> None:
 def broken_by_a_later_release(path: Path) -> None:
     path.parent.mkdir(parents=True)
     connection = sqlite3.connect(path)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA.version + 1}")
     connection.close()
 
 
@@ -310,16 +311,18 @@ def broken_by_other_tables(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "broken",
+    ("broken", "code"),
     [
-        broken_by_garbage,
-        broken_by_a_folder,
-        broken_above,
-        broken_by_a_later_release,
-        broken_by_other_tables,
+        (broken_by_garbage, "journal-unusable"),
+        (broken_by_a_folder, "journal-unusable"),
+        (broken_above, "journal-unusable"),
+        (broken_by_a_later_release, "journal-of-another-format"),
+        (broken_by_other_tables, "journal-of-another-format"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told_and_harms_nothing_else(tmp_path: Path, broken) -> None:
+def test_a_file_that_cannot_be_used_is_told_and_harms_nothing_else(
+    tmp_path: Path, broken, code: str
+) -> None:
     path = tmp_path / "state" / "journal.sqlite"
     broken(path)
     journal = EventStore(path)
@@ -331,9 +334,7 @@ def test_a_file_that_cannot_be_used_is_told_and_harms_nothing_else(tmp_path: Pat
         lambda: journal.read_event(1),
         journal.read_setup_order,
     ):
-        with pytest.raises(
-            StateFileError, match=r"journal\.sqlite cannot be used .* move the file"
-        ):
+        with raises(StateFileError, code):
             use()
     assert journal.error is not None
     journal.write_extra_params("2", "encoder", {"control": "a"})
@@ -378,7 +379,7 @@ def test_a_file_that_somebody_holds_is_given_up_soon(journal: EventStore) -> Non
     journal.write_event(SUBMITTED)
     holder = sqlite3.connect(journal.path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StateFileError, match="locked"):
+    with raises(StateFileError, "journal-unusable"):
         journal.write_event(CHANGED)
     holder.execute("ROLLBACK")
     holder.close()
