@@ -15,7 +15,7 @@ LEXICON = {
 }
 
 
-class LexiconTier:
+class LexiconTier(Tier):
     """Finds every word of a lexicon, in any case."""
 
     def __init__(self, version: str, lexicon: Mapping[str, str] = LEXICON) -> None:

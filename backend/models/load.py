@@ -39,7 +39,8 @@ def load_tier(folder: Path, **options: Unpack[LoadOptions]) -> Tier:
             return tier
     raise VersionInvalid(
         f"version {manifest.version} is of tier {manifest.tier!r}, which this release of "
-        "Tagalong does not serve; choose an encoder version, or update Tagalong"
+        "Tagalong does not serve: choose an encoder version, or update Tagalong",
+        code="unknown-tier",
     )
 
 

@@ -15,7 +15,7 @@ from tagalong.backend.models.tier import Tier
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.retraining.supervisor import Supervisor
 from tagalong.backend.server.monitoring.telemetry import Telemetry
-from tagalong.backend.server.prediction.drafting import make_llm_loader
+from tagalong.backend.server.prediction.drafting import make_drafted_loader
 from tagalong.backend.server.prediction.handler import PredictHandler
 from tagalong.backend.server.prediction.model_holder import ModelHolder
 from tagalong.backend.server.prediction.openvino_builder import OpenVINOBuilder
@@ -52,7 +52,7 @@ class Service:
                 )
             elif spec.drafter_tier is not None:
                 drafter = self.model_holders[spec.drafter_tier]
-                drafted = make_llm_loader(drafter, weights=settings.llm_weights)
+                drafted = make_drafted_loader(drafter, weights=settings.llm_weights)
                 self.model_holders[name] = slot(name, load=load or drafted)
             else:
                 self.model_holders[name] = slot(name, load=load or load_tier)

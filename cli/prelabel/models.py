@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
 from tagalong.backend.batch.engine import Engine, make_local_engine
-from tagalong.backend.models.llm.decoding_stats import DecodingStats
+from tagalong.backend.models.tier.decoding_stats import DecodingStats
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.options import load_tier_version
 from tagalong.ner.errors import BatchError, InputError

@@ -18,7 +18,7 @@ import torch
 
 from tagalong.backend.models.base_models.memory import translate_memory_errors
 from tagalong.backend.models.load import load_tier
-from tagalong.backend.models.tier import HasRuntime, Tier
+from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import Document
 from tagalong.ner.errors import OutOfMemoryError
 from tagalong.ner.model_registry import ENCODER, LLM
@@ -166,7 +166,7 @@ def run_benchmark(
     return BenchmarkResult(
         version=config.version,
         runtime=config.runtime,
-        runtime_name=tier.runtime_name if isinstance(tier, HasRuntime) else "PyTorch",
+        runtime_name=tier.runtime_name,
         load_seconds=load_seconds,
         p50_seconds=median,
         p95_seconds=nearest_rank(taken, 0.95),

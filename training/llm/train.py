@@ -195,7 +195,7 @@ def _score_on_dev(tier: LLMTier, dev: Sequence[Document], accelerator: Accelerat
 def _fit_temperature(tier: LLMTier, dev: Sequence[Document]) -> float:
     """Fit the temperature on dev; each word's logits are given the tags decided before it."""
     tagged = [tier.tag_set.encode(document) for document in dev]
-    decided = tier.decode(dev, [entry.words for entry in tagged])
+    decided = tier.decode_words(dev, [entry.words for entry in tagged])
     return fit_temperature_on_dev(
         [logits for _, logits in decided], [entry.tags for entry in tagged]
     )

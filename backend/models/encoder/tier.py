@@ -15,6 +15,7 @@ from tagalong.backend.models.decoding.predictions import decode_prediction, log_
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.encoder.runner import ModelInputs, ModelRunner
 from tagalong.backend.models.text.window_encoder import EncodedWindow, WindowEncoder
+from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.tags import TagSet
 from tagalong.ner.words import word_offsets
@@ -37,7 +38,7 @@ class EncodedDocument:
     windows: Sequence[EncodedWindow]
 
 
-class EncoderTier:
+class EncoderTier(Tier):
     """A token-classification model that answers in real time.
 
     Args:
@@ -66,7 +67,7 @@ class EncoderTier:
     ) -> None:
         self.runner = runner
         self.window_encoder = window_encoder
-        self.tag_set = tag_set
+        self.tag_set, self.labels = tag_set, tag_set.labels
         self.version = version
         self.temperature = temperature
         self.score_refiner = score_refiner or ScoreRefiner()
@@ -90,11 +91,6 @@ class EncoderTier:
     def documents_per_request_chunk(self) -> int:
         """Documents of one request that are queued together."""
         return self.runner.documents_per_request_chunk
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Entity types, in the order of the label config."""
-        return self.tag_set.labels
 
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
         """Find the entities of documents.
@@ -167,19 +163,23 @@ class EncoderTier:
             documents, self.runner.compute_logits, width=len(self.tag_set)
         )
 
-    def decode(self, read: EncodedDocument, logits: FloatArray) -> Prediction:
+    def run(self, encoded: Sequence[EncodedDocument]) -> list[FloatArray]:
+        """See `compute_logits`."""
+        return self.compute_logits(encoded)
+
+    def decode(self, encoded: EncodedDocument, output: FloatArray) -> Prediction:
         """Do what comes after the passes: find what the scores of a document's words say together.
 
         Args:
-            read: The document.
-            logits: As `score` gives them.
+            encoded: The document.
+            output: As `compute_logits` gives it.
 
         Returns:
             The prediction.
         """
-        shared = self.score_refiner.smooth(read.document.text, read.words, logits)
+        shared = self.score_refiner.smooth(encoded.document.text, encoded.words, output)
         return decode_prediction(
-            read.words,
+            encoded.words,
             log_softmax(shared, temperature=self.temperature),
             tag_set=self.tag_set,
             version=self.version,

@@ -15,10 +15,11 @@ from tagalong.backend.models.base_models.memory import is_out_of_memory
 from tagalong.backend.models.decoding.predictions import decode_prediction, log_softmax
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.llm.decoding import DecodedWindow, DecodingMode, SlotDecoder
-from tagalong.backend.models.llm.decoding_stats import DecodingStats
 from tagalong.backend.models.llm.prompt import PromptBuilder, PromptWindow
 from tagalong.backend.models.llm.throughput import MIN_MEASUREMENT_SECONDS, ThroughputEstimate
 from tagalong.backend.models.text.window_encoder import batch_by_length
+from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tier.decoding_stats import DecodingStats
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import OutOfMemoryError
 from tagalong.ner.tags import OUTSIDE, TagSet
@@ -29,7 +30,7 @@ WARM_UP_TEXT = (
 )
 
 
-class LLMTier:
+class LLMTier(Tier):
     """A decoder that answers in a few passes.
 
     Args:
@@ -45,8 +46,7 @@ class LLMTier:
     max_batch_tokens = 16384  # padded tokens of a batch: what a pass over them keeps in memory
     max_batch_rows = 16
     documents_per_chunk = 64  # documents in the air at once
-    runtime_name = "PyTorch"
-    can_use_openvino = False
+    decoding_stats: DecodingStats
 
     def __init__(
         self,
@@ -60,18 +60,13 @@ class LLMTier:
         decoding_mode: DecodingMode = "verified",
     ) -> None:
         self.decoder, self.prompt_builder = decoder, prompt_builder
-        self.tag_set = tag_set
+        self.tag_set, self.labels = tag_set, tag_set.labels
         self.version = version
         self.temperature = temperature
         self.drafter = drafter
         self.decoding_mode = decoding_mode
         self.decoding_stats = DecodingStats()
         self.throughput = ThroughputEstimate()
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Entity types, in the order of the label config."""
-        return self.tag_set.labels
 
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
         """Find the entities of documents.
@@ -90,7 +85,7 @@ class LLMTier:
             chunk = documents[start : start + self.documents_per_chunk]
             words = [word_offsets(document.text) for document in chunk]
             began = time.perf_counter()
-            decided = self.decode(chunk, words)
+            decided = self.decode_words(chunk, words)
             self.throughput.update(sum(map(len, words)), time.perf_counter() - began)
             for offsets, (tags, logits) in zip(words, decided, strict=True):
                 log_probs = log_softmax(logits, temperature=self.temperature)
@@ -125,7 +120,7 @@ class LLMTier:
             if taken > MIN_MEASUREMENT_SECONDS:
                 break
 
-    def decode(
+    def decode_words(
         self, documents: Sequence[Document], words: Sequence[Sequence[tuple[int, int]]]
     ) -> list[tuple[list[int], FloatArray]]:
         """Run the model.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tagalong.backend.models.base_models.load_options import BaseModelCache, WeightsMode
 from tagalong.backend.models.load import load_tier
-from tagalong.backend.models.tier import SupportsDecodingStats, Tier
+from tagalong.backend.models.tier import Tier
 from tagalong.backend.server.prediction.model_holder import ModelHolder
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import TagalongError
@@ -15,7 +15,7 @@ from tagalong.ner.manifest import read_manifest
 log = logging.getLogger(__name__)
 
 
-class EncoderDrafter:
+class ServedDrafter:
     """Drafts by the encoder that serves; O everywhere where there is none that could help.
 
     Args:
@@ -45,7 +45,7 @@ class EncoderDrafter:
         return [Prediction((), 1.0, "")] * len(documents)
 
 
-def make_llm_loader(encoder: ModelHolder, *, weights: WeightsMode | None) -> Callable[[Path], Tier]:
+def make_drafted_loader(encoder: ModelHolder, *, weights: WeightsMode | None) -> Callable[[Path], Tier]:
     """What makes an LLM version's folder a tier that knows its pace.
 
     Args:
@@ -59,10 +59,9 @@ def make_llm_loader(encoder: ModelHolder, *, weights: WeightsMode | None) -> Cal
     kept = BaseModelCache()
 
     def load(folder: Path) -> Tier:
-        drafts = EncoderDrafter(encoder, read_manifest(folder, verify=False).labels)
+        drafts = ServedDrafter(encoder, read_manifest(folder, verify=False).labels)
         tier = load_tier(folder, drafter=drafts, weights_mode=weights, base_model_cache=kept)
-        if isinstance(tier, SupportsDecodingStats):
-            tier.warm_up()
+        tier.warm_up()
         return tier
 
     return load

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from tagalong.backend.models.llm.decoding_stats import DecodingStats
 from tagalong.backend.models.load import load_tier
-from tagalong.backend.models.tier import HasRuntime, Tier
+from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tier.decoding_stats import DecodingStats
 from tagalong.backend.server.prediction.scheduler import RequestScheduler
 from tagalong.ner.current_version import read_current_version
 from tagalong.ner.errors import TagalongError, VersionNotFound
@@ -237,9 +237,8 @@ class ModelHolder:
 
     def _report_runtime(self, tier: Tier) -> None:
         """Tell what runs a tier."""
-        if isinstance(tier, HasRuntime):
-            self._observer.on_runtime_changed(self.name, tier.runtime_name)
-            log.info("%s: runs on %s", self.name, tier.runtime_name)
+        self._observer.on_runtime_changed(self.name, tier.runtime_name)
+        log.info("%s: runs on %s", self.name, tier.runtime_name)
 
     def _candidate_folders(self) -> list[Path]:
         """Folders of the current version and, after it, of those that were current before.

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import IO
 
 from tagalong.backend.models.load import load_tier
-from tagalong.backend.models.tier import HasRuntime, Tier
+from tagalong.backend.models.tier import Tier
 from tagalong.backend.processes import terminate
 
 NICE_COMMAND = ("nice", "-n", "10")
@@ -70,7 +70,7 @@ class OpenVINOBuilder:
             TagalongError: If its engine is there, and the version cannot be loaded again.
             OSError: If no process can be begun.
         """
-        if not self._command or not _can_use_openvino(tier):
+        if not self._command or not tier.can_use_openvino:
             return None
         if self._running_build is not None:
             made, process = self._running_build
@@ -81,7 +81,7 @@ class OpenVINOBuilder:
                 log.warning("no engine could be made of %s: see %s", made.name, self._log_path)
             elif made == folder:
                 found = self.load(folder)
-                if not _can_use_openvino(found):
+                if not found.can_use_openvino:
                     self._attempted.discard(folder)
                     return found
                 log.warning("the engine made of %s is of no use: see %s", made.name, self._log_path)
@@ -135,8 +135,3 @@ class OpenVINOBuilder:
         except OSError as error:
             log.warning("%s cannot be written (%s)", self._log_path, error.strerror)
             return Path(os.devnull).open("ab")
-
-
-def _can_use_openvino(tier: Tier) -> bool:
-    """Whether OpenVINO could run the model of a tier faster."""
-    return isinstance(tier, HasRuntime) and tier.can_use_openvino

@@ -11,13 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tagalong.backend.models.llm.decoding_stats import DecodingStats
-from tagalong.backend.models.tier import (
-    SupportsDecodingStats,
-    SupportsPipelining,
-    SupportsTimeEstimate,
-    Tier,
-)
+from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tier.decoding_stats import DecodingStats
 from tagalong.backend.server.prediction.batcher import Batcher
 from tagalong.backend.server.prediction.errors import service_unavailable
 from tagalong.ner.document import Document, Prediction
@@ -79,7 +74,7 @@ class RequestScheduler:
         """
         found: list[Prediction] = []
         waiting: deque[Callable[[], list[Prediction]]] = deque()
-        lanes, size = _streams_and_batch_size(tier)
+        lanes, size = tier.streams, tier.documents_per_request_chunk
         with self._track_request(), self._track_backlog(tier, documents, check_admission):
             batcher = self._batcher_for(lanes)
             for start in range(0, len(documents), size):
@@ -119,7 +114,7 @@ class RequestScheduler:
         self, tier: Tier, documents: Sequence[Document], admit: AdmissionCheck | None
     ) -> Iterator[None]:
         """What a request asks for is owed until it is answered, as far as its tier can say."""
-        seconds = tier.estimate_seconds(documents) if isinstance(tier, SupportsTimeEstimate) else []
+        seconds = tier.estimate_seconds(documents)
         with self._lock:
             if admit is not None:
                 admit(seconds, self._backlog_seconds)
@@ -130,36 +125,23 @@ class RequestScheduler:
             with self._lock:
                 self._backlog_seconds -= sum(seconds)
 
-    def _run_tier(self, tier: Tier, waiting: Sequence[Any]) -> list[Any]:
-        """Run a tier; an LLM's passes are all on one thread, so that what they cost can be told."""
-        if isinstance(tier, SupportsPipelining):
-            return tier.compute_logits(waiting)
-        if not isinstance(tier, SupportsDecodingStats):
-            return tier.predict(waiting)
+    def _run_tier(self, tier: Tier, encoded: Sequence[Any]) -> list[Any]:
+        """Run a tier, and report its decoding; a tier that counts it has one stream."""
         before = tier.decoding_stats
         try:
-            return tier.predict(waiting)
+            return tier.run(encoded)
         finally:
-            self._on_decoded(tier.decoding_stats - before)
-
-
-def _streams_and_batch_size(tier: Tier) -> tuple[int, int]:
-    """How many portions of a tier run at once, and how many documents each has at most."""
-    if isinstance(tier, SupportsPipelining):
-        return tier.streams, tier.documents_per_request_chunk
-    return 1, MAX_BATCH_DOCUMENTS
+            if before is not None and tier.decoding_stats is not None:
+                self._on_decoded(tier.decoding_stats - before)
 
 
 def _submit_chunk(
-    batcher: "Batcher[Any, Any]", tier: Tier, portion: Sequence[Document]
+    batcher: "Batcher[Any, Any]", tier: Tier, documents: Sequence[Document]
 ) -> Callable[[], list[Prediction]]:
-    """Queue a portion; what ends it waits for its turn.
+    """Queue a chunk; returns a callable that waits for its predictions.
 
-    What an encoder does before and after its passes is done by who asks, beside the passes of
-    others.
+    The calling thread encodes and decodes, beside the forward passes of other requests.
     """
-    if not isinstance(tier, SupportsPipelining):
-        return batcher.submit(tier, portion).result
-    read = tier.encode(portion)
-    scores = batcher.submit(tier, read)
-    return lambda: list(map(tier.decode, read, scores.result()))
+    encoded = tier.encode(documents)
+    outputs = batcher.submit(tier, encoded)
+    return lambda: list(map(tier.decode, encoded, outputs.result()))

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.models.tier import Tier
 from tagalong.backend.server.prediction.limits import Limits
 from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials
 from tagalong.backend.storage.model_store import ModelStore
@@ -327,7 +328,7 @@ def test_no_text_of_a_document_is_written_anywhere(
 def test_an_unforeseen_error_says_nothing_to_the_client_and_no_text_to_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Broken:
+    class Broken(Tier):
         version, labels = "v", ("Chemical",)
 
         def predict(self, documents: Any) -> Any:

@@ -13,7 +13,8 @@ from flask.testing import FlaskClient
 
 from tagalong.backend.models.llm.throughput import ThroughputEstimate
 from tagalong.backend.models.load import load_tier
-from tagalong.backend.server.prediction.drafting import EncoderDrafter
+from tagalong.backend.models.tier import Tier
+from tagalong.backend.server.prediction.drafting import ServedDrafter
 from tagalong.backend.server.prediction.errors import RequestError
 from tagalong.backend.server.prediction.handler import check_latency_budget
 from tagalong.backend.server.prediction.limits import Limits
@@ -152,7 +153,7 @@ def test_what_fits_is_taken_on(
     assert "tagalong prelabel" in str(raised.value)
 
 
-class Slow:
+class Slow(Tier):
     """A tier that takes on work and is long at it."""
 
     labels, version = ("Chemical",), "slow-1"
@@ -272,6 +273,6 @@ class Slot:
 def test_drafts_come_from_an_encoder_that_can_help_or_are_empty(
     slot: Slot, labels: tuple[str, ...], asked: bool, spans: int
 ) -> None:
-    drafts = EncoderDrafter(slot, labels)([Document("1", ABSTRACT)] * 2)  # type: ignore[arg-type]
+    drafts = ServedDrafter(slot, labels)([Document("1", ABSTRACT)] * 2)  # type: ignore[arg-type]
     assert [len(prediction.spans) for prediction in drafts] == [spans] * 2
     assert slot.asked.is_set() == asked

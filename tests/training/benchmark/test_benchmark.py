@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import OutOfMemoryError, TagalongError
 from tagalong.ner.manifest import read_manifest
@@ -136,7 +137,7 @@ def test_memory_that_does_not_suffice_is_told(monkeypatch: pytest.MonkeyPatch) -
         run_benchmark(BenchmarkConfig("x", FOLDER, "llm"), TEXTS, seconds=0.1)
 
 
-class Patient:
+class Patient(Tier):
     """Takes as many milliseconds for a document as it has words, by a clock of its own."""
 
     def __init__(self) -> None:

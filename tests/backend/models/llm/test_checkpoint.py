@@ -60,7 +60,7 @@ def loaded(folder: Path, **options: Any) -> LLMTier:
 
 
 def decided(tier: LLMTier) -> list[tuple[list[int], Any]]:
-    return tier.decode(DOCUMENTS, [list(word_offsets(document.text)) for document in DOCUMENTS])
+    return tier.decode_words(DOCUMENTS, [list(word_offsets(document.text)) for document in DOCUMENTS])
 
 
 def assert_agree(one: LLMTier, other: LLMTier, *, within: float) -> None:

@@ -93,7 +93,7 @@ def test_each_word_is_decided_in_the_window_that_owns_it(monkeypatch: pytest.Mon
 
     tier = tier_of(rig)
     monkeypatch.setattr(tier, "_decode", decode)
-    decided = tier.decode(documents, words)
+    decided = tier.decode_words(documents, words)
     for (tags, logits), of_document in zip(decided, words, strict=True):
         assert logits[:, 0].tolist() == [*range(len(of_document))]
         assert all(TAGS.may_follow(*pair) for pair in zip(tags[1:], tags, strict=False))

@@ -50,14 +50,14 @@ def test_pytorch_answers_until_the_engine_is_there(tiny_base, tmp_path: Path) ->
     store = ModelStore(tmp_path / "models")
     folder = publish(tiny_base("biomedbert"), store)
     store.promote("encoder", folder.name)
-    settings = settings_in(tmp_path, make_engine=MAKE)
+    settings = settings_in(tmp_path, openvino_build_command=MAKE)
     with serving(settings, load=None) as client:
         service = client.application.extensions["tagalong"]
         first = say(client, "/predict", request_for(ABSTRACT))
         assert "Runs on</dt><dd>PyTorch" in page(client)
         until(lambda: "Runs on</dt><dd>OpenVINO" in page(client))
         second = say(client, "/predict", request_for(ABSTRACT))
-        assert service.slots["encoder"].loaded.tier.version == folder.name
+        assert service.model_holders["encoder"].loaded_version.tier.version == folder.name
         answers = [answer.json["results"][0]["model_version"] for answer in (first, second)]
         assert answers == [folder.name, folder.name]
         assert regions(second.json) == [found_by(folder)]

@@ -1,0 +1,61 @@
+"""A tier is served once it is registered: no other file knows its name."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tagalong.backend.models.load import load_tier, load_version
+from tagalong.backend.models.registry import TIER_SPECS, TierSpec
+from tagalong.ner.errors import VersionInvalid
+from tagalong.ner.manifest import Manifest, VersionMetadata
+from tagalong.ner.model_registry import TIERS
+from tagalong.ner.model_store import ModelStore
+from tests.backend.server.serving import ABSTRACT, regions, request_for, say, serving, settings_in
+from tests.lexicon_tier import LexiconTier
+
+TOY = "toy"
+
+
+def load_toy(folder: Path, manifest: Manifest, **options: object) -> LexiconTier | None:
+    """A loader of the registry."""
+    return LexiconTier(manifest.version) if options["device"] else None
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> Path:
+    store = ModelStore(tmp_path / "models")
+    metadata = VersionMetadata(tier=TOY, name="toy", base="", labels=("Chemical", "Disease"))
+    with store.staging_folder(TOY) as staged:
+        save_file({"weight": np.zeros(1)}, staged / "model.safetensors")
+        manifest = store.publish(staged, metadata)
+    store.promote(TOY, manifest.version)
+    return store.resolve(TOY)
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TIER_SPECS, TOY, TierSpec(loaders=(f"{__name__}:load_toy",)))
+
+
+def test_every_tier_of_the_data_model_is_served() -> None:
+    assert tuple(TIER_SPECS) == TIERS
+
+
+def test_a_registered_tier_is_loaded_and_served(registered, version: Path, tmp_path: Path) -> None:
+    assert load_tier(version).version == version.name
+    assert load_version(ModelStore(version.parents[1]), TOY).version == version.name
+    with serving(settings_in(tmp_path), load=None) as client:
+        answer = say(client, f"/{TOY}/predict", request_for(ABSTRACT))
+        assert answer.json["results"][0]["model_version"] == version.name
+        (found,) = regions(answer.json)
+        assert found
+        metrics = client.get("/metrics").text
+    assert f'tagalong_tasks_predicted_total{{tier="{TOY}"}} 1.0' in metrics.splitlines()
+
+
+def test_a_tier_without_a_loader_is_refused(version: Path) -> None:
+    with pytest.raises(VersionInvalid) as raised:
+        load_tier(version)
+    assert raised.value.code == "unknown-tier"
