@@ -34,7 +34,7 @@ class Service:
     def __init__(self, settings: Settings, *, load: Callable[[Path], Tier] | None = None) -> None:
         self.settings = settings
         self.model_registry = ModelRegistry(settings.models, bundled_root=BUNDLED_MODELS_FOLDER)
-        self.telemetry = Telemetry()
+        self.telemetry = Telemetry(tuple(TIER_SPECS))
         self.event_store = EventStore(settings.event_store_path)
         self.predict_handler = PredictHandler(create_task_text_reader(settings), settings.limits)
         self.predict_semaphore = BoundedSemaphore(settings.limits.max_concurrent_requests)
