@@ -36,7 +36,7 @@ class Tier(ABC):
         """Run the model on encoded documents, which may be of several requests."""
         return self.predict(encoded)
 
-    def decode(self, encoded: Any, output: Any) -> Prediction:
+    def decode(self, encoded: Any, output: Any) -> Prediction:  # noqa: ARG002 (for subclasses)
         """Make the prediction of one document from what `run` returned for it."""
         prediction: Prediction = output
         return prediction
@@ -61,9 +61,12 @@ class Tier(ABC):
         """Whether PyTorch runs the model on a CPU, where OpenVINO would be faster."""
         return False
 
-    def estimate_seconds(self, documents: Sequence[Document]) -> list[float]:
+    def estimate_seconds(
+        self,
+        documents: Sequence[Document],  # noqa: ARG002 (for subclasses)
+    ) -> list[float]:
         """Seconds that each document will take; empty where nothing is known."""
         return []
 
-    def warm_up(self) -> None:
+    def warm_up(self) -> None:  # noqa: B027 (most tiers need none)
         """Prepare for the first request, where that takes a while."""

@@ -193,8 +193,8 @@ class Telemetry:
 
     def on_decoded(self, tier: str, stats: DecodingStats) -> None:
         """Count the decoding of some documents."""
-        for name, counter in self._metrics.decoding_counters.items():
-            counter.labels(tier).inc(getattr(stats, name))
+        for name, count in stats.to_json().items():
+            self._metrics.decoding_counters[name].labels(tier).inc(count)
 
     def record_job(self, job: Job) -> None:
         """Count a retraining job that has ended."""

@@ -60,7 +60,8 @@ def loaded(folder: Path, **options: Any) -> LLMTier:
 
 
 def decided(tier: LLMTier) -> list[tuple[list[int], Any]]:
-    return tier.decode_words(DOCUMENTS, [list(word_offsets(document.text)) for document in DOCUMENTS])
+    words = [list(word_offsets(document.text)) for document in DOCUMENTS]
+    return tier.decode_words(DOCUMENTS, words)
 
 
 def assert_agree(one: LLMTier, other: LLMTier, *, within: float) -> None:
