@@ -244,9 +244,9 @@ def test_label_studio_may_reach_our_network_and_no_other_private_one(compose) ->
 
 def test_on_one_machine_loopback_is_opened_and_nothing_else() -> None:
     expected = {each for each in map(ipaddress.ip_network, RESERVED) if not each.is_loopback}
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (told,) = re.findall(r"USER_ADDITIONAL_BANNED_SUBNETS=(\S+)", readme)
-    for banned in (told.split(","), BANNED_SUBNETS):
+    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    (documented,) = re.findall(r"USER_ADDITIONAL_BANNED_SUBNETS=(\S+)", page)
+    for banned in (documented.split(","), BANNED_SUBNETS):
         assert set(map(ipaddress.ip_network, banned)) == expected
 
 

@@ -82,7 +82,7 @@ def test_it_serves_with_the_ties_between_words_that_it_was_judged_with(
     assert [prediction.spans for prediction in tier.predict(documents)] != tied
 
 
-def test_the_readme_says_how_to_make_it_again(manifest: Manifest) -> None:
+def test_the_documentation_has_the_command_that_trains_it(manifest: Manifest) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     target = re.search(r"^bundled:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
     assert target is not None
@@ -91,4 +91,4 @@ def test_the_readme_says_how_to_make_it_again(manifest: Manifest) -> None:
     sizes = {side: manifest.data[side]["documents"] for side in ("train", "dev")}
     (share,) = re.findall(r"--dev-share (\S+)", target[1])
     assert sizes["dev"] / sum(sizes.values()) == pytest.approx(float(share), abs=0.01)
-    assert "make bundled" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "make bundled" in (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
