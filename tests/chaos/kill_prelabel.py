@@ -1,9 +1,9 @@
-"""Many runs of ``tagalong prelabel``, killed at random: nothing is lost, nothing is there twice.
+"""Kill many runs of ``tagalong prelabel`` at random: nothing is lost, nothing is stored twice.
 
-Each run labels a project of its own in a real Label Studio, and is killed with SIGKILL at random
-moments and begun again until it is done; in every fourth, Label Studio itself is killed too, and
-started again. With --engine ray, a worker is killed as soon as it is there, too, in every run. All
-must end with one prediction for each task, the one of an undisturbed run.
+Each run labels its own project in a real Label Studio. It is killed with SIGKILL at random moments
+and restarted until it is done. In every fourth run, Label Studio is killed and restarted too. With
+--engine ray, workers are killed as well. Every run must end with one prediction for each task, the
+same as in an undisturbed run.
 
     PYTHONPATH=. python tests/chaos/kill_prelabel.py [--runs 20] [--tasks 1000] [--seed 0]
         [--engine local|ray]
@@ -28,19 +28,19 @@ from tagalong.backend.demo.supervised_process import is_port_free
 from tests.bc5cdr_sentences import sentences
 from tests.chaos.killing import ROOT, killed, ray_workers, undisturbed
 
-KILLS = 4  # of one run, at most
-PAUSE = 7.0  # seconds between two looks for a worker to kill
+MAX_KILLS = 4  # of one run
+PAUSE_SECONDS = 7.0  # between searches for a worker to kill
 
 
-class Murderer(threading.Thread):
-    """Kills a worker of a run on Ray, waits until another is there, and kills that, three times."""
+class WorkerKiller(threading.Thread):
+    """Kills a worker of a run on Ray, and its replacements, three in all."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.killed, self.ended = 0, threading.Event()
 
     def run(self) -> None:
-        while self.killed < 3 and not self.ended.wait(PAUSE):
+        while self.killed < 3 and not self.ended.wait(PAUSE_SECONDS):
             for worker in ray_workers()[:1]:
                 with suppress(ProcessLookupError):
                     os.kill(worker, signal.SIGKILL)
@@ -48,13 +48,13 @@ class Murderer(threading.Thread):
 
 
 def main() -> None:
-    """Run it, and end with 1 if a run went wrong."""
+    """Run all; exit with 1 if a run failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--tasks", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--engine", choices=("local", "ray"), default="local")
-    parser.add_argument("--program", type=Path, help="label-studio 1.23.2 of its own environment")
+    parser.add_argument("--program", type=Path, help="label-studio 1.23.2 in its own environment")
     options = parser.parse_args()
     program = options.program or installation.install_label_studio(ROOT / "tagalong-demo")
     some = [document.text for document in sentences(40)]
@@ -73,7 +73,7 @@ def run_all(
     texts: list[str],
     options: argparse.Namespace,
 ) -> int:
-    """Run after run; how many went wrong."""
+    """Run all, and return the number of failed runs."""
     port = int(running.url.rpartition(":")[2])
     engine = ("--engine", options.engine)
     expected, seconds = undisturbed(running, texts, folder / "undisturbed", *engine)
@@ -84,10 +84,10 @@ def run_all(
     studios, timers = [running], list[threading.Timer]()
 
     def restart() -> None:
-        """Kill Label Studio, and start it again where it was."""
+        """Kill Label Studio, and restart it at the same address."""
         os.killpg(studios[-1].process.pid, signal.SIGKILL)
         studios[-1].stop()
-        while not is_port_free(port):  # what it had started ends a moment later
+        while not is_port_free(port):  # its child processes end a moment later
             time.sleep(0.1)
         studios.append(start_label_studio(program, folder / "studio", port=port))
 
@@ -97,14 +97,14 @@ def run_all(
             break
         with_studio = done % 4 == 3
 
-        def bounce(kill: int, *, wanted: bool = with_studio) -> None:
-            if wanted and kill == 1:
+        def restart_later(kill: int, *, enabled: bool = with_studio) -> None:
+            if enabled and kill == 1:
                 timers.append(threading.Timer(seconds / 2, restart))
                 timers[-1].start()
 
-        murderer = Murderer()
+        worker_killer = WorkerKiller()
         if options.engine == "ray":
-            murderer.start()
+            worker_killer.start()
         found = killed(
             running,
             texts,
@@ -112,20 +112,20 @@ def run_all(
             *engine,
             chance=random.Random(options.seed * 1000 + number),
             seconds=seconds,
-            kills=KILLS,
-            meanwhile=bounce,
-            settle=lambda: [timer.join() for timer in timers],
+            kills=MAX_KILLS,
+            after_kill=restart_later,
+            before_check=lambda: [timer.join() for timer in timers],
         )
-        murderer.ended.set()
+        worker_killer.ended.set()
         right = found.is_like(expected)
         wrong += not right
-        if not found.kills and not murderer.killed:  # it was quicker than whoever came to kill it
+        if not found.kills and not worker_killer.killed:  # it ended before the first kill
             continue
         done += 1
         print(
             f"run {done}: killed {found.kills} times"
             f"{', Label Studio once' if with_studio and found.kills else ''}"
-            f"{f', {murderer.killed} workers' if murderer.killed else ''}: "
+            f"{f', {worker_killer.killed} workers' if worker_killer.killed else ''}: "
             f"{'as undisturbed' if right else 'WRONG'}",
             flush=True,
         )

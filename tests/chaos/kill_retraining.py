@@ -1,9 +1,9 @@
-"""Many retrainings whose trainer, server, or both are killed at random: nothing is lost or half.
+"""Kill the trainer, the server, or both at random in many retrainings: nothing is lost or partial.
 
-Each run presses the train button of a real Label Studio's project, and is killed with SIGKILL at
-random moments until it has ended. All must end with the version of an undisturbed run, which
-serves; what serves must be whole after every kill, and every event that a server has said it has
-recorded must be there.
+Each run presses the train button in a project of a real Label Studio. SIGKILL then hits at random
+moments until the training has ended. Every run must end with the version of an undisturbed run, and
+serve it. The served version must be complete after every kill, and every event that a server has
+answered must be stored.
 
     PYTHONPATH=. python tests/chaos/kill_retraining.py [--runs 20] [--seed 0]
         [--program tagalong-demo/label-studio-1.23.2/bin/label-studio]
@@ -29,22 +29,22 @@ from tests.tiny_bases import make_base
 from tests.toy_corpus import toy_documents
 
 DOCUMENTS = 150
-LESSON = Schedule(epochs=20, patience=20, learning_rate=3e-3, batch_tokens=512, precision="fp32")
+SCHEDULE = Schedule(epochs=20, patience=20, learning_rate=3e-3, batch_tokens=512, precision="fp32")
 
 
 def main() -> None:
-    """Run it, and end with 1 if a run went wrong."""
+    """Run all; exit with 1 if a run failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--program", type=Path, help="label-studio 1.23.2 of its own environment")
+    parser.add_argument("--program", type=Path, help="label-studio 1.23.2 in its own environment")
     options = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
     program = options.program or installation.install_label_studio(ROOT / "tagalong-demo")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         base = make_base("bert-uncased", folder / "base")
-        first_version(ModelStore(folder / "first"), base, LESSON)
+        first_version(ModelStore(folder / "first"), base, SCHEDULE)
         with start_label_studio(program, folder / "studio") as running:
             project = annotated_project(running, toy_documents(DOCUMENTS, seed=2))
             environment = {
@@ -53,7 +53,7 @@ def main() -> None:
             }
 
             def run(number: int, seconds: float, kills: int) -> Killed:
-                """One training of a store of its own."""
+                """Run one training with its own model store."""
                 home = folder / f"run-{number}"
                 shutil.copytree(folder / "first", home / "models")
                 chance = random.Random(options.seed * 1000 + number)
@@ -78,12 +78,12 @@ def main() -> None:
                     and not found.left
                 )
                 wrong += not right
-                if not found.kills:  # it was quicker than whoever came to kill it
+                if not found.kills:  # it ended before the first kill
                     continue
                 done += 1
                 print(
-                    f"run {done}: killed {', '.join(found.kills)}; begun {found.run.attempts} times, "
-                    f"{found.recorded} of {found.taken} events: "
+                    f"run {done}: killed {', '.join(found.kills)}; "
+                    f"{found.run.attempts} attempts, {found.recorded} of {found.taken} events: "
                     f"{'as undisturbed' if right else f'WRONG: {found}'}",
                     flush=True,
                 )

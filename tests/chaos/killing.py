@@ -1,4 +1,4 @@
-"""Runs of ``tagalong prelabel`` on a project, killed at random moments and begun again."""
+"""Runs of ``tagalong prelabel`` on a project, killed at random moments and restarted."""
 
 import os
 import random
@@ -16,18 +16,18 @@ from tagalong.backend.demo.provision import read_demo_label_config
 from tagalong.backend.label_studio.api.client import LabelStudioClient
 
 ROOT = Path(__file__).parents[2]
-AWAY = "cannot be reached"
-WORKER = "ray::MapWorker"  # what Ray calls a process that predicts
+UNREACHABLE = "cannot be reached"
+WORKER = "ray::MapWorker"  # Ray's name of a process that predicts
 
 
 @dataclass(frozen=True)
 class Prelabelled:
-    """What a project holds after a run.
+    """Predictions of a project after a run.
 
     Attributes:
-        answers: Score and regions, by the task's number in the order they were added.
-        count: Predictions of each task.
-        kills: How often it took to be begun again.
+        answers: Score and regions of each task, in the order of creation.
+        count: Number of predictions of each task.
+        kills: Number of restarts.
     """
 
     answers: tuple[tuple[float | None, tuple[Any, ...]], ...]
@@ -35,12 +35,12 @@ class Prelabelled:
     kills: int
 
     def is_like(self, other: "Prelabelled") -> bool:
-        """Whether each task has one prediction, and the same as elsewhere."""
+        """Whether each task has one prediction, equal to that of the other run."""
         return set(self.count.values()) == {1} and self.answers == other.answers
 
 
 def new_project(studio: LabelStudioClient, texts: Sequence[str]) -> int:
-    """A project with a task for each text."""
+    """Create a project with a task for each text."""
     project = studio.create_project("Prelabelled", read_demo_label_config()).id
     for start in range(0, len(texts), 250):
         some = texts[start : start + 250]
@@ -51,7 +51,7 @@ def new_project(studio: LabelStudioClient, texts: Sequence[str]) -> int:
 def begin(
     running: LabelStudioServer, project: int, folder: Path, *options: str
 ) -> "subprocess.Popen[str]":
-    """``tagalong prelabel`` in a process of its own."""
+    """Start ``tagalong prelabel`` in its own process."""
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "LABEL_STUDIO_URL": running.url,
@@ -75,12 +75,12 @@ def begin(
 
 
 def ray_workers() -> list[int]:
-    """The processes that predict on Ray for a command that this process began."""
+    """Find the Ray workers of commands that this process started."""
     parents, workers = {}, []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             command, status = ((process / name).read_text() for name in ("cmdline", "status"))
-        except (OSError, UnicodeDecodeError):  # it has ended, or is no worker
+        except (OSError, UnicodeDecodeError):  # it has ended, or its name is not text
             continue
         number = int(process.name)
         parents[number] = int(status.partition("PPid:")[2].split(maxsplit=1)[0])
@@ -90,13 +90,13 @@ def ray_workers() -> list[int]:
 
 
 def _ancestors(process: int, parents: Mapping[int, int]) -> Iterator[int]:
-    """Who began a process, and who began that."""
+    """Yield the parent of a process, its parent, and so on."""
     while process := parents.get(process, 0):
         yield process
 
 
 def look(studio: LabelStudioClient, project: int, kills: int) -> Prelabelled:
-    """What is there now."""
+    """Read the predictions of a project."""
     tasks = sorted(task.id for task in studio.tasks.iterate_for_project(project))
     stored = studio.predictions.list_for_project(project)
     by_task = {one.task: one for one in stored}
@@ -120,7 +120,7 @@ def look(studio: LabelStudioClient, project: int, kills: int) -> Prelabelled:
 def undisturbed(
     running: LabelStudioServer, texts: Sequence[str], folder: Path, *options: str
 ) -> tuple[Prelabelled, float]:
-    """A run that nobody ends, and the seconds it took."""
+    """Run without kills; also returns the seconds."""
     with running.connect() as studio:
         project = new_project(studio, texts)
         began = time.monotonic()
@@ -138,24 +138,24 @@ def killed(
     chance: random.Random,
     seconds: float,
     kills: int,
-    meanwhile: Callable[[int], None] = lambda _: None,
-    settle: Callable[[], None] = lambda: None,
+    after_kill: Callable[[int], None] = lambda _: None,
+    before_check: Callable[[], None] = lambda: None,
 ) -> Prelabelled:
-    """A run that is killed at random moments, and begun again until it is done.
+    """Kill a run at random moments, and restart it until it is done.
 
     Args:
-        running: A Label Studio.
-        texts: Of the tasks.
-        folder: For the journal.
-        options: Of the command.
-        chance: Draws the moments.
-        seconds: That an undisturbed run takes.
-        kills: How often to kill it, at most.
-        meanwhile: Called with the number of the kill after each.
-        settle: Called when the run is done, before its project is looked at.
+        running: Label Studio server.
+        texts: Texts of the tasks.
+        folder: Folder of the journal.
+        options: Options of the command.
+        chance: Source of the random moments.
+        seconds: Duration of an undisturbed run.
+        kills: Maximum number of kills.
+        after_kill: Called after each kill with its number.
+        before_check: Called when the run is done, before its project is read.
 
     Returns:
-        What is there in the end.
+        The predictions at the end.
     """
     done = 0
     with running.connect() as studio:
@@ -170,11 +170,11 @@ def killed(
                 process.kill()
                 process.communicate()
                 done += 1
-                meanwhile(done)
+                after_kill(done)
                 continue
-            if process.returncode == 1 and AWAY in said:
-                time.sleep(1)  # a command that begins while Label Studio is away says so, and ends
+            if process.returncode == 1 and UNREACHABLE in said:
+                time.sleep(1)  # it was started while Label Studio was down
                 continue
             assert process.returncode == 0, said
-            settle()
+            before_check()
             return look(studio, project, done)

@@ -1,4 +1,4 @@
-"""Retrainings of a toy project, killed at random moments, and what must be left of them."""
+"""Retrainings of a toy project, killed at random moments, and their required results."""
 
 import json
 import os
@@ -33,12 +33,12 @@ from tests.end_to_end.ours import Ours, our_server
 from tests.toy_corpus import LABELS, toy_documents
 
 VICTIMS = ("trainer", "server", "both")
-KILLS = 2  # of one training: at the third, a server gives it up
+MAX_KILLS = 2  # of one training: a server gives up after the third attempt
 CONFIG = parse_label_config(read_demo_label_config())
 
 
 def first_version(store: ModelStore, base: Path, schedule: Schedule) -> str:
-    """A version that has learnt little, by a recipe that learns a lot from more; it serves."""
+    """Publish and promote a weak version: few documents, with a recipe that does well on more."""
     first = toy_documents(6, seed=1)
     sides = TrainDevSplit(first[:4], first[4:], LABELS, ("first",))
     recipe = EncoderRecipe(base=BaseModelRef(str(base)), adapter=None, schedule=schedule)
@@ -54,7 +54,7 @@ def first_version(store: ModelStore, base: Path, schedule: Schedule) -> str:
 def annotated_project(
     running: LabelStudioServer, documents: Sequence[Document], config: str = ""
 ) -> int:
-    """A project in which all tasks are annotated as they should be."""
+    """Create a project whose tasks all have gold annotations."""
     with running.connect() as studio:
         project = studio.create_project("School", config or read_demo_label_config()).id
         add_annotated(studio, project, documents)
@@ -62,7 +62,7 @@ def annotated_project(
 
 
 def add_annotated(studio: LabelStudioClient, project: int, documents: Sequence[Document]) -> None:
-    """More tasks of a project, annotated as they should be."""
+    """Add tasks with gold annotations to a project."""
     tasks = studio.tasks.add(project, [{"data": {"text": one.text}} for one in documents])
     for task, document in zip(tasks, documents, strict=True):
         path = f"api/tasks/{task}/annotations/?project={project}"
@@ -70,8 +70,8 @@ def add_annotated(studio: LabelStudioClient, project: int, documents: Sequence[D
         studio.connection.request_json("POST", path, body={"result": result, "lead_time": 1.0})
 
 
-def tell(ours: Ours, **event: object) -> bool:
-    """Send an event as Label Studio does; whether it was taken."""
+def send_event(ours: Ours, **event: object) -> bool:
+    """Send an event as Label Studio does; returns whether it was accepted."""
     asked = urllib.request.Request(
         f"{ours.url}/webhook",
         data=json.dumps(event).encode(),
@@ -86,15 +86,15 @@ def tell(ours: Ours, **event: object) -> bool:
 
 @dataclass(frozen=True)
 class Killed:
-    """A training that was killed, and what it left.
+    """The result of a training that was killed.
 
     Attributes:
-        run: As it ended.
-        kills: What was killed, in that order.
-        taken: Events that the server had said it had recorded.
-        recorded: Events that it has.
-        current: The version that serves; it was verified after every kill.
-        left: What is left over in the folders of versions.
+        run: The finished job.
+        kills: The killed processes, in order.
+        taken: Number of events that the server accepted.
+        recorded: Number of events that it stored.
+        current: The current version; it was verified after every kill.
+        left: Temporary files left in the model store.
     """
 
     run: Job
@@ -112,22 +112,22 @@ def trained_under_fire(
     *,
     chance: random.Random,
     seconds: float,
-    kills: int = KILLS,
+    kills: int = MAX_KILLS,
     victims: Sequence[str] = VICTIMS,
 ) -> Killed:
-    """Press the train button, and kill what trains and what serves until the training has ended.
+    """Press the train button, and kill trainer and server until the training has ended.
 
     Args:
-        folder: With a store of versions in it.
-        project: Whose annotations are learnt from.
-        environment: For the server.
-        chance: Draws who is killed, and when.
-        seconds: That an undisturbed training takes.
-        kills: How many, at most.
-        victims: Who may be killed.
+        folder: Folder with a model store.
+        project: Project to train on.
+        environment: Environment of the server.
+        chance: Source of random moments and processes.
+        seconds: Duration of an undisturbed training.
+        kills: Maximum number of kills.
+        victims: Processes that may be killed.
 
     Returns:
-        What is left.
+        The result.
     """
     store, runs = ModelStore(folder / "models"), JobStore(folder / "models")
     done: list[str] = []
@@ -135,14 +135,14 @@ def trained_under_fire(
     while True:
         with our_server(folder, **environment) as ours:
             while not pressed:
-                pressed = tell(ours, action="START_TRAINING", project={"id": project})
+                pressed = send_event(ours, action="START_TRAINING", project={"id": project})
             moment = time.monotonic() + chance.uniform(0, seconds)
             killed = ""
             while not killed:
                 number = 1000 * len(done) + taken
                 annotation = {"id": number, "updated_at": "2026-11-22T20:13:55Z"}
                 action = "ANNOTATION_CREATED"
-                taken += tell(ours, action=action, project=project + 1, annotation=annotation)
+                taken += send_event(ours, action=action, project=project + 1, annotation=annotation)
                 [run] = runs.list_latest(limit=1)
                 if run.state.is_finished:
                     ours_left = tuple(
@@ -169,20 +169,20 @@ def trained_under_fire(
 
 
 def _kill(process: int) -> None:
-    """Kill a trainer, which may have ended just now."""
+    """Kill a trainer that may have ended already."""
     with suppress(ProcessLookupError):
         os.kill(process, signal.SIGKILL)
 
 
 def _verify(store: ModelStore) -> None:
-    """What serves is whole."""
+    """Check that the current version is complete."""
     current = store.current_version("encoder")
     assert current is not None
     read_manifest(store.version_folder("encoder", current))
 
 
 def _recorded(ours: Ours, project: int) -> int:
-    """Events of a project that a server has recorded."""
+    """Count the stored events of a project."""
     journal = EventStore(Settings(ours.models).event_store_path)
     try:
         return sum(journal.count_by_action(project).values())

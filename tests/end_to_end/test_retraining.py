@@ -16,7 +16,7 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document, Span
 from tagalong.training.corpus.hash_split import split_off_held_out
 from tagalong.training.recipes.schedule import Schedule
-from tests.chaos.schooling import annotated_project, first_version, tell, trained_under_fire
+from tests.chaos.schooling import annotated_project, first_version, send_event, trained_under_fire
 from tests.end_to_end.connected import CONFIG, Connected, connected
 from tests.end_to_end.ours import Ours, our_server
 from tests.end_to_end.test_label_studio import annotate, wait_for
@@ -188,7 +188,7 @@ def test_a_server_that_is_stopped_ends_its_training_and_the_next_goes_on_with_it
     start_over(school, tmp_path)
     runs = JobStore(tmp_path / "models")
     with our_server(tmp_path, **school.environment) as ours:
-        assert tell(ours, action="START_TRAINING", project={"id": project})
+        assert send_event(ours, action="START_TRAINING", project={"id": project})
         wait_for(lambda: runs.list_latest(limit=1)[0].pid > 0, seconds=LONG)
         (begun,) = runs.list_latest(limit=1)
         assert Path(f"/proc/{begun.pid}").exists()
