@@ -61,7 +61,7 @@ bench: install  ## run the benchmarks, renew docs/benchmarks.md and experiments.
 
 bundled: install  ## train the bundled version again, by its own recipe, from BC5CDR in TAGALONG_DATA
 	$(BIN)/tagalong train encoder $(TAGALONG_DATA)/BC5CDR/train.jsonl \
-	  $(TAGALONG_DATA)/BC5CDR/dev.jsonl --dev-share 0.05 --like bundled \
+	  $(TAGALONG_DATA)/BC5CDR/dev.jsonl --dev-share 0.05 --recipe-from bundled \
 	  --name minilm-bc5cdr --models backend/bundled
 
 constraints:  ## renew constraints.txt from an environment made without it

@@ -1,4 +1,4 @@
-"""``tagalong calibrate``: what each tier costs on this machine, and which one to use for what."""
+"""``tagalong benchmark``: what each tier costs on this machine, and which one to use for what."""
 
 import json
 from collections.abc import Sequence
@@ -44,33 +44,35 @@ def benchmark_cli(
         typer.Argument(
             exists=True,
             dir_okay=False,
-            help="Documents like those to be annotated, in any format that `data check` reads.",
+            help=("Documents like yours, annotated or not, in any format that `data check` reads."),
             show_default=DEFAULT_DOCUMENTS_NAME,
         ),
     ] = None,
     encoder: Annotated[
         str | None,
-        typer.Option(help="An encoder version.", show_default="the current one, else the bundled"),
+        typer.Option(help="Encoder version.", show_default="the current one, else the bundled one"),
     ] = None,
     llm: Annotated[
         str | None,
-        typer.Option(help="An LLM version.", show_default="the current one, if there is one"),
+        typer.Option(help="LLM version.", show_default="the current one, if there is one"),
     ] = None,
-    budget_ms: Annotated[
+    latency_budget_ms: Annotated[
         float,
         typer.Option(
             min=1,
             callback=check_finite,
-            help="Milliseconds that an annotator may wait for a document.",
+            help=("Maximum latency per document for interactive use, in milliseconds."),
         ),
     ] = 100,
-    batch: Annotated[int, typer.Option(min=1, help="Documents of a batch.")] = 100_000,
-    price: Annotated[
+    batch: Annotated[
+        int, typer.Option(min=1, help="Number of documents of the batch job to price.")
+    ] = 100_000,
+    cost_per_hour: Annotated[
         float | None,
         typer.Option(
             min=0,
             callback=check_finite,
-            help="What an hour of this machine costs, in whatever money.",
+            help="Price of this machine per hour, for the cost estimate.",
         ),
     ] = None,
     evaluation: Annotated[
@@ -78,9 +80,11 @@ def benchmark_cli(
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="A report.json of `tagalong evaluate --report`, for what a version finds; may be "
-            "given again.",
-            show_default="what its own manifest says",
+            help=(
+                "A report.json of `tagalong evaluate --report`, for a version's scores; may "
+                "be given again."
+            ),
+            show_default="the scores in the manifest",
         ),
     ] = None,
     seconds: Annotated[
@@ -88,13 +92,15 @@ def benchmark_cli(
         typer.Option(
             min=0.1,
             callback=check_finite,
-            help="For each of two measurements of each way to serve.",
+            help=("Duration of each measurement; every runtime is measured twice."),
         ),
     ] = 10,
     report: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", file_okay=False, help="Write report.html, report.md and report.json."
+            metavar="DIR",
+            file_okay=False,
+            help=("Write report.html, report.md and report.json into this folder."),
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -102,7 +108,7 @@ def benchmark_cli(
 ) -> None:
     """Measure what each tier costs on this machine, and say which one to use for what.
 
-    Example: tagalong calibrate export.json --budget-ms 100 --report calibration
+    Example: tagalong benchmark export.json --latency-budget-ms 100 --report benchmark
     """
     from tagalong.backend.models.openvino.samples import read_sample_documents
     from tagalong.training.benchmark.advice import ServingRequirements, recommend_tiers
@@ -126,7 +132,7 @@ def benchmark_cli(
     qualities = collect_known_scores(settings, evaluation or [])
     timings, failed = run_benchmarks(settings, texts, seconds)
     elsewhere = None if models == Path("models") else str(models)
-    need = ServingRequirements(budget_ms / 1000, batch, price, elsewhere)
+    need = ServingRequirements(latency_budget_ms / 1000, batch, cost_per_hour, elsewhere)
     found = BenchmarkReport(
         requirements=need,
         source=", ".join(escape_unprintable(path.name) for path in documents)

@@ -49,10 +49,13 @@ FilesArgument = Annotated[
     typer.Argument(
         exists=True,
         dir_okay=False,
-        help="Label Studio JSON or JSON_MIN, JSON lines, or CoNLL; told apart by content.",
+        help=(
+            "Annotated documents: Label Studio JSON or JSON_MIN, JSON lines, or CoNLL; "
+            "the format is detected."
+        ),
     ),
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
 
 def _read_corpus(files: list[Path], options: ReadOptions) -> Corpus:
@@ -67,7 +70,7 @@ def check_cli(
     label_config: LabelConfigOption = None,
     annotators: AnnotatorsOption = "majority",
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 if anything is lost.")
+        bool, typer.Option("--strict", help="Exit with status 1 if any annotation is dropped.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -179,9 +182,12 @@ def render_stats(stats: CorpusStats) -> None:
 @app.command("convert")
 def convert_cli(
     files: FilesArgument,
-    out: Annotated[Path, typer.Option(help="The file to write.", dir_okay=False)],
+    out: Annotated[Path, typer.Option(help="Output file.", dir_okay=False)],
     to: Annotated[
-        OutputFormat, typer.Option(help="JSON lines, CoNLL, or tasks for Label Studio's import.")
+        OutputFormat,
+        typer.Option(
+            help=("Output format: JSON lines, CoNLL, or tasks for Label Studio's import.")
+        ),
     ] = "jsonl",
     label_config: LabelConfigOption = None,
     annotators: AnnotatorsOption = "majority",
@@ -254,10 +260,12 @@ def split_cli(
     files: FilesArgument,
     out: Annotated[
         Path,
-        typer.Option(help="The folder for train, dev and test.jsonl.", file_okay=False),
+        typer.Option(
+            help="Output folder for train.jsonl, dev.jsonl and test.jsonl.", file_okay=False
+        ),
     ],
     shares: Annotated[
-        str, typer.Option(help="Shares of train, dev and test; they add up to 1.")
+        str, typer.Option(help="Shares of train, dev and test; their sum is 1.")
     ] = "0.8,0.1,0.1",
     label_config: LabelConfigOption = None,
     annotators: AnnotatorsOption = "majority",

@@ -30,28 +30,36 @@ def demo_cli(
     home: Annotated[
         Path,
         typer.Option(
-            metavar="DIR", envvar="TAGALONG_DEMO", help="Gets everything that the demo makes."
+            metavar="DIR", envvar="TAGALONG_DEMO", help="Folder for everything the demo creates."
         ),
     ] = Path("tagalong-demo"),
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Of Label Studio.", show_default="8080, or a free one"),
+        typer.Option(
+            min=1, max=65535, help="Port for Label Studio.", show_default="8080, or a free one"
+        ),
     ] = None,
     backend_port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Of our backend.", show_default="9090, or a free one"),
+        typer.Option(
+            min=1,
+            max=65535,
+            help="Port for the Tagalong backend.",
+            show_default="9090, or a free one",
+        ),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Compare every stored prediction, then end.")
+        bool,
+        typer.Option("--check", help="Compare all stored predictions with the model's, then exit."),
     ] = False,
-    browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = True,
+    browser: Annotated[bool, typer.Option(help="Open the demo in the browser.")] = True,
     label_studio: Annotated[
         Path | None,
         typer.Option(
             exists=True,
             dir_okay=False,
             metavar="PROGRAM",
-            help="A label-studio 1.23.2 to use, instead of installing one.",
+            help=("Program of a label-studio 1.23.2 to use instead of installing one."),
         ),
     ] = None,
 ) -> None:

@@ -29,27 +29,32 @@ STATUS_COLORS: dict[CheckStatus, str] = {
 def doctor_cli(
     url: Annotated[str, LABEL_STUDIO_URL_OPTION],
     key: Annotated[str, LABEL_STUDIO_KEY_OPTION],
-    project: Annotated[int, typer.Option(min=1, help="The number in the project's address.")],
+    project: Annotated[
+        int, typer.Option(min=1, help="Project id: the number in the project's address.")
+    ],
     backend: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="The backend from here, where Label Studio calls it by another address, or has "
-            "not been told yet.",
+            help=(
+                "Address of the backend from this machine, if Label Studio uses another one "
+                "or is not connected yet."
+            ),
         ),
     ] = None,
     username: Annotated[
-        str | None, typer.Option(envvar="TAGALONG_USERNAME", help="What the backend asks for.")
+        str | None, typer.Option(envvar="TAGALONG_USERNAME", help="User name of the backend.")
     ] = None,
     password: Annotated[
         str | None,
-        typer.Option(envvar="TAGALONG_PASSWORD", help="Better set in the environment."),
+        typer.Option(
+            envvar="TAGALONG_PASSWORD",
+            help="Password of the backend; better set in the environment.",
+        ),
     ] = None,
     fix: Annotated[
         bool,
-        typer.Option(
-            "--fix", help="Rewrite tabs that keep everybody from opening the Data Manager."
-        ),
+        typer.Option("--fix", help="Repair tabs that make the Data Manager unusable."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -57,7 +62,7 @@ def doctor_cli(
 
     Changes nothing without --fix.
 
-    Example: tagalong doctor --url http://localhost:8080 --project 1
+    Example: tagalong doctor --label-studio-url http://localhost:8080 --project 1
     """
     from tagalong.backend.doctor.checks import is_healthy, run_checks
     from tagalong.backend.doctor.context import DoctorOptions

@@ -47,8 +47,10 @@ def evaluate_cli(
         str,
         typer.Argument(
             metavar="MODEL|PREDICTIONS",
-            help="A model version ('encoder' is the current one, 'bundled' the one that comes "
-            "with Tagalong), or a file of predictions in JSON lines.",
+            help=(
+                "Model version ('encoder' is the current one, 'bundled' the included one), or"
+                " a file of predictions in JSON lines."
+            ),
         ),
     ],
     gold: Annotated[
@@ -57,38 +59,45 @@ def evaluate_cli(
             metavar="GOLD",
             exists=True,
             dir_okay=False,
-            help="What is right: Label Studio JSON or JSON_MIN, JSON lines, or CoNLL.",
+            help=("Gold standard: Label Studio JSON or JSON_MIN, JSON lines, or CoNLL."),
         ),
     ],
     against: Annotated[
         str | None,
-        typer.Option(metavar="MODEL|PREDICTIONS", help="Another system to compare with."),
+        typer.Option(metavar="MODEL|PREDICTIONS", help="Second system, to compare with the first."),
     ] = None,
     report: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
             file_okay=False,
-            help="Write report.html, report.json and report.md into a folder; of the paper's "
-            "protocol there is no page.",
+            help=(
+                "Write report.html, report.json and report.md into this folder (no HTML with "
+                "--protocol paper)."
+            ),
         ),
     ] = None,
     as_json: JsonOption = False,
     protocol: Annotated[
         EvaluationProtocol,
-        typer.Option(help="'paper' gives the figures of arXiv 2504.00664, flaws and all."),
+        typer.Option(
+            help=("Scoring protocol; paper: that of arXiv 2504.00664, including its flaws.")
+        ),
     ] = "exact",
     labels: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Judge only these labels, on both sides."),
+        typer.Option(metavar="A,B", help="Score only these labels, in gold and predictions."),
     ] = None,
     only_common: Annotated[
-        bool, typer.Option("--only-common", help="Judge only documents that all sides have.")
+        bool,
+        typer.Option("--only-common", help="Score only documents that gold and all systems have."),
     ] = False,
-    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of the bootstrap.")] = 0,
+    resamples: Annotated[int, typer.Option(min=1, help="Number of bootstrap resamples.")] = 1000,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MAX_SEED, help="Random seed of the bootstrap.")
+    ] = 0,
     examples: Annotated[
-        int, typer.Option(min=0, help="Examples of each kind of mistake, in the report.")
+        int, typer.Option(min=0, help="Number of examples per error type in the report.")
     ] = 5,
     annotators: AnnotatorsOption = "majority",
     label_config: LabelConfigOption = None,

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperOption
 
 from tagalong.cli import data, models
 from tagalong.cli.benchmark import benchmark_cli
@@ -21,6 +22,8 @@ from tagalong.cli.terminal.logging_setup import silence_libraries
 from tagalong.cli.train import encoder
 from tagalong.ner.errors import TagalongError
 
+METAVARS = {"int": "N", "float": "X", "str": "TEXT", "Path": "FILE", "list[Path]": "FILE"}
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
@@ -30,7 +33,7 @@ app.add_typer(encoder.app, name="train")
 app.add_typer(curate.app, name="curate")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
-app.command("calibrate")(benchmark_cli)
+app.command("benchmark")(benchmark_cli)
 app.command("demo")(demo_cli)
 app.command("doctor")(doctor_cli)
 app.command("evaluate")(evaluate_cli)
@@ -50,14 +53,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: Always.
     """
     silence_libraries()
+    command = typer.main.get_command(app)
+    simplify_metavars(command)
     try:
-        app(arguments, prog_name="tagalong")
+        command(arguments, prog_name="tagalong")
     except TagalongError as error:
         _exit_with_error(str(error), error)
     except OSError as error:
         if error.errno is None:  # a library's own use of the name, for what we did not foresee
             raise
         _exit_with_error(f"{error.filename or 'the system'}: {error.strerror}", error)
+
+
+def simplify_metavars(command: Any) -> None:
+    """Show plain value names in the help: nothing for a flag, ``N`` instead of ``<int range>``.
+
+    Args:
+        command: A `TyperCommand` or `TyperGroup`; subcommands are changed too.
+    """
+    help_option = command.get_help_option(typer.Context(command))
+    for option in (*command.params, help_option):
+        if isinstance(option, TyperOption) and option.metavar is None:
+            option.metavar = "" if option.is_flag else METAVARS.get(option.bare_type())
+    for subcommand in getattr(command, "commands", {}).values():
+        simplify_metavars(subcommand)
 
 
 def _exit_with_error(sentence: str, cause: Exception) -> NoReturn:

@@ -20,7 +20,8 @@ app = typer.Typer(
 )
 
 VersionArgument = Annotated[
-    str, typer.Argument(metavar="VERSION", help="A version, or TIER/VERSION as the list shows it.")
+    str,
+    typer.Argument(metavar="VERSION", help="Version, or TIER/VERSION as `models list` shows it."),
 ]
 
 
@@ -47,7 +48,7 @@ def show_cli(
         str | None,
         typer.Argument(
             metavar="VERSION",
-            help="A version, TIER/VERSION, a tier for its current version, 'bundled', or a path.",
+            help="Version, TIER/VERSION, a tier (its current version), 'bundled', or a path.",
             show_default="the current encoder, else the bundled one",
         ),
     ] = None,
@@ -73,7 +74,7 @@ def promote_cli(
         str,
         typer.Argument(
             metavar="VERSION",
-            help="A version, TIER/VERSION as the list shows it, or 'bundled'.",
+            help="Version, TIER/VERSION as `models list` shows it, or 'bundled'.",
         ),
     ],
     models: ModelsOption = Path("models"),
@@ -95,7 +96,7 @@ def promote_cli(
 
 @app.command("rollback")
 def rollback_cli(
-    tier: Annotated[str, typer.Argument(help="Whose promotion to undo.")] = DEFAULT_TIER,
+    tier: Annotated[str, typer.Argument(help="Tier whose last promotion to undo.")] = DEFAULT_TIER,
     models: ModelsOption = Path("models"),
     as_json: JsonOption = False,
 ) -> None:
@@ -115,13 +116,13 @@ def rollback_cli(
     _print_result(sentence, tier, version, as_json=as_json)
 
 
-@app.command("engine")
+@app.command("compile")
 def compile_cli(
     reference: Annotated[
         str | None,
         typer.Argument(
             metavar="VERSION",
-            help="An encoder version, as for `show`.",
+            help="Encoder version, as for `models show`.",
             show_default="the current one, else the bundled",
         ),
     ] = None,
@@ -130,7 +131,7 @@ def compile_cli(
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="Annotated documents like yours to go by, and to check it on; may be given again.",
+            help=("Documents like yours, for quantization and for the check; may be given again."),
             show_default="48 abstracts of BC5CDR",
         ),
     ] = None,
@@ -141,7 +142,7 @@ def compile_cli(
 
     Training and serving do so by themselves; this does it now, and says how it went.
 
-    Example: tagalong models engine encoder --documents test.jsonl
+    Example: tagalong models compile encoder --documents test.jsonl
     """
     store = open_store(models)
     folder = store.resolve(reference or store.default_reference())
@@ -157,7 +158,7 @@ def compile_cli(
 @app.command("remove")
 def remove_cli(
     reference: VersionArgument,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
     models: ModelsOption = Path("models"),
     as_json: JsonOption = False,
 ) -> None:

@@ -34,14 +34,16 @@ def predict_cli(
         str,
         typer.Argument(
             metavar="TEXT|FILE|-",
-            help="A text, or a file or standard input (-) with plain text or with JSON lines "
-            'that have a "text".',
+            help=(
+                "A text, or a file or standard input (-) with plain text or with JSON lines "
+                'that have a "text".'
+            ),
         ),
     ],
     model: Annotated[
         str | None,
         typer.Option(
-            help="A model version.", show_default="the current encoder, else the bundled one"
+            help="Model version.", show_default="the current encoder, else the bundled one"
         ),
     ] = None,
     models: ModelsOption = Path("models"),

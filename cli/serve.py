@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tagalong.backend.retraining.job import PromotionPolicy
 from tagalong.cli.terminal.console import error_console
 from tagalong.cli.terminal.openvino import OPENVINO_MISSING_MESSAGE, OPENVINO_SWITCH
 from tagalong.cli.terminal.options import ALLOWED_HOSTS_OPTION, ModelsOption, parse_hosts
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from tagalong.backend.retraining.trigger import RetrainSettings
 
 WeightsMode = Literal["merged", "adapter", "nf4"]
-PromotionPolicy = Literal["auto", "always", "never"]
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
@@ -24,17 +24,21 @@ def serve_cli(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 9090,
     models: ModelsOption = Path("models"),
     username: Annotated[
-        str | None, typer.Option(envvar="TAGALONG_USERNAME", help="Who may ask.")
+        str | None,
+        typer.Option(envvar="TAGALONG_USERNAME", help="User name for HTTP basic authentication."),
     ] = None,
     password: Annotated[
         str | None,
-        typer.Option(envvar="TAGALONG_PASSWORD", help="Better set in the environment."),
+        typer.Option(
+            envvar="TAGALONG_PASSWORD",
+            help=("Password for HTTP basic authentication; better set in the environment."),
+        ),
     ] = None,
     webhook_secret: Annotated[
         str | None,
         typer.Option(
             envvar="TAGALONG_WEBHOOK_SECRET",
-            help="What webhook events carry in the header X-Tagalong-Secret.",
+            help=("Secret that webhook requests must send in the header X-Tagalong-Secret."),
         ),
     ] = None,
     allowed_hosts: Annotated[str, ALLOWED_HOSTS_OPTION] = "",
@@ -42,26 +46,32 @@ def serve_cli(
         str | None,
         typer.Option(
             envvar="LABEL_STUDIO_URL",
-            help="Where Label Studio is, for texts in its own files; its host must be allowed.",
+            help=(
+                "Address of Label Studio, for retraining and for texts in its own files; its "
+                "host must be in --allowed-hosts."
+            ),
         ),
     ] = None,
     label_studio_key: Annotated[
         str | None,
         typer.Option(
-            envvar="LABEL_STUDIO_API_KEY", help="For such texts, and for annotations to train on."
+            envvar="LABEL_STUDIO_API_KEY",
+            help=("API token of Label Studio, for retraining and for texts in its own files."),
         ),
     ] = None,
-    max_tasks: Annotated[int, typer.Option(min=1, help="Tasks of one request at most.")] = 1_000,
+    max_tasks: Annotated[int, typer.Option(min=1, help="Maximum tasks per request.")] = 1_000,
     max_characters: Annotated[
-        int, typer.Option(min=1, help="Characters of one text at most.")
+        int, typer.Option(min=1, help="Maximum characters per text.")
     ] = 500_000,
     llm_weights: Annotated[
         WeightsMode | None,
         typer.Option(
             envvar="TAGALONG_LLM_WEIGHTS",
-            help="How an LLM is kept: adapter folded into its base (merged: the fastest), beside "
-            "it (adapter: promotions do not load the base again), or beside the base in 4 bits "
-            "(nf4: the least memory).",
+            help=(
+                "Memory layout of the LLM: adapter merged into its base (fastest), adapter "
+                "beside its base (promotions do not reload the base), or adapter beside a "
+                "4-bit base (least memory)."
+            ),
             show_default="as it was trained, merged if not in 4 bits",
         ),
     ] = None,
@@ -70,24 +80,29 @@ def serve_cli(
         typer.Option(
             min=0,
             envvar="TAGALONG_RETRAIN_AFTER",
-            help="New or changed annotations of a project after which the encoder is retrained; 0 "
-            "waits for Label Studio's train button.",
+            help=(
+                "Retrain the encoder after this many new or changed annotations of a project;"
+                " 0: only on Label Studio's Start Training button."
+            ),
         ),
     ] = 0,
     retrain_promote: Annotated[
         PromotionPolicy,
         typer.Option(
             envvar="TAGALONG_RETRAIN_PROMOTE",
-            help="Whether a retrained version is promoted: auto, unless it is worse beyond noise "
-            "or the server has other projects.",
+            help=(
+                "When to make a retrained version the current one; auto: unless it is "
+                "significantly worse than the served version, or the server has other "
+                "projects."
+            ),
         ),
     ] = "auto",
-    retrain_warm: Annotated[
+    retrain_warm_start: Annotated[
         bool,
         typer.Option(
-            "--retrain-warm",
-            envvar="TAGALONG_RETRAIN_WARM",
-            help="Retrain from the version that serves, instead of from its base.",
+            "--retrain-warm-start",
+            envvar="TAGALONG_RETRAIN_WARM_START",
+            help=("Retrain from the served version instead of from its base model."),
         ),
     ] = False,
     retrain_prelabel: Annotated[
@@ -95,15 +110,17 @@ def serve_cli(
         typer.Option(
             min=0,
             envvar="TAGALONG_RETRAIN_PRELABEL",
-            help="Tasks nobody has annotated that a retrained version predicts once it serves.",
+            help="Number of unannotated tasks to predict after a promotion.",
         ),
     ] = 0,
-    cpu_engine: Annotated[
+    openvino: Annotated[
         bool,
         typer.Option(
             envvar=OPENVINO_SWITCH,
-            help="Have encoders run by OpenVINO, two or three times as fast on a CPU, once that is "
-            "made ready; or by PyTorch alone.",
+            help=(
+                "Run encoders on OpenVINO, 2 to 3 times as fast on a CPU as PyTorch, once the"
+                " model is compiled."
+            ),
         ),
     ] = True,
     access_log: Annotated[bool, typer.Option(help="Log every request, without its body.")] = False,
@@ -139,10 +156,10 @@ def serve_cli(
             min_annotations=retrain_after,
             promotion=retrain_promote,
             prelabel=retrain_prelabel,
-            warm_start=retrain_warm,
+            warm_start=retrain_warm_start,
         ),
         limits=Limits(max_tasks=max_tasks, max_text_characters=max_characters),
-        openvino_build_command=make_openvino_build_command(is_enabled=cpu_engine),
+        openvino_build_command=make_openvino_build_command(is_enabled=openvino),
     )
     check_listen_address(host, port)
     if host not in LOOPBACK_HOSTS and credentials is None:
@@ -175,7 +192,7 @@ def make_openvino_build_command(*, is_enabled: bool) -> tuple[str, ...]:
     if is_enabled and not openvino_version():
         error_console.print(OPENVINO_MISSING_MESSAGE, markup=False, soft_wrap=True)
     usable = is_enabled and openvino_version()
-    return (*TAGALONG_COMMAND, "models", "engine") if usable else ()
+    return (*TAGALONG_COMMAND, "models", "compile") if usable else ()
 
 
 def make_retrain_settings(
@@ -216,7 +233,7 @@ def make_retrain_settings(
         promotion,
         "--prelabel",
         str(prelabel),
-        *(("--warm",) if warm_start else ()),
+        *(("--warm-start",) if warm_start else ()),
     )
     return RetrainSettings(
         command=command,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 # Field -> JSON key, where the two differ: the keys are those of the first release.
 RESULT_KEYS = {
@@ -12,6 +12,9 @@ RESULT_KEYS = {
     "previous_version": "against",
     "was_promoted": "promoted",
 }
+
+
+PromotionPolicy = Literal["auto", "always", "never"]
 
 
 class JobState(StrEnum):

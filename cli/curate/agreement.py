@@ -41,10 +41,12 @@ def agreement_cli(
     url: UrlOption = None,
     key: ApiKeyOption = None,
     tab: TabOption = False,
-    limit: Annotated[int, typer.Option(min=1, help="Tasks shown, the worst first.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=1, help="Number of tasks to show, least agreement first.")
+    ] = 20,
     out: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="Write every task into a file of JSON lines."),
+        typer.Option(dir_okay=False, help="Output file for all tasks, in JSON lines."),
     ] = None,
     report: ReportOption = None,
     label_config: LabelConfigOption = None,

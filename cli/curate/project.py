@@ -30,19 +30,21 @@ OptionalExportsArgument = Annotated[
         metavar="EXPORT...",
         exists=True,
         dir_okay=False,
-        help="What was annotated: Label Studio JSON or JSON_MIN, JSON lines, or CoNLL.",
+        help=("Annotated documents: Label Studio JSON or JSON_MIN, JSON lines, or CoNLL."),
     ),
 ]
 ProjectOption = Annotated[
     int | None,
-    typer.Option(min=1, help="In place of files: the number in a project's address."),
+    typer.Option(
+        min=1, help=("Project id, instead of files: the number in the project's address.")
+    ),
 ]
 UrlOption = Annotated[str | None, LABEL_STUDIO_URL_OPTION]
 ApiKeyOption = Annotated[str | None, LABEL_STUDIO_KEY_OPTION]
 TabOption = Annotated[
     bool,
     typer.Option(
-        "--tab", help="Of a project: show the tasks above in a tab of its Data Manager, too."
+        "--create-view", help=("Create a Data Manager tab with the listed tasks (with --project).")
     ),
 ]
 ReportOption = Annotated[
@@ -51,7 +53,7 @@ ReportOption = Annotated[
         "--report",
         metavar="DIR",
         file_okay=False,
-        help="Write report.html, with the texts drawn, report.md and report.json.",
+        help=("Write report.html, report.md and report.json into this folder."),
     ),
 ]
 
@@ -243,7 +245,7 @@ def open_project(project: int, url: str | None, key: str | None) -> Iterator[Cur
 
     if not url or not key:
         raise typer.BadParameter(
-            "--project needs --url and --key, or LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY"
+            "--project needs --label-studio-url and --label-studio-key, or LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY"
         )
     polite = RateLimitedRetry(notify=lambda said: error_console.print(said, style="yellow"))
     with connect(url, key) as studio:

@@ -56,28 +56,31 @@ def review_cli(
     key: ApiKeyOption = None,
     tab: TabOption = False,
     folds: Annotated[
-        int, typer.Option(min=2, help="Of the cross-validation: as many models are trained.")
+        int, typer.Option(min=2, help="Cross-validation folds; one model is trained per fold.")
     ] = 5,
     model: Annotated[
         str | None,
         typer.Option(
             metavar="VERSION",
-            help="Ask this version instead of training: quick, but a version forgives the errors "
-            "of documents that it has learnt from.",
+            help=(
+                "Use this version instead of cross-validation: fast, but it misses errors in "
+                "documents it was trained on."
+            ),
         ),
     ] = None,
     base: Annotated[
         str | None,
         typer.Option(
-            help="Hub id, folder, or package:MODULE/PATH.", show_default="MiniLM, offline"
+            help=("Base model: Hugging Face Hub id, folder, or package:MODULE/PATH."),
+            show_default="MiniLM, included",
         ),
     ] = None,
     epochs: EpochsOption = None,
     seed: SeedOption = 42,
-    limit: Annotated[int, typer.Option(min=1, help="Rows shown.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Number of findings to show.")] = 20,
     out: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="Write the whole queue into a file of JSON lines."),
+        typer.Option(dir_okay=False, help="Output file for all findings, in JSON lines."),
     ] = None,
     report: ReportOption = None,
     annotators: AnnotatorsOption = "majority",
@@ -89,7 +92,7 @@ def review_cli(
 
     Example: tagalong curate review export.json --out queue.jsonl
 
-    Of a project: tagalong curate review --project 1 --tab
+    Of a project: tagalong curate review --project 1 --create-view
     """
     from tagalong.training.curate.findings import review_to_json
     from tagalong.training.curate.pages import review_to_html, review_to_markdown

@@ -69,13 +69,17 @@ def prelabel_cli(
     source: Annotated[
         Path | None,
         typer.Argument(
-            help="Label Studio's tasks (JSON), JSON lines with a text each, a text, or a folder of "
-            "texts (*.txt)."
+            help=(
+                "Texts: Label Studio tasks (JSON), JSON lines with a text each, a text file, "
+                "or a folder of text files (*.txt)."
+            )
         ),
     ] = None,
     project: Annotated[
         int | None,
-        typer.Option(min=1, help="In place of a file: the number in a project's address."),
+        typer.Option(
+            min=1, help=("Project id, instead of files: the number in the project's address.")
+        ),
     ] = None,
     url: Annotated[str | None, LABEL_STUDIO_URL_OPTION] = None,
     key: Annotated[str | None, LABEL_STUDIO_KEY_OPTION] = None,
@@ -83,67 +87,86 @@ def prelabel_cli(
         Path | None,
         typer.Option(
             dir_okay=False,
-            help="Of a file's predictions: Label Studio's tasks if it ends in .json, else JSON "
-            "lines; there once all are.",
+            help=(
+                "Output file, written once all predictions are made: Label Studio tasks if it"
+                " ends in .json, else JSON lines."
+            ),
         ),
     ] = None,
     tier: Annotated[
         PrelabelTier,
-        typer.Option(help="Who reads; in a cascade the LLM reads again where it pays most."),
+        typer.Option(
+            help=(
+                "Model type: encoder, llm, or cascade (the LLM for the documents with the "
+                "most expected errors)."
+            )
+        ),
     ] = ENCODER,
     encoder: Annotated[
         str | None,
-        typer.Option(help="An encoder.", show_default="the current one, else the bundled one"),
+        typer.Option(help="Encoder version.", show_default="the current one, else the bundled one"),
     ] = None,
-    llm: Annotated[str, typer.Option(help="An LLM, or whatever is to read again.")] = LLM,
-    budget: Annotated[
+    llm: Annotated[
+        str, typer.Option(help="LLM version; in a cascade, the version for the second pass.")
+    ] = LLM,
+    llm_share: Annotated[
         float,
         typer.Option(
-            parser=parse_share, metavar="SHARE", help="What the LLM reads again in a cascade."
+            parser=parse_share,
+            metavar="SHARE",
+            help="Share of the documents that the LLM predicts in a cascade.",
         ),
     ] = "20%",  # type: ignore[assignment] # it is parsed like what is typed
-    unlabelled: Annotated[
-        bool, typer.Option("--unlabelled", help="Of a project, only tasks nobody has annotated.")
+    unlabeled: Annotated[
+        bool, typer.Option("--unlabeled", help="Only tasks without annotations (with --project).")
     ] = False,
     view: Annotated[
         int | None,
-        typer.Option(min=1, help="Of a project, only what this tab shows: the number behind tab=."),
+        typer.Option(
+            min=1,
+            help=(
+                "Only the tasks of this Data Manager tab: the number after tab= in its "
+                "address (with --project)."
+            ),
+        ),
     ] = None,
     show: Annotated[
         bool,
         typer.Option(
             "--show",
-            help="Of a project, have annotators see these predictions in place of another "
-            "version's.",
-            show_default="where they see none",
+            help=(
+                "Make Label Studio show these predictions instead of another version's (with "
+                "--project)."
+            ),
+            show_default="only if none are shown",
         ),
     ] = False,
     dry: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Say what there is to do and how long it takes; do nothing."
+            "--dry-run", help=("Print the number of documents and the estimated time, then exit.")
         ),
     ] = False,
     rate: Annotated[
-        float, typer.Option(min=0.01, help="Requests a second to Label Studio, at most.")
+        float, typer.Option(min=0.01, help="Maximum requests per second to Label Studio.")
     ] = 10.0,
-    dollars: Annotated[
+    cost_per_hour: Annotated[
         float | None,
         typer.Option(
-            "--dollars-per-hour",
             min=0,
             callback=check_finite,
-            help="Of this machine, to say what it cost.",
+            help="Price of this machine per hour, for the cost estimate.",
         ),
     ] = None,
     engine: Annotated[
         EngineName,
-        typer.Option(help="Where models run: in this process, or on a Ray cluster."),
+        typer.Option(help="Run the models in this process, or on a Ray cluster."),
     ] = "local",
     ray_address: Annotated[
         str | None,
         typer.Option(
-            help="Of a Ray cluster, host:port.", show_default="one on this machine, meanwhile"
+            help="Address of the Ray cluster, host:port.",
+            show_default="one on this machine, meanwhile",
         ),
     ] = None,
     label_config: LabelConfigOption = None,
@@ -152,7 +175,7 @@ def prelabel_cli(
         Path | None,
         typer.Option(
             dir_okay=False,
-            help="Keeps what is done until all is.",
+            help="Checkpoint file for resuming.",
             show_default="OUT.journal, or named after the project",
         ),
     ] = None,
@@ -162,7 +185,7 @@ def prelabel_cli(
     """Predict for a file, a folder or a project; stopped or killed, the same command goes on.
 
     Examples: tagalong prelabel tasks.json --out predictions.jsonl
-    or: tagalong prelabel --project 1 --url http://localhost:8080
+    or: tagalong prelabel --project 1 --label-studio-url http://localhost:8080
     """
     if (source is None) == (project is None):
         raise typer.BadParameter("name a file or folder to read, or a --project, and not both")
@@ -170,17 +193,17 @@ def prelabel_cli(
         raise typer.BadParameter("say with --out which file the predictions go to")
     if project is not None and (out is not None or label_config is not None):
         raise typer.BadParameter("a project has its own labels, and takes the predictions itself")
-    if source is not None and (unlabelled or show or view is not None):
-        raise typer.BadParameter("--unlabelled, --view and --show are for a --project")
+    if source is not None and (unlabeled or show or view is not None):
+        raise typer.BadParameter("--unlabeled, --view and --show are for a --project")
     if project is not None and (url is None or key is None):
         raise typer.BadParameter(
-            "say where Label Studio is and with which token, by --url and --key or by "
+            "say where Label Studio is and with which token, by --label-studio-url and --label-studio-key or by "
             "LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY"
         )
     if ray_address is not None and engine != "ray":
         raise typer.BadParameter("--ray-address is of a cluster for --engine ray")
     with ExitStack() as stack:
-        readers = choose_models(open_store(models), tier, encoder, llm, budget)
+        readers = choose_models(open_store(models), tier, encoder, llm, llm_share)
         if project is not None:
             place = stack.enter_context(
                 open_project(
@@ -188,7 +211,7 @@ def prelabel_cli(
                     prelabel_models=readers,
                     hosts=parse_hosts(allowed_hosts),
                     rate=rate,
-                    unlabelled=unlabelled,
+                    unlabelled=unlabeled,
                     view=view,
                     replace_shown_version=show,
                 )
@@ -198,7 +221,7 @@ def prelabel_cli(
         for note in place.notes:
             error_console.print(note, style="yellow", markup=False, soft_wrap=True)
         if dry:
-            run_dry_run(place, readers, dollars=dollars, as_json=as_json)
+            run_dry_run(place, readers, dollars=cost_per_hour, as_json=as_json)
             return
         stack.enter_context(printing_resume_hint())
         held = stack.enter_context(
@@ -206,7 +229,7 @@ def prelabel_cli(
         )
         engines = partial(open_engine, engine=engine, address=ray_address)
         run_batch(held, place, readers, engines)
-        summary = summarize_batch(held, readers, dollars=dollars)
+        summary = summarize_batch(held, readers, dollars=cost_per_hour)
         summary["shown"] = place.show(sort_versions_by_share(summary, readers))
         if not summary["aside"]:
             held.remove()

@@ -3,14 +3,14 @@
 import os
 import signal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from tagalong.backend.retraining.job import Job, JobResult, JobState
+from tagalong.backend.retraining.job import Job, JobResult, JobState, PromotionPolicy
 from tagalong.backend.retraining.job_store import JobStore, send_signal, server_state_dir
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.retrain.job import run_job
@@ -27,57 +27,62 @@ from tagalong.ner.errors import TrainingError
 from tagalong.ner.model_registry import ENCODER, TierName
 
 NICENESS = 10  # of the 19 steps that a process can stand back
-PromotionPolicy = Literal["auto", "always", "never"]
 
 
 def retrain_cli(
     project: Annotated[
-        int | None, typer.Option(min=1, help="The number in the project's address.")
+        int | None, typer.Option(min=1, help="Project id: the number in the project's address.")
     ] = None,
     url: Annotated[str | None, LABEL_STUDIO_URL_OPTION] = None,
     key: Annotated[str | None, LABEL_STUDIO_KEY_OPTION] = None,
-    tier: Annotated[TierName, typer.Option(help="What to train.")] = ENCODER,
-    like: Annotated[
+    tier: Annotated[TierName, typer.Option(help="Model type to train.")] = ENCODER,
+    recipe_from: Annotated[
         str | None,
         typer.Option(
             metavar="VERSION",
-            help="Whose base and recipe to train by.",
-            show_default="those of the version that serves",
+            help="Version whose base model and hyperparameters to use.",
+            show_default="those of the served version",
         ),
     ] = None,
     promote: Annotated[
         PromotionPolicy,
         typer.Option(
-            help="auto: unless the new version is worse than the old one beyond noise, or the "
-            "server has other projects."
+            help=(
+                "When to make the new version the current one; auto: unless it is "
+                "significantly worse than the served version, or the server has other "
+                "projects."
+            )
         ),
     ] = "auto",
-    held_out: Annotated[
+    holdout_share: Annotated[
         float,
         typer.Option(
-            min=0.01, max=0.9, help="Share of the documents that is never learnt from, to judge by."
+            min=0.01,
+            max=0.9,
+            help=("Share of the documents held out for comparing both versions."),
         ),
     ] = 0.2,
     name: Annotated[
         str | None,
-        typer.Option(help="What the version's name starts with.", show_default="project-N"),
+        typer.Option(help="Prefix of the new version's name.", show_default="project-N"),
     ] = None,
-    warm: Annotated[
+    warm_start: Annotated[
         bool,
         typer.Option(
-            "--warm",
-            help="Begin at the version that serves: quicker, but its error_console pile up.",
+            "--warm-start",
+            help=(
+                "Start from the served version instead of its base model: faster, but errors "
+                "accumulate."
+            ),
         ),
     ] = False,
     prelabel: Annotated[
         int,
-        typer.Option(
-            min=0, help="Tasks nobody has annotated that the version predicts once it serves."
-        ),
+        typer.Option(min=0, help="Number of unannotated tasks to predict after a promotion."),
     ] = 0,
     models: ModelsOption = Path("models"),
     cancel: Annotated[
-        bool, typer.Option("--cancel", help="End the project's trainings, and do nothing else.")
+        bool, typer.Option("--cancel", help="Cancel the project's training jobs, then exit.")
     ] = False,
     run: Annotated[int | None, typer.Option(hidden=True)] = None,
     as_json: JsonOption = False,
@@ -97,11 +102,11 @@ def retrain_cli(
         os.nice(NICENESS)  # a server began it, and serving goes first
     how = RetrainOptions(
         promotion_policy=promote,
-        held_out_share=held_out,
-        recipe_from=like,
+        held_out_share=holdout_share,
+        recipe_from=recipe_from,
         version_name=name,
         prelabel_tasks=prelabel,
-        warm_start=warm,
+        warm_start=warm_start,
     )
     ended = run_job(runs, run, store, url=url, key=key, options=how)
     if as_json:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.backend.label_studio.api.client import LabelStudioClient
     from tagalong.backend.label_studio.api.retries import RateLimitedRetry
     from tagalong.backend.label_studio.results import LabelConfig
+    from tagalong.backend.retraining.job import PromotionPolicy
     from tagalong.training.jobs.project_data import ProjectTrainingData
-    from tagalong.training.jobs.promotion_gate import PromotionPolicy
     from tagalong.training.recipes.schedule import TrainingProgress
 
 STATUS_INTERVAL_SECONDS = 1.0  # seconds between two notes of what a training does
@@ -257,7 +257,11 @@ def hold_back_for_other_projects(
             f"it is unknown which other projects {change.version} serves ({error}). Retrain once "
             f"Label Studio answers, or run `tagalong models promote {outcome.version}`"
         )
-        return replace(outcome, should_promote=False, reason=reason) if outcome.should_promote else outcome
+        return (
+            replace(outcome, should_promote=False, reason=reason)
+            if outcome.should_promote
+            else outcome
+        )
     finally:
         journal.close()
     if not others:

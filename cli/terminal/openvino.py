@@ -12,7 +12,7 @@ from tagalong.training.data.train_dev_split import TrainDevSplit
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.backend.models.openvino.cache import CachedOpenVINOModel
 
-OPENVINO_SWITCH = "TAGALONG_CPU_ENGINE"
+OPENVINO_SWITCH = "TAGALONG_OPENVINO"
 MIN_CHECK_DOCUMENTS = 48  # documents that an engine is checked on
 FALSE_VALUES = frozenset({"0", "false", "f", "no", "n", "off"})  # as Typer reads them
 OPENVINO_MISSING_MESSAGE = (

@@ -22,29 +22,36 @@ MAX_SEED = 2**32 - 1  # what numpy takes, and torch with it
 AnnotatorsOption = Annotated[
     SelectableAnnotatorPolicy,
     typer.Option(
-        help="Where several people annotated a task: keep what more than half of them drew "
-        "exactly, what was submitted last, or one document for each."
+        help=(
+            "Which annotations to use if several people annotated a task: those that more"
+            " than half drew exactly (majority), the last submitted (latest), or one "
+            "document for each annotator (all)."
+        )
     ),
 ]
 LabelConfigOption = Annotated[
     Path | None,
-    typer.Option(exists=True, dir_okay=False, help="The project's labelling config, an XML file."),
+    typer.Option(exists=True, dir_okay=False, help="Labeling config of the project, an XML file."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 ModelsOption = Annotated[
     Path,
-    typer.Option(metavar="DIR", envvar="TAGALONG_MODELS", help="The folder of model versions."),
+    typer.Option(metavar="DIR", envvar="TAGALONG_MODELS", help="Folder of the model versions."),
 ]
 
 ALLOWED_HOSTS_OPTION = typer.Option(
     envvar="TAGALONG_ALLOWED_HOSTS",
-    help="Hosts that texts may be fetched from where tasks hold URLs, between commas.",
+    help=("Hosts from which to download texts if tasks contain URLs, separated by commas."),
 )
 LABEL_STUDIO_URL_OPTION = typer.Option(
-    envvar="LABEL_STUDIO_URL", help="Label Studio, as the browser shows it."
+    "--label-studio-url",
+    envvar="LABEL_STUDIO_URL",
+    help="Address of Label Studio, as in the browser.",
 )
 LABEL_STUDIO_KEY_OPTION = typer.Option(
-    envvar="LABEL_STUDIO_API_KEY", help="A personal or legacy token, better set in the environment."
+    "--label-studio-key",
+    envvar="LABEL_STUDIO_API_KEY",
+    help=("API token of Label Studio, personal or legacy; better set in the environment."),
 )
 
 

@@ -71,33 +71,38 @@ def encoder_cli(
     base: Annotated[
         str | None,
         typer.Option(
-            help="Hub id, folder, or package:MODULE/PATH.", show_default="MiniLM, offline"
+            help=("Base model: Hugging Face Hub id, folder, or package:MODULE/PATH."),
+            show_default="MiniLM, included",
         ),
     ] = None,
     revision: RevisionOption = None,
     lora: Annotated[
-        bool, typer.Option("--lora", help="Train an adapter of a few MB, not the whole model.")
+        bool,
+        typer.Option(
+            "--lora", help=("Train a LoRA adapter of a few MB instead of the whole model.")
+        ),
     ] = False,
     qlora: Annotated[
-        bool, typer.Option("--qlora", help="Train an adapter on a base kept in 4 bits.")
+        bool,
+        typer.Option("--qlora", help="Train a LoRA adapter on a base model in 4 bits (QLoRA)."),
     ] = False,
-    rank: Annotated[int, typer.Option(min=1, help="Of the adapter; alpha is twice that.")] = 32,
+    rank: Annotated[int, typer.Option(min=1, help="LoRA rank; alpha is twice the rank.")] = 32,
     epochs: EpochsOption = None,
     patience: PatienceOption = None,
     learning_rate: LearningRateOption = None,
     batch_tokens: BatchTokensOption = None,
     window: Annotated[
-        int | None, typer.Option(min=32, help="Sub-words the model reads at once.")
+        int | None, typer.Option(min=32, help="Maximum sequence length, in tokens.")
     ] = None,
     dropout: Annotated[
-        float | None, typer.Option(min=0.0, max=0.9, help="Of the hidden layers.")
+        float | None, typer.Option(min=0.0, max=0.9, help="Dropout rate of the hidden layers.")
     ] = None,
     silver: SilverOption = None,
     silver_weight: SilverWeightOption = None,
-    silver_least: SilverMinScoreOption = None,
-    held_out: ExcludeOption = None,
+    silver_min_score: SilverMinScoreOption = None,
+    exclude: ExcludeOption = None,
     no_baseline: NoBaselineOption = False,
-    like: RecipeFromOption = None,
+    recipe_from: RecipeFromOption = None,
     seed: SeedOption = 42,
     precision: PrecisionOption = "auto",
     annotators: AnnotatorsOption = "majority",
@@ -105,14 +110,14 @@ def encoder_cli(
     name: VersionNameOption = ENCODER,
     models: ModelsOption = Path("models"),
     resume: ResumeOption = False,
-    promote: PromoteOption = True,
+    promote: PromoteOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Train an encoder and publish it as a model version.
 
     Example: tagalong train encoder export.json --epochs 10
 
-    With what an LLM said of other texts: tagalong train encoder export.json --silver said.jsonl
+    With an LLM's predictions: tagalong train encoder export.json --silver predictions.jsonl
     """
     from tagalong.training.encoder.train import train_encoder
     from tagalong.training.jobs.publish import publish_encoder
@@ -124,7 +129,7 @@ def encoder_cli(
         four_bit=qlora,
         window=window,
         dropout=dropout,
-        recipe_from=like,
+        recipe_from=recipe_from,
         schedule=drop_none(
             epochs=epochs,
             patience=patience,
@@ -141,7 +146,7 @@ def encoder_cli(
         read_options=build_read_options(annotators, label_config),
         name=name,
         resume=resume,
-        promote=promote,
+        promotion_policy=promote,
         store=open_store(models),
     )
     trade = TierTrainer(
@@ -150,8 +155,8 @@ def encoder_cli(
     wanted = build_silver_arguments(
         files=silver,
         weight=silver_weight,
-        least=silver_least,
-        held_out=held_out,
+        least=silver_min_score,
+        held_out=exclude,
         baseline=not no_baseline,
     )
     if wanted is None:

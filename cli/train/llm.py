@@ -49,16 +49,22 @@ def llm_cli(
     dev: DevOption = None,
     dev_share: DevShareOption = 0.1,
     base: Annotated[
-        str, typer.Option(help="Hub id, folder, or package:MODULE/PATH of a decoder.")
+        str,
+        typer.Option(
+            help=("Base model, a decoder: Hugging Face Hub id, folder, or package:MODULE/PATH.")
+        ),
     ] = DEFAULT_BASE,
     revision: RevisionOption = None,
-    four_bit: Annotated[bool, typer.Option(help="Keep the base in 4 bits (QLoRA).")] = True,
+    four_bit: Annotated[bool, typer.Option(help="Keep the base model in 4 bits (QLoRA).")] = True,
     full: Annotated[
-        bool, typer.Option("--full", help="Train the whole model, not an adapter: for small bases.")
+        bool,
+        typer.Option(
+            "--full", help=("Train all weights instead of an adapter, for small base models.")
+        ),
     ] = False,
     rank: Annotated[
         int | None,
-        typer.Option(min=1, help="Of the adapter; alpha is twice that.", show_default="128"),
+        typer.Option(min=1, help="LoRA rank; alpha is twice the rank.", show_default="128"),
     ] = None,
     epochs: EpochsOption = None,
     patience: PatienceOption = None,
@@ -66,17 +72,27 @@ def llm_cli(
     batch_tokens: BatchTokensOption = None,
     window: Annotated[
         int | None,
-        typer.Option(min=64, help="Tokens the model reads at once, each word twice."),
+        typer.Option(
+            min=64, help=("Maximum prompt length, in tokens; each word occurs twice in a prompt.")
+        ),
     ] = None,
-    lesson_window: Annotated[
+    train_window: Annotated[
         int | None,
-        typer.Option(min=64, help="The same while it learns.", show_default="as --window"),
+        typer.Option(
+            min=64,
+            help="Maximum prompt length while training, in tokens.",
+            show_default="as --window",
+        ),
     ] = None,
     noise: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="Share of the tags fed back that are made wrong."),
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help=("Share of input tags corrupted in training (scheduled sampling)."),
+        ),
     ] = None,
-    like: RecipeFromOption = None,
+    recipe_from: RecipeFromOption = None,
     seed: SeedOption = 42,
     precision: PrecisionOption = "auto",
     annotators: AnnotatorsOption = "majority",
@@ -84,7 +100,7 @@ def llm_cli(
     name: VersionNameOption = LLM,
     models: ModelsOption = Path("models"),
     resume: ResumeOption = False,
-    promote: PromoteOption = True,
+    promote: PromoteOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Train a decoder LLM to tag, by an adapter on a base in 4 bits, and publish the adapter.
@@ -99,12 +115,12 @@ def llm_cli(
     from tagalong.training.recipes.recipe import AdapterConfig, LLMRecipe, llm_recipe_from_json
 
     store = open_store(models)
-    if like is not None:
-        model = read_recipe_manifest(store, like, tier=LLM)
+    if recipe_from is not None:
+        model = read_recipe_manifest(store, recipe_from, tier=LLM)
         recipe = llm_recipe_from_json(model.config, BaseModelRef(model.base, model.base_revision))
     else:
         plain = LLMRecipe(base=BaseModelRef(base, revision))
-        settings = drop_none(window=window, lesson=lesson_window, noise=noise)
+        settings = drop_none(window=window, lesson=train_window, noise=noise)
         schedule = drop_none(
             epochs=epochs,
             patience=patience,
@@ -128,7 +144,7 @@ def llm_cli(
         read_options=build_read_options(annotators, label_config),
         name=name,
         resume=resume,
-        promote=promote,
+        promotion_policy=promote,
         store=store,
     )
 

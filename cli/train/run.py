@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from tagalong.backend.retraining.job import PromotionPolicy
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import error_console
 from tagalong.cli.terminal.openvino import compile_published_version
@@ -34,42 +35,58 @@ ExportsArgument = Annotated[
     typer.Argument(
         exists=True,
         dir_okay=False,
-        help="What to learn from: Label Studio JSON or JSON_MIN, JSON lines, or CoNLL.",
+        help=(
+            "Annotated documents to train on: Label Studio JSON or JSON_MIN, JSON lines, or CoNLL."
+        ),
     ),
 ]
 DevOption = Annotated[
     list[Path] | None,
     typer.Option(
-        exists=True, dir_okay=False, help="What to stop by.", show_default="a held-out share"
+        exists=True,
+        dir_okay=False,
+        help="Development set, for early stopping.",
+        show_default="a share of the exports",
     ),
 ]
 DevShareOption = Annotated[
-    float, typer.Option(min=0.01, max=0.9, help="Share of the documents lock_states out for dev.")
+    float,
+    typer.Option(min=0.01, max=0.9, help="Share of the documents held out as the development set."),
 ]
-RevisionOption = Annotated[str | None, typer.Option(help="Commit or tag of the base.")]
-EpochsOption = Annotated[int | None, typer.Option(min=1, help="Passes over the data at most.")]
+RevisionOption = Annotated[str | None, typer.Option(help="Commit or tag of the base model.")]
+EpochsOption = Annotated[int | None, typer.Option(min=1, help="Maximum number of epochs.")]
 PatienceOption = Annotated[
-    int | None, typer.Option(min=1, help="Epochs without a better dev F1 before stopping.")
+    int | None, typer.Option(min=1, help="Epochs without a better dev F1 before training stops.")
 ]
-LearningRateOption = Annotated[float | None, typer.Option(min=0.0, help="At its peak.")]
+LearningRateOption = Annotated[float | None, typer.Option(min=0.0, help="Peak learning rate.")]
 BatchTokensOption = Annotated[
-    int | None, typer.Option(min=64, help="Sub-words of a step, on each process.")
+    int | None, typer.Option(min=64, help="Tokens per optimizer step and process.")
 ]
 RecipeFromOption = Annotated[
     str | None,
     typer.Option(
-        metavar="VERSION", help="Take base and recipe from a version; no other setting counts."
+        metavar="VERSION",
+        help=(
+            "Reuse the base model and hyperparameters of this version; other settings are ignored."
+        ),
     ),
 ]
-SeedOption = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of order, dropout and head.")]
+SeedOption = Annotated[
+    int, typer.Option(min=0, max=MAX_SEED, help="Random seed (data order, dropout, initial head).")
+]
 PrecisionOption = Annotated[
-    PrecisionName, typer.Option(help="auto is bf16 where the machine has it.")
+    PrecisionName,
+    typer.Option(help=("Training precision; auto: bf16 where the hardware supports it.")),
 ]
-VersionNameOption = Annotated[str, typer.Option(help="What the version's name starts with.")]
-ResumeOption = Annotated[
-    bool, typer.Option("--resume", help="Go on with the same training after it was stopped.")
+VersionNameOption = Annotated[str, typer.Option(help="Prefix of the new version's name.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Resume an interrupted training run.")]
+PromoteOption = Annotated[
+    PromotionPolicy,
+    typer.Option(
+        help="When to make the new version the current one; auto: if it finds entities in dev "
+        "and, with --silver, is not worse than the baseline."
+    ),
 ]
-PromoteOption = Annotated[bool, typer.Option(help="Make the new version the current one.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +99,7 @@ class TrainJob:
     read_options: ReadOptions
     name: str
     resume: bool
-    promote: bool
+    promotion_policy: PromotionPolicy
     store: ModelStore
 
 
@@ -232,8 +249,11 @@ def finish_training(
     """Make a version current unless it is worse, forget what led to it, and say what it is."""
     from tagalong.training.loop.training_state import delete_state
 
-    # A version that finds nothing right takes no other's place, whatever was asked for.
-    promoted = train_job.promote and not worse and bool(manifest.scores["dev"]["strict_f1"])
+    # By default, a version that finds nothing right replaces no other version.
+    finds_entities = bool(manifest.scores["dev"]["strict_f1"])
+    promoted = train_job.promotion_policy == "always" or (
+        train_job.promotion_policy == "auto" and not worse and finds_entities
+    )
     if promoted:
         train_job.store.promote(trainer.tier, manifest.version)
     for state_path in states:

@@ -47,8 +47,10 @@ SilverOption = Annotated[
         exists=True,
         dir_okay=False,
         metavar="FILE",
-        help="What another system said of other texts, to learn from beside the exports: as "
-        "'tagalong prelabel --out' writes it.",
+        help=(
+            "Another system's predictions for other texts, as extra training data; the "
+            "format is that of `tagalong prelabel --out`."
+        ),
     ),
 ]
 SilverWeightOption = Annotated[
@@ -56,14 +58,14 @@ SilverWeightOption = Annotated[
     typer.Option(
         min=0.0,
         max=1.0,
-        help="What a word of it that is sure counts, where one of the exports counts 1.",
+        help=("Loss weight of a silver word at full confidence; words of the exports weigh 1."),
         show_default=str(DEFAULT_SILVER_WEIGHT),
     ),
 ]
 SilverMinScoreOption = Annotated[
     float | None,
     typer.Option(
-        min=0.0, max=1.0, help="Leave out its documents that score less.", show_default="0.0"
+        min=0.0, max=1.0, help="Minimum document score for silver data.", show_default="0.0"
     ),
 ]
 ExcludeOption = Annotated[
@@ -72,11 +74,15 @@ ExcludeOption = Annotated[
         exists=True,
         dir_okay=False,
         metavar="FILE",
-        help="Leave out its documents that this has too, such as a test side to judge by later.",
+        help=("Leave out silver documents that are also in these files, such as a test set."),
     ),
 ]
 NoBaselineOption = Annotated[
-    bool, typer.Option("--no-baseline", help="Do not train on the exports alone first, to compare.")
+    bool,
+    typer.Option(
+        "--no-baseline",
+        help=("Skip the baseline, a training run on the exports alone for comparison."),
+    ),
 ]
 
 
@@ -130,7 +136,7 @@ def build_silver_arguments(
         )
     if weight is not None or least is not None or held_out or not baseline:
         raise typer.BadParameter(
-            "--silver-weight, --silver-least, --held-out and --no-baseline say what to do with "
+            "--silver-weight, --silver-min-score, --exclude and --no-baseline say what to do with "
             "--silver: name a file of predictions with it"
         )
     return None

@@ -86,7 +86,7 @@ def build_trainer_like(store: ModelStore, tier: str, reference: str | None) -> T
     if reference is None:
         raise InputError(
             "no LLM serves whose base and recipe could be gone by: train the first one with "
-            "`tagalong train llm`, or name one with --like"
+            "`tagalong train llm`, or name one with --recipe-from"
         )
     model = read_recipe_manifest(store, reference, tier=tier)
     base = BaseModelRef(model.base, model.base_revision)

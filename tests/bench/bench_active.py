@@ -1,4 +1,4 @@
-"""Does choosing pay? Learning curves of every strategy of `tagalong curate next`, gold annotating.
+"""Does choosing pay? Learning curves of every strategy of `tagalong curate select`, gold annotating.
 
 Twenty documents drawn by lot are annotated first, the same for every strategy. Then each strategy
 chooses from the rest of the train side, a model is trained anew on all that is annotated, and its

@@ -134,7 +134,7 @@ def predict_files(root: Path) -> list[str]:
     Raises:
         RuntimeError: If a request is refused.
     """
-    os.environ |= {"TAGALONG_CPU_ENGINE": "false", "HF_HUB_OFFLINE": "1"}
+    os.environ |= {"TAGALONG_OPENVINO": "false", "HF_HUB_OFFLINE": "1"}
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     calls: set[tuple[str, str]] = set()  # thread and file
 

@@ -1,4 +1,4 @@
-"""``tagalong calibrate`` as it is typed."""
+"""``tagalong benchmark`` as it is typed."""
 
 import json
 import os
@@ -33,7 +33,17 @@ def test_a_laptop_gets_a_recommendation(tmp_path: Path) -> None:
     report = tmp_path / "report"
     evaluated = run("evaluate", "bundled", SAMPLE, "--report", tmp_path, "--json")
     said = run(
-        *("calibrate", SAMPLE, *QUICK, "--batch", 5_000, "--price", 2, "--budget-ms", 60_000),
+        *(
+            "benchmark",
+            SAMPLE,
+            *QUICK,
+            "--batch",
+            5_000,
+            "--cost-per-hour",
+            2,
+            "--latency-budget-ms",
+            60_000,
+        ),
         *("--evaluation", tmp_path / "report.json", "--report", report),
     ).stdout
     assert "In real time: serve the encoder minilm-bc5cdr-" in said
@@ -52,7 +62,7 @@ def test_an_llm_is_set_beside_the_encoder(store: ModelStore, tmp_path: Path) -> 
     base = save_llm(tmp_path / "base", CORPUS, initializer_range=0.15)
     folder = publish_llm_version(store, base)
     store.promote("llm", folder.name)
-    found = json.loads(run("calibrate", SAMPLE, *QUICK, "--json", "--models", store.root).stdout)
+    found = json.loads(run("benchmark", SAMPLE, *QUICK, "--json", "--models", store.root).stdout)
     assert [one["tier"] for one in found["timings"]][-1] == "llm"
     assert any("times as long" in sentence for sentence in found["advice"])
     named = f"--report DIR --models {shlex.quote(str(store.root))}` compares them"
@@ -71,22 +81,22 @@ def test_an_llm_is_set_beside_the_encoder(store: ModelStore, tmp_path: Path) -> 
 def test_what_cannot_be_measured_says_why(
     arguments: tuple[object, ...], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert complaint in fails(capsys, "calibrate", *QUICK, *arguments)
+    assert complaint in fails(capsys, "benchmark", *QUICK, *arguments)
 
 
 def test_an_evaluation_by_the_papers_protocol_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("evaluate", "bundled", SAMPLE, "--protocol", "paper", "--report", tmp_path)
-    sentence = fails(capsys, "calibrate", *QUICK, "--evaluation", tmp_path / "report.json")
+    sentence = fails(capsys, "benchmark", *QUICK, "--evaluation", tmp_path / "report.json")
     assert "is by the paper's protocol" in sentence
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--price", "inf"), ("--budget-ms", "inf"), ("--seconds", "inf")]
+    "arguments", [("--cost-per-hour", "inf"), ("--latency-budget-ms", "inf"), ("--seconds", "inf")]
 )
 def test_what_is_infinite_is_refused(arguments: tuple[str, ...]) -> None:
-    said = " ".join(run("calibrate", *arguments, code=2).stderr.replace("│", " ").split())
+    said = " ".join(run("benchmark", *arguments, code=2).stderr.replace("│", " ").split())
     assert f"Invalid value for '{arguments[0]}': inf is not a finite number" in said
 
 
@@ -127,7 +137,7 @@ def test_documents_in_a_file_whose_name_is_no_utf8_are_reported_on(
     shutil.copy(SAMPLE, odd)
     timing = BenchmarkResult("small", "engine", "OpenVINO, int8", 1.0, 0.02, 0.04, 100, 50.0, 2**29)
     monkeypatch.setattr(benchmark, "run_benchmarks", lambda *_: ([timing], {}))
-    run("calibrate", odd, "--report", tmp_path / "report")
+    run("benchmark", odd, "--report", tmp_path / "report")
     for name in ("report.md", "report.html", "report.json"):
         assert "udce9.jsonl" in (tmp_path / "report" / name).read_text(encoding="utf-8")
 
@@ -139,7 +149,7 @@ def test_one_that_cannot_be_measured_does_not_cost_the_others(
     folder = publish_llm_version(store, base)
     store.promote("llm", folder.name)
     shutil.rmtree(base)
-    found = json.loads(run("calibrate", SAMPLE, *QUICK, "--json", "--models", store.root).stdout)
+    found = json.loads(run("benchmark", SAMPLE, *QUICK, "--json", "--models", store.root).stdout)
     assert {one["tier"] for one in found["timings"]} == {"encoder"}
     assert any(f"{folder.name}, llm, could not be measured: " in note for note in found["notes"])
     assert found["advice"][-1] == f"The LLM {folder.name} could not be measured: see the note."
@@ -151,7 +161,7 @@ def test_an_evaluation_of_another_version_is_refused(
     run("evaluate", "bundled", SAMPLE, "--report", tmp_path)
     path = tmp_path / "report.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model": "other"}))
-    sentence = fails(capsys, "calibrate", *QUICK, "--evaluation", path)
+    sentence = fails(capsys, "benchmark", *QUICK, "--evaluation", path)
     assert "judges other, and measured are minilm-bc5cdr-" in sentence
 
 
@@ -160,4 +170,4 @@ def test_documents_without_a_word_are_refused(
 ) -> None:
     path = tmp_path / "empty.jsonl"
     path.write_text('{"id": "1", "text": " ", "entities": []}\n')
-    assert "no document with a word in it" in fails(capsys, "calibrate", path, *QUICK)
+    assert "no document with a word in it" in fails(capsys, "benchmark", path, *QUICK)

@@ -36,7 +36,9 @@ def ends_with(code: int, *arguments: str) -> None:
 
 
 def test_all_is_well(surgery: Surgery, capsys: pytest.CaptureFixture[str]) -> None:
-    ends_with(0, "--url", surgery.studio.url, "--key", KEY, "--project", "7")
+    ends_with(
+        0, "--label-studio-url", surgery.studio.url, "--label-studio-key", KEY, "--project", "7"
+    )
     shown = capsys.readouterr().out
     lines = shown.splitlines()
     assert lines[0] == "✓ Label Studio: Label Studio 1.23.2 answers."
@@ -58,7 +60,9 @@ def test_a_problem_has_its_remedy_below_and_ends_with_1(
     surgery: Surgery, capsys: pytest.CaptureFixture[str]
 ) -> None:
     surgery.studio_says("GET /api/webhooks/", 200, [])
-    ends_with(1, "--url", surgery.studio.url, "--key", KEY, "--project", "7")
+    ends_with(
+        1, "--label-studio-url", surgery.studio.url, "--label-studio-key", KEY, "--project", "7"
+    )
     lines = capsys.readouterr().out.splitlines()
     (number,) = [number for number, line in enumerate(lines) if line.startswith("✗ ")]
     assert lines[number].startswith("✗ Webhook: The backend was added by half")
@@ -78,7 +82,14 @@ def test_a_tab_is_mended_where_that_is_asked_for(
         return 200, held
 
     surgery.studio.script.answers["PATCH /api/dm/views/2/"] = change
-    command = ["--url", surgery.studio.url, "--key", KEY, "--project", "7"]
+    command = [
+        "--label-studio-url",
+        surgery.studio.url,
+        "--label-studio-key",
+        KEY,
+        "--project",
+        "7",
+    ]
     ends_with(1, *command)
     assert "→ Run the same command with --fix" in capsys.readouterr().out
     ends_with(0, *command, "--fix")
@@ -88,7 +99,9 @@ def test_a_tab_is_mended_where_that_is_asked_for(
 
 def test_a_warning_ends_with_0(surgery: Surgery, capsys: pytest.CaptureFixture[str]) -> None:
     surgery.studio_says("GET /api/version/", 200, {"release": "2.0"})
-    ends_with(0, "--url", surgery.studio.url, "--key", KEY, "--project", "7")
+    ends_with(
+        0, "--label-studio-url", surgery.studio.url, "--label-studio-key", KEY, "--project", "7"
+    )
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("! Label Studio: ")
     assert lines[-1] == "No problem, one warning."
@@ -97,7 +110,9 @@ def test_a_warning_ends_with_0(surgery: Surgery, capsys: pytest.CaptureFixture[s
 def test_what_was_skipped_for_one_cause_is_on_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    ends_with(1, "--url", "http://127.0.0.1:1", "--key", KEY, "--project", "7")
+    ends_with(
+        1, "--label-studio-url", "http://127.0.0.1:1", "--label-studio-key", KEY, "--project", "7"
+    )
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("· ")]
     assert len(lines) == 1
     assert lines[0].startswith("· Key, Project, ")
@@ -105,7 +120,15 @@ def test_what_was_skipped_for_one_cause_is_on_one_line(
 
 def test_json_is_one_object(surgery: Surgery, capsys: pytest.CaptureFixture[str]) -> None:
     surgery.studio_says("GET /api/webhooks/", 200, [])
-    arguments = ["--url", surgery.studio.url, "--key", KEY, "--project", "7", "--json"]
+    arguments = [
+        "--label-studio-url",
+        surgery.studio.url,
+        "--label-studio-key",
+        KEY,
+        "--project",
+        "7",
+        "--json",
+    ]
     ends_with(1, *arguments)
     answer = json.loads(capsys.readouterr().out)
     assert answer["healthy"] is False
@@ -119,7 +142,9 @@ def test_control_characters_of_a_server_stay_harmless(
 ) -> None:
     row = backend_row(surgery.backend.url, title="[red]\x1b[2J\nAll is well.")
     surgery.studio_says("GET /api/ml/", 200, [row])
-    ends_with(0, "--url", surgery.studio.url, "--key", KEY, "--project", "7")
+    ends_with(
+        0, "--label-studio-url", surgery.studio.url, "--label-studio-key", KEY, "--project", "7"
+    )
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert "[red]" in shown
@@ -130,16 +155,26 @@ def test_a_backend_with_a_password(
     surgery: Surgery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TAGALONG_USERNAME", "ann")
-    ends_with(1, "--url", surgery.studio.url, "--key", KEY, "--project", "7")
+    ends_with(
+        1, "--label-studio-url", surgery.studio.url, "--label-studio-key", KEY, "--project", "7"
+    )
     assert "but not the other" in capsys.readouterr().err
     monkeypatch.setenv("TAGALONG_PASSWORD", "secret")
-    ends_with(0, "--url", surgery.studio.url, "--key", KEY, "--project", "7")
+    ends_with(
+        0, "--label-studio-url", surgery.studio.url, "--label-studio-key", KEY, "--project", "7"
+    )
     setups = [asked for asked in surgery.backend.script.asked if asked.path == "/setup"]
     assert [asked.headers["Authorization"] for asked in setups] == ["Basic YW5uOnNlY3JldA=="]
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["--url", "http://x", "--key", "k"], ["--project", "0"], ["--project", "a"]]
+    "arguments",
+    [
+        [],
+        ["--label-studio-url", "http://x", "--label-studio-key", "k"],
+        ["--project", "0"],
+        ["--project", "a"],
+    ],
 )
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     ends_with(2, *arguments)

@@ -13,7 +13,7 @@ SAMPLE = Path("tests/samples/bc5cdr.jsonl").resolve()
     "command",
     [
         ("evaluate", "bundled", SAMPLE),
-        ("calibrate", SAMPLE),
+        ("benchmark", SAMPLE),
         ("curate", "review", SAMPLE),
         ("curate", "agreement", SAMPLE),
     ],

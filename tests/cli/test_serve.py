@@ -133,7 +133,7 @@ def test_what_it_has_begun_ends_with_it_and_leaves_nothing(tmp_path: Path) -> No
     scraps, port = tmp_path / "scraps", find_free_port()
     scraps.mkdir()
     places = {"TMPDIR": str(scraps), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    command = [sys.executable, "-m", "tagalong", "serve", "--port", str(port), "--cpu-engine"]
+    command = [sys.executable, "-m", "tagalong", "serve", "--port", str(port), "--openvino"]
     with (tmp_path / "said").open("w") as out:
         process = subprocess.Popen(
             [*command, "--models", str(tmp_path / "models")],
@@ -145,7 +145,7 @@ def test_what_it_has_begun_ends_with_it_and_leaves_nothing(tmp_path: Path) -> No
 
     def making() -> list[int]:
         assert process.poll() is None, (tmp_path / "said").read_text()
-        return [pid for pid, command in begun_by(process.pid) if "models engine" in command]
+        return [pid for pid, command in begun_by(process.pid) if "models compile" in command]
 
     try:
         assert eventually(

@@ -70,7 +70,7 @@ def our_server(folder: Path, **environment: str) -> Iterator[Ours]:
         str(ours.models),
     ]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TAGALONG_")}
-    kept["TAGALONG_CPU_ENGINE"] = "false"  # whatever engine this machine may have
+    kept["TAGALONG_OPENVINO"] = "false"  # whatever engine this machine may have
     with SupervisedProcess(
         "our server", command, environment=kept | environment, log_path=ours.log
     ) as process:

@@ -32,7 +32,12 @@ class Pool:
 
     def command(self, *arguments: object) -> dict[str, Any]:
         asked = ["curate", *map(str, arguments), "--project", str(self.project), "--json"]
-        asked += ["--url", self.running.url, "--key", self.running.account.token]
+        asked += [
+            "--label-studio-url",
+            self.running.url,
+            "--label-studio-key",
+            self.running.account.token,
+        ]
         result = CliRunner().invoke(app, asked)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception

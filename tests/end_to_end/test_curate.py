@@ -48,7 +48,7 @@ def test_each_task_has_one_prediction_of_the_version(pool: Pool) -> None:
 def test_what_looks_wrong_is_shown_in_a_tab(pool: Pool) -> None:
     task, document = list(pool.documents.items())[-1]
     pool.annotate(task, replace(document, spans=()))  # everything was forgotten
-    found = pool.command("review", "--model", "bundled", "--tab", "--limit", 3)
+    found = pool.command("review", "--model", "bundled", "--create-view", "--limit", 3)
     tasks = {int(finding["document"]) for finding in found["findings"][:3]}
     assert task in {int(finding["document"]) for finding in found["findings"]}
     tab = pool.tab("Review")

@@ -118,7 +118,7 @@ def test_another_version_stays_shown_unless_told_otherwise(
 
 
 def test_a_dry_run_stores_nothing(bench: Bench) -> None:
-    ran = bench.run("--dry-run", "--dollars-per-hour", "2")
+    ran = bench.run("--dry-run", "--cost-per-hour", "2")
     assert f"{len(bench.texts)} documents to do, 0 done already" in ran.out
     assert "$0.00" in ran.out
     assert {len(stored) for stored in bench.stored().values()} == {0}
@@ -129,7 +129,7 @@ def test_only_what_nobody_has_annotated(bench: Bench) -> None:
     first, *others = bench.texts
     path = f"api/tasks/{first}/annotations/?project={bench.project}"
     bench.studio.connection.request_json("POST", path, body={"result": [], "lead_time": 1.0})
-    bench.run("--unlabelled")
+    bench.run("--unlabeled")
     counts = {task: len(stored) for task, stored in bench.stored().items()}
     assert counts == {first: 0, **dict.fromkeys(others, 1)}
 

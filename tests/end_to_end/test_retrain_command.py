@@ -52,7 +52,12 @@ class Desk:
     def command(self, *arguments: object) -> list[str]:
         return [
             *("retrain", "--models", str(self.models)),
-            *("--url", self.running.url, "--key", self.running.account.token),
+            *(
+                "--label-studio-url",
+                self.running.url,
+                "--label-studio-key",
+                self.running.account.token,
+            ),
             *map(str, arguments),
         ]
 
@@ -92,11 +97,11 @@ def test_it_trains_judges_and_promotes_and_then_there_is_nothing_new(desk: Desk)
     assert any("No backend of the project serves" in note for note in first["notes"]), first[
         "notes"
     ]
-    again = desk.run("--project", desk.project, "--like", desk.first)
+    again = desk.run("--project", desk.project, "--recipe-from", desk.first)
     assert "this is the version that serves" in again.stderr
     assert ModelStore(desk.models).current_version("encoder") == first["version"]
     assert not list((desk.models / ".server").glob("training-*/"))
-    warm = json.loads(desk.run("--project", desk.project, "--warm", "--json").stdout)
+    warm = json.loads(desk.run("--project", desk.project, "--warm-start", "--json").stdout)
     assert warm["version"] != first["version"]
     manifest = read_manifest(ModelStore(desk.models).version_folder("encoder", warm["version"]))
     assert manifest.data["start"] == first["version"]
@@ -119,7 +124,7 @@ def test_what_cannot_be_learnt_from_is_told_and_noted(desk: Desk) -> None:
     result = desk.run("--project", empty, code=1)
     assert f"nobody has annotated a task of project {empty} yet" in result.stderr
     assert "has no api/projects/987654" in desk.run("--project", 987654, code=1).stderr
-    wrong = desk.run("--project", desk.project, "--key", "0" * 40, code=1)
+    wrong = desk.run("--project", desk.project, "--label-studio-key", "0" * 40, code=1)
     failed(wrong.stderr, "label-studio-key")
     runs = JobStore(desk.models)
     assert [run.state for run in runs.list_latest(limit=9)] == [JobState.FAILED] * 3
@@ -266,7 +271,7 @@ def test_a_thousand_documents_are_not_traded_for_twenty_four(desk: Desk) -> None
     store = ModelStore(desk.models)
     (desk.models / "encoder" / "current").unlink()  # the bundled version is served
     project = annotated_project(desk.running, toy_documents(24, seed=6))
-    arguments = ("--project", project, "--like", desk.first, "--json")
+    arguments = ("--project", project, "--recipe-from", desk.first, "--json")
     kept = json.loads(desk.run(*arguments).stdout)
     assert (kept["state"], kept["against"]) == (
         "kept",

@@ -97,7 +97,7 @@ def test_no_annotator_takes_a_place_for_a_confidence(editor: Editor, pool: Pool)
 
 
 def test_what_looks_wrong_is_shown(editor: Editor, pool: Pool) -> None:
-    found = pool.command("review", "--model", "bundled", "--tab", "--limit", 8)
+    found = pool.command("review", "--model", "bundled", "--create-view", "--limit", 8)
     tasks = {int(finding["document"]) for finding in found["findings"][:8]}
     shown = open_tab(editor, found["shown"])
     assert sorted(shown) == sorted(pool.documents[task].text for task in tasks)

@@ -236,7 +236,7 @@ def _describe_runtime(timing: BenchmarkResult, timings: Sequence[BenchmarkResult
     """What runs a version, and how to have that where something else would."""
     has_engine = any(one.runtime == "engine" and one.version == timing.version for one in timings)
     switch = (
-        " (with `TAGALONG_CPU_ENGINE=false`)" if timing.runtime == "torch" and has_engine else ""
+        " (with `TAGALONG_OPENVINO=false`)" if timing.runtime == "torch" and has_engine else ""
     )
     return timing.runtime_name + switch
 

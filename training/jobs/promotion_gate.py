@@ -12,16 +12,14 @@ served version stays if the new one has hardly learnt some of its labels (`tagal
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from tagalong.backend.retraining.job import StratumComparison
+from tagalong.backend.retraining.job import PromotionPolicy, StratumComparison
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 from tagalong.training.evaluation.report import EvaluationReport, F1Difference, StratumScores
 from tagalong.training.jobs.project_data import DEFAULT_HELD_OUT_SHARE
 
-PromotionPolicy = Literal["auto", "always", "never"]
 MIN_GOLD_ENTITIES_PER_STRATUM = 20  # gold entities of a length, below which its F1 says too little
 FEW_HELD_OUT_DOCUMENTS = 20  # documents, below which only large differences can be told from noise
 FEW_HELD_OUT_ENTITIES = 100  # gold entities, likewise

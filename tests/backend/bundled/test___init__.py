@@ -87,7 +87,7 @@ def test_the_documentation_has_the_command_that_trains_it(manifest: Manifest) ->
     target = re.search(r"^bundled:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
     assert target is not None
     # Its own recipe, whatever the defaults are by now, and the share that was held out then.
-    assert "--like bundled" in target[1]
+    assert "--recipe-from bundled" in target[1]
     sizes = {side: manifest.data[side]["documents"] for side in ("train", "dev")}
     (share,) = re.findall(r"--dev-share (\S+)", target[1])
     assert sizes["dev"] / sum(sizes.values()) == pytest.approx(float(share), abs=0.01)

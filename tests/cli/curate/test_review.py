@@ -161,7 +161,7 @@ def test_folds_are_kept_until_what_they_say_was_shown(export, tmp_path, tiny_bas
     place = SimpleNamespace(show_tasks_in_tab=lambda *_: tab)
     project = nullcontext((corpus, place))
     monkeypatch.setattr("tagalong.cli.curate.review.open_annotated_corpus", lambda *_: project)
-    command = ["review", "--project", "1", "--tab", "--report", tmp_path / "page"]
+    command = ["review", "--project", "1", "--create-view", "--report", tmp_path / "page"]
     command += ["--folds", "2", "--epochs", "1", "--models", tmp_path / "models"]
     command += ["--base", tiny_base("bert-uncased")]
 

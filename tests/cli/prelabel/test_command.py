@@ -299,7 +299,9 @@ def test_an_llm_reads_again_what_is_worth_most(
     base = save_llm(tmp_path / "base", CORPUS, initializer_range=0.15)
     store = ModelStore(tmp_path / "m")
     store.promote("llm", publish_llm_version(store, base).name)
-    told, _ = ran(capsys, *command(source, out, "--tier", "cascade", "--budget", "20%", "--json"))
+    told, _ = ran(
+        capsys, *command(source, out, "--tier", "cascade", "--llm-share", "20%", "--json")
+    )
     versions = json.loads(told)["versions"]
     [llm] = [name for name in versions if name.startswith("tiny")]
     assert versions[llm]["documents"] == len(TEXTS) // 5
@@ -312,7 +314,7 @@ def test_an_llm_reads_again_what_is_worth_most(
         name: share["documents"] for name, share in versions.items()
     }
     out.unlink()
-    told, _ = ran(capsys, *command(source, out, "--tier", "llm", "--dollars-per-hour", "3"))
+    told, _ = ran(capsys, *command(source, out, "--tier", "llm", "--cost-per-hour", "3"))
     assert "decoding:" in told
     assert "$" in told
 
@@ -332,8 +334,8 @@ def test_a_dry_run_writes_nothing(tasks: Path, tmp_path: Path, capsys) -> None:
         (["--project", "1", "--out", "y"], "takes the predictions itself"),
         (["x.json", "--out", "y", "--view", "3"], "are for a --project"),
         (["--project", "1"], "LABEL_STUDIO_URL"),
-        (["x.json", "--out", "y", "--budget", "lots"], "not a share"),
-        (["x.json", "--out", "y", "--budget", "120%"], "not a share"),
+        (["x.json", "--out", "y", "--llm-share", "lots"], "not a share"),
+        (["x.json", "--out", "y", "--llm-share", "120%"], "not a share"),
     ],
 )
 def test_wrong_usage(arguments: list[str], told: str, capsys, monkeypatch) -> None:

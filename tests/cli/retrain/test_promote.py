@@ -39,7 +39,11 @@ def test_a_retraining_leaves_the_bundled_version_that_somebody_went_back_to(
         [run] = runs.list_latest(limit=1)
         assert run.id == number
         outcome = JobResult(
-            "better", should_promote=True, version=trained, previous_version=first, was_promoted=promoted
+            "better",
+            should_promote=True,
+            version=trained,
+            previous_version=first,
+            was_promoted=promoted,
         )
         state, after = promote_version(STUDIO, run, runs, models, outcome)
     finally:

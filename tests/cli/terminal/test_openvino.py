@@ -34,13 +34,15 @@ def test_a_training_leaves_an_engine_that_predicts(
     assert "strict F1" in said
     assert runs_on(models).startswith("OpenVINO")
     asked = ("--json", "--models", models)
-    assert json.loads(run("models", "engine", "encoder", *asked).stdout)["check"]["documents"] == 48
+    assert (
+        json.loads(run("models", "compile", "encoder", *asked).stdout)["check"]["documents"] == 48
+    )
     monkeypatch.setenv(OPENVINO_SWITCH, "false")
     assert runs_on(models).startswith("PyTorch")
 
 
 def test_what_is_no_encoder_has_none(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no model version is called 'gone'" in fails(capsys, "models", "engine", "gone")
+    assert "no model version is called 'gone'" in fails(capsys, "models", "compile", "gone")
 
 
 def test_what_was_published_serves_whatever_becomes_of_its_engine(

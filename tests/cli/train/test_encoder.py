@@ -107,7 +107,7 @@ def test_training_on_two_files_never_learns_what_it_is_judged_by(tiny_base, tmp_
     dev = write_corpus(tmp_path / "dev.jsonl", toy_documents(40)[:8])  # all of them in export too
     result = run(
         "train", "encoder", export, "--dev", dev, "--base", tiny_base("bert-uncased"),
-        "--models", tmp_path / "models", *SETTINGS, "--no-promote", "--json",
+        "--models", tmp_path / "models", *SETTINGS, "--promote", "never", "--json",
     )  # fmt: skip
     manifest = json.loads(result.stdout)
     assert manifest["data"]["train"]["documents"] == 32
@@ -236,7 +236,7 @@ def test_the_recipe_of_a_version_can_be_used_again(models, export, tmp_path):
     version = only_version(models)
     shutil.copytree(models, tmp_path / "models")
     result = run(
-        "train", "encoder", export, "--like", version["version"], "--name", "toy",
+        "train", "encoder", export, "--recipe-from", version["version"], "--name", "toy",
         "--models", tmp_path / "models", "--json",
     )  # fmt: skip
     again = json.loads(result.stdout)

@@ -18,7 +18,7 @@ from tests.toy_corpus import LABELS, toy_documents
 
 SETTINGS = (
     "--rank", "16", "--epochs", "6", "--learning-rate", "0.001", "--batch-tokens", "512",
-    "--window", "512", "--lesson-window", "256", "--name", "toy",
+    "--window", "512", "--train-window", "256", "--name", "toy",
 )  # fmt: skip
 TEXT = "The patient developed asthma after naloxone."
 
@@ -120,19 +120,32 @@ def test_the_recipe_of_a_version_can_be_used_again(trained, export, tmp_path):
     folder, manifest = trained
     place = folder / "models" / "llm" / manifest["version"]
     again = run(
-        "train", "llm", export, "--like", place, "--name", "toy", "--models", tmp_path, "--json"
+        "train",
+        "llm",
+        export,
+        "--recipe-from",
+        place,
+        "--name",
+        "toy",
+        "--models",
+        tmp_path,
+        "--json",
     )
     assert json.loads(again.stdout)["version"] == manifest["version"]  # to the last bit
 
 
 def test_the_recipe_of_an_encoder_is_no_llms(export, tmp_path, capsys):
-    said = fails(capsys, "train", "llm", export, "--like", "bundled", "--models", tmp_path / "m")
+    said = fails(
+        capsys, "train", "llm", export, "--recipe-from", "bundled", "--models", tmp_path / "m"
+    )
     assert "is of tier 'encoder'" in said
 
 
 def test_the_recipe_of_an_llm_is_no_encoders(trained, export, tmp_path, capsys):
     folder, _ = trained
-    said = fails(capsys, "train", "encoder", export, "--like", "llm", "--models", folder / "models")
+    said = fails(
+        capsys, "train", "encoder", export, "--recipe-from", "llm", "--models", folder / "models"
+    )
     assert "is of tier 'llm'" in said
 
 
@@ -168,7 +181,7 @@ def test_an_encoder_is_no_base(export, tmp_path, capsys):
 def test_a_small_base_is_trained_whole(export, base, tmp_path: Path):
     result = run(
         "train", "llm", export, "--base", base, "--full", "--models", tmp_path, "--json",
-        "--no-promote", "--epochs", "1", "--window", "256",
+        "--promote", "never", "--epochs", "1", "--window", "256",
     )  # fmt: skip
     manifest = json.loads(result.stdout)
     assert "model.safetensors" in manifest["files"]

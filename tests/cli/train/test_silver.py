@@ -191,7 +191,7 @@ def test_the_state_knows_silver_and_its_weight(places, tmp_path, monkeypatch):
 def test_silver_that_cannot_be_used(places, tmp_path, capsys, write, complaint):
     _, _, command = places
     write(tmp_path / "said.jsonl")
-    options = ("--silver", tmp_path / "said.jsonl", "--silver-least", "0.5")
+    options = ("--silver", tmp_path / "said.jsonl", "--silver-min-score", "0.5")
     assert complaint in fails(capsys, *command, *options, "--models", tmp_path / "models")
     assert not (tmp_path / "models").exists()
 
@@ -199,7 +199,7 @@ def test_silver_that_cannot_be_used(places, tmp_path, capsys, write, complaint):
 def test_texts_to_be_judged_by_later_are_left_out(places, tmp_path, capsys):
     _, said, command = places
     held_out = write_gold(tmp_path / "test.jsonl", OTHERS)
-    options = ("--silver", said, "--held-out", held_out, "--models", tmp_path / "models")
+    options = ("--silver", said, "--exclude", held_out, "--models", tmp_path / "models")
     assert "32 text held out" in fails(capsys, *command, *options)
 
 
@@ -211,7 +211,7 @@ def test_gold_without_entities_is_named_first(places, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "options", [["--silver-weight", "0.5"], ["--silver-least", "0"], ["--no-baseline"]]
+    "options", [["--silver-weight", "0.5"], ["--silver-min-score", "0"], ["--no-baseline"]]
 )
 def test_what_to_do_with_silver_needs_silver(places, tmp_path, options):
     _, _, command = places

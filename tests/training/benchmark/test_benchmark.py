@@ -345,14 +345,14 @@ def test_it_serves_as_it_does_by_itself_where_that_is_soon_enough() -> None:
     assert "On OpenVINO, int8 it answers" in recommend_tiers([ENCODER, fast], {}, NEED)[0]
     hasty = replace(NEED, latency_budget_seconds=0.035)
     said = recommend_tiers([ENCODER, fast], {}, hasty)[0]
-    assert "On PyTorch, bf16 (with `TAGALONG_CPU_ENGINE=false`) it answers" in said
+    assert "On PyTorch, bf16 (with `TAGALONG_OPENVINO=false`) it answers" in said
     assert "with `" not in recommend_tiers([fast], {}, hasty)[0]
 
 
 def test_a_batch_is_read_in_another_way_only_where_that_is_much_faster() -> None:
     for per_second, took in (
         (51.0, "33 minutes on OpenVINO, int8"),
-        (500.0, "3.3 minutes on PyTorch, bf16 (with `TAGALONG_CPU_ENGINE=false`)"),
+        (500.0, "3.3 minutes on PyTorch, bf16 (with `TAGALONG_OPENVINO=false`)"),
     ):
         fast = replace(TORCH, documents_per_second=per_second)
         said = recommend_tiers([ENCODER, fast, LLM], {}, NEED)

@@ -21,7 +21,7 @@ from tagalong.ner.manifest import read_manifest
 from tests.backend.models.openvino.test_build import publish
 from tests.backend.server.serving import ABSTRACT, regions, request_for, say, serving, settings_in
 
-MAKE = (sys.executable, "-m", "tagalong", "models", "engine")
+MAKE = (sys.executable, "-m", "tagalong", "models", "compile")
 
 
 def until(true: Callable[[], object], seconds: float = 120) -> None:

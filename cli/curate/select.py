@@ -1,4 +1,4 @@
-"""``tagalong curate next``: which documents of a pool to annotate next, and why."""
+"""``tagalong curate select``: which documents of a pool to annotate next, and why."""
 
 import json
 from collections.abc import Sequence
@@ -34,14 +34,16 @@ from tagalong.training.curate.selection import SelectedDocument, SelectionOption
 MAX_TEXT_CHARACTERS = 200  # characters of a text, more than fit a line of any terminal
 
 
-def next_cli(
+def select_cli(
     pool: Annotated[
         Path | None,
         typer.Argument(
             metavar="POOL",
             exists=True,
-            help="Label Studio's tasks (JSON), JSON lines with a text each, or a folder of texts "
-            "(*.txt).",
+            help=(
+                "Texts to select from: Label Studio tasks (JSON), JSON lines with a text "
+                "each, or a folder of text files (*.txt)."
+            ),
         ),
     ] = None,
     project: ProjectOption = None,
@@ -51,48 +53,57 @@ def next_cli(
         bool,
         typer.Option(
             "--queue",
-            help="Of a project: have Label Studio hand out tasks in this order, pre-labelled.",
+            help=(
+                "Make Label Studio hand out the selected tasks in this order, with "
+                "predictions (with --project)."
+            ),
         ),
     ] = False,
     model: Annotated[
         str | None,
         typer.Option(
-            help="A model version.", show_default="the current encoder, else the bundled one"
+            help="Model version.", show_default="the current encoder, else the bundled one"
         ),
     ] = None,
     strategy: Annotated[
         StrategyName,
         typer.Option(
-            help="'mixed' weighs uncertainty, novelty and long entities; 'disagreement' needs "
-            "--against."
+            help=(
+                "Selection strategy; mixed: uncertainty, novelty and long entities; "
+                "disagreement: needs --against."
+            )
         ),
     ] = "mixed",
-    count: Annotated[int, typer.Option(min=1, help="How many to choose.")] = 50,
-    labelled: Annotated[
+    count: Annotated[int, typer.Option(min=1, help="Number of documents to select.")] = 50,
+    labeled: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="EXPORT",
             exists=True,
             dir_okay=False,
-            help="What is annotated already, in any format that is read; more than one may be "
-            "given.",
+            help=(
+                "Documents that are annotated already, in any annotation format; may be given"
+                " again."
+            ),
         ),
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="For 'disagreement': the model to compare with."),
+        typer.Option(metavar="MODEL", help="Second model, for the strategy disagreement."),
     ] = None,
     random_share: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Share drawn by lot, for an evaluation that is honest."),
+        typer.Option(min=0, max=1, help="Share selected at random, for unbiased evaluation."),
     ] = 0.1,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of the lots.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Random seed.")] = 0,
     out: Annotated[
         Path | None,
         typer.Option(
             dir_okay=False,
-            help="Write the texts in order: Label Studio's tasks if it ends in .json, else JSON "
-            "lines.",
+            help=(
+                "Output file, in this order: Label Studio tasks if it ends in .json, else "
+                "JSON lines."
+            ),
         ),
     ] = None,
     label_config: LabelConfigOption = None,
@@ -101,7 +112,7 @@ def next_cli(
 ) -> None:
     """Choose which documents to annotate next, and say why.
 
-    Example: tagalong curate next pool.jsonl --labelled export.json --count 50 --out next.json
+    Example: tagalong curate select pool.jsonl --labeled export.json --count 50 --out next.json
     """
     from tagalong.training.curate.strategies import STRATEGIES
 
@@ -117,9 +128,9 @@ def next_cli(
     with ExitStack() as stack:
         if project is None:
             place, config = None, read.label_config
-            documents, corpus = read_files(pool, labelled, read)
+            documents, corpus = read_files(pool, labeled, read)
         else:
-            if pool is not None or labelled:
+            if pool is not None or labeled:
                 raise typer.BadParameter("a --project knows what is annotated: give no files too")
             place = stack.enter_context(open_project(project, url, key))
             config = place.config

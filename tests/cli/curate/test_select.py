@@ -1,4 +1,4 @@
-"""`tagalong curate next` as it is typed: its order, its files, its refusals."""
+"""`tagalong curate select` as it is typed: its order, its files, its refusals."""
 
 import json
 from contextlib import nullcontext
@@ -14,8 +14,8 @@ from tagalong.backend.documents.jsonl import document_to_json
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.encoder.checkpoint import save_model
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.cli.curate import next
-from tagalong.cli.curate.next import next_cli
+from tagalong.cli.curate import select
+from tagalong.cli.curate.select import select_cli
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError, LabelError, OutputError, TagalongError, VersionNotFound
 from tagalong.ner.manifest import VersionMetadata
@@ -34,7 +34,7 @@ TIERS = {
 
 def run(*arguments: str):
     app = typer.Typer()
-    app.command()(next_cli)
+    app.command()(select_cli)
     return CliRunner().invoke(app, [*arguments], env={"COLUMNS": "80"})
 
 
@@ -66,7 +66,7 @@ def pool(tmp_path: Path) -> str:
 @pytest.fixture
 def lexicons(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models that find the words of a list stand in for versions."""
-    monkeypatch.setattr(next, "load_tier_version", lambda _, reference: TIERS[reference])
+    monkeypatch.setattr(select, "load_tier_version", lambda _, reference: TIERS[reference])
 
 
 @pytest.fixture
@@ -108,10 +108,10 @@ def test_what_is_annotated_or_there_twice_is_left_out(
     labelled = write(tmp_path / "labelled.jsonl", POOL[:6])
     twice = write(tmp_path / "twice.jsonl", [*POOL, *toy_documents(2, seed=3)])
     model = ("--model", "all", "--strategy", "uncertainty")
-    found = figures(twice, "--labelled", labelled, *model)
+    found = figures(twice, "--labeled", labelled, *model)
     assert (found["pool"], found["annotated"]) == (14, 8)
     assert {one["id"] for one in found["chosen"]} == {document.id for document in POOL[6:]}
-    shown = run(twice, "--labelled", labelled, *model).stdout
+    shown = run(twice, "--labeled", labelled, *model).stdout
     assert "14 of 14 documents, 8 annotated already; uncertainty, asking all-1." in shown
     assert "50 were asked for, and these are all that are left" in shown
 
@@ -186,7 +186,7 @@ def test_the_scores_of_a_queue_are_explained(
         config=None, read_unlabeled_documents=lambda: POOL, read_annotated_corpus=lambda _: None
     )
     place.queue_documents = queue
-    monkeypatch.setattr(next, "open_project", lambda *_: nullcontext(place))
+    monkeypatch.setattr(select, "open_project", lambda *_: nullcontext(place))
     result = run(
         "--project", "1", "--queue", "--model", "all", "--count", "3", "--strategy", "random"
     )
@@ -215,8 +215,8 @@ def test_what_cannot_be_chosen_is_refused_in_one_sentence(
     both = ("--strategy", "disagreement", "--model", "all", "--against")
     for arguments, error, words in (
         ((str(nothing), "--model", "all"), InputError, "is an empty list"),
-        ((pool, "--model", "all", "--labelled", everything), InputError, "20 are annotated alr"),
-        ((pool, "--model", "genes", "--labelled", everything), LabelError, "neither sure nor"),
+        ((pool, "--model", "all", "--labeled", everything), InputError, "20 are annotated alr"),
+        ((pool, "--model", "genes", "--labeled", everything), LabelError, "neither sure nor"),
         ((pool, "--model", "all", "--strategy", "mixed"), InputError, "only an encoder has"),
         ((pool, *both, "genes"), LabelError, "have a label in common"),
         ((pool, *both, "all"), InputError, "agrees with itself"),
@@ -231,7 +231,7 @@ def test_labels_that_the_model_does_not_know_are_told(
     tmp_path: Path, pool: str, lexicons: None
 ) -> None:
     labelled = write(tmp_path / "labelled.jsonl", POOL[:6])
-    options = ("--labelled", labelled, "--strategy", "uncertainty", "--model", "fewer")
+    options = ("--labeled", labelled, "--strategy", "uncertainty", "--model", "fewer")
     assert (
         "fewer-1 does not know Disease: nothing is chosen for these" in run(pool, *options).output
     )
@@ -248,7 +248,7 @@ def test_a_labelling_config_says_which_label_is_which(
     drug = {"start": 0, "end": 8, "label": "Drug"}
     line = {"id": "1", "text": "Naloxone.", "entities": [drug]}
     labelled.write_text(json.dumps(line) + "\n", encoding="utf-8")
-    options = (pool, "--model", "fewer", "--strategy", "uncertainty", "--labelled", str(labelled))
+    options = (pool, "--model", "fewer", "--strategy", "uncertainty", "--labeled", str(labelled))
     assert isinstance(refusal(*options), LabelError)
     assert "does not know" not in run(*options, "--label-config", str(config)).output
 
@@ -267,7 +267,7 @@ def test_a_version_that_is_not_there(tmp_path: Path, pool: str) -> None:
         ("--count", "0"),
         ("--random-share", "1.5"),
         ("--seed", "-1"),
-        ("--labelled", "no-such-file.json"),
+        ("--labeled", "no-such-file.json"),
     ],
 )
 def test_wrong_usage(pool: str, options: tuple[str, ...]) -> None:
