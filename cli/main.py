@@ -65,18 +65,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _exit_with_error(f"{error.filename or 'the system'}: {error.strerror}", error)
 
 
-def simplify_metavars(command: Any) -> None:
+def simplify_metavars(command: Any, parent: typer.Context | None = None) -> None:
     """Show plain value names in the help: nothing for a flag, ``N`` instead of ``<int range>``.
 
     Args:
         command: A `TyperCommand` or `TyperGroup`; subcommands are changed too.
+        parent: Context of the group that has the command.
     """
-    help_option = command.get_help_option(typer.Context(command))
+    # The context hands down the names of the help option, which is cached at the first call.
+    context = typer.Context(command, parent, **command.context_settings)
+    help_option = command.get_help_option(context)
     for option in (*command.params, help_option):
         if isinstance(option, TyperOption) and option.metavar is None:
             option.metavar = "" if option.is_flag else METAVARS.get(option.bare_type())
     for subcommand in getattr(command, "commands", {}).values():
-        simplify_metavars(subcommand)
+        simplify_metavars(subcommand, context)
 
 
 def _exit_with_error(sentence: str, cause: Exception) -> NoReturn:
