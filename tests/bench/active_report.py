@@ -1,4 +1,4 @@
-"""Learning curves -> tables and figures."""
+"""Tables and figures of learning curves."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ COLUMNS = (
     "words",
 )
 AXES = (("documents", 1, "documents annotated"), ("words", 1000, "thousands of words read"))
-SHADES = {"random": "black", "mixed": "crimson"}  # the two that the question is about
+SHADES = {"random": "black", "mixed": "crimson"}  # the main comparison
 Curves = Mapping[str, Mapping[int, Mapping[int, Mapping[str, float]]]]  # strategy, seed, documents
 
 
@@ -39,7 +39,7 @@ def curves_of(lines: Sequence[Mapping[str, Any]], corpus: str) -> Curves:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float]:
-    """A mean and half of its 95 % interval (Student's t over seeds)."""
+    """Mean and half of its 95 % interval (Student's t over seeds)."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, float("nan")
@@ -48,7 +48,7 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
 
 
 def told(values: Sequence[float], *, sign: str = "") -> str:
-    """A mean with its interval."""
+    """Format a mean with its interval."""
     mean, half = spread(values)
     return f"{mean:{sign}.4f} ({mean - half:{sign}.4f} to {mean + half:{sign}.4f})"
 
@@ -56,7 +56,7 @@ def told(values: Sequence[float], *, sign: str = "") -> str:
 def gains(
     curves: Curves, name: str, at: int, *, over: str = "random", there: int | None = None
 ) -> list[float]:
-    """F1 over that of another strategy, seed by seed: both began with the same documents."""
+    """F1 over that of another strategy, by seed: both start with the same documents."""
     ours, theirs = curves[name], curves.get(over, {})
     there = at if there is None else there
     shared = sorted(ours.keys() & theirs.keys())
@@ -64,7 +64,7 @@ def gains(
 
 
 def gains_by_words(curves: Curves, name: str, at: int) -> list[float]:
-    """F1 over that of as many words of random documents, between the points of their curve."""
+    """F1 over that of as many words of random documents, interpolated between the points."""
     ours, random = curves[name], curves.get("random", {})
     found = []
     for seed in sorted(ours.keys() & random.keys()):
@@ -77,7 +77,7 @@ def gains_by_words(curves: Curves, name: str, at: int) -> list[float]:
 
 
 def worth(curves: Curves, f1: float) -> str:
-    """How many random documents give an F1, between the points of the mean curve."""
+    """Number of random documents with the same F1, interpolated on the mean curve."""
     by_count = next(iter(curves["random"].values())).keys()
     means = [
         float(np.mean([points[count]["f1"] for points in curves["random"].values()]))
@@ -89,7 +89,7 @@ def worth(curves: Curves, f1: float) -> str:
 
 
 def tables_of(lines: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown: a table for each corpus, and the answer to the question."""
+    """Markdown: a table for each corpus, and the answer to the main question."""
     parts = []
     for corpus in dict.fromkeys(line["corpus"] for line in lines):
         curves = curves_of(lines, corpus)
@@ -101,7 +101,7 @@ def tables_of(lines: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _row(curves: Curves, name: str) -> str:
-    """What one strategy came to."""
+    """The results of one strategy."""
     seeds = list(curves[name].values())
     by_count, by_words = gains(curves, name, 120), gains_by_words(curves, name, 120)
     compared = name != "random" and by_count

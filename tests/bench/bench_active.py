@@ -1,17 +1,17 @@
-"""Does choosing pay? Learning curves of every strategy of `tagalong curate select`, gold annotating.
+"""Learning curves of every strategy of `tagalong curate select`, with gold labels as annotator.
 
-Twenty documents drawn by lot are annotated first, the same for every strategy. Then each strategy
-chooses from the rest of the train side, a model is trained anew on all that is annotated, and its
-strict F1 is taken on documents that are never learnt from, until 120 are annotated; the random ones
-go on to 200. So that ninety curves fit into hours of one core, the encoder is MiniLM's lower
-layers, and learns for a few passes: its F1 is far from that of `train encoder`, and the same for
-all.
+Twenty random documents are annotated first, the same for every strategy. Then each strategy chooses
+from the rest of train until 120 documents are annotated; random goes on to 200. After each choice a
+model is trained from scratch, and its strict F1 is measured on documents outside the training.
+Ninety curves must fit into hours of one core. So the encoder has MiniLM's lower layers and trains
+for a few epochs. Its F1 is far below that of `train encoder`, for all strategies alike.
 
-Every curve is a line of a file, so a run that was stopped goes on, and several processes may share
-the work: start it twice. It ends with the tables and figures of all that is there.
+Every curve is a line of a file. So a stopped run resumes, and several processes may share the work:
+start it twice. At the end it prints tables and draws figures of all curves.
 
     PYTHONPATH=. python tests/bench/bench_active.py [--results DIR] [--figures DIR] [--seeds 5]
         [--corpus NAME] [--strategy NAME] [--show]
+
 """
 
 import argparse
@@ -53,22 +53,22 @@ from tagalong.training.evaluation.evaluate import evaluate
 from tagalong.training.recipes.recipe import EncoderRecipe
 from tagalong.training.recipes.schedule import Schedule
 
-CORPORA = {"BC5CDR": "test", "NCBI-disease": "dev"}  # what is judged by; NCBI's test is not here
+CORPORA = {"BC5CDR": "test", "NCBI-disease": "dev"}  # evaluated on; NCBI-disease has no test here
 LABELS = {"BC5CDR": ("Chemical", "Disease"), "NCBI-disease": ("Disease",)}
-QUESTION = ("random", "mixed")  # what it is about, so it is drawn first
+QUESTION = ("random", "mixed")  # the main comparison, so it runs first
 OTHERS = (
     *("uncertainty", "margin", "least-confidence", "disagreement"),
     *("k-center", "k-means", "long"),
 )
-EARLIER, START, ROUNDS, LAST = 10, 20, (60, 120), 200  # documents that are annotated
-JUDGED, STOPPED = 100, 16  # documents of a sample that stays the same
+EARLIER, START, ROUNDS, LAST = 10, 20, (60, 120), 200  # annotated documents
+JUDGED, STOPPED = 100, 16  # documents of fixed samples
 LAYERS, PASSES = 3, 4
-TOKENS, RATE = 512, 8e-4  # a step has so many padded tokens
+TOKENS, RATE = 512, 8e-4  # padded tokens of a step
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The sides of a corpus: what may be annotated, what is judged by, what is calibrated on."""
+    """Splits of a corpus: pool to annotate, test documents, dev documents for calibration."""
 
     name: str
     pool: Sequence[Document]
@@ -78,7 +78,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Learner:
-    """What was learnt from some documents, and from fewer of them."""
+    """A model trained on some documents, and one trained on fewer of them."""
 
     labelled: Sequence[Document]
     tier: EncoderTier
@@ -87,7 +87,7 @@ class Learner:
 
 @lru_cache
 def read(name: str) -> Corpus:
-    """A corpus; samples are drawn by text, and the same in every run."""
+    """Read a corpus and sample it by text, with the same result in every run."""
     train = deduplicate_pool(read_documents(DATA / name / "train.jsonl"), seed=1).documents
     test = deduplicate_pool(
         read_documents(DATA / name / f"{CORPORA[name]}.jsonl"), train, seed=1
@@ -110,7 +110,7 @@ def base() -> BaseModelRef:
 
 
 def learn(corpus: Corpus, documents: Sequence[Document], seed: int) -> EncoderTier:
-    """Train on documents, each read a few times between two judgements, which cost as much."""
+    """Train with several passes over the data between validations, which cost as much."""
     schedule = Schedule(
         epochs=1,
         learning_rate=RATE,
@@ -127,7 +127,7 @@ def learn(corpus: Corpus, documents: Sequence[Document], seed: int) -> EncoderTi
         schedule=schedule,
         dropout=0.1,
     )
-    # In one order for all: what is learnt must not depend on what was chosen first.
+    # The same order for all: training must not depend on the order of choice.
     documents = deduplicate_pool(documents, seed=seed).documents
     with tempfile.TemporaryDirectory() as folder:
         return train_encoder(
@@ -141,13 +141,13 @@ def learn(corpus: Corpus, documents: Sequence[Document], seed: int) -> EncoderTi
 
 @lru_cache(maxsize=1)
 def begin(corpus: Corpus, seed: int) -> Learner:
-    """What every strategy begins with."""
+    """The documents that every strategy starts with."""
     drawn = [choice.document for choice in choices(corpus, "random", START, seed)]
     return Learner(drawn, learn(corpus, drawn, seed), before=learn(corpus, drawn[:EARLIER], seed))
 
 
 def choices(corpus: Corpus, name: str, count: int, seed: int, learner: Learner | None = None):
-    """What a strategy chooses; only the mixture, being the default, keeps its random share."""
+    """Choose documents; only the mixed strategy, the default, keeps its random share."""
     labelled = learner.labelled if learner else ()
     pool = deduplicate_pool(corpus.pool, labelled, seed=seed).documents
     options = SelectionOptions(
@@ -168,7 +168,7 @@ def choices(corpus: Corpus, name: str, count: int, seed: int, learner: Learner |
 
 
 def curve(corpus: Corpus, name: str, seed: int) -> Iterator[dict[str, Any]]:
-    """The points of a learning curve."""
+    """Compute the points of a learning curve."""
     learner = begin(corpus, seed)
     yield judged(corpus, learner)
     rounds = (START, *ROUNDS, LAST) if name == "random" else (START, *ROUNDS)
@@ -180,7 +180,7 @@ def curve(corpus: Corpus, name: str, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def judged(corpus: Corpus, learner: Learner) -> dict[str, Any]:
-    """A point of a curve."""
+    """Compute one point of a curve."""
     report = evaluate(corpus.test, learner.tier.predict(corpus.test), options=Judging(resamples=1))
     return {
         "documents": len(learner.labelled),
@@ -193,7 +193,7 @@ def judged(corpus: Corpus, learner: Learner) -> dict[str, Any]:
 
 @contextmanager
 def claimed(path: Path) -> Iterator[bool]:
-    """Whether this process is the one that does a piece of work."""
+    """Whether this process may compute a curve, and no other process does."""
     with path.open("a") as lock:
         try:
             flock(lock, LOCK_EX | LOCK_NB)
@@ -204,13 +204,13 @@ def claimed(path: Path) -> Iterator[bool]:
 
 
 def done(results: Path) -> list[dict[str, Any]]:
-    """The curves that are there."""
+    """Read the finished curves."""
     lines = [line for path in sorted(results.glob("*.jsonl")) for line in path.open()]
     return [json.loads(line) for line in lines]
 
 
 def order_of_work(seeds: int) -> list[tuple[int, str, str]]:
-    """Seeds before strategies, so that a run that is stopped has as much of every curve."""
+    """Order seeds before strategies, so that a stopped run has as much of every curve."""
     return [
         (seed, corpus, name)
         for names in (QUESTION, OTHERS)
@@ -221,14 +221,14 @@ def order_of_work(seeds: int) -> list[tuple[int, str, str]]:
 
 
 def main() -> None:
-    """Draw what curves are missing; print the tables, draw the figures."""
+    """Compute the missing curves, print the tables and draw the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=Path("build/active"))
     parser.add_argument("--figures", type=Path, default=Path("docs/figures"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--corpus", choices=CORPORA)
     parser.add_argument("--strategy", choices=QUESTION + OTHERS)
-    parser.add_argument("--show", action="store_true", help="only what is there already")
+    parser.add_argument("--show", action="store_true", help="print finished results only")
     options = parser.parse_args()
     options.results.mkdir(parents=True, exist_ok=True)
     for seed, corpus, name in [] if options.show else order_of_work(options.seeds):

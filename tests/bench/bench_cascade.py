@@ -1,11 +1,12 @@
-"""A cascade's F1 against the share of documents that the better tier reads again.
+"""F1 of a cascade by the share of documents that the better tier predicts again.
 
-Two versions of different quality on BC5CDR test. Each document's answers are known from both, so
-every share costs nothing more: documents are taken by worth, as `tagalong prelabel --tier cascade`
-takes them, at random (mean and spread of many orders), and by what each would really gain.
+Two versions of different quality predict BC5CDR test once. So every share can be computed from the
+same predictions. Documents are ordered by expected errors, as in `tagalong prelabel --tier
+cascade`, at random (mean and spread of many orders), and by true gain.
 
     PYTHONPATH=. python tests/bench/bench_cascade.py --second REFERENCE [--first bundled]
         [--models DIR]
+
 """
 
 import argparse
@@ -27,7 +28,7 @@ from tagalong.training.evaluation.bootstrap import compute_f1
 from tagalong.training.evaluation.counts import count_by_document
 
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
-ORDERS = 200  # random ones
+ORDERS = 200  # random orders
 
 Counts = NDArray[np.int64]
 
@@ -39,7 +40,7 @@ def counted(documents: Sequence[Document], predictions: Sequence[Prediction]) ->
 
 
 def curve(order: Sequence[int], first: Counts, second: Counts) -> list[float]:
-    """F1 where the documents that come first in an order are read again."""
+    """F1 if the first documents of an order are predicted again."""
     found = []
     for share in SHARES:
         again = list(order[: round(share * len(order))])
@@ -50,7 +51,7 @@ def curve(order: Sequence[int], first: Counts, second: Counts) -> list[float]:
 
 
 def ordered(count: int, key: Callable[[int], float]) -> list[int]:
-    """Documents from the largest key down."""
+    """Documents in descending order of a key."""
     return sorted(range(count), key=lambda number: (-key(number), number))
 
 
@@ -72,7 +73,7 @@ def main() -> None:
     ]
     first, second = (counted(documents, predictions) for predictions in said)
     count = len(documents)
-    # fp and fn that the better tier leaves out
+    # fp and fn that the better tier avoids
     gains = (first - second)[..., 2:].sum(axis=(1, 2, 3))
     by_worth = curve(ordered(count, lambda n: compute_expected_errors(said[0][n])), first, second)
     by_score = curve(ordered(count, lambda n: -said[0][n].score), first, second)
@@ -82,8 +83,11 @@ def main() -> None:
         [curve(chance.sample(range(count), count), first, second) for _ in range(ORDERS)]
     )
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
-    print(f"{said[0][0].version} first, {said[1][0].version} again.\n")
-    print("| read again | by worth | by task score | at random (95 % of orders) | by true gain |")
+    print(f"{said[0][0].version} first, then {said[1][0].version}.\n")
+    print(
+        "| predicted again | by expected errors | by task score | at random (95 % of orders) "
+        "| by true gain |"
+    )
     print("|---:|---:|---:|---:|---:|")
     for at, share in enumerate(SHARES):
         print(

@@ -1,12 +1,13 @@
-"""The encoder on every corpus there is: strict F1 by length of the entity.
+"""The encoder on every corpus: strict F1 by entity length.
 
-Runs the commands a user would run: `train encoder` with MiniLM on a corpus's train side, stopped by
-dev, then `evaluate` on test. Where a corpus has no test here, dev judges, and a held-out share of
-train stops. Every corpus is a line of a file, so a run that was stopped goes on. Prints rows of a
+Runs the commands of a user: `train encoder` with MiniLM on train, with early stopping on dev, then
+`evaluate` on test. A corpus without test is evaluated on dev, with a held-out share of train for
+early stopping. Every corpus is a line of a file, so a stopped run resumes. Prints rows of a
 Markdown table.
 
     PYTHONPATH=. python tests/bench/bench_corpora.py [--data DIR] [--results DIR] [--corpus NAME]
         [--show]
+
 """
 
 import argparse
@@ -22,7 +23,7 @@ from corpora import DATA, read_documents
 
 from tagalong.ner.words import word_offsets
 
-# The four of the study that can be had, and two more; what each is judged by.
+# Four of the study that are available, and two more; the split for evaluation.
 CORPORA = {
     "BC5CDR": "test",
     "ChemProt": "test",
@@ -32,19 +33,21 @@ CORPORA = {
     "BC2GM": "test",
 }
 LENGTHS = ("1", "2", "3+")
-WORDS = 1_000_000  # that are learnt from: twelve epochs of BC5CDR's train side
-EPOCHS = (3, 15)  # at least and at most
-HEAD = "| corpus | judged on | strict F1 | 1 word | 2 words | 3+ words | relaxed F1 | share of 3+ |"
+WORDS = 1_000_000  # trained on: twelve epochs of BC5CDR train
+EPOCHS = (3, 15)  # minimum and maximum
+HEAD = (
+    "| corpus | evaluated on | strict F1 | 1 word | 2 words | 3+ words | relaxed F1 | share of 3+ |"
+)
 
 
 def epochs_for(corpus: Path) -> int:
-    """As many passes as make all corpora cost about the same."""
+    """Epochs that make all corpora cost about the same."""
     words = sum(len(word_offsets(one.text)) for one in read_documents(corpus / "train.jsonl"))
     return max(EPOCHS[0], min(EPOCHS[1], round(WORDS / words)))
 
 
 def measured(corpus: Path, side: str) -> dict[str, Any]:
-    """Train and judge."""
+    """Train and evaluate."""
     epochs = epochs_for(corpus)
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as models:
@@ -59,7 +62,7 @@ def measured(corpus: Path, side: str) -> dict[str, Any]:
 
 
 def row(line: dict[str, Any]) -> str:
-    """One line of the table."""
+    """One row of the table."""
 
     def figure(scores: dict[str, Any]) -> str:
         low, high = scores["interval"]
@@ -73,7 +76,7 @@ def row(line: dict[str, Any]) -> str:
 
 
 def done(results: Path) -> dict[str, dict[str, Any]]:
-    """What is there already."""
+    """Read the finished results."""
     path = results / "corpora.jsonl"
     lines = [json.loads(line) for line in path.open()] if path.is_file() else []
     return {line["corpus"]: line for line in lines}
@@ -85,7 +88,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--results", type=Path, default=Path("build/corpora"))
     parser.add_argument("--corpus", choices=CORPORA)
-    parser.add_argument("--show", action="store_true", help="only what is there already")
+    parser.add_argument("--show", action="store_true", help="print finished results only")
     options = parser.parse_args()
     options.results.mkdir(parents=True, exist_ok=True)
     for name, side in {} if options.show else CORPORA.items():

@@ -1,10 +1,11 @@
-"""The encoder tier on BC5CDR test: a full training from its train side, and the bundled version.
+"""The encoder on BC5CDR test: a full training on train, and the bundled version.
 
-Runs the commands a user would run, in processes of their own: `train encoder` with its defaults,
-stopped by dev, then `evaluate` on test. Prints rows of a Markdown table; the minutes include
-reading, loading, judging and publishing. Usage:
+Runs the commands of a user in separate processes: `train encoder` with its defaults and early
+stopping on dev, then `evaluate` on test. Prints rows of a Markdown table. The minutes include
+reading, loading, validation and publishing. Usage:
 
     python tests/bench/bench_encoder.py [--data ../shared/data] [--only bundled|trained]
+
 """
 
 import argparse
@@ -22,7 +23,7 @@ HEAD = "| version | strict F1 | 1 word | 2 words | 3+ words | relaxed F1 | ECE |
 
 
 def tagalong(*arguments: str) -> dict:
-    """Run a command and take the JSON object it prints."""
+    """Run a command and parse the JSON object it prints."""
     done = subprocess.run(
         [sys.executable, "-m", "tagalong", *arguments, "--json"], stdout=subprocess.PIPE, check=True
     )
@@ -30,7 +31,7 @@ def tagalong(*arguments: str) -> dict:
 
 
 def row(name: str, report: dict, training: str) -> str:
-    """One line of the table: F1 with its interval, and by length."""
+    """One row of the table: F1 with its interval, and by length."""
 
     def figure(scores: dict) -> str:
         low, high = scores["interval"]
@@ -43,7 +44,7 @@ def row(name: str, report: dict, training: str) -> str:
 
 
 def train(corpus: Path, models: str) -> str:
-    """Train with the defaults; return how long it took, and how long with the machine to itself."""
+    """Train with the defaults; return the duration, and the time on an idle machine."""
     start, before = time.monotonic(), children_seconds()
     manifest = tagalong(
         *("train", "encoder", str(corpus / "train.jsonl"), "--dev", str(corpus / "dev.jsonl")),
@@ -56,7 +57,7 @@ def train(corpus: Path, models: str) -> str:
 
 
 def children_seconds() -> float:
-    """Processor time of the processes that have ended."""
+    """Processor time of ended child processes."""
     times = os.times()
     return times.children_user + times.children_system
 

@@ -1,11 +1,12 @@
-"""The encoder on a CPU: our engine beside PyTorch and the Hugging Face pipeline, same weights.
+"""The encoder on a CPU: OpenVINO beside PyTorch and the Hugging Face pipeline, same weights.
 
-Every system reads the same abstracts of BC5CDR test, all of them in one call, in turn with the
-others; ratios are of times in one round. Strict F1 is of each on all it has read.
+Every system reads the same abstracts of BC5CDR test, all in one call. They take turns, and ratios
+are of times in one round. Strict F1 is measured on all abstracts.
 
-Where spaCy and spacy-curated-transformers are installed, its transformer pipeline competes, too.
+If spaCy and spacy-curated-transformers are installed, spaCy's transformer pipeline is included.
 
     PYTHONPATH=. python tests/bench/bench_engine.py [--data DIR] [--documents 100] [--rounds 5]
+
 """
 
 import argparse
@@ -45,17 +46,17 @@ System = Callable[[Sequence[Document]], Found]
 SPACY = "spaCy, fp32, batch of {} (head hardly trained)"
 PIPELINE = "HF pipeline, fp32, batch of {}"
 BATCHES = (1, 4, 16)
-LEARNT = 40  # documents, by spaCy's head
+LEARNT = 40  # documents for spaCy's head
 CPU = torch.device("cpu")
 
 
 def of_tier(tier: EncoderTier) -> System:
-    """What a tier finds."""
+    """Spans of a tier."""
     return lambda documents: [[*prediction.spans] for prediction in tier.predict(documents)]
 
 
 def of_pipeline(folder: Path, batch: int) -> System:
-    """What a Hugging Face pipeline finds; its windows overlap, so that no text is cut."""
+    """Spans of a Hugging Face pipeline; its windows overlap, so that no text is truncated."""
     tagger = pipeline(
         "token-classification",
         model=str(folder),
@@ -75,7 +76,7 @@ def of_pipeline(folder: Path, batch: int) -> System:
 
 
 def bare(tier: EncoderTier, documents: Sequence[Document]) -> Callable[[], None]:
-    """Nothing but a tier's passes over the batches that it makes of documents, on its lanes."""
+    """Only a tier's forward passes over its batches of documents, on its streams."""
     size = tier.documents_per_stream if tier.runner.streams > 1 else tier.documents_per_chunk
     chunks = []
     for start in range(0, len(documents), size):
@@ -109,7 +110,7 @@ def f1(documents: Sequence[Document], found: Found) -> float:
 
 
 def timed(run: Callable[[], object]) -> float:
-    """Seconds that it takes."""
+    """Seconds of a call."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
@@ -117,14 +118,14 @@ def timed(run: Callable[[], object]) -> float:
 
 @contextmanager
 def systems(learnt: Sequence[Document]) -> Iterator[tuple[dict[str, System], EncoderTier]]:
-    """All that compete, and the tier on its engine."""
+    """All systems, and the tier with OpenVINO."""
     folder = ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
     manifest = read_manifest(folder)
     fp32, usual = (load_encoder(folder, manifest, device=CPU) for _ in range(2))
     assert isinstance(fp32.runner, TorchRunner)
     fp32.runner.precision = "fp32"
     with tempfile.TemporaryDirectory() as aside:
-        os.environ["XDG_CACHE_HOME"] = aside  # made now, whatever was made before
+        os.environ["XDG_CACHE_HOME"] = aside  # compile now, without the cache
         samples = read_sample_documents()
         kept = build_openvino_model(folder, quantization_documents=samples, check_documents=samples)
         engine = load_openvino_encoder(folder, manifest, kept)
@@ -134,7 +135,7 @@ def systems(learnt: Sequence[Document]) -> Iterator[tuple[dict[str, System], Enc
         fp32.window_encoder.tokenizer.save_pretrained(plain)
         found = {PIPELINE.format(batch): of_pipeline(plain, batch) for batch in BATCHES}
         if find_spec("spacy_curated_transformers"):
-            # No dependency of ours, so imported only where somebody has installed it.
+            # Not a dependency, so imported only if it is installed.
             batched = import_module("peer_spacy").of_spacy(
                 Path(BaseModelRef(OFFLINE_BASE_MODEL).name_or_path), learnt
             )
@@ -147,7 +148,7 @@ def systems(learnt: Sequence[Document]) -> Iterator[tuple[dict[str, System], Enc
 
 
 def report(documents: Sequence[Document], learnt: Sequence[Document], rounds: int) -> Iterator[str]:
-    """Run everything in turn; the lines of the tables."""
+    """Run all systems in turn; returns the lines of the tables."""
     with systems(learnt) as (competing, engine):
         passes = bare(engine, documents)
         ours = list(competing)[-1]
@@ -175,7 +176,7 @@ def report(documents: Sequence[Document], learnt: Sequence[Document], rounds: in
         speed = len(documents) / median(taken[name])
         yield f"| {name} | {scores[name]:.4f} | {speed:.1f} | {spread} |"
     yield ""
-    yield f"The engine's bare passes take {share:.1%} of the tier's time."
+    yield f"The forward passes take {share:.1%} of the tier's time."
 
 
 def main() -> None:

@@ -1,11 +1,12 @@
-"""What Label Studio takes to store predictions and to list tasks, as a project grows.
+"""Label Studio's time to store predictions and list tasks, by project size.
 
 A real Label Studio on SQLite. Projects of several sizes get the same request of predictions, in
-turn and several times, and give the same page of tasks: what grows with the project is what the
-project costs, not the predictions.
+turn and several times, and list the same page of tasks. Growth comes from the project, not from the
+predictions.
 
     PYTHONPATH=. python tests/bench/bench_import.py [--sizes 1000 5000 20000] [--rounds 3]
         [--program tagalong-demo/label-studio-1.23.2/bin/label-studio]
+
 """
 
 import argparse
@@ -26,14 +27,14 @@ TOGETHER = 500  # predictions in one request
 
 
 def seconds(ask: Callable[[], object]) -> float:
-    """That something takes."""
+    """Seconds of a call."""
     began = time.perf_counter()
     ask()
     return time.perf_counter() - began
 
 
 def filled(studio: LabelStudioClient, size: int) -> tuple[int, list[int]]:
-    """A project of a size, and its tasks."""
+    """Create a project of a size; returns it and its tasks."""
     project = studio.create_project(f"{size} tasks", read_demo_label_config()).id
     texts = [document.text for document in abstracts()]
     ids: list[int] = []
@@ -45,7 +46,7 @@ def filled(studio: LabelStudioClient, size: int) -> tuple[int, list[int]]:
 
 
 def prediction(task: int, version: str) -> dict[str, object]:
-    """With ten regions, about as many as an abstract has."""
+    """A prediction with ten regions, about as many as an abstract has."""
     regions = [
         {
             "id": f"{number}",

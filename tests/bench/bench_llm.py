@@ -1,14 +1,15 @@
-"""The LLM tier, trained here: how good it is, how many passes it needs, whether it stays exact.
+"""The LLM tier, trained here: its accuracy, its number of passes, and its exactness.
 
-A Llama of four layers that begins with MiniLM's vocabulary and embeddings is trained on BC5CDR by
-the command a user would run, and judged on test beside its single pass, the same base trained as an
-encoder, and the bundled encoder. Then its decodings tag the test documents, drafted by the bundled
-encoder: passes and tokens of each as distributions (the study's decoding is counted from the true
-answers), tags against `sequential` in fp32, and what bf16 changes.
+A Llama of four layers with MiniLM's vocabulary and embeddings is trained on BC5CDR with the command
+of a user. It is compared on test with its single pass, the same base model as an encoder, and the
+bundled encoder. Then its decodings tag the test documents, with drafts of the bundled encoder. This
+gives passes and tokens of each as distributions, tags against `sequential` in fp32, and the effect
+of bf16. The study's decoding is counted from the true answers.
 
     python tests/bench/bench_llm.py [--models DIR] [--only trained|judged|passes|exact]
 
-With --models the version stays there, and is not trained again while it is there.
+With --models the version is kept there, and not trained again.
+
 """
 
 import argparse
@@ -56,13 +57,13 @@ TRAINING = (
     *("--window", "256"),
 )
 ABLATION = ("--name", "ablation", "--learning-rate", "1e-3", "--dropout", "0")
-DEV = 100  # documents of dev to stop by: judging all of them would take a third of the time
-ROWS = 16  # of a batch
+DEV = 100  # dev documents for early stopping: all would take a third of the time
+ROWS = 16  # rows of a batch
 WHOLE = 4096  # tokens: no document is longer
 
 
 def tagalong(*arguments: str) -> Any:
-    """Run a command and take the JSON object it prints."""
+    """Run a command and parse the JSON object it prints."""
     done = subprocess.run(
         [sys.executable, "-m", "tagalong", *arguments, "--json"], stdout=subprocess.PIPE, check=True
     )
@@ -70,7 +71,7 @@ def tagalong(*arguments: str) -> Any:
 
 
 def train(corpus: Path, folder: Path) -> Iterator[str]:
-    """Train, unless it was trained before."""
+    """Train, unless the version exists."""
     if (folder / "models" / "llm" / "current").exists():
         return
     base = llama_from_minilm(folder / "base")
@@ -82,7 +83,7 @@ def train(corpus: Path, folder: Path) -> Iterator[str]:
 
 
 def train_ablation(corpus: Path, folder: Path) -> Iterator[str]:
-    """Train the same base to tag every word of one reading, as an encoder does."""
+    """Train the same base model to tag every word in one pass, as an encoder."""
     if (folder / "ablation" / "encoder" / "current").exists():
         return
     yield trained_by(
@@ -93,7 +94,7 @@ def train_ablation(corpus: Path, folder: Path) -> Iterator[str]:
 
 
 def some_of_dev(corpus: Path, folder: Path) -> Path:
-    """The documents of dev to stop by."""
+    """Documents of dev for early stopping."""
     dev = folder / "dev.jsonl"
     with (corpus / "dev.jsonl").open(encoding="utf-8") as lines:
         dev.write_text("".join(islice(lines, DEV)), encoding="utf-8")
@@ -101,7 +102,7 @@ def some_of_dev(corpus: Path, folder: Path) -> Path:
 
 
 def trained_by(*arguments: str) -> str:
-    """Train, and say how it went."""
+    """Train and describe the training."""
     start = time.monotonic()
     manifest = tagalong("train", *arguments)
     minutes = (time.monotonic() - start) / 60
@@ -114,7 +115,7 @@ def trained_by(*arguments: str) -> str:
 
 
 def judged(corpus: Path, folder: Path, documents: Sequence[Document]) -> Iterator[str]:
-    """F1 on test, by length, of the LLM and of what one would take instead."""
+    """F1 on test, by length, of the LLM and its alternatives."""
     test = str(corpus / "test.jsonl")
     yield "| tags by | strict F1 | 1 word | 2 words | 3+ words | relaxed F1 | ECE |"
     yield "|---|---|---|---|---|---|---|"
@@ -127,12 +128,12 @@ def judged(corpus: Path, folder: Path, documents: Sequence[Document]) -> Iterato
     report = report_to_json(evaluate(documents, rig.tier.predict(blank)))
     yield verdict("LLM, single pass", report)
     report = tagalong("evaluate", "encoder", test, "--models", str(folder / "ablation"))
-    yield verdict("the same base as an encoder", report)
+    yield verdict("the same base model as an encoder", report)
     yield verdict("bundled encoder", tagalong("evaluate", "bundled", test))
 
 
 def verdict(name: str, report: Mapping[str, Any]) -> str:
-    """A line of the table."""
+    """A row of the table."""
     figures = [report["strict"]]
     figures += [report["by_length"][length]["strict"] for length in ("1", "2", "3+")]
     figures += [report["relaxed"]]
@@ -146,10 +147,11 @@ class Rig:
     """The trained tier, and the encoder's drafts for documents.
 
     Args:
-        folder: Where it was trained.
-        documents: To tag.
+        folder: Folder of the version.
+        documents: Documents to tag.
         precision: Arithmetic of the passes.
-        window: Tokens read at once; None for the version's own.
+        window: Tokens of a window; None for the version's own.
+
     """
 
     def __init__(
@@ -167,7 +169,7 @@ class Rig:
         assert isinstance(tier, LLMTier)
         tier.decoder.scorer._precision = precision
         if precision == "fp32":
-            tier.decoder.scorer.model.float()  # it is served in bf16
+            tier.decoder.scorer.model.float()  # versions are served in bf16
         if window is not None:
             verbalisers = tier.prompt_builder.verbalizers
             tier.prompt_builder = PromptBuilder(
@@ -186,7 +188,7 @@ class Rig:
         ]
 
     def decode(self, decoding: DecodingMode, *, drafted: bool = False) -> list[DecodedWindow]:
-        """All windows, those of similar length together."""
+        """Decode all windows, those of similar length together."""
         order = sorted(range(len(self.layouts)), key=lambda n: len(self.layouts[n].input_ids))
         found: dict[int, DecodedWindow] = {}
         for start in range(0, len(order), ROWS):
@@ -198,9 +200,10 @@ class Rig:
         return [found[number] for number in range(len(order))]
 
     def of_documents(self, found: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
-        """Calls in sequence and tokens of each document, from those of its windows.
+        """Sequential calls and tokens of each document, from its windows.
 
-        A document's windows share a batch, so it takes the calls of the one that takes most.
+        A document's windows share a batch, so it takes the calls of the slowest one.
+
         """
         calls, tokens = [0] * len(self.documents), [0] * len(self.documents)
         for layout, (passes, run) in zip(self.layouts, found, strict=True):
@@ -210,7 +213,7 @@ class Rig:
 
 
 def passes(rig: Rig) -> Iterator[str]:
-    """Model calls in sequence and tokens of each way to decode."""
+    """Sequential model calls and tokens of each decoding."""
     yield "| decoding | passes: mean | p50 | p90 | max | tokens run per word: mean | p90 | max |"
     yield "|---|---:|---:|---:|---:|---:|---:|---:|"
     drafted = rig.decode("verified", drafted=True)
@@ -222,7 +225,7 @@ def passes(rig: Rig) -> Iterator[str]:
     ):
         taken = rig.of_documents([(one.passes, one.tokens) for one in found])
         yield row(name, *taken, words=lengths)
-    # One slot after the other runs every token but the last slot once.
+    # `sequential` processes every token once, except the last slot.
     taken = rig.of_documents([(len(one.words), one.slot_positions[-1]) for one in rig.layouts])
     yield row("sequential", *taken, words=lengths)
     answers, prompts = paper_lengths(rig)
@@ -237,7 +240,7 @@ def passes(rig: Rig) -> Iterator[str]:
 
 
 def row(name: str, calls: Sequence[int], tokens: Sequence[int], *, words: Sequence[int]) -> str:
-    """A line of the table."""
+    """A row of the table."""
     each = [run / max(1, count) for run, count in zip(tokens, words, strict=True)]
     deciles, of_tokens = quantiles(calls, n=10), quantiles(each, n=10)
     return (
@@ -247,8 +250,11 @@ def row(name: str, calls: Sequence[int], tokens: Sequence[int], *, words: Sequen
 
 
 def paper_lengths(rig: Rig) -> tuple[list[int], list[int]]:
-    """Tokens of the study's answers and prompts; its line ends are counted, the vocabulary has
-    none."""
+    """Tokens of the study's answers and prompts.
+
+    Its line ends are counted; the vocabulary has none.
+
+    """
     decoder = PaperDecoder(rig.tier.decoder.scorer.model, rig.tokenizer, rig.tier.tag_set)
     types = ", ".join(rig.tier.labels)
 
@@ -298,7 +304,7 @@ def exact(folder: Path, documents: Sequence[Document]) -> Iterator[str]:
 def compared(
     found: Sequence[DecodedWindow], reference: Sequence[DecodedWindow]
 ) -> tuple[int, list[float]]:
-    """Slots that differ, and the margin of the reference at the first of each document."""
+    """Differing slots, and the margin of the reference at the first of each document."""
     differing, margins = 0, []
     for one, other in zip(found, reference, strict=True):
         places = [n for n, pair in enumerate(zip(one.tags, other.tags, strict=True))
@@ -311,7 +317,7 @@ def compared(
 
 
 def measure(options: argparse.Namespace, folder: Path) -> Iterator[str]:
-    """Everything that was asked for, line by line."""
+    """Yield the lines of the requested parts."""
     corpus, only = options.data / "BC5CDR", options.only
     yield from train(corpus, folder)
     documents = read_documents(corpus / "test.jsonl")[: options.documents]
@@ -320,7 +326,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[str]:
         yield from judged(corpus, folder, documents)
         yield ""
     if only in (None, "passes"):
-        for title, window in (("Whole documents:", WHOLE), ("In windows as learnt:", None)):
+        for title, window in (("Whole documents:", WHOLE), ("In windows as in training:", None)):
             yield title
             yield ""
             yield from passes(Rig(folder, documents, precision="auto", window=window))
@@ -332,7 +338,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--models", type=Path, help="where the trained version is kept")
+    parser.add_argument("--models", type=Path, help="folder of the trained version")
     parser.add_argument("--only", choices=("trained", "judged", "passes", "exact"))
     parser.add_argument("--documents", type=int, default=500)
     options = parser.parse_args()

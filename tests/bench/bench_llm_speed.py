@@ -1,14 +1,17 @@
-"""The LLM tier's decodings against the study's, on the same random weights, in one run.
+"""The LLM tier's decodings against the study's, with the same random weights, in one run.
 
-A Llama of about 60 M random parameters reads BC5CDR test documents in fp32: the study's decoding
-(every word and tag generated, to the length of the true answer), one slot after the other, drafted
-and verified, one pass without feedback, and the same decoder as an encoder; beside them the bundled
-encoder. Schemes take turns on the same documents. What a draft gets wrong decides what verifying
-costs, and random weights agree with nobody: so drafts are the decoder's own tags with a share of
-them replaced, by default the share that the trained tiers of `bench_llm.py` differ in.
+A Llama of about 60 M random parameters reads BC5CDR test documents in fp32. Its decodings are the
+study's (every word and tag generated, to the length of the true answer), sequential, verified, one
+pass without feedback, and the same decoder as an encoder. The bundled encoder is included. Schemes
+take turns on the same documents.
+
+The errors of a draft decide the cost of verifying, and no draft agrees with random weights. So
+drafts are the decoder's own tags, of which a share is replaced. By default this is the share of
+differing tags of the trained tiers of `bench_llm.py`.
 
     PYTHONPATH=. python tests/bench/bench_llm_speed.py [--documents 8] [--rounds 2]
         [--agreement 0.944]
+
 """
 
 import argparse
@@ -42,7 +45,7 @@ OURS = "verified, drafted"
 
 
 def schemes_of(folder: Path, agreement: float) -> tuple[Schemes, dict[str, Scheme]]:
-    """Every way to tag with the decoder in a folder, and the bundled encoder."""
+    """Every decoding with the decoder in a folder, and the bundled encoder."""
     base = BaseModelRef(str(folder))
     tokenizer = base.load_tokenizer()
     model = base.load_causal_lm(four_bit=False).eval()
@@ -73,8 +76,8 @@ def schemes_of(folder: Path, agreement: float) -> tuple[Schemes, dict[str, Schem
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--documents", type=int, default=8, help="at batch 1")
-    parser.add_argument("--rounds", type=int, default=2, help="at batch 16")
+    parser.add_argument("--documents", type=int, default=8, help="number of documents at batch 1")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds at batch 16")
     parser.add_argument("--agreement", type=float, default=0.944)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()

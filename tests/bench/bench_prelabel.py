@@ -1,11 +1,13 @@
-"""What a batch costs beside the tier: time, file to file, and memory.
+"""The overhead of a batch over the tier: time, file to file, and memory.
 
-Abstracts of BC5CDR, repeated under new ids. For time, `tagalong prelabel`'s own work runs block by
-block in turn with the tier alone, which is given each block at once and so may sort all of it by
-length. For memory, the command runs in a process of its own on a tenth of the documents and on all.
+The documents are abstracts of BC5CDR, repeated with new ids. For time, `tagalong prelabel`'s work
+alternates block by block with the tier alone. The tier gets each block at once, so it can sort all
+of it by length. For memory, the command runs in its own process on a tenth of the documents and on
+all.
 
     PYTHONPATH=. python tests/bench/bench_prelabel.py [--documents 10000] [--blocks 10]
         [--only time|memory]
+
 """
 
 import argparse
@@ -39,7 +41,7 @@ MIB = 1 << 20
 
 
 def repeated(corpus: list[Document], count: int) -> list[Document]:
-    """Documents under new ids, each text another one."""
+    """Documents with new ids and different texts."""
     return [
         Document(str(number), f"{document.text} {number}")
         for number, document in enumerate(islice(cycle(corpus), count))
@@ -47,14 +49,14 @@ def repeated(corpus: list[Document], count: int) -> list[Document]:
 
 
 def write(documents: list[Document], path: Path) -> None:
-    """JSON lines of texts."""
+    """Write texts as JSON lines."""
     with path.open("w", encoding="utf-8") as file:
         for document in documents:
             file.write(json.dumps({"id": document.id, "text": document.text}) + "\n")
 
 
 def prelabelled(tier: Tier, source: Path, out: Path) -> float:
-    """Seconds from file to file, as the command does it."""
+    """Seconds from file to file, as the command works."""
     began = time.perf_counter()
     items = FileItems(source, None)
     sum(1 for _ in items)  # the command counts first
@@ -75,7 +77,7 @@ def alone(tier: Tier, documents: list[Document]) -> float:
 
 
 def measure_time(documents: list[Document], blocks: int, folder: Path) -> None:
-    """Block by block, in turn."""
+    """Measure block by block, in turn."""
     tier = load_tier(
         ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
     )
@@ -127,7 +129,7 @@ def peak_of(documents: list[Document], folder: Path) -> float:
 
 
 def measure_memory(documents: list[Document], folder: Path) -> None:
-    """A tenth of the documents, and all."""
+    """Measure a tenth of the documents, and all."""
     few, many = (peak_of(documents[:count], folder) for count in (len(documents) // 10, None))
     print("| documents | peak, MiB | growth |")
     print("|---:|---:|---:|")

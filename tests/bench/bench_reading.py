@@ -1,9 +1,10 @@
-"""Read a large Label Studio export: seconds, and peak memory against the size of the file.
+"""Read a large Label Studio export: seconds, and peak memory relative to the file size.
 
-The export is made of a corpus by repeating it under new ids until there are enough abstracts. Each
-way of reading runs in a process of its own, so that the peak is its own. Usage:
+The export repeats a corpus with new ids until it has enough abstracts. Each reader runs in its own
+process, so that its peak can be measured. Usage:
 
     python tests/bench/bench_reading.py [--documents 20000] [--data ../shared/data]
+
 """
 
 import argparse
@@ -95,7 +96,7 @@ def make_task(document: dict, number: int) -> dict:
 
 
 def read(way: str, path: Path) -> dict[str, float]:
-    """Read an export in this process, and say what it took."""
+    """Read an export in this process; returns time and memory."""
     started = time.perf_counter()
     if way == "tagalong":
         from tagalong.training.corpus import read_corpus
@@ -110,13 +111,13 @@ def read(way: str, path: Path) -> dict[str, float]:
 
 
 def load(path: Path) -> list:
-    """Everything at once, as most scripts do."""
+    """Load everything at once, as most scripts do."""
     with path.open(encoding="utf-8") as file:
         return json.load(file)
 
 
 def main() -> None:
-    """Make the export, read it each way, print a table."""
+    """Create the export, read it each way, print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--documents", type=int, default=20_000)
     parser.add_argument("--data", default=os.environ.get("TAGALONG_DATA", "../shared/data"))

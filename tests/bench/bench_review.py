@@ -1,13 +1,13 @@
-"""Reviewing annotations: which share of planted errors is found, and how early in the queue.
+"""Reviewing annotations: the share of planted errors that is found, by depth of the queue.
 
-Of 300 documents of BC5CDR train (`--documents`) 5 % of the gold spans are corrupted, drawn by lot:
-a third is dropped, a third moved by one word, a third given the other label. They are then reviewed
-by cross-validation as ``tagalong curate review`` does it, and the queue is compared with what was
-corrupted. A finding is of an error if its annotation is the corrupted one, or its suggestion
-overlaps the true one; errors that BC5CDR has by itself count as none. Depths are shares of the
-number of gold spans: 5 % is as many findings as there are errors.
+Of 300 documents of BC5CDR train (`--documents`) 5 % of the gold spans are corrupted at random: a
+third is dropped, a third moved by one word, a third gets the other label. They are then reviewed by
+cross-validation as in ``tagalong curate review``. A finding matches an error if its annotation is
+the corrupted one, or its suggestion overlaps the true one. BC5CDR's own errors do not count. Depths
+are shares of the number of gold spans: 5 % has as many findings as there are errors.
 
     python tests/bench/bench_review.py [--documents 300] [--folds 5] [--epochs 5] [--figure FILE]
+
 """
 
 import argparse
@@ -45,7 +45,7 @@ from tagalong.training.curate.findings import ReviewFinding, ReviewReport
 from tagalong.training.curate.review import review_annotations
 
 LABELS = ("Chemical", "Disease")
-SHARE = 0.05  # of the gold spans that are corrupted
+SHARE = 0.05  # corrupted share of the gold spans
 KINDS = ("dropped", "shifted", "retyped")
 DEPTHS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.2)  # of the queue, as shares of the gold spans
 
@@ -60,7 +60,7 @@ class Error:
     after: Span | None
 
     def is_found_by(self, finding: ReviewFinding) -> bool:
-        """Whether who looks at the finding sees the error."""
+        """Whether a reader of the finding sees the error."""
         if finding.document != self.document:
             return False
         suggested = finding.suggested
@@ -69,7 +69,7 @@ class Error:
 
 
 def corrupt(documents: Sequence[Document], chance: Random) -> tuple[list[Document], list[Error]]:
-    """Corrupt a share of the spans, each kind as often."""
+    """Corrupt a share of the spans, each kind equally often."""
     places = [(place, span) for place, document in enumerate(documents) for span in document.spans]
     wanted = round(SHARE * len(places))
     spans = [set(document.spans) for document in documents]
@@ -97,7 +97,7 @@ def corrupt(documents: Sequence[Document], chance: Random) -> tuple[list[Documen
 
 
 def shifts(document: Document, span: Span, others: set[Span]) -> list[Span]:
-    """A span moved by one word to either side, where there is room for it."""
+    """A span moved by one word to either side, if there is room."""
     words = word_offsets(document.text)
     first, last = overlapping_words(words, span.start, span.end)
     moved = [
@@ -110,7 +110,7 @@ def shifts(document: Document, span: Span, others: set[Span]) -> list[Span]:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How good the top of a queue is."""
+    """Quality of the top of a queue."""
 
     findings: int
     recall: float
@@ -119,7 +119,7 @@ class Depth:
 
 
 def look(queue: Sequence[ReviewFinding], errors: Sequence[Error], depth: int) -> Depth:
-    """Compare the top of a queue with what was corrupted."""
+    """Compare the top of a queue with the planted errors."""
     top = queue[:depth]
     found = [error for error in errors if any(error.is_found_by(finding) for finding in top)]
     right = sum(any(error.is_found_by(finding) for error in errors) for finding in top)
@@ -132,7 +132,7 @@ def look(queue: Sequence[ReviewFinding], errors: Sequence[Error], depth: int) ->
 
 
 def print_findings(found: ReviewReport, errors: Sequence[Error], spans: int) -> None:
-    """A row for every depth."""
+    """Print a row for every depth."""
     planted = Counter(error.kind for error in errors)
     print(f"| depth | findings | errors found | precision | {' | '.join(KINDS)} |")
     print("|" + "---|" * (4 + len(KINDS)))
@@ -144,7 +144,7 @@ def print_findings(found: ReviewReport, errors: Sequence[Error], spans: int) -> 
 
 
 def print_suspects(found: ReviewReport, errors: Sequence[Error], documents: int) -> None:
-    """What the top 5 % of the documents hold, and the most that as many could."""
+    """Print the errors in the top 5 % of the documents, and the maximum possible."""
     planted = Counter(error.document for error in errors)
     top = round(SHARE * documents)
     held = [planted[suspect.document_id] for suspect in found.suspect_documents[:top]]
@@ -157,7 +157,7 @@ def print_suspects(found: ReviewReport, errors: Sequence[Error], documents: int)
 
 
 def draw(found: ReviewReport, errors: Sequence[Error], spans: int, path: Path) -> None:
-    """Precision and recall at every depth, with some depths marked."""
+    """Draw precision and recall at every depth, with some depths marked."""
     figure, axes = plt.subplots(figsize=(5, 3.4), dpi=120, layout="constrained")
     curve = [look(found.findings, errors, depth) for depth in range(10, len(found.findings), 10)]
     axes.plot([one.recall for one in curve], [one.precision for one in curve], color="#1f5fa8")
@@ -184,7 +184,7 @@ def draw(found: ReviewReport, errors: Sequence[Error], spans: int, path: Path) -
 
 
 def tell(now: CrossValidationProgress) -> None:
-    """A line for every epoch that has ended."""
+    """Print a line for every finished epoch."""
     training = now.fold_progress
     if len(training.dev_scores) == training.epoch:
         print(
@@ -195,14 +195,14 @@ def tell(now: CrossValidationProgress) -> None:
 
 
 def main() -> None:
-    """Corrupt, review, compare."""
+    """Corrupt, review and compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--documents", default=300, type=int)
     parser.add_argument("--folds", default=5, type=int)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seed", default=0, type=int)
     parser.add_argument("--figure", default="docs/figures/review.png", type=Path)
-    parser.add_argument("--folder", type=Path, help="keeps the folds, to go on or look again")
+    parser.add_argument("--folder", type=Path, help="keeps the folds, to resume or repeat")
     options = parser.parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -1,10 +1,11 @@
-"""Scoring JNLPBA train: ours against nervaluate's evaluation of the same tags, and the bootstrap.
+"""Scoring of JNLPBA train: ours against nervaluate's with the same tags, and the bootstrap.
 
     .venv/bin/python tests/bench/bench_scoring.py [--data DIR] [--rounds N]
 
-Both judge the same damaged tags, in turn, in one process; medians are compared. Ours takes the
-spans (strict, relaxed and all strata), nervaluate the tags, as each of them is used. The bootstrap
-is timed on its own, against the same yardstick.
+Both score the same corrupted tags, in turn, in one process; medians are compared. Each is used as
+designed: ours takes spans (strict, relaxed and all lengths), nervaluate takes tags. The bootstrap
+is timed separately and divided by the same time of nervaluate.
+
 """
 
 import argparse
@@ -30,7 +31,7 @@ from tagalong.training.evaluation.counts import count_by_document
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long a call takes."""
+    """Seconds of a call."""
     start = perf_counter()
     work()
     return perf_counter() - start

@@ -1,12 +1,13 @@
-"""The server: what HTTP costs, how it bears load beside a plain server, whether its memory grows.
+"""The server: overhead of HTTP, throughput compared with a plain server, and growth of memory.
 
     python tests/bench/bench_server.py [--data DIR] [--only start|latency|load|busy|memory]
         [--seconds 60] [--requests 10000] [--pairs 200] [--threads N]
 
-Server, rival and bare tier are processes of their own with the same number of threads for
-arithmetic, and so is the load generator. What is compared takes turns in one run. The rival has
-the same weights behind Flask, a Hugging Face pipeline and gunicorn with the peers' own settings;
-like them it computes in fp32.
+Server, rival, tier and load generator are separate processes; the first three have the same number
+of compute threads. Compared systems take turns in one run. The rival has the same weights in Flask,
+a Hugging Face pipeline and gunicorn with the settings of Label Studio's examples; like them it
+computes in fp32.
+
 """
 
 import argparse
@@ -50,21 +51,21 @@ from tagalong.ner.manifest import VersionMetadata, read_manifest
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
 from tagalong.ner.model_registry import ModelRegistry
 
-WARM_UP = 20  # requests before any is measured
+WARM_UP = 20  # requests before the measurement
 CLIENTS = (1, 4, 16)
 ROUNDS = 3
 STARTS = 5
 IMPORT = "import torch, transformers"
-AT_ONCE = 128  # texts that the tier alone is given in one call
+AT_ONCE = 128  # texts of one direct call of the tier
 PROMOTE_EVERY = 10.0  # seconds between two promotions
-PARTS = 5  # of the requests of the memory's test: the first is warm-up
+PARTS = 5  # parts of the memory test; the first is warm-up
 
 Span = tuple[int, int, str]  # start, end, label
-Answered = tuple[float, float, list[Span]]  # seconds, those of bare passes if known, spans
+Answered = tuple[float, float, list[Span]]  # seconds, seconds of forward passes if known, spans
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """A percentile; of no values, not a number."""
+    """A percentile; NaN for no values."""
     if len(values) < 2:
         return values[0] if values else float("nan")
     return quantiles(values, n=100, method="inclusive")[percent - 1]
@@ -82,9 +83,10 @@ def milliseconds(seconds: float) -> str:
 
 
 def starting(models: Path, text: str, *, threads: int) -> Iterator[str]:
-    """From `tagalong serve` to its first prediction, and how long it takes to show its help.
+    """Time from `tagalong serve` to its first prediction, and time of its help.
 
-    In turn with what everybody waits for who serves such a model.
+    They alternate with the imports that any server of such a model needs.
+
     """
     known = {
         IMPORT: ["-c", IMPORT],
@@ -112,9 +114,10 @@ def starting(models: Path, text: str, *, threads: int) -> Iterator[str]:
 
 
 def latency(server: Server, texts: Sequence[str], *, pairs: int, threads: int) -> Iterator[str]:
-    """One abstract over HTTP and by the tier itself, in turn, each first every other time.
+    """One abstract over HTTP and directly by the tier, in alternating order.
 
-    Every abstract comes twice running; the noise is what the tier's own two times differ by.
+    Every abstract comes twice in a row; the noise is the ratio of the tier's two times.
+
     """
     with direct_tier(threads=threads) as tier:
         timed: list[tuple[float, float]] = []
@@ -141,7 +144,7 @@ def latency(server: Server, texts: Sequence[str], *, pairs: int, threads: int) -
         f"| {spread(ratios)} | {1000 * more:.1f} ms | {noise:.2f} |"
     )
     yield ""
-    yield "| over HTTP / bare passes | p50 | p90 | p95 |"
+    yield "| over HTTP / forward passes | p50 | p90 | p95 |"
     yield "|---|---:|---:|---:|"
     cells = [f"{percentile(beside_passes, percent):.2f}" for percent in (50, 90, 95)]
     yield f"| of the same abstract | {' | '.join(cells)} |"
@@ -154,7 +157,7 @@ def latency(server: Server, texts: Sequence[str], *, pairs: int, threads: int) -
 
 
 def server_answer(server: Server, _: DirectTier | None, text: str) -> Answered:
-    """Over HTTP, on the connection that is kept."""
+    """Predict over HTTP, on a kept connection."""
     body = predict_body([text], CONFIGS[0])
     seconds, content = server.post("/predict", body)
     (item,) = json.loads(content)["results"]
@@ -163,12 +166,12 @@ def server_answer(server: Server, _: DirectTier | None, text: str) -> Answered:
 
 
 def tier_answer(_: Server, tier: DirectTier, text: str) -> Answered:
-    """By the tier itself."""
+    """Predict directly by the tier."""
     return tier.predict(text)
 
 
 def long_load(server: Server, data: Path, seconds: float) -> Iterator[str]:
-    """Many clients for long, with others who must never wait."""
+    """Many clients for long, with others that must never wait."""
     many = str(max(CLIENTS))
     found = generate_load(server, data, "--clients", many, "--seconds", str(seconds), "--poll")
     used = f"the generator used {found['cpu']:.0%} of a core"
@@ -178,7 +181,7 @@ def long_load(server: Server, data: Path, seconds: float) -> Iterator[str]:
 
 
 def routes(found: dict[str, Any]) -> Iterator[str]:
-    """What every route answered, and how soon."""
+    """Answers, errors and times of every route."""
     yield "| route | answers | errors | p50 | p95 | p99 | slowest | over 1 s |"
     yield "|---|---:|---:|---:|---:|---:|---:|---:|"
     for route in ("predict", "health", "setup", "webhook"):
@@ -190,9 +193,10 @@ def routes(found: dict[str, Any]) -> Iterator[str]:
 
 
 def busy(models: Path, data: Path, seconds: float, *, threads: int) -> Iterator[str]:
-    """Who must never wait, while a version loads, others are promoted and a training runs.
+    """Requests that must never wait, during loading, promotions and a training.
 
-    Asked from the moment the port is open, before the first version is there.
+    They start as soon as the port is open, before the first version is loaded.
+
     """
     store = ModelStore(models)
     versions = [published_again(store, name) for name in ("first", "second")]
@@ -225,7 +229,7 @@ def busy(models: Path, data: Path, seconds: float, *, threads: int) -> Iterator[
 
 
 def published_again(store: ModelStore, name: str) -> str:
-    """The bundled version as a version of a store."""
+    """Publish the bundled version in a model store."""
     folder = ModelRegistry(Path("no-models"), bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
     manifest = read_manifest(folder)
     known = {one.name: getattr(manifest, one.name) for one in fields(VersionMetadata)}
@@ -238,7 +242,7 @@ def published_again(store: ModelStore, name: str) -> str:
 def throughput(
     servers: Sequence[Server], tier: DirectTier, data: Path, seconds: float
 ) -> Iterator[str]:
-    """Servers in turn, under more and more clients, and the tier that has all texts at once."""
+    """Servers in turn, with more and more clients, and the tier with all texts at once."""
     texts = [one.text for one in read_documents(data / "BC5CDR" / "test.jsonl")][:AT_ONCE]
     tier.predict_all(texts)
     names = [server.name for server in servers]
@@ -256,7 +260,7 @@ def throughput(
             alone = tier.predict_all(texts)
             for server in servers if turn % 2 else reversed(servers):
                 options = ["--clients", str(clients), "--seconds", str(seconds)]
-                options += ["--first", str(AT_ONCE)]  # the same, as others are shorter
+                options += ["--first", str(AT_ONCE)]  # the same texts, since others are shorter
                 found = generate_load(server, data, *options)
                 if found["predict"]["errors"]:
                     raise SystemExit(f"{server.name}: {found['predict']['errors']}")
@@ -275,10 +279,11 @@ def throughput(
 
 
 def memory(server: Server, data: Path, requests: int) -> Iterator[str]:
-    """Resident memory over many requests, and its growth once the first fifth of them is over.
+    """Resident memory over many requests, and its growth after the first fifth of them.
 
-    Memory breathes with what is in work just then, so medians of many samples are compared beside
-    the samples themselves: of the second fifth of the requests and of the last.
+    Memory fluctuates with the current work. So medians of many samples are compared too: of the
+    second fifth of the requests and of the last.
+
     """
     pids = [str(pid) for pid in (server.pid, *server.workers)]
     found = generate_load(server, data, "--soak", str(requests), "--pids", *pids)
@@ -307,7 +312,7 @@ def memory(server: Server, data: Path, requests: int) -> Iterator[str]:
 
 @contextmanager
 def rival_model() -> Iterator[Path]:
-    """The bundled version as a plain model: its adapter folded into the base."""
+    """The bundled version as a plain model: its adapter merged into the base model."""
     tier = load_tier(
         ModelRegistry(Path("no-models"), bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
     )
@@ -319,10 +324,10 @@ def rival_model() -> Iterator[Path]:
 
 
 def measure(options: argparse.Namespace) -> Iterator[str]:
-    """Everything that was asked for, line by line."""
+    """Yield the lines of the requested parts."""
     threads, only = options.threads, options.only
     with tempfile.TemporaryDirectory() as cache, tempfile.TemporaryDirectory() as models:
-        os.environ["XDG_CACHE_HOME"] = cache  # the engine that everything is served with
+        os.environ["XDG_CACHE_HOME"] = cache  # the compiled model of all servers
         samples = read_sample_documents()
         bundled = ModelRegistry(Path("no-models"), bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
         build_openvino_model(bundled, quantization_documents=samples, check_documents=samples)

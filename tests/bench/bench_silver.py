@@ -1,17 +1,17 @@
-"""Gold alone against gold and silver, on BC5CDR: how much another system's labels are worth.
+"""Gold alone against gold and silver, on BC5CDR: the value of another system's labels.
 
-50 documents of train are gold, 400 others are texts that only a teacher has labelled. The teacher
-is trained here, on 200 documents of the dev side and stopped by 100 others, so that nothing of what
-the student learns or is judged by has leaked into it; it stands in for the LLM of a batch. The
-student is MiniLM; 150 more documents of the dev side stop it, and are what a weight is chosen by.
-To be done in minutes, all of these are cut to their first 100 words; 200 documents of test are
-whole.
+50 documents of train are gold, and 400 others are texts that only a teacher has labelled. The
+teacher, in place of an LLM, is trained here on 200 documents of dev, with early stopping on 100
+others. So it has seen no document of the student's training or evaluation. The student is MiniLM.
+150 more documents of dev serve for its early stopping and for the choice of a weight. To finish in
+minutes, all these documents are cut to 100 words. The 200 documents of test are whole.
 
-Gold alone has the recipe of the others, so as many epochs; once more it has as many steps. "Taken
-at its word" is a teacher whose scores do not count.
+Gold alone has the same recipe, thus as many epochs, and once more as many steps. "Unweighted"
+ignores the teacher's scores.
 
     PYTHONPATH=. OMP_NUM_THREADS=1 python tests/bench/bench_silver.py [--data ../shared/data]
         [--weights 0.25,0.5,1] [--sure 0.5] [--epochs 3] [--seed 42] [--predictions FILE]
+
 """
 
 import argparse
@@ -47,16 +47,16 @@ from tagalong.training.recipes.recipe import EncoderRecipe
 
 LABELS = ("Chemical", "Disease")
 GOLD, TEXTS, TAUGHT, SCHOOL, DEV, TEST = 50, 400, 200, 100, 150, 200  # documents
-WORDS = 100  # of a document that is learnt from
+WORDS = 100  # of a training document
 HEAD = (
-    "| learnt from | dev F1 | test F1 | 1 word | 2 words | 3+ words "
-    "| more than gold alone | and than with as many steps |"
+    "| trained on | dev F1 | test F1 | 1 word | 2 words | 3+ words "
+    "| difference from gold alone | from gold with as many steps |"
 )
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The documents, no two sets sharing any."""
+    """The documents of each role; no two share any."""
 
     gold: Sequence[Document]
     texts: Sequence[Document]
@@ -67,7 +67,7 @@ class Parts:
 
 
 def draw(data: Path) -> Parts:
-    """Draw the documents of each part, the same ones always."""
+    """Draw the documents of each role, always the same."""
     train, dev, test = (
         Random(7).sample(documents, len(documents))
         for documents in (
@@ -83,7 +83,7 @@ def draw(data: Path) -> Parts:
 
 
 def shortened(document: Document) -> Document:
-    """Its first words, and those of the entity that they break off in."""
+    """Its first words, up to the end of the last entity that starts in them."""
     ends = [end for _, end in word_offsets(document.text)[:WORDS]]
     end = ends[-1]
     while inside := [span.end for span in document.spans if span.start < end < span.end]:
@@ -100,7 +100,7 @@ def train(
     seed: int,
     silver: SilverData | None = None,
 ) -> EncoderTier:
-    """An encoder with the default recipe but for its epochs."""
+    """Train an encoder with the default recipe, except its epochs."""
     plain = EncoderRecipe()
     schedule = replace(plain.schedule, epochs=epochs, patience=epochs, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -115,7 +115,7 @@ def train(
 
 
 def teach(parts: Parts, *, seed: int, path: Path) -> None:
-    """Train the teacher, have it label the texts, and write down what it says, as a batch would."""
+    """Train the teacher, label the texts, and write its predictions as a batch does."""
     teacher = train(parts.taught, parts.school, epochs=8, seed=seed)
     pairs = zip(parts.texts, teacher.predict(parts.texts), strict=True)
     lines = (json.dumps(prediction_to_json(*pair), ensure_ascii=False) + "\n" for pair in pairs)
@@ -124,7 +124,7 @@ def teach(parts: Parts, *, seed: int, path: Path) -> None:
 
 
 def without_scores(pair: PredictedDocument) -> PredictedDocument:
-    """A prediction taken at its word."""
+    """A prediction without its scores."""
     document, said = pair
     spans = tuple(replace(span, score=None) for span in said.spans)
     return document, replace(said, spans=spans, score=1.0)
@@ -133,7 +133,7 @@ def without_scores(pair: PredictedDocument) -> PredictedDocument:
 def row(
     name: str, tier: EncoderTier, parts: Parts, rivals: Sequence[Sequence[Prediction]] = ()
 ) -> tuple[str, list[Prediction]]:
-    """One line of the table: F1 with its interval, by length, and against what others said."""
+    """One row of the table: F1 with its interval, by length, and against other systems."""
     options = EvaluationOptions(labels=LABELS)
     dev = evaluate(parts.dev, tier.predict(parts.dev), options=options)
     said = tier.predict(parts.test)
@@ -156,7 +156,7 @@ def gain(report: EvaluationReport) -> str:
 
 
 def numbers(text: str) -> list[float]:
-    """Numbers between commas."""
+    """Parse numbers between commas."""
     return [float(one) for one in text.split(",") if one]
 
 
@@ -168,7 +168,9 @@ def main() -> None:
     parser.add_argument("--sure", type=numbers, default=[0.5])
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--predictions", type=Path, help="of another teacher, or of an earlier run")
+    parser.add_argument(
+        "--predictions", type=Path, help="predictions of another teacher or of an earlier run"
+    )
     options = parser.parse_args()
     start = time.process_time()
     parts = draw(options.data / "BC5CDR")
@@ -193,13 +195,11 @@ def main() -> None:
         excluded_documents=parts.test,
     )
     trials = [("", weight, said) for weight in options.weights]
-    trials += [
-        (", taken at its word", weight, [*map(without_scores, said)]) for weight in options.sure
-    ]
+    trials += [(", unweighted", weight, [*map(without_scores, said)]) for weight in options.sure]
     for note, weight, pairs in trials:
         silver = select_silver(pairs, replace(rules, weight=weight))
         tier = train(parts.gold, parts.dev, silver=silver, **how)
-        print(row(f"and silver by {weight:g}{note}", tier, parts, rivals)[0], flush=True)
+        print(row(f"gold and silver, weight {weight:g}{note}", tier, parts, rivals)[0], flush=True)
     print(f"\n{(time.process_time() - start) / 60:.0f} minutes of one core.")
 
 

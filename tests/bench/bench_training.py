@@ -1,11 +1,12 @@
-"""Training throughput: our loop against the Hugging Face token-classification example.
+"""Training throughput: our loop against the Hugging Face token classification example.
 
-The same sentences (BC5CDR train), base and machine, in turn in one process: transformers' Trainer
-with that example's defaults (random batches of 8, each padded to its longest, fp32) against our
-defaults (bf16 where the machine has it), and against ours in fp32. What counts is real tokens,
-without padding, per second of training steps.
+The same sentences (BC5CDR train), base model and machine, in turn in one process. transformers'
+Trainer has the example's defaults (random batches of 8, each padded to its longest, fp32). Our loop
+has our defaults (bf16 if the machine has it), and runs once more in fp32. The measure is real
+tokens, without padding, per second of training steps.
 
     python tests/bench/bench_training.py [--data ../shared/data] [--sentences 480] [--rounds 3]
+
 """
 
 import argparse
@@ -85,7 +86,7 @@ def theirs(sentences: list[Document], folder: Path) -> float:
         train_dataset=rows,
         data_collator=DataCollatorForTokenClassification(tokenizer),
     )
-    trainer.remove_callback(PrinterCallback)  # what is printed here is a table
+    trainer.remove_callback(PrinterCallback)  # only the table is printed
     seconds: float = trainer.train().metrics["train_runtime"]
     return sum(len(row["input_ids"]) for row in rows) / seconds
 
@@ -120,7 +121,7 @@ def main() -> None:
 
 
 def ratio(turns: list[tuple[float, float, float]], column: int) -> str:
-    """One side's tokens per second over the example's, turn by turn."""
+    """Tokens per second over the example's, turn by turn."""
     each = [turn[column] / turn[2] for turn in turns]
     return f"**{statistics.median(each):.2f}** ({min(each):.2f} to {max(each):.2f})"
 

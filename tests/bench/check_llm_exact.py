@@ -1,11 +1,12 @@
-"""Whether verified decoding gives the very tags of sequential decoding, on many random documents.
+"""Check that verified decoding gives the tags of sequential decoding, on many random documents.
 
-Tiny Llama, Mistral and sliding-window Mistral models, and a Qwen3 that has layers of both kinds,
-untrained and trained on real sentences, tag random documents of 1 to 300 words in batches of 1 to
-16, in fp32: one slot after the other, and verified from drafts of the bundled encoder, from all-O
-drafts and from hostile ones. Prints a row for each model, and fails where a tag differs.
+The models are tiny Llama, Mistral and sliding-window Mistral models, and a Qwen3 with both kinds of
+layers, untrained and trained on real sentences. They tag random documents of 1 to 300 words in
+batches of 1 to 16, in fp32: sequentially, and verified from drafts of the bundled encoder, from all
+O and from adversarial drafts. Prints a row for each model, and fails if a tag differs.
 
     PYTHONPATH=. python tests/bench/check_llm_exact.py [--documents 1000] [--families llama ...]
+
 """
 
 import argparse
@@ -46,16 +47,16 @@ from tests.tiny_llms import (
     words_of,
 )
 
-LONGEST = 300  # words
-LARGEST = 16  # batch
-SEED = 7  # of the first row; every row has documents of its own
+MAX_WORDS = 300
+MAX_BATCH = 16
+SEED = 7  # of the first row; every row has its own documents
 KINDS = ("random", "trained")
 DRAFTS = ("encoder", "O", "hostile")
 LESSON = Schedule(epochs=12, patience=12, learning_rate=2e-3, batch_tokens=1024, precision="fp32")
 
 
 def trained(family: str, folder: Path) -> PreTrainedModel:
-    """A model that has learnt some sentences by the tier's own training."""
+    """Train a model on some sentences with the tier's own training."""
     make_llm(family, spread=0.05).save_pretrained(folder / "base")
     tokenizer().save_pretrained(folder / "base")
     recipe = LLMRecipe(
@@ -74,20 +75,20 @@ def trained(family: str, folder: Path) -> PreTrainedModel:
 
 
 def batches(count: int, seed: int) -> Iterator[list[str]]:
-    """Random documents in batches of random size; real words among them."""
+    """Random documents in batches of random size, with real words among them."""
     chance = Random(seed)
     real = [word for one in sentences(40) for word in one.text.split()]
-    texts = random_texts(seed, count, longest=LONGEST)
+    texts = random_texts(seed, count, longest=MAX_WORDS)
     texts = [" ".join(chance.choices(real, k=len(text.split()))) if number % 2 else text
              for number, text in enumerate(texts)]  # fmt: skip
     while texts:
-        size = chance.randint(1, LARGEST)
+        size = chance.randint(1, MAX_BATCH)
         yield texts[:size]
         texts = texts[size:]
 
 
 def encoder_drafts(tier: Tier, texts: Sequence[str]) -> list[list[int]]:
-    """What the bundled encoder says."""
+    """Drafts of the bundled encoder."""
     drafts = []
     for text, prediction in zip(
         texts, tier.predict([Document("", text) for text in texts]), strict=True
@@ -98,7 +99,7 @@ def encoder_drafts(tier: Tier, texts: Sequence[str]) -> list[list[int]]:
 
 
 def check(rig: Rig, tier: Tier, count: int, seed: int) -> tuple[int, int, int, list[int]]:
-    """Documents, slots, entities' tags, and differing documents for each kind of draft."""
+    """Documents, slots, entity tags, and differing documents for each kind of draft."""
     documents = slots = inside = 0
     differing = [0] * len(DRAFTS)
     for texts in batches(count, seed):
@@ -116,7 +117,7 @@ def check(rig: Rig, tier: Tier, count: int, seed: int) -> tuple[int, int, int, l
 
 
 def different(found: Sequence[DecodedWindow], reference: Sequence[DecodedWindow]) -> int:
-    """Documents with any other tag."""
+    """Number of documents with a different tag."""
     return sum(one.tags != other.tags for one, other in zip(found, reference, strict=True))
 
 
@@ -131,7 +132,7 @@ def main() -> None:
         ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
     )
     print("| model | documents | slots | tags other than O | documents that differ: encoder's "
-          "drafts | all-O | hostile |")  # fmt: skip
+          "drafts | all-O | adversarial |")  # fmt: skip
     print("|---|---:|---:|---:|---:|---:|---:|")
     wrong = 0
     for family in options.families:

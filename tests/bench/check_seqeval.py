@@ -1,9 +1,10 @@
-"""Strict figures against seqeval's on every corpus: precision, recall, F1, all and by label.
+"""Strict scores against seqeval's on every corpus: precision, recall, F1, overall and by label.
 
     .venv/bin/python tests/bench/check_seqeval.py [--data DIR]
 
-Gold tags (from the documents, and the sentences of ``bio/*.conll`` as they stand) are compared with
-the same tags damaged at random, illegal ones included. Prints the largest difference of each file.
+Gold tags (from the documents, and the sentences of ``bio/*.conll``) are compared with the same tags
+corrupted at random, illegal ones included. Prints the largest difference of each file.
+
 """
 
 import argparse
@@ -23,7 +24,7 @@ TOLERANCE = 1e-9
 
 
 def largest_difference(gold: list[list[int]], said: list[list[int]], tag_set: TagSet) -> float:
-    """The largest difference of any strict figure of ours from seqeval's."""
+    """The largest difference of any strict score from seqeval's."""
     total = Scores()
     for true, other in zip(gold, said, strict=True):
         words = [(2 * i, 2 * i + 1) for i in range(len(true))]
@@ -76,7 +77,7 @@ def main() -> None:
         difference = largest_difference(gold, said, tag_set)
         worst = max(worst, difference)
         print(f"| {path.relative_to(data)} | {len(gold)} | {difference:.1e} |", flush=True)
-    print(f"\nLargest of all: {worst:.1e}; at most {TOLERANCE:.0e} is asked for.")
+    print(f"\nLargest difference: {worst:.1e}; target: at most {TOLERANCE:.0e}.")
     raise SystemExit(worst > TOLERANCE)
 
 

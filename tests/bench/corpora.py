@@ -1,4 +1,4 @@
-"""The corpora that benchmarks read, wherever they are."""
+"""Corpora that the benchmarks read."""
 
 import json
 import os

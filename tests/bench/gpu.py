@@ -1,16 +1,18 @@
-"""The LLM tier at its real size on one GPU, with random weights: time does not depend on them.
+"""The LLM tier at its real size on one GPU, with random weights, which do not change the time.
 
-A model of the very shape of Mistral-7B-Instruct-v0.3 takes optimizer steps of QLoRA at the study's
-settings (Obeidat et al. 2025: rank 128 on every linear layer and the output layer, NF4 quantised
-twice, batches of 4 accumulated 4 times, checkpointing, paged AdamW in 8 bits), and tags sentences
-and abstracts of BC5CDR test by every decoding: the study's, one slot after the other, verified from
-drafts of several qualities, one pass, and as an encoder. Beside it a model of BERT-large's shape,
-by the study's way of timing (one text at a time, padded to 512, fp32, gradients on) and batched in
-bf16. Needs no network: the tokenizer is learnt from the corpus.
+A model of Mistral-7B-Instruct-v0.3's shape takes optimizer steps of QLoRA with the study's settings
+(Obeidat et al. 2025): rank 128 on every linear layer and the output layer, NF4 with double
+quantization, batches of 4 accumulated 4 times, checkpointing, paged AdamW in 8 bits. It then tags
+sentences and abstracts of BC5CDR test by every decoding: the study's, sequential, verified from
+drafts of several qualities, one pass, and as an encoder.
+
+A model of BERT-large's shape is timed as in the study (one text at a time, padded to 512, fp32,
+gradients on), and in batches in bf16. No network is needed: the tokenizer is trained on the corpus.
 
     PYTHONPATH=. python tests/bench/gpu.py [--data DIR] [--tiny] [--only train|decode]
 
-With --tiny all models are a few layers small, to see that everything runs, on a CPU too.
+With --tiny all models have a few layers, to test the script on a CPU too.
+
 """
 
 import argparse
@@ -55,14 +57,14 @@ from tagalong.training.loop.adapters import linear_layer_names, prepare_four_bit
 from tagalong.training.loop.optimizers import choose_optimizer
 from tests.tiny_bases import llama_tokenizer
 
-Size = Mapping[str, object]  # settings of a configuration
+Size = Mapping[str, object]  # configuration settings
 TAGS = TagSet(LABELS)
 WINDOW = 4096
 ROWS, ACCUMULATED = 4, 4  # of an optimizer step, as in the study
-STEPS = 5  # timed, after one that is not
+STEPS = 5  # timed, after one warm-up step
 AGREEMENTS = (1.0, 0.98, 0.95, 0.9)
 ALONE, TOGETHER = 8, 64  # texts at batch 1, and in the batch that fills the device
-PADDED = 512  # the study's length of every encoder input
+PADDED = 512  # length of every encoder input in the study
 MISTRAL = {
     "vocab_size": 32768,
     "hidden_size": 4096,
@@ -93,7 +95,7 @@ TINY = {
 def on(
     device: torch.device, make: type[PreTrainedModel], config: object, dtype: torch.dtype
 ) -> PreTrainedModel:
-    """A random model, made where it is to be."""
+    """Create a random model on a device."""
     torch.manual_seed(0)
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
@@ -105,14 +107,14 @@ def on(
 
 
 def mistral(size: Size) -> MistralConfig:
-    """The decoder's configuration; weights are spread so that tags depend on the tags before."""
+    """Configuration of the decoder; a wide initialisation makes tags depend on earlier tags."""
     return MistralConfig(
         **size, initializer_range=0.05, pad_token_id=0, bos_token_id=1, eos_token_id=2
     )
 
 
 def in_four_bits(model: PreTrainedModel) -> PreTrainedModel:
-    """Quantise a model that is there already, as `from_pretrained` does while loading."""
+    """Quantize a loaded model, as `from_pretrained` does while loading."""
     from bitsandbytes.nn import Linear4bit, Params4bit
 
     for name, layer in list(model.named_modules()):
@@ -145,7 +147,7 @@ def training(
     documents: Sequence[Document],
     size: Size,
 ) -> Iterator[str]:
-    """Time of an optimizer step of QLoRA, and the most memory it took."""
+    """Time of an optimizer step of QLoRA, and its peak memory."""
     dtype = torch.bfloat16
     model = in_four_bits(on(device, MistralForCausalLM, mistral(size), dtype))
     model.config.use_cache = False
@@ -208,7 +210,7 @@ def decoders(
 
 
 def ablation(device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size) -> EncoderTier:
-    """The same decoder as an encoder: one pass over the text alone, seen from both sides."""
+    """The same decoder as an encoder: one bidirectional pass over the text alone."""
     config = mistral(size)
     config.is_causal, config.num_labels = False, len(TAGS)
     model = on(device, MistralForTokenClassification, config, torch.bfloat16)
@@ -218,7 +220,7 @@ def ablation(device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Siz
 
 
 def encoder(device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size) -> EncoderTier:
-    """BERT-large's shape as our tier serves it."""
+    """BERT-large's shape, as our tier serves it."""
     config = BertConfig(**size, num_labels=len(TAGS))
     model = on(device, BertForTokenClassification, config, torch.float32)
     forward = TorchRunner(model, precision="bf16")
@@ -229,14 +231,14 @@ def encoder(device: torch.device, tokenizer: PreTrainedTokenizerBase, size: Size
 
 
 def compiled(tier: EncoderTier) -> EncoderTier:
-    """The same with its passes compiled, for batches of any shape."""
+    """The same with compiled passes, for batches of any shape."""
     assert isinstance(tier.runner, TorchRunner)
     forward = TorchRunner(torch.compile(tier.runner.model, dynamic=True), precision="bf16")
     return EncoderTier(forward, tier.window_encoder, tag_set=TAGS, version="compiled")
 
 
 def as_timed_by_the_study(tier: EncoderTier) -> Scheme:
-    """One text at a time, padded to 512, in fp32, with gradients on; what is longer is cut."""
+    """One text at a time, padded to 512, in fp32, with gradients; longer texts are cut."""
     assert isinstance(tier.runner, TorchRunner)
     model = tier.runner.model
 
@@ -253,7 +255,7 @@ def as_timed_by_the_study(tier: EncoderTier) -> Scheme:
 
 
 def rows(found: Mapping[str, Measured]) -> Iterator[str]:
-    """Texts per second and passes of every scheme, and its time beside the encoder's."""
+    """Texts per second and passes of every scheme, and its time relative to the encoder's."""
     yield "| | texts/s | passes, mean | tokens run per word | time / encoder | paper / it |"
     yield "|---|---:|---:|---:|---:|---:|"
     taken = {name: sum(one.seconds) for name, one in found.items()}
@@ -273,10 +275,10 @@ def decoding(
     corpora: Mapping[str, Sequence[Document]],
     sizes: tuple[Size, Size],
 ) -> Iterator[str]:
-    """Every way to tag, on texts of two lengths, one at a time and many at once."""
+    """Every decoding, on texts of two lengths, one at a time and in batches."""
     schemes, ways = decoders(device, tokenizer, sizes[0])
     bert = encoder(device, tokenizer, sizes[1])
-    ways["the same base as an encoder"] = at_once(ablation(device, tokenizer, sizes[0]))
+    ways["the same base model as an encoder"] = at_once(ablation(device, tokenizer, sizes[0]))
     ways["BERT-large, batched"] = at_once(bert)
     ways["BERT-large, batched and compiled"] = at_once(compiled(bert))
     ways["BERT-large, timed as by the study"] = as_timed_by_the_study(bert)
@@ -289,13 +291,13 @@ def decoding(
 
 
 def _wait(device: torch.device) -> None:
-    """Until the device has done what it was given."""
+    """Wait until the device has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
 
 def learnt_tokenizer(folder: Path, texts: Sequence[str]) -> PreTrainedTokenizerBase:
-    """Byte-level BPE of the corpus; runs of marks give it entries for tags."""
+    """Byte-level BPE of the corpus; runs of marks give it tokens for tags."""
     llama_tokenizer(folder, [*texts, *["(), ), ). ...)-"] * 50], size=8000)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.pad_token = tokenizer.eos_token

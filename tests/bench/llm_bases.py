@@ -1,4 +1,4 @@
-"""Decoders for benchmarks, made here because there is no model hub: real classes, two sizes."""
+"""Decoders for benchmarks without a model hub: real model classes, two sizes."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,10 +14,11 @@ VOCABULARY = 8000
 
 
 def random_llama(folder: Path, texts: Iterable[str]) -> Path:
-    """About 60 M random parameters, and a tokenizer learnt from the corpus.
+    """About 60 M random parameters, and a tokenizer trained on the corpus.
 
-    Weights are spread wider than usual, or every slot would get the same tag whatever stands
+    Weights have a wider spread than usual. Otherwise every slot would get the same tag whatever is
     before it, and a draft would be right or wrong as a whole.
+
     """
     folder.mkdir(parents=True, exist_ok=True)
     corpus = [*texts, *["(), ), ). ...)-"] * 50]  # runs of marks, as large corpora have them
@@ -42,7 +43,7 @@ def random_llama(folder: Path, texts: Iterable[str]) -> Path:
 
 
 def llama_from_minilm(folder: Path, *, layers: int = 4) -> Path:
-    """A Llama of MiniLM's width that begins with MiniLM's vocabulary and embeddings."""
+    """A Llama of MiniLM's width, initialised with MiniLM's vocabulary and embeddings."""
     base = BaseModelRef(OFFLINE_BASE_MODEL)
     tokenizer = base.load_tokenizer()
     embeddings = base.load_token_classifier(["O"]).get_input_embeddings().weight.detach()

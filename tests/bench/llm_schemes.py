@@ -1,4 +1,4 @@
-"""Every way to tag with one decoder, and what each takes: for benchmarks on a CPU and on a GPU."""
+"""Every decoding of one decoder, and its cost: for benchmarks on a CPU and on a GPU."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,10 +30,11 @@ class Schemes:
     """The decodings of one decoder.
 
     Args:
-        model: On its device, for serving.
-        tokenizer: Its own.
-        window: Tokens it reads at most.
+        model: Decoder on its device, in evaluation mode.
+        tokenizer: Tokenizer of the decoder.
+        window: Maximum tokens of a window.
         precision: Arithmetic of the slots' passes.
+
     """
 
     def __init__(
@@ -52,13 +53,13 @@ class Schemes:
         self._own: dict[str, tuple[int, ...]] = {}
 
     def prepare(self, documents: Sequence[Document]) -> None:
-        """Find the decoder's own tags, to make drafts of."""
+        """Compute the decoder's own tags, as the source of drafts."""
         for document in documents:
             (decoded,) = self._decoder.decode(self._laid_out([document]))
             self._own[document.id] = decoded.tags
 
     def slots(self, decoding: DecodingMode, *, agreement: float | None = None) -> Scheme:
-        """Fill slots, drafted with the decoder's own tags of which some are replaced."""
+        """Fill slots from drafts: the decoder's own tags, of which some are replaced."""
 
         def scheme(documents: Sequence[Document]) -> Cost:
             drafts = None
@@ -105,14 +106,15 @@ def at_once(tier: EncoderTier) -> Scheme:
 
 @dataclass(slots=True)
 class Measured:
-    """What a scheme took.
+    """Cost of a scheme.
 
     Attributes:
-        seconds: Of each turn.
-        passes: Model calls in sequence of each document.
-        tokens: Run, over all documents.
-        words: Tagged, over all documents.
-        documents: How many a turn tagged.
+        seconds: Time of each turn.
+        passes: Sequential model calls of each document.
+        tokens: Processed tokens of all documents.
+        words: Tagged words of all documents.
+        documents: Documents of a turn.
+
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -125,15 +127,16 @@ class Measured:
 def measure(
     schemes: Mapping[str, Scheme], batches: Sequence[Sequence[Document]], *, rounds: int = 1
 ) -> dict[str, Measured]:
-    """Every scheme on every batch, in another order every time.
+    """Run every scheme on every batch, in a different order each time.
 
     Args:
-        schemes: By name.
+        schemes: Schemes by name.
         batches: Documents to tag together.
-        rounds: How often.
+        rounds: Number of rounds.
 
     Returns:
-        What each took.
+        The cost of each scheme.
+
     """
     found = {name: Measured() for name in schemes}
     for turn in range(rounds):
@@ -153,14 +156,15 @@ def measure(
 
 
 def ratios(found: Mapping[str, Measured], *, to: str) -> Iterator[str]:
-    """Rows of a Markdown table, without absolute times: they would be the machine's.
+    """Rows of a Markdown table, without absolute times, which depend on the machine.
 
     Args:
-        found: As `measure` gives it.
-        to: The scheme that all are divided by, turn by turn.
+        found: Result of `measure`.
+        to: Scheme that all are divided by, turn by turn.
 
     Yields:
         Lines.
+
     """
     yield f"| decoding | passes, mean (max) | tokens run per word | time / {to} (min to max) |"
     yield "|---|---:|---:|---:|"

@@ -1,4 +1,4 @@
-"""Predictions made from gold with a fixed seed: what a fair tagger gets right and wrong."""
+"""Predictions made from gold with a fixed seed and a realistic share of errors."""
 
 from random import Random
 
@@ -8,10 +8,10 @@ DAMAGE = 0.08  # the share of tags replaced by any other, legal or not
 
 
 def known(tags: list[int]) -> list[int]:
-    """Tags with the unknown ones read as O."""
+    """Tags with masked ones read as O."""
     return [OUTSIDE if tag == IGNORE_INDEX else tag for tag in tags]
 
 
 def noised(tags: list[int], *, n_tags: int, chance: Random) -> list[int]:
-    """Tags of which some are replaced: I- tags that may not stand where they do included."""
+    """Tags of which some are replaced, also by illegal I- tags."""
     return [chance.randrange(n_tags) if chance.random() < DAMAGE else tag for tag in tags]

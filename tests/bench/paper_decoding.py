@@ -1,10 +1,11 @@
-"""The decoding of the study that Tagalong follows, as a baseline: every word and tag is generated.
+"""The study's decoding as a baseline: every word and tag is generated.
 
-Obeidat et al. 2025 (arXiv 2504.00664) ask in the Alpaca format and let the model write one line
-``word:TAG`` for every word, greedily, in batches of 16 in the order of the file, prompts padded on
-the left; lines are cut at their last colon and aligned to the words. Here with two favours: prompts
-are padded to the longest of their batch, not of the corpus, and no metric is computed while the
-clock runs.
+Obeidat et al. 2025 (arXiv 2504.00664) prompt in the Alpaca format. The model writes one line
+``word:TAG`` for every word, greedily, in batches of 16 in file order, with prompts padded on the
+left. Lines are cut at their last colon and aligned to the words. Two things are faster here:
+prompts are padded to the longest of their batch instead of the corpus, and no metric is computed
+during the measurement.
+
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from tagalong.ner.document import Document
 from tagalong.ner.tags import OUTSIDE, TagSet
 from tagalong.ner.words import word_offsets
 
-ROWS = 16  # of a batch
+ROWS = 16  # rows of a batch
 PROMPT = (
     "Below is an instruction that describes a task, paired with an input that provides further "
     "context. Write a response that appropriately completes the request.\n\n"
@@ -29,12 +30,13 @@ PROMPT = (
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What one text was answered with.
+    """The generated answer for one text.
 
     Attributes:
-        tags: One for each of its words; O where the answer has no line for it.
-        steps: Model calls, one after the other, until its answer was there.
-        tokens: Run for it, prompt and answer.
+        tags: One tag for each word; O if the answer has no line for it.
+        steps: Sequential model calls until the answer was complete.
+        tokens: Processed tokens of prompt and answer.
+
     """
 
     tags: list[int]
@@ -46,9 +48,10 @@ class PaperDecoder:
     """Generates tags line by line.
 
     Args:
-        model: A decoder.
-        tokenizer: Its own.
+        model: Decoder.
+        tokenizer: Tokenizer of the decoder.
         tag_set: The tags.
+
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class PaperDecoder:
         self._model, self._tokenizer, self._tag_set = model, tokenizer, tag_set
 
     def answer_of(self, document: Document) -> str:
-        """The answer that is right, whose length is forced where a model was never trained."""
+        """The correct answer; its length is forced if the model was never trained."""
         tagged = self._tag_set.encode(document)
         names = [self._tag_set.tag_names[max(tag, OUTSIDE)] for tag in tagged.tags]
         words = [document.text[start:end] for start, end in tagged.words]
@@ -67,10 +70,11 @@ class PaperDecoder:
         """Tag documents, in batches in their order.
 
         Args:
-            documents: The true answers of these tell how long the generated ones are.
+            documents: Documents with gold spans, which set the length of the generated answers.
 
         Returns:
             One result each.
+
         """
         found = []
         for start in range(0, len(documents), ROWS):
@@ -79,7 +83,7 @@ class PaperDecoder:
 
     @torch.inference_mode()
     def _batch(self, documents: Sequence[Document]) -> list[Generated]:
-        """Generate for all rows until the longest answer is there, as `generate` does."""
+        """Generate for all rows until the longest answer is complete, as `generate` does."""
         words = [
             [one.text[start:end] for start, end in word_offsets(one.text)] for one in documents
         ]
@@ -115,14 +119,15 @@ class PaperDecoder:
         ]
 
     def read(self, answer: str, words: Sequence[str]) -> list[int]:
-        """Read an answer back.
+        """Parse an answer.
 
         Args:
-            answer: Lines, whatever they hold.
-            words: Of the text.
+            answer: Lines of any content.
+            words: Words of the text.
 
         Returns:
-            A tag for every word: of the line aligned to it, if its tag is one; else O.
+            A tag for every word: that of the aligned line if it is valid, else O.
+
         """
         ids = {name: tag for tag, name in enumerate(self._tag_set.tag_names)}
         lines = [line.rpartition(":") for line in answer.splitlines()]
@@ -135,5 +140,5 @@ class PaperDecoder:
         return tags
 
     def _ids(self, text: str) -> list[int]:
-        """A text's tokens, without special ones: the model is the same for all that is compared."""
+        """Tokens of a text without special tokens, as for all compared schemes."""
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -1,7 +1,8 @@
-"""spaCy's transformer pipeline with MiniLM's weights under it, for its time.
+"""spaCy's transformer pipeline with MiniLM's weights, to compare times.
 
-Needs ``pip install spacy spacy-curated-transformers``. Its head has learnt from a few documents
-only, so that it says about as much as a trained one: its F1 says nothing.
+Needs ``pip install spacy spacy-curated-transformers``. Its head is trained on a few documents only,
+so that it predicts about as many spans as a trained one. Its F1 is meaningless.
+
 """
 
 import json
@@ -18,19 +19,20 @@ from spacy_curated_transformers.tokenization.hf_loader import build_hf_piece_enc
 from tagalong.ner.document import Document, Span
 
 EPOCHS = 3
-WINDOW, STRIDE = 320, 224  # pieces
+WINDOW, STRIDE = 320, 224  # sub-words
 ARCHITECTURES = "spacy-curated-transformers."
 
 
 def of_spacy(base: Path, learnt: Sequence[Document]) -> Callable[[int], Callable]:
-    """A pipeline over the weights in a folder; what it finds, given a batch size.
+    """Train a pipeline with the weights in a folder.
 
     Args:
-        base: A Hugging Face BERT.
-        learnt: From a few documents.
+        base: Folder of a Hugging Face BERT.
+        learnt: A few training documents.
 
     Returns:
-        What makes a system of a batch size.
+        A function that makes a system for a batch size.
+
     """
     nlp = spacy.blank("en")
     config = json.loads((base / "config.json").read_text())
@@ -104,7 +106,7 @@ def of_spacy(base: Path, learnt: Sequence[Document]) -> Callable[[int], Callable
 
 
 def example(nlp: Language, document: Document) -> Example:
-    """A document to learn from; spaCy's tokens keep out what they cut through."""
+    """A training document; spans that cut spaCy's tokens are left out."""
     text = nlp.make_doc(document.text)
     entities = [
         (span.start, span.end, span.label)

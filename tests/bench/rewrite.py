@@ -1,11 +1,12 @@
-"""Runs the benchmarks of the documentation and puts what they print where they printed before.
+"""Run the benchmarks of the documentation and replace their printed output.
 
-A benchmark there is a fenced block of no language with commands and, behind it and before the next
-block, a place between ``<!-- printed -->`` and ``<!-- /printed -->``. All that the commands print
-goes there, under the day, the machine and the versions. Where a command fails, what was there
-stays, and in the end it is named.
+A benchmark there is a fenced block without a language that contains commands. Its output is behind
+it, before the next block, between ``<!-- printed -->`` and ``<!-- /printed -->``. The output of the
+commands replaces it, with the day, the machine and the versions. If a command fails, the old output
+stays, and the command is named at the end.
 
     PYTHONPATH=. python tests/bench/rewrite.py [--only WORD] [--list] [--page FILE ...]
+
 """
 
 import argparse
@@ -31,7 +32,7 @@ LIBRARIES = ("torch", "transformers", "peft", "openvino")
 
 
 def benchmarks(page: str) -> Iterator[tuple[str, re.Match[str]]]:
-    """The commands of each benchmark, and the place for what they print."""
+    """The commands of each benchmark, and the place of their output."""
     blocks = list(BLOCK.finditer(page))
     ends = [block.start() for block in blocks[1:]] + [len(page)]
     for block, end in zip(blocks, ends, strict=True):
@@ -41,7 +42,7 @@ def benchmarks(page: str) -> Iterator[tuple[str, re.Match[str]]]:
 
 
 def under(printed: str) -> str:
-    """What was printed, under where and when."""
+    """Printed output with the day, the machine and the versions."""
     found = [f"Python {platform.python_version()}"]
     for library in LIBRARIES:
         try:
@@ -53,7 +54,7 @@ def under(printed: str) -> str:
 
 
 def processor() -> str:
-    """What the processor is called."""
+    """Name of the processor."""
     known = Path("/proc/cpuinfo")
     text = known.read_text(encoding="utf-8") if known.is_file() else ""
     name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
@@ -61,10 +62,11 @@ def processor() -> str:
 
 
 def output_of(command: str) -> str:
-    """What a command prints, run where it says it should be.
+    """Run a command in the repository and return its output.
 
     Raises:
         CalledProcessError: If it fails.
+
     """
     words = shlex.split(command)
     count = next(place for place, word in enumerate(words) if not VARIABLE.match(word))
@@ -79,10 +81,11 @@ def output_of(command: str) -> str:
 
 
 def renew(page: Path, *, only: str) -> list[str]:
-    """Renew the benchmarks whose commands hold a word, each as soon as it is over.
+    """Run the benchmarks whose commands contain a word, and write each result at once.
 
     Returns:
         The commands that failed.
+
     """
     failed = []
     for commands, _ in list(benchmarks(page.read_text(encoding="utf-8"))):
@@ -93,7 +96,7 @@ def renew(page: Path, *, only: str) -> list[str]:
         except (OSError, subprocess.CalledProcessError) as error:
             failed.append(f"{commands.strip()}: {error}")
             continue
-        text = page.read_text(encoding="utf-8")  # somebody may have edited it meanwhile
+        text = page.read_text(encoding="utf-8")  # it may have been edited during the run
         places = [place for found, place in benchmarks(text) if found == commands]
         for place in places[:1]:
             page.write_text(
@@ -103,10 +106,10 @@ def renew(page: Path, *, only: str) -> list[str]:
 
 
 def main() -> None:
-    """Renew the pages, or list what is on them."""
+    """Renew the pages, or list their commands."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", metavar="WORD", help="commands that hold it")
-    parser.add_argument("--list", action="store_true", help="only say which there are")
+    parser.add_argument("--only", default="", metavar="WORD", help="commands that contain it")
+    parser.add_argument("--list", action="store_true", help="print the commands only")
     parser.add_argument("--page", type=Path, nargs="*", default=PAGES)
     options = parser.parse_args()
     failed = []
@@ -117,7 +120,9 @@ def main() -> None:
         else:
             failed += renew(page, only=options.only)
     if failed:
-        raise SystemExit("\n".join(["what is there for these is as it was:", *failed]))
+        raise SystemExit(
+            "\n".join(["the old output stays for these commands, which failed:", *failed])
+        )
 
 
 if __name__ == "__main__":

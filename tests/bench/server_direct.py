@@ -1,7 +1,8 @@
-"""The bundled tier without a server: texts per line of JSON in, what they took and spans out.
+"""The bundled tier without a server: lines of JSON with texts in, times and spans out.
 
-A string is one abstract: how long the tier took, and how long its passes within that. A list is as
-many, all at once.
+A string is one abstract: the output has the time of the tier, and the time of its passes. A list is
+several abstracts, all at once.
+
 """
 
 import json
@@ -22,7 +23,7 @@ from tagalong.ner.model_registry import ModelRegistry
 
 
 class Timed:
-    """What runs the passes of a tier, and counts the seconds that they take."""
+    """Runs the passes of a tier, and measures their seconds."""
 
     def __init__(self, forward: ModelRunner) -> None:
         self._forward = forward
@@ -39,7 +40,7 @@ class Timed:
 
 
 def answer(tier: EncoderTier, texts: Sequence[str]) -> dict[str, object]:
-    """Predict, and say what it took."""
+    """Predict, and return times and spans."""
     documents = [Document(str(number), text) for number, text in enumerate(texts)]
     assert isinstance(tier.runner, Timed)
     before, start = tier.runner.seconds, time.perf_counter()

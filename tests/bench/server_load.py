@@ -1,14 +1,14 @@
-"""Clients of the server, all in one process of its own; prints what they saw as JSON.
+"""Clients of the server, all in one process; prints their measurements as JSON.
 
     python tests/bench/server_load.py --port 9090 --clients 16 --seconds 60 --poll
     python tests/bench/server_load.py --port 9090 --soak 10000 --pids 17 18
 
-Every client keeps its connection, as Label Studio's session does, and asks again as soon as it is
-answered. With --poll three more ask for /health every 100 ms and for /setup every second, and send
-an event to /webhook every half second; their times count from when they should have asked, so that
-nobody who waits hides that others would. With --soak several projects send abstracts alone and in
-batches, with webhook events in between, and the resident memory of the processes is read on the
-way.
+Every client keeps its connection, as Label Studio's session does, and sends the next request after
+each answer. With --poll three more request /health every 100 ms and /setup every second, and send
+an event to /webhook every half second. Their times count from the planned moment, so that a slow
+answer does not hide the delay of the next ones. With --soak several projects send abstracts alone
+and in batches, with webhook events in between, and the resident memory of the processes is read.
+
 """
 
 import argparse
@@ -28,20 +28,21 @@ from corpora import DATA, read_documents
 from server_requests import CONFIGS, event_body, predict_body, setup_body
 
 HEALTH_EVERY, SETUP_EVERY, WEBHOOK_EVERY = 0.1, 1.0, 0.5  # seconds
-TIMEOUT = 100  # seconds, Label Studio's own
+TIMEOUT_SECONDS = 100  # Label Studio's own
 SOAK_CLIENTS = 4
-SAMPLES = 100  # of the memory, over all requests of a soak
-BATCH, BATCH_EVERY = 8, 10  # tasks of the larger requests, and one in how many is such
+SAMPLES = 100  # memory samples of a soak
+BATCH, BATCH_EVERY = 8, 10  # tasks of a larger request; every tenth request is one
 EVENT_EVERY, PAGE_EVERY = 20, 50
 
 
 @dataclass(slots=True)
 class Seen:
-    """What clients of one kind saw.
+    """Measurements of clients of one kind.
 
     Attributes:
-        seconds: Of every answer.
-        errors: What went wrong, and how often.
+        seconds: Time of every answer.
+        errors: Number of each kind of error.
+
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -52,21 +53,22 @@ class Seen:
 
 
 class Client:
-    """One connection that is kept.
+    """One kept connection.
 
     Args:
-        port: Of the server.
-        seen: Shared with other clients of its kind.
+        port: Port of the server.
+        seen: Measurements, shared with other clients of its kind.
+
     """
 
     def __init__(self, port: int, seen: Seen) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
         self.seen = seen
 
     def ask(
         self, method: str, path: str, body: bytes | None = None, *, due: float | None = None
     ) -> Any:
-        """Ask, and note how long it took since it was due; None for what is no JSON or failed."""
+        """Send a request and record the time since it was due; None for a failure or no JSON."""
         start = time.perf_counter() if due is None else due
         headers = {"Content-Type": "application/json"} if body else {"Accept": "*/*"}
         try:
@@ -85,14 +87,14 @@ class Client:
         return json.loads(content) if is_json else None
 
     def predict(self, body: bytes, tasks: int) -> None:
-        """Ask for predictions, and see that there is one for every task."""
+        """Request predictions, and check that there is one for every task."""
         answer = self.ask("POST", "/predict", body)
         if answer is not None and len(answer["results"]) != tasks:
             self.seen.errors["results missing"] += 1
 
 
 def steady(port: int, texts: list[str], *, clients: int, seconds: float, poll: bool) -> Any:
-    """Ask for predictions all the time."""
+    """Request predictions all the time."""
     predicting, health, setup, webhook = Seen(), Seen(), Seen(), Seen()
     numbers = count(1)
     start = time.perf_counter()
@@ -140,7 +142,7 @@ def steady(port: int, texts: list[str], *, clients: int, seconds: float, poll: b
 
 
 def soak(port: int, texts: list[str], *, requests: int, pids: list[int]) -> Any:
-    """Ask as several projects do, and read the memory on the way."""
+    """Request as several projects do, and read the memory from time to time."""
     seen, numbers, lock = Seen(), count(1), threading.Lock()
     every = max(1, requests // SAMPLES)
     samples = [{"requests": 0, "kib": [resident(pid) for pid in pids]}]
@@ -162,7 +164,7 @@ def soak(port: int, texts: list[str], *, requests: int, pids: list[int]) -> Any:
 
 
 def one_request(client: Client, texts: list[str], number: int) -> None:
-    """The request of this number for predictions, and what comes with it."""
+    """The request of this number for predictions, and its event."""
     chance, config = Random(number), CONFIGS[number % len(CONFIGS)]
     tasks = BATCH if number % BATCH_EVERY == 0 else 1
     client.predict(predict_body(chance.sample(texts, tasks), config, first=number), tasks)
@@ -181,7 +183,7 @@ def resident(pid: int) -> int:
 
 
 def run(threads: list[threading.Thread]) -> None:
-    """Run threads to their end."""
+    """Run threads until they end."""
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -195,7 +197,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--poll", action="store_true")
-    parser.add_argument("--first", type=int, help="ask only for so many, of test")
+    parser.add_argument("--first", type=int, help="use only the first texts of test")
     parser.add_argument("--soak", type=int, metavar="REQUESTS")
     parser.add_argument("--pids", type=int, nargs="*", default=[])
     options = parser.parse_args()

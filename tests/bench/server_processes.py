@@ -1,4 +1,4 @@
-"""What benchmarks of the server run beside themselves: our server, its rival, the bare tier."""
+"""Processes of the server benchmarks: our server, its rival, and the tier without a server."""
 
 import http.client
 import json
@@ -18,19 +18,20 @@ from urllib3 import HTTPConnectionPool
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PATIENCE = 180.0  # seconds for a process to be ready, on a machine that has other work
-RIVAL_THREADS = 8  # what the examples of label-studio-ml give gunicorn
+READY_TIMEOUT_SECONDS = 180.0  # on a machine with other work
+RIVAL_THREADS = 8  # gunicorn's threads in label-studio-ml's examples
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that was started.
+    """A started server.
 
     Attributes:
-        name: For tables.
-        port: On loopback.
-        pid: Of gunicorn's master.
-        pool: One connection, kept as Label Studio's session keeps its own.
+        name: Name in tables.
+        port: Port on loopback.
+        pid: Process id of gunicorn's master.
+        pool: One kept connection, as in Label Studio's session.
+
     """
 
     name: str
@@ -45,7 +46,7 @@ class Server:
         return [int(pid) for pid in children.read_text().split()]
 
     def post(self, path: str, body: bytes) -> tuple[float, bytes]:
-        """Seconds until the answer was there, and the answer; keeps its connection."""
+        """Seconds until the answer, and the answer; keeps the connection."""
         start = time.perf_counter()
         headers = {"Content-Type": "application/json"}
         content = self.pool.request("POST", path, body=body, headers=headers).data
@@ -53,7 +54,7 @@ class Server:
 
 
 def environment(threads: int, **more: str) -> dict[str, str]:
-    """What every measured process gets: the same threads for arithmetic, no hub, our code."""
+    """Environment of every measured process: the same compute threads, no hub, our code."""
     return {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
@@ -66,9 +67,10 @@ def environment(threads: int, **more: str) -> dict[str, str]:
 
 @contextmanager
 def our_server(models: Path, *, threads: int, loaded: bool = True) -> Iterator[Server]:
-    """Run `tagalong serve` with the bundled version, which it serves where `models` is empty.
+    """Run `tagalong serve`, with the bundled version if `models` is empty.
 
-    With `loaded=False` it is given away as soon as it answers, before it has a version.
+    With `loaded=False` it is yielded as soon as it answers, before it has a version.
+
     """
     port = free_port()
     command = ["-m", "tagalong", "serve", "--port", str(port), "--models", str(models)]
@@ -78,7 +80,7 @@ def our_server(models: Path, *, threads: int, loaded: bool = True) -> Iterator[S
 
 @contextmanager
 def a_training(*, threads: int) -> Iterator[None]:
-    """Train an encoder all the while, on the abstracts among the samples of the tests."""
+    """Train an encoder continuously, on the sample abstracts of the tests."""
     with tempfile.TemporaryDirectory() as models:
         export = str(ROOT / "tests" / "samples" / "bc5cdr.jsonl")
         command = [*("-m", "tagalong", "train", "encoder", export, "--models", models)]
@@ -98,7 +100,7 @@ def a_training(*, threads: int) -> Iterator[None]:
 
 @contextmanager
 def rival_server(model: Path, *, threads: int) -> Iterator[Server]:
-    """Run the plain server under gunicorn, as its peers' containers do."""
+    """Run the plain server under gunicorn, as Label Studio's example containers do."""
     port = free_port()
     command = [
         *("-m", "gunicorn", "--chdir", str(HERE), "--bind", f"127.0.0.1:{port}"),
@@ -112,7 +114,7 @@ def rival_server(model: Path, *, threads: int) -> Iterator[Server]:
 
 @contextmanager
 def direct_tier(*, threads: int) -> Iterator["DirectTier"]:
-    """Run the bundled tier in a process of its own."""
+    """Run the bundled tier in its own process."""
     process = subprocess.Popen(
         [sys.executable, str(HERE / "server_direct.py")],
         stdin=subprocess.PIPE,
@@ -134,18 +136,18 @@ class DirectTier:
         self._process = process
 
     def predict(self, text: str) -> tuple[float, float, list[tuple[int, int, str]]]:
-        """Seconds by its own clock, of `Tier.predict` and of the bare passes, and the spans."""
+        """Seconds of `Tier.predict` and of its passes, measured inside, and the spans."""
         answer = self._ask(text)
         spans = [(start, end, label) for start, end, label in answer["spans"]]
         return answer["seconds"], answer["bare"], spans
 
     def predict_all(self, texts: Sequence[str]) -> float:
-        """Seconds that `Tier.predict` takes for all of them at once."""
+        """Seconds of `Tier.predict` for all texts at once."""
         seconds: float = self._ask(list(texts))["seconds"]
         return seconds
 
     def _ask(self, texts: str | list[str]) -> dict[str, Any]:
-        """A line there, a line back."""
+        """Write a line, read a line."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(texts) + "\n")
@@ -155,7 +157,7 @@ class DirectTier:
 
 
 def generate_load(server: Server, data: Path, *options: str) -> dict[str, Any]:
-    """Run the load generator against a server, in a process of its own."""
+    """Run the load generator against a server, in its own process."""
     command = [sys.executable, str(HERE / "server_load.py"), "--port", str(server.port)]
     done = subprocess.run(
         [*command, "--data", str(data), *options],
@@ -168,7 +170,7 @@ def generate_load(server: Server, data: Path, *options: str) -> dict[str, Any]:
 
 
 def free_port() -> int:
-    """A port that nobody has just now."""
+    """A port that is free just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -184,24 +186,24 @@ def _started(
     *,
     loaded: bool = True,
 ) -> Iterator[Server]:
-    """Start a server, wait until it has its model, or only until it answers; end it afterwards."""
+    """Start a server, wait until it has its model or answers; stop it afterwards."""
     process = subprocess.Popen(
         [sys.executable, *command], env=variables, cwd=ROOT, stderr=subprocess.DEVNULL
     )
     try:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + READY_TIMEOUT_SECONDS
         while not _ready(port, loaded=loaded):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"{name} did not start: {' '.join(command)}")
             time.sleep(0.2)
-        with HTTPConnectionPool("127.0.0.1", port, timeout=PATIENCE) as pool:
+        with HTTPConnectionPool("127.0.0.1", port, timeout=READY_TIMEOUT_SECONDS) as pool:
             yield Server(name, port, process.pid, pool)
     finally:
         _end(process)
 
 
 def _ready(port: int, *, loaded: bool) -> bool:
-    """Whether a server answers, and says that it has a version."""
+    """Whether a server answers and reports a version."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/health")

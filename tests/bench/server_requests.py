@@ -1,4 +1,4 @@
-"""What Label Studio 1.23 sends, for six projects that label the same texts in their own ways."""
+"""Requests of Label Studio 1.23, for six projects that label the same texts differently."""
 
 import json
 from collections.abc import Sequence
@@ -12,9 +12,10 @@ class Project:
     """A project.
 
     Attributes:
-        id: In Label Studio.
-        key: Of the texts in the tasks' data.
-        xml: Its labelling config.
+        id: Id in Label Studio.
+        key: Key of the texts in the tasks' data.
+        xml: Labelling config.
+
     """
 
     id: int
@@ -23,7 +24,7 @@ class Project:
 
     @property
     def reference(self) -> str:
-        """How calls of a backend name it."""
+        """Its name in calls of a backend."""
         return f"{self.id}.179535431{self.id}"
 
 
@@ -51,7 +52,7 @@ CONFIGS = (
 
 
 def task(text: str, project: Project, number: int) -> dict[str, object]:
-    """A task, field for field."""
+    """A task with all its fields."""
     return {
         "id": number,
         "data": {project.key: text},
@@ -102,7 +103,7 @@ def setup_body(project: Project) -> bytes:
 
 
 def event_body(text: str, project: Project, number: int) -> bytes:
-    """The body of a webhook event: an annotation was submitted."""
+    """The body of a webhook event for a submitted annotation."""
     annotation = {"id": number, "task": number, "result": [], "updated_at": DATE}
     return _json(
         {

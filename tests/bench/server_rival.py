@@ -1,6 +1,7 @@
-"""The same model behind plain Flask and a Hugging Face pipeline, as most backends are written.
+"""The same model in plain Flask with a Hugging Face pipeline, as most backends are written.
 
-Started by gunicorn; RIVAL_MODEL is a folder with the whole model, as `save_pretrained` writes it.
+gunicorn starts it. RIVAL_MODEL is a folder with the whole model, as `save_pretrained` writes it.
+
 """
 
 import os
@@ -27,7 +28,7 @@ def predict() -> Response:
 
 
 def answer(text: str) -> dict[str, Any]:
-    """A prediction as Label Studio takes it."""
+    """A prediction in Label Studio's format."""
     found = tagger(text)
     regions = [
         {
