@@ -4,7 +4,7 @@ Passes, tokens and their growth by verifying are those of docs/benchmarks.md. Ea
 slower of two: arithmetic, two operations for each parameter and token, or one read of all weights.
 
     python tests/bench/scale_on_paper.py [--dollars 2.5] [--tflops 989] [--bandwidth 3.35]
-        [--used 0.4] [--parameters 7.25] [--words 250] [--budget 0.2]
+        [--used 0.4] [--parameters 7.25] [--words 250] [--llm-share 0.2]
 
 """
 
@@ -52,7 +52,9 @@ def main() -> None:
         "--parameters", type=float, default=7.25, help="billions of parameters of the LLM"
     )
     parser.add_argument("--words", type=float, default=250, help="words of an abstract")
-    parser.add_argument("--budget", type=float, default=0.2, help="share of the LLM in the cascade")
+    parser.add_argument(
+        "--llm-share", type=float, default=0.2, help="share of the LLM in the cascade"
+    )
     options = parser.parse_args()
     flops = options.tflops * 1e12
     gpu = GPU(options.used * flops, options.used * options.bandwidth * 1e12)
@@ -64,7 +66,7 @@ def main() -> None:
     study = gpu.seconds(llm, STUDY_TOKENS * words * STUDY_BATCH, steps) / STUDY_BATCH
     each = {
         "encoder": encoder,
-        f"cascade, {options.budget:.0%} by the LLM": encoder + options.budget * verified,
+        f"cascade, {options.llm_share:.0%} by the LLM": encoder + options.llm_share * verified,
         "LLM, verified": verified,
         f"the study's decoding, batches of {STUDY_BATCH}": study,
     }
