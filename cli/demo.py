@@ -1,4 +1,4 @@
-"""``tagalong demo``: a Label Studio with our pre-annotations in it, from nothing to the browser."""
+"""``tagalong demo``: installs and opens a Label Studio with pre-annotated abstracts."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tagalong.backend.demo.session import DemoCallbacks, DemoSession
 
 SERVE_COMMAND = (*TAGALONG_COMMAND, "serve")
-MAX_LISTED_FINDINGS = 10  # findings that are listed
+MAX_LISTED_FINDINGS = 10
 
 
 def demo_cli(
@@ -63,14 +63,14 @@ def demo_cli(
         ),
     ] = None,
 ) -> None:
-    """Show pre-annotations in a Label Studio of its own; Ctrl-C ends it, a second run resumes.
+    """Start a Label Studio with pre-annotations; Ctrl-C ends it, a second run resumes.
 
     Example: tagalong demo
     """
     from tagalong.backend.demo.check import check_predictions
     from tagalong.backend.demo.session import DemoOptions, open_demo
 
-    plan = DemoOptions(
+    options = DemoOptions(
         home,
         SERVE_COMMAND,
         label_studio_port=port,
@@ -80,16 +80,16 @@ def demo_cli(
     with (
         _exit_on_sigterm(),
         error_console.status("") as spinner,
-        open_demo(plan, _make_callbacks(spinner)) as demo,
+        open_demo(options, _make_callbacks(spinner)) as demo,
     ):
         spinner.stop()
         if check:
             project = demo.demo_project.project.id
             version = demo.demo_project.backend.model_version
-            with demo.label_studio.connect() as asking:
-                checked = check_predictions(asking, project, version)
-            console.print(render_check_report(checked, version))
-            raise typer.Exit(1 if checked.findings else 0)
+            with demo.label_studio.connect() as client:
+                report = check_predictions(client, project, version)
+            console.print(render_check_report(report, version))
+            raise typer.Exit(1 if report.findings else 0)
         console.print(render_demo(demo))
         if browser and _can_open_browser():
             webbrowser.open(demo.url)
@@ -100,77 +100,64 @@ def demo_cli(
 
 
 def render_demo(demo: "DemoSession") -> Panel:
-    """Show where the demo is, how to get in, and what to click.
-
-    Args:
-        demo: While it is up.
-
-    Returns:
-        A panel.
-    """
+    """Render address, login and first steps."""
     account = demo.label_studio.account
-    shown = Table.grid(padding=(0, 2))
+    table = Table.grid(padding=(0, 2))
     for name, value in (
         ("Open", f"[link={demo.url}]{demo.url}[/]"),
         ("Log in as", escape(account.email)),
         ("Password", escape(account.password)),
         ("Model", escape(demo.demo_project.backend.model_version)),
     ):
-        shown.add_row(f"[bold]{name}[/]", value)
-    shown.add_row("", "")
-    shown.add_row("[bold]Then[/]", "click a task: its chemicals and diseases are marked already;")
-    shown.add_row("", "correct them where they are wrong, and Submit;")
-    shown.add_row("", "Label All Tasks begins with what the model is least sure of.")
-    again = (
+        table.add_row(f"[bold]{name}[/]", value)
+    table.add_row("", "")
+    table.add_row("[bold]Then[/]", "click a task: its chemicals and diseases are marked already;")
+    table.add_row("", "correct them where they are wrong, and Submit;")
+    table.add_row("", "Label All Tasks starts with the most uncertain tasks.")
+    contents = (
         "resumed" if demo.demo_project.is_resumed else f"{len(demo.demo_project.tasks)} abstracts"
     )
     return Panel(
-        shown,
-        title=f"Tagalong in Label Studio ({again})",
+        table,
+        title=f"Tagalong in Label Studio ({contents})",
         subtitle="Ctrl-C stops both",
         expand=False,
     )
 
 
-def render_check_report(checked: "DemoCheckReport", version: str) -> str:
-    """Say what was compared, and what is wrong.
-
-    Args:
-        checked: What was found.
-        version: Whose predictions they are.
-
-    Returns:
-        Lines in Rich's markup.
-    """
+def render_check_report(report: "DemoCheckReport", version: str) -> str:
+    """Describe the comparison and its deviations in Rich's markup."""
     lines = [
-        f"{checked.predictions} predictions of {escape(version)} for {checked.tasks} tasks, with "
-        f"{checked.regions} regions, are in Label Studio: "
+        f"{report.predictions} predictions of {escape(version)} for {report.tasks} tasks, with "
+        f"{report.regions} regions, are in Label Studio: "
         + (
-            f"[red]{len(checked.findings)} things are wrong.[/]"
-            if checked.findings
-            else "[green]each is right to the character.[/]"
+            f"[red]{len(report.findings)} things are wrong.[/]"
+            if report.findings
+            else "[green]all are correct.[/]"
         )
     ]
-    lines += [f"  {escape(str(finding))}" for finding in checked.findings[:MAX_LISTED_FINDINGS]]
-    if len(checked.findings) > MAX_LISTED_FINDINGS:
-        lines.append(f"  and {len(checked.findings) - MAX_LISTED_FINDINGS} more")
+    lines += [f"  {escape(str(finding))}" for finding in report.findings[:MAX_LISTED_FINDINGS]]
+    if len(report.findings) > MAX_LISTED_FINDINGS:
+        lines.append(f"  and {len(report.findings) - MAX_LISTED_FINDINGS} more")
     return "\n".join(lines)
 
 
 def _make_callbacks(spinner: Status) -> "DemoCallbacks":
-    """Say each step on a line of its own, and beside the spinner what it is at."""
+    """Print each step on its own line, and details beside the spinner."""
     from tagalong.backend.demo.session import DemoCallbacks
 
-    def step(said: str) -> None:
-        error_console.print(f"{said} ...")
+    def step(name: str) -> None:
+        error_console.print(f"{name} ...")
         spinner.update("")
 
-    return DemoCallbacks(on_step=step, on_detail=lambda said: spinner.update(escape(said[:100])))
+    return DemoCallbacks(
+        on_step=step, on_detail=lambda detail: spinner.update(escape(detail[:100]))
+    )
 
 
 @contextmanager
 def _exit_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM and a closed terminal end us as an exception does, so that all is ended."""
+    """Turn SIGTERM and a closed terminal into an exception, so that child processes end."""
 
     def end(number: int, _: Any) -> None:
         raise SystemExit(128 + number)
@@ -184,6 +171,6 @@ def _exit_on_sigterm() -> Iterator[None]:
 
 
 def _can_open_browser() -> bool:
-    """Whether somebody sits before a screen; else Python would open one made of text."""
-    seen = sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
-    return console.is_terminal and bool(seen)
+    """Whether there is a screen; otherwise Python would open a browser in the terminal."""
+    has_screen = sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
+    return console.is_terminal and bool(has_screen)

@@ -1,4 +1,4 @@
-"""``tagalong doctor``: what keeps predictions from being shown, in order, and how to mend it."""
+"""``tagalong doctor``: reasons why a project shows no predictions, and their remedies."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -58,7 +58,7 @@ def doctor_cli(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say in order what keeps predictions from being shown, and how to mend it.
+    """Find out why a project shows no predictions, and how to fix it.
 
     Changes nothing without --fix.
 
@@ -70,11 +70,14 @@ def doctor_cli(
     if bool(username) != bool(password):
         raise InputError(
             f"there is {'a username' if username else 'a password'}, but not the other: give both, "
-            "or neither for a backend that asks for none"
+            "or neither if the backend needs no login",
+            code="login-incomplete",
         )
     login = (username, password) if username and password else None
-    found = run_checks(DoctorOptions(url, key, project, backend_url=backend, login=login), fix=fix)
-    findings = list(found) if as_json else print_findings(found)
+    results = run_checks(
+        DoctorOptions(url, key, project, backend_url=backend, login=login), fix=fix
+    )
+    findings = list(results) if as_json else print_findings(results)
     if as_json:
         echo_json(findings_to_json(findings, healthy=is_healthy(findings)))
     else:
@@ -83,18 +86,11 @@ def doctor_cli(
         raise typer.Exit(1)
 
 
-def print_findings(found: Iterable[DoctorFinding]) -> list[DoctorFinding]:
-    """Print findings as soon as there are any; those skipped for one cause on one line.
-
-    Args:
-        found: In the order of the checks.
-
-    Returns:
-        The findings.
-    """
+def print_findings(results: Iterable[DoctorFinding]) -> list[DoctorFinding]:
+    """Print findings as they come, and return them; skipped ones of one cause share a line."""
     findings: list[DoctorFinding] = []
     waiting: list[DoctorFinding] = []
-    for finding in found:
+    for finding in results:
         findings.append(finding)
         if waiting and finding.sentence != waiting[0].sentence:
             console.print(render_findings(waiting), soft_wrap=True)
@@ -109,54 +105,34 @@ def print_findings(found: Iterable[DoctorFinding]) -> list[DoctorFinding]:
 
 
 def render_findings(findings: Sequence[DoctorFinding]) -> Text:
-    """Draw findings that say the same.
+    """Render findings that share a sentence: mark, titles and sentence, then the remedy.
 
-    Args:
-        findings: At least one.
-
-    Returns:
-        Mark, titles and sentence, and in a line of its own what to do. Whatever a server said in
-        them is on one line, with control characters as escapes.
+    Text from servers is on one line, with control characters escaped.
     """
     first = findings[0]
     is_dim = first.status == "skipped"
-    drawn = Text(f"{STATUS_MARKS[first.status]} ", style=STATUS_COLORS[first.status])
+    text = Text(f"{STATUS_MARKS[first.status]} ", style=STATUS_COLORS[first.status])
     titles = ", ".join(finding.title for finding in findings)
-    drawn.append(f"{titles}: ", style="dim" if is_dim else "bold")
-    drawn.append(to_single_line(first.sentence), style="dim" if is_dim else "default")
+    text.append(f"{titles}: ", style="dim" if is_dim else "bold")
+    text.append(to_single_line(first.sentence), style="dim" if is_dim else "default")
     if first.remedy:
-        drawn.append(f"\n  → {to_single_line(first.remedy)}", style="default")
-    return drawn
+        text.append(f"\n  → {to_single_line(first.remedy)}", style="default")
+    return text
 
 
 def render_summary(findings: Sequence[DoctorFinding]) -> Text:
-    """Draw what it comes to.
-
-    Args:
-        findings: Of all checks.
-
-    Returns:
-        One line.
-    """
+    """Render the number of problems and warnings."""
     problems = sum(finding.status == "problem" for finding in findings)
     warnings = sum(finding.status == "warning" for finding in findings)
     if problems:
         count = "one problem" if problems == 1 else f"{problems} problems"
-        return Text(f"\n{count.capitalize()}. Mend the first, and run the doctor again.")
+        return Text(f"\n{count.capitalize()}. Fix the first, and run the doctor again.")
     if warnings:
         count = "one warning" if warnings == 1 else f"{warnings} warnings"
         return Text(f"\nNo problem, {count}.")
-    return Text("\nAll is well.")
+    return Text("\nNo problem.")
 
 
 def findings_to_json(findings: Sequence[DoctorFinding], *, healthy: bool) -> dict[str, Any]:
-    """Write findings for another program.
-
-    Args:
-        findings: Of all checks.
-        healthy: Whether none is a problem.
-
-    Returns:
-        What JSON can hold.
-    """
+    """Findings as JSON values."""
     return {"healthy": healthy, "findings": [asdict(finding) for finding in findings]}

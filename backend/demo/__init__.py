@@ -1,1 +1,1 @@
-"""A Label Studio of our own, with our backend and a few real abstracts in it."""
+"""A local Label Studio with our backend and a few real abstracts."""

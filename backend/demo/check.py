@@ -1,4 +1,4 @@
-"""Whether what Label Studio stored is what we predicted, to the character."""
+"""Comparison of the predictions that Label Studio stored with the texts of the tasks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from typing import Any
 from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tagalong.backend.label_studio.api.objects import StoredPrediction, Task
 from tagalong.backend.label_studio.config import parse_label_config
-from tagalong.backend.label_studio.results import LabelConfig, is_place
+from tagalong.backend.label_studio.results import SPAN_TYPE, LabelConfig, is_place, span_value
 
 
 @dataclass(frozen=True, slots=True)
 class DemoFinding:
-    """Something that is not as it must be.
+    """A deviation.
 
     Attributes:
-        task: Where; None for the project as a whole.
-        problem: What, without any text of the task.
+        task: Task id; None for the project as a whole.
+        problem: A phrase without any text of the task.
     """
 
     task: int | None
@@ -28,7 +28,7 @@ class DemoFinding:
 
 @dataclass(frozen=True, slots=True)
 class DemoCheckReport:
-    """What was looked at, and what was found wrong."""
+    """Numbers of compared objects, and the deviations."""
 
     tasks: int
     predictions: int
@@ -39,19 +39,11 @@ class DemoCheckReport:
 def check_predictions(
     label_studio: LabelStudioClient, project: int, version: str
 ) -> DemoCheckReport:
-    """Look at every prediction of a version that a project holds.
-
-    Args:
-        label_studio: Where.
-        project: Its id.
-        version: What the backend's ``/setup`` answers.
-
-    Returns:
-        What was looked at, and every deviation.
+    """Check every prediction of a version in a project.
 
     Raises:
-        LabelStudioError: If Label Studio cannot be asked.
-        InputError: If the project's config is none for spans of a text.
+        LabelStudioError: If a request fails or is refused.
+        InputError: If the project's config has no labels for spans of a text.
     """
     config = parse_label_config(label_studio.get_project(project).label_config)
     tasks = list(label_studio.tasks.iterate_for_project(project))
@@ -72,17 +64,7 @@ def check_predictions(
 def check_task(
     task: Task, predictions: Sequence[StoredPrediction], config: LabelConfig, version: str
 ) -> Iterator[DemoFinding]:
-    """Look at what is stored for one task.
-
-    Args:
-        task: With its text.
-        predictions: Those of the version that belong to it.
-        config: Of the project.
-        version: Whose predictions they are.
-
-    Yields:
-        Every deviation.
-    """
+    """Check one task, and its predictions of the version."""
     if len(predictions) != 1:
         yield DemoFinding(task.id, f"has {len(predictions)} predictions of {version}, not one")
     text = task.data.get(config.data_key)
@@ -101,34 +83,23 @@ def check_task(
 
 
 def check_region(region: Mapping[str, Any], text: str, config: LabelConfig) -> Iterator[str]:
-    """Look at one region.
-
-    Args:
-        region: As stored.
-        text: Of its task.
-        config: Of the project.
-
-    Yields:
-        Every deviation, without a word of the text.
-    """
+    """Check one stored region against the text of its task; no phrase quotes the text."""
     if (region.get("from_name"), region.get("to_name")) != (config.control, config.object):
         yield "its names are not those of the project's control and text"
-    if region.get("type") != "labels":
-        yield f"its type is {region.get('type')!r}, not 'labels'"
+    if region.get("type") != SPAN_TYPE:
+        yield f"its type is {region.get('type')!r}, not {SPAN_TYPE!r}"
     if not _is_score(region.get("score")):
         yield f"its score {region.get('score')} is not in (0, 1]"
-    value = region.get("value")
-    value = value if isinstance(value, Mapping) else {}
-    labels = value.get("labels")
+    value = span_value(region)
+    labels = value.get(SPAN_TYPE)
     if not isinstance(labels, list) or not labels or any(x not in config.labels for x in labels):
         yield f"its labels {labels} are not among the project's"
     start, end = value.get("start"), value.get("end")
     if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(text)):
         yield f"its offsets {start} to {end} do not fit into {len(text)} characters"
     elif value.get("text") != text[start:end]:
-        yield f"its text is not what is at {start} to {end}"
+        yield f"its text is not the text from {start} to {end}"
 
 
 def _is_score(score: object) -> bool:
-    """Whether it is a number in (0, 1]."""
     return isinstance(score, int | float) and not isinstance(score, bool) and 0 < score <= 1

@@ -1,4 +1,4 @@
-"""Label Studio in a virtual environment of its own, so that its pins never meet ours."""
+"""Installation of Label Studio into its own virtual environment: its pins contradict ours."""
 
 import os
 import subprocess
@@ -9,11 +9,11 @@ from pathlib import Path
 
 from tagalong.ner.errors import LabelStudioError
 
-LABEL_STUDIO_VERSION = "1.23.2"  # the release that everything here is tested with
-MIN_PYTHON_VERSION = (3, 10)  # what that release needs
-INSTALLED_MARKER = "installed"  # written last into the environment: its presence means complete
-REQUIRED_DISK_SPACE = "1.5 GB"  # with room for what is unpacked on the way
-# They would send pip, or the new Python, somewhere else than into the new environment.
+LABEL_STUDIO_VERSION = "1.23.2"  # the tested release
+MIN_PYTHON_VERSION = (3, 10)  # needed by that release
+INSTALLED_MARKER = "installed"  # written last, so that it means a complete environment
+REQUIRED_DISK_SPACE = "1.5 GB"  # with room for unpacking
+# These would send pip, or the new Python, out of the new environment.
 REMOVED_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER")
 
 
@@ -23,12 +23,12 @@ def install_label_studio(
     python: str = sys.executable,
     on_output: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Install Label Studio, unless it is there. Interrupted, it is begun again.
+    """Install Label Studio, unless it is installed; an interrupted installation starts again.
 
     Args:
-        home: Gets a folder ``label-studio-VERSION``.
-        python: What the environment is made with.
-        on_output: Called with every step, for people to see.
+        home: Parent of the folder ``label-studio-VERSION``.
+        python: The Python to create the environment with.
+        on_output: Called with every line of progress.
 
     Returns:
         The program ``label-studio``.
@@ -43,7 +43,7 @@ def install_label_studio(
     _check_python(python)
     on_output(f"making {environment}")
     environment.mkdir(parents=True, exist_ok=True)
-    # Emptied first: pip takes a package that it was killed amid for one that is there.
+    # Cleared first: pip considers a package installed even if it was killed halfway.
     _run_step([python, "-m", "venv", "--clear", str(environment)], on_output)
     _run_step(
         [
@@ -61,27 +61,33 @@ def install_label_studio(
 
 def _check_python(python: str) -> None:
     """Refuse a Python that Label Studio does not run on."""
-    asked = [python, "-c", "import sys; print(*sys.version_info[:2])"]
+    command = [python, "-c", "import sys; print(*sys.version_info[:2])"]
     try:
-        answer = subprocess.run(asked, capture_output=True, text=True, check=True)  # noqa: S603
-        found = tuple(map(int, answer.stdout.split()))
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+        version = tuple(map(int, answer.stdout.split()))
     except (OSError, subprocess.CalledProcessError, ValueError) as error:
-        raise LabelStudioError(f"{python} is not a Python that runs", "installation") from error
-    if found < MIN_PYTHON_VERSION:
         raise LabelStudioError(
-            f"{python} is Python {found[0]}.{found[1]}, and Label Studio {LABEL_STUDIO_VERSION} needs "
-            f"{MIN_PYTHON_VERSION[0]}.{MIN_PYTHON_VERSION[1]} or newer: give another Python",
+            f"{python} is not a Python that runs: give another Python",
             "installation",
+            code="python-unusable",
+        ) from error
+    if version < MIN_PYTHON_VERSION:
+        raise LabelStudioError(
+            f"{python} is Python {version[0]}.{version[1]}, and Label Studio "
+            f"{LABEL_STUDIO_VERSION} needs {MIN_PYTHON_VERSION[0]}.{MIN_PYTHON_VERSION[1]} or "
+            "newer: give another Python",
+            "installation",
+            code="python-too-old",
         )
 
 
-def _run_step(command: Sequence[str], told: Callable[[str], None]) -> None:
-    """Run one step of the installation, and pass on what it says."""
+def _run_step(command: Sequence[str], on_output: Callable[[str], None]) -> None:
+    """Run one step of the installation, and pass its output on."""
     environment = {
         name: value for name, value in os.environ.items() if name not in REMOVED_VARIABLES
     }
     last: deque[str] = deque(maxlen=8)
-    with subprocess.Popen(  # noqa: S603 (a command of ours)
+    with subprocess.Popen(  # noqa: S603 (our own command)
         command,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -92,26 +98,34 @@ def _run_step(command: Sequence[str], told: Callable[[str], None]) -> None:
     ) as step:
         try:
             for line in step.stdout or ():
-                if said := line.strip():
-                    last.append(said)
-                    told(said)
-        except BaseException:  # Ctrl-C above all: leave no pip behind
+                if text := line.strip():
+                    last.append(text)
+                    on_output(text)
+        except BaseException:  # Ctrl-C too: leave no pip behind
             step.kill()
             raise
     if step.returncode != 0:
-        raise LabelStudioError(_explain_failure(command, "\n".join(last)), "installation")
+        raise _step_error(command, "\n".join(last))
 
 
-def _explain_failure(command: Sequence[str], said: str) -> str:
-    """What made a step fail, as far as its last lines tell."""
-    if "No space left on device" in said or "Disk quota exceeded" in said:
-        return f"the disk is full: Label Studio needs {REQUIRED_DISK_SPACE}, so free some, or give another --home"
-    if "ensurepip" in said:
-        return (
-            f"{command[0]} cannot make virtual environments: install its venv module (on Debian "
-            f"and Ubuntu the package python3-venv), then try again. It said:\n{said}"
+def _step_error(command: Sequence[str], output: str) -> LabelStudioError:
+    """The reason for a failed step, as far as its last lines tell."""
+    if "No space left on device" in output or "Disk quota exceeded" in output:
+        code, message = (
+            "no-space-for-label-studio",
+            f"the disk is full: Label Studio needs {REQUIRED_DISK_SPACE}, so free some, or give "
+            "another --home",
         )
-    return (
-        f"Label Studio {LABEL_STUDIO_VERSION} cannot be installed: check the network and that the package index "
-        f"is reached, then try again. The last lines were:\n{said}"
-    )
+    elif "ensurepip" in output:
+        code, message = (
+            "venv-missing",
+            f"{command[0]} cannot make virtual environments: install its venv module (on Debian "
+            f"and Ubuntu the package python3-venv), then try again. The output was:\n{output}",
+        )
+    else:
+        code, message = (
+            "installation-failed",
+            f"Label Studio {LABEL_STUDIO_VERSION} cannot be installed: check the network and the "
+            f"package index, then try again. The last lines were:\n{output}",
+        )
+    return LabelStudioError(message, "installation", code=code)

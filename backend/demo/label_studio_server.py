@@ -1,4 +1,4 @@
-"""A Label Studio on loopback: its data, its account, and a server that ends when we do."""
+"""A Label Studio on loopback: its data, its account, and a server that ends with us."""
 
 import json
 import os
@@ -14,20 +14,18 @@ from tagalong.backend.demo.supervised_process import (
     SupervisedProcess,
     find_free_port,
     is_port_free,
+    port_taken_error,
 )
 from tagalong.backend.label_studio.api.client import LabelStudioClient, connect
 from tagalong.ner.atomic_io import write_text_atomically
 from tagalong.ner.errors import LabelStudioError
 
-START_TIMEOUT_SECONDS = (
-    300.0  # seconds: it makes its database then, which slow disks take minutes for
-)
+START_TIMEOUT_SECONDS = 300.0  # the first start creates a database, minutes on a slow disk
 ACCOUNT_EMAIL = "demo@localhost"
-ACCOUNT_FILE = "account.json"  # beside the data, so that neither is ever there without the other
+ACCOUNT_FILE = "account.json"  # in the data folder, so that neither exists without the other
 INHERITED_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")
-# Label Studio refuses every backend and webhook at an address that is not public. Of its own list
-# this leaves out loopback, and nothing else. ML_BLOCK_LOCAL_IP stays on: off, it lets a backend be
-# anywhere.
+# Label Studio refuses backends and webhooks at addresses that are not public. This is its own list
+# without loopback. ML_BLOCK_LOCAL_IP stays on, because without it a backend may be anywhere.
 BANNED_SUBNETS = (
     "0.0.0.0/8",
     "10.0.0.0/8",
@@ -72,7 +70,7 @@ LABEL_STUDIO_VARIABLES = {
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who logs in to a Label Studio of ours. It is for loopback alone."""
+    """The account of our Label Studio, for loopback only."""
 
     email: str
     password: str = field(repr=False)
@@ -81,13 +79,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class LabelStudioServer(AbstractContextManager["LabelStudioServer"]):
-    """A Label Studio that we started.
-
-    Attributes:
-        url: Where it answers.
-        account: Who may log in.
-        process: Its server.
-    """
+    """A running Label Studio."""
 
     url: str
     account: Account
@@ -100,11 +92,11 @@ class LabelStudioServer(AbstractContextManager["LabelStudioServer"]):
         self.stop()
 
     def connect(self) -> LabelStudioClient:
-        """What to ask it, with a legacy token."""
+        """Make a client with the legacy token of the account."""
         return connect(self.url, self.account.token)
 
     def stop(self) -> None:
-        """End it and all that it started."""
+        """End the server and its child processes."""
         self.process.stop()
 
 
@@ -116,28 +108,26 @@ def start_label_studio(
     extra_variables: Mapping[str, str] | None = None,
     timeout_seconds: float = START_TIMEOUT_SECONDS,
 ) -> LabelStudioServer:
-    """Start a Label Studio on SQLite, and wait until it answers to its account.
+    """Start a Label Studio on SQLite, and wait until it accepts its account.
 
-    Several may run at once, each with a home and a port of its own.
+    Several may run at once, each with its own home and port.
 
     Args:
-        program: ``label-studio`` of its own environment.
-        home: Gets its data, its account and its log.
-        port: Where it is to listen; None for any free port.
-        extra_variables: Environment variables, feature flags for example.
-        timeout_seconds: How long to wait.
+        program: The program ``label-studio``.
+        home: Folder for data, account and log.
+        port: The port to listen on; None for any free port.
+        extra_variables: Further environment variables, such as feature flags.
+        timeout_seconds: Limit for the start.
 
     Returns:
         The running server; the caller stops it.
 
     Raises:
-        LabelStudioError: If the port is taken, or it ends before it answers, or takes too long.
+        LabelStudioError: If the port is taken, or the server ends early, or starts too slowly.
     """
     port = find_free_port() if port is None else port
     if not is_port_free(port):
-        raise LabelStudioError(
-            f"port {port} is taken by another program: end that, or give another port", "start"
-        )
+        raise port_taken_error(port)
     data = home.absolute() / "data"
     account = read_or_create_account(data)
     running = LabelStudioServer(
@@ -151,27 +141,21 @@ def start_label_studio(
         ),
     )
     try:
-        with connect(running.url, account.token, retries=0) as asking:
+        with connect(running.url, account.token, retries=0) as client:
             running.process.wait_until_ready(
-                lambda: _is_ready(asking), timeout_seconds=timeout_seconds
+                lambda: _is_ready(client), timeout_seconds=timeout_seconds
             )
-    except BaseException:  # Ctrl-C too: who gets no server has none to stop
+    except BaseException:  # Ctrl-C too: the caller has no server to stop yet
         running.stop()
         raise
     return running
 
 
 def read_or_create_account(data: Path) -> Account:
-    """The account of a Label Studio of ours, made up the first time.
-
-    Args:
-        data: Where its data is, or will be.
-
-    Returns:
-        The account, which a file keeps that its owner alone may read.
+    """Read the account from the data folder, or create it the first time.
 
     Raises:
-        LabelStudioError: If that file is there and broken.
+        LabelStudioError: If the file of the account is broken.
     """
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = data / ACCOUNT_FILE
@@ -179,35 +163,37 @@ def read_or_create_account(data: Path) -> Account:
         account = Account(ACCOUNT_EMAIL, secrets.token_urlsafe(9), secrets.token_hex(20))
         write_text_atomically(path, json.dumps(asdict(account)), mode=0o600)
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        return Account(str(held["email"]), str(held["password"]), str(held["token"]))
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        return Account(str(fields["email"]), str(fields["password"]), str(fields["token"]))
     except (ValueError, KeyError, TypeError) as error:
         raise LabelStudioError(
-            f"{path} is broken: remove {data}, and the demo begins anew", "start"
+            f"{path} is broken: remove {data}, and the demo starts from scratch",
+            "start",
+            code="account-file-broken",
         ) from error
 
 
 def _build_command(program: Path, data: Path, port: int) -> list[str]:
-    """How it is started. The account goes by the environment, which other users cannot list."""
+    """The command line, without the account: other users can list command lines."""
     return [
         str(program.absolute()),
         "start",
         *("--data-dir", str(data)),
-        *("--internal-host", LOOPBACK_ADDRESS),  # else all addresses of the machine
+        *("--internal-host", LOOPBACK_ADDRESS),  # the default is all addresses
         *("--port", str(port)),
-        "--debug",  # all it does: end where the port is taken, instead of moving to the next
+        "--debug",  # its only effect: end if the port is taken, instead of using the next one
         "--no-browser",
         "--enable-legacy-api-token",
     ]
 
 
 def _build_environment(data: Path, account: Account, extra: Mapping[str, str]) -> dict[str, str]:
-    """All that it sees: of ours next to nothing, for it takes names as common as DEBUG and PORT."""
+    # Label Studio reads variables as common as DEBUG and PORT, so it inherits almost none.
     ours = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
     return {
         **ours,
-        "HOME": str(data),  # it writes there too
-        "PYTHONUNBUFFERED": "1",  # so that the log has the last words of a crash
+        "HOME": str(data),  # it writes there as well
+        "PYTHONUNBUFFERED": "1",  # so that the log has the last lines before a crash
         "LABEL_STUDIO_USERNAME": account.email,
         "LABEL_STUDIO_PASSWORD": account.password,
         "LABEL_STUDIO_USER_TOKEN": account.token,
@@ -216,16 +202,17 @@ def _build_environment(data: Path, account: Account, extra: Mapping[str, str]) -
     }
 
 
-def _is_ready(asking: LabelStudioClient) -> bool:
-    """Whether it is up, and the one with our account."""
+def _is_ready(client: LabelStudioClient) -> bool:
+    """Whether the server answers, and accepts our account."""
     try:
-        asking.whoami()
+        client.whoami()
     except LabelStudioError as error:
         if error.kind in ("key", "foreign"):
             raise LabelStudioError(
-                f"at {asking.url} another program answers, or a Label Studio with another account: "
+                f"at {client.url} another program answers, or a Label Studio with another account: "
                 "end it, or give another port or another --home",
                 "start",
+                code="port-taken",
             ) from error
         return False
     return True

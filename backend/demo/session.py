@@ -1,4 +1,4 @@
-"""The whole demo, up for as long as it is wanted: Label Studio, our backend, the project."""
+"""The whole demo: Label Studio, our backend and the project."""
 
 import os
 import time
@@ -16,25 +16,26 @@ from tagalong.backend.demo.supervised_process import (
     find_free_port,
     is_http_ok,
     is_port_free,
+    port_taken_error,
 )
 from tagalong.backend.storage.locks import try_lock
 from tagalong.ner.errors import LabelStudioError
 
-LABEL_STUDIO_PORT = 8080  # Label Studio's own
-BACKEND_PORT = 9090  # that of machine learning backends
-BACKEND_START_TIMEOUT_SECONDS = 120.0  # seconds: it imports torch before it answers
+LABEL_STUDIO_PORT = 8080  # the default of Label Studio
+BACKEND_PORT = 9090  # the default of ML backends
+BACKEND_START_TIMEOUT_SECONDS = 120.0  # it imports torch before it answers
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What the demo is to be.
+    """Settings of the demo.
 
     Attributes:
-        home: Gets all that it makes.
-        serve_command: The command of our backend, which is followed by where to listen and its models.
-        label_studio_port: Of Label Studio; None for the usual one, or any if that is taken.
-        backend_port: Of our backend; likewise.
-        label_studio_program: A ``label-studio`` that is installed already.
+        home: Folder for all files of the demo.
+        serve_command: Command of our backend; host, port and models folder are appended.
+        label_studio_port: None for the default port, or a free one if that is taken.
+        backend_port: None for the default port, or a free one if that is taken.
+        label_studio_program: An installed ``label-studio``; None to install one.
     """
 
     home: Path
@@ -46,12 +47,7 @@ class DemoOptions:
 
 @dataclass(frozen=True, slots=True)
 class DemoCallbacks:
-    """Whom to tell what is going on.
-
-    Attributes:
-        on_step: What begins now.
-        on_detail: What it is at.
-    """
+    """Receivers of progress messages: the start of each step, and its details."""
 
     on_step: Callable[[str], None] = field(default=lambda _: None)
     on_detail: Callable[[str], None] = field(default=lambda _: None)
@@ -59,7 +55,7 @@ class DemoCallbacks:
 
 @dataclass(frozen=True, slots=True)
 class DemoSession:
-    """The demo while it is up."""
+    """The running demo."""
 
     label_studio: LabelStudioServer
     backend: SupervisedProcess
@@ -67,14 +63,14 @@ class DemoSession:
 
     @property
     def url(self) -> str:
-        """Of the project's tasks."""
+        """Address of the project's tasks."""
         return f"{self.label_studio.url}/projects/{self.demo_project.project.id}/data"
 
     def wait(self) -> None:
-        """Wait for ever, that is, until interrupted.
+        """Wait until interrupted.
 
         Raises:
-            LabelStudioError: If one of its servers ends by itself.
+            LabelStudioError: If one of the servers ends by itself.
         """
         while True:
             for server in (self.label_studio.process, self.backend):
@@ -83,6 +79,7 @@ class DemoSession:
                         f"{server.name} has ended; its log {server.log_path} ends with:\n"
                         f"{server.read_last_lines()}",
                         "start",
+                        code="process-ended",
                     )
             time.sleep(0.5)
 
@@ -91,17 +88,13 @@ class DemoSession:
 def open_demo(
     options: DemoOptions, callbacks: DemoCallbacks | None = None
 ) -> Iterator[DemoSession]:
-    """Bring up the demo; at the end, however it comes, everything that was started is ended.
-
-    Args:
-        options: What it is to be.
-        callbacks: Whom to tell what is going on.
+    """Start the demo, and end all its processes when the context ends.
 
     Yields:
-        The demo, with predictions in it.
+        The demo, with predictions in the project.
 
     Raises:
-        LabelStudioError: If a part of it cannot be installed or started, or a port is taken.
+        LabelStudioError: If a part cannot be installed or started, or a port is taken.
     """
     callbacks = callbacks or DemoCallbacks()
     home = options.home.absolute()
@@ -117,51 +110,51 @@ def open_demo(
         callbacks.on_step("Starting the backend")
         backend = stack.enter_context(_start_backend(options.serve_command, home, backend_port))
         callbacks.on_step("Preparing the project")
-        asking = stack.enter_context(server.connect())
-        provisioned = provision(asking, f"http://{LOOPBACK_ADDRESS}:{backend_port}")
-        yield DemoSession(server, backend, provisioned)
+        client = stack.enter_context(server.connect())
+        project = provision(client, f"http://{LOOPBACK_ADDRESS}:{backend_port}")
+        yield DemoSession(server, backend, project)
 
 
-def _install_label_studio(home: Path, told: DemoCallbacks) -> Path:
-    """Label Studio, installed unless it is."""
-    told.on_step(
+def _install_label_studio(home: Path, callbacks: DemoCallbacks) -> Path:
+    callbacks.on_step(
         f"Installing Label Studio {installation.LABEL_STUDIO_VERSION} (the first time, minutes)"
     )
-    return installation.install_label_studio(home, on_output=told.on_detail)
+    return installation.install_label_studio(home, on_output=callbacks.on_detail)
 
 
 @contextmanager
 def _lock_home(home: Path) -> Iterator[None]:
-    """Keep a second demo out of the same home."""
+    """Refuse a second demo in the same home."""
     with try_lock(home / ".lock") as is_ours:
         if not is_ours:
             raise LabelStudioError(
-                f"a demo runs in {home} already: end it, or give another --home", "start"
+                f"a demo runs in {home} already: end it, or give another --home",
+                "start",
+                code="demo-already-running",
             )
         yield
 
 
-def _choose_port(wanted: int | None, default: int, *, excluded: int = 0) -> int:
-    """The port that was asked for, which must be free; else the usual one or any."""
-    port = default if wanted is None else wanted
+def _choose_port(requested: int | None, default: int, *, excluded: int = 0) -> int:
+    """The requested port, which must be free, or the default port, or any free one."""
+    port = default if requested is None else requested
     if port != excluded and is_port_free(port):
         return port
-    if wanted is None:
+    if requested is None:
         return find_free_port()
-    raise LabelStudioError(
-        f"port {wanted} is taken by another program: end that, or give another port", "start"
-    )
+    raise port_taken_error(requested)
 
 
 @contextmanager
 def _start_backend(command: Sequence[str], home: Path, port: int) -> Iterator[SupervisedProcess]:
-    """Our backend with the models of the demo's home, or the bundled version."""
-    where = ["--host", LOOPBACK_ADDRESS, "--port", str(port), "--models", str(home / "models")]
-    # Settings of another server of ours, passwords above all, are not meant for this one.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TAGALONG_")}
+    arguments = ["--host", LOOPBACK_ADDRESS, "--port", str(port), "--models", str(home / "models")]
+    # Settings in the environment, passwords above all, are meant for another server of ours.
+    variables = {
+        name: value for name, value in os.environ.items() if not name.startswith("TAGALONG_")
+    }
     log = home / "backend.log"
     with SupervisedProcess(
-        "the backend", [*command, *where], environment=kept, log_path=log
+        "the backend", [*command, *arguments], environment=variables, log_path=log
     ) as backend:
         backend.wait_until_ready(
             lambda: is_http_ok(port, "/health"), timeout_seconds=BACKEND_START_TIMEOUT_SECONDS

@@ -1,4 +1,4 @@
-"""A server that we start: its log, whether it still runs, whether it answers, and its end."""
+"""A child process that ends with us: start, log, readiness and end."""
 
 import http.client
 import os
@@ -16,19 +16,19 @@ from tagalong.backend.demo import supervise
 from tagalong.ner.errors import LabelStudioError
 
 LOOPBACK_ADDRESS = "127.0.0.1"
-MAX_LOG_LINES = 12  # last lines of a log that fit into an error
-POLL_SECONDS = 0.25  # seconds between looks at a server that starts
-GROUP_EXIT_TIMEOUT_SECONDS = 2.0  # seconds that what was killed may take to die
+MAX_LOG_LINES = 12  # last lines of the log in an error
+POLL_SECONDS = 0.25
+GROUP_EXIT_TIMEOUT_SECONDS = 2.0  # until killed processes are gone
 
 
 class SupervisedProcess(AbstractContextManager["SupervisedProcess"]):
-    """A command that ends when we do: on :meth:`stop`, and also when we are killed.
+    """A command that ends on `stop`, and also when this process is killed.
 
     Args:
-        name: What people call it.
-        command: What to run, with its arguments.
-        environment: All of it; nothing is inherited.
-        log_path: Where its output goes, readable by its owner alone.
+        name: Name for users.
+        command: Program and arguments.
+        environment: The whole environment; nothing is inherited.
+        log_path: File for the output, readable by its owner only.
     """
 
     def __init__(
@@ -37,19 +37,19 @@ class SupervisedProcess(AbstractContextManager["SupervisedProcess"]):
         self.name = name
         self.log_path = log_path
         log_path.parent.mkdir(parents=True, exist_ok=True)
-        written = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             self._process = subprocess.Popen(  # noqa: S603 (the caller's own command)
                 [sys.executable, "-I", supervise.__file__, *command],
                 stdin=subprocess.PIPE,
-                stdout=written,
+                stdout=log,
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
                 cwd=log_path.parent,
                 start_new_session=True,
             )
         finally:
-            os.close(written)
+            os.close(log)
 
     def __exit__(self, *_: object) -> None:
         self.stop()
@@ -59,34 +59,23 @@ class SupervisedProcess(AbstractContextManager["SupervisedProcess"]):
 
     @property
     def pid(self) -> int:
-        """Of the group that it and all that it starts are in."""
+        """Id of the process, and of the group with its child processes."""
         return self._process.pid
 
     def is_running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process has not ended."""
         return self._process.poll() is None
 
     def read_last_lines(self, count: int = MAX_LOG_LINES) -> str:
-        """The end of its log.
-
-        Args:
-            count: How many lines.
-
-        Returns:
-            The lines, empty ones left out.
-        """
+        """The last lines of the log that are not empty."""
         lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join([line for line in lines if line.strip()][-count:])
 
     def wait_until_ready(self, is_ready: Callable[[], bool], *, timeout_seconds: float) -> None:
-        """Wait for it to come up.
-
-        Args:
-            is_ready: Whether it is.
-            timeout_seconds: How long to wait.
+        """Poll until the server is ready.
 
         Raises:
-            LabelStudioError: If it ended before, or took longer.
+            LabelStudioError: If the process ends first, or the time limit is exceeded.
         """
         deadline = time.monotonic() + timeout_seconds
         while not is_ready():
@@ -95,28 +84,30 @@ class SupervisedProcess(AbstractContextManager["SupervisedProcess"]):
                     f"{self.name} ended before it answered; its log {self.log_path} ends with:\n"
                     f"{self.read_last_lines()}",
                     "start",
+                    code="process-ended",
                 )
             if time.monotonic() > deadline:
                 raise LabelStudioError(
-                    f"{self.name} did not answer within {timeout_seconds:g} s: see its log {self.log_path}, "
-                    "and try again when the machine is less busy",
+                    f"{self.name} did not answer within {timeout_seconds:g} s: see its log "
+                    f"{self.log_path}, and try again when the machine is less busy",
                     "start",
+                    code="process-not-ready",
                 )
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
-        """End it and all that it started; twice is once."""
+        """End the process and its child processes; a second call does nothing."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
             self._process.wait(supervise.TERMINATION_GRACE_SECONDS + 5)
-        except subprocess.TimeoutExpired:  # not waited for yet, so its id is still its own
+        except subprocess.TimeoutExpired:  # not reaped yet, so the id is not reused
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         self._wait_for_group()
 
     def _wait_for_group(self) -> None:
-        """Wait for the others of its group: they are killed together, and die one by one."""
+        """Wait until the killed processes of the group are gone."""
         deadline = time.monotonic() + GROUP_EXIT_TIMEOUT_SECONDS
         with suppress(ProcessLookupError, PermissionError):
             while time.monotonic() < deadline:
@@ -125,44 +116,38 @@ class SupervisedProcess(AbstractContextManager["SupervisedProcess"]):
 
 
 def is_port_free(port: int) -> bool:
-    """Whether nothing on this machine listens at a port.
-
-    Args:
-        port: On loopback.
-
-    Returns:
-        False also where a program listens at all addresses of the machine.
-    """
-    with socket.socket() as asking:
-        if asking.connect_ex((LOOPBACK_ADDRESS, port)) == 0:
+    """Whether nothing listens on a port of loopback, or on that port of all addresses."""
+    with socket.socket() as client:
+        if client.connect_ex((LOOPBACK_ADDRESS, port)) == 0:
             return False
-    with socket.socket() as taking:
-        taking.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            taking.bind((LOOPBACK_ADDRESS, port))
+            server.bind((LOOPBACK_ADDRESS, port))
         except OSError:
             return False
     return True
 
 
 def find_free_port() -> int:
-    """A port on loopback where nothing listens; nobody keeps it free."""
-    with socket.socket() as taking:
-        taking.bind((LOOPBACK_ADDRESS, 0))
-        port: int = taking.getsockname()[1]
+    """A port of loopback that is free now; another program may still take it."""
+    with socket.socket() as server:
+        server.bind((LOOPBACK_ADDRESS, 0))
+        port: int = server.getsockname()[1]
         return port
 
 
+def port_taken_error(port: int) -> LabelStudioError:
+    """The error for a port that another program uses."""
+    return LabelStudioError(
+        f"port {port} is taken by another program: end that, or give another port",
+        "start",
+        code="port-taken",
+    )
+
+
 def is_http_ok(port: int, path: str) -> bool:
-    """Whether a web server on loopback answers with 200.
-
-    Args:
-        port: Where it listens.
-        path: What to ask for.
-
-    Returns:
-        False also while nothing listens.
-    """
+    """Whether a web server on loopback answers a GET with 200."""
     connection = http.client.HTTPConnection(LOOPBACK_ADDRESS, port, timeout=5)
     try:
         connection.request("GET", path)

@@ -1,1 +1,1 @@
-"""A Label Studio, a key and a project -> in order, what keeps predictions from being shown."""
+"""Checks that find out, in order, why a project shows no predictions."""

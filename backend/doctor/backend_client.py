@@ -1,4 +1,4 @@
-"""Calls to a backend as Label Studio makes them, with what was answered and how long it took."""
+"""Calls to a backend as Label Studio makes them, with their duration."""
 
 import time
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ class BackendResponse:
     """An answer of a backend.
 
     Attributes:
-        status: Of HTTP.
-        body: Its JSON, which may hold a document's text; None where it is not JSON.
+        status: HTTP status.
+        body: JSON, which may hold a document's text; None if the answer is not JSON.
         elapsed_seconds: From the call to the last byte.
     """
 
@@ -30,11 +30,11 @@ class BackendResponse:
 
     @property
     def is_success(self) -> bool:
-        """Whether Label Studio takes it for an answer: a status below 400, and JSON."""
+        """Whether Label Studio accepts the answer: a status below 400, and JSON."""
         return self.status < 400 and self.body is not None
 
     def get(self, name: str) -> Any:
-        """What the answer has under a name; None where it has nothing."""
+        """The value of a field, if there is one."""
         return self.body.get(name) if isinstance(self.body, dict) else None
 
 
@@ -42,15 +42,12 @@ class NoResponseError(TagalongError):
     """A backend did not answer.
 
     Args:
-        message: Half a one, to follow its address.
-        is_timeout: Whether the time was up.
-        code: The kind of fault; None for the default of the class.
+        message: The rest of a sentence that begins with the address.
+        is_timeout: Whether the time limit was exceeded.
     """
 
-    code = "no-response-error"
-
-    def __init__(self, message: str, *, is_timeout: bool, code: str | None = None) -> None:
-        super().__init__(message, code=code)
+    def __init__(self, message: str, *, is_timeout: bool) -> None:
+        super().__init__(message, code="backend-timeout" if is_timeout else "backend-unreachable")
         self.is_timeout = is_timeout
 
 
@@ -65,29 +62,30 @@ def call_backend(
     """Call a backend.
 
     Args:
-        url: Of the backend and the route.
-        body: Posted as JSON; None for a GET.
-        login: User and password, if it asks for them.
-        headers: To send besides.
-        timeout_seconds: To wait for the connection, and again for the answer.
+        url: Address of the backend, with the route.
+        body: Sent as JSON in a POST; None for a GET.
+        login: User and password, if the backend asks for them.
+        headers: Further headers.
+        timeout_seconds: Limit for the connection, and again for the answer.
 
     Returns:
-        The reply, whatever its status.
+        The answer, whatever its status.
 
     Raises:
-        NoReplyError: If there is none.
+        NoResponseError: If there is no answer.
     """
     method: Literal["GET", "POST"] = "GET" if body is None else "POST"
-    # A proxy of the environment is never meant for this machine itself.
-    trusted = urlsplit(url).hostname not in LOOPBACK_HOSTS
+    # A proxy in the environment is never meant for this machine.
+    uses_proxy = urlsplit(url).hostname not in LOOPBACK_HOSTS
     start = time.perf_counter()
     try:
         with httpx.Client(
-            timeout=timeout_seconds, trust_env=trusted, follow_redirects=True
+            timeout=timeout_seconds, trust_env=uses_proxy, follow_redirects=True
         ) as client:
             auth = None if login is None else httpx.BasicAuth(*login)
-            sent = dict(headers or {})
-            response = client.request(method, url, json=body, auth=auth, headers=sent)
+            response = client.request(
+                method, url, json=body, auth=auth, headers=dict(headers or {})
+            )
     except httpx.TimeoutException as error:
         raise NoResponseError(
             f"gave no answer within {timeout_seconds:g} s", is_timeout=True
@@ -98,7 +96,6 @@ def call_backend(
 
 
 def _parse_json(response: httpx.Response) -> Any:
-    """The JSON of an answer; None where it is not JSON."""
     try:
         return response.json()
     except (ValueError, RecursionError):

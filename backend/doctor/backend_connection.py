@@ -1,4 +1,4 @@
-"""Whether the backend is connected to the project, and Label Studio can and may call it."""
+"""Checks of the connection from Label Studio to the backend."""
 
 import re
 
@@ -6,77 +6,78 @@ from tagalong.backend.doctor.context import DoctorContext
 from tagalong.backend.doctor.finding import CheckResult, ok, problem, skipped, warning
 from tagalong.ner.errors import LabelStudioError
 
-INVALID_PROJECT_ID = (
-    "none"  # no project's id: Label Studio checks the address, then refuses, adds nothing
-)
+INVALID_PROJECT_ID = "none"  # Label Studio checks the address first, then refuses the project
 CONNECT_REMEDY = "Connect it under Settings, Model, Connect Model"
 NETWORK_SETTINGS_REMEDY = (
     "Start Label Studio with USE_DEFAULT_BANNED_SUBNETS=false in its environment, and with "
-    "USER_ADDITIONAL_BANNED_SUBNETS, which bans again all networks but this one: Tagalong's README "
-    "has the list. (ML_BLOCK_LOCAL_IP=false with SSRF_PROTECTION_ENABLED=false does it too, and "
+    "USER_ADDITIONAL_BANNED_SUBNETS, which bans all networks but this one again: Tagalong's README "
+    "has the list. (ML_BLOCK_LOCAL_IP=false with SSRF_PROTECTION_ENABLED=false works too, but "
     "opens every machine of the network.) Then remove the backend if there is one, and connect it "
-    "anew."
+    "again."
 )
 WEBHOOK_NETWORK_REMEDY = (
     "Start Label Studio with SSRF_PROTECTION_ENABLED=false as well, or with "
     "USE_DEFAULT_BANNED_SUBNETS=false. Then remove the backend if there is one, and connect it "
-    "anew: that adds the webhook."
+    "again: that adds the webhook."
 )
 
 
-def check_connected(case: DoctorContext) -> CheckResult:
-    """Whether there is one backend."""
-    if not case.backends:
-        url = case.options.backend_url or "the URL of the backend"
+def check_connected(context: DoctorContext) -> CheckResult:
+    """Whether the project has exactly one backend."""
+    if not context.backends:
+        url = context.options.backend_url or "the URL of the backend"
         return problem(
-            "The project has no ML backend, so nothing is predicted.", f"{CONNECT_REMEDY}: {url}."
+            "no-backend",
+            "The project has no ML backend, so nothing is predicted.",
+            f"{CONNECT_REMEDY}: {url}.",
         )
-    first, *others = case.backends
+    first, *others = context.backends
     if not others:
         return ok(f"The project's backend is {first.title!r} at {first.url}.")
     named = ", ".join(f"{backend.title!r} at {backend.url}" for backend in others)
     return warning(
-        f"The project has {len(case.backends)} backends, and Label Studio asks only the first for "
-        f"predictions: {first.title!r} at {first.url}; the others are {named}.",
-        "Remove those that are not meant under Settings, Model. A second one is of use only where "
-        "it is interactive.",
+        "several-backends",
+        f"The project has {len(context.backends)} backends, and Label Studio asks only the first "
+        f"for predictions: {first.title!r} at {first.url}; the others are {named}.",
+        "Remove the others under Settings, Model. A second backend is useful only if it is "
+        "interactive.",
     )
 
 
-def check_network(case: DoctorContext) -> CheckResult:
-    """Whether Label Studio's network switches let it call the backend, and send it events.
-
-    Asks it to add a backend and a webhook to no project: it looks at the address before it sees
-    that there is no such project.
-    """
-    address = case.backend_url
+def check_network(context: DoctorContext) -> CheckResult:
+    """Whether Label Studio's network settings allow calls to the backend, and events to it."""
+    address = context.backend_url
     if address is None:
         return skipped(
+            "no-backend",
             "There is no backend whose address could be tried.",
-            "Give the address that it will have with --backend.",
+            "Give its future address with --backend.",
         )
-    refusal = _find_address_error(case, "api/ml/", address)
+    # A backend and a webhook for no project: Label Studio checks the address before the project.
+    refusal = _find_address_error(context, "api/ml/", address)
     if refusal is not None:
         return _explain_address_error(address, refusal)
-    refusal = _find_address_error(case, "api/webhooks/", f"{address}/webhook")
+    refusal = _find_address_error(context, "api/webhooks/", f"{address}/webhook")
     if refusal is None:
-        return ok(f"Label Studio's network switches allow {address}.")
+        return ok(f"Label Studio's network settings allow {address}.")
     if "valid URL" in refusal:
         return problem(
+            "host-without-dot",
             f"Label Studio makes no webhook for {address}, because the host's name has no dot.",
-            "Let the backend have a name with a dot, such as a network alias of its container, or "
-            "an IP address; then remove the backend and connect it anew by that.",
+            "Give the backend a name with a dot, such as a network alias of its container, or an "
+            "IP address; then remove the backend, and connect it by that name.",
         )
     return problem(
+        "events-blocked",
         f"Label Studio may call {address}, but may not send it events: {refusal}.",
         WEBHOOK_NETWORK_REMEDY,
     )
 
 
-def _find_address_error(case: DoctorContext, path: str, url: str) -> str | None:
-    """What Label Studio has against an address; None if nothing."""
+def _find_address_error(context: DoctorContext, path: str, url: str) -> str | None:
+    """Label Studio's reason to refuse an address, if it does."""
     try:
-        case.client.connection.request_json(
+        context.client.connection.request_json(
             "POST", path, body={"url": url, "project": INVALID_PROJECT_ID}
         )
     except LabelStudioError as error:
@@ -89,46 +90,53 @@ def _find_address_error(case: DoctorContext, path: str, url: str) -> str | None:
 
 
 def _is_address_error(detail: str) -> bool:
-    """Whether Label Studio's words are about an address, and not about what a user may do."""
+    """Whether a reason concerns an address, not the permissions of the user."""
     signs = ("network address", "resolve", "URL was not allowed")
     return any(sign in detail for sign in signs)
 
 
 def _explain_address_error(address: str, refusal: str) -> CheckResult:
-    """What is wrong with an address, in Label Studio's eyes."""
     if "resolve hostname" in refusal:
         return problem(
+            "unknown-host",
             f"Label Studio does not know the host of {address}: {refusal}.",
-            "Connect the backend by a name or an IP address that the machine or container which "
-            "runs Label Studio knows.",
+            "Connect the backend by a name or an IP address that the machine or container of Label "
+            "Studio knows.",
         )
-    return problem(f"Label Studio refuses to call {address}: {refusal}.", NETWORK_SETTINGS_REMEDY)
+    return problem(
+        "calls-blocked",
+        f"Label Studio refuses to call {address}: {refusal}.",
+        NETWORK_SETTINGS_REMEDY,
+    )
 
 
-def check_backend_state(case: DoctorContext) -> CheckResult:
-    """Whether Label Studio, having just tried, holds the backend for connected."""
-    backend = case.backends[0]
+def check_backend_state(context: DoctorContext) -> CheckResult:
+    """Whether Label Studio considers the backend connected after its last call."""
+    backend = context.backends[0]
     if backend.is_connected:
-        return ok("Label Studio has just asked it for its health and setup, and is content.")
+        return ok("Label Studio has just called its health and setup with success.")
     if backend.error:
         return problem(
+            "setup-failed",
             f"The backend answers Label Studio's health check, but not its setup: "
             f"{_shorten_reason(backend.error)}.",
             "Look at the backend's log; the check of its setup above may say more.",
         )
-    if not case.connection_error:
+    if not context.connection_error:
         return problem(
+            "health-failed",
             f"Label Studio gets no good answer from {backend.url}/health within 1 s.",
-            "Look at the backend's log, and at what lies between the two.",
+            "Look at the backend's log, and at the network between the two.",
         )
     return problem(
-        f"Label Studio cannot reach {backend.url}: {_shorten_reason(case.connection_error)}.",
-        "Connect the backend by the address that it has for the machine or container which runs "
-        "Label Studio: localhost is that machine, or that container, itself.",
+        "backend-unreachable-from-label-studio",
+        f"Label Studio cannot reach {backend.url}: {_shorten_reason(context.connection_error)}.",
+        "Connect the backend by its address as seen from the machine or container of Label Studio: "
+        "localhost is that machine, or that container, itself.",
     )
 
 
 def _shorten_reason(reason: str) -> str:
-    """The part of a library's words that people can use."""
-    last = re.split(r"Caused by |object at 0x[0-9a-f]+>[,:] ?|port=\d+\): ", reason)[-1]
-    return last.strip("()'\" .") or reason
+    """The useful part of a library's error message."""
+    last_part = re.split(r"Caused by |object at 0x[0-9a-f]+>[,:] ?|port=\d+\): ", reason)[-1]
+    return last_part.strip("()'\" .") or reason

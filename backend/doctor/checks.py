@@ -1,4 +1,4 @@
-"""Every check in order, and what makes one of them needless."""
+"""All checks in order, and the findings that make one of them needless."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Final
 from tagalong.backend.doctor import (
     backend_connection,
     backend_responses,
+    old_install,
     prelabeling,
     project,
     reachability,
@@ -26,21 +27,20 @@ from tagalong.backend.doctor.finding import (
 )
 from tagalong.ner.errors import TagalongError
 
-TIME_LIMIT_SECONDS: Final = 180.0  # seconds after which no further check is begun
+TIME_LIMIT_SECONDS: Final = 180.0  # after which no further check starts
 
 
 @dataclass(frozen=True, slots=True)
 class DoctorCheck:
-    """One thing that is looked into.
+    """One check.
 
     Attributes:
         name: Stays the same from release to release.
-        title: What it looks at, for people.
-        run: Does it.
-        requires: Checks without which it cannot be done: a problem there, or skipping it, skips it.
-        explained_by: Checks whose problem is the cause of one that this finds, which is then not
-            told as another.
-        mend: Removes a problem that this finds, and checks again; None where only people can.
+        title: The name for users.
+        run: Performs the check.
+        requires: A problem in one of these checks, or skipping it, skips this check.
+        explained_by: Checks whose problem causes a problem here, which is then not reported again.
+        mend: Fixes the problem, and checks again; None if only the user can.
     """
 
     name: str
@@ -108,6 +108,7 @@ CHECKS: Final = (
         stored_predictions.check_stored_versions,
         requires=("project",),
     ),
+    DoctorCheck("old_install", "Installation", old_install.check_old_install),
 )
 
 _CHECKS_BY_NAME: Final = {check.name: check for check in CHECKS}
@@ -116,36 +117,40 @@ _CHECKS_BY_NAME: Final = {check.name: check for check in CHECKS}
 def run_checks(
     options: DoctorOptions, *, fix: bool = False, time_limit_seconds: float = TIME_LIMIT_SECONDS
 ) -> Iterator[DoctorFinding]:
-    """Say in order what is wrong, and ask the backend what Label Studio asks it.
+    """Run all checks in order.
 
     Args:
-        options: What to look at.
-        fix: Mend what a check can mend. Without it nothing is changed.
-        time_limit_seconds: Seconds after which the checks that are left are skipped.
+        options: The project to check.
+        fix: Whether to fix problems; without it nothing is changed.
+        time_limit_seconds: Time after which the remaining checks are skipped.
 
     Yields:
-        A finding per check, as soon as there is one.
+        One finding per check, as soon as it is known.
     """
-    found: dict[str, DoctorFinding] = {}
-    end = time.monotonic() + time_limit_seconds
-    with DoctorContext(options) as case:
+    findings: dict[str, DoctorFinding] = {}
+    deadline = time.monotonic() + time_limit_seconds
+    with DoctorContext(options) as context:
         for check in CHECKS:
-            cause = _find_blocking_finding(check, found)
+            cause = _find_blocking_finding(check, findings)
             if cause is not None:
-                verdict = skipped(f"Not looked into because of what {cause.title!r} says above.")
-            elif time.monotonic() > end:
-                verdict = skipped(
-                    f"Not looked into: {time_limit_seconds:g} s were spent on checks above."
+                result = skipped(
+                    "blocked", f"Not checked because of the finding for {cause.title!r} above."
+                )
+            elif time.monotonic() > deadline:
+                result = skipped(
+                    "out-of-time",
+                    f"Not checked: {time_limit_seconds:g} s were spent on checks above.",
                 )
             else:
-                verdict = _suppress_explained(_run_check(check, case, fix=fix), check, found)
-            found[check.name] = _make_finding(check, verdict)
-            yield found[check.name]
+                result = _suppress_explained(_run_check(check, context, fix=fix), check, findings)
+            findings[check.name] = _make_finding(check, result)
+            yield findings[check.name]
 
 
-def _make_finding(check: DoctorCheck, verdict: CheckResult) -> DoctorFinding:
-    """A verdict under the name of its check."""
-    return DoctorFinding(check.name, check.title, verdict.status, verdict.sentence, verdict.remedy)
+def _make_finding(check: DoctorCheck, result: CheckResult) -> DoctorFinding:
+    return DoctorFinding(
+        check.name, check.title, result.status, result.sentence, result.remedy, result.code
+    )
 
 
 def is_healthy(findings: Sequence[DoctorFinding]) -> bool:
@@ -154,40 +159,42 @@ def is_healthy(findings: Sequence[DoctorFinding]) -> bool:
 
 
 def _find_blocking_finding(
-    check: DoctorCheck, found: Mapping[str, DoctorFinding]
+    check: DoctorCheck, findings: Mapping[str, DoctorFinding]
 ) -> DoctorFinding | None:
-    """The first of the earlier findings that make a check impossible."""
+    """The first earlier finding that makes a check impossible: the cause, not a skipped check."""
     for name in check.requires:
-        if found[name].status == "problem":
-            return found[name]
-        if found[name].status == "skipped":
-            return _find_blocking_finding(_CHECKS_BY_NAME[name], found) or found[name]
+        if findings[name].status == "problem":
+            return findings[name]
+        if findings[name].status == "skipped":
+            return _find_blocking_finding(_CHECKS_BY_NAME[name], findings) or findings[name]
     return None
 
 
-def _run_check(check: DoctorCheck, case: DoctorContext, *, fix: bool) -> CheckResult:
-    """Do a check; what it could not find out, or not mend, is a problem too."""
-    failed = "This could not be found out"
+def _run_check(check: DoctorCheck, context: DoctorContext, *, fix: bool) -> CheckResult:
+    """Run a check; if it fails, or its fix fails, that is a problem too."""
+    failure = "This could not be checked"
     try:
-        verdict = check.run(case)
-        if fix and check.mend is not None and verdict.status == "problem":
-            failed = f"{verdict.sentence} This could not be mended"
-            verdict = check.mend(case)
+        result = check.run(context)
+        if fix and check.mend is not None and result.status == "problem":
+            failure = f"{result.sentence} This could not be fixed"
+            result = check.mend(context)
     except TagalongError as error:
         return problem(
-            f"{failed}: {format_sentence(str(error), capitalize=False)}",
-            "Mend that, and run the doctor again.",
+            error.code,
+            f"{failure}: {format_sentence(str(error), capitalize=False)}",
+            "Fix that, and run the doctor again.",
         )
-    return verdict
+    return result
 
 
 def _suppress_explained(
-    verdict: CheckResult, check: DoctorCheck, found: Mapping[str, DoctorFinding]
+    result: CheckResult, check: DoctorCheck, findings: Mapping[str, DoctorFinding]
 ) -> CheckResult:
-    """The verdict, or that it is no news after what was found before."""
-    if verdict.status != "problem":
-        return verdict
+    """Replace a problem that an earlier one explains by a skipped check."""
+    if result.status != "problem":
+        return result
     for name in check.explained_by:
-        if found[name].status == "problem":
-            return skipped(f"Not right either, because of what {found[name].title!r} says above.")
-    return verdict
+        if findings[name].status == "problem":
+            title = findings[name].title
+            return skipped("explained", f"Fails too, because of the finding for {title!r} above.")
+    return result

@@ -1,6 +1,6 @@
-"""What the checks look at, each asked for once: Label Studio's side, and the backend's own answers.
+"""The data of the checks, from Label Studio and from the backend, each requested once.
 
-A fact that cannot be had raises, and the check that wanted it says why.
+A property raises if its request fails, and the check that reads it reports the error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,29 +22,26 @@ from tagalong.backend.label_studio.config import parse_label_config
 from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.ner.errors import LabelStudioError
 
-ANONYMOUS_KEY = "doctor"  # a key for what Label Studio tells without one
-MAX_SAMPLED_TASKS = 50  # tasks looked at one by one; what Label Studio counts by itself covers all
-MODEL_CLASS = "Tagalong"  # how our own server names itself in /health
-
-HEALTH_TIMEOUT_SECONDS, SETUP_TIMEOUT_SECONDS, PREDICT_TIMEOUT_SECONDS = (
-    5.0,
-    10.0,
-    30.0,
-)  # seconds, to say by how much it is late
+ANONYMOUS_KEY = "doctor"  # Label Studio tells its version whatever the key
+MAX_SAMPLED_TASKS = 50  # checked one by one; counts of Label Studio cover all tasks
+MODEL_CLASS = "Tagalong"  # in /health of our own server
+# Longer than the limits of Label Studio, to measure by how much an answer is late.
+HEALTH_TIMEOUT_SECONDS = 5.0
+SETUP_TIMEOUT_SECONDS = 10.0
+PREDICT_TIMEOUT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class DoctorOptions:
-    """What the doctor is asked.
+    """The project to check.
 
     Attributes:
-        url: Of Label Studio.
+        url: Address of Label Studio.
         key: A legacy token or a personal one.
-        project: Its id.
-        backend_url: The backend's URL from here, where Label Studio calls it by another, or has not
-            been told yet.
-        login: User and password that the backend asks for.
-        label_studio_timeout_seconds: Seconds that an answer of Label Studio may take.
+        project: Project id.
+        backend_url: Address of the backend from here, if Label Studio uses another or none yet.
+        login: User and password of the backend.
+        label_studio_timeout_seconds: Limit for the first answer of Label Studio.
     """
 
     url: str
@@ -56,11 +53,7 @@ class DoctorOptions:
 
 
 class DoctorContext(AbstractContextManager["DoctorContext"]):
-    """A project of a Label Studio, and its backend.
-
-    Args:
-        options: What is asked.
-    """
+    """A project of a Label Studio, and its backend."""
 
     def __init__(self, options: DoctorOptions) -> None:
         self.options = options
@@ -69,18 +62,18 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        if "studio" in self.__dict__:  # else it was never asked with the key
+        if "client" in self.__dict__:  # the property was read
             self.client.connection.close()
 
     @cached_property
     def client(self) -> LabelStudioClient:
-        """Label Studio, asked with the key."""
+        """A client with the user's key; no retries, so that problems show."""
         return connect(self.options.url, self.options.key, retries=0)
 
     def read_label_studio_version(self) -> str:
-        """The version of Label Studio, whatever the key."""
-        with connect(self.options.url, ANONYMOUS_KEY, retries=0) as studio:
-            return studio.connection.get(
+        """The version of Label Studio, which needs no valid key."""
+        with connect(self.options.url, ANONYMOUS_KEY, retries=0) as client:
+            return client.connection.get(
                 "api/version/",
                 lambda answer: str(answer["release"]),
                 timeout_seconds=self.options.label_studio_timeout_seconds,
@@ -88,7 +81,7 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
 
     @cached_property
     def project_json(self) -> Mapping[str, Any]:
-        """The project as the API gives it."""
+        """The project in the JSON of the API."""
         path = f"api/projects/{self.options.project}/"
         return self.client.connection.get(path, dict)
 
@@ -100,13 +93,13 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
 
     @cached_property
     def config(self) -> LabelConfig:
-        """The labelling config, read as our server reads it."""
+        """The labelling config, parsed as our server does."""
         control = self.backend.control_name if self.backend else None
         return parse_label_config(self.project.label_config, control=control)
 
     @cached_property
     def tasks(self) -> Sequence[Mapping[str, Any]]:
-        """The tasks that were changed last, as Label Studio sends them to a backend."""
+        """The tasks changed last, in the JSON that Label Studio sends to a backend."""
         if not self.project.task_count:
             return ()
         path = f"api/projects/{self.project.id}/tasks/?page_size={MAX_SAMPLED_TASKS}"
@@ -114,31 +107,27 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
 
     @cached_property
     def version_counts(self) -> Mapping[str, int]:
-        """How many predictions are stored, by version."""
-        path = f"api/projects/{self.project.id}/model-versions/"
-        counts: dict[str, int] = self.client.connection.get(path, dict)
-        return {str(version): int(count) for version, count in counts.items() if count}
+        """The number of stored predictions by version."""
+        counts = self.client.predictions.count_by_version(self.project.id)
+        return {version: count for version, count in counts.items() if count}
 
     @cached_property
     def backends(self) -> list[MLBackend]:
-        """The project's backends, after Label Studio has asked each for its health and setup."""
+        """The project's backends; the request makes Label Studio call health and setup of each."""
         return self.client.ml_backends.list_for_project(self.project.id)
 
     @property
     def backend(self) -> MLBackend | None:
-        """The one that Label Studio asks for predictions: the first."""
+        """The first backend, which is the one that Label Studio asks for predictions."""
         return self.backends[0] if self.backends else None
 
     @cached_property
     def connection_error(self) -> str:
-        """What keeps Label Studio from calling the backend; empty if nothing does.
-
-        Of a health check it keeps no reason, but it tells that of any other call.
-        """
+        """The reason why Label Studio cannot call the backend; empty if it can."""
         backend = self.backend
         if backend is None or backend.is_connected or backend.error:
             return backend.error if backend else ""
-        try:
+        try:  # Label Studio keeps no reason for a failed health check, so make it call versions
             path = f"api/ml/{backend.id}/versions"
             self.client.connection.request_json("GET", path)
         except LabelStudioError as error:
@@ -153,7 +142,7 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
 
     @cached_property
     def webhooks(self) -> list[Webhook]:
-        """Of the project."""
+        """The webhooks of the project."""
         return self.client.webhooks.list_for_project(self.project.id)
 
     @cached_property
@@ -162,34 +151,34 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
         return self.client.views.list_for_project(self.project.id)
 
     def forget_views(self) -> None:
-        """Have the tabs read again: they were changed."""
+        """Read the tabs again at the next access, after a change."""
         self.__dict__.pop("views", None)
 
     @property
     def backend_url(self) -> str | None:
-        """The backend's URL as Label Studio calls it, or would."""
+        """Address of the backend for Label Studio."""
         url = self.backend.url if self.backend else self.options.backend_url
         return url.rstrip("/") if url else None
 
     @property
     def local_backend_url(self) -> str | None:
-        """The backend's URL from here."""
+        """Address of the backend from here."""
         url = self.options.backend_url or self.backend_url
         return url.rstrip("/") if url else None
 
     @cached_property
     def health_response(self) -> BackendResponse | NoResponseError:
-        """What the backend says of its health."""
+        """The backend's answer to ``/health``."""
         return self.call("health", timeout_seconds=HEALTH_TIMEOUT_SECONDS)
 
     @cached_property
     def versions_response(self) -> BackendResponse | NoResponseError:
-        """The first answer that a backend with a password refuses to give without it."""
+        """The answer to ``/versions`` without a login: the first route that asks for one."""
         return self.call("versions", login=None, timeout_seconds=SETUP_TIMEOUT_SECONDS)
 
     @cached_property
     def setup_response(self) -> BackendResponse | NoResponseError:
-        """What the backend says to the project, asked as Label Studio does."""
+        """The answer to ``/setup`` with the body that Label Studio sends."""
         backend = self.backend
         body = {
             "project": self._project_uid,
@@ -204,7 +193,7 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
 
     @cached_property
     def predict_response(self) -> BackendResponse | NoResponseError:
-        """What the backend says to one task."""
+        """The answer to ``/predict`` for one task."""
         body = {
             "tasks": [self.tasks[0]],
             "project": self._project_uid,
@@ -217,7 +206,7 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
 
     @property
     def requires_login(self) -> bool:
-        """Whether the backend refuses who brings no user and password."""
+        """Whether the backend refuses requests without user and password."""
         return any(
             isinstance(reply, BackendResponse) and reply.status == 401
             for reply in (self.health_response, self.versions_response)
@@ -225,7 +214,7 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
 
     @property
     def served_version(self) -> str:
-        """The version that the backend names in its setup; empty where it names none."""
+        """The version in the answer to ``/setup``; empty if unknown."""
         if isinstance(self.setup_response, BackendResponse) and self.setup_response.is_success:
             return str(self.setup_response.get("model_version") or "")
         return self.backend.model_version if self.backend and self.backend.is_connected else ""
@@ -240,7 +229,7 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
 
     @property
     def _project_uid(self) -> str:
-        """How Label Studio names the project to a backend: with the second it was created in."""
+        # Label Studio appends the time of creation, in seconds.
         created = datetime.fromisoformat(self.project_json["created_at"])
         return f"{self.project.id}.{int(created.timestamp())}"
 
@@ -253,17 +242,10 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
         headers: Mapping[str, str] | None = None,
         timeout_seconds: float,
     ) -> BackendResponse | NoResponseError:
-        """Ask the backend.
-
-        Args:
-            route: The route.
-            body: Posted as JSON; None for a GET.
-            login: User and password to send.
-            headers: To send besides.
-            timeout_seconds: To wait.
+        """Call the backend from here; arguments as in `call_backend`.
 
         Returns:
-            Its reply, or why there is none.
+            The answer, or the reason why there is none.
         """
         url = f"{self.local_backend_url}/{route}"
         try:

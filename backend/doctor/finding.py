@@ -1,4 +1,4 @@
-"""What a check says: how it stands, in one sentence, and how to mend it."""
+"""Results of checks: a status, a code, a sentence and a remedy."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,29 +8,28 @@ CheckStatus = Literal["ok", "warning", "problem", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one check found.
+    """The result of one check.
 
     Attributes:
-        status: A problem keeps something from working; a warning may well be meant.
-        sentence: What was found, or why it was not looked for.
-        remedy: What to do; empty where nothing has to be done.
+        status: A problem keeps something from working; a warning may be intended.
+        code: The kind of finding, such as ``no-backend``; stays the same between releases.
+        sentence: What was found, or why the check was skipped.
+        remedy: What to do; empty if nothing is to be done.
     """
 
     status: CheckStatus
+    code: str
     sentence: str
     remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DoctorFinding:
-    """What one check found, under its name.
+    """A result with the name of its check; the other attributes are those of `CheckResult`.
 
     Attributes:
-        check: Its name, which stays the same from release to release.
-        title: What it looks at, for people.
-        status: As in `CheckResult`.
-        sentence: Likewise.
-        remedy: Likewise.
+        check: The name of the check; it stays the same from release to release.
+        title: The name for users.
     """
 
     check: str
@@ -38,42 +37,40 @@ class DoctorFinding:
     status: CheckStatus
     sentence: str
     remedy: str = ""
+    code: str = "ok"
 
 
 def ok(sentence: str) -> CheckResult:
-    """All is well."""
-    return CheckResult("ok", sentence)
+    """A result without anything to do."""
+    return CheckResult("ok", "ok", sentence)
 
 
-def warning(sentence: str, remedy: str) -> CheckResult:
-    """Works, and is perhaps not what was meant."""
-    return CheckResult("warning", sentence, remedy)
+def warning(code: str, sentence: str, remedy: str) -> CheckResult:
+    """A state that works, but may not be intended."""
+    return CheckResult("warning", code, sentence, remedy)
 
 
-def problem(sentence: str, remedy: str) -> CheckResult:
-    """Keeps something from working."""
-    return CheckResult("problem", sentence, remedy)
+def problem(code: str, sentence: str, remedy: str) -> CheckResult:
+    """A state that keeps something from working."""
+    return CheckResult("problem", code, sentence, remedy)
 
 
-def skipped(sentence: str, remedy: str = "") -> CheckResult:
-    """Could not be looked into; says why."""
-    return CheckResult("skipped", sentence, remedy)
+def skipped(code: str, sentence: str, remedy: str = "") -> CheckResult:
+    """A check that could not be done; the sentence gives the reason."""
+    return CheckResult("skipped", code, sentence, remedy)
 
 
 def pluralize(number: int, noun: str) -> str:
-    """A number with its noun, in the plural where it is not one."""
+    """A number with its noun in the right form."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def format_sentence(message: str, *, capitalize: bool = True) -> str:
-    """The message of an error as a sentence.
+    """Turn the message of an error into a sentence on one line, with a full stop.
 
     Args:
-        message: Any.
-        capitalize: Whether it begins the sentence.
-
-    Returns:
-        The message with a full stop, on one line.
+        message: The message.
+        capitalize: Whether the message begins the sentence.
     """
     line = " ".join(message.split()).rstrip(".")
     return f"{line[:1].upper() if capitalize else line[:1]}{line[1:]}."

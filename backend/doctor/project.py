@@ -1,4 +1,4 @@
-"""Whether the project is one whose tasks can be pre-labelled."""
+"""Checks of the labelling config and the tasks."""
 
 from tagalong.backend.doctor.context import DoctorContext
 from tagalong.backend.doctor.finding import (
@@ -13,18 +13,19 @@ from tagalong.backend.label_studio.results import UNDEFINED_KEY
 from tagalong.ner.errors import FormatError
 
 LABELING_INTERFACE_PAGE = "under Settings, Labeling Interface, Code"
-MAX_LISTED_TASKS = 5  # tasks that a sentence names
+MAX_LISTED_TASKS = 5  # in a sentence
 
 
-def check_label_config(case: DoctorContext) -> CheckResult:
-    """Whether spans of a text can be marked with the labelling config."""
+def check_label_config(context: DoctorContext) -> CheckResult:
+    """Whether the labelling config lets annotators mark spans of a text."""
     try:
-        config = case.config
+        config = context.config
     except FormatError as error:
         return problem(
+            error.code,
             format_sentence(str(error)),
-            f"Change the labelling config {LABELING_INTERFACE_PAGE}; Tagalong's label_config.xml is one that "
-            "works.",
+            f"Change the labelling config {LABELING_INTERFACE_PAGE}; Tagalong's label_config.xml "
+            "is an example.",
         )
     return ok(
         f"<Labels name={config.control!r}> marks {len(config.labels)} labels in the text under "
@@ -32,35 +33,37 @@ def check_label_config(case: DoctorContext) -> CheckResult:
     )
 
 
-def check_tasks(case: DoctorContext) -> CheckResult:
-    """Whether there are tasks, with a text where the config looks for it."""
-    if not case.tasks:
+def check_tasks(context: DoctorContext) -> CheckResult:
+    """Whether there are tasks, with a text under the key of the config."""
+    if not context.tasks:
         return warning(
-            "The project has no tasks.", "Import some: Import, above the project's list of tasks."
+            "no-tasks",
+            "The project has no tasks.",
+            "Import some: Import, above the project's list of tasks.",
         )
-    key = case.config.data_key
+    key = context.config.data_key
     without = [
         str(task["id"])
-        for task in case.tasks
+        for task in context.tasks
         if not {key, UNDEFINED_KEY} & {*(task.get("data") or {})}
     ]
     if not without:
-        return ok(f"{_describe_sample(case)}: all with data under {key!r}.")
+        return ok(f"{_describe_sample(context)}: all with data under {key!r}.")
     named = ", ".join(without[:MAX_LISTED_TASKS]) + (
         ", ..." if len(without) > MAX_LISTED_TASKS else ""
     )
     sentence = (
-        f"Of {_describe_sample(case).lower()}, {len(without)} have nothing under {key!r}, where the "
-        f"labelling config looks for the text: {named}."
+        f"Of {_describe_sample(context).lower()}, {len(without)} have nothing under {key!r}, where "
+        f"the labelling config expects the text: {named}."
     )
     remedy = (
         f"Import these tasks again with their text under {key!r}, or name the key that they have "
         f"in the <Text> of the labelling config, {LABELING_INTERFACE_PAGE}."
     )
-    return (problem if len(without) == len(case.tasks) else warning)(sentence, remedy)
+    create = problem if len(without) == len(context.tasks) else warning
+    return create("tasks-without-text", sentence, remedy)
 
 
-def _describe_sample(case: DoctorContext) -> str:
-    """How many tasks were looked at."""
-    looked, total = len(case.tasks), case.project.task_count
-    return pluralize(looked, "task") if looked >= total else f"The {looked} tasks changed last"
+def _describe_sample(context: DoctorContext) -> str:
+    sampled, total = len(context.tasks), context.project.task_count
+    return pluralize(sampled, "task") if sampled >= total else f"The {sampled} tasks changed last"

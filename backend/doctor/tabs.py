@@ -1,4 +1,4 @@
-"""Whether Label Studio's page can show every tab of the project's Data Manager."""
+"""The check of the tabs in the Data Manager, and its fix."""
 
 from tagalong.backend.doctor.context import DoctorContext
 from tagalong.backend.doctor.finding import CheckResult, ok, pluralize, problem
@@ -11,13 +11,14 @@ from tagalong.backend.label_studio.api.filters import (
 from tagalong.backend.label_studio.api.objects import View
 
 
-def check_tabs(case: DoctorContext) -> CheckResult:
-    """Whether a filter has an operator that the page does not know: it then shows nothing."""
-    broken = _broken(case)
+def check_tabs(context: DoctorContext) -> CheckResult:
+    """Whether the page knows the operators of all filters; otherwise it shows nothing."""
+    broken = _broken(context)
     if not broken:
-        return ok(f"The page knows the filters of {pluralize(len(case.views), 'tab')}.")
+        return ok(f"The page knows the filters of {pluralize(len(context.views), 'tab')}.")
     operators = [one for view in broken for one in unknown_operators(view.filters)]
     return problem(
+        "unknown-filter-operator",
         "Nobody can open the project's Data Manager: Label Studio's page does not know the filter "
         f"{', '.join(map(repr, dict.fromkeys(operators)))} of {_named(broken)}.",
         "Run the same command with --fix: it rewrites these filters, and keeps titles, order and "
@@ -25,30 +26,29 @@ def check_tabs(case: DoctorContext) -> CheckResult:
     )
 
 
-def mend_tabs(case: DoctorContext) -> CheckResult:
-    """Rewrite the filters that the page does not know."""
-    broken, cut = _broken(case), []
+def mend_tabs(context: DoctorContext) -> CheckResult:
+    """Replace the filters that the page does not know."""
+    broken, cut = _broken(context), []
     for view in broken:
         filters = without_lists(view.filters)
-        if filters is None:  # no other filter says the same: keep what the tab shows now
-            tasks = case.client.tasks.list_ids_in_view(case.project.id, view.id)
+        if filters is None:  # no filter selects the same tasks: list the ones shown now
+            tasks = context.client.tasks.list_ids_in_view(context.project.id, view.id)
             filters = tasks_of(tasks)
             if len(tasks) > MOST:
                 cut.append(f" {view.title!r} shows the first {MOST} of its {len(tasks)} tasks.")
-        case.client.views.refilter(case.project.id, view, filters)
-    case.forget_views()
-    verdict = check_tabs(case)
-    if verdict.status != "ok":
-        return verdict
-    return ok(f"Mended: the page knows the filter of {_named(broken)} now.{''.join(cut)}")
+        context.client.views.refilter(context.project.id, view, filters)
+    context.forget_views()
+    result = check_tabs(context)
+    if result.status != "ok":
+        return result
+    return ok(f"Fixed: the page knows the filter of {_named(broken)} now.{''.join(cut)}")
 
 
-def _broken(case: DoctorContext) -> list[View]:
-    """The tabs whose filter the page does not know."""
-    return [view for view in case.views if unknown_operators(view.filters)]
+def _broken(context: DoctorContext) -> list[View]:
+    """The tabs with a filter that the page does not know."""
+    return [view for view in context.views if unknown_operators(view.filters)]
 
 
 def _named(views: list[View]) -> str:
-    """Tabs by title and number."""
     noun = "tab" if len(views) == 1 else "tabs"
     return f"{noun} {', '.join(f'{view.title!r} ({view.id})' for view in views)}"

@@ -1,4 +1,4 @@
-"""Whether Label Studio and the backend call the version and the labels by the same names."""
+"""Checks that Label Studio and the backend use the same version and labels."""
 
 from collections.abc import Sequence
 
@@ -8,21 +8,23 @@ from tagalong.backend.doctor.finding import CheckResult, ok, pluralize, problem,
 from tagalong.backend.label_studio.label_map import map_labels
 
 
-def check_version(case: DoctorContext) -> CheckResult:
-    """Whether backend and project go by the version that is served.
-
-    Label Studio looks for the scores of predictions, and sorts tasks by them, under the version
-    that the project names (its data manager and its next task); and asks the backend when a task
-    is opened only if the project names the backend's title.
-    """
-    served, title, chosen = case.served_version, case.backends[0].title, case.project.model_version
+def check_version(context: DoctorContext) -> CheckResult:
+    """Whether the title of the backend and the project's version name the served version."""
+    # Label Studio shows and sorts by the scores of the version that the project names. When a task
+    # is opened, it asks the backend only if the project names the backend's title.
+    served, title, chosen = (
+        context.served_version,
+        context.backends[0].title,
+        context.project.model_version,
+    )
     if not served:
-        return skipped("The version that the backend serves is not known.")
+        return skipped("version-unknown", "The version that the backend serves is not known.")
     if title == chosen == served:
-        return ok(f"Backend and project both go by the version served, {served!r}.")
+        return ok(f"Backend and project both name the served version, {served!r}.")
     rename = f"Rename the backend to {served} under Settings, Model, Edit"
     if title == chosen:
         return problem(
+            "outdated-title",
             f"The backend is called {title!r} and serves version {served!r}, so the score column "
             "stays empty, and uncertainty sampling serves tasks at random.",
             f"{rename}; the project follows.",
@@ -30,61 +32,67 @@ def check_version(case: DoctorContext) -> CheckResult:
     remedy = (
         f"{rename}, and choose" if title != served else "Choose"
     ) + " it under Settings, Annotation, Prelabeling."
-    if stored := case.version_counts.get(chosen, 0):
+    if stored := context.version_counts.get(chosen, 0):
         return warning(
+            "shows-stored-predictions",
             f"The project shows {pluralize(stored, 'stored prediction')} of {chosen!r}, so the "
             f"backend, {title!r}, is not asked when a task is opened.",
-            f"{remedy} Leave it so if predictions made beforehand are meant.",
+            f"{remedy} Keep the setting if annotators are to see predictions made beforehand.",
         )
-    whose = f"of {chosen!r}, of which none are stored" if chosen else "of no version"
+    shown = f"of {chosen!r}, of which none are stored" if chosen else "of no version"
     return problem(
-        f"The project shows predictions {whose}, and not those of the backend, which is called "
+        "shows-other-version",
+        f"The project shows predictions {shown}, and not those of the backend, which is called "
         f"{title!r} and serves {served!r}.",
         remedy,
     )
 
 
-def check_labels(case: DoctorContext) -> CheckResult:
-    """Whether the model's labels have a name in the project."""
-    labels = _model_labels(case)
+def check_labels(context: DoctorContext) -> CheckResult:
+    """Whether the project has a label for each label of the model."""
+    labels = _model_labels(context)
     if not labels:
         return skipped(
+            "labels-unknown",
             "The backend is still loading its model."
-            if case.is_tagalong
-            else "The backend does not say which labels its model has."
+            if context.is_tagalong
+            else "The backend does not tell the labels of its model.",
         )
-    label_map = map_labels(labels, case.config)
-    lost, names = label_map.unmapped, sorted(set(label_map.project_labels.values()))
-    advice = (
+    label_map = map_labels(labels, context.config)
+    unmapped, names = label_map.unmapped, sorted(set(label_map.project_labels.values()))
+    remedy = (
         'Add a <Label> of that name to the labelling config, or predicted_values="'
-        f'{",".join(lost)}" to the one that stands for it.'
+        f'{",".join(unmapped)}" to the label with that meaning.'
     )
-    listed = ", ".join(lost)
+    listed = ", ".join(unmapped)
     if not names:
         return problem(
-            f"No label of the model has a name in the project, so nothing is ever drawn: {listed}.",
-            advice,
+            "no-label-in-common",
+            f"The project has no label for any label of the model, so nothing is drawn: {listed}.",
+            remedy,
         )
-    if lost:
+    if unmapped:
         return warning(
-            f"Labels of the model without a name in the project are left out: {listed}.", advice
+            "labels-left-out",
+            f"The project has no label for these labels of the model: {listed}.",
+            remedy,
         )
     mapped = ", ".join(
         name if name == label else f"{label} as {name}"
         for label, name in label_map.project_labels.items()
     )
-    alone = [label for label in case.config.labels if label not in names]
+    alone = [label for label in context.config.labels if label not in names]
     return ok(
-        f"Every label of the model has its name in the project: {mapped}."
-        + (f" Only people give {', '.join(alone)}." if alone else "")
+        f"The project has a label for every label of the model: {mapped}."
+        + (f" Only people assign {', '.join(alone)}." if alone else "")
     )
 
 
-def _model_labels(case: DoctorContext) -> Sequence[str]:
-    """The labels that the backend names in its health, as our own server does."""
+def _model_labels(context: DoctorContext) -> Sequence[str]:
+    """The labels in the answer to ``/health``; only our own server lists them."""
     labels = (
-        case.health_response.get("labels")
-        if isinstance(case.health_response, BackendResponse)
+        context.health_response.get("labels")
+        if isinstance(context.health_response, BackendResponse)
         else None
     )
     return [str(label) for label in labels] if isinstance(labels, list) else []

@@ -12,6 +12,7 @@ from tagalong.backend.demo.supervised_process import find_free_port
 from tagalong.ner.errors import LabelStudioError
 from tests.backend.demo.conftest import Script
 from tests.backend.demo.test_supervised_process import alive
+from tests.errors import raises
 
 
 def test_it_answers_to_its_account_and_ends(toy_program: Path, tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_the_account_is_kept_and_its_owners(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", '{"email": "a"}'])
 def test_a_broken_account_is_told(content: str, tmp_path: Path) -> None:
     (tmp_path / "account.json").write_text(content)
-    with pytest.raises(LabelStudioError, match=r"account\.json is broken: remove"):
+    with raises(LabelStudioError, "account-file-broken"):
         read_or_create_account(tmp_path)
 
 
@@ -85,20 +86,21 @@ def test_a_taken_port_is_told_before_anything_starts(script: Script, tmp_path: P
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(LabelStudioError, match=f"port {port} is taken"):
+        with raises(LabelStudioError, "port-taken"):
             start_label_studio(script(f"touch {witness}"), tmp_path, port=port)
     assert not witness.exists()
 
 
 def test_early_death_is_told(script: Script, tmp_path: Path) -> None:
-    with pytest.raises(LabelStudioError, match="database disk image is malformed"):
-        start_label_studio(script("echo sqlite3.DatabaseError: database disk image is malformed; exit 1"),
-              tmp_path)  # fmt: skip
+    program = script("echo sqlite3.DatabaseError: database disk image is malformed; exit 1")
+    with raises(LabelStudioError, "process-ended") as raised:
+        start_label_studio(program, tmp_path)
+    assert "sqlite3.DatabaseError" in str(raised.value)
 
 
 def test_slow_start_is_told_and_ended(script: Script, tmp_path: Path) -> None:
     program = script('echo $$ > "$0.pids"; exec sleep 600')
-    with pytest.raises(LabelStudioError, match="did not answer within 1 s"):
+    with raises(LabelStudioError, "process-not-ready"):
         start_label_studio(program, tmp_path, timeout_seconds=1)
     assert not alive(int(Path(f"{program}.pids").read_text()))
 
@@ -109,7 +111,7 @@ def test_another_account_at_the_port_is_not_ours(
     """Somebody takes the port after we looked."""
     port = find_free_port()
     usurper = script(f'LABEL_STUDIO_USER_TOKEN=other exec {toy_program} "$@"')
-    with pytest.raises(LabelStudioError, match="another account"):
+    with raises(LabelStudioError, "port-taken"):
         start_label_studio(usurper, tmp_path, port=port)
 
 

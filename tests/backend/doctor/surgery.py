@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
+from tagalong.backend.doctor import old_install
 from tagalong.backend.doctor.checks import CHECKS, run_checks
 from tagalong.backend.doctor.context import DoctorOptions
 from tagalong.backend.doctor.finding import CheckStatus, DoctorFinding
@@ -23,6 +25,7 @@ Findings = Mapping[str, DoctorFinding]
 def opened() -> Iterator["Surgery"]:
     """A surgery where all is well."""
     with (
+        patch.object(old_install, "site_directories", return_value=[]),  # not those of the tests
         ScriptedServer(healthy_backend()) as backend,
         ScriptedServer(healthy_label_studio(backend.url)) as studio,
     ):
@@ -54,6 +57,7 @@ def look(question: DoctorOptions, *, fix: bool = False) -> Findings:
         assert bool(finding.remedy) == (finding.status in ("warning", "problem")) or (
             finding.status == "skipped"
         ), finding
+        assert (finding.code == "ok") == (finding.status == "ok")
     return findings
 
 

@@ -27,36 +27,35 @@ def test_all_is_well(surgery: Surgery) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "code"),
     [
-        ("http://127.0.0.1:1", "cannot be reached"),
-        ("http://label-studio.invalid", "cannot be reached"),
-        ("ftp://127.0.0.1", "not the address of a Label Studio"),
-        ("label studio", "not the address of a Label Studio"),
-        ("http://ann:secret@127.0.0.1", "not the address of a Label Studio"),
+        ("http://127.0.0.1:1", "label-studio-unreachable"),
+        ("http://label-studio.invalid", "label-studio-unreachable"),
+        ("ftp://127.0.0.1", "label-studio-address"),
+        ("label studio", "label-studio-address"),
+        ("http://ann:secret@127.0.0.1", "label-studio-address"),
     ],
 )
-def test_no_label_studio(url: str, said: str) -> None:
+def test_no_label_studio(url: str, code: str) -> None:
     finding = the_only(
         look(DoctorOptions(url, KEY, 7)), "label_studio", "problem", skips=f"key {FIRST}"
     )
-    assert said in finding.sentence
+    assert finding.code == code
     assert "secret" not in finding.sentence
-    assert "Start Label Studio" in finding.remedy
 
 
 def test_label_studio_is_too_slow(surgery: Surgery) -> None:
     surgery.studio.script.delays["/api/version/"] = 0.5
     findings = surgery.look(label_studio_timeout_seconds=0.1)
     finding = the_only(findings, "label_studio", "problem", skips=f"key {FIRST}")
-    assert "gave no answer within 0.1 s" in finding.sentence
+    assert finding.code == "label-studio-slow"
 
 
 @pytest.mark.parametrize("answer", [(200, "<html>Log in</html>"), (200, {}), (404, "")])
 def test_something_else_answers(surgery: Surgery, answer: tuple[int, object]) -> None:
     surgery.studio_says("GET /api/version/", *answer)
     finding = the_only(surgery.look(), "label_studio", "problem", skips=f"key {FIRST}")
-    assert "does not answer as Label Studio's API does" in finding.sentence
+    assert finding.code == "label-studio-foreign"
 
 
 @pytest.mark.parametrize("release", ["1.15.0", "1.24.0", "2.0.0"])
@@ -73,38 +72,35 @@ def test_a_patch_of_the_release_we_know_is_fine(surgery: Surgery) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
+    ("key", "code"),
     [
-        (token().rpartition(".")[0], "without its last third"),
-        (f"{token()[:30]}.{'x' * 9}.{'x' * 9}", "damaged or cut off"),
-        (token("access"), "short-lived access token"),
-        (token(expires=datetime.now(UTC) - timedelta(days=3)), "has expired on 20"),
+        (token().rpartition(".")[0], "key-incomplete"),
+        (f"{token()[:30]}.{'x' * 9}.{'x' * 9}", "key-damaged"),
+        (token("access"), "key-short-lived"),
+        (token(expires=datetime.now(UTC) - timedelta(days=3)), "key-expired"),
     ],
 )
-def test_a_key_whose_flaw_can_be_seen_is_never_sent(surgery: Surgery, key: str, said: str) -> None:
+def test_a_key_whose_flaw_can_be_seen_is_never_sent(surgery: Surgery, key: str, code: str) -> None:
     finding = the_only(surgery.look(key=key), "key", "problem", skips=FIRST)
-    assert said in finding.sentence
-    assert "personal" in finding.remedy.lower()
+    assert finding.code == code
     assert surgery.studio.script.paths() == ["GET /api/version/"]
 
 
 @pytest.mark.parametrize(
-    ("detail", "said", "mend"),
+    ("detail", "code"),
     [
         (
             "Authentication token no longer valid: legacy token authentication has been disabled "
             "for this organization",
-            "switched off",
-            "API Tokens Settings",
+            "legacy-tokens-off",
         ),
-        ("Invalid token.", "does not know the key (Invalid token.)", "Copy it again"),
+        ("Invalid token.", "key-unknown"),
     ],
 )
-def test_a_legacy_token_is_refused(surgery: Surgery, detail: str, said: str, mend: str) -> None:
+def test_a_legacy_token_is_refused(surgery: Surgery, detail: str, code: str) -> None:
     surgery.studio_says("GET /api/current-user/whoami", *failed(401, detail))
     finding = the_only(surgery.look(), "key", "problem", skips=FIRST)
-    assert said in finding.sentence
-    assert mend in finding.remedy
+    assert finding.code == code
 
 
 @pytest.mark.filterwarnings("ignore:The `parse_obj` method is deprecated")  # the SDK's own call
@@ -118,13 +114,13 @@ def test_a_personal_token_is_accepted(surgery: Surgery) -> None:
 
 
 @pytest.mark.parametrize(
-    ("detail", "said"),
-    [("Token is blacklisted", "revoked"), ("Token is invalid", "does not know the key")],
+    ("detail", "code"),
+    [("Token is blacklisted", "key-revoked"), ("Token is invalid", "key-unknown")],
 )
-def test_a_personal_token_is_refused(surgery: Surgery, detail: str, said: str) -> None:
+def test_a_personal_token_is_refused(surgery: Surgery, detail: str, code: str) -> None:
     surgery.studio_says("POST /api/token/refresh/", 401, {"detail": detail})
     finding = the_only(surgery.look(key=token()), "key", "problem", skips=FIRST)
-    assert said in finding.sentence
+    assert finding.code == code
 
 
 @pytest.mark.parametrize("key", ["", " ", "two words", "ключ"])
@@ -139,14 +135,14 @@ def test_no_such_project(surgery: Surgery, count: int) -> None:
     surgery.studio_says("GET /api/projects/", 200, {"count": count, "results": visible})
     skips = FIRST.removeprefix("project ")
     finding = the_only(surgery.look(number=9), "project", "problem", skips=skips)
-    assert "sees no project 9" in finding.sentence
-    assert ("0 ('P0')" if count else "sees none at all") in finding.sentence
-    assert ("and 3 more" in finding.sentence) == (count == 8)
-    assert "/projects/" in finding.remedy
+    assert finding.code == "no-such-project"
+    assert finding.sentence.count("('P") == min(count, 5)
+    assert ("3 more" in finding.sentence) == (count == 8)
 
 
 def test_label_studio_falls_over(surgery: Surgery) -> None:
-    surgery.studio_says("GET /api/projects/7/", *failed(500, "database is locked"))
+    surgery.studio_says("GET /api/projects/7/", *failed(500, "locked"))
     skips = FIRST.removeprefix("project ")
     finding = the_only(surgery.look(), "project", "problem", skips=skips)
-    assert "database is locked" in finding.sentence
+    assert finding.code == "label-studio-failed"
+    assert "locked" in finding.sentence

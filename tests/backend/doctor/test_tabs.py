@@ -44,7 +44,7 @@ def test_a_filter_that_the_page_does_not_know(surgery: Surgery) -> None:
     held = holds(surgery, FINE, OLD)
     before = dict(held)
     finding = the_only(surgery.look(), "tabs", "problem")
-    assert "Nobody can open the project's Data Manager" in finding.sentence
+    assert finding.code == "unknown-filter-operator"
     assert "'in_list' of tab 'Next: mixed' (2)" in finding.sentence
     assert "--fix" in finding.remedy
     assert held == before
@@ -55,7 +55,6 @@ def test_it_is_rewritten(surgery: Surgery) -> None:
     held = holds(surgery, FINE, OLD, tab(3, "Review", all_of(on("id", "in_list", [5]))))
     finding = look(surgery, fix=True)
     assert finding.status == "ok"
-    assert "Mended" in finding.sentence
     assert "tabs 'Next: mixed' (2), 'Review' (3)" in finding.sentence
     assert held[1] == FINE
     assert held[2]["data"]["filters"] == tasks_of([11, 7])
@@ -79,7 +78,7 @@ def test_more_tasks_than_a_filter_takes(surgery: Surgery) -> None:
     held = holds(surgery, tab(4, "All", all_of(on("id", "in_list", ids))))
     surgery.studio_says("GET /api/tasks/", 200, {"tasks": [{"id": n} for n in ids], "total": 902})
     finding = look(surgery, fix=True)
-    assert "'All' shows the first 900 of its 902 tasks." in finding.sentence
+    assert "first 900 of its 902 tasks" in finding.sentence
     assert held[4]["data"]["filters"] == tasks_of(ids[:MOST])
 
 
@@ -88,6 +87,5 @@ def test_label_studio_does_not_take_it(surgery: Surgery) -> None:
     surgery.studio_says(f"PATCH {VIEWS}2/", 403, {"detail": "You do not have permission."})
     finding = look(surgery, fix=True)
     assert finding.status == "problem"
-    assert "Nobody can open the project's Data Manager" in finding.sentence
-    assert "This could not be mended: " in finding.sentence
+    assert finding.code == "label-studio-forbidden"
     assert "permission" in finding.sentence
