@@ -1,5 +1,7 @@
 """``tagalong``: the commands under one name, and what an error looks like to who typed them."""
 
+import os
+import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated, Any, NoReturn
@@ -19,6 +21,7 @@ from tagalong.cli.retrain.command import retrain_cli
 from tagalong.cli.serve import serve_cli
 from tagalong.cli.terminal.console import error_console
 from tagalong.cli.terminal.logging_setup import silence_libraries
+from tagalong.cli.terminal.renamed import refuse_renamed
 from tagalong.cli.train import encoder
 from tagalong.ner.errors import TagalongError
 
@@ -56,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = typer.main.get_command(app)
     simplify_metavars(command)
     try:
+        refuse_renamed(command, sys.argv[1:] if arguments is None else arguments, os.environ)
         command(arguments, prog_name="tagalong")
     except TagalongError as error:
         _exit_with_error(str(error), error)
