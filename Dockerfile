@@ -2,7 +2,7 @@
 #
 # The backend with the bundled version, for machines without a GPU:
 #   docker build -t tagalong:cpu .
-# For NVIDIA GPUs, with the CUDA build of torch that the package index has for Linux:
+# For NVIDIA GPUs, with the CUDA build of torch, which is the default on Linux:
 #   docker build -t tagalong:gpu --build-arg TORCH_INDEX=https://pypi.org/simple \
 #     --build-arg EXTRAS=bundled,llm .
 
@@ -12,12 +12,12 @@ FROM python:${PYTHON_VERSION}-slim AS build
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ARG EXTRAS=bundled,cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-# Without pip in it: what runs later has no use for one.
+# Without pip: the final image does not need it.
 RUN python -m venv --without-pip /opt/tagalong
 WORKDIR /src
 COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
-# Alone and without what it depends on, because an index of torch builds is not one of everything;
-# the next pip completes it. A layer of its own: it is the largest, and changes least.
+# torch alone and without its dependencies, because an index of torch builds lacks other packages; the
+# next pip installs them. It has a separate layer, which is the largest and changes least.
 RUN pip --python /opt/tagalong/bin/python install --no-deps --index-url "${TORCH_INDEX}" \
     "$(grep '^torch==' constraints.txt)"
 COPY ner ner
@@ -29,11 +29,11 @@ RUN pip --python /opt/tagalong/bin/python install -c constraints.txt ".[${EXTRAS
     && pip --python /opt/tagalong/bin/python check
 
 FROM python:${PYTHON_VERSION}-slim
-# A fixed id, so that a folder of the host can be given to it.
+# A fixed id, so that a folder of the host can belong to it.
 RUN useradd --system --uid 10001 --home-dir /models --shell /usr/sbin/nologin tagalong \
     && install --directory --owner tagalong --mode 0750 /models
 COPY --from=build /opt/tagalong /opt/tagalong
-# Bases of adapters that come from a model hub stay in the volume, hidden from the list of versions.
+# Base models from a model hub stay in the volume, in a folder that the model store ignores.
 ENV PATH=/opt/tagalong/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -43,7 +43,7 @@ WORKDIR /models
 VOLUME /models
 USER 10001
 EXPOSE 9090
-# /health answers at once, whatever loads or runs, and needs no password.
+# /health answers at once, also while a model loads or runs, and needs no password.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:9090/health', timeout=3).close()"]
 ENTRYPOINT ["tagalong"]

@@ -1,4 +1,4 @@
-"""What continuous integration runs brings what a fresh machine lacks, and nothing where it is."""
+"""Continuous integration installs what a fresh machine lacks, and nothing else."""
 
 import shutil
 import subprocess

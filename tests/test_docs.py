@@ -13,6 +13,7 @@ from tagalong.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+CHANGELOG = ROOT / "CHANGELOG.md"  # names old options too
 MAX_GLOSSARY_TERMS = 40
 MAX_SENTENCE_WORDS = 25
 ANY_FENCE = re.compile(r"^```.*?^```\n", re.MULTILINE | re.DOTALL)
@@ -145,6 +146,7 @@ def test_the_glossary_is_short_and_has_each_term_once() -> None:
     assert len(set(terms)) == len(terms)
 
 
+@pytest.mark.parametrize("page", [*PAGES, CHANGELOG], ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     assert missing_links(read(page), page.parent) == []
 
@@ -195,6 +197,7 @@ def test_targets_of_make_exist(page: Path) -> None:
     assert used <= targets
 
 
+@pytest.mark.parametrize("page", [*PAGES, CHANGELOG], ids=lambda page: page.name)
 def test_language_is_plain(page: Path) -> None:
     assert BANNED_WORDS.findall(prose(read(page))) == []
     assert long_sentences(read(page)) == []
