@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from tagalong.backend.events.payload import parse_event
-from tagalong.backend.server.prediction.handler import parse_predict_request
+from tagalong.backend.server.prediction.handler import parse_control_name, parse_predict_request
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
 from tagalong.ner.errors import TagalongError
@@ -36,9 +36,9 @@ try:
     from label_studio_ml.model import LabelStudioMLBase
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f"tagalong.backend.label_studio_ml serves under label-studio-ml, but there is no {error.name}: "
-        "install label-studio-ml with all that it imports, or run `tagalong serve`, which needs "
-        "none of it",
+        f"tagalong.backend.label_studio_ml runs inside label-studio-ml, but {error.name} is not "
+        "installed: install label-studio-ml and its dependencies, or run `tagalong serve`, which "
+        "needs neither",
         name=error.name,
     ) from error
 
@@ -151,14 +151,13 @@ class Tagalong(LabelStudioMLBase):
             "params": {"context": context},
         }
         request = parse_predict_request(body, service.settings.limits)
-        extra = getattr(self, "extra_params", None)
-        control = extra.get("control") if isinstance(extra, dict) else None
-        answer = service.predict_handler.handle(
-            request, service.model_holders[TIER], control_name=control
+        control_name = parse_control_name(getattr(self, "extra_params", None))
+        results = service.predict_handler.handle(
+            request, service.model_holders[TIER], control_name=control_name
         )
         if self._framework_knows_version:
-            return list(answer.results)
-        return [_without_version(result) for result in answer.results]
+            return results
+        return [_without_version(result) for result in results]
 
     def process_event(
         self, event: str, data: Mapping[str, Any], job_id: str, additional_params: Mapping[str, Any]

@@ -164,7 +164,9 @@ class BatchRunner:
             if was.digest != _compute_item_digest(item):
                 return replace(self._make_entry(item, answer), expected_errors=was.expected_errors)
             found = was if isinstance(answer, PredictionFailure) else self._make_entry(item, answer)
-            return replace(found, state=DocumentState.PREDICTED, expected_errors=was.expected_errors)
+            return replace(
+                found, state=DocumentState.PREDICTED, expected_errors=was.expected_errors
+            )
 
         self._read_position = self._predicted_position = -1
         self._run_chunks(items, engine, wanted, entry_of, on_progress)

@@ -59,6 +59,7 @@ def read_label_config(path: Path) -> LabelConfig:
         raise FormatError(f"{path}: {error}", code=error.code) from error
 
 
+@lru_cache(maxsize=MAX_CACHED_CONFIGS)
 def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
     """Parse a labelling config; the last `MAX_CACHED_CONFIGS` results are cached.
 
@@ -73,11 +74,6 @@ def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
         FormatError: If it is too long, declares a document type or entities, is not XML, or does
             not have exactly one ``<Labels>`` to label a ``<Text>`` with.
     """
-    return _parse_cached(xml, control)
-
-
-@lru_cache(maxsize=MAX_CACHED_CONFIGS)
-def _parse_cached(xml: str, control: str | None) -> LabelConfig:
     tag = _choose_control(_span_controls(_parse_interface(xml)), control)
     (text,) = (obj for obj in tag.objects if _is_tag(obj, "text"))
     labels = [label.attr for label in tag.labels_attrs.values() if label.value]

@@ -1,4 +1,4 @@
-"""The Flask app: requests measured, let in or refused, and every error said in one sentence."""
+"""The Flask app: measures requests, and answers every error with one sentence and its code."""
 
 import logging
 import time
@@ -10,27 +10,26 @@ from pathlib import Path
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from tagalong.backend.models.registry import TIER_SPECS
 from tagalong.backend.models.tier import Tier
-from tagalong.backend.server.auth import CHALLENGE
+from tagalong.backend.server.auth import CHALLENGE, require_credentials
 from tagalong.backend.server.prediction.errors import RequestError
-from tagalong.backend.server.routes import create_metrics_routes, create_tier_routes
+from tagalong.backend.server.routes import create_tier_routes
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
 from tagalong.ner.errors import InputError, TagalongError
-from tagalong.ner.model_registry import DEFAULT_TIER
+from tagalong.ner.model_registry import TIERS
 
-RETRY_AFTER_SECONDS = 2  # seconds, where an answer is expected soon
+RETRY_AFTER_SECONDS = 2  # sent with status 503
 
 log = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings, *, load: Callable[[Path], Tier] | None = None) -> Flask:
-    """Make the app and begin to load what is current.
+    """Create the app, and start loading the current versions.
 
     Args:
-        settings: What the server is told.
-        load: Makes a version's folder a tier; None for what does so for each.
+        settings: Of the server.
+        load: Turns a version folder into a tier; None for each tier's own loader.
 
     Returns:
         The app; its `Service` is in ``app.extensions["tagalong"]``.
@@ -40,8 +39,14 @@ def create_app(settings: Settings, *, load: Callable[[Path], Tier] | None = None
     app.config["MAX_CONTENT_LENGTH"] = settings.limits.max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["tagalong"] = service
-    app.register_blueprint(create_metrics_routes(service))
-    for prefix, tier in ("", DEFAULT_TIER), *((f"/{name}", name) for name in TIER_SPECS):
+
+    @app.get("/metrics")
+    @require_credentials(settings.credentials)
+    def metrics() -> Response:
+        telemetry = service.telemetry
+        return Response(telemetry.render_exposition(), content_type=telemetry.content_type)
+
+    for prefix, tier in ("", TIERS[0]), *((f"/{name}", name) for name in TIERS):
         name = prefix.strip("/") or "unnamed"
         app.register_blueprint(create_tier_routes(service, tier), url_prefix=prefix, name=name)
     app.before_request(lambda: _before_request(service))
@@ -55,13 +60,12 @@ def create_app(settings: Settings, *, load: Callable[[Path], Tier] | None = None
 
 
 def _before_request(service: Service) -> None:
-    """Start the clock."""
     service.telemetry.record_request_started()
     g.started = time.perf_counter()
 
 
 def _after_request(service: Service, response: Response) -> Response:
-    """Count the request, and keep browsers from making more of the answer than it is."""
+    """Count the request, and add headers that keep browsers from guessing types and caching."""
     route = request.url_rule.rule if request.url_rule else "unknown"
     seconds = time.perf_counter() - g.started if "started" in g else 0.0
     service.telemetry.record_response(route, response.status_code, seconds)
@@ -70,9 +74,9 @@ def _after_request(service: Service, response: Response) -> Response:
     return response
 
 
-def _error_response(status: int, sentence: str, code: str) -> Response:
-    """An error as Label Studio and people can read it."""
-    response = jsonify(error=sentence, code=code)
+def _error_response(status: int, message: str, code: str) -> Response:
+    """An error for people (message) and programs (code)."""
+    response = jsonify(error=message, code=code)
     response.status_code = status
     if status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = CHALLENGE
@@ -82,36 +86,31 @@ def _error_response(status: int, sentence: str, code: str) -> Response:
 
 
 def _handle_tagalong_error(error: TagalongError) -> Response:
-    """Say why a request is not served."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE
     if isinstance(error, RequestError):
-        return _error_response(error.status, str(error), error.code)
-    if isinstance(error, InputError):
-        return _error_response(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), error.code)
-    return _error_response(HTTPStatus.SERVICE_UNAVAILABLE, str(error), error.code)
+        status = error.status
+    elif isinstance(error, InputError):
+        status = HTTPStatus.UNPROCESSABLE_ENTITY
+    return _error_response(status, str(error), error.code)
 
 
 def _handle_http_error(error: HTTPException) -> Response:
-    """Say in JSON what Flask refuses by itself, such as unknown paths and bodies too large."""
-    if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        most = request.max_content_length or 0
-        return _error_response(
-            error.code,
-            f"the request is larger than {most:,} bytes: select fewer tasks",
-            "request-too-large",
-        )
-    return _error_response(
-        error.code or HTTPStatus.INTERNAL_SERVER_ERROR,
-        error.description or error.name,
-        error.name.lower().replace(" ", "-"),
-    )
+    """Answer Flask's own errors in JSON, such as unknown paths and large bodies."""
+    status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        max_bytes = request.max_content_length or 0
+        message = f"the request has more than {max_bytes:,} bytes: select fewer tasks"
+        return _error_response(status, message, "body-too-large")
+    code = error.name.lower().replace(" ", "-")
+    return _error_response(status, error.description or error.name, code)
 
 
 def _handle_unexpected_error(error: Exception) -> Response:
-    """Say that we failed, and log where: never with what, which may be a patient's record."""
+    # Log the place, never the message: that may quote a patient's record.
     where = "".join(traceback.format_tb(error.__traceback__))
     log.error("%s in %s:\n%s", type(error).__name__, request.path, where)
     return _error_response(
         HTTPStatus.INTERNAL_SERVER_ERROR,
-        "something unforeseen went wrong; the server's log says where",
-        "unexpected-error",
+        "the server failed: its log shows where",
+        "internal-error",
     )

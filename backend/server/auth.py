@@ -1,84 +1,92 @@
-"""Who may ask: basic authentication, and a secret of its own for webhook events."""
+"""Authentication: basic credentials, and a separate secret for webhook events."""
 
 import base64
 import binascii
 import hmac
+from collections.abc import Callable
+from functools import wraps
 from http import HTTPStatus
+from typing import Any, TypeVar, cast
 
-from flask import Request
+from flask import Request, request
+from flask.typing import ResponseReturnValue
 
 from tagalong.backend.server.prediction.errors import RequestError
 from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials, Settings
 
 CHALLENGE = 'Basic realm="Tagalong", charset="UTF-8"'
 ENCODINGS = ("utf-8", "latin-1")  # browsers send the first, Label Studio the second
+View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
 
 
-def check_credentials(request: Request, credentials: Credentials | None) -> None:
-    """Let nobody in without the credentials.
+def require_credentials(credentials: Credentials | None) -> Callable[[View], View]:
+    """Decorate a view to refuse requests without the credentials (401).
 
     Args:
-        request: Any.
-        credentials: None lets everybody in.
-
-    Raises:
-        Refusal: If they are missing or wrong.
+        credentials: None leaves the view open to everybody.
     """
-    if credentials is None or _has_credentials(request, credentials):
-        return
-    raise RequestError(
-        HTTPStatus.UNAUTHORIZED,
-        "username or password is missing or wrong: set both on the ML backend in Label Studio, "
-        "the same as the server's TAGALONG_USERNAME and TAGALONG_PASSWORD",
-    )
+
+    def decorate(view: View) -> View:
+        if credentials is None:
+            return view
+
+        @wraps(view)
+        def checked(*args: Any, **kwargs: Any) -> ResponseReturnValue:
+            if not _has_credentials(request, credentials):
+                raise RequestError(
+                    HTTPStatus.UNAUTHORIZED,
+                    "username or password is missing or wrong: in Label Studio, give the ML "
+                    "backend the server's TAGALONG_USERNAME and TAGALONG_PASSWORD",
+                    code="wrong-credentials",
+                )
+            return view(*args, **kwargs)
+
+        return cast(View, checked)
+
+    return decorate
 
 
 def check_webhook_auth(request: Request, settings: Settings) -> None:
-    """Let in what carries the secret or the credentials, where there are any.
+    """Accept a webhook event with the secret or the credentials, if the server has any.
 
-    Label Studio sends its train button's call with the credentials, and all other events without.
-
-    Args:
-        request: A webhook event.
-        settings: Its credentials and webhook_secret are used.
+    Label Studio sends the train button's event with the credentials, and all others without.
 
     Raises:
-        Refusal: If it carries neither.
+        RequestError: If the event has neither.
     """
     secret, credentials = settings.webhook_secret, settings.credentials
     if secret is None and credentials is None:
         return
-    if secret is not None and _equal_in_constant_time(
-        request.headers.get(WEBHOOK_SECRET_HEADER, ""), secret
-    ):
+    sent_secret = request.headers.get(WEBHOOK_SECRET_HEADER, "")
+    if secret is not None and _equal_in_constant_time(sent_secret, secret):
         return
     if credentials is not None and _has_credentials(request, credentials):
         return
     raise RequestError(
         HTTPStatus.UNAUTHORIZED,
-        f"the event does not carry the secret: give the webhook the header {WEBHOOK_SECRET_HEADER} with "
-        "the server's TAGALONG_WEBHOOK_SECRET, under Settings, Webhooks in Label Studio",
+        "the event has no valid secret: in Label Studio, under Settings, Webhooks, give the "
+        f"webhook the header {WEBHOOK_SECRET_HEADER} with the server's TAGALONG_WEBHOOK_SECRET",
+        code="wrong-webhook-secret",
     )
 
 
 def _has_credentials(request: Request, credentials: Credentials) -> bool:
-    """Whether a request carries the credentials."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     try:
         sent = base64.b64decode(token.strip(), validate=True)
     except (binascii.Error, ValueError):
         return False
-    # All are compared, whatever the first says, so that the time tells nothing of any.
-    known = f"{credentials.username}:{credentials.password}"
-    same = [
-        hmac.compare_digest(sent, known.encode(encoding, "backslashreplace"))
+    # Compare with all encodings, whatever the first result, so that the time reveals nothing.
+    expected = f"{credentials.username}:{credentials.password}"
+    matches = [
+        hmac.compare_digest(sent, expected.encode(encoding, "backslashreplace"))
         for encoding in ENCODINGS
     ]
-    return scheme.lower() == "basic" and any(same)
+    return scheme.lower() == "basic" and any(matches)
 
 
-def _equal_in_constant_time(sent: str, known: str) -> bool:
-    """Compare in constant time; header bytes that are no text are just wrong."""
+def _equal_in_constant_time(sent: str, expected: str) -> bool:
+    # surrogateescape: a header may hold bytes that are not UTF-8; they are wrong, not an error.
     return hmac.compare_digest(
-        sent.encode("utf-8", "surrogateescape"), known.encode("utf-8", "surrogateescape")
+        sent.encode("utf-8", "surrogateescape"), expected.encode("utf-8", "surrogateescape")
     )

@@ -1,7 +1,7 @@
-"""The server as a process: gunicorn with threads, one worker, and one loaded model per tier.
+"""Runs the server: gunicorn with one worker and threads.
 
-One worker, because each would load the weights again and count its own requests; threads, because
-the work is done outside Python's lock, and `/health` must be answered while it is.
+One worker, because each would load the weights again and count its own requests. Threads, because
+the work releases Python's lock, and `/health` must be answered meanwhile.
 """
 
 import errno
@@ -16,40 +16,40 @@ from tagalong.backend.server.app import create_app
 from tagalong.backend.server.settings import Settings
 from tagalong.ner.errors import ServerError
 
-EXTRA_THREADS = 8  # beyond those that predict: for health, setup, webhooks and the page
-GRACEFUL_TIMEOUT_SECONDS = 30  # for requests in work when the server is told to stop
+EXTRA_THREADS = 8  # beside those that predict: for health, setup, webhooks and the page
+GRACEFUL_TIMEOUT_SECONDS = 30  # for requests in work when the server stops
 ACCESS_LOG_FORMAT = "%(m)s %(U)s %(s)s %(B)s bytes %(M)s ms"  # no query, no address, no user
 
 
 class _GunicornApplication(BaseApplication):
-    """Gunicorn with our options instead of a file of its own."""
+    """Gunicorn, configured by a dict instead of a file."""
 
     def __init__(self, settings: Settings, options: dict[str, Any]) -> None:
         self._settings, self._options = settings, options
         super().__init__()
 
     def load_config(self) -> None:
-        """Hand the options over."""
+        """Set the options."""
         for name, value in self._options.items():
             self.cfg.set(name, value)
         if "control_socket_disable" in self.cfg.settings:  # later than gunicorn 23
-            # It would be a socket in the home folder, where there is one, to steer the server by.
+            # Otherwise gunicorn opens a control socket in the home folder.
             self.cfg.set("control_socket_disable", True)
 
     def load(self) -> Flask:
-        """Make the app, in the worker: threads and a GPU do not survive a fork."""
+        """Create the app in the worker, because threads and a GPU do not survive a fork."""
         return create_app(self._settings)
 
 
 def check_listen_address(host: str, port: int) -> None:
-    """See whether the address can be listened on, before anything is loaded.
+    """Check that the address is free, before any model is loaded.
 
     Args:
         host: A name or address of this machine.
-        port: 0 for any free one.
+        port: 0 for any free port.
 
     Raises:
-        ServerError: If it cannot; says why.
+        ServerError: If the server cannot listen there.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -61,23 +61,25 @@ def check_listen_address(host: str, port: int) -> None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ServerError(
-                f"port {port} of {host} is taken by another program: end that one, or give "
-                "another --port"
+                f"port {port} of {host} is in use by another program: stop that program, or give "
+                "another --port",
+                code="port-in-use",
             ) from error
         raise ServerError(
-            f"{host}:{port} cannot be listened on ({error.strerror or error}): give a --host that "
-            "is this machine's, and a --port above 1023"
+            f"the server cannot listen on {host}:{port} ({error.strerror or error}): give a --host "
+            "of this machine, and a --port above 1023",
+            code="address-unusable",
         ) from error
 
 
 def serve(settings: Settings, *, host: str, port: int, access_log: bool = False) -> None:
-    """Serve until told to stop.
+    """Serve until a signal stops the process.
 
     Args:
-        settings: What the server is told.
-        host: To listen on; see `check_listen_address`.
-        port: To listen on.
-        access_log: Whether to log every request: method, path, status and time, nothing else.
+        settings: Of the server.
+        host: See `check_listen_address`.
+        port: See `check_listen_address`.
+        access_log: Log method, path, status and time of every request.
     """
     threads = settings.limits.max_concurrent_requests + EXTRA_THREADS
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -86,7 +88,7 @@ def serve(settings: Settings, *, host: str, port: int, access_log: bool = False)
         "workers": 1,
         "worker_class": "gthread",
         "threads": threads,
-        "timeout": 0,  # a busy worker is no dead one
+        "timeout": 0,  # a busy worker is not a dead one
         "graceful_timeout": GRACEFUL_TIMEOUT_SECONDS,
         "keepalive": 5,
         "accesslog": "-" if access_log else None,
@@ -100,6 +102,5 @@ def serve(settings: Settings, *, host: str, port: int, access_log: bool = False)
 
 
 def _close_service(app: Flask | None) -> None:
-    """End what the server has begun: a training goes on when another server starts."""
-    if app is not None:  # a worker that could not make one ends, too
+    if app is not None:  # None if the worker failed to create it
         app.extensions["tagalong"].close()

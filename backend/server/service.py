@@ -1,4 +1,4 @@
-"""What answers behind the routes: a slot per tier, the journal, and what is told of them."""
+"""The state behind the routes: the served versions, the stores and the telemetry."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -24,11 +24,11 @@ from tagalong.ner.model_registry import DEFAULT_TIER, ModelRegistry
 
 
 class Service:
-    """Everything a running server holds.
+    """The state of a running server.
 
     Args:
-        settings: What it was told.
-        load: Makes a version's folder a tier; None for what does so for each.
+        settings: Of the server.
+        load: Turns a version folder into a tier; None for each tier's own loader.
     """
 
     def __init__(self, settings: Settings, *, load: Callable[[Path], Tier] | None = None) -> None:
@@ -36,26 +36,30 @@ class Service:
         self.model_registry = ModelRegistry(settings.models, bundled_root=BUNDLED_MODELS_FOLDER)
         self.telemetry = Telemetry(tuple(TIER_SPECS))
         self.event_store = EventStore(settings.event_store_path)
-        self.predict_handler = PredictHandler(create_task_text_reader(settings), settings.limits)
+        self.predict_handler = PredictHandler(
+            create_task_text_reader(settings), settings.limits, self.telemetry
+        )
         self.predict_semaphore = BoundedSemaphore(settings.limits.max_concurrent_requests)
-        slot = partial(ModelHolder, model_registry=self.model_registry, observer=self.telemetry)
+        make_holder = partial(
+            ModelHolder, model_registry=self.model_registry, telemetry=self.telemetry
+        )
         self._openvino_builder = OpenVINOBuilder(
             settings.openvino_build_command, settings.state_dir / "engine.log"
         )
         self.model_holders: dict[str, ModelHolder] = {}
         for name, spec in TIER_SPECS.items():  # a tier comes after the one that drafts for it
             if spec.uses_openvino:
-                self.model_holders[name] = slot(
+                self.model_holders[name] = make_holder(
                     name,
                     load=load or self._openvino_builder.load,
                     find_upgrade=self._openvino_builder.find_upgrade,
                 )
             elif spec.drafter_tier is not None:
                 drafter = self.model_holders[spec.drafter_tier]
-                drafted = make_drafted_loader(drafter, weights=settings.llm_weights)
-                self.model_holders[name] = slot(name, load=load or drafted)
+                drafted = make_drafted_loader(drafter, weights_mode=settings.llm_weights)
+                self.model_holders[name] = make_holder(name, load=load or drafted)
             else:
-                self.model_holders[name] = slot(name, load=load or load_tier)
+                self.model_holders[name] = make_holder(name, load=load or load_tier)
         self.job_store = JobStore(settings.models)
         self.supervisor = Supervisor(
             self.job_store,
@@ -67,45 +71,39 @@ class Service:
         )
 
     def start(self) -> None:
-        """Begin to load what is current."""
-        for slot in self.model_holders.values():
-            slot.start()
+        """Start loading the current versions and running due jobs."""
+        for model_holder in self.model_holders.values():
+            model_holder.start()
         self.supervisor.start()
 
     def queue_job(self, project: int, tier: str, event_id: int) -> None:
-        """Have a tier trained on a project, for whoever pressed the button.
+        """Queue a job after a click on the train button.
 
         Args:
-            project: Whose annotations to learn from.
-            tier: Its name.
-            event_id: Id of what Label Studio sent.
+            project: Project id.
+            tier: The tier to train.
+            event_id: Id of the webhook event.
 
         Raises:
-            JournalError: If it cannot be noted.
+            StateFileError: If the job cannot be stored.
         """
         self.job_store.enqueue(project, tier, reason="the train button", last_event_id=event_id)
         self.supervisor.wake()
 
     def close(self) -> None:
-        """Stop watching for versions and for annotations."""
+        """Stop all threads and processes of the server."""
         self.supervisor.close()
-        for slot in reversed(self.model_holders.values()):  # a drafter closes last
-            slot.close()
+        for model_holder in reversed(self.model_holders.values()):  # drafters come first
+            model_holder.close()
         self._openvino_builder.close()
         self.event_store.close()
 
 
 def create_task_text_reader(settings: Settings) -> TaskTextReader:
-    """What reads the texts of tasks.
-
-    Args:
-        settings: Its allowed_hosts, label_studio_url and label_studio_key are used.
-
-    Returns:
-        The reader. Label Studio is not asked for anything before a text lies there.
+    """Create the reader of task texts. It asks Label Studio only for texts that are stored there.
 
     Raises:
-        InputError: If a host or the address is not one.
+        InputError: If an allowed host or the address of Label Studio is invalid.
     """
     url, key = settings.label_studio_url, settings.label_studio_key
     if url is None or key is None:

@@ -1,4 +1,4 @@
-"""What the server is told: where the versions are, who may ask, and how much at once."""
+"""Settings of the server."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,17 +8,13 @@ from tagalong.backend.retraining.job_store import server_state_dir
 from tagalong.backend.retraining.trigger import RetrainSettings
 from tagalong.backend.server.prediction.limits import Limits
 
-RETRAINING_DISABLED = RetrainSettings(unavailable_reason="this server was not told how to train")
+WEBHOOK_SECRET_HEADER = "X-Tagalong-Secret"  # noqa: S105 (the header's name)
+RETRAINING_DISABLED = RetrainSettings(unavailable_reason="this server has no training command")
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who may ask. Label Studio sends them with every call but webhook events.
-
-    Attributes:
-        username: As set on the ML backend in Label Studio.
-        password: Likewise.
-    """
+    """Username and password, which Label Studio sends with all calls but webhook events."""
 
     username: str
     password: str = field(repr=False)
@@ -26,22 +22,22 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the server is told.
+    """Settings of a server.
 
     Attributes:
-        models: The folder of model versions; need not be there.
-        credentials: None lets everybody ask.
-        webhook_secret: What webhook events carry in the header `WEBHOOK_SECRET_HEADER`, since Label Studio
-            sends those without credentials. None for no secret.
-        allowed_hosts: Hosts that texts may be fetched from, where tasks hold URLs.
-        label_studio_url: For texts at addresses that begin at Label Studio's own root, such as
+        models: The folder of model versions; it need not exist.
+        credentials: None lets everybody in.
+        webhook_secret: Sent with webhook events in the header `WEBHOOK_SECRET_HEADER`, because
+            Label Studio sends those without credentials. None for no secret.
+        allowed_hosts: Hosts to fetch texts from, if tasks hold URLs.
+        label_studio_url: For texts stored in Label Studio, with addresses such as
             ``/data/upload/...``; its host must be an allowed one.
-        label_studio_key: Sent to Label Studio, and nobody else, for such a text.
-        limits: How much is taken on at once.
-        llm_weights: How an LLM's weights are kept; None for as it was trained.
-        retraining: How to train on what was annotated.
-        openvino_build_command: Command that makes the CPU engine of a version whose folder is added to it;
-            empty to serve with PyTorch alone.
+        label_studio_key: Access token for such texts; sent to Label Studio only.
+        limits: Limits of a request.
+        llm_weights: How to hold an LLM's weights; None for the mode of its training.
+        retraining: How to retrain on annotations.
+        openvino_build_command: Compiles the version whose folder is its last argument; empty to
+            use PyTorch only.
     """
 
     models: Path
@@ -57,13 +53,10 @@ class Settings:
 
     @property
     def state_dir(self) -> Path:
-        """What the server keeps for itself; hidden, so that it is never taken for a tier."""
+        """The server's own folder; hidden, so that it is never taken for a tier."""
         return server_state_dir(self.models)
 
     @property
     def event_store_path(self) -> Path:
-        """Where webhook events are recorded."""
+        """The file of webhook events."""
         return self.state_dir / "journal.sqlite"
-
-
-WEBHOOK_SECRET_HEADER = "X-Tagalong-Secret"  # noqa: S105 (the name of it)

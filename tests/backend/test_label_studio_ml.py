@@ -150,7 +150,9 @@ def expected(backend: Backend) -> Iterator[Callable[..., list[dict[str, Any]]]]:
 
     def answer(**more: Any) -> list[dict[str, Any]]:
         asked = parse_predict_request(predict_body(**more), service.settings.limits)
-        results = service.predict_handler.handle(asked, service.model_holders["encoder"]).results
+        results = service.predict_handler.handle(
+            asked, service.model_holders["encoder"], control_name=None
+        )
         return json.loads(json.dumps(results))
 
     yield answer
@@ -323,5 +325,5 @@ def test_without_the_framework_one_sentence_says_so(
     missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ModuleNotFoundError, match=r"there is no label_studio_ml.*tagalong serve"):
+    with pytest.raises(ModuleNotFoundError, match="tagalong serve"):
         importlib.import_module("tagalong.backend.label_studio_ml")

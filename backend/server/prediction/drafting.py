@@ -1,4 +1,4 @@
-"""The LLM's slot: its drafts come from whatever encoder serves at the time."""
+"""Loads LLM versions, with drafts by the served encoder."""
 
 import logging
 from collections.abc import Callable, Collection, Sequence
@@ -16,51 +16,45 @@ log = logging.getLogger(__name__)
 
 
 class ServedDrafter:
-    """Drafts by the encoder that serves; O everywhere where there is none that could help.
+    """Drafts by the served encoder; O everywhere if no encoder shares a label with the LLM.
 
     Args:
-        encoder: The encoder's.
-        labels: What the LLM can find.
+        encoder: The encoder tier.
+        labels: Labels of the LLM version.
     """
 
     def __init__(self, encoder: ModelHolder, labels: Collection[str]) -> None:
         self._encoder, self._labels = encoder, frozenset(labels)
 
     def __call__(self, documents: Sequence[Document]) -> Sequence[Prediction]:
-        """Draft.
-
-        Args:
-            documents: Only their texts count.
-
-        Returns:
-            One prediction per document.
-        """
+        """Return one draft per document."""
         loaded = self._encoder.loaded_version
         if loaded is not None and not self._labels.isdisjoint(loaded.tier.labels):
             try:
                 return self._encoder.scheduler.predict(loaded.tier, documents)
             except (TagalongError, RuntimeError) as error:
-                # A draft changes what an answer costs, never the answer: go on without.
+                # A draft changes the cost of an answer, never the answer: go on without.
                 log.warning("the encoder could not draft: %s", type(error).__name__)
         return [Prediction((), 1.0, "")] * len(documents)
 
 
-def make_drafted_loader(encoder: ModelHolder, *, weights: WeightsMode | None) -> Callable[[Path], Tier]:
-    """What makes an LLM version's folder a tier that knows its pace.
+def make_drafted_loader(
+    encoder: ModelHolder, *, weights_mode: WeightsMode | None
+) -> Callable[[Path], Tier]:
+    """Create a loader of LLM versions that draft with `encoder` and know their throughput.
+
+    An adapter whose base model is in memory already does not load it again, unless a version is
+    merged into it. Versions that still answer requests are not affected.
 
     Args:
-        encoder: Drafts.
-        weights: How they are kept; None for as the version was trained.
-
-    Returns:
-        The loader. Adapters on the base of the version before, folded into it by none of them, do
-        not load it again; versions that still answer go on as they are.
+        encoder: The encoder tier.
+        weights_mode: How to hold the weights; None for the mode of the version's training.
     """
-    kept = BaseModelCache()
+    cache = BaseModelCache()
 
     def load(folder: Path) -> Tier:
-        drafts = ServedDrafter(encoder, read_manifest(folder, verify=False).labels)
-        tier = load_tier(folder, drafter=drafts, weights_mode=weights, base_model_cache=kept)
+        drafter = ServedDrafter(encoder, read_manifest(folder, verify=False).labels)
+        tier = load_tier(folder, drafter=drafter, weights_mode=weights_mode, base_model_cache=cache)
         tier.warm_up()
         return tier
 

@@ -1,4 +1,4 @@
-"""What the server refuses, with the HTTP status that says it."""
+"""Requests that the server refuses, with the HTTP status of the answer."""
 
 from http import HTTPStatus
 
@@ -6,12 +6,12 @@ from tagalong.ner.errors import TagalongError
 
 
 class RequestError(TagalongError):
-    """A request that is not served.
+    """A refused request.
 
     Args:
         status: Of the answer.
-        message: What was found and what to do; holds no text of a document.
-        code: The kind of fault; None for the default of the class.
+        message: What was found and what to do; without any text of a document.
+        code: The kind of fault.
     """
 
     code = "request-error"
@@ -21,16 +21,16 @@ class RequestError(TagalongError):
         self.status = status
 
 
-def unprocessable_request(sentence: str, *, code: str | None = None) -> RequestError:
-    """The request is not one of the protocol (422)."""
-    return RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, sentence, code=code)
+def unprocessable_request(message: str, *, code: str) -> RequestError:
+    """The request does not follow the protocol (422)."""
+    return RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, message, code=code)
 
 
-def request_too_large(sentence: str, *, code: str | None = None) -> RequestError:
-    """The request asks for more than is taken on at once (413)."""
-    return RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence, code=code)
+def request_too_large(message: str, *, code: str) -> RequestError:
+    """The request asks for more than the server does at once (413)."""
+    return RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, code=code)
 
 
-def service_unavailable(sentence: str, *, code: str | None = None) -> RequestError:
-    """It cannot be served now (503)."""
-    return RequestError(HTTPStatus.SERVICE_UNAVAILABLE, sentence, code=code)
+def service_unavailable(message: str, *, code: str) -> RequestError:
+    """The server cannot answer now (503)."""
+    return RequestError(HTTPStatus.SERVICE_UNAVAILABLE, message, code=code)

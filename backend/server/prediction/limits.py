@@ -1,21 +1,21 @@
-"""How much work the server takes on at once."""
+"""Limits of the work that the server accepts."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is taken on at once. More is refused in words, before any work is done.
+    """Limits of one request. The server refuses more, with a reason, before it starts any work.
 
     Attributes:
-        max_body_bytes: Bytes of a request.
-        max_tasks: Of one request. Label Studio gives up on it after 100 seconds, whatever it is owed.
-        max_text_characters: Of one text; a longer one gets an empty result, and is counted.
-        max_concurrent_requests: Requests in work or waiting for it.
-        model_load_timeout_seconds: Seconds a request waits for a model that is being loaded for the first time.
-        read_timeout_seconds: Seconds for fetching the texts of one request, where tasks hold URLs.
-        predict_budget_seconds: Seconds of work that an LLM takes on: what Label Studio waits, less what
-            reading and answering take.
+        max_body_bytes: Size of a request.
+        max_tasks: Tasks of a request. Label Studio gives up on a request after 100 seconds.
+        max_text_characters: A task with a longer text gets an empty result, and is counted.
+        max_concurrent_requests: Requests in work or waiting.
+        model_load_timeout_seconds: How long a request waits for the first load of a model.
+        read_timeout_seconds: For fetching the texts of a request, if its tasks hold URLs.
+        predict_budget_seconds: Work that an LLM accepts: the 100 seconds that Label Studio waits,
+            less reading and answering.
     """
 
     max_body_bytes: int = 64 * 2**20

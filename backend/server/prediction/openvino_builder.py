@@ -1,8 +1,7 @@
-"""The engine room: loads encoders on their CPU engine, and has one made where there is none.
+"""Loads encoders with OpenVINO, and compiles versions that are not compiled yet.
 
-An engine is made in a process of its own, on one CPU and after everything else, while PyTorch
-serves; then it takes over. What cannot be made is tried again by the next server, not before; one
-that served and is lost, when its version is loaded again.
+Compiling runs in its own process, on one CPU at low priority, while PyTorch serves the version.
+A failed build is not repeated before the next start of the server.
 """
 
 import logging
@@ -20,18 +19,18 @@ from tagalong.backend.models.tier import Tier
 from tagalong.backend.processes import terminate
 
 NICE_COMMAND = ("nice", "-n", "10")
-TERMINATION_GRACE_SECONDS = 5.0  # seconds from asking it to end until making it
+TERMINATION_GRACE_SECONDS = 5.0  # between SIGTERM and SIGKILL
 SINGLE_CPU_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 log = logging.getLogger(__name__)
 
 
 class OpenVINOBuilder:
-    """Loads encoders as fast as they can be served.
+    """Loads encoders on their fastest runtime.
 
     Args:
-        command: Makes the engine of a version whose folder is added to it; empty to make none.
-        log_path: Where it writes what it has to say.
+        command: Compiles the version whose folder is its last argument; empty to use PyTorch only.
+        log_path: Receives the output of the command.
     """
 
     def __init__(self, command: Sequence[str], log_path: Path) -> None:
@@ -42,49 +41,43 @@ class OpenVINOBuilder:
         self._lock, self._is_closed = threading.Lock(), False
 
     def load(self, folder: Path) -> Tier:
-        """Make a version's folder a tier, on its engine if there is one.
-
-        Args:
-            folder: Of the version.
-
-        Returns:
-            The tier.
+        """Load a version, with OpenVINO if it is compiled.
 
         Raises:
-            StoreError: If the version is damaged.
-            BaseModelError: If its base is not there.
+            RegistryError: If the version is damaged.
+            BaseModelError: If its base model is missing.
         """
         return load_tier(folder, use_openvino=bool(self._command))
 
     def find_upgrade(self, folder: Path, tier: Tier) -> Tier | None:
-        """See whether a version that serves could do so on an engine by now.
+        """Return the served version on OpenVINO, once it is compiled; start compiling if needed.
 
         Args:
             folder: Of the version.
-            tier: That serves.
+            tier: The version as it is served.
 
         Returns:
-            The same version on its engine; None while there is none, or where it has one.
+            None while there is nothing faster than `tier`.
 
         Raises:
-            TagalongError: If its engine is there, and the version cannot be loaded again.
-            OSError: If no process can be begun.
+            TagalongError: If the compiled version cannot be loaded.
+            OSError: If no process can be started.
         """
         if not self._command or not tier.can_use_openvino:
             return None
         if self._running_build is not None:
-            made, process = self._running_build
+            built, process = self._running_build
             if (status := process.poll()) is None:
                 return None
             self._running_build = None
             if status != 0:
-                log.warning("no engine could be made of %s: see %s", made.name, self._log_path)
-            elif made == folder:
-                found = self.load(folder)
-                if not found.can_use_openvino:
-                    self._attempted.discard(folder)
-                    return found
-                log.warning("the engine made of %s is of no use: see %s", made.name, self._log_path)
+                log.warning("%s could not be compiled: see %s", built.name, self._log_path)
+            elif built == folder:
+                upgraded = self.load(folder)
+                if not upgraded.can_use_openvino:
+                    self._attempted.discard(folder)  # if it is lost later, compile again
+                    return upgraded
+                log.warning("the compiled %s cannot be used: see %s", built.name, self._log_path)
         if folder not in self._attempted:
             self._attempted.add(folder)
             with self._lock:
@@ -93,45 +86,40 @@ class OpenVINOBuilder:
         return None
 
     def close(self) -> None:
-        """End what is being made, and clear away what it has written."""
+        """Stop a running build, and delete its temporary files."""
         with self._lock:
             self._is_closed = True
-            making = self._running_build
-        if making is not None:
-            terminate(making[1], grace_seconds=TERMINATION_GRACE_SECONDS)
+            build = self._running_build
+        if build is not None:
+            terminate(build[1], grace_seconds=TERMINATION_GRACE_SECONDS)
         if self._temporary_directory is not None:
             self._temporary_directory.cleanup()
 
     def _start_build(self, folder: Path) -> "subprocess.Popen[bytes]":
-        """Start a process that makes an engine."""
-        if self._temporary_directory is None:  # one that is ended does not clear away what it wrote
+        if self._temporary_directory is None:  # a killed build leaves its temporary files behind
             self._temporary_directory = TemporaryDirectory(
                 prefix="tagalong-engines-", ignore_cleanup_errors=True
             )
-        with self._open_log() as said:
+        temporary = {"TMPDIR": self._temporary_directory.name}
+        with self._open_log() as output:
             process = subprocess.Popen(  # noqa: S603 (our own command)
                 [*NICE_COMMAND, *self._command, str(folder)],
                 stdin=subprocess.DEVNULL,
-                env={
-                    **os.environ,
-                    **SINGLE_CPU_ENVIRONMENT,
-                    "TMPDIR": self._temporary_directory.name,
-                },
-                stdout=said,
-                stderr=said,
+                env={**os.environ, **SINGLE_CPU_ENVIRONMENT, **temporary},
+                stdout=output,
+                stderr=output,
                 start_new_session=True,  # Ctrl-C is for the server
             )
-        # Its libraries would take all CPUs there are, whatever their environment says. Where the
-        # system cannot bind a process, or it has ended already, that is how it is.
+        # OpenVINO ignores the environment and takes all CPUs. Binding is best effort: not all
+        # platforms have it, and the process may have exited.
         with suppress(OSError, AttributeError):
             os.sched_setaffinity(process.pid, {max(os.sched_getaffinity(0))})
         return process
 
     def _open_log(self) -> "IO[bytes]":
-        """Where it writes what it has to say: nowhere, where no file can be."""
         try:
             self._log_path.parent.mkdir(parents=True, exist_ok=True)
             return self._log_path.open("ab")
-        except OSError as error:
+        except OSError as error:  # a full or read-only disk must not prevent the build
             log.warning("%s cannot be written (%s)", self._log_path, error.strerror)
             return Path(os.devnull).open("ab")

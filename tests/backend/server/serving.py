@@ -12,6 +12,7 @@ from label_studio_sdk.label_interface import LabelInterface
 from tagalong.backend.server.app import create_app
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
+from tests.errors import assert_wording
 from tests.lexicon_tier import load_lexicon
 
 CONFIG = """<View>
@@ -68,3 +69,9 @@ def assert_valid(answer: Mapping[str, Any], xml: str = CONFIG) -> None:
 def say(client: FlaskClient, path: str, body: object, **changes: Any) -> Any:
     """Post JSON; whatever comes back must be an answer and no accident."""
     return client.post(path, data=json.dumps(body), content_type="application/json", **changes)
+
+
+def assert_refused(answer: Any, status: int, code: str) -> None:
+    """An error with this code, in its pinned wording."""
+    assert (answer.status_code, answer.json.get("code")) == (status, code), answer.json
+    assert_wording(answer.json["error"], code)

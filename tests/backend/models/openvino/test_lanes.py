@@ -112,7 +112,7 @@ def test_requests_of_a_server_get_their_own_from_lanes(folder, store, cpus) -> N
     slot = ModelHolder(
         "encoder",
         ModelRegistry(store.root, bundled_root=BUNDLED_MODELS_FOLDER),
-        observer=Telemetry(),
+        telemetry=Telemetry(),
         load=lambda path: engine_tier(path)[0],
     )
     slot.refresh()

@@ -9,6 +9,7 @@ import pytest
 from tagalong.backend.server.prediction.errors import RequestError
 from tagalong.backend.server.prediction.scheduler import MAX_BATCH_DOCUMENTS, RequestScheduler
 from tagalong.ner.document import Document, Prediction
+from tests.errors import raises
 from tests.lexicon_tier import LexiconTier
 
 
@@ -66,7 +67,7 @@ def test_nothing_is_begun_once_it_is_closed(turns: RequestScheduler, was_asked: 
     if was_asked:
         turns.predict(*asked)
     turns.close()
-    with pytest.raises(RequestError, match="being stopped"):
+    with raises(RequestError, "server-stopping"):
         turns.predict(*asked)
     assert len(turns._batchers) == was_asked
 
