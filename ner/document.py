@@ -1,7 +1,7 @@
-"""Documents, the spans annotated in them, and what had to be given up on the way.
+"""Documents, their annotated spans, and the annotations that could not be kept.
 
-Offsets are half-open and count Python code points of ``Document.text`` as it stands: nothing is
-stripped, normalised or re-encoded, so ``text[span.start:span.end]`` is always what was annotated.
+Offsets are half-open and count Python code points of ``Document.text``. The text is never stripped,
+normalised or re-encoded, so ``text[span.start:span.end]`` is always the annotated text.
 """
 
 from collections.abc import Mapping
@@ -16,20 +16,20 @@ DropReason = Literal[
     "offset outside the text",  # past the end, negative, reversed or empty
     "label unknown",  # not in the label set
     "second label",  # a region with several labels keeps the first
-    "outvoted",  # not drawn by more than half of the annotators
-    "no words",  # nothing but white space inside
+    "outvoted",  # drawn by half of the annotators or fewer
+    "no words",  # only white space
 ]
 DROP_REASONS: tuple[DropReason, ...] = DropReason.__args__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
-    """One labelled stretch of text, ``text[start:end]``.
+    """A labelled stretch of text, ``text[start:end]``.
 
     Attributes:
         start: First code point, from 0.
         end: One past the last code point; always greater than start.
-        label: Entity type, as the label set spells it.
+        label: Entity type, spelled as in the label set.
         score: Confidence in (0, 1], or None where a person drew it. Not part of equality.
     """
 
@@ -39,7 +39,7 @@ class Span:
     score: float | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        """Check the offsets once, so that nobody has to again.
+        """Check the offsets once, so that no user of a span has to.
 
         Raises:
             OffsetError: If the span is empty, reversed or starts before the text.
@@ -47,24 +47,21 @@ class Span:
         if not 0 <= self.start < self.end:
             raise OffsetError(
                 f"a span from {self.start} to {self.end} is not a stretch of text: "
-                "offsets are half-open and count from 0, so 0 <= start < end must hold"
+                "offsets are half-open and count from 0, so 0 <= start < end must hold",
+                code="span-not-a-stretch",
             )
-
-    def overlaps(self, other: "Span") -> bool:
-        """Whether the two share at least one code point."""
-        return self.start < other.end and other.start < self.end
 
 
 @dataclass(frozen=True, slots=True)
 class DroppedAnnotation:
-    """An annotation that could not be kept, and why: returned beside every result, and counted.
+    """An annotation that could not be kept: returned beside every result, and counted.
 
     Attributes:
         label: Its entity type.
-        text: What it covered, as far as that can be said.
+        text: The text it covered, as far as that is known.
         reason: One of `DROP_REASONS`.
-        start: Where it was said to start, in code points.
-        end: Where it was said to end.
+        start: Its stated start, in code points.
+        end: Its stated end.
         document: Id of its document.
     """
 
@@ -82,9 +79,9 @@ class Document:
 
     Attributes:
         id: Unique within a corpus.
-        text: As it was read, every character of it.
+        text: Every character as it was read.
         spans: Sorted by start, then longest first; they may overlap.
-        meta: Whatever else came with it.
+        meta: Everything else in the record.
         masked_ranges: Half-open stretches, sorted, whose true labels are unknown. Part of equality,
             because they change the training.
     """
@@ -96,18 +93,20 @@ class Document:
     masked_ranges: tuple[tuple[int, int], ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
-        """Sort the spans and check that they lie inside the text, unknown stretches too.
+        """Sort spans and masked ranges, and check that they lie inside the text.
 
         Raises:
-            OffsetError: If a span ends past the end of the text, or an unknown stretch is empty,
-                reversed or outside the text.
+            OffsetError: If one ends past the end of the text, or a masked range is empty, reversed
+                or starts before the text.
         """
+        # The dataclass is frozen: only object.__setattr__ can set a field here.
         object.__setattr__(self, "masked_ranges", tuple(sorted(set(self.masked_ranges))))
         for start, end in self.masked_ranges:
             if not 0 <= start < end <= len(self.text):
                 raise OffsetError(
                     f"document {self.id!r} has an unknown stretch from {start} to {end}, but its "
-                    f"text goes from 0 to {len(self.text)}: stretches are half-open and inside it"
+                    f"text goes from 0 to {len(self.text)}: stretches are half-open and inside it",
+                    code="stretch-outside-text",
                 )
         ordered = tuple(sorted(self.spans, key=lambda span: (span.start, -span.end, span.label)))
         object.__setattr__(self, "spans", ordered)
@@ -115,7 +114,8 @@ class Document:
         if last > len(self.text):
             raise OffsetError(
                 f"document {self.id!r} has a span ending at {last}, but its text ends at "
-                f"{len(self.text)}: check that offsets count code points of this very text"
+                f"{len(self.text)}: check that offsets count code points of this very text",
+                code="span-outside-text",
             )
 
     def span_text(self, span: Span) -> str:
@@ -125,15 +125,15 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a tier says about one document.
+    """A tier's answer for one document.
 
     Attributes:
         spans: Flat (never overlapping), sorted, each with a score.
-        score: MNLP of the whole document in (0, 1] (Shen et al. 2018, "Deep Active Learning for
-            Named Entity Recognition"): low means worth annotating. 1.0 where there are no words.
-        version: The model version that said it.
-        tag_confidences: Probability of each word's tag, one per word; empty where it is not known.
-        dropped: What could not be said in flat BIO or in the label set asked for.
+        score: MNLP of the document in (0, 1] (Shen et al. 2018, "Deep Active Learning for Named
+            Entity Recognition"): low means worth annotating. 1.0 where there are no words.
+        version: The model version.
+        tag_confidences: Probability of each word's tag, one per word; empty if unknown.
+        dropped: Spans that flat BIO or the requested label set cannot represent.
     """
 
     spans: tuple[Span, ...]

@@ -1,33 +1,25 @@
-"""The files of a model version: found, hashed, and refused where loading them could run code.
+"""The files of a model version: which kinds are allowed, and their hashes.
 
-Only safetensors, ONNX and plain data belong in a version. Whatever Python would have to unpickle
-is refused, by name and by content, because unpickling runs whatever the file tells it to.
+Unpickling a file runs whatever code the file asks for. So nothing in Tagalong unpickles a file of a
+version, and a version holds only kinds of files that no library unpickles.
 """
 
 import hashlib
 import os
-import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 WEIGHT_SUFFIXES = frozenset({".safetensors", ".onnx"})
-PICKLE_SUFFIXES = frozenset(
-    {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill"}
-)  # what torch.save, pickle, joblib and dill call their files
-PICKLE_MAGIC = re.compile(
-    rb"\x80[\x02-\x05]"
-)  # PROTO and its number; protocols 0 and 1 have no magic
-NUMPY_OBJECT_ARRAY_MAGIC = re.compile(
-    rb"\x93NUMPY.{4,6}\{[^}]*\|O", re.DOTALL
-)  # its elements are pickled
-HEAD_BYTES = 4096  # holds every magic number, and the header of any array that we would meet
-SAFETENSORS_PREFIX_BYTES = 8  # little-endian length of the JSON header that follows
+# Configs, vocabularies and chat templates, as the tokenizers of transformers save them.
+ALLOWED_SUFFIXES = WEIGHT_SUFFIXES | {
+    *(".json", ".jsonl", ".jinja", ".txt", ".md"),
+    *(".model", ".spm", ".codes", ".bpe", ".vocab", ".tiktoken"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """What a manifest knows about one file.
+    """The record of one file in a manifest.
 
     Attributes:
         sha256: Hexadecimal digest of its content.
@@ -39,7 +31,7 @@ class FileRecord:
 
 
 def find_files(folder: Path) -> dict[str, Path]:
-    """Find everything under a folder that is not itself a folder, links to folders included.
+    """Find everything under a folder that is not a folder itself, links to folders included.
 
     Args:
         folder: Any folder.
@@ -48,69 +40,34 @@ def find_files(folder: Path) -> dict[str, Path]:
         Paths by name relative to the folder (with ``/`` on every system), sorted by name.
     """
     found: dict[str, Path] = {}
-    for place, folders, files in os.walk(folder):  # a folder that vanishes meanwhile is no error
-        links = [name for name in folders if (Path(place) / name).is_symlink()]
+    for parent, folders, files in os.walk(folder):  # does not fail if a folder vanishes meanwhile
+        links = [name for name in folders if (Path(parent) / name).is_symlink()]
         for name in (*files, *links):
-            path = Path(place) / name
+            path = Path(parent) / name
             found[path.relative_to(folder).as_posix()] = path
     return dict(sorted(found.items()))
 
 
 def hash_file(path: Path) -> FileRecord:
-    """Hash a file.
-
-    Args:
-        path: Any regular file.
-
-    Returns:
-        Its digest and size.
-    """
+    """Compute the digest and the size of a file."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
         return FileRecord(digest.hexdigest(), file.tell())
 
 
 def forbidden_reason(path: Path) -> str | None:
-    """Say why a file must not be part of a model version.
+    """Check whether a file may be part of a model version, by its kind and its name.
 
     Args:
-        path: Something that `find_files` found.
+        path: One of the paths of `find_files`.
 
     Returns:
-        What is wrong with it, to be read after "is"; None where nothing is.
+        The reason why it may not, to follow "is"; None for an allowed file.
     """
     if path.is_symlink():
-        return "a symbolic link, which may lead to anything"
+        return "a symbolic link, which may lead to any file"
     if not path.is_file():
         return "not a regular file"
-    if path.suffix.lower() in PICKLE_SUFFIXES:
-        return f"a {path.suffix} file, which is loaded by unpickling and so can run any code"
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-    if path.suffix.lower() == ".safetensors":
-        return None if _is_safetensors(head, path.stat().st_size) else "not in safetensors format"
-    if PICKLE_MAGIC.match(head) or NUMPY_OBJECT_ARRAY_MAGIC.match(head) or _is_pickle_archive(path):
-        return "a pickle, whatever its name says, and loading it can run any code"
+    if path.suffix.lower() not in ALLOWED_SUFFIXES:
+        return f"not one of {', '.join(sorted(ALLOWED_SUFFIXES))}"
     return None
-
-
-def _is_safetensors(head: bytes, size: int) -> bool:
-    """Whether a file starts as safetensors does: the length of a JSON object, then the object.
-
-    A header of 640 bytes begins with the very bytes of a pickle of protocol 2, so the pickle magic
-    says nothing here; the brace at byte 8, which no pickle has there, does.
-    """
-    length = int.from_bytes(head[:SAFETENSORS_PREFIX_BYTES], "little")
-    fits = SAFETENSORS_PREFIX_BYTES + length <= size
-    return fits and head[SAFETENSORS_PREFIX_BYTES:].startswith(b"{")
-
-
-def _is_pickle_archive(path: Path) -> bool:
-    """Whether a file is a zip with pickles in it, as ``torch.save`` has written since 2020."""
-    if not zipfile.is_zipfile(path):
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith(".pkl") for name in archive.namelist())
-    except zipfile.BadZipFile:
-        return False

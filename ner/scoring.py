@@ -1,9 +1,9 @@
-"""Predicted spans against gold ones: counts that add up, by label and by length.
+"""Predicted spans against gold spans: counts by label and by length.
 
 A strict match has the same start, end and label (exact match of CoNLL-2003, Tjong Kim Sang &
-De Meulder 2003). A relaxed match has the same label and shares at least one code point; spans are
-paired one to one, and as many as possible. Counts are what is kept, ratios are drawn from them: so
-the score of a corpus is the sum over its documents, and the cells of a table add up to its total.
+De Meulder 2003). A relaxed match has the same label and shares at least one code point; as many
+spans as possible are paired one to one. Only counts are stored, and ratios follow from them: so the
+score of a corpus is the sum over its documents, and the cells of a table add up to its total.
 """
 
 from bisect import bisect_left, bisect_right
@@ -20,25 +20,22 @@ from tagalong.ner.words import WORD_PATTERN
 LengthBucket = Literal["1", "2", "3+"]
 LENGTH_BUCKETS: tuple[LengthBucket, ...] = LengthBucket.__args__  # type: ignore[attr-defined]
 LabelLength = tuple[str, LengthBucket]
-SpanKey = tuple[
-    str, int, int
-]  # label, start, end: a span as a plain tuple, quick to hash and to sort
+SpanKey = tuple[str, int, int]  # label, start, end: hashed and sorted faster than a Span
 SPAN_KEY = attrgetter("label", "start", "end")
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many spans were found, invented and missed. Add with ``+``; every ratio follows.
+    """Matched, spurious and missed spans. Add with ``+``.
 
-    The spans of a pair can differ in length where the match is relaxed, and each is then counted
-    in its own stratum: in a stratum the matched gold spans (tp) need not be as many as the matched
-    predicted ones. In a total, and wherever the match is strict, they are.
+    The two spans of a relaxed match may differ in length, and each counts in its own stratum. So tp
+    and tp_predicted may differ within a stratum; in a total, and for strict matches, they agree.
 
     Attributes:
-        tp: Gold spans that are matched.
-        tp_predicted: Predicted spans that are matched.
-        fp: Predicted spans that are not.
-        fn: Gold spans that are not.
+        tp: Matched gold spans.
+        tp_predicted: Matched predicted spans.
+        fp: Predicted spans without a match.
+        fn: Gold spans without a match.
     """
 
     tp: int = 0
@@ -56,38 +53,38 @@ class Counts:
 
     @property
     def gold(self) -> int:
-        """How many gold spans there are: the support of recall."""
+        """Gold spans, the support of recall."""
         return self.tp + self.fn
 
     @property
     def predicted(self) -> int:
-        """How many predicted spans there are: the support of precision."""
+        """Predicted spans, the support of precision."""
         return self.tp_predicted + self.fp
 
     @property
     def precision(self) -> float:
-        """The share of predicted spans that are matched, 0.0 where there are none."""
+        """The matched share of predicted spans; 0.0 without any."""
         return self.tp_predicted / self.predicted if self.predicted else 0.0
 
     @property
     def recall(self) -> float:
-        """The share of gold spans that are matched, 0.0 where there are none."""
+        """The matched share of gold spans; 0.0 without any."""
         return self.tp / self.gold if self.gold else 0.0
 
     @property
     def f1(self) -> float:
-        """The harmonic mean of precision and recall, 0.0 where both are."""
+        """The harmonic mean of precision and recall; 0.0 if both are 0."""
         both = self.precision + self.recall
         return 2 * self.precision * self.recall / both if both else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class StratifiedCounts:
-    """Counts by label and length; a cell that is not there is empty.
+    """Counts by label and length; a missing cell is empty.
 
     Attributes:
-        cells: Counts of each label and length: recall's side (tp, fn) by the length of the gold
-            span, precision's side (tp_predicted, fp) by the length of the predicted one.
+        cells: tp and fn by the length of the gold span, tp_predicted and fp by the length of the
+            predicted span.
     """
 
     cells: Mapping[LabelLength, Counts] = field(default_factory=dict)
@@ -103,20 +100,10 @@ class StratifiedCounts:
         """All cells together."""
         return sum(self.cells.values(), Counts())
 
-    def label_counts(self, label: str) -> Counts:
-        """One label, whatever the length."""
-        return sum(
-            (self.cells.get((label, length), Counts()) for length in LENGTH_BUCKETS), Counts()
-        )
-
-    def length_counts(self, length: LengthBucket) -> Counts:
-        """One length, whatever the label."""
-        return sum((counts for cell, counts in self.cells.items() if cell[1] == length), Counts())
-
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Both ways to compare, of one document or of many. Add with ``+``.
+    """Strict and relaxed counts of one document or of many. Add with ``+``.
 
     Attributes:
         strict: Same start, end and label.
@@ -135,23 +122,24 @@ def score_spans(text: str, gold: Iterable[Span], predicted: Iterable[Span]) -> S
 
     Args:
         text: Its text, for lengths in words.
-        gold: In any order, overlapping or not; a span given twice counts once.
-        predicted: Likewise.
+        gold: In any order, overlapping or not; a repeated span counts once.
+        predicted: The same.
 
     Returns:
-        Counts by label and length. Every strict match is a relaxed match too.
+        Counts by label and length. Every strict match is also a relaxed match.
     """
-    ours, theirs = set(map(SPAN_KEY, gold)), set(map(SPAN_KEY, predicted))
-    lengths = {key: length_bucket(text, key[1], key[2]) for key in ours | theirs}
-    exact = ours & theirs
+    gold_keys, predicted_keys = set(map(SPAN_KEY, gold)), set(map(SPAN_KEY, predicted))
+    lengths = {key: length_bucket(text, key[1], key[2]) for key in gold_keys | predicted_keys}
+    exact = gold_keys & predicted_keys
+    relaxed = match_relaxed(gold_keys, predicted_keys)
     return Scores(
-        strict=_count_by_stratum(ours, theirs, exact, exact, lengths),
-        relaxed=_count_by_stratum(ours, theirs, *match_relaxed(ours, theirs), lengths),
+        strict=_count_by_stratum(gold_keys, predicted_keys, exact, exact, lengths),
+        relaxed=_count_by_stratum(gold_keys, predicted_keys, *relaxed, lengths),
     )
 
 
 def length_bucket(text: str, start: int, end: int) -> LengthBucket:
-    """The stratum of a stretch of text: how many words it touches, up to "3+".
+    """The stratum of a stretch of text by the number of words it touches.
 
     Args:
         text: The whole text.
@@ -161,7 +149,7 @@ def length_bucket(text: str, start: int, end: int) -> LengthBucket:
     Returns:
         "1", "2" or "3+"; "1" for white space alone, so that strata always add up.
     """
-    # A word cut at the edge of a slice leaves one piece in it: pieces found are words touched.
+    # A word cut by an edge of the stretch still matches once, so matches are touched words.
     words = len(WORD_PATTERN.findall(text, start, end))
     return LENGTH_BUCKETS[min(max(words, 1), len(LENGTH_BUCKETS)) - 1]
 
@@ -187,130 +175,130 @@ def _count_by_stratum(
 def match_relaxed(
     gold: AbstractSet[SpanKey], predicted: AbstractSet[SpanKey]
 ) -> tuple[set[SpanKey], set[SpanKey]]:
-    """Which spans take part in the largest one-to-one pairing of overlapping, same-label spans.
+    """Find the largest one-to-one pairing of overlapping spans with the same label.
 
-    Where the pairing could be made in several ways, those spans take part that come closest to a
-    span of the other side (Jaccard index; ties in text order). Both sides can have their choice in
-    one pairing: of any two matchings, one exists that covers what the first covers on one side and
-    the second on the other (Mendelsohn & Dulmage 1958). So nothing depends on order or on side.
+    Of several such pairings, the spans closest to a span of the other set take part (Jaccard index;
+    ties in text order). One pairing can follow the choice of both sets: for any two matchings there
+    is one that covers the same gold spans as the first and the same predicted spans as the second
+    (Mendelsohn & Dulmage 1958). So the result depends neither on order nor on direction.
 
     Args:
         gold: As (label, start, end).
-        predicted: Likewise.
+        predicted: The same.
 
     Returns:
-        The gold and the predicted spans that are paired; equally many.
+        The paired gold spans and the paired predicted spans; equally many.
     """
     matched_gold: set[SpanKey] = set()
     matched_predicted: set[SpanKey] = set()
-    for ours, theirs in _clusters(gold, predicted):
-        if len(ours) == len(theirs) == 1:
-            matched_gold.update(ours)
-            matched_predicted.update(theirs)
+    for gold_cluster, predicted_cluster in _clusters(gold, predicted):
+        if len(gold_cluster) == len(predicted_cluster) == 1:
+            matched_gold.update(gold_cluster)
+            matched_predicted.update(predicted_cluster)
         else:
-            matched_gold.update(_matched_spans(ours, theirs))
-            matched_predicted.update(_matched_spans(theirs, ours))
+            matched_gold.update(_matched_spans(gold_cluster, predicted_cluster))
+            matched_predicted.update(_matched_spans(predicted_cluster, gold_cluster))
     return matched_gold, matched_predicted
 
 
 def _clusters(
     gold: AbstractSet[SpanKey], predicted: AbstractSet[SpanKey]
 ) -> Iterable[tuple[list[SpanKey], list[SpanKey]]]:
-    """Groups of one label linked by overlaps, those that have spans of both sides."""
+    """Groups of one label linked by overlaps, with spans of both sets."""
     spans = sorted([(key, 0) for key in gold] + [(key, 1) for key in predicted])
-    sides: tuple[list[SpanKey], list[SpanKey]] = ([], [])
+    cluster: tuple[list[SpanKey], list[SpanKey]] = ([], [])
     label, reach = "", 0
-    for key, side in spans:
+    for key, origin in spans:
         if key[0] != label or key[1] >= reach:
-            if sides[0] and sides[1]:
-                yield sides
-            sides = ([], [])
+            if cluster[0] and cluster[1]:
+                yield cluster
+            cluster = ([], [])
             label, reach = key[0], 0
-        sides[side].append(key)
+        cluster[origin].append(key)
         reach = max(reach, key[2])
-    if sides[0] and sides[1]:
-        yield sides
+    if cluster[0] and cluster[1]:
+        yield cluster
 
 
-def _matched_spans(ours: Sequence[SpanKey], theirs: Sequence[SpanKey]) -> set[SpanKey]:
-    """Those of ours that are paired when as many as possible are, the closest ones first."""
-    near = overlapping_spans(ours, theirs)
+def _matched_spans(spans: Sequence[SpanKey], others: Sequence[SpanKey]) -> set[SpanKey]:
+    """The spans that a largest pairing covers, the closest ones first."""
+    candidates = overlapping_spans(spans, others)
     best = {
-        key: max((jaccard_index(key, other) for other in near[key]), default=0.0) for key in ours
+        key: max((jaccard_index(key, other) for other in candidates[key]), default=0.0)
+        for key in spans
     }
-    order = sorted(ours, key=lambda key: (-best[key], key))
-    return set(maximum_matching({key: near[key] for key in order}))
+    order = sorted(spans, key=lambda key: (-best[key], key))
+    return set(maximum_matching({key: candidates[key] for key in order}))
 
 
 def overlapping_spans(
-    ours: Sequence[SpanKey], theirs: Sequence[SpanKey]
+    spans: Sequence[SpanKey], others: Sequence[SpanKey]
 ) -> dict[SpanKey, list[SpanKey]]:
-    """Find who overlaps whom, labels aside.
+    """Find the overlaps between two lists of spans, whatever their labels.
 
     Args:
-        ours: As (label, start, end), in any order.
-        theirs: Likewise, sorted by start.
+        spans: As (label, start, end), in any order.
+        others: The same, sorted by start.
 
     Returns:
-        For each of ours those of theirs that overlap it.
+        The overlapping ones of ``others`` by span.
     """
-    starts = [other[1] for other in theirs]
-    reach = list(accumulate((other[2] for other in theirs), max))
+    starts = [other[1] for other in others]
+    reach = list(accumulate((other[2] for other in others), max))
     return {
         key: [
             other
-            for other in theirs[bisect_right(reach, key[1]) : bisect_left(starts, key[2])]
+            for other in others[bisect_right(reach, key[1]) : bisect_left(starts, key[2])]
             if other[2] > key[1]
         ]
-        for key in ours
+        for key in spans
     }
 
 
 def jaccard_index(one: SpanKey, other: SpanKey) -> float:
-    """The Jaccard index of two spans that overlap, labels aside: 1.0 for the same stretch."""
+    """The Jaccard index of two overlapping spans, whatever their labels."""
     shared = min(one[2], other[2]) - max(one[1], other[1])
     return shared / (max(one[2], other[2]) - min(one[1], other[1]))
 
 
 def maximum_matching(candidates: Mapping[SpanKey, Sequence[SpanKey]]) -> dict[SpanKey, SpanKey]:
-    """Pair spans one to one, as many as possible.
+    """Pair as many spans as possible, one to one.
 
-    A span once paired stays paired while partners are exchanged along augmenting paths
-    (Berge 1957; Kuhn 1955), so the order of spans is all that preference needs.
+    A paired span stays paired while partners change along augmenting paths (Berge 1957; Kuhn 1955).
+    So the order of the spans decides which of them are paired.
 
     Args:
-        candidates: For each span those it may be paired with; whoever should rather be paired than
-            others comes first.
+        candidates: The possible partners of each span; spans to prefer come first.
 
     Returns:
-        The partner of each that has one.
+        The partner of each paired span.
     """
-    partner: dict[SpanKey, SpanKey] = {}  # ours -> theirs
-    taker: dict[SpanKey, SpanKey] = {}  # theirs -> ours
+    partners: dict[SpanKey, SpanKey] = {}
+    owners: dict[SpanKey, SpanKey] = {}  # the same pairs, by partner
     for key in candidates:
-        _augment(key, candidates, partner, taker)
-    return partner
+        _augment(key, candidates, partners, owners)
+    return partners
 
 
 def _augment(
     key: SpanKey,
-    near: Mapping[SpanKey, Sequence[SpanKey]],
-    partner: dict[SpanKey, SpanKey],
-    taker: dict[SpanKey, SpanKey],
+    candidates: Mapping[SpanKey, Sequence[SpanKey]],
+    partners: dict[SpanKey, SpanKey],
+    owners: dict[SpanKey, SpanKey],
 ) -> None:
-    """Find a partner for one span, moving others to another partner where that makes room."""
-    reached_from: dict[SpanKey, SpanKey] = {}  # theirs -> the one of ours that would take it
+    """Find a partner for one span; paired spans may move to another partner to make room."""
+    reached_from: dict[SpanKey, SpanKey] = {}  # a candidate -> the span that would take it
     queue = [key]
-    for ours in queue:  # grows while it is walked: breadth first
-        for theirs in near[ours]:
-            if theirs in reached_from:
+    for span in queue:  # breadth first: the queue grows during the loop
+        for candidate in candidates[span]:
+            if candidate in reached_from:
                 continue
-            reached_from[theirs] = ours
-            if theirs in taker:
-                queue.append(taker[theirs])
+            reached_from[candidate] = span
+            if candidate in owners:
+                queue.append(owners[candidate])
                 continue
-            free: SpanKey | None = theirs
-            while free is not None:  # everybody along the path moves to the next partner
-                mover = reached_from[free]
-                taker[free], partner[mover], free = mover, free, partner.get(mover)
+            free: SpanKey | None = candidate
+            while free is not None:  # every span along the path moves to its next partner
+                owner = reached_from[free]
+                owners[free], partners[owner], free = owner, free, partners.get(owner)
             return

@@ -5,13 +5,14 @@ Tags are small integers: O is 0, then B-x and I-x for every label x in the order
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from tagalong.ner.document import Document, DroppedAnnotation, DropReason, Span
 from tagalong.ner.errors import LabelError
 from tagalong.ner.words import overlapping_words, word_offsets
 
 OUTSIDE = 0  # the tag id of O
-IGNORE_INDEX = -100  # a word that must not be trained on; the index that PyTorch's losses ignore
+IGNORE_INDEX = -100  # a word that is not trained on; PyTorch's losses ignore this index
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +21,8 @@ class TaggedWords:
 
     Attributes:
         words: Half-open offsets (start, end) in code points.
-        tags: One tag id per word, or IGNORED where the truth is unknown.
-        dropped: The annotations that flat BIO could not hold.
+        tags: One tag id per word, or `IGNORE_INDEX` where the true tag is unknown.
+        dropped: The annotations that flat BIO cannot represent.
     """
 
     words: tuple[tuple[int, int], ...]
@@ -34,7 +35,7 @@ class TagSet:
     """The tags of a label set, and which may follow which.
 
     Attributes:
-        labels: Entity types, in the order of the label config.
+        labels: Entity types, in the order of the labelling config.
     """
 
     labels: tuple[str, ...]
@@ -46,13 +47,17 @@ class TagSet:
             LabelError: If there are none, or one is empty or given twice.
         """
         if not self.labels or not all(self.labels):
-            raise LabelError(f"a label set needs one or more names, not {self.labels!r}")
+            raise LabelError(
+                f"a label set needs one or more names, not {self.labels!r}", code="label-set-empty"
+            )
         if len(set(self.labels)) < len(self.labels):
-            raise LabelError(f"the label set {self.labels!r} names a label twice")
+            raise LabelError(
+                f"the label set {self.labels!r} names a label twice", code="label-twice"
+            )
 
     @property
     def tag_names(self) -> tuple[str, ...]:
-        """Tag names by tag id: O, then B- and I- of each label."""
+        """Names by tag id: O, then B- and I- of each label."""
         return ("O", *(f"{prefix}-{label}" for label in self.labels for prefix in "BI"))
 
     def __len__(self) -> int:
@@ -60,19 +65,15 @@ class TagSet:
         return 1 + 2 * len(self.labels)
 
     def begin_tag(self, label: str) -> int:
-        """The tag id of B-label; that of I-label is one more.
-
-        Args:
-            label: One of `labels`.
-
-        Returns:
-            The tag id.
+        """The tag id of B-label; the id of I-label is one higher.
 
         Raises:
             LabelError: If the set does not have the label.
         """
         if label not in self.labels:
-            raise LabelError(f"label {label!r} is not one of {', '.join(self.labels)}")
+            raise LabelError(
+                f"label {label!r} is not one of {', '.join(self.labels)}", code="label-unknown"
+            )
         return 1 + 2 * self.labels.index(label)
 
     def is_inside(self, tag: int) -> bool:
@@ -80,33 +81,31 @@ class TagSet:
         return tag > OUTSIDE and tag % 2 == 0
 
     def may_follow(self, tag: int, previous: int | None) -> bool:
-        """Whether a tag may come right after another one.
+        """Whether a tag may follow another one: any tag but I-x, and I-x after B-x or I-x.
 
-        Args:
-            tag: The tag asked about.
-            previous: The tag before it, or None at the start of a document.
-
-        Returns:
-            True unless tag is I-x and previous is neither B-x nor I-x.
+        ``previous`` is None at the start of a document.
         """
         return not self.is_inside(tag) or previous in (tag - 1, tag)
 
     def encode(self, document: Document) -> TaggedWords:
-        """Write a document's spans as one tag per word.
+        """Turn the spans of a document into one tag per word.
 
-        Of overlapping spans the longest stays (of equals, the first). The words of a span that is
-        lost are marked IGNORED, unless another span covers them: the truth there is not O. So are
-        the words of the document's unknown stretches.
+        Of overlapping spans the longest stays (of equal ones, the first). The words of a dropped
+        span get `IGNORE_INDEX` unless a kept span covers them, because their true tag is not O. The
+        words of masked ranges get it too.
 
         Args:
-            document: With any spans: overlapping ones and foreign labels included.
+            document: Its spans may overlap and have labels outside the set.
 
         Returns:
-            Words, tags and what was lost.
+            Words, tags and dropped annotations.
         """
         words = word_offsets(document.text)
         tags = [OUTSIDE] * len(words)
-        lost: list[tuple[DroppedAnnotation, range]] = []
+        dropped: list[DroppedAnnotation] = []
+        masked = [
+            range(*overlapping_words(words, start, end)) for start, end in document.masked_ranges
+        ]
         by_length = sorted(set(document.spans), key=lambda span: (span.start - span.end, span))
         for span in by_length:
             touched = range(*overlapping_words(words, span.start, span.end))
@@ -117,29 +116,20 @@ class TagSet:
                     tags[word] = self.begin_tag(span.label) + 1
             else:
                 text = document.span_text(span)
-                lost.append(
-                    (
-                        DroppedAnnotation(
-                            span.label, text, reason, span.start, span.end, document.id
-                        ),
-                        touched,
-                    )
+                dropped.append(
+                    DroppedAnnotation(span.label, text, reason, span.start, span.end, document.id)
                 )
-        # After the last span has found its place: only words that no kept span needs are masked.
-        unclear = [touched for _, touched in lost]
-        unclear += [
-            range(*overlapping_words(words, start, end)) for start, end in document.masked_ranges
-        ]
-        for touched in unclear:
-            for word in touched:
-                if tags[word] == OUTSIDE:
-                    tags[word] = IGNORE_INDEX
-        return TaggedWords(tuple(words), tuple(tags), tuple(entry for entry, _ in lost))
+                masked.append(touched)
+        # Only after the last span, so that the words of kept spans are not masked.
+        for word in chain.from_iterable(masked):
+            if tags[word] == OUTSIDE:
+                tags[word] = IGNORE_INDEX
+        return TaggedWords(tuple(words), tuple(tags), tuple(dropped))
 
     def _drop_reason(
         self, span: Span, touched: range, words: Sequence[tuple[int, int]], tags: Sequence[int]
     ) -> DropReason | None:
-        """Why flat BIO over these words cannot hold the span, or None if it can."""
+        """The reason why flat BIO cannot represent the span, or None if it can."""
         if span.label not in self.labels:
             return "label unknown"
         if not touched:
@@ -150,32 +140,17 @@ class TagSet:
             return "overlap"
         return None
 
-    def decode(self, tags: Sequence[int], words: Sequence[tuple[int, int]]) -> list[Span]:
-        """Read spans back from tags.
-
-        Args:
-            tags: One tag id per word; an I- tag that may not stand where it does is read as O, as
-                seqeval's strict IOB2 mode does.
-            words: Offsets of the same words.
-
-        Returns:
-            Spans in order, without scores.
-        """
-        return [
-            Span(words[first][0], words[last - 1][1], label)
-            for first, last, label in self.entities(tags)
-        ]
-
     def entities(self, tags: Sequence[int]) -> Iterator[tuple[int, int, str]]:
-        """The entities in a tag sequence.
+        """Find the entities in a tag sequence.
 
         Args:
-            tags: One tag id per word.
+            tags: One tag id per word. An I- tag in a place where it may not stand counts as O, as
+                in seqeval's strict IOB2 mode.
 
         Yields:
             First word, one past the last word, and label of each entity.
         """
-        first, inside = 0, OUTSIDE  # inside: the I- tag that would go on with the open entity
+        first, inside = 0, OUTSIDE  # inside: the I- tag that would continue the open entity
         for index, tag in enumerate((*tags, OUTSIDE)):
             if inside and tag != inside:
                 yield first, index, self.labels[(inside - 1) // 2]

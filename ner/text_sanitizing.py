@@ -1,45 +1,55 @@
-"""Foreign text for a terminal: a control character must not move, colour or erase anything."""
+"""Text from outside: shown in a terminal without effects, and checked for broken characters."""
 
 import re
 
-# C0, DEL and C1, but for what a text is laid out by; a carriage return only before its line feed.
+from tagalong.ner.errors import FormatError
+
+# C0, DEL and C1, except line feed and tab; a carriage return is allowed before a line feed.
 CONTROL_CHARACTERS = re.compile(r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def escape_unprintable(text: str, *, keep: str = "") -> str:
-    """Show every character that does not print on its own, for quotes.
-
-    Args:
-        text: Any text; control and formatting characters included.
-        keep: Characters to leave as they are.
-
-    Returns:
-        The text, with such characters as escapes.
-    """
+    """Write every unprintable character as an escape, except those in ``keep``."""
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() or one in keep else ascii(one)[1:-1] for one in text)
+    return "".join(char if char.isprintable() or char in keep else _escape(char) for char in text)
 
 
 def to_single_line(text: str) -> str:
-    """Put a quote on one line, every character of it visible.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        The text, white space collapsed and what does not print as escapes.
-    """
+    """Put a quote on one line: white space collapsed, unprintable characters as escapes."""
     return escape_unprintable(" ".join(text.split()))
 
 
 def escape_control_characters(text: str) -> str:
-    """Show control characters only, for whole texts: their line breaks, tabs and blanks stay.
+    """Write control characters as escapes; line breaks, tabs and blanks stay."""
+    return CONTROL_CHARACTERS.sub(lambda match: _escape(match.group()), text)
+
+
+def reject_lone_surrogates(text: str, where: str, *, field: str = "text") -> str:
+    r"""Check that a text has no half of a UTF-16 pair, such as the JSON escape ``\\ud83d`` alone.
 
     Args:
         text: Any text.
+        where: The file and line, for the message.
+        field: The field of the record, for the message.
 
     Returns:
-        The text, with such characters as escapes.
+        The text itself.
+
+    Raises:
+        FormatError: If it has one, because no file could hold that text.
     """
-    return CONTROL_CHARACTERS.sub(lambda found: ascii(found.group())[1:-1], text)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise FormatError(
+            f"{where} has half a character, {half}, at position {error.start} of its {field}: "
+            "correct the program that wrote the file",
+            code="half-a-character",
+        ) from error
+    return text
+
+
+def _escape(text: str) -> str:
+    return ascii(text)[1:-1]

@@ -1,7 +1,7 @@
 r"""Text to words: a word is a run of letters, digits and underscores, or any other single mark.
 
-One rule for both tiers, for tags, slots and length buckets: the regular expression ``\w+|[^\w\s]``.
-White space belongs to no word. Word offsets come from the text itself, so nothing is ever guessed.
+Tags, prompt slots and length buckets of all tiers use this one rule, the regular expression
+``\w+|[^\w\s]``. White space belongs to no word.
 """
 
 import re
@@ -12,27 +12,20 @@ WORD_PATTERN = re.compile(r"\w+|[^\w\s]")
 
 
 def word_offsets(text: str) -> list[tuple[int, int]]:
-    """Find the words of a text.
-
-    Args:
-        text: Any text; newlines, emoji and control characters included.
-
-    Returns:
-        Half-open offsets (start, end) in code points, in order.
-    """
+    """Find the words of a text: half-open offsets in code points, in order."""
     return [match.span() for match in WORD_PATTERN.finditer(text)]
 
 
 def overlapping_words(words: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
-    """The range of words that share at least one code point with a stretch of text.
+    """Find the words that share at least one code point with a stretch of text.
 
     Args:
-        words: Offsets as `word_offsets` gives them.
+        words: Offsets from `word_offsets`.
         start: First code point of the stretch.
         end: One past its last code point.
 
     Returns:
-        Half-open range of word indices; empty (first == last) when it holds only white space.
+        Half-open range of word indices; empty (first == last) for white space only.
     """
     first = bisect_right(words, start, key=lambda word: word[1])
     last = bisect_left(words, end, key=lambda word: word[0])
@@ -40,7 +33,7 @@ def overlapping_words(words: Sequence[tuple[int, int]], start: int, end: int) ->
 
 
 def is_inside_word(text: str, position: int) -> bool:
-    """Whether a position is between two characters of one word, so that nothing may end there.
+    """Check whether a position lies between two characters of one word, where no span may end.
 
     Args:
         text: Any text.

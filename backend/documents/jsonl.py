@@ -1,31 +1,22 @@
 """JSON lines: our own files, one document or prediction a line, and the pipes between commands.
 
-A document is ``{"id", "text", "entities": [{"start", "end", "label"}]}``; offsets are half-open
-and count code points. It may have ``"unknown": [[start, end]]``, where nobody can say what is
-right. A prediction adds ``score`` to every entity, and ``score``,
-``model_version`` and ``lost`` to the line.
+A document is ``{"id", "text", "entities": [{"start", "end", "label"}]}``; offsets are half-open and
+count code points. ``"unknown": [[start, end]]`` lists its masked ranges. A prediction adds
+``score`` to every entity, and ``score``, ``model_version`` and ``lost`` to the line.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from tagalong.backend.documents.offsets import RawSpan
-from tagalong.ner.document import (
-    DROP_REASONS,
-    Document,
-    DroppedAnnotation,
-    DropReason,
-    Prediction,
-    Span,
-)
-from tagalong.ner.errors import FormatError, OffsetError
-from tagalong.ner.text_sanitizing import escape_unprintable
+from tagalong.ner.document import DROP_REASONS, Document, DroppedAnnotation, Prediction, Span
+from tagalong.ner.errors import FormatError
+from tagalong.ner.text_sanitizing import escape_unprintable, reject_lone_surrogates
 
 LINE_SHAPE = '{"id", "text", "entities": [{"start", "end", "label"}]}'
-UNKNOWN_VERSION = "unknown"  # the version of predictions that do not name one
-DEFAULT_SCORE = 1.0  # the score of predictions that do not give one
+UNKNOWN_VERSION = "unknown"  # of predictions without a version
+DEFAULT_SCORE = 1.0  # of predictions without a score
 
 
 def parse_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -33,10 +24,10 @@ def parse_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[s
 
     Args:
         lines: Lines of a binary file or pipe; blank ones are skipped.
-        name: What to call the file in messages.
+        name: The file's name in messages.
 
     Yields:
-        Where the line is ("name, line 3") and its object.
+        The place of the line ("name, line 3") and its object.
 
     Raises:
         FormatError: If a line is not UTF-8, not JSON, or not an object.
@@ -48,41 +39,50 @@ def parse_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[s
         try:
             parsed = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
         except UnicodeDecodeError as error:
-            raise FormatError(f"{where} is not UTF-8: save the file as UTF-8") from error
+            raise FormatError(
+                f"{where} is not UTF-8: save the file as UTF-8", code="line-not-utf-8"
+            ) from error
         except (ValueError, RecursionError) as error:
             raise FormatError(
-                f"{where} is not JSON ({error}), but should be {LINE_SHAPE}"
+                f"{where} is not JSON ({error}), but should be {LINE_SHAPE}", code="line-not-json"
             ) from error
         if not isinstance(parsed, dict):
-            raise FormatError(f"{where} is not a JSON object: each line must be {LINE_SHAPE}")
+            raise FormatError(
+                f"{where} is not a JSON object: each line must be {LINE_SHAPE}",
+                code="line-not-an-object",
+            )
         yield where, parsed
 
 
 def document_text_from_json(line: Mapping[str, Any], where: str) -> Document:
-    """Read a document without its annotations, as prediction wants it.
+    """Read a document without its annotations, for prediction.
 
     Args:
         line: The object of a line.
-        where: Where it is; also the id of a document that has none.
+        where: The place of the line; also the id of a document that has none.
 
     Returns:
         The document, without spans.
 
     Raises:
         FormatError: If it has no text, an id that is neither text nor a number, or half a
-            character in any of them or in its meta.
+            character in one of them or in its meta.
     """
-    # The name of a file may hold bytes that are no characters; an id must be written again.
+    # A file name may hold bytes that are no characters, but an id is written to files again.
     text, identifier = line.get("text"), line.get("id", escape_unprintable(where))
     meta = line.get("meta", {})
     if not isinstance(text, str):
-        raise FormatError(f'{where} has no "text": each line must be {LINE_SHAPE}')
+        raise FormatError(
+            f'{where} has no "text": each line must be {LINE_SHAPE}', code="line-without-text"
+        )
     if isinstance(identifier, bool) or not isinstance(identifier, str | int):
-        raise FormatError(f'{where} has the "id" {identifier!r}: it must be text or a number')
+        raise FormatError(
+            f'{where} has the "id" {identifier!r}: it must be text or a number', code="id-invalid"
+        )
     if not isinstance(meta, dict):
-        raise FormatError(f'{where} has a "meta" that is not an object')
-    for said in _iterate_strings(meta):
-        reject_lone_surrogates(said, where, field="meta")
+        raise FormatError(f'{where} has a "meta" that is not an object', code="meta-invalid")
+    for value in _iterate_strings(meta):
+        reject_lone_surrogates(value, where, field="meta")
     return Document(
         reject_lone_surrogates(str(identifier), where, field="id"),
         reject_lone_surrogates(text, where),
@@ -91,59 +91,37 @@ def document_text_from_json(line: Mapping[str, Any], where: str) -> Document:
 
 
 def _iterate_strings(value: object) -> Iterator[str]:
-    """Every text in a JSON value, keys too; without recursion, for it may be nested deeply."""
-    waiting = [value]
-    while waiting:
-        match waiting.pop():
+    """Every text in a JSON value, keys too."""
+    stack = [value]  # instead of recursion, which deep nesting would exhaust
+    while stack:
+        match stack.pop():
             case str(text):
                 yield text
             case dict(fields):
-                waiting += [*fields, *fields.values()]
+                stack += [*fields, *fields.values()]
             case list(items):
-                waiting += items
-
-
-def reject_lone_surrogates(text: str, where: str, *, field: str = "text") -> str:
-    r"""Check that a text has no halves of UTF-16 pairs, which a JSON escape can smuggle in.
-
-    Args:
-        text: Any text; ``\\ud83d`` on its own is such a half.
-        where: Where it is.
-        field: Of what is there it is.
-
-    Returns:
-        The text itself.
-
-    Raises:
-        FormatError: If no encoding could ever write it.
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        half = f"\\u{ord(text[error.start]):04x}"
-        raise FormatError(
-            f"{where} has half a character, {half}, at position {error.start} of its {field}: "
-            "mend it where the file was made"
-        ) from error
-    return text
+                stack += items
 
 
 def raw_spans_from_json(line: Mapping[str, Any], where: str) -> list[RawSpan]:
-    """Read the annotations of a document, unchecked.
+    """Read the annotations of a document, without comparing them with its text.
 
     Args:
         line: The object of a line.
-        where: Where it is.
+        where: The place of the line.
 
     Returns:
         One region per entity, in order.
 
     Raises:
-        FormatError: If an entity is not of our shape.
+        FormatError: If an entity has another shape.
     """
     entities = line.get("entities")
     if not isinstance(entities, list):
-        raise FormatError(f'{where} has no list "entities": each line must be {LINE_SHAPE}')
+        raise FormatError(
+            f'{where} has no list "entities": each line must be {LINE_SHAPE}',
+            code="line-without-entities",
+        )
     return [
         _raw_span_from_json(entity, f"{where}, entity {i}")
         for i, entity in enumerate(entities, start=1)
@@ -151,105 +129,77 @@ def raw_spans_from_json(line: Mapping[str, Any], where: str) -> list[RawSpan]:
 
 
 def _raw_span_from_json(entity: object, where: str) -> RawSpan:
-    """Read one entity."""
     fields = entity if isinstance(entity, dict) else {}
     start, end, label = fields.get("start"), fields.get("end"), fields.get("label")
     score, text = fields.get("score"), fields.get("text", "")
     # Not isinstance: True is an int to it.
     if type(start) is not int or type(end) is not int or not isinstance(label, str) or not label:
-        raise FormatError(f'{where} must be {{"start", "end", "label"}} with whole numbers')
+        raise FormatError(
+            f'{where} must be {{"start", "end", "label"}} with whole numbers', code="entity-invalid"
+        )
     if not isinstance(text, str):
-        raise FormatError(f'{where} has a "text" that is not text')
-    label, text = (
-        reject_lone_surrogates(label, where, field="label"),
-        reject_lone_surrogates(text, where),
-    )
+        raise FormatError(f'{where} has a "text" that is not text', code="entity-text-invalid")
     return RawSpan(
-        start, end, (label,), text, None if score is None else _check_score(score, where)
+        start,
+        end,
+        (reject_lone_surrogates(label, where, field="label"),),
+        reject_lone_surrogates(text, where),
+        None if score is None else _check_score(score, where),
     )
 
 
 def _check_score(score: object, where: str) -> float:
-    """Check a confidence."""
     if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
-        raise FormatError(f"{where} has the score {score!r}: it must be a number from 0 to 1")
+        raise FormatError(
+            f"{where} has the score {score!r}: it must be a number from 0 to 1",
+            code="score-invalid",
+        )
     return float(score)
 
 
 def masked_ranges_from_json(
     line: Mapping[str, Any], document: Document, where: str
 ) -> tuple[tuple[int, int], ...]:
-    """Read the stretches of a document whose truth is not known.
+    """Read the stretches of a document whose true labels are unknown.
 
     Args:
         line: The object of a line.
         document: Its text.
-        where: Where it is.
+        where: The place of the line.
 
     Returns:
-        Half-open stretches, none where the line says nothing of them.
+        Half-open stretches; none if the line has no "unknown".
 
     Raises:
         FormatError: If they are not stretches of the text.
     """
     entries = line.get("unknown", [])
     if not isinstance(entries, list):
-        raise FormatError(f'{where} has an "unknown" that is not a list of [start, end]')
+        raise FormatError(
+            f'{where} has an "unknown" that is not a list of [start, end]', code="unknown-invalid"
+        )
     stretches = []
     for entry in entries:
-        # Not isinstance: True is an int to it.
         match entry:
+            # Not int(): True is an int to it.
             case [start, end] if type(start) is int and type(end) is int:
                 stretches.append((start, end))
             case _:
                 raise FormatError(
-                    f'{where} has {entry!r:.40} in "unknown": it must be [start, end]'
+                    f'{where} has {entry!r:.40} in "unknown": it must be [start, end]',
+                    code="unknown-invalid",
                 )
         if not 0 <= start < end <= len(document.text):
             raise FormatError(
                 f'{where} has [{start}, {end}] in "unknown", which is no stretch of its text of '
-                f"{len(document.text)} code points"
+                f"{len(document.text)} code points",
+                code="unknown-outside-text",
             )
     return tuple(stretches)
 
 
-def document_from_json(line: Mapping[str, Any], where: str) -> Document:
-    """Read a document with its annotations, which must all fit.
-
-    Args:
-        line: The object of a line.
-        where: Where it is.
-
-    Returns:
-        The document.
-
-    Raises:
-        FormatError: If the object is not of our shape.
-        OffsetError: If an entity is empty, reversed, or outside the text.
-    """
-    document = document_text_from_json(line, where)
-    try:
-        spans = tuple(_span_from_raw(region) for region in raw_spans_from_json(line, where))
-        unknown = masked_ranges_from_json(line, document, where)
-        return replace(document, spans=spans, masked_ranges=unknown)
-    except OffsetError as error:
-        raise OffsetError(f"{where}: {error}") from error
-
-
-def _span_from_raw(region: RawSpan) -> Span:
-    """A region that is taken at its word."""
-    return Span(region.start, region.end, region.labels[0], region.score)
-
-
 def document_to_json(document: Document) -> dict[str, Any]:
-    """Write a document as the object of a line.
-
-    Args:
-        document: Any document.
-
-    Returns:
-        What `document_from_json` reads back as an equal document, as far as JSON can hold `meta`.
-    """
+    """Write a document as the object of a line."""
     line: dict[str, Any] = {
         "id": document.id,
         "text": document.text,
@@ -261,58 +211,63 @@ def document_to_json(document: Document) -> dict[str, Any]:
 
 
 def _entity_to_json(span: Span) -> dict[str, Any]:
-    """One entity; a score only where there is one."""
     entity = {"start": span.start, "end": span.end, "label": span.label}
     return entity if span.score is None else {**entity, "score": span.score}
 
 
 def prediction_from_json(line: Mapping[str, Any], where: str) -> tuple[Document, Prediction]:
-    """Read a prediction, ours or any other tool's.
+    """Read a prediction of Tagalong or another tool.
 
     Args:
         line: The object of a line; scores and version may be missing.
-        where: Where it is.
+        where: The place of the line.
 
     Returns:
-        The document without spans, and what was predicted for it. An entity that is not a stretch
-        of the text is among what was lost.
+        The document without spans, and its prediction. An entity that is not a stretch of the text
+        is among the dropped annotations.
 
     Raises:
-        FormatError: If the object is not of our shape.
+        FormatError: If the object has another shape.
     """
     document = document_text_from_json(line, where)
-    spans: list[Span] = []
     entries = line.get("lost", [])
     if not isinstance(entries, list):
-        raise FormatError(f'{where} has a "lost" that is not a list')
-    lost = [_dropped_from_json(entry, document.id, where) for entry in entries]
+        raise FormatError(f'{where} has a "lost" that is not a list', code="lost-invalid")
+    dropped = [_dropped_from_json(entry, document.id, where) for entry in entries]
+    spans: list[Span] = []
     for region in raw_spans_from_json(line, where):
-        if 0 <= region.start < region.end <= len(document.text):
-            spans.append(_span_from_raw(region))
+        start, end, (label,) = region.start, region.end, region.labels
+        if 0 <= start < end <= len(document.text):
+            spans.append(Span(start, end, label, region.score))
         else:
-            (label,) = region.labels
-            reason: DropReason = "offset outside the text"
-            lost.append(
-                DroppedAnnotation(label, region.text, reason, region.start, region.end, document.id)
+            dropped.append(
+                DroppedAnnotation(
+                    label, region.text, "offset outside the text", start, end, document.id
+                )
             )
     score = _check_score(line.get("score", DEFAULT_SCORE), where)
     version = reject_lone_surrogates(
         str(line.get("model_version", UNKNOWN_VERSION)), where, field="model_version"
     )
-    return document, Prediction(tuple(sorted(spans)), score, version, dropped=tuple(lost))
+    return document, Prediction(tuple(sorted(spans)), score, version, dropped=tuple(dropped))
 
 
 def _dropped_from_json(entry: object, document: str, where: str) -> DroppedAnnotation:
-    """Read one lost annotation."""
     fields = entry if isinstance(entry, dict) else {}
     reason, label, text = fields.get("reason"), fields.get("label"), fields.get("text")
     start, end = fields.get("start"), fields.get("end")
     if reason not in DROP_REASONS or not isinstance(label, str) or not isinstance(text, str):
-        raise FormatError(f'{where} has a "lost" entry that is not {{"label", "text", "reason"}}')
+        raise FormatError(
+            f'{where} has a "lost" entry that is not {{"label", "text", "reason"}}',
+            code="lost-invalid",
+        )
     if type(start) is not int or type(end) is not int:
-        raise FormatError(f'{where} has a "lost" entry without whole numbers "start" and "end"')
-    for said in (label, text):
-        reject_lone_surrogates(said, where, field='"lost"')
+        raise FormatError(
+            f'{where} has a "lost" entry without whole numbers "start" and "end"',
+            code="lost-invalid",
+        )
+    for value in (label, text):
+        reject_lone_surrogates(value, where, field='"lost"')
     return DroppedAnnotation(label, text, reason, start, end, document)
 
 
@@ -320,13 +275,13 @@ def prediction_to_json(document: Document, prediction: Prediction) -> dict[str, 
     """Write a prediction as the object of a line.
 
     Args:
-        document: What was predicted for; its own spans are not written.
-        prediction: What a tier said.
+        document: Its own spans are not written.
+        prediction: Its tag confidences are not written.
 
     Returns:
-        What `prediction_from_json` reads back, but for the confidences of single words.
+        An object for `prediction_from_json`.
     """
-    lost = (
+    dropped = (
         {"label": one.label, "text": one.text, "reason": one.reason}
         | {"start": one.start, "end": one.end}
         for one in prediction.dropped
@@ -337,5 +292,5 @@ def prediction_to_json(document: Document, prediction: Prediction) -> dict[str, 
         "entities": [_entity_to_json(span) for span in prediction.spans],
         "score": prediction.score,
         "model_version": prediction.version,
-        "lost": list(lost),
+        "lost": list(dropped),
     }

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin
 
-from tagalong.backend.documents.jsonl import reject_lone_surrogates
 from tagalong.backend.label_studio.fetch import (
     Fetcher,
     WebAddress,
@@ -22,6 +21,7 @@ from tagalong.backend.label_studio.fetch import (
 from tagalong.backend.label_studio.results import UNDEFINED_KEY, LabelConfig, format_names
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, InputError
+from tagalong.ner.text_sanitizing import reject_lone_surrogates
 
 BASE64_WHITESPACE = re.compile(r"[\t\n\f\r ]")  # ignored by atob
 BASE64_DIGITS = re.compile(r"[A-Za-z0-9+/]*")

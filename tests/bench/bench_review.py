@@ -43,6 +43,7 @@ from tagalong.training.curate.cross_validation import (
 )
 from tagalong.training.curate.findings import ReviewFinding, ReviewReport
 from tagalong.training.curate.review import review_annotations
+from tests.spans import overlap
 
 LABELS = ("Chemical", "Disease")
 SHARE = 0.05  # corrupted share of the gold spans
@@ -65,7 +66,7 @@ class Error:
             return False
         suggested = finding.suggested
         is_drawn = finding.gold is not None and finding.gold == self.after
-        return is_drawn or (suggested is not None and suggested.overlaps(self.before))
+        return is_drawn or (suggested is not None and overlap(suggested, self.before))
 
 
 def corrupt(documents: Sequence[Document], chance: Random) -> tuple[list[Document], list[Error]]:
@@ -105,7 +106,7 @@ def shifts(document: Document, span: Span, others: set[Span]) -> list[Span]:
         for step in (-1, 1)
         if first + step >= 0 and last + step <= len(words)
     ]
-    return [one for one in moved if not any(one.overlaps(other) for other in others)]
+    return [one for one in moved if not any(overlap(one, other) for other in others)]
 
 
 @dataclass(frozen=True, slots=True)

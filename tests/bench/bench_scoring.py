@@ -28,6 +28,7 @@ from tagalong.training.evaluation.bootstrap import (
     resample_counts,
 )
 from tagalong.training.evaluation.counts import count_by_document
+from tests.spans import decode
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -51,9 +52,9 @@ def main() -> None:
         tagged = tag_set.encode(document)
         true = known(tagged.tags)
         said = noised(true, n_tags=len(tag_set), chance=chance)
-        spans = tuple(tag_set.decode(true, tagged.words))
+        spans = tuple(decode(tag_set, true, tagged.words))
         gold.append(Document(document.id, document.text, spans))
-        predicted.append(Prediction(tuple(tag_set.decode(said, tagged.words)), 1.0, "noised"))
+        predicted.append(Prediction(tuple(decode(tag_set, said, tagged.words)), 1.0, "noised"))
         true_tags.append([names[tag] for tag in true])
         said_tags.append([names[tag] for tag in said])
 

@@ -21,6 +21,7 @@ from tagalong.ner.scoring import (
 )
 from tagalong.ner.tags import TagSet
 from tagalong.ner.words import overlapping_words, word_offsets
+from tests.spans import count_cells, decode, overlap
 
 # BC5CDR, test, document 8701013 (public domain).
 TEXT = (
@@ -56,7 +57,7 @@ def largest_matching(gold: Sequence[Span], predicted: Sequence[Span]) -> int:
     taken = [
         1 + largest_matching(rest, [*predicted[:index], *predicted[index + 1 :]])
         for index, other in enumerate(predicted)
-        if first.label == other.label and first.overlaps(other)
+        if first.label == other.label and overlap(first, other)
     ]
     return max([largest_matching(rest, predicted), *taken])
 
@@ -153,8 +154,8 @@ def test_swapping_gold_and_predicted_swaps_what_is_missed_and_invented(
 def test_strata_add_up_to_the_total(pairs) -> None:
     scores = total(pairs)
     for tally in (scores.strict, scores.relaxed):
-        assert sum(map(tally.length_counts, LENGTH_BUCKETS), Counts()) == tally.total
-        assert sum(map(tally.label_counts, LABELS), Counts()) == tally.total
+        assert sum((count_cells(tally, one) for one in LENGTH_BUCKETS), Counts()) == tally.total
+        assert sum((count_cells(tally, one) for one in LABELS), Counts()) == tally.total
 
 
 @given(span_lists())
@@ -164,18 +165,18 @@ def test_each_side_is_counted_at_its_own_length(predicted: list[Span]) -> None:
         score_spans(TEXT, gold, predicted).strict,
         score_spans(TEXT, gold, predicted).relaxed,
     ):
-        assert [tally.length_counts(length).gold for length in LENGTH_BUCKETS] == [0, 1, 1]
+        assert [count_cells(tally, length).gold for length in LENGTH_BUCKETS] == [0, 1, 1]
         for length in LENGTH_BUCKETS:
             of_length = [s for s in set(predicted) if length_bucket(TEXT, s.start, s.end) == length]
-            assert tally.length_counts(length).predicted == len(of_length)
+            assert count_cells(tally, length).predicted == len(of_length)
 
 
 def test_a_long_gold_span_found_as_a_short_one_is_recall_there_and_precision_here() -> None:
     scores = score_spans(TEXT, [Span(71, 92, "Chemical")], [Span(71, 80, "Chemical")])
-    assert scores.strict.length_counts("1") == Counts(fp=1)
-    assert scores.strict.length_counts("3+") == Counts(fn=1)
-    assert scores.relaxed.length_counts("1") == Counts(tp_predicted=1)
-    assert scores.relaxed.length_counts("3+") == Counts(tp=1)
+    assert count_cells(scores.strict, "1") == Counts(fp=1)
+    assert count_cells(scores.strict, "3+") == Counts(fn=1)
+    assert count_cells(scores.relaxed, "1") == Counts(tp_predicted=1)
+    assert count_cells(scores.relaxed, "3+") == Counts(tp=1)
     assert scores.relaxed.total == Counts(1, 1)
 
 
@@ -242,7 +243,7 @@ def test_strict_figures_are_those_of_seqeval(case) -> None:
     for tagged in pairs:
         words = [(2 * i, 2 * i + 1) for i in range(len(tagged))]
         gold, predicted = (
-            tag_set.decode([pair[side] for pair in tagged], words) for side in (0, 1)
+            decode(tag_set, [pair[side] for pair in tagged], words) for side in (0, 1)
         )
         scores += score_spans("w " * len(tagged), gold, predicted)
     assert_equal_to_seqeval(scores, tags)
@@ -260,7 +261,7 @@ def assert_equal_to_seqeval(scores: Scores, tags: list[list[list[str]]]) -> None
     assert ours.gold == support
     theirs = precision_recall_fscore_support(*tags, average=None, **options)
     for label, *ratios, support in zip(labels, *theirs, strict=True):
-        ours = scores.strict.label_counts(label)
+        ours = count_cells(scores.strict, label)
         assert (ours.precision, ours.recall, ours.f1) == pytest.approx(ratios, abs=1e-9)
         assert ours.gold == support
 

@@ -18,6 +18,7 @@ from tagalong.backend.label_studio.results import prediction_to_label_studio
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.words import word_offsets
 from tests.odd_documents import spans_in
+from tests.spans import overlap
 
 XML = """<View><Text name="text" value="$text"/><Labels name="label" toName="text">
 <Label value="Chemical" alias="CHEM"/><Label value="Disease"/><Label value="Gene or gene product"/>
@@ -152,8 +153,8 @@ def test_what_is_added_never_overlaps(
     added = suggest_spans(document, predicted, marked)
     assert list(added) == sorted(added)
     for i, span in enumerate(added):
-        assert not any(span.overlaps(other) for other in added[i + 1 :])
-        assert not any(span.overlaps(region) for region in marked.existing_spans)
+        assert not any(overlap(span, other) for other in added[i + 1 :])
+        assert not any(overlap(span, region) for region in marked.existing_spans)
 
 
 @given(calls())
@@ -191,7 +192,7 @@ def test_no_mention_is_missed(call: tuple[Document, tuple[Span, ...], Interactiv
     ]
     kept: list[Span] = []
     for span in sorted(wanted, key=lambda span: (span.start - span.end, span.start)):
-        if not any(span.overlaps(other) for other in (*kept, *marked.existing_spans)):
+        if not any(overlap(span, other) for other in (*kept, *marked.existing_spans)):
             kept.append(span)
     mentions = [span for span in suggest_spans(document, (), marked) if span.score == MENTION_SCORE]
     assert mentions == sorted(kept)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagalong.backend.documents.jsonl import document_from_json, document_to_json
+from tagalong.backend.documents.jsonl import document_to_json
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError, OffsetError
 from tagalong.ner.tags import IGNORE_INDEX, OUTSIDE, TagSet
@@ -16,6 +16,7 @@ from tagalong.training.corpus import compute_fingerprint, read_corpus
 from tagalong.training.corpus.hash_split import split_documents
 from tagalong.training.corpus.write import write_documents
 from tests.odd_documents import LABELS, annotation, odd_documents, region, spans_in, task
+from tests.spans import document_from_json
 
 # BC5CDR, train, document 227508 (public domain).
 TEXT = "Naloxone reverses the antihypertensive effect of clonidine."
@@ -134,3 +135,4 @@ def test_another_shape_of_unknown_is_refused(unknown: object) -> None:
     line = {"id": "1", "text": TEXT, "entities": [], "unknown": unknown}
     with pytest.raises(FormatError, match=r"^f, line 3 .*unknown"):
         document_from_json(line, "f, line 3")
+

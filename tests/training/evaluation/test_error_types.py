@@ -13,6 +13,7 @@ from tagalong.training.evaluation.error_types import (
     find_mismatches,
     summarize_errors,
 )
+from tests.spans import overlap
 
 # BC5CDR, test, document 8701013 (public domain).
 TEXT = (
@@ -44,7 +45,7 @@ def test_a_kind_says_what_relates_the_two_spans(gold: list[Span], predicted: lis
         if mistake.gold is None or mistake.predicted is None:
             assert mistake.error_type == ("spurious" if mistake.gold is None else "missed")
             continue
-        assert mistake.gold.overlaps(mistake.predicted)
+        assert overlap(mistake.gold, mistake.predicted)
         assert ("boundary" in mistake.error_type) == (
             (mistake.gold.start, mistake.gold.end)
             != (mistake.predicted.start, mistake.predicted.end)
@@ -57,7 +58,7 @@ def test_what_is_left_over_overlaps_nothing_that_is_left_over(gold, predicted):
     mistakes = find_mismatches(gold, predicted)
     missed = [m.gold for m in mistakes if m.error_type == "missed" and m.gold]
     spurious = [m.predicted for m in mistakes if m.error_type == "spurious" and m.predicted]
-    assert not any(one.overlaps(other) for one in missed for other in spurious)
+    assert not any(overlap(one, other) for one in missed for other in spurious)
 
 
 @given(spans, spans, st.randoms(use_true_random=False))
