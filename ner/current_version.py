@@ -1,7 +1,7 @@
-"""The file ``current`` of a tier: the current version, and the versions that were current before.
+"""The file ``current`` of a tier: its current version and the versions before it.
 
-A tier without this file has no current version of its own: the bundled version is current, where
-the tier has one. A rollback to that state writes ``{"version": null, "previous": []}``.
+Without this file, the bundled version of the tier is current, if there is one. A rollback to that
+state writes ``{"version": null, "previous": []}``.
 """
 
 import json
@@ -17,27 +17,19 @@ CURRENT_FILE_NAME = "current"
 
 @dataclass(frozen=True, slots=True)
 class CurrentVersion:
-    """What ``current`` says.
-
-    Before the first promotion, the version was None. ``previous`` leaves out that first state.
+    """The content of ``current``.
 
     Attributes:
-        version: The current version; None for the bundled one, or for none where none is bundled.
-        previous: The versions that were current before, oldest first; a version may be there twice.
+        version: The current version; None for the bundled version, or if there is none.
+        previous: Earlier versions, oldest first, with repetitions. The state before the first
+            promotion, None, is left out.
     """
 
     version: str | None = None
     previous: tuple[str | None, ...] = ()
 
     def after_promotion(self, version: str | None) -> "CurrentVersion":
-        """The state after a promotion.
-
-        Args:
-            version: Any version; None for the bundled one. The current one changes nothing.
-
-        Returns:
-            The new state.
-        """
+        """The state after promoting a version (None for the bundled one)."""
         if version == self.version:
             return self
         return CurrentVersion(
@@ -45,13 +37,9 @@ class CurrentVersion:
         )
 
     def after_rollback(self, available: Container[str]) -> "CurrentVersion | None":
-        """The state before the last promotion.
+        """The state before the last promotion, or None if there is no promotion to undo.
 
-        Args:
-            available: The versions that are still in the store; others are passed over.
-
-        Returns:
-            The new state, or None where there is no promotion to undo.
+        Versions outside ``available`` are skipped, because they were removed since.
         """
         earlier = [None, *self.previous]  # None: the state before the first promotion
         while earlier:
@@ -62,13 +50,10 @@ class CurrentVersion:
 
 
 def read_current_version(tier_folder: Path) -> CurrentVersion | None:
-    """Read which version of a tier is current.
-
-    Args:
-        tier_folder: Folder of the tier.
+    """Read the file ``current`` in the folder of a tier.
 
     Returns:
-        What its ``current`` says, or None if there is none.
+        Its content; None if there is no such file.
 
     Raises:
         VersionInvalid: If it cannot be read.
@@ -81,22 +66,20 @@ def read_current_version(tier_folder: Path) -> CurrentVersion | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise VersionInvalid(f"{path} cannot be read ({error}): promote a version") from error
-    raise VersionInvalid(f"{path} does not name a version: promote one")
+        raise VersionInvalid(
+            f"{path} cannot be read ({error}): promote a version", code="current-unreadable"
+        ) from error
+    raise VersionInvalid(
+        f"{path} does not name a version: promote a version", code="current-unreadable"
+    )
 
 
 def _parse_version_name(value: object) -> str | None:
-    """A version's name, or None for the bundled version."""
     return None if value is None else str(value)
 
 
 def write_current_version(tier_folder: Path, current: CurrentVersion) -> None:
-    """Write which version of a tier is current.
-
-    Args:
-        tier_folder: Folder of the tier, whose lock the caller holds.
-        current: What to say.
-    """
+    """Write the file ``current`` in the folder of a tier, whose lock the caller holds."""
     path = tier_folder / CURRENT_FILE_NAME
     remove_unfinished_writes(path)
     write_text_atomically(path, json.dumps(asdict(current), indent=2) + "\n")

@@ -1,6 +1,6 @@
-"""The catalogue of model versions: which there are, which are current, what a reference means.
+"""The model versions in a folder: their names, the current ones, and references to them.
 
-Reading needs no lock: see `tagalong.backend.storage.model_store`, which changes what is read here.
+Reading needs no lock: see `tagalong.backend.storage.model_store`, which makes the changes.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from tagalong.ner.errors import RegistryError, VersionInvalid, VersionNotFound
 from tagalong.ner.manifest import SAFE_NAME_PATTERN, Manifest, is_version, read_manifest
 
 BUNDLED_REFERENCE = "bundled"  # the reference of the version that Tagalong comes with
-MAX_LISTED_VERSIONS = 8  # versions in a message
+MAX_LISTED_VERSIONS = 8  # in a message
 TierName = Literal["encoder", "llm"]  # the only place where tiers are spelt
 TIERS: tuple[TierName, ...] = get_args(TierName)
 ENCODER, LLM = TIERS
-DEFAULT_TIER = ENCODER  # what answers where no tier is named
+DEFAULT_TIER = ENCODER  # of requests that name no tier
 TIER_NAMES: Mapping[str, str] = {ENCODER: "encoder", LLM: "LLM"}  # in messages
 
 
@@ -26,8 +26,8 @@ class ModelRegistry:
     """A folder of model versions, one sub-folder per tier.
 
     Attributes:
-        root: The folder; where it is missing, there are no versions.
-        bundled_root: Root of the versions that Tagalong comes with; None for none.
+        root: The folder; a missing one has no versions.
+        bundled_root: Root of the versions that come with Tagalong; None for none.
     """
 
     root: Path
@@ -38,26 +38,12 @@ class ModelRegistry:
         return _list_safe_folders(self.root)
 
     def version_names(self, tier: str) -> list[str]:
-        """The versions of a tier, in order of name, damaged ones included.
-
-        Args:
-            tier: Any safe name; a tier without a folder has no versions.
-
-        Returns:
-            Names of the folders that hold a manifest.
-        """
+        """The versions of a tier in order of name, damaged ones included."""
         home = self.tier_folder(tier)
         return [name for name in _list_safe_folders(home) if is_version(home / name)]
 
     def manifests(self, tier: str) -> list[Manifest]:
-        """The manifests of a tier, oldest first.
-
-        Args:
-            tier: Any safe name.
-
-        Returns:
-            Those that can be read (`names` has the others too); no file is verified.
-        """
+        """The readable manifests of a tier, oldest first; their files are not verified."""
         found = []
         for name in self.version_names(tier):
             try:
@@ -67,43 +53,22 @@ class ModelRegistry:
         return sorted(found, key=lambda manifest: (manifest.created, manifest.version))
 
     def current_version(self, tier: str) -> str | None:
-        """The version of this folder that is current for a tier.
-
-        Args:
-            tier: Any safe name.
-
-        Returns:
-            Its name; None if none is, so that the bundled version is current where there is one.
+        """The current version of a tier in this folder; None if the bundled version is current.
 
         Raises:
-            VersionInvalid: If the file that says so cannot be read.
+            VersionInvalid: If the file ``current`` cannot be read.
         """
         current = read_current_version(self.tier_folder(tier))
         return current.version if current else None
 
     def bundled_version(self, tier: str) -> str | None:
-        """The bundled version of a tier.
-
-        Args:
-            tier: Any safe name.
-
-        Returns:
-            Its name; None if the tier has none.
-        """
-        return (
-            None
-            if self.bundled_root is None
-            else ModelRegistry(self.bundled_root).current_version(tier)
-        )
+        """The bundled version of a tier; None if it has none."""
+        if self.bundled_root is None:
+            return None
+        return ModelRegistry(self.bundled_root).current_version(tier)
 
     def bundled_version_folder(self, tier: str) -> Path:
         """The folder of the bundled version of a tier.
-
-        Args:
-            tier: Any safe name.
-
-        Returns:
-            A folder with a manifest.
 
         Raises:
             VersionNotFound: If the tier has no bundled version.
@@ -111,33 +76,21 @@ class ModelRegistry:
         version = self.bundled_version(tier)
         if self.bundled_root is None or version is None:
             raise VersionNotFound(
-                f"no bundled version of tier {tier!r} exists: {self.describe_available(tier)}"
+                f"no bundled version of tier {tier!r} exists: {self.describe_available(tier)}",
+                code="no-bundled-version",
             )
         return ModelRegistry(self.bundled_root).version_folder(tier, version)
 
     def served_version(self, tier: str) -> str:
-        """The current version of a tier, the bundled one included.
-
-        Args:
-            tier: Any safe name.
-
-        Returns:
-            Its name; empty where there is none.
+        """The current version of a tier, the bundled one included; empty if there is none.
 
         Raises:
-            VersionInvalid: If the file that says so cannot be read.
+            VersionInvalid: If the file ``current`` cannot be read.
         """
         return self.current_version(tier) or self.bundled_version(tier) or ""
 
     def default_reference(self, tier: str = DEFAULT_TIER) -> str:
-        """What to `resolve` where no version was asked for.
-
-        Args:
-            tier: Any safe name.
-
-        Returns:
-            The tier itself if a version of this folder is current, else ``bundled``.
-        """
+        """The reference to resolve by default: the tier if it has a current version, or bundled."""
         return BUNDLED_REFERENCE if self.current_version(tier) is None else tier
 
     def resolve(self, reference: str) -> Path:
@@ -148,59 +101,48 @@ class ModelRegistry:
                 version, ``tier/version``, or a path to a version's folder; tried in this order.
 
         Returns:
-            A folder with a manifest; not verified, which `read_manifest` does.
+            A folder with a manifest, not verified yet (see `read_manifest`).
 
         Raises:
-            VersionNotFound: If nothing is called that, or versions in two tiers are.
+            VersionNotFound: If there is no such version, or one in each of two tiers.
             VersionInvalid: If a path leads to a folder that is no version.
         """
         if reference == BUNDLED_REFERENCE and self.bundled_root is not None:
             return self.bundled_version_folder(DEFAULT_TIER)
-        catalogues = (
-            [self] if self.bundled_root is None else [self, ModelRegistry(self.bundled_root)]
-        )
-        if any(reference in catalogue.tiers() for catalogue in catalogues):
+        registries = [self]
+        if self.bundled_root is not None:
+            registries.append(ModelRegistry(self.bundled_root))
+        if any(reference in registry.tiers() for registry in registries):
             return self._current_version_folder(reference)
         found = next(
-            filter(None, (catalogue._find_by_name(reference) for catalogue in catalogues)), []
+            filter(None, (registry._find_by_name(reference) for registry in registries)), []
         )
         if len(found) > 1:
             choices = " or ".join(f"{folder.parent.name}/{folder.name}" for folder in found)
-            raise VersionNotFound(f"{reference!r} is in more than one tier: say {choices}")
+            raise VersionNotFound(
+                f"{reference!r} is in more than one tier: write {choices}", code="version-ambiguous"
+            )
         if found:
             return found[0]
         if Path(reference).is_dir():
-            read_manifest(Path(reference), verify=False)  # says what is wrong with the folder
+            read_manifest(Path(reference), verify=False)  # raises if it is no version
             return Path(reference)
         if reference in TIER_NAMES:
-            raise VersionNotFound(self._no_current_version_message(reference))
+            raise self._no_current_version_error(reference)
         raise VersionNotFound(
             f"no model version is called {reference!r}: {self.describe_available()}"
         )
 
     def tier_folder(self, tier: str) -> Path:
-        """Where a tier is, or would be.
-
-        Args:
-            tier: Its name.
-
-        Returns:
-            A folder in the root.
+        """The folder of a tier, which may not exist yet.
 
         Raises:
-            StoreError: If it is not a safe name.
+            RegistryError: If the name is not safe.
         """
         return self.root / validate_name(tier)
 
     def version_folder(self, tier: str, version: str) -> Path:
-        """Where a version is.
-
-        Args:
-            tier: Its tier.
-            version: Its name.
-
-        Returns:
-            A folder with a manifest.
+        """The folder of a version.
 
         Raises:
             VersionNotFound: If there is no such version.
@@ -208,30 +150,23 @@ class ModelRegistry:
         folder = self.tier_folder(tier) / validate_name(version)
         if not is_version(folder):
             raise VersionNotFound(
-                f"tier {tier!r} has no version {version!r}: {self.describe_available(tier)}"
+                f"tier {tier!r} has no version {version!r}: {self.describe_available(tier)}",
+                code="version-not-in-tier",
             )
         return folder
 
     def describe_available(self, tier: str = DEFAULT_TIER) -> str:
-        """List the versions of the store for a message.
-
-        Args:
-            tier: Whose bundled version is offered as well, if there is one.
-
-        Returns:
-            Words that can follow a colon.
-        """
-        known = [
-            f"{tier}/{version}" for tier in self.tiers() for version in self.version_names(tier)
-        ]
-        if len(known) > MAX_LISTED_VERSIONS:
-            known[:-MAX_LISTED_VERSIONS] = [f"{len(known) - MAX_LISTED_VERSIONS} others"]
-        there = f"{self.root} has {', '.join(known) or 'no version yet'}"
-        bundled = self.bundled_root is not None and tier == DEFAULT_TIER
-        return f"{there}; {BUNDLED_REFERENCE!r} is always there" if bundled else there
+        """List the versions for a message, with the bundled version of the default tier."""
+        names = [f"{one}/{version}" for one in self.tiers() for version in self.version_names(one)]
+        if len(names) > MAX_LISTED_VERSIONS:
+            names[:-MAX_LISTED_VERSIONS] = [f"{len(names) - MAX_LISTED_VERSIONS} others"]
+        listed = f"{self.root} has {', '.join(names) or 'no version yet'}"
+        if self.bundled_root is None or tier != DEFAULT_TIER:
+            return listed
+        return f"{listed}; {BUNDLED_REFERENCE!r} is always available"
 
     def _find_by_name(self, reference: str) -> list[Path]:
-        """The versions called ``version`` in any tier, or ``tier/version``."""
+        """The folders of ``version`` in all tiers, or of ``tier/version``."""
         tier, _, version = reference.rpartition("/")
         tiers = [name for name in self.tiers() if tier in ("", name)]
         return [
@@ -247,40 +182,38 @@ class ModelRegistry:
             return self.version_folder(tier, version)
         if self.bundled_version(tier) is not None:
             return self.bundled_version_folder(tier)
-        raise VersionNotFound(self._no_current_version_message(tier))
+        raise self._no_current_version_error(tier)
 
-    def _no_current_version_message(self, tier: str) -> str:
-        """Say that a tier has no current version, and what to do."""
+    def _no_current_version_error(self, tier: str) -> VersionNotFound:
         if tier in TIER_NAMES and not self.version_names(tier):
-            return f"no {TIER_NAMES[tier]} has been trained: run `tagalong train {tier}`"
-        return (
+            return VersionNotFound(
+                f"no {TIER_NAMES[tier]} has been trained: run `tagalong train {tier}`",
+                code="tier-not-trained",
+            )
+        return VersionNotFound(
             f"no version of tier {tier!r} is current, so promote one with `tagalong models "
-            f"promote`: {self.describe_available(tier)}"
+            f"promote`: {self.describe_available(tier)}",
+            code="no-current-version",
         )
 
 
 def validate_name(name: str) -> str:
-    """Check what will be the name of a folder: it must never lead out of the store.
-
-    Args:
-        name: Of a tier or a version.
-
-    Returns:
-        The name.
+    """Check the name of a tier or version, which must never lead out of the store.
 
     Raises:
-        StoreError: If it is not a safe one.
+        RegistryError: If it is not safe.
     """
     if not _is_safe_name(name):
         raise RegistryError(
-            f"{name!r} cannot be the name of a tier or version: up to 100 letters, digits, dots, "
-            f"dashes and underscores can, a letter or digit first, but {BUNDLED_REFERENCE!r} cannot"
+            f"{name!r} cannot be the name of a tier or version: use up to 100 letters, digits, "
+            f"dots, dashes and underscores, a letter or digit first, but not {BUNDLED_REFERENCE!r}",
+            code="name-not-safe",
         )
     return name
 
 
 def _list_safe_folders(parent: Path) -> list[str]:
-    """The folders in a folder that a tier or version could have made, in order of name."""
+    """The folders whose names a tier or version may have, in order of name."""
     if not parent.is_dir():
         return []
     return sorted(
@@ -289,5 +222,4 @@ def _list_safe_folders(parent: Path) -> list[str]:
 
 
 def _is_safe_name(name: str) -> bool:
-    """Whether a tier or version may have that name."""
     return SAFE_NAME_PATTERN.fullmatch(name) is not None and name != BUNDLED_REFERENCE

@@ -2,16 +2,13 @@
 
 ::
 
-    models/encoder/.lock                          held while anything below is changed
-    models/encoder/.staging-x1y2/                 a version being written, and its owner's lock
-    models/encoder/minilm-20260131-0f3c2d1e/      a version: whole as soon as it can be seen
+    models/encoder/.lock                          held during changes in this folder
+    models/encoder/.staging-x1y2/                 an unfinished version, and its owner's lock
+    models/encoder/minilm-20260131-0f3c2d1e/      a version, complete since it has this name
     models/encoder/current                        {"version": ..., "previous": [...]}
 
-A version is written beside its place and renamed into it, and ``current`` is replaced by renaming.
-Reading needs no lock: it finds the old state or the new one, even after a writer was killed.
-
-Without ``current``, or with null as its version, the bundled version of the tier is current. A tier
-without a bundled version then has no current version.
+A version is renamed into its place, and ``current`` is replaced by renaming. So reading needs no
+lock: it finds the old state or the new one, also after a writer was killed.
 """
 
 import json
@@ -50,23 +47,23 @@ from tagalong.ner.tags import TagSet
 
 
 class ModelStore(ModelRegistry):
-    """A folder of model versions that can be changed; made when the first version is written."""
+    """A model registry that can be changed; its folder is made with the first version."""
 
     __slots__ = ()
 
     @contextmanager
     def staging_folder(self, tier: str) -> Iterator[Path]:
-        """Make a folder to write a version in, on the file system where it will be published.
+        """Make a folder for the files of a new version, on the file system of the store.
 
         Args:
-            tier: The tier it is for.
+            tier: The tier of the version.
 
         Yields:
-            An empty folder. It is removed at the end, unless `publish` moved it; if this process is
-            killed, the next `publish` of the tier removes it.
+            An empty folder, removed at the end unless `publish` moved it. After a kill, the next
+            `publish` of the tier removes it.
 
         Raises:
-            PublishError: If it cannot be made, or the disk is full while it is written.
+            PublishError: If it cannot be made, or the disk becomes full.
         """
         home = self.tier_folder(tier)
         with ExitStack() as stack:
@@ -77,21 +74,21 @@ class ModelStore(ModelRegistry):
                 yield folder
 
     def publish(self, folder: Path, metadata: VersionMetadata) -> Manifest:
-        """Seal a folder and move it to its place among the versions of its tier.
+        """Write the manifest of a new version and move it to the other versions of its tier.
 
-        The same content published again is the version that is there already, left as it is.
+        If the same content was published before, that version stays as it is.
 
         Args:
-            folder: As `staging` gave it, with every file of the version written.
-            metadata: What to say about it.
+            folder: From `staging_folder`, with all files of the version.
+            metadata: Its description.
 
         Returns:
-            The manifest. The version is there for good, but not current: `promote` it.
+            The manifest. The version is not current yet: see `promote`.
 
         Raises:
-            PublishError: If a file may not be part of a version, the draft holds what JSON cannot,
-                or the file system refuses.
-            StoreError: If the tier or the name is not a safe one.
+            PublishError: If a file may not be part of a version, the metadata is not JSON, or the
+                file system refuses.
+            RegistryError: If the tier or the name is not safe.
             LabelError: If the labels are not a label set.
         """
         home = self.tier_folder(metadata.tier)
@@ -106,23 +103,23 @@ class ModelStore(ModelRegistry):
                 if place.exists():
                     try:
                         return read_manifest(place)
-                    except VersionInvalid:  # damaged since, so the same content takes its place
+                    except VersionInvalid:  # damaged, so the same content replaces it
                         remove_folder(place)
                 _move_into_place(folder, place, manifest)
         return manifest
 
     def promote(self, tier: str, version: str, *, expected_current: str | None = None) -> None:
-        """Make a version the current one of its tier, after verifying it.
+        """Verify a version and make it the current version of its tier.
 
         Args:
             tier: Its tier.
             version: Its name, or ``bundled`` for the bundled version of the tier.
-            expected_current: What `serving` said when this was decided; None to ask for nothing.
+            expected_current: The served version at the time of the decision; None skips the check.
 
         Raises:
             VersionNotFound: If the tier has no such version.
-            VersionInvalid: If it is not as it was published.
-            Superseded: If a third version is current by now; it remains current.
+            VersionInvalid: If the version changed since publishing.
+            CurrentVersionChangedError: If a third version became current; it remains current.
             PublishError: If the file system refuses.
         """
         own = None if self._is_bundled_name(tier, version) else version
@@ -131,12 +128,11 @@ class ModelStore(ModelRegistry):
         with translate_os_errors(f"promote {version}"):
             make_folder(home)  # a store of which only the bundled version is used has none
             with folder_lock(home):
-                self._version_folder_or_bundled(
-                    tier, own
-                )  # nobody removed it while it was verified
+                # It may have been removed during the verification.
+                self._version_folder_or_bundled(tier, own)
                 try:
                     before = read_current_version(home) or CurrentVersion()
-                except VersionInvalid:  # promoting is how a damaged one is mended
+                except VersionInvalid:  # a promotion replaces a damaged file
                     before = CurrentVersion()
                 else:
                     if expected_current is not None:
@@ -144,31 +140,30 @@ class ModelStore(ModelRegistry):
                 write_current_version(home, before.after_promotion(own))
 
     def rollback(self, tier: str) -> str | None:
-        """Undo the last promotion, passing over versions that were removed since.
-
-        Before the first promotion the bundled version was current, or none where the tier has none.
-
-        Args:
-            tier: Its tier.
+        """Undo the last promotion of a tier; versions removed since are skipped.
 
         Returns:
-            The version that is current now; None if the tier has none any more.
+            The version that is now current; None if the tier has none, as before its first
+            promotion without a bundled version.
 
         Raises:
-            StoreError: If there is no promotion to undo.
-            VersionInvalid: If the earlier version is not as it was published.
+            RegistryError: If there is no promotion to undo.
+            VersionInvalid: If the earlier version changed since publishing.
             PublishError: If the file system refuses.
         """
         if tier not in (*TIER_NAMES, *self.tiers()):
-            raise RegistryError(f"no tier is called {tier!r}: name one of {', '.join(TIER_NAMES)}")
+            raise RegistryError(
+                f"no tier is called {tier!r}: name one of {', '.join(TIER_NAMES)}",
+                code="tier-unknown",
+            )
         home = self.tier_folder(tier)
         if read_current_version(home) is None:
-            raise self._nothing_to_undo(tier)
+            raise self._no_promotion_error(tier)
         with translate_os_errors(f"roll back {tier}"), folder_lock(home):
             current = read_current_version(home)
             earlier = current and current.after_rollback(self.version_names(tier))
             if earlier is None:
-                raise self._nothing_to_undo(tier)
+                raise self._no_promotion_error(tier)
             name = None
             if earlier.version is not None or self.bundled_version(tier) is not None:
                 name = self._verify(tier, earlier.version)
@@ -178,13 +173,9 @@ class ModelStore(ModelRegistry):
     def remove(self, tier: str, version: str) -> None:
         """Delete a version that is not current.
 
-        Args:
-            tier: Its tier.
-            version: Its name.
-
         Raises:
             VersionNotFound: If the tier has no such version.
-            StoreError: If it is the current one.
+            RegistryError: If it is current.
             PublishError: If the file system refuses.
         """
         folder = self.version_folder(tier, version)
@@ -192,51 +183,55 @@ class ModelStore(ModelRegistry):
             if version == self.current_version(tier):
                 raise RegistryError(
                     f"{version} is current: promote another version or roll back first (`tagalong "
-                    "models promote`, `rollback`), then remove it"
+                    "models promote`, `rollback`), then remove it",
+                    code="version-is-current",
                 )
             remove_folder(self.version_folder(tier, version))
 
-    def _build_manifest(self, draft: VersionMetadata, files: Mapping[str, FileRecord]) -> Manifest:
-        """The manifest of a draft: of the same content there is one version, whatever the date."""
+    def _build_manifest(
+        self, metadata: VersionMetadata, files: Mapping[str, FileRecord]
+    ) -> Manifest:
+        """The manifest; the same content keeps its version name on another date."""
         now = datetime.now(UTC)
-        content = content_hash(draft, files)
-        same = re.compile(rf"{re.escape(draft.name)}-\d{{8}}-{content}")
+        content = content_hash(metadata, files)
+        same = re.compile(rf"{re.escape(metadata.name)}-\d{{8}}-{content}")
         published = [
-            version for version in self.version_names(draft.tier) if same.fullmatch(version)
+            version for version in self.version_names(metadata.tier) if same.fullmatch(version)
         ]
         return Manifest(
-            **asdict(draft),
-            version=published[0] if published else f"{draft.name}-{now:%Y%m%d}-{content}",
+            **asdict(metadata),
+            version=published[0] if published else f"{metadata.name}-{now:%Y%m%d}-{content}",
             created=now.isoformat(timespec="seconds"),
             files=files,
         )
 
-    def _check_current_unchanged(self, tier: str, version: str, instead_of: str) -> None:
-        """Check that nobody has made a third version current."""
+    def _check_current_unchanged(self, tier: str, version: str, expected: str) -> None:
+        """Check that no third version became current."""
         now = self.served_version(tier)
-        if now not in (version, instead_of):
+        if now not in (version, expected):
             advice = (
-                f"judge them with `tagalong evaluate {version} GOLD --against {now}`, and promote "
-                "the better one with `tagalong models promote`"
+                f"compare them with `tagalong evaluate {version} GOLD --against {now}`, and "
+                "promote the better one with `tagalong models promote`"
                 if now
-                else f"promote it with `tagalong models promote {version}` if it is wanted"
+                else f"promote it with `tagalong models promote {version}` if you want it"
             )
             raise CurrentVersionChangedError(
-                f"{now or 'no version'} serves by now, and {version} was judged beside "
-                f"{instead_of or 'none'}: {advice}"
+                f"{now or 'no version'} is current now, but {version} was compared with "
+                f"{expected or 'none'}: {advice}"
             )
 
-    def _nothing_to_undo(self, tier: str) -> RegistryError:
-        """Say that a rollback is not possible, and what to do."""
+    def _no_promotion_error(self, tier: str) -> RegistryError:
         advice = (
             f"promote a version with `tagalong models promote`: {self.describe_available(tier)}"
             if self.version_names(tier)
             else f"train a version first with `tagalong train {tier}`"
         )
-        return RegistryError(f"tier {tier!r} has no promotion to undo, so {advice}")
+        return RegistryError(
+            f"tier {tier!r} has no promotion to undo, so {advice}", code="no-promotion-to-undo"
+        )
 
     def _is_bundled_name(self, tier: str, version: str) -> bool:
-        """Whether a name is that of the bundled version, and of no version in this store."""
+        """Whether a name means the bundled version and no version of this store."""
         own = version in self.version_names(tier)
         return version == BUNDLED_REFERENCE or (version == self.bundled_version(tier) and not own)
 
@@ -249,30 +244,32 @@ class ModelStore(ModelRegistry):
         )
 
     def _verify(self, tier: str, version: str | None) -> str:
-        """Check that a version is as it was published, and return its name."""
+        """Check that a version did not change since publishing, and return its name."""
         folder = self._version_folder_or_bundled(tier, version)
         manifest = read_manifest(folder)
         if (manifest.tier, manifest.version) != (tier, folder.name):
             raise VersionInvalid(
-                f"{folder} holds {manifest.tier}/{manifest.version}: give it its own name back"
+                f"{folder} holds {manifest.tier}/{manifest.version}: rename it to that",
+                code="version-renamed",
             )
         return folder.name
 
 
-def _normalize_metadata(draft: VersionMetadata) -> VersionMetadata:
-    """The draft as it will be read back, so that hashes agree: keys as text, tuples as lists."""
-    validate_name(draft.name)
-    TagSet(draft.labels)
+def _normalize_metadata(metadata: VersionMetadata) -> VersionMetadata:
+    """The metadata after a round trip through JSON, so that hashes agree when it is read again."""
+    validate_name(metadata.name)
+    TagSet(metadata.labels)
     try:
-        stored = json.loads(json.dumps(asdict(draft), allow_nan=False))
+        stored = json.loads(json.dumps(asdict(metadata), allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise PublishError(f"the draft of {draft.name} holds what JSON cannot: {error}") from error
+        raise PublishError(
+            f"the metadata of {metadata.name} is not JSON: {error}", code="metadata-not-json"
+        ) from error
     known = {field.name: stored[field.name] for field in fields(VersionMetadata)}
-    return VersionMetadata(**{**known, "labels": draft.labels})
+    return VersionMetadata(**{**known, "labels": metadata.labels})
 
 
 def _move_into_place(folder: Path, place: Path, manifest: Manifest) -> None:
-    """Write the manifest, wait for the disk, and move the folder to its place."""
     text = json.dumps(manifest.to_json(), indent=2, ensure_ascii=False)
     (folder / MANIFEST_FILE_NAME).write_text(text + "\n", encoding="utf-8")
     move_into_place(folder, place)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tagalong.ner.document import DROP_REASONS, Document, DropReason, Span
 from tagalong.ner.errors import OffsetError
+from tests.errors import raises
 from tests.odd_documents import texts
 from tests.spans import overlap
 
@@ -34,7 +35,7 @@ def test_a_span_holds_one_or_more_code_points_from_0_on(start: int, end: int) ->
     if 0 <= start < end:
         assert (Span(start, end, "x").start, Span(start, end, "x").end) == (start, end)
     else:
-        with pytest.raises(OffsetError, match=f"from {start} to {end}"):
+        with raises(OffsetError, "span-not-a-stretch"):
             Span(start, end, "x")
 
 
@@ -66,7 +67,7 @@ def test_a_document_refuses_a_span_that_ends_past_its_text(found: list[Span]) ->
     if last <= LENGTH:
         assert len(Document("d", TEXT, tuple(found)).spans) == len(found)
     else:
-        with pytest.raises(OffsetError, match=f"'d'.* {last}, .* {LENGTH}: "):
+        with raises(OffsetError, "span-outside-text"):
             Document("d", TEXT, tuple(found))
 
 
@@ -102,8 +103,7 @@ def test_unknown_stretches_lie_inside_the_text_sorted_and_each_once(
 ) -> None:
     wrong = [(start, end) for start, end in unknown if not 0 <= start < end <= LENGTH]
     if wrong:
-        start, end = min(wrong)
-        with pytest.raises(OffsetError, match=f"'d'.* from {start} to {end}, .* {LENGTH}: "):
+        with raises(OffsetError, "stretch-outside-text"):
             Document("d", TEXT, masked_ranges=tuple(unknown))
     else:
         assert Document("d", TEXT, masked_ranges=tuple(unknown)).masked_ranges == tuple(

@@ -1,5 +1,4 @@
 import json
-import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from tagalong.ner.manifest import (
     manifest_digest,
     read_manifest,
 )
+from tests.errors import raises
 from tests.versions import DRAFT, edit_manifest, safetensors, write_files
 
 PLAIN = st.recursive(
@@ -131,33 +131,32 @@ def broken(**changes: Any) -> dict[str, Any]:
 def test_a_missing_field_is_named(name: str) -> None:
     value = broken()
     del value[name]
-    with pytest.raises(VersionInvalid, match=rf"over/there lacks the field '{name}'"):
+    with raises(VersionInvalid, "manifest-field-missing") as raised:
         Manifest.from_json(value, "over/there")
+    assert repr(name) in str(raised.value)
 
 
 @pytest.mark.parametrize("name", broken())
 def test_a_field_of_a_wrong_kind_is_named(name: str) -> None:
-    with pytest.raises(VersionInvalid, match=rf"over/there has 1\.5 as '{name}', not "):
+    with raises(VersionInvalid, "manifest-field-invalid") as raised:
         Manifest.from_json(broken(**{name: 1.5}), "over/there")
+    assert repr(name) in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("value", "message"),
+    ("value", "code"),
     [
-        ([], r"holds \[\] instead of an object"),
-        (
-            broken(format=MANIFEST_SCHEMA_VERSION + 1),
-            f"has format {MANIFEST_SCHEMA_VERSION + 1}.*install a newer Tagalong",
-        ),
-        (broken(added_later=True), r"unknown fields \(added_later\)"),
-        (broken(labels=[]), r"\[\] as 'labels'"),
-        (broken(labels=["Chemical", 3]), r"3\] as 'labels'"),
-        (broken(files={"model.safetensors": "ab"}), "for the file 'model.safetensors'"),
-        (broken(files={"model.safetensors": {"sha256": "ab"}}), "for the file"),
+        ([], "manifest-not-an-object"),
+        (broken(format=MANIFEST_SCHEMA_VERSION + 1), "manifest-of-newer-format"),
+        (broken(added_later=True), "manifest-field-unknown"),
+        (broken(labels=[]), "manifest-field-invalid"),
+        (broken(labels=["Chemical", 3]), "manifest-field-invalid"),
+        (broken(files={"model.safetensors": "ab"}), "manifest-file-record-invalid"),
+        (broken(files={"model.safetensors": {"sha256": "ab"}}), "manifest-file-record-invalid"),
     ],
 )
-def test_what_is_no_manifest_is_refused(value: object, message: str) -> None:
-    with pytest.raises(VersionInvalid, match=message):
+def test_another_value_is_no_manifest(value: object, code: str) -> None:
+    with raises(VersionInvalid, code):
         Manifest.from_json(value, "over/there")
 
 
@@ -184,10 +183,6 @@ def add_weights(folder: Path) -> None:
 
 def add_pickle(folder: Path) -> None:
     (folder / "pytorch_model.bin").write_bytes(b"anything")
-
-
-def add_hidden_pickle(folder: Path) -> None:
-    (folder / ".cache").write_bytes(pickle.dumps([1]))
 
 
 def replace_by_link(folder: Path) -> None:
@@ -221,61 +216,62 @@ def forge_path(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("damage", "code", "name"),
     [
-        (delete, r"tokenizer\.json is missing"),
-        (truncate, r"model\.safetensors in .* has 95 bytes instead of 96"),
-        (tamper, r"model\.safetensors in .* was changed since publishing"),
-        (tamper_deep, r"onnx/config\.json in .* was changed"),
-        (add_weights, r"adapter_model\.safetensors in .* was not published with it"),
-        (add_pickle, r"pytorch_model\.bin in .* can run any code"),
-        (add_hidden_pickle, r"\.cache in .* is a pickle"),
-        (replace_by_link, r"tokenizer\.json in .* is a symbolic link"),
-        (rename_label, r"manifest\.json names a version of another content"),
-        (delete_manifest, r"has no manifest\.json"),
-        (cut_manifest, r"manifest\.json cannot be read"),
-        (binary_manifest, r"manifest\.json cannot be read"),
-        (nest_manifest, r"manifest\.json cannot be read"),
-        (forge_path, r"tokenizer\.json in .* was not published with it"),
+        (delete, "file-missing", "tokenizer.json"),
+        (truncate, "file-of-other-size", "model.safetensors"),
+        (tamper, "file-changed", "model.safetensors"),
+        (tamper_deep, "file-changed", "onnx/config.json"),
+        (add_weights, "file-not-published", "adapter_model.safetensors"),
+        (add_pickle, "file-not-allowed", "pytorch_model.bin"),
+        (replace_by_link, "file-not-allowed", "tokenizer.json"),
+        (rename_label, "version-of-other-content", "manifest.json"),
+        (delete_manifest, "manifest-missing", "manifest.json"),
+        (cut_manifest, "version-unreadable", "manifest.json"),
+        (binary_manifest, "version-unreadable", "manifest.json"),
+        (nest_manifest, "version-unreadable", "manifest.json"),
+        (forge_path, "file-not-published", "tokenizer.json"),
     ],
 )
-def test_a_damaged_version_is_refused_and_the_file_named(
+def test_a_damaged_version_is_an_error_that_names_the_file(
     store: ModelStore,
     publish: Callable[..., Manifest],
     damage: Callable[[Path], None],
-    message: str,
+    code: str,
+    name: str,
 ) -> None:
     folder = store.resolve(publish().version)
     damage(folder)
-    with pytest.raises(VersionInvalid, match=message) as caught:
+    with raises(VersionInvalid, code) as caught:
         read_manifest(folder)
-    assert "retrain, promote another version" in str(caught.value)
+    assert name in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("damage", "code"),
     [
-        (delete, "is missing"),
-        (truncate, "95 bytes instead of 96"),
-        (add_pickle, "can run any code"),
-        (delete_manifest, r"has no manifest\.json"),
-        (tamper, None),  # of the same size: only `read_manifest` reads that much
+        (delete, "file-missing"),
+        (truncate, "file-of-other-size"),
+        (add_pickle, "file-not-allowed"),
+        (delete_manifest, "manifest-missing"),
     ],
 )
-def test_sizes_tell_of_files_that_were_cut_or_lost(
-    store: ModelStore,
-    publish: Callable[..., Manifest],
-    damage: Callable[[Path], None],
-    message: str | None,
+def test_sizes_show_that_files_were_cut_or_lost(
+    store: ModelStore, publish: Callable[..., Manifest], damage: Callable[[Path], None], code: str
 ) -> None:
     folder = store.resolve(publish().version)
     check_sizes(folder)
     damage(folder)
-    if message is None:
+    with raises(VersionInvalid, code):
         check_sizes(folder)
-        return
-    with pytest.raises(VersionInvalid, match=message):
-        check_sizes(folder)
+
+
+def test_sizes_do_not_show_other_content(
+    store: ModelStore, publish: Callable[..., Manifest]
+) -> None:
+    folder = store.resolve(publish().version)
+    tamper(folder)
+    check_sizes(folder)
 
 
 EDITS = [
@@ -296,7 +292,7 @@ def test_nothing_that_a_manifest_says_can_be_changed_unseen(
 ) -> None:
     folder = store.resolve(publish().version)
     edit_manifest(folder, old, new)
-    with pytest.raises(VersionInvalid, match=r"manifest\.json was changed since publishing"):
+    with raises(VersionInvalid, "file-changed"):
         read_manifest(folder, verify=verify)
 
 
@@ -336,7 +332,10 @@ def test_what_a_desktop_leaves_behind_harms_no_version(
     store: ModelStore, publish: Callable[..., Manifest]
 ) -> None:
     published = publish()
-    (store.resolve(published.version) / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    folder = store.resolve(published.version)
+    (folder / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "engine.bin").write_bytes(b"\x80\4")
     assert read_manifest(store.resolve(published.version)) == published
 
 
@@ -349,7 +348,7 @@ def test_a_version_can_be_copied_and_read_elsewhere(
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(VersionNotFound, match="nowhere is not there"):
+    with raises(VersionNotFound, "version-folder-missing"):
         read_manifest(tmp_path / "nowhere")
 
 
@@ -364,18 +363,18 @@ def test_sealing_lists_every_file(tmp_path: Path) -> None:
 def test_sealing_refuses_pickles(tmp_path: Path, bad: str) -> None:
     write_files(tmp_path)
     (tmp_path / bad).write_bytes(b"")
-    with pytest.raises(PublishError, match=f"{bad} in .* can run any code"):
+    with raises(PublishError, "file-not-allowed"):
         hash_files(tmp_path)
 
 
 def test_sealing_refuses_links(tmp_path: Path) -> None:
     write_files(tmp_path)
     (tmp_path / "shared").symlink_to("/etc")
-    with pytest.raises(PublishError, match=r"shared in .* is a symbolic link"):
+    with raises(PublishError, "file-not-allowed"):
         hash_files(tmp_path)
 
 
 def test_a_version_without_weights_is_none(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(PublishError, match="has no weights"):
+    with raises(PublishError, "no-weights"):
         hash_files(tmp_path)

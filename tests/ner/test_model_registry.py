@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import RegistryError, VersionInvalid, VersionNotFound
 from tagalong.ner.manifest import Manifest
 from tagalong.ner.model_registry import ModelRegistry
+from tests.errors import raises
 from tests.versions import publish_number
 
 UNSAFE = [
@@ -86,7 +88,7 @@ def test_one_version_in_two_tiers_must_be_said_with_its_tier(
 ) -> None:
     encoder, llm = publish(tier="encoder"), publish(tier="llm")
     assert encoder.version == llm.version
-    with pytest.raises(VersionNotFound, match=rf"encoder/{llm.version} or llm/{llm.version}"):
+    with raises(VersionNotFound, "version-ambiguous"):
         store.resolve(llm.version)
     assert store.resolve(f"llm/{llm.version}") == store.root / "llm" / llm.version
 
@@ -118,12 +120,12 @@ def test_without_an_llm_there_is_advice_how_to_get_one(
 ) -> None:
     store.promote("encoder", publish(1).version)
     own = ModelStore(tmp_path / "own", bundled_root=store.root)
-    with pytest.raises(VersionNotFound) as caught:
+    with raises(VersionNotFound, "tier-not-trained"):
         own.resolve("llm")
-    assert str(caught.value) == "no LLM has been trained: run `tagalong train llm`"
     version = publish_number(own, tier="llm").version
-    with pytest.raises(VersionNotFound, match=rf"`tagalong models promote`: .*{version}") as caught:
+    with raises(VersionNotFound, "no-current-version") as caught:
         own.resolve("llm")
+    assert version in str(caught.value)
     assert "'bundled'" not in str(caught.value)  # the bundled version is an encoder
     own.promote("llm", version)
     assert own.resolve("llm").name == version
@@ -144,8 +146,9 @@ def test_what_is_not_there_is_answered_with_what_is(
     store: ModelStore, publish: Publish, reference: str
 ) -> None:
     published = publish()
-    with pytest.raises(VersionNotFound, match=rf"encoder/{published.version}"):
+    with raises(VersionNotFound, "version-not-found") as caught:
         store.resolve(reference)
+    assert f"encoder/{published.version}" in str(caught.value)
 
 
 def test_a_long_answer_names_the_last_versions_and_counts_the_others(
@@ -153,20 +156,23 @@ def test_a_long_answer_names_the_last_versions_and_counts_the_others(
 ) -> None:
     for value in range(11):
         publish(value, name=f"v{value:02}")
-    with pytest.raises(VersionNotFound, match=r"has 3 others, encoder/v03") as caught:
+    with raises(VersionNotFound, "version-not-found") as caught:
         store.resolve("nothing")
-    assert "encoder/v10" in str(caught.value)
-    assert "encoder/v02" not in str(caught.value)
+    assert re.findall(r"encoder/v\d\d|3 others", str(caught.value)) == [
+        "3 others",
+        *(f"encoder/v{value:02}" for value in range(3, 11)),
+    ]
 
 
 def test_an_empty_store_with_a_bundled_version_says_so(tmp_path: Path) -> None:
     store = ModelStore(tmp_path / "models", bundled_root=tmp_path / "bundled")
-    with pytest.raises(VersionNotFound, match="has no version yet; 'bundled' is always there"):
+    with raises(VersionNotFound, "version-not-found") as caught:
         store.resolve("nothing")
+    assert "'bundled'" in str(caught.value)
 
 
 def test_a_path_to_a_folder_that_is_no_version(store: ModelStore, tmp_path: Path) -> None:
-    with pytest.raises(VersionInvalid, match=r"has no manifest\.json"):
+    with raises(VersionInvalid, "manifest-missing"):
         store.resolve(str(tmp_path))
 
 
@@ -174,14 +180,15 @@ def test_a_current_version_that_somebody_deleted(store: ModelStore, publish: Pub
     gone, left = publish(1), publish(2)
     store.promote("encoder", gone.version)
     store.resolve(gone.version).rename(store.root / "elsewhere")
-    with pytest.raises(VersionNotFound, match=rf"no version '{gone.version}'.*{left.version}"):
+    with raises(VersionNotFound, "version-not-in-tier") as caught:
         store.resolve("encoder")
+    assert left.version in str(caught.value)
 
 
 @pytest.mark.parametrize("name", UNSAFE)
 def test_names_that_could_leave_the_store_are_refused(store: ModelStore, name: str) -> None:
-    with pytest.raises(RegistryError, match="cannot be the name of a tier or version"):
+    with raises(RegistryError, "name-not-safe"):
         store.version_names(name)
     if name != "bundled":  # which can be promoted, but is no name of a folder
-        with pytest.raises(RegistryError, match="cannot be the name"):
+        with raises(RegistryError, "name-not-safe"):
             store.promote("encoder", name)

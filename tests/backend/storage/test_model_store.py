@@ -144,7 +144,7 @@ def test_a_draft_is_hashed_as_it_will_be_read(store: ModelStore, publish: Publis
 def test_a_draft_with_what_json_cannot_hold_is_refused(
     store: ModelStore, publish: Publish, value: object
 ) -> None:
-    with pytest.raises(PublishError, match="the draft of minilm holds what JSON cannot"):
+    with raises(PublishError, "metadata-not-json"):
         publish(config={"value": value})
     assert store.version_names("encoder") == []
     assert not hidden(store)
@@ -160,7 +160,7 @@ def test_a_draft_without_a_label_set_is_refused(publish: Publish, labels: tuple[
 def test_unsafe_names_are_refused(
     store: ModelStore, publish: Publish, change: dict[str, Any]
 ) -> None:
-    with pytest.raises(RegistryError, match="cannot be the name"):
+    with raises(RegistryError, "name-not-safe"):
         publish(**change)
     assert not (store.root.parent / "evil").exists()
     assert not hidden(store)
@@ -170,7 +170,7 @@ def test_a_pickle_is_never_published(store: ModelStore) -> None:
     with store.staging_folder("encoder") as folder:
         write_files(folder)
         (folder / "optimizer.pt").write_bytes(b"")
-        with pytest.raises(PublishError, match=r"optimizer\.pt"):
+        with raises(PublishError, "file-not-allowed"):
             store.publish(folder, VersionMetadata(**DRAFT))
     assert store.version_names("encoder") == []
 
@@ -184,7 +184,7 @@ def test_promotions_are_undone_in_order(store: ModelStore, publish: Publish) -> 
     assert store.current_version("encoder") == one
     assert store.rollback("encoder") is None
     assert store.current_version("encoder") is None
-    with pytest.raises(RegistryError, match=f"no promotion to undo.*models promote`: .*{three}"):
+    with raises(RegistryError, "no-promotion-to-undo"):
         store.rollback("encoder")
 
 
@@ -240,7 +240,7 @@ def test_rollbacks_undo_every_promotion_down_to_the_bundled_version(
     undone = [stock.store.rollback("encoder") or "" for _ in seen[1:]]
     assert undone == seen[-2::-1]
     assert stock.state() == (CurrentVersion(), seen[0])
-    with pytest.raises(RegistryError, match="no promotion to undo"):
+    with raises(RegistryError, "no-promotion-to-undo"):
         stock.store.rollback("encoder")
 
 
@@ -309,7 +309,7 @@ def test_rolling_back_passes_over_every_removed_version_to_the_bundled_one(
 def test_each_way_out_of_removing_the_current_version_works(own: ModelStore, way: str) -> None:
     version = publish_number(own).version
     own.promote("encoder", version)
-    with pytest.raises(RegistryError, match=way):
+    with raises(RegistryError, "version-is-current"):
         own.remove("encoder", version)
     if way == "roll back":
         own.rollback("encoder")
@@ -321,7 +321,7 @@ def test_each_way_out_of_removing_the_current_version_works(own: ModelStore, way
 
 def test_a_tier_without_a_bundled_version_rolls_back_to_none(own: ModelStore) -> None:
     version = publish_number(own, tier="llm").version
-    with pytest.raises(VersionNotFound, match="no bundled version of tier 'llm'"):
+    with raises(VersionNotFound, "no-bundled-version"):
         own.promote("llm", "bundled")
     own.promote("llm", version)
     assert own.rollback("llm") is None
@@ -336,9 +336,9 @@ def test_a_damaged_bundled_version_is_neither_promoted_nor_rolled_back_to(
     version = publish_number(own).version
     own.promote("encoder", version)
     (store.resolve("encoder") / "tokenizer.json").unlink()
-    with pytest.raises(VersionInvalid, match=r"tokenizer\.json is missing"):
+    with raises(VersionInvalid, "file-missing"):
         own.promote("encoder", "bundled")
-    with pytest.raises(VersionInvalid, match=r"tokenizer\.json is missing"):
+    with raises(VersionInvalid, "file-missing"):
         own.rollback("encoder")
     assert own.current_version("encoder") == version
 
@@ -348,13 +348,11 @@ def test_the_bundled_version_is_promoted_instead_of_the_version_it_was_judged_be
 ) -> None:
     one, two = (publish_number(own, value).version for value in range(2))
     own.promote("encoder", one, expected_current=store.served_version("encoder"))
-    with pytest.raises(CurrentVersionChangedError, match=f"{one} serves by now"):
+    with raises(CurrentVersionChangedError, "current-version-changed"):
         own.promote("encoder", "bundled", expected_current=two)
     own.promote("encoder", "bundled", expected_current=one)
     own.promote("encoder", "bundled", expected_current=two)  # it is current already
-    with pytest.raises(
-        CurrentVersionChangedError, match=f"--against {store.served_version('encoder')}`"
-    ):
+    with raises(CurrentVersionChangedError, "current-version-changed"):
         own.promote("encoder", two, expected_current=one)
 
 
@@ -371,19 +369,17 @@ def test_rolling_back_refuses_a_damaged_version(store: ModelStore, publish: Publ
     store.promote("encoder", one)
     store.promote("encoder", two)
     (store.resolve(one) / "tokenizer.json").unlink()
-    with pytest.raises(VersionInvalid, match=r"tokenizer\.json is missing"):
+    with raises(VersionInvalid, "file-missing"):
         store.rollback("encoder")
     assert store.current_version("encoder") == two
 
 
 def test_rolling_back_where_nothing_was_promoted(store: ModelStore, publish: Publish) -> None:
     for tier in ("encoder", "llm"):
-        with pytest.raises(
-            RegistryError, match=rf"{tier}' has no promotion to undo.*train {tier}`"
-        ):
+        with raises(RegistryError, "no-promotion-to-undo"):
             store.rollback(tier)
     for name in ("bundled", "minilm-20260131-0f3c2d1e"):
-        with pytest.raises(RegistryError, match=r"no tier is called .*: name one of encoder, llm"):
+        with raises(RegistryError, "tier-unknown"):
             store.rollback(name)
     assert not store.root.exists()
 
@@ -392,7 +388,7 @@ def test_a_damaged_version_is_not_promoted(store: ModelStore, publish: Publish) 
     good, bad = publish(1).version, publish(2).version
     store.promote("encoder", good)
     (store.resolve(bad) / "model.safetensors").write_bytes(safetensors(3))
-    with pytest.raises(VersionInvalid, match="was changed since publishing"):
+    with raises(VersionInvalid, "file-changed"):
         store.promote("encoder", bad)
     assert store.current_version("encoder") == good
 
@@ -400,7 +396,7 @@ def test_a_damaged_version_is_not_promoted(store: ModelStore, publish: Publish) 
 def test_a_version_in_the_wrong_place_is_not_promoted(store: ModelStore, publish: Publish) -> None:
     version = publish().version
     store.resolve(version).rename(store.tier_folder("encoder") / "best")
-    with pytest.raises(VersionInvalid, match=rf"best holds encoder/{version}"):
+    with raises(VersionInvalid, "version-renamed"):
         store.promote("encoder", "best")
 
 
@@ -409,7 +405,7 @@ def test_what_is_not_there_is_neither_promoted_nor_removed(
 ) -> None:
     version = publish().version
     for change in (store.promote, store.remove):
-        with pytest.raises(VersionNotFound, match=rf"no version 'gone'.*{version}"):
+        with raises(VersionNotFound, "version-not-in-tier"):
             change("encoder", "gone")
         with pytest.raises(VersionNotFound):
             change("llm", version)
@@ -423,7 +419,7 @@ def test_a_damaged_current_is_told_and_mended_by_promoting(
     version = publish().version
     (store.tier_folder("encoder") / "current").write_text(text)
     for read in (store.current_version, store.rollback, store.resolve):
-        with pytest.raises(VersionInvalid, match="promote"):
+        with raises(VersionInvalid, "current-unreadable"):
             read("encoder")
     store.promote("encoder", version)
     assert store.current_version("encoder") == version
@@ -449,7 +445,7 @@ def test_current_is_plain_json(store: ModelStore, publish: Publish) -> None:
 def test_the_current_version_cannot_be_removed(store: ModelStore, publish: Publish) -> None:
     one, two = publish(1).version, publish(2).version
     store.promote("encoder", one)
-    with pytest.raises(RegistryError, match=f"{one} is current: promote another"):
+    with raises(RegistryError, "version-is-current"):
         store.remove("encoder", one)
     store.remove("encoder", two)
     assert store.version_names("encoder") == [one]
@@ -459,7 +455,7 @@ def test_the_current_version_cannot_be_removed(store: ModelStore, publish: Publi
 def test_a_disk_that_is_full_while_weights_are_written(store: ModelStore, publish: Publish) -> None:
     version = publish().version
     store.promote("encoder", version)
-    with pytest.raises(PublishError, match="disk is full"), store.staging_folder("encoder"):
+    with raises(PublishError, "disk-full"), store.staging_folder("encoder"):
         Path("/dev/full").write_text("weights")
     assert store.resolve("encoder").name == version
     assert not hidden(store)
@@ -497,7 +493,7 @@ def test_a_store_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file where the folder should be")
     store = ModelStore(tmp_path / "models")
     with (
-        pytest.raises(PublishError, match="could not make a folder"),
+        raises(PublishError, "file-system-error"),
         store.staging_folder("encoder"),
     ):
         pass
@@ -540,18 +536,11 @@ def test_a_version_is_only_promoted_instead_of_the_one_it_was_judged_beside(
     tmp_path: Path, publish: Publish, store: ModelStore
 ) -> None:
     one, two, three = (publish(value).version for value in range(3))
-    with pytest.raises(
-        CurrentVersionChangedError,
-        match=f"no version serves by now, and {two} was judged beside {one}: "
-        f"promote it with `tagalong models promote {two}`",
-    ):
+    with raises(CurrentVersionChangedError, "current-version-changed"):
         store.promote("encoder", two, expected_current=one)
     assert store.current_version("encoder") is None
     store.promote("encoder", one, expected_current="")
-    with pytest.raises(
-        CurrentVersionChangedError,
-        match=f"{one} serves by now, and {two} was judged beside {three}",
-    ):
+    with raises(CurrentVersionChangedError, "current-version-changed"):
         store.promote("encoder", two, expected_current=three)
     assert store.current_version("encoder") == one
     store.promote("encoder", two, expected_current=one)
