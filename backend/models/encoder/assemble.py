@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import AutoTokenizer
 
 from tagalong.backend.models.decoding.consistency import ScoreRefiner
@@ -61,7 +62,7 @@ def translate_load_errors(folder: Path, manifest: Manifest) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise VersionInvalid(
             f"version {manifest.version} in {folder} could not be loaded ({error}); "
             "train it again, or roll back to another version"

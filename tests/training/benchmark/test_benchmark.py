@@ -111,7 +111,7 @@ def test_it_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert found.runtime_name.startswith("PyTorch")
     assert found.timed_documents <= 6
     assert measure.MAX_TIMED_DOCUMENTS > 6
-    with pytest.raises(TagalongError, match="is not there"):
+    with pytest.raises(TagalongError, match="there is no folder"):
         benchmark_in_subprocess(
             BenchmarkConfig("gone", tmp_path / "gone", "torch"), TEXTS, seconds=0.1
         )
