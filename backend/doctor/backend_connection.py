@@ -12,8 +12,8 @@ NETWORK_SETTINGS_REMEDY = (
     "Start Label Studio with USE_DEFAULT_BANNED_SUBNETS=false in its environment, and with "
     "USER_ADDITIONAL_BANNED_SUBNETS, which bans all networks but this one again: "
     "docs/deployment.md of Tagalong has the list. (ML_BLOCK_LOCAL_IP=false with "
-    "SSRF_PROTECTION_ENABLED=false works too, but opens every machine of the network.) Then remove the backend if there is one, and connect it "
-    "again."
+    "SSRF_PROTECTION_ENABLED=false works too, but opens every machine of the network.) Then remove "
+    "the backend if there is one, and connect it again."
 )
 WEBHOOK_NETWORK_REMEDY = (
     "Start Label Studio with SSRF_PROTECTION_ENABLED=false as well, or with "
