@@ -246,7 +246,7 @@ def test_on_one_machine_loopback_is_opened_and_nothing_else() -> None:
     expected = {each for each in map(ipaddress.ip_network, RESERVED) if not each.is_loopback}
     page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
     (documented,) = re.findall(r"USER_ADDITIONAL_BANNED_SUBNETS=(\S+)", page)
-    for banned in (documented.split(","), BANNED_SUBNETS):
+    for banned in (documented.split(","), BANNED_SUBNETS.split(",")):
         assert set(map(ipaddress.ip_network, banned)) == expected
 
 

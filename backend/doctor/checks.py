@@ -9,7 +9,6 @@ from tagalong.backend.doctor import (
     backend_connection,
     backend_responses,
     old_install,
-    prelabeling,
     project,
     reachability,
     stored_predictions,
@@ -53,64 +52,43 @@ class DoctorCheck:
 
 CHECKS: Final = (
     DoctorCheck("label_studio", "Label Studio", reachability.check_label_studio),
-    DoctorCheck("key", "Key", reachability.check_key, requires=("label_studio",)),
-    DoctorCheck("project", "Project", reachability.check_project, requires=("key",)),
-    DoctorCheck("config", "Labelling config", project.check_label_config, requires=("project",)),
-    DoctorCheck("tasks", "Tasks", project.check_tasks, requires=("config",)),
-    DoctorCheck(
-        "tabs", "Data Manager", tabs.check_tabs, requires=("project",), mend=tabs.mend_tabs
-    ),
-    DoctorCheck(
-        "connected", "ML backend", backend_connection.check_connected, requires=("project",)
-    ),
-    DoctorCheck(
-        "network", "Network switches", backend_connection.check_network, requires=("project",)
-    ),
-    DoctorCheck(
-        "answers", "Backend (from here)", backend_responses.check_reachable, requires=("project",)
-    ),
-    DoctorCheck("auth", "User and password", backend_responses.check_auth, requires=("answers",)),
-    DoctorCheck(
-        "setup", "Setup", backend_responses.check_setup, requires=("answers", "auth", "config")
-    ),
-    DoctorCheck(
-        "predict", "One prediction", backend_responses.check_predict, requires=("setup", "tasks")
-    ),
-    DoctorCheck("times", "Time budgets", backend_responses.check_latency, requires=("answers",)),
+    DoctorCheck("key", "Key", reachability.check_key, ("label_studio",)),
+    DoctorCheck("project", "Project", reachability.check_project, ("key",)),
+    DoctorCheck("config", "Labelling config", project.check_label_config, ("project",)),
+    DoctorCheck("tasks", "Tasks", project.check_tasks, ("config",)),
+    DoctorCheck("tabs", "Data Manager", tabs.check_tabs, ("project",), mend=tabs.mend_tabs),
+    DoctorCheck("connected", "ML backend", backend_connection.check_connected, ("project",)),
+    DoctorCheck("network", "Network settings", backend_connection.check_network, ("project",)),
+    DoctorCheck("answers", "Backend (from here)", backend_responses.check_reachable, ("project",)),
+    DoctorCheck("auth", "User and password", backend_responses.check_auth, ("answers",)),
+    DoctorCheck("setup", "Setup", backend_responses.check_setup, ("answers", "auth", "config")),
+    DoctorCheck("predict", "One prediction", backend_responses.check_predict, ("setup", "tasks")),
+    DoctorCheck("times", "Time limits", backend_responses.check_latency, ("answers",)),
     DoctorCheck(
         "state",
         "Backend (from Label Studio)",
         backend_connection.check_backend_state,
-        requires=("connected",),
+        ("connected",),
         explained_by=("config", "network", "answers", "auth", "setup", "times"),
     ),
-    DoctorCheck("shown", "Pre-labelling", prelabeling.check_prelabeling, requires=("project",)),
+    DoctorCheck("shown", "Pre-labelling", project.check_prelabeling, ("project",)),
     DoctorCheck(
         "version",
         "Version",
         version_and_labels.check_version,
-        requires=("connected",),
+        ("connected",),
         explained_by=("setup", "state", "shown"),
     ),
+    DoctorCheck("labels", "Labels", version_and_labels.check_labels, ("config", "answers")),
+    DoctorCheck("webhook", "Webhook", webhooks.check_webhook, ("connected",)),
     DoctorCheck(
-        "labels", "Labels", version_and_labels.check_labels, requires=("config", "answers")
-    ),
-    DoctorCheck("webhook", "Webhook", webhooks.check_webhook, requires=("connected",)),
-    DoctorCheck(
-        "validation",
-        "Prediction validation",
-        stored_predictions.check_validation,
-        requires=("config",),
+        "validation", "Prediction validation", stored_predictions.check_validation, ("config",)
     ),
     DoctorCheck(
-        "stored",
-        "Stored predictions",
-        stored_predictions.check_stored_versions,
-        requires=("project",),
+        "stored", "Stored predictions", stored_predictions.check_stored_versions, ("project",)
     ),
     DoctorCheck("old_install", "Installation", old_install.check_old_install),
 )
-
 _CHECKS_BY_NAME: Final = {check.name: check for check in CHECKS}
 
 

@@ -73,11 +73,7 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
     def read_label_studio_version(self) -> str:
         """The version of Label Studio, which needs no valid key."""
         with connect(self.options.url, ANONYMOUS_KEY, retries=0) as client:
-            return client.connection.get(
-                "api/version/",
-                lambda answer: str(answer["release"]),
-                timeout_seconds=self.options.label_studio_timeout_seconds,
-            )
+            return client.read_version(timeout_seconds=self.options.label_studio_timeout_seconds)
 
     @cached_property
     def project_json(self) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Checks of the labelling config and the tasks."""
+"""Checks of the project: its labelling config, its tasks and its pre-labelling setting."""
 
 from tagalong.backend.doctor.context import DoctorContext
 from tagalong.backend.doctor.finding import (
@@ -13,6 +13,7 @@ from tagalong.backend.label_studio.results import UNDEFINED_KEY
 from tagalong.ner.errors import FormatError
 
 LABELING_INTERFACE_PAGE = "under Settings, Labeling Interface, Code"
+PRELABELING_SETTING = "Use predictions to prelabel tasks"
 MAX_LISTED_TASKS = 5  # in a sentence
 
 
@@ -67,3 +68,15 @@ def check_tasks(context: DoctorContext) -> CheckResult:
 def _describe_sample(context: DoctorContext) -> str:
     sampled, total = len(context.tasks), context.project.task_count
     return pluralize(sampled, "task") if sampled >= total else f"The {sampled} tasks changed last"
+
+
+def check_prelabeling(context: DoctorContext) -> CheckResult:
+    """Whether annotators see predictions."""
+    if context.project.shows_predictions:
+        return ok("The project shows predictions to annotators.")
+    return problem(
+        "prelabelling-off",
+        f"Annotators see no predictions: {PRELABELING_SETTING!r} is off.",
+        "Switch it on under Settings, Annotation, and choose the backend there: "
+        f"{PRELABELING_SETTING}.",
+    )

@@ -91,9 +91,8 @@ def queue_tasks(
         if int(one.document.id) not in stored
     ]
     if fresh:
-        retry.call_once(
-            partial(client.predictions.add, project, fresh)
-        )  # a repeat would store duplicates
+        # Not repeated, because a repeat would store duplicates.
+        retry.call_once(partial(client.predictions.add, project, fresh))
         added = [int(item["task"]) for item in fresh]
         stored |= dict(_stored_predictions(client, project, added, version, retry))
     if missing := [task for task in tasks if task not in stored]:

@@ -64,7 +64,6 @@ def test_check_fails_where_a_prediction_is_wrong(
     monkeypatch.setenv("TOY_FAULT", "shifted")
     code, shown, _ = run([*arguments, "--check"], capsys)
     assert code == 1
-    assert "12 things" in shown
     assert shown.count("region 1:") == 10
     assert shown.endswith("and 2 more")
 
@@ -103,7 +102,7 @@ def test_a_label_studio_that_ends_early_is_told(
     code, said, wrong = run([*arguments, "--label-studio", str(broken)], capsys)
     assert (code, said) == (1, "")
     failed(wrong, "process-ended")
-    assert "disk I/O error\n" in wrong
+    assert "I/O" in wrong
 
 
 @pytest.mark.usefixtures("toy")

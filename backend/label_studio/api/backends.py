@@ -1,13 +1,8 @@
 """The ML backends of projects."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from tagalong.backend.label_studio.api.connection import (
-    SLOW_READ_TIMEOUT_SECONDS,
-    Resource,
-    list_parser,
-)
+from tagalong.backend.label_studio.api.connection import Resource, list_parser
 from tagalong.backend.label_studio.api.objects import MLBackend
 
 
@@ -80,18 +75,6 @@ class MLBackends(Resource):
     def remove(self, backend: int) -> None:
         """Disconnect a backend by its id; its predictions stay."""
         self._connection.request_json("DELETE", f"api/ml/{backend}")
-
-    def test_prediction(self, backend: int) -> Mapping[str, Any]:
-        """Request a prediction for a random task without storing it.
-
-        Returns:
-            ``request`` as sent; ``status``, ``error_message`` and ``response`` as received.
-        """
-        path = f"api/ml/{backend}/predict/test?random=true"
-        answer = self._connection.request_json(
-            "POST", path, timeout_seconds=SLOW_READ_TIMEOUT_SECONDS
-        )
-        return self._connection.parse_answer(dict, answer, path)
 
 
 def _auth_fields(login: tuple[str, str] | None) -> dict[str, str]:

@@ -8,7 +8,11 @@ from typing import Self
 import httpx
 
 from tagalong.backend.label_studio.api.backends import MLBackends
-from tagalong.backend.label_studio.api.connection import MAX_RETRIES, Connection
+from tagalong.backend.label_studio.api.connection import (
+    MAX_RETRIES,
+    READ_TIMEOUT_SECONDS,
+    Connection,
+)
 from tagalong.backend.label_studio.api.objects import Project, Sampling, User
 from tagalong.backend.label_studio.api.predictions import Predictions
 from tagalong.backend.label_studio.api.tasks import Tasks
@@ -60,9 +64,13 @@ class LabelStudioClient(AbstractContextManager["LabelStudioClient"]):
         """The address, without a slash at the end."""
         return self.connection.url
 
-    def read_version(self) -> str:
+    def read_version(self, *, timeout_seconds: float = READ_TIMEOUT_SECONDS) -> str:
         """The release, such as ``1.23.2``; needs no valid legacy token."""
-        return self.connection.get("api/version/", lambda answer: str(answer["release"]))
+        return self.connection.get(
+            "api/version/",
+            lambda answer: str(answer["release"]),
+            timeout_seconds=timeout_seconds,
+        )
 
     def whoami(self) -> User:
         """The owner of the key."""

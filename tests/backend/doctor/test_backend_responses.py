@@ -116,10 +116,10 @@ def test_with_the_password_all_is_seen(surgery: Surgery) -> None:
 
 
 def test_the_backend_refuses_the_project(surgery: Surgery) -> None:
-    surgery.backend_says("POST /setup", 422, {"error": "the model is gone: promote another"})
+    surgery.backend_says("POST /setup", 422, {"error": "gone: retrain"})
     finding = the_only(surgery.look(), "setup", "problem", skips="predict")
     assert finding.code == "setup-refused"
-    assert "(HTTP 422): the model is gone: promote another" in finding.sentence
+    assert finding.sentence.endswith("(HTTP 422): gone: retrain.")
 
 
 @pytest.mark.parametrize("answer", [{}, {"model_version": None}, {"model_version": ""}, []])

@@ -181,8 +181,8 @@ def test_the_reason_names_the_projects_and_the_ways_out() -> None:
     others = [AffectedProject(2, "Two", ("Disease", "Drug")), AffectedProject(3, "Three", ())]
     reason = hold_back_reason(CHANGE, others, "project-1-x")
     assert reason.startswith("v1 also serves project 2 (Two) and project 3 (Three), and all")
-    assert "Project 2 would lose Disease and Drug. Start a second server" in reason
+    assert reason.count("Project 2 would lose Disease and Drug. ") == 1
     assert reason.endswith("run `tagalong models promote project-1-x`")
     many = hold_back_reason(CHANGE, [AffectedProject(n, "T", ()) for n in range(2, 10)], "c")
-    assert "project 6 (T) and 3 more, and all" in many
-    assert "would lose" not in many
+    assert [f"project {n} (T)" in many for n in range(2, 10)] == [n < 7 for n in range(2, 10)]
+    assert "lose" not in many

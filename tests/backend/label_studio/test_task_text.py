@@ -242,4 +242,4 @@ def test_limits_can_be_set(web: Web) -> None:
     hosts = frozenset({web.host})
     with raises(InputError, "fetch-failed") as refusal:
         document(f"http://{web.host}/a", "url", allowed_hosts=hosts, max_bytes=3)
-    assert "3 bytes" in str(refusal.value)
+    assert str(refusal.value).split().count("3") == 1
