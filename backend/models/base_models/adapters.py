@@ -1,7 +1,7 @@
-"""Adapters on a base, by peft; it is imported when the first one is met.
+"""Load adapters with peft, which is imported for the first one only.
 
-It takes longer to import than everything else that serves together (with bitsandbytes and PyTorch's
-compiler behind it), and whoever serves an engine, or a whole model, has no use for it.
+peft takes longer to import than everything else together, because of bitsandbytes and PyTorch's
+compiler. A server of whole models, or of OpenVINO's, does not need it.
 """
 
 import sys
@@ -20,31 +20,30 @@ if TYPE_CHECKING:
 
 @cache
 def _import_peft() -> ModuleType:
-    """The library."""
     return import_module("peft")
 
 
 def is_peft_model(model: object) -> "TypeGuard[PeftModel]":
-    """Whether a model is an adapter on its base."""
-    # Nobody has made one before the library was there.
+    """Whether a model is an adapter on its base model."""
+    # If peft is not imported, no adapter can exist.
     return "peft" in sys.modules and isinstance(model, _import_peft().PeftModel)
 
 
 def is_lora_layer(layer: nn.Module) -> bool:
-    """Whether a layer is one of a base with something of an adapter beside it."""
+    """Whether a layer has an adapter beside it."""
     return "peft" in sys.modules and isinstance(layer, _import_peft().tuners.lora.LoraLayer)
 
 
 def load_adapter(model: PreTrainedModel, folder: Path, **options: Any) -> "PeftModel":
-    """Put an adapter on its base.
+    """Put an adapter on its base model, which is changed in place.
 
     Args:
-        model: The base; changed in place.
-        folder: Of the adapter.
-        **options: Of `PeftModel.from_pretrained`.
+        model: The base model.
+        folder: The adapter's folder.
+        **options: Those of `PeftModel.from_pretrained`.
 
     Returns:
-        Both.
+        The model with its adapter.
     """
     adapted: PeftModel = _import_peft().PeftModel.from_pretrained(model, folder, **options)
     return adapted

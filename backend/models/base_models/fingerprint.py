@@ -1,19 +1,15 @@
-"""What a model in a folder is known by, where no hub and no package gives it a revision."""
+"""The fingerprint of a model in a folder, which no hub and no package gives a revision."""
 
 from hashlib import sha256
 from pathlib import Path
 
-SAMPLES_PER_FILE, SAMPLE_BYTES = 64, 4096  # of each file of weights
+SAMPLES_PER_FILE, SAMPLE_BYTES = 64, 4096
 
 
 def folder_fingerprint(folder: Path) -> str:
-    """What the model in a folder is known by: its configuration, and samples of its weights.
+    """Hash the configuration of a model, and samples of its weights.
 
-    Args:
-        folder: Of a base; weights of many gigabytes cost no more than small ones.
-
-    Returns:
-        The beginning of a SHA-256; any other training of the model has another.
+    Reading samples takes as long for many gigabytes as for few; any further training changes them.
     """
     digest = sha256()
     config = folder / "config.json"

@@ -1,4 +1,4 @@
-"""Telling memory that does not suffice from every other error."""
+"""Tell errors of exhausted memory from all others."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,26 +11,16 @@ CPU_OUT_OF_MEMORY_MESSAGE = "can't allocate memory"  # PyTorch, in a bare Runtim
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error of PyTorch means that a device's memory, or the machine's, is used up."""
+    """Whether an error of PyTorch means that the memory of a device or the machine is exhausted."""
     return isinstance(error, torch.OutOfMemoryError) or CPU_OUT_OF_MEMORY_MESSAGE in str(error)
 
 
 @contextmanager
-def translate_memory_errors(sentence: str) -> Iterator[None]:
-    """Say what to do where memory does not suffice.
-
-    Args:
-        sentence: What is said.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        OutOfMemoryError: If the block needs more memory than there is.
-    """
+def translate_memory_errors(sentence: str, *, code: str | None = None) -> Iterator[None]:
+    """Raise `OutOfMemoryError` with a sentence where PyTorch's own error comes."""
     try:
         yield
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        raise OutOfMemoryError(sentence) from error
+        raise OutOfMemoryError(sentence, code=code) from error

@@ -1,4 +1,4 @@
-"""Weights in 4 bits: how they are asked for, and whether this machine can have them."""
+"""Weights in 4 bits (NF4): the options for loading them, and whether this machine supports them."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -12,11 +12,7 @@ from transformers import BitsAndBytesConfig
 
 @cache
 def four_bit_unavailable_reason() -> str | None:
-    """Try whether weights can be kept in NF4 on this machine.
-
-    Returns:
-        None if they can, else why not.
-    """
+    """Try NF4 on this machine: None where it works, else the reason."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         functional = import_module("bitsandbytes.functional")
@@ -27,13 +23,13 @@ def four_bit_unavailable_reason() -> str | None:
 
 
 def four_bit_options(skip_modules: Sequence[str]) -> Mapping[str, Any]:
-    """How QLoRA loads its base (Dettmers et al. 2023): NF4 quantised twice, arithmetic in bf16.
+    """Options of `from_pretrained` for QLoRA (Dettmers et al. 2023): NF4 twice, arithmetic in bf16.
 
     Args:
         skip_modules: Layers that are not quantised.
 
     Returns:
-        Options of `from_pretrained`.
+        The options.
     """
     quantization = BitsAndBytesConfig(
         load_in_4bit=True,
@@ -46,14 +42,10 @@ def four_bit_options(skip_modules: Sequence[str]) -> Mapping[str, Any]:
 
 
 def disable_cpu_repacking(model: nn.Module) -> None:
-    """Keep bitsandbytes from repacking layers when they first serve on some CPUs.
+    """Keep bitsandbytes from repacking the layers of a 4-bit model on some CPUs.
 
-    A repacked layer gives no gradients from then on, is unpacked again under the feet of whoever
-    shares its weights once its state is asked for, and cannot be had where blocks of 64 do not
-    divide it.
-
-    Args:
-        model: In 4 bits.
+    A repacked layer gives no gradients, and its blocks of 64 must divide it. Besides, state_dict()
+    unpacks it for every model that shares the weights.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -61,11 +53,7 @@ def disable_cpu_repacking(model: nn.Module) -> None:
 
 
 def upcast_unquantized(model: nn.Module) -> None:
-    """Keep what is not quantised in fp32, as training does: what serves is then what was judged.
-
-    Args:
-        model: In 4 bits; norms, embeddings and what else has 16 bits is changed in place.
-    """
+    """Keep the norms and embeddings of a 4-bit model in fp32, in training and serving alike."""
     for weight in model.parameters():
         if weight.dtype in (torch.bfloat16, torch.float16):
             weight.data = weight.data.float()

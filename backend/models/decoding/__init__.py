@@ -1,1 +1,1 @@
-"""Scores of words to spans."""
+"""Decode scores of words to spans."""

@@ -1,10 +1,10 @@
-"""How the words of a document bear on each other's tags, beyond what one window shows a model.
+"""Tie the tags of a document's words together, beyond what one window shows the model.
 
 Two ties, both weighted on dev. A word tends to have one tag throughout a document (label
 consistency, Finkel et al. 2005, "Incorporating Non-local Information into Information Extraction
-Systems by Gibbs Sampling"): a share of its scores is the mean over all its occurrences, whichever
-windows they were read in. And tags follow each other as they do in gold: transition scores as in a
-linear-chain CRF (Lafferty et al. 2001), but counted instead of learnt.
+Systems by Gibbs Sampling"): part of its scores is the mean over all its occurrences in all windows.
+And tags follow each other as they do in gold: transition scores as in a linear-chain CRF (Lafferty
+et al. 2001), but counted instead of trained.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,10 +30,10 @@ class ScoreRefiner:
     transitions: tuple[tuple[float, ...], ...] = ()
 
     def smooth(self, text: str, words: Sequence[tuple[int, int]], logits: FloatArray) -> FloatArray:
-        """Let the occurrences of each word lend each other their scores.
+        """Mix the scores of each word with the mean over its occurrences.
 
         Args:
-            text: Of the document.
+            text: The document.
             words: Offsets of its words.
             logits: Shape (words, tags).
 
@@ -44,7 +44,7 @@ class ScoreRefiner:
             return logits
         numbers: dict[object, int] = {}
         keys = [
-            _consistency_key(text[start:end]) or place for place, (start, end) in enumerate(words)
+            _consistency_key(text[start:end]) or index for index, (start, end) in enumerate(words)
         ]
         groups = [numbers.setdefault(key, len(numbers)) for key in keys]
         totals = np.zeros((len(numbers), logits.shape[1]))
@@ -53,7 +53,7 @@ class ScoreRefiner:
         return logits + self.consistency_weight * (means[groups] - logits)
 
     def transition_matrix(self) -> FloatArray | None:
-        """The transitions as an array, None where there are none."""
+        """The transitions as an array; None where there are none."""
         return np.array(self.transitions) if self.transitions else None
 
     def to_json(self) -> dict[str, Any]:
@@ -65,20 +65,13 @@ class ScoreRefiner:
 
     @classmethod
     def from_json(cls, calibration: Mapping[str, Any]) -> Self:
-        """Read a coupling.
-
-        Args:
-            calibration: Of a manifest; older ones have none.
-
-        Returns:
-            The coupling.
-        """
+        """Read the calibration of a manifest; older manifests have no ties."""
         rows = calibration.get("transitions", ())
         return cls(float(calibration.get("consistency", 0.0)), tuple(map(tuple, rows)))
 
 
 def _consistency_key(word: str) -> str | None:
-    """What makes two words the same: ALL is not all. Marks and numbers are never the same."""
+    """Equal for occurrences of one word: ALL is not all. None for marks and numbers."""
     if not (word.isalpha() or any(map(str.isalpha, word))):
         return None
     return word if word.isupper() and len(word) > 1 else word.lower()

@@ -1,4 +1,4 @@
-"""Tag scores to tags, spans and confidences: what both tiers do after their model has spoken."""
+"""Decode the tag scores of a document to entities and confidences, in both tiers alike."""
 
 from collections.abc import Sequence
 
@@ -14,8 +14,8 @@ def log_softmax(logits: FloatArray, *, temperature: float = 1.0) -> FloatArray:
 
     Args:
         logits: Shape (words, tags).
-        temperature: Above 1 makes the model less sure of itself (Guo et al. 2017, "On Calibration
-            of Modern Neural Networks").
+        temperature: Above 1 lowers the confidence (Guo et al. 2017, "On Calibration of Modern
+            Neural Networks").
 
     Returns:
         Shape (words, tags), float64.
@@ -36,46 +36,44 @@ def decode_prediction(
 ) -> Prediction:
     """Decode one document.
 
-    A span's score is the geometric mean of its words' tag probabilities; the document's is MNLP,
-    the mean log-probability over its words, exponentiated (Shen et al. 2018).
+    The score of a span is the geometric mean of the tag probabilities of its words; that of the
+    document is MNLP, the mean log-probability of its words, exponentiated (Shen et al. 2018).
 
     Args:
         words: Offsets of its words.
         log_probs: Shape (words, tags).
         tag_set: The tags.
         version: The model version to name.
-        tags: One legal tag per word, where they were decided already; None for the best sequence.
+        tags: One legal tag per word, where they are decided already; None for the best sequence.
         transitions: See `viterbi`.
 
     Returns:
-        Spans with scores, the document's score, and every word's confidence.
+        Spans with scores, the score of the document, and the confidence of every word.
     """
     if not words:
         return Prediction(spans=(), score=1.0, version=version)
     if tags is None:
         tags = viterbi(log_probs, legal_transitions(tag_set), transitions).tolist()
     chosen = log_probs[np.arange(len(words)), tags]
-    chunks = list(tag_set.entities(tags))
-    spans = [
-        Span(words[first][0], words[last - 1][1], label, score=score)
-        for (first, last, label), score in zip(
-            chunks, _geometric_means(chosen, chunks), strict=True
-        )
-    ]
-    (score,) = _geometric_means(chosen, [(0, len(words), "")])
+    entities = list(tag_set.entities(tags))
+    scores = _geometric_means(chosen, [(first, end) for first, end, _ in entities])
+    (document_score,) = _geometric_means(chosen, [(0, len(words))])
     return Prediction(
-        spans=tuple(spans),
-        score=score,
+        spans=tuple(
+            Span(words[first][0], words[end - 1][1], label, score=score)
+            for (first, end, label), score in zip(entities, scores, strict=True)
+        ),
+        score=document_score,
         version=version,
         tag_confidences=tuple(np.exp(chosen).tolist()),
     )
 
 
-def _geometric_means(log_probs: FloatArray, chunks: Sequence[tuple[int, int, str]]) -> list[float]:
-    """The geometric mean of each chunk, never quite 0: Label Studio takes 0 for no score."""
-    if not chunks:
+def _geometric_means(log_probs: FloatArray, ranges: Sequence[tuple[int, int]]) -> list[float]:
+    """The geometric mean over each range, never quite 0: Label Studio takes 0 for no score."""
+    if not ranges:
         return []
-    bounds = np.array([(first, last) for first, last, _ in chunks])
+    bounds = np.array(ranges)
     sums = np.concatenate(([0.0], log_probs.cumsum(dtype=np.float64)))
     means = (sums[bounds[:, 1]] - sums[bounds[:, 0]]) / (bounds[:, 1] - bounds[:, 0])
     return np.exp(means).clip(np.finfo(np.float32).tiny, 1.0).tolist()

@@ -8,21 +8,14 @@ from numpy.typing import NDArray
 from tagalong.ner.tags import OUTSIDE, TagSet
 
 FloatArray = NDArray[np.floating]
-FORBIDDEN_LOG_PROB = (
-    -1e30
-)  # the log-probability of an illegal step; finite, so that sums stay numbers
+FORBIDDEN_LOG_PROB = -1e30  # of an illegal step; finite, so that sums stay numbers
 
 
-@lru_cache(maxsize=16)  # half a millisecond for twenty types, and asked for with every document
+@lru_cache(maxsize=16)  # half a millisecond for twenty types, and needed for every document
 def legal_transitions(tag_set: TagSet) -> NDArray[np.bool_]:
-    """Which tag may follow which.
+    """Which tag may follow which: (tags + 1, tags); the last row is for the start of a document.
 
-    Args:
-        tag_set: The tags.
-
-    Returns:
-        Shape (tags + 1, tags): row = the tag before, the last row = the start of a document. The
-        same array every time, so it cannot be written to.
+    The row is the tag before. The array is cached, so it is read-only.
     """
     tags = range(len(tag_set))
     legal = np.array(
@@ -39,14 +32,12 @@ def viterbi(
 ) -> NDArray[np.intp]:
     """The most probable legal tag sequence (Viterbi 1967).
 
-    Of most words it is certain beforehand that they are outside, whatever their neighbours are:
-    only the others are gone through one by one.
+    Most words are outside whatever the tags around them are; only the others are searched.
 
     Args:
         log_probs: Shape (words, tags).
-        legal_transitions: As `legal_transitions` gives it.
-        transitions: Added for each step, of the shape of `legal`; None where words are independent
-            but for legality.
+        legal_transitions: See the function `legal_transitions`.
+        transitions: Added for each step, of the same shape as `legal_transitions`; None for none.
 
     Returns:
         Shape (words,), tag ids.
@@ -59,7 +50,7 @@ def viterbi(
         legal_transitions, 0.0 if transitions is None else transitions, FORBIDDEN_LOG_PROB
     )
     outside = _find_certainly_outside(log_probs, legal_transitions, steps)
-    # Of several such words in a row one is enough: the steps between them are all the same.
+    # One word of a run of such words is enough: the steps within the run add the same to all paths.
     visited = ~outside
     visited[0] = True
     visited[1:] |= ~outside[:-1]
@@ -75,36 +66,35 @@ def _find_certainly_outside(
 ) -> NDArray[np.bool_]:
     """Which words are outside in every best sequence.
 
-    Take a sequence with another tag at such a word. Put O in its place and, if the next word goes
-    on with an entity, have it begin one instead: that is legal, and the word's margin is more than
-    all that can be lost by it, in the two steps around it, in the next word's tag and in the step
-    after that.
+    Proof: take a sequence with another tag at such a word. Replace the tag by O, and an I- tag of
+    the next word by its B- tag, which is legal. The gain, the word's margin, exceeds the largest
+    loss: in the two steps around the word, in the next word's tag, and in the step after it.
     """
     inside = np.flatnonzero(~legal[OUTSIDE])
     begin = inside - 1
-    onto = steps[OUTSIDE].copy()  # the step from O to each tag, or to what takes its place
+    onto = steps[OUTSIDE].copy()  # the step from O to each tag, or to its B- tag
     onto[inside] = onto[begin]
     others = slice(OUTSIDE + 1, legal.shape[1])
-    lost = (
+    largest_loss = (
         np.where(legal[:, others], steps[:, others] - steps[:, [OUTSIDE]], FORBIDDEN_LOG_PROB).max()
         + np.where(legal[others], steps[others] - onto, 0.0).max(initial=0.0)
         + np.where(legal[inside], steps[inside] - steps[begin], 0.0).max(initial=0.0)
     )
     margins = log_probs[:, OUTSIDE] - log_probs[:, others].max(axis=1, initial=FORBIDDEN_LOG_PROB)
-    begun = np.zeros(len(log_probs))
-    begun[:-1] = (log_probs[1:, inside] - log_probs[1:, begin]).max(axis=1, initial=0.0)
-    certain: NDArray[np.bool_] = margins > lost + begun
+    next_loss = np.zeros(len(log_probs))
+    next_loss[:-1] = (log_probs[1:, inside] - log_probs[1:, begin]).max(axis=1, initial=0.0)
+    certain: NDArray[np.bool_] = margins > largest_loss + next_loss
     return certain
 
 
 def _best_path(log_probs: FloatArray, steps: FloatArray) -> NDArray[np.intp]:
-    """The best sequence of at least one word, by the scores of words and of steps."""
+    """The best sequence of at least one word."""
     reached = steps[-1] + log_probs[0]
     came_from = np.empty(log_probs.shape, dtype=np.intp)
-    backwards = np.ascontiguousarray(steps[:-1].T)  # row = the tag after
-    paths = np.empty_like(backwards)
-    for scores, origins in zip(log_probs[1:], came_from[1:], strict=True):  # in place: it is hot
-        np.add(backwards, reached, out=paths)
+    steps_to = np.ascontiguousarray(steps[:-1].T)  # a row for the tag after
+    paths = np.empty_like(steps_to)
+    for scores, origins in zip(log_probs[1:], came_from[1:], strict=True):  # in place: the hot loop
+        np.add(steps_to, reached, out=paths)
         paths.argmax(axis=1, out=origins)
         np.maximum.reduce(paths, axis=1, out=reached)
         reached += scores

@@ -1,9 +1,8 @@
-"""A version's folder to an encoder tier, whatever runs its passes."""
+"""Build an encoder tier from a version's folder and a runner of its model."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from transformers import AutoTokenizer
@@ -20,25 +19,26 @@ from tagalong.ner.tags import TagSet
 def assemble_encoder(
     runner: ModelRunner, folder: Path, manifest: Manifest, *, max_positions: int | None
 ) -> EncoderTier:
-    """Put together the tier of a version.
+    """Build the tier.
 
     Args:
-        runner: Runs its passes.
-        folder: Of the version.
-        manifest: What it says.
+        runner: Runs the model of the version.
+        folder: The version's folder, which holds its tokenizer.
+        manifest: The version's manifest.
         max_positions: Positions that the model has; None for no limit.
 
     Returns:
-        The tier, ready to predict as it was judged.
+        The tier, with the windows and the calibration of the version.
 
     Raises:
-        VersionInvalid: If its tokenizer cannot be read.
+        VersionInvalid: If the tokenizer cannot be read.
     """
     with translate_load_errors(folder, manifest):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    window_config = WindowConfig(**manifest.config.get("reading", {}))
     return EncoderTier(
         runner,
-        WindowEncoder(tokenizer, _read_window_config(manifest.config), max_positions=max_positions),
+        WindowEncoder(tokenizer, window_config, max_positions=max_positions),
         tag_set=TagSet(tuple(manifest.labels)),
         version=manifest.version,
         temperature=float(manifest.calibration.get("temperature", 1.0)),
@@ -48,27 +48,12 @@ def assemble_encoder(
 
 @contextmanager
 def translate_load_errors(folder: Path, manifest: Manifest) -> Iterator[None]:
-    """Say of a version what a library says that cannot load it.
-
-    Args:
-        folder: Of the version.
-        manifest: What it says.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        VersionInvalid: If the block fails.
-    """
+    """Raise `VersionInvalid` for the errors of a library that cannot load a version."""
     try:
         yield
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise VersionInvalid(
-            f"version {manifest.version} in {folder} could not be loaded ({error}); "
-            "train it again, or roll back to another version"
+            f"version {manifest.version} in {folder} could not be loaded ({error}): train it "
+            "again, or roll back to another version",
+            code="version-not-loadable",
         ) from error
-
-
-def _read_window_config(config: Mapping[str, Any]) -> WindowConfig:
-    """How the version was trained to read."""
-    return WindowConfig(**config["reading"]) if "reading" in config else WindowConfig()

@@ -1,6 +1,6 @@
-"""What a version's folder holds: weights or an adapter, the tokenizer, the manifest.
+"""Write and read a version's folder: weights or an adapter, the tokenizer, the manifest.
 
-Written by training, read by serving, and both ends are here so that they cannot drift apart.
+Training writes what serving reads; both ends are here so that they cannot drift apart.
 """
 
 import os
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
 ADAPTER_CONFIG_NAME = "adapter_config.json"
-RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # what Rust adds to what the system refuses
+RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how Rust ends the message of a system error
 
 
 def save_model(
@@ -39,10 +39,10 @@ def save_model(
     """Write the weights and the tokenizer of a version.
 
     Args:
-        model: A whole model, or an adapter on its base; of the latter only the adapter is written.
-        tokenizer: Of the base.
-        folder: Where to; exists.
-        base: Named in the adapter, instead of wherever the base lay on this machine.
+        model: A whole model, or an adapter on its base model; the base model is not written.
+        tokenizer: The tokenizer of the base model.
+        folder: An existing folder.
+        base: Named in the configuration, in place of the base model's path on this machine.
 
     Raises:
         PublishError: If the file system refuses, for instance because the disk is full.
@@ -55,28 +55,24 @@ def save_model(
         model.config._name_or_path = base.reference
     with translate_os_errors(f"write the model to {folder}"), _translate_rust_errors():
         if is_peft_model(model):
-            # An adapter on the output layer is no reason to store that layer, whatever peft thinks.
+            # By default, peft stores the whole output layer where an adapter is on it.
             model.save_pretrained(folder, save_embedding_layers=False)
         else:
             model.save_pretrained(folder)
         (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
         tokenizer.save_pretrained(folder)
-        # safetensors writes for the owner alone; the server may run as somebody else.
-        usual = (folder / "tokenizer_config.json").stat().st_mode
+        # safetensors lets only the owner read; the server may run as another user.
+        usual_mode = (folder / "tokenizer_config.json").stat().st_mode
         for path in folder.glob("*.safetensors"):
-            path.chmod(usual)
+            path.chmod(usual_mode)
 
 
 @contextmanager
 def _translate_rust_errors() -> Iterator[None]:
-    """Raise what the system refuses to libraries written in Rust as the OSError that it is.
-
-    safetensors makes a SafetensorError of it and tokenizers a bare Exception, so nothing narrower
-    can be caught; whatever has no error number of the system goes on as it is.
-    """
+    """Raise the system errors of libraries written in Rust as the OSError that they are."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # tokenizers raises a bare Exception; others leave as they are
         number = RUST_OS_ERROR.search(str(error))
         if number is None:
             raise
@@ -96,8 +92,8 @@ def load_encoder(folder: Path, manifest: Manifest, **options: Unpack[LoadOptions
         The tier, with the windows and the arithmetic that the version was evaluated with.
 
     Raises:
-        BaseModelError: If the version is an adapter and its base is not there.
-        VersionInvalid: If the weights do not fit what the manifest says.
+        BaseModelError: If the version is an adapter and its base model is not there.
+        VersionInvalid: If the weights do not match the manifest.
     """
     tag_set = TagSet(tuple(manifest.labels))
     four_bit = bool(manifest.config.get("four_bit"))
@@ -113,7 +109,7 @@ def load_encoder(folder: Path, manifest: Manifest, **options: Unpack[LoadOptions
 def _load_model(
     folder: Path, manifest: Manifest, *, tag_set: TagSet, four_bit: bool
 ) -> PreTrainedModel:
-    """The weights, with an adapter folded into its base where that loses nothing."""
+    """The weights; an adapter is merged into its base model where that loses nothing."""
     if not is_adapter(folder):
         return BaseModelRef(str(folder)).load_token_classifier(tag_set.tag_names, keep_head=True)
     base = BaseModelRef(manifest.base, manifest.base_revision)
@@ -123,19 +119,12 @@ def _load_model(
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a version is an adapter on a base that is elsewhere."""
+    """Whether a version is an adapter, whose base model is elsewhere."""
     return (folder / ADAPTER_CONFIG_NAME).is_file()
 
 
 def max_positions(model: PreTrainedModel) -> int | None:
-    """How many positions a model has.
-
-    Args:
-        model: Of any architecture.
-
-    Returns:
-        Tokens, special ones included, or None where positions are relative.
-    """
+    """Positions that a model has, special tokens included; None where they are relative."""
     limit: int | None = getattr(model.config, "max_position_embeddings", None)
     if limit is not None and model.config.model_type in ("roberta", "xlm-roberta", "camembert"):
         limit -= 2  # RoBERTa's position ids start after its padding index

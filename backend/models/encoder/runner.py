@@ -1,4 +1,4 @@
-"""Where an encoder's passes are run: what all ways have in common, and the one with PyTorch."""
+"""Run the forward passes of an encoder: the protocol, and the runner with PyTorch."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,45 +24,43 @@ class ModelRunner(Protocol):
 
     @property
     def name(self) -> str:
-        """What runs it, and in which arithmetic, in words."""
+        """The library and the arithmetic, as people read them."""
 
     @property
     def can_use_openvino(self) -> bool:
         """Whether OpenVINO could run the model faster."""
 
-    def plan_batches(self, lengths: Sequence[int]) -> Iterable[Sequence[int]]:
-        """Which windows to run together, given their sub-words: batches of their places."""
-
     @property
     def pad_to_multiple_of(self) -> int:
-        """What the rows of a batch are padded to a multiple of."""
+        """What the length of the rows of a batch is rounded up to."""
 
     @property
     def streams(self) -> int:
-        """Batches that it can run at the same time, each on the thread of who asks."""
+        """Batches that may run at the same time, each on the thread of its caller."""
 
     @property
     def documents_per_request_chunk(self) -> int:
-        """Documents of one request that take a turn together."""
+        """Documents of one request that are queued together."""
+
+    def plan_batches(self, lengths: Sequence[int]) -> Iterable[Sequence[int]]:
+        """Group windows into batches of indices, given the sub-words of each window."""
 
     def compute_logits(self, batch: ModelInputs) -> FloatArray:
         """Run one batch, as `WindowEncoder.pad` makes it: (windows, longest, tags)."""
 
 
 class TorchRunner:
-    """Runs a model where it is, with PyTorch.
+    """Runs a model with PyTorch, on the device of the model.
 
     Args:
-        model: A token classifier on its device, in the mode it is to be served in.
+        model: A token classifier in evaluation mode.
         precision: Arithmetic of the matrix products; ``auto`` is bf16 where it is native.
     """
 
-    # A kernel is made and kept for every shape that comes, by PyTorch's bf16 attention without
-    # end: 300 MB in the long run, and some time.
+    # PyTorch's bf16 attention makes and keeps a kernel for every shape: without rounding, they take
+    # 300 MB in the long run.
     pad_to_multiple_of = 16
-    streams = (
-        1  # a second thread would bring threads of its own, and all would share the same cores
-    )
+    streams = 1  # a second thread would start OpenMP threads that compete for the same cores
     documents_per_request_chunk = 16
 
     def __init__(self, model: "PreTrainedModel", *, precision: Precision = "auto") -> None:
@@ -72,8 +70,8 @@ class TorchRunner:
     @property
     def name(self) -> str:
         """PyTorch, and its arithmetic."""
-        wanted = weights_dtype(self.model.device, precision=self.precision)
-        return f"PyTorch, {'bf16' if wanted == torch.bfloat16 else 'fp32'}"
+        dtype = weights_dtype(self.model.device, precision=self.precision)
+        return f"PyTorch, {'bf16' if dtype == torch.bfloat16 else 'fp32'}"
 
     @property
     def can_use_openvino(self) -> bool:
@@ -81,11 +79,8 @@ class TorchRunner:
         return self.model.device.type == "cpu"
 
     def plan_batches(self, lengths: Sequence[int]) -> Iterable[Sequence[int]]:
-        """Which windows to run together: those of similar length, 1,024 padded sub-words on a CPU.
-
-        What is in work should fit its caches: that took a tenth less time for 16 abstracts than
-        4,096, and less memory. A GPU wants more at once.
-        """
+        """Group windows of similar length."""
+        # On a CPU, 1,024 sub-words fit its caches: a tenth faster than 4,096 for 16 abstracts.
         return batch_by_length(
             lengths, max_tokens=1024 if self.model.device.type == "cpu" else 4096
         )
@@ -99,12 +94,12 @@ class TorchRunner:
         return self._run(batch, "hidden_states", output_hidden_states=True)
 
     @torch.inference_mode()
-    def _run(self, batch: ModelInputs, what: str, **options: Any) -> FloatArray:
-        """One of the things that the model gives."""
+    def _run(self, batch: ModelInputs, output: str, **options: Any) -> FloatArray:
+        """One of the outputs of the model."""
         device = self.model.device
         tensors = {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
         with bf16_autocast(device, precision=self.precision):
-            found = self.model(**tensors, **options)[what]
-        last: Tensor = found[-1] if isinstance(found, tuple) else found
+            value = self.model(**tensors, **options)[output]
+        last: Tensor = value[-1] if isinstance(value, tuple) else value
         array: FloatArray = last.float().cpu().numpy()
         return array

@@ -1,10 +1,10 @@
-"""Text to sub-words, word by word: every word gets at least one sub-word of its own.
+"""Split the words of a text into sub-words: every word gets at least one of its own.
 
-The text is tokenized as a whole, so that the model reads the pieces it was trained on, and the
-pieces are handed to words by their offsets. Two corrections make that hold for every tokenizer:
-a piece that spans several words (``)-`` in SentencePiece and byte-level vocabularies) is replaced
-by the pieces of each word, and a word that the tokenizer drops (a control character, a lone
-accent) becomes the unknown token.
+The whole text is tokenized at once, as in the pretraining of the model, and each sub-word is
+assigned to a word by its offsets. Two corrections make that work with every tokenizer. A sub-word
+that spans several words (``)-`` in SentencePiece and byte-level vocabularies) is replaced by the
+sub-words of each word. A word that the tokenizer drops (a control character, a lone accent) becomes
+the unknown token.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,30 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+WordOffsets = Sequence[tuple[int, int]]  # the words of one text
+
+# Longer words are sequences and base64 blobs. The LLM reads each word twice, so it reads less.
+ENCODER_MAX_SUBWORDS_PER_WORD = 64
+LLM_MAX_SUBWORDS_PER_WORD = 32
+
+
+def encoder_subword_limit(room: int) -> int:
+    """Sub-words read of one word, where a window has room for so many."""
+    return min(ENCODER_MAX_SUBWORDS_PER_WORD, room)
+
+
+def llm_subword_limit(room: int) -> int:
+    """Sub-words read of one word, where a window has room for the word twice and for its slot."""
+    return min(LLM_MAX_SUBWORDS_PER_WORD, room // 2 - 1)
+
 
 @dataclass(frozen=True, slots=True)
 class SubWords:
     """The sub-words of one document.
 
     Attributes:
-        ids: Vocabulary ids of every word, in order.
-        word_starts: Where each word's sub-words start in `ids`, and last their total: words + 1 numbers.
+        ids: Vocabulary ids, word after word.
+        word_starts: Index in `ids` of the first sub-word of each word; last, the length of `ids`.
     """
 
     ids: tuple[int, ...]
@@ -38,12 +54,15 @@ class SubWordTokenizer:
     """Splits the words of documents into sub-words.
 
     Args:
-        tokenizer: A fast Hugging Face tokenizer.
+        tokenizer: A fast Hugging Face tokenizer, which knows offsets.
+
+    Attributes:
+        prefix: Special tokens before a text, such as ``[CLS]``.
+        suffix: Special tokens after it.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
-        # What the tokenizer puts around a text: [CLS] and [SEP], <s> and nothing, ...
         bare = tokenizer("a", add_special_tokens=False)["input_ids"]
         whole = tokenizer("a")["input_ids"]
         at = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
@@ -54,18 +73,14 @@ class SubWordTokenizer:
             self._unknown_id = tokenizer("?", add_special_tokens=False)["input_ids"][-1]
 
     def split(
-        self,
-        texts: Sequence[str],
-        words: Sequence[Sequence[tuple[int, int]]],
-        *,
-        max_subwords_per_word: int,
+        self, texts: Sequence[str], words: Sequence[WordOffsets], *, max_subwords_per_word: int
     ) -> list[SubWords]:
         """Split documents.
 
         Args:
             texts: The texts.
             words: Offsets of each text's words.
-            max_subwords_per_word: Sub-words kept of one word; its tail beyond them is not read.
+            max_subwords_per_word: Sub-words kept of one word; the rest of the word is not read.
 
         Returns:
             One entry per text.
@@ -76,8 +91,8 @@ class SubWordTokenizer:
             list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False
         )
         return [
-            self._assign_to_words(text, offsets, ids, pieces, max_subwords_per_word)
-            for text, offsets, ids, pieces in zip(
+            self._assign_to_words(text, offsets, ids, spans, max_subwords_per_word)
+            for text, offsets, ids, spans in zip(
                 texts, words, encoded["input_ids"], encoded["offset_mapping"], strict=True
             )
         ]
@@ -85,60 +100,60 @@ class SubWordTokenizer:
     def _assign_to_words(
         self,
         text: str,
-        words: Sequence[tuple[int, int]],
+        words: WordOffsets,
         ids: Sequence[int],
-        pieces: Sequence[tuple[int, int]],
-        longest: int,
+        spans: Sequence[tuple[int, int]],
+        limit: int,
     ) -> SubWords:
-        """Give each piece to the word it lies in."""
-        counts = _count_subwords(words, pieces)
-        if counts is not None and counts.max(initial=0) <= longest:
+        """Assign each sub-word to the word that contains it."""
+        counts = _count_subwords(words, spans)
+        if counts is not None and counts.max(initial=0) <= limit:
             return SubWords(tuple(ids), (0, *counts.cumsum().tolist()))
-        owned: list[list[int]] = [[] for _ in words]
+        assigned: list[list[int]] = [[] for _ in words]
         word = 0
-        for piece, (start, end) in zip(ids, pieces, strict=True):
+        for number, (start, end) in zip(ids, spans, strict=True):
             while word < len(words) and words[word][1] <= start:
                 word += 1
             if word == len(words):
                 break
-            touched = word + 1
-            while touched < len(words) and words[touched][0] < end:
-                touched += 1
-            if touched - word > 1:
-                for shared in range(word, touched):
-                    owned[shared] = owned[shared] or self._tokenize_word(
+            after = word + 1
+            while after < len(words) and words[after][0] < end:
+                after += 1
+            if after - word > 1:  # it spans several words
+                for shared in range(word, after):
+                    assigned[shared] = assigned[shared] or self._tokenize_word(
                         text[slice(*words[shared])]
                     )
             elif words[word][0] < end:
-                owned[word].append(piece)
-            elif word:  # white space, which some vocabularies have pieces for: a tail, never a head
-                owned[word - 1].append(piece)
+                assigned[word].append(number)
+            elif word:  # white space of its own in some vocabularies: never the first sub-word
+                assigned[word - 1].append(number)
         flat: list[int] = []
         starts = [0]
-        for own in owned:
-            flat += own[:longest] or [self._unknown_id]
+        for of_word in assigned:
+            flat += of_word[:limit] or [self._unknown_id]
             starts.append(len(flat))
         return SubWords(tuple(flat), tuple(starts))
 
     def _tokenize_word(self, word: str) -> list[int]:
-        """The pieces of a word that follows another without a blank."""
-        piece = self.tokenizer.convert_tokens_to_ids(word)
-        if isinstance(piece, int) and piece != self._unknown_id:
-            return [piece]
+        """The sub-words of a word that follows another without a blank."""
+        number = self.tokenizer.convert_tokens_to_ids(word)
+        if isinstance(number, int) and number != self._unknown_id:
+            return [number]
         return list(self.tokenizer(word, add_special_tokens=False)["input_ids"])
 
 
 def _count_subwords(
-    words: Sequence[tuple[int, int]], pieces: Sequence[tuple[int, int]]
+    words: WordOffsets, spans: Sequence[tuple[int, int]]
 ) -> NDArray[np.intp] | None:
-    """How many pieces each word has, where all have some and none is shared; None elsewhere.
+    """Sub-words of each word; None where a word has none or shares one.
 
-    That is nearly every text, and counting takes a fifth of the time of handing out one by one.
+    Nearly every text gets by with the counts, which take a fifth of the time of the assignment.
     """
-    if not words or len(pieces) < len(words):
+    if not words or len(spans) < len(words):
         return None
     starts, ends = np.array(words).T
-    firsts, lasts = np.array(pieces).T
+    firsts, lasts = np.array(spans).T
     owners = np.searchsorted(ends, firsts, side="right")
     if owners[-1] == len(words) or (firsts < starts[owners]).any() or (lasts > ends[owners]).any():
         return None

@@ -1,7 +1,7 @@
-"""Texts to the windows that an encoder reads.
+"""Encode texts as the windows that an encoder reads.
 
-Sub-words are planned into windows, and the first sub-word of each word speaks for the word.
-Training reads its windows from here too, so that what is learnt is what is served.
+The first sub-word of each word carries the tag of the word. Training and serving both encode here,
+so that the model sees the same input in both.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,21 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from tagalong.backend.models.text.subwords import SubWords, SubWordTokenizer
-from tagalong.backend.models.text.windows import Window, plan_windows
-
-ENCODER_MAX_SUBWORDS_PER_WORD = (
-    64  # sub-words read of one word; longer words are sequences and base64 blobs
+from tagalong.backend.models.text.subwords import (
+    SubWords,
+    SubWordTokenizer,
+    WordOffsets,
+    encoder_subword_limit,
 )
+from tagalong.backend.models.text.windows import Window, plan_windows
 
 
 @dataclass(frozen=True, slots=True)
 class WindowConfig:
-    """How long the windows are; part of a version, since a model serves as it was trained.
+    """The size of windows; part of a version, as serving must match training.
 
     Attributes:
-        window: Sub-words a window holds, special tokens included.
-        context: Sub-words of neighbouring words on either side of what a window owns.
+        window: Sub-words of a window, special tokens included.
+        context: Sub-words of context on either side of the owned words.
     """
 
     window: int = 320
@@ -37,11 +38,11 @@ class EncodedWindow:
     """One window as the model takes it.
 
     Attributes:
-        document_index: Index of its document in the batch given.
+        document_index: Index of its document in the batch.
         input_ids: Sub-words with the special tokens around them.
-        words: The words it reads.
-        owned_words: Those of them whose tags it decides; the others are context.
-        word_positions: Where in `ids` the first sub-word of each word it reads stands.
+        words: Indices of the words in it.
+        owned_words: Indices of the words whose tags it decides.
+        word_positions: Position in `input_ids` of the first sub-word of each word.
     """
 
     document_index: int
@@ -52,23 +53,22 @@ class EncodedWindow:
 
     @property
     def owned_positions(self) -> list[int]:
-        """Where in `ids` the first sub-word of each word it owns stands."""
+        """Position in `input_ids` of the first sub-word of each owned word."""
         first = self.words.start
-        return list(
-            self.word_positions[self.owned_words.start - first : self.owned_words.stop - first]
-        )
+        owned = slice(self.owned_words.start - first, self.owned_words.stop - first)
+        return list(self.word_positions[owned])
 
 
 class WindowEncoder:
-    """Turns documents into windows.
+    """Encodes documents as windows.
 
     Args:
-        tokenizer: Of the base.
-        window_config: How long windows are.
-        max_positions: Positions the model has, or None for no limit.
+        tokenizer: The tokenizer of the base model.
+        window_config: The size of windows.
+        max_positions: Positions that the model has; None for no limit.
 
     Attributes:
-        max_window_subwords: Sub-words that a window has at most.
+        max_window_subwords: Sub-words of a window, special tokens included.
     """
 
     def __init__(
@@ -83,29 +83,25 @@ class WindowEncoder:
         special = len(self._subword_tokenizer.prefix) + len(self._subword_tokenizer.suffix)
         self.max_window_subwords = min(window_config.window, max_positions or window_config.window)
         self._capacity = self.max_window_subwords - special
-        # A short window keeps room to own at least as much as it borrows on both sides.
+        # Even a short window owns at least as much as it has context on both sides.
         self._context = min(window_config.context, self._capacity // 4)
-        self._max_subwords_per_word = min(
-            ENCODER_MAX_SUBWORDS_PER_WORD, self._capacity - self._context
-        )
+        self._max_subwords_per_word = encoder_subword_limit(self._capacity - self._context)
 
-    def encode(
-        self, texts: Sequence[str], words: Sequence[Sequence[tuple[int, int]]]
-    ) -> list[EncodedWindow]:
-        """Plan and fill the windows of documents.
+    def encode(self, texts: Sequence[str], words: Sequence[WordOffsets]) -> list[EncodedWindow]:
+        """Encode documents.
 
         Args:
             texts: The texts.
             words: Offsets of each text's words.
 
         Returns:
-            Windows in order of the documents; each word is owned by exactly one.
+            Windows in order of the documents; exactly one owns each word.
         """
         windows = []
-        split = self._subword_tokenizer.split(
+        documents = self._subword_tokenizer.split(
             texts, words, max_subwords_per_word=self._max_subwords_per_word
         )
-        for index, subwords in enumerate(split):
+        for index, subwords in enumerate(documents):
             plan = plan_windows(
                 subwords.subwords_per_word, capacity=self._capacity, context=self._context
             )
@@ -115,26 +111,25 @@ class WindowEncoder:
     def _build_window(self, document: int, window: Window, subwords: SubWords) -> EncodedWindow:
         """Put the sub-words of a window between the special tokens."""
         prefix, suffix = self._subword_tokenizer.prefix, self._subword_tokenizer.suffix
-        offset = len(prefix) - subwords.word_starts[window.start]
-        ids = subwords.ids[subwords.word_starts[window.start] : subwords.word_starts[window.end]]
+        starts = subwords.word_starts
+        offset = len(prefix) - starts[window.start]
         words = range(window.start, window.end)
         return EncodedWindow(
             document_index=document,
-            input_ids=(*prefix, *ids, *suffix),
+            input_ids=(*prefix, *subwords.ids[starts[window.start] : starts[window.end]], *suffix),
             words=words,
             owned_words=range(window.owned_start, window.owned_end),
-            word_positions=tuple(subwords.word_starts[word] + offset for word in words),
+            word_positions=tuple(starts[word] + offset for word in words),
         )
 
     def pad(
         self, windows: Sequence[EncodedWindow], *, pad_to_multiple_of: int = 1
     ) -> dict[str, NDArray[np.int64]]:
-        """Stack windows.
+        """Stack the windows of one batch.
 
         Args:
-            windows: One batch.
-            pad_to_multiple_of: What the length of the rows is rounded up to a multiple of, as far as the
-                longest window there can be.
+            windows: At least one.
+            pad_to_multiple_of: Rounds up the length of rows, to `max_window_subwords` at most.
 
         Returns:
             `input_ids` and `attention_mask`, each of shape (windows, longest).
@@ -150,14 +145,14 @@ class WindowEncoder:
 
 
 def batch_by_length(lengths: Sequence[int], *, max_tokens: int) -> Iterator[list[int]]:
-    """Group items of similar length, so that little of a padded batch is padding.
+    """Group items of similar length, so that batches have little padding.
 
     Args:
         lengths: Tokens of each item.
-        max_tokens: Tokens a padded batch may have; a longer item gets a batch of its own.
+        max_tokens: Tokens of a padded batch; a longer item gets a batch of its own.
 
     Yields:
-        Indices into `lengths`, longest items first; together a partition of them.
+        Indices into `lengths`, longest items first; together they partition it.
     """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):

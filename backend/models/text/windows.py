@@ -1,7 +1,8 @@
-"""Words to windows: long documents are never cut, each word is owned by exactly one window.
+"""Cover the words of a document with windows, so that a long document is never cut.
 
-A window is what the encoder reads at once. Around the words it owns it holds words of its
-neighbours as context, so that no word is judged from the edge of what the model sees.
+The model reads one window at a time. Each word is owned by exactly one window, which decides its
+tag. Around the owned words a window holds context, so that no word is tagged at the edge of what
+the model sees.
 """
 
 from collections.abc import Sequence
@@ -11,13 +12,13 @@ from itertools import accumulate
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A run of words that is read at once; all indices are words, half-open.
+    """A run of words; all fields are word indices, ends exclusive.
 
     Attributes:
-        start: First word read.
-        end: One past the last word read.
-        owned_start: First word owned, whose tag this window decides.
-        owned_end: One past the last word owned.
+        start: First word that the model reads.
+        end: End of the words that it reads.
+        owned_start: First word whose tag this window decides.
+        owned_end: End of those words.
     """
 
     start: int
@@ -27,38 +28,38 @@ class Window:
 
 
 def plan_windows(lengths: Sequence[int], *, capacity: int, context: int) -> list[Window]:
-    """Cover words with windows.
+    """Plan the windows of one document.
 
     Args:
         lengths: Sub-words of each word.
-        capacity: Sub-words a window may hold.
-        context: Sub-words wanted on either side of the owned words, where there are any.
+        capacity: Sub-words that fit in a window.
+        context: Sub-words of context on either side of the owned words.
 
     Returns:
-        Windows in order; what they own is a partition of the words. No window holds more than
-        `capacity` sub-words, as long as no single word does.
+        Windows in order. Their owned words partition the document. A window exceeds `capacity` only
+        where a single word does.
 
     Raises:
-        ValueError: If the context leaves no room to own anything.
+        ValueError: If the context leaves no room for an owned word.
     """
     if capacity - 2 * context < 1:
         raise ValueError(f"{context} sub-words of context on both sides do not fit in {capacity}")
     before = [0, *accumulate(lengths)]  # sub-words before each word
     count = len(lengths)
     windows = []
-    own_first = 0
-    while own_first < count:
-        first = own_first
-        while first > 0 and before[own_first] - before[first - 1] <= context:
-            first -= 1
-        own_last = own_first + 1
-        if before[count] - before[first] <= capacity:
-            own_last = count
-        while own_last < count and before[own_last + 1] - before[first] <= capacity - context:
-            own_last += 1
-        last = own_last
-        while last < count and before[last + 1] - before[first] <= capacity:
-            last += 1
-        windows.append(Window(first, last, own_first, own_last))
-        own_first = own_last
+    owned_start = 0
+    while owned_start < count:
+        start = owned_start
+        while start > 0 and before[owned_start] - before[start - 1] <= context:
+            start -= 1
+        owned_end = owned_start + 1
+        if before[count] - before[start] <= capacity:  # the rest fits, and needs no context after
+            owned_end = count
+        while owned_end < count and before[owned_end + 1] - before[start] <= capacity - context:
+            owned_end += 1
+        end = owned_end
+        while end < count and before[end + 1] - before[start] <= capacity:
+            end += 1
+        windows.append(Window(start, end, owned_start, owned_end))
+        owned_start = owned_end
     return windows

