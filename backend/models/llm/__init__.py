@@ -1,1 +1,1 @@
-"""The LLM tier: a decoder tags words by filling one slot behind each, drafted and verified."""
+"""The LLM tier: a decoder fills one tag slot behind each word, from a draft that it verifies."""

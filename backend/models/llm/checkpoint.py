@@ -1,7 +1,8 @@
-"""An LLM version's folder to a tier: an adapter on a base that is elsewhere, or a whole decoder."""
+"""Load an LLM version: an adapter on a base model that is elsewhere, or a whole decoder."""
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -35,12 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def load_llm(
-    folder: Path,
-    manifest: Manifest,
-    **options: Unpack[LoadOptions],
-) -> LLMTier:
-    """Load a version: an adapter on a base model, or a whole decoder.
+def load_llm(folder: Path, manifest: Manifest, **options: Unpack[LoadOptions]) -> LLMTier:
+    """Load a version.
 
     Args:
         folder: The version's folder.
@@ -51,34 +48,21 @@ def load_llm(
         The tier, with the prompt of its training.
 
     Raises:
-        BaseModelError: If the version is an adapter and its base is not there, or is another.
-        VersionInvalid: If labels, prompt or weights do not fit what the manifest says.
+        BaseModelError: If the version is an adapter and its base model is missing or has changed.
+        VersionInvalid: If labels, prompt or weights do not match the manifest.
     """
     config, tag_set = manifest.config, TagSet(tuple(manifest.labels))
     with translate_load_errors(folder, manifest):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    verbalisers = read_verbalizers(_read_prompt_config(manifest)["verbalisers"], tokenizer, tag_set)
-    planner = PromptBuilder(
-        tokenizer, tag_set, verbalisers, window=config["window"], context=config["context"]
+    verbalizers = read_verbalizers(_read_prompt_config(manifest)["verbalisers"], tokenizer, tag_set)
+    prompt_builder = PromptBuilder(
+        tokenizer, tag_set, verbalizers, window=config["window"], context=config["context"]
     )
-    weights_mode = options.get("weights_mode")
-    if weights_mode is None:
-        weights_mode = "nf4" if config.get("four_bit") else "merged"
-    if weights_mode == "nf4" and (obstacle := four_bit_unavailable_reason()):
-        log.warning("%s is served in 16 bits or more, not in 4: %s", manifest.version, obstacle)
-        weights_mode = "merged"
-    device = options.get("device") or torch.device("cpu")
     precision: Precision = config.get("schedule", {}).get("precision", "auto")
-    model = _load_model(
-        folder,
-        manifest,
-        weights=weights_mode,
-        options={"device": device, "dtype": weights_dtype(device, precision=precision)},
-        kept=options.get("base_model_cache") or BaseModelCache(),
-    )
+    model = _load_model(folder, manifest, precision, options)
     return LLMTier(
-        build_slot_decoder(model.eval(), planner, tag_set, precision=precision),
-        planner,
+        build_slot_decoder(model.eval(), prompt_builder, tag_set, precision=precision),
+        prompt_builder,
         tag_set=tag_set,
         version=manifest.version,
         temperature=float(manifest.calibration.get("temperature", 1.0)),
@@ -88,65 +72,76 @@ def load_llm(
 
 def build_slot_decoder(
     model: "PreTrainedModel | PeftModel",
-    planner: PromptBuilder,
+    prompt_builder: PromptBuilder,
     tag_set: TagSet,
     *,
     precision: Precision,
 ) -> SlotDecoder:
-    """What fills slots with a model.
+    """Build the decoder of a model, with or without an adapter.
 
     Args:
-        model: A decoder, adapted or not.
-        planner: Lays texts out for it.
+        model: A decoder.
+        prompt_builder: Builds its prompts.
         tag_set: The tags.
         precision: Arithmetic of the forward pass.
 
     Returns:
         The decoder.
     """
-    scorer = TagScorer(model, planner.verbalizers.ids, planner.prefix, precision=precision)
-    return SlotDecoder(scorer, tag_set, planner.verbalizers)
+    verbalizers = prompt_builder.verbalizers
+    scorer = TagScorer(model, verbalizers.ids, prompt_builder.prefix, precision=precision)
+    return SlotDecoder(scorer, tag_set, verbalizers)
 
 
 def _read_prompt_config(manifest: Manifest) -> Mapping[str, Any]:
-    """The part of a manifest that says how texts are laid out, if it is how we do."""
+    """The configuration of the prompt, if this release builds such prompts."""
     config = manifest.config
     if not {"prompt", "verbalisers", "window", "context"} <= config.keys():
         raise VersionInvalid(
-            f"the manifest of version {manifest.version} does not say how the LLM is asked: "
-            "retrain, or roll back to another version"
+            f"the manifest of version {manifest.version} does not describe the prompt: retrain, or "
+            "roll back to another version",
+            code="version-without-prompt",
         )
     if config["prompt"] != PROMPT_VERSION:
         raise VersionInvalid(
             f"version {manifest.version} was trained with prompt format {config['prompt']}, and "
-            f"this release of Tagalong asks in format {PROMPT_VERSION}: retrain, or install the release "
-            "it was trained with"
+            f"this release of Tagalong has format {PROMPT_VERSION}: retrain, or install the "
+            "release of the training",
+            code="version-of-another-prompt",
         )
     return config
 
 
+def _choose_weights_mode(manifest: Manifest, weights_mode: WeightsMode | None) -> WeightsMode:
+    """4 bits where asked for, or trained so, and where this machine supports them."""
+    if weights_mode is None:
+        weights_mode = "nf4" if manifest.config.get("four_bit") else "merged"
+    if weights_mode == "nf4" and (reason := four_bit_unavailable_reason()):
+        log.warning("%s is served in 16 bits or more, not in 4: %s", manifest.version, reason)
+        return "merged"
+    return weights_mode
+
+
 def _load_model(
-    folder: Path,
-    manifest: Manifest,
-    *,
-    weights: WeightsMode,
-    options: Mapping[str, Any],
-    kept: BaseModelCache,
+    folder: Path, manifest: Manifest, precision: Precision, options: LoadOptions
 ) -> "PreTrainedModel | PeftModel":
-    """The weights, the way they are to be kept."""
-    four_bit = weights == "nf4"
+    """The weights, with the adapter beside the base model or merged into it."""
+    weights_mode = _choose_weights_mode(manifest, options.get("weights_mode"))
+    device = options.get("device") or torch.device("cpu")
+    dtype = weights_dtype(device, precision=precision)
+    load = partial(
+        BaseModelRef.load_causal_lm, four_bit=weights_mode == "nf4", device=device, dtype=dtype
+    )
     if not is_adapter(folder):
         with translate_load_errors(folder, manifest):
-            return BaseModelRef(str(folder)).load_causal_lm(four_bit=four_bit, **options)
+            return load(BaseModelRef(str(folder)))
     base = BaseModelRef(manifest.base, manifest.base_revision)
-
-    def load() -> PreTrainedModel:
-        return base.load_causal_lm(four_bit=four_bit, untie_embeddings=True, **options)
-
-    if weights == "merged":
-        clean = load()  # of its own, for it is changed for good
+    load_base = partial(load, base, untie_embeddings=True)
+    if weights_mode == "merged":  # changes the base model for good, so it is not cached
+        model = load_base()
         with translate_load_errors(folder, manifest):
-            return load_adapter(clean, folder).merge_and_unload()
-    clean = kept.get_model((base, four_bit, *options.values()), load)
+            return load_adapter(model, folder).merge_and_unload()
+    cache = options.get("base_model_cache") or BaseModelCache()
+    model = cache.get_model((base, weights_mode, device, dtype), load_base)
     with translate_load_errors(folder, manifest):
-        return load_adapter(clean, folder)
+        return load_adapter(model, folder)

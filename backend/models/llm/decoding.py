@@ -1,12 +1,13 @@
-"""Filling the slots: greedy, legal, and verified many at a time.
+"""Fill the tag slots: greedy, legal, and many at a time.
 
-Greedy decoding gives each slot the best tag that may legally follow the one before it, given all
-words and all tags before. `sequential` does just that, a pass per slot. `verified` finds the very
-same tags in a few passes: all slots are filled with a draft and scored at once; up to the first
-slot where the model disagrees everything is as greedy decoding would have it, and so is the model's
-own tag there. The rest is filled anew with the tags that this pass prefers (Jacobi iteration, as in
-lookahead decoding) and scored again, from that slot on, until nothing changes. It ends, because
-every pass settles at least one slot.
+Greedy decoding gives each slot the best tag that may legally follow the tag before it, given all
+words and all tags before. ``sequential`` decoding does exactly that, one pass per slot.
+
+``verified`` decoding finds the same tags in a few passes. A pass scores all slots at once, filled
+with a draft. Up to the first slot where the model disagrees, every tag is what greedy decoding
+gives, and so is the model's tag in that slot. The later slots take the tags that this pass prefers
+(Jacobi iteration, as in lookahead decoding), and the next pass scores them. Each pass decides at
+least one slot, so the loop ends.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from tagalong.backend.models.decoding.viterbi import FloatArray, legal_transitions, viterbi
 from tagalong.backend.models.llm.prompt import PromptWindow
-from tagalong.backend.models.llm.scorer import TagScorer
+from tagalong.backend.models.llm.scorer import KVCache, TagScorer
 from tagalong.backend.models.llm.verbalizers import Verbalizers
 from tagalong.ner.tags import OUTSIDE, TagSet
 
@@ -27,14 +28,14 @@ DecodingMode = Literal["verified", "sequential", "single_pass"]
 
 @dataclass(frozen=True, slots=True)
 class DecodedWindow:
-    """What became of one layout.
+    """The tags of one window.
 
     Attributes:
-        tags: One per word read, legal.
-        logits: Of shape (words read, tags): each word's, given the tags before it.
-        passes: Model calls, one after the other, until its last slot was settled.
-        tokens: Run for it, over all passes; the prefix is shared and not counted.
-        accepted: Slots whose draft was right.
+        tags: One per word, legal.
+        logits: Of shape (words, tags), given the tags before each word.
+        passes: Model calls in sequence, until the last slot was decided.
+        tokens: Tokens run through the model in all passes, without the shared prefix.
+        accepted: Slots whose drafted tag was right.
     """
 
     tags: tuple[int, ...]
@@ -45,12 +46,12 @@ class DecodedWindow:
 
 
 class SlotDecoder:
-    """Fills slots.
+    """Fills the slots of windows.
 
     Args:
         scorer: Runs the model.
         tag_set: The tags.
-        verbalizers: What stands for them.
+        verbalizers: Their tokens.
     """
 
     def __init__(self, scorer: TagScorer, tag_set: TagSet, verbalizers: Verbalizers) -> None:
@@ -67,19 +68,16 @@ class SlotDecoder:
         """Fill the slots of one batch.
 
         Args:
-            windows: Windows; each has a word at least.
-            drafts: Tags for each one's words, right or wrong, legal or not; None for O everywhere.
-            decoding_mode: How; `verified` and `sequential` give the same tags.
+            windows: Windows with at least one word each.
+            drafts: Any tags for the words of each window, legal or not; None for O everywhere.
+            decoding_mode: ``verified`` and ``sequential`` give the same tags; ``single_pass`` feeds
+                no tag back.
 
         Returns:
-            One result per layout, in order.
+            One result per window, in order.
         """
-        rows = [
-            _WindowState(
-                layout, [OUTSIDE] * len(layout.words), width=self._legal_transitions.shape[1]
-            )
-            for layout in windows
-        ]
+        width = self._legal_transitions.shape[1]
+        rows = [_WindowState(window, [OUTSIDE] * len(window.words), width) for window in windows]
         if drafts is not None and decoding_mode == "verified":
             for row, draft in zip(rows, drafts, strict=True):
                 row.tags = self._legalize(draft)
@@ -88,44 +86,71 @@ class SlotDecoder:
         else:
             for row in rows:
                 row.draft = tuple(row.tags)
+            is_verified = decoding_mode == "verified"
             self._decode_in_passes(
-                rows,
-                accept=self._accept_verified
-                if decoding_mode == "verified"
-                else self._accept_viterbi,
+                rows, accept=self._accept_verified if is_verified else self._accept_viterbi
             )
         return [row.to_result() for row in rows]
 
     def _decode_in_passes(
         self, rows: "Sequence[_WindowState]", *, accept: "Callable[[_WindowState], None]"
     ) -> None:
-        """Score all open slots of all rows at once, until no row has any."""
-        held = self.scorer.new_cache(len(rows))
-        prefix = held.lengths[0]
+        """Score all open slots of all rows at once, until none is open."""
+        cache = self.scorer.new_cache(len(rows))
+        prefix = cache.lengths[0]
         active = list(rows)
         while active:
-            fed, wanted = [], []
+            positions = [
+                [slot - 1 - row.next_position for slot in row.window.slot_positions[row.decided :]]
+                for row in active
+            ]
+            ends = [row.window.slot_positions[-1] for row in active]
+            self._run_pass(cache, active, ends, positions)
             for row in active:
-                ids = row.window.fill_slots(row.tags, self._verbalizers)
-                first = row.window.slot_positions[row.decided - 1] if row.decided else 0
-                fed.append(ids[first : row.window.slot_positions[-1]])
-                wanted.append(
-                    [slot - 1 - first for slot in row.window.slot_positions[row.decided :]]
-                )
-            found = self.scorer.run_pass(held, fed, wanted)
-            for row, ids, logits in zip(active, fed, found, strict=True):
-                row.logits[row.decided :] = logits
-                row.passes += 1
-                row.tokens += len(ids)
                 accept(row)
-            going_on = [number for number, row in enumerate(active) if not row.is_complete]
-            active = [active[number] for number in going_on]
-            lengths = [prefix + row.window.slot_positions[row.decided - 1] for row in active]
-            if active:
-                held.select_rows(going_on, lengths)
+            open_rows = [index for index, row in enumerate(active) if not row.is_complete]
+            active = [active[index] for index in open_rows]
+            if active:  # keep what was computed up to the last decided slot
+                cache.select_rows(open_rows, [prefix + row.next_position for row in active])
+
+    def _decode_sequentially(self, rows: "Sequence[_WindowState]") -> None:
+        """Decide one slot after the other: the reference for `verified`."""
+        cache = self.scorer.new_cache(len(rows))
+        active = list(rows)
+        while active:
+            ends = [row.window.slot_positions[row.decided] for row in active]
+            positions = [
+                [end - 1 - row.next_position] for row, end in zip(active, ends, strict=True)
+            ]
+            self._run_pass(cache, active, ends, positions)
+            for row in active:
+                row.tags[row.decided] = self._best_legal_tag(row, row.decided)
+                row.decided += 1
+            open_rows = [index for index, row in enumerate(active) if not row.is_complete]
+            if open_rows and len(open_rows) < len(active):
+                cache.select_rows(open_rows, [cache.lengths[index] for index in open_rows])
+            active = [active[index] for index in open_rows]
+
+    def _run_pass(
+        self,
+        cache: KVCache,
+        rows: "Sequence[_WindowState]",
+        ends: Sequence[int],
+        positions: Sequence[Sequence[int]],
+    ) -> None:
+        """Run each row up to an end, and store the logits at some positions of it."""
+        tokens = [
+            row.window.fill_slots(row.tags, self._verbalizers)[row.next_position : end]
+            for row, end in zip(rows, ends, strict=True)
+        ]
+        logits = self.scorer.run_pass(cache, tokens, positions)
+        for row, ids, of_row in zip(rows, tokens, logits, strict=True):
+            row.logits[row.decided : row.decided + len(of_row)] = of_row
+            row.passes += 1
+            row.tokens += len(ids)
 
     def _accept_verified(self, row: "_WindowState") -> None:
-        """Settle slots up to the first change and the change itself; fill the rest anew."""
+        """Decide the slots up to the first disagreement, and draft the others again."""
         for number in range(row.decided, len(row.tags)):
             best = self._best_legal_tag(row, number)
             if best != row.tags[number]:
@@ -137,40 +162,18 @@ class SlotDecoder:
         row.decided = len(row.tags)
 
     def _accept_viterbi(self, row: "_WindowState") -> None:
-        """Settle all slots at once: the best legal sequence, tags never fed back."""
+        """Decide all slots at once: the best legal sequence, with no tag fed back."""
         row.tags = viterbi(row.logits.astype(np.float64), self._legal_transitions).tolist()
         row.decided = len(row.tags)
 
-    def _decode_sequentially(self, rows: "Sequence[_WindowState]") -> None:
-        """Settle one slot after the other: the reference that `verified` must equal."""
-        held = self.scorer.new_cache(len(rows))
-        active = list(rows)
-        while active:
-            fed = []
-            for row in active:
-                ids = row.window.fill_slots(row.tags, self._verbalizers)
-                first = row.window.slot_positions[row.decided - 1] if row.decided else 0
-                fed.append(ids[first : row.window.slot_positions[row.decided]])
-            found = self.scorer.run_pass(held, fed, [[len(ids) - 1] for ids in fed])
-            for row, ids, logits in zip(active, fed, found, strict=True):
-                row.logits[row.decided] = logits[0]
-                row.tags[row.decided] = self._best_legal_tag(row, row.decided)
-                row.decided += 1
-                row.passes += 1
-                row.tokens += len(ids)
-            going_on = [number for number, row in enumerate(active) if not row.is_complete]
-            if going_on and len(going_on) < len(active):
-                held.select_rows(going_on, [held.lengths[number] for number in going_on])
-            active = [active[number] for number in going_on]
-
     def _best_legal_tag(self, row: "_WindowState", number: int) -> int:
-        """The best tag of a slot that may follow the tag before it; of equals the first."""
-        before = row.tags[number - 1] if number else -1  # the last row of `legal` is the start
+        """The best tag of a slot that may follow the tag before it; the first one of equals."""
+        before = row.tags[number - 1] if number else -1  # the last row is for the start
         allowed = np.where(self._legal_transitions[before], row.logits[number], -np.inf)
         return int(allowed.argmax())
 
     def _legalize(self, draft: Sequence[int]) -> list[int]:
-        """A draft whose I- tags follow what they may; one that does not begins an entity."""
+        """A draft in which an I- tag that follows no entity becomes a B- tag."""
         tags: list[int] = []
         for tag in draft:
             before = tags[-1] if tags else -1
@@ -179,20 +182,23 @@ class SlotDecoder:
 
 
 class _WindowState:
-    """A layout under way."""
+    """A window while it is decoded."""
 
-    def __init__(self, layout: PromptWindow, tags: list[int], *, width: int) -> None:
-        self.window, self.tags = layout, tags
+    def __init__(self, window: PromptWindow, tags: list[int], width: int) -> None:
+        self.window, self.tags = window, tags
         self.draft: tuple[int, ...] = ()
         self.logits: NDArray[np.float32] = np.zeros((len(tags), width), np.float32)
         self.decided = self.passes = self.tokens = 0
 
     @property
     def is_complete(self) -> bool:
-        """Whether no slot is open."""
         return self.decided == len(self.tags)
 
+    @property
+    def next_position(self) -> int:
+        """Position of the first token that is not computed for good: the last decided slot."""
+        return self.window.slot_positions[self.decided - 1] if self.decided else 0
+
     def to_result(self) -> DecodedWindow:
-        """The result."""
-        agreed = sum(tag == drafted for tag, drafted in zip(self.tags, self.draft, strict=False))
-        return DecodedWindow(tuple(self.tags), self.logits, self.passes, self.tokens, agreed)
+        accepted = sum(tag == drafted for tag, drafted in zip(self.tags, self.draft, strict=False))
+        return DecodedWindow(tuple(self.tags), self.logits, self.passes, self.tokens, accepted)

@@ -1,9 +1,8 @@
-"""A text as the LLM reads it: instruction, the words, then the words again with a slot behind each.
+"""Build the prompt: instruction, the words, then the words again with a tag slot behind each.
 
-The second copy lets every slot see the whole text through a causal model (the effect that "Just
-Pass Twice", arXiv 2604.05158, names). Words are given, never generated, and a slot takes one token,
-so the answer has the length it has before the model is asked. Training and serving lay texts out by
-this one function.
+Through the second copy, each slot of a causal model sees the whole text (the effect that "Just Pass
+Twice", arXiv 2604.05158, names). Words are given, never generated, and a slot takes one token, so
+the length of the answer is known beforehand. Training and serving build prompts here.
 """
 
 from collections.abc import Sequence
@@ -13,29 +12,30 @@ from itertools import pairwise
 from transformers import PreTrainedTokenizerBase
 
 from tagalong.backend.models.llm.verbalizers import Verbalizers, remove_verbalizers
-from tagalong.backend.models.text.subwords import SubWordTokenizer
+from tagalong.backend.models.text.subwords import (
+    SubWordTokenizer,
+    WordOffsets,
+    llm_subword_limit,
+)
 from tagalong.backend.models.text.windows import Window, plan_windows
 from tagalong.ner.tags import OUTSIDE, TagSet
 
-PROMPT_VERSION = 1  # of the layout; another one makes other versions
-LLM_MAX_SUBWORDS_PER_WORD = (
-    32  # sub-words read of one word; longer words are sequences and base64 blobs
-)
+PROMPT_VERSION = 1  # kept in manifests: a change of the prompt needs another number
 INSTRUCTION = "Tag every word of the text.\n"
 TEXT_HEADER, TAGS_HEADER = "\nText:", "\nTags:"
 
 
 @dataclass(frozen=True, slots=True)
 class PromptWindow:
-    """One window of a text, laid out.
+    """The prompt of one window of a text.
 
     Attributes:
-        document_index: Index of its text in the batch given.
-        input_ids: What follows the prefix; every slot holds the verbaliser of O.
-        slot_positions: Where in `ids` the slot of each word read stands; what fills it is predicted at the
-            position before.
-        words: The words read.
-        owned_words: Those of them whose tags this window decides.
+        document_index: Index of its text in the batch.
+        input_ids: What follows the prefix; every slot holds the verbalizer of O.
+        slot_positions: Position in `input_ids` of the slot of each word; the model predicts its
+            content at the position before.
+        words: Indices of the words in it.
+        owned_words: Indices of the words whose tags it decides.
     """
 
     document_index: int
@@ -45,15 +45,7 @@ class PromptWindow:
     owned_words: range
 
     def fill_slots(self, tags: Sequence[int], verbalizers: Verbalizers) -> list[int]:
-        """The ids with tags in the slots.
-
-        Args:
-            tags: One per word read.
-            verbalizers: What stands for them.
-
-        Returns:
-            As many ids as before.
-        """
+        """`input_ids` with a tag in the slot of each word."""
         ids = list(self.input_ids)
         for slot, tag in zip(self.slot_positions, tags, strict=True):
             ids[slot] = verbalizers.ids[tag]
@@ -61,14 +53,17 @@ class PromptWindow:
 
 
 class PromptBuilder:
-    """Lays texts out.
+    """Builds the prompts of texts.
 
     Args:
-        tokenizer: Of the base.
+        tokenizer: The tokenizer of the base model.
         tag_set: The tags.
-        verbalizers: What stands for them.
-        window: Tokens of a window at most, the prefix included.
-        context: Tokens of neighbouring words on either side of what a window owns.
+        verbalizers: Their tokens.
+        window: Tokens of a window, the prefix included.
+        context: Tokens of context on either side of the owned words.
+
+    Attributes:
+        prefix: The tokens that every prompt begins with.
     """
 
     def __init__(
@@ -87,50 +82,45 @@ class PromptBuilder:
         self._tags_header_ids = self._tokenize(TAGS_HEADER)
         self._capacity = window - len(self.prefix) - len(self._tags_header_ids)
         self._context = min(context, self._capacity // 4)
-        self._max_subwords_per_word = min(
-            LLM_MAX_SUBWORDS_PER_WORD, (self._capacity - self._context) // 2 - 1
-        )
+        self._max_subwords_per_word = llm_subword_limit(self._capacity - self._context)
         unknown = tokenizer.unk_token_id
         self._replacement_id = self._tokenize("?")[-1] if unknown is None else int(unknown)
 
-    def build(
-        self, texts: Sequence[str], words: Sequence[Sequence[tuple[int, int]]]
-    ) -> list[PromptWindow]:
-        """Lay texts out.
+    def build(self, texts: Sequence[str], words: Sequence[WordOffsets]) -> list[PromptWindow]:
+        """Build the prompts of some texts.
 
         Args:
             texts: The texts.
             words: Offsets of each text's words.
 
         Returns:
-            Windows in order of the texts; each word is owned by exactly one. A text without words
-            has none.
+            Windows in order of the texts; exactly one owns each word, and a text without words has
+            none.
         """
-        layouts = []
-        for index, subwords in enumerate(
-            self._subword_tokenizer.split(
-                texts, words, max_subwords_per_word=self._max_subwords_per_word
-            )
-        ):
-            starts = subwords.word_starts
-            pieces = [
-                remove_verbalizers(subwords.ids[start:end], self.verbalizers, self._replacement_id)
-                for start, end in pairwise(starts)
+        prompts = []
+        documents = self._subword_tokenizer.split(
+            texts, words, max_subwords_per_word=self._max_subwords_per_word
+        )
+        for index, document in enumerate(documents):
+            subwords = [
+                remove_verbalizers(document.ids[start:end], self.verbalizers, self._replacement_id)
+                for start, end in pairwise(document.word_starts)
             ]
-            cost = [2 * len(piece) + 1 for piece in pieces]  # read twice, and its slot
-            windows = plan_windows(cost, capacity=self._capacity, context=self._context)
-            layouts += [self._build_window(index, window, pieces) for window in windows]
-        return layouts
+            lengths = [2 * len(of_word) + 1 for of_word in subwords]  # the word twice, and its slot
+            windows = plan_windows(lengths, capacity=self._capacity, context=self._context)
+            prompts += [self._build_window(index, window, subwords) for window in windows]
+        return prompts
 
     def _build_window(
-        self, document: int, window: Window, pieces: Sequence[list[int]]
+        self, document: int, window: Window, subwords: Sequence[list[int]]
     ) -> PromptWindow:
         """Put the words of a window one after the other, twice."""
-        ids = [number for piece in pieces[window.start : window.end] for number in piece]
+        words = subwords[window.start : window.end]
+        ids = [number for of_word in words for number in of_word]
         ids += self._tags_header_ids
         slots = []
-        for piece in pieces[window.start : window.end]:
-            ids += piece
+        for of_word in words:
+            ids += of_word
             slots.append(len(ids))
             ids.append(self.verbalizers.ids[OUTSIDE])
         return PromptWindow(
@@ -142,12 +132,11 @@ class PromptBuilder:
         )
 
     def _instruction(self, tag_set: TagSet) -> list[int]:
-        """What every text of a label set begins with: the tags, and what they mean."""
+        """The tokens that explain the tags."""
         ids = self._tokenize(INSTRUCTION)
-        for name, verbaliser in zip(tag_set.tag_names, self.verbalizers.ids, strict=True):
-            ids += [verbaliser, *self._tokenize(f" {name}\n")]
+        for name, verbalizer in zip(tag_set.tag_names, self.verbalizers.ids, strict=True):
+            ids += [verbalizer, *self._tokenize(f" {name}\n")]
         return ids + self._tokenize(TEXT_HEADER)
 
     def _tokenize(self, text: str) -> list[int]:
-        """The ids of a piece of the prompt."""
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -1,10 +1,9 @@
-"""A causal model as a function: tokens in, tag logits out, with what was computed kept for reuse.
+"""Run a causal model: tokens in, tag logits out, with keys and values cached between passes.
 
-The only file of the tier that runs a model. Rows of a batch hold prefixes of different lengths;
-after each pass a row may be cut back to what was right, or leave. Keys and values are then moved
-together, so that row ``r`` always lies in the first ``lengths[r]`` places and nothing stale is ever
-attended to. Positions and masks are made here, from those lengths: padding, cut-off entries and
-sliding windows are the same question, which key may this query see.
+The rows of a batch hold prefixes of different lengths. After each pass a row may be cut back to its
+decided part, or leave the batch. Keys and values are then compacted, so that row ``r`` always fills
+the first ``lengths[r]`` positions and nothing stale is attended to. Position ids and masks follow
+from those lengths: padding, removed entries and sliding windows all ask which keys a query may see.
 """
 
 from collections.abc import Sequence
@@ -22,18 +21,15 @@ from tagalong.backend.models.base_models.precision import bf16_autocast
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.ner.errors import BaseModelError
 
-FULL_ATTENTION, SLIDING_ATTENTION = (
-    "full_attention",
-    "sliding_attention",
-)  # as configurations name them
+FULL_ATTENTION, SLIDING_ATTENTION = "full_attention", "sliding_attention"  # as configs name them
 
 
 @dataclass(slots=True)
 class KVCache:
-    """What has been computed for the rows of a batch.
+    """Cached keys and values of the rows of a batch.
 
     Attributes:
-        lengths: Tokens held of each row.
+        lengths: Cached tokens of each row.
         layers: Keys and values of each layer, (rows, heads, longest, width) each.
     """
 
@@ -41,12 +37,7 @@ class KVCache:
     layers: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     def select_rows(self, rows: Sequence[int], lengths: Sequence[int]) -> None:
-        """Drop rows, and cut those that stay.
-
-        Args:
-            rows: The ones that stay, in their new order.
-            lengths: Tokens to hold of each of them, at most what is held.
-        """
+        """Keep some rows, in a new order, and some tokens of each."""
         longest = max(lengths, default=0)
         if list(rows) != list(range(len(self.lengths))):
             index = torch.tensor(list(rows), device=self._device())
@@ -57,21 +48,23 @@ class KVCache:
         self.lengths = list(lengths)
 
     def compact(self, old_lengths: Sequence[int], added_lengths: Sequence[int], start: int) -> None:
-        """Move what was fed right behind what was held.
+        """Move the tokens that a pass added right behind those from before.
 
         Args:
             old_lengths: Tokens of each row before the pass.
-            added_lengths: Tokens of each row that the pass added, from place `start` on.
-            start: Where the pass put the first of them, in every row.
+            added_lengths: Tokens that the pass added to each row.
+            start: Position of the first added token, the same in every row.
         """
         self.lengths = [
             before + more for before, more in zip(old_lengths, added_lengths, strict=True)
         ]
         if all(before == start for before in old_lengths):
-            return  # there was no gap
-        places = torch.arange(max(self.lengths), device=self._device()).expand(len(old_lengths), -1)
+            return  # no gap
+        positions = torch.arange(max(self.lengths), device=self._device()).expand(
+            len(old_lengths), -1
+        )
         before = torch.tensor(old_lengths, device=self._device())[:, None]
-        source = torch.where(places < before, places, places - before + start)
+        source = torch.where(positions < before, positions, positions - before + start)
         source = source.clamp(max=self.layers[0][0].shape[2] - 1)[:, None, :, None]
 
         def moved(part: Tensor) -> Tensor:
@@ -80,17 +73,16 @@ class KVCache:
         self.layers = [(moved(keys), moved(values)) for keys, values in self.layers]
 
     def _device(self) -> torch.device:
-        """Where the tensors are."""
         return self.layers[0][0].device
 
 
 class TagScorer:
-    """Runs a model over rows of tokens, and reads tag logits at chosen places.
+    """Runs a model over rows of tokens, and computes tag logits at some positions.
 
     Args:
         model: A causal language model, in evaluation mode on its device.
-        tag_ids: Vocabulary id of each tag's verbaliser.
-        prefix: Tokens that every row begins with; computed once.
+        tag_ids: Vocabulary id of each tag's verbalizer.
+        prefix: Tokens that every row begins with; run once.
         precision: Arithmetic of the forward pass.
     """
 
@@ -112,14 +104,7 @@ class TagScorer:
 
     @torch.inference_mode()
     def new_cache(self, rows: int) -> KVCache:
-        """Begin a batch.
-
-        Args:
-            rows: How many.
-
-        Returns:
-            Rows that hold the prefix.
-        """
+        """The cache of a new batch of rows, which hold the prefix."""
         if self._prefix_layers is None:
             empty = KVCache([0])
             self.run_pass(empty, [self._prefix], [[]])
@@ -131,7 +116,7 @@ class TagScorer:
         return KVCache([len(self._prefix)] * rows, layers)
 
     def clear_prefix_cache(self) -> None:
-        """Compute the prefix again next time: the weights have changed."""
+        """Run the prefix again next time, as the weights have changed."""
         self._prefix_layers = None
 
     @torch.inference_mode()
@@ -141,23 +126,23 @@ class TagScorer:
         tokens: Sequence[Sequence[int]],
         logit_positions: Sequence[Sequence[int]],
     ) -> list[FloatArray]:
-        """One pass: feed tokens to every row, behind what it holds.
+        """Run one pass over new tokens of every row.
 
         Args:
-            kv_cache: Grows by what is fed.
-            tokens: Tokens for each row, one or more.
-            logit_positions: For each row, which of the tokens fed to read tag logits at.
+            kv_cache: The earlier tokens of the rows; the new ones are added.
+            tokens: One or more tokens for each row.
+            logit_positions: For each row, indices of tokens to compute tag logits at.
 
         Returns:
-            For each row, logits of shape (wanted, tags).
+            For each row, logits of shape (positions, tags).
         """
         device = self.model.device
         longest = max(map(len, tokens))
         ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in tokens], device=device)
         before = torch.tensor(kv_cache.lengths, device=device)
         positions = before[:, None] + torch.arange(longest, device=device)
-        # Padding stays where its row ends: beyond the window there may be no learned position, and
-        # some rotary ones change for the whole batch where any of it goes that far.
+        # Padding repeats the last position of its row. Beyond the window, a model may have no
+        # learned position, and some rotary positions change for the whole batch.
         last = before + torch.tensor([len(row) - 1 for row in tokens], device=device)
         start = max(kv_cache.lengths)
         cache = _to_dynamic_cache(kv_cache)
@@ -169,17 +154,17 @@ class TagScorer:
                 past_key_values=cache,
                 use_cache=True,
             ).last_hidden_state
-        rows = [row for row, places in enumerate(logit_positions) for _ in places]
-        columns = [place for places in logit_positions for place in places]
+        rows = [row for row, of_row in enumerate(logit_positions) for _ in of_row]
+        columns = [column for of_row in logit_positions for column in of_row]
         logits = tag_logits(self.model, hidden[rows, columns], self._tag_ids).cpu().numpy()
         kv_cache.layers = [(layer.keys, layer.values) for layer in cache.layers]
         kv_cache.compact(kv_cache.lengths, [len(row) for row in tokens], start)
         self.tokens_run += sum(map(len, tokens))
-        ends = np.cumsum([len(places) for places in logit_positions])[:-1]
+        ends = np.cumsum([len(of_row) for of_row in logit_positions])[:-1]
         return list(np.split(logits, ends))
 
     def _masks(self, before: Tensor, positions: Tensor, start: int) -> Tensor | dict[str, Tensor]:
-        """A mask for all layers, or by kind where a model has layers of two."""
+        """One mask for all layers, or one for each kind of layer."""
         masks = {
             kind: _mask(before, positions, start, window=window)
             for kind, window in self._windows.items()
@@ -188,24 +173,19 @@ class TagScorer:
 
 
 def attention_windows(config: PretrainedConfig) -> dict[str, int | None]:
-    """How far back the layers of a model see, by the kind of their attention.
-
-    Args:
-        config: Of the model.
-
-    Returns:
-        Tokens, the query's own included; None for all.
+    """How far back each kind of layer sees, in tokens, the query included; None for all.
 
     Raises:
-        BaseModelError: If a layer keeps something else than keys and values of single tokens, which
-            cannot be cut back to what was right.
+        BaseModelError: If a layer caches something else than keys and values of single tokens, such
+            as the state of a recurrent layer, which cannot be cut back.
     """
     window = getattr(config, "sliding_window", None)
     kinds = set(getattr(config, "layer_types", None) or ())
     if other := sorted(kinds - {FULL_ATTENTION, SLIDING_ATTENTION}):
         raise BaseModelError(
-            f"the base has layers of {other[0]}, and what they keep of a text cannot be cut back "
-            "to a part of it: choose a decoder whose layers are of full or sliding attention"
+            f"the base model has layers of {other[0]}, whose state cannot be cut back to a part of "
+            "a text: choose a decoder whose layers have full or sliding attention",
+            code="base-model-attention-unsupported",
         )
     if not kinds:
         return {FULL_ATTENTION if window is None else SLIDING_ATTENTION: window}
@@ -213,26 +193,26 @@ def attention_windows(config: PretrainedConfig) -> dict[str, int | None]:
 
 
 def _mask(before: Tensor, positions: Tensor, start: int, *, window: int | None) -> Tensor:
-    """Which key each query may see: (rows, 1, fed, held + fed), added to attention scores."""
-    fed = positions.shape[1]
-    places = torch.arange(start, device=positions.device).expand(len(before), -1)
-    # What is held lies at its own position; beyond a row's end there is nothing.
-    nothing = torch.iinfo(torch.long).max
-    held = torch.where(places < before[:, None], places, nothing)
-    keys = torch.cat([held, positions], dim=1)[:, None, :]
+    """Which key each query may see: (rows, 1, new, cached + new), added to attention scores."""
+    new = positions.shape[1]
+    cached = torch.arange(start, device=positions.device).expand(len(before), -1)
+    # A cached token is at its own position; beyond the end of its row, no query may see it.
+    unreachable = torch.iinfo(torch.long).max
+    cached = torch.where(cached < before[:, None], cached, unreachable)
+    keys = torch.cat([cached, positions], dim=1)[:, None, :]
     queries = positions[:, :, None]
-    seen = keys <= queries
+    visible = keys <= queries
     if window is not None:
-        seen &= queries - keys < window
+        visible &= queries - keys < window
     dtype = torch.float32
-    mask = torch.zeros(len(before), fed, start + fed, dtype=dtype, device=positions.device)
-    return mask.masked_fill(~seen, torch.finfo(dtype).min)[:, None]
+    mask = torch.zeros(len(before), new, start + new, dtype=dtype, device=positions.device)
+    return mask.masked_fill(~visible, torch.finfo(dtype).min)[:, None]
 
 
-def _to_dynamic_cache(held: KVCache) -> DynamicCache:
-    """What is held as the model takes it: the very tensors, which `update` would copy."""
+def _to_dynamic_cache(kv_cache: KVCache) -> DynamicCache:
+    """The same tensors as transformers' cache; its `update` would copy them."""
     cache = DynamicCache()
-    for keys, values in held.layers:
+    for keys, values in kv_cache.layers:
         layer = DynamicLayer()
         layer.lazy_initialization(keys, values)
         layer.keys, layer.values = keys, values
@@ -241,22 +221,22 @@ def _to_dynamic_cache(held: KVCache) -> DynamicCache:
 
 
 def tag_logits(model: nn.Module, hidden: Tensor, tag_ids: Tensor) -> Tensor:
-    """The logits of tags at some places, in fp32 whatever the arithmetic.
+    """Compute tag logits, always in fp32.
 
-    In bf16 they would be rounded to ties between tags, which a batch of another size breaks
-    another way. Of the output layer only the rows of the tags are computed, with an adapter too.
+    In bf16 they would be rounded to ties between tags, which a batch of another size breaks in
+    another way. Only the rows of the tags are computed in the output layer and in its adapter.
 
     Args:
         model: A causal language model.
-        hidden: Its last hidden states there, (places, width).
+        hidden: Its last hidden states, (positions, width).
         tag_ids: Vocabulary ids of the tags.
 
     Returns:
-        Shape (places, tags).
+        Shape (positions, tags).
     """
     head = model.get_output_embeddings()  # type: ignore[operator]
     base = head.get_base_layer() if is_lora_layer(head) else head
-    if type(base) is not nn.Linear:  # 4-bit weights, say, have no rows
+    if type(base) is not nn.Linear:  # 4-bit weights, for example, have no rows
         return head(hidden)[:, tag_ids].float()
     with torch.autocast(hidden.device.type, enabled=False):
         hidden = hidden.float()

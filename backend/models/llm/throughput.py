@@ -1,25 +1,22 @@
-"""How fast a tier is on this machine, from the work it has done, to tell what a request will take.
+"""Estimate the throughput of a tier on this machine, in words, which are counted fast."""
 
-Measured in words, since those of a text are counted in no time, whatever is in it.
-"""
-
-MIN_MEASUREMENT_SECONDS = 1.0  # seconds: what took less says more of its overhead than of the pace
-DECAY = 0.8  # of what was measured before, each time more is
+MIN_MEASUREMENT_SECONDS = 1.0  # a shorter run measures its overhead more than the throughput
+DECAY = 0.8  # weight of the earlier measurements at each new one
 
 
 class ThroughputEstimate:
-    """Words per second, over the last pieces of work that were long enough to tell."""
+    """Words per second, over the latest runs that were long enough."""
 
     def __init__(self) -> None:
         self._words = self._seconds = 0.0
 
     def update(self, words: int, seconds: float, *, reset: bool = False) -> None:
-        """Some work is done.
+        """Add a measurement.
 
         Args:
-            words: Tagged.
-            seconds: It took.
-            reset: Count it however short it was, in place of what was measured before.
+            words: Words tagged.
+            seconds: The time they took.
+            reset: Replace the earlier measurements, and take this one however short it was.
         """
         if reset:
             self._words, self._seconds = float(words), seconds
@@ -28,12 +25,5 @@ class ThroughputEstimate:
             self._seconds = DECAY * self._seconds + seconds
 
     def estimate_seconds(self, words: int) -> float:
-        """Estimate.
-
-        Args:
-            words: To be tagged.
-
-        Returns:
-            Seconds; 0 where nothing was measured yet.
-        """
+        """Seconds to tag some words; 0 before the first measurement."""
         return words * self._seconds / self._words if self._words else 0.0

@@ -1,8 +1,7 @@
-"""The LLM tier: documents to predictions with a decoder, drafted by another tier.
+"""The LLM tier: predictions by a decoder, which verifies the drafts of another tier.
 
-Documents are laid out in windows, windows of similar length share a batch, and a batch that does
-not fit into memory is halved. The same words and tags come out as of the encoder, so that scores,
-temperature and length buckets compare.
+Windows of similar length share a batch, and a batch that does not fit into memory is halved. Words
+and tags are those of the encoder, so that scores, temperature and length buckets compare.
 """
 
 import time
@@ -17,6 +16,7 @@ from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.llm.decoding import DecodedWindow, DecodingMode, SlotDecoder
 from tagalong.backend.models.llm.prompt import PromptBuilder, PromptWindow
 from tagalong.backend.models.llm.throughput import MIN_MEASUREMENT_SECONDS, ThroughputEstimate
+from tagalong.backend.models.text.subwords import WordOffsets
 from tagalong.backend.models.text.window_encoder import batch_by_length
 from tagalong.backend.models.tier import Tier
 from tagalong.backend.models.tier.decoding_stats import DecodingStats
@@ -34,18 +34,22 @@ class LLMTier(Tier):
     """A decoder that answers in a few passes.
 
     Args:
-        decoder: Fills slots.
-        prompt_builder: Lays texts out.
+        decoder: Fills the slots.
+        prompt_builder: Builds the prompts.
         tag_set: The tags.
         version: Named in every prediction.
-        temperature: See `tagalong.backend.models.decoding.predictions.log_softmax`.
-        drafter: Says what the tags may be; None drafts O everywhere.
-        decoding_mode: How slots are filled.
+        temperature: See `log_softmax`.
+        drafter: Predicts the tags to verify; None drafts O everywhere.
+
+    Attributes:
+        decoding_mode: How slots are filled; see `SlotDecoder.decode`.
+        throughput: Measured on what was predicted so far.
     """
 
-    max_batch_tokens = 16384  # padded tokens of a batch: what a pass over them keeps in memory
+    max_batch_tokens = 16384  # padded tokens: bounds the memory of a pass
     max_batch_rows = 16
-    documents_per_chunk = 64  # documents in the air at once
+    documents_per_chunk = 64
+    decoding_mode: DecodingMode = "verified"
     decoding_stats: DecodingStats
 
     def __init__(
@@ -57,25 +61,17 @@ class LLMTier(Tier):
         version: str,
         temperature: float = 1.0,
         drafter: Drafter | None = None,
-        decoding_mode: DecodingMode = "verified",
     ) -> None:
         self.decoder, self.prompt_builder = decoder, prompt_builder
         self.tag_set, self.labels = tag_set, tag_set.labels
         self.version = version
         self.temperature = temperature
         self.drafter = drafter
-        self.decoding_mode = decoding_mode
         self.decoding_stats = DecodingStats()
         self.throughput = ThroughputEstimate()
 
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
-        """Find the entities of documents.
-
-        Args:
-            documents: Only their texts count.
-
-        Returns:
-            One prediction per document, in the same order, empty ones included.
+        """One prediction per document, in the same order, empty ones included.
 
         Raises:
             OutOfMemoryError: If not even one window fits.
@@ -85,9 +81,9 @@ class LLMTier(Tier):
             chunk = documents[start : start + self.documents_per_chunk]
             words = [word_offsets(document.text) for document in chunk]
             began = time.perf_counter()
-            decided = self.decode_words(chunk, words)
+            decoded = self.decode_words(chunk, words)
             self.throughput.update(sum(map(len, words)), time.perf_counter() - began)
-            for offsets, (tags, logits) in zip(words, decided, strict=True):
+            for offsets, (tags, logits) in zip(words, decoded, strict=True):
                 log_probs = log_softmax(logits, temperature=self.temperature)
                 predictions.append(
                     decode_prediction(
@@ -97,41 +93,35 @@ class LLMTier(Tier):
         return predictions
 
     def estimate_seconds(self, documents: Sequence[Document]) -> list[float]:
-        """Say beforehand what predictions will take.
-
-        Args:
-            documents: Only their texts count.
-
-        Returns:
-            Seconds for each; 0 where nothing was measured yet.
-        """
+        """Seconds that each document will take; 0 before the first measurement."""
         return [
-            self.throughput.estimate_seconds(len(word_offsets(entry.text))) for entry in documents
+            self.throughput.estimate_seconds(len(word_offsets(document.text)))
+            for document in documents
         ]
 
     def warm_up(self) -> None:
-        """Predict something, more and more at once until it takes a while, to measure the pace."""
+        """Measure the throughput, on larger batches until one takes long enough."""
         for count in (1, 4, self.max_batch_rows):
             documents = [Document("", WARM_UP_TEXT)] * count
-            began = time.perf_counter()
+            start = time.perf_counter()
             self.predict(documents)
-            taken = time.perf_counter() - began
-            self.throughput.update(count * len(word_offsets(WARM_UP_TEXT)), taken, reset=True)
-            if taken > MIN_MEASUREMENT_SECONDS:
+            seconds = time.perf_counter() - start
+            self.throughput.update(count * len(word_offsets(WARM_UP_TEXT)), seconds, reset=True)
+            if seconds > MIN_MEASUREMENT_SECONDS:
                 break
 
     def decode_words(
-        self, documents: Sequence[Document], words: Sequence[Sequence[tuple[int, int]]]
+        self, documents: Sequence[Document], words: Sequence[WordOffsets]
     ) -> list[tuple[list[int], FloatArray]]:
-        """Run the model.
+        """Tag the words of documents.
 
         Args:
-            documents: Only their texts count.
+            documents: The documents.
             words: Offsets of each document's words.
 
         Returns:
-            For each document a legal tag per word, and logits of shape (words, tags) before any
-            temperature, each word's given the tags before it.
+            For each document a legal tag per word, and uncalibrated logits of shape (words, tags),
+            given the tags before each word.
 
         Raises:
             OutOfMemoryError: If not even one window fits.
@@ -141,29 +131,28 @@ class LLMTier(Tier):
         logits: list[FloatArray] = [
             np.zeros((len(offsets), width), np.float32) for offsets in words
         ]
-        layouts = self.prompt_builder.build([document.text for document in documents], words)
+        windows = self.prompt_builder.build([document.text for document in documents], words)
         drafts = self._draft_tags(documents)
-        for batch in self._batches(layouts):
-            rows = [layouts[index] for index in batch]
-            own = None
+        for batch in self._batches(windows):
+            window_drafts = None
             if drafts is not None:
-                own = [drafts[row.document_index][row.words.start : row.words.stop] for row in rows]
-            for row, decoded in zip(rows, self._decode(rows, own), strict=True):
-                first = row.words.start
-                inside = slice(row.owned_words.start - first, row.owned_words.stop - first)
-                tags[row.document_index][row.owned_words.start : row.owned_words.stop] = (
-                    decoded.tags[inside]
-                )
-                logits[row.document_index][row.owned_words.start : row.owned_words.stop] = (
-                    decoded.logits[inside]
-                )
+                window_drafts = [
+                    drafts[window.document_index][window.words.start : window.words.stop]
+                    for window in batch
+                ]
+            for window, decoded in zip(batch, self._decode(batch, window_drafts), strict=True):
+                owned, first = window.owned_words, window.words.start
+                inside = slice(owned.start - first, owned.stop - first)
+                tags[window.document_index][owned.start : owned.stop] = decoded.tags[inside]
+                logits[window.document_index][owned.start : owned.stop] = decoded.logits[inside]
         self.decoding_stats += DecodingStats(documents=len(documents))
         return [
-            (self._join_windows(entry), scores) for entry, scores in zip(tags, logits, strict=True)
+            (self._join_windows(of_document), scores)
+            for of_document, scores in zip(tags, logits, strict=True)
         ]
 
     def _draft_tags(self, documents: Sequence[Document]) -> list[Sequence[int]] | None:
-        """What the drafter says, as tags; labels that this tier lacks are drafted as O."""
+        """The drafts as tags; labels that this tier lacks are drafted as O."""
         if self.drafter is None or self.decoding_mode != "verified":
             return None
         drafts = []
@@ -173,41 +162,43 @@ class LLMTier(Tier):
             drafts.append([max(tag, OUTSIDE) for tag in drafted.tags])
         return drafts  # type: ignore[return-value]
 
-    def _batches(self, layouts: Sequence[PromptWindow]) -> Iterator[list[int]]:
-        """Windows of similar length, at most `batch_rows` of them."""
-        lengths = [len(layout.input_ids) for layout in layouts]
+    def _batches(self, windows: Sequence[PromptWindow]) -> Iterator[list[PromptWindow]]:
+        """Windows of similar length."""
+        lengths = [len(window.input_ids) for window in windows]
         for batch in batch_by_length(lengths, max_tokens=self.max_batch_tokens):
             for start in range(0, len(batch), self.max_batch_rows):
-                yield batch[start : start + self.max_batch_rows]
+                yield [windows[index] for index in batch[start : start + self.max_batch_rows]]
 
     def _decode(
-        self, rows: Sequence[PromptWindow], drafts: Sequence[Sequence[int]] | None
+        self, windows: Sequence[PromptWindow], drafts: Sequence[Sequence[int]] | None
     ) -> list[DecodedWindow]:
-        """Decode a batch; where memory does not suffice, its halves."""
+        """Decode a batch, or its halves where memory does not suffice."""
         try:
-            found = self.decoder.decode(rows, drafts, decoding_mode=self.decoding_mode)
+            decoded = self.decoder.decode(windows, drafts, decoding_mode=self.decoding_mode)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            if len(rows) == 1:
+            if len(windows) == 1:
                 raise OutOfMemoryError(
-                    f"a window of {len(rows[0].input_ids)} tokens does not fit into memory: serve the "
-                    "version in 4 bits, or train it with a smaller --window"
+                    f"a window of {len(windows[0].input_ids)} tokens does not fit into memory: "
+                    "serve the version in 4 bits, or train it with a smaller --window",
+                    code="window-too-large-for-memory",
                 ) from error
         else:
             self.decoding_stats += DecodingStats(
-                passes=sum(entry.passes for entry in found),
-                slots=sum(len(entry.tags) for entry in found),
-                tokens=sum(entry.tokens for entry in found),
-                accepted=sum(entry.accepted for entry in found),
+                passes=sum(window.passes for window in decoded),
+                slots=sum(len(window.tags) for window in decoded),
+                tokens=sum(window.tokens for window in decoded),
+                accepted=sum(window.accepted for window in decoded),
             )
-            return found
-        half = len(rows) // 2  # outside the handler, which would hold on to what did not fit
+            return decoded
+        # Outside the handler: the error keeps the tensors that did not fit alive.
+        half = len(windows) // 2
         first, second = (None, None) if drafts is None else (drafts[:half], drafts[half:])
-        return self._decode(rows[:half], first) + self._decode(rows[half:], second)
+        return self._decode(windows[:half], first) + self._decode(windows[half:], second)
 
     def _join_windows(self, tags: Sequence[int]) -> list[int]:
-        """Tags of windows side by side: an I- that follows nothing it may begins an entity."""
+        """Join the tags of windows: an I- tag that follows no entity becomes a B- tag."""
         joined: list[int] = []
         for tag in tags:
             before = joined[-1] if joined else None

@@ -1,4 +1,4 @@
-"""An LLM version loads as it was published, any way its weights are kept, or says why not."""
+"""An LLM version loads as it was published, in every weights mode, or its error says why not."""
 
 import logging
 import shutil
@@ -21,12 +21,13 @@ from tagalong.ner.document import Document
 from tagalong.ner.errors import BaseModelError, VersionInvalid
 from tagalong.ner.manifest import VersionMetadata, read_manifest
 from tagalong.ner.words import word_offsets
+from tests.errors import raises
 from tests.lexicon_tier import LexiconTier
 from tests.llm_versions import CPU, other_tags, publish_llm_version
 from tests.tiny_bases import CORPUS
 from tests.tiny_llms import TAGS, random_texts, save_llm
 
-NONE = ("nope", "a", "b", "c", "d")
+UNKNOWN_TOKENS = ("nope", "a", "b", "c", "d")
 DOCUMENTS = [Document(str(n), text) for n, text in enumerate(random_texts(4, 6, longest=40))]
 
 
@@ -116,7 +117,7 @@ def test_without_four_bits_a_version_is_served_in_more_and_says_so_once(
     with caplog.at_level(logging.WARNING, logger="tagalong.backend"):
         tier = loaded(version, weights_mode="nf4")
     assert len(caplog.records) == 1
-    assert "in 16 bits or more, not in 4" in caplog.text
+    assert tier.version in caplog.text
     assert_agree(tier, loaded(version), within=0)
 
 
@@ -160,7 +161,7 @@ def test_the_base_is_gone(base: Path, tmp_path: Path) -> None:
     shutil.copytree(base, moved)
     folder = publish_llm_version(ModelStore(tmp_path / "models"), moved)
     shutil.rmtree(moved)
-    with pytest.raises(BaseModelError, match="base is not a folder"):
+    with raises(BaseModelError, "base-model-missing"):
         load_tier(folder, device=CPU)
 
 
@@ -172,31 +173,34 @@ def test_the_base_is_another_one_now(base: Path, tmp_path: Path) -> None:
     with torch.no_grad():
         model.lm_head.weight.mul_(2)
     model.save_pretrained(place)
-    with pytest.raises(BaseModelError, match="holds another model than it did"):
+    with raises(BaseModelError, "base-model-changed"):
         load_tier(folder, device=CPU)
 
 
 @pytest.mark.parametrize(
-    ("config", "complaint"),
+    ("config", "code"),
     [
-        ({"verbalisers": other_tags()}, "the version tags O, B-Gene"),
-        ({"prompt": 99}, "trained with prompt format 99"),
-        ({"verbalisers": dict.fromkeys(TAGS.tag_names, ").")}, "one token for two tags"),
-        ({"verbalisers": dict(zip(TAGS.tag_names, NONE, strict=True))}, "does not know 'nope'"),
+        ({"verbalisers": other_tags()}, "version-tags-mismatch"),
+        ({"prompt": 99}, "version-of-another-prompt"),
+        ({"verbalisers": dict.fromkeys(TAGS.tag_names, ").")}, "version-tokenizer-mismatch"),
+        (
+            {"verbalisers": dict(zip(TAGS.tag_names, UNKNOWN_TOKENS, strict=True))},
+            "version-tokenizer-mismatch",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_the_manifest(
-    config: dict[str, Any], complaint: str, base: Path, tmp_path: Path
+    config: dict[str, Any], code: str, base: Path, tmp_path: Path
 ) -> None:
     folder = publish_llm_version(ModelStore(tmp_path / "models"), base, config=config)
-    with pytest.raises(VersionInvalid, match=complaint) as raised:
+    with raises(VersionInvalid, code) as raised:
         load_tier(folder, device=CPU)
     assert "\n" not in str(raised.value)
 
 
 def test_labels_changed_after_the_training(base: Path, tmp_path: Path) -> None:
     folder = publish_llm_version(ModelStore(tmp_path / "models"), base, labels=("Chemical", "Gene"))
-    with pytest.raises(VersionInvalid, match="its labels need O, B-Chemical, I-Chemical, B-Gene"):
+    with raises(VersionInvalid, "version-tags-mismatch"):
         load_tier(folder, device=CPU)
 
 
@@ -209,5 +213,5 @@ def test_a_manifest_that_says_nothing_of_the_prompt(base: Path, tmp_path: Path) 
         shutil.copytree(folder, staged, dirs_exist_ok=True)
         (staged / "manifest.json").unlink()
         bare = store.publish(staged, draft)
-    with pytest.raises(VersionInvalid, match="does not say how the LLM is asked"):
+    with raises(VersionInvalid, "version-without-prompt"):
         load_tier(store.resolve(f"llm/{bare.version}"), device=CPU)
