@@ -25,16 +25,16 @@ from tagalong.training.corpus import (
     Corpus,
     CorpusCheck,
     CorpusStats,
-    ReadOptions,
     WriteResult,
     check_corpus,
     count_entities,
     read_corpus,
     split_documents,
-    write_atomically,
     write_documents,
 )
-from tagalong.training.corpus.import_log import WARNING_DESCRIPTIONS
+from tagalong.backend.formats.file_format import ReadOptions
+from tagalong.backend.storage.atomic_files import write_atomically
+from tagalong.backend.annotations.import_log import WARNING_DESCRIPTIONS
 from tagalong.training.corpus.write import OutputFormat, documents_to_jsonl
 
 app = typer.Typer(

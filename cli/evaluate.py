@@ -24,8 +24,9 @@ from tagalong.cli.terminal.reports import RenderedReport, print_report
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError
 from tagalong.ner.text_sanitizing import escape_unprintable
-from tagalong.training.corpus import read_corpus, read_predictions
-from tagalong.training.corpus.import_log import WARNING_DESCRIPTIONS, CorpusWarning
+from tagalong.training.corpus import read_corpus
+from tagalong.backend.formats.registry import read_predictions
+from tagalong.backend.annotations.import_log import WARNING_DESCRIPTIONS, CorpusWarning
 from tagalong.training.evaluation.alignment import (
     AlignedDocuments,
     SystemOutput,

@@ -1,28 +1,37 @@
-"""What a batch asks of the place where its predictions go."""
+"""The interface between a batch and the place where its predictions go."""
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 from tagalong.backend.batch.journal import BatchJournal
 from tagalong.ner.document import Document, Prediction
 
 
-class PredictionSink(Protocol):
-    """Where predictions go."""
+class PredictionSink(ABC):
+    """Stores the predictions of a batch.
 
+    `serialize` and `finish` are enough for a sink that writes everything at the end. A sink that
+    sends predictions while the batch runs also overrides `recover` and `deliver`.
+    """
+
+    @abstractmethod
     def serialize(self, document: Document, prediction: Prediction) -> str:
-        """A prediction as it will be handed over."""
+        """The prediction as the journal keeps it until it is delivered."""
 
-    def recover(self, journal: BatchJournal) -> None:
-        """Find out what has become of what was on its way when the batch ended."""
+    @abstractmethod
+    def finish(self, journal: BatchJournal) -> None:
+        """Deliver every prediction that waits in the journal."""
 
-    def deliver(self, journal: BatchJournal, until_position: int) -> None:
-        """Hand over what waits in the journal up to a place, or leave it there for a while."""
+    def recover(self, journal: BatchJournal, *, is_reset: bool) -> None:  # noqa: B027
+        """Find out which predictions arrived that an earlier run was sending when it ended.
+
+        Args:
+            journal: The batch's journal.
+            is_reset: Whether the journal's entries are about to be deleted.
+        """
+
+    def deliver(self, journal: BatchJournal, until_position: int) -> None:  # noqa: B027
+        """Deliver waiting predictions up to a position of the source, or leave them for later."""
 
     def on_source_end(self, journal: BatchJournal, last_position: int) -> None:
-        """Deal with what the journal has behind the last place of the source."""
-
-    def finish(self, journal: BatchJournal) -> None:
-        """Hand over everything that waits."""
-
-    def remove_duplicates(self, journal: BatchJournal) -> None:
-        """See to it that nothing of what was handed over is there twice."""
+        """Delete waiting predictions after the source's last position: their documents are gone."""
+        journal.delete_absent(last_position)

@@ -24,7 +24,7 @@ from tagalong.cli.terminal.options import JsonOption, LabelConfigOption, build_r
 from tagalong.ner.errors import OutputError
 from tagalong.ner.scoring import LENGTH_BUCKETS
 from tagalong.ner.text_sanitizing import to_single_line
-from tagalong.training.corpus import write_atomically
+from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.training.curate.inter_annotator import (
     AgreementReport,
     AgreementScores,

@@ -15,8 +15,9 @@ from tagalong.cli.terminal.options import LABEL_STUDIO_KEY_OPTION, LABEL_STUDIO_
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError, TrainingError
 from tagalong.ner.text_sanitizing import to_single_line
-from tagalong.training.corpus import Corpus, ReadOptions, read_corpus
-from tagalong.training.corpus.annotators import AnnotatorPolicy
+from tagalong.training.corpus import Corpus, read_corpus
+from tagalong.backend.formats.file_format import ReadOptions
+from tagalong.backend.annotations.annotators import AnnotatorPolicy
 
 if TYPE_CHECKING:  # these take a second to import
     from tagalong.backend.label_studio.api.client import LabelStudioClient

@@ -38,7 +38,8 @@ from tagalong.cli.terminal.options import (
 from tagalong.cli.train.run import EpochsOption, SeedOption
 from tagalong.ner.errors import OutputError
 from tagalong.ner.text_sanitizing import escape_unprintable, to_single_line
-from tagalong.training.corpus import Corpus, write_atomically
+from tagalong.training.corpus import Corpus
+from tagalong.backend.storage.atomic_files import write_atomically
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.training.curate.findings import ReviewFinding, ReviewReport

@@ -27,8 +27,10 @@ from tagalong.cli.terminal.options import (
 from tagalong.ner.document import Document
 from tagalong.ner.errors import OutputError
 from tagalong.ner.text_sanitizing import to_single_line
-from tagalong.training.corpus import Corpus, ReadOptions, read_corpus, write_atomically
-from tagalong.training.corpus.texts import read_texts
+from tagalong.training.corpus import Corpus, read_corpus
+from tagalong.backend.formats.file_format import ReadOptions
+from tagalong.backend.storage.atomic_files import write_atomically
+from tagalong.backend.batch.files import read_pool
 from tagalong.training.curate.selection import SelectedDocument, SelectionOptions, StrategyName
 
 MAX_TEXT_CHARACTERS = 200  # characters of a text, more than fit a line of any terminal

@@ -10,7 +10,7 @@ from rich.progress import track
 
 from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.backend.label_studio.results import LabelConfig
-from tagalong.cli.prelabel.source_and_sink import format_names
+from tagalong.backend.batch.source_and_sink import format_names
 from tagalong.cli.terminal.console import error_console
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import InputError, LabelError

@@ -10,8 +10,8 @@ import typer
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import error_console
 from tagalong.cli.terminal.openvino import should_use_openvino
-from tagalong.training.corpus import ReadOptions
-from tagalong.training.corpus.annotators import SelectableAnnotatorPolicy
+from tagalong.backend.formats.file_format import ReadOptions
+from tagalong.backend.annotations.annotators import SelectableAnnotatorPolicy
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.backend.models.base_models.load_options import Drafter

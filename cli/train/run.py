@@ -22,7 +22,8 @@ from tagalong.cli.train.messages import describe_split, describe_version
 from tagalong.ner.errors import InputError
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.ner.model_registry import DEFAULT_TIER, validate_name
-from tagalong.training.corpus import ReadOptions, read_corpus
+from tagalong.training.corpus import read_corpus
+from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.training.data.train_dev_split import TrainDevSplit, split_train_dev
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow

@@ -35,7 +35,7 @@ from tagalong.cli.prelabel.source_and_sink import FileItems
 from tagalong.ner.document import Document
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
 from tagalong.ner.model_registry import ModelRegistry
-from tagalong.training.corpus.predictions import PredictionsFileSink
+from tagalong.backend.batch.files import PredictionsFileSink
 
 MIB = 1 << 20
 

@@ -33,7 +33,7 @@ from tagalong.backend.documents.jsonl import prediction_to_json
 from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.words import word_offsets
-from tagalong.training.corpus import read_predictions
+from tagalong.backend.formats.registry import read_predictions
 from tagalong.training.data.silver import (
     PredictedDocument,
     SilverData,

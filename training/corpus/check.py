@@ -9,7 +9,7 @@ from tagalong.ner.document import DROP_REASONS, DroppedAnnotation, DropReason
 from tagalong.ner.tags import TagSet
 from tagalong.training.corpus.corpus import Corpus
 from tagalong.training.corpus.hash_split import find_repeated_texts
-from tagalong.training.corpus.import_log import CorpusWarning
+from tagalong.backend.annotations.import_log import CorpusWarning
 
 MAX_EXAMPLES_PER_REASON = 5  # of each reason
 

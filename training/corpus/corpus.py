@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tagalong.ner.document import Document, DroppedAnnotation
-from tagalong.training.corpus.import_log import CorpusWarning
+from tagalong.backend.annotations.import_log import CorpusWarning
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,12 @@ from typing import Any
 
 from tagalong.ner.document import Document
 from tagalong.ner.errors import LabelError
-from tagalong.training.corpus import Corpus, compute_fingerprint, find_shared_texts, split_off_dev
+from tagalong.training.corpus import (
+    Corpus,
+    compute_fingerprint,
+    find_shared_texts,
+    split_off_dev,
+)
 from tagalong.training.data.silver import SilverData
 
 MAX_LISTED_LABELS = 5  # labels in a message: a wrong config may leave hundreds unknown

@@ -17,7 +17,8 @@ from tagalong.backend.models.tier import Tier
 from tagalong.ner.atomic_io import open_atomically, translate_os_errors
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import TrainingError
-from tagalong.training.corpus import Corpus, ReadOptions, read_corpus
+from tagalong.training.corpus import Corpus, read_corpus
+from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.training.corpus.hash_split import split_off_held_out
 from tagalong.training.data.train_dev_split import TrainDevSplit, split_train_dev
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate

@@ -26,7 +26,8 @@ from tagalong.ner.errors import (
 )
 from tagalong.ner.manifest import VersionMetadata
 from tagalong.ner.tags import TagSet
-from tagalong.training.corpus import ReadOptions, read_corpus
+from tagalong.training.corpus import read_corpus
+from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.training.loop.training_state import lock_training
 from tests.lexicon_tier import LEXICON, LexiconTier
 from tests.toy_corpus import LABELS, toy_documents

@@ -20,7 +20,7 @@ from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError, LabelError, OutputError, TagalongError, VersionNotFound
 from tagalong.ner.manifest import VersionMetadata
 from tagalong.ner.tags import TagSet
-from tagalong.training.corpus.texts import read_texts
+from tagalong.backend.batch.files import read_pool
 from tests.lexicon_tier import LEXICON, LexiconTier
 from tests.toy_corpus import toy_documents
 

@@ -14,8 +14,8 @@ from tagalong.backend.documents.offsets import (
 )
 from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.ner.document import Document, Span
-from tagalong.training.corpus.import_log import ImportLog
-from tagalong.training.corpus.span_validation import (
+from tagalong.backend.annotations.import_log import ImportLog
+from tagalong.backend.annotations.span_validation import (
     convert_to_code_points,
     find_masked_ranges,
     validate_raw_spans,

@@ -19,10 +19,10 @@ from tagalong.training.corpus import (
     Corpus,
     compute_fingerprint,
     read_corpus,
-    read_predictions,
     write_documents,
 )
-from tagalong.training.corpus.sniff import CHUNK_BYTES
+from tagalong.backend.formats.registry import read_predictions
+from tagalong.backend.formats.sniff import CHUNK_BYTES
 from tests.odd_documents import annotation, odd_documents, region, task
 
 ROOT = Path(__file__).parents[3]

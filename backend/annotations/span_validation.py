@@ -13,7 +13,7 @@ from tagalong.backend.documents.offsets import (
 from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import OffsetError
-from tagalong.training.corpus.import_log import ImportLog
+from tagalong.backend.annotations.import_log import ImportLog
 
 
 def convert_to_code_points(

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.ner.document import Document, Span
-from tagalong.training.corpus.annotators import (
+from tagalong.backend.annotations.annotators import (
     Annotation,
     SelectableAnnotatorPolicy,
     adjudicate_task,
     majority_vote,
 )
-from tagalong.training.corpus.import_log import CorpusWarning, ImportLog
+from tagalong.backend.annotations.import_log import CorpusWarning, ImportLog
 
 # BC5CDR, train, document 227508 (public domain).
 DOCUMENT = Document("12", "Naloxone reverses the antihypertensive effect of clonidine.")

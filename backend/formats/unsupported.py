@@ -1,10 +1,10 @@
-"""Files of other tools: not read, but called by their name, so that the way out is clear."""
+"""Files of other tools: recognized, so that a message can name the tool, but not read."""
 
 import re
 
-from tagalong.training.corpus.sniff import FileHead
+from tagalong.backend.formats.sniff import FileHead
 
-# Keys of the first record that give a tool away; the first match counts.
+# Keys of the first record that identify a tool; the first match counts.
 TOOL_BY_JSON_KEYS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"images", "categories"}), "COCO"),
     (frozenset({"documents", "source"}), "BioC JSON"),
@@ -31,13 +31,13 @@ TOOL_BY_FIRST_LINE: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def detect_unsupported_tool(head: FileHead) -> str | None:
-    """Say what a file looks like that we do not read.
+    """Name the tool that wrote a file which we do not read.
 
     Args:
-        head: What the start of the file tells.
+        head: The start of the file.
 
     Returns:
-        The name of a tool or format, or None where nothing gives it away.
+        The name of a tool or format, or None where it is unknown.
     """
     for keys, name in TOOL_BY_JSON_KEYS:
         if keys <= head.first_record.keys():

@@ -8,8 +8,8 @@ from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.ner.document import DROP_REASONS, Document, DroppedAnnotation, Span
 from tagalong.ner.errors import OffsetError
-from tagalong.training.corpus.import_log import ImportLog
-from tagalong.training.corpus.span_validation import convert_to_code_points, validate_raw_spans
+from tagalong.backend.annotations.import_log import ImportLog
+from tagalong.backend.annotations.span_validation import convert_to_code_points, validate_raw_spans
 from tests.odd_documents import LABELS, odd_documents, shown, texts
 
 DOCUMENT = Document("1", "Acute  renal failure after Ca2+ 😀 therapy ")

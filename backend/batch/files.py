@@ -1,0 +1,269 @@
+"""A file or folder as the source of a batch, and a file of predictions as its sink."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from tagalong.backend.batch.entry import DocumentState
+from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.models import BatchModels
+from tagalong.backend.batch.sink import PredictionSink
+from tagalong.backend.batch.source_and_sink import (
+    SourceAndSink,
+    build_label_maps,
+    compute_config_digest,
+)
+from tagalong.backend.documents.source_item import SourceItem
+from tagalong.backend.formats.registry import choose_prediction_writer, detect_format, read_texts
+from tagalong.backend.formats.sniff import FileHead, TextFile, sniff_file
+from tagalong.backend.label_studio.label_map import LabelMap
+from tagalong.backend.label_studio.results import DEFAULT_LABEL_CONFIG, LabelConfig
+from tagalong.backend.storage.atomic_files import write_atomically
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.errors import BatchError, InputError, OutputError
+
+
+class FileSource(AbstractContextManager["FileSource"]):
+    """The texts of a file, from the first, for each pass; a pass opens the file once.
+
+    A second pass may come hours later, so it opens the file again and sees what was edited. The
+    first pass uses the file that was opened and checked to make this source.
+
+    Args:
+        path: A file in any format that has texts.
+        config: The project's labelling config, which says where a task has its text.
+
+    Attributes:
+        total_items: Number of texts when the source was made.
+
+    Raises:
+        InputError: If the file cannot be read, or its format is unknown.
+    """
+
+    def __init__(self, path: Path, config: LabelConfig | None = None) -> None:
+        self._path, self._config = path, config
+        self._unread: FileHead | None = self._open()
+        try:
+            form = detect_format(self._unread, "texts")
+            self.total_items = (
+                sum(1 for _ in read_texts(form, self._unread, config))
+                if form.count is None
+                else form.count(self._unread)
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file if no pass has begun."""
+        head, self._unread = self._unread, None
+        if head is not None:
+            head.file.close()
+
+    def __iter__(self) -> Iterator[SourceItem]:
+        """Read the texts from the first.
+
+        Yields:
+            The texts in the order of the file.
+
+        Raises:
+            InputError: If the file is broken.
+        """
+        head, self._unread = self._unread or self._open(), None
+        with head.file:
+            yield from read_texts(detect_format(head, "texts"), head, self._config)
+
+    def _open(self) -> FileHead:
+        file = TextFile(self._path)
+        try:
+            return sniff_file(file)
+        except BaseException:
+            file.close()
+            raise
+
+
+class FolderSource(AbstractContextManager["FolderSource"]):
+    """The texts of a folder, each a file ``*.txt``, in the order of their names.
+
+    Args:
+        folder: Searched with all folders in it.
+
+    Attributes:
+        total_items: Number of files when the source was made.
+
+    Raises:
+        InputError: If there is no such file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.total_items = len(self._list_files())
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[SourceItem]:
+        """Read the texts.
+
+        Yields:
+            An item for each file; one that is not UTF-8 has the reason.
+        """
+        for position, path in enumerate(self._list_files()):
+            key = path.relative_to(self._folder).as_posix()
+            try:
+                text = path.read_bytes().decode("utf-8-sig")
+                yield SourceItem(position, key, Document(key, text))
+            except UnicodeDecodeError:
+                yield SourceItem(position, key, None, f"{path} is not UTF-8: save it as UTF-8")
+
+    def _list_files(self) -> list[Path]:
+        paths = sorted(path for path in self._folder.rglob("*.txt") if path.is_file())
+        if not paths:
+            raise InputError(
+                f"the folder {self._folder} has no file *.txt: name one with texts in it",
+                code="folder-without-texts",
+            )
+        return paths
+
+
+def open_source(path: Path, config: LabelConfig | None = None) -> FileSource | FolderSource:
+    """Open a file or folder of texts.
+
+    Args:
+        path: A file in any format that has texts, or a folder of plain texts.
+        config: The project's labelling config, which says where a task has its text.
+
+    Returns:
+        The source, to be closed by leaving its context.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    return FolderSource(path) if path.is_dir() else FileSource(path, config)
+
+
+class PredictionsFileSink(PredictionSink):
+    """A file of predictions, in the order of the source, without the documents that failed.
+
+    Args:
+        path: The file; its ending chooses the format.
+        config: The names that tasks use; None for those of `DEFAULT_LABEL_CONFIG`.
+        label_maps: For each version, its labels -> the config's. Labels without a map stay.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        config: LabelConfig | None = None,
+        label_maps: Mapping[str, LabelMap] | None = None,
+    ) -> None:
+        self._path, self._config = path, config or DEFAULT_LABEL_CONFIG
+        self._label_maps = label_maps or {}
+        self._writer = choose_prediction_writer(path)
+
+    @property
+    def output_kind(self) -> str:
+        """The format's description."""
+        return self._writer.description
+
+    def serialize(self, document: Document, prediction: Prediction) -> str:
+        if prediction.version in self._label_maps:
+            prediction = self._label_maps[prediction.version].apply(document, prediction)
+        assert self._writer.serialize_prediction is not None  # noqa: S101 - the choice is of these
+        return self._writer.serialize_prediction(document, prediction, self._config)
+
+    def on_source_end(self, journal: BatchJournal, last_position: int) -> None:
+        """Check that the source still has every document of the journal.
+
+        Raises:
+            BatchError: If the source has become shorter.
+        """
+        # Entries are known by their number, so a missing document means that others have moved.
+        entry = journal.read_last_entry()
+        if entry is not None and entry.position > last_position:
+            raise BatchError(
+                f"the source has changed since the batch began, its document {entry.key!r} is not "
+                f"there any more: move {journal.path} away to begin again, or restore the source",
+                code="batch-source-changed",
+            )
+
+    def finish(self, journal: BatchJournal) -> None:
+        """Write the file, whole or not at all.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        payloads = (
+            entry.payload
+            for entry in journal.iterate_entries()
+            if entry.state is not DocumentState.FAILED
+        )
+        write_atomically({self._path: self._writer.join(payloads)}, overwrite=True)
+
+
+def connect_files(
+    source: FileSource | FolderSource,
+    source_path: Path,
+    out: Path,
+    *,
+    models: BatchModels,
+    config: LabelConfig | None,
+) -> SourceAndSink:
+    """Make a batch's source and sink of a file or folder and an output file.
+
+    Args:
+        source: The texts.
+        source_path: Where they are.
+        out: The output file.
+        models: The models that predict.
+        config: The labelling config in whose labels predictions are written.
+
+    Returns:
+        Source and sink.
+
+    Raises:
+        BatchError: If the config has none of a model's labels.
+    """
+    maps, notes = ({}, ()) if config is None else build_label_maps(models, config, "the config")
+
+    def check(journal: Path) -> None:
+        # A journal means that an earlier run of this batch wrote the file.
+        if out.exists() and not journal.exists():
+            raise OutputError(
+                f"{out} is there already: choose another name", code="output-exists"
+            )
+
+    sink = PredictionsFileSink(out, config=config, label_maps=maps)
+    return SourceAndSink(
+        source_name=str(source_path.resolve()),
+        config_digest=compute_config_digest(config),
+        output_kind=sink.output_kind,
+        items=source,
+        total_items=source.total_items,
+        sink=sink,
+        destination=str(out),
+        journal_path=out.with_name(f"{out.name}.journal"),
+        notes=notes,
+        check_journal_path=check,
+    )
+
+
+def read_pool(path: Path, config: LabelConfig | None = None) -> Sequence[SourceItem]:
+    """Read all texts of a file or folder at once.
+
+    Args:
+        path: A file in any format that has texts, or a folder of plain texts.
+        config: The project's labelling config, which says where a task has its text.
+
+    Returns:
+        An item for each text; one that cannot be read has the reason.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    with open_source(path, config) as source:
+        return list(source)

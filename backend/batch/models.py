@@ -1,0 +1,123 @@
+"""The models of a batch: one, or a cascade of a fast one and a better one."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Literal
+
+from tagalong.backend.models.llm.decoding_stats import DecodingStats
+from tagalong.backend.storage.model_store import ModelStore
+from tagalong.ner.errors import InputError
+from tagalong.ner.manifest import read_manifest
+from tagalong.ner.model_registry import ENCODER, LLM, TierName
+
+if TYPE_CHECKING:  # torch would make `tagalong --help` slow
+    from tagalong.backend.models.tier import Tier
+
+BatchTier = Literal[TierName, "cascade"]
+TierLoader = Callable[[ModelStore, str], "Tier"]
+
+
+@dataclass(frozen=True)
+class ModelReference:
+    """A model version, loaded where it predicts.
+
+    Attributes:
+        version: The version's name in predictions.
+        labels: The labels it knows.
+        load: Loads the tier; can be sent to another machine.
+    """
+
+    version: str
+    labels: tuple[str, ...]
+    load: "Callable[[], Tier]"
+
+    @cached_property
+    def tier(self) -> "Tier":
+        """The tier, loaded in this process on first use."""
+        return self.load()
+
+    @property
+    def decoding_stats(self) -> DecodingStats | None:
+        """Decoding in this process; None for an encoder, and for an LLM that was not loaded."""
+        stats = getattr(self.__dict__.get("tier"), "decoding_stats", None)
+        return stats if isinstance(stats, DecodingStats) else None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchModels:
+    """The models of a batch.
+
+    Attributes:
+        first_pass: Predicts every document.
+        second_pass: Predicts some documents again; None without a cascade.
+        second_pass_share: Share of documents for the second pass, from 0 to 1.
+    """
+
+    first_pass: ModelReference
+    second_pass: ModelReference | None = None
+    second_pass_share: float = 0.0
+
+    def __iter__(self) -> Iterator[ModelReference]:
+        yield self.first_pass
+        if self.second_pass is not None:
+            yield self.second_pass
+
+    def __str__(self) -> str:
+        # Journals identify the models of a batch by it, so it must not change.
+        if self.second_pass is None:
+            return self.first_pass.version
+        return (
+            f"{self.first_pass.version}, then {self.second_pass.version} for "
+            f"{self.second_pass_share:.4g} of them"
+        )
+
+
+def choose_models(
+    store: ModelStore,
+    tier: BatchTier,
+    *,
+    load: TierLoader,
+    encoder: str | None = None,
+    llm: str = LLM,
+    second_pass_share: float = 0.0,
+) -> BatchModels:
+    """Find the models of a batch; nothing is loaded.
+
+    Args:
+        store: The model versions.
+        tier: One tier, or both in a cascade.
+        load: Loads a version; can be sent to another machine.
+        encoder: A reference to an encoder; None for the default.
+        llm: A reference to an LLM, or to any version for the second pass.
+        second_pass_share: Of a cascade.
+
+    Returns:
+        The models.
+
+    Raises:
+        RegistryError: If there is no such version.
+        InputError: If both models of a cascade are the same.
+    """
+    # Other machines may see the folder at the same path, but not from another working directory.
+    absolute = ModelStore(store.root.resolve(), store.bundled_root)
+
+    def reference(name: str) -> ModelReference:
+        manifest = read_manifest(absolute.resolve(name), verify=False)
+        return ModelReference(
+            manifest.version, tuple(manifest.labels), partial(load, absolute, name)
+        )
+
+    if tier == LLM:
+        return BatchModels(reference(llm))
+    first = reference(encoder or absolute.default_reference())
+    if tier == ENCODER:
+        return BatchModels(first)
+    second = reference(llm)
+    if first.version == second.version:
+        raise InputError(
+            f"{first.version} would predict everything twice: name two versions, with --encoder "
+            "and --llm",
+            code="cascade-of-one-version",
+        )
+    return BatchModels(first, second, second_pass_share)

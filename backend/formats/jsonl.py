@@ -1,0 +1,104 @@
+"""JSON lines: one annotated document a line, the format that loses nothing."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from tagalong.backend.annotations.import_log import ImportLog
+from tagalong.backend.annotations.span_validation import validate_raw_spans
+from tagalong.backend.documents.jsonl import (
+    document_text_from_json,
+    document_to_json,
+    masked_ranges_from_json,
+    parse_lines,
+    prediction_from_json,
+    prediction_to_json,
+    raw_spans_from_json,
+)
+from tagalong.backend.formats.file_format import (
+    FileFormat,
+    FormatWriter,
+    ReadOptions,
+    SerializedDocument,
+)
+from tagalong.backend.formats.sniff import FileHead, count_records
+from tagalong.backend.formats.texts import read_json_texts
+from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.ner.document import Document, Prediction
+
+
+def has_entities(head: FileHead) -> bool:
+    """Whether the first line has a text and entities of our shape, or an empty list of them."""
+    entities = head.first_record.get("entities")
+    return (
+        head.structure == "lines"
+        and isinstance(head.first_record.get("text"), str)
+        and isinstance(entities, list)
+        and all(isinstance(entity, dict) and "start" in entity for entity in entities[:1])
+    )
+
+
+def read_documents(
+    head: FileHead, options: ReadOptions, import_log: ImportLog
+) -> Iterator[Document]:
+    """Read a document from each line.
+
+    Args:
+        head: The start of the file.
+        options: Only the labelling config matters.
+        import_log: Records losses and warnings.
+
+    Yields:
+        The documents in the order of the file.
+
+    Raises:
+        FormatError: If a line is not a document.
+    """
+    for where, line in parse_lines(head.file.open_stream(), str(head.path)):
+        document = document_text_from_json(line, where)
+        spans = validate_raw_spans(
+            document,
+            raw_spans_from_json(line, where),
+            config=options.label_config,
+            import_log=import_log,
+        )
+        masked = masked_ranges_from_json(line, document, where)
+        yield replace(document, spans=spans, masked_ranges=masked)
+
+
+def read_line_predictions(head: FileHead) -> Iterator[tuple[Document, Prediction]]:
+    """Read a prediction of any tool from each line; scores and version may be missing."""
+    for where, line in parse_lines(head.file.open_stream(), str(head.path)):
+        yield prediction_from_json(line, where)
+
+
+def documents_to_jsonl(documents: Iterable[Document]) -> Iterator[str]:
+    """Write documents as JSON lines, line feeds included."""
+    for document in documents:
+        yield json.dumps(document_to_json(document), ensure_ascii=False) + "\n"
+
+
+def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:
+    return SerializedDocument(json.dumps(document_to_json(document), ensure_ascii=False))
+
+
+def _serialize_prediction(document: Document, prediction: Prediction, _config: LabelConfig) -> str:
+    return json.dumps(prediction_to_json(document, prediction), ensure_ascii=False)
+
+
+JSON_LINES_FORMAT = FileFormat(
+    name="JSON lines",
+    matches=lambda head: has_entities(head) and "model_version" not in head.first_record,
+    read_annotations=read_documents,
+    read_texts=read_json_texts,
+    read_predictions=read_line_predictions,
+    count=count_records,
+    writer=FormatWriter(
+        option="jsonl",
+        description="JSON lines",
+        serialize=_serialize,
+        serialize_prediction=_serialize_prediction,
+        join=lambda lines: (f"{line}\n" for line in lines),
+        suffix=".jsonl",
+    ),
+)

@@ -1,0 +1,172 @@
+"""The registry of file formats, and readers that recognize the format by content.
+
+A file's name never decides how it is read. To add a format, write a file beside this one and add it
+to `FORMATS`; every command that reads annotations, predictions or texts then supports it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from tagalong.backend.annotations.import_log import ImportLog
+from tagalong.backend.documents.jsonl import DEFAULT_SCORE, UNKNOWN_VERSION
+from tagalong.backend.documents.source_item import SourceItem
+from tagalong.backend.formats.conll import CONLL_FORMAT
+from tagalong.backend.formats.file_format import FileFormat, FormatWriter, ReadOptions
+from tagalong.backend.formats.jsonl import JSON_LINES_FORMAT
+from tagalong.backend.formats.label_studio import LABEL_STUDIO_FORMAT
+from tagalong.backend.formats.label_studio_min import LABEL_STUDIO_MIN_FORMAT
+from tagalong.backend.formats.predictions import PREDICTIONS_FORMAT
+from tagalong.backend.formats.sniff import FileHead, TextFile, sniff_file
+from tagalong.backend.formats.texts import JSON_TEXT_FORMAT, PLAIN_TEXT_FORMAT
+from tagalong.backend.formats.unsupported import detect_unsupported_tool
+from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.errors import FormatError
+
+# The first that matches is taken, so a format stands before those that match more files.
+FORMATS: tuple[FileFormat, ...] = (
+    LABEL_STUDIO_FORMAT,
+    LABEL_STUDIO_MIN_FORMAT,
+    JSON_LINES_FORMAT,
+    PREDICTIONS_FORMAT,
+    CONLL_FORMAT,
+    JSON_TEXT_FORMAT,
+    PLAIN_TEXT_FORMAT,
+)
+WRITERS: dict[str, FormatWriter] = {
+    form.writer.option: form.writer for form in FORMATS if form.writer is not None
+}
+
+FormatContent = Literal["annotations", "texts"]
+
+
+def list_formats(content: FormatContent) -> tuple[FileFormat, ...]:
+    """The formats from which annotations, or texts, can be read."""
+    return tuple(form for form in FORMATS if content == "texts" or form.read_annotations)
+
+
+def describe_formats(content: FormatContent) -> str:
+    """The names of the formats that can be read, for help and messages: ``A, B or C``."""
+    *others, last = (form.name for form in list_formats(content))
+    return f"{', '.join(others)} or {last}"
+
+
+def detect_format(head: FileHead, content: FormatContent = "annotations") -> FileFormat:
+    """Find the format of a file.
+
+    Args:
+        head: The start of the file.
+        content: What is to be read from it.
+
+    Returns:
+        The first format that matches.
+
+    Raises:
+        FormatError: If none does; the message names the tool that the file looks like.
+    """
+    for form in list_formats(content):
+        if form.matches(head):
+            return form
+    if head.parse_error:
+        raise FormatError(
+            f"{head.path} begins like JSON but is not ({head.parse_error}): export it again",
+            code="json-broken-at-start",
+        )
+    tool = detect_unsupported_tool(head)
+    finding = f"looks like {tool}" if tool else "is in no format we know"
+    raise FormatError(
+        f"{head.path} {finding}: give {describe_formats(content)}", code="format-unknown"
+    )
+
+
+def read_annotations(
+    form: FileFormat, head: FileHead, options: ReadOptions, import_log: ImportLog
+) -> Iterator[Document]:
+    """Read the annotated documents of a file.
+
+    Args:
+        form: The file's format, one that has annotations.
+        head: The start of the file.
+        options: How to read annotations.
+        import_log: Records losses and warnings.
+
+    Returns:
+        The documents, in the order of the file.
+
+    Raises:
+        FormatError: If the format has no annotations.
+    """
+    if form.read_annotations is None:
+        raise FormatError(
+            f"{head.path} is {form.name}: give {describe_formats('annotations')}",
+            code="format-without-annotations",
+        )
+    return form.read_annotations(head, options, import_log)
+
+
+def read_texts(
+    form: FileFormat, head: FileHead, config: LabelConfig | None
+) -> Iterator[SourceItem]:
+    """Read the texts of a file, in its order.
+
+    Args:
+        form: The file's format.
+        head: The start of the file.
+        config: The project's labelling config, which says where a task has its text.
+
+    Yields:
+        An item for each text; one that cannot be read has the reason.
+
+    Raises:
+        InputError: If the file is broken.
+    """
+    if form.read_texts is not None:
+        yield from form.read_texts(head, config)
+        return
+    documents = read_annotations(form, head, ReadOptions(label_config=config), ImportLog())
+    for position, document in enumerate(documents):
+        text = Document(document.id, document.text, meta=document.meta)
+        yield SourceItem(position, document.id, text)
+
+
+def read_predictions(path: Path) -> list[tuple[Document, Prediction]]:
+    """Read a file of predictions, ours or any other tool's.
+
+    Args:
+        path: A file in any format that has annotations. They count as predictions where the format
+            has none of its own.
+
+    Returns:
+        Each document, without spans, with its prediction.
+
+    Raises:
+        InputError: If the file cannot be read.
+    """
+    with TextFile(path) as file:
+        head = sniff_file(file)
+        form = detect_format(head)
+        if form.read_predictions is not None:
+            return list(form.read_predictions(head))
+        log = ImportLog()
+        documents = list(read_annotations(form, head, ReadOptions(), log))
+    return [
+        (
+            Document(document.id, document.text, meta=document.meta),
+            Prediction(
+                tuple(sorted(document.spans)),
+                DEFAULT_SCORE,
+                UNKNOWN_VERSION,
+                dropped=tuple(lost for lost in log.dropped if lost.document == document.id),
+            ),
+        )
+        for document in documents
+    ]
+
+
+def choose_prediction_writer(path: Path) -> FormatWriter:
+    """The writer of a file of predictions, by the file's ending; JSON lines for any other."""
+    for writer in WRITERS.values():
+        if writer.serialize_prediction is not None and writer.suffix == path.suffix:
+            return writer
+    return WRITERS["jsonl"]

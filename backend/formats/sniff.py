@@ -1,0 +1,265 @@
+"""A first look at a file: its encoding, its structure, and its first record."""
+
+import codecs
+import io
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import ijson
+
+from tagalong.ner.errors import FormatError, InputError
+
+CHUNK_BYTES = 1 << 20  # read at once by the checks of the whole file
+HEAD_BYTES = 1 << 16  # for formats that are recognized by their first lines
+UTF16_BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell's > writes
+MISSING = object()  # no item; None can be an item
+# One JSON escape; the group is half of a UTF-16 pair whose other half is missing.
+JSON_ESCAPE_PATTERN = re.compile(
+    rb"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-F]\w\w)|.?)", re.DOTALL
+)
+SURROGATE_PAIR_BYTES = 12  # the longest escape: two of \uXXXX
+
+FileStructure = Literal["array", "lines", "object", "text"]
+
+
+class _Cursor(io.RawIOBase):
+    """Reads an open file from a position of its own, so that several readers can share it."""
+
+    def __init__(self, descriptor: int, position: int) -> None:
+        self._descriptor, self._position = descriptor, position
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        content = os.pread(self._descriptor, len(buffer), self._position)
+        buffer[: len(content)] = content
+        self._position += len(content)
+        return len(content)
+
+
+class TextFile(AbstractContextManager["TextFile"]):
+    """A file that is opened once and read any number of times, even by several readers at once.
+
+    Args:
+        path: Any file.
+
+    Raises:
+        InputError: If it cannot be opened, or is a pipe.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = path.open("rb", buffering=0)
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be read: {error.strerror}", code="file-unreadable"
+            ) from error
+        if not self._file.seekable():
+            self._file.close()
+            raise InputError(
+                f"{path} is a pipe, but is read more than once: save it to a file",
+                code="file-is-a-pipe",
+            )
+        mark = os.pread(self._file.fileno(), len(codecs.BOM_UTF8), 0)
+        self._start = len(mark) if mark == codecs.BOM_UTF8 else 0
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; its streams cannot be read any more."""
+        self._file.close()
+
+    def open_stream(self) -> IO[bytes]:
+        """A new stream from the start of the text, after a byte order mark."""
+        return io.BufferedReader(_Cursor(self._file.fileno(), self._start))
+
+
+@dataclass(frozen=True, slots=True)
+class FileHead:
+    """What the start of a file shows.
+
+    Attributes:
+        file: The file, open.
+        structure: A JSON array, JSON lines, one JSON object over several lines, or any other text.
+        first_record: First item of an array, object of the first line, or the keys of a single
+            object. Empty where there is none, or where it is not an object.
+        head_lines: The first complete lines, without their ends.
+        parse_error: The parser's message where a file starts like JSON and is not.
+    """
+
+    file: TextFile
+    structure: FileStructure
+    first_record: Mapping[str, Any]
+    head_lines: tuple[str, ...]
+    parse_error: str = ""
+
+    @property
+    def path(self) -> Path:
+        """The file's path, for messages and ids."""
+        return self.file.path
+
+
+def sniff_file(file: TextFile) -> FileHead:
+    """Look at the start of a file, and check that all of it is UTF-8 text.
+
+    Args:
+        file: An open file.
+
+    Returns:
+        What its start shows.
+
+    Raises:
+        FormatError: If it is empty, not UTF-8, or binary.
+    """
+    _check_utf8(file)
+    head = file.open_stream().read(HEAD_BYTES)
+    pieces = head.decode(errors="ignore").split("\n")
+    is_whole = len(head) < HEAD_BYTES
+    lines = tuple(piece.removesuffix("\r") for piece in (pieces if is_whole else pieces[:-1]))
+    match head.lstrip()[:1]:
+        case b"":
+            raise FormatError(
+                f"{file.path} is empty: export the annotations again", code="file-empty"
+            )
+        case b"[":
+            return _sniff_array(file, lines)
+        case b"{":
+            return _sniff_object(file, lines)
+        case _:
+            return FileHead(file, "text", {}, lines)
+
+
+def stream_array_items(file: TextFile) -> Iterator[Any]:
+    """Read the items of a JSON array one at a time, in little memory.
+
+    Args:
+        file: A file that holds a JSON array.
+
+    Yields:
+        Each item.
+
+    Raises:
+        FormatError: If the file breaks off, or is not JSON.
+    """
+    try:
+        yield from ijson.items(file.open_stream(), "item", use_float=True)
+    except ijson.JSONError as error:
+        raise FormatError(
+            f"{file.path} is not JSON, or breaks off ({_first_error_line(error)}): export it again",
+            code="json-broken",
+        ) from error
+
+
+def count_records(head: FileHead) -> int:
+    """Count the lines or items of a file of JSON lines or a JSON array, without reading them.
+
+    Args:
+        head: The start of the file.
+
+    Returns:
+        The number of lines that are not blank, or of items.
+    """
+    if head.structure == "lines":
+        return sum(not line.isspace() for line in head.file.open_stream())
+    return sum(1 for _ in stream_array_items(head.file))
+
+
+def _check_utf8(file: TextFile) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    done, stream = 0, file.open_stream()
+    while chunk := stream.read(CHUNK_BYTES):
+        if not done and chunk.startswith(UTF16_BYTE_ORDER_MARKS):
+            raise FormatError(f"{file.path} is UTF-16: save it as UTF-8", code="file-utf16")
+        if (nul := chunk.find(b"\0")) >= 0:
+            raise FormatError(
+                f"{file.path} has a NUL byte at position {done + nul:,}: it is a binary file, or "
+                "damaged; give a text file",
+                code="file-binary",
+            )
+        _decode_chunk(decoder, chunk, file.path, done)
+        done += len(chunk)
+    _decode_chunk(decoder, b"", file.path, done)
+
+
+def _decode_chunk(decoder: codecs.IncrementalDecoder, chunk: bytes, path: Path, done: int) -> None:
+    # An empty chunk ends the file.
+    pending, _ = decoder.getstate()  # the first bytes of a character that the last chunk cut
+    try:
+        decoder.decode(chunk, final=not chunk)
+    except UnicodeDecodeError as error:
+        raise FormatError(
+            f"{path} is not UTF-8 from byte {done - len(pending) + error.start:,} on: save it as "
+            "UTF-8, because offsets cannot be trusted in a guessed encoding",
+            code="file-not-utf8",
+        ) from error
+
+
+def _check_surrogate_pairs(file: TextFile) -> None:
+    # yajl turns half a UTF-16 pair into a question mark, or fails without saying where.
+    rest, done, stream = b"", 0, file.open_stream()
+    while piece := rest + (chunk := stream.read(CHUNK_BYTES)):
+        rest = b""
+        for escape in JSON_ESCAPE_PATTERN.finditer(piece):
+            if chunk and len(piece) - escape.start() < SURROGATE_PAIR_BYTES:
+                rest = piece[escape.start() :]  # the chunk may end within an escape
+                break
+            if half := escape.group(1):
+                raise FormatError(
+                    f"{file.path} has half a character, \\{half.decode()}, at byte "
+                    f"{done + escape.start():,}: correct it where the file was made",
+                    code="lone-surrogate",
+                )
+        done += len(piece) - len(rest)
+
+
+def _first_error_line(error: Exception) -> str:
+    # The other lines of yajl's message draw an arrow.
+    return str(error).strip("b'\"").split("\n")[0].split("\\n")[0].strip()
+
+
+def _sniff_array(file: TextFile, lines: tuple[str, ...]) -> FileHead:
+    _check_surrogate_pairs(file)
+    try:
+        first: Any = next(ijson.items(file.open_stream(), "item", use_float=True), MISSING)
+    except ijson.JSONError as error:
+        return FileHead(file, "text", {}, lines, parse_error=_first_error_line(error))
+    if first is MISSING:
+        raise FormatError(
+            f"{file.path} is an empty list: export the annotations again", code="file-empty-list"
+        )
+    return FileHead(file, "array", first if isinstance(first, dict) else {}, lines)
+
+
+def _sniff_object(file: TextFile, lines: tuple[str, ...]) -> FileHead:
+    first_line = next(line for line in file.open_stream() if line.strip())
+    try:
+        return FileHead(file, "lines", json.loads(first_line), lines)
+    except (ValueError, RecursionError):
+        pass  # not a record of its own: one object over several lines, or no JSON at all
+    _check_surrogate_pairs(file)
+    try:
+        keys = _top_level_keys(ijson.basic_parse(file.open_stream(), use_float=True))
+    except ijson.JSONError as error:
+        return FileHead(file, "text", {}, lines, parse_error=_first_error_line(error))
+    return FileHead(file, "object", dict.fromkeys(keys), lines)
+
+
+def _top_level_keys(events: Iterable[tuple[str, Any]]) -> list[str]:
+    keys, depth = [], 0
+    for kind, value in events:
+        if kind in ("start_map", "start_array"):
+            depth += 1
+        elif kind in ("end_map", "end_array"):
+            depth -= 1
+        elif kind == "map_key" and depth == 1:
+            keys.append(value)
+    return keys

@@ -1,0 +1,76 @@
+"""Texts without annotations: plain text, and JSON lines or arrays of texts and tasks."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tagalong.backend.documents.jsonl import document_text_from_json, parse_lines
+from tagalong.backend.documents.source_item import SourceItem
+from tagalong.backend.formats.file_format import FileFormat
+from tagalong.backend.formats.sniff import FileHead, count_records, stream_array_items
+from tagalong.backend.label_studio.results import LabelConfig, find_text_key
+from tagalong.backend.label_studio.task_text import TaskTextReader
+from tagalong.ner.document import Document
+from tagalong.ner.errors import FormatError, InputError
+
+
+def read_json_texts(head: FileHead, config: LabelConfig | None) -> Iterator[SourceItem]:
+    """Read the texts of JSON lines or of a JSON array.
+
+    Args:
+        head: The start of a file of objects with a "text", or of Label Studio's tasks.
+        config: The project's labelling config, which says where a task has its text.
+
+    Yields:
+        An item for each line or array item. An item without a readable text has the reason.
+    """
+    if head.structure == "array":
+        items = enumerate(stream_array_items(head.file))
+        located = ((f"{head.path}, item {position + 1}", value) for position, value in items)
+    else:
+        located = parse_lines(head.file.open_stream(), str(head.path))
+    for position, (where, value) in enumerate(located):
+        fields = value if isinstance(value, Mapping) else {}
+        number = fields.get("id")
+        key = str(number) if isinstance(number, int | str) and str(number) else str(position + 1)
+        try:
+            yield SourceItem(position, key, _parse_document(key, fields, where, config))
+        except InputError as error:
+            yield SourceItem(position, key, None, str(error))
+
+
+def read_plain_text(head: FileHead, _config: LabelConfig | None) -> Iterator[SourceItem]:
+    """Read a file as one document, whose id is the file's name."""
+    name = head.path.name
+    yield SourceItem(0, name, Document(name, head.file.open_stream().read().decode()))
+
+
+def _parse_document(
+    key: str, fields: Mapping[str, Any], where: str, config: LabelConfig | None
+) -> Document:
+    if "data" not in fields:
+        document = document_text_from_json(fields, where)
+        return Document(key, document.text, meta=document.meta)
+    if config is not None:
+        return TaskTextReader().read_document({"id": key, "data": fields["data"]}, config)
+    data = fields["data"]
+    name = find_text_key(data, where, key=None)
+    if not isinstance(data[name], str):
+        raise FormatError(
+            f"{where} has {json.dumps(data[name])[:40]} where its text should be",
+            code="task-without-text",
+        )
+    return Document(key, data[name])
+
+
+JSON_TEXT_FORMAT = FileFormat(
+    name="JSON with a text in each line or item",
+    matches=lambda head: head.structure in ("lines", "array"),
+    read_texts=read_json_texts,
+    count=count_records,
+)
+PLAIN_TEXT_FORMAT = FileFormat(
+    name="plain text",
+    matches=lambda head: head.structure == "text" and not head.parse_error,
+    read_texts=read_plain_text,
+)

@@ -1,0 +1,35 @@
+"""Files that appear whole or not at all: written aside, flushed to the disk, then renamed."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from tagalong.ner.atomic_io import flush_to_disk, open_atomically
+from tagalong.ner.errors import OutputError
+
+
+def write_atomically(files: Mapping[Path, Iterable[str]], *, overwrite: bool) -> None:
+    """Write files so that all of them appear whole, or none.
+
+    Args:
+        files: The parts of each file's text, line ends included. Folders above a file are made.
+        overwrite: Whether files that exist may be replaced.
+
+    Raises:
+        OutputError: If a file exists already, or cannot be written.
+    """
+    for path in files:
+        if path.exists() and not (overwrite and path.is_file()):
+            advice = "choose another name" if overwrite else "choose another name, or add --force"
+            raise OutputError(f"{path} is there already: {advice}", code="output-exists")
+    with ExitStack() as stack:  # no file takes its place before all are on the disk
+        for path, parts in files.items():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context(open_atomically(path))
+                file.writelines(part.encode() for part in parts)
+                flush_to_disk(file)
+            except OSError as error:
+                raise OutputError(
+                    f"{path} could not be written: {error.strerror}", code="output-unwritable"
+                ) from error
