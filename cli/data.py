@@ -1,7 +1,7 @@
-"""The `tagalong data` commands: look into corpora and exports, convert them, split them."""
+"""The ``tagalong data`` commands: check, count, convert and split annotated files."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +10,12 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from tagalong.backend.formats.registry import describe_formats
+from tagalong.backend.annotations.import_log import WARNING_DESCRIPTIONS
+from tagalong.backend.formats.file_format import ReadOptions
+from tagalong.backend.formats.jsonl import documents_to_jsonl
+from tagalong.backend.formats.registry import WRITERS, describe_formats
+from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.cli.terminal.console import console, echo_json, error_console
 from tagalong.cli.terminal.options import (
     AnnotatorsOption,
@@ -32,34 +38,26 @@ from tagalong.training.corpus import (
     split_documents,
     write_documents,
 )
-from tagalong.backend.formats.file_format import ReadOptions
-from tagalong.backend.storage.atomic_files import write_atomically
-from tagalong.backend.annotations.import_log import WARNING_DESCRIPTIONS
-from tagalong.training.corpus.write import OutputFormat, documents_to_jsonl
 
 app = typer.Typer(
     help="Check, count, convert and split corpora and Label Studio exports.", no_args_is_help=True
 )
 
 SPLIT_NAMES = ("train", "dev", "test")  # in the order of --shares
-MAX_EXAMPLES = 3  # shown of each reason
+MAX_EXAMPLES = 3  # for each reason
 
 FilesArgument = Annotated[
     list[Path],
     typer.Argument(
         exists=True,
         dir_okay=False,
-        help=(
-            "Annotated documents: Label Studio JSON or JSON_MIN, JSON lines, or CoNLL; "
-            "the format is detected."
-        ),
+        help=f"{describe_formats('annotations')}, recognized by content.",
     ),
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 
 
 def _read_corpus(files: list[Path], options: ReadOptions) -> Corpus:
-    """Read the files that a command was given."""
     with error_console.status(f"Reading {len(files)} file{'s' * (len(files) > 1)} …"):
         return read_corpus(files, options)
 
@@ -70,11 +68,11 @@ def check_cli(
     label_config: LabelConfigOption = None,
     annotators: AnnotatorsOption = "majority",
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with status 1 if any annotation is dropped.")
+        bool, typer.Option("--strict", help="Exit with 1 if anything is lost.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a training on these files would lose, and why.
+    """Show which annotations a training on these files would lose, and why.
 
     Example: tagalong data check export.json --label-config label_config.xml
     """
@@ -88,24 +86,21 @@ def check_cli(
 
 
 def render_check(check: CorpusCheck) -> None:
-    """Show a check.
-
-    Args:
-        check: What was found.
-    """
+    """Print a check as tables."""
     labels = _escape_text(", ".join(check.labels)) or "no label"
     console.print(
-        f"{check.documents:,} documents, {check.documents_without_entities:,} without entities, {check.repeated_documents:,} with "
-        f"the text of an earlier one. {check.kept_entities + check.dropped_count:,} entities of {labels}: "
+        f"{check.documents:,} documents, {check.documents_without_entities:,} without entities, "
+        f"{check.repeated_documents:,} with the text of an earlier one. "
+        f"{check.kept_entities + check.dropped_count:,} entities of {labels}: "
         f"{check.kept_entities:,} kept, {check.dropped_count:,} lost."
     )
     if check.dropped:
-        table = _build_table("Lost because of", "Entities", "For example", title="Lost")
+        table = _build_table("Reason", "Entities", "For example", title="Lost")
         for reason, group in check.dropped.items():
             table.add_row(reason, f"{len(group):,}", _escape_text(_format_examples(group)))
         console.print(table)
     if check.warnings:
-        table = _build_table("What", "Times", "What was done", "Where", title="Judged")
+        table = _build_table("Finding", "Times", "Handling", "Where", title="Warnings")
         for warning in check.warnings:
             where = _escape_text("\n".join(warning.examples))
             table.add_row(
@@ -115,12 +110,12 @@ def render_check(check: CorpusCheck) -> None:
 
 
 def _escape_text(text: str) -> str:
-    """A foreign text for the terminal: neither Rich's markup nor control characters work in it."""
+    # A user's text must neither be Rich's markup nor control the terminal.
     return escape(escape_unprintable(text, keep="\n"))
 
 
 def _build_table(*columns: str, title: str) -> Table:
-    """A table whose second column is a count; in plain characters where it goes into a file."""
+    # The second column is a count. A file gets plain characters.
     style = box.SIMPLE_HEAD if console.is_terminal else box.ASCII
     table = Table(*columns, title=title, title_justify="left", box=style)
     table.columns[1].justify = "right"
@@ -128,12 +123,11 @@ def _build_table(*columns: str, title: str) -> Table:
 
 
 def _format_examples(group: Sequence[DroppedAnnotation]) -> str:
-    """A few losses, one a line."""
-    shown = (
+    lines = (
         f"{entry.label} {entry.text[:60]!r} at {entry.start} to {entry.end} in {entry.document}"
         for entry in group[:MAX_EXAMPLES]
     )
-    return "\n".join(shown)
+    return "\n".join(lines)
 
 
 @app.command("stats")
@@ -156,11 +150,7 @@ def stats_cli(
 
 
 def render_stats(stats: CorpusStats) -> None:
-    """Show counts.
-
-    Args:
-        stats: What was counted.
-    """
+    """Print counts as a table."""
     console.print(
         f"{stats.documents:,} documents ({stats.documents_without_entities:,} without entities), "
         f"{stats.words:,} words, {stats.characters:,} characters"
@@ -179,14 +169,23 @@ def render_stats(stats: CorpusStats) -> None:
     console.print(table)
 
 
+def parse_output_format(value: str) -> str:
+    """Check that a format has a writer."""
+    if value not in WRITERS:
+        raise typer.BadParameter(f"{value!r} is not one of {', '.join(WRITERS)}")
+    return value
+
+
 @app.command("convert")
 def convert_cli(
     files: FilesArgument,
-    out: Annotated[Path, typer.Option(help="Output file.", dir_okay=False)],
+    out: Annotated[Path, typer.Option(help="The file to write.", dir_okay=False)],
     to: Annotated[
-        OutputFormat,
+        str,
         typer.Option(
-            help=("Output format: JSON lines, CoNLL, or tasks for Label Studio's import.")
+            parser=parse_output_format,
+            metavar="|".join(WRITERS),
+            help="; ".join(f"{name}: {writer.description}" for name, writer in WRITERS.items()),
         ),
     ] = "jsonl",
     label_config: LabelConfigOption = None,
@@ -194,7 +193,7 @@ def convert_cli(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn files of any format we read into one file.
+    """Convert files into one file of another format.
 
     Example: tagalong data convert export.json --to conll --out corpus.conll
     """
@@ -205,11 +204,11 @@ def convert_cli(
     )
     lost = (*corpus.dropped, *written.dropped)
     if as_json:
-        counts = dict(Counter(entry.reason for entry in lost))
-        told = {"file": str(out), "documents": written.document_count, "lost": counts}
         echo_json(
             {
-                **told,
+                "file": str(out),
+                "documents": written.document_count,
+                "lost": _count_reasons(lost),
                 "unknown_lost": written.masked_range_count,
                 "replaced": written.replaced_characters,
             }
@@ -230,26 +229,25 @@ def render_write_result(
     *,
     documents_without_words: int,
 ) -> None:
-    """Show what went into a file, and what did not.
+    """Print what a file holds, and what not.
 
     Args:
         out: The file.
-        written: What went into it.
-        lost: What was lost in reading and writing.
+        written: Its content.
+        lost: Annotations lost in reading and writing.
         documents_without_words: Documents that the format cannot hold.
     """
-    # A path is never folded: it is there to be copied.
+    # A path is never folded: people copy it.
     console.print(
         f"{written.document_count:,} documents in {_escape_text(str(out))}", soft_wrap=True
     )
     if documents_without_words:
         console.print(f"{documents_without_words:,} documents have no words, and are not in it")
-    for reason, count in Counter(entry.reason for entry in lost).most_common():
-        console.print(f"{count:,} entities lost: {reason}")
+    _print_reasons(lost)
     if written.masked_range_count:
         console.print(
-            f"{written.masked_range_count:,} stretches whose truth is unknown are in it as free of entities: "
-            "only JSON lines keep them unknown"
+            f"{written.masked_range_count:,} unlabeled spans look free of entities in it: only "
+            "JSON lines keep them unlabeled"
         )
     if written.replaced_characters:
         console.print(f"{written.replaced_characters:,} NUL characters are in it as U+FFFD")
@@ -260,76 +258,67 @@ def split_cli(
     files: FilesArgument,
     out: Annotated[
         Path,
-        typer.Option(
-            help="Output folder for train.jsonl, dev.jsonl and test.jsonl.", file_okay=False
-        ),
+        typer.Option(help="The folder for train, dev and test.jsonl.", file_okay=False),
     ],
     shares: Annotated[
-        str, typer.Option(help="Shares of train, dev and test; their sum is 1.")
+        str, typer.Option(help="Shares of train, dev and test; they add up to 1.")
     ] = "0.8,0.1,0.1",
     label_config: LabelConfigOption = None,
     annotators: AnnotatorsOption = "majority",
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Split documents by a hash of their text: the same text is on the same side, for ever.
+    """Split documents by a hash of their text: the same text is always in the same split.
 
     Example: tagalong data split export.json --out corpus --shares 0.8,0.1,0.1
     """
-    wanted = parse_shares(shares)
+    share_by_split = parse_shares(shares)
     corpus = _read_corpus(files, build_read_options(annotators, label_config))
-    sides = split_documents(corpus.documents, wanted)
-    check_no_empty_split(sides)
-    paths = {side: out / f"{side}.jsonl" for side in sides}
+    splits = split_documents(corpus.documents, share_by_split)
+    check_no_empty_split(splits)
+    paths = {name: out / f"{name}.jsonl" for name in splits}
     write_atomically(
-        {paths[side]: documents_to_jsonl(sides[side]) for side in sides}, overwrite=force
+        {paths[name]: documents_to_jsonl(splits[name]) for name in splits}, overwrite=force
     )
     if as_json:
-        lost = dict(Counter(entry.reason for entry in corpus.dropped))
-        echo_json({"documents": {side: len(sides[side]) for side in sides}, "lost": lost})
+        counts = {name: len(documents) for name, documents in splits.items()}
+        echo_json({"documents": counts, "lost": _count_reasons(corpus.dropped)})
         return
-    for side, path in paths.items():
-        render_write_result(path, WriteResult(len(sides[side])), (), documents_without_words=0)
-    for reason, count in Counter(entry.reason for entry in corpus.dropped).most_common():
+    for name, path in paths.items():
+        render_write_result(path, WriteResult(len(splits[name])), (), documents_without_words=0)
+    _print_reasons(corpus.dropped)
+
+
+def _count_reasons(lost: Iterable[DroppedAnnotation]) -> dict[str, int]:
+    return dict(Counter[str](entry.reason for entry in lost).most_common())
+
+
+def _print_reasons(lost: Iterable[DroppedAnnotation]) -> None:
+    for reason, count in _count_reasons(lost).items():
         console.print(f"{count:,} entities lost: {reason}")
 
 
 def check_no_empty_split(documents_by_split: Mapping[str, Sequence[Document]]) -> None:
-    """Refuse a split that no training or evaluation could use.
-
-    Args:
-        documents_by_split: Documents of each side.
-
-    Raises:
-        InputError: If a side has none.
-    """
-    if empty := [side for side, documents in documents_by_split.items() if not documents]:
+    """Raise InputError for a split without documents, which no command could use."""
+    if empty := [name for name, documents in documents_by_split.items() if not documents]:
         total = sum(map(len, documents_by_split.values()))
         raise InputError(
             f"of {total} documents none would be in {' and '.join(empty)}: give more documents, or "
-            "other --shares; nothing was written"
+            "other --shares; nothing was written",
+            code="split-empty",
         )
 
 
 def parse_shares(text: str) -> dict[str, float]:
-    """Read the shares of a split.
-
-    Args:
-        text: One number per side, with commas between them, such as "0.8,0.1,0.1".
-
-    Returns:
-        The share of each side.
-
-    Raises:
-        InputError: If these are not two or three numbers.
-    """
+    """Read shares of train, dev and perhaps test, such as "0.8,0.1,0.1"."""
     try:
-        numbers = [float(piece) for piece in text.split(",")]
+        numbers = [float(number) for number in text.split(",")]
     except ValueError:
         numbers = []
     if not 2 <= len(numbers) <= len(SPLIT_NAMES):
         raise InputError(
             f"the shares {text!r} are not two or three numbers, for {', '.join(SPLIT_NAMES)}: "
-            "write them like 0.8,0.1,0.1"
+            "write them like 0.8,0.1,0.1",
+            code="shares-unreadable",
         )
     return dict(zip(SPLIT_NAMES, numbers, strict=False))

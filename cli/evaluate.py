@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 from rich.progress import track
 
+from tagalong.backend.formats.registry import describe_formats
 from tagalong.cli.terminal.console import echo_json, error_console
 from tagalong.cli.terminal.options import (
     MAX_SEED,
@@ -50,7 +51,7 @@ def evaluate_cli(
             metavar="MODEL|PREDICTIONS",
             help=(
                 "Model version ('encoder' is the current one, 'bundled' the included one), or"
-                " a file of predictions in JSON lines."
+                f" a file of predictions: {describe_formats('annotations')}."
             ),
         ),
     ],
@@ -60,7 +61,7 @@ def evaluate_cli(
             metavar="GOLD",
             exists=True,
             dir_okay=False,
-            help=("Gold standard: Label Studio JSON or JSON_MIN, JSON lines, or CoNLL."),
+            help=f"Gold standard: {describe_formats('annotations')}.",
         ),
     ],
     against: Annotated[

@@ -1,20 +1,18 @@
-"""A target of batches that keeps everything in the journal, as a file's does."""
+"""A sink that keeps everything in the journal, as a file's does."""
 
 from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.sink import PredictionSink
 from tagalong.ner.document import Document, Prediction
 
 
-class Plain:
-    """Keeps everything in the journal, as a file's target does."""
+class Plain(PredictionSink):
+    """Keeps everything in the journal, as a file's sink does."""
 
     def serialize(self, document: Document, prediction: Prediction) -> str:
         return f"{document.id} {[span.label for span in prediction.spans]}"
 
-    def recover(self, journal: BatchJournal) -> None:
+    def on_source_end(self, journal: BatchJournal, last_position: int) -> None:
         pass
 
-    def deliver(self, journal: BatchJournal, place: int) -> None:
+    def finish(self, journal: BatchJournal) -> None:
         pass
-
-    remove_duplicates = finish = recover
-    on_source_end = deliver

@@ -6,6 +6,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
+from tagalong.backend.annotations.import_log import ImportLog
+from tagalong.backend.annotations.span_validation import (
+    convert_to_code_points,
+    find_masked_ranges,
+    validate_raw_spans,
+)
 from tagalong.backend.documents.offsets import (
     OffsetUnit,
     RawSpan,
@@ -14,32 +20,21 @@ from tagalong.backend.documents.offsets import (
 )
 from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.ner.document import Document, Span
-from tagalong.backend.annotations.import_log import ImportLog
-from tagalong.backend.annotations.span_validation import (
-    convert_to_code_points,
-    find_masked_ranges,
-    validate_raw_spans,
-)
 
 SelectableAnnotatorPolicy = Literal["majority", "latest", "all"]
-AnnotatorPolicy = Literal[
-    "majority", "latest", "all", "each"
-]  # the last is to compare people by, only
-ANNOTATOR_META_KEY, TASK_META_KEY = (
-    "annotator",
-    "task",
-)  # in the meta of a document read with "each"
+AnnotatorPolicy = Literal["majority", "latest", "all", "each"]  # "each" only to compare people
+ANNOTATOR_META_KEY, TASK_META_KEY = "annotator", "task"  # in the meta of a document, with "each"
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What one person submitted for one task.
+    """One person's annotation of one task.
 
     Attributes:
-        annotator: Who; empty where that is not said.
-        updated_at: When it was last changed, in seconds since 1970; 0 where that is not said.
-        regions: What was drawn, unchecked.
-        ground_truth: Whether it was marked as the truth.
+        annotator: The person; empty where unknown.
+        updated_at: Seconds since 1970; 0 where unknown.
+        regions: Raw spans, not validated.
+        ground_truth: Whether it is marked as ground truth.
     """
 
     annotator: str
@@ -48,7 +43,7 @@ class Annotation:
     ground_truth: bool = False
 
 
-AnnotatedTask = tuple[Document, Sequence[Annotation]]  # its text, without spans, and who drew what
+AnnotatedTask = tuple[Document, Sequence[Annotation]]  # its text, without spans
 
 
 def adjudicate_export(
@@ -61,21 +56,21 @@ def adjudicate_export(
     """Make documents of all tasks of an export.
 
     Args:
-        tasks: Reads the export from its start, telling a ledger what it loses and judges.
-        policy: As for `adjudicate_task`.
+        tasks: Reads the export from its start, with a log for losses and warnings.
+        policy: See `adjudicate_task`.
         config: The labelling config, if there is one.
-        import_log: Gets what is lost, and what had to be judged.
+        import_log: Records losses and warnings.
 
     Yields:
         The documents of one task after the other.
 
     Raises:
-        OffsetError: If it cannot be told what the offsets of a task count.
+        OffsetError: If the unit of a task's offsets cannot be determined.
     """
 
     @cache
-    def elsewhere() -> OffsetUnit:
-        # Another reading, that few exports need; the first one's ledger must not tell all twice.
+    def unit_of_export() -> OffsetUnit:
+        # Few exports need this second reading. Its log is thrown away: the first one has it all.
         return combine_offset_units(
             detect_offset_unit(annotation.regions, document.text)
             for document, annotations in tasks(ImportLog())
@@ -89,7 +84,7 @@ def adjudicate_export(
             policy=policy,
             config=config,
             import_log=import_log,
-            fallback_unit=elsewhere,
+            fallback_unit=unit_of_export,
         )
 
 
@@ -104,33 +99,33 @@ def adjudicate_task(
 ) -> list[Document]:
     """Make documents of a task and its annotations.
 
-    Ground truth, where there is any, is all that counts. Nobody has two voices: of several
-    annotations by the same person the last one counts. What was outvoted, or marked without a
-    label, is unknown: somebody saw something there, so it must not be learnt as O.
+    Ground truth, where there is any, is all that counts. Of several annotations by the same person
+    the last one counts. Outvoted spans and spans without a label are masked from the loss: somebody
+    saw something there, so the text must not be trained as O.
 
     Args:
         document: The task's text.
         annotations: One or more, none of them cancelled.
-        policy: "majority" keeps what more than half of the annotators drew exactly, "latest"
-            what was submitted last, and "all" makes one document per annotator. "each" does so
-            too, whatever is ground truth, and says in the meta of each whose it is.
+        policy: "majority" keeps spans that more than half of the annotators drew exactly, "latest"
+            the last annotation, and "all" makes one document per annotator. "each" does so too,
+            ignores ground truth, and writes annotator and task into the meta.
         config: The labelling config, if there is one.
-        import_log: Gets what is lost, and what had to be judged.
-        fallback_unit: Says what the offsets of the whole export count.
+        import_log: Records losses and warnings.
+        fallback_unit: The unit of offsets in the whole export.
 
     Returns:
         One document; with "all" and "each" one per annotator, with ids such as "12@3" for task 12
         and annotator 3.
 
     Raises:
-        OffsetError: If it cannot be told what the offsets count.
+        OffsetError: If the unit of the offsets cannot be determined.
     """
-    heard = _considered_annotations(annotations, policy)
-    if set_aside := len(annotations) - len(heard):
-        import_log.record_warning("set aside", document.id, count=set_aside)
-    names = [annotation.annotator or f"n{i}" for i, annotation in enumerate(heard, start=1)]
+    considered = _considered_annotations(annotations, policy)
+    if unused := len(annotations) - len(considered):
+        import_log.record_warning("set aside", document.id, count=unused)
+    names = [annotation.annotator or f"n{i}" for i, annotation in enumerate(considered, start=1)]
     drafts = [_document_for_annotator(document, name, policy) for name in names]
-    read = [
+    adjudicated = [
         _annotated_document(
             draft,
             convert_to_code_points(
@@ -139,44 +134,44 @@ def adjudicate_task(
             config,
             import_log,
         )
-        for draft, annotation in zip(drafts, heard, strict=True)
+        for draft, annotation in zip(drafts, considered, strict=True)
     ]
     if policy in ("all", "each"):
-        return read
-    kept, outvoted = majority_vote([one.spans for one in read])
-    unknown = [stretch for one in read for stretch in one.masked_ranges]
-    unknown += [(span.start, span.end) for span in outvoted]
+        return adjudicated
+    kept, outvoted = majority_vote([one.spans for one in adjudicated])
+    masked = [span for one in adjudicated for span in one.masked_ranges]
+    masked += [(span.start, span.end) for span in outvoted]
     for span in outvoted:
-        where = (span.start, span.end)
-        import_log.record_dropped(document, where, span.label, document.span_text(span), "outvoted")
-    return [replace(document, spans=tuple(kept), masked_ranges=tuple(unknown))]
+        offsets = (span.start, span.end)
+        import_log.record_dropped(
+            document, offsets, span.label, document.span_text(span), "outvoted"
+        )
+    return [replace(document, spans=tuple(kept), masked_ranges=tuple(masked))]
 
 
-def _document_for_annotator(document: Document, name: str, strategy: AnnotatorPolicy) -> Document:
-    """A task's text, under a name of its own where one person's spans are to stand in it."""
-    if strategy not in ("all", "each"):
+def _document_for_annotator(document: Document, name: str, policy: AnnotatorPolicy) -> Document:
+    # A document with the spans of one person has an id of its own.
+    if policy not in ("all", "each"):
         return document
-    whose = {ANNOTATOR_META_KEY: name, TASK_META_KEY: document.id} if strategy == "each" else {}
+    whose = {ANNOTATOR_META_KEY: name, TASK_META_KEY: document.id} if policy == "each" else {}
     return replace(document, id=f"{document.id}@{name}", meta={**document.meta, **whose})
 
 
 def _annotated_document(
-    draft: Document, regions: Sequence[RawSpan], config: LabelConfig | None, ledger: ImportLog
+    draft: Document, regions: Sequence[RawSpan], config: LabelConfig | None, import_log: ImportLog
 ) -> Document:
-    """What one person says of a text."""
-    spans = validate_raw_spans(draft, regions, config=config, import_log=ledger)
+    spans = validate_raw_spans(draft, regions, config=config, import_log=import_log)
     return replace(draft, spans=spans, masked_ranges=tuple(find_masked_ranges(draft, regions)))
 
 
 def majority_vote(votes: Sequence[Sequence[Span]]) -> tuple[list[Span], list[Span]]:
-    """Keep what more than half of the annotators drew exactly.
+    """Keep spans that more than half of the annotators drew with the same start, end and label.
 
     Args:
-        votes: The spans of each annotator.
+        votes: The spans of each annotator, in any order.
 
     Returns:
-        Spans kept and spans outvoted, each once, in the order of the text. Start, end and label
-        must all be equal. The order of the annotators does not matter.
+        Spans kept and spans outvoted, each once, in the order of the text.
     """
     counts = Counter(span for spans in votes for span in set(spans))
     kept = sorted(span for span, count in counts.items() if 2 * count > len(votes))
@@ -185,15 +180,14 @@ def majority_vote(votes: Sequence[Sequence[Span]]) -> tuple[list[Span], list[Spa
 
 
 def _considered_annotations(
-    annotations: Sequence[Annotation], strategy: AnnotatorPolicy
+    annotations: Sequence[Annotation], policy: AnnotatorPolicy
 ) -> list[Annotation]:
-    """The annotations that count: ground truth, the last of each person, the last of all."""
     truth = [annotation for annotation in annotations if annotation.ground_truth]
-    # Stable: of annotations without a date the one listed last counts as the last.
-    heard = annotations if strategy == "each" else truth or annotations
-    in_time = sorted(heard, key=lambda annotation: annotation.updated_at)
-    if strategy == "latest":
+    # Stable: of annotations without a date, the one listed last is the last.
+    considered = annotations if policy == "each" else truth or annotations
+    in_time = sorted(considered, key=lambda annotation: annotation.updated_at)
+    if policy == "latest":
         return in_time[-1:]
-    # The unnamed are taken for different people: each is its own key.
+    # Unnamed annotators are different people: each has a key of its own.
     last = {one.annotator or f"\0{i}": one for i, one in enumerate(in_time)}
     return list(last.values())

@@ -1,4 +1,4 @@
-"""What reading could not keep, and what it had to judge: collected, counted, handed back."""
+"""The log of an import: annotations that were lost, and warnings."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ WARNING_DESCRIPTIONS: Mapping[WarningKind, str] = {
     "cancelled annotation": "skipped: the annotator cancelled it",
     "draft": "skipped: it was never submitted",
     "task without annotation": "skipped: nobody has annotated it, which is not the same as empty",
-    "set aside": "not used: ground truth or a later annotation takes its place",
+    "set aside": "not used: ground truth or a later annotation replaces it",
     "region without a label": "left out: the annotator chose no label",
     "another control": "left out: a region of a control that the labelling config does not name",
     "several controls": "merged: regions of several controls in one task; --label-config names one",
@@ -49,17 +49,17 @@ WARNING_DESCRIPTIONS: Mapping[WarningKind, str] = {
     "id used again": "kept under a new id: same id, another text",
 }
 
-MAX_EXAMPLES_PER_WARNING = 3  # of each kind of warning: enough to find them, short enough to show
+MAX_EXAMPLES_PER_WARNING = 3  # enough to find them, short enough to show
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusWarning:
-    """Something that reading had to judge.
+    """A finding in the input that reading handled without losing an annotation.
 
     Attributes:
-        kind: What happened; `WARNING_DESCRIPTIONS` says what was done about it.
-        count: How often.
-        examples: The first few, each naming its document.
+        kind: The finding; `WARNING_DESCRIPTIONS` has its handling.
+        count: How often it occurred.
+        examples: The first few, each with its document.
     """
 
     kind: WarningKind
@@ -68,10 +68,10 @@ class CorpusWarning:
 
 
 class ImportLog:
-    """Collects losses and warnings while documents stream by.
+    """Collects losses and warnings while documents are read.
 
     Attributes:
-        dropped: Every annotation that could not be kept, in the order of reading.
+        dropped: Every lost annotation, in the order of reading.
     """
 
     def __init__(self) -> None:
@@ -80,12 +80,12 @@ class ImportLog:
         self._examples: defaultdict[WarningKind, list[str]] = defaultdict(list)
 
     def record_warning(self, kind: WarningKind, example: str, *, count: int = 1) -> None:
-        """Count something that was judged.
+        """Count a finding.
 
         Args:
-            kind: What happened.
-            example: Where; only the first few are kept.
-            count: How often it happened there.
+            kind: The finding.
+            example: Where it is; only the first few are kept.
+            count: How often it occurs there.
         """
         self._counts[kind] += count
         if len(self._examples[kind]) < MAX_EXAMPLES_PER_WARNING:
@@ -99,14 +99,14 @@ class ImportLog:
         text: str,
         reason: DropReason,
     ) -> None:
-        """Note an annotation that cannot be kept.
+        """Record a lost annotation.
 
         Args:
             document: Its document.
-            offsets: Start and end, as they were given, in code points.
+            offsets: Start and end as stated, in code points.
             label: Its entity type.
-            text: What it covered, as far as that can be said.
-            reason: Why.
+            text: The text it covers, as far as that is known.
+            reason: Why it was lost.
         """
         start, end = offsets
         self.dropped.append(DroppedAnnotation(label, text, reason, start, end, document.id))

@@ -1,4 +1,4 @@
-"""Predicting with care: one document that no tier can read costs nobody else's predictions."""
+"""Prediction in which a document that a model fails on does not affect the others."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,49 +10,43 @@ from tagalong.ner.errors import TagalongError
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.backend.models.tier import Tier
 
-MAX_ATTEMPTS = 3  # of a document alone, before it is set aside
+MAX_ATTEMPTS = 3  # for a document alone, before it counts as failed
 
 
 @dataclass(frozen=True, slots=True)
 class PredictionFailure:
-    """Why there is no prediction for a document, one sentence."""
+    """The reason why a document has no prediction, one sentence."""
 
     reason: str
 
 
-# Takes chunks as it needs them, and answers each, in the same order.
+# Takes chunks as it needs them, and returns the predictions of each, in the same order.
 Engine = Callable[[Iterator[list[Document]]], Iterator[list[Prediction | PredictionFailure]]]
 
 
 def make_local_engine(tier: "Tier") -> Engine:
-    """What predicts here, one chunk after the other.
-
-    Args:
-        tier: What predicts.
-
-    Returns:
-        The engine.
-    """
+    """An engine that predicts in this process, one chunk after the other."""
     return lambda chunks: (predict_isolating_failures(tier, chunk) for chunk in chunks)
 
 
 def predict_isolating_failures(
     tier: "Tier", documents: Sequence[Document]
 ) -> list[Prediction | PredictionFailure]:
-    """Predict; where that fails, halve until it is known which documents fail alone.
+    """Predict a chunk; if that fails, halve it until the failing documents are alone.
 
     Args:
-        tier: What predicts.
-        documents: Only their texts count.
+        tier: The model.
+        documents: Only their texts matter.
 
     Returns:
-        For each document its prediction, or what kept it from having one.
+        For each document its prediction, or why it has none.
     """
     if not documents:
         return []
     try:
         return list(tier.predict(documents))
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is told of the document it hits
+    # Any error of a model or its libraries must cost one document, not the batch.
+    except Exception as error:  # noqa: BLE001
         if len(documents) == 1:
             return [_retry_document(tier, documents[0], error)]
     half = len(documents) // 2
@@ -64,12 +58,11 @@ def predict_isolating_failures(
 def _retry_document(
     tier: "Tier", document: Document, error: Exception
 ) -> Prediction | PredictionFailure:
-    """Try a document that has failed once alone."""
     for _ in range(MAX_ATTEMPTS - 1):
         try:
             return tier.predict([document])[0]
-        except Exception as again:  # noqa: BLE001
-            error = again
+        except Exception as latest:  # noqa: BLE001 - as above; the last one is reported
+            error = latest
     if isinstance(error, TagalongError):
         return PredictionFailure(str(error))
     return PredictionFailure(

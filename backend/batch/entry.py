@@ -1,4 +1,4 @@
-"""What a batch knows of each of its documents."""
+"""The journal's record of one document."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -6,13 +6,13 @@ from hashlib import blake2b
 
 
 class DocumentState(IntEnum):
-    """Where a document is."""
+    """The progress of a document. The numbers are in journals."""
 
-    PREDICTED = 0  # its answer waits
-    SENDING = 1  # its answer was sent, and may have arrived
+    PREDICTED = 0  # waits for delivery
+    SENDING = 1  # was sent, and may have arrived
     DELIVERED = 2
-    FAILED = 3  # there is no answer, and instead of it the reason
-    DEFERRED = 4  # its answer waits until it is known whether a better tier reads it too
+    FAILED = 3  # has no prediction; the payload is the reason
+    DEFERRED = 4  # waits until the documents for the second pass are chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +20,15 @@ class JournalEntry:
     """A document of the batch.
 
     Attributes:
-        place: In the source, from 0.
-        key: Its id there.
-        digest: Of its text, as `compute_text_digest` gives it.
-        state: Where it is.
-        tier: Which tier answered; empty where none could.
-        entities: How many were found.
-        answer: As the target takes it, or why there is none; empty once delivered.
-        worth: How much a better tier could gain on it; only its order means anything.
-        sent: How often it was sent.
+        position: In the source, from 0.
+        key: The document's id in the source.
+        digest: Of its text, by `compute_text_digest`.
+        state: Its progress.
+        version: The model version that predicted it; empty where none could.
+        entities: Number of entities found.
+        payload: The serialized prediction, or the reason why there is none; empty once delivered.
+        expected_errors: Orders documents for the second pass.
+        send_count: How often the prediction was sent.
     """
 
     position: int
@@ -44,12 +44,12 @@ class JournalEntry:
 
 @dataclass(frozen=True, slots=True)
 class VersionTotals:
-    """What a tier answered.
+    """The work of one model version.
 
     Attributes:
-        documents: That its answer stands for.
-        entities: In these.
-        seconds: That it has computed.
+        documents: Documents whose prediction is this version's.
+        entities: Entities in these documents.
+        seconds: Time spent on predicting.
     """
 
     documents: int
@@ -58,5 +58,5 @@ class VersionTotals:
 
 
 def compute_text_digest(text: str) -> bytes:
-    """What tells a text from another, 16 bytes."""
+    """Identify a text by 16 bytes."""
     return blake2b(text.encode(), digest_size=16).digest()

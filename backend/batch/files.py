@@ -1,6 +1,6 @@
 """A file or folder as the source of a batch, and a file of predictions as its sink."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -171,9 +171,10 @@ class PredictionsFileSink(PredictionSink):
         return self._writer.description
 
     def serialize(self, document: Document, prediction: Prediction) -> str:
+        """The prediction in the file's format and the config's labels."""
         if prediction.version in self._label_maps:
             prediction = self._label_maps[prediction.version].apply(document, prediction)
-        assert self._writer.serialize_prediction is not None  # noqa: S101 - the choice is of these
+        assert self._writer.serialize_prediction is not None  # noqa: S101 (it was chosen so)
         return self._writer.serialize_prediction(document, prediction, self._config)
 
     def on_source_end(self, journal: BatchJournal, last_position: int) -> None:
@@ -233,9 +234,7 @@ def connect_files(
     def check(journal: Path) -> None:
         # A journal means that an earlier run of this batch wrote the file.
         if out.exists() and not journal.exists():
-            raise OutputError(
-                f"{out} is there already: choose another name", code="output-exists"
-            )
+            raise OutputError(f"{out} is there already: choose another name", code="output-exists")
 
     sink = PredictionsFileSink(out, config=config, label_maps=maps)
     return SourceAndSink(
@@ -250,20 +249,3 @@ def connect_files(
         notes=notes,
         check_journal_path=check,
     )
-
-
-def read_pool(path: Path, config: LabelConfig | None = None) -> Sequence[SourceItem]:
-    """Read all texts of a file or folder at once.
-
-    Args:
-        path: A file in any format that has texts, or a folder of plain texts.
-        config: The project's labelling config, which says where a task has its text.
-
-    Returns:
-        An item for each text; one that cannot be read has the reason.
-
-    Raises:
-        InputError: If it cannot be read.
-    """
-    with open_source(path, config) as source:
-        return list(source)

@@ -1,9 +1,11 @@
-"""What a batch has done, in one SQLite file: whatever ends it, the next run goes on from there.
+"""The progress of a batch, in one SQLite file, so that the next run continues after any end.
 
-A document is nowhere in it until it has been predicted. Then its answer waits here; it is on its
-way, which may end before or after it has arrived; it is delivered; or the document was set aside,
-because no tier could read it. Commits outlive the process whatever kills it; when the power fails,
-the last ones may be lost, and are then predicted again.
+A document is added once it is predicted. Then its prediction waits, is being sent, or is delivered;
+a document that no model could predict has failed. Commits survive the death of the process. A power
+failure may undo the last ones, and these documents are then predicted again.
+
+The SQL columns keep the names of earlier releases, so that their journals are read: place is the
+position, tier the version, answer the payload, worth the expected errors, sent the send count.
 """
 
 import math
@@ -39,24 +41,23 @@ CREATE INDEX documents_in_doubt ON documents (place) WHERE sent > 1;
 CREATE TABLE spent (tier TEXT PRIMARY KEY, seconds REAL NOT NULL) WITHOUT ROWID;
 """,
 )
-MAX_POSITION = 2**63 - 1  # no place is behind it, in SQLite
+MAX_POSITION = 2**63 - 1  # the largest integer of SQLite
 DOCUMENT_COLUMNS = "place, key, digest, state, tier, entities, answer, worth, sent"
 
 
 def _write_description(connection: sqlite3.Connection, about: Mapping[str, str]) -> None:
-    """Note what a journal is of, in place of what it was of."""
     connection.execute("DELETE FROM about")
     connection.executemany("INSERT INTO about VALUES (?, ?)", list(about.items()))
 
 
 class BatchJournal(AbstractContextManager["BatchJournal"]):
-    """The journal of one batch, held by one process at a time; its threads take turns.
+    """The journal of one batch, locked by one process; its threads take turns.
 
     Args:
-        path: Of the file; made where it is missing.
+        path: The file; made where it is missing.
 
     Raises:
-        JournalError: If it cannot be used, is of another release, or another batch holds it.
+        StateFileError: If it cannot be used, is of another release, or is locked by another batch.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,102 +75,78 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The file's path."""
         return self._database.path
 
     def close(self) -> None:
-        """Close the file; whoever comes next goes on from what is in it."""
+        """Close the file."""
         self._database.close()
 
     def remove(self) -> None:
-        """Remove it: the batch is done, and nothing of it is left to do."""
+        """Delete the file of a finished batch."""
         self._database.remove()
 
     def read_description(self) -> dict[str, str]:
-        """What batch it is of; empty for a new one."""
+        """The batch that the journal belongs to; empty for a new journal."""
         with self._database.connection() as connection:
             return dict(connection.execute("SELECT name, value FROM about").fetchall())
 
     def reset(self, description: Mapping[str, str]) -> None:
-        """Begin anew, for this batch: whatever was known is forgotten.
-
-        Args:
-            description: What tells it from others.
-
-        Raises:
-            JournalError: If the file cannot be used.
-        """
+        """Delete all entries, and start the batch of this description."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM documents")
             connection.execute("DELETE FROM spent")
             _write_description(connection, description)
 
     def write_description(self, description: Mapping[str, str]) -> None:
-        """Go on with what is known, as this batch.
-
-        Args:
-            description: What tells it from others.
-
-        Raises:
-            JournalError: If the file cannot be used.
-        """
+        """Replace the description, and keep all entries."""
         with self._database.transaction() as connection:
             _write_description(connection, description)
 
     def read_entries_by_key(self, keys: Sequence[str]) -> dict[str, JournalEntry]:
-        """Which documents are in it.
-
-        Args:
-            keys: Ids of documents.
-
-        Returns:
-            What is known of each that is.
-
-        Raises:
-            JournalError: If the file cannot be used.
-        """
+        """The entries of these documents, without those that have none."""
         marks = ", ".join("?" * len(keys))
-        found = self._query_entries(f"WHERE key IN ({marks})", tuple(keys))
-        return {entry.key: entry for entry in found}
+        entries = self._query_entries(f"WHERE key IN ({marks})", tuple(keys))
+        return {entry.key: entry for entry in entries}
 
     def write_entries(self, entries: Sequence[JournalEntry], *, seconds: float = 0.0) -> None:
-        """Keep what was predicted, all of it or, where that fails, nothing.
+        """Write all entries, or on an error none.
 
         Args:
-            entries: Of documents; what was known of those that are in it gives way, except for how
-                often they were sent.
-            seconds: That predicting took; counted for the tiers that answered.
+            entries: They replace those at their positions, except for their send counts.
+            seconds: The time of prediction; added to the versions that predicted.
 
         Raises:
-            JournalError: If the file cannot be used, or a document of another place has that id.
+            StateFileError: If the file cannot be used, or two positions have one key.
         """
-        tiers = [entry.version for entry in entries if entry.version]
+        versions = [entry.version for entry in entries if entry.version]
         with self._database.transaction() as connection:
             connection.executemany(
-                "INSERT INTO documents VALUES (:position, :key, :digest, :state, :version, :entities, "
-                ":payload, :expected_errors, 0, :send_count) ON CONFLICT (place) DO UPDATE SET key = excluded.key, "
-                "digest = excluded.digest, state = excluded.state, tier = excluded.tier, "
+                "INSERT INTO documents VALUES (:position, :key, :digest, :state, :version, "
+                ":entities, :payload, :expected_errors, 0, :send_count) "
+                "ON CONFLICT (place) DO UPDATE SET key = excluded.key, digest = excluded.digest, "
+                "state = excluded.state, tier = excluded.tier, "
                 "entities = excluded.entities, answer = excluded.answer, worth = excluded.worth",
                 map(asdict, entries),
             )
             connection.executemany(
                 "INSERT INTO spent VALUES (?, ?) "
                 "ON CONFLICT (tier) DO UPDATE SET seconds = seconds + excluded.seconds",
-                [(tier, seconds / len(tiers)) for tier in tiers],
+                [(version, seconds / len(versions)) for version in versions],
             )
 
     def set_state(
         self, entries: Sequence[JournalEntry], state: DocumentState, *, reason: str = ""
     ) -> None:
-        """Note where documents are now.
+        """Change the state of documents.
 
         Args:
-            entries: Of the documents.
-            state: Where they are. Once delivered, an answer is let go.
-            reason: Why they were set aside, where they are.
+            entries: The documents.
+            state: Their new state. Delivery deletes the payload, sending counts up.
+            reason: Why they failed.
 
         Raises:
-            JournalError: If the file cannot be used.
+            StateFileError: If the file cannot be used.
         """
         change = {
             DocumentState.PREDICTED: "answer = answer",
@@ -186,17 +163,16 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             )
 
     def reset_failed(self) -> None:
-        """Let what was set aside be tried again, unless it turns out to have arrived.
-
-        Of what was delivered and could not be predicted when its text had changed, the target holds
-        the old answer: that is noted, as one of another text, so that it gives way to a new one.
-        """
+        """Delete failed documents so that they are tried again, unless they may have arrived."""
+        # Without a version: delivered once, and failed when its text had changed. The sink has the
+        # old prediction, so an empty digest makes a new one replace it.
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE documents SET state = ?, answer = '', digest = x'' "
                 "WHERE state = ? AND sent > 0 AND tier = ''",
                 (DocumentState.DELIVERED, DocumentState.FAILED),
             )
+            # Sent more than once: it may have arrived after all.
             connection.execute(
                 "UPDATE documents SET state = ?, answer = '' WHERE state = ? AND sent > 1",
                 (DocumentState.DELIVERED, DocumentState.FAILED),
@@ -210,15 +186,15 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         *,
         present_positions: Sequence[int] = (),
     ) -> None:
-        """Forget the answers that wait for documents which the source has no more.
+        """Delete waiting predictions of documents that are no longer in the source.
 
         Args:
-            after_position: Of places behind this one.
-            until_position: Of places up to this one.
-            present_positions: Places that the source has.
+            after_position: Only at positions after this one.
+            until_position: Only at positions up to this one.
+            present_positions: Positions of documents in the source.
 
         Raises:
-            JournalError: If the file cannot be used.
+            StateFileError: If the file cannot be used.
         """
         marks = ", ".join("?" * len(present_positions))
         which = f"state IN (?, ?) AND place > ? AND place <= ? AND place NOT IN ({marks})"
@@ -233,35 +209,26 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             connection.execute(f"DELETE FROM documents WHERE {which}", values)  # noqa: S608
 
     def read_possible_duplicates(self, *, limit: int) -> list[JournalEntry]:
-        """Documents that were sent more than once, and so may have arrived more than once.
-
-        What was set aside is among them: of a request that timed out, nobody knows. What was sent
-        once, and is not on its way, Label Studio has answered for.
+        """Documents that were sent more than once, and so may have several predictions.
 
         Args:
             limit: At most this many.
 
         Returns:
-            Those that are delivered or set aside, in the order of the source.
+            Delivered and failed documents, in the order of the source. Failed ones are included
+            because a request that timed out may have arrived.
 
         Raises:
-            JournalError: If the file cannot be used.
+            StateFileError: If the file cannot be used.
         """
-        # The plus keeps SQLite from going by state, which is that of nearly all.
+        # The plus keeps SQLite from using the index on state, which nearly all documents share.
         rest = "WHERE sent > 1 AND +state IN (?, ?) AND tier <> '' ORDER BY place LIMIT ?"
         return list(
             self._query_entries(rest, (DocumentState.DELIVERED, DocumentState.FAILED, limit))
         )
 
     def mark_sent_once(self, entries: Sequence[JournalEntry]) -> None:
-        """Note that documents have arrived once and no more.
-
-        Args:
-            entries: Of the documents.
-
-        Raises:
-            JournalError: If the file cannot be used.
-        """
+        """Record that documents have one prediction each."""
         with self._database.transaction() as connection:
             connection.executemany(
                 "UPDATE documents SET sent = 1 WHERE place = ?",
@@ -269,16 +236,16 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
             )
 
     def select_for_second_tier(self, share: float) -> int:
-        """Choose the documents that are worth most, and let the others that are held go.
+        """Choose the documents with most expected errors, and let the others be delivered.
 
         Args:
-            share: How many of them, from 0 to 1; of a part of a document, the whole.
+            share: Share of all predicted documents, from 0 to 1; rounded up to whole documents.
 
         Returns:
-            How many were chosen.
+            The number of chosen documents.
 
         Raises:
-            JournalError: If the file cannot be used.
+            StateFileError: If the file cannot be used.
         """
         best = "SELECT place FROM documents WHERE state <> ? ORDER BY worth DESC, place LIMIT ?"
         with self._database.transaction() as connection:
@@ -286,7 +253,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
                 "SELECT COUNT(*) FROM documents WHERE state <> ?", (DocumentState.FAILED,)
             ).fetchone()
             connection.execute("UPDATE documents SET chosen = 0 WHERE chosen")
-            found = connection.execute(
+            chosen = connection.execute(
                 f"UPDATE documents SET chosen = 1 WHERE place IN ({best})",  # noqa: S608
                 (DocumentState.FAILED, math.ceil(share * count)),
             ).rowcount
@@ -294,7 +261,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
                 "UPDATE documents SET state = ? WHERE state = ? AND NOT chosen",
                 (DocumentState.PREDICTED, DocumentState.DEFERRED),
             )
-        return found
+        return chosen
 
     def read_entries(
         self, state: DocumentState, *, limit: int = -1, until_position: int = MAX_POSITION
@@ -302,43 +269,35 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         """The documents in a state, in the order of the source.
 
         Args:
-            state: Which.
+            state: The state.
             limit: At most this many; all if negative.
-            until_position: Of places up to this one.
+            until_position: Only at positions up to this one.
 
         Returns:
             The documents.
 
         Raises:
-            JournalError: If the file cannot be used.
+            StateFileError: If the file cannot be used.
         """
         rest = "WHERE state = ? AND place <= ? ORDER BY place LIMIT ?"
         return list(self._query_entries(rest, (state, until_position, limit)))
 
     def read_last_entry(self) -> JournalEntry | None:
-        """The last document in the order of the source; None where there is none."""
-        found = list(self._query_entries("ORDER BY place DESC LIMIT 1", ()))
-        return found[0] if found else None
+        """The last document in the order of the source; None in an empty journal."""
+        return next(self._query_entries("ORDER BY place DESC LIMIT 1", ()), None)
 
     def iterate_entries(self) -> Iterator[JournalEntry]:
-        """All documents in the order of the source, read as they are asked for.
-
-        Yields:
-            Each of them.
-
-        Raises:
-            JournalError: If the file cannot be used.
-        """
-        yield from self._query_entries("ORDER BY place", ())
+        """Stream all documents in the order of the source."""
+        return self._query_entries("ORDER BY place", ())
 
     def count_by_state(self) -> dict[DocumentState, int]:
-        """How many documents are in each state."""
+        """The number of documents in each state."""
         with self._database.connection() as connection:
             rows = connection.execute("SELECT state, COUNT(*) FROM documents GROUP BY state")
             return {DocumentState(state): count for state, count in rows}
 
     def read_version_totals(self) -> dict[str, VersionTotals]:
-        """What each tier answered, without what was set aside."""
+        """The work of each version, failed documents excluded."""
         with self._database.connection() as connection:
             rows = connection.execute(
                 "SELECT spent.tier, COUNT(place), COALESCE(SUM(entities), 0), seconds FROM spent "
@@ -346,11 +305,10 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
                 "GROUP BY spent.tier",
                 (DocumentState.FAILED,),
             )
-            return {tier: VersionTotals(*figures) for tier, *figures in rows}
+            return {version: VersionTotals(*totals) for version, *totals in rows}
 
     def _query_entries(self, rest: str, values: tuple[int | str, ...]) -> Iterator[JournalEntry]:
-        """Read documents."""
         query = f"SELECT {DOCUMENT_COLUMNS} FROM documents {rest}"  # noqa: S608
         with self._database.connection() as connection:
-            for place, key, digest, state, *others in connection.execute(query, values):
-                yield JournalEntry(place, key, digest, DocumentState(state), *others)
+            for position, key, digest, state, *others in connection.execute(query, values):
+                yield JournalEntry(position, key, digest, DocumentState(state), *others)

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from tagalong.backend.batch.label_studio_project import ProjectOptions, open_project
+from tagalong.backend.batch.label_studio_project import open_project
 from tagalong.backend.batch.models import TierLoader, choose_models
 from tagalong.backend.batch.prelabel import run_batch
 from tagalong.backend.batch.resume import open_batch_journal
+from tagalong.backend.batch.source_and_sink import ProjectOptions
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.model_registry import TierName

@@ -58,9 +58,7 @@ def run_batch(
         open_engine(models.first_pass) as engine,
         report_pass(f"Predicting with {models.first_pass.version}", total) as report,
     ):
-        batch.predict(
-            source_and_sink.items, engine, defer=second is not None, on_progress=report
-        )
+        batch.predict(source_and_sink.items, engine, defer=second is not None, on_progress=report)
     if second is not None:
         count = journal.select_for_second_tier(models.second_pass_share)
         title = f"Predicting {count:,} again with {second.version}"

@@ -1,7 +1,7 @@
-"""Predicting on a Ray cluster: Ray Data streams chunks through actors that each hold a tier.
+"""Prediction on a Ray cluster: Ray Data streams chunks through actors that each hold a tier.
 
-Ray Data schedules, holds back a source that is ahead, and replaces workers that fail. All that is
-added is a source it does not have: chunks that somebody else reads, which wait in a queue of Ray's.
+Ray Data schedules, applies back pressure, and replaces workers that fail. We add a source that it
+does not have: a queue of chunks that the driver reads.
 """
 
 import os
@@ -26,35 +26,32 @@ from tagalong.ner.errors import BatchError
 if TYPE_CHECKING:
     from tagalong.backend.models.tier import Tier
 
-QUEUED_CHUNKS_PER_WORKER = 2  # chunks that wait for each worker
+QUEUED_CHUNKS_PER_WORKER = 2
 LOOPBACK_ADDRESS = "127.0.0.1"
-CONNECT_TIMEOUT_SECONDS = 10.0  # seconds
-CHUNK_INDEX_COLUMN, CONTENT_COLUMN = (
-    "number",
-    "content",
-)  # columns: of a chunk, and pickled by us for us
+CONNECT_TIMEOUT_SECONDS = 10.0
+CHUNK_INDEX_COLUMN, CONTENT_COLUMN = "number", "content"  # the content is pickled by us
 
 
 @contextmanager
 def open_ray_engine(
     load: "Callable[[], Tier]", *, address: str | None = None, cores: int | None = None
 ) -> Iterator[Engine]:
-    """A cluster that predicts, one worker for each GPU, or for each few cores where there is none.
+    """An engine with a worker for each GPU, or for each group of cores without GPUs.
 
     Args:
-        load: Makes the tier, in each worker; what it needs must be on every node.
-        address: Of a cluster that runs; None for one on this machine that ends with it.
-        cores: Of a worker where there are no GPUs; None for all of the smallest node.
+        load: Loads the tier in each worker; its files must be on every node.
+        address: Of a running cluster; None starts one on this machine, and ends it.
+        cores: Of a worker without a GPU; None for all cores of the smallest node.
 
     Yields:
         The engine.
 
     Raises:
-        BatchError: If there is no cluster at that address, or nothing in it that could work.
+        BatchError: If there is no cluster at that address, or it has no room for a worker.
     """
     if address is not None:
         _check_cluster_reachable(address)
-    # A cluster of our own is nobody else's to reach.
+    # Other machines must not reach a cluster that we start.
     where = (
         {"address": address}
         if address
@@ -69,28 +66,29 @@ def open_ray_engine(
 
 
 def _check_cluster_reachable(address: str) -> None:
-    """Raise BatchError if nobody is there, whom Ray itself would wait for for ever."""
+    # Ray itself would wait for ever.
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_SECONDS).close()
     except (OSError, ValueError, OverflowError) as error:
         raise BatchError(
             f"there is no Ray cluster at {address} ({error}): give the address that ray start "
-            "--head prints, host:port, or leave it out"
+            "--head prints, host:port, or leave it out",
+            code="ray-cluster-unreachable",
         ) from error
 
 
 def plan_workers(
     nodes: Sequence[Mapping[str, Any]], cores: int | None
 ) -> tuple[int, dict[str, float]]:
-    """How many workers there can be, and what each needs.
+    """Choose the number of workers, and the resources of each.
 
     Args:
-        nodes: As ``ray.nodes()`` gives them.
-        cores: Of a worker where there are no GPUs; None for all of the smallest node.
+        nodes: Of ``ray.nodes()``.
+        cores: Of a worker without a GPU; None for all cores of the smallest node.
 
     Returns:
-        How many, and ``num_cpus`` and ``num_gpus`` of one.
+        The number of workers, and ``num_cpus`` and ``num_gpus`` of one.
 
     Raises:
         BatchError: If there is room for none.
@@ -99,43 +97,42 @@ def plan_workers(
     gpus = sum(int(resources.get("GPU", 0)) for resources in alive)
     if gpus:
         return gpus, {"num_gpus": 1, "num_cpus": 1}
-    having = [int(resources["CPU"]) for resources in alive if resources.get("CPU", 0) >= 1]
-    each = cores or min(having, default=1)
-    size = sum(count // each for count in having)
+    cores_by_node = [int(resources["CPU"]) for resources in alive if resources.get("CPU", 0) >= 1]
+    each = cores or min(cores_by_node, default=1)
+    size = sum(count // each for count in cores_by_node)
     if not size:
         raise BatchError(
             f"no node of the Ray cluster has {each} cores for a worker: give fewer, or start nodes "
-            "with some"
+            "with some",
+            code="ray-cluster-without-cores",
         )
     return size, {"num_cpus": each}
 
 
 class _PredictWorker:
-    """Predicts chunk after chunk."""
-
     def __init__(self, load: "Callable[[], Tier]") -> None:
         self._tier = load()
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Answer chunks, each a row."""
+        # A row is a chunk.
         chunks = table.column(CONTENT_COLUMN).to_pylist()
         answers = [predict_isolating_failures(self._tier, pickle.loads(chunk)) for chunk in chunks]  # noqa: S301
         return _make_table(table.column(CHUNK_INDEX_COLUMN).to_pylist(), answers)
 
 
 class _QueueDatasource(Datasource):
-    """Chunks as they come out of a queue, until it says that there are no more."""
+    """Chunks from a queue, until it has None."""
 
     def __init__(self, queue: Queue) -> None:
         super().__init__()
         self._queue = queue
 
     def estimate_inmemory_data_size(self) -> int | None:
-        """Nobody knows."""
+        """Unknown."""
         return None
 
     def get_read_tasks(self, *_: object, **__: object) -> list[ReadTask]:
-        """One: a queue has one end."""
+        """A single read task, because a queue has one end."""
         queue = self._queue
 
         def read() -> Iterator[pa.Table]:
@@ -148,7 +145,7 @@ class _QueueDatasource(Datasource):
 
     @property
     def supports_distributed_reads(self) -> bool:
-        """Where the queue is filled, it is emptied."""
+        """The task must run where the queue lives."""
         return False
 
 
@@ -158,7 +155,6 @@ def _predict_chunks(
     size: int,
     needs: dict[str, float],
 ) -> Iterator[list[Prediction | PredictionFailure]]:
-    """Have chunks predicted, and give the answers in their order."""
     queue = Queue(maxsize=QUEUED_CHUNKS_PER_WORKER * size, actor_options={"num_cpus": 0})
     failed: list[BaseException] = []
     fed = 0
@@ -169,10 +165,10 @@ def _predict_chunks(
             for chunk in chunks:
                 queue.put(chunk)
                 fed += 1
-        except BaseException as error:  # noqa: BLE001 - raised where the answers are taken
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that takes the results
             failed.append(error)
         finally:
-            with suppress(RayError):  # nobody waits for it any more, and the cluster is gone
+            with suppress(RayError):  # the cluster is gone, and nobody waits for the end
                 queue.put(None)
 
     feeder = threading.Thread(target=feed, daemon=True)
@@ -181,8 +177,9 @@ def _predict_chunks(
     for row in _build_dataset(queue, load, size, needs).iter_rows():
         if row[CHUNK_INDEX_COLUMN] != expected:
             raise BatchError(
-                "the Ray cluster lost documents on their way to the workers: run the same again, "
-                "it goes on from where it was"
+                "the Ray cluster lost documents on their way to the workers: run the same command "
+                "again to continue",
+                code="ray-cluster-lost-documents",
             )
         expected += 1
         yield pickle.loads(row[CONTENT_COLUMN])  # noqa: S301
@@ -191,15 +188,15 @@ def _predict_chunks(
         raise failed[0]
     if expected != fed:
         raise BatchError(
-            f"the Ray cluster answered {expected} of {fed} chunks: run the same again, it goes on "
-            "from where it was"
+            f"the Ray cluster returned {expected} of {fed} chunks: run the same command again to "
+            "continue",
+            code="ray-cluster-lost-documents",
         )
 
 
 def _build_dataset(
     queue: Queue, load: "Callable[[], Tier]", size: int, needs: dict[str, float]
 ) -> Dataset:
-    """The answers, as Ray Data streams them."""
     context = DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
@@ -218,7 +215,6 @@ def _build_dataset(
 
 
 def _make_table(numbers: Sequence[int], contents: Sequence[object]) -> pa.Table:
-    """Chunks or answers, each a row."""
     return pa.table(
         {
             CHUNK_INDEX_COLUMN: numbers,

@@ -1,17 +1,17 @@
-"""How much a better tier could gain on a document, judged by the answer of a faster one."""
+"""The order in which a cascade sends documents to its second model."""
 
 from tagalong.ner.document import Prediction
 
 
 def compute_expected_errors(prediction: Prediction) -> float:
-    """Rate a document by how many of its words the faster tier has likely got wrong.
+    """Estimate how many words of a document have a wrong tag.
 
     Args:
-        prediction: What the faster tier says.
+        prediction: By the first model.
 
     Returns:
-        The expected number of words with a wrong tag, if confidences are calibrated; where there
-        are none, how far the score is from 1.
+        The expected number of wrong words, if confidences are calibrated. Without confidences,
+        1 minus the score.
     """
     if prediction.tag_confidences:
         return sum(1 - confidence for confidence in prediction.tag_confidences)

@@ -13,6 +13,7 @@ from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.ner.errors import BatchError
 
 MAX_LISTED_NAMES = 5
+REQUESTS_PER_SECOND = 10.0  # to Label Studio, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,31 @@ class SourceAndSink:
     notes: tuple[str, ...] = ()
     show: Callable[[Sequence[str]], str] = lambda _: ""
     check_journal_path: Callable[[Path], None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectOptions:
+    """Which tasks of which project to predict, and how.
+
+    Attributes:
+        project: The project's id.
+        url: Label Studio's address.
+        key: A token.
+        allowed_hosts: Hosts from which texts may be downloaded.
+        requests_per_second: At most, to Label Studio.
+        unlabeled_only: Leave out tasks with annotations.
+        view_id: Only the tasks in this tab of the Data Manager; None for all.
+        replace_shown_version: Show annotators these predictions instead of another version's.
+    """
+
+    project: int
+    url: str
+    key: str
+    allowed_hosts: frozenset[str] = frozenset()
+    requests_per_second: float = REQUESTS_PER_SECOND
+    unlabeled_only: bool = False
+    view_id: int | None = None
+    replace_shown_version: bool = False
 
 
 def compute_config_digest(config: LabelConfig | None) -> str:

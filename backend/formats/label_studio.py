@@ -201,7 +201,8 @@ def _read_tasks(
             import_log.record_warning("task without annotation", name)
             continue
         results = [
-            _span_results(annotation, name, where, options, import_log) for annotation in annotations
+            _span_results(annotation, name, where, options, import_log)
+            for annotation in annotations
         ]
         items = [item for result in results for item in result]
         key = _find_task_text_key(task, items, where, options.label_config)
@@ -258,12 +259,18 @@ def _submitted_annotations(
         import_log.record_warning("cancelled annotation", name, count=len(raw) - len(kept))
     if drafts := task.get("drafts"):
         # Drafts are skipped, so a draft of an unknown shape is no reason to refuse the task.
-        import_log.record_warning("draft", name, count=len(drafts) if isinstance(drafts, list) else 1)
+        import_log.record_warning(
+            "draft", name, count=len(drafts) if isinstance(drafts, list) else 1
+        )
     return kept
 
 
 def _span_results(
-    annotation: Mapping[str, Any], name: str, where: str, options: ReadOptions, import_log: ImportLog
+    annotation: Mapping[str, Any],
+    name: str,
+    where: str,
+    options: ReadOptions,
+    import_log: ImportLog,
 ) -> list[dict[str, Any]]:
     # The regions of the config's control; without a config, those of every <Labels>.
     result = annotation.get("result") or []

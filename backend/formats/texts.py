@@ -1,7 +1,7 @@
 """Texts without annotations: plain text, and JSON lines or arrays of texts and tasks."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tagalong.backend.documents.jsonl import document_text_from_json, parse_lines
@@ -24,6 +24,7 @@ def read_json_texts(head: FileHead, config: LabelConfig | None) -> Iterator[Sour
     Yields:
         An item for each line or array item. An item without a readable text has the reason.
     """
+    located: Iterable[tuple[str, object]]
     if head.structure == "array":
         items = enumerate(stream_array_items(head.file))
         located = ((f"{head.path}, item {position + 1}", value) for position, value in items)

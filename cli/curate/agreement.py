@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.cli.curate.project import (
     ApiKeyOption,
     OptionalExportsArgument,
@@ -24,7 +25,6 @@ from tagalong.cli.terminal.options import JsonOption, LabelConfigOption, build_r
 from tagalong.ner.errors import OutputError
 from tagalong.ner.scoring import LENGTH_BUCKETS
 from tagalong.ner.text_sanitizing import to_single_line
-from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.training.curate.inter_annotator import (
     AgreementReport,
     AgreementScores,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagalong.backend.formats.registry import describe_formats
 from tagalong.cli.terminal.console import error_console
 from tagalong.cli.terminal.options import LABEL_STUDIO_KEY_OPTION, LABEL_STUDIO_URL_OPTION
 from tagalong.ner.document import Document
@@ -31,7 +32,7 @@ OptionalExportsArgument = Annotated[
         metavar="EXPORT...",
         exists=True,
         dir_okay=False,
-        help=("Annotated documents: Label Studio JSON or JSON_MIN, JSON lines, or CoNLL."),
+        help=f"Annotated documents: {describe_formats('annotations')}.",
     ),
 ]
 ProjectOption = Annotated[

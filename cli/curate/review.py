@@ -11,6 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.cli.curate.project import (
     ApiKeyOption,
     OptionalExportsArgument,
@@ -39,7 +40,6 @@ from tagalong.cli.train.run import EpochsOption, SeedOption
 from tagalong.ner.errors import OutputError
 from tagalong.ner.text_sanitizing import escape_unprintable, to_single_line
 from tagalong.training.corpus import Corpus
-from tagalong.backend.storage.atomic_files import write_atomically
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.training.curate.findings import ReviewFinding, ReviewReport

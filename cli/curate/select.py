@@ -11,6 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from tagalong.backend.formats.registry import describe_formats
 from tagalong.backend.label_studio.results import DEFAULT_LABEL_CONFIG, LabelConfig
 from tagalong.cli.curate.project import ApiKeyOption, ProjectOption, UrlOption, open_project
 from tagalong.cli.curate.selection import SelectionResult, check_known_labels, select_next_documents
@@ -30,7 +31,7 @@ from tagalong.ner.text_sanitizing import to_single_line
 from tagalong.training.corpus import Corpus, read_corpus
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.storage.atomic_files import write_atomically
-from tagalong.backend.batch.files import read_pool
+from tagalong.backend.batch.files import open_source
 from tagalong.training.curate.selection import SelectedDocument, SelectionOptions, StrategyName
 
 MAX_TEXT_CHARACTERS = 200  # characters of a text, more than fit a line of any terminal
@@ -43,8 +44,8 @@ def select_cli(
             metavar="POOL",
             exists=True,
             help=(
-                "Texts to select from: Label Studio tasks (JSON), JSON lines with a text "
-                "each, or a folder of text files (*.txt)."
+                f"Texts to select from: {describe_formats('texts')}, or a folder of text files "
+                "(*.txt)."
             ),
         ),
     ] = None,
@@ -203,7 +204,8 @@ def read_pool(path: Path, config: LabelConfig | None) -> list[Document]:
     Raises:
         InputError: If it cannot be read.
     """
-    items = list(read_texts(path, config))
+    with open_source(path, config) as source:
+        items = list(source)
     if troubles := [item.read_error for item in items if item.document is None]:
         named = f"{len(troubles):,} documents cannot be read, the first because: {troubles[0]}"
         error_console.print(to_single_line(named), style="yellow", markup=False, soft_wrap=True)

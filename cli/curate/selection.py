@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.progress import track
 
+from tagalong.backend.batch.source_and_sink import format_names
 from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.backend.label_studio.results import LabelConfig
-from tagalong.backend.batch.source_and_sink import format_names
 from tagalong.cli.terminal.console import error_console
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import InputError, LabelError

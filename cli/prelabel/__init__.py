@@ -1,1 +1,1 @@
-"""The command `prelabel`."""
+"""The command ``tagalong prelabel``."""

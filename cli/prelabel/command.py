@@ -1,33 +1,28 @@
-"""``tagalong prelabel``: predictions for any number of texts; whatever ends it, it goes on."""
+"""``tagalong prelabel``: predictions for any number of texts, resumable after any end."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
 from tagalong.backend.batch.engine import Engine
-from tagalong.backend.batch.journal import BatchJournal
-from tagalong.backend.batch.run import BatchRunner
-from tagalong.cli.prelabel.models import (
-    EngineName,
-    ModelReference,
-    PrelabelModels,
-    PrelabelTier,
-    choose_models,
-    open_engine,
-)
-from tagalong.cli.prelabel.report import (
-    progress_bar,
-    render_summary,
-    run_dry_run,
+from tagalong.backend.batch.files import connect_files, open_source
+from tagalong.backend.batch.models import BatchModels, BatchTier, ModelReference, choose_models
+from tagalong.backend.batch.prelabel import (
+    EngineOpener,
+    estimate_batch,
+    open_local_engine,
+    run_batch,
     sort_versions_by_share,
     summarize_batch,
 )
-from tagalong.cli.prelabel.resume import open_batch_journal
-from tagalong.cli.prelabel.source_and_sink import SourceAndSink, open_file, open_project
+from tagalong.backend.batch.resume import open_batch_journal
+from tagalong.backend.batch.source_and_sink import ProjectOptions, SourceAndSink
+from tagalong.backend.formats.registry import describe_formats
+from tagalong.cli.prelabel.report import progress_bar, render_estimate, render_summary
 from tagalong.cli.terminal.console import echo_json, error_console
 from tagalong.cli.terminal.options import (
     ALLOWED_HOSTS_OPTION,
@@ -36,28 +31,23 @@ from tagalong.cli.terminal.options import (
     JsonOption,
     LabelConfigOption,
     ModelsOption,
+    build_read_options,
     check_finite,
+    load_tier_version,
     open_store,
     parse_hosts,
 )
+from tagalong.ner.errors import BatchError
 from tagalong.ner.model_registry import ENCODER, LLM
+
+EngineName = Literal["local", "ray"]
 
 
 def parse_share(value: str) -> float:
-    """Read a share, as ``20%`` or ``0.2``.
-
-    Args:
-        value: What was typed.
-
-    Returns:
-        The share, from 0 to 1.
-
-    Raises:
-        BadParameter: If it is not one.
-    """
-    number, percent = value.strip().removesuffix("%"), value.strip().endswith("%")
+    """Read a share from 0 to 1, as ``20%`` or ``0.2``."""
+    number, is_percent = value.strip().removesuffix("%"), value.strip().endswith("%")
     try:
-        share = float(number) / (100 if percent else 1)
+        share = float(number) / (100 if is_percent else 1)
     except ValueError:
         share = -1.0
     if not 0 <= share <= 1:
@@ -65,227 +55,228 @@ def parse_share(value: str) -> float:
     return share
 
 
+SourceArgument = Annotated[
+    Path | None,
+    typer.Argument(help=f"A file of texts ({describe_formats('texts')}), or a folder of *.txt."),
+]
+ProjectOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Instead of a file: the number in a project's address."),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        dir_okay=False,
+        help="The file of predictions, written at the end: Label Studio's tasks if its name ends "
+        "in .json, else JSON lines.",
+    ),
+]
+TierOption = Annotated[
+    BatchTier,
+    typer.Option(
+        help="The model that predicts; in a cascade the LLM predicts uncertain documents again."
+    ),
+]
+EncoderOption = Annotated[
+    str | None,
+    typer.Option(help="An encoder.", show_default="the current one, else the bundled one"),
+]
+LlmOption = Annotated[str, typer.Option(help="An LLM version; of a cascade, the second model.")]
+BudgetOption = Annotated[
+    float,
+    typer.Option(
+        parser=parse_share, metavar="SHARE", help="Share of documents for the LLM of a cascade."
+    ),
+]
+UnlabeledOption = Annotated[
+    bool,
+    typer.Option("--unlabelled", help="Of a project, only tasks that nobody has annotated."),
+]
+ViewOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Of a project, only tasks in this tab: the number after tab=."),
+]
+ShowOption = Annotated[
+    bool,
+    typer.Option(
+        "--show",
+        help="Show a project's annotators these predictions instead of another version's.",
+        show_default="where they see none",
+    ),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Estimate the work and its time; predict nothing.")
+]
+RateOption = Annotated[
+    float, typer.Option(min=0.01, help="Requests a second to Label Studio, at most.")
+]
+PriceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--dollars-per-hour",
+        min=0,
+        callback=check_finite,
+        help="This machine's price per hour, for the cost estimate.",
+    ),
+]
+EngineOption = Annotated[
+    EngineName, typer.Option(help="Where models run: in this process, or on a Ray cluster.")
+]
+RayAddressOption = Annotated[
+    str | None,
+    typer.Option(help="A Ray cluster, host:port.", show_default="a temporary one on this machine"),
+]
+JournalOption = Annotated[
+    Path | None,
+    typer.Option(
+        dir_okay=False,
+        help="Progress file, so that an interrupted run can resume.",
+        show_default="OUT.journal, or named after the project",
+    ),
+]
+
+
 def prelabel_cli(
-    source: Annotated[
-        Path | None,
-        typer.Argument(
-            help=(
-                "Texts: Label Studio tasks (JSON), JSON lines with a text each, a text file, "
-                "or a folder of text files (*.txt)."
-            )
-        ),
-    ] = None,
-    project: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help=("Project id, instead of files: the number in the project's address.")
-        ),
-    ] = None,
+    source: SourceArgument = None,
+    project: ProjectOption = None,
     url: Annotated[str | None, LABEL_STUDIO_URL_OPTION] = None,
     key: Annotated[str | None, LABEL_STUDIO_KEY_OPTION] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            dir_okay=False,
-            help=(
-                "Output file, written once all predictions are made: Label Studio tasks if it"
-                " ends in .json, else JSON lines."
-            ),
-        ),
-    ] = None,
-    tier: Annotated[
-        PrelabelTier,
-        typer.Option(
-            help=(
-                "Model type: encoder, llm, or cascade (the LLM for the documents with the "
-                "most expected errors)."
-            )
-        ),
-    ] = ENCODER,
-    encoder: Annotated[
-        str | None,
-        typer.Option(help="Encoder version.", show_default="the current one, else the bundled one"),
-    ] = None,
-    llm: Annotated[
-        str, typer.Option(help="LLM version; in a cascade, the version for the second pass.")
-    ] = LLM,
-    llm_share: Annotated[
-        float,
-        typer.Option(
-            parser=parse_share,
-            metavar="SHARE",
-            help="Share of the documents that the LLM predicts in a cascade.",
-        ),
-    ] = "20%",  # type: ignore[assignment] # it is parsed like what is typed
-    unlabeled: Annotated[
-        bool, typer.Option("--unlabeled", help="Only tasks without annotations (with --project).")
-    ] = False,
-    view: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help=(
-                "Only the tasks of this Data Manager tab: the number after tab= in its "
-                "address (with --project)."
-            ),
-        ),
-    ] = None,
-    show: Annotated[
-        bool,
-        typer.Option(
-            "--show",
-            help=(
-                "Make Label Studio show these predictions instead of another version's (with "
-                "--project)."
-            ),
-            show_default="only if none are shown",
-        ),
-    ] = False,
-    dry: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help=("Print the number of documents and the estimated time, then exit.")
-        ),
-    ] = False,
-    rate: Annotated[
-        float, typer.Option(min=0.01, help="Maximum requests per second to Label Studio.")
-    ] = 10.0,
-    cost_per_hour: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            callback=check_finite,
-            help="Price of this machine per hour, for the cost estimate.",
-        ),
-    ] = None,
-    engine: Annotated[
-        EngineName,
-        typer.Option(help="Run the models in this process, or on a Ray cluster."),
-    ] = "local",
-    ray_address: Annotated[
-        str | None,
-        typer.Option(
-            help="Address of the Ray cluster, host:port.",
-            show_default="one on this machine, meanwhile",
-        ),
-    ] = None,
+    out: OutOption = None,
+    tier: TierOption = ENCODER,
+    encoder: EncoderOption = None,
+    llm: LlmOption = LLM,
+    budget: BudgetOption = "20%",  # type: ignore[assignment] # it is parsed like typed text
+    unlabelled: UnlabeledOption = False,
+    view: ViewOption = None,
+    show: ShowOption = False,
+    dry: DryRunOption = False,
+    rate: RateOption = 10.0,
+    dollars: PriceOption = None,
+    engine: EngineOption = "local",
+    ray_address: RayAddressOption = None,
     label_config: LabelConfigOption = None,
     allowed_hosts: Annotated[str, ALLOWED_HOSTS_OPTION] = "",
-    journal: Annotated[
-        Path | None,
-        typer.Option(
-            dir_okay=False,
-            help="Checkpoint file for resuming.",
-            show_default="OUT.journal, or named after the project",
-        ),
-    ] = None,
+    journal: JournalOption = None,
     models: ModelsOption = Path("models"),
     as_json: JsonOption = False,
 ) -> None:
-    """Predict for a file, a folder or a project; stopped or killed, the same command goes on.
+    """Predict for a file, a folder or a project; an interrupted batch resumes.
 
     Examples: tagalong prelabel tasks.json --out predictions.jsonl
-    or: tagalong prelabel --project 1 --label-studio-url http://localhost:8080
+    or: tagalong prelabel --project 1 --url http://localhost:8080
     """
-    if (source is None) == (project is None):
-        raise typer.BadParameter("name a file or folder to read, or a --project, and not both")
-    if source is not None and out is None and not dry:
-        raise typer.BadParameter("say with --out which file the predictions go to")
-    if project is not None and (out is not None or label_config is not None):
-        raise typer.BadParameter("a project has its own labels, and takes the predictions itself")
-    if source is not None and (unlabeled or show or view is not None):
-        raise typer.BadParameter("--unlabeled, --view and --show are for a --project")
-    if project is not None and (url is None or key is None):
-        raise typer.BadParameter(
-            "say where Label Studio is and with which token, by --label-studio-url and --label-studio-key or by "
-            "LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY"
-        )
+    _check_usage(source, project, is_for_project=unlabelled or show or view is not None)
     if ray_address is not None and engine != "ray":
         raise typer.BadParameter("--ray-address is of a cluster for --engine ray")
-    with ExitStack() as stack:
-        readers = choose_models(open_store(models), tier, encoder, llm, llm_share)
-        if project is not None:
-            place = stack.enter_context(
-                open_project(
-                    *(project, url or "", key or ""),
-                    prelabel_models=readers,
-                    hosts=parse_hosts(allowed_hosts),
-                    rate=rate,
-                    unlabelled=unlabeled,
-                    view=view,
-                    replace_shown_version=show,
-                )
-            )
-        else:
-            place = open_file(source or Path(), out, prelabel_models=readers, config=label_config)
+    options = ProjectOptions(
+        project=project or 0,
+        url=url or "",
+        key=key or "",
+        allowed_hosts=parse_hosts(allowed_hosts),
+        requests_per_second=rate,
+        unlabeled_only=unlabelled,
+        view_id=view,
+        replace_shown_version=show,
+    )
+    load = partial(load_tier_version, use_openvino=True)
+    open_engine = open_local_engine if engine == "local" else partial(_open_ray, ray_address)
+    chosen = choose_models(
+        open_store(models), tier, load=load, encoder=encoder, llm=llm, second_pass_share=budget
+    )
+    with _open_place(source, out, options, chosen, label_config, dry=dry) as place:
         for note in place.notes:
-            error_console.print(note, style="yellow", markup=False, soft_wrap=True)
+            _notify(note)
         if dry:
-            run_dry_run(place, readers, dollars=cost_per_hour, as_json=as_json)
+            estimate = estimate_batch(place, chosen, dollars_per_hour=dollars)
+            echo_json(estimate) if as_json else render_estimate(estimate)
             return
-        stack.enter_context(printing_resume_hint())
-        held = stack.enter_context(
-            open_batch_journal(journal or place.journal_path, place, readers)
-        )
-        engines = partial(open_engine, engine=engine, address=ray_address)
-        run_batch(held, place, readers, engines)
-        summary = summarize_batch(held, readers, dollars=cost_per_hour)
-        summary["shown"] = place.show(sort_versions_by_share(summary, readers))
-        if not summary["aside"]:
-            held.remove()
+        path = journal or place.journal_path
+        with _printing_resume_hint():
+            summary = _run(path, place, chosen, open_engine=open_engine, dollars=dollars)
     if as_json:
         echo_json(summary)
     else:
-        render_summary(summary, place, held.path)
+        render_summary(summary, place, path)
 
 
-def run_batch(
-    journal: BatchJournal,
-    source_and_sink: SourceAndSink,
-    prelabel_models: PrelabelModels,
-    open_model_engine: Callable[[ModelReference], AbstractContextManager[Engine]],
-) -> None:
-    """Run a batch to its end.
-
-    Args:
-        journal: Of the batch.
-        source_and_sink: What is read, and where predictions go.
-        prelabel_models: Who reads.
-        open_model_engine: What predicts, given who reads.
-
-    Raises:
-        TagalongError: If it cannot go on; what is done is kept.
-    """
-    batch = BatchRunner(journal, source_and_sink.sink)
-    first, second = prelabel_models.first_pass, prelabel_models.second_pass
-    with (
-        open_model_engine(first) as engine,
-        progress_bar("Reading", source_and_sink.total_items) as report,
-    ):
-        batch.predict(source_and_sink.items, engine, defer=second is not None, on_progress=report)
-    if second is not None:
-        chosen = journal.select_for_second_tier(prelabel_models.second_pass_share)
-        error_console.print(f"{second.version} reads {chosen:,} again.", markup=False)
-        with (
-            open_model_engine(second) as engine,
-            progress_bar("Reading again", source_and_sink.total_items) as report,
-        ):
-            batch.predict_selected(source_and_sink.items, engine, on_progress=report)
-    source_and_sink.sink.finish(journal)
+def _check_usage(source: Path | None, project: int | None, *, is_for_project: bool) -> None:
+    if (source is None) == (project is None):
+        raise typer.BadParameter("name a file or folder to read, or a --project, and not both")
+    if source is not None and is_for_project:
+        raise typer.BadParameter("--unlabelled, --view and --show are for a --project")
 
 
 @contextmanager
-def printing_resume_hint() -> Iterator[None]:
-    """Tell a user who ends a batch that nothing is lost.
+def _open_place(
+    source: Path | None,
+    out: Path | None,
+    options: ProjectOptions,
+    models: BatchModels,
+    label_config: Path | None,
+    *,
+    dry: bool,
+) -> Iterator[SourceAndSink]:
+    if source is not None:
+        if out is None and not dry:
+            raise typer.BadParameter("name the file for the predictions with --out")
+        config = build_read_options("majority", label_config).label_config
+        with open_source(source, config) as texts:
+            out = out or Path("predictions.jsonl")
+            yield connect_files(texts, source, out, models=models, config=config)
+        return
+    if out is not None or label_config is not None:
+        raise typer.BadParameter("a project has labels and predictions of its own")
+    if not options.url or not options.key:
+        raise typer.BadParameter(
+            "name Label Studio's address and token with --url and --key, or with "
+            "LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY"
+        )
+    # Takes a second to import, so only where there is a Label Studio.
+    from tagalong.backend.batch.label_studio_project import open_project
 
-    Yields:
-        Once.
+    with open_project(options, models, notify=_notify) as place:
+        yield place
 
-    Raises:
-        KeyboardInterrupt: Which the user ended it with.
-    """
+
+def _run(
+    path: Path,
+    place: SourceAndSink,
+    models: BatchModels,
+    *,
+    open_engine: EngineOpener,
+    dollars: float | None,
+) -> dict[str, Any]:
+    with open_batch_journal(path, place, models, notify=_notify) as state:
+        run_batch(state, place, models, open_engine=open_engine, report_pass=progress_bar)
+        summary = summarize_batch(state, models, dollars_per_hour=dollars)
+        summary["shown"] = place.show(sort_versions_by_share(summary, models))
+        if not summary["aside"]:
+            state.remove()
+    return summary
+
+
+@contextmanager
+def _open_ray(address: str | None, model: ModelReference) -> Iterator[Engine]:
+    try:
+        from tagalong.backend.batch.ray_engine import open_ray_engine
+    except ImportError as error:
+        raise BatchError(
+            f"--engine ray needs {error.name}: install Tagalong with its extra ray, or leave it "
+            "out",
+            code="ray-missing",
+        ) from error
+    with open_ray_engine(model.load, address=address) as engine:
+        yield engine
+
+
+def _notify(sentence: str) -> None:
+    error_console.print(sentence, style="yellow", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _printing_resume_hint() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        error_console.print("Stopped: the same command goes on from where it was.")
+        error_console.print("Stopped: run the same command again to continue.")
         raise

@@ -5,15 +5,18 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from types import FrameType
 from typing import cast
 
+from tagalong.backend.batch.source_and_sink import ProjectOptions
 from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.retraining.job_store import EX_TEMPFAIL, JobStore
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.cli.prelabel.next_tasks import prelabel_next_tasks
 from tagalong.cli.retrain.promote import promote_version
 from tagalong.cli.retrain.train_and_evaluate import RetrainOptions, train_and_evaluate
+from tagalong.cli.terminal.console import error_console
+from tagalong.cli.terminal.options import load_tier_version
 from tagalong.ner.errors import InputError, TagalongError
 from tagalong.ner.model_registry import TierName
 
@@ -96,6 +99,7 @@ def retrain_project(
     Raises:
         TagalongError: If it cannot be done.
     """
+    from tagalong.backend.batch.next_tasks import prelabel_next_tasks
     from tagalong.backend.label_studio.api.client import connect
 
     if not url or not key:
@@ -118,7 +122,13 @@ def retrain_project(
         tier = cast("TierName", job.tier)
         try:
             count = prelabel_next_tasks(
-                store, tier, job.project, options.prelabel_tasks, url=url, key=key, journal=journal
+                store,
+                tier,
+                ProjectOptions(project=job.project, url=url, key=key),
+                options.prelabel_tasks,
+                load=partial(load_tier_version, use_openvino=True),
+                journal=journal,
+                notify=lambda sentence: error_console.print(sentence, markup=False),
             )
         except TagalongError as error:  # it serves all the same
             note = f"Not all that comes next was pre-labelled: {error}."

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagalong.backend.annotations.annotators import SelectableAnnotatorPolicy
+from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import error_console
 from tagalong.cli.terminal.openvino import should_use_openvino
-from tagalong.backend.formats.file_format import ReadOptions
-from tagalong.backend.annotations.annotators import SelectableAnnotatorPolicy
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.backend.models.base_models.load_options import Drafter

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from tagalong.backend.formats.registry import describe_formats
 from tagalong.backend.retraining.job import PromotionPolicy
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import error_console
@@ -37,7 +38,7 @@ ExportsArgument = Annotated[
         exists=True,
         dir_okay=False,
         help=(
-            "Annotated documents to train on: Label Studio JSON or JSON_MIN, JSON lines, or CoNLL."
+            f"Annotated documents to train on: {describe_formats('annotations')}."
         ),
     ),
 ]

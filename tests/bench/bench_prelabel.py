@@ -24,18 +24,18 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from corpora import DATA, read_documents
+from tagalong.cli.prelabel.source_and_sink import FileItems
 
 from tagalong.backend.batch.engine import make_local_engine
+from tagalong.backend.batch.files import PredictionsFileSink
 from tagalong.backend.batch.journal import BatchJournal
 from tagalong.backend.batch.run import BatchRunner
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.tier import Tier
-from tagalong.cli.prelabel.source_and_sink import FileItems
 from tagalong.ner.document import Document
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
 from tagalong.ner.model_registry import ModelRegistry
-from tagalong.backend.batch.files import PredictionsFileSink
 
 MIB = 1 << 20
 

@@ -30,10 +30,10 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 from corpora import DATA, read_documents
 
 from tagalong.backend.documents.jsonl import prediction_to_json
+from tagalong.backend.formats.registry import read_predictions
 from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.words import word_offsets
-from tagalong.backend.formats.registry import read_predictions
 from tagalong.training.data.silver import (
     PredictedDocument,
     SilverData,

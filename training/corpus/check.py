@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tagalong.backend.annotations.import_log import CorpusWarning
 from tagalong.ner.document import DROP_REASONS, DroppedAnnotation, DropReason
 from tagalong.ner.tags import TagSet
 from tagalong.training.corpus.corpus import Corpus
 from tagalong.training.corpus.hash_split import find_repeated_texts
-from tagalong.backend.annotations.import_log import CorpusWarning
 
 MAX_EXAMPLES_PER_REASON = 5  # of each reason
 

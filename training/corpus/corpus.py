@@ -5,8 +5,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tagalong.ner.document import Document, DroppedAnnotation
 from tagalong.backend.annotations.import_log import CorpusWarning
+from tagalong.ner.document import Document, DroppedAnnotation
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
+from tagalong.backend.annotations.annotators import ANNOTATOR_META_KEY, TASK_META_KEY
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError
 from tagalong.ner.scoring import LENGTH_BUCKETS, Counts, LengthBucket, score_spans
-from tagalong.backend.annotations.annotators import ANNOTATOR_META_KEY, TASK_META_KEY
 
 AnnotatorPair = tuple[str, str]  # two annotators, sorted
 F1_DECIMALS = 4  # of the figures in JSON

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+from tagalong.backend.formats.registry import read_predictions
 from tagalong.ner.document import Document, DroppedAnnotation, Prediction
 from tagalong.ner.errors import InputError, LabelError
 from tagalong.ner.tags import TagSet
 from tagalong.ner.words import overlapping_words, word_offsets
 from tagalong.training.corpus import compute_fingerprint
-from tagalong.backend.formats.registry import read_predictions
 from tagalong.training.corpus.hash_split import normalize_text
 
 PredictedDocument = tuple[Document, Prediction]

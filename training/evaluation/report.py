@@ -11,10 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
+from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.ner.document import DroppedAnnotation, DropReason, Span
 from tagalong.ner.errors import OutputError
 from tagalong.ner.scoring import Counts, LengthBucket
-from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.training.evaluation.calibration import CalibrationMetrics
 from tagalong.training.evaluation.edit_effort import EditEffort
 from tagalong.training.evaluation.error_types import ErrorExample, ErrorSummary, ErrorType

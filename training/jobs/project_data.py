@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tagalong.backend.label_studio.api.connection import PAGE_SIZE
 from tagalong.backend.label_studio.api.retries import RateLimitedRetry
@@ -18,7 +19,6 @@ from tagalong.ner.atomic_io import open_atomically, translate_os_errors
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import TrainingError
 from tagalong.training.corpus import Corpus, read_corpus
-from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.training.corpus.hash_split import split_off_held_out
 from tagalong.training.data.train_dev_split import TrainDevSplit, split_train_dev
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate

@@ -6,8 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagalong.backend.documents.offsets import RawSpan
-from tagalong.ner.document import Document, Span
 from tagalong.backend.annotations.annotators import (
     Annotation,
     SelectableAnnotatorPolicy,
@@ -15,6 +13,8 @@ from tagalong.backend.annotations.annotators import (
     majority_vote,
 )
 from tagalong.backend.annotations.import_log import CorpusWarning, ImportLog
+from tagalong.backend.documents.offsets import RawSpan
+from tagalong.ner.document import Document, Span
 
 # BC5CDR, train, document 227508 (public domain).
 DOCUMENT = Document("12", "Naloxone reverses the antihypertensive effect of clonidine.")

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagalong.backend.annotations.import_log import ImportLog
+from tagalong.backend.annotations.span_validation import convert_to_code_points, validate_raw_spans
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.ner.document import DROP_REASONS, Document, DroppedAnnotation, Span
 from tagalong.ner.errors import OffsetError
-from tagalong.backend.annotations.import_log import ImportLog
-from tagalong.backend.annotations.span_validation import convert_to_code_points, validate_raw_spans
 from tests.odd_documents import LABELS, odd_documents, shown, texts
 
 DOCUMENT = Document("1", "Acute  renal failure after Ca2+ 😀 therapy ")

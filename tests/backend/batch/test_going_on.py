@@ -71,7 +71,7 @@ class Runs:
             *(self.studio, 1, CONFIG), versions=list(maps), texts=TaskTextReader(), retry=polite
         )
         with BatchJournal(self.path) as journal:
-            target.recover(journal)
+            target.recover(journal, is_reset=False)
             journal.reset_failed()
             batch = BatchRunner(journal, target)
             batch.predict(tasks, self.engine(tiers[0]), defer=self.budget is not None)

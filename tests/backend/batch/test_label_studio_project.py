@@ -45,7 +45,7 @@ def run(studio: Any, folder: str) -> Counter[DocumentState]:
         *(studio, 1, CONFIG), versions=[VERSION], texts=TaskTextReader(), retry=polite
     )
     with BatchJournal(Path(folder) / "j") as journal:
-        target.recover(journal)
+        target.recover(journal, is_reset=False)
         BatchRunner(journal, target).predict(tasks, make_local_engine(tier))
         target.finish(journal)
         return Counter(journal.count_by_state())

@@ -24,9 +24,9 @@ from tagalong.backend.batch.run import (
     MAX_CONSECUTIVE_FAILURES,
     BatchProgress,
     BatchRunner,
-    SourceItem,
     make_items,
 )
+from tagalong.backend.documents.source_item import SourceItem
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import BatchError
 from tests.lexicon_tier import LexiconTier

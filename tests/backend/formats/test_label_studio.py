@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.label_studio.results import LabelConfig, TextEncoding
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError
 from tagalong.training.corpus import Corpus, read_corpus
-from tagalong.backend.formats.file_format import ReadOptions
 from tests.odd_documents import annotation, in_utf16, odd_documents, region, task
 
 SAMPLES = Path(__file__).parents[2] / "samples"

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagalong.backend.formats.registry import read_predictions
+from tagalong.backend.formats.sniff import CHUNK_BYTES
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import FormatError, InputError
 from tagalong.training.corpus import (
@@ -21,8 +23,6 @@ from tagalong.training.corpus import (
     read_corpus,
     write_documents,
 )
-from tagalong.backend.formats.registry import read_predictions
-from tagalong.backend.formats.sniff import CHUNK_BYTES
 from tests.odd_documents import annotation, odd_documents, region, task
 
 ROOT = Path(__file__).parents[3]

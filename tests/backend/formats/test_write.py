@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import OutputError
 from tagalong.training.corpus import read_corpus, write_documents
-from tagalong.backend.storage.atomic_files import write_atomically
 
 TEXT = "Acute renal failure after Ca2+."
 DOCUMENT = Document(

@@ -11,6 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from tagalong.backend.documents.jsonl import document_to_json
+from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.encoder.checkpoint import save_model
 from tagalong.backend.storage.model_store import ModelStore
@@ -27,7 +28,6 @@ from tagalong.ner.errors import (
 from tagalong.ner.manifest import VersionMetadata
 from tagalong.ner.tags import TagSet
 from tagalong.training.corpus import read_corpus
-from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.training.loop.training_state import lock_training
 from tests.lexicon_tier import LEXICON, LexiconTier
 from tests.toy_corpus import LABELS, toy_documents

@@ -10,6 +10,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+from tagalong.backend.batch.files import open_source
 from tagalong.backend.documents.jsonl import document_to_json
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.encoder.checkpoint import save_model
@@ -20,7 +21,6 @@ from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError, LabelError, OutputError, TagalongError, VersionNotFound
 from tagalong.ner.manifest import VersionMetadata
 from tagalong.ner.tags import TagSet
-from tagalong.backend.batch.files import read_pool
 from tests.lexicon_tier import LEXICON, LexiconTier
 from tests.toy_corpus import toy_documents
 
@@ -150,7 +150,8 @@ def test_the_files_are_in_order_and_can_be_read_again(
     assert first["data"] == found[0]
     assert not {"annotations", "predictions"} & first.keys()
     for path in (lines, tasks):
-        again = [item.document for item in read_texts(path)]
+        with open_source(path) as source:
+            again = [item.document for item in source]
         assert [(one.id, one.text) for one in again] == [(one["id"], one["text"]) for one in found]
 
 

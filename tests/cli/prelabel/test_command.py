@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from tagalong.backend.batch.files import PredictionsFileSink
 from tagalong.backend.documents.jsonl import document_to_json
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.main import main
-from tagalong.backend.batch.files import PredictionsFileSink
 from tests.bc5cdr_sentences import sentences
 from tests.llm_versions import publish_llm_version
 from tests.swapped import publish_swapped

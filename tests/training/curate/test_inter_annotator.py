@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagalong.backend.annotations.annotators import ANNOTATOR_META_KEY, TASK_META_KEY
+from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import InputError
 from tagalong.ner.scoring import LENGTH_BUCKETS
 from tagalong.training.corpus import read_corpus
-from tagalong.backend.formats.file_format import ReadOptions
-from tagalong.backend.annotations.annotators import ANNOTATOR_META_KEY, TASK_META_KEY
 from tagalong.training.curate.inter_annotator import AgreementScores, compute_agreement
 
 # BC5CDR, train, document 227508 (public domain).

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tagalong.ner.document import Document, Span
 from tagalong.backend.annotations.annotators import ANNOTATOR_META_KEY, TASK_META_KEY
+from tagalong.ner.document import Document, Span
 from tagalong.training.curate.findings import ReviewFinding, ReviewReport, SuspectDocument
 from tagalong.training.curate.inter_annotator import compute_agreement
 from tagalong.training.curate.pages import (

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.ner.document import Document, DroppedAnnotation, Span
 from tagalong.ner.errors import LabelError
 from tagalong.training.corpus import Corpus, read_corpus
-from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.training.corpus.corpus import CorpusSource
 from tagalong.training.corpus.hash_split import normalize_text
 from tagalong.training.data.train_dev_split import split_train_dev
