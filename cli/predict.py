@@ -1,4 +1,4 @@
-"""``tagalong predict``: entities of a text, a file or standard input, coloured or as JSON lines."""
+"""``tagalong predict``: entities of a text, a file or standard input, in colour or as JSON."""
 
 import json
 import os
@@ -23,10 +23,10 @@ from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import FormatError, InputError
 from tagalong.ner.text_sanitizing import escape_control_characters
 
-CHUNK_DOCUMENTS = 64  # documents predicted at once: lines of a long file come out as it is read
+CHUNK_DOCUMENTS = 64  # predicted at once; predictions of a long file come while it is read
 FILE_SUFFIXES = (".txt", ".json", ".jsonl")
 JSON_ARRAY_START_PATTERN = re.compile(r'\s*\[\s*\{\s*"')  # how an array of objects begins
-LABEL_COLOURS = ("cyan", "yellow", "magenta", "green", "blue", "red")  # by order of label
+LABEL_COLOURS = ("cyan", "yellow", "magenta", "green", "blue", "red")  # in the order of labels
 
 
 def predict_cli(
@@ -61,7 +61,7 @@ def predict_cli(
     while chunk := list(islice(documents, CHUNK_DOCUMENTS)):
         for document, prediction in zip(chunk, tier.predict(chunk), strict=True):
             if as_json:
-                # Not through Rich, which would wrap and colour what another program is to read.
+                # Not through Rich, which would wrap and colour JSON that a program reads.
                 sys.stdout.write(json.dumps(prediction_to_json(document, prediction)) + "\n")
             else:
                 console.print(render_prediction(document, prediction, tier.labels), soft_wrap=True)
@@ -69,39 +69,40 @@ def predict_cli(
 
 
 def read_source(source: str) -> Iterator[Document]:
-    """Read what is to be predicted.
+    """Read the documents to predict.
 
     Args:
         source: A text, a file's path, or ``-`` for standard input.
 
     Returns:
-        One document for plain text, one per line for JSON lines. A file is read as they are asked
-        for, and fails then with a FormatError if it is not UTF-8, if a line is broken, or if it is
-        a JSON array.
+        One document for plain text, one per line for JSON lines. A file is read lazily, and raises
+        a FormatError later if it is not UTF-8, if a line is broken, or if it is a JSON array.
 
     Raises:
-        InputError: If it is a path where there is no file, or not UTF-8.
+        InputError: If there is no file at the path, or the argument is not UTF-8.
     """
     if source == "-":
         return _read_stream(sys.stdin.buffer, "standard input")
     try:
         source.encode()
-    except UnicodeEncodeError as error:  # Python holds such bytes of the command line as surrogates
+    except UnicodeEncodeError as error:  # Python has such bytes of the command line as surrogates
         raise InputError(
             f"the argument is not UTF-8 from position {error.start} on: save the text as UTF-8 in "
-            "a file, and give that, or pipe it in with -"
+            "a file, and give that, or pipe it in with -",
+            code="argument-not-utf8",
         ) from error
     if _is_file(source):
         return _read_file(source)
     if _looks_like_path(source):
         raise InputError(
-            f"there is no file {source}: correct the path, or pipe it in with - if it is a text"
+            f"there is no file {source}: correct the path, or pipe it in with - if it is a text",
+            code="source-file-missing",
         )
     return iter([Document("text", source)])
 
 
 def _is_file(source: str) -> bool:
-    """Whether it is the path of a file, or pipe; of a long text some systems refuse to say."""
+    # A pipe counts too. Some systems raise an error for a path as long as a text.
     path = Path(source)
     try:
         return path.exists() and not path.is_dir()
@@ -110,7 +111,7 @@ def _is_file(source: str) -> bool:
 
 
 def _looks_like_path(source: str) -> bool:
-    """Whether a text without blanks has a separator of folders, or the suffix of a file."""
+    # A text without white space that has a folder separator or the suffix of a file.
     if not source or any(map(str.isspace, source)):
         return False
     separators = {"/", os.sep}
@@ -118,13 +119,12 @@ def _looks_like_path(source: str) -> bool:
 
 
 def _read_file(path: str) -> Iterator[Document]:
-    """What is in a file."""
     with Path(path).open("rb") as file:
         yield from _read_stream(file, path)
 
 
 def _read_stream(stream: IO[bytes], name: str) -> Iterator[Document]:
-    """JSON lines as soon as each is there, or plain text once all of it is."""
+    # JSON lines are read one by one as they arrive, plain text as a whole.
     first = stream.readline()
     if first.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         for where, line in parse_lines(chain((first,), stream), name):
@@ -133,18 +133,21 @@ def _read_stream(stream: IO[bytes], name: str) -> Iterator[Document]:
     try:
         text = (first + stream.read()).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise FormatError(f"{name} is not UTF-8 text: save it as UTF-8") from error
+        raise FormatError(
+            f"{name} is not UTF-8 text: save it as UTF-8", code="source-not-utf8"
+        ) from error
     if _is_json_array(text):
         raise FormatError(
             f"{name} is a JSON array, as Label Studio exports it, and not a text: turn it into "
             "JSON lines first (tagalong data convert EXPORT --out texts.jsonl), or write one "
-            '{"text"} a line'
+            '{"text"} a line',
+            code="source-is-json-array",
         )
     yield Document(name, text)
 
 
 def _is_json_array(text: str) -> bool:
-    """Whether a text is JSON, or would be if it were whole; "[Article in French]" is not."""
+    # Also an array that breaks off; "[Article in French]" is none.
     if not text.lstrip().startswith("["):
         return False
     if JSON_ARRAY_START_PATTERN.match(text):
@@ -157,24 +160,24 @@ def _is_json_array(text: str) -> bool:
 
 
 def render_prediction(document: Document, prediction: Prediction, labels: Sequence[str]) -> Text:
-    """Draw the entities in their text.
+    """Mark the entities in their text.
 
     Args:
         document: The text.
-        prediction: What was found in it.
-        labels: Of the model; their order gives the colours.
+        prediction: Its entities.
+        labels: The model's labels; their order gives the colours.
 
     Returns:
-        The text with every entity coloured and followed by its label and score, which can be told
-        without colours too. Control characters are shown as escapes.
+        The text with every entity coloured and followed by its label and score, so that it is
+        readable without colours too. Control characters become escapes.
     """
-    drawn = Text()
+    rendered = Text()
     end = 0
     for span in prediction.spans:
         colour = LABEL_COLOURS[labels.index(span.label) % len(LABEL_COLOURS)]
-        drawn.append(escape_control_characters(document.text[end : span.start]))
-        drawn.append(escape_control_characters(document.span_text(span)), style=f"bold {colour}")
-        drawn.append(f"[{span.label} {span.score:.2f}]", style=f"dim {colour}")
+        rendered.append(escape_control_characters(document.text[end : span.start]))
+        rendered.append(escape_control_characters(document.span_text(span)), style=f"bold {colour}")
+        rendered.append(f"[{span.label} {span.score:.2f}]", style=f"dim {colour}")
         end = span.end
-    drawn.append(escape_control_characters(document.text[end:]))
-    return drawn
+    rendered.append(escape_control_characters(document.text[end:]))
+    return rendered

@@ -215,8 +215,8 @@ def _check_surrogate_pairs(file: TextFile) -> None:
             if half := escape.group(1):
                 raise FormatError(
                     f"{file.path} has half a character, \\{half.decode()}, at byte "
-                    f"{done + escape.start():,}: correct it where the file was made",
-                    code="lone-surrogate",
+                    f"{done + escape.start():,}: correct the program that wrote the file",
+                    code="half-a-character-in-file",
                 )
         done += len(piece) - len(rest)
 

@@ -14,6 +14,7 @@ from tagalong.cli.main import main
 from tagalong.cli.predict import read_source, render_prediction
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import FormatError, InputError
+from tests.errors import raises
 
 TEXT = "Naloxone reverses the antihypertensive effect of clonidine."  # BC5CDR (public domain)
 
@@ -32,7 +33,7 @@ def drawn(document: Document, *spans: Span) -> str:
 )
 def test_a_mistyped_path_is_not_a_text(path, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="there is no file"):
+    with raises(InputError, "source-file-missing"):
         read_source(path)
     with pytest.raises(SystemExit) as ended:
         main(["predict", path, "--models", str(tmp_path / "absent")])
@@ -46,7 +47,7 @@ def test_any_other_text_is_tagged_as_it_is(text) -> None:
 
 
 def test_a_folder_is_not_a_text(tmp_path) -> None:
-    with pytest.raises(InputError, match="there is no file"):
+    with raises(InputError, "source-file-missing"):
         read_source(str(tmp_path))
 
 
@@ -62,7 +63,7 @@ def test_a_pipe_with_a_name_is_read() -> None:
 
 
 def test_an_argument_that_is_not_utf8_is_refused() -> None:
-    with pytest.raises(InputError, match="not UTF-8 from position 3"):
+    with raises(InputError, "argument-not-utf8"):
         read_source("caf" + os.fsdecode(b"\xe9"))
 
 
@@ -79,10 +80,10 @@ def test_an_argument_that_is_not_utf8_is_refused() -> None:
 def test_a_json_array_is_refused_with_the_way_out(content, tmp_path, monkeypatch) -> None:
     path = tmp_path / "export.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(FormatError, match=r"export\.json is a JSON array.*tagalong data convert"):
+    with raises(FormatError, "source-is-json-array"):
         list(read_source(str(path)))
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content.encode())))
-    with pytest.raises(FormatError, match="standard input is a JSON array"):
+    with raises(FormatError, "source-is-json-array"):
         list(read_source("-"))
 
 

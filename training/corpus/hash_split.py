@@ -51,7 +51,9 @@ def split_documents(
     total = math.fsum(shares.values())
     if not all(share > 0 for share in shares.values()) or not math.isclose(total, 1):
         given = ", ".join(f"{name} {share:g}" for name, share in shares.items()) or "none"
-        raise InputError(f"the shares are {given}: they must be above 0 and add up to 1")
+        raise InputError(
+            f"the shares are {given}: they must be above 0 and add up to 1", code="shares-not-one"
+        )
     borders = list(zip(shares, accumulate(shares.values()), strict=True))
     sides: dict[str, list[Document]] = {name: [] for name in shares}
     for document in documents:
@@ -80,7 +82,10 @@ def split_off_dev(
         InputError: If the share is not between 0 and 1.
     """
     if not 0 < share < 1:
-        raise InputError(f"a share of {share:g} cannot be held out: it must be between 0 and 1")
+        raise InputError(
+            f"a share of {share:g} cannot be held out: it must be between 0 and 1",
+            code="share-not-a-part",
+        )
     keys = [normalize_text(document.text) for document in documents]
     places = {key: _hash_to_unit_interval(key, DEV_HASH_PERSON) for key in dict.fromkeys(keys)}
     if len(places) > 1:

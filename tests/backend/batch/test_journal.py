@@ -33,7 +33,8 @@ from tagalong.backend.batch.journal import BatchJournal, JournalEntry, DocumentS
 journal = BatchJournal(Path(sys.argv[1]))
 journal.reset({"source": "s"})
 for place in range(100):
-    journal.write_entries([JournalEntry(place, str(place), b"", DocumentState.PREDICTED, "v", 1, "{}")])
+    state = DocumentState.PREDICTED
+    journal.write_entries([JournalEntry(place, str(place), b"", state, "v", 1, "{}")])
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -76,7 +77,8 @@ def test_an_answer_goes_once_it_is_delivered(place: Path) -> None:
         ]
         journal.set_state([entry(0)], DocumentState.DELIVERED)
         assert [one.payload for one in journal.read_entries(DocumentState.DELIVERED)] == [""]
-        assert [one.position for one in journal.read_entries(DocumentState.PREDICTED, limit=1)] == [2]
+        [waiting] = journal.read_entries(DocumentState.PREDICTED, limit=1)
+        assert waiting.position == 2
 
 
 def test_all_of_a_record_or_nothing(place: Path) -> None:
@@ -161,7 +163,9 @@ def test_the_most_worthwhile_are_chosen_and_the_rest_is_let_go(
         replace(entry(place, DocumentState.DEFERRED), expected_errors=worth)
         for place, worth in enumerate(worths)
     ]
-    others = [replace(entry(90 + n, DocumentState.FAILED), expected_errors=99.0) for n in range(aside)]
+    others = [
+        replace(entry(90 + n, DocumentState.FAILED), expected_errors=99.0) for n in range(aside)
+    ]
     with TemporaryDirectory() as folder, BatchJournal(Path(folder) / "j") as journal:
         journal.write_entries([*held, *others])
         count = journal.select_for_second_tier(share)

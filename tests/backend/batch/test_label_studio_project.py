@@ -80,9 +80,8 @@ def test_one_that_is_not_taken_costs_nobody_else_anything(tasks: int, data: st.D
     with TemporaryDirectory() as folder:
         count = run(studio, folder)
         with BatchJournal(Path(folder) / "j") as journal:
-            aside = {
-                int(entry.key): entry.payload for entry in journal.read_entries(DocumentState.FAILED)
-            }
+            failed = journal.read_entries(DocumentState.FAILED)
+            aside = {int(entry.key): entry.payload for entry in failed}
     assert predicted(studio) == dict.fromkeys(studio.texts.keys() - bad, 1)
     assert aside.keys() == bad
     assert count[DocumentState.FAILED] == len(bad)
@@ -171,8 +170,9 @@ def test_label_studio_may_be_away_for_a_while_and_not_for_ever() -> None:
     def never() -> int:
         raise LabelStudioError("away", "slow")
 
-    with pytest.raises(LabelStudioError, match="away"):
+    with pytest.raises(LabelStudioError) as raised:
         polite.call(never)
+    assert raised.value.kind == "slow"
 
 
 def test_what_is_sent_is_what_label_studio_imports() -> None:

@@ -29,6 +29,7 @@ from tagalong.backend.batch.run import (
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import BatchError
+from tests.errors import raises
 from tests.lexicon_tier import LexiconTier
 from tests.plain_target import Plain
 
@@ -143,10 +144,9 @@ def test_what_cannot_be_read_is_set_aside_with_the_reason(place: Path) -> None:
 def test_when_nothing_can_be_predicted_it_is_not_the_documents(place: Path) -> None:
     tier = Counting(failing=[document.id for document in DOCUMENTS])
     with BatchJournal(place) as journal:
-        with pytest.raises(
-            BatchError, match=rf"not one of {MAX_CONSECUTIVE_FAILURES} documents in a row"
-        ):
+        with raises(BatchError, "batch-nothing-predicted") as raised:
             BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(tier))
+        assert f" {MAX_CONSECUTIVE_FAILURES} " in str(raised.value)
         assert journal.count_by_state() == {}  # so that the next run tries them all
 
 
@@ -156,11 +156,12 @@ def test_two_documents_of_one_id(place: Path, apart: int) -> None:
     documents[1 + apart] = Document("d1", documents[1].text)
     with (
         BatchJournal(place) as journal,
-        pytest.raises(BatchError, match=rf"documents 2 and {2 + apart} of the source .* 'd1'"),
+        raises(BatchError, "batch-duplicate-id") as raised,
     ):
         BatchRunner(journal, Plain()).predict(
             make_items(documents), make_local_engine(LexiconTier("v"))
         )
+    assert f"documents 2 and {2 + apart} " in str(raised.value)
 
 
 def test_a_source_in_another_order_is_refused(place: Path) -> None:
@@ -170,7 +171,7 @@ def test_a_source_in_another_order_is_refused(place: Path) -> None:
             make_items(documents), make_local_engine(LexiconTier("v"))
         )
         documents[:2] = [Document("new", "other"), documents[0]]
-        with pytest.raises(BatchError, match="source has changed"):
+        with raises(BatchError, "batch-source-changed"):
             BatchRunner(journal, Plain()).predict(
                 make_items(documents), make_local_engine(LexiconTier("v"))
             )
@@ -250,7 +251,7 @@ def test_what_the_better_tier_cannot_read_keeps_its_answer(place: Path) -> None:
 def test_a_better_tier_that_can_read_nothing_ends_the_batch(place: Path) -> None:
     names = [document.id for document in DOCUMENTS]
     with BatchJournal(place) as journal:
-        with pytest.raises(BatchError, match="in a row could be predicted"):
+        with raises(BatchError, "batch-nothing-predicted"):
             cascade(journal, Unsure(), Again(failing=names), 1.0)
         assert journal.count_by_state() == {DocumentState.DEFERRED: len(DOCUMENTS)}
 
@@ -262,7 +263,9 @@ def test_what_has_left_the_source_before_it_was_read_again_is_forgotten(place: P
         journal.select_for_second_tier(1.0)
         left = [item for item in make_items(DOCUMENTS) if item.position not in (3, 64, 65)]
         batch.predict_selected(left, make_local_engine(Again()))
-        assert [one.position for one in journal.iterate_entries()] == [item.position for item in left]
+        assert [one.position for one in journal.iterate_entries()] == [
+            item.position for item in left
+        ]
         assert {(one.version, one.state) for one in journal.iterate_entries()} == {
             ("better-1", DocumentState.PREDICTED)
         }

@@ -11,6 +11,7 @@ from tagalong.ner.errors import FormatError, OutputError
 from tagalong.ner.tags import TagSet
 from tagalong.ner.words import word_offsets
 from tagalong.training.corpus import Corpus, read_corpus, write_documents
+from tests.errors import raises
 from tests.odd_documents import LABELS, odd_documents
 
 WORDS = ["Acute", "renal", "failure", "lithium", "aspirin", "again"]
@@ -96,8 +97,9 @@ def test_brackets_and_labels_with_blanks_do_not_confuse(read) -> None:
 @pytest.mark.parametrize("row", ["word", "word\tnoun", "\tO", "word\tB-", "word\tX-D"])
 def test_rows_without_token_or_tag_are_refused_with_their_line(read, row: str) -> None:
     good = "word\tO\n" * 30
-    with pytest.raises(FormatError, match=r"line 31 is .* not a token and a tag"):
+    with raises(FormatError, "conll-row-without-tag") as raised:
         read(f"{good}{row}\n")
+    assert "line 31 " in str(raised.value)
 
 
 @given(odd_documents())
@@ -133,7 +135,7 @@ def test_a_file_may_begin_with_any_word(tmp_path: Path, text: str) -> None:
 
 def test_a_label_that_breaks_lines_is_refused_in_one_sentence(tmp_path: Path) -> None:
     document = Document("1", "Aspirin", (Span(0, 7, "a\nb"),))
-    with pytest.raises(OutputError, match=r"^the label 'a\\nb' cannot stand .* rename it, or .*$"):
+    with raises(OutputError, "label-not-for-conll"):
         write_documents([document], tmp_path / "x.conll", "conll")
     assert not any(tmp_path.iterdir())
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from tagalong.training.corpus import (
     read_corpus,
     write_documents,
 )
+from tests.errors import raises
 from tests.odd_documents import annotation, odd_documents, region, task
 
 ROOT = Path(__file__).parents[3]
@@ -89,44 +91,65 @@ def test_files_of_several_formats_are_one_corpus(read) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "code"),
     [
-        ("", "is empty"),
-        (" \r\n\t\n", "is empty"),
-        ("\ufeff", "is empty"),
-        ("[]", "is an empty list"),
+        ("", "file-empty"),
+        (" \r\n\t\n", "file-empty"),
+        ("\ufeff", "file-empty"),
+        ("[]", "file-empty-list"),
+        ("Famotidine-associated delirium.", "format-unknown"),
+        ("[1, 2]", "format-unknown"),
+        ("{", "json-broken-at-start"),
+        ('[{"id": 1, "data": {"te', "json-broken-at-start"),
+        (lines(LINE).strip()[:-1], "json-broken-at-start"),
+        (lines(LINE) + "{", "line-not-json"),
+        (json.dumps(EXPORTED)[:-1], "json-broken"),
+        (json.dumps(EXPORTED)[:-1] + ", NaN]", "json-broken"),
+        (lines(LINE).encode("utf-16"), "file-utf16"),
+        (lines(LINE).encode() + b"\xe9", "file-not-utf8"),
+        (b"x" * (CHUNK_BYTES - 1) + b"\xc3x", "file-not-utf8"),
+        (b"PK\x03\x04\x00\x00", "file-binary"),
+        (lines(LINE) + "\0", "file-binary"),
+        ("word\tO\nw\0rd\tO\n", "file-binary"),
+        ('["\\ud83d"]', "half-a-character-in-file"),
+        ('["\\\\\\uDC00"]', "half-a-character-in-file"),
+        ('["\\ud83d\\ud83d\\ude00"]', "half-a-character-in-file"),
+        ('{"a":\n"\\udc00"}', "half-a-character-in-file"),
+        (json.dumps([task("\ud83d", annotation())]), "half-a-character-in-file"),
+        (json.dumps([task("a", annotation(), number="\udc00")]), "half-a-character-in-file"),
         (
-            "Famotidine-associated delirium.",
-            "in no format we know: give Label Studio JSON, .*CoNLL",
+            json.dumps([task("a", annotation(region("a", 0, 1, "\udc00")))]),
+            "half-a-character-in-file",
         ),
-        ("[1, 2]", "in no format we know"),
-        ("{", "begins like JSON but is not"),
-        ('[{"id": 1, "data": {"te', "begins like JSON but is not"),
-        (lines(LINE).strip()[:-1], "begins like JSON but is not"),
-        (lines(LINE) + "{", "line 2 is not JSON"),
-        (json.dumps(EXPORTED)[:-1], "is not JSON, or breaks off .*: export it again"),
-        (json.dumps(EXPORTED)[:-1] + ", NaN]", "is not JSON"),
-        (lines(LINE).encode("utf-16"), "is UTF-16: save it as UTF-8"),
-        (lines(LINE).encode() + b"\xe9", "is not UTF-8 from byte 92 on"),
-        (b"x" * (CHUNK_BYTES - 1) + b"\xc3x", "is not UTF-8 from byte 1,048,575 on"),
-        (b"PK\x03\x04\x00\x00", "NUL byte at position 4"),
-        (lines(LINE) + "\0", "NUL byte at position 92"),
-        ("word\tO\nw\0rd\tO\n", "NUL byte at position 8"),
-        ('["\\ud83d"]', r"has half a character, \\ud83d, at byte 2: mend it"),
-        ('["\\\\\\uDC00"]', r"half a character, \\uDC00, at byte 4"),
-        ('["\\ud83d\\ud83d\\ude00"]', r"half a character, \\ud83d, at byte 2"),
-        ('{"a":\n"\\udc00"}', r"half a character, \\udc00, at byte 7"),
-        (json.dumps([task("\ud83d", annotation())]), "half a character"),
-        (json.dumps([task("a", annotation(), number="\udc00")]), "half a character"),
-        (json.dumps([task("a", annotation(region("a", 0, 1, "\udc00")))]), "half a character"),
-        (lines(document("\ud83d", "a")), r", line 1 has half a character, .* of its id"),
-        (lines(document("1", "a", "\ud83d")), r", line 1, entity 1 has half .* of its label"),
+        (lines(document("\ud83d", "a")), "half-a-character"),
+        (lines(document("1", "a", "\ud83d")), "half-a-character"),
     ],
 )
-def test_bad_input_is_refused_in_one_sentence(read, content: str | bytes, said: str) -> None:
-    with pytest.raises(FormatError, match=f"0.txt.* ?{said}") as caught:
+def test_bad_input_is_refused_in_one_sentence(read, content: str | bytes, code: str) -> None:
+    with raises(FormatError, code) as raised:
         read(content)
-    assert "\n" not in str(caught.value)
+    assert "0.txt" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "position"),
+    [
+        (lines(LINE).encode() + b"\xe9", "92"),
+        (b"x" * (CHUNK_BYTES - 1) + b"\xc3x", "1,048,575"),
+        (b"PK\x03\x04\x00\x00", "4"),
+        (lines(LINE) + "\0", "92"),
+        ("word\tO\nw\0rd\tO\n", "8"),
+        ('["\\ud83d"]', "2"),
+        ('["\\\\\\uDC00"]', "4"),
+        ('["\\ud83d\\ud83d\\ude00"]', "2"),
+        ('{"a":\n"\\udc00"}', "7"),
+    ],
+)
+def test_the_position_of_a_broken_byte_is_named(read, content: str | bytes, position: str) -> None:
+    with pytest.raises(FormatError) as raised:
+        read(content)
+    assert position in re.findall(r"(?:byte|position) ([\d,]*\d)", str(raised.value))
 
 
 @pytest.mark.parametrize(
@@ -149,8 +172,9 @@ def test_bad_input_is_refused_in_one_sentence(read, content: str | bytes, said: 
 )
 @pytest.mark.parametrize("indent", [None, 2])
 def test_files_of_other_tools_are_named(read, content: Any, tool: str, indent: int | None) -> None:
-    with pytest.raises(FormatError, match=rf"looks like .*{tool}.*: give Label Studio JSON"):
+    with raises(FormatError, "format-unknown") as raised:
         read(json.dumps(content, indent=indent))
+    assert tool in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -164,16 +188,17 @@ def test_files_of_other_tools_are_named(read, content: Any, tool: str, indent: i
     ],
 )
 def test_text_of_other_tools_is_named(read, content: str, tool: str) -> None:
-    with pytest.raises(FormatError, match=tool):
+    with raises(FormatError, "format-unknown") as raised:
         read(content)
+    assert tool in str(raised.value)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no\.json cannot be read: No such file"):
+    with raises(InputError, "file-unreadable"):
         read_corpus([tmp_path / "no.json"])
-    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+    with raises(InputError, "file-unreadable"):
         read_corpus([tmp_path])
-    with pytest.raises(InputError, match="no files were given"):
+    with raises(InputError, "no-files-given"):
         read_corpus([])
 
 
@@ -181,14 +206,15 @@ def test_a_pipe_is_told_to_become_a_file() -> None:
     reading, writing = os.pipe()
     os.write(writing, lines(LINE).encode())
     os.close(writing)
-    with pytest.raises(InputError, match=r"is a pipe, .* save it to a file"):
+    with raises(InputError, "file-is-a-pipe"):
         read_corpus([Path(f"/dev/fd/{reading}")])
     os.close(reading)
 
 
 def test_reading_needs_nothing_heavy() -> None:
     heavy = ("torch", "transformers", "label_studio_sdk", "numpy", "pydantic")
-    script = f"import sys, tagalong.training.corpus; print([one for one in {heavy} if one in sys.modules])"
+    found = f"[one for one in {heavy} if one in sys.modules]"
+    script = f"import sys, tagalong.training.corpus; print({found})"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True
     )
@@ -219,7 +245,7 @@ def test_a_pair_across_two_pieces_of_a_file_is_whole(read, shift: int) -> None:
     text = f"{padding}{'😀' * 4}"
     (one,) = read(json.dumps([task(text, annotation())])).documents
     assert one.text == text
-    with pytest.raises(FormatError, match="half a character"):
+    with raises(FormatError, "half-a-character-in-file"):
         read(json.dumps([task(f"{padding}😀😀\ud83d😀", annotation())]))
 
 
@@ -253,7 +279,7 @@ def test_predictions_need_no_version_but_entities(tmp_path: Path) -> None:
     path.write_text(lines(LINE))
     assert [said.version for _, said in read_predictions(path)] == ["unknown"]
     path.write_text(json.dumps(EXPORTED))
-    with pytest.raises(FormatError, match="is not a file of predictions"):
+    with raises(FormatError, "task-without-prediction"):
         read_predictions(path)
 
 

@@ -4,13 +4,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import OutputError
 from tagalong.training.corpus import read_corpus, write_documents
+from tests.errors import raises
 
 TEXT = "Acute renal failure after Ca2+."
 DOCUMENT = Document(
@@ -72,7 +71,7 @@ def test_conll_tells_what_it_cannot_hold(tmp_path: Path) -> None:
 def test_a_file_that_is_there_stays_unless_forced(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text("precious")
-    with pytest.raises(OutputError, match=r"out\.jsonl is there already: .*--force"):
+    with raises(OutputError, "output-exists"):
         write_documents([DOCUMENT], path, "jsonl")
     assert path.read_text() == "precious"
     write_documents([DOCUMENT], path, "jsonl", overwrite=True)
@@ -80,7 +79,7 @@ def test_a_file_that_is_there_stays_unless_forced(tmp_path: Path) -> None:
 
 
 def test_only_files_are_ever_replaced(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"is there already: choose another name$"):
+    with raises(OutputError, "output-exists"):
         write_documents([DOCUMENT], tmp_path, "jsonl", overwrite=True)
 
 
@@ -92,7 +91,7 @@ def failing() -> Iterator[str]:
 def test_nothing_is_half_written(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     second.write_text("old")
-    with pytest.raises(OutputError, match="second could not be written: No space left"):
+    with raises(OutputError, "output-unwritable"):
         write_atomically({first: ["new"], second: failing()}, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["second"]
     assert second.read_text() == "old"
@@ -101,7 +100,7 @@ def test_nothing_is_half_written(tmp_path: Path) -> None:
 def test_folders_are_made_and_a_file_in_their_way_is_told(tmp_path: Path) -> None:
     write_documents([DOCUMENT], tmp_path / "a" / "b" / "c.jsonl", "jsonl")
     assert read_corpus([tmp_path / "a" / "b" / "c.jsonl"]).documents == (DOCUMENT,)
-    with pytest.raises(OutputError, match="could not be written"):
+    with raises(OutputError, "output-unwritable"):
         write_documents([DOCUMENT], tmp_path / "a" / "b" / "c.jsonl" / "d.jsonl", "jsonl")
 
 
