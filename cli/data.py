@@ -10,7 +10,6 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from tagalong.backend.formats.registry import describe_formats
 from tagalong.backend.annotations.import_log import WARNING_DESCRIPTIONS
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.jsonl import documents_to_jsonl
@@ -51,10 +50,10 @@ FilesArgument = Annotated[
     typer.Argument(
         exists=True,
         dir_okay=False,
-        help=f"{describe_formats('annotations')}, recognized by content.",
+        help=f"Annotated documents: {describe_formats('annotations')}; the format is detected.",
     ),
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
 
 def _read_corpus(files: list[Path], options: ReadOptions) -> Corpus:
@@ -68,7 +67,7 @@ def check_cli(
     label_config: LabelConfigOption = None,
     annotators: AnnotatorsOption = "majority",
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 if anything is lost.")
+        bool, typer.Option("--strict", help="Exit with status 1 if any annotation is dropped.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -179,13 +178,13 @@ def parse_output_format(value: str) -> str:
 @app.command("convert")
 def convert_cli(
     files: FilesArgument,
-    out: Annotated[Path, typer.Option(help="The file to write.", dir_okay=False)],
+    out: Annotated[Path, typer.Option(help="Output file.", dir_okay=False)],
     to: Annotated[
         str,
         typer.Option(
             parser=parse_output_format,
             metavar="|".join(WRITERS),
-            help="; ".join(f"{name}: {writer.description}" for name, writer in WRITERS.items()),
+            help=f"Output format: {', '.join(writer.description for writer in WRITERS.values())}.",
         ),
     ] = "jsonl",
     label_config: LabelConfigOption = None,
@@ -258,10 +257,12 @@ def split_cli(
     files: FilesArgument,
     out: Annotated[
         Path,
-        typer.Option(help="The folder for train, dev and test.jsonl.", file_okay=False),
+        typer.Option(
+            help="Output folder for train.jsonl, dev.jsonl and test.jsonl.", file_okay=False
+        ),
     ],
     shares: Annotated[
-        str, typer.Option(help="Shares of train, dev and test; they add up to 1.")
+        str, typer.Option(help="Shares of train, dev and test; their sum is 1.")
     ] = "0.8,0.1,0.1",
     label_config: LabelConfigOption = None,
     annotators: AnnotatorsOption = "majority",

@@ -9,7 +9,8 @@ import typer
 from rich.markup import escape
 from rich.progress import track
 
-from tagalong.backend.formats.registry import describe_formats
+from tagalong.backend.annotations.import_log import WARNING_DESCRIPTIONS, CorpusWarning
+from tagalong.backend.formats.registry import describe_formats, read_predictions
 from tagalong.cli.terminal.console import echo_json, error_console
 from tagalong.cli.terminal.options import (
     MAX_SEED,
@@ -26,8 +27,6 @@ from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError
 from tagalong.ner.text_sanitizing import escape_unprintable
 from tagalong.training.corpus import read_corpus
-from tagalong.backend.formats.registry import read_predictions
-from tagalong.backend.annotations.import_log import WARNING_DESCRIPTIONS, CorpusWarning
 from tagalong.training.evaluation.alignment import (
     AlignedDocuments,
     SystemOutput,

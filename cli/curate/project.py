@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagalong.backend.annotations.annotators import AnnotatorPolicy
+from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.registry import describe_formats
 from tagalong.cli.terminal.console import error_console
 from tagalong.cli.terminal.options import LABEL_STUDIO_KEY_OPTION, LABEL_STUDIO_URL_OPTION
@@ -17,8 +19,6 @@ from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError, TrainingError
 from tagalong.ner.text_sanitizing import to_single_line
 from tagalong.training.corpus import Corpus, read_corpus
-from tagalong.backend.formats.file_format import ReadOptions
-from tagalong.backend.annotations.annotators import AnnotatorPolicy
 
 if TYPE_CHECKING:  # these take a second to import
     from tagalong.backend.label_studio.api.client import LabelStudioClient

@@ -11,8 +11,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from tagalong.backend.batch.files import open_source
+from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.registry import describe_formats
 from tagalong.backend.label_studio.results import DEFAULT_LABEL_CONFIG, LabelConfig
+from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.cli.curate.project import ApiKeyOption, ProjectOption, UrlOption, open_project
 from tagalong.cli.curate.selection import SelectionResult, check_known_labels, select_next_documents
 from tagalong.cli.terminal.console import console, echo_json, error_console
@@ -29,9 +32,6 @@ from tagalong.ner.document import Document
 from tagalong.ner.errors import OutputError
 from tagalong.ner.text_sanitizing import to_single_line
 from tagalong.training.corpus import Corpus, read_corpus
-from tagalong.backend.formats.file_format import ReadOptions
-from tagalong.backend.storage.atomic_files import write_atomically
-from tagalong.backend.batch.files import open_source
 from tagalong.training.curate.selection import SelectedDocument, SelectionOptions, StrategyName
 
 MAX_TEXT_CHARACTERS = 200  # characters of a text, more than fit a line of any terminal

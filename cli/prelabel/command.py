@@ -57,80 +57,95 @@ def parse_share(value: str) -> float:
 
 SourceArgument = Annotated[
     Path | None,
-    typer.Argument(help=f"A file of texts ({describe_formats('texts')}), or a folder of *.txt."),
+    typer.Argument(help=f"Texts: {describe_formats('texts')}, or a folder of text files (*.txt)."),
 ]
 ProjectOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Instead of a file: the number in a project's address."),
+    typer.Option(min=1, help="Project id, instead of files: the number in the project's address."),
 ]
 OutOption = Annotated[
     Path | None,
     typer.Option(
         dir_okay=False,
-        help="The file of predictions, written at the end: Label Studio's tasks if its name ends "
-        "in .json, else JSON lines.",
+        help="Output file, written once all predictions are made: Label Studio tasks if it ends in "
+        ".json, else JSON lines.",
     ),
 ]
 TierOption = Annotated[
     BatchTier,
     typer.Option(
-        help="The model that predicts; in a cascade the LLM predicts uncertain documents again."
+        help="Model type: encoder, llm, or cascade (the LLM for the documents with the most "
+        "expected errors)."
     ),
 ]
 EncoderOption = Annotated[
     str | None,
-    typer.Option(help="An encoder.", show_default="the current one, else the bundled one"),
+    typer.Option(help="Encoder version.", show_default="the current one, else the bundled one"),
 ]
-LlmOption = Annotated[str, typer.Option(help="An LLM version; of a cascade, the second model.")]
-BudgetOption = Annotated[
+LlmOption = Annotated[
+    str, typer.Option(help="LLM version; in a cascade, the version for the second pass.")
+]
+LlmShareOption = Annotated[
     float,
     typer.Option(
-        parser=parse_share, metavar="SHARE", help="Share of documents for the LLM of a cascade."
+        parser=parse_share,
+        metavar="SHARE",
+        help="Share of the documents that the LLM predicts in a cascade.",
     ),
 ]
 UnlabeledOption = Annotated[
     bool,
-    typer.Option("--unlabelled", help="Of a project, only tasks that nobody has annotated."),
+    typer.Option("--unlabeled", help="Only tasks without annotations (with --project)."),
 ]
 ViewOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Of a project, only tasks in this tab: the number after tab=."),
+    typer.Option(
+        min=1,
+        help="Only the tasks of this Data Manager tab: the number after tab= in its address (with "
+        "--project).",
+    ),
 ]
 ShowOption = Annotated[
     bool,
     typer.Option(
         "--show",
-        help="Show a project's annotators these predictions instead of another version's.",
-        show_default="where they see none",
+        help="Make Label Studio show these predictions instead of another version's (with "
+        "--project).",
+        show_default="only if none are shown",
     ),
 ]
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Estimate the work and its time; predict nothing.")
+    bool,
+    typer.Option(
+        "--dry-run", help="Print the number of documents and the estimated time, then exit."
+    ),
 ]
 RateOption = Annotated[
-    float, typer.Option(min=0.01, help="Requests a second to Label Studio, at most.")
+    float, typer.Option(min=0.01, help="Maximum requests per second to Label Studio.")
 ]
 PriceOption = Annotated[
     float | None,
     typer.Option(
-        "--dollars-per-hour",
         min=0,
         callback=check_finite,
-        help="This machine's price per hour, for the cost estimate.",
+        help="Price of this machine per hour, for the cost estimate.",
     ),
 ]
 EngineOption = Annotated[
-    EngineName, typer.Option(help="Where models run: in this process, or on a Ray cluster.")
+    EngineName, typer.Option(help="Run the models in this process, or on a Ray cluster.")
 ]
 RayAddressOption = Annotated[
     str | None,
-    typer.Option(help="A Ray cluster, host:port.", show_default="a temporary one on this machine"),
+    typer.Option(
+        help="Address of the Ray cluster, host:port.",
+        show_default="a temporary one on this machine",
+    ),
 ]
 JournalOption = Annotated[
     Path | None,
     typer.Option(
         dir_okay=False,
-        help="Progress file, so that an interrupted run can resume.",
+        help="Checkpoint file for resuming.",
         show_default="OUT.journal, or named after the project",
     ),
 ]
@@ -145,13 +160,13 @@ def prelabel_cli(
     tier: TierOption = ENCODER,
     encoder: EncoderOption = None,
     llm: LlmOption = LLM,
-    budget: BudgetOption = "20%",  # type: ignore[assignment] # it is parsed like typed text
-    unlabelled: UnlabeledOption = False,
+    llm_share: LlmShareOption = "20%",  # type: ignore[assignment] # it is parsed like typed text
+    unlabeled: UnlabeledOption = False,
     view: ViewOption = None,
     show: ShowOption = False,
     dry: DryRunOption = False,
     rate: RateOption = 10.0,
-    dollars: PriceOption = None,
+    cost_per_hour: PriceOption = None,
     engine: EngineOption = "local",
     ray_address: RayAddressOption = None,
     label_config: LabelConfigOption = None,
@@ -163,47 +178,66 @@ def prelabel_cli(
     """Predict for a file, a folder or a project; an interrupted batch resumes.
 
     Examples: tagalong prelabel tasks.json --out predictions.jsonl
-    or: tagalong prelabel --project 1 --url http://localhost:8080
+    or: tagalong prelabel --project 1 --label-studio-url http://localhost:8080
     """
-    _check_usage(source, project, is_for_project=unlabelled or show or view is not None)
-    if ray_address is not None and engine != "ray":
-        raise typer.BadParameter("--ray-address is of a cluster for --engine ray")
     options = ProjectOptions(
         project=project or 0,
         url=url or "",
         key=key or "",
         allowed_hosts=parse_hosts(allowed_hosts),
         requests_per_second=rate,
-        unlabeled_only=unlabelled,
+        unlabeled_only=unlabeled,
         view_id=view,
         replace_shown_version=show,
     )
+    _check_usage(source, project, out, options, dry=dry, label_config=label_config)
+    if ray_address is not None and engine != "ray":
+        raise typer.BadParameter("--ray-address is of a cluster for --engine ray")
     load = partial(load_tier_version, use_openvino=True)
     open_engine = open_local_engine if engine == "local" else partial(_open_ray, ray_address)
     chosen = choose_models(
-        open_store(models), tier, load=load, encoder=encoder, llm=llm, second_pass_share=budget
+        open_store(models), tier, load=load, encoder=encoder, llm=llm, second_pass_share=llm_share
     )
-    with _open_place(source, out, options, chosen, label_config, dry=dry) as place:
+    with _open_place(source, out, options, chosen, label_config) as place:
         for note in place.notes:
             _notify(note)
         if dry:
-            estimate = estimate_batch(place, chosen, dollars_per_hour=dollars)
+            estimate = estimate_batch(place, chosen, dollars_per_hour=cost_per_hour)
             echo_json(estimate) if as_json else render_estimate(estimate)
             return
         path = journal or place.journal_path
         with _printing_resume_hint():
-            summary = _run(path, place, chosen, open_engine=open_engine, dollars=dollars)
+            summary = _run(path, place, chosen, open_engine=open_engine, dollars=cost_per_hour)
     if as_json:
         echo_json(summary)
     else:
         render_summary(summary, place, path)
 
 
-def _check_usage(source: Path | None, project: int | None, *, is_for_project: bool) -> None:
+def _check_usage(
+    source: Path | None,
+    project: int | None,
+    out: Path | None,
+    options: ProjectOptions,
+    *,
+    dry: bool,
+    label_config: Path | None,
+) -> None:
     if (source is None) == (project is None):
         raise typer.BadParameter("name a file or folder to read, or a --project, and not both")
-    if source is not None and is_for_project:
-        raise typer.BadParameter("--unlabelled, --view and --show are for a --project")
+    if source is not None:
+        if out is None and not dry:
+            raise typer.BadParameter("name the file for the predictions with --out")
+        if options.unlabeled_only or options.replace_shown_version or options.view_id is not None:
+            raise typer.BadParameter("--unlabeled, --view and --show are for a --project")
+        return
+    if out is not None or label_config is not None:
+        raise typer.BadParameter("a --project takes no --out and no --label-config")
+    if not options.url or not options.key:
+        raise typer.BadParameter(
+            "name Label Studio's address and token with --label-studio-url and "
+            "--label-studio-key, or with LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY"
+        )
 
 
 @contextmanager
@@ -213,24 +247,13 @@ def _open_place(
     options: ProjectOptions,
     models: BatchModels,
     label_config: Path | None,
-    *,
-    dry: bool,
 ) -> Iterator[SourceAndSink]:
     if source is not None:
-        if out is None and not dry:
-            raise typer.BadParameter("name the file for the predictions with --out")
         config = build_read_options("majority", label_config).label_config
         with open_source(source, config) as texts:
             out = out or Path("predictions.jsonl")
             yield connect_files(texts, source, out, models=models, config=config)
         return
-    if out is not None or label_config is not None:
-        raise typer.BadParameter("a project has labels and predictions of its own")
-    if not options.url or not options.key:
-        raise typer.BadParameter(
-            "name Label Studio's address and token with --url and --key, or with "
-            "LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY"
-        )
     # Takes a second to import, so only where there is a Label Studio.
     from tagalong.backend.batch.label_studio_project import open_project
 

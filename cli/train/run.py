@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.registry import describe_formats
 from tagalong.backend.retraining.job import PromotionPolicy
 from tagalong.backend.storage.model_store import ModelStore
@@ -24,7 +25,6 @@ from tagalong.ner.errors import InputError
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.ner.model_registry import DEFAULT_TIER, validate_name
 from tagalong.training.corpus import read_corpus
-from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.training.data.train_dev_split import TrainDevSplit, split_train_dev
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow

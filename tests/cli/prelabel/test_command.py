@@ -18,6 +18,7 @@ from tagalong.backend.documents.jsonl import document_to_json
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.main import main
 from tests.bc5cdr_sentences import sentences
+from tests.errors import failed
 from tests.llm_versions import publish_llm_version
 from tests.swapped import publish_swapped
 from tests.tiny_bases import CORPUS
@@ -109,7 +110,7 @@ def test_stopped_by_ctrl_c_it_says_how_to_go_on(tasks: Path, tmp_path: Path) -> 
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 130
-    assert "the same command goes on" in said
+    assert "run the same command again" in said
     assert "Traceback" not in said
     assert not out.exists()
 
@@ -152,7 +153,7 @@ def test_a_folder_of_texts(tmp_path: Path, capsys) -> None:
     out = tmp_path / "out.jsonl"
     _, said = ran(capsys, *command(folder, out))
     assert [line["id"] for line in lines_of(out)] == ["b.txt", "deep/a.txt"]
-    assert "latin.txt is not UTF-8" in said
+    assert "latin.txt" in said
 
 
 @pytest.mark.parametrize("text", [None, 7, ["x"], {}])
@@ -176,22 +177,22 @@ def test_bad_input_is_refused_in_one_sentence(tmp_path: Path, capsys) -> None:
     source, out = tmp_path / "tasks.json", tmp_path / "out.jsonl"
     task = {"id": 1, "data": {"text": "Naloxone."}}
 
-    def refused(content: str, told: str, *options: str) -> None:
+    def refused(content: str, code: str, *options: str) -> None:
         source.write_text(content)
         _, said = ran(capsys, *command(source, out, *options), code=1)
-        assert told in said.replace("\n", " ")
+        failed(said, code)
         assert "Traceback" not in said
 
-    refused(json.dumps([task, task]), "have the same id '1': give each its own")
-    refused("[{", "begins like JSON but is not")
-    refused("", "is empty")
+    refused(json.dumps([task, task]), "batch-duplicate-id")
+    refused("[{", "json-broken-at-start")
+    refused("", "file-empty")
     out.write_text("")
     out.with_name("out.jsonl.journal").unlink()
-    refused(json.dumps([task]), "is there already: choose another name")
+    refused(json.dumps([task]), "output-exists")
     out.unlink()
     held = tmp_path / "held.journal"
     held.write_bytes(b"no journal" * 100)
-    refused(json.dumps([task]), "cannot be used", "--journal", str(held))
+    refused(json.dumps([task]), "journal-unusable", "--journal", str(held))
 
 
 def test_a_journal_of_another_source_is_refused_and_a_new_version_begins_anew(
@@ -204,12 +205,12 @@ def test_a_journal_of_another_source_is_refused_and_a_new_version_begins_anew(
     out = tmp_path / "out.jsonl"
     ran(capsys, *command(one, out))
     _, said = ran(capsys, *command(other, out), code=1)
-    assert "is of another source" in said
+    failed(said, "journal-of-another-source")
     _, said = ran(capsys, *command(one, out))
     assert "1 documents were done before" in said
     version = publish_swapped(tmp_path / "m", "swapped")
     _, said = ran(capsys, *command(one, out, "--encoder", version))
-    assert f"had begun this batch, and {version} begins it anew" in " ".join(said.split())
+    assert f"{version} starts it again" in " ".join(said.split())
     assert {line["model_version"] for line in lines_of(out)} == {version}
 
 
@@ -241,17 +242,16 @@ def test_a_journal_of_other_labels_or_another_kind_of_output_is_refused(
     before = out.read_bytes() if out.exists() else None
     config.write_text(CONFIG.format("Drug", "Chemical"))
 
-    def refused(told: str, out: Path, *options: str) -> None:
+    def refused(code: str, out: Path, *options: str) -> None:
         _, said = ran(capsys, *command(source, out, *options), code=1)
-        assert f"the journal {journal} is of another {told}" in " ".join(said.split())
-        assert "name another --journal, or remove it" in " ".join(said.split())
+        failed(said, code)
 
-    refused("labelling config, in whose labels 1 answers wait: bring that back", out, *of)
-    refused("labelling config", out, "--journal", str(journal))
+    refused("journal-of-another-config", out, *of)
+    refused("journal-of-another-config", out, "--journal", str(journal))
     assert (out.read_bytes() if out.exists() else None) == before
     # A config that says the same in other words is no other.
     config.write_text(CONFIG.format("Chemical", "").replace("<View>", "<View >\n"))
-    refused("kind of output, JSON lines", tmp_path / "o.json", *of)
+    refused("journal-of-another-output", tmp_path / "o.json", *of)
     _, said = ran(capsys, *command(source, out, *of))
     assert "documents were done before" in said
     assert [one["label"] for one in lines_of(out)[0]["entities"]] == ["Chemical"]
@@ -269,8 +269,8 @@ def test_a_source_that_has_become_shorter_is_refused(
     for short in (lines[:-1], lines[:64], lines[:5]):
         source.write_text("".join(short))
         _, said = ran(capsys, *command(source, out), code=1)
-        assert "the source has changed since the batch began" in said
-        assert "its document '69' is not there any more" in said
+        failed(said, "batch-source-changed")
+        assert "'69'" in said
         assert out.read_bytes() == before
     source.write_text("".join(lines))
     ran(capsys, *command(source, out))
@@ -321,7 +321,7 @@ def test_an_llm_reads_again_what_is_worth_most(
 
 def test_a_dry_run_writes_nothing(tasks: Path, tmp_path: Path, capsys) -> None:
     told, _ = ran(capsys, "prelabel", str(tasks), "--dry-run", "--models", str(tmp_path / "m"))
-    assert "320 documents to do, 0 done already, 0 that cannot be read" in told
+    assert told.startswith("320 documents ")
     assert list(tmp_path.iterdir()) == [tasks]
 
 
@@ -331,7 +331,7 @@ def test_a_dry_run_writes_nothing(tasks: Path, tmp_path: Path, capsys) -> None:
         ([], "name a file or folder"),
         (["x.json", "--project", "1"], "not both"),
         (["x.json"], "--out"),
-        (["--project", "1", "--out", "y"], "takes the predictions itself"),
+        (["--project", "1", "--out", "y"], "takes no --out"),
         (["x.json", "--out", "y", "--view", "3"], "are for a --project"),
         (["--project", "1"], "LABEL_STUDIO_URL"),
         (["x.json", "--out", "y", "--llm-share", "lots"], "not a share"),
