@@ -50,13 +50,9 @@ class CurrentVersion:
 
 
 def read_current_version(tier_folder: Path) -> CurrentVersion | None:
-    """Read the file ``current`` in the folder of a tier.
+    """Read the file ``current`` in the folder of a tier; None if there is no such file.
 
-    Returns:
-        Its content; None if there is no such file.
-
-    Raises:
-        VersionInvalid: If it cannot be read.
+    Raises `VersionInvalid` if it cannot be read.
     """
     path = tier_folder / CURRENT_FILE_NAME
     try:

@@ -2,29 +2,12 @@
 
 A message says what was found, where, and what to do. A code names the kind of fault: it stays the
 same when the wording changes, so that callers and tests can rely on it.
-
-TagalongError
-├── InputError              what was given to read cannot be used
-│   ├── FormatError         a file is not in a format we know, or breaks its own format
-│   ├── OffsetError         an annotation does not fit its text
-│   └── LabelError          a label that the label set does not have
-├── OutputError             a result cannot be written where it was asked for
-├── BaseModelError          a base model is not there, or is not one that can be loaded
-├── TrainingError           a training cannot start, or cannot go on
-├── OpenVINOError           a model cannot be run by OpenVINO; PyTorch still can
-├── OutOfMemoryError        a model needs more memory than there is
-├── BatchError              a batch cannot go on
-├── StateFileError          a record of what was done, or of webhook events, cannot be used
-├── LabelStudioError        Label Studio could not be asked, or said no
-├── ServerError             the server cannot listen where it was told to
-└── RegistryError           the folder of model versions
-    ├── VersionNotFound     no such version
-    ├── VersionInvalid      a version whose files are missing, changed, or of a forbidden kind
-    ├── PublishError        a version could not be written or made current
-    └── CurrentVersionChangedError  another version is current than at the time of the decision
 """
 
+import re
 from typing import Any, Literal
+
+WORD_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 class TagalongError(Exception):
@@ -36,6 +19,11 @@ class TagalongError(Exception):
     """
 
     code: str = "tagalong-error"
+
+    def __init_subclass__(cls) -> None:
+        """Derive the default code from the name: ``format-error`` of `FormatError`."""
+        if "code" not in vars(cls):
+            cls.code = WORD_BOUNDARY.sub("-", cls.__name__).lower()
 
     def __init__(self, message: str = "", *, code: str | None = None) -> None:
         super().__init__(message)
@@ -56,98 +44,74 @@ def _restore(
 
 
 class InputError(TagalongError):
-    """What was given to read cannot be used."""
-
-    code = "input-error"
+    """An input cannot be used."""
 
 
 class FormatError(InputError):
-    """A file is not in a format we know, or breaks the rules of its own format."""
-
-    code = "format-error"
+    """A file is in an unknown format, or breaks the rules of its format."""
 
 
 class OffsetError(InputError):
     """An annotation does not fit its text: negative, reversed, empty, or past the end."""
 
-    code = "offset-error"
-
 
 class LabelError(InputError):
-    """A label that the label set does not have."""
-
-    code = "label-error"
+    """A label is not in the label set."""
 
 
 class OutputError(TagalongError):
-    """A result cannot be written where it was asked for; what was there before still is."""
-
-    code = "output-error"
+    """A result cannot be written; an existing file is unchanged."""
 
 
 class BaseModelError(TagalongError):
-    """A base model is not there, or is not one that can be loaded."""
-
-    code = "base-model-error"
+    """A base model is missing or cannot be loaded."""
 
 
 class TrainingError(TagalongError):
-    """A training cannot start, or cannot go on."""
-
-    code = "training-error"
+    """A training cannot start or continue."""
 
 
 class OpenVINOError(TagalongError):
-    """A model cannot be run by the CPU engine; PyTorch still can."""
-
-    code = "openvino-error"
+    """OpenVINO cannot run a model; PyTorch still can."""
 
 
 class OutOfMemoryError(TagalongError):
-    """A model needs more memory than there is, even for one document alone."""
-
-    code = "out-of-memory-error"
+    """The memory is too small for a model, even with one document."""
 
 
 class BatchError(TagalongError):
-    """A batch cannot go on; what it has done is kept."""
-
-    code = "batch-error"
+    """A batch cannot continue; its results so far are kept."""
 
 
 class StateFileError(TagalongError):
-    """A record cannot be used: of webhook events, which serving does not need, or of a batch."""
-
-    code = "state-file-error"
+    """A state file (webhook events, jobs, batch journal) cannot be used."""
 
 
 LabelStudioErrorKind = Literal[
-    "address",  # the URL is not one that can be asked
-    "unreachable",  # nothing listens there, the name is unknown, or the connection broke off
+    "address",  # the URL is invalid
+    "unreachable",  # nothing listens there, unknown name, or broken connection
     "slow",  # no answer within the time limit
-    "key",  # 401: the key is wrong, expired, or of a kind that is switched off
-    "forbidden",  # 403: the key is right, and may not do this
+    "key",  # 401: the key is wrong, expired, or its kind is disabled
+    "forbidden",  # 403: the key does not permit this
     "missing",  # 404: no such project, task or backend
-    "refused",  # 400 and its like: what was sent breaks a rule
-    "failed",  # 429, 5xx: Label Studio itself is in trouble
-    "foreign",  # an answer, and not one of Label Studio's API: a login page, a proxy
-    "installation",  # a Label Studio of our own cannot be installed
-    "start",  # a Label Studio of our own does not start
+    "refused",  # 400 and similar: the request breaks a rule
+    "failed",  # 429, 5xx: Label Studio's own failure
+    "foreign",  # not Label Studio's API: a login page, a proxy
+    "installation",  # the Label Studio of the demo cannot be installed
+    "start",  # the Label Studio of the demo does not start
 ]
 
 
 class ServerError(TagalongError):
-    """The server cannot listen where it was told to."""
-
-    code = "server-error"
+    """The server cannot listen on its address."""
 
 
 class LabelStudioError(TagalongError):
-    """Label Studio could not be asked, or said no. It never quotes the key.
+    """A request to Label Studio failed or was refused. The message never quotes the key.
 
     Args:
         message: What happened, where, and what to do.
-        kind: What a caller acts on.
+        kind: The distinction that callers act on.
         detail: The reason that Label Studio itself gave; empty if it gave none.
         code: None for ``label-studio-`` and the kind.
     """
@@ -166,30 +130,22 @@ class LabelStudioError(TagalongError):
 
 
 class RegistryError(TagalongError):
-    """Something is wrong in the folder of model versions."""
-
-    code = "registry-error"
+    """The folder of model versions cannot be used as asked."""
 
 
 class VersionNotFound(RegistryError):
-    """There is no version of that name."""
-
-    code = "version-not-found"
+    """There is no such version."""
 
 
 class VersionInvalid(RegistryError):
-    """A version whose files are missing, changed since publishing, or of a forbidden kind."""
-
-    code = "version-invalid"
+    """The files of a version are missing, changed or of a forbidden kind."""
 
 
 class PublishError(RegistryError):
-    """A version could not be written or made current; what was current before still is."""
-
-    code = "publish-error"
+    """A version could not be published or promoted; the store is unchanged."""
 
 
 class CurrentVersionChangedError(RegistryError):
-    """Another version serves by now than the one that a promotion was decided against."""
+    """The current version is not the one that a promotion was decided against."""
 
     code = "current-version-changed"

@@ -228,10 +228,8 @@ def read_manifest(folder: Path, *, verify: bool = True) -> Manifest:
 def check_sizes(folder: Path) -> None:
     """Check the manifest of a version and the names and sizes of its files, without reading them.
 
-    Raises:
-        VersionNotFound: If there is no such folder.
-        VersionInvalid: If the manifest or any file is missing, of another size, or of a forbidden
-            kind.
+    Raises `VersionNotFound` if there is no such folder, `VersionInvalid` if the manifest or any
+    file is missing, of another size, or of a forbidden kind.
     """
     manifest = read_manifest(folder, verify=False)
     try:

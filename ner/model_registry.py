@@ -55,8 +55,7 @@ class ModelRegistry:
     def current_version(self, tier: str) -> str | None:
         """The current version of a tier in this folder; None if the bundled version is current.
 
-        Raises:
-            VersionInvalid: If the file ``current`` cannot be read.
+        Raises `VersionInvalid` if the file ``current`` cannot be read.
         """
         current = read_current_version(self.tier_folder(tier))
         return current.version if current else None
@@ -70,8 +69,7 @@ class ModelRegistry:
     def bundled_version_folder(self, tier: str) -> Path:
         """The folder of the bundled version of a tier.
 
-        Raises:
-            VersionNotFound: If the tier has no bundled version.
+        Raises `VersionNotFound` if the tier has no bundled version.
         """
         version = self.bundled_version(tier)
         if self.bundled_root is None or version is None:
@@ -84,8 +82,7 @@ class ModelRegistry:
     def served_version(self, tier: str) -> str:
         """The current version of a tier, the bundled one included; empty if there is none.
 
-        Raises:
-            VersionInvalid: If the file ``current`` cannot be read.
+        Raises `VersionInvalid` if the file ``current`` cannot be read.
         """
         return self.current_version(tier) or self.bundled_version(tier) or ""
 
@@ -136,16 +133,14 @@ class ModelRegistry:
     def tier_folder(self, tier: str) -> Path:
         """The folder of a tier, which may not exist yet.
 
-        Raises:
-            RegistryError: If the name is not safe.
+        Raises `RegistryError` if the name is not safe.
         """
         return self.root / validate_name(tier)
 
     def version_folder(self, tier: str, version: str) -> Path:
         """The folder of a version.
 
-        Raises:
-            VersionNotFound: If there is no such version.
+        Raises `VersionNotFound` if there is no such version.
         """
         folder = self.tier_folder(tier) / validate_name(version)
         if not is_version(folder):
@@ -200,8 +195,7 @@ class ModelRegistry:
 def validate_name(name: str) -> str:
     """Check the name of a tier or version, which must never lead out of the store.
 
-    Raises:
-        RegistryError: If it is not safe.
+    Raises `RegistryError` if it is not safe.
     """
     if not _is_safe_name(name):
         raise RegistryError(

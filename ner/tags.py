@@ -67,8 +67,7 @@ class TagSet:
     def begin_tag(self, label: str) -> int:
         """The tag id of B-label; the id of I-label is one higher.
 
-        Raises:
-            LabelError: If the set does not have the label.
+        Raises `LabelError` if the set does not have the label.
         """
         if label not in self.labels:
             raise LabelError(

@@ -142,6 +142,9 @@ class ModelStore(ModelRegistry):
     def rollback(self, tier: str) -> str | None:
         """Undo the last promotion of a tier; versions removed since are skipped.
 
+        Args:
+            tier: One of the tiers of the store.
+
         Returns:
             The version that is now current; None if the tier has none, as before its first
             promotion without a bundled version.
@@ -173,10 +176,8 @@ class ModelStore(ModelRegistry):
     def remove(self, tier: str, version: str) -> None:
         """Delete a version that is not current.
 
-        Raises:
-            VersionNotFound: If the tier has no such version.
-            RegistryError: If it is current.
-            PublishError: If the file system refuses.
+        Raises `VersionNotFound` if the tier has no such version, `RegistryError` if it is current,
+        `PublishError` if the file system refuses.
         """
         folder = self.version_folder(tier, version)
         with translate_os_errors(f"remove {version}"), folder_lock(folder.parent):

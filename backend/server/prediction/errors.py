@@ -14,8 +14,6 @@ class RequestError(TagalongError):
         code: The kind of fault.
     """
 
-    code = "request-error"
-
     def __init__(self, status: HTTPStatus, message: str, *, code: str | None = None) -> None:
         super().__init__(message, code=code)
         self.status = status
