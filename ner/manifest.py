@@ -203,23 +203,19 @@ def read_manifest(folder: Path, *, verify: bool = True) -> Manifest:
         value = json.loads(path.read_bytes())
         manifest = Manifest.from_json(value, str(path))
         if value["digest"] != manifest_digest(value):
-            raise VersionInvalid(
-                f"{path} was changed since publishing: {REPAIR_ADVICE}", code="file-changed"
-            )
+            raise _invalid_version(f"{path} was changed since publishing", "file-changed")
     except FileNotFoundError:
         if not folder.is_dir():
             raise VersionNotFound(
                 f"there is no folder {folder}: see `tagalong models list`",
                 code="version-folder-missing",
             ) from None
-        raise VersionInvalid(
-            f"{folder} has no {MANIFEST_FILE_NAME}, so it is no complete version: {REPAIR_ADVICE}",
-            code="manifest-missing",
+        raise _invalid_version(
+            f"{folder} has no {MANIFEST_FILE_NAME}, so it is no complete version",
+            "manifest-missing",
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise VersionInvalid(
-            f"{path} cannot be read ({error}): {REPAIR_ADVICE}", code="version-unreadable"
-        ) from error
+        raise _invalid_version(f"{path} cannot be read ({error})", "version-unreadable") from error
     if verify:
         _verify(folder, manifest)
     return manifest
@@ -235,8 +231,8 @@ def check_sizes(folder: Path) -> None:
     try:
         _compare_sizes(folder, manifest)
     except OSError as error:  # it was removed meanwhile
-        raise VersionInvalid(
-            f"{folder} cannot be read ({error}): {REPAIR_ADVICE}", code="version-unreadable"
+        raise _invalid_version(
+            f"{folder} cannot be read ({error})", "version-unreadable"
         ) from error
 
 
@@ -245,16 +241,15 @@ def _verify(folder: Path, manifest: Manifest) -> None:
     found = _compare_sizes(folder, manifest)
     for name, expected in manifest.files.items():
         if hash_file(found[name]) != expected:
-            raise VersionInvalid(
-                f"{name} in {folder} was changed since publishing: {REPAIR_ADVICE}",
-                code="file-changed",
+            raise _invalid_version(
+                f"{name} in {folder} was changed since publishing", "file-changed"
             )
     content = content_hash(manifest, manifest.files, schema_version=manifest.format)
     if not manifest.version.endswith(f"-{content}"):
-        raise VersionInvalid(
+        raise _invalid_version(
             f"{folder / MANIFEST_FILE_NAME} names a version of another content "
-            f"({manifest.version}): {REPAIR_ADVICE}",
-            code="version-of-other-content",
+            f"({manifest.version})",
+            "version-of-other-content",
         )
 
 
@@ -278,17 +273,18 @@ def _compare_sizes(folder: Path, manifest: Manifest) -> dict[str, Path]:
             )
     for name, expected in manifest.files.items():
         if name not in found:
-            raise VersionInvalid(
-                f"{name} is missing from {folder}: {REPAIR_ADVICE}", code="file-missing"
-            )
+            raise _invalid_version(f"{name} is missing from {folder}", "file-missing")
         size = found[name].stat().st_size
         if size != expected.bytes:
-            raise VersionInvalid(
-                f"{name} in {folder} has {size:,} bytes instead of {expected.bytes:,}: "
-                f"{REPAIR_ADVICE}",
-                code="file-of-other-size",
+            raise _invalid_version(
+                f"{name} in {folder} has {size:,} bytes instead of {expected.bytes:,}",
+                "file-of-other-size",
             )
     return found
+
+
+def _invalid_version(finding: str, code: str) -> VersionInvalid:
+    return VersionInvalid(f"{finding}: {REPAIR_ADVICE}", code=code)
 
 
 def _canonical_hash(content: Mapping[str, Any]) -> str:
@@ -303,9 +299,8 @@ def _is_weights_file(name: str) -> bool:
 def _validate_fields(value: object, where: str) -> dict[str, Any]:
     """The fields of a manifest: all present, of the right types, and no others."""
     if not isinstance(value, dict):
-        raise VersionInvalid(
-            f"{where} holds {short_repr(value)} instead of an object: {REPAIR_ADVICE}",
-            code="manifest-not-an-object",
+        raise _invalid_version(
+            f"{where} holds {short_repr(value)} instead of an object", "manifest-not-an-object"
         )
     if isinstance(value.get("format"), int) and value["format"] > MANIFEST_SCHEMA_VERSION:
         raise VersionInvalid(
@@ -315,25 +310,21 @@ def _validate_fields(value: object, where: str) -> dict[str, Any]:
         )
     for name, types in FIELD_TYPES.items():
         if name not in value:
-            raise VersionInvalid(
-                f"{where} lacks the field {name!r}: {REPAIR_ADVICE}", code="manifest-field-missing"
-            )
+            raise _invalid_version(f"{where} lacks the field {name!r}", "manifest-field-missing")
         if not isinstance(value[name], types):
             expected = " or ".join(one.__name__ for one in types)
-            raise VersionInvalid(
-                f"{where} has {short_repr(value[name])} as {name!r}, not {expected}: "
-                f"{REPAIR_ADVICE}",
-                code="manifest-field-invalid",
+            raise _invalid_version(
+                f"{where} has {short_repr(value[name])} as {name!r}, not {expected}",
+                "manifest-field-invalid",
             )
     if unknown := sorted(value.keys() - FIELD_TYPES.keys()):
-        raise VersionInvalid(
-            f"{where} has unknown fields ({', '.join(unknown)}): {REPAIR_ADVICE}",
-            code="manifest-field-unknown",
+        raise _invalid_version(
+            f"{where} has unknown fields ({', '.join(unknown)})", "manifest-field-unknown"
         )
     if not value["labels"] or not all(isinstance(label, str) for label in value["labels"]):
-        raise VersionInvalid(
-            f"{where} has {short_repr(value['labels'])} as 'labels', not names: {REPAIR_ADVICE}",
-            code="manifest-field-invalid",
+        raise _invalid_version(
+            f"{where} has {short_repr(value['labels'])} as 'labels', not names",
+            "manifest-field-invalid",
         )
     return dict(value)
 
@@ -342,7 +333,6 @@ def _parse_file_record(name: str, record: object, where: str) -> FileRecord:
     match record:
         case {"sha256": str(digest), "bytes": int(size)}:
             return FileRecord(digest, size)
-    raise VersionInvalid(
-        f"{where} has {short_repr(record)} for the file {name!r}: {REPAIR_ADVICE}",
-        code="manifest-file-record-invalid",
+    raise _invalid_version(
+        f"{where} has {short_repr(record)} for the file {name!r}", "manifest-file-record-invalid"
     )
