@@ -20,7 +20,7 @@ from tagalong.cli.terminal.subprocesses import TAGALONG_COMMAND
 
 if TYPE_CHECKING:
     from tagalong.backend.demo.check import DemoCheckReport
-    from tagalong.backend.demo.session import DemoCallbacks, DemoSession
+    from tagalong.backend.demo.session import DemoCallbacks, DemoOptions, DemoSession
 
 SERVE_COMMAND = (*TAGALONG_COMMAND, "serve")
 MAX_LISTED_FINDINGS = 10
@@ -67,8 +67,7 @@ def demo_cli(
 
     Example: tagalong demo
     """
-    from tagalong.backend.demo.check import check_predictions
-    from tagalong.backend.demo.session import DemoOptions, open_demo
+    from tagalong.backend.demo.session import DemoOptions
 
     options = DemoOptions(
         home,
@@ -77,6 +76,13 @@ def demo_cli(
         backend_port=backend_port,
         label_studio_program=label_studio,
     )
+    _run_demo(options, check=check, opens_browser=browser)
+
+
+def _run_demo(options: "DemoOptions", *, check: bool, opens_browser: bool) -> None:
+    from tagalong.backend.demo.check import check_predictions
+    from tagalong.backend.demo.session import open_demo
+
     with (
         _exit_on_sigterm(),
         error_console.status("") as spinner,
@@ -91,7 +97,7 @@ def demo_cli(
             console.print(render_check_report(report, version))
             raise typer.Exit(1 if report.findings else 0)
         console.print(render_demo(demo))
-        if browser and _can_open_browser():
+        if opens_browser and _can_open_browser():
             webbrowser.open(demo.url)
         try:
             demo.wait()

@@ -1,4 +1,4 @@
-"""`tagalong demo` with stand-ins for its servers: what it says, its exit codes, what it leaves."""
+"""`tagalong demo` with replacements for its servers: output, exit codes, processes."""
 
 import signal
 import socket
@@ -71,7 +71,7 @@ def test_check_fails_where_a_prediction_is_wrong(
 def test_our_own_server_takes_what_it_is_started_with(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """The demo with the real server is tested end to end; this is the seam between the two."""
+    """The real server is tested end to end; this tests its command line."""
     assert tagalong.cli.demo.SERVE_COMMAND[1:] == ("-P", "-m", "tagalong", "serve")
     where = ["--host", "127.0.0.1", "--port", "9090", "--models", str(tmp_path)]
     assert run(["serve", *where, "--help"], capsys)[0] == 0
@@ -93,7 +93,7 @@ def test_a_taken_port_is_one_sentence(
 
 
 @pytest.mark.usefixtures("toy")
-def test_a_label_studio_that_ends_early_is_told(
+def test_a_label_studio_that_ends_early_is_reported(
     arguments: list[str],
     script: Script,  # noqa: F811
     capsys: pytest.CaptureFixture[str],
@@ -106,7 +106,7 @@ def test_a_label_studio_that_ends_early_is_told(
 
 
 @pytest.mark.usefixtures("toy")
-def test_a_backend_that_fails_is_told(
+def test_a_backend_that_fails_is_reported(
     arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOY_FAULT", "broken")

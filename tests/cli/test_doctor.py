@@ -1,4 +1,4 @@
-"""`tagalong doctor` as it is typed."""
+"""The command `tagalong doctor`."""
 
 import json
 from collections.abc import Iterator
@@ -71,9 +71,7 @@ def test_a_problem_has_its_remedy_below_and_ends_with_1(
     assert lines[-1].startswith("One problem.")
 
 
-def test_a_tab_is_mended_where_that_is_asked_for(
-    surgery: Surgery, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_tab_is_fixed_on_request(surgery: Surgery, capsys: pytest.CaptureFixture[str]) -> None:
     filters = {"conjunction": "and", "items": [on("id", "in_list", [1, 2])]}
     held = {"id": 2, "data": {"title": "Review", "filters": filters}}
     surgery.studio.script.answers["GET /api/dm/views/"] = lambda _: (200, [held])

@@ -194,7 +194,7 @@ def test_the_title_is_not_the_version(patient: Practice) -> None:
     assert patient.version in finding.remedy
 
 
-def test_the_project_goes_by_no_version(patient: Practice) -> None:
+def test_the_project_names_no_version(patient: Practice) -> None:
     patient.change_project(model_version="")
     finding = the_only(patient.look(), "version", "problem")
     assert finding.code == "shows-other-version"
@@ -209,7 +209,7 @@ def store(patient: Practice, label: str, version: str) -> None:
     patient.call("POST", "api/predictions/", body)
 
 
-def test_the_project_goes_by_stored_predictions(patient: Practice) -> None:
+def test_the_project_shows_stored_predictions(patient: Practice) -> None:
     store(patient, "Chemical", "batch-1")
     patient.change_project(model_version="batch-1")
     finding = the_only(patient.look(), "version", "warning")

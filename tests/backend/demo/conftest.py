@@ -1,4 +1,4 @@
-"""Stand-ins for the programs that the demo starts, each a script that can be run."""
+"""Scripts that replace the programs of the demo."""
 
 import shlex
 import sys
@@ -14,7 +14,7 @@ Script = Callable[[str], Path]
 
 @pytest.fixture
 def script(tmp_path: Path) -> Script:
-    """Makes a program of a few lines of shell."""
+    """Writes a shell script, and returns its path."""
 
     def make(lines: str) -> Path:
         path = tmp_path / f"program-{len(list(tmp_path.glob('program-*')))}"
@@ -27,11 +27,11 @@ def script(tmp_path: Path) -> Script:
 
 @pytest.fixture
 def toy_program(script: Script) -> Path:
-    """Stands in for ``label-studio``."""
+    """A replacement for ``label-studio``."""
     return script(f'exec {shlex.quote(sys.executable)} {toy_label_studio.__file__} "$@"')
 
 
 @pytest.fixture
 def toy_serve() -> list[str]:
-    """Stands in for ``tagalong serve``."""
+    """A replacement for ``tagalong serve``."""
     return [sys.executable, toy_backend.__file__]

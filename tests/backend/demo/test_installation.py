@@ -1,4 +1,4 @@
-"""Installing Label Studio: once, again after an interruption, and what is said when it fails."""
+"""Installing Label Studio: once, after an interruption, and with errors."""
 
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def test_an_interrupted_one_is_begun_again(script: Script, tmp_path: Path) -> No
         ({"pip": "ERROR: No matching distribution found"}, "installation-failed"),
     ],
 )
-def test_what_goes_wrong_is_told(
+def test_what_goes_wrong_is_reported(
     fault: dict[str, str], code: str, script: Script, tmp_path: Path
 ) -> None:
     with raises(LabelStudioError, code) as raised:
@@ -74,7 +74,7 @@ def test_what_goes_wrong_is_told(
     assert not list(tmp_path.glob("*/installed"))
 
 
-def test_a_python_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_python_that_is_not_there_is_reported(tmp_path: Path) -> None:
     with raises(LabelStudioError, "python-unusable"):
         install_label_studio(tmp_path, python=str(tmp_path / "absent"))
 

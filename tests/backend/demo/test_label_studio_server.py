@@ -1,4 +1,4 @@
-"""A Label Studio of our own: what it is started with, when it counts as up, and what goes wrong."""
+"""Starting our Label Studio: environment, readiness and errors."""
 
 import json
 import os
@@ -74,13 +74,13 @@ def test_the_account_is_kept_and_its_owners(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"email": "a"}'])
-def test_a_broken_account_is_told(content: str, tmp_path: Path) -> None:
+def test_a_broken_account_is_reported(content: str, tmp_path: Path) -> None:
     (tmp_path / "account.json").write_text(content)
     with raises(LabelStudioError, "account-file-broken"):
         read_or_create_account(tmp_path)
 
 
-def test_a_taken_port_is_told_before_anything_starts(script: Script, tmp_path: Path) -> None:
+def test_a_taken_port_is_reported_before_anything_starts(script: Script, tmp_path: Path) -> None:
     witness = tmp_path / "started"
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -91,14 +91,14 @@ def test_a_taken_port_is_told_before_anything_starts(script: Script, tmp_path: P
     assert not witness.exists()
 
 
-def test_early_death_is_told(script: Script, tmp_path: Path) -> None:
+def test_early_death_is_reported(script: Script, tmp_path: Path) -> None:
     program = script("echo sqlite3.DatabaseError: database disk image is malformed; exit 1")
     with raises(LabelStudioError, "process-ended") as raised:
         start_label_studio(program, tmp_path)
     assert "sqlite3.DatabaseError" in str(raised.value)
 
 
-def test_slow_start_is_told_and_ended(script: Script, tmp_path: Path) -> None:
+def test_slow_start_is_reported_and_ended(script: Script, tmp_path: Path) -> None:
     program = script('echo $$ > "$0.pids"; exec sleep 600')
     with raises(LabelStudioError, "process-not-ready"):
         start_label_studio(program, tmp_path, timeout_seconds=1)
@@ -108,7 +108,7 @@ def test_slow_start_is_told_and_ended(script: Script, tmp_path: Path) -> None:
 def test_another_account_at_the_port_is_not_ours(
     script: Script, toy_program: Path, tmp_path: Path
 ) -> None:
-    """Somebody takes the port after we looked."""
+    """Another program takes the port after the check."""
     port = find_free_port()
     usurper = script(f'LABEL_STUDIO_USER_TOKEN=other exec {toy_program} "$@"')
     with raises(LabelStudioError, "port-taken"):
@@ -128,7 +128,7 @@ def test_the_account_is_not_on_the_command_line(toy_program: Path, tmp_path: Pat
 
 
 def _readable(path: Path) -> bool:
-    """Whether a process is still there."""
+    """Whether a process exists."""
     try:
         path.read_bytes()
     except OSError:

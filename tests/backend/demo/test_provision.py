@@ -1,4 +1,4 @@
-"""The demo's project: made once, found again, mended where it is broken; and what is checked."""
+"""The demo's project: created, completed and checked."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +43,7 @@ def asking(toy_program: Path, tmp_path: Path) -> Iterator[LabelStudioClient]:
 
 @pytest.fixture
 def serve(toy_serve: Sequence[str], tmp_path: Path) -> Iterator[Serve]:
-    """Starts a toy backend with a fault, on a new port; gives its address."""
+    """Starts a toy backend with a fault on a new port; returns its address."""
     started: list[SupervisedProcess] = []
 
     def run(fault: str = "") -> str:
@@ -66,7 +66,7 @@ def serve(toy_serve: Sequence[str], tmp_path: Path) -> Iterator[Serve]:
 
 
 def held(asking: LabelStudioClient, tmp_path: Path) -> dict[str, Any]:
-    """What the toy holds."""
+    """The objects of the toy."""
     return json.loads((tmp_path / "studio" / "data" / "state.json").read_text())
 
 
@@ -130,7 +130,7 @@ def test_no_predictions_are_an_error_although_label_studio_says_yes(
         provision(asking, serve("broken"))
 
 
-def test_a_backend_that_is_not_there_is_told(asking: LabelStudioClient) -> None:
+def test_a_backend_that_is_not_there_is_reported(asking: LabelStudioClient) -> None:
     with raises(LabelStudioError, "label-studio-refused") as raised:
         provision(asking, f"http://127.0.0.1:{find_free_port()}")
     assert raised.value.kind == "refused"
@@ -219,7 +219,7 @@ def test_each_fault_of_a_task_is_found() -> None:
     assert found(Task(7, {"txt": TEXT}, 1), right) == ["task 7: has no text under 'text'"]
 
 
-def test_the_abstracts_are_real_and_told_apart() -> None:
+def test_the_abstracts_are_real_and_distinct() -> None:
     assert len({data["pmid"] for data in read_abstracts()}) == len(read_abstracts())
     assert all(data["pmid"].isdigit() and len(data["text"]) > 200 for data in read_abstracts())
 

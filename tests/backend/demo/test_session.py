@@ -1,4 +1,4 @@
-"""The whole demo at once, with stand-ins for both servers."""
+"""The whole demo with replacements for both servers."""
 
 import os
 import socket
@@ -51,7 +51,7 @@ def test_one_home_holds_one_demo(plan: DemoOptions) -> None:
 
 
 @pytest.mark.parametrize("which", ["label_studio_port", "backend_port"])
-def test_a_port_that_was_asked_for_and_is_taken_is_told(plan: DemoOptions, which: str) -> None:
+def test_a_port_that_was_asked_for_and_is_taken_is_reported(plan: DemoOptions, which: str) -> None:
     with taken() as port:
         asked = replace(plan, **{which: port})
         with raises(LabelStudioError, "port-taken"):
@@ -99,7 +99,7 @@ def test_a_backend_that_ends_early_takes_all_with_it(plan: DemoOptions, script: 
 
 
 @pytest.mark.parametrize("which", ["label_studio", "backend"])
-def test_a_server_that_ends_meanwhile_is_told(plan: DemoOptions, which: str) -> None:
+def test_a_server_that_ends_meanwhile_is_reported(plan: DemoOptions, which: str) -> None:
     with open_demo(plan) as demo:
         process = demo.label_studio.process if which == "label_studio" else demo.backend
         os.killpg(process.pid, 9)

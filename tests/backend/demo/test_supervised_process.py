@@ -1,4 +1,4 @@
-"""What is started ends: when it is asked to, when it will not, and when we are killed."""
+"""Child processes end: on request, by force, and when the parent is killed."""
 
 import errno
 import os
@@ -31,7 +31,7 @@ def eventually(true: Callable[[], bool]) -> bool:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and that nobody asked for does not."""
+    """Whether a process runs and is not a zombie."""
     stat = Path(f"/proc/{pid}/stat")
     try:
         os.kill(pid, 0)
@@ -41,7 +41,7 @@ def alive(pid: int) -> bool:
 
 
 def family(program: Path) -> list[int]:
-    """The ids of a program and of its child, once it has written them."""
+    """The process ids that a program writes: its own and its child's."""
     pids = Path(f"{program}.pids")
     assert eventually(lambda: pids.exists() and pids.read_text().endswith("\n"))
     return list(map(int, pids.read_text().split()))
@@ -62,7 +62,7 @@ def test_stop_ends_all_that_was_started(script: Script, tmp_path: Path) -> None:
     process.stop()
 
 
-def test_who_will_not_end_is_ended(
+def test_a_stubborn_process_is_killed(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = script(STUBBORN)
@@ -110,7 +110,7 @@ def test_what_it_leaves_behind_when_it_ends_by_itself_is_ended(
     process.stop()
 
 
-def test_early_death_is_told_with_the_last_lines(script: Script, tmp_path: Path) -> None:
+def test_early_death_is_reported_with_the_last_lines(script: Script, tmp_path: Path) -> None:
     program = script("echo one\necho two >&2\nexit 3")
     with leashed(program, tmp_path) as process, raises(LabelStudioError, "process-ended") as raised:
         process.wait_until_ready(lambda: False, timeout_seconds=60)
@@ -121,7 +121,7 @@ def test_early_death_is_told_with_the_last_lines(script: Script, tmp_path: Path)
     assert str(tmp_path / "log") in message
 
 
-def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_program_that_is_not_there_is_reported(tmp_path: Path) -> None:
     absent = tmp_path / "absent"
     with leashed(absent, tmp_path) as process:
         with raises(LabelStudioError, "process-ended") as raised:
@@ -130,7 +130,7 @@ def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:
         assert "Traceback" not in process.read_last_lines(50)
 
 
-def test_slowness_is_told(script: Script, tmp_path: Path) -> None:
+def test_slowness_is_reported(script: Script, tmp_path: Path) -> None:
     with (
         leashed(script("sleep 600"), tmp_path) as process,
         raises(LabelStudioError, "process-not-ready") as raised,

@@ -1,4 +1,4 @@
-"""A backend that finds the first word of every text, and does it wrong where TOY_FAULT says so.
+"""A backend that marks the first word of every text; TOY_FAULT makes it fail.
 
 A script of the standard library, started as ``tagalong serve`` is.
 """

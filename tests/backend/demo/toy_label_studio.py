@@ -1,4 +1,4 @@
-"""As much of Label Studio 1.23.2 as the demo asks for, started and told the same way.
+"""The part of Label Studio 1.23.2 that the demo uses, with the same command line.
 
 A script of the standard library: it keeps its state in the data folder, asks backends for health,
 setup and predictions as Label Studio does, and takes the same account from the environment.
@@ -141,7 +141,7 @@ class Toy:
         return 200, self.of("predictions", query["project"])
 
     def predict(self, query: Query, body: Any) -> Answer:
-        """All goes well in any case, as in 1.23.2."""
+        """Reports success in any case, as 1.23.2 does."""
         number = query["project"]
         backend = self.of("ml", number)[0]
         self.refresh(backend)
@@ -189,7 +189,7 @@ ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
 
 
 def page(found: list[Any], query: Query, items: str, total: str) -> Answer:
-    """A page of at most 5, so that a dozen are several."""
+    """A page of at most 5, so that a dozen need several."""
     size = min(5, int(query["page_size"]))
     first = (int(query["page"]) - 1) * size
     if first and first >= len(found):

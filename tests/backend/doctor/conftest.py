@@ -1,4 +1,4 @@
-"""A Label Studio and a backend that answer by heart, and the doctor who looks at them."""
+"""A scripted Label Studio and a scripted backend for the doctor."""
 
 from collections.abc import Iterator
 

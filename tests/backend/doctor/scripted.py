@@ -1,4 +1,4 @@
-"""Web servers that answer by heart: a Label Studio and a backend where all is well, to be broken.
+"""Scripted web servers: a healthy Label Studio and a healthy backend, for tests to break.
 
 The answers are those of Label Studio 1.23.2, recorded and shortened.
 """
@@ -35,7 +35,7 @@ UNKNOWN_TASK = (
 
 @dataclass(frozen=True)
 class Asked:
-    """A request, as it came."""
+    """A received request."""
 
     method: str
     path: str
@@ -48,7 +48,7 @@ Answer = tuple[int, Any]  # status and JSON; a str is sent as it is
 
 @dataclass
 class Script:
-    """What a server answers, by verb and path; may be changed while it runs."""
+    """Answers by method and path; may be changed while the server runs."""
 
     answers: dict[str, Answer | Callable[[Asked], Answer]]
     delays: dict[str, float] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Script:
 
 
 class ScriptedServer(AbstractContextManager["ScriptedServer"]):
-    """Follows a script on a free port of loopback."""
+    """Answers from a script on a free port of loopback."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -96,13 +96,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(sent)))
             self.end_headers()
             self.wfile.write(sent)
-        except BrokenPipeError:  # who asked has lost patience
+        except BrokenPipeError:  # the client has timed out
             self.close_connection = True
 
     do_GET = do_POST = do_PATCH = _follow  # noqa: N815
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 def region(label: str = "Chemical") -> dict[str, Any]:
@@ -166,7 +166,7 @@ def webhook(url: str, **changes: Any) -> dict[str, Any]:
 
 
 def refused(**fields: list[str]) -> Answer:
-    """A validation error, as Label Studio words it."""
+    """A validation error of Label Studio."""
     return 400, {"status_code": 400, "detail": "Validation error", "validation_errors": fields}
 
 

@@ -1,4 +1,4 @@
-"""Where the doctor looks at a scripted Label Studio and backend, and what is asked of what it says.
+"""Runs the doctor on a scripted Label Studio and backend, and checks every finding.
 
 Every test breaks one thing, and wants one finding for it: the others stay well, but for those that
 the test names or that were skipped.
@@ -23,7 +23,7 @@ Findings = Mapping[str, DoctorFinding]
 
 @contextmanager
 def opened() -> Iterator["Surgery"]:
-    """A surgery where all is well."""
+    """A setup without problems."""
     with (
         patch.object(old_install, "site_directories", return_value=[]),  # not those of the tests
         ScriptedServer(healthy_backend()) as backend,
@@ -64,7 +64,7 @@ def look(question: DoctorOptions, *, fix: bool = False) -> Findings:
 def the_only(
     findings: Findings, name: str, status: CheckStatus, *, skips: str = ""
 ) -> DoctorFinding:
-    """The finding of a check that alone found something.
+    """The only finding that is not ok.
 
     Args:
         findings: Of all checks.

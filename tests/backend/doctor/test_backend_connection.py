@@ -1,4 +1,4 @@
-"""The doctor between Label Studio and the backend: rows, network switches, what state it is in."""
+"""Checks of the connection from Label Studio to the backend."""
 
 import pytest
 
@@ -67,7 +67,7 @@ def test_label_studio_takes_no_webhook_to_a_host_without_a_dot(surgery: Surgery)
     assert finding.code == "host-without-dot"
 
 
-def test_who_may_not_add_a_backend_is_told_so(surgery: Surgery) -> None:
+def test_a_user_without_permission_sees_the_reason(surgery: Surgery) -> None:
     detail = "You do not have permission to perform this action."
     surgery.studio_says("POST /api/ml/", *failed(403, detail))
     finding = the_only(surgery.look(), "network", "problem")

@@ -1,4 +1,4 @@
-"""The doctor and the backend itself: does it answer, to whom, what, and how soon."""
+"""Checks of the backend's own answers and their duration."""
 
 import re
 from typing import Any
@@ -61,7 +61,7 @@ def test_something_else_answers(surgery: Surgery, answer: tuple[int, Any], statu
 
 
 def lock(surgery: Surgery) -> None:
-    """Have the backend ask for a user and password."""
+    """Make the backend ask for a user and password."""
 
     def door(asked: Asked) -> tuple[int, Any]:
         known = asked.headers.get("Authorization") == "Basic YW5uOnNlY3JldA=="  # ann:secret
@@ -96,7 +96,7 @@ def test_label_studio_sends_the_wrong_password(surgery: Surgery) -> None:
     assert finding.code == "login-refused"
 
 
-def test_without_the_password_the_doctor_says_what_it_could_not_see(surgery: Surgery) -> None:
+def test_without_the_password_the_doctor_names_the_skipped_checks(surgery: Surgery) -> None:
     lock(surgery)
     row = backend_row(surgery.backend.url, auth_method="BASIC_AUTH", basic_auth_user="ann")
     surgery.studio_says("GET /api/ml/", 200, [row])
@@ -182,7 +182,7 @@ def test_a_setup_that_never_comes(surgery: Surgery, monkeypatch: pytest.MonkeyPa
     assert finding.code == "backend-timeout"
 
 
-def test_it_says_how_many_tasks_fit_into_one_request(surgery: Surgery) -> None:
+def test_it_computes_how_many_tasks_fit_into_one_request(surgery: Surgery) -> None:
     surgery.studio_says(f"GET {PROJECT}", 200, project(task_number=10_000_000))
     surgery.studio_says(f"GET {PROJECT}model-versions/", 200, {VERSION: 10_000_000})
     finding = surgery.look()["times"]

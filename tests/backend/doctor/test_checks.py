@@ -1,4 +1,4 @@
-"""The order of the checks, and how long they may take together."""
+"""The order of the checks and their time limit."""
 
 from itertools import pairwise
 

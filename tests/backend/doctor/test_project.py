@@ -1,4 +1,4 @@
-"""The doctor and the project: its labelling config, its tasks, whether predictions are shown."""
+"""Checks of the labelling config, the tasks and the pre-labelling setting."""
 
 import pytest
 

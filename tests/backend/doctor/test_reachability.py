@@ -1,4 +1,4 @@
-"""The doctor at the door: no Label Studio, no key, no project."""
+"""Checks of Label Studio, the key and the project."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The doctor and what is stored: is it valid, and of the version served."""
+"""Checks of the stored predictions: validity and version."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def flags(*, on: bool) -> str:
 
 
 def store_gene(surgery: Surgery) -> None:
-    """Have a prediction with a label that the labelling config does not have."""
+    """Store a prediction with a label outside the labelling config."""
     gene = {"id": 5, "model_version": VERSION, "score": 0.9, "result": [region("Gene")]}
     surgery.studio_says(f"GET {PROJECT}tasks/", 200, [task(11, predictions=[gene]), task(12)])
 

@@ -22,7 +22,7 @@ FINE = tab(1, "Default", all_of())
 
 
 def holds(surgery: Surgery, *tabs: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """Have Label Studio hold some tabs, which may be changed; what it then holds."""
+    """Give Label Studio some tabs, and return its tabs, which requests may change."""
     held = {one["id"]: one for one in tabs}
     answers = surgery.studio.script.answers
     answers[f"GET {VIEWS}"] = lambda _: (200, list(held.values()))

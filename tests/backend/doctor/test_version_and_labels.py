@@ -1,4 +1,4 @@
-"""The doctor and the names that Label Studio and the backend have for versions and labels."""
+"""Checks that Label Studio and the backend use the same version and labels."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def test_the_title_is_not_the_version(surgery: Surgery) -> None:
 
 
 @pytest.mark.parametrize("chosen", ["", "batch-1"])
-def test_the_project_goes_by_another_version(surgery: Surgery, chosen: str) -> None:
+def test_the_project_shows_another_version(surgery: Surgery, chosen: str) -> None:
     name(surgery, title=VERSION, chosen=chosen)
     finding = the_only(surgery.look(), "version", "problem")
     assert finding.code == "shows-other-version"
@@ -30,7 +30,7 @@ def test_the_project_goes_by_another_version(surgery: Surgery, chosen: str) -> N
 
 
 @pytest.mark.parametrize(("title", "chosen"), [(VERSION, "batch-1"), ("new", VERSION)])
-def test_the_project_goes_by_stored_predictions(surgery: Surgery, title: str, chosen: str) -> None:
+def test_the_project_shows_stored_predictions(surgery: Surgery, title: str, chosen: str) -> None:
     name(surgery, title=title, chosen=chosen)
     surgery.studio_says(f"GET {PROJECT}model-versions/", 200, {chosen: 3, VERSION: 3})
     finding = the_only(surgery.look(), "version", "warning")
@@ -38,7 +38,7 @@ def test_the_project_goes_by_stored_predictions(surgery: Surgery, title: str, ch
     assert repr(chosen) in finding.sentence
 
 
-def test_neither_goes_by_the_version(surgery: Surgery) -> None:
+def test_neither_names_the_version(surgery: Surgery) -> None:
     name(surgery, title="Tagalong", chosen="batch-1")
     finding = the_only(surgery.look(), "version", "problem")
     assert finding.code == "shows-other-version"

@@ -1,4 +1,4 @@
-"""The doctor and the webhook: is there one, does it send what is needed, is it let in."""
+"""Checks of the webhook: existence, settings and secret."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def test_a_webhook_that_does_not_send_all(
 
 
 def lock(surgery: Surgery) -> None:
-    """Have the backend ask for a secret."""
+    """Make the backend ask for a secret."""
 
     def door(asked: Asked) -> tuple[int, Any]:
         is_let_in = asked.headers.get(WEBHOOK_SECRET_HEADER) == SECRET

@@ -1,4 +1,4 @@
-"""A queue comes wholly before what is left of earlier ones, however many there were."""
+"""A new queue comes before the remaining tasks of all earlier queues."""
 
 import random
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ VERSION = "enc-2"
 
 
 class Studio:
-    """A Label Studio in memory, as far as a queue asks it.
+    """The part of Label Studio that a queue uses, in memory.
 
     Every task has a prediction of an earlier version, with a place in the queue of that version.
     """
@@ -53,7 +53,7 @@ class Studio:
         assert settings == {"model_version": VERSION, "sampling": "Uncertainty sampling"}
 
     def served(self) -> list[int]:
-        """Tasks as uncertainty sampling hands them out: the lowest score of the version first."""
+        """Tasks in the order of uncertainty sampling: the lowest score of the version first."""
         scores = {
             one.task: one.score
             for one in self.stored
@@ -63,7 +63,7 @@ class Studio:
         return sorted(scores, key=lambda task: scores[task] or 0)
 
     def shares(self) -> dict[int, float]:
-        """What Label Studio shows beside a prediction of the version, in percent, by task."""
+        """The percentage that Label Studio shows for each task."""
         return {
             one.task: float(f"{100 * (one.score or 0):.2f}")
             for one in self.stored
@@ -144,7 +144,7 @@ def test_what_only_some_have_annotated_comes_behind_a_new_queue_too() -> None:
 
 
 def test_any_number_of_queues_keeps_to_the_order_of_all() -> None:
-    """Four hundred: a share of a share of a share would have become 0 by then."""
+    """After 400 queues, repeated division would have reached 0."""
     studio, chance = Studio(PAGE_SIZE + 30), random.Random(0)
     order: list[int] = []
     for turn in range(400):

@@ -1,4 +1,4 @@
-"""Labelling configs: one way to label a text, or a sentence that says why not."""
+"""Labelling configs: one control for a text, or an error."""
 
 from pathlib import Path
 from xml.sax.saxutils import quoteattr

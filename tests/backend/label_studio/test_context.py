@@ -1,4 +1,4 @@
-"""Interactive calls: what was drawn just now is told from what was there, whatever is sent."""
+"""Interactive requests: new regions are distinguished from existing ones."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def asked(sent: Any, **known: Any) -> InteractiveContext:
     return read_interactive_context({**task(TEXT), **known}, sent, CONFIG, Document("1", TEXT))
 
 
-def test_what_was_drawn_and_what_is_there_are_told_apart() -> None:
+def test_new_and_existing_regions_are_distinguished() -> None:
     draft = {"id": 5, "result": [region(TEXT, 5, 9, "CHEM")]}
     mine = annotation(region(TEXT, 10, 13, "Disease"), id=7)
     others = annotation(region(TEXT, 0, 13, "Disease"), id=8)
@@ -44,7 +44,7 @@ def test_what_was_drawn_and_what_is_there_are_told_apart() -> None:
 
 
 def mine(*names: str) -> list[Any]:
-    """A version of the annotation: ``c`` is at 5 and the annotator's own, ``d`` at 10 a guess."""
+    """A stored result: ``c`` at 5 is the annotator's, ``d`` at 10 a prediction."""
     every = {
         "c": region(TEXT, 5, 9, "CHEM", id="c", origin="manual"),
         "d": region(TEXT, 10, 13, "Disease", id="d", origin="prediction", score=0.9),

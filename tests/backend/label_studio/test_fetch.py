@@ -1,4 +1,4 @@
-"""Fetching: only whole answers, only from whom one meant to ask, and never for ever."""
+"""Fetching: complete answers only, from allowed hosts only, within time limits."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,12 +93,12 @@ def test_anything_but_a_whole_answer_is_refused(web: Web, path: str, reason: str
 
 @pytest.mark.parametrize("path", ["/slow-status", "/slow-header", "/slow-body", "/slow-chunk"])
 def test_the_time_limit_is_for_all_of_it(web: Web, path: str) -> None:
-    """Every byte comes soon; no limit on single reads would ever end this."""
+    """Every byte arrives soon, so no limit on single reads would end this."""
     with raises(InputError, "fetch-timeout"):
         fetch(web, path, seconds=0.3)
 
 
-def test_whoever_asks_many_times_is_still_served(web: Web) -> None:
+def test_many_failed_requests_block_no_slot(web: Web) -> None:
     fetcher = Fetcher(max_bytes=100, timeout_seconds=20.0)
     for path in ("/missing", "/huge", "/nothing"):
         for _ in range(MAX_CONCURRENT_FETCHES):
@@ -118,7 +118,7 @@ def test_threads_that_were_left_end_and_make_room(web: Web) -> None:
     assert fetcher.fetch(parse_web_address(f"http://{web.host}/text"), {}) == TEXT
 
 
-def test_nobody_there_is_said(web: Web) -> None:
+def test_an_unused_port_is_reported(web: Web) -> None:
     with serving({}) as gone:
         address = parse_web_address(f"http://{gone.host}/")
     with raises(InputError, "fetch-failed"):
@@ -249,6 +249,6 @@ def test_only_the_very_host_and_port_are_allowed(allowed: str, text: str, meant:
     "text",
     ["", "*", "*.org", "a.org/", "a/b", "http://a", "me@a", "::1", "a:x", "a:70000", " a", "a?b"],
 )
-def test_what_is_no_host_cannot_be_allowed(text: str) -> None:
+def test_only_a_host_can_be_allowed(text: str) -> None:
     with raises(InputError, "invalid-allowed-host"):
         parse_allowed_host(text)

@@ -1,4 +1,4 @@
-"""Interactive calls: what was drawn is found again, and no choice of a person is talked over."""
+"""Interactive requests: mentions are found, and no region of a person is overwritten."""
 
 from dataclasses import replace
 
@@ -176,7 +176,7 @@ def test_mentions_are_the_drawn_string_between_word_boundaries(
 
 @given(calls())
 def test_no_mention_is_missed(call: tuple[Document, tuple[Span, ...], InteractiveContext]) -> None:
-    """Held against the plain way: every place of every string, longest first."""
+    """Compared with the naive search: every position of every string, longest first."""
     document, predicted, marked = call
     labels: dict[str, set[str]] = {}
     for span in marked.new_spans:
@@ -222,7 +222,7 @@ def test_the_answer_is_valid(call: tuple[Document, tuple[Span, ...], Interactive
 
 
 def test_thousands_of_regions_in_a_long_text() -> None:
-    """No clock: in the plain way, each of these would outlive the patience of any test run."""
+    """Without a clock: the naive search would never finish here."""
     text = "a " * 100_000
     nested = [Span(0, 2 * i + 1, "CHEM") for i in range(MAX_MENTION_CHARACTERS // 2)]
     whole = [Span(i, len(text) - i, "CHEM") for i in range(5_000)]

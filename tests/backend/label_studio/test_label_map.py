@@ -1,4 +1,4 @@
-"""Labels of a model to labels of a project: claimed, named, alike, or lost and counted."""
+"""Mapping of model labels: claimed, named, alike, or dropped and counted."""
 
 import pytest
 from hypothesis import given

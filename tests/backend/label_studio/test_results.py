@@ -1,4 +1,4 @@
-"""Label Studio's shapes: what we send passes its own validator, what we get is read exactly."""
+"""Label Studio's formats: our results pass its validator, and its results are read exactly."""
 
 import json
 from dataclasses import replace
@@ -119,7 +119,7 @@ def test_where_the_text_is(
         (None, None, "no texts"),
     ],
 )
-def test_where_it_cannot_be_told(data: object, key: str | None, value: str) -> None:
+def test_an_ambiguous_task_is_refused(data: object, key: str | None, value: str) -> None:
     code = "task-without-text" if key else "task-text-not-unique"
     with raises(FormatError, code) as refusal:
         find_text_key(data, "task 1", key=key)

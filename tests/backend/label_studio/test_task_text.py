@@ -1,4 +1,4 @@
-"""Tasks to documents: the text that the editor shows, or one sentence without a word of it."""
+"""Reading tasks: the text of the editor, or an error that quotes nothing of it."""
 
 from base64 import b64encode
 from collections.abc import Iterator
@@ -207,7 +207,7 @@ def test_files_of_label_studio_are_read_with_its_key(web: Web) -> None:
     assert "secret" not in repr(TaskTextReader(**options))
 
 
-def test_the_key_goes_to_nobody_else(web: Web) -> None:
+def test_the_key_is_sent_to_no_other_host(web: Web) -> None:
     with serving({"/a": Page(b"other")}) as other:
         hosts = frozenset({web.host, other.host})
         for home in (f"http://{web.host}", f"https://{other.host}"):

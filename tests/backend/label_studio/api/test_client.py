@@ -136,7 +136,7 @@ def test_a_short_lived_token_that_has_run_out_is_renewed(server: Server) -> None
     assert [request.path for request in server.requests].count("/api/token/refresh/") == 2
 
 
-def test_a_personal_token_that_is_refused_is_told(server: Server) -> None:
+def test_a_personal_token_that_is_refused_is_reported(server: Server) -> None:
     personal = token("refresh", 9999)
     server.answers((401, {"detail": "Token is blacklisted", "code": "token_not_valid"}))
     error = failure(server.connect(personal).whoami)
@@ -246,7 +246,7 @@ def test_what_makes_something_is_not_done_twice(trouble: tuple[int, Any], server
     assert len(server.requests) == 1
 
 
-def test_nobody_there_is_told() -> None:
+def test_an_unused_port_is_reported() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening
         error = failure(connect(f"http://127.0.0.1:{unused.getsockname()[1]}", KEY).whoami)
@@ -255,7 +255,7 @@ def test_nobody_there_is_told() -> None:
     assert error.kind == "unreachable"
 
 
-def test_silence_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_timeout_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -382,7 +382,7 @@ def test_what_is_no_address_is_refused_unquoted(typed: str) -> None:
     assert "secret" not in str(error)
 
 
-def test_an_address_that_cannot_be_asked_is_told() -> None:
+def test_an_address_that_cannot_be_asked_is_reported() -> None:
     error = failure(connect("http://a\0b", KEY).whoami)
     assert error.kind == "address"
 

@@ -22,7 +22,7 @@ COLUMNS = {"filter:tasks:id": 1, "filter:tasks:total_annotations": 2}
 
 
 def passes(task: int, item: Mapping[str, Any]) -> bool:
-    """Whether Label Studio's server lets a task through."""
+    """Whether Label Studio's server selects a task."""
     held, value = COLUMNS[item["filter"]] * task, item["value"]
     child = item.get("child_filter")
     if child is not None and not passes(task, child):
@@ -42,7 +42,7 @@ def passes(task: int, item: Mapping[str, Any]) -> bool:
 
 
 def shown(filters: Mapping[str, Any]) -> list[int]:
-    """The tasks that Label Studio's server selects: all, where there is no item."""
+    """The tasks that Label Studio's server selects: all tasks without items."""
     items = filters["items"]
     joined = {"and": all, "or": any}[filters["conjunction"]]
     return [t for t in UNIVERSE if not items or joined(passes(t, item) for item in items)]
@@ -114,7 +114,7 @@ def test_no_filter_is_longer_than_the_database_takes() -> None:
         all_of({**on("id", "equal", 1), "child_filter": on("id", "in_list", [1])}),
     ],
 )
-def test_what_cannot_be_said_otherwise(filters: dict[str, Any]) -> None:
+def test_filters_without_an_equivalent(filters: dict[str, Any]) -> None:
     assert set(unknown_operators(filters)) <= {"in_list", ""}
     assert unknown_operators(filters) != []
     assert without_lists(filters) is None

@@ -1,4 +1,4 @@
-"""A tab is made as Label Studio's page makes one; a changed tab keeps what was not changed."""
+"""A new tab equals one of Label Studio's page; an update keeps other fields."""
 
 from collections.abc import Iterator
 from typing import Any
