@@ -175,7 +175,7 @@ class Tagalong(LabelStudioMLBase):
             the last one that returned something, at every ``/setup``.
 
         Raises:
-            JournalError: If the event cannot be recorded.
+            StateFileError: If the event cannot be recorded.
         """
         return self.fit(event, data, job_id=job_id, **additional_params)
 
@@ -192,7 +192,7 @@ class Tagalong(LabelStudioMLBase):
             recorded before.
 
         Raises:
-            JournalError: If it cannot be recorded.
+            StateFileError: If it cannot be recorded.
         """
         parsed = parse_event({**data, "action": event})
         return {

@@ -174,7 +174,7 @@ def choose_benchmark_configs(
         The ways, and what to know of them, a sentence each.
 
     Raises:
-        StoreError: If there is no such version.
+        RegistryError: If there is no such version.
         InputError: If a version is of the other tier.
     """
     from tagalong.training.benchmark.measure import BenchmarkConfig

@@ -95,7 +95,7 @@ class EventStore:
             very same event was recorded before.
 
         Raises:
-            JournalError: If the file cannot be used.
+            StateFileError: If the file cannot be used.
         """
         if not event.is_known:
             return None
@@ -126,7 +126,7 @@ class EventStore:
             How many there are of each action.
 
         Raises:
-            JournalError: If the file cannot be used.
+            StateFileError: If the file cannot be used.
         """
         where, values = ("", ()) if project is None else ("WHERE project = ?", (project,))
         query = f"SELECT action, COUNT(*) FROM events {where} GROUP BY action ORDER BY action"  # noqa: S608
@@ -147,7 +147,7 @@ class EventStore:
             The events.
 
         Raises:
-            JournalError: If the file cannot be used.
+            StateFileError: If the file cannot be used.
         """
         query = (
             f"SELECT {EVENT_COLUMNS} FROM events WHERE id > ? AND (? IS NULL OR project = ?) "  # noqa: S608
@@ -164,7 +164,7 @@ class EventStore:
             Their ids.
 
         Raises:
-            JournalError: If the file cannot be used.
+            StateFileError: If the file cannot be used.
         """
         query = f"SELECT DISTINCT project FROM events WHERE action IN ({ANNOTATION_ACTIONS_SQL})"  # noqa: S608
         with self._database.connection() as connection:
@@ -182,7 +182,7 @@ class EventStore:
             How many there are, and the id of the last event about one; both 0 where there is none.
 
         Raises:
-            JournalError: If the file cannot be used.
+            StateFileError: If the file cannot be used.
         """
         query = (
             "SELECT COUNT(DISTINCT json_extract(one.value, '$[0]')), COALESCE(MAX(events.id), 0) "  # noqa: S608
@@ -203,7 +203,7 @@ class EventStore:
             The event; None where there is none of that id.
 
         Raises:
-            JournalError: If the file cannot be used.
+            StateFileError: If the file cannot be used.
         """
         if not 0 < event_id <= MAX_ID:
             return None
@@ -217,7 +217,7 @@ class EventStore:
             By project and backend, a number that grows with every call of any project.
 
         Raises:
-            JournalError: If the file cannot be used.
+            StateFileError: If the file cannot be used.
         """
         with self._database.connection() as connection:
             rows = connection.execute("SELECT project, backend, id FROM extra")

@@ -97,7 +97,7 @@ class JobStore:
             The id of the training that waits.
 
         Raises:
-            JournalError: If the file cannot be used.
+            StateFileError: If the file cannot be used.
         """
         with self._database.connection() as connection:
             (number,) = connection.execute(
@@ -116,7 +116,7 @@ class JobStore:
             job_id: Its id; it waits or runs, and no other of its project and tier runs.
 
         Raises:
-            JournalError: If the file cannot be used.
+            StateFileError: If the file cannot be used.
         """
         self._update(
             "state = 'running', tries = tries + 1, standing = '', process = 0",
@@ -141,7 +141,7 @@ class JobStore:
             pid: Of the system.
 
         Raises:
-            JournalError: If the file cannot be used.
+            StateFileError: If the file cannot be used.
         """
         self._update("process = ?", "WHERE id = ?", pid, job_id)
 
@@ -153,7 +153,7 @@ class JobStore:
             result: What to do.
 
         Raises:
-            JournalError: If the file cannot be used.
+            StateFileError: If the file cannot be used.
         """
         self._update("outcome = ?", "WHERE id = ?", json.dumps(result.to_json()), job_id)
 
@@ -166,7 +166,7 @@ class JobStore:
             result: What came of it.
 
         Raises:
-            JournalError: If the file cannot be used.
+            StateFileError: If the file cannot be used.
         """
         self._update(
             "state = ?, outcome = ?, ended = ?, standing = '', process = 0",
@@ -185,7 +185,7 @@ class JobStore:
             How many had not ended.
 
         Raises:
-            JournalError: If the file cannot be used.
+            StateFileError: If the file cannot be used.
         """
         where = "WHERE project = ? AND (? IS NULL OR tier = ?) AND state IN ('waiting', 'running')"
         return self._update("unwanted = 1", where, project, tier, tier)
@@ -213,7 +213,7 @@ class JobStore:
             The last asked for first.
 
         Raises:
-            JournalError: If the file cannot be used.
+            StateFileError: If the file cannot be used.
         """
         return self._query_jobs("ORDER BY id DESC LIMIT ?", limit)
 

@@ -103,7 +103,7 @@ class Supervisor:
         """Look once: begin what is due, end what is unwanted.
 
         Raises:
-            JournalError: If a file cannot be used.
+            StateFileError: If a file cannot be used.
         """
         self._check_child_exit()
         self._enqueue_due()

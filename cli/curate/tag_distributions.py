@@ -59,7 +59,7 @@ def predict_with_version(
 
     Raises:
         InputError: If it is no encoder.
-        StoreError: If there is none of that name, or it is not whole.
+        RegistryError: If there is none of that name, or it is not whole.
         BaseModelError: If it is an adapter and its base is not there.
     """
     from tagalong.backend.models.encoder.tier import EncoderTier

@@ -77,9 +77,9 @@ def compile_version(
         The engine.
 
     Raises:
-        StoreError: If there is no such version, or it is damaged.
+        RegistryError: If there is no such version, or it is damaged.
         BaseModelError: If its base is not there.
-        EngineError: If none can be made.
+        OpenVINOError: If none can be made.
     """
     from tagalong.backend.models.openvino.build import build_openvino_model
     from tagalong.backend.models.openvino.samples import read_sample_documents

@@ -147,7 +147,7 @@ def read_recipe_manifest(store: ModelStore, reference: str, *, tier: str) -> Man
 
     Raises:
         InputError: If it is of another tier.
-        StoreError: If there is none of that name, or it is not whole.
+        RegistryError: If there is none of that name, or it is not whole.
     """
     manifest = read_manifest(store.resolve(reference))
     if manifest.tier != tier:

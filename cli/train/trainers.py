@@ -65,7 +65,7 @@ def build_trainer_like(store: ModelStore, tier: str, reference: str | None) -> T
 
     Raises:
         InputError: If it is of another tier, or an LLM has no version to go by.
-        StoreError: If there is no such version.
+        RegistryError: If there is no such version.
     """
     from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, BaseModelRef
     from tagalong.training.recipes.recipe import (

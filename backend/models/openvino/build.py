@@ -91,9 +91,9 @@ def build_openvino_model(
         The engine.
 
     Raises:
-        StoreError: If there is no such version, or it is damaged.
+        RegistryError: If there is no such version, or it is damaged.
         BaseModelError: If its base is not there.
-        EngineError: If it cannot be run by OpenVINO, or finds something else there; why.
+        OpenVINOError: If it cannot be run by OpenVINO, or finds something else there; why.
     """
     manifest = read_manifest(folder)
     if manifest.tier != "encoder":

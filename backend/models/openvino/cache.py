@@ -189,7 +189,7 @@ def cache_openvino_model(
         The engine where it is now.
 
     Raises:
-        EngineError: If there is no place for it, or its version was removed meanwhile.
+        OpenVINOError: If there is no place for it, or its version was removed meanwhile.
     """
     if not is_version(folder):
         raise OpenVINOError(f"{manifest.version} was removed while its engine was made")

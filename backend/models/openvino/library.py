@@ -30,7 +30,7 @@ def import_openvino() -> ModuleType:
         Its module.
 
     Raises:
-        EngineError: If it is not installed, or cannot be loaded on this machine.
+        OpenVINOError: If it is not installed, or cannot be loaded on this machine.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return _import_library("openvino")
@@ -44,7 +44,7 @@ def import_nncf() -> ModuleType:
         Its module.
 
     Raises:
-        EngineError: If it is not installed, or cannot be loaded on this machine.
+        OpenVINOError: If it is not installed, or cannot be loaded on this machine.
     """
     import_openvino()
     return _import_library("nncf")
@@ -90,7 +90,7 @@ def cpu_capabilities() -> frozenset[str]:
         Its names, such as ``BF16``. It says ``INT8`` of every CPU, whether it is fast there or not.
 
     Raises:
-        EngineError: If OpenVINO is not there, or does not know this CPU.
+        OpenVINOError: If OpenVINO is not there, or does not know this CPU.
     """
     core = import_openvino().Core
     try:

@@ -53,7 +53,7 @@ class OpenVINORunner:
         precision: Arithmetic of what is not quantised.
 
     Raises:
-        EngineError: If OpenVINO is not there, or cannot read it.
+        OpenVINOError: If OpenVINO is not there, or cannot read it.
     """
 
     # The first batch of a shape takes half again as long as the next ones, and every shape that is
@@ -117,7 +117,7 @@ class OpenVINORunner:
             max_subwords: Sub-words that a row has at most.
 
         Raises:
-            EngineError: If it cannot be run.
+            OpenVINOError: If it cannot be run.
         """
         try:
             for length in range(
