@@ -158,9 +158,11 @@ def choices(corpus: Corpus, name: str, count: int, seed: int, learner: Learner |
             pool, [Prediction((), 0.5, "")] * len(pool), options, labeled=labelled
         )
     evidence = StrategyInputs(
-        learner.before.predict(pool) if "against" in STRATEGIES[name].required_inputs else (),
-        vectors=partial(embed_documents, learner.tier),
-        opinions=partial(predict_tag_distributions, learner.tier),
+        learner.before.predict(pool)
+        if "other_predictions" in STRATEGIES[name].required_inputs
+        else (),
+        document_vectors=partial(embed_documents, learner.tier),
+        tag_distributions=partial(predict_tag_distributions, learner.tier),
     )
     return select_documents(
         pool, learner.tier.predict(pool), options, labeled=labelled, inputs=evidence

@@ -51,7 +51,7 @@ def schemes_of(folder: Path, agreement: float) -> tuple[Schemes, dict[str, Schem
     model = base.load_causal_lm(four_bit=False).eval()
     schemes = Schemes(model, tokenizer, window=POSITIONS, precision="fp32")
     ablation = EncoderTier(
-        TorchRunner(base.load_token_classifier(schemes.tags.names).eval(), precision="fp32"),
+        TorchRunner(base.load_token_classifier(schemes.tags.tag_names).eval(), precision="fp32"),
         WindowEncoder(tokenizer, WindowConfig(window=1024, context=0)),
         tag_set=schemes.tags,
         version="ablation",
