@@ -8,14 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from tagalong.backend.models.openvino.switch import OPENVINO_MISSING_MESSAGE
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import console, echo_json, error_console
 from tagalong.cli.terminal.logging_setup import silence_libraries
-from tagalong.cli.terminal.openvino import (
-    OPENVINO_MISSING_MESSAGE,
-    compile_version,
-    should_use_openvino,
-)
 from tagalong.cli.terminal.options import (
     JsonOption,
     ModelsOption,
@@ -177,6 +173,7 @@ def choose_benchmark_configs(
         RegistryError: If there is no such version.
         InputError: If a version is of the other tier.
     """
+    from tagalong.backend.models.openvino.compile import should_use_openvino
     from tagalong.training.benchmark.measure import BenchmarkConfig
 
     folder = _resolve_version_of_tier(store, encoder or store.default_reference(), DEFAULT_TIER)
@@ -212,6 +209,7 @@ def _available_runtimes(folder: Path) -> "tuple[list[Runtime], list[str]]":
     from tagalong.backend.models.base_models.precision import has_bf16
     from tagalong.backend.models.load import default_device
     from tagalong.backend.models.openvino.cache import find_openvino_model
+    from tagalong.backend.models.openvino.compile import compile_version, should_use_openvino
     from tagalong.backend.models.openvino.library import openvino_version
 
     ways: list[Runtime] = ["torch", "fp32"] if has_bf16(default_device()) else ["torch"]

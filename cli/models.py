@@ -7,7 +7,6 @@ import typer
 
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import console, echo_json, error_console
-from tagalong.cli.terminal.openvino import compile_version, describe_openvino_model
 from tagalong.cli.terminal.options import JsonOption, ModelsOption, open_store
 from tagalong.cli.versions import list_versions, render_list, render_manifest, row_to_json
 from tagalong.ner.errors import RegistryError, VersionNotFound
@@ -144,6 +143,8 @@ def compile_cli(
 
     Example: tagalong models compile encoder --documents test.jsonl
     """
+    from tagalong.backend.models.openvino.compile import compile_version, describe_openvino_model
+
     store = open_store(models)
     folder = store.resolve(reference or store.default_reference())
     own = read_corpus(documents).documents if documents else ()

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tagalong.backend.models.openvino.switch import OPENVINO_MISSING_MESSAGE, OPENVINO_SWITCH
 from tagalong.backend.retraining.job import PromotionPolicy
 from tagalong.cli.terminal.console import error_console
-from tagalong.cli.terminal.openvino import OPENVINO_MISSING_MESSAGE, OPENVINO_SWITCH
 from tagalong.cli.terminal.options import ALLOWED_HOSTS_OPTION, ModelsOption, parse_hosts
-from tagalong.cli.terminal.subprocesses import TAGALONG_COMMAND
+from tagalong.cli.terminal.subprocesses import RETRAINING_COMMAND, TAGALONG_COMMAND
 from tagalong.ner.errors import InputError
 
 if TYPE_CHECKING:
@@ -205,34 +205,31 @@ def make_retrain_settings(
     prelabel: int,
     warm_start: bool,
 ) -> "RetrainSettings":
-    """How the server trains: by ``tagalong retrain``, in a process of its own.
+    """Settings of retraining, which runs ``python -m tagalong.training.jobs`` as its own process.
 
     Args:
         models: The folder of model versions.
-        url: Of Label Studio.
+        url: Address of Label Studio.
         key: A token.
-        min_annotations: Annotations after which it does so by itself; 0 for never.
-        promotion: Whether what comes of it serves.
-        prelabel: Tasks that it predicts once it does.
-        warm_start: Whether it begins at the version that serves.
+        min_annotations: New annotations that trigger a retraining; 0 for never.
+        promotion: When to promote the new version.
+        prelabel: Number of unannotated tasks to predict after a promotion.
+        warm_start: Start from the served version instead of its base.
 
     Returns:
-        All of it; why it cannot be done where Label Studio cannot be asked.
+        The settings; without an address and a key, the reason why retraining is unavailable.
     """
     from tagalong.backend.retraining.trigger import RetrainSettings
 
     if not url or not key:
         return RetrainSettings(
-            unavailable_reason="the server may not read annotations: start it with LABEL_STUDIO_URL and "
-            "LABEL_STUDIO_API_KEY set",
+            unavailable_reason="the server may not read annotations: start it with "
+            "LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY set",
             min_annotations=min_annotations,
         )
-    command = (*TAGALONG_COMMAND, "retrain", "--models", str(models))
-    command += (
-        "--promote",
-        promotion,
-        "--prelabel",
-        str(prelabel),
+    command = (
+        *(*RETRAINING_COMMAND, "--models", str(models)),
+        *("--promote", promotion, "--prelabel", str(prelabel)),
         *(("--warm-start",) if warm_start else ()),
     )
     return RetrainSettings(

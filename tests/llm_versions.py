@@ -27,7 +27,7 @@ def publish_llm_version(
         base=BaseModelRef(str(base)).with_pinned_revision(),
         adapter=None if full else AdapterConfig(8, 16),
         four_bit=False,
-        checkpointing=False,
+        gradient_checkpointing=False,
     )
     model = build_llm(recipe, device=CPU)
     torch.manual_seed(seed)

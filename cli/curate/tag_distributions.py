@@ -19,11 +19,9 @@ from tagalong.ner.tags import TagSet
 from tagalong.training.corpus import Corpus
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from tagalong.training.curate.cross_validation import (
-        CrossValidationConfig,
-        CrossValidationProgress,
-    )
+    from tagalong.training.curate.cross_validation import CrossValidationConfig
     from tagalong.training.curate.tag_distributions import TagDistribution
+    from tagalong.training.recipes.schedule import TrainingProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +136,13 @@ def build_cross_validation_config(
     crossing = CrossValidationConfig(n_folds=folds)
     recipe = crossing.recipe
     least = None if epochs is None else 0
-    schedule = replace(recipe.schedule, **drop_none(epochs=epochs, least_steps=least, seed=seed))
+    schedule = replace(recipe.schedule, **drop_none(epochs=epochs, min_steps=least, seed=seed))
     chosen = recipe.base if base is None else BaseModelRef(base)
     return replace(crossing, recipe=replace(recipe, base=chosen, schedule=schedule))
 
 
 @contextmanager
-def progress_bar() -> Iterator["Callable[[CrossValidationProgress], None]"]:
+def progress_bar() -> Iterator["Callable[[TrainingProgress], None]"]:
     """A bar over all folds, with the time left.
 
     Yields:
@@ -155,15 +153,14 @@ def progress_bar() -> Iterator["Callable[[CrossValidationProgress], None]"]:
     with Progress(*columns, console=error_console, transient=True) as bar:
         task = bar.add_task("Loading", total=None, figures="")
 
-        def report(now: "CrossValidationProgress") -> None:
-            training = now.fold_progress
-            best = f", dev F1 {max(training.dev_scores):.4f}" if training.dev_scores else ""
+        def report(now: "TrainingProgress") -> None:
+            best = f", dev F1 {max(now.dev_scores):.4f}" if now.dev_scores else ""
             bar.update(
                 task,
-                description=f"Fold {now.fold} of {now.n_folds}",
-                total=now.n_folds,
-                completed=now.fold - 1 + training.step / training.steps,
-                figures=f"epoch {training.epoch} of {training.epochs}{best}",
+                description=f"Fold {now.fold} of {now.folds}",
+                total=now.folds,
+                completed=now.fold - 1 + now.step / now.steps,
+                figures=f"epoch {now.epoch} of {now.epochs}{best}",
             )
 
         yield report

@@ -1,9 +1,7 @@
-"""``tagalong retrain``: a project's annotations to a version that serves if it is no worse."""
+"""``tagalong retrain``: train on the annotations of a project, and promote if it is no worse."""
 
-import os
-import signal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
@@ -11,11 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tagalong.backend.retraining.job import Job, JobResult, JobState, PromotionPolicy
-from tagalong.backend.retraining.job_store import JobStore, send_signal, server_state_dir
-from tagalong.backend.storage.model_store import ModelStore
-from tagalong.cli.retrain.job import run_job
-from tagalong.cli.retrain.train_and_evaluate import RetrainOptions
-from tagalong.cli.terminal.console import console, echo_json, error_console
+from tagalong.backend.retraining.job_store import JobStore
+from tagalong.cli.terminal.console import console, echo_json, error_console, print_warning
 from tagalong.cli.terminal.options import (
     LABEL_STUDIO_KEY_OPTION,
     LABEL_STUDIO_URL_OPTION,
@@ -23,10 +18,15 @@ from tagalong.cli.terminal.options import (
     ModelsOption,
     open_store,
 )
-from tagalong.ner.errors import TrainingError
+from tagalong.cli.train.run import progress_bar
 from tagalong.ner.model_registry import ENCODER, TierName
+from tagalong.training.jobs.job_requests import cancel_jobs, enqueue_job
+from tagalong.training.jobs.retrain_options import (
+    RetrainOptions,
+)
 
-NICENESS = 10  # of the 19 steps that a process can stand back
+if TYPE_CHECKING:
+    pass
 
 
 def retrain_cli(
@@ -84,7 +84,6 @@ def retrain_cli(
     cancel: Annotated[
         bool, typer.Option("--cancel", help="Cancel the project's training jobs, then exit.")
     ] = False,
-    run: Annotated[int | None, typer.Option(hidden=True)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train on a project's annotations; the new version serves if it is no worse beyond noise.
@@ -92,15 +91,18 @@ def retrain_cli(
     Example: tagalong retrain --project 1
     """
     store = open_store(models)
-    runs = JobStore(store.root)
+    job_store = JobStore(store.root)
     if cancel:
-        print_cancelled(cancel_jobs(runs, require_project(project)))
+        count = cancel_jobs(job_store, _require_project(project))
+        error_console.print(f"Cancelled {count} training{'s' * (count != 1)}.")
         return
-    if run is None:
-        run = enqueue_job(runs, store, require_project(project), tier)
-    else:
-        os.nice(NICENESS)  # a server began it, and serving goes first
-    how = RetrainOptions(
+    # Imports torch, which takes seconds.
+    from tagalong.training.jobs.retrain import describe_job, run_job
+
+    job_id = enqueue_job(job_store, store, _require_project(project), tier)
+    options = RetrainOptions(
+        label_studio_url=url,
+        label_studio_key=key,
         promotion_policy=promote,
         held_out_share=holdout_share,
         recipe_from=recipe_from,
@@ -108,112 +110,34 @@ def retrain_cli(
         prelabel_tasks=prelabel,
         warm_start=warm_start,
     )
-    ended = run_job(runs, run, store, url=url, key=key, options=how)
+    with progress_bar(error_console) as on_progress:
+        job = run_job(job_store, job_id, store, options, on_progress=on_progress)
     if as_json:
-        echo_json(job_to_json(ended))
-    else:
-        render_job(ended)
-    if ended.state not in (JobState.PROMOTED, JobState.REJECTED):
+        echo_json(job_to_json(job))
+    elif job.result is not None:
+        if job.result.strata:
+            console.print(_build_scores_table(job.result))
+        for note in job.result.notes:
+            print_warning(note)
+        error_console.print(describe_job(job), markup=False, soft_wrap=True)
+    if job.state not in (JobState.PROMOTED, JobState.REJECTED):
         raise SystemExit(1)
 
 
-def require_project(project: int | None) -> int:
-    """The project, which must have been named."""
+def _require_project(project: int | None) -> int:
     if project is None:
         raise typer.BadParameter("name a project: --project and the number in its address")
     return project
 
 
-def cancel_jobs(job_store: JobStore, project: int) -> int:
-    """End the trainings of a project, whoever runs them.
-
-    Args:
-        job_store: All trainings.
-        project: Whose to end.
-
-    Returns:
-        How many there were.
-    """
-    count = job_store.request_cancel(project)
-    for run in job_store.list_unfinished():
-        if run.project != project:
-            continue
-        if run.state is JobState.RUNNING and job_store.is_locked(run):
-            send_signal(run.pid, signal.SIGTERM)  # it notes its own end
-        else:
-            job_store.finish(run.id, JobState.CANCELLED, JobResult("it was cancelled"))
-    return count
-
-
-def print_cancelled(count: int) -> None:
-    """Say how many trainings were ended."""
-    error_console.print(
-        f"Ending {count} training{'s' * (count != 1)}." if count else "There was none to end."
-    )
-
-
-def enqueue_job(job_store: JobStore, store: ModelStore, project: int, tier: str) -> int:
-    """Note that a training was asked for on the command line, and is begun at once.
-
-    Args:
-        job_store: All trainings.
-        store: Where the server keeps what Label Studio has told it.
-        project: Whose annotations to learn from.
-        tier: What to train.
-
-    Returns:
-        Its id.
-
-    Raises:
-        TrainingError: If one is under way.
-    """
-    from tagalong.backend.events.store import EventStore
-
-    for other in job_store.list_unfinished():
-        if (other.project, other.tier, other.state) == (project, tier, JobState.RUNNING):
-            if job_store.is_locked(other):
-                raise TrainingError(
-                    f"a training of project {project} is under way: wait for it, or end it with "
-                    f"`tagalong retrain --project {project} --cancel`"
-                )
-            return other.id  # its process was killed, and this one goes on
-    journal_path = server_state_dir(store.root) / "journal.sqlite"
-    upto = 0
-    if journal_path.exists():
-        journal = EventStore(journal_path)
-        _, upto = journal.count_annotations(project)
-        journal.close()
-    return job_store.enqueue(project, tier, reason="the command line", last_event_id=upto)
-
-
 def job_to_json(job: Job) -> dict[str, Any]:
-    """A training as one JSON object."""
+    """A job as one JSON object."""
     outcome = job.result.to_json() if job.result else {}
     return {"run": job.id, "project": job.project, "tier": job.tier, "state": job.state, **outcome}
 
 
-def render_job(job: Job) -> None:
-    """Show how a training ended.
-
-    Args:
-        job: The training.
-    """
-    outcome = job.result
-    if outcome is None:
-        return
-    if outcome.strata:
-        console.print(_build_scores_table(outcome))
-    for note in outcome.notes:
-        error_console.print(note, style="yellow", markup=False, soft_wrap=True)
-    head = {
-        JobState.PROMOTED: f"{outcome.version} serves now: ",
-        JobState.REJECTED: f"{outcome.version} is kept and does not serve: ",
-    }.get(job.state, f"The training {job.state}: ")
-    error_console.print(f"{head}{outcome.reason}.", markup=False, soft_wrap=True)
-
-
 def _build_scores_table(outcome: JobResult) -> Table:
-    """Both versions by length."""
+    """Scores of both versions by length."""
     table = Table(
         title=f"Strict F1 on {outcome.held_out} held-out documents",
         box=box.SIMPLE_HEAD if console.is_terminal else box.ASCII,

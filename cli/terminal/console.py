@@ -18,3 +18,8 @@ def echo_json(result: Mapping[str, Any]) -> None:
         result: Anything that JSON can hold.
     """
     typer.echo(json.dumps(result, ensure_ascii=False, indent=2))
+
+
+def print_warning(sentence: str) -> None:
+    """Print a warning on stderr, in yellow and without markup."""
+    error_console.print(sentence, style="yellow", markup=False, soft_wrap=True)

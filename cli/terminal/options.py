@@ -1,6 +1,5 @@
 """What several commands ask for in the same words, and what they make of the answers."""
 
-from collections.abc import Collection
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,11 +9,9 @@ import typer
 from tagalong.backend.annotations.annotators import SelectableAnnotatorPolicy
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.cli.terminal.console import error_console
-from tagalong.cli.terminal.openvino import should_use_openvino
+from tagalong.cli.terminal.console import print_warning
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from tagalong.backend.models.base_models.load_options import Drafter
     from tagalong.backend.models.tier import Tier
 
 MAX_SEED = 2**32 - 1  # what numpy takes, and torch with it
@@ -123,20 +120,10 @@ def load_tier_version(store: ModelStore, reference: str, *, use_openvino: bool =
         BaseModelError: If it is an adapter and its base model is not there.
     """
     from tagalong.backend.models.load import load_version
+    from tagalong.backend.models.openvino.compile import should_use_openvino
 
     use_openvino = use_openvino and should_use_openvino()
-    return load_version(store, reference, use_openvino=use_openvino, warn=_print_warning)
-
-
-def load_default_drafter(store: ModelStore, labels: Collection[str]) -> "Drafter | None":
-    """The default encoder as the drafter of an LLM; see `load_drafter`."""
-    from tagalong.backend.models.load import load_drafter
-
-    return load_drafter(store, labels, use_openvino=should_use_openvino(), warn=_print_warning)
-
-
-def _print_warning(sentence: str) -> None:
-    error_console.print(sentence, style="yellow", markup=False)
+    return load_version(store, reference, use_openvino=use_openvino, warn=print_warning)
 
 
 def open_store(models: Path) -> ModelStore:

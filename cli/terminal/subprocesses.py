@@ -4,3 +4,4 @@ import sys
 
 # Without -P, a folder named backend or training where somebody works would come before our own.
 TAGALONG_COMMAND = (sys.executable, "-P", "-m", "tagalong")
+RETRAINING_COMMAND = (sys.executable, "-P", "-m", "tagalong.training.jobs")

@@ -1,13 +1,11 @@
-"""``tagalong train encoder``: annotated documents in, a scored model version out."""
+"""``tagalong train encoder``: annotated documents in, a scored version out."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import echo_json
 from tagalong.cli.terminal.options import (
     AnnotatorsOption,
@@ -32,12 +30,9 @@ from tagalong.cli.train.run import (
     ResumeOption,
     RevisionOption,
     SeedOption,
-    TierTrainer,
-    TrainJob,
     VersionNameOption,
     drop_none,
-    read_recipe_manifest,
-    train_version,
+    run_training,
 )
 from tagalong.cli.train.silver import (
     ExcludeOption,
@@ -45,17 +40,13 @@ from tagalong.cli.train.silver import (
     SilverMinScoreOption,
     SilverOption,
     SilverWeightOption,
-    build_silver_arguments,
+    build_silver_input,
     render_comparison,
-    train_with_silver,
 )
-from tagalong.ner.model_registry import ENCODER, LLM
-
-if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from tagalong.training.recipes.recipe import EncoderRecipe
+from tagalong.ner.model_registry import ENCODER
 
 app = typer.Typer(no_args_is_help=True, help="Train a tier from annotated documents.")
-app.command(LLM)(llm_cli)
+app.command("llm")(llm_cli)
 
 
 @app.callback()
@@ -63,7 +54,7 @@ def train_cli() -> None:
     """Train a tier from annotated documents."""
 
 
-@app.command(ENCODER)
+@app.command("encoder")
 def encoder_cli(
     exports: ExportsArgument,
     dev: DevOption = None,
@@ -119,99 +110,63 @@ def encoder_cli(
 
     With an LLM's predictions: tagalong train encoder export.json --silver predictions.jsonl
     """
-    from tagalong.training.encoder.train import train_encoder
-    from tagalong.training.jobs.publish import publish_encoder
+    from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, BaseModelRef
+    from tagalong.training.evaluation.report import report_to_json
+    from tagalong.training.jobs.train_version import TrainJob
+    from tagalong.training.jobs.trainers import read_recipe
+    from tagalong.training.recipes.recipe import AdapterConfig, EncoderRecipe, Recipe
+    from tagalong.training.recipes.schedule import MIN_STEPS
 
-    order = EncoderArguments(
-        base=base,
-        revision=revision,
-        rank=rank if lora or qlora else None,
-        four_bit=qlora,
-        window=window,
-        dropout=dropout,
-        recipe_from=recipe_from,
-        schedule=drop_none(
+    store = open_store(models)
+    silver_input = build_silver_input(
+        files=silver,
+        weight=silver_weight,
+        min_score=silver_min_score,
+        excluded_files=exclude,
+        with_baseline=not no_baseline,
+    )
+    recipe: Recipe
+    if recipe_from is not None:
+        recipe = read_recipe(store, ENCODER, recipe_from)
+    else:
+        schedule = drop_none(
             epochs=epochs,
             patience=patience,
             learning_rate=learning_rate,
             batch_tokens=batch_tokens,
             seed=seed,
             precision=precision,
-        ),
-    )
-    assignment = TrainJob(
-        export_files=exports,
-        dev_files=dev or [],
-        dev_share=dev_share,
-        read_options=build_read_options(annotators, label_config),
-        name=name,
-        resume=resume,
-        promotion_policy=promote,
-        store=open_store(models),
-    )
-    trade = TierTrainer(
-        ENCODER, order.build_recipe(assignment.store), train_encoder, publish_encoder
-    )
-    wanted = build_silver_arguments(
-        files=silver,
-        weight=silver_weight,
-        least=silver_min_score,
-        held_out=exclude,
-        baseline=not no_baseline,
-    )
-    if wanted is None:
-        manifest = train_version(trade, assignment)
-        if manifest is not None and as_json:
-            echo_json(manifest.to_json())
-    elif made := train_with_silver(trade, assignment, wanted):
-        if as_json:
-            echo_json(made.to_json())
-        else:
-            render_comparison(made)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncoderArguments:
-    """What was asked for on the command line; what was not is None, and chosen by the recipe."""
-
-    base: str | None
-    revision: str | None
-    rank: int | None
-    four_bit: bool
-    window: int | None
-    dropout: float | None
-    recipe_from: str | None
-    schedule: Mapping[str, Any]
-
-    def build_recipe(self, store: ModelStore) -> "EncoderRecipe":
-        """Fill in the recipe's own defaults, or take the recipe of a version of the store."""
-        from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, BaseModelRef
-        from tagalong.training.recipes.recipe import (
-            AdapterConfig,
-            EncoderRecipe,
-            encoder_recipe_from_json,
+            min_steps=MIN_STEPS if epochs is None else 0,  # --epochs is obeyed
         )
-        from tagalong.training.recipes.schedule import MIN_STEPS
-
-        if self.recipe_from is not None:
-            model = read_recipe_manifest(store, self.recipe_from, tier=ENCODER)
-            return encoder_recipe_from_json(
-                model.config, BaseModelRef(model.base, model.base_revision)
-            )
-        least: dict[str, Any] = {"least_steps": 0 if "epochs" in self.schedule else MIN_STEPS}
         recipe = EncoderRecipe(
-            base=BaseModelRef(self.base or OFFLINE_BASE_MODEL, self.revision),
-            adapter=AdapterConfig(rank=self.rank, alpha=2 * self.rank) if self.rank else None,
-            four_bit=self.four_bit,
-            schedule=replace(EncoderRecipe().schedule, **least, **self.schedule),
+            base=BaseModelRef(base or OFFLINE_BASE_MODEL, revision),
+            adapter=AdapterConfig(rank=rank, alpha=2 * rank) if lora or qlora else None,
+            four_bit=qlora,
+            schedule=replace(EncoderRecipe().schedule, **schedule),
+            **drop_none(dropout=dropout),
         )
-        if self.dropout is not None:
-            recipe = replace(recipe, dropout=self.dropout)
-        if self.window is not None:
-            shorter = min(self.window, recipe.lesson.window)
-            recipe = replace(
-                recipe,
-                reading=replace(recipe.reading, window=self.window),
-                lesson=replace(recipe.lesson, window=shorter),
-            )
-        return recipe
+        recipe = recipe if window is None else recipe.with_window(window)
+    version = run_training(
+        TrainJob(
+            tier=ENCODER,
+            recipe=recipe,
+            store=store,
+            export_files=exports,
+            dev_files=dev or (),
+            dev_share=dev_share,
+            read_options=build_read_options(annotators, label_config),
+            silver=silver_input,
+            name=name,
+            resume=resume,
+            promotion_policy=promote,
+        )
+    )
+    if version is None:
+        return
+    comparison = version.comparison
+    if not as_json:
+        if comparison is not None:
+            render_comparison(comparison)
+        return
+    report = None if comparison is None else report_to_json(comparison)
+    echo_json(version.manifest.to_json() | ({"report": report} if silver_input else {}))

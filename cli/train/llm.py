@@ -1,9 +1,8 @@
 """``tagalong train llm``: annotated documents and a decoder in, a scored adapter out."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,7 +13,6 @@ from tagalong.cli.terminal.options import (
     LabelConfigOption,
     ModelsOption,
     build_read_options,
-    load_default_drafter,
     open_store,
 )
 from tagalong.cli.train.run import (
@@ -31,14 +29,10 @@ from tagalong.cli.train.run import (
     ResumeOption,
     RevisionOption,
     SeedOption,
-    TierTrainer,
-    TrainJob,
     VersionNameOption,
     drop_none,
-    read_recipe_manifest,
-    train_version,
+    run_training,
 )
-from tagalong.ner.document import Document
 from tagalong.ner.model_registry import LLM
 
 DEFAULT_BASE = "mistralai/Mistral-7B-Instruct-v0.3"
@@ -110,17 +104,19 @@ def llm_cli(
     On several GPUs: accelerate launch --multi_gpu -m tagalong train llm export.json
     """
     from tagalong.backend.models.base_models.base_model import BaseModelRef
-    from tagalong.training.jobs.publish import publish_llm
-    from tagalong.training.llm.train import LLMTrainResult, train_llm
-    from tagalong.training.recipes.recipe import AdapterConfig, LLMRecipe, llm_recipe_from_json
+    from tagalong.training.jobs.train_version import TrainJob
+    from tagalong.training.jobs.trainers import read_recipe
+    from tagalong.training.recipes.recipe import AdapterConfig, LLMRecipe, Recipe
 
     store = open_store(models)
+    recipe: Recipe
     if recipe_from is not None:
-        model = read_recipe_manifest(store, recipe_from, tier=LLM)
-        recipe = llm_recipe_from_json(model.config, BaseModelRef(model.base, model.base_revision))
+        recipe = read_recipe(store, LLM, recipe_from)
     else:
-        plain = LLMRecipe(base=BaseModelRef(base, revision))
-        settings = drop_none(window=window, lesson=train_window, noise=noise)
+        default = LLMRecipe(base=BaseModelRef(base, revision))
+        settings = drop_none(
+            window=window, requested_train_window=train_window, tag_noise_share=noise
+        )
         schedule = drop_none(
             epochs=epochs,
             patience=patience,
@@ -130,30 +126,26 @@ def llm_cli(
             precision=precision,
         )
         recipe = replace(
-            plain, four_bit=four_bit, schedule=replace(plain.schedule, **schedule), **settings
+            default, four_bit=four_bit, schedule=replace(default.schedule, **schedule), **settings
         )
         if full:
-            recipe = replace(recipe, adapter=None, four_bit=False, checkpointing=False)
+            recipe = replace(recipe, adapter=None, four_bit=False, gradient_checkpointing=False)
         elif rank is not None:
-            dropout = plain.adapter.dropout if plain.adapter else 0.0
+            dropout = default.adapter.dropout if default.adapter else 0.0
             recipe = replace(recipe, adapter=AdapterConfig(rank, 2 * rank, dropout))
-    assignment = TrainJob(
-        export_files=exports,
-        dev_files=dev or [],
-        dev_share=dev_share,
-        read_options=build_read_options(annotators, label_config),
-        name=name,
-        resume=resume,
-        promotion_policy=promote,
-        store=store,
+    version = run_training(
+        TrainJob(
+            tier=LLM,
+            recipe=recipe,
+            store=store,
+            export_files=exports,
+            dev_files=dev or (),
+            dev_share=dev_share,
+            read_options=build_read_options(annotators, label_config),
+            name=name,
+            resume=resume,
+            promotion_policy=promote,
+        )
     )
-
-    def train_drafted(
-        *sides: Sequence[Document], labels: Sequence[str], **how: Any
-    ) -> LLMTrainResult:
-        """Train; the encoder that will draft in serving drafts dev whenever it is judged."""
-        return train_llm(*sides, labels=labels, drafter=load_default_drafter(store, labels), **how)
-
-    manifest = train_version(TierTrainer(LLM, recipe, train_drafted, publish_llm), assignment)
-    if manifest is not None and as_json:
-        echo_json(manifest.to_json())
+    if version is not None and as_json:
+        echo_json(version.manifest.to_json())

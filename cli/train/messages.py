@@ -1,32 +1,38 @@
-"""What ``tagalong train`` says before it begins and once it is done."""
+"""Messages of ``tagalong train`` before and after a training."""
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
 from tagalong.cli.terminal.tables import format_score
 from tagalong.ner.document import DroppedAnnotation
-from tagalong.ner.manifest import Manifest
 from tagalong.training.corpus import Corpus
+from tagalong.training.data.silver import SilverData
 from tagalong.training.data.train_dev_split import TrainDevSplit
+
+if TYPE_CHECKING:  # torch would make `tagalong --help` slow
+    from tagalong.training.jobs.train_version import TrainedVersion
 
 
 def describe_split(split: TrainDevSplit, corpus: Corpus, dev: Corpus | None = None) -> str:
-    """Say what there is to learn from and to stop by, and what reading it could not keep.
+    """Describe the documents of a training, and problems of reading them.
 
     Args:
-        split: Of the training.
-        corpus: What was read to learn from.
-        dev: What was read to stop by; None where it was held out of the other.
+        split: Train and dev documents.
+        corpus: The corpus of the exports.
+        dev: The corpus of the dev files; None if dev is a share of the exports.
 
     Returns:
         Lines in Rich's markup.
     """
-    counts = [sum(len(document.spans) for document in side) for side in (split.train, split.dev)]
+    train_spans, dev_spans = (
+        sum(len(document.spans) for document in documents) for documents in (split.train, split.dev)
+    )
     lines = [
-        f"Learning {', '.join(split.labels)} from {len(split.train)} documents "
-        f"({counts[0]} entities), stopping by {len(split.dev)} ({counts[1]} entities)."
+        f"Training {', '.join(split.labels)} on {len(split.train)} documents "
+        f"({train_spans} entities), with {len(split.dev)} ({dev_spans} entities) for dev."
     ]
     if split.overlapping_documents:
         lines.append(
@@ -34,48 +40,72 @@ def describe_split(split: TrainDevSplit, corpus: Corpus, dev: Corpus | None = No
         )
     if split.dev_only_labels:
         named = ", ".join(f"{label} ({count})" for label, count in split.dev_only_labels.items())
-        lines.append(
-            f"Dev has entities that cannot be learnt, for train has none of them: {named}."
-        )
+        lines.append(f"Train has no entity of these labels, so dev misses them all: {named}.")
     for name, one in (("", corpus), ("dev ", dev)):
         if one is not None and (one.dropped or one.warnings):
             lines.append(
-                f"Reading {name}lost {len(one.dropped)} annotations and gave "
+                f"Reading {name}dropped {len(one.dropped)} annotations, with "
                 f"{sum(warning.count for warning in one.warnings)} warnings: "
                 "'tagalong data check' shows them."
             )
-    return "\n".join(escape(line) for line in lines)
+    return _escape(lines)
 
 
-def describe_version(
-    manifest: Manifest, lost: Sequence[DroppedAnnotation], *, promoted: bool
-) -> str:
-    """Say what a training has made: the version, its scores on dev, and what to do with it.
+def describe_silver(silver: SilverData) -> str:
+    """Describe silver data and its exclusions, in lines of Rich's markup."""
+    lines = [
+        f"Silver: {len(silver.documents)} documents ({silver.entity_count} entities) labelled by "
+        f"{', '.join(silver.versions)}; a word with confidence 1 has weight {silver.weight:g}, a "
+        "word of gold 1."
+    ]
+    if silver.excluded_counts:
+        counts = ", ".join(f"{count} {why}" for why, count in silver.excluded_counts.items())
+        lines.append(f"Silver documents left out: {counts}.")
+    if silver.dropped:
+        lines.append(f"Silver entities dropped, their words masked: {_reasons(silver.dropped)}.")
+    if silver.unscored_entities:
+        lines.append(
+            f"{silver.unscored_entities} silver entities without a score have that of their "
+            "document."
+        )
+    return _escape(lines)
 
-    Args:
-        manifest: Of the new version.
-        lost: What could not be learnt from.
-        promoted: Whether it is the current version now.
 
-    Returns:
-        Lines in Rich's markup.
-    """
+def describe_version(version: "TrainedVersion") -> str:
+    """Describe a version, its scores on dev and how to try it, in lines of Rich's markup."""
+    manifest = version.manifest
+    name = escape(manifest.version)
     dev = manifest.scores["dev"]
-    support = dev.get("support", {})
+    support = dev.get("support", {})  # absent in versions of earlier releases
     lengths = ", ".join(
         f"{length} {format_score(f1)}"
         + (f" ({support[length]} in gold)" if length in support else "")
         for length, f1 in dev["by_length"].items()
     )
+    gain = version.f1_gain
     lines = [
-        f"Published [bold]{escape(manifest.version)}[/]"
-        + (", which is current now." if promoted else "; it is not current: promote it to use it."),
-        f"On dev: strict F1 {format_score(dev['strict_f1'])}, relaxed F1 {format_score(dev['relaxed_f1'])}; "
-        f"strict F1 by words: {lengths}.",
+        f"Published [bold]{name}[/]"
+        + (", now current." if version.promoted else "; promote it to use it."),
+        f"On dev: strict F1 {format_score(dev['strict_f1'])}, relaxed F1 "
+        f"{format_score(dev['relaxed_f1'])}; strict F1 by words: {lengths}.",
     ]
-    if lost:
-        reasons = Counter(entry.reason for entry in lost)
-        told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        lines.append(f"Not learnt from, because flat BIO cannot hold them: {told}.")
-    lines.append(f"Try it: tagalong predict --model {escape(manifest.version)} 'some text'")
+    if gain is not None and gain < 0:
+        lines.append(
+            f"Silver lowers strict F1 on dev by {-gain:.3f}, so the version is not promoted: try a "
+            "lower --silver-weight, or train without --silver."
+        )
+    if version.dropped:
+        lines.append(
+            f"Masked, because flat BIO cannot represent them: {_reasons(version.dropped)}."
+        )
+    lines.append(f"Try it: tagalong predict --model {name} 'some text'")
     return "\n".join(lines)
+
+
+def _escape(lines: Sequence[str]) -> str:
+    return "\n".join(map(escape, lines))
+
+
+def _reasons(dropped: Sequence[DroppedAnnotation]) -> str:
+    counts = Counter(one.reason for one in dropped)
+    return ", ".join(f"{count} {reason}" for reason, count in counts.most_common())

@@ -1,10 +1,7 @@
-"""What the commands that train have in common: options, the steps, and how they are told."""
+"""Options, progress bar and messages of the commands that train."""
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,23 +10,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.registry import describe_formats
 from tagalong.backend.retraining.job import PromotionPolicy
-from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import error_console
-from tagalong.cli.terminal.openvino import compile_published_version
 from tagalong.cli.terminal.options import MAX_SEED
-from tagalong.cli.train.messages import describe_split, describe_version
-from tagalong.ner.errors import InputError
-from tagalong.ner.manifest import Manifest, read_manifest
-from tagalong.ner.model_registry import DEFAULT_TIER, validate_name
-from tagalong.training.corpus import read_corpus
-from tagalong.training.data.train_dev_split import TrainDevSplit, split_train_dev
+from tagalong.cli.train.messages import describe_silver, describe_split, describe_version
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from tagalong.training.recipes.recipe import EncoderRecipe, LLMRecipe
-    from tagalong.training.recipes.schedule import TrainingProgress as Standing
+    from tagalong.training.jobs.train_version import TrainedVersion, TrainJob
+    from tagalong.training.recipes.schedule import TrainingProgress
 
 PrecisionName = Literal["auto", "bf16", "fp32"]
 ExportsArgument = Annotated[
@@ -91,226 +80,62 @@ PromoteOption = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainJob:
-    """What to learn from, what to stop by, and what to do with what comes of it."""
-
-    export_files: Sequence[Path]
-    dev_files: Sequence[Path]
-    dev_share: float
-    read_options: ReadOptions
-    name: str
-    resume: bool
-    promotion_policy: PromotionPolicy
-    store: ModelStore
-
-
-@dataclass(frozen=True, slots=True)
-class TierTrainer:
-    """How a tier is trained.
-
-    Attributes:
-        tier: Its name.
-        recipe: What to do.
-        train: As `tagalong.training.encoder.train.train_encoder`.
-        publish: As `tagalong.training.jobs.publish.publish_encoder`.
-    """
-
-    tier: str
-    recipe: "EncoderRecipe | LLMRecipe"
-    train: Callable[..., Any]
-    publish: Callable[..., Any]
-
-
 def drop_none(**settings: Any) -> Mapping[str, Any]:
-    """What was asked for on the command line.
-
-    Args:
-        **settings: Those that are None were not, and are left to the recipe.
-
-    Returns:
-        The others.
-    """
+    """Settings that were given; the recipe has the defaults of the others."""
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def read_recipe_manifest(store: ModelStore, reference: str, *, tier: str) -> Manifest:
-    """What is known of the version whose recipe is asked for.
+def run_training(job: "TrainJob") -> "TrainedVersion | None":
+    """Run a training with messages on stderr; None on a process that helps another one."""
+    from tagalong.training.jobs.train_version import read_training_data, train_version
 
-    Args:
-        store: Where it is.
-        reference: What it is called.
-        tier: That is to be trained.
+    data = read_training_data(job)
+    # Of the processes that train together, one reports.
+    console = error_console if data.is_main_process else Console(quiet=True)
+    console.print(describe_split(data.split, data.corpus, data.dev_corpus), soft_wrap=True)
+    if data.split.silver is not None:
+        console.print(describe_silver(data.split.silver), soft_wrap=True)
 
-    Returns:
-        Its manifest.
+    def show(message: str) -> None:
+        console.print(message, markup=False, soft_wrap=True)
 
-    Raises:
-        InputError: If it is of another tier.
-        RegistryError: If there is none of that name, or it is not whole.
-    """
-    manifest = read_manifest(store.resolve(reference))
-    if manifest.tier != tier:
-        raise InputError(
-            f"version {manifest.version} is of tier {manifest.tier!r}, and its recipe makes no "
-            f"{tier} version: name one of that tier"
-        )
-    return manifest
-
-
-def train_version(trainer: TierTrainer, train_job: TrainJob) -> Manifest | None:
-    """Read, train, publish and promote, telling how it goes on stderr.
-
-    Args:
-        trainer: How.
-        train_job: What.
-
-    Returns:
-        The new version's manifest; None on a process that only helps another one.
-    """
-    sides, talk = prepare_split(trainer, train_job)
-    state_path = state_path_for(trainer, train_job.store, sides)
-    with lock_states([state_path], resume=train_job.resume, console=talk):
-        trained = run_training(trainer, train_job, sides, state_path=state_path, console=talk)
-        if not trained.is_main:
-            return None
-        manifest: Manifest
-        manifest, _ = trainer.publish(trained, sides, store=train_job.store, name=train_job.name)
-        if trainer.tier == DEFAULT_TIER and (
-            said := compile_published_version(
-                train_job.store.version_folder(trainer.tier, manifest.version), sides
-            )
-        ):
-            talk.print(said, markup=False, soft_wrap=True)
-        finish_training(trainer, train_job, trained, manifest, states=[state_path], console=talk)
-    return manifest
-
-
-def prepare_split(trainer: TierTrainer, train_job: TrainJob) -> tuple[TrainDevSplit, Console]:
-    """Read both sides and say what there is, which a process that only helps leaves to others."""
-    from tagalong.training.loop.trainer import create_accelerator
-
-    validate_name(train_job.name)  # before an hour of training, not after it
-    speaks = create_accelerator(trainer.recipe.schedule).is_main_process
-    talk = error_console if speaks else Console(quiet=True)
-    corpus = read_corpus(train_job.export_files, train_job.read_options)
-    judge = (
-        read_corpus(train_job.dev_files, train_job.read_options) if train_job.dev_files else None
-    )
-    sides = split_train_dev(corpus, judge, dev_share=train_job.dev_share)
-    talk.print(describe_split(sides, corpus, judge), soft_wrap=True)
-    return sides, talk
+    with progress_bar(console) as on_progress:
+        version = train_version(job, data, on_progress=on_progress, on_message=show)
+    if version is not None:
+        console.print(describe_version(version), soft_wrap=True)
+    return version
 
 
 @contextmanager
-def lock_states(states: Sequence[Path], *, resume: bool, console: Console) -> Iterator[None]:
-    """Lock states: one of the processes that train together does it for all of them."""
-    from tagalong.training.loop.training_state import lock_training
-
-    with ExitStack() as locks:
-        for state_path in () if console.quiet else states:
-            locks.enter_context(lock_training(state_path))
-        if resume and not any(state_path.is_file() for state_path in states):
-            console.print(
-                "Nothing to resume: no training of this recipe on these documents was stopped."
-            )
-        yield
-
-
-def run_training(
-    trainer: TierTrainer,
-    train_job: TrainJob,
-    split: TrainDevSplit,
-    *,
-    state_path: Path,
-    console: Console,
-) -> Any:
-    """Train, showing how it goes; nobody else has the state meanwhile."""
-    with progress_bar(console) as report:
-        return trainer.train(
-            split.train,
-            split.dev,
-            labels=split.labels,
-            recipe=trainer.recipe,
-            state_path=state_path,
-            resume=train_job.resume,
-            report=report,
-        )
-
-
-def finish_training(
-    trainer: TierTrainer,
-    train_job: TrainJob,
-    trained: Any,
-    manifest: Manifest,
-    *,
-    states: Sequence[Path],
-    console: Console,
-    worse: bool = False,
-) -> None:
-    """Make a version current unless it is worse, forget what led to it, and say what it is."""
-    from tagalong.training.loop.training_state import delete_state
-
-    # By default, a version that finds nothing right replaces no other version.
-    finds_entities = bool(manifest.scores["dev"]["strict_f1"])
-    promoted = train_job.promotion_policy == "always" or (
-        train_job.promotion_policy == "auto" and not worse and finds_entities
-    )
-    if promoted:
-        train_job.store.promote(trainer.tier, manifest.version)
-    for state_path in states:
-        delete_state(state_path)
-    console.print(describe_version(manifest, trained.lost, promoted=promoted), soft_wrap=True)
-
-
-def state_path_for(trainer: TierTrainer, store: ModelStore, split: TrainDevSplit) -> Path:
-    """Where a stopped training leaves its state: one place for each recipe and data.
-
-    Args:
-        trainer: How it is trained.
-        store: Where it will be published.
-        split: What it is made from.
-
-    Returns:
-        A hidden file beside the tier's versions.
-    """
-    more = [split.silver.fingerprint if split.silver else "", split.start]
-    data = [split.labels, split.fingerprint, *filter(None, more)]
-    what = json.dumps([asdict(trainer.recipe), *data], sort_keys=True)
-    key = hashlib.sha256(what.encode()).hexdigest()[:16]
-    return store.tier_folder(trainer.tier) / f".training-{key}"
-
-
-@contextmanager
-def progress_bar(console: Console) -> Iterator["Callable[[Standing], None]"]:
-    """A bar with loss, dev F1 and time left, and a line for each epoch that has ended.
-
-    Args:
-        console: Where it is drawn.
+def progress_bar(console: Console) -> Iterator["Callable[[TrainingProgress], None]"]:
+    """Show a bar with loss, dev F1 and time left, and print a line after each epoch.
 
     Yields:
-        What a training reports to.
+        The callback for progress.
     """
-    columns = ("[progress.description]{task.description}", "{task.fields[figures]}")
-    with Progress(
-        TextColumn(columns[0]), BarColumn(), TextColumn(columns[1]), console=console, transient=True
-    ) as bar:
-        task = bar.add_task("Loading", total=None, figures="")
+    columns = (
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[scores]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("Loading", total=None, scores="")
 
-        def report(now: "Standing") -> None:
-            best = f"dev F1 {max(now.dev_scores):.4f}, " if now.dev_scores else ""
-            left = timedelta(seconds=round(now.seconds_left))
+        def report(progress: "TrainingProgress") -> None:
+            best = f"dev F1 {max(progress.dev_scores):.4f}, " if progress.dev_scores else ""
+            left = timedelta(seconds=round(progress.seconds_left))
+            epoch = f"Epoch {progress.epoch} of {progress.epochs}"
             bar.update(
                 task,
-                description=f"Epoch {now.epoch} of {now.epochs}",
-                completed=now.step,
-                total=now.steps,
-                figures=f"loss {now.loss:.4f}, {best}{left} left",
+                description=epoch,
+                completed=progress.step,
+                total=progress.steps,
+                scores=f"loss {progress.loss:.4f}, {best}{left} left",
             )
-            if len(now.dev_scores) == now.epoch:  # it was judged just now
+            if len(progress.dev_scores) == progress.epoch:  # evaluated just now
                 bar.console.print(
-                    f"Epoch {now.epoch} of {now.epochs}: loss {now.loss:.4f}, "
-                    f"dev F1 {now.dev_scores[-1]:.4f}, {left} left at most"
+                    f"{epoch}: loss {progress.loss:.4f}, "
+                    f"dev F1 {progress.dev_scores[-1]:.4f}, {left} left at most"
                 )
 
         yield report

@@ -47,6 +47,7 @@ from tagalong.training.curate.pool import deduplicate_pool
 from tagalong.training.curate.selection import SelectionOptions
 from tagalong.training.curate.strategies import STRATEGIES, StrategyInputs, select_documents
 from tagalong.training.curate.tag_distributions import predict_tag_distributions
+from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import train_encoder
 from tagalong.training.evaluation.evaluate import EvaluationOptions as Judging
 from tagalong.training.evaluation.evaluate import evaluate
@@ -115,15 +116,15 @@ def learn(corpus: Corpus, documents: Sequence[Document], seed: int) -> EncoderTi
         epochs=1,
         learning_rate=RATE,
         batch_tokens=TOKENS,
-        average=0.0,
-        dropout_from=1 / 3,
+        ema_decay=0.0,
+        dropout_start_ratio=1 / 3,
         save_every=1_000_000,
         seed=seed,
     )
     recipe = EncoderRecipe(
         base=base(),
-        reading=WindowConfig(512, 48),
-        lesson=WindowConfig(256, 16),
+        window_config=WindowConfig(512, 48),
+        train_window_config=WindowConfig(256, 16),
         schedule=schedule,
         dropout=0.1,
     )
@@ -131,9 +132,7 @@ def learn(corpus: Corpus, documents: Sequence[Document], seed: int) -> EncoderTi
     documents = deduplicate_pool(documents, seed=seed).documents
     with tempfile.TemporaryDirectory() as folder:
         return train_encoder(
-            [*documents] * PASSES,
-            corpus.dev,
-            labels=LABELS[corpus.name],
+            TrainDevSplit([*documents] * PASSES, corpus.dev, LABELS[corpus.name]),
             recipe=recipe,
             state_path=Path(folder) / "state",
         ).tier

@@ -40,6 +40,7 @@ from tagalong.training.data.silver import (
     SilverOptions,
     select_silver,
 )
+from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import train_encoder
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 from tagalong.training.evaluation.report import EvaluationReport
@@ -105,12 +106,9 @@ def train(
     schedule = replace(plain.schedule, epochs=epochs, patience=epochs, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         return train_encoder(
-            documents,
-            dev,
-            labels=LABELS,
+            TrainDevSplit(documents, dev, LABELS, silver=silver),
             recipe=replace(plain, schedule=schedule),
             state_path=Path(folder) / "state",
-            silver=silver.documents if silver else (),
         ).tier
 
 

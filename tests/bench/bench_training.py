@@ -34,6 +34,7 @@ from tagalong.backend.models.base_models.load_options import Precision
 from tagalong.ner.document import Document
 from tagalong.ner.tags import TagSet
 from tagalong.training.corpus import read_corpus
+from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import train_encoder
 from tagalong.training.recipes.recipe import EncoderRecipe
 from tagalong.training.recipes.schedule import TrainingProgress
@@ -46,9 +47,7 @@ def ours(sentences: list[Document], folder: Path, *, precision: Precision = "aut
     plain = EncoderRecipe()
     seen: list[TrainingProgress] = []
     train_encoder(
-        sentences,
-        sentences[:4],
-        labels=LABELS,
+        TrainDevSplit(sentences, sentences[:4], LABELS),
         recipe=replace(plain, schedule=replace(plain.schedule, epochs=1, precision=precision)),
         state_path=folder / "state",
         on_progress=seen.append,

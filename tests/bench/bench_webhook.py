@@ -74,7 +74,7 @@ def training(folder: Path) -> Iterator[None]:
     corpus = folder / "corpus.jsonl"
     lines = (json.dumps(document_to_json(document)) for document in sentences(50))
     corpus.write_text("\n".join(lines), encoding="utf-8")
-    # With the low priority of `tagalong retrain --run`.
+    # With the low priority of `python -m tagalong.training.jobs`.
     command = [
         "nice",
         "-n",

@@ -31,6 +31,7 @@ from tagalong.ner.document import Document
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
 from tagalong.ner.model_registry import ModelRegistry
 from tagalong.ner.tags import OUTSIDE
+from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.llm.train import train_llm
 from tagalong.training.recipes.recipe import LLMRecipe
 from tagalong.training.recipes.schedule import Schedule
@@ -64,12 +65,12 @@ def trained(family: str, folder: Path) -> PreTrainedModel:
         adapter=None,
         four_bit=False,
         window=2048,
-        checkpointing=False,
+        gradient_checkpointing=False,
         schedule=LESSON,
     )
     lessons = sentences(40)
     made = train_llm(
-        lessons, lessons, labels=TAGS.labels, recipe=recipe, state_path=folder / "state"
+        TrainDevSplit(lessons, lessons, TAGS.labels), recipe=recipe, state_path=folder / "state"
     )
     return made.model.eval()
 

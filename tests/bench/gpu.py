@@ -164,7 +164,7 @@ def training(
     planner = PromptBuilder(tokenizer, TAGS, verbalisers, window=WINDOW)
     lessons = LLMDataset(documents, tag_set=TAGS, prompt_builder=planner, pad_token_id=0)
     tag_ids = torch.tensor(verbalisers.ids, device=device)
-    loss, slots = SlotLoss(tag_ids, noise=0.1), SlotModel(adapted, tag_ids)
+    loss, slots = SlotLoss(tag_ids, noise_share=0.1), SlotModel(adapted, tag_ids)
     weights = [weight for weight in adapted.parameters() if weight.requires_grad]
     optimizer = choose_optimizer(device)([{"params": weights, "lr": 4e-5}])
     seconds, tokens = [], 0

@@ -43,9 +43,7 @@ def first_version(store: ModelStore, base: Path, schedule: Schedule) -> str:
     sides = TrainDevSplit(first[:4], first[4:], LABELS, ("first",))
     recipe = EncoderRecipe(base=BaseModelRef(str(base)), adapter=None, schedule=schedule)
     state_path = store.root / ".state"
-    trained = train_encoder(
-        *(sides.train, sides.dev), labels=LABELS, recipe=recipe, state_path=state_path
-    )
+    trained = train_encoder(sides, recipe=recipe, state_path=state_path)
     manifest, _ = publish_encoder(trained, sides, store=store, name="first")
     store.promote("encoder", manifest.version)
     return manifest.version

@@ -15,6 +15,7 @@ from tagalong.backend.documents.jsonl import document_to_json
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.main import main
 from tagalong.ner.manifest import read_manifest
+from tests.errors import assert_wording
 from tests.toy_corpus import toy_documents
 
 ROOT = Path(__file__).parents[2]
@@ -84,8 +85,7 @@ def test_different_trainings_publish_at_once_and_an_identical_one_is_refused(
         assert ended.value.code == 1
         said = capsys.readouterr().err.splitlines()
         [sentence] = [line for line in said if line.startswith("Error: ")]
-        assert "the same recipe on the same documents is under way in another process" in sentence
-        assert "wait for it, or end it and go on with --resume" in sentence
+        assert_wording(sentence.removeprefix("Error: "), "training-in-progress")
         assert len(states(store)) == 1  # what it would go on from is still there
         with train_in_step(meeting, [*command, "--seed", "7"]) as other:
             published = [published_by(one), published_by(other)]

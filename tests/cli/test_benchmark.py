@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tagalong.backend.models.openvino.build import build_openvino_model
+from tagalong.backend.models.openvino.switch import OPENVINO_SWITCH
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli import benchmark
 from tagalong.cli.benchmark import choose_benchmark_configs
-from tagalong.cli.terminal.openvino import OPENVINO_SWITCH
 from tagalong.training.benchmark.measure import BenchmarkResult, run_benchmark
 from tests.backend.models.openvino.test_build import DOCUMENTS, older_cpu, publish  # noqa: F401 (a fixture)
 from tests.cli.typed import fails, run

@@ -135,16 +135,16 @@ def test_a_project_that_is_gone_when_it_is_trained_gets_no_promotion(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = annotated_project(desk.running, toy_documents(20, seed=3))
-    from tagalong.training.jobs import promotion_gate
+    from tagalong.training.jobs import retrain_project
 
-    decide = promotion_gate.decide_promotion
+    decide = retrain_project.decide_promotion
 
     def gone(*arguments: Any, **options: Any) -> Any:
         with desk.running.connect() as studio:
             studio.connection.request_json("DELETE", f"api/projects/{project}/")
         return decide(*arguments, **options)
 
-    monkeypatch.setattr(promotion_gate, "decide_promotion", gone)
+    monkeypatch.setattr(retrain_project, "decide_promotion", gone)
     result = desk.run("--project", project, "--promote", "always")
     assert f"project {project} is gone; promote project-{project}-" in result.stderr.replace(
         "\n", " "
@@ -163,7 +163,7 @@ def test_a_version_is_promoted_once_whatever_serves_when_its_training_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("tagalong.cli.retrain.job.prelabel_next", rolled_back)
+        patched.setattr("tagalong.training.jobs.retrain.prelabel_next_tasks", rolled_back)
         desk.run("--project", desk.project, "--prelabel", 5, code=130)
     result = json.loads(desk.run("--project", desk.project, "--prelabel", 5, "--json").stdout)
     assert store.current_version("encoder") == desk.first
@@ -182,7 +182,7 @@ def test_a_promotion_that_cannot_be_noted_is_one_all_the_same(
             raise StateFileError("the file is locked")
         decide(runs, number, outcome)
 
-    monkeypatch.setattr(JobStore, "decide", busy)
+    monkeypatch.setattr(JobStore, "write_decision", busy)
     result = json.loads(desk.run("--project", desk.project, "--json").stdout)
     assert result["state"] == "promoted"
     assert ModelStore(desk.models).current_version("encoder") == result["version"]
@@ -205,7 +205,7 @@ def test_no_version_takes_the_place_of_one_that_it_was_not_judged_beside(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("tagalong.cli.retrain.job.promote_version", meanwhile)
+        patched.setattr("tagalong.training.jobs.retrain.promote_version", meanwhile)
         desk.run("--project", desk.project, code=130)
     result = json.loads(desk.run("--project", desk.project, "--json").stdout)
     assert store.current_version("encoder") == other

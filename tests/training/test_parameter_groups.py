@@ -16,6 +16,7 @@ from tagalong.training.loop.ema import trainable_parameters
 from tagalong.training.loop.trainer import parameter_groups
 from tagalong.training.recipes.recipe import AdapterConfig, EncoderRecipe
 from tagalong.training.recipes.schedule import Schedule
+from tests.errors import raises
 from tests.tiny_bases import FAMILIES
 from tests.toy_corpus import LABELS
 
@@ -86,5 +87,5 @@ def test_the_layers_of_an_adapter_are_told_apart(
 
 
 def test_without_a_learning_rate_there_are_no_groups() -> None:
-    with pytest.raises(TrainingError, match="no learning rate"):
+    with raises(TrainingError, "learning-rate-missing"):
         parameter_groups(nn.Linear(1, 1), Schedule())

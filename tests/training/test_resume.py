@@ -98,7 +98,7 @@ def train_half(monkeypatch, base, state):
     whole, told = tagalong.training.loop.batch_sampler.plan_epoch_batches, []
 
     def half(*arguments, **options):
-        return whole(*arguments, **options | {"processes": 2})[::2]
+        return whole(*arguments, **options | {"num_processes": 2})[::2]
 
     monkeypatch.setattr(tagalong.training.loop.batch_sampler, "plan_epoch_batches", half)
     trained = train(base, state, report=lambda now: told.append(now.step))

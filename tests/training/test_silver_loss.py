@@ -11,7 +11,8 @@ from tagalong.backend.models.text.window_encoder import WindowConfig, WindowEnco
 from tagalong.ner.document import Document, Span
 from tagalong.ner.tags import IGNORE_INDEX, TagSet
 from tagalong.ner.words import word_offsets
-from tagalong.training.data.silver import SilverDocument
+from tagalong.training.data.silver import SilverData, SilverDocument
+from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder import train
 from tagalong.training.encoder.train import TrainingWindows, build_encoder, train_encoder
 from tagalong.training.loop.ema import trainable_parameters
@@ -26,7 +27,10 @@ GOLD, DEV = toy_documents(6, seed=1), toy_documents(4, seed=2)
 def recipe_for(base, **changes):
     schedule = Schedule(epochs=2, learning_rate=2e-3, batch_tokens=256, precision="fp32")
     recipe = EncoderRecipe(
-        base=BaseModelRef(str(base)), lesson=WindowConfig(64, 8), schedule=schedule, mask=0.0
+        base=BaseModelRef(str(base)),
+        train_window_config=WindowConfig(64, 8),
+        schedule=schedule,
+        mask_probability=0.0,
     )
     return replace(recipe, **changes)
 
@@ -41,8 +45,8 @@ class Class:
         self.model = build_encoder(self.recipe, TAGS, device=torch.device("cpu")).eval()
         self.loss = train._TokenClassificationLoss(self.recipe, self.tokenizer)
 
-    def lessons(self, documents, silver=(), *, reading=None):
-        windows = WindowEncoder(self.tokenizer, reading or self.recipe.lesson)
+    def lessons(self, documents, silver=(), *, window_config=None):
+        windows = WindowEncoder(self.tokenizer, window_config or self.recipe.train_window_config)
         return TrainingWindows(documents, tag_set=TAGS, windows=windows, silver=silver)
 
     def batch(self, *documents, **options):
@@ -96,12 +100,12 @@ def test_silver_without_weight_leaves_the_gradients_of_gold_alone(pupils):
 def test_the_mean_of_all_weights_is_one_and_each_is_in_proportion(pupils):
     chance = random.Random(0)
     silver = silver_of(toy_documents(4, seed=9), chance.random)
-    batch = pupils.batch(GOLD, silver, reading=WindowConfig())  # whole documents
+    batch = pupils.batch(GOLD, silver, window_config=WindowConfig())  # whole documents
     known = batch["labels"] != IGNORE_INDEX
     assert batch["weights"][known].mean().item() == pytest.approx(1, rel=1e-5)
     assert not batch["weights"][~known].any()
     found = batch["weights"][known] / batch["weights"].max()
-    given = torch.tensor([weight for one in silver for weight in one.weights])
+    given = torch.tensor([weight for one in silver for weight in one.word_weights])
     expected = torch.cat([torch.ones(len(found) - len(given)), given])
     assert torch.allclose(found, expected, rtol=1e-4)
 
@@ -109,7 +113,7 @@ def test_the_mean_of_all_weights_is_one_and_each_is_in_proportion(pupils):
 def test_losses_are_those_of_gold(pupils):
     gene = Document("d", "BRCA1", (Span(0, 5, "Gene"),))
     lessons = pupils.lessons([*GOLD, gene], silver_of([gene], lambda: 0.5))
-    assert [lost.label for lost in lessons.lost] == ["Gene"]  # whoever made silver has told its own
+    assert [lost.label for lost in lessons.dropped] == ["Gene"]  # silver reports its own
 
 
 def test_sure_silver_of_full_weight_is_learnt_as_gold_is(tiny_base, tmp_path, monkeypatch):
@@ -121,10 +125,12 @@ def test_sure_silver_of_full_weight_is_learnt_as_gold_is(tiny_base, tmp_path, mo
         lambda tags, of: (counted.append(len(tags)), count(tags, of))[1],
     )
     ours = toy_documents(6, seed=9)
-    how = {"labels": LABELS, "recipe": recipe_for(tiny_base("bert-uncased"), mask=0.1)}
-    plain = train_encoder([*GOLD, *ours], DEV, state_path=tmp_path / "plain", **how)
+    recipe = recipe_for(tiny_base("bert-uncased"), mask_probability=0.1)
+    gold_split = TrainDevSplit([*GOLD, *ours], DEV, LABELS)
+    plain = train_encoder(gold_split, recipe=recipe, state_path=tmp_path / "plain")
     silver = silver_of(ours, lambda: 1.0)
-    beside = train_encoder(GOLD, DEV, state_path=tmp_path / "beside", silver=silver, **how)
+    both = TrainDevSplit(GOLD, DEV, LABELS, silver=SilverData(tuple(silver)))
+    beside = train_encoder(both, recipe=recipe, state_path=tmp_path / "beside")
     assert beside.history == plain.history
     assert counted == [len(GOLD) + len(ours), len(GOLD)]  # what follows what is learnt from gold
     expected = dict(trainable_parameters(plain.model))

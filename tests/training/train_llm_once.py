@@ -11,6 +11,7 @@ from accelerate import PartialState
 from safetensors.torch import save_file
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.llm.train import LLMTrainResult, train_llm
 from tagalong.training.loop.ema import trainable_parameters
 from tagalong.training.recipes.recipe import AdapterConfig, LLMRecipe
@@ -26,15 +27,15 @@ def train(
         adapter=AdapterConfig(8, 16, 0.05),
         window=256,
         context=16,
-        noise=0.2,
+        tag_noise_share=0.2,
         schedule=Schedule(
-            epochs=3, learning_rate=1e-3, batch_tokens=512, average=0.9, save_every=4
+            epochs=3, learning_rate=1e-3, batch_tokens=512, ema_decay=0.9, save_every=4
         ),
     )
     return train_llm(
-        toy_documents(16, seed=1, sentences=1),
-        toy_documents(4, seed=2, sentences=1),
-        labels=LABELS,
+        TrainDevSplit(
+            toy_documents(16, seed=1, sentences=1), toy_documents(4, seed=2, sentences=1), LABELS
+        ),
         recipe=recipe,
         state_path=state,
         resume=resume,

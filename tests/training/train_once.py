@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.text.window_encoder import WindowConfig
+from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import EncoderTrainResult, train_encoder
 from tagalong.training.loop.ema import trainable_parameters
 from tagalong.training.recipes.recipe import EncoderRecipe
@@ -23,19 +24,22 @@ def train(
     base: Path, state: Path, *, resume: bool = False, report=lambda _: None
 ) -> EncoderTrainResult:
     schedule = Schedule(
-        epochs=3, learning_rate=2e-3, batch_tokens=256, average=0.9, save_every=4, precision="fp32"
+        epochs=3,
+        learning_rate=2e-3,
+        batch_tokens=256,
+        ema_decay=0.9,
+        save_every=4,
+        precision="fp32",
     )
     recipe = EncoderRecipe(
         base=BaseModelRef(str(base)),
-        reading=WindowConfig(96, 8),
-        lesson=WindowConfig(64, 8),
+        window_config=WindowConfig(96, 8),
+        train_window_config=WindowConfig(64, 8),
         schedule=schedule,
-        mask=0.1,
+        mask_probability=0.1,
     )
     return train_encoder(
-        toy_documents(24, seed=1),
-        toy_documents(6, seed=2),
-        labels=LABELS,
+        TrainDevSplit(toy_documents(24, seed=1), toy_documents(6, seed=2), LABELS),
         recipe=recipe,
         state_path=state,
         resume=resume,

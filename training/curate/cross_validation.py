@@ -7,8 +7,8 @@ on.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,17 +21,19 @@ from tagalong.ner.words import word_offsets
 from tagalong.training.corpus import compute_fingerprint, split_off_dev
 from tagalong.training.curate.folds import assign_folds
 from tagalong.training.curate.tag_distributions import TagDistribution, predict_tag_distributions
+from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import train_encoder
+from tagalong.training.loop.trainer import ProgressCallback
 from tagalong.training.loop.training_state import delete_state, read_state, write_state
-from tagalong.training.recipes.recipe import EncoderRecipe
+from tagalong.training.recipes.recipe import EncoderRecipe, recipe_to_json
 from tagalong.training.recipes.schedule import MIN_STEPS, Schedule, TrainingProgress
 
 # Long windows and small steps: in as much time, four epochs learnt more of the few documents of a
 # fold so (a strict F1 of 0.78 on 60 documents of BC5CDR) than as a training does by itself (0.75).
 CROSS_VALIDATION_RECIPE = EncoderRecipe(
-    lesson=WindowConfig(window=256, context=16),
+    train_window_config=WindowConfig(window=256, context=16),
     schedule=Schedule(
-        epochs=5, batch_tokens=512, average=0.99, dropout_from=1 / 3, least_steps=MIN_STEPS
+        epochs=5, batch_tokens=512, ema_decay=0.99, dropout_start_ratio=1 / 3, min_steps=MIN_STEPS
     ),
 )
 
@@ -61,24 +63,9 @@ class CrossValidationConfig:
             Sixteen characters that a file may be called.
         """
         what = json.dumps(
-            [asdict(self), list(labels), compute_fingerprint(documents)], sort_keys=True
+            [recipe_to_json(self), list(labels), compute_fingerprint(documents)], sort_keys=True
         )
         return hashlib.sha256(what.encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True, slots=True)
-class CrossValidationProgress:
-    """How a cross-validation is going.
-
-    Attributes:
-        fold: Of `n_folds`, from 1.
-        n_folds: How many there are.
-        fold_progress: How the training of this one is going.
-    """
-
-    fold: int
-    n_folds: int
-    fold_progress: TrainingProgress
 
 
 def cross_validate(
@@ -87,7 +74,7 @@ def cross_validate(
     labels: Sequence[str],
     config: CrossValidationConfig,
     cache_dir: Path,
-    on_progress: Callable[[CrossValidationProgress], None] = lambda _: None,
+    on_progress: ProgressCallback = lambda _: None,
 ) -> list[TagDistribution]:
     """Ask about every document a model that has learnt from the other folds.
 
@@ -95,8 +82,8 @@ def cross_validate(
         documents: Annotated; their order does not matter.
         labels: Entity types, in the order of the label config.
         config: How.
-        cache_dir: Where folds that are done are kept, and the state of the one under way. It must be
-            of this `CrossValidationConfig.key` alone.
+        cache_dir: Where folds that are done are kept, and the state of the one under way. It must
+            be of this `CrossValidationConfig.key` alone.
         on_progress: Told how it goes.
 
     Returns:
@@ -120,20 +107,16 @@ def cross_validate(
             labels=labels,
             crossing=config,
             path=cache_dir / f"fold-{fold + 1}",
-            on_progress=partial(_report_fold_progress, on_progress, fold + 1, config.n_folds),
+            on_progress=partial(_report_fold, on_progress, fold + 1, config.n_folds),
         )
         opinions.update(zip(held, said, strict=True))
     return [opinions[index] for index in range(len(documents))]
 
 
-def _report_fold_progress(
-    report: Callable[[CrossValidationProgress], None],
-    fold: int,
-    n_folds: int,
-    now: TrainingProgress,
+def _report_fold(
+    on_progress: ProgressCallback, fold: int, folds: int, progress: TrainingProgress
 ) -> None:
-    """Pass on how the training of a fold is going."""
-    report(CrossValidationProgress(fold, n_folds, now))
+    on_progress(replace(progress, fold=fold, folds=folds))
 
 
 def _content_sort_key(document: Document) -> tuple[object, ...]:
@@ -148,7 +131,7 @@ def _cross_validate_fold(
     labels: Sequence[str],
     crossing: CrossValidationConfig,
     path: Path,
-    on_progress: Callable[[TrainingProgress], None],
+    on_progress: ProgressCallback,
 ) -> list[TagDistribution]:
     """What a model trained on the others says of those held out, made once."""
     if kept := _read_cached_fold(path, held):
@@ -156,9 +139,7 @@ def _cross_validate_fold(
     train, dev = split_off_dev(others, crossing.dev_share)
     state_path = path.with_name(f"{path.name}-training")
     trained = train_encoder(
-        train,
-        dev,
-        labels=labels,
+        TrainDevSplit(train, dev, tuple(labels)),
         recipe=crossing.recipe,
         state_path=state_path,
         resume=True,

@@ -1,9 +1,9 @@
-"""Another system's predictions to silver: documents learnt from beside gold, word by word weighted.
+"""Silver data: predictions of another system as training documents, with a weight for each word.
 
-A silver standard (Rebholz-Schuhmann et al. 2010, "The CALBC Silver Standard Corpus") is what
-systems said about texts that nobody annotated. A word counts as much as the system was sure of it,
-times one factor for all; what it could not say is left open, and no text is taken that gold or
-whoever judges has too.
+A silver standard (Rebholz-Schuhmann et al. 2010, "The CALBC Silver Standard Corpus") consists of
+predictions for texts without annotations. The weight of a word is the system's confidence times one
+factor for all words. Dropped entities are masked. Texts of train, dev and excluded documents are
+left out.
 """
 
 import hashlib
@@ -26,17 +26,17 @@ PredictedDocument = tuple[Document, Prediction]
 ExclusionReason = Literal[
     "text in gold", "text in dev", "text held out", "score too low", "text repeated"
 ]
-DEFAULT_SILVER_WEIGHT = 0.5  # of a sure word of silver beside one of gold; on dev, 1 was no better
-MAX_LISTED_LABELS = 5  # labels in a message
+DEFAULT_SILVER_WEIGHT = 0.5  # of a word with confidence 1; on dev, 1 was no better
+MAX_LISTED_LABELS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class SilverDocument:
-    """A document as a system labelled it.
+    """A document with predicted spans.
 
     Attributes:
-        document: With what was predicted; `unknown` where it could not be said.
-        word_weights: How much each word counts beside one of gold: one per word, from 0 to 1.
+        document: Masked where the system dropped entities.
+        word_weights: Weight of each word in the loss, from 0 to 1; a word of gold has 1.
     """
 
     document: Document
@@ -45,42 +45,42 @@ class SilverDocument:
 
 @dataclass(frozen=True, slots=True)
 class SilverData:
-    """What is learnt from beside gold.
+    """Training documents with predicted spans.
 
     Attributes:
-        documents: The surest first, so that the order of files cannot change what is learnt.
-        sources: Names of the files they came from.
-        versions: What made the predictions.
-        weight: Of a word that the system was sure of.
-        least: Task score below which a document was left out.
-        left_out: How many documents are not learnt from, by reason.
-        lost: Predicted entities that are not learnt from; their words are left open.
-        unscored_entities: How many entities had no score; they count as their document does.
+        documents: By descending score, so that the order of files does not change the training.
+        sources: Names of the files.
+        versions: Versions that made the predictions.
+        weight: Weight of a word with confidence 1.
+        min_score: Documents with a lower task score were excluded.
+        excluded_counts: Number of excluded documents by reason.
+        dropped: Predicted entities that are not trained on; their words are masked.
+        unscored_entities: Number of entities without a score; they have that of their document.
     """
 
     documents: tuple[SilverDocument, ...]
-    sources: tuple[str, ...]
-    versions: tuple[str, ...]
-    weight: float
-    least: float = 0.0
-    left_out: Mapping[ExclusionReason, int] = field(default_factory=dict)
-    lost: tuple[DroppedAnnotation, ...] = ()
+    sources: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    weight: float = DEFAULT_SILVER_WEIGHT
+    min_score: float = 0.0
+    excluded_counts: Mapping[ExclusionReason, int] = field(default_factory=dict)
+    dropped: tuple[DroppedAnnotation, ...] = ()
     unscored_entities: int = 0
 
     @property
     def fingerprint(self) -> str:
-        """Names documents, predictions and weights by content, as SHA-256 in hexadecimal."""
+        """SHA-256 of documents, predictions and weights."""
         texts = compute_fingerprint(one.document for one in self.documents)
         content = json.dumps([texts, [one.word_weights for one in self.documents]])
         return hashlib.sha256(content.encode()).hexdigest()
 
     @property
     def entity_count(self) -> int:
-        """How many predicted entities there are, lost ones included."""
+        """Number of predicted entities, with the dropped ones."""
         return sum(len(one.document.spans) for one in self.documents)
 
     def to_json(self) -> Mapping[str, Any]:
-        """What a manifest says of the silver."""
+        """Description of the silver data for the manifest."""
         return {
             "fingerprint": self.fingerprint[:16],
             "sources": list(self.sources),
@@ -88,23 +88,23 @@ class SilverData:
             "documents": len(self.documents),
             "entities": self.entity_count,
             "weight": self.weight,
-            "least": self.least,
-            "left_out": dict(self.left_out),
-            "lost": dict(Counter(entry.reason for entry in self.lost)),
+            "least": self.min_score,
+            "left_out": dict(self.excluded_counts),
+            "lost": dict(Counter(entry.reason for entry in self.dropped)),
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SilverOptions:
-    """What may be learnt from, and how much it counts.
+    """Selection and weights of silver data.
 
     Attributes:
         labels: Entity types of gold.
-        train_documents: Documents that are learnt from as it is.
-        dev_documents: Documents that are judged by.
-        excluded_documents: Documents that will be judged by later.
-        weight: Of a word that the system is sure of, from 0 to 1.
-        min_score: Task score below which a document is left out.
+        train_documents: Gold training documents.
+        dev_documents: Gold dev documents.
+        excluded_documents: Documents reserved for evaluation.
+        weight: Weight of a word with confidence 1, from 0 to 1.
+        min_score: Documents with a lower task score are excluded.
     """
 
     labels: Sequence[str]
@@ -116,17 +116,10 @@ class SilverOptions:
 
 
 def read_silver(paths: Sequence[Path], options: SilverOptions) -> SilverData:
-    """Read predictions and take what may be learnt from.
-
-    Args:
-        paths: Files of predictions, of any system.
-        options: What may be learnt from.
-
-    Returns:
-        The silver.
+    """Read silver data from files of predictions.
 
     Raises:
-        InputError: If a file cannot be read, or nothing is left to learn from.
+        InputError: If a file cannot be read, or no document is left.
         LabelError: If gold has none of the predicted labels.
     """
     predicted = [pair for path in paths for pair in read_predictions(path)]
@@ -134,123 +127,127 @@ def read_silver(paths: Sequence[Path], options: SilverOptions) -> SilverData:
 
 
 def select_silver(predicted: Sequence[PredictedDocument], options: SilverOptions) -> SilverData:
-    """Take of predictions what may be learnt from.
+    """Select silver data from predictions.
 
     Args:
-        predicted: Documents and what was predicted for each, in any order. Of several predictions
-            for the same text the one with the highest task score counts.
-        options: What may be learnt from.
+        predicted: Documents with predictions, in any order. Of several predictions for the same
+            text, the one with the highest task score is selected.
+        options: Selection and weights.
 
     Returns:
-        The silver, the same for any order.
+        The silver data, the same for any order.
 
     Raises:
-        InputError: If nothing is left to learn from.
+        InputError: If no document is left.
         LabelError: If gold has none of the predicted labels.
     """
-    kept, left_out = _filter_predictions(predicted, options)
+    kept, excluded_counts = _filter_predictions(predicted, options)
     if not kept:
-        _raise_no_silver(left_out)
+        _raise_no_silver(excluded_counts)
     _check_shared_labels(kept, options.labels)
     tag_set = TagSet(tuple(options.labels))
     silver = [_to_silver_document(*pair, weight=options.weight) for pair in kept]
     predictions = [prediction for _, prediction in kept]
-    unsaid = [entry for prediction in predictions for entry in prediction.dropped]
-    unsaid += [entry for one in silver for entry in tag_set.encode(one.document).dropped]
+    dropped = [entry for prediction in predictions for entry in prediction.dropped]
+    dropped += [entry for one in silver for entry in tag_set.encode(one.document).dropped]
     return SilverData(
         documents=tuple(silver),
-        sources=(),
         versions=tuple(sorted({prediction.version for prediction in predictions})),
         weight=options.weight,
-        least=options.min_score,
-        left_out=left_out,
-        lost=tuple(unsaid),
+        min_score=options.min_score,
+        excluded_counts=excluded_counts,
+        dropped=tuple(dropped),
         unscored_entities=sum(span.score is None for one in predictions for span in one.spans),
     )
 
 
 def _filter_predictions(
-    predicted: Sequence[PredictedDocument], rules: SilverOptions
+    predicted: Sequence[PredictedDocument], options: SilverOptions
 ) -> tuple[list[PredictedDocument], dict[ExclusionReason, int]]:
-    """What is learnt from, the surest first; and how much is not, and why."""
+    """Selected documents by descending score, and the number of the others by reason."""
     taken: dict[str, ExclusionReason] = {}
-    sides: Mapping[ExclusionReason, Sequence[Document]] = {
-        "text in dev": rules.dev_documents,
-        "text held out": rules.excluded_documents,
-        "text in gold": rules.train_documents,
+    gold: Mapping[ExclusionReason, Sequence[Document]] = {
+        "text in dev": options.dev_documents,
+        "text held out": options.excluded_documents,
+        "text in gold": options.train_documents,
     }
-    for why, documents in sides.items():
+    for reason, documents in gold.items():
         for document in documents:
-            taken.setdefault(normalize_text(document.text), why)
+            taken.setdefault(normalize_text(document.text), reason)
     kept: list[PredictedDocument] = []
-    left_out: Counter[ExclusionReason] = Counter()
+    excluded: Counter[ExclusionReason] = Counter()
     for document, prediction in sorted(predicted, key=_confidence_sort_key):
         key = normalize_text(document.text)
         if key in taken:
-            left_out[taken[key]] += 1
-        elif prediction.score < rules.min_score:
-            left_out["score too low"] += 1
+            excluded[taken[key]] += 1
+        elif prediction.score < options.min_score:
+            excluded["score too low"] += 1
         else:
             kept.append((document, prediction))
             taken[key] = "text repeated"
-    return kept, dict(sorted(left_out.items()))
+    return kept, dict(sorted(excluded.items()))
 
 
 def _confidence_sort_key(pair: PredictedDocument) -> tuple[Any, ...]:
-    """Sorts by task score, the highest first; of equals anything will do but the order of files."""
-    document, said = pair
-    spans = [(span, _entity_score(span.score, said)) for span in said.spans]
-    unsaid = [(entry.start, entry.end) for entry in said.dropped]
-    return -said.score, document.text, spans, unsaid, said.tag_confidences, said.version
+    """Sort key for descending task score; ties are broken by content, never by file order."""
+    document, prediction = pair
+    spans = [(span, _entity_score(span.score, prediction)) for span in prediction.spans]
+    dropped = [(entry.start, entry.end) for entry in prediction.dropped]
+    content = (document.text, spans, dropped, prediction.tag_confidences, prediction.version)
+    return -prediction.score, *content
 
 
 def _entity_score(score: float | None, prediction: Prediction) -> float:
-    """The score of an entity, or that of its document where it has none."""
     return prediction.score if score is None else score
 
 
 def _to_silver_document(
     document: Document, prediction: Prediction, *, weight: float
 ) -> SilverDocument:
-    """Make a silver document of a prediction."""
     words = word_offsets(document.text)
-    sure = list(prediction.tag_confidences) or [prediction.score] * len(words)
-    # The other way round than `TagSet.encode`: of overlapping ones the last is the one it keeps.
+    confidences = list(prediction.tag_confidences) or [prediction.score] * len(words)
+    # Reverse of the order in `TagSet.encode`, so that the span it keeps of overlapping ones wins.
     for span in sorted(prediction.spans, key=lambda span: (span.start - span.end, span))[::-1]:
         for word in range(*overlapping_words(words, span.start, span.end)):
-            sure[word] = _entity_score(span.score, prediction)
+            confidences[word] = _entity_score(span.score, prediction)
     size = len(document.text)
-    unsaid = ((entry.start, entry.end) for entry in prediction.dropped)
-    unknown = tuple((start, end) for start, end in unsaid if 0 <= start < end <= size)
+    dropped = ((entry.start, entry.end) for entry in prediction.dropped)
+    masked = tuple((start, end) for start, end in dropped if 0 <= start < end <= size)
     return SilverDocument(
-        Document(document.id, document.text, prediction.spans, masked_ranges=unknown),
-        tuple(weight * min(1.0, max(0.0, one)) for one in sure),
+        Document(document.id, document.text, prediction.spans, masked_ranges=masked),
+        tuple(weight * min(1.0, max(0.0, one)) for one in confidences),
     )
 
 
-def _raise_no_silver(left_out: Mapping[ExclusionReason, int]) -> NoReturn:
-    """Say why there is nothing to learn from."""
-    told = ", ".join(f"{count} {why}" for why, count in left_out.items()) or "none was given"
+def _raise_no_silver(excluded_counts: Mapping[ExclusionReason, int]) -> NoReturn:
+    counts = ", ".join(f"{count} {why}" for why, count in excluded_counts.items())
     raise InputError(
-        f"no predicted document is left to learn from ({told}): predict texts that are not "
-        "annotated yet, or ask for a lower score"
+        f"no predicted document is left for training ({counts or 'the files have none'}): predict "
+        "texts without annotations, or lower the minimum score",
+        code="no-silver-documents",
     )
 
 
 def _check_shared_labels(kept: Sequence[PredictedDocument], labels: Sequence[str]) -> None:
-    """Refuse predictions that have nothing to say about the labels of gold."""
-    said = Counter(span.label for _, prediction in kept for span in prediction.spans)
-    if not said:
+    """Reject predictions without a label of gold."""
+    counts = Counter(span.label for _, prediction in kept for span in prediction.spans)
+    if not counts:
         raise InputError(
-            f"not one entity is predicted in {len(kept)} documents, so they would teach that there "
-            "are none: check what made the predictions"
+            f"{len(kept)} predicted documents have no entity, and would train the model to find "
+            "none: check the system that made the predictions",
+            code="silver-without-entities",
         )
-    if said.keys().isdisjoint(labels):
+    if counts.keys().isdisjoint(labels):
         named = ", ".join(
-            f"{label!r} ({count})" for label, count in said.most_common(MAX_LISTED_LABELS)
+            f"{label!r} ({count})" for label, count in counts.most_common(MAX_LISTED_LABELS)
         )
-        more = f" and {len(said) - MAX_LISTED_LABELS} more" if len(said) > MAX_LISTED_LABELS else ""
+        more = (
+            f" and {len(counts) - MAX_LISTED_LABELS} more"
+            if len(counts) > MAX_LISTED_LABELS
+            else ""
+        )
         raise LabelError(
             f"no predicted entity has a label of gold ({', '.join(labels)}), but all have "
-            f"{named}{more}: predict with the labels of gold"
+            f"{named}{more}: predict with the labels of gold",
+            code="silver-labels-not-in-gold",
         )

@@ -1,4 +1,4 @@
-"""The two sides of a training: what is learnt from, and what it is stopped and judged by."""
+"""The documents of a training, split into train and dev."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,42 +16,42 @@ from tagalong.training.corpus import (
 )
 from tagalong.training.data.silver import SilverData
 
-MAX_LISTED_LABELS = 5  # labels in a message: a wrong config may leave hundreds unknown
+MAX_LISTED_LABELS = 5  # in a message; a wrong label config may leave hundreds unknown
 
 
 @dataclass(frozen=True, slots=True)
 class TrainDevSplit:
-    """Documents to learn from and documents to judge by; no text is on both.
+    """Training and dev documents; no text is in both.
 
     Attributes:
-        train: Documents learnt from.
-        dev: Documents judged by.
+        train: Documents to train on.
+        dev: Documents for early stopping, calibration and scores.
         labels: Entity types, in the order of the label config.
-        sources: Names of the files they came from.
-        overlapping_documents: Documents left out of train because dev has the same text.
-        dev_only_labels: How many entities dev has of each label that train has none of, the most frequent
-            first. Those outside `labels` are not even there to be missed while training judges
-            itself, so whoever trains must be told.
-        silver: What is learnt from beside train; None where there is gold alone.
-        start: The version that training begins at; empty for its base.
+        sources: Names of their files.
+        overlapping_documents: Number of documents removed from train because dev has their text.
+        dev_only_labels: Number of entities of each label that dev has and train has not, most
+            frequent first. Labels outside `labels` do not count as misses in dev scores, so the
+            user must be told.
+        silver: Documents labelled by another system, to train on as well; None without.
+        warm_start_version: The version that training starts from; empty for the base.
     """
 
     train: Sequence[Document]
     dev: Sequence[Document]
     labels: tuple[str, ...]
-    sources: tuple[str, ...]
+    sources: tuple[str, ...] = ()
     overlapping_documents: int = 0
     dev_only_labels: Mapping[str, int] = field(default_factory=dict)
     silver: SilverData | None = None
-    start: str = ""
+    warm_start_version: str = ""
 
     @property
     def fingerprint(self) -> str:
-        """Names train and dev by content: another split of the same documents is other data."""
+        """Hash of train and of dev; another split of the same documents has another one."""
         return f"{compute_fingerprint(self.train)[:16]}-{compute_fingerprint(self.dev)[:16]}"
 
     def to_json(self) -> Mapping[str, Any]:
-        """What a manifest says of the data."""
+        """Description of the data for the manifest."""
         return {
             "fingerprint": self.fingerprint,
             "sources": list(self.sources),
@@ -60,27 +60,28 @@ class TrainDevSplit:
                 "labels": _count_labels(self.train),
             },
             "dev": _count_documents_and_entities(self.dev),
-            # Left out where there is none, as in every version published before.
+            # Absent keys keep manifests equal to those of earlier releases.
             **({"silver": self.silver.to_json()} if self.silver else {}),
-            **({"start": self.start} if self.start else {}),
+            **({"start": self.warm_start_version} if self.warm_start_version else {}),
         }
 
 
 def split_train_dev(
     corpus: Corpus, dev: Corpus | None = None, *, dev_share: float = 0.1
 ) -> TrainDevSplit:
-    """Hold out documents for dev, or take those that were given for it.
+    """Split a corpus into train and dev, or combine it with a given dev corpus.
 
     Args:
-        corpus: To learn from.
-        dev: To judge by; None to hold out a share of `corpus` by the hash of each text.
-        dev_share: That share.
+        corpus: Training documents.
+        dev: Dev documents, whose texts are removed from train; None to take a share of `corpus`, by
+            the hash of each text.
+        dev_share: The share for dev.
 
     Returns:
-        The sides. A text that `dev` has is never learnt from.
+        The split.
 
     Raises:
-        LabelError: If the labels of all annotations are unknown to the label config.
+        LabelError: If no annotation has a label of the label config.
     """
     for one in (corpus, dev):
         if one is not None:
@@ -104,7 +105,7 @@ def split_train_dev(
 
 
 def _check_labels_in_config(corpus: Corpus) -> None:
-    """Refuse a corpus that was annotated, but with no label of the config."""
+    """Reject a corpus whose annotations all have labels that are not in the label config."""
     unknown = Counter(lost.label for lost in corpus.dropped if lost.reason == "label unknown")
     if not unknown or any(document.spans for document in corpus.documents):
         return
@@ -117,16 +118,16 @@ def _check_labels_in_config(corpus: Corpus) -> None:
     names = ", ".join(Path(source.path).name for source in corpus.sources)
     known = ", ".join(corpus.labels)
     raise LabelError(
-        f"no annotation in {names} has a label of the labelling config ({known}), but all have "
-        f"{named}{more}: give the config of this very project, or none to learn every label"
+        f"no annotation in {names} has a label of the label config ({known}), but all have "
+        f"{named}{more}: give the config of this project, or none to train on every label",
+        code="labels-outside-config",
     )
 
 
 def _find_dev_only_labels(train: Sequence[Document], dev: Sequence[Document]) -> Mapping[str, int]:
-    """Entities of dev by label, where train has none."""
-    learnt = {span.label for document in train for span in document.spans}
-    judged = Counter(span.label for document in dev for span in set(document.spans))
-    return {label: count for label, count in judged.most_common() if label not in learnt}
+    train_labels = {span.label for document in train for span in document.spans}
+    counts = Counter(span.label for document in dev for span in set(document.spans))
+    return {label: count for label, count in counts.most_common() if label not in train_labels}
 
 
 def _count_labels(documents: Sequence[Document]) -> Mapping[str, int]:
@@ -134,7 +135,6 @@ def _count_labels(documents: Sequence[Document]) -> Mapping[str, int]:
 
 
 def _count_documents_and_entities(documents: Sequence[Document]) -> Mapping[str, int]:
-    """How much there is."""
     return {
         "documents": len(documents),
         "entities": sum(len(document.spans) for document in documents),

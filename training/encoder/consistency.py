@@ -1,4 +1,4 @@
-"""How strongly the words of a document bear on each other: counted on train, fitted on dev."""
+"""Label consistency of an encoder: transitions counted on train, weights fitted on dev."""
 
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -14,42 +14,37 @@ from tagalong.ner.tags import IGNORE_INDEX, OUTSIDE, TaggedWords, TagSet
 from tagalong.training.loop.validation import fit_temperature_on_dev
 
 WordEntity = tuple[int, int, str]  # first word, one past the last, label
-SMOOTHING_WEIGHTS = tuple(
-    step / 10 for step in range(8)
-)  # of `ScoreRefiner.consistency`; all of it is too much
-TRANSITION_WEIGHTS = tuple(step / 10 for step in range(9))  # of the counted transitions
-TRANSITION_DECIMALS = (
-    3  # of the transitions that a manifest keeps: what serves is then what was judged
-)
-TRANSITION_PSEUDOCOUNT = (
-    0.5  # times that every legal step was seen before the first (Jeffreys' prior)
-)
+# Weights of `ScoreRefiner.consistency`; 1 would give all occurrences of a word the same score.
+SMOOTHING_WEIGHTS = tuple(step / 10 for step in range(8))
+TRANSITION_WEIGHTS = tuple(step / 10 for step in range(9))
+TRANSITION_DECIMALS = 3  # as in the manifest, so that the served tier equals the evaluated one
+TRANSITION_PSEUDOCOUNT = 0.5  # added to the count of each legal transition (Jeffreys' prior)
 
 
 def estimate_transitions(tags: Iterable[Sequence[int]], tag_set: TagSet) -> FloatArray:
-    """How much likelier each tag is after another one than anywhere: pointwise mutual information.
+    """Pointwise mutual information of neighbouring tags.
 
     Args:
-        tags: Of each document's words; those marked `tagalong.ner.tags.IGNORE_INDEX` and what follows them do not
-            count.
-        tag_set: What they are of.
+        tags: Tags of the words of each document. Words marked `tagalong.ner.tags.IGNORE_INDEX` and
+            the words after them are not counted.
+        tag_set: The tag set.
 
     Returns:
-        Log ratios of shape (tags + 1, tags), the last row for the start of a document; 0 for steps
-        that are not legal.
+        Log ratios of shape (tags + 1, tags), the last row for the start of a document; 0 for
+        illegal transitions.
     """
     legal = legal_transitions(tag_set)
     start = len(tag_set)
     counts = np.where(legal, TRANSITION_PSEUDOCOUNT, 0.0)
-    for of_document in tags:
+    for document_tags in tags:
         before = start
-        for tag in of_document:
+        for tag in document_tags:
             if IGNORE_INDEX not in (before, tag):
                 counts[before, tag] += 1
             before = tag
-    following = counts / counts.sum(axis=1, keepdims=True)
-    anywhere = counts.sum(axis=0) / counts.sum()
-    return np.log(np.where(legal, following / anywhere, 1.0))
+    conditional = counts / counts.sum(axis=1, keepdims=True)
+    marginal = counts.sum(axis=0) / counts.sum()
+    return np.log(np.where(legal, conditional / marginal, 1.0))
 
 
 def fit_score_refiner(
@@ -60,60 +55,51 @@ def fit_score_refiner(
     transitions: FloatArray,
     tag_set: TagSet,
 ) -> tuple[ScoreRefiner, float]:
-    """Choose both weights by strict F1 on dev, one after the other until each has seen the other.
+    """Choose both weights by strict F1 on dev, by coordinate ascent.
 
     Args:
-        dev: Documents to choose by.
-        tagged: Their words and gold tags.
-        logits: Of those words, (words, tags) each.
-        transitions: As `estimate_transitions` gives them.
-        tag_set: The tags.
+        dev: Documents.
+        tagged: Words and gold tags of each.
+        logits: For each document, (words, tags).
+        transitions: From `estimate_transitions`.
+        tag_set: The tag set.
 
     Returns:
-        The coupling, of equally good ones the weakest; and the temperature that suits it.
+        The refiner with the lowest of equally good weights, and its temperature.
     """
-    gold = [
-        _decode_entities([max(tag, OUTSIDE) for tag in entry.tags], tag_set) for entry in tagged
-    ]
+    gold = [set(tag_set.entities([max(tag, OUTSIDE) for tag in entry.tags])) for entry in tagged]
     legal = legal_transitions(tag_set)
 
     @cache
-    def shared(share: float) -> tuple[list[FloatArray], float]:
-        """What words say with that share of it shared, and at which temperature."""
-        coupling = ScoreRefiner(share)
+    def smoothed(smoothing: float) -> tuple[list[FloatArray], float]:
+        """Log probabilities at a smoothing weight, and their temperature."""
+        refiner = ScoreRefiner(smoothing)
         scores = [
-            coupling.smooth(document.text, entry.words, own)
+            refiner.smooth(document.text, entry.words, own)
             for document, entry, own in zip(dev, tagged, logits, strict=True)
         ]
-        fitted = fit_temperature_on_dev(scores, [entry.tags for entry in tagged])
-        return [log_softmax(one, temperature=fitted) for one in scores], fitted
+        temperature = fit_temperature_on_dev(scores, [entry.tags for entry in tagged])
+        return [log_softmax(one, temperature=temperature) for one in scores], temperature
 
     @cache
-    def f1(share: float, weight: float) -> float:
-        log_probs, _ = shared(share)
-        found = (_decode_tags(scores, legal, weight * transitions) for scores in log_probs)
-        return _strict_f1(gold, [_decode_entities(tags, tag_set) for tags in found])
+    def f1(smoothing: float, weight: float) -> float:
+        log_probs, _ = smoothed(smoothing)
+        decoded = (_decode_tags(scores, legal, weight * transitions) for scores in log_probs)
+        return _strict_f1(gold, [set(tag_set.entities(tags)) for tags in decoded])
 
     weight = TRANSITION_WEIGHTS[len(TRANSITION_WEIGHTS) // 2]
-    share = max(SMOOTHING_WEIGHTS, key=lambda share: f1(share, weight))
-    weight = max(TRANSITION_WEIGHTS, key=lambda weight: f1(share, weight))
-    share = max(SMOOTHING_WEIGHTS, key=lambda share: f1(share, weight))
+    smoothing = max(SMOOTHING_WEIGHTS, key=lambda smoothing: f1(smoothing, weight))
+    weight = max(TRANSITION_WEIGHTS, key=lambda weight: f1(smoothing, weight))
+    smoothing = max(SMOOTHING_WEIGHTS, key=lambda smoothing: f1(smoothing, weight))
     rows = np.round(weight * transitions, TRANSITION_DECIMALS).tolist() if weight else []
-    return ScoreRefiner(share, tuple(map(tuple, rows))), shared(share)[1]
+    return ScoreRefiner(smoothing, tuple(map(tuple, rows))), smoothed(smoothing)[1]
 
 
 def _decode_tags(log_probs: FloatArray, legal: NDArray[np.bool_], steps: FloatArray) -> list[int]:
-    """The best tags of a document, which may have no words."""
     return viterbi(log_probs, legal, steps).tolist() if len(log_probs) else []
 
 
-def _decode_entities(tags: Sequence[int], tag_set: TagSet) -> set[WordEntity]:
-    """The entities of a document, in words."""
-    return set(tag_set.entities(tags))
-
-
-def _strict_f1(gold: Sequence[set[WordEntity]], found: Sequence[set[WordEntity]]) -> float:
-    """F1 of exact matches over documents."""
-    right = sum(len(one & other) for one, other in zip(gold, found, strict=True))
-    all_of_both = sum(map(len, gold)) + sum(map(len, found))
-    return 2 * right / all_of_both if all_of_both else 0.0
+def _strict_f1(gold: Sequence[set[WordEntity]], predicted: Sequence[set[WordEntity]]) -> float:
+    matches = sum(len(one & other) for one, other in zip(gold, predicted, strict=True))
+    total = sum(map(len, gold)) + sum(map(len, predicted))
+    return 2 * matches / total if total else 0.0

@@ -1,4 +1,4 @@
-"""A project's annotations to a judged version: what a retraining does besides training itself."""
+"""A project's annotations as training data, and predictions in the labels of the project."""
 
 import json
 from collections import Counter
@@ -23,20 +23,17 @@ from tagalong.training.corpus.hash_split import split_off_held_out
 from tagalong.training.data.train_dev_split import TrainDevSplit, split_train_dev
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 from tagalong.training.jobs.publish import summarize_report
-
-DEFAULT_HELD_OUT_SHARE = (
-    0.2  # of a project's documents, kept out of all training to judge versions by
-)
+from tagalong.training.jobs.retrain_options import DEFAULT_HELD_OUT_SHARE
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectTrainingData:
-    """What a project gives to learn from.
+    """Annotated documents of a project.
 
     Attributes:
-        split: To learn from and to stop by.
-        held_out_documents: To judge versions by; nothing is ever learnt from them.
-        notes: What else to know of the annotations, a sentence each.
+        split: Documents of the training.
+        held_out_documents: Documents for the comparison of versions, never used in training.
+        notes: Problems of the annotations, one sentence each.
     """
 
     split: TrainDevSplit
@@ -45,42 +42,31 @@ class ProjectTrainingData:
 
 
 def fetch_annotated_tasks(
-    studio: LabelStudioClient, project: int, retry: RateLimitedRetry
+    client: LabelStudioClient, project: int, retry: RateLimitedRetry
 ) -> Iterator[dict[str, Any]]:
-    """Read the annotated tasks of a project, page by page.
-
-    Args:
-        studio: The Label Studio.
-        project: Its id.
-        retry: How to ask.
-
-    Yields:
-        Each as Label Studio's JSON export has it.
+    """Read the annotated tasks of a project in pages, in the form of Label Studio's JSON export.
 
     Raises:
         TrainingError: If there is none.
-        LabelStudioError: If Label Studio says no, or has been away for too long.
+        LabelStudioError: If Label Studio refuses, or stays unreachable.
     """
     last, page = 0, list[dict[str, Any]]()
     while not last or len(page) == PAGE_SIZE:
-        page = retry.call(partial(studio.tasks.list_annotated_after, project, last))
+        page = retry.call(partial(client.tasks.list_annotated_after, project, last))
         if not page and not last:
             raise TrainingError(
-                f"nobody has annotated a task of project {project} yet: submit some annotations"
+                f"project {project} has no annotated task: submit some annotations",
+                code="no-annotated-tasks",
             )
         yield from page
         last = int(page[-1]["id"]) if page else last
 
 
 def write_tasks(path: Path, tasks: Iterable[Mapping[str, Any]]) -> int:
-    """Keep annotated tasks in a file that only its owner may read, whole or not at all.
-
-    Args:
-        path: Of the file; its folder is made where it is missing.
-        tasks: As Label Studio's JSON export has them.
+    """Write annotated tasks to a file that only its owner may read, complete or absent.
 
     Returns:
-        How many there are.
+        The number of tasks.
 
     Raises:
         PublishError: If the file system refuses.
@@ -104,87 +90,68 @@ def prepare_training_data(
     held_out_share: float = DEFAULT_HELD_OUT_SHARE,
     dev_share: float = 0.1,
 ) -> ProjectTrainingData:
-    """Read a project's annotations, and hold out what versions are judged by.
+    """Read a project's annotations and split them.
 
     Args:
-        path: Of the tasks that `write_tasks` wrote.
-        config: The project's labelling config.
-        held_out_share: Of the documents, that is held out.
-        dev_share: Of the others, that training stops by.
+        path: File of tasks from `write_tasks`.
+        config: The project's label config.
+        held_out_share: Share of the documents that is held out.
+        dev_share: Share of the others for dev.
 
     Returns:
-        What there is to learn from.
+        The documents.
 
     Raises:
         InputError: If the annotations cannot be read, or have no label of the config.
-        TrainingError: If there are too few to learn from and to stop by.
+        TrainingError: If there are too few documents.
     """
     corpus = read_corpus([path], ReadOptions(label_config=config))
     rest, held_out = split_off_held_out(corpus.documents, held_out_share)
     if len(rest) < 2:
         raise TrainingError(
-            f"there are {len(corpus.documents)} annotated documents, of which {len(held_out)} are "
-            "held out to judge by: too few to learn from, annotate more"
+            f"{len(corpus.documents)} annotated documents, {len(held_out)} of them held out, are "
+            "too few to train on: annotate more",
+            code="too-few-annotated-documents",
         )
-    sides = split_train_dev(replace(corpus, documents=tuple(rest)), dev_share=dev_share)
+    split = split_train_dev(replace(corpus, documents=tuple(rest)), dev_share=dev_share)
     return ProjectTrainingData(
-        sides, tuple(held_out), tuple(_describe_data_problems(corpus, sides))
+        split, tuple(held_out), tuple(_describe_data_problems(corpus, split))
     )
 
 
-def _describe_data_problems(corpus: Corpus, sides: TrainDevSplit) -> Iterator[str]:
-    """What a team should know of its annotations."""
-    gone = Counter(lost.label for lost in corpus.dropped if lost.reason == "label unknown")
-    for label, count in gone.most_common():
-        yield f"The labelling config has no label {label}: {_format_region_count(count)} left out."
-    if outvoted := sum(lost.reason == "outvoted" for lost in corpus.dropped):
+def _describe_data_problems(corpus: Corpus, split: TrainDevSplit) -> Iterator[str]:
+    removed = Counter(one.label for one in corpus.dropped if one.reason == "label unknown")
+    for label, count in removed.most_common():
+        yield f"The label config has no label {label}: {_format_region_count(count)} left out."
+    if outvoted := sum(one.reason == "outvoted" for one in corpus.dropped):
         yield (
-            f"Annotators disagree: {_format_region_count(outvoted)} left open, since no more than half of "
-            "those who did the task drew it."
+            f"Annotators disagree: {_format_region_count(outvoted)} left open, because at most "
+            "half of the annotators of the task drew it."
         )
-    learnt = {span.label for document in sides.train for span in document.spans}
-    for label in sides.labels:
-        if label not in learnt:
-            yield f"No document to learn from has a {label}, so the version never says it."
+    train_labels = {span.label for document in split.train for span in document.spans}
+    for label in split.labels:
+        if label not in train_labels:
+            yield f"No training document has the label {label}: the version never predicts it."
 
 
 def _format_region_count(count: int) -> str:
-    """A number of regions, as a subject."""
     return f"{count:,} region{'s are' if count != 1 else ' is'}"
 
 
 def predict_in_project_labels(
     config: LabelConfig, tier: Tier, documents: Sequence[Document]
 ) -> list[Prediction]:
-    """Have a version predict, in the labels of a project.
-
-    Args:
-        config: The project's labelling config.
-        tier: The version.
-        documents: Whose spans it does not see.
-
-    Returns:
-        A prediction for each; what the project has no label for is left out.
-    """
-    names = map_labels(tier.labels, config)
+    """Predict documents in the labels of a project; entities of other labels are dropped."""
+    label_map = map_labels(tier.labels, config)
     blank = [replace(document, spans=(), masked_ranges=()) for document in documents]
-    found = tier.predict(blank)
-    return [names.apply(one, said) for one, said in zip(blank, found, strict=True)]
+    predictions = tier.predict(blank)
+    return [label_map.apply(*pair) for pair in zip(blank, predictions, strict=True)]
 
 
 def compute_held_out_scores(
     documents: Sequence[Document], predictions: Sequence[Prediction], labels: tuple[str, ...]
 ) -> dict[str, Any]:
-    """What a manifest says of the held-out documents; empty where there are none.
-
-    Args:
-        documents: Held out.
-        predictions: For each, in the same order.
-        labels: Of the project.
-
-    Returns:
-        The split's name and its figures.
-    """
+    """Scores on the held-out documents for the manifest; empty without held-out documents."""
     if not documents:
         return {}
     return {

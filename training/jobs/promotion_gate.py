@@ -1,28 +1,29 @@
-"""Whether a new version may take the place of the one that serves.
+"""The promotion gate: whether a candidate may replace the served version.
 
-Both are judged on documents that no version of the project ever learns from (`keep_out`). The new
-version is kept back where it is worse beyond noise, by a paired bootstrap over these documents
-(`tagalong.training.evaluation.bootstrap`), overall or on entities of one length; that is four looks at 2.5 % each, so
-chance alone keeps back one good version in ten at most.
+Both are scored on held-out documents, which no version of the project trains on. The candidate is
+rejected if it is worse beyond noise, by a paired bootstrap over these documents
+(`tagalong.training.evaluation.bootstrap`), overall or on entities of one length. These are four
+tests at 2.5 %, so noise alone rejects at most one in ten candidates that are no worse.
 
-On few documents that test cannot see even a large loss. Then the amount of training data decides: a
-served version stays if the new one has hardly learnt some of its labels (`tagalong.training.jobs.undertrained_labels`).
+On few documents that test cannot detect even a large loss. Then the amount of training data
+decides: the served version stays if the candidate had few examples of some of its labels
+(`tagalong.training.jobs.undertrained_labels`).
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tagalong.backend.retraining.job import PromotionPolicy, StratumComparison
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 from tagalong.training.evaluation.report import EvaluationReport, F1Difference, StratumScores
-from tagalong.training.jobs.project_data import DEFAULT_HELD_OUT_SHARE
+from tagalong.training.jobs.retrain_options import DEFAULT_HELD_OUT_SHARE
 
-MIN_GOLD_ENTITIES_PER_STRATUM = 20  # gold entities of a length, below which its F1 says too little
-FEW_HELD_OUT_DOCUMENTS = 20  # documents, below which only large differences can be told from noise
-FEW_HELD_OUT_ENTITIES = 100  # gold entities, likewise
+MIN_GOLD_ENTITIES_PER_STRATUM = 20  # with fewer gold entities of a length, its F1 is too noisy
+FEW_HELD_OUT_DOCUMENTS = 20  # with fewer documents, the bootstrap detects only large differences
+FEW_HELD_OUT_ENTITIES = 100  # the same in gold entities
 NO_LABEL_COUNTS: Mapping[str, int] = {}
 LENGTH_PHRASES: dict[LengthBucket, str] = {
     "1": "one word",
@@ -33,12 +34,12 @@ LENGTH_PHRASES: dict[LengthBucket, str] = {
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """Whether a version may serve.
+    """The decision on a candidate.
 
     Attributes:
-        promote: Whether it may.
-        reason: Why, or why not, one sentence.
-        strata: What both are worth: all entities first, then by length.
+        promote: Whether the candidate may be promoted.
+        reason: One sentence, without a full stop.
+        strata: Scores of both versions: on all entities first, then by length.
     """
 
     promote: bool
@@ -54,111 +55,96 @@ def decide_promotion(
     labels: tuple[str, ...],
     undertrained_labels: Mapping[str, int] = NO_LABEL_COUNTS,
     held_out_share: float = DEFAULT_HELD_OUT_SHARE,
-    policy: PromotionPolicy = "auto",
 ) -> GateDecision:
-    """Judge a new version.
+    """Decide whether a candidate may be promoted.
 
     Args:
-        held_out: With what is right.
-        new: What the new version says of each, in the same order.
-        old: What the version that serves says of each, in the labels of the project; None where
-            none serves.
-        labels: Of the project.
-        undertrained_labels: Labels that the served version knows and the new one hardly does, with the
-            entities that the new one was trained on. They keep it back below `FEW_HELD_OUT_DOCUMENTS` documents or
-            `FEW_HELD_OUT_ENTITIES` entities.
-        held_out_share: Of the project's documents that is held out, to say how many more are needed.
-        policy: What to do with the judgement; ``always`` and ``never`` make it for the report only.
-
-    Returns:
-        The verdict.
+        held_out: Documents with gold spans.
+        new: Predictions of the candidate, in the same order.
+        old: Predictions of the served version, in the labels of the project; None without one.
+        labels: Labels of the project.
+        undertrained_labels: Labels of the served version with few training entities of the
+            candidate, and their number. They reject the candidate below `FEW_HELD_OUT_DOCUMENTS`
+            documents or `FEW_HELD_OUT_ENTITIES` entities.
+        held_out_share: Held-out share of the project's documents, to estimate how many are missing.
     """
     if not any(document.spans for document in held_out):
-        found = _decide_without_gold(len(held_out), old)
-    else:
-        report = evaluate(held_out, new, against=old, options=EvaluationOptions(labels=labels))
-        found = _decide_by_scores(report, undertrained_labels, held_out_share)
-    if policy == "always":
-        return GateDecision(
-            True, f"as was asked for, whatever the judgement: {found.reason}", found.strata
-        )
-    if policy == "never":
-        return GateDecision(
-            False, f"as was asked for, whatever the judgement: {found.reason}", found.strata
-        )
-    return found
+        return _decide_without_gold(len(held_out), old)
+    report = evaluate(held_out, new, against=old, options=EvaluationOptions(labels=labels))
+    return _decide_by_scores(report, undertrained_labels, held_out_share)
+
+
+def apply_policy(decision: GateDecision, policy: PromotionPolicy) -> GateDecision:
+    """Override a decision by the policies ``always`` and ``never``; its reason and scores stay."""
+    if policy == "auto":
+        return decision
+    reason = f"the promotion policy is {policy!r}; by the gate {decision.reason}"
+    return replace(decision, promote=policy == "always", reason=reason)
 
 
 def _decide_without_gold(documents: int, old: Sequence[Prediction] | None) -> GateDecision:
-    """Where there is nothing to judge by."""
-    there = (
-        f"{documents} documents are held out and not one has an entity"
+    data = (
+        f"none of the {documents} held-out documents has an entity"
         if documents
-        else ("not one document is held out")
+        else "there are no held-out documents"
     )
     if old is None:
-        return GateDecision(
-            True, f"{there}, so nothing is known of it, but no other version serves"
-        )
-    return GateDecision(
-        False,
-        f"{there}, so it cannot be judged: annotate more, or promote it yourself with `tagalong "
-        "models promote`",
+        return GateDecision(True, f"{data}, so its quality is unknown, but no other version serves")
+    reason = (
+        f"{data}, so it cannot be compared: annotate more, or promote it with `tagalong models "
+        "promote`"
     )
+    return GateDecision(False, reason)
 
 
 def _decide_by_scores(
-    report: EvaluationReport, hardly_learnt: Mapping[str, int], share: float
+    report: EvaluationReport, undertrained_labels: Mapping[str, int], share: float
 ) -> GateDecision:
-    """Where there are figures."""
-    strata = tuple(_strata(report))
+    strata = tuple(_build_strata(report))
     total = strata[0]
     if not total.new:
-        return GateDecision(False, "it finds nothing right on the held-out documents", strata)
+        return GateDecision(False, "it has no correct entity on the held-out documents", strata)
     if total.old is None:
         return GateDecision(True, "no other version serves", strata)
-    worse = [stratum for stratum in strata if _is_worse(stratum)]
-    if worse:
+    if worse := [stratum for stratum in strata if _is_worse(stratum)]:
         named = " and ".join(map(_describe_stratum, worse))
         return GateDecision(False, f"it is worse beyond noise {named}", strata)
-    if hardly_learnt and (
-        report.documents < FEW_HELD_OUT_DOCUMENTS or total.support < FEW_HELD_OUT_ENTITIES
-    ):
-        return GateDecision(
-            False,
-            _too_few_documents_reason(report.documents, total.support, hardly_learnt, share),
-            strata,
+    is_small = report.documents < FEW_HELD_OUT_DOCUMENTS
+    if undertrained_labels and (is_small or total.support < FEW_HELD_OUT_ENTITIES):
+        reason = _too_few_documents_reason(
+            report.documents, total.support, undertrained_labels, share
         )
-    difference = total.new - total.old
-    held_out = f"{report.documents} held-out documents"
-    how = f"strict F1 {total.new:.3f} against {total.old:.3f} on {held_out}"
-    if total.low is not None and total.low > 0:
-        return GateDecision(True, f"it is better: {how}", strata)
-    few = (
-        ", which are so few that only a large difference would show"
-        if report.documents < FEW_HELD_OUT_DOCUMENTS
-        else ""
+        return GateDecision(False, reason, strata)
+    scores = (
+        f"strict F1 {total.new:.3f} against {total.old:.3f} on {report.documents} held-out "
+        "documents"
     )
-    word = "no worse" if difference >= 0 else "not worse beyond noise"
-    return GateDecision(True, f"it is {word}: {how}{few}", strata)
+    if total.low is not None and total.low > 0:
+        return GateDecision(True, f"it is better: {scores}", strata)
+    word = "no worse" if total.new >= total.old else "not worse beyond noise"
+    caveat = ", too few to show small differences" if is_small else ""
+    return GateDecision(True, f"it is {word}: {scores}{caveat}", strata)
 
 
 def _too_few_documents_reason(
-    documents: int, entities: int, hardly_learnt: Mapping[str, int], share: float
+    documents: int, entities: int, undertrained_labels: Mapping[str, int], share: float
 ) -> str:
-    counts = ", ".join(f"{label} {count}" for label, count in hardly_learnt.items())
-    # At the density of the held-out documents, which have entities: `_decide_by_scores` saw one found.
-    more = max(
+    counts = ", ".join(f"{label} {count}" for label, count in undertrained_labels.items())
+    # Assumes the same number of entities in each document; `_decide_by_scores` has seen one entity.
+    missing = max(
         FEW_HELD_OUT_DOCUMENTS - documents,
         math.ceil((FEW_HELD_OUT_ENTITIES - entities) * documents / entities),
     )
-    there = f"{_format_count(documents, 'document')} with {_format_count(entities, 'entity', 'entities')}"
+    there = (
+        f"{_format_count(documents, 'document')} with "
+        f"{_format_count(entities, 'entity', 'entities')}"
+    )
     return (
-        f"it was trained on few entities of labels that the served version knows ({counts}). "
-        f"The held-out set is too small to judge the loss: it has {there}, and needs {FEW_HELD_OUT_DOCUMENTS} with "
-        f"{FEW_HELD_OUT_ENTITIES}. Annotate about {math.ceil(more / share)} more documents, about {more} of "
-        f"them held out at the share of {share:g}, or promote it yourself with `tagalong models "
-        "promote`"
+        f"it was trained on few entities of labels that the served version knows ({counts}). The "
+        f"held-out set is too small to measure the loss: it has {there}, and needs "
+        f"{FEW_HELD_OUT_DOCUMENTS} with {FEW_HELD_OUT_ENTITIES}. Annotate about "
+        f"{math.ceil(missing / share)} more documents, about {missing} of them held out at the "
+        f"share of {share:g}, or promote it with `tagalong models promote`"
     )
 
 
@@ -166,32 +152,31 @@ def _format_count(count: int, one: str, many: str = "") -> str:
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 
-def _strata(report: EvaluationReport) -> Iterator[StratumComparison]:
-    """All entities, then those of each length."""
+def _build_strata(report: EvaluationReport) -> Iterator[StratumComparison]:
+    """Compare all entities, then those of each length."""
     against = report.comparison
-    yield _stratum("all", report.overall, against.overall.strict if against else None)
+    yield _build_stratum("all", report.overall, against.overall.strict if against else None)
     for length in LENGTH_BUCKETS:
         other = against.by_length[length].strict if against else None
-        yield _stratum(length, report.by_length[length], other)
+        yield _build_stratum(length, report.by_length[length], other)
 
 
-def _stratum(name: str, figures: StratumScores, other: F1Difference | None) -> StratumComparison:
-    """Both versions on some of the entities."""
-    counts = figures.strict.counts
-    if other is None:
+def _build_stratum(
+    name: str, scores: StratumScores, difference: F1Difference | None
+) -> StratumComparison:
+    counts = scores.strict.counts
+    if difference is None:
         return StratumComparison(name, counts.gold, counts.f1)
-    low, high = other.interval
-    return StratumComparison(name, counts.gold, counts.f1, other.other_f1, low, high)
+    low, high = difference.interval
+    return StratumComparison(name, counts.gold, counts.f1, difference.other_f1, low, high)
 
 
 def _is_worse(stratum: StratumComparison) -> bool:
-    """Whether chance does not explain that the new version is worse."""
     enough = stratum.name == "all" or stratum.support >= MIN_GOLD_ENTITIES_PER_STRATUM
     return enough and stratum.high is not None and stratum.high < 0
 
 
 def _describe_stratum(stratum: StratumComparison) -> str:
-    """Where it is worse, and by how much."""
     where = "overall" if stratum.name == "all" else f"on entities of {LENGTH_PHRASES[stratum.name]}"  # type: ignore[index]
     return (
         f"{where} ({stratum.new:.3f} against {stratum.old or 0:.3f}, 95 % interval of the "

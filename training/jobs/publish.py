@@ -1,9 +1,8 @@
-"""A trained model to a model version: weights, and everything that made them what they are."""
+"""Publication of a trained model as a version: weights, and a manifest of how they were made."""
 
 import platform
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -19,11 +18,10 @@ from tagalong.training.encoder.train import EncoderTrainResult
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 from tagalong.training.evaluation.report import EvaluationReport
 from tagalong.training.llm.train import LLMTrainResult
-from tagalong.training.recipes.recipe import EncoderRecipe, LLMRecipe
+from tagalong.training.recipes.recipe import Recipe, recipe_to_json
 
 NO_SCORES: Mapping[str, Any] = {}
 RECORDED_PACKAGES = ("tagalong", "torch", "transformers", "tokenizers", "peft", "accelerate")
-
 
 PublishResult = tuple[Manifest, EvaluationReport]
 
@@ -36,29 +34,30 @@ def publish_encoder(
     name: str,
     scores: Mapping[str, Any] = NO_SCORES,
 ) -> PublishResult:
-    """Judge a trained encoder on dev and publish it, without making it current.
+    """Evaluate a trained encoder on dev and publish it, without promoting it.
 
     Args:
-        trained: What a training made, on the process that publishes.
-        split: The documents it was made from.
-        store: Where to publish.
-        name: What the version's name starts with.
-        scores: Of other splits, each as `summarize_report` gives it.
+        trained: From the main process of the training.
+        split: Documents of the training.
+        store: Receives the version.
+        name: Prefix of the version name.
+        scores: Scores on other documents, each from `summarize_report`.
 
     Returns:
-        The manifest, and the whole report on dev.
+        The manifest, and the report on dev.
 
     Raises:
-        PublishError: If the version cannot be written; the store is as it was before.
+        PublishError: If the version cannot be written; the store is unchanged.
     """
-    draft = partial(
+    calibration = _calibration_to_json(trained) | trained.tier.score_refiner.to_json()
+    metadata = partial(
         VersionMetadata,
         tier=ENCODER,
         name=name,
-        config=_recipe_to_json(trained.recipe),
-        calibration=_calibration_to_json(trained) | trained.tier.score_refiner.to_json(),
+        config=_config_to_json(trained.recipe),
+        calibration=calibration,
     )
-    return _publish(trained, split, store=store, draft=draft, scores=scores)
+    return _publish(trained, split, store=store, metadata=metadata, scores=scores)
 
 
 def publish_llm(
@@ -69,112 +68,90 @@ def publish_llm(
     name: str,
     scores: Mapping[str, Any] = NO_SCORES,
 ) -> PublishResult:
-    """Judge a trained LLM on dev and publish it, without making it current.
-
-    Args:
-        trained: What a training made, on the process that publishes.
-        split: The documents it was made from.
-        store: Where to publish.
-        name: What the version's name starts with.
-        scores: Of other splits, each as `summarize_report` gives it.
-
-    Returns:
-        The manifest, which tells how the model is asked, and the whole report on dev.
-
-    Raises:
-        PublishError: If the version cannot be written; the store is as it was before.
-    """
-    verbalisers = trained.tier.prompt_builder.verbalizers.to_json(trained.tier.tag_set)
+    """Evaluate a trained LLM on dev and publish it, as `publish_encoder` does."""
     config = {
-        **_recipe_to_json(trained.recipe),
+        **_config_to_json(trained.recipe),
         "prompt": PROMPT_VERSION,
-        "verbalisers": verbalisers,
+        "verbalisers": trained.tier.prompt_builder.verbalizers.to_json(trained.tier.tag_set),
     }
-    calibration = _calibration_to_json(trained)
-    draft = partial(VersionMetadata, tier=LLM, name=name, config=config, calibration=calibration)
-    return _publish(trained, split, store=store, draft=draft, scores=scores)
+    metadata = partial(
+        VersionMetadata,
+        tier=LLM,
+        name=name,
+        config=config,
+        calibration=_calibration_to_json(trained),
+    )
+    return _publish(trained, split, store=store, metadata=metadata, scores=scores)
 
 
 def _publish(
     trained: EncoderTrainResult | LLMTrainResult,
-    sides: TrainDevSplit,
+    split: TrainDevSplit,
     *,
     store: ModelStore,
-    draft: Callable[..., VersionMetadata],
+    metadata: Callable[..., VersionMetadata],
     scores: Mapping[str, Any],
 ) -> PublishResult:
-    """Judge and publish, whatever the tier."""
     tier, base = trained.tier, trained.recipe.base
     report = evaluate(
-        sides.dev, tier.predict(sides.dev), options=EvaluationOptions(labels=tier.labels)
+        split.dev, tier.predict(split.dev), options=EvaluationOptions(labels=tier.labels)
     )
-    whole = draft(
+    complete = metadata(
         base=base.reference,
         base_revision=base.revision,
         labels=tier.labels,
-        data=_data_to_json(sides, trained),
+        data=_data_to_json(split, trained),
         scores={**scores, "dev": summarize_report(report)},
         environment=_environment_to_json(),
     )
-    with store.staging_folder(whole.tier) as folder:
+    with store.staging_folder(complete.tier) as folder:
         save_model(trained.model, trained.tokenizer, folder, base=base)
-        return store.publish(folder, whole), report
+        return store.publish(folder, complete), report
 
 
 def summarize_report(report: EvaluationReport) -> dict[str, Any]:
-    """The figures of a report that a list of versions shows.
-
-    Args:
-        report: Of any evaluation.
+    """Summarize a report for a manifest.
 
     Returns:
-        Ratios from 0 to 1, None where there is nothing to find and nothing was found; ``support``
-        is how many gold spans there are of each length.
+        Ratios from 0 to 1, None without gold and predictions; ``support`` is the number of gold
+        spans of each length.
     """
+    by_length = {name: scores.strict.counts for name, scores in report.by_length.items()}
     return {
         "documents": report.documents,
         "strict_f1": _rounded_f1(report.overall.strict.counts),
         "relaxed_f1": _rounded_f1(report.overall.relaxed.counts),
-        "by_length": {
-            length: _rounded_f1(figures.strict.counts)
-            for length, figures in report.by_length.items()
-        },
-        "support": {
-            length: figures.strict.counts.gold for length, figures in report.by_length.items()
-        },
+        "by_length": {length: _rounded_f1(counts) for length, counts in by_length.items()},
+        "support": {length: counts.gold for length, counts in by_length.items()},
         "ece": round(report.calibration.ece, 4) if report.calibration else None,
     }
 
 
 def _rounded_f1(counts: Counts) -> float | None:
-    """F1, where there is anything to judge."""
     return round(counts.f1, 4) if counts.gold or counts.predicted else None
 
 
 def _calibration_to_json(trained: EncoderTrainResult | LLMTrainResult) -> dict[str, Any]:
-    """What turns scores into probabilities."""
     return {"temperature": round(trained.tier.temperature, 4)}
 
 
-def _recipe_to_json(recipe: EncoderRecipe | LLMRecipe) -> Mapping[str, Any]:
-    """The recipe as plain values; the base has a place of its own in the manifest."""
-    return {name: value for name, value in asdict(recipe).items() if name != "base"}
+def _config_to_json(recipe: Recipe) -> Mapping[str, Any]:
+    """The recipe as plain values, without the base, which has its own fields in the manifest."""
+    return {name: value for name, value in recipe_to_json(recipe).items() if name != "base"}
 
 
 def _data_to_json(
-    sides: TrainDevSplit, trained: EncoderTrainResult | LLMTrainResult
+    split: TrainDevSplit, trained: EncoderTrainResult | LLMTrainResult
 ) -> Mapping[str, Any]:
-    """What was learnt from, counted."""
     return {
-        **sides.to_json(),
+        **split.to_json(),
         "lost": dict(Counter(lost.reason for lost in trained.dropped)),
-        "epochs": [round(score, 4) for score in trained.history.scores],
-        "best_epoch": trained.history.best + 1,
+        "epochs": [round(score, 4) for score in trained.history.dev_scores],
+        "best_epoch": trained.history.best_epoch + 1,
     }
 
 
 def _environment_to_json() -> Mapping[str, str]:
-    """What it was made with."""
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),

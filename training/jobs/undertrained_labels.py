@@ -1,4 +1,4 @@
-"""How much of each label a candidate has learnt, compared with the served version."""
+"""Labels of the served version that a candidate has few training examples of."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -7,22 +7,15 @@ from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.ner.manifest import Manifest
 
-# A candidate has hardly learnt a label if it saw less than this share of the entities that the
-# served version saw. Retrained on the same project, a version sees the documents of the one before
-# it and more, so its counts grow; half leaves room for corrected and deleted annotations. A model
-# from a public corpus against one from 24 documents is far below it.
+# A label is undertrained if the candidate saw less than this share of the entities that the served
+# version saw. Retrained on the same project, a version sees the documents of its predecessor and
+# more, so its counts grow; half leaves room for corrected and deleted annotations. A model from 24
+# documents is far below it, against a model from a public corpus.
 MIN_TRAINED_SHARE = 0.5
 
 
 def read_trained_label_counts(manifest: Manifest) -> Mapping[str, int] | None:
-    """Read how many gold entities of each label a version was trained on.
-
-    Args:
-        manifest: The version's manifest.
-
-    Returns:
-        Counts by label; None for a version that is older than these counts.
-    """
+    """Read the number of gold training entities of each label; None for versions without counts."""
     train = manifest.data.get("train")
     counts = train.get("labels") if isinstance(train, Mapping) else None
     return counts if isinstance(counts, Mapping) else None
@@ -31,34 +24,34 @@ def read_trained_label_counts(manifest: Manifest) -> Mapping[str, int] | None:
 def find_undertrained_labels(
     candidate: Manifest, served: Manifest, config: LabelConfig
 ) -> Mapping[str, int]:
-    """Find the labels of a project that the served version knows and a candidate hardly does.
+    """Find the undertrained labels of a candidate.
 
     Labels of the served version that the project does not have are left out: the project loses
-    nothing with them, and `tagalong.backend.label_studio.affected_projects` protects other projects.
+    nothing with them. `tagalong.backend.label_studio.affected_projects` protects other projects.
 
     Args:
         candidate: Manifest of the candidate, in the labels of the project.
         served: Manifest of the served version.
-        config: The project's labelling config.
+        config: The project's label config.
 
     Returns:
-        How many entities of each such label the candidate was trained on, in the served version's
-        order. Empty for a candidate that started at the served version: it has learnt the same. If
-        the served version's counts are unknown, all labels that it shares with the project.
+        The number of training entities of each such label, in the order of the served version.
+        Empty for a candidate that started from the served version. If the counts of the served
+        version are unknown, all labels that it shares with the project.
     """
     if candidate.data.get("start") == served.version:
         return {}
     names = map_labels(served.labels, config).project_labels
-    learnt = read_trained_label_counts(candidate) or {}
-    counts = read_trained_label_counts(served)
-    # Silver data and the version it started at taught it more than its own gold entities.
-    if counts is None or served.data.get("silver") or served.data.get("start"):
-        return {name: learnt.get(name, 0) for name in names.values()}
+    trained = read_trained_label_counts(candidate) or {}
+    served_counts = read_trained_label_counts(served)
+    # With silver data or a warm start, a version has seen more than its own gold entities.
+    if served_counts is None or served.data.get("silver") or served.data.get("start"):
+        return {name: trained.get(name, 0) for name in names.values()}
     known = defaultdict[str, int](int)
     for label, name in names.items():
-        known[name] += counts.get(label, 0)
+        known[name] += served_counts.get(label, 0)
     return {
-        name: learnt.get(name, 0)
+        name: trained.get(name, 0)
         for name, count in known.items()
-        if learnt.get(name, 0) < MIN_TRAINED_SHARE * count
+        if trained.get(name, 0) < MIN_TRAINED_SHARE * count
     }

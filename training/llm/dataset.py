@@ -1,7 +1,7 @@
-"""What an LLM learns from: laid-out texts with their tags in the slots, and a loss at slots alone.
+"""Training windows of an LLM: prompts with gold tags in their slots, and a loss at slots alone.
 
-The study that this follows took the loss over prompt, text and padding too; here every prediction
-that is learnt is one that is made in serving.
+The study that this follows took the loss over prompt, text and padding too. Here the model trains
+only on predictions that it makes in serving.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from tagalong.training.loop.trainer import TensorBatch
 
 
 class LLMDataset:
-    """Texts laid out, with the right tags in their slots.
+    """Prompts with gold tags in their slots.
 
     Args:
         documents: With spans.
-        tag_set: What can be said of a word.
-        prompt_builder: As the tier lays texts out.
-        pad_token_id: What fills shorter rows up; nothing ever attends to it.
+        tag_set: The tag set.
+        prompt_builder: Builds prompts as in serving.
+        pad_token_id: Fills shorter rows; no token attends to it.
     """
 
     def __init__(
@@ -42,22 +42,19 @@ class LLMDataset:
         )
         self._tags = [entry.tags for entry in tagged]
         self.dropped = tuple(lost for entry in tagged for lost in entry.dropped)
-        # The last slot is predicted, and what fills it is never read.
+        # A row ends before its last slot: the tag in it is predicted, and no later token reads it.
         self.lengths = [
             len(prompt_builder.prefix) + layout.slot_positions[-1]
             for layout in self._prompt_windows
         ]
 
     def collate(self, indices: Sequence[int]) -> TensorBatch:
-        """Make a batch of some windows.
-
-        Args:
-            indices: Of windows.
+        """Make a batch of windows.
 
         Returns:
-            All of shape (windows, longest): `input_ids` and `attention_mask`; `labels`, the tag of
-            each slot at the place before it, IGNORED everywhere else and where a word's tag is not
-            known; `slots`, whether a place is one that a tag was fed back to.
+            Tensors of shape (windows, longest): `input_ids`; `attention_mask`; `labels`, the tag of
+            each slot at the position before it, IGNORE_INDEX elsewhere and for masked words;
+            `slots`, whether a position holds a tag.
         """
         first = len(self._prompt_builder.prefix)
         shape = len(indices), max(self.lengths[index] for index in indices)
@@ -68,25 +65,25 @@ class LLMDataset:
         for row, index in enumerate(indices):
             layout, length = self._prompt_windows[index], self.lengths[index]
             tags = self._tags[layout.document_index][layout.words.start : layout.words.stop]
-            fed = [OUTSIDE if tag == IGNORE_INDEX else tag for tag in tags]
+            known_tags = [OUTSIDE if tag == IGNORE_INDEX else tag for tag in tags]
             filled = [
                 *self._prompt_builder.prefix,
-                *layout.fill_slots(fed, self._prompt_builder.verbalizers),
+                *layout.fill_slots(known_tags, self._prompt_builder.verbalizers),
             ]
             ids[row, :length] = torch.tensor(filled[:length])
             mask[row, :length] = 1
-            places = torch.tensor(layout.slot_positions) + first
-            labels[row, places - 1] = torch.tensor(tags)
-            slots[row, places[:-1]] = True
+            positions = torch.tensor(layout.slot_positions) + first
+            labels[row, positions - 1] = torch.tensor(tags)
+            slots[row, positions[:-1]] = True
         return {"input_ids": ids, "attention_mask": mask, "labels": labels, "slots": slots}
 
 
 class SlotModel(nn.Module):
-    """A decoder that gives tag logits at chosen places, in one call that processes can share.
+    """A decoder with tag logits as its output, in one call that accelerate can wrap.
 
     Args:
-        model: Adapted or not.
-        tag_ids: Vocabulary id of each tag's verbaliser, on the model's device.
+        model: With or without an adapter.
+        tag_ids: Vocabulary id of each tag's verbalizer, on the model's device.
     """
 
     def __init__(self, model: PreTrainedModel, tag_ids: Tensor) -> None:
@@ -94,52 +91,35 @@ class SlotModel(nn.Module):
         self.model = model
         self._tag_ids = tag_ids
 
-    def forward(self, ids: Tensor, mask: Tensor, places: Tensor) -> Tensor:
-        """Run the decoder.
-
-        Args:
-            ids: Tokens, (rows, longest).
-            mask: 1 where there is one.
-            places: Where logits are wanted, boolean, of the same shape.
-
-        Returns:
-            Shape (places, tags).
-        """
+    def forward(self, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+        """Tag logits, (positions, tags), at the true entries of `positions`, (rows, longest)."""
         decoder = self.model.get_decoder()
         hidden = decoder(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-        return tag_logits(self.model, hidden[places], self._tag_ids)
+        return tag_logits(self.model, hidden[positions], self._tag_ids)
 
 
 class SlotLoss:
-    """Cross entropy over the tags at each slot, a share of the tags before it being wrong.
+    """Cross entropy over the tags at each slot, with noise in the tags before it.
 
-    A model that has only ever seen right tags before a slot believes them; in serving they are its
-    own (Bengio et al. 2015, scheduled sampling).
+    In training the tags before a slot are gold, in serving they are predictions. Noise keeps the
+    model from relying on them (Bengio et al. 2015, scheduled sampling).
 
     Args:
-        tag_ids: Vocabulary id of each tag's verbaliser, on the model's device.
-        noise: Share of the tags fed back that are replaced by any.
+        tag_ids: Vocabulary id of each tag's verbalizer, on the model's device.
+        noise_share: Share of the tags that are replaced by random ones.
     """
 
-    def __init__(self, tag_ids: Tensor, *, noise: float) -> None:
-        self._tag_ids, self._noise_share = tag_ids, noise
+    def __init__(self, tag_ids: Tensor, *, noise_share: float) -> None:
+        self._tag_ids, self._noise_share = tag_ids, noise_share
 
     def __call__(self, model: nn.Module, batch: TensorBatch) -> Tensor:
-        """The mean loss of a batch.
-
-        Args:
-            model: As `SlotModel`.
-            batch: As `LLMDataset.collate` makes it.
-
-        Returns:
-            A scalar.
-        """
+        """Mean loss of a batch from `LLMDataset.collate`, for a `SlotModel`."""
         ids, labels = batch["input_ids"], batch["labels"]
         if self._noise_share:
-            wrong = torch.rand(ids.shape, device=ids.device) < self._noise_share
-            drawn = torch.randint(len(self._tag_ids), ids.shape, device=ids.device)
-            ids = torch.where(wrong & batch["slots"], self._tag_ids[drawn], ids)
+            replaced = torch.rand(ids.shape, device=ids.device) < self._noise_share
+            random_tags = torch.randint(len(self._tag_ids), ids.shape, device=ids.device)
+            ids = torch.where(replaced & batch["slots"], self._tag_ids[random_tags], ids)
         known = labels != IGNORE_INDEX
         logits = model(ids, batch["attention_mask"], known)
         total = nn.functional.cross_entropy(logits.float(), labels[known], reduction="sum")
-        return total / known.sum().clamp(min=1)  # all of a batch may be unknown
+        return total / known.sum().clamp(min=1)  # a batch may be fully masked

@@ -1,6 +1,6 @@
-"""Documents to an LLM: texts laid out with their tags in the slots, and the training itself."""
+"""Training of an LLM from annotated documents."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,146 +20,139 @@ from tagalong.backend.models.llm.verbalizers import choose_verbalizers
 from tagalong.ner.document import Document
 from tagalong.ner.errors import TrainingError
 from tagalong.ner.tags import TagSet
+from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.llm.dataset import LLMDataset, SlotLoss, SlotModel
 from tagalong.training.loop.adapters import linear_layer_names, prepare_four_bit_model
 from tagalong.training.loop.batch_sampler import LengthGroupedBatchSampler
 from tagalong.training.loop.optimizers import choose_optimizer
 from tagalong.training.loop.train_result import TrainResult
-from tagalong.training.loop.trainer import Trainer, create_accelerator
+from tagalong.training.loop.trainer import (
+    ProgressCallback,
+    Trainer,
+    TrainingTask,
+    create_accelerator,
+)
 from tagalong.training.loop.validation import (
     check_annotated_splits,
     fit_temperature_on_dev,
     score_on_dev,
 )
 from tagalong.training.recipes.recipe import LLMRecipe, resolve_llm_recipe
-from tagalong.training.recipes.schedule import TrainingProgress
 
 LLMTrainResult = TrainResult[LLMTier, LLMRecipe]
 
 
 def train_llm(
-    train: Sequence[Document],
-    dev: Sequence[Document],
+    split: TrainDevSplit,
     *,
-    labels: Sequence[str],
     recipe: LLMRecipe,
     state_path: Path,
     resume: bool = False,
-    on_progress: Callable[[TrainingProgress], None] = lambda _: None,
+    on_progress: ProgressCallback = lambda _: None,
     drafter: Drafter | None = None,
 ) -> LLMTrainResult:
     """Train a decoder to fill slots; the epoch with the best strict F1 on dev is kept.
 
     Args:
-        train: Documents to learn from.
-        dev: Documents to stop by and to fit the temperature on; none of them is in train.
-        labels: Entity types, in the order of the label config.
-        recipe: What to do.
-        state_path: Where the state of an unfinished training is kept.
-        resume: Go on from that state, where there is one.
-        on_progress: Told how it goes.
-        drafter: Drafts the tags of dev: judging takes less time, and says the same.
+        split: Documents and labels.
+        recipe: Settings of the training.
+        state_path: File of the training state.
+        resume: Continue from the saved state, if there is one.
+        on_progress: Called after every step and every evaluation, on the main process.
+        drafter: Drafts the tags of dev: evaluation is faster, with the same scores.
 
     Returns:
         The model, and the tier that serves it.
 
     Raises:
-        TrainingError: If there is nothing to learn from or to judge by, or windows are too short.
-        BaseModelError: If the base is not there, or cannot be kept in 4 bits here.
+        TrainingError: If train or dev has no annotated spans, or windows are too short.
+        BaseModelError: If the base is not available, or cannot be loaded in 4 bits here.
         OutOfMemoryError: If the base, or a step, does not fit into memory.
     """
-    _check_inputs(train, dev, recipe)
+    check_annotated_splits(split.train, split.dev)
+    if recipe.four_bit and recipe.adapter is None:
+        raise TrainingError(
+            "a 4-bit base cannot be tuned in full: train an adapter on it, or keep the base in "
+            "full precision (--no-four-bit)",
+            code="four-bit-without-adapter",
+        )
     recipe = resolve_llm_recipe(recipe)
     accelerator = create_accelerator(recipe.schedule)
     device, schedule = accelerator.device, recipe.schedule
-    tag_set = TagSet(tuple(labels))
+    tag_set = TagSet(split.labels)
     tokenizer = recipe.base.load_tokenizer()
-    planner = _build_prompt_builder(recipe, tokenizer, tag_set)
+    prompt_builder = _build_prompt_builder(recipe, tokenizer, tag_set)
     with translate_memory_errors(
-        "the base does not fit into memory: keep it in 4 bits, or take a smaller one"
+        "the base does not fit into memory: load it in 4 bits, or take a smaller one"
     ):
         model = build_llm(recipe, device=device)
-    lessons = LLMDataset(
-        train,
+    dataset = LLMDataset(
+        split.train,
         tag_set=tag_set,
         prompt_builder=_build_prompt_builder(
             replace(recipe, window=recipe.train_window), tokenizer, tag_set
         ),
         pad_token_id=int(tokenizer.pad_token_id),
     )
-    tag_ids = torch.tensor(planner.verbalizers.ids, device=device)
-    decoder = build_slot_decoder(model, planner, tag_set, precision=schedule.precision)
-    tier = LLMTier(decoder, planner, tag_set=tag_set, version="unpublished", drafter=drafter)
-    loop = Trainer(
+    tag_ids = torch.tensor(prompt_builder.verbalizers.ids, device=device)
+    decoder = build_slot_decoder(model, prompt_builder, tag_set, precision=schedule.precision)
+    tier = LLMTier(decoder, prompt_builder, tag_set=tag_set, version="unpublished", drafter=drafter)
+    task = TrainingTask(
+        collate=dataset.collate,
+        loss=SlotLoss(tag_ids, noise_share=recipe.tag_noise_share),
+        score_dev=partial(_score_on_dev, tier, split.dev, accelerator),
+    )
+    trainer = Trainer(
         SlotModel(model, tag_ids),
+        task,
         batch_sampler=LengthGroupedBatchSampler(
-            lessons.lengths,
+            dataset.lengths,
             max_batch_tokens=schedule.batch_tokens,
             seed=schedule.seed,
             num_processes=accelerator.num_processes,
         ),
-        collate=lessons.collate,
-        loss=SlotLoss(tag_ids, noise=recipe.noise),
-        score_dev=partial(_score_on_dev, tier, dev, accelerator),
         schedule=schedule,
         accelerator=accelerator,
         state_path=state_path,
         build_optimizer=choose_optimizer(device),
     )
     is_main = accelerator.is_main_process
-    outcome = loop.run(on_progress=on_progress if is_main else lambda _: None, resume=resume)
+    history = trainer.run(on_progress=on_progress if is_main else lambda _: None, resume=resume)
     tier.decoder.scorer.clear_prefix_cache()
     model.eval()
-    tier.temperature = _fit_temperature(tier, dev)
-    return LLMTrainResult(model, tokenizer, tier, outcome, recipe, lessons.dropped, is_main)
-
-
-def _check_inputs(train: Sequence[Document], dev: Sequence[Document], recipe: LLMRecipe) -> None:
-    """Refuse what cannot end well."""
-    check_annotated_splits(train, dev)
-    if recipe.four_bit and recipe.adapter is None:
-        raise TrainingError(
-            "a 4-bit base cannot be tuned in full; train an adapter on it, or leave the base in "
-            "full precision (--no-four-bit)"
-        )
+    tier.temperature = _fit_temperature(tier, split.dev)
+    return LLMTrainResult(model, tokenizer, tier, history, recipe, dataset.dropped, is_main)
 
 
 def _build_prompt_builder(
     recipe: LLMRecipe, tokenizer: PreTrainedTokenizerBase, tag_set: TagSet
 ) -> PromptBuilder:
-    """Lays texts out as the recipe has it."""
-    planner = PromptBuilder(
+    builder = PromptBuilder(
         tokenizer,
         tag_set,
         choose_verbalizers(tokenizer, tag_set),
         window=recipe.window,
         context=recipe.context,
     )
-    if 2 * len(planner.prefix) > recipe.window:
+    if 2 * len(builder.prefix) > recipe.window:
         raise TrainingError(
-            f"the instruction alone takes {len(planner.prefix)} of the {recipe.window} tokens of a "
-            "window: train with a larger --window, or with fewer labels"
+            f"the instruction alone takes {len(builder.prefix)} of the {recipe.window} tokens of a "
+            "window: train with a larger --window, or with fewer labels",
+            code="window-too-short",
         )
-    return planner
+    return builder
 
 
 def build_llm(recipe: LLMRecipe, *, device: torch.device) -> PreTrainedModel | PeftModel:
-    """Load the base, and put the adapter on it if there is to be one.
-
-    Args:
-        recipe: Its base, adapter, four_bit, checkpointing and precision are used.
-        device: Where to train.
-
-    Returns:
-        The model on its device.
+    """Load the base and, if the recipe has one, put an adapter on it.
 
     Raises:
-        BaseModelError: If the base is not there, or cannot be kept in 4 bits here.
+        BaseModelError: If the base is not available, or cannot be loaded in 4 bits here.
     """
     frozen = recipe.adapter is not None
     model = recipe.base.load_causal_lm(
         four_bit=recipe.four_bit,
-        # What is never updated needs no more digits than the arithmetic has.
+        # Frozen weights need no more precision than the arithmetic.
         dtype=weights_dtype(device, precision=recipe.schedule.precision)
         if frozen
         else torch.float32,
@@ -167,8 +160,8 @@ def build_llm(recipe: LLMRecipe, *, device: torch.device) -> PreTrainedModel | P
         device=device,
     )
     if recipe.four_bit:
-        model = prepare_four_bit_model(model, checkpointing=recipe.checkpointing)
-    elif recipe.checkpointing:
+        model = prepare_four_bit_model(model, gradient_checkpointing=recipe.gradient_checkpointing)
+    elif recipe.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if recipe.adapter is None:
         return model
@@ -185,7 +178,6 @@ def build_llm(recipe: LLMRecipe, *, device: torch.device) -> PreTrainedModel | P
 
 
 def _score_on_dev(tier: LLMTier, dev: Sequence[Document], accelerator: Accelerator) -> float:
-    """Strict F1 of the tier on dev."""
     scorer = tier.decoder.scorer
     scorer.model.eval()
     scorer.clear_prefix_cache()
@@ -193,9 +185,9 @@ def _score_on_dev(tier: LLMTier, dev: Sequence[Document], accelerator: Accelerat
 
 
 def _fit_temperature(tier: LLMTier, dev: Sequence[Document]) -> float:
-    """Fit the temperature on dev; each word's logits are given the tags decided before it."""
+    """Fit the temperature on dev; the logits of a word depend on the decoded tags before it."""
     tagged = [tier.tag_set.encode(document) for document in dev]
-    decided = tier.decode_words(dev, [entry.words for entry in tagged])
+    decoded = tier.decode_words(dev, [entry.words for entry in tagged])
     return fit_temperature_on_dev(
-        [logits for _, logits in decided], [entry.tags for entry in tagged]
+        [logits for _, logits in decoded], [entry.tags for entry in tagged]
     )

@@ -1,4 +1,4 @@
-"""What training does to a model before its first step, where a base is adapted or in 4 bits."""
+"""Preparation of a base model for training an adapter on it."""
 
 from peft import prepare_model_for_kbit_training
 from torch import nn
@@ -8,36 +8,20 @@ from tagalong.backend.models.base_models.quantization import disable_cpu_repacki
 
 
 def prepare_four_bit_model(
-    model: PreTrainedModel, *, checkpointing: bool = True
+    model: PreTrainedModel, *, gradient_checkpointing: bool = True
 ) -> PreTrainedModel:
-    """Ready a base in 4 bits for training an adapter on it.
-
-    Args:
-        model: In 4 bits.
-        checkpointing: Compute activations again on the way back instead of keeping them.
-
-    Returns:
-        The model.
-    """
+    """Prepare a 4-bit base; gradient checkpointing computes activations twice to save memory."""
     model = prepare_model_for_kbit_training(
         model,
-        use_gradient_checkpointing=checkpointing,
+        use_gradient_checkpointing=gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},
     )
-    disable_cpu_repacking(model)  # a training serves after each epoch, to be judged
+    # Evaluation after each epoch would repack the weights, and training could not go on with them.
+    disable_cpu_repacking(model)
     return model
 
 
 def linear_layer_names(model: PreTrainedModel) -> list[str]:
-    """What an adapter goes on: every linear layer, the output layer with them.
-
-    peft's own "all-linear" leaves that one out.
-
-    Args:
-        model: A decoder, in 4 bits or not.
-
-    Returns:
-        The last parts of their names.
-    """
+    """Name ends of all linear layers, with the output layer that peft's "all-linear" omits."""
     linear = (name for name, module in model.named_modules() if isinstance(module, nn.Linear))
     return sorted({name.rpartition(".")[2] for name in linear})

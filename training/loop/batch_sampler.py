@@ -1,4 +1,4 @@
-"""Windows to batches: similar lengths together, another order every epoch, the same for a seed."""
+"""Batches of windows with similar lengths, in another order every epoch, reproducible by seed."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -12,41 +12,39 @@ SORTING_POOL_BATCHES = 32  # batches' worth of shuffled items that are sorted by
 def plan_epoch_batches(
     lengths: Sequence[int], *, max_batch_tokens: int, seed: int, epoch: int, num_processes: int = 1
 ) -> list[list[int]]:
-    """Plan one epoch.
+    """Plan the batches of one epoch.
 
     Items are shuffled, sorted by length within pools, cut into batches and shuffled again: little
     padding, yet batches differ between epochs. A pure function of its arguments, so that a resumed
-    training and every process of a parallel one see the same plan.
+    training and all processes of a parallel one make the same plan.
 
     Args:
         lengths: Tokens of each item.
-        max_batch_tokens: Tokens a padded batch may have; a longer item gets a batch of its own.
-        seed: Of the training.
+        max_batch_tokens: Tokens of a padded batch; a longer item gets a batch of its own.
+        seed: Seed of the training.
         epoch: From 0.
-        num_processes: How many share the epoch.
+        num_processes: Processes that share the epoch.
 
     Returns:
-        Batches of indices. Every item occurs; a few batches occur twice where that makes their
-        number a multiple of `processes`, so that none waits for another at the end.
+        Batches of indices. Every item occurs. A few batches occur twice, so that the number of
+        batches is a multiple of `num_processes` and no process waits at the end.
     """
-    shuffled = random.Random(f"{seed}/{epoch}")  # noqa: S311 - an order, not a secret
+    generator = random.Random(f"{seed}/{epoch}")  # noqa: S311 - an order, not a secret
     order = list(range(len(lengths)))
-    shuffled.shuffle(order)
+    generator.shuffle(order)
     batches: list[list[int]] = []
-    for pool in _iterate_sorting_pools(
-        order, lengths, size=SORTING_POOL_BATCHES * max_batch_tokens
-    ):
+    for pool in _split_into_pools(order, lengths, size=SORTING_POOL_BATCHES * max_batch_tokens):
         cuts = batch_by_length([lengths[item] for item in pool], max_tokens=max_batch_tokens)
         batches += [[pool[index] for index in cut] for cut in cuts]
-    shuffled.shuffle(batches)
+    generator.shuffle(batches)
     missing = -len(batches) % num_processes
     return batches + [batches[index % len(batches)] for index in range(missing)]
 
 
-def _iterate_sorting_pools(
+def _split_into_pools(
     order: Sequence[int], lengths: Sequence[int], *, size: int
 ) -> Iterator[list[int]]:
-    """Runs of items with about `size` tokens each."""
+    """Split items into runs of about `size` tokens."""
     pool: list[int] = []
     tokens = 0
     for item in order:
@@ -64,9 +62,9 @@ class LengthGroupedBatchSampler:
 
     Args:
         lengths: Tokens of each item.
-        max_batch_tokens: Tokens a padded batch may have.
-        seed: Of the training.
-        num_processes: How many share each epoch.
+        max_batch_tokens: Tokens of a padded batch.
+        seed: Seed of the training.
+        num_processes: Processes that share each epoch.
     """
 
     def __init__(
@@ -76,15 +74,15 @@ class LengthGroupedBatchSampler:
         self._max_tokens = max_batch_tokens
         self._seed = seed
         self._num_processes = num_processes
-        self.set_epoch(0)
+        self.start_epoch(0)
 
     @property
     def num_items(self) -> int:
-        """How many items an epoch goes through."""
+        """Number of items in an epoch."""
         return len(self._lengths)
 
     def plan_epoch(self, epoch: int) -> list[list[int]]:
-        """The batches of an epoch, of all processes."""
+        """Batches of an epoch, for all processes."""
         return plan_epoch_batches(
             self._lengths,
             max_batch_tokens=self._max_tokens,
@@ -93,35 +91,24 @@ class LengthGroupedBatchSampler:
             num_processes=self._num_processes,
         )
 
-    def set_epoch(self, epoch: int, *, skip_batches: int = 0) -> None:
-        """Choose what the next iteration yields.
-
-        Args:
-            epoch: From 0.
-            skip_batches: Steps already done, each one batch per process.
-        """
+    def start_epoch(self, epoch: int, *, skip_batches: int = 0) -> None:
+        """Set the epoch of the next iteration, and the steps of it that are already done."""
+        # Not named set_epoch: accelerate calls a method of that name, without skipped batches.
         self._batches = self.plan_epoch(epoch)[skip_batches * self._num_processes :]
 
     def count_steps(self, epochs: int) -> int:
-        """Optimizer steps that each process makes in the first epochs."""
+        """Optimizer steps of each process in the first epochs."""
         return sum(len(self.plan_epoch(epoch)) for epoch in range(epochs)) // self._num_processes
 
     def fingerprint(self, epochs: int) -> str:
-        """Names the plan of the first epochs: equal ones make equal trainings.
-
-        Args:
-            epochs: How many.
-
-        Returns:
-            SHA-256 in hexadecimal.
-        """
+        """SHA-256 of the plan of the first epochs; trainings with the same plan can be resumed."""
         plans = [self.plan_epoch(epoch) for epoch in range(epochs)]
         return sha256(repr((self._num_processes, plans)).encode()).hexdigest()
 
     def __iter__(self) -> Iterator[list[int]]:
-        """The batches chosen by `turn_to`."""
+        """Batches of the epoch that `start_epoch` chose."""
         return iter(self._batches)
 
     def __len__(self) -> int:
-        """How many batches the next iteration yields."""
+        """Number of batches of the next iteration."""
         return len(self._batches)

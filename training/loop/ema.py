@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights: what is judged and kept, instead of the last step.
+"""An exponential moving average of the weights, evaluated and kept in place of the last step.
 
 Averaged weights lie in flatter regions and generalise better (Izmailov et al. 2018; Morales-Brotons
 et al. 2024, "Exponential Moving Average of Weights in Deep Learning").
@@ -16,8 +16,8 @@ class ExponentialMovingAverage:
     """The moving average of a model's trainable weights.
 
     Args:
-        model: Being trained; only parameters that require gradients are followed.
-        decay: Share of the old average kept at each step; 0 follows the weights themselves, and
+        model: Only its parameters that require gradients are averaged.
+        decay: Share of the old average kept at each step; 0 for the weights themselves, which
             takes no memory.
     """
 
@@ -32,18 +32,18 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights after an optimizer step."""
+        """Update the average after an optimizer step."""
         self._steps += 1
         if not self._decay:
             return
-        # Early on the average forgets faster, or it would remember the random head for long.
+        # The first steps count more, or the average would keep the random head for long.
         decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
         current = [weight.detach() for weight in self._weights.values()]
         torch._foreach_lerp_(list(self.averaged_weights.values()), current, 1 - decay)
 
     @contextmanager
     def use_averaged_weights(self) -> Iterator[None]:
-        """The model holds the averages inside the block, and its own weights again after it."""
+        """Load the averages into the model for the block, and restore its own weights after it."""
         if not self._decay:
             yield
             return
@@ -55,28 +55,23 @@ class ExponentialMovingAverage:
             copy_weights(self._weights, own)
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` needs to go on."""
+        """State for `load_state_dict`."""
         return {"averages": self.averaged_weights if self._decay else {}, "steps": self._steps}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
         self._steps = state["steps"]
         if self._decay:
             copy_weights(self.averaged_weights, state["averages"])
 
 
 def trainable_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """The parameters that are trained, by name."""
+    """Trained parameters by name."""
     return ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
 
 
 @torch.no_grad()
 def copy_weights(weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    """Write values into weights, in place.
-
-    Args:
-        weights: What to overwrite.
-        values: One tensor of the same shape for every name in `weights`.
-    """
+    """Overwrite weights in place with the values of the same names and shapes."""
     for name, weight in weights.items():
         weight.copy_(values[name])

@@ -1,4 +1,4 @@
-"""Which optimizer a device gets."""
+"""The optimizer of each device."""
 
 from collections.abc import Callable
 
@@ -13,14 +13,10 @@ except ImportError:  # an extra
 
 
 def choose_optimizer(device: torch.device) -> Callable[[ParameterGroups], torch.optim.Optimizer]:
-    """Choose.
+    """Choose paged 8-bit AdamW on a GPU with bitsandbytes, else AdamW.
 
-    Args:
-        device: Where training runs.
-
-    Returns:
-        AdamW whose state takes 8 bits a number and moves to the machine's memory where a GPU's is
-        short (Dettmers et al. 2022 and 2023), if there is a GPU and bitsandbytes; else AdamW.
+    The state of paged AdamW takes 8 bits a number, and moves to the memory of the machine when that
+    of the GPU is short (Dettmers et al. 2022 and 2023).
     """
     if device.type == "cuda" and PagedAdamW8bit is not None:
         return PagedAdamW8bit

@@ -1,4 +1,4 @@
-"""What a training made, of either tier."""
+"""The result of a training, of either tier."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -15,16 +15,16 @@ RecipeT = TypeVar("RecipeT")
 
 @dataclass(frozen=True)  # without slots, which break generic classes in Python 3.11
 class TrainResult(Generic[TierT, RecipeT]):
-    """What a training made.
+    """The result of a training.
 
     Attributes:
-        model: With the best epoch's weights.
-        tokenizer: Of its base.
-        tier: The same model as it serves, with its temperature.
+        model: With the weights of the best epoch.
+        tokenizer: Tokenizer of the base.
+        tier: The model in serving form, with its fitted temperature.
         history: Score and loss of each epoch.
-        recipe: With everything that was left open in it, such as the learning rate.
-        dropped: Training annotations that flat BIO could not hold; their words were not learnt from.
-        is_main_process: Whether this process is the one that publishes.
+        recipe: With all open settings filled in, such as the learning rate.
+        dropped: Training annotations that flat BIO cannot represent; their words were masked.
+        is_main_process: Whether this process publishes.
     """
 
     model: PreTrainedModel | PeftModel

@@ -1,7 +1,7 @@
-"""The state of an unfinished training: one file, whole or not there, for whoever started it.
+"""The state of an unfinished training, in one file that is complete or absent.
 
-It is the one file of ours that PyTorch pickles (optimizers have no other format). It is never part
-of a version, and only tensors and plain values are ever read back from it.
+It is our only file that PyTorch pickles, because optimizers have no other format. It is never part
+of a version, and reading it creates only tensors and plain values.
 """
 
 import signal
@@ -25,90 +25,78 @@ from tagalong.ner.errors import TrainingError
 
 @contextmanager
 def lock_training(path: Path) -> Iterator[None]:
-    """Keep out every other training that has the same state, in this process and in others.
+    """Lock a state file, so that no other training uses the same state.
 
     Args:
-        path: The file of the state. Its folder is made, and removed again if it stays empty.
-
-    Yields:
-        Nothing, while a file beside the state is locked.
+        path: The state file. Missing folders are created, and removed again if they stay empty.
 
     Raises:
-        TrainingError: If such a training is under way.
+        TrainingError: If another training holds the lock.
         PublishError: If the file system refuses.
     """
-    made = [folder for folder in path.parents if not folder.exists()]
-    place = path.with_name(f".lock{path.name}")
+    created = [folder for folder in path.parents if not folder.exists()]
+    lock_path = path.with_name(f".lock{path.name}")
     with ExitStack() as stack:
         with translate_os_errors(f"begin a training in {path.parent}"):
-            is_ours = stack.enter_context(try_lock(place))
-        if not is_ours:
+            is_locked = stack.enter_context(try_lock(lock_path))
+        if not is_locked:
             raise TrainingError(
-                "a training of the same recipe on the same documents is under way in another "
-                f"process (it holds {place}): wait for it, or end it and go on with --resume"
+                "another process is training the same recipe on the same documents "
+                f"(it holds {lock_path}): wait for it, or end it and continue with --resume",
+                code="training-in-progress",
             )
         try:
             yield
         finally:
-            place.unlink(missing_ok=True)
-            with suppress(OSError):  # what is not empty stays, and what it is in
-                for folder in made:
+            lock_path.unlink(missing_ok=True)
+            with suppress(OSError):  # a folder that is not empty stays, and so do its parents
+                for folder in created:
                     folder.rmdir()
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Save the state in place of the one before.
-
-    Args:
-        path: The file.
-        state: Tensors and plain values.
+    """Replace the saved state by another one, of tensors and plain values.
 
     Raises:
-        KeyboardInterrupt: If Ctrl-C was pressed; the state before is still there.
-        TrainingError: If it cannot be written; the state before is still there.
+        KeyboardInterrupt: If Ctrl-C was pressed; the file is complete, old or new.
+        TrainingError: If it cannot be written; the previous state stays.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # An interruption in the middle of a file makes PyTorch abort the process.
+        # PyTorch aborts the process if an exception interrupts it while it writes.
         with _defer_signals(), open_atomically(path) as file:
             torch.save(dict(state), file)
     except (OSError, RuntimeError) as error:
-        # A full disk is what stopped PyTorch, and is followed by an error of its own.
+        # On a full disk PyTorch raises an error of its own after the OSError.
         cause = error if isinstance(error, OSError) else error.__context__ or error
         raise TrainingError(
-            f"the state of the training could not be saved in {path.parent} ({cause}); "
-            "make room there, then train again (`tagalong train --resume` goes on where it was)"
+            f"the training state could not be saved in {path.parent} ({cause}): make room there, "
+            "then continue with `tagalong train --resume`",
+            code="training-state-unwritable",
         ) from error
 
 
 @contextmanager
 def _defer_signals() -> Iterator[None]:
-    """Have Ctrl-C and a request to end wait until what is begun is done."""
-    if threading.current_thread() is not threading.main_thread():  # which they do not reach
+    """Hold back SIGINT and SIGTERM until the end of the block."""
+    if threading.current_thread() is not threading.main_thread():  # signals do not reach others
         yield
         return
-    came: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    received: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        for number in before:  # one of them may come now, and then the others are put back, too
-            signal.signal(number, lambda number, _: came.append(number))
+        for number in handlers:  # inside try: a signal may arrive before all handlers are replaced
+            signal.signal(number, lambda number, _: received.append(number))
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler or signal.SIG_DFL)
-        for one in came:
+        for one in received:
             signal.raise_signal(one)
 
 
 def read_state(path: Path, *, device: torch.device) -> dict[str, Any]:
-    """Read a saved state.
-
-    Args:
-        path: The file.
-        device: Where its tensors are to be.
-
-    Returns:
-        The state.
+    """Read a saved state, with its tensors on a device.
 
     Raises:
         TrainingError: If it is damaged.
@@ -117,18 +105,15 @@ def read_state(path: Path, *, device: torch.device) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         raise TrainingError(
-            f"the state of the training in {path} is damaged: train again without --resume"
+            f"the training state in {path} is damaged: train again without --resume",
+            code="training-state-damaged",
         ) from error
     return state
 
 
 def delete_state(path: Path) -> None:
-    """Remove a state that is not needed any more, and what a killed writer left of it.
-
-    Args:
-        path: The file; need not be there.
-    """
+    """Delete a state, if there is one, and the partial files of killed processes."""
     path.unlink(missing_ok=True)
     remove_unfinished_writes(path)
-    for file in path.parent.glob(f"{path.name}.*"):  # what releases before 0.2 left
+    for file in path.parent.glob(f"{path.name}.*"):  # partial files of releases before 0.2
         file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What every training does with its dev side: refuse a useless one, judge by it, fit on it."""
+"""Uses of the dev split in a training: check, score, and fit the temperature."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -25,52 +25,37 @@ class TrainedTier(Protocol):
 
 
 def check_annotated_splits(train: Sequence[Document], dev: Sequence[Document]) -> None:
-    """Refuse what cannot end well.
-
-    Args:
-        train: Documents to learn from.
-        dev: Documents to judge by.
+    """Check that train and dev have annotated spans.
 
     Raises:
-        TrainingError: If a side has nothing annotated.
+        TrainingError: If one of them has none.
     """
     for name, documents in (("train", train), ("dev", dev)):
         if not any(document.spans for document in documents):
             raise TrainingError(
-                f"the {name} side has {len(documents)} documents and not one annotated span; "
-                "annotate more, or hold out a larger share for dev"
+                f"the {name} split has {len(documents)} documents without an annotated span: "
+                "annotate more, or give dev a larger share",
+                code=f"{name}-without-spans",
             )
 
 
 def score_on_dev(tier: TrainedTier, dev: Sequence[Document], accelerator: Accelerator) -> float:
-    """Judge a tier, each process reading its share of the documents.
-
-    Args:
-        tier: With the weights as they are, ready to serve.
-        dev: Documents to judge by.
-        accelerator: Knows the processes.
-
-    Returns:
-        Strict F1, the same on every process.
-    """
+    """Strict F1 of a tier on dev, the same on every process; each predicts a share of dev."""
     rank, count = accelerator.process_index, accelerator.num_processes
-    mine = [*enumerate(dev)][rank::count]
-    predictions = tier.predict([document for _, document in mine])
-    numbered = [(index, entry) for (index, _), entry in zip(mine, predictions, strict=True)]
-    everyone: list[tuple[int, Prediction]] = gather_object(numbered)
-    in_order = [entry for _, entry in sorted(everyone, key=lambda pair: pair[0])]
+    own_share = [*enumerate(dev)][rank::count]
+    predictions = tier.predict([document for _, document in own_share])
+    numbered = [(index, one) for (index, _), one in zip(own_share, predictions, strict=True)]
+    gathered: list[tuple[int, Prediction]] = gather_object(numbered)
+    in_order = [one for _, one in sorted(gathered, key=lambda pair: pair[0])]
     return compute_dev_strict_f1(dev, in_order, tier.tag_set)
 
 
 def fit_temperature_on_dev(logits: Sequence[FloatArray], tags: Sequence[Sequence[int]]) -> float:
-    """Fit the temperature on dev (Guo et al. 2017).
+    """Fit the temperature that maximizes the likelihood of dev (Guo et al. 2017).
 
     Args:
-        logits: Of each document's words, (words, tags).
-        tags: What they are.
-
-    Returns:
-        The temperature that makes dev likeliest.
+        logits: For each document, (words, tags).
+        tags: Gold tags of the words of each document.
     """
     gold = [np.array(entry) for entry in tags]
     return fit_temperature(np.concatenate(list(logits)), np.concatenate(gold))

@@ -1,65 +1,60 @@
-"""How a training is to go, how it is going, and how it went."""
+"""Duration and learning rate of a training, its progress, and its scores."""
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from tagalong.backend.models.base_models.load_options import Precision
 
-MIN_STEPS = 300  # from 24 documents of BC5CDR, 160 to 800 steps learn as much; 56 far less
+MIN_STEPS = 300  # from 24 documents of BC5CDR, 160 to 800 steps learn the same; 56 far less
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long and how fast to train.
+    """Duration and learning rate.
 
     Attributes:
-        epochs: Passes over the data at most.
-        least_steps: Steps that are planned at least, by more epochs where these are too few: what
-            a base learns of some dozens of documents takes as many steps as of some hundreds
-            (Mosbach et al. 2021, "On the Stability of Fine-tuning BERT"; Zhang et al. 2021).
+        epochs: Maximum passes over the data.
         learning_rate: Peak, for the layer next to the head; None for one that suits the base.
-        layer_decay: Each layer further down learns this much slower than the one above it
-            (Howard & Ruder 2018, discriminative fine-tuning); 1.0 for the same rate everywhere.
+        layer_decay: Factor from each layer to the one below it (Howard & Ruder 2018,
+            discriminative fine-tuning); 1.0 for the same rate everywhere.
         warmup: Share of all steps in which the rate grows from 0; then it falls to 0 linearly.
-        dropout_from: Share of all steps before dropout begins (late dropout, Liu et al. 2023,
-            "Dropout Reduces Underfitting"); 0 for dropout from the first step on.
+        dropout_start_ratio: Share of all steps before dropout begins (late dropout, Liu et al.
+            2023, "Dropout Reduces Underfitting"); 0 for dropout from the first step on.
         weight_decay: Of matrices; biases and norms have none.
-        clip: Largest norm of a step's gradient.
-        average: Decay of the moving average of the weights; 0 for none.
-        patience: Epochs without a better dev score before stopping; they count from the first
-            epoch that finds anything at all.
+        max_grad_norm: Gradients are clipped to this norm.
+        ema_decay: Decay of the moving average of the weights; 0 for none.
+        patience: Epochs without a better dev score before stopping, counted from the first epoch
+            with a score above 0.
         batch_tokens: Padded tokens of a step on each process.
-        seed: Of order, dropout and head.
+        seed: Seed of order, dropout and head.
         precision: `auto` is bf16 where the machine has it.
-        save_every: Steps between two saved states; an epoch's end is always saved.
+        save_every: Steps between two saved states; the end of an epoch is always saved.
+        min_steps: Minimum of planned steps; epochs are added to reach it. A base needs as many
+            steps for some dozens of documents as for some hundreds (Mosbach et al. 2021, "On the
+            Stability of Fine-tuning BERT"; Zhang et al. 2021).
     """
 
     epochs: int = 12
     learning_rate: float | None = None
     layer_decay: float = 1.0
     warmup: float = 0.1
-    dropout_from: float = 0.0
+    dropout_start_ratio: float = 0.0
     weight_decay: float = 0.01
-    clip: float = 1.0
-    average: float = 0.995
+    max_grad_norm: float = 1.0
+    ema_decay: float = 0.995
     patience: int = 3
     batch_tokens: int = 1024
     seed: int = 42
     precision: Precision = "auto"
     save_every: int = 200
-    least_steps: int = 0
+    min_steps: int = 0
 
-    def with_min_steps(self, steps_of_epoch: int) -> "Schedule":
-        """The schedule for so few data that its epochs make too few steps.
-
-        Args:
-            steps_of_epoch: Optimizer steps that a pass over the data takes.
-
-        Returns:
-            The same with more epochs, and patience in proportion; or as it is, where they suffice.
-        """
-        epochs = math.ceil(self.least_steps / max(1, steps_of_epoch))
+    def with_min_steps(self, steps_per_epoch: int) -> "Schedule":
+        """Add epochs until there are `min_steps` steps, and patience in proportion."""
+        epochs = math.ceil(self.min_steps / max(1, steps_per_epoch))
         if epochs <= self.epochs:
             return self
         return replace(self, epochs=epochs, patience=self.patience * epochs // self.epochs)
@@ -67,17 +62,19 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """Where a training stands, told after every step and every judgement.
+    """Progress of a training, reported after every step and every evaluation.
 
     Attributes:
-        epoch: Of `epochs`, from 1.
-        epochs: Planned at most.
-        step: Of `steps`, from 1.
-        steps: Planned at most.
+        epoch: From 1.
+        epochs: Maximum number of epochs.
+        step: From 1, over all epochs.
+        steps: Maximum number of steps.
         loss: Mean over the epoch so far.
-        dev_scores: Dev score of each epoch that has ended.
-        seconds_left: Until the last planned step, judging included.
-        tokens_per_second: Real tokens, padding not counted, of this process.
+        dev_scores: Dev score of each finished epoch.
+        seconds_left: Estimate until the last planned step, evaluations included.
+        tokens_per_second: Real tokens, without padding, on this process.
+        fold: Fold of a cross-validation, from 1.
+        folds: Number of folds; 1 for a single training.
     """
 
     epoch: int
@@ -88,30 +85,46 @@ class TrainingProgress:
     dev_scores: tuple[float, ...]
     seconds_left: float
     tokens_per_second: float
+    fold: int = 1
+    folds: int = 1
 
 
 @dataclass(slots=True)
 class TrainingHistory:
-    """What came out; the model holds the best weights.
+    """Scores of a training; its model has the weights of the best epoch.
 
     Attributes:
-        scores: Dev score of each epoch.
+        dev_scores: Dev score of each epoch.
         losses: Mean training loss of each epoch.
-        best: The epoch whose weights were kept, from 0; -1 before the first judgement.
-        idle: Epochs since the score last rose.
+        best_epoch: From 0; -1 before the first evaluation.
+        epochs_without_improvement: Since the score last rose.
     """
 
-    scores: list[float] = field(default_factory=list)
+    dev_scores: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
-    best: int = -1
-    idle: int = 0
+    best_epoch: int = -1
+    epochs_without_improvement: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, under the keys of states that earlier releases saved."""
+        return {
+            "scores": self.dev_scores,
+            "losses": self.losses,
+            "best": self.best_epoch,
+            "idle": self.epochs_without_improvement,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(value["scores"], value["losses"], value["best"], value["idle"])
 
 
 class TrainingTimer:
-    """Times steps and judgements apart, to say how long the rest will take.
+    """Times steps and evaluations separately, to estimate the time left.
 
     Args:
-        step: Steps made before it was started.
+        step: Steps made before the timer started.
     """
 
     def __init__(self, step: int) -> None:
@@ -122,18 +135,18 @@ class TrainingTimer:
         self._since = time.monotonic()
 
     def end_step(self, step: int, tokens: int) -> None:
-        """A step has ended."""
+        """Record the end of a step."""
         now = time.monotonic()
         self._step_seconds += now - self._since
         self._since, self._last_step = now, step
         self._tokens += tokens
 
     def start_evaluation(self) -> None:
-        """A judgement begins."""
+        """Record the start of an evaluation."""
         self._since = time.monotonic()
 
     def end_evaluation(self) -> None:
-        """A judgement has ended."""
+        """Record the end of an evaluation."""
         now = time.monotonic()
         self._evaluation_seconds += now - self._since
         self._evaluations += 1
@@ -141,11 +154,11 @@ class TrainingTimer:
 
     @property
     def tokens_per_second(self) -> float:
-        """Over all steps so far."""
+        """Mean over all steps so far."""
         return self._tokens / self._step_seconds if self._step_seconds else 0.0
 
     def estimate_seconds_left(self, steps: int, *, evaluations: int) -> float:
-        """Estimate for the steps and judgements to come."""
+        """Estimate the time of the remaining steps and evaluations."""
         per_step = self._step_seconds / max(1, self._last_step - self._first_step)
-        per_judgement = self._evaluation_seconds / max(1, self._evaluations)
-        return steps * per_step + evaluations * per_judgement
+        per_evaluation = self._evaluation_seconds / max(1, self._evaluations)
+        return steps * per_step + evaluations * per_evaluation

@@ -10,6 +10,7 @@ import tagalong.cli.train.run
 from tagalong.backend.documents.jsonl import document_to_json, prediction_to_json
 from tagalong.ner.document import Document, Prediction
 from tests.cli.typed import fails, run
+from tests.errors import failed
 from tests.toy_corpus import toy_documents
 
 SETTINGS = (
@@ -58,7 +59,7 @@ def made(places, tmp_path_factory):
 
 
 def test_gold_and_silver_are_published_and_compared_with_gold_alone(made):
-    version, models, told = made
+    version, models, _ = made
     against = version["report"]["against"]
     assert against["model"] == "gold alone"
     assert against["strict"]["difference"] > 0
@@ -67,13 +68,12 @@ def test_gold_and_silver_are_published_and_compared_with_gold_alone(made):
     assert version["scores"]["dev"]["strict_f1"] == pytest.approx(f1, abs=1e-4)
     assert f1 == pytest.approx(against["strict"]["f1"] + against["strict"]["difference"])
     assert version["report"]["model"] == version["version"]
-    assert "which is current now" in told
     left = {path.name for path in (models / "encoder").iterdir()}
     assert left == {version["version"], "current", ".lock"}  # no state is left behind
 
 
 def test_the_manifest_says_what_the_silver_was(made):
-    version, models, told = made
+    version, models, _ = made
     written = models / "encoder" / version["version"] / "manifest.json"
     data = json.loads(written.read_text(encoding="utf-8"))["data"]
     silver = data["silver"]
@@ -81,8 +81,6 @@ def test_the_manifest_says_what_the_silver_was(made):
     assert (silver["sources"], silver["versions"]) == (["said.jsonl"], ["llm-1"])
     assert silver["documents"] == len(OTHERS)
     assert silver["left_out"] == {"text in dev": 2, "text in gold": 1}
-    assert "2 text in dev, 1 text in gold" in told
-    assert f"Silver: {len(OTHERS)} documents" in told
 
 
 def test_without_a_baseline_the_same_version_is_published(made, places, tmp_path):
@@ -92,18 +90,15 @@ def test_without_a_baseline_the_same_version_is_published(made, places, tmp_path
     other = json.loads(result.stdout)
     assert other["version"] == version["version"]  # named by weights and data
     assert other["report"] is None
-    assert "gold alone" not in result.stderr
 
 
 def test_the_terminal_shows_f1_overall_and_by_length(places, tmp_path):
     folder, _, command = places
     said = write_said(folder / "few.jsonl", OTHERS[:8])
     shown = run(*command, "--silver", said, "--models", tmp_path, "--epochs", "1").stdout
-    assert "judged by dev, 8 documents" in shown
-    assert "F1 against gold alone" in shown
+    assert "gold alone" in shown
     for spans in ("All", "1 word", "2 words", "3+"):
         assert spans in shown
-    assert "Mistakes" not in shown
 
 
 def test_silver_that_makes_it_worse_is_published_but_not_promoted(places, tmp_path, tiny_base):
@@ -115,8 +110,7 @@ def test_silver_that_makes_it_worse_is_published_but_not_promoted(places, tmp_pa
         tiny_base("bert-uncased"), *SETTINGS, "--silver", wrong, "--silver-weight", "1",
         "--models", tmp_path,
     )  # fmt: skip
-    assert "With silver strict F1 on dev is 0." in result.stderr
-    assert "it is not current" in result.stderr
+    assert "--silver-weight" in result.stderr  # the advice
     assert not (tmp_path / "encoder" / "current").exists()
     assert len(list(tmp_path.glob("encoder/toy-*"))) == 1
 
@@ -133,16 +127,17 @@ def test_stopped_in_either_training_and_resumed(
     _, said, command = places
     command = [*command, "--silver", said, "--models", tmp_path]
     bar = tagalong.cli.train.run.progress_bar
-    begun = []
+    first_steps = []
 
     @contextmanager
-    def stopping(talk):
-        begun.append(talk)
-        with bar(talk) as report:
+    def stopping(console):
+        with bar(console) as report:
 
             def stop(now):
                 report(now)
-                if len(begun) == training and now.epoch == 2:
+                if now.step == 1 and not now.dev_scores:
+                    first_steps.append(now)
+                if len(first_steps) == training and now.epoch == 2:
                     raise Stop
 
             yield stop
@@ -156,7 +151,6 @@ def test_stopped_in_either_training_and_resumed(
     assert json.loads(result.stdout)["report"] == version["report"]
     lines = [line for line in result.stderr.splitlines() if line.startswith("Epoch ")]
     assert [int(line.split()[1]) for line in lines] == again
-    assert "Nothing to resume" not in result.stderr
 
 
 def test_the_state_knows_silver_and_its_weight(places, tmp_path, monkeypatch):
@@ -167,7 +161,7 @@ def test_the_state_knows_silver_and_its_weight(places, tmp_path, monkeypatch):
         seen.append(path.name)
         raise Stop
 
-    monkeypatch.setattr("tagalong.training.loop.training_state.lock_training", locked)
+    monkeypatch.setattr("tagalong.training.jobs.train_version.lock_training", locked)
     for options in ([], ["--silver", said], ["--silver", said, "--silver-weight", "0.1"]):
         with pytest.raises(Stop):
             run(*command, "--models", tmp_path, *options, *["--no-baseline"] * bool(options))
@@ -178,21 +172,18 @@ def test_the_state_knows_silver_and_its_weight(places, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("write", "complaint"),
+    ("write", "code"),
     [
-        (lambda path: write_said(path, OTHERS, label="Gene"), "has a label of gold"),
-        (lambda path: write_said(path, OTHERS, score=0.4), "32 score too low"),
-        (lambda path: write_said(path, [*GOLD, *DEV]), "8 text in dev, 8 text in gold"),
-        (lambda path: path.write_text(""), "is empty"),
-        (lambda path: path.write_text("[1]"), "not a file of predictions"),
-        (lambda path: write_said(path, [Document("d", "none")]), "not one entity is predicted"),
+        (lambda path: write_said(path, OTHERS, label="Gene"), "silver-labels-not-in-gold"),
+        (lambda path: write_said(path, OTHERS, score=0.4), "no-silver-documents"),
+        (lambda path: write_said(path, [Document("d", "none")]), "silver-without-entities"),
     ],
 )
-def test_silver_that_cannot_be_used(places, tmp_path, capsys, write, complaint):
+def test_silver_that_cannot_be_used(places, tmp_path, capsys, write, code):
     _, _, command = places
     write(tmp_path / "said.jsonl")
     options = ("--silver", tmp_path / "said.jsonl", "--silver-min-score", "0.5")
-    assert complaint in fails(capsys, *command, *options, "--models", tmp_path / "models")
+    failed(fails(capsys, *command, *options, "--models", tmp_path / "models"), code)
     assert not (tmp_path / "models").exists()
 
 
@@ -207,7 +198,7 @@ def test_gold_without_entities_is_named_first(places, tmp_path, capsys):
     _, said, _ = places
     bare = write_gold(tmp_path / "bare.jsonl", [Document("d", "nothing here")])
     command = ("train", "encoder", bare, "--dev", bare, "--silver", said, "--models", tmp_path)
-    assert "the train side has" in fails(capsys, *command)
+    failed(fails(capsys, *command), "train-without-spans")
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,14 @@ CPU = torch.device("cpu")
 
 def tier_of(folder, *, adapter: AdapterConfig | None = None, reading: WindowConfig | None = None):
     recipe = EncoderRecipe(
-        base=BaseModelRef(str(folder)), adapter=adapter, reading=reading or WindowConfig(96, 8)
+        base=BaseModelRef(str(folder)),
+        adapter=adapter,
+        window_config=reading or WindowConfig(96, 8),
     )
     tag_set = TagSet(LABELS)
     torch.manual_seed(1)
     model = build_encoder(recipe, tag_set, device=CPU).eval()
-    windows = WindowEncoder(recipe.base.load_tokenizer(), recipe.reading)
+    windows = WindowEncoder(recipe.base.load_tokenizer(), recipe.window_config)
     return EncoderTier(TorchRunner(model, precision="fp32"), windows, tag_set=tag_set, version="v")
 
 
@@ -46,7 +48,7 @@ def test_every_family_has_vectors_of_unit_length(family: str, adapter, tiny_base
 
 
 def test_a_vector_is_the_mean_over_words(tiny_base) -> None:
-    tier = tier_of(tiny_base("bert-uncased"), reading=WindowConfig(96, 0))
+    tier = tier_of(tiny_base("bert-uncased"), window_config=WindowConfig(96, 0))
     [document] = toy_documents(1, sentences=1)
     [window] = tier.window_encoder.encode([document.text], [word_offsets(document.text)])
     with torch.inference_mode():

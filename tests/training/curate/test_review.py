@@ -33,12 +33,12 @@ TEXT = "alpha beta gamma delta epsilon zeta"  # a word of every length up to six
 WORDS = word_offsets(TEXT)
 CROSSING = CrossValidationConfig(
     recipe=EncoderRecipe(
-        reading=WindowConfig(96, 8),
-        lesson=WindowConfig(64, 8),
+        window_config=WindowConfig(96, 8),
+        train_window_config=WindowConfig(64, 8),
         schedule=Schedule(
-            epochs=8, learning_rate=3e-3, batch_tokens=256, average=0.9, precision="fp32"
+            epochs=8, learning_rate=3e-3, batch_tokens=256, ema_decay=0.9, precision="fp32"
         ),
-        mask=0.05,
+        mask_probability=0.05,
     ),
     n_folds=2,
 )

@@ -24,46 +24,47 @@ from tagalong.training.evaluation.calibration import MAX_TEMPERATURE, MIN_TEMPER
 from tagalong.training.jobs.publish import publish_encoder
 from tagalong.training.recipes.recipe import AdapterConfig, EncoderRecipe
 from tagalong.training.recipes.schedule import Schedule
+from tests.errors import raises
 from tests.tiny_bases import FAMILIES
 from tests.toy_corpus import LABELS, toy_documents
 
 CPU = torch.device("cpu")
 QUICK = Schedule(
-    epochs=4, learning_rate=3e-3, batch_tokens=256, average=0.9, precision="fp32", warmup=0.05
+    epochs=4, learning_rate=3e-3, batch_tokens=256, ema_decay=0.9, precision="fp32", warmup=0.05
 )
 TRAIN, DEV = toy_documents(48, seed=1), toy_documents(8, seed=2)
+SPLIT = TrainDevSplit(TRAIN, DEV, LABELS)
 
 
 def recipe_for(base, **changes):
     recipe = EncoderRecipe(
         base=BaseModelRef(str(base)),
-        reading=WindowConfig(96, 8),
-        lesson=WindowConfig(64, 8),
+        window_config=WindowConfig(96, 8),
+        train_window_config=WindowConfig(64, 8),
         schedule=QUICK,
-        mask=0.05,
+        mask_probability=0.05,
     )
     return replace(recipe, **changes)
 
 
 def train(recipe, tmp_path, **options):
-    return train_encoder(
-        TRAIN, DEV, labels=LABELS, recipe=recipe, state_path=tmp_path / "state", **options
-    )
+    return train_encoder(SPLIT, recipe=recipe, state_path=tmp_path / "state", **options)
 
 
 def publish(trained, tmp_path):
     """The folder of the version that a training becomes."""
     store = ModelStore(tmp_path / "models")
-    sides = TrainDevSplit(TRAIN, DEV, LABELS, sources=())
-    manifest, _ = publish_encoder(trained, sides, store=store, name="tiny")
+    manifest, _ = publish_encoder(trained, SPLIT, store=store, name="tiny")
     return store.resolve(manifest.version)
 
 
 def assert_agree(one, other, *, within):
     """Both tiers give every word of dev nearly the same tag probabilities."""
-    assert one.forward.precision == other.forward.precision == "fp32"
-    assert one.coupling == other.coupling
-    for ours, theirs in zip(one.score(one.read(DEV)), other.score(other.read(DEV)), strict=True):
+    assert one.runner.precision == other.runner.precision == "fp32"
+    assert one.score_refiner == other.score_refiner
+    for ours, theirs in zip(
+        one.compute_logits(one.encode(DEV)), other.compute_logits(other.encode(DEV)), strict=True
+    ):
         assert np.exp(log_softmax(ours)) == pytest.approx(np.exp(log_softmax(theirs)), abs=within)
 
 
@@ -71,20 +72,20 @@ def assert_agree(one, other, *, within):
 def test_every_family_learns_and_serves_what_it_was_judged_by(family, tiny_base, tmp_path):
     recipe = recipe_for(tiny_base(family))
     trained = train(recipe, tmp_path)
-    assert trained.outcome.losses[-1] < 0.5 * trained.outcome.losses[0]
-    assert trained.outcome.scores[trained.outcome.best] > 0.6
+    assert trained.history.losses[-1] < 0.5 * trained.history.losses[0]
+    assert trained.history.dev_scores[trained.history.best_epoch] > 0.6
     served = load_tier(publish(trained, tmp_path), device=CPU)
     predictions = trained.tier.predict(DEV)
     assert [one.spans for one in served.predict(DEV)] == [one.spans for one in predictions]
     for document, prediction in zip(DEV, predictions, strict=True):
-        assert len(prediction.confidences) == len(word_offsets(document.text))
+        assert len(prediction.tag_confidences) == len(word_offsets(document.text))
 
 
 @pytest.mark.parametrize("family", ["bert-uncased", "deberta-v3", "mistral"])
 def test_an_adapter_is_stored_without_its_base(family, tiny_base, tmp_path):
     recipe = recipe_for(tiny_base(family), adapter=AdapterConfig(rank=8, alpha=16))
     trained = train(recipe, tmp_path)
-    assert trained.outcome.losses[-1] < trained.outcome.losses[0]
+    assert trained.history.losses[-1] < trained.history.losses[0]
     folder = publish(trained, tmp_path)
     names = {path.name for path in folder.iterdir()}
     assert "adapter_model.safetensors" in names
@@ -107,7 +108,7 @@ def test_a_four_bit_base_trains_an_adapter(tiny_base, tmp_path):
         tiny_base("mistral"), adapter=AdapterConfig(rank=8, alpha=16), four_bit=True
     )
     trained = train(recipe, tmp_path)
-    assert trained.outcome.losses[-1] < trained.outcome.losses[0]
+    assert trained.history.losses[-1] < trained.history.losses[0]
     served = load_tier(publish(trained, tmp_path), device=CPU)
     assert_agree(trained.tier, served, within=0.05)  # other kernels, 8 bits of mantissa
 
@@ -117,10 +118,10 @@ def test_words_are_tied_in_serving_as_they_were_in_training(tiny_base, tmp_path)
     trained = train(recipe_for(tiny_base("bert-uncased")), tmp_path)
     wild = np.zeros((6, 5))
     wild[0, 1] = 30  # after an O begins a chemical
-    trained.tier.coupling = ScoreRefiner(0.9, tuple(map(tuple, wild.tolist())))
+    trained.tier.score_refiner = ScoreRefiner(0.9, tuple(map(tuple, wild.tolist())))
     judged = found_by(trained.tier)
     served = load_tier(publish(trained, tmp_path), device=CPU)
-    assert served.score_refiner == trained.tier.coupling
+    assert served.score_refiner == trained.tier.score_refiner
     assert found_by(served) == judged
     served.score_refiner = ScoreRefiner()
     assert found_by(served) != judged
@@ -130,9 +131,9 @@ def test_the_temperature_makes_dev_likeliest_and_moves_nothing_but_confidence(ti
     schedule = replace(QUICK, epochs=2)
     tier = train(recipe_for(tiny_base("bert-uncased"), schedule=schedule), tmp_path).tier
     tagged = [tier.tag_set.encode(document) for document in DEV]
-    scores = tier.score(tier.read(DEV))
+    scores = tier.compute_logits(tier.encode(DEV))
     logits = [
-        tier.coupling.share(document.text, entry.words, one)
+        tier.score_refiner.smooth(document.text, entry.words, one)
         for document, entry, one in zip(DEV, tagged, scores, strict=True)
     ]
     gold = np.concatenate([np.array(entry.tags) for entry in tagged])
@@ -147,12 +148,12 @@ def test_the_temperature_makes_dev_likeliest_and_moves_nothing_but_confidence(ti
     for other in (1.0, 0.8 * fitted, 1.25 * fitted):
         assert loss(fitted) < loss(other)
 
-    sure = np.concatenate([one.confidences for one in tier.predict(DEV)])
+    sure = np.concatenate([one.tag_confidences for one in tier.predict(DEV)])
     tier.temperature = 2 * fitted
-    less_sure = np.concatenate([one.confidences for one in tier.predict(DEV)])
+    less_sure = np.concatenate([one.tag_confidences for one in tier.predict(DEV)])
     assert (less_sure != sure).all()
     assert less_sure.mean() < sure.mean()
-    for before, after in zip(scores, tier.score(tier.read(DEV)), strict=True):
+    for before, after in zip(scores, tier.compute_logits(tier.encode(DEV)), strict=True):
         assert np.array_equal(before, after)
 
 
@@ -161,7 +162,7 @@ def test_a_decoder_is_opened_to_both_sides(family, tiny_base):
     tag_set = TagSet(LABELS)
     recipe = recipe_for(tiny_base(family))
     model = build_encoder(recipe, tag_set, device=CPU).eval()
-    windows = WindowEncoder(recipe.base.load_tokenizer(), recipe.reading)
+    windows = WindowEncoder(recipe.base.load_tokenizer(), recipe.window_config)
     tier = EncoderTier(TorchRunner(model), windows, tag_set=tag_set, version="v")
     texts = ["aspirin caused severe asthma", "aspirin caused severe toxicity"]
     one, other = (tier.compute_logits(tier.encode([Document("d", text)]))[0] for text in texts)
@@ -215,16 +216,14 @@ def test_the_order_of_documents_cannot_change_a_prediction(tiny_base):
 
 
 @pytest.mark.parametrize(
-    ("train_side", "dev_side", "changes", "complaint"),
+    ("split", "changes", "code"),
     [
-        ([Document("d", "nothing here")], DEV, {}, "train side has 1 documents"),
-        (TRAIN, [], {}, "dev side has 0 documents"),
-        (TRAIN, DEV, {"four_bit": True}, "4-bit base cannot be tuned in full"),
+        (replace(SPLIT, train=[Document("d", "nothing here")]), {}, "train-without-spans"),
+        (replace(SPLIT, dev=[]), {}, "dev-without-spans"),
+        (SPLIT, {"four_bit": True}, "four-bit-without-adapter"),
     ],
 )
-def test_what_cannot_end_well_is_refused(train_side, dev_side, changes, complaint, tmp_path):
+def test_what_cannot_end_well_is_refused(split, changes, code, tmp_path):
     recipe = replace(EncoderRecipe(base=BaseModelRef(OFFLINE_BASE_MODEL)), **changes)
-    with pytest.raises(TrainingError, match=complaint):
-        train_encoder(
-            train_side, dev_side, labels=LABELS, recipe=recipe, state_path=tmp_path / "state"
-        )
+    with raises(TrainingError, code):
+        train_encoder(split, recipe=recipe, state_path=tmp_path / "state")

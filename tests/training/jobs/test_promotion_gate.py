@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.scoring import length_bucket
 from tagalong.training.corpus.hash_split import split_documents, split_off_dev, split_off_held_out
-from tagalong.training.jobs.promotion_gate import decide_promotion
+from tagalong.training.jobs.promotion_gate import GateDecision, apply_policy, decide_promotion
 from tests.toy_corpus import LABELS, toy_documents
 
 GOLD = toy_documents(60, seed=3)
@@ -40,7 +40,6 @@ def without_long(documents: Sequence[Document]) -> list[Prediction]:
 def test_a_better_version_may_serve() -> None:
     found = decide_promotion(GOLD, said(GOLD, missing=0.1), said(GOLD, missing=0.5), labels=LABELS)
     assert found.promote
-    assert "better" in found.reason
     assert [one.name for one in found.strata] == ["all", "1", "2", "3+"]
     assert found.strata[0].support == sum(one.support for one in found.strata[1:])
 
@@ -48,13 +47,12 @@ def test_a_better_version_may_serve() -> None:
 def test_an_equal_version_may_serve() -> None:
     found = decide_promotion(GOLD, said(GOLD, missing=0.3), said(GOLD, missing=0.3), labels=LABELS)
     assert found.promote
-    assert "no worse" in found.reason
 
 
 def test_a_worse_version_may_not() -> None:
     found = decide_promotion(GOLD, said(GOLD, missing=0.5), said(GOLD, missing=0.1), labels=LABELS)
     assert not found.promote
-    assert "worse beyond noise overall" in found.reason
+    assert found.strata[0].high < 0
 
 
 def test_one_that_is_worse_on_long_entities_alone_may_not() -> None:
@@ -62,7 +60,7 @@ def test_one_that_is_worse_on_long_entities_alone_may_not() -> None:
     new = without_long(GOLD)
     found = decide_promotion(GOLD, new, old, labels=LABELS)
     assert not found.promote
-    assert "three words and more" in found.reason
+    assert found.strata[-1].high < 0
 
 
 def test_a_length_with_too_few_entities_does_not_decide() -> None:
@@ -71,7 +69,7 @@ def test_a_length_with_too_few_entities_does_not_decide() -> None:
     long = found.strata[-1]
     assert long.support < 20
     assert long.new == 0
-    assert "three words" not in found.reason
+    assert found.promote
 
 
 def test_noise_is_no_reason() -> None:
@@ -102,7 +100,7 @@ def test_few_documents_do_not_replace_a_version_whose_labels_are_hardly_learnt(
     new, old = said(held_out, missing=0.3), said(held_out, missing=missing)
     kept = decide_promotion(held_out, new, old, labels=LABELS, undertrained_labels=FEW)
     assert not kept.promote
-    assert "labels that the served version knows (Chemical 12, Disease 0)" in kept.reason
+    assert "(Chemical 12, Disease 0)" in kept.reason
     assert kept.strata
     assert decide_promotion(
         held_out, new, old, labels=LABELS
@@ -161,7 +159,7 @@ def test_a_worse_version_is_called_worse_however_little_it_has_learnt() -> None:
         labels=LABELS,
         undertrained_labels=FEW,
     )
-    assert "worse beyond noise overall" in found.reason
+    assert found.strata[0].high < 0
 
 
 def test_the_first_version_is_promoted_however_little_it_has_learnt() -> None:
@@ -172,13 +170,12 @@ def test_the_first_version_is_promoted_however_little_it_has_learnt() -> None:
 
 
 def test_a_policy_has_the_last_word() -> None:
-    worse, better = said(GOLD, missing=0.5), said(GOLD)
-    always = decide_promotion(GOLD, worse, better, labels=LABELS, policy="always")
-    never = decide_promotion(GOLD, better, worse, labels=LABELS, policy="never")
-    assert always.promote
-    assert "worse beyond noise" in always.reason
-    assert not never.promote
-    assert "better" in never.reason
+    worse, better = GateDecision(False, "it is worse"), GateDecision(True, "it is better")
+    for decision in (worse, better):
+        assert apply_policy(decision, "auto") == decision
+        assert apply_policy(decision, "always").promote
+        assert not apply_policy(decision, "never").promote
+        assert decision.reason in apply_policy(decision, "never").reason
 
 
 @pytest.mark.parametrize("held_out", [[], [replace(one, spans=()) for one in GOLD[:3]]])

@@ -33,16 +33,18 @@ from tagalong.training.recipes.recipe import (
 )
 from tagalong.training.recipes.schedule import Schedule
 from tests.bc5cdr_sentences import abstracts, sentences
+from tests.errors import raises
 from tests.tiny_llms import FAMILIES, make_llm, save_llm, tokenizer
 from tests.toy_corpus import LABELS, toy_documents
 
 CPU = torch.device("cpu")
 TAGS = TagSet(LABELS)
 QUICK = Schedule(
-    epochs=8, patience=8, learning_rate=1e-3, batch_tokens=512, average=0.0, precision="fp32"
+    epochs=8, patience=8, learning_rate=1e-3, batch_tokens=512, ema_decay=0.0, precision="fp32"
 )
 SENTENCES = sentences(50)
 TOY = toy_documents(12, seed=1, sentences=1)
+TOY_SPLIT = TrainDevSplit(TOY, TOY, LABELS)
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +64,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recipe_for(base: Path, **changes) -> LLMRecipe:
     recipe = LLMRecipe(
-        base=BaseModelRef(str(base)), adapter=AdapterConfig(64, 128, 0.0), window=512, context=64, noise=0.0,
-        schedule=QUICK,
+        base=BaseModelRef(str(base)), adapter=AdapterConfig(64, 128, 0.0), window=512,
+        context=64, tag_noise_share=0.0, schedule=QUICK,
     )  # fmt: skip
     return replace(recipe, **changes)
 
@@ -80,7 +82,9 @@ def learnt(base, tmp_path_factory):
     """A training by heart through the whole QLoRA path, and the version it became."""
     folder = tmp_path_factory.mktemp("learnt")
     trained = train_llm(
-        SENTENCES * 2, SENTENCES, labels=LABELS, recipe=recipe_for(base), state_path=folder / "s"
+        TrainDevSplit(SENTENCES * 2, SENTENCES, LABELS),
+        recipe=recipe_for(base),
+        state_path=folder / "s",
     )
     return trained, publish(trained, SENTENCES, folder)
 
@@ -88,7 +92,7 @@ def learnt(base, tmp_path_factory):
 def test_fifty_sentences_are_learnt_by_heart_in_four_bits(learnt):
     trained, folder = learnt
     assert trained.recipe.four_bit
-    assert max(trained.outcome.scores) >= 0.95
+    assert max(trained.history.dev_scores) >= 0.95
     assert not (folder / "model.safetensors").exists()
     layer = trained.model.get_decoder().layers[0].mlp.up_proj.base_layer
     assert layer.weight.dtype == torch.uint8
@@ -99,7 +103,7 @@ def test_what_is_served_is_what_was_judged(learnt):
     served = load_tier(folder, device=CPU)
     assert isinstance(served, LLMTier)
     predictions = served.predict(SENTENCES)
-    assert compute_dev_strict_f1(SENTENCES, predictions, TAGS) == max(trained.outcome.scores)
+    assert compute_dev_strict_f1(SENTENCES, predictions, TAGS) == max(trained.history.dev_scores)
     served.decoding_mode = "sequential"
     assert [entry.spans for entry in served.predict(SENTENCES)] == [
         entry.spans for entry in predictions
@@ -117,9 +121,9 @@ def test_the_manifest_tells_all_that_serving_and_training_again_need(learnt):
 
 
 def test_a_whole_small_decoder_can_be_tuned(base, tmp_path):
-    recipe = recipe_for(base, adapter=None, four_bit=False, checkpointing=False)
-    recipe = replace(recipe, schedule=replace(QUICK, epochs=2, average=0.9), noise=0.1)
-    trained = train_llm(TOY, TOY, labels=LABELS, recipe=recipe, state_path=tmp_path / "state")
+    recipe = recipe_for(base, adapter=None, four_bit=False, gradient_checkpointing=False)
+    recipe = replace(recipe, schedule=replace(QUICK, epochs=2, ema_decay=0.9), tag_noise_share=0.1)
+    trained = train_llm(TOY_SPLIT, recipe=recipe, state_path=tmp_path / "state")
     assert trained.history.losses[-1] < 0.8 * trained.history.losses[0]
     folder = publish(trained, TOY, tmp_path)
     assert (folder / "model.safetensors").is_file()
@@ -130,24 +134,22 @@ def test_a_whole_small_decoder_can_be_tuned(base, tmp_path):
 
 
 def test_drafts_make_judging_cheaper_and_say_the_same(base, tmp_path):
-    recipe = recipe_for(base, adapter=None, four_bit=False, checkpointing=False)
+    recipe = recipe_for(base, adapter=None, four_bit=False, gradient_checkpointing=False)
     recipe = replace(recipe, schedule=replace(QUICK, epochs=6))
 
     def trained(drafter, place):
-        return train_llm(
-            TOY, TOY, labels=LABELS, recipe=recipe, state_path=tmp_path / place, drafter=drafter
-        )
+        return train_llm(TOY_SPLIT, recipe=recipe, state_path=tmp_path / place, drafter=drafter)
 
     plain = trained(None, "plain")
     answers = {
         document.text: one for document, one in zip(TOY, plain.tier.predict(TOY), strict=True)
     }
-    passes = plain.tier.cost.passes  # of judging, of fitting the temperature, and of the answers
+    passes = plain.tier.decoding_stats.passes  # evaluation, temperature and answers
     drafted = trained(lambda documents: [answers[one.text] for one in documents], "drafted")
     drafted.tier.predict(TOY)
-    assert drafted.outcome.scores == plain.outcome.scores
+    assert drafted.history.dev_scores == plain.history.dev_scores
     assert drafted.tier.temperature == pytest.approx(plain.tier.temperature)
-    assert drafted.tier.cost.passes < passes
+    assert drafted.tier.decoding_stats.passes < passes
 
 
 def planner_of(window: int = 512) -> PromptBuilder:
@@ -209,16 +211,16 @@ def test_words_whose_tag_is_not_known_are_not_learnt_from():
 class Recorder(torch.nn.Module):
     """Gives away what it is fed."""
 
-    def forward(self, ids, mask, places):
+    def forward(self, ids, mask, positions):
         self.ids = ids
-        return torch.zeros(int(places.sum()), len(TAGS))
+        return torch.zeros(int(positions.sum()), len(TAGS))
 
 
 def test_noise_changes_tags_fed_back_and_nothing_else():
     planner = planner_of()
     lessons = LLMDataset(toy_documents(8), tag_set=TAGS, prompt_builder=planner, pad_token_id=0)
     batch, model = lessons.collate(range(len(lessons.lengths))), Recorder()
-    loss = SlotLoss(torch.tensor(planner.verbalizers.ids), noise=0.3)
+    loss = SlotLoss(torch.tensor(planner.verbalizers.ids), noise_share=0.3)
 
     def fed(seed):
         torch.manual_seed(seed)
@@ -232,7 +234,7 @@ def test_noise_changes_tags_fed_back_and_nothing_else():
     share = changed[batch["slots"]].float().mean().item()
     assert 0.3 * 0.6 < share < 0.3  # one in five of those drawn is right by chance
     assert set(fed(1)[batch["slots"]].tolist()) <= set(planner.verbalizers.ids)
-    loss = SlotLoss(torch.tensor(planner.verbalizers.ids), noise=0.0)
+    loss = SlotLoss(torch.tensor(planner.verbalizers.ids), noise_share=0.0)
     assert torch.equal(fed(1), batch["input_ids"])
 
 
@@ -250,7 +252,7 @@ def test_the_adapter_is_on_every_linear_layer_and_the_output(base):
 
 
 def test_checkpointing_changes_no_gradient(base):
-    recipe = recipe_for(base, checkpointing=False)
+    recipe = recipe_for(base, gradient_checkpointing=False)
     tokenizer = recipe.base.load_tokenizer()
     planner = PromptBuilder(tokenizer, TAGS, choose_verbalizers(tokenizer, TAGS), window=512)
     batch = LLMDataset(TOY, tag_set=TAGS, prompt_builder=planner, pad_token_id=0).collate(range(3))
@@ -258,28 +260,29 @@ def test_checkpointing_changes_no_gradient(base):
     gradients = []
     for checkpointing in (False, True):
         torch.manual_seed(0)
-        model = build_llm(replace(recipe, checkpointing=checkpointing), device=CPU).train()
+        model = build_llm(replace(recipe, gradient_checkpointing=checkpointing), device=CPU).train()
         assert model.get_decoder().gradient_checkpointing == checkpointing
-        SlotLoss(tag_ids, noise=0.0)(SlotModel(model, tag_ids), batch).backward()
+        SlotLoss(tag_ids, noise_share=0.0)(SlotModel(model, tag_ids), batch).backward()
         gradients.append([weight.grad for _, weight in trainable_parameters(model)])
     assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
     assert any(gradient.abs().sum() > 0 for gradient in gradients[0])
 
 
 @pytest.mark.parametrize(
-    ("documents", "changes", "complaint"),
+    ("documents", "changes", "code"),
     [
-        ([Document("d", "nothing here")], {}, "train side has 1 documents"),
-        (TOY, {"adapter": None}, "4-bit base cannot be tuned in full"),
-        (TOY, {"window": 70}, "the instruction alone takes"),
+        ([Document("d", "nothing here")], {}, "train-without-spans"),
+        (TOY, {"adapter": None}, "four-bit-without-adapter"),
+        (TOY, {"window": 70}, "window-too-short"),
     ],
 )
-def test_what_cannot_end_well_is_refused(documents, changes, complaint, base, tmp_path):
-    with pytest.raises(TrainingError, match=complaint):
+def test_what_cannot_end_well_is_refused(documents, changes, code, base, tmp_path):
+    with raises(TrainingError, code):
         train_llm(
-            documents, TOY, labels=LABELS, recipe=recipe_for(base, **changes),
+            replace(TOY_SPLIT, train=documents),
+            recipe=recipe_for(base, **changes),
             state_path=tmp_path / "state",
-        )  # fmt: skip
+        )
 
 
 def test_a_step_that_does_not_fit_into_memory_says_what_to_lower(base, tmp_path):
@@ -287,16 +290,16 @@ def test_a_step_that_does_not_fit_into_memory_says_what_to_lower(base, tmp_path)
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     recipe = recipe_for(base, four_bit=False, adapter=None)
-    with pytest.raises(OutOfMemoryError, match="lower --batch-tokens or --window"):
-        train_llm(
-            TOY, TOY, labels=LABELS, recipe=recipe, state_path=tmp_path / "state", on_progress=full
-        )
+    with pytest.raises(OutOfMemoryError, match="--batch-tokens"):
+        train_llm(TOY_SPLIT, recipe=recipe, state_path=tmp_path / "state", on_progress=full)
 
 
 def test_a_vocabulary_with_too_few_entries_for_the_tags(tmp_path, base):
     many = tuple(f"Label{number}" for number in range(200))
     with pytest.raises(BaseModelError, match="401 tags need one each"):
-        train_llm(TOY, TOY, labels=many, recipe=recipe_for(base), state_path=tmp_path / "state")
+        train_llm(
+            replace(TOY_SPLIT, labels=many), recipe=recipe_for(base), state_path=tmp_path / "s"
+        )
 
 
 def test_what_a_recipe_leaves_open(base):

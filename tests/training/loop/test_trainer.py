@@ -1,7 +1,7 @@
 """When a training stops, what it keeps, and how it refuses to go astray."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,14 +11,22 @@ from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.text.window_encoder import WindowConfig
 from tagalong.ner.errors import TrainingError
 from tagalong.training.loop.batch_sampler import LengthGroupedBatchSampler
-from tagalong.training.loop.trainer import Trainer, create_accelerator
-from tagalong.training.recipes.recipe import AdapterConfig, EncoderRecipe, encoder_recipe_from_json
+from tagalong.training.loop.trainer import Trainer, TrainingTask, create_accelerator
+from tagalong.training.recipes.recipe import (
+    AdapterConfig,
+    EncoderRecipe,
+    encoder_recipe_from_json,
+    recipe_to_json,
+)
 from tagalong.training.recipes.schedule import Schedule
+from tests.errors import raises
 
-SCHEDULE = Schedule(epochs=9, learning_rate=0.1, patience=2, batch_tokens=4, average=0.0)
+SCHEDULE = Schedule(epochs=9, learning_rate=0.1, patience=2, batch_tokens=4, ema_decay=0.0)
 
 
-def loop_over(scores, state, *, loss=None, schedule=SCHEDULE, items=8, processes=1, model=None):
+def loop_over(
+    scores, state, *, loss=None, score_dev=None, schedule=SCHEDULE, items=8, processes=1, model=None
+):
     """A loop around one number, judged by a list of scores."""
     model = model or nn.Linear(1, 1, bias=False)
     told = iter(scores)
@@ -28,12 +36,14 @@ def loop_over(scores, state, *, loss=None, schedule=SCHEDULE, items=8, processes
 
     return model, Trainer(
         model,
+        TrainingTask(
+            collate=collate,
+            loss=loss or (lambda model, batch: (model(batch["x"]) ** 2).mean()),
+            score_dev=score_dev or (lambda: next(told)),
+        ),
         batch_sampler=LengthGroupedBatchSampler(
             [1] * items, max_batch_tokens=4, seed=1, num_processes=processes
         ),
-        collate=collate,
-        loss=loss or (lambda model, batch: (model(batch["x"]) ** 2).mean()),
-        score_dev=lambda: next(told),
         schedule=schedule,
         accelerator=create_accelerator(schedule),
         state_path=state,
@@ -55,30 +65,33 @@ def loop_over(scores, state, *, loss=None, schedule=SCHEDULE, items=8, processes
 )
 def test_patience(scores, epochs, best, tmp_path):
     _, loop = loop_over(scores, tmp_path / "state")
-    outcome = loop.run(report=lambda _: None)
-    assert (len(outcome.scores), outcome.best) == (epochs, best)
+    outcome = loop.run(on_progress=lambda _: None)
+    assert (len(outcome.dev_scores), outcome.best_epoch) == (epochs, best)
 
 
 @pytest.mark.parametrize(
     ("least", "epochs", "patience"), [(0, 9, 2), (18, 9, 2), (19, 10, 2), (36, 18, 4)]
 )
 def test_few_data_are_passed_over_more_often(tmp_path, least, epochs, patience):
-    schedule = replace(SCHEDULE, least_steps=least)  # an epoch has two steps
+    schedule = replace(SCHEDULE, min_steps=least)  # an epoch has two steps
     _, loop = loop_over([0.01 * step for step in range(99)], tmp_path / "a", schedule=schedule)
     told = []
-    assert len(loop.run(report=told.append).scores) == epochs
+    assert len(loop.run(on_progress=told.append).dev_scores) == epochs
     assert {(now.epochs, now.steps) for now in told} == {(epochs, 2 * epochs)}
     _, loop = loop_over([0.9] + [0.1] * 99, tmp_path / "b", schedule=schedule)
-    assert len(loop.run(report=lambda _: None).scores) == 1 + patience
+    assert len(loop.run(on_progress=lambda _: None).dev_scores) == 1 + patience
 
 
 def test_the_best_epoch_is_kept(tmp_path):
-    weights = []
-    model, loop = loop_over([0.1, 0.7, 0.2, 0.3], tmp_path / "state")
-    judged = loop._judge
-    loop._judge = lambda: (weights.append(model.weight.item()), judged())[1]
-    outcome = loop.run(report=lambda _: None)
-    assert outcome.best == 1
+    weights, scores = [], iter([0.1, 0.7, 0.2, 0.3])
+
+    def judge():
+        weights.append(model.weight.item())
+        return next(scores)
+
+    model, loop = loop_over([], tmp_path / "state", score_dev=judge)
+    outcome = loop.run(on_progress=lambda _: None)
+    assert outcome.best_epoch == 1
     assert model.weight.item() == weights[1]
     assert len(set(weights)) == len(weights)  # or nothing would be shown
 
@@ -86,7 +99,7 @@ def test_the_best_epoch_is_kept(tmp_path):
 @pytest.mark.parametrize(("share", "first"), [(0.0, 0), (0.5, 3), (1 / 3, 2), (1.0, 6)])
 def test_dropout_begins_after_its_share_of_the_steps(tmp_path, share, first):
     model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Dropout(0.5))
-    schedule = replace(SCHEDULE, epochs=3, dropout_from=share)
+    schedule = replace(SCHEDULE, epochs=3, dropout_start_ratio=share)
     drops = []
 
     def loss(model, batch):
@@ -97,9 +110,10 @@ def test_dropout_begins_after_its_share_of_the_steps(tmp_path, share, first):
         model.eval()  # as every judge does
         return 0.1 * len(drops)
 
-    _, loop = loop_over([], tmp_path / "state", loss=loss, schedule=schedule, model=model)
-    loop._judge = judge
-    loop.run(report=lambda _: None)
+    _, loop = loop_over(
+        [], tmp_path / "state", loss=loss, score_dev=judge, schedule=schedule, model=model
+    )
+    loop.run(on_progress=lambda _: None)
     assert drops == [step >= first for step in range(6)]
 
 
@@ -109,31 +123,31 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
         tmp_path / "state",
         loss=lambda model, batch: model(batch["x"]).mean() * torch.nan,
     )
-    with pytest.raises(TrainingError, match=r"the loss became nan at step 1 .*--learning-rate"):
-        loop.run(report=lambda _: None)
+    with raises(TrainingError, "loss-not-finite"):
+        loop.run(on_progress=lambda _: None)
 
 
 def test_a_damaged_state_is_told(tmp_path):
     state = tmp_path / "state"
     state.write_bytes(b"PK\x03\x04 not all there")
     _, loop = loop_over([0.5], state)
-    with pytest.raises(TrainingError, match="damaged: train again without --resume"):
-        loop.run(report=lambda _: None, resume=True)
+    with raises(TrainingError, "training-state-damaged"):
+        loop.run(on_progress=lambda _: None, resume=True)
 
 
 def test_another_plan_is_not_resumed(tmp_path):
     state = tmp_path / "state"
     _, loop = loop_over([0.9, 0.1, 0.1], state)
-    loop.run(report=lambda _: None)
+    loop.run(on_progress=lambda _: None)
     _, other = loop_over([0.9, 0.1, 0.1], state, items=9)
-    with pytest.raises(TrainingError, match="resume it as it was started"):
-        other.run(report=lambda _: None, resume=True)
+    with raises(TrainingError, "training-state-mismatch"):
+        other.run(on_progress=lambda _: None, resume=True)
 
 
 def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
     state = tmp_path / "state"
     _, loop = loop_over([0.9, 0.1, 0.1], state)
-    loop.run(report=lambda _: None)
+    loop.run(on_progress=lambda _: None)
     before = state.read_bytes()
 
     def full(*_):
@@ -141,8 +155,9 @@ def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", full)
     _, again = loop_over([0.9, 0.1, 0.1], state)
-    with pytest.raises(TrainingError, match=r"No space left.*--resume"):
-        again.run(report=lambda _: None)
+    with raises(TrainingError, "training-state-unwritable") as raised:
+        again.run(on_progress=lambda _: None)
+    assert "No space left" in str(raised.value)
     assert state.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
 
@@ -153,8 +168,8 @@ def test_a_recipe_comes_back_from_a_manifest(adapter):
     recipe = EncoderRecipe(
         base=base,
         adapter=adapter,
-        reading=WindowConfig(200, 20),
+        window_config=WindowConfig(200, 20),
         schedule=replace(SCHEDULE, seed=7),
     )
-    config = {name: value for name, value in asdict(recipe).items() if name != "base"}
+    config = {name: value for name, value in recipe_to_json(recipe).items() if name != "base"}
     assert encoder_recipe_from_json(json.loads(json.dumps(config)), base) == recipe

@@ -5,27 +5,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tagalong.ner.errors import TrainingError
 from tagalong.training.loop.training_state import delete_state, lock_training
+from tests.errors import raises
 
 
 def test_a_second_one_is_kept_out_until_the_first_has_ended(tmp_path: Path) -> None:
     state = tmp_path / "models" / "encoder" / ".training-1"
     with lock_training(state):
         state.touch()
-        with (
-            pytest.raises(TrainingError, match="under way in another process"),
-            lock_training(state),
-        ):
+        with raises(TrainingError, "training-in-progress"), lock_training(state):
             raise AssertionError
         with lock_training(state.with_name(".training-2")):
             pass
         assert state.is_file()
     with lock_training(state):
         delete_state(state)
-        with pytest.raises(TrainingError, match="under way"), lock_training(state):
+        with raises(TrainingError, "training-in-progress"), lock_training(state):
             raise AssertionError
 
 

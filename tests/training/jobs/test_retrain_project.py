@@ -9,11 +9,11 @@ import pytest
 from tagalong.backend.label_studio.affected_projects import AffectedProject, VersionChange
 from tagalong.backend.retraining.job import JobResult
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.cli.retrain.train_and_evaluate import hold_back_for_other_projects
 from tagalong.ner.errors import LabelStudioError
+from tagalong.training.jobs.retrain_project import hold_back_for_other_projects
 
 CHANGE = VersionChange(1, "encoder", "v1", old_labels=("Disease",), new_labels=("Disease",))
-POLITE: Any = SimpleNamespace(patiently=lambda ask: ask())
+POLITE: Any = SimpleNamespace(call=lambda ask: ask())
 BETTER = JobResult("it is better", should_promote=True, version="v2")
 WORSE = JobResult("it is worse", version="v2", notes=("A note.",))
 
@@ -26,9 +26,7 @@ def spare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
                 raise found
             return list(found)
 
-        monkeypatch.setattr(
-            "tagalong.backend.label_studio.affected_projects.find_affected_projects", find
-        )
+        monkeypatch.setattr("tagalong.training.jobs.retrain_project.find_affected_projects", find)
         studio: Any = None
         return hold_back_for_other_projects(studio, POLITE, ModelStore(tmp_path), CHANGE, outcome)
 

@@ -9,10 +9,10 @@ import pytest
 from tagalong.backend.retraining.job import JobResult, JobState
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.cli.retrain.promote import promote_version
+from tagalong.training.jobs.promote import promote_version
 from tests.versions import publish_number
 
-STUDIO: Any = SimpleNamespace(project=lambda _: None)  # a Label Studio that has every project
+STUDIO: Any = SimpleNamespace(get_project=lambda _: None)  # a Label Studio that has every project
 
 
 @pytest.fixture

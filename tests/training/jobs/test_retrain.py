@@ -1,0 +1,71 @@
+"""A retraining job as the server runs it: ``python -m tagalong.training.jobs``, and what it records."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tagalong.backend.retraining.job import JobState
+from tagalong.backend.retraining.job_store import EX_TEMPFAIL, JobStore
+from tagalong.cli.terminal.subprocesses import RETRAINING_COMMAND
+
+ROOT = Path(__file__).parents[3]
+ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if not name.startswith("LABEL_STUDIO")
+} | {"PYTHONPATH": str(ROOT / "src")}
+
+
+@pytest.fixture
+def job_store(tmp_path: Path) -> Iterator[JobStore]:
+    store = JobStore(tmp_path)
+    yield store
+    store.close()
+
+
+def run_entry(models: Path, job_id: int) -> subprocess.CompletedProcess[str]:
+    """The command of the server, in a folder with a module that must not be imported instead."""
+    (models / "tagalong.py").write_text("raise SystemExit('the wrong module')")
+    return subprocess.run(
+        [*RETRAINING_COMMAND, "--models", str(models), "--run", str(job_id)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        cwd=models,
+    )
+
+
+def test_a_job_that_fails_is_recorded(job_store: JobStore, tmp_path: Path) -> None:
+    job_id = job_store.enqueue(7, "encoder", reason="the train button")
+    done = run_entry(tmp_path, job_id)
+    job = job_store.read_job(job_id)
+    assert job is not None
+    assert job.state is JobState.FAILED
+    assert job.result is not None
+    assert "LABEL_STUDIO_URL" in job.result.reason
+    assert job.result.reason in done.stderr
+    assert done.returncode == 1
+    assert job.attempts == 1
+    assert not job_store.work_dir(job).exists()
+
+
+def test_a_job_that_another_process_runs_is_left_alone(
+    job_store: JobStore, tmp_path: Path
+) -> None:
+    job_id = job_store.enqueue(7, "encoder", reason="the train button")
+    with job_store.lock(7, "encoder") as locked:
+        assert locked
+        assert run_entry(tmp_path, job_id).returncode == EX_TEMPFAIL
+    job = job_store.read_job(job_id)
+    assert job is not None
+    assert job.state is JobState.WAITING
+
+
+def test_a_job_that_has_ended_is_not_run_again(job_store: JobStore, tmp_path: Path) -> None:
+    done = run_entry(tmp_path, 3)
+    assert done.returncode == 1
+    assert "training 3" in done.stderr
+    assert sys.executable == RETRAINING_COMMAND[0]

@@ -1,0 +1,60 @@
+"""``python -m tagalong.training.jobs``: run one queued retraining job, as the server does."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import get_args
+
+from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
+from tagalong.backend.retraining.job import JobState, PromotionPolicy
+from tagalong.backend.retraining.job_store import JobStore
+from tagalong.backend.storage.model_store import ModelStore
+from tagalong.ner.errors import TagalongError
+from tagalong.training.jobs.retrain import NICENESS, describe_job, run_job
+from tagalong.training.jobs.retrain_options import RetrainOptions
+from tagalong.training.recipes.schedule import TrainingProgress
+
+
+def main() -> int:
+    """Run the job that the arguments name; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tagalong.training.jobs", description=__doc__)
+    parser.add_argument("--models", type=Path, required=True, help="Folder of model versions.")
+    parser.add_argument("--run", type=int, required=True, help="Id of the job.")
+    parser.add_argument("--promote", choices=get_args(PromotionPolicy), default="auto")
+    parser.add_argument("--prelabel", type=int, default=0)
+    parser.add_argument("--warm-start", action="store_true")
+    arguments = parser.parse_args()
+    options = RetrainOptions(
+        # From the environment, so that the list of processes does not show the key.
+        label_studio_url=os.environ.get("LABEL_STUDIO_URL"),
+        label_studio_key=os.environ.get("LABEL_STUDIO_API_KEY"),
+        promotion_policy=arguments.promote,
+        prelabel_tasks=arguments.prelabel,
+        warm_start=arguments.warm_start,
+    )
+    os.nice(NICENESS)
+    store = ModelStore(arguments.models, bundled_root=BUNDLED_MODELS_FOLDER)
+    try:
+        job = run_job(JobStore(store.root), arguments.run, store, options, on_progress=_print_epoch)
+    except TagalongError as error:
+        print(f"Error: {error}", file=sys.stderr)  # noqa: T201 (the log of the server)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    for line in (*(job.result.notes if job.result else ()), describe_job(job)):
+        print(line, file=sys.stderr)  # noqa: T201 (the log of the server)
+    return 0 if job.state in (JobState.PROMOTED, JobState.REJECTED) else 1
+
+
+def _print_epoch(progress: TrainingProgress) -> None:
+    if len(progress.dev_scores) == progress.epoch:  # evaluated just now
+        print(  # noqa: T201 (the log of the server)
+            f"Epoch {progress.epoch} of {progress.epochs}: loss {progress.loss:.4f}, "
+            f"dev F1 {progress.dev_scores[-1]:.4f}",
+            file=sys.stderr,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,262 @@
+"""One training from files of annotations to a published version."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tagalong.backend.formats.file_format import ReadOptions
+from tagalong.backend.models.tier import Tier
+from tagalong.backend.retraining.job import PromotionPolicy
+from tagalong.backend.storage.model_store import ModelStore
+from tagalong.ner.document import DroppedAnnotation, Prediction
+from tagalong.ner.manifest import Manifest
+from tagalong.ner.model_registry import validate_name
+from tagalong.training.corpus import Corpus, read_corpus
+from tagalong.training.data.silver import DEFAULT_SILVER_WEIGHT, SilverOptions, read_silver
+from tagalong.training.data.train_dev_split import TrainDevSplit, split_train_dev
+from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
+from tagalong.training.evaluation.report import EvaluationReport
+from tagalong.training.jobs.openvino import compile_published_version
+from tagalong.training.jobs.trainers import TIER_TRAINERS, AnyTrainResult, TrainOptions
+from tagalong.training.loop.trainer import ProgressCallback, create_accelerator
+from tagalong.training.loop.training_state import delete_state, lock_training
+from tagalong.training.loop.validation import check_annotated_splits
+from tagalong.training.recipes.recipe import Recipe, recipe_to_json
+
+GOLD_ONLY = "gold alone"  # name of the baseline in reports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SilverInput:
+    """Files of silver data, and how to use them.
+
+    Attributes:
+        files: Files of predictions.
+        weight: Weight of a word with confidence 1.
+        min_score: Documents with a lower task score are excluded.
+        excluded_files: Documents reserved for evaluation, whose texts are excluded.
+        with_baseline: Train on gold alone first, to compare.
+    """
+
+    files: Sequence[Path]
+    weight: float = DEFAULT_SILVER_WEIGHT
+    min_score: float = 0.0
+    excluded_files: Sequence[Path] = ()
+    with_baseline: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainJob:
+    """Inputs and settings of one training.
+
+    Attributes:
+        tier: The tier to train.
+        recipe: Settings of the training.
+        store: Receives the version.
+        export_files: Annotated documents, in any format that `read_corpus` reads.
+        dev_files: Dev documents; none to take a share of the others.
+        dev_share: That share.
+        read_options: How to read the files.
+        silver: Predictions of another system to train on as well.
+        name: Prefix of the version name.
+        resume: Continue from the saved state, if there is one.
+        promotion_policy: When to promote the version. ``auto``: if it finds entities in dev, and is
+            not worse than the baseline.
+    """
+
+    tier: str
+    recipe: Recipe
+    store: ModelStore
+    export_files: Sequence[Path]
+    dev_files: Sequence[Path] = ()
+    dev_share: float = 0.1
+    read_options: ReadOptions = field(default_factory=ReadOptions)
+    silver: SilverInput | None = None
+    name: str
+    resume: bool = False
+    promotion_policy: PromotionPolicy = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Documents of a training.
+
+    Attributes:
+        split: Train and dev documents, with silver data.
+        corpus: The corpus of the exports.
+        dev_corpus: The corpus of the dev files; None if dev is a share of the exports.
+        is_main_process: Whether this process publishes and reports.
+    """
+
+    split: TrainDevSplit
+    corpus: Corpus
+    dev_corpus: Corpus | None
+    is_main_process: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedVersion:
+    """A published version.
+
+    Attributes:
+        manifest: Its manifest.
+        dropped: Training annotations that flat BIO cannot represent.
+        promoted: Whether it is the current version.
+        comparison: Its predictions on dev against those of gold alone; None without a baseline.
+    """
+
+    manifest: Manifest
+    dropped: tuple[DroppedAnnotation, ...]
+    promoted: bool
+    comparison: EvaluationReport | None
+
+    @property
+    def f1_gain(self) -> float | None:
+        """Strict F1 on dev minus that of gold alone; None without a baseline."""
+        found = self.comparison.comparison if self.comparison else None
+        return found.overall.strict.difference if found else None
+
+
+def read_training_data(job: TrainJob) -> TrainingData:
+    """Read and split the documents of a training.
+
+    Raises:
+        InputError: If a file cannot be read, or no silver document is left.
+        TrainingError: If silver is given and gold has no annotated spans.
+    """
+    validate_name(job.name)  # before an hour of training, not after it
+    corpus = read_corpus(job.export_files, job.read_options)
+    dev = read_corpus(job.dev_files, job.read_options) if job.dev_files else None
+    split = split_train_dev(corpus, dev, dev_share=job.dev_share)
+    if job.silver is not None:
+        # First: without gold spans there are no labels that silver could share.
+        check_annotated_splits(split.train, split.dev)
+        files = job.silver.excluded_files
+        excluded = read_corpus(files, job.read_options).documents if files else ()
+        options = SilverOptions(
+            labels=split.labels,
+            train_documents=split.train,
+            dev_documents=split.dev,
+            excluded_documents=excluded,
+            weight=job.silver.weight,
+            min_score=job.silver.min_score,
+        )
+        split = replace(split, silver=read_silver(job.silver.files, options))
+    is_main_process = create_accelerator(job.recipe.schedule).is_main_process
+    return TrainingData(split, corpus, dev, is_main_process)
+
+
+def train_version(
+    job: TrainJob,
+    data: TrainingData,
+    *,
+    on_progress: ProgressCallback = lambda _: None,
+    on_message: Callable[[str], None] = lambda _: None,
+) -> TrainedVersion | None:
+    """Train, publish and promote a version.
+
+    With silver data and a baseline there are two trainings: on gold alone, then on both.
+
+    Args:
+        job: Inputs and settings.
+        data: The documents, from `read_training_data`.
+        on_progress: Called after every step and every evaluation.
+        on_message: Receives sentences about what was done or could not be done.
+
+    Returns:
+        The version; None on a process that helps another one.
+
+    Raises:
+        TrainingError: If the training cannot start, or cannot go on.
+        BaseModelError: If the base is not available.
+        PublishError: If the version cannot be written.
+    """
+    splits = [data.split]
+    if job.silver is not None and job.silver.with_baseline:
+        splits.insert(0, replace(data.split, silver=None))
+    # All states are kept until the end: the second training may be stopped after the first.
+    paths = [training_state_path(job.store, job.tier, job.recipe, split) for split in splits]
+    trainer = TIER_TRAINERS[job.tier]
+
+    def train(index: int) -> AnyTrainResult:
+        options = TrainOptions(
+            store=job.store,
+            state_path=paths[index],
+            resume=job.resume,
+            on_progress=on_progress,
+        )
+        return trainer.train(splits[index], job.recipe, options)
+
+    # One of the processes that train together locks for all of them.
+    with _lock_all(paths if data.is_main_process else []):
+        if job.resume and not any(path.is_file() for path in paths):
+            on_message(
+                "There is nothing to resume: no training of this recipe on these documents stopped."
+            )
+        baseline = None
+        if len(splits) == 2:
+            on_message("Training on gold alone, for the comparison.")
+            baseline = _predict_as(GOLD_ONLY, train(0).tier, data.split)
+            on_message("Training on gold and silver.")
+        trained = train(-1)
+        if not trained.is_main_process:
+            return None
+        manifest, _ = trainer.publish(trained, data.split, store=job.store, name=job.name)
+        if trainer.uses_openvino:
+            folder = job.store.version_folder(job.tier, manifest.version)
+            if message := compile_published_version(folder, data.split):
+                on_message(message)
+        comparison = baseline and _compare(trained.tier, data.split, manifest, baseline)
+        version = TrainedVersion(manifest, trained.dropped, False, comparison or None)
+        if _should_promote(job.promotion_policy, version):
+            job.store.promote(job.tier, manifest.version)
+            version = replace(version, promoted=True)
+        for path in paths:
+            delete_state(path)
+    return version
+
+
+def _should_promote(policy: PromotionPolicy, version: TrainedVersion) -> bool:
+    # A version that finds nothing would replace one that does.
+    is_good = bool(version.manifest.scores["dev"]["strict_f1"]) and (version.f1_gain or 0) >= 0
+    return policy == "always" or (policy == "auto" and is_good)
+
+
+def training_state_path(store: ModelStore, tier: str, recipe: Recipe, split: TrainDevSplit) -> Path:
+    """The state file of a stopped training, named by its recipe and data."""
+    silver = split.silver.fingerprint if split.silver else ""
+    data = [
+        split.labels,
+        split.fingerprint,
+        *filter(None, [silver, split.warm_start_version]),
+    ]
+    content = json.dumps([recipe_to_json(recipe), *data], sort_keys=True)
+    key = hashlib.sha256(content.encode()).hexdigest()[:16]
+    return store.tier_folder(tier) / f".training-{key}"
+
+
+@contextmanager
+def _lock_all(paths: Sequence[Path]) -> Iterator[None]:
+    with ExitStack() as locks:
+        for path in paths:
+            locks.enter_context(lock_training(path))
+        yield
+
+
+def _predict_as(name: str, tier: Tier, split: TrainDevSplit) -> list[Prediction]:
+    return [replace(one, version=name) for one in tier.predict(split.dev)]
+
+
+def _compare(
+    tier: Tier, split: TrainDevSplit, manifest: Manifest, baseline: Sequence[Prediction]
+) -> EvaluationReport:
+    return evaluate(
+        split.dev,
+        _predict_as(manifest.version, tier, split),
+        source="dev",
+        against=baseline,
+        options=EvaluationOptions(labels=tier.labels),
+    )
