@@ -1,1 +1,1 @@
-"""Webhook events, and their store."""
+"""Webhook events of Label Studio, and their store."""

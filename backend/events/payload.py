@@ -1,7 +1,7 @@
-"""Webhook events of Label Studio 1.23, in all their shapes, as ids and times.
+"""Parses the webhook events of Label Studio 1.23 into ids and times.
 
-Actions and payloads: https://labelstud.io/guide/webhook_reference. An object comes whole or as its
-id, alone or in a list, and without a payload where the webhook was told to send none.
+Actions and payloads: https://labelstud.io/guide/webhook_reference. An event holds an object or its
+id, alone or in a list, or neither if the webhook is configured to send no payload.
 """
 
 import re
@@ -27,24 +27,23 @@ ACTIONS = frozenset(
         "TASKS_DELETED",
     }
 )
-REPEATABLE_ACTIONS = frozenset({"ANNOTATION_UPDATED"})  # what may happen twice to the same object
-MAX_ID = 2**63 - 1  # of Label Studio's databases, and of ours
+REPEATABLE_ACTIONS = frozenset({"ANNOTATION_UPDATED"})  # may happen twice to the same object
+MAX_ID = 2**63 - 1  # of Label Studio's databases and of SQLite
 TIMESTAMP_PATTERN = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,20}(Z|[+-][0-9]{2}:?[0-9]{2})?"
 )
-ID_DIGITS_PATTERN = r"[0-9]{1,19}"  # of `MAX_ID` at most: Python refuses to read thousands of them
-ID_PATTERN = re.compile(
-    rf"({ID_DIGITS_PATTERN})(?:\.[0-9]*)?"
-)  # backends know projects as "7.1795354311"
+ID_DIGITS_PATTERN = r"[0-9]{1,19}"  # as many as MAX_ID has: int() refuses thousands of digits
+# Label Studio names a project to its backends as "7.1795354311": id and creation time.
+ID_PATTERN = re.compile(rf"({ID_DIGITS_PATTERN})(?:\.[0-9]*)?")
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotationRef:
-    """An annotation that an event is about.
+    """An annotation in an event.
 
     Attributes:
         id: Its id.
-        updated_at: When it was last changed, as Label Studio writes it; None where it is not said.
+        updated_at: Time of its last change, as Label Studio writes it; None if unknown.
     """
 
     id: int
@@ -53,15 +52,15 @@ class AnnotationRef:
 
 @dataclass(frozen=True, slots=True)
 class WebhookEvent:
-    """What happened in Label Studio.
+    """An event in Label Studio.
 
     Attributes:
-        action: What Label Studio calls it.
-        project: Id of the project; None where it is not said.
+        action: Label Studio's name of the event.
+        project: Id of the project; None if unknown.
         tasks: Ids, sorted.
         annotations: Sorted by id.
-        project_created_at: When the project was made, as Label Studio writes it: another Label Studio
-            may have a project of the same id. Not recorded.
+        project_created_at: Creation time of the project, as Label Studio writes it. It tells
+            apart projects of two Label Studios with the same id. Not stored.
     """
 
     action: str
@@ -72,14 +71,15 @@ class WebhookEvent:
 
     @property
     def is_known(self) -> bool:
-        """Whether Label Studio has such an action."""
+        """Whether the action is one of `ACTIONS`."""
         return self.action in ACTIONS
 
     @property
     def is_deduplicable(self) -> bool:
-        """Whether an equal event can only be the same one, sent twice.
+        """Whether an equal event is a second delivery of this one.
 
-        The train button may be pressed twice, and projects change without telling apart how.
+        It need not be for the train button, which can be clicked twice, or for changes of a
+        project, whose events do not differ.
         """
         if self.action in REPEATABLE_ACTIONS:
             return bool(self.annotations) and all(ref.updated_at for ref in self.annotations)
@@ -87,32 +87,32 @@ class WebhookEvent:
 
 
 def parse_event(body: object) -> WebhookEvent | None:
-    """Read what came to the webhook.
+    """Parse the body of a webhook request.
 
     Args:
-        body: As the JSON parser gives it.
+        body: The parsed JSON.
 
     Returns:
-        The event, as far as it can be read; None where it says no action at all. An action that
-        Label Studio does not have gives an event that is not `WebhookEvent.known`.
+        The event, with all ids that could be read; None if the body has no action. Check
+        `WebhookEvent.is_known` for actions that Label Studio does not have.
     """
     if not isinstance(body, dict) or not isinstance(body.get("action"), str):
         return None
     annotations = list(_read_objects(body, "annotation", "annotations"))
     tasks = list(_read_objects(body, "task", "tasks"))
-    of_annotations = [item.get("task") for item in annotations]
-    refs = {
-        number: _parse_timestamp(item.get("updated_at"))
+    updated_at = {
+        annotation_id: _parse_timestamp(item.get("updated_at"))
         for item in annotations
-        if (number := _parse_id(item.get("id"))) is not None
+        if (annotation_id := _parse_id(item.get("id"))) is not None
     }
-    numbers = {_parse_id(value) for value in [*of_annotations, *(item.get("id") for item in tasks)]}
+    task_ids = {_parse_id(item.get("task")) for item in annotations}
+    task_ids |= {_parse_id(item.get("id")) for item in tasks}
     project = body.get("project")
     return WebhookEvent(
         action=body["action"],
         project=_read_project_id(project, *annotations, *tasks),
-        tasks=tuple(sorted(number for number in numbers if number is not None)),
-        annotations=tuple(AnnotationRef(number, refs[number]) for number in sorted(refs)),
+        tasks=tuple(sorted(task_id for task_id in task_ids if task_id is not None)),
+        annotations=tuple(AnnotationRef(*item) for item in sorted(updated_at.items())),
         project_created_at=_parse_timestamp(project.get("created_at"))
         if isinstance(project, dict)
         else None,
@@ -120,21 +120,14 @@ def parse_event(body: object) -> WebhookEvent | None:
 
 
 def parse_job_id(value: object) -> int | None:
-    """Read the number of a job, as an answer of the webhook names it.
-
-    Args:
-        value: Whatever was sent.
-
-    Returns:
-        The number; None where it cannot be one of a recorded event.
-    """
+    """Parse the id of a job, as the webhook's answer gave it; None if it cannot be one."""
     if isinstance(value, str) and not re.fullmatch(ID_DIGITS_PATTERN, value):
         return None
     return _parse_id(value)
 
 
 def _read_objects(body: Mapping[str, Any], *keys: str) -> Iterator[Mapping[str, Any]]:
-    """What comes under these keys, a bare id as an object that has nothing else."""
+    """The objects under these keys; a bare id becomes an object with only that."""
     for key in keys:
         value = body.get(key)
         for item in value if isinstance(value, list) else [value]:
@@ -145,7 +138,7 @@ def _read_objects(body: Mapping[str, Any], *keys: str) -> Iterator[Mapping[str, 
 
 
 def _read_project_id(stated: object, *objects: Mapping[str, Any]) -> int | None:
-    """The project that an event states, or else that its objects belong to."""
+    """The project of an event, or else of its objects."""
     for value in (stated, *(item.get("project") for item in objects)):
         number = _parse_id(value.get("id") if isinstance(value, dict) else value)
         if number is not None:
@@ -154,15 +147,15 @@ def _read_project_id(stated: object, *objects: Mapping[str, Any]) -> int | None:
 
 
 def _parse_id(value: object) -> int | None:
-    """An id: a whole number, or the text of one with the time of a project behind it."""
+    """Parse a whole number, or a text that matches `ID_PATTERN`."""
     if isinstance(value, str):
         match = ID_PATTERN.fullmatch(value)
         value = int(match[1]) if match else None
-    if type(value) is not int:  # not isinstance: True is an int to it
+    if type(value) is not int:  # not isinstance: True would pass
         return None
     return value if 0 <= value <= MAX_ID else None
 
 
 def _parse_timestamp(value: object) -> str | None:
-    """A time as Label Studio writes it; nothing else is let into the journal."""
+    """Check a time; no other text may get into the store."""
     return value if isinstance(value, str) and TIMESTAMP_PATTERN.fullmatch(value) else None

@@ -1,15 +1,15 @@
-"""A durable record of Label Studio's webhook events and of what ``/setup`` said: one SQLite file.
+"""Stores Label Studio's webhook events and the extra params of ``/setup`` in one SQLite file.
 
-Only ids and times are kept, never a text. A file that cannot be used costs the record and nothing
-else: the server goes on predicting, and says on its page what is wrong.
+Only ids and times are stored, never a text. If the file cannot be used, the server still predicts,
+and its status page shows the error.
 """
 
 import hashlib
 import json
-import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +19,8 @@ from tagalong.backend.events.payload import MAX_ID, AnnotationRef, WebhookEvent
 from tagalong.backend.storage.database import Database, DatabaseSchema
 from tagalong.ner.errors import StateFileError
 
-MAX_PROJECTS = 1_000  # whose extra params are kept
-MAX_EXTRA_PARAMS_CHARACTERS = 10_000  # characters of them as JSON; one backend needs a dozen
+MAX_PROJECTS = 1_000  # with extra params
+MAX_EXTRA_PARAMS_CHARACTERS = 10_000  # as JSON; a backend needs a dozen
 SCHEMA = DatabaseSchema(
     version=1,
     sql="""
@@ -49,12 +49,12 @@ EVENT_COLUMNS = "id, received, action, project, tasks, annotations"
 
 @dataclass(frozen=True, slots=True)
 class RecordedEvent:
-    """An event that came.
+    """A stored event.
 
     Attributes:
-        id: Grows with every event of the journal.
-        received_at: When it came, in UTC.
-        event: What it said.
+        id: Grows with every event.
+        received_at: In UTC.
+        event: The event.
     """
 
     id: int
@@ -63,10 +63,12 @@ class RecordedEvent:
 
 
 class EventStore:
-    """A record in one file, for many threads and processes. Opened when it is first used.
+    """The events of one server, for many threads and processes. Opened on first use.
+
+    All methods raise `StateFileError` if the file cannot be used, unless they say otherwise.
 
     Args:
-        path: Of the file; it and its folder are made where they are missing.
+        path: Of the file; it and its folder are created if missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,7 +79,7 @@ class EventStore:
 
     @property
     def error(self) -> str | None:
-        """Why the last use failed, one sentence; None where it did not."""
+        """Why the last use of the file failed, as one sentence; None if it did not."""
         return self._database.error
 
     def close(self) -> None:
@@ -85,17 +87,10 @@ class EventStore:
         self._database.close()
 
     def write_event(self, event: WebhookEvent) -> int | None:
-        """Record an event for good.
-
-        Args:
-            event: Of any action.
+        """Store an event.
 
         Returns:
-            Its id; None where nothing was recorded, because Label Studio has no such action or the
-            very same event was recorded before.
-
-        Raises:
-            StateFileError: If the file cannot be used.
+            Its id; None if the action is unknown, or the same event was stored before.
         """
         if not event.is_known:
             return None
@@ -117,17 +112,7 @@ class EventStore:
             return cursor.lastrowid if cursor.rowcount else None
 
     def count_by_action(self, project: int | None = None) -> dict[str, int]:
-        """Count the events.
-
-        Args:
-            project: Only of this one.
-
-        Returns:
-            How many there are of each action.
-
-        Raises:
-            StateFileError: If the file cannot be used.
-        """
+        """Count the events of each action, of all projects or of one."""
         where, values = ("", ()) if project is None else ("WHERE project = ?", (project,))
         query = f"SELECT action, COUNT(*) FROM events {where} GROUP BY action ORDER BY action"  # noqa: S608
         with self._database.connection() as connection:
@@ -136,18 +121,12 @@ class EventStore:
     def read_events(
         self, *, after_event_id: int = 0, project: int | None = None, limit: int
     ) -> list[RecordedEvent]:
-        """Read events in the order they came.
+        """Read events in the order they arrived.
 
         Args:
-            after_event_id: Id of the last one that is known.
-            project: Only of this one.
-            limit: At most this many.
-
-        Returns:
-            The events.
-
-        Raises:
-            StateFileError: If the file cannot be used.
+            after_event_id: Skip events up to this one.
+            project: Of this project only.
+            limit: Maximum number.
         """
         query = (
             f"SELECT {EVENT_COLUMNS} FROM events WHERE id > ? AND (? IS NULL OR project = ?) "  # noqa: S608
@@ -158,31 +137,21 @@ class EventStore:
             return [_event_from_row(row) for row in rows]
 
     def read_annotated_projects(self) -> list[int]:
-        """The projects that annotations came from.
-
-        Returns:
-            Their ids.
-
-        Raises:
-            StateFileError: If the file cannot be used.
-        """
+        """Ids of the projects with events about annotations."""
         query = f"SELECT DISTINCT project FROM events WHERE action IN ({ANNOTATION_ACTIONS_SQL})"  # noqa: S608
         with self._database.connection() as connection:
             rows = connection.execute(f"{query} AND project IS NOT NULL ORDER BY project")
-            return [number for (number,) in rows]
+            return [project for (project,) in rows]
 
     def count_annotations(self, project: int, *, after_event_id: int = 0) -> tuple[int, int]:
-        """Count the annotations that were made or changed, each once.
+        """Count the annotations of a project that were created or changed, each once.
 
         Args:
-            project: Whose.
-            after_event_id: Id of the last event that is known.
+            project: Its id.
+            after_event_id: Skip events up to this one.
 
         Returns:
-            How many there are, and the id of the last event about one; both 0 where there is none.
-
-        Raises:
-            StateFileError: If the file cannot be used.
+            The number, and the id of the last event about one of them; (0, 0) without any.
         """
         query = (
             "SELECT COUNT(DISTINCT json_extract(one.value, '$[0]')), COALESCE(MAX(events.id), 0) "  # noqa: S608
@@ -190,47 +159,31 @@ class EventStore:
             f"WHERE project = ? AND action IN ({ANNOTATION_ACTIONS_SQL}) AND events.id > ?"
         )
         with self._database.connection() as connection:
-            count, last = connection.execute(query, (project, after_event_id)).fetchone()
-            return count, last
+            count, last_event_id = connection.execute(query, (project, after_event_id)).fetchone()
+            return count, last_event_id
 
     def read_event(self, event_id: int) -> RecordedEvent | None:
-        """Read one event.
-
-        Args:
-            event_id: Its id.
-
-        Returns:
-            The event; None where there is none of that id.
-
-        Raises:
-            StateFileError: If the file cannot be used.
-        """
+        """Read one event; None if there is none with this id."""
         if not 0 < event_id <= MAX_ID:
             return None
-        found = self.read_events(after_event_id=event_id - 1, limit=1)
-        return found[0] if found and found[0].id == event_id else None
+        events = self.read_events(after_event_id=event_id - 1, limit=1)
+        return events[0] if events and events[0].id == event_id else None
 
     def read_setup_order(self) -> dict[tuple[str, str], int]:
-        """Read when ``/setup`` was last called for each project and backend.
-
-        Returns:
-            By project and backend, a number that grows with every call of any project.
-
-        Raises:
-            StateFileError: If the file cannot be used.
-        """
+        """Read the order of the last ``/setup`` calls: (project, backend) -> a growing number."""
         with self._database.connection() as connection:
             rows = connection.execute("SELECT project, backend, id FROM extra")
             return {(project, backend): number for project, backend, number in rows}
 
     def write_extra_params(self, project: str, backend: str, extra: object) -> None:
-        """Keep what ``/setup`` said; in memory where the file cannot be used. Never fails.
+        """Store the extra params of ``/setup``; in memory if the file cannot be used. Never fails.
 
         Args:
-            project: As its requests for predictions will name it.
-            backend: Which of the backends of this server was meant.
-            extra: Its ``extra_params``: an object, the JSON text of one, or nothing of use. What is
-                nested in the object, or longer than `MAX_EXTRA_PARAMS_CHARACTERS`, is left out.
+            project: Its id, as in requests for predictions.
+            backend: The backend of this server that was called.
+            extra: The ``extra_params``: an object or its JSON text; anything else counts as empty.
+                Nested values are dropped, and so are all if they are longer than
+                `MAX_EXTRA_PARAMS_CHARACTERS`.
         """
         key = (_escape_surrogates(project), _escape_surrogates(backend))
         params = _parse_extra_params(extra)
@@ -239,64 +192,43 @@ class EventStore:
             self._extra_params_cache.move_to_end(key)
             if len(self._extra_params_cache) > MAX_PROJECTS:
                 self._extra_params_cache.popitem(last=False)
-        try:
-            self._write_extra_params_row(key, json.dumps(params))
-        except StateFileError:
-            return  # kept as `error`
-
-    def read_extra_params(self, project: str, backend: str) -> Mapping[str, Any]:
-        """What ``/setup`` said last. Never fails.
-
-        Args:
-            project: As ``/setup`` named it.
-            backend: Which of the backends of this server is meant.
-
-        Returns:
-            The extra params; empty where there are none.
-        """
-        key = (_escape_surrogates(project), _escape_surrogates(backend))
-        try:
-            with self._database.connection() as connection:
-                row = _select_extra_params(connection, key)
-                return json.loads(row) if row is not None else {}
-        except StateFileError:
-            return self._extra_params_cache.get(key, {})
-
-    def _write_extra_params_row(self, key: tuple[str, str], params: str) -> None:
-        """Write extra params to the file."""
-        with self._database.connection() as connection:
-            # Equal ones too: the new row id records the call for `setups`.
+        # If the file fails, the cache answers, and the status page shows `error`.
+        with suppress(StateFileError), self._database.connection() as connection:
+            # Equal params too: the new row id records the call for `read_setup_order`.
             connection.execute(
                 "INSERT OR REPLACE INTO extra (project, backend, params) VALUES (?, ?, ?)",
-                (*key, params),
+                (*key, json.dumps(params)),
             )
             connection.execute(
                 "DELETE FROM extra WHERE id NOT IN (SELECT id FROM extra ORDER BY id DESC LIMIT ?)",
                 (MAX_PROJECTS,),
             )
 
-
-def _select_extra_params(connection: sqlite3.Connection, key: tuple[str, str]) -> str | None:
-    """Extra params as the file has them."""
-    query = "SELECT params FROM extra WHERE project = ? AND backend = ?"
-    row = connection.execute(query, key).fetchone()
-    return row[0] if row else None
+    def read_extra_params(self, project: str, backend: str) -> Mapping[str, Any]:
+        """Read the extra params of the last ``/setup``; empty without any. Never fails."""
+        key = (_escape_surrogates(project), _escape_surrogates(backend))
+        query = "SELECT params FROM extra WHERE project = ? AND backend = ?"
+        try:
+            with self._database.connection() as connection:
+                row = connection.execute(query, key).fetchone()
+                return json.loads(row[0]) if row else {}
+        except StateFileError:
+            return self._extra_params_cache.get(key, {})
 
 
 def _event_from_row(row: tuple[int, str, str, int | None, str, str]) -> RecordedEvent:
-    """An event as a row of the table has it."""
-    number, received, action, project, tasks, annotations = row
+    event_id, received, action, project, tasks, annotations = row
     event = WebhookEvent(
         action=action,
         project=project,
         tasks=tuple(json.loads(tasks)),
         annotations=tuple(AnnotationRef(*pair) for pair in json.loads(annotations)),
     )
-    return RecordedEvent(number, datetime.fromisoformat(received), event)
+    return RecordedEvent(event_id, datetime.fromisoformat(received), event)
 
 
 def _parse_extra_params(extra: object) -> dict[str, Any]:
-    """Extra params that could mean something: flat and short, whatever was typed into the form."""
+    """Parse what was typed into the form; only a flat and short object is used."""
     if isinstance(extra, str):
         try:
             extra = json.loads(extra)
@@ -309,12 +241,12 @@ def _parse_extra_params(extra: object) -> dict[str, Any]:
 
 
 def _escape_surrogates(name: str) -> str:
-    """A name that SQLite takes: JSON may hold half a surrogate pair, UTF-8 may not."""
+    """Escape halves of surrogate pairs, which JSON may hold and SQLite may not."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _compute_event_digest(event: WebhookEvent) -> bytes | None:
-    """What tells an event apart from all others; None where nothing does, and each one counts."""
+    """The identity of an event; None if equal events may be different ones."""
     if not event.is_deduplicable:
         return None
     identity = [

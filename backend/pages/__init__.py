@@ -1,6 +1,6 @@
-"""What our HTML pages share: the look of them, and how figures and times are said in words.
+"""The common look of our HTML pages, and filters that format numbers and times.
 
-Whatever is put into a page is escaped; a page loads nothing, and runs no script.
+All values are escaped; a page loads no resources and runs no script.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,12 @@ TIME_UNITS = (
 
 
 def make_page_environment(templates: Path) -> Environment:
-    """Templates that may extend ``page.html``, with everything escaped and nothing undefined.
+    """Create a template environment; its templates may extend ``page.html``.
+
+    Values are escaped, and an undefined name is an error.
 
     Args:
-        templates: The folder of a page's own.
-
-    Returns:
-        Where to get them from.
+        templates: The folder of the page's own templates.
     """
     environment = Environment(
         loader=FileSystemLoader([templates, Path(__file__).parent / "templates"]),
@@ -32,19 +31,19 @@ def make_page_environment(templates: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    words = (format_time, format_latency, format_count, join_names, add_full_stop)
-    environment.filters |= {function.__name__: function for function in words}
+    filters = (format_time, format_latency, format_count, join_names, add_full_stop)
+    environment.filters |= {function.__name__: function for function in filters}
     environment.globals["format_duration"] = format_duration
     return environment
 
 
 def format_time(moment: datetime) -> str:
-    """``22 November 2026, 20:13 UTC``."""
+    """Format a time: ``22 November 2026, 20:13 UTC``."""
     return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
 
 
 def format_duration(start: datetime, end: datetime) -> str:
-    """How long something has lasted, in words: ``5 minutes``, or ``a moment`` below two."""
+    """Format a duration: ``5 minutes``, or ``a moment`` below one minute."""
     for one, unit in TIME_UNITS:
         if (number := (end - start) // one) > 1:
             return f"{number} {unit}"
@@ -52,22 +51,22 @@ def format_duration(start: datetime, end: datetime) -> str:
 
 
 def format_latency(seconds: float) -> str:
-    """A latency: ``4 ms``, ``0.35 s``, ``12 s``."""
+    """Format a latency: ``4 ms``, ``0.35 s``, ``12 s``."""
     if seconds < 0.0995:
         return f"{max(1, round(seconds * 1000))} ms"
     return f"{seconds:.2f} s" if seconds < 9.95 else f"{seconds:.0f} s"
 
 
 def format_count(number: int, noun: str) -> str:
-    """A number with its noun: ``1 task``, ``2,000 tasks``, ``no tasks``."""
+    """Format a number with its noun: ``1 task``, ``2,000 tasks``, ``no tasks``."""
     return f"{number:,} {noun}" if number == 1 else f"{number or 'no':{',' * bool(number)}} {noun}s"
 
 
 def join_names(names: Sequence[str]) -> str:
-    """Names as a sentence has them: ``A, B and C``."""
+    """Join names for a sentence: ``A, B and C``."""
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def add_full_stop(sentence: str) -> str:
-    """A sentence of ours with its full stop, which messages go without."""
+    """Add a full stop to a message, which is written without one."""
     return sentence if sentence.endswith((".", "!", "?", "…")) else f"{sentence}."

@@ -1,15 +1,15 @@
-"""Processes that we have begun."""
+"""Child processes."""
 
 import subprocess
 from typing import Any
 
 
 def terminate(process: "subprocess.Popen[Any]", *, grace_seconds: float) -> None:
-    """Ask a process to end, and make it.
+    """Stop a child process: SIGTERM, and after the grace period SIGKILL.
 
     Args:
-        process: That was begun here; it may have ended.
-        grace_seconds: Seconds from asking until making it.
+        process: A child process; it may have ended.
+        grace_seconds: Time between the two signals.
     """
     process.terminate()
     try:

@@ -1,5 +1,5 @@
-"""Trainings that Label Studio asks for: when one is due, one at a time, whatever is killed.
+"""Retraining jobs: when one is due, and the process that runs it.
 
-The server decides and watches; what trains is a process of its own, so serving never waits for it.
-Both keep what they know in one file, :mod:`~tagalong.backend.retraining.job_store`.
+The server queues and supervises jobs; a trainer process runs them, so that requests never wait.
+Both share one file, :mod:`~tagalong.backend.retraining.job_store`.
 """

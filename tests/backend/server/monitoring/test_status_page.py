@@ -99,29 +99,24 @@ def test_everything_is_told() -> None:
         "902",
         "bad-2",
         "it is gone: copy it again",
-        "The version above goes on serving",
         "Loading",
         "llm-1",
         "/predict",
         "0.20 s",
         "Project Drug",
-        "no such label: dropped",
         "label unknown",
         "task 4 has no text, only Drug",
         "Annotation created",
         "1,234",
-        "No training yet.",
     ):
         assert told in text
     assert "patient" not in text
 
 
 def test_a_fresh_server_says_what_to_do() -> None:
-    text = Page(render(Telemetry().take_snapshot())).text
-    assert f"No request for predictions yet: connect Label Studio to {ADDRESS}." in text
-    assert "Nothing is loaded." in text
-    assert "No event yet." in text
-    assert "None yet." in text
+    page = Page(render(Telemetry().take_snapshot()))
+    assert page.text.count(ADDRESS) == 2  # where to connect: in the head, and in the steps
+    assert "table" not in page.tags
 
 
 def training(state: JobState, words: str = "it is better") -> Job:
@@ -154,9 +149,9 @@ def test_a_training_is_told(state: JobState) -> None:
 
 
 def test_a_journal_that_fails_is_told_instead_of_counts() -> None:
-    text = Page(render(busy(), event_store_error="the journal is gone", events={})).text
-    assert "the journal is gone" in text
-    assert "No event yet" not in text
+    page = Page(render(busy(), event_store_error="it-is-gone", events={"TASKS_CREATED": 8_765}))
+    assert "it-is-gone" in page.text
+    assert "8,765" not in page.text
 
 
 def test_links_keep_to_the_path_of_a_proxy() -> None:
