@@ -83,12 +83,13 @@ def _run_demo(options: "DemoOptions", *, check: bool, opens_browser: bool) -> No
     from tagalong.backend.demo.check import check_predictions
     from tagalong.backend.demo.session import open_demo
 
+    # Entered first, so that a signal during the start ends the servers too.
     with (
         _exit_on_sigterm(),
         error_console.status("") as spinner,
         open_demo(options, _make_callbacks(spinner)) as demo,
     ):
-        spinner.stop()
+        spinner.stop()  # it would redraw over the panel
         if check:
             project = demo.demo_project.project.id
             version = demo.demo_project.backend.model_version
@@ -166,7 +167,7 @@ def _exit_on_sigterm() -> Iterator[None]:
     """Turn SIGTERM and a closed terminal into an exception, so that child processes end."""
 
     def end(number: int, _: Any) -> None:
-        raise SystemExit(128 + number)
+        raise SystemExit(128 + number)  # as a shell reports the signal
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:

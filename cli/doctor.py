@@ -67,6 +67,7 @@ def doctor_cli(
     from tagalong.backend.doctor.checks import is_healthy, run_checks
     from tagalong.backend.doctor.context import DoctorOptions
 
+    # Typer cannot express that two options need each other.
     if bool(username) != bool(password):
         raise InputError(
             f"there is {'a username' if username else 'a password'}, but not the other: give both, "
@@ -82,7 +83,7 @@ def doctor_cli(
         echo_json(findings_to_json(findings, healthy=is_healthy(findings)))
     else:
         console.print(render_summary(findings))
-    if not is_healthy(findings):
+    if not is_healthy(findings):  # warnings do not fail a script
         raise typer.Exit(1)
 
 
@@ -92,6 +93,7 @@ def print_findings(results: Iterable[DoctorFinding]) -> list[DoctorFinding]:
     waiting: list[DoctorFinding] = []
     for finding in results:
         findings.append(finding)
+        # The next cause begins, so the group of the last one is complete.
         if waiting and finding.sentence != waiting[0].sentence:
             console.print(render_findings(waiting), soft_wrap=True)
             waiting = []

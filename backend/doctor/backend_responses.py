@@ -6,8 +6,9 @@ from tagalong.backend.doctor.backend_client import BackendResponse, NoResponseEr
 from tagalong.backend.doctor.context import HEALTH_TIMEOUT_SECONDS, DoctorContext
 from tagalong.backend.doctor.finding import CheckResult, ok, pluralize, problem, skipped, warning
 
-HEALTH_LIMIT_SECONDS, SETUP_LIMIT_SECONDS = 1.0, 3.0  # time limits of Label Studio
-PREDICT_LIMIT_SECONDS = 100.0  # time limit of Label Studio for all tasks of a request
+# Time limits of Label Studio 1.23: ML_TIMEOUT_HEALTH, ML_TIMEOUT_SETUP and ML_TIMEOUT_PREDICT.
+HEALTH_LIMIT_SECONDS, SETUP_LIMIT_SECONDS = 1.0, 3.0
+PREDICT_LIMIT_SECONDS = 100.0  # for all tasks of a request
 SLOW_PREDICTION_SECONDS = 10.0  # too long for an annotator who opens a task
 WARNING_SHARE = 0.5  # of a limit
 HEALTH_SAMPLES = 3  # Label Studio calls health before every prediction, so one slow call matters
@@ -34,7 +35,7 @@ def check_reachable(context: DoctorContext) -> CheckResult:
                 "Give its address from here with --backend, to have its answers checked.",
             )
         return problem(health.code, sentence, START_REMEDY)
-    if health.is_success or health.status == 401:
+    if health.is_success or health.status == 401:  # a login comes with the next check
         name = "A Tagalong server" if context.is_tagalong else "A backend"
         return ok(f"{name} answers at {url}.")
     return problem(
@@ -59,6 +60,7 @@ def check_auth(context: DoctorContext) -> CheckResult:
             "The backend asks for a user and password, and Label Studio sends none.",
             f"Choose Basic Auth and give both {where}",
         )
+    # Label Studio never returns the password, so only its last call can show that it is wrong.
     if not backend.is_connected and "401" in context.connection_error:
         return problem(
             "login-refused",
@@ -125,6 +127,7 @@ def check_predict(context: DoctorContext) -> CheckResult:
             "nothing, and report success.",
         )
     results = reply.get("results")
+    # Label Studio drops all results of a request if their number differs from that of the tasks.
     if not isinstance(results, list) or len(results) != 1:
         count = len(results) if isinstance(results, list) else "no"
         return problem(
@@ -133,6 +136,7 @@ def check_predict(context: DoctorContext) -> CheckResult:
             "Correct the backend: it must return one result per task in order, even an empty one.",
         )
     result = results[0] if isinstance(results[0], dict) else {}
+    # It skips tasks with a prediction of the version in setup, so that version must be stored.
     if result.get("model_version", context.served_version) != context.served_version:
         return problem(
             "version-mismatch",
@@ -148,6 +152,7 @@ def check_predict(context: DoctorContext) -> CheckResult:
 def check_latency(context: DoctorContext) -> CheckResult:
     """Whether health, setup and a prediction stay within Label Studio's time limits."""
     durations = {"health": (_measure_health_seconds(context), HEALTH_LIMIT_SECONDS)}
+    # A refused login is quick, and says nothing about the setup itself.
     if isinstance(context.setup_response, BackendResponse) and context.setup_response.status != 401:
         durations["setup"] = (context.setup_response.elapsed_seconds, SETUP_LIMIT_SECONDS)
     slow = [name for name, (seconds, limit) in durations.items() if seconds >= limit]

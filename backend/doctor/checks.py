@@ -50,6 +50,7 @@ class DoctorCheck:
     mend: Callable[[DoctorContext], CheckResult] | None = None
 
 
+# In the order in which problems cause each other: the first problem is the one to fix first.
 CHECKS: Final = (
     DoctorCheck("label_studio", "Label Studio", reachability.check_label_studio),
     DoctorCheck("key", "Key", reachability.check_key, ("label_studio",)),

@@ -90,13 +90,14 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
     @cached_property
     def config(self) -> LabelConfig:
         """The labelling config, parsed as our server does."""
+        # The extra params of the backend choose between several controls.
         control = self.backend.control_name if self.backend else None
         return parse_label_config(self.project.label_config, control=control)
 
     @cached_property
     def tasks(self) -> Sequence[Mapping[str, Any]]:
         """The tasks changed last, in the JSON that Label Studio sends to a backend."""
-        if not self.project.task_count:
+        if not self.project.task_count:  # Label Studio answers 404 for an empty list
             return ()
         path = f"api/projects/{self.project.id}/tasks/?page_size={MAX_SAMPLED_TASKS}"
         return self.client.connection.get(path, lambda answer: [dict(task) for task in answer])

@@ -15,7 +15,7 @@ MARKER_FILES = {
     "training": "recipe.py",
     "cli": "prelabel.py",
 }
-OLD_FINDER_ENTRY = "'backend':"  # in the mapping of an editable install
+OLD_FINDER_ENTRY = "'backend':"  # in the mapping of an editable install; a new one has a .pth
 
 
 def check_old_install(_: DoctorContext) -> CheckResult:

@@ -42,6 +42,7 @@ def check_tasks(context: DoctorContext) -> CheckResult:
             "The project has no tasks.",
             "Import some: Import, above the project's list of tasks.",
         )
+    # Tasks imported from plain text have their own key, which Label Studio resolves.
     key = context.config.data_key
     without = [
         str(task["id"])
@@ -61,6 +62,7 @@ def check_tasks(context: DoctorContext) -> CheckResult:
         f"Import these tasks again with their text under {key!r}, or name the key that they have "
         f"in the <Text> of the labelling config, {LABELING_INTERFACE_PAGE}."
     )
+    # Some tasks without text may be meant for other controls; all of them cannot be.
     create = problem if len(without) == len(context.tasks) else warning
     return create("tasks-without-text", sentence, remedy)
 

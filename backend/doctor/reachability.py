@@ -11,7 +11,7 @@ from tagalong.backend.doctor.finding import CheckResult, format_sentence, ok, pr
 from tagalong.backend.label_studio.api.objects import Project
 from tagalong.ner.errors import LabelStudioError
 
-TESTED_VERSION = "1.23.2"
+TESTED_VERSION = "1.23.2"  # other patches of 1.23 are accepted without a warning
 ACCESS_PAGE = "Account & Settings, Personal Access Token"
 MAX_LISTED_PROJECTS = 5  # in a sentence
 
@@ -60,6 +60,7 @@ def check_key(context: DoctorContext) -> CheckResult:
 
 def _find_key_problem(key: str) -> CheckResult | None:
     """A problem of the key that shows without a request."""
+    # A personal token is a JWT of three parts; the list of tokens shows two of them.
     if key.count(".") == 1 and key.startswith("ey"):
         return problem(
             "key-incomplete",
@@ -97,7 +98,7 @@ def _read_token_claims(key: str) -> dict[str, Any] | None:
 
 
 def _explain_refused_key(error: LabelStudioError) -> CheckResult:
-    detail = error.detail
+    detail = error.detail  # alone distinguishes the cases: all have the kind "key"
     if not detail:
         return problem(error.code, format_sentence(str(error)), NEW_TOKEN_REMEDY)
     if "legacy token authentication has been disabled" in detail:

@@ -111,6 +111,7 @@ def check_stored_versions(context: DoctorContext) -> CheckResult:
     named = ", ".join(f"{version} ({count})" for version, count in others.items())
     current = counts.get(served, 0)
     tasks = pluralize(context.project.task_count, "task")
+    # Older predictions are harmless once every task has one of the served version.
     if others and current < context.project.task_count:
         return warning(
             "other-versions-stored",

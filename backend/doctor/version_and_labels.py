@@ -22,6 +22,7 @@ def check_version(context: DoctorContext) -> CheckResult:
     if title == chosen == served:
         return ok(f"Backend and project both name the served version, {served!r}.")
     rename = f"Rename the backend to {served} under Settings, Model, Edit"
+    # Label Studio updates the project's version only when the title of its backend changes.
     if title == chosen:
         return problem(
             "outdated-title",
@@ -81,6 +82,7 @@ def check_labels(context: DoctorContext) -> CheckResult:
         name if name == label else f"{label} as {name}"
         for label, name in label_map.project_labels.items()
     )
+    # Labels that only people assign are fine, so they are mentioned without a warning.
     alone = [label for label in context.config.labels if label not in names]
     return ok(
         f"The project has a label for every label of the model: {mapped}."

@@ -8,6 +8,7 @@ from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER
 
 WEBHOOKS_PAGE = "under Settings, Webhooks"
 PROBE_EVENT = {"action": "DOCTOR"}  # no backend knows it: ours answers, and records nothing
+# The server counts annotations with these, to start a retraining.
 REQUIRED_ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
 
 
@@ -15,7 +16,7 @@ def check_webhook(context: DoctorContext) -> CheckResult:
     """Whether the project has a working webhook to its backend, with the right secret."""
     url = f"{context.backends[0].url.rstrip('/')}/webhook"
     matching = [webhook for webhook in context.webhooks if webhook.url.rstrip("/") == url]
-    if not matching:
+    if not matching:  # Label Studio adds it with the backend, unless its address is banned
         return problem(
             "no-webhook",
             f"The project has no webhook to {url}, so annotations never reach the backend.",
@@ -68,6 +69,7 @@ def _check_webhook_secret(context: DoctorContext, webhook: Webhook) -> CheckResu
     reply = context.call(
         "webhook", PROBE_EVENT, headers=webhook.headers, timeout_seconds=SETUP_TIMEOUT_SECONDS
     )
+    # Any other answer means that the server accepted the secret, or needs none.
     if not isinstance(reply, BackendResponse) or reply.status != 401:
         return _check_train_button(context)
     names = {name.lower() for name in webhook.headers}
