@@ -1,7 +1,7 @@
 """The tiers that Tagalong serves, and what each needs of a server.
 
-A new tier is a folder beside this file and an entry in `TIER_SPECS`. What its requests are batched
-by, and what it counts, follow from the protocols of `tagalong.backend.models.tier` that it supports.
+A new tier is a folder beside this file, with a subclass of `Tier`, and an entry in `TIER_SPECS`.
+The properties of the subclass say how the server batches its requests.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,6 +1,5 @@
-"""The CPU engine: an encoder version made ready for OpenVINO, once, and kept beside it.
+"""Encoders compiled for OpenVINO, which runs them faster than PyTorch on a CPU.
 
-`library` is the seam on OpenVINO and NNCF, which may be missing; `build` makes an engine out of a
-version and refuses one that finds less; `cache` keeps it and says when it is of no use any more;
-`forward` runs it.
+`library` imports OpenVINO and NNCF, which may be missing. `build` compiles a version, and `check`
+refuses a model that predicts something else. `cache` keeps it, and `runner` runs it.
 """

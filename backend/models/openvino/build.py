@@ -1,9 +1,9 @@
-"""A version's engine made: converted, quantised if nothing is lost by it, checked, and kept.
+"""Compile a version for OpenVINO: convert, quantise if that loses nothing, check, and cache it.
 
-Quantised are the matrices and what they are multiplied with, in 8 bits, by ranges that example
-windows are seen to need (post-training static quantisation, as in Jacob et al. 2018, "Quantization
-and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"), after outliers
-have been moved from activations into weights (SmoothQuant, Xiao et al. 2023).
+Quantisation puts matrices and their inputs in 8 bits, with ranges measured on example windows
+(post-training static quantisation, as in Jacob et al. 2018, "Quantization and Training of Neural
+Networks for Efficient Integer-Arithmetic-Only Inference"). Before that, outliers are moved from
+activations to weights (SmoothQuant, Xiao et al. 2023).
 """
 
 import io
@@ -48,14 +48,13 @@ from tagalong.ner.document import Document
 from tagalong.ner.errors import OpenVINOError
 from tagalong.ner.file_safety import hash_file
 from tagalong.ner.manifest import Manifest, manifest_digest, read_manifest
+from tagalong.ner.model_registry import ENCODER
 from tagalong.ner.words import word_offsets
 
-MAX_QUANTIZATION_WINDOWS = (
-    100  # that ranges are seen in: twice as many changed no F1 by a tenth of a point
-)
-MAX_CHECK_DOCUMENTS = 500  # documents that an engine is checked on
+MAX_QUANTIZATION_WINDOWS = 100  # twice as many changed no F1 by a tenth of a point
+MAX_CHECK_DOCUMENTS = 500
 CPU = torch.device("cpu")
-# One row is padded: a model traced without padding may leave the mask out for good.
+# One row is padded: a model traced without padding may leave out the mask.
 EXAMPLE_INPUTS = {
     "input_ids": torch.ones(2, 16, dtype=torch.long),
     "attention_mask": torch.tensor([[1] * 16, [1] * 12 + [0] * 4]),
@@ -70,7 +69,6 @@ class _LogitsModule(nn.Module):
         self.model = model
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Scores: (windows, longest, tags)."""
         logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
         return logits
 
@@ -78,68 +76,70 @@ class _LogitsModule(nn.Module):
 def build_openvino_model(
     folder: Path, *, quantization_documents: Sequence[Document], check_documents: Sequence[Document]
 ) -> CachedOpenVINOModel:
-    """Make the engine of a version, and keep it in place of what there is.
+    """Compile a version, and cache the result in place of an earlier one.
 
     Args:
-        folder: Of the version, an encoder.
-        quantization_documents: Texts such as it is to read; what is quantised goes by them.
-        check_documents: It is checked on them against PyTorch in fp32, and by their spans, where the model
-            knows their labels. Quantising must not cost more than `MOST_LOST` of strict F1, else
-            the engine is made without.
+        folder: The folder of an encoder version.
+        quantization_documents: Typical texts, to measure the ranges of values on.
+        check_documents: Documents to compare with PyTorch in fp32 on, by their spans too where the
+            model knows the labels. A quantised model must not lose more than `MAX_F1_LOSS`.
 
     Returns:
-        The engine.
+        The fastest compiled model that passes the check.
 
     Raises:
         RegistryError: If there is no such version, or it is damaged.
-        BaseModelError: If its base is not there.
-        OpenVINOError: If it cannot be run by OpenVINO, or finds something else there; why.
+        BaseModelError: If its base model is not there.
+        OpenVINOError: If OpenVINO cannot run it, or no compiled model passes the check.
     """
     manifest = read_manifest(folder)
-    if manifest.tier != "encoder":
-        raise OpenVINOError(f"{manifest.version} is of tier {manifest.tier!r}, not an encoder")
+    if manifest.tier != ENCODER:
+        raise OpenVINOError(
+            f"{manifest.version} is of tier {manifest.tier!r}: only encoders can be compiled",
+            code="openvino-not-an-encoder",
+        )
     if manifest.config.get("four_bit"):
         raise OpenVINOError(
-            f"{manifest.version} has its base in 4 bits, which OpenVINO cannot read"
+            f"{manifest.version} has its base model in 4 bits, which OpenVINO cannot read",
+            code="openvino-four-bit",
+        )
+    check_documents = [document for document in check_documents if word_offsets(document.text)]
+    if not check_documents:
+        raise OpenVINOError(
+            "there is no text to check the compiled model on: give some documents",
+            code="openvino-without-documents",
         )
     reference = load_encoder(folder, manifest, device=CPU, precision="fp32")
-    assert isinstance(reference.runner, TorchRunner)  # noqa: S101 (what load_encoder makes)
-    check_documents = [document for document in check_documents if word_offsets(document.text)][
-        :MAX_CHECK_DOCUMENTS
-    ]
-    if not check_documents:
-        raise OpenVINOError("there is no text to check an engine on: give some documents")
     notes: list[str] = []
     with _suppress_output(), tempfile.TemporaryDirectory(prefix="tagalong-engine-") as made:
-        plain = _convert(reference.runner.model, manifest)
-        for form in _candidate_formats(notes):
+        plain = _convert(reference, manifest)
+        for weight_format in _candidate_formats(notes):
             try:
-                model = (
-                    plain
-                    if form == "plain"
-                    else _quantize(plain, reference, quantization_documents)
-                )
-                record = _save(model, Path(made), manifest, form, reference.runner.model)
-                engine = load_openvino_encoder(
+                is_plain = weight_format == "plain"
+                model = plain if is_plain else _quantize(plain, reference, quantization_documents)
+                record = _save(model, Path(made), manifest, weight_format, _model(reference))
+                candidate = load_openvino_encoder(
                     folder, manifest, CachedOpenVINOModel(Path(made), record)
                 )
-                check = compare_encoders(reference, engine, check_documents)
-            except Exception as error:  # noqa: BLE001 - both libraries raise whatever they meet
-                notes.append(
-                    f"The form {form} is not used, since it failed ({first_error_line(error)})."
+                check = compare_encoders(
+                    reference, candidate, check_documents[:MAX_CHECK_DOCUMENTS]
                 )
-                continue
-            if reason := rejection_reason(check):
-                notes.append(f"The form {form} is not used, since it {reason}.")
-                continue
-            record = replace(record, check=check, notes=tuple(notes))
-            return cache_openvino_model(folder, manifest, Path(made), record)
-    why = " ".join(notes).removesuffix(".")  # a message goes without its full stop
-    raise OpenVINOError(f"{manifest.version} stays with PyTorch. {why}")
+            except Exception as error:  # noqa: BLE001 - both libraries raise errors of any class
+                problem: str | None = f"failed ({first_error_line(error)})"
+            else:
+                problem = rejection_reason(check)
+            if problem is None:
+                record = replace(record, check=check, notes=tuple(notes))
+                return cache_openvino_model(folder, manifest, Path(made), record)
+            notes.append(f"The format {weight_format} is not used: it {problem}.")
+    raise OpenVINOError(
+        f"{manifest.version} stays with PyTorch. {' '.join(notes).removesuffix('.')}",
+        code="openvino-rejected",
+    )
 
 
 def _candidate_formats(notes: list[str]) -> Iterator[str]:
-    """The forms to try, the fastest first; why one is left out is noted."""
+    """The weight formats to try, the fastest first; adds a note on a format left out."""
     if int8_instruction_set():
         yield "int8"
     else:
@@ -147,38 +147,47 @@ def _candidate_formats(notes: list[str]) -> Iterator[str]:
     yield "plain"
 
 
-def _convert(model: PreTrainedModel, manifest: Manifest) -> Any:
-    """A model in OpenVINO's terms, for batches of any shape."""
-    model.config.use_cache = False  # decoders would keep keys and values that nobody reads
+def _model(encoder: EncoderTier) -> PreTrainedModel:
+    """The PyTorch model of an encoder."""
+    assert isinstance(encoder.runner, TorchRunner)  # noqa: S101 (load_encoder made it)
+    return encoder.runner.model
+
+
+def _convert(reference: EncoderTier, manifest: Manifest) -> Any:
+    """Convert a model to OpenVINO, for batches of any shape."""
+    model = _model(reference)
+    model.config.use_cache = False  # decoders would return keys and values
     try:
         return import_openvino().convert_model(_LogitsModule(model), example_input=EXAMPLE_INPUTS)
-    except Exception as error:  # it raises whatever it meets
+    except Exception as error:  # OpenVINO raises errors of any class
         raise OpenVINOError(
-            f"OpenVINO cannot read the architecture of {manifest.version} ({first_error_line(error)})"
+            f"OpenVINO cannot read the architecture of {manifest.version} "
+            f"({first_error_line(error)})",
+            code="openvino-architecture-unsupported",
         ) from error
 
 
-def _quantize(plain: Any, reference: EncoderTier, examples: Sequence[Document]) -> Any:
-    """A converted model with its matrices in 8 bits."""
-    library = import_nncf()
-    with_words = (document.text for document in examples if word_offsets(document.text))
-    texts = [*islice(with_words, MAX_QUANTIZATION_WINDOWS)]  # each has a window at least
+def _quantize(plain: Any, reference: EncoderTier, documents: Sequence[Document]) -> Any:
+    """Put the matrices of a converted model in 8 bits."""
+    nncf = import_nncf()
+    with_words = (document.text for document in documents if word_offsets(document.text))
+    texts = [*islice(with_words, MAX_QUANTIZATION_WINDOWS)]  # each has at least one window
     words = [word_offsets(text) for text in texts]
     windows = reference.window_encoder.encode(texts, words)[:MAX_QUANTIZATION_WINDOWS]
     rows = [reference.window_encoder.pad([window]) for window in windows]
-    return library.quantize(
+    return nncf.quantize(
         plain.clone(),
-        library.Dataset([[row[name] for name in INPUT_NAMES] for row in rows]),
+        nncf.Dataset([[row[name] for name in INPUT_NAMES] for row in rows]),
         subset_size=len(rows),
-        model_type=library.ModelType.TRANSFORMER,
-        preset=library.QuantizationPreset.MIXED,
+        model_type=nncf.ModelType.TRANSFORMER,
+        preset=nncf.QuantizationPreset.MIXED,
     )
 
 
 def _save(
-    model: Any, folder: Path, manifest: Manifest, form: str, source: PreTrainedModel
+    model: Any, folder: Path, manifest: Manifest, weight_format: str, source: PreTrainedModel
 ) -> OpenVINORecord:
-    """Write a converted model; its check is still to come."""
+    """Write a converted model; its check comes later."""
     written = folder / "model.xml"
     import_openvino().save_model(model, str(written), compress_to_fp16=False)
     written.replace(folder / MODEL_FILE_NAME)
@@ -189,7 +198,7 @@ def _save(
         openvino_version=openvino_version(),
         precision=choose_precision(cpu_capabilities()),
         int8_instruction_set=int8_instruction_set(),
-        weight_format=form,
+        weight_format=weight_format,
         max_positions=max_positions(source),
         check=OpenVINOCheck(0, 0, 0.0),
         notes=(),
@@ -199,7 +208,7 @@ def _save(
 
 @contextmanager
 def _suppress_output() -> Iterator[None]:
-    """Keep progress bars, warnings of tracing and advice from the terminal."""
+    """Keep the progress bars, tracing warnings and advice of both libraries from the terminal."""
     log = logging.getLogger("nncf")
     level = log.level
     log.setLevel(logging.ERROR)

@@ -1,8 +1,8 @@
-"""Where engines are kept, and which are of use: in their version's folder, or else in a cache.
+"""Keep compiled encoders in their version's folder, or else in a cache, and find usable ones.
 
-An engine follows from a version, so it is no part of what was published: it may be deleted at any
-time, and is made again. It is only used by the release of OpenVINO that it was made for, on a CPU
-with the arithmetic that it was checked in, and where its files are as they were written.
+A compiled model follows from a version, so it is not published with it. It may be deleted at any
+time, and is built again. It is used only by the release of OpenVINO that compiled it, on a CPU with
+the arithmetic of its check, and where its files are intact.
 """
 
 import json
@@ -34,25 +34,25 @@ from tagalong.ner.errors import OpenVINOError, PublishError
 from tagalong.ner.file_safety import FileRecord, hash_file
 from tagalong.ner.manifest import CACHE_FOLDER_NAME, Manifest, is_version, manifest_digest
 
-RECORD_SCHEMA_VERSION = 4  # of the record; goes up when engines are made otherwise
+RECORD_SCHEMA_VERSION = 4  # goes up when models are compiled in another way, or its keys change
 RECORD_FILE_NAME, MODEL_FILE_NAME, WEIGHTS_FILE_NAME = "engine.json", "engine.xml", "engine.weights"
 
 
 @dataclass(frozen=True, slots=True)
 class OpenVINOCheck:
-    """An engine beside PyTorch in fp32, on the same documents.
+    """How a compiled encoder compares with PyTorch in fp32 on the same documents.
 
     Attributes:
-        documents: How many.
-        words: In all of them.
-        agreement: Share of the words that both think the same tag of, each word by itself.
-        tagged: Words that at least one thinks part of an entity.
-        entity_agreement: Share of those that both think the same tag of; 1.0 where there are none.
-        explained: Share of the variance of PyTorch's scores that the engine's account for (R²);
-            also tells where hardly a word is part of an entity.
-        reference_f1: Strict F1 of PyTorch; None where the documents have no gold for it.
-        f1: Of the engine; None likewise.
-        gold: Entities that this is of.
+        documents: Number of documents.
+        words: Words in all of them.
+        agreement: Share of the words with the same best tag.
+        entity_words: Words that at least one of both tags as part of an entity.
+        entity_agreement: Share of those with the same best tag; 1.0 where there are none.
+        r_squared: Share of the variance of PyTorch's scores that the other scores explain (R²). It
+            compares the two even where hardly a word is part of an entity.
+        reference_f1: Strict F1 of PyTorch; None where the documents have no gold entities.
+        f1: Strict F1 of the compiled encoder; None in the same case.
+        gold_entities: Entities in gold.
     """
 
     documents: int
@@ -67,25 +67,25 @@ class OpenVINOCheck:
 
     @property
     def f1_loss(self) -> float:
-        """How much strict F1 is lost; nought where that is not known."""
+        """Strict F1 that is lost; 0 where that is not known."""
         return (self.reference_f1 or 0.0) - (self.f1 or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenVINORecord:
-    """What is known of an engine.
+    """The facts about a compiled model, as kept beside it.
 
     Attributes:
-        version: That it was made of.
-        manifest_digest: Of that version's manifest.
-        library: Release of OpenVINO that it was made for.
-        precision: Arithmetic that it was checked in, of what is not quantised.
-        int8: Likewise of what is, as `int8_instruction_set` gives it.
+        version: The version that was compiled.
+        manifest_digest: Digest of the manifest of that version.
+        openvino_version: The release of OpenVINO that compiled it.
+        precision: Arithmetic of what is not quantised, at the time of the check.
+        int8_instruction_set: Instructions for what is, at the time of the check.
         weight_format: ``int8`` where its matrices are quantised, else ``plain``.
         max_positions: Positions that the model has; None for no limit.
-        check: How it did.
-        notes: What else to know, a sentence each.
-        files: By name.
+        check: Its comparison with PyTorch.
+        notes: Further facts, a sentence each.
+        files: The model's files by name.
     """
 
     version: str
@@ -100,28 +100,18 @@ class OpenVINORecord:
     files: Mapping[str, FileRecord]
 
     def to_json(self) -> dict[str, Any]:
-        """As an object that JSON can hold."""
-        said = {"format": RECORD_SCHEMA_VERSION, **asdict(self)}
-        return {**said, "seal": manifest_digest(said)}
+        """As a JSON object, with a seal over its content."""
+        content = {"format": RECORD_SCHEMA_VERSION, **asdict(self)}
+        return {**content, "seal": manifest_digest(content)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Read what `to_json` made.
-
-        Args:
-            value: The object.
-
-        Returns:
-            The record.
-
-        Raises:
-            ValueError: If it is not as this release wrote it.
-        """
-        known = {name: found for name, found in value.items() if name not in {"format", "seal"}}
-        if value["seal"] != manifest_digest({"format": RECORD_SCHEMA_VERSION, **known}):
-            raise ValueError("changed since, or of another format")
+        """Read what `to_json` made; raises ValueError if it has changed, or another format."""
+        fields = {name: field for name, field in value.items() if name not in {"format", "seal"}}
+        if value["seal"] != manifest_digest({"format": RECORD_SCHEMA_VERSION, **fields}):
+            raise ValueError("changed, or of another format")
         return cls(
-            **known
+            **fields
             | {
                 "check": OpenVINOCheck(**value["check"]),
                 "notes": tuple(value["notes"]),
@@ -132,11 +122,11 @@ class OpenVINORecord:
 
 @dataclass(frozen=True, slots=True)
 class CachedOpenVINOModel:
-    """An engine that is there.
+    """A compiled model in a folder.
 
     Attributes:
-        folder: That holds its files.
-        record: What is known of it.
+        folder: Holds its files.
+        record: The facts about it.
     """
 
     folder: Path
@@ -144,31 +134,28 @@ class CachedOpenVINOModel:
 
 
 def find_openvino_model(folder: Path, manifest: Manifest) -> CachedOpenVINOModel | None:
-    """Find the engine of a version.
-
-    Args:
-        folder: Of the version.
-        manifest: Of the version.
-
-    Returns:
-        The engine; None where there is none that is of use.
-    """
+    """Find the usable compiled model of a version; None where there is none."""
     for home in _cache_folders(folder, manifest):
+        # A record that cannot be read, whatever is wrong with it, is no record.
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, OpenVINOError):
             record = OpenVINORecord.from_json(json.loads((home / RECORD_FILE_NAME).read_bytes()))
-            if (
-                record.openvino_version == openvino_version()
-                and record.manifest_digest == manifest_digest(manifest.to_json())
-                and (record.precision, record.int8_instruction_set)
-                == (choose_precision(cpu_capabilities()), int8_instruction_set())
-                and _is_intact(home, record)
-            ):
+            if _is_usable(record, manifest) and _is_intact(home, record):
                 return CachedOpenVINOModel(home, record)
     return None
 
 
+def _is_usable(record: OpenVINORecord, manifest: Manifest) -> bool:
+    """Whether a record is of this version, this release of OpenVINO and this kind of CPU."""
+    return (
+        record.openvino_version == openvino_version()
+        and record.manifest_digest == manifest_digest(manifest.to_json())
+        and record.precision == choose_precision(cpu_capabilities())
+        and record.int8_instruction_set == int8_instruction_set()
+    )
+
+
 def _is_intact(home: Path, record: OpenVINORecord) -> bool:
-    """Whether all files of an engine are as they were written."""
+    """Whether the files of a model are as they were written."""
     return record.files.keys() == {MODEL_FILE_NAME, WEIGHTS_FILE_NAME} and all(
         hash_file(home / name) == file for name, file in record.files.items()
     )
@@ -177,52 +164,55 @@ def _is_intact(home: Path, record: OpenVINORecord) -> bool:
 def cache_openvino_model(
     folder: Path, manifest: Manifest, source_folder: Path, record: OpenVINORecord
 ) -> CachedOpenVINOModel:
-    """Put an engine where it will be found, in place of what is there.
+    """Cache a compiled model, in place of an earlier one.
 
     Args:
-        folder: Of the version.
-        manifest: Of the version.
-        source_folder: A folder with its files; they are copied.
-        record: What is known of it.
+        folder: The version's folder.
+        manifest: The version's manifest.
+        source_folder: Holds the files to copy.
+        record: The facts about the model.
 
     Returns:
-        The engine where it is now.
+        The model in its cache.
 
     Raises:
-        OpenVINOError: If there is no place for it, or its version was removed meanwhile.
+        OpenVINOError: If no cache can be written, or the version was removed meanwhile.
     """
     if not is_version(folder):
-        raise OpenVINOError(f"{manifest.version} was removed while its engine was made")
+        raise OpenVINOError(
+            f"version {manifest.version} was removed while it was compiled for OpenVINO",
+            code="version-removed",
+        )
     reason: PublishError | None = None
     for home in _cache_folders(folder, manifest):
         try:
-            with translate_os_errors(f"keep the engine in {home}"):
+            with translate_os_errors(f"write the OpenVINO model to {home}"):
                 _write_to_cache(home, source_folder, record)
         except PublishError as error:
             reason = error
         else:
             return CachedOpenVINOModel(home, record)
-    raise OpenVINOError(str(reason).partition(";")[0]) from reason
+    raise OpenVINOError(str(reason).partition(";")[0], code="openvino-cache-unwritable") from reason
 
 
-def _write_to_cache(home: Path, made: Path, record: OpenVINORecord) -> None:
-    """Write an engine; its record comes last, so presence means complete."""
+def _write_to_cache(home: Path, source_folder: Path, record: OpenVINORecord) -> None:
+    """Write a model in a scratch folder, and move the complete folder into place."""
     home.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(home.parent) as aside:
         for name in record.files:
-            shutil.copyfile(made / name, aside / name)
+            shutil.copyfile(source_folder / name, aside / name)
         (aside / RECORD_FILE_NAME).write_text(
             json.dumps(record.to_json(), indent=2), encoding="utf-8"
         )
         with folder_lock(home.parent):
             remove_abandoned_scratch_folders(home.parent)
             if home.is_dir():
-                remove_folder(home)  # whoever has it open reads on
+                remove_folder(home)  # processes that have it open can go on reading it
             move_into_place(aside, home)
 
 
 def _cache_folders(folder: Path, manifest: Manifest) -> Iterator[Path]:
-    """Where the engine of a version may be: never in what Tagalong itself came with."""
+    """Where the model of a version may be: never in the bundled versions, which are read-only."""
     if not folder.resolve().is_relative_to(BUNDLED_MODELS_FOLDER):
         yield folder / CACHE_FOLDER_NAME / "engine"
     yield user_cache_path("tagalong") / "engines" / manifest.version

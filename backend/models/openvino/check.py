@@ -1,75 +1,74 @@
-"""An engine beside PyTorch: whether it finds what the model finds."""
+"""Compare a compiled encoder with PyTorch: it must predict what the model predicts."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from tagalong.backend.models.decoding.viterbi import FloatArray as Logits
+from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.backend.models.openvino.cache import OpenVINOCheck
 from tagalong.ner.document import Document
-from tagalong.ner.scoring import Scores as Scored
-from tagalong.ner.scoring import score_spans
+from tagalong.ner.scoring import Scores, score_spans
 from tagalong.ner.tags import OUTSIDE
 
-MAX_F1_LOSS = 0.002  # of strict F1: two tenths of a point
-MIN_AGREEMENT = 0.99  # below it, what was made is another model
-MIN_ENTITY_AGREEMENT = 0.9  # likewise, of words in entities: nearly all others are easy
-MIN_ENTITY_WORDS = 20  # of those, below which their share says little
-MIN_R_SQUARED = 0.9  # of the scores' variance: 8 bits leave 0.998 on abstracts, 0.99 in French
+MAX_F1_LOSS = 0.002  # strict F1: two tenths of a point
+MIN_AGREEMENT = 0.99  # below it, the result is another model
+MIN_ENTITY_AGREEMENT = 0.9  # on words in entities: nearly all other words are easy
+MIN_ENTITY_WORDS = 20  # with fewer of those, their share says little
+MIN_R_SQUARED = 0.9  # 8 bits leave 0.998 on abstracts, 0.99 in French
 
 
 def compare_encoders(
     reference: EncoderTier, candidate: EncoderTier, documents: Sequence[Document]
 ) -> OpenVINOCheck:
-    """Run both on the same documents.
+    """Run both encoders on the same documents.
 
     Args:
         reference: PyTorch in fp32.
-        candidate: What is to do the same, only faster.
-        documents: At least one word; those spans count as gold whose labels the model knows.
+        candidate: The compiled encoder.
+        documents: They have at least one word. Spans with labels of the model count as gold.
 
     Returns:
-        How the engine did.
+        How well the candidate matches.
     """
-    read = reference.encode(documents)
-    ours, theirs = (np.concatenate([*tier.compute_logits(read)]) for tier in (reference, candidate))
-    best = ours.argmax(axis=1), theirs.argmax(axis=1)
-    same, tagged = best[0] == best[1], (best[0] != OUTSIDE) | (best[1] != OUTSIDE)
+    encoded = reference.encode(documents)
+    expected, found = (
+        np.concatenate([*tier.compute_logits(encoded)]) for tier in (reference, candidate)
+    )
+    expected_tags, found_tags = expected.argmax(axis=1), found.argmax(axis=1)
+    same = expected_tags == found_tags
+    in_entity = (expected_tags != OUTSIDE) | (found_tags != OUTSIDE)
     check = OpenVINOCheck(
         documents=len(documents),
         words=len(same),
         agreement=float(same.mean()),
-        entity_words=int(tagged.sum()),
-        entity_agreement=float(same[tagged].mean()) if tagged.any() else 1.0,
-        r_squared=_r_squared(ours, theirs),
+        entity_words=int(in_entity.sum()),
+        entity_agreement=float(same[in_entity].mean()) if in_entity.any() else 1.0,
+        r_squared=_r_squared(expected, found),
     )
-    known = reference.labels
-    gold = sum(span.label in known for document in documents for span in document.spans)
-    if not gold:
+    labels = reference.labels
+    gold_entities = sum(span.label in labels for one in documents for span in one.spans)
+    if not gold_entities:
         return check
-    expected, found = _strict_f1(reference, documents), _strict_f1(candidate, documents)
-    return replace(check, reference_f1=expected, f1=found, gold_entities=gold)
+    return replace(
+        check,
+        reference_f1=_strict_f1(reference, documents),
+        f1=_strict_f1(candidate, documents),
+        gold_entities=gold_entities,
+    )
 
 
 def rejection_reason(check: OpenVINOCheck) -> str | None:
-    """Why an engine may not serve.
-
-    Args:
-        check: How it did.
-
-    Returns:
-        What was found, to be read after "it"; None where it may.
-    """
-    if not check.r_squared >= MIN_R_SQUARED:  # nor where it is no number
-        return f"has scores that account for {check.r_squared:.0%} of the variance of PyTorch's"
+    """Why a compiled encoder may not serve, as a clause after "it"; None where it may."""
+    if not check.r_squared >= MIN_R_SQUARED:  # also where it is not a number
+        return f"has scores that explain {check.r_squared:.0%} of the variance of PyTorch's"
     if check.agreement < MIN_AGREEMENT:
-        return f"thinks another tag of {1 - check.agreement:.1%} of the words than PyTorch does"
+        return f"disagrees with PyTorch on {1 - check.agreement:.1%} of the words"
     if check.entity_words >= MIN_ENTITY_WORDS and check.entity_agreement < MIN_ENTITY_AGREEMENT:
         return (
-            f"thinks another tag of {1 - check.entity_agreement:.1%} of the {check.entity_words:,} words "
-            "that either takes for part of an entity"
+            f"disagrees with PyTorch on {1 - check.entity_agreement:.1%} of the "
+            f"{check.entity_words:,} words in entities"
         )
     if check.f1_loss > MAX_F1_LOSS:
         return (
@@ -79,24 +78,17 @@ def rejection_reason(check: OpenVINOCheck) -> str | None:
     return None
 
 
-def _r_squared(ours: Logits, theirs: Logits) -> float:
-    """R² of the scores of words, each beside the others of its word: (words, tags)."""
-    ours, theirs = (scores - scores.mean(axis=1, keepdims=True) for scores in (ours, theirs))
-    variance = np.square(ours - ours.mean(axis=0)).sum()
-    return float(1 - np.square(ours - theirs).sum() / variance) if variance else 1.0
+def _r_squared(expected: FloatArray, found: FloatArray) -> float:
+    """R² of the scores of words, (words, tags), relative to the mean score of each word."""
+    expected, found = (logits - logits.mean(axis=1, keepdims=True) for logits in (expected, found))
+    variance = np.square(expected - expected.mean(axis=0)).sum()
+    return float(1 - np.square(expected - found).sum() / variance) if variance else 1.0
 
 
 def _strict_f1(tier: EncoderTier, documents: Sequence[Document]) -> float:
-    """Strict F1 over the labels that a tier knows."""
-    found = zip(documents, tier.predict(documents), strict=True)
-    return sum(
-        (
-            score_spans(
-                document.text,
-                [span for span in document.spans if span.label in tier.labels],
-                prediction.spans,
-            )
-            for document, prediction in found
-        ),
-        Scored(),
-    ).strict.total.f1
+    """Strict F1 on the labels that a tier knows."""
+    scores = Scores()
+    for document, prediction in zip(documents, tier.predict(documents), strict=True):
+        gold = [span for span in document.spans if span.label in tier.labels]
+        scores += score_spans(document.text, gold, prediction.spans)
+    return scores.strict.total.f1

@@ -1,24 +1,22 @@
-"""Whether many come at the same time."""
+"""Tell whether calls come at the same time."""
 
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-COOLDOWN_SECONDS = (
-    0.05  # seconds that a crowd outlives itself: between two batches, each has other work to do
-)
+COOLDOWN_SECONDS = 0.05  # between two batches of busy threads, which do other work as well
 
 
 class ConcurrencyGauge:
-    """Tells who comes whether there are as many as would keep every CPU at work.
+    """Tells each call whether enough calls are in progress to keep every CPU at work.
 
     Args:
-        threshold: That make a crowd; one is none.
+        threshold: Calls that are enough; one never is.
 
     Attributes:
         lock: Held for moments only.
-        concurrent_batches: That found a crowd so far.
+        concurrent_batches: Calls so far that came at the same time as enough others.
     """
 
     def __init__(self, threshold: int) -> None:
@@ -30,16 +28,16 @@ class ConcurrencyGauge:
 
     @contextmanager
     def track(self) -> Iterator[bool]:
-        """Be one of them for a while; gives whether it is a crowd."""
+        """Track one call; yields whether concurrency has reached the threshold."""
         now = time.monotonic()
         with self.lock:
             self._active += 1
             if self._active >= self._threshold > 1:
                 self._busy_until = now + COOLDOWN_SECONDS
-            is_crowd = now < self._busy_until
-            self.concurrent_batches += is_crowd
+            is_concurrent = now < self._busy_until
+            self.concurrent_batches += is_concurrent
         try:
-            yield is_crowd
+            yield is_concurrent
         finally:
             with self.lock:
                 self._active -= 1

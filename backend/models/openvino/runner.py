@@ -1,4 +1,4 @@
-"""Passes run by OpenVINO."""
+"""Run the forward passes of an encoder with OpenVINO."""
 
 import logging
 import threading
@@ -23,41 +23,38 @@ from tagalong.backend.models.openvino.library import (
 )
 from tagalong.ner.errors import OpenVINOError
 
-MAX_BATCH_SUBWORDS = 1024  # sub-words of a batch
-MAX_CACHED_SHAPES = (
-    512  # of batches, whose kernels each kind of layer keeps: 40 MB more than 48 of them
-)
-INPUT_NAMES = ("input_ids", "attention_mask")  # in the order the engine takes them
-MAX_STREAMS = 8  # with more CPUs, each lane gets several
-MIN_CONCURRENT_BATCHES = 64  # batches in a crowd, before lanes are made for them
+MAX_BATCH_SUBWORDS = 1024
+MAX_CACHED_SHAPES = 512  # batch shapes with cached kernels: 40 MB more than for 48 shapes
+INPUT_NAMES = ("input_ids", "attention_mask")  # in the order of the model's inputs
+MAX_STREAMS = 8  # with more CPUs, each stream gets several
+MIN_CONCURRENT_BATCHES = 64  # before streams are added for them
 
 log = logging.getLogger(__name__)
 
 
 class OpenVINORunner:
-    """Runs an engine on the CPUs that this process may use.
+    """Runs a compiled model on the CPUs that this process may use.
 
-    One batch at a time on all of them is soonest done, but for that they wait for each other at
-    every layer, and while Python works on one of them, for that. So once many come at the same
-    time, each is run by itself on one CPU: a quarter more of them in as much time. The lanes for
-    that take some hundred megabytes, and are made when they are first needed.
+    A single batch on all CPUs has the lowest latency; under load, one batch per CPU has 25 % more
+    throughput. The streams for the latter take some hundred megabytes, so they are added only when
+    many batches have come at the same time.
 
     Args:
-        path: Of the model in OpenVINO's format.
-        weights: Of its weights.
+        path: The model in OpenVINO's format.
+        weights: The file of its weights.
         weight_format: ``int8`` where its matrices are quantised, else ``plain``.
-        precision: Arithmetic of the rest; None for what this CPU is good at.
+        precision: Arithmetic of the rest; None for the best of this CPU.
 
     Attributes:
-        streams: Batches that run at the same time when many come.
+        streams: Batches that run at the same time under load.
         precision: Arithmetic of what is not quantised.
 
     Raises:
-        OpenVINOError: If OpenVINO is not there, or cannot read it.
+        OpenVINOError: If OpenVINO is not installed, or cannot read the model.
     """
 
-    # The first batch of a shape takes half again as long as the next ones, and every shape that is
-    # kept takes 3 MB: padding to a multiple of 8 made more of them than 2 % less of it was worth.
+    # The first batch of a shape takes half again as long as the next ones, and each cached shape
+    # takes 3 MB. Rounding to 8 made more shapes than its 2 % less padding was worth.
     pad_to_multiple_of = 32
     documents_per_request_chunk = 1
     can_use_openvino = False  # it does already
@@ -74,17 +71,18 @@ class OpenVINORunner:
         self.precision = precision or choose_precision(cpu_capabilities())
         self.streams = min(count_usable_cpus(), MAX_STREAMS)
         self._path, self._weight_format = path, weight_format
-        try:  # once, into memory: whatever becomes of the files, what runs is what was checked
+        try:  # reads all into memory, so that later changes to the files have no effect
             core.set_property({"ENABLE_MMAP": False})
             self._model = core.read_model(str(path), str(weights))
         except RuntimeError as error:
             raise OpenVINOError(
-                f"the engine {path} cannot be read ({first_error_line(error)})"
+                f"the OpenVINO model {path} cannot be read ({first_error_line(error)})",
+                code="openvino-model-unreadable",
             ) from error
         (self._single_request,) = self._compile_requests(streams=1)
         self._single_request_lock = threading.Lock()
         self._concurrency = ConcurrencyGauge(self.streams)
-        self._stream_requests: SimpleQueue[Any] | None = None  # lanes
+        self._stream_requests: SimpleQueue[Any] | None = None  # one per stream
         self._stream_thread: threading.Thread | None = None
 
     @property
@@ -94,30 +92,30 @@ class OpenVINORunner:
         return f"OpenVINO, {'int8 and ' if self._weight_format == 'int8' else ''}{precision}"
 
     def plan_batches(self, lengths: Sequence[int]) -> Iterable[Sequence[int]]:
-        """Which windows to run together: only those that are padded to the same length.
+        """Group windows that are padded to the same length.
 
-        One row by itself runs nearly as fast as many, so nothing is worth more padding; beyond a
-        thousand sub-words, more took as long; and rows are 1, 2, 4, ..., so that shapes recur.
+        A single row runs nearly as fast as many, so batches need no further padding. Batches over a
+        thousand sub-words are not faster. Row counts are powers of two, so that shapes recur.
         """
-        alike: dict[int, list[int]] = {}
-        for place, length in enumerate(lengths):
-            alike.setdefault(length + -length % self.pad_to_multiple_of, []).append(place)
-        for length, places in sorted(alike.items()):
+        by_length: dict[int, list[int]] = {}
+        for index, length in enumerate(lengths):
+            by_length.setdefault(length + -length % self.pad_to_multiple_of, []).append(index)
+        for length, indices in sorted(by_length.items()):
             first = 0
-            while first < len(places):
-                most = max(1, min(len(places) - first, MAX_BATCH_SUBWORDS // length))
-                rows = 1 << (most.bit_length() - 1)
-                yield places[first : first + rows]
+            while first < len(indices):
+                limit = max(1, min(len(indices) - first, MAX_BATCH_SUBWORDS // length))
+                rows = 1 << (limit.bit_length() - 1)
+                yield indices[first : first + rows]
                 first += rows
 
     def warm_up(self, max_subwords: int) -> None:
-        """Make the kernels for one text at a time, so that nobody waits for them.
+        """Make the kernels for single texts, before the first request.
 
         Args:
-            max_subwords: Sub-words that a row has at most.
+            max_subwords: Sub-words of the longest row.
 
         Raises:
-            OpenVINOError: If it cannot be run.
+            OpenVINOError: If the model cannot be run.
         """
         try:
             for length in range(
@@ -129,78 +127,73 @@ class OpenVINORunner:
                 self.compute_logits(dict.fromkeys(INPUT_NAMES, row))
         except RuntimeError as error:
             raise OpenVINOError(
-                f"the engine {self._path} cannot be run ({first_error_line(error)})"
+                f"the OpenVINO model {self._path} cannot be run ({first_error_line(error)})",
+                code="openvino-model-not-runnable",
             ) from error
 
     def compute_logits(self, batch: ModelInputs) -> FloatArray:
         """Run one batch, as `WindowEncoder.pad` makes it: (windows, longest, tags).
 
-        Any number of threads may ask at once.
+        Any number of threads may call it at the same time.
         """
-        with self._concurrency.track() as is_crowd:
-            if is_crowd and self._stream_requests is None:
+        with self._concurrency.track() as is_concurrent:
+            if is_concurrent and self._stream_requests is None:
                 self._start_adding_streams()
-            with self._acquire_request(wide=is_crowd) as request:
-                found = request.infer([batch[name] for name in INPUT_NAMES], share_inputs=True)
-                array: FloatArray = np.array(found[0], np.float32)
+            with self._acquire_request(on_stream=is_concurrent) as request:
+                outputs = request.infer([batch[name] for name in INPUT_NAMES], share_inputs=True)
+                array: FloatArray = np.array(outputs[0], np.float32)
         return array
 
     @contextmanager
-    def _acquire_request(self, *, wide: bool) -> Iterator[Any]:
-        """What to run a batch with: all CPUs, or one of the lanes."""
-        free = self._stream_requests if wide else None
-        if free is None:
+    def _acquire_request(self, *, on_stream: bool) -> Iterator[Any]:
+        """The inference request for a batch: the one on all CPUs, or one of a stream."""
+        idle = self._stream_requests if on_stream else None
+        if idle is None:
             with self._single_request_lock:
                 yield self._single_request
             return
-        request = free.get()
+        request = idle.get()
         try:
             yield request
         finally:
-            free.put(request)
+            idle.put(request)
 
     def _start_adding_streams(self) -> None:
-        """Have lanes made, beside the passes, once it is worth it."""
+        """Add streams on another thread, once enough batches were concurrent."""
         if self._concurrency.concurrent_batches < MIN_CONCURRENT_BATCHES:
             return
         with self._concurrency.lock:
             if self._stream_thread is not None:
                 return
-            # No daemon: the library ends a process in which it is interrupted.
-            self._stream_thread = threading.Thread(target=self.add_streams, name="engine-lanes")
+            # No daemon: OpenVINO aborts the process when it is interrupted.
+            self._stream_thread = threading.Thread(target=self.add_streams, name="openvino-streams")
         self._stream_thread.start()
 
     def add_streams(self) -> None:
-        """Make the lanes; where that fails, all goes on as it was."""
+        """Add the streams; where that fails, batches go on without them."""
         try:
-            free: SimpleQueue[Any] = SimpleQueue()
+            idle: SimpleQueue[Any] = SimpleQueue()
             for request in self._compile_requests(streams=self.streams):
-                free.put(request)
+                idle.put(request)
         except (OpenVINOError, MemoryError) as error:
-            log.warning("many batches at once are run one after the other: %s", error)
+            log.warning("concurrent batches run one after the other: %s", error)
             return
-        self._stream_requests = free
+        self._stream_requests = idle
 
     def _compile_requests(self, *, streams: int) -> list[Any]:
-        """What to run so many batches at once with, one each."""
+        """Compile the model, and make one inference request per stream."""
+        properties = {
+            "INFERENCE_PRECISION_HINT": self.precision,
+            "INFERENCE_NUM_THREADS": count_usable_cpus(),
+            "NUM_STREAMS": streams,
+            "ENABLE_CPU_PINNING": False,  # other processes may use the same CPUs
+            "CPU_RUNTIME_CACHE_CAPACITY": MAX_CACHED_SHAPES,
+        }
         try:
-            compiled = (
-                import_openvino()
-                .Core()
-                .compile_model(
-                    self._model,
-                    "CPU",
-                    {
-                        "INFERENCE_PRECISION_HINT": self.precision,
-                        "INFERENCE_NUM_THREADS": count_usable_cpus(),
-                        "NUM_STREAMS": streams,
-                        "ENABLE_CPU_PINNING": False,  # other processes may be on the same ones
-                        "CPU_RUNTIME_CACHE_CAPACITY": MAX_CACHED_SHAPES,
-                    },
-                )
-            )
+            compiled = import_openvino().Core().compile_model(self._model, "CPU", properties)
             return [compiled.create_infer_request() for _ in range(streams)]
         except RuntimeError as error:
             raise OpenVINOError(
-                f"the engine {self._path} cannot be loaded ({first_error_line(error)})"
+                f"the OpenVINO model {self._path} cannot be loaded ({first_error_line(error)})",
+                code="openvino-model-unreadable",
             ) from error

@@ -28,6 +28,7 @@ from tagalong.ner.document import Document
 from tagalong.ner.errors import OpenVINOError
 from tagalong.ner.manifest import VersionMetadata, read_manifest
 from tagalong.ner.tags import TagSet
+from tests.errors import raises
 from tests.tiny_bases import FAMILIES
 from tests.toy_corpus import LABELS, toy_documents
 
@@ -85,7 +86,7 @@ def test_an_engine_gives_the_scores_of_its_version(family: str, version, older_c
     folder = version(family)
     kept = build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
     assert kept.record.weight_format == "plain"
-    assert "no fast arithmetic in 8 bits" in kept.record.notes[0]
+    assert len(kept.record.notes) == 1  # on the missing arithmetic in 8 bits
     manifest = read_manifest(folder)
     reference = load_encoder(folder, manifest, device=CPU)
     reference.runner.precision = "fp32"
@@ -108,7 +109,7 @@ def test_what_quantising_would_spoil_is_not_quantised(version, quantising, monke
         head = reference.runner.model.classifier
         kept = head.weight.data.clone()
         head.weight.data = kept.flip(0)
-        spoilt = build._convert(reference.runner.model, read_manifest(folder))
+        spoilt = build._convert(reference, read_manifest(folder))
         head.weight.data = kept
         return quantise(spoilt, reference, examples)
 
@@ -117,13 +118,14 @@ def test_what_quantising_would_spoil_is_not_quantised(version, quantising, monke
     kept = build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
     assert kept.record.weight_format == "plain"
     assert kept.record.check.agreement > MIN_AGREEMENT
-    (note,) = kept.record.notes
-    assert note.startswith("The form int8 is not used, since it has scores that account for ")
+    (variance,) = kept.record.notes
     monkeypatch.setattr(check, "MIN_R_SQUARED", -np.inf)
-    (note,) = build_openvino_model(
+    (agreement,) = build_openvino_model(
         folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS
     ).record.notes
-    assert note.startswith("The form int8 is not used, since it thinks another tag of ")
+    assert "int8" in variance
+    assert "int8" in agreement
+    assert variance != agreement  # each for a reason of its own
 
 
 def test_what_cannot_be_quantised_is_made_without(version, quantising, monkeypatch) -> None:
@@ -134,9 +136,9 @@ def test_what_cannot_be_quantised_is_made_without(version, quantising, monkeypat
     folder = version()
     kept = build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
     assert kept.record.weight_format == "plain"
-    assert kept.record.notes == ("The form int8 is not used, since it failed (no such operation).",)
+    assert kept.record.notes == ("The format int8 is not used: it failed (no such operation).",)
     monkeypatch.setattr(build, "_save", fail)
-    with pytest.raises(OpenVINOError, match=r"stays with PyTorch\. .* plain is not used, since it"):
+    with raises(OpenVINOError, "openvino-rejected"):
         build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
 
 
@@ -162,32 +164,24 @@ def test_the_rules_of_refusal() -> None:
     fine = OpenVINOCheck(9, 1_000, 1.0, reference_f1=0.9, f1=0.9)
     assert rejection_reason(fine) is None
     assert rejection_reason(replace(fine, f1=0.9 - MAX_F1_LOSS + 1e-9)) is None
-    assert "loses 0.30 points of strict F1 on 9 documents" in rejection_reason(
-        replace(fine, f1=0.897)
-    )
+    assert " 0.30 " in rejection_reason(replace(fine, f1=0.897))
     assert rejection_reason(replace(fine, f1=0.95)) is None  # better is no fault
     assert rejection_reason(replace(fine, reference_f1=None, f1=None)) is None
-    assert "2.0% of the words" in rejection_reason(replace(fine, agreement=0.98))
+    assert " 2.0% " in rejection_reason(replace(fine, agreement=0.98))
     rare = OpenVINOCheck(
         48, 10_000, 0.9955, entity_words=45, entity_agreement=0.0
     )  # it finds nothing at all
-    assert "100.0% of the 45 words that either takes for part of an entity" in rejection_reason(
-        rare
-    )
+    assert " 100.0% of the 45 " in rejection_reason(rare)
     assert rejection_reason(replace(rare, entity_agreement=0.95)) is None
     assert rejection_reason(replace(rare, entity_words=3)) is None
-    assert "account for 42% of the variance" in rejection_reason(
-        replace(rare, entity_words=3, r_squared=0.42)
-    )
+    assert " 42% " in rejection_reason(replace(rare, entity_words=3, r_squared=0.42))
     assert rejection_reason(replace(fine, r_squared=float("nan")))
 
 
 def test_what_runs_otherwise_than_pytorch_serves_in_no_form(version, quantising, monkeypatch):
     folder = version()
     monkeypatch.setattr(check, "MIN_AGREEMENT", 1.1)
-    with pytest.raises(
-        OpenVINOError, match=r"stays with PyTorch\. The form int8 .* The form plain "
-    ):
+    with raises(OpenVINOError, "openvino-rejected"):
         build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
     assert find_openvino_model(folder, read_manifest(folder)) is None
 
@@ -220,11 +214,9 @@ def test_scores_are_compared_where_no_tag_tells(version, older_cpu) -> None:
     blind = check.compare_encoders(reference, other, DOCUMENTS)
     assert (blind.agreement, blind.entity_words) == (1.0, 0)
     assert blind.r_squared < 0.1
-    assert "of the variance" in rejection_reason(blind)
+    assert "variance" in rejection_reason(blind)
     other.runner.model.classifier.weight.data[:] = torch.nan
-    assert "of the variance" in rejection_reason(
-        check.compare_encoders(reference, other, DOCUMENTS)
-    )
+    assert "variance" in rejection_reason(check.compare_encoders(reference, other, DOCUMENTS))
     one = [Document("one", "aspirin")]
     assert check.compare_encoders(reference, reference, one).r_squared == 1.0
 
@@ -241,15 +233,15 @@ def test_the_order_and_company_of_documents_cannot_change_a_prediction(version, 
 
 
 @pytest.mark.parametrize(
-    ("changes", "judged", "complaint"),
+    ("changes", "judged", "code"),
     [
-        ({"four_bit": True}, DOCUMENTS, "has its base in 4 bits"),
-        ({}, [Document("blank", " \n")], "no text to check an engine on"),
+        ({"four_bit": True}, DOCUMENTS, "openvino-four-bit"),
+        ({}, [Document("blank", " \n")], "openvino-without-documents"),
     ],
 )
-def test_what_cannot_become_an_engine_says_why(version, changes, judged, complaint: str) -> None:
+def test_what_cannot_become_an_engine_says_why(version, changes, judged, code: str) -> None:
     folder = version(**changes)
-    with pytest.raises(OpenVINOError, match=complaint):
+    with raises(OpenVINOError, code):
         build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=judged)
     assert find_openvino_model(folder, read_manifest(folder)) is None
 
@@ -261,7 +253,7 @@ def test_an_architecture_that_cannot_be_converted_stays_with_pytorch(version, mo
         raise RuntimeError("Operation aten::new_thing is not known\nand more lines")
 
     monkeypatch.setattr(build.import_openvino(), "convert_model", refuse)
-    with pytest.raises(OpenVINOError, match=r"cannot read the architecture of tiny-.*new_thing"):
+    with raises(OpenVINOError, "openvino-architecture-unsupported"):
         build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
     assert "PyTorch" in load_tier(folder, device=CPU, use_openvino=True).runner.name
 
