@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FLOORS = ("ner", "backend", "training", "cli")
-FILES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
+PACKAGES = ("ner", "backend", "training", "cli")
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
 def module_name(path: Path) -> str:
@@ -24,9 +24,9 @@ def module_name(path: Path) -> str:
 
 BARE_IMPORT = re.compile(r"\b(?:from|import) (?:ner|backend|training|cli)\b")
 MODULES = {module_name(path): path for path in FILES}
-# Who imports something by its name when it is first needed, and what. Libraries that take seconds
-# to import or may be missing; and, for those who are served without them, modules of our own.
-DOORS = {
+# Modules that import others by name when these are first needed, and which. They are libraries that
+# take seconds to import or may be missing, and our own modules that depend on them.
+NAMED_IMPORTS = {
     "tagalong.backend.models.base_models.adapters": {"peft"},
     "tagalong.backend.models.openvino.library": {"openvino", "nncf"},
     "tagalong.backend.models.base_models.quantization": {"bitsandbytes"},
@@ -39,7 +39,7 @@ DOORS = {
 
 
 def imported(node: ast.AST) -> list[str]:
-    """The modules that a statement imports; of ``from a import b``, a.b where that is a module."""
+    """Modules that a statement imports; for ``from a import b`` it is a.b if that is a module."""
     match node:
         case ast.Import(names):
             return [alias.name for alias in names]
@@ -52,12 +52,12 @@ def imported(node: ast.AST) -> list[str]:
 
 
 def every_import(source: str) -> set[str]:
-    """Imported anywhere in a file."""
+    """All imports of a file."""
     return {name for node in ast.walk(ast.parse(source)) for name in imported(node)}
 
 
 def deferred_imports(source: str) -> list[str]:
-    """Imported inside functions, that is, later than the file itself."""
+    """Imports inside functions, which run later than those of the file."""
     functions = (
         node
         for node in ast.walk(ast.parse(source))
@@ -66,21 +66,21 @@ def deferred_imports(source: str) -> list[str]:
     return [name for node in functions for inner in ast.walk(node) for name in imported(inner)]
 
 
-def floor_of(module: str) -> str:
-    """``ner`` for ``tagalong.ner.tags``; other packages by their own name."""
+def package_of(module: str) -> str:
+    """``ner`` for ``tagalong.ner.tags``; the name itself for other packages."""
     return module.removeprefix("tagalong.").partition(".")[0]
 
 
 def bare_imports(source: str) -> list[str]:
-    """Imports of our folders without ``tagalong.`` before them, also in program texts."""
+    """Imports of our folders without ``tagalong.``, also in strings."""
     return BARE_IMPORT.findall(source)
 
 
 def folder_edges() -> dict[tuple[str, str], list[str]]:
-    """Pairs of folders of which the first imports the second, and the modules that do."""
+    """Pairs of folders of which the first imports the second, with the importing modules."""
     edges = defaultdict[tuple[str, str], list[str]](list)
     for module, text in sources():
-        for name in (every_import(text) | DOORS.get(module, set())) & MODULES.keys():
+        for name in (every_import(text) | NAMED_IMPORTS.get(module, set())) & MODULES.keys():
             importer, other = (str(MODULES[one].parent.relative_to(ROOT)) for one in (module, name))
             if importer != other:
                 edges[importer, other].append(f"{module} -> {name}")
@@ -88,7 +88,7 @@ def folder_edges() -> dict[tuple[str, str], list[str]]:
 
 
 def folder_order(edges: Iterable[tuple[str, str]]) -> list[str]:
-    """Folders, each after those that it imports; raises CycleError where there is no such order."""
+    """Folders, each after those that it imports; raises CycleError if there is no such order."""
     graph = defaultdict[str, set[str]](set)
     for folder, other in edges:
         graph[folder].add(other)
@@ -96,9 +96,9 @@ def folder_order(edges: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def upward(module: str, source: str) -> list[str]:
-    """What a module imports from the floors above its own."""
-    above = FLOORS[FLOORS.index(floor_of(module)) + 1 :]
-    return sorted(name for name in every_import(source) if floor_of(name) in above)
+    """Imports of a module from the packages above its own."""
+    above = PACKAGES[PACKAGES.index(package_of(module)) + 1 :]
+    return sorted(name for name in every_import(source) if package_of(name) in above)
 
 
 def sources() -> Iterator[tuple[str, str]]:
@@ -106,8 +106,8 @@ def sources() -> Iterator[tuple[str, str]]:
         yield module, path.read_text(encoding="utf-8")
 
 
-def test_every_floor_has_modules() -> None:
-    assert {floor_of(module) for module in MODULES} == set(FLOORS)
+def test_every_package_has_modules() -> None:
+    assert {package_of(module) for module in MODULES} == set(PACKAGES)
 
 
 def test_imports_go_one_way() -> None:
@@ -116,7 +116,7 @@ def test_imports_go_one_way() -> None:
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
     graph = {
-        module: (every_import(text) | DOORS.get(module, set())) & MODULES.keys() - {module}
+        module: (every_import(text) | NAMED_IMPORTS.get(module, set())) & MODULES.keys() - {module}
         for module, text in sources()
     }
     list(TopologicalSorter(graph).static_order())
@@ -161,15 +161,15 @@ def test_no_two_files_define_the_same_class_name() -> None:
 
 def test_only_commands_import_late() -> None:
     late = {
-        module: deferred_imports(text) for module, text in sources() if floor_of(module) != "cli"
+        module: deferred_imports(text) for module, text in sources() if package_of(module) != "cli"
     }
     assert {module: names for module, names in late.items() if names} == {}
 
 
-def test_what_is_imported_by_name_goes_through_a_door() -> None:
-    """Hidden from all of the above, so it is written down here; commands import late openly."""
-    assert {module for module, text in sources() if "import_module" in text} == set(DOORS)
-    for module, names in DOORS.items():
+def test_imports_by_name_are_listed() -> None:
+    """The tests above cannot see such imports; commands use ordinary late imports."""
+    assert {module for module, text in sources() if "import_module" in text} == set(NAMED_IMPORTS)
+    for module, names in NAMED_IMPORTS.items():
         text = MODULES[module].read_text(encoding="utf-8")
         assert [name for name in names if f'"{name}' not in text] == []
 
@@ -177,15 +177,15 @@ def test_what_is_imported_by_name_goes_through_a_door() -> None:
 def test_ner_needs_nothing_but_the_standard_library() -> None:
     known = sys.stdlib_module_names | {"ner"}
     foreign = {
-        module: [name for name in every_import(text) if floor_of(name) not in known]
+        module: [name for name in every_import(text) if package_of(name) not in known]
         for module, text in sources()
-        if floor_of(module) == "ner"
+        if package_of(module) == "ner"
     }
     assert {module: names for module, names in foreign.items() if names} == {}
 
 
 def test_ner_runs_where_nothing_is_installed() -> None:
-    modules = [module for module in MODULES if floor_of(module) == "ner"]
+    modules = [module for module in MODULES if package_of(module) == "ner"]
     program = f"import importlib\nfor name in {modules!r}: importlib.import_module(name)"
     bare = [
         sys.executable,

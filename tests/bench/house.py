@@ -1,11 +1,11 @@
-"""Figures of the code base: names, options, layout, sizes, and the files that one change touches.
+"""Measures of the code base: names, options, layout, sizes, and the files that one change touches.
 
     python tests/bench/house.py [--root DIR] [--json] [--list] [--no-run]
 
 Source files are the `*.py` below ner, backend, training and cli; links below src are not followed.
-An import counts the same with and without the prefix `tagalong.`. "Before" is what this script
-counts at commit 4d44429, whose review asked for these figures. The review's numbers are the same,
-except where noted. How each figure is counted:
+An import counts the same with and without the prefix `tagalong.`. "Before" is the count
+at commit 4d44429, whose review asked for these measures. The review's numbers are the same,
+except where noted. How each is counted:
 
 - Names in two files: classes defined in more than one file; leading underscores do not count.
   Then the same with type aliases: module-level assignments to a name in CapWords. TypeVars count
@@ -16,8 +16,8 @@ except where noted. How each figure is counted:
   for a person to judge.
 - Private vocabulary: entries of house_words.py that an identifier still contains. The review
   counted over 120.
-- Rooms: files and folders directly in backend, except `__init__.py`. Arrows: pairs of rooms of
-  which one imports the other. Back arrows: arrows that go up, in the order of the rooms that has
+- Files and folders of backend: those directly in it, except `__init__.py`. Imports between them:
+  pairs of which one imports the other. Upward imports: against the order of these entries that has
   the fewest imported names going up.
 - Folders importing each other: pairs of folders, each counted with its own files only.
 - Docstring lines, code lines (with a token that is neither comment nor docstring), and comments
@@ -67,7 +67,7 @@ IDLE_SECONDS = 3  # of the server, which looks for new versions every second
 
 @dataclass(frozen=True)
 class Measure:
-    """One row: its value now and before, and the places behind it."""
+    """One row: its value now and before, and the places of it."""
 
     name: str
     now: float
@@ -76,7 +76,7 @@ class Measure:
 
 
 def kind_of(hint: Any) -> str:
-    """A parameter's type in a few words, without None in a union and the values of a choice."""
+    """Short name of a parameter's type, without None in a union and the values of a choice."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return kind_of(inner[0])
@@ -175,7 +175,7 @@ def predict_files(root: Path) -> list[str]:
 
 
 def static_measures(root: Path) -> list[Measure]:
-    """What the text of the files says."""
+    """Measures of the source text."""
     files, tests = source.read_source(root), source.read_source(root, ["tests"])
     layout = source.layout_of(files, "backend")
     counts = source.line_counts(files)
@@ -197,9 +197,13 @@ def static_measures(root: Path) -> list[Measure]:
         row("class names in two files", 12, names(aliases=False)),
         row("class names and type aliases in two files", 30, names(aliases=True)),
         row("private vocabulary", 134, words),
-        row("backend: rooms", 42, sorted(layout.entries)),
-        row("backend: arrows", 96, sorted(" -> ".join(arrow) for arrow in layout.imports)),
-        row("backend: back arrows", 3, sorted(" -> ".join(arrow) for arrow in layout.upward)),
+        row("backend: files and folders", 42, sorted(layout.entries)),
+        row(
+            "backend: imports between them",
+            96,
+            sorted(" -> ".join(arrow) for arrow in layout.imports),
+        ),
+        row("backend: upward imports", 3, sorted(" -> ".join(arrow) for arrow in layout.upward)),
         row("pairs of folders importing each other", 5, source.mutual_folders(files)),
         Measure("source files", len(files), 255),
         Measure("source lines", counts["lines"], 34_168),
@@ -226,7 +230,7 @@ def static_measures(root: Path) -> list[Measure]:
 
 
 def run_measures(root: Path) -> list[Measure]:
-    """What the command line and the server say; takes the seconds of loading a model."""
+    """Measures of the running command line and server; loads a model."""
     uses = option_uses(root)
     by_type, by_help = option_variants(uses, 1), option_variants(uses, 2)
     confused = [" and ".join(pair) for pair in CONFUSED_OPTIONS if uses.keys() >= set(pair)]
@@ -242,9 +246,9 @@ def run_measures(root: Path) -> list[Measure]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--root", type=Path, default=ROOT, help="folder of the code base")
-    parser.add_argument("--json", action="store_true", help="print JSON, the places included")
-    parser.add_argument("--list", action="store_true", help="print the places behind each figure")
-    parser.add_argument("--no-run", action="store_true", help="skip what has to import the code")
+    parser.add_argument("--json", action="store_true", help="print JSON with the places")
+    parser.add_argument("--list", action="store_true", help="print the places of each measure")
+    parser.add_argument("--no-run", action="store_true", help="skip measures that import the code")
     options = parser.parse_args()
     root = options.root.resolve()
     measures = static_measures(root) + ([] if options.no_run else run_measures(root))

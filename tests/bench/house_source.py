@@ -1,4 +1,4 @@
-"""Figures that the text of source files gives; house.py says how each is counted."""
+"""Measures of the text of source files; house.py describes each."""
 
 import ast
 import io
@@ -81,7 +81,7 @@ def bound_names(file: Source) -> Iterator[tuple[str, str]]:
 
 
 def banned_words(files: Sequence[Source]) -> dict[str, list[str]]:
-    """Entries of the list of words that are still there, and the identifiers with them."""
+    """Words of the list that are still used, and the identifiers that contain them."""
     members = {pair for file in files for pair in bound_names(file)}
     names = {name for name, _ in members} | {p for file in files for p in file.path.parts[:-1]}
     names |= {file.path.stem for file in files}
@@ -122,7 +122,7 @@ def imports_of(files: Sequence[Source]) -> Counter[tuple[Path, Path]]:
 
 @dataclass(frozen=True)
 class Layout:
-    """Files and folders in a folder, imports between them, and those of the imports that go up."""
+    """Files and folders in a folder, imports between them, and upward imports among these."""
 
     entries: frozenset[str]
     imports: frozenset[tuple[str, str]]
@@ -246,7 +246,7 @@ def wide_functions(files: Sequence[Source], *, commands: bool) -> list[str]:
 
 
 def broad_excepts(files: Sequence[Source]) -> list[tuple[str, str]]:
-    """Handlers of every exception: the place, and why; empty where nothing says it."""
+    """Handlers of every exception: the place and the reason, which may be empty."""
     found = []
     for file in files:
         lines = ["", *file.text.splitlines()]
@@ -296,7 +296,7 @@ def tier_files(files: Sequence[Source]) -> list[str]:
 
 
 def tier_checks(files: Sequence[Source]) -> list[str]:
-    """Places that ask for the class of a tier."""
+    """Places that check the class of a tier."""
     classes = {
         node.name
         for file in files
@@ -318,7 +318,7 @@ def tier_checks(files: Sequence[Source]) -> list[str]:
 
 
 def worded_assertions(tests: Sequence[Source]) -> tuple[list[str], list[str]]:
-    """Places of `match=`, and of assertions that several words are, or are not, in something."""
+    """Places of `match=`, and of assertions that a text of several words is in something."""
     matches, contained = [], []
     for file in tests:
         for node in file.nodes:
