@@ -93,10 +93,10 @@ def fsync_paths(*paths: Path) -> None:
 
 @contextmanager
 def translate_os_errors(action: str, *, disk_full_only: bool = False) -> Iterator[None]:
-    """Turn an error of the file system into one sentence.
+    """Turn an error of the file system into a `PublishError`, one sentence.
 
     Args:
-        action: What is being done, to follow "could not".
+        action: The task of the block, to follow "could not".
         disk_full_only: True lets all other errors through.
 
     Yields:

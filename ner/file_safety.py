@@ -19,12 +19,7 @@ ALLOWED_SUFFIXES = WEIGHT_SUFFIXES | {
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """The record of one file in a manifest.
-
-    Attributes:
-        sha256: Hexadecimal digest of its content.
-        bytes: Its size.
-    """
+    """The digest (hexadecimal) and the size of one file in a manifest."""
 
     sha256: str
     bytes: int
@@ -33,11 +28,7 @@ class FileRecord:
 def find_files(folder: Path) -> dict[str, Path]:
     """Find everything under a folder that is not a folder itself, links to folders included.
 
-    Args:
-        folder: Any folder.
-
-    Returns:
-        Paths by name relative to the folder (with ``/`` on every system), sorted by name.
+    Returns paths by name relative to the folder (with ``/`` on every system), sorted by name.
     """
     found: dict[str, Path] = {}
     for parent, folders, files in os.walk(folder):  # does not fail if a folder vanishes meanwhile
@@ -56,14 +47,7 @@ def hash_file(path: Path) -> FileRecord:
 
 
 def forbidden_reason(path: Path) -> str | None:
-    """Check whether a file may be part of a model version, by its kind and its name.
-
-    Args:
-        path: One of the paths of `find_files`.
-
-    Returns:
-        The reason why it may not, to follow "is"; None for an allowed file.
-    """
+    """The reason why a file may not be part of a version, to follow "is"; None if it may."""
     if path.is_symlink():
         return "a symbolic link, which may lead to any file"
     if not path.is_file():

@@ -89,18 +89,10 @@ class Manifest(VersionMetadata):
 
     @classmethod
     def from_json(cls, value: object, where: str) -> "Manifest":
-        """Check the parsed content of a ``manifest.json``.
+        """Check the parsed content of a ``manifest.json``; ``where`` is its path, for messages.
 
-        Args:
-            value: From the JSON parser.
-            where: The file's path, for messages.
-
-        Returns:
-            The manifest.
-
-        Raises:
-            VersionInvalid: If it has a newer format, or a field is missing, unknown or of a wrong
-                type.
+        Raises `VersionInvalid` if it has a newer format, or a field is missing, unknown or of a
+        wrong type.
         """
         fields = _validate_fields(value, where)
         del fields["digest"]  # computed from the other fields
@@ -125,15 +117,8 @@ def content_hash(
 ) -> str:
     """Hash the identity of a version: weights, calibration, config, data, labels and base.
 
-    Scores, times and environment do not count, so the same training gives the same hash.
-
-    Args:
-        metadata: Or a manifest.
-        files: The files of the version; only weights count.
-        schema_version: Format of the manifest.
-
-    Returns:
-        The first `HASH_DIGITS` hexadecimal digits of a SHA-256 over canonical JSON.
+    Scores, times and environment do not count, so the same training gives the same hash: the first
+    `HASH_DIGITS` hexadecimal digits of a SHA-256 over canonical JSON.
     """
     content: dict[str, Any] = {
         "weights": {name: files[name].sha256 for name in files if _is_weights_file(name)},
@@ -155,14 +140,7 @@ def manifest_digest(value: Mapping[str, Any]) -> str:
 def hash_files(folder: Path) -> dict[str, FileRecord]:
     """Hash the files of a version before publishing.
 
-    Args:
-        folder: Of a version without a manifest.
-
-    Returns:
-        The records for the manifest.
-
-    Raises:
-        PublishError: If a file may not be part of a version, or there are no weights.
+    Raises `PublishError` if a file may not be part of a version, or there are no weights.
     """
     found = find_files(folder)
     for name, path in found.items():

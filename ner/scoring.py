@@ -118,15 +118,9 @@ class Scores:
 
 
 def score_spans(text: str, gold: Iterable[Span], predicted: Iterable[Span]) -> Scores:
-    """Compare the spans of one document.
+    """Compare the spans of one document, in any order, overlapping or not.
 
-    Args:
-        text: Its text, for lengths in words.
-        gold: In any order, overlapping or not; a repeated span counts once.
-        predicted: The same.
-
-    Returns:
-        Counts by label and length. Every strict match is also a relaxed match.
+    A repeated span counts once. Every strict match is also a relaxed match.
     """
     gold_keys, predicted_keys = set(map(SPAN_KEY, gold)), set(map(SPAN_KEY, predicted))
     lengths = {key: length_bucket(text, key[1], key[2]) for key in gold_keys | predicted_keys}
@@ -139,15 +133,9 @@ def score_spans(text: str, gold: Iterable[Span], predicted: Iterable[Span]) -> S
 
 
 def length_bucket(text: str, start: int, end: int) -> LengthBucket:
-    """The stratum of a stretch of text by the number of words it touches.
+    """The stratum of ``text[start:end]`` by the number of words it touches.
 
-    Args:
-        text: The whole text.
-        start: First code point of the stretch.
-        end: One past its last.
-
-    Returns:
-        "1", "2" or "3+"; "1" for white space alone, so that strata always add up.
+    White space alone counts as one word, so that strata always add up.
     """
     # A word cut by an edge of the stretch still matches once, so matches are touched words.
     words = len(WORD_PATTERN.findall(text, start, end))
@@ -182,12 +170,7 @@ def match_relaxed(
     is one that covers the same gold spans as the first and the same predicted spans as the second
     (Mendelsohn & Dulmage 1958). So the result depends neither on order nor on direction.
 
-    Args:
-        gold: As (label, start, end).
-        predicted: The same.
-
-    Returns:
-        The paired gold spans and the paired predicted spans; equally many.
+    Returns the paired gold spans and the paired predicted spans; equally many.
     """
     matched_gold: set[SpanKey] = set()
     matched_predicted: set[SpanKey] = set()
@@ -234,14 +217,9 @@ def _matched_spans(spans: Sequence[SpanKey], others: Sequence[SpanKey]) -> set[S
 def overlapping_spans(
     spans: Sequence[SpanKey], others: Sequence[SpanKey]
 ) -> dict[SpanKey, list[SpanKey]]:
-    """Find the overlaps between two lists of spans, whatever their labels.
+    """For each span, find the overlapping ones of ``others``, which are sorted by start.
 
-    Args:
-        spans: As (label, start, end), in any order.
-        others: The same, sorted by start.
-
-    Returns:
-        The overlapping ones of ``others`` by span.
+    Labels do not matter.
     """
     starts = [other[1] for other in others]
     reach = list(accumulate((other[2] for other in others), max))
@@ -265,13 +243,8 @@ def maximum_matching(candidates: Mapping[SpanKey, Sequence[SpanKey]]) -> dict[Sp
     """Pair as many spans as possible, one to one.
 
     A paired span stays paired while partners change along augmenting paths (Berge 1957; Kuhn 1955).
-    So the order of the spans decides which of them are paired.
-
-    Args:
-        candidates: The possible partners of each span; spans to prefer come first.
-
-    Returns:
-        The partner of each paired span.
+    So the order of the spans decides which of them are paired: ``candidates`` lists the possible
+    partners of each span, preferred spans first. Returns the partner of each paired span.
     """
     partners: dict[SpanKey, SpanKey] = {}
     owners: dict[SpanKey, SpanKey] = {}  # the same pairs, by partner

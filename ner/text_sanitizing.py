@@ -26,18 +26,9 @@ def escape_control_characters(text: str) -> str:
 
 
 def reject_lone_surrogates(text: str, where: str, *, field: str = "text") -> str:
-    r"""Check that a text has no half of a UTF-16 pair, such as the JSON escape ``\\ud83d`` alone.
+    r"""Return a text, or raise `FormatError` if it has half a UTF-16 pair, which no file can hold.
 
-    Args:
-        text: Any text.
-        where: The file and line, for the message.
-        field: The field of the record, for the message.
-
-    Returns:
-        The text itself.
-
-    Raises:
-        FormatError: If it has one, because no file could hold that text.
+    JSON allows one: the escape ``\\ud83d`` alone. Place and field are for the message.
     """
     try:
         text.encode()

@@ -17,15 +17,9 @@ def word_offsets(text: str) -> list[tuple[int, int]]:
 
 
 def overlapping_words(words: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
-    """Find the words that share at least one code point with a stretch of text.
+    """Find the words that share at least one code point with ``text[start:end]``.
 
-    Args:
-        words: Offsets from `word_offsets`.
-        start: First code point of the stretch.
-        end: One past its last code point.
-
-    Returns:
-        Half-open range of word indices; empty (first == last) for white space only.
+    Returns a half-open range of indices into ``words``; first == last for white space only.
     """
     first = bisect_right(words, start, key=lambda word: word[1])
     last = bisect_left(words, end, key=lambda word: word[0])
@@ -33,15 +27,7 @@ def overlapping_words(words: Sequence[tuple[int, int]], start: int, end: int) ->
 
 
 def is_inside_word(text: str, position: int) -> bool:
-    """Check whether a position lies between two characters of one word, where no span may end.
-
-    Args:
-        text: Any text.
-        position: Before the code point of that index; may lie outside the text.
-
-    Returns:
-        True between two letters, digits or underscores.
-    """
+    """Whether a position (before that code point) is inside a word, where no span may end."""
     if not 0 < position < len(text):
         return False
     both = WORD_PATTERN.match(text, position - 1, position + 1)

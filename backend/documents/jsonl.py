@@ -65,8 +65,7 @@ def document_text_from_json(line: Mapping[str, Any], where: str) -> Document:
         The document, without spans.
 
     Raises:
-        FormatError: If it has no text, an id that is neither text nor a number, or half a
-            character in one of them or in its meta.
+        FormatError: If text, id or meta are missing, of a wrong type, or have half a character.
     """
     # A file name may hold bytes that are no characters, but an id is written to files again.
     text, identifier = line.get("text"), line.get("id", escape_unprintable(where))
@@ -104,17 +103,9 @@ def _iterate_strings(value: object) -> Iterator[str]:
 
 
 def raw_spans_from_json(line: Mapping[str, Any], where: str) -> list[RawSpan]:
-    """Read the annotations of a document, without comparing them with its text.
+    """Read the annotations of a document, in order, without comparing them with its text.
 
-    Args:
-        line: The object of a line.
-        where: The place of the line.
-
-    Returns:
-        One region per entity, in order.
-
-    Raises:
-        FormatError: If an entity has another shape.
+    Raises `FormatError` if an entity has another shape.
     """
     entities = line.get("entities")
     if not isinstance(entities, list):
@@ -160,18 +151,9 @@ def _check_score(score: object, where: str) -> float:
 def masked_ranges_from_json(
     line: Mapping[str, Any], document: Document, where: str
 ) -> tuple[tuple[int, int], ...]:
-    """Read the stretches of a document whose true labels are unknown.
+    """Read the half-open stretches of a document whose true labels are unknown.
 
-    Args:
-        line: The object of a line.
-        document: Its text.
-        where: The place of the line.
-
-    Returns:
-        Half-open stretches; none if the line has no "unknown".
-
-    Raises:
-        FormatError: If they are not stretches of the text.
+    Raises `FormatError` if they are not stretches of the text.
     """
     entries = line.get("unknown", [])
     if not isinstance(entries, list):
@@ -272,15 +254,7 @@ def _dropped_from_json(entry: object, document: str, where: str) -> DroppedAnnot
 
 
 def prediction_to_json(document: Document, prediction: Prediction) -> dict[str, Any]:
-    """Write a prediction as the object of a line.
-
-    Args:
-        document: Its own spans are not written.
-        prediction: Its tag confidences are not written.
-
-    Returns:
-        An object for `prediction_from_json`.
-    """
+    """Write a prediction as the object of a line, without its tag confidences."""
     dropped = (
         {"label": one.label, "text": one.text, "reason": one.reason}
         | {"start": one.start, "end": one.end}

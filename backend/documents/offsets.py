@@ -89,14 +89,10 @@ def detect_offset_unit(regions: Sequence[RawSpan], text: str) -> OffsetUnit:
 
 
 def combine_offset_units(units: Iterable[OffsetUnit]) -> OffsetUnit:
-    """Find the unit of an export, for annotations whose own texts fit both units.
+    """Find the unit of an export from the units of its annotations.
 
-    Args:
-        units: From `detect_offset_unit`, one per annotation.
-
-    Returns:
-        The only unit that any annotation shows. "either" if none shows one, or if both occur, as in
-        a project that is older than an update of Label Studio.
+    It is "either" if none of them shows one, or if both occur, as in a project that is older than
+    an update of Label Studio.
     """
     shown = {unit for unit in units if unit in ("code points", "UTF-16 units")}
     return shown.pop() if len(shown) == 1 else "either"
@@ -105,13 +101,7 @@ def combine_offset_units(units: Iterable[OffsetUnit]) -> OffsetUnit:
 def utf16_to_code_points(regions: Sequence[RawSpan], text: str) -> list[RawSpan | None]:
     """Convert offsets from UTF-16 units to code points.
 
-    Args:
-        regions: Regions with offsets in UTF-16 units.
-        text: The annotated text.
-
-    Returns:
-        The converted regions; None for one outside the text or starting or ending inside a
-        character.
+    A region outside the text, or with an end inside a character, becomes None.
     """
     units = _utf16_offsets(text)
     return (

@@ -21,24 +21,16 @@ POLL_SECONDS = 0.01  # a writer holds the lock of a folder for milliseconds
 def folder_lock(folder: Path) -> FileLock:
     """The lock of a folder, for a ``with`` statement; it waits for other threads and processes.
 
-    Args:
-        folder: A file named ``.lock`` stays in it.
-
-    Returns:
-        A lock that is not held yet.
+    A file named ``.lock`` stays in the folder.
     """
     return FileLock(folder / ".lock", poll_interval=POLL_SECONDS)
 
 
 @contextmanager
 def try_lock(path: Path) -> Iterator[bool]:
-    """Lock a file without waiting.
+    """Lock a file without waiting; a missing one is made, with its folder, and stays.
 
-    Args:
-        path: The file stays; it and its folder are made where they are missing.
-
-    Yields:
-        True while the lock is held; False where another thread or process holds it.
+    Yields True while the lock is held, or False if another thread or process holds it.
     """
     try:
         held = FileLock(path, thread_local=False).acquire(blocking=False)
@@ -51,14 +43,10 @@ def try_lock(path: Path) -> Iterator[bool]:
 
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """Make a hidden folder to prepare something that will be renamed into ``parent``.
+    """Make an empty hidden folder for content that will be renamed into ``parent``.
 
-    Args:
-        parent: Must exist.
-
-    Yields:
-        An empty folder, removed at the end unless it was renamed. What a killed process leaves,
-        `remove_abandoned_scratch_folders` removes.
+    It is removed at the end unless it was renamed, or by `remove_abandoned_scratch_folders` after
+    a kill.
     """
     with folder_lock(parent):  # so that no sweep sees it before its owner's lock is held
         container = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=parent))

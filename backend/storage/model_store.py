@@ -142,17 +142,9 @@ class ModelStore(ModelRegistry):
     def rollback(self, tier: str) -> str | None:
         """Undo the last promotion of a tier; versions removed since are skipped.
 
-        Args:
-            tier: One of the tiers of the store.
-
-        Returns:
-            The version that is now current; None if the tier has none, as before its first
-            promotion without a bundled version.
-
-        Raises:
-            RegistryError: If there is no promotion to undo.
-            VersionInvalid: If the earlier version changed since publishing.
-            PublishError: If the file system refuses.
+        Returns the version that is now current; None if the tier has none, as before its first
+        promotion without a bundled version. Raises `RegistryError` if there is no promotion to
+        undo, `VersionInvalid` if the earlier version changed since publishing.
         """
         if tier not in (*TIER_NAMES, *self.tiers()):
             raise RegistryError(
