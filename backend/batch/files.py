@@ -178,11 +178,7 @@ class PredictionsFileSink(PredictionSink):
         return self._writer.serialize_prediction(document, prediction, self._config)
 
     def on_source_end(self, journal: BatchJournal, last_position: int) -> None:
-        """Check that the source still has every document of the journal.
-
-        Raises:
-            BatchError: If the source has become shorter.
-        """
+        """Raise BatchError if the source has lost the documents at its end."""
         # Entries are known by their number, so a missing document means that others have moved.
         entry = journal.read_last_entry()
         if entry is not None and entry.position > last_position:
@@ -193,11 +189,7 @@ class PredictionsFileSink(PredictionSink):
             )
 
     def finish(self, journal: BatchJournal) -> None:
-        """Write the file, whole or not at all.
-
-        Raises:
-            OutputError: If it cannot be written.
-        """
+        """Write the file, whole or not at all; raise OutputError if that fails."""
         payloads = (
             entry.payload
             for entry in journal.iterate_entries()

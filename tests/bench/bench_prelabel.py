@@ -24,10 +24,9 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from corpora import DATA, read_documents
-from tagalong.cli.prelabel.source_and_sink import FileItems
 
 from tagalong.backend.batch.engine import make_local_engine
-from tagalong.backend.batch.files import PredictionsFileSink
+from tagalong.backend.batch.files import FileSource, PredictionsFileSink
 from tagalong.backend.batch.journal import BatchJournal
 from tagalong.backend.batch.run import BatchRunner
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
@@ -58,7 +57,7 @@ def write(documents: list[Document], path: Path) -> None:
 def prelabelled(tier: Tier, source: Path, out: Path) -> float:
     """Seconds from file to file, as the command works."""
     began = time.perf_counter()
-    items = FileItems(source, None)
+    items = FileSource(source)
     sum(1 for _ in items)  # the command counts first
     target = PredictionsFileSink(out)
     with BatchJournal(out.with_suffix(".journal")) as journal:

@@ -1,4 +1,4 @@
-"""What a training on a corpus would lose, and why."""
+"""The annotations that a training on a corpus would lose, and why."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,22 +11,22 @@ from tagalong.ner.tags import TagSet
 from tagalong.training.corpus.corpus import Corpus
 from tagalong.training.corpus.hash_split import find_repeated_texts
 
-MAX_EXAMPLES_PER_REASON = 5  # of each reason
+MAX_EXAMPLES_PER_REASON = 5
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusCheck:
-    """What `check_corpus` found.
+    """The result of `check_corpus`.
 
     Attributes:
-        documents: How many there are.
-        documents_without_entities: How many of them have no entity.
-        kept_entities: Entities that flat tags over words can hold.
-        dropped: The others, by reason, in the order of `DROP_REASONS`; only reasons that occur.
-        warnings: What reading had to judge.
+        documents: Number of documents.
+        documents_without_entities: Number of documents without entities.
+        kept_entities: Number of entities that flat tags over words can hold.
+        dropped: The other entities, by reason, in the order of `DROP_REASONS`.
+        warnings: Warnings of reading.
         labels: The label set.
-        repeated_documents: How many documents have the text of an earlier one.
-        fingerprint: Of the documents.
+        repeated_documents: Number of documents with the text of an earlier one.
+        fingerprint: See `compute_fingerprint`.
     """
 
     documents: int
@@ -40,11 +40,11 @@ class CorpusCheck:
 
     @property
     def dropped_count(self) -> int:
-        """Entities lost for whatever reason."""
+        """Number of lost entities."""
         return sum(len(group) for group in self.dropped.values())
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain JSON values, with a few examples of each loss and warning."""
+        """Plain JSON values, with a few examples of each loss and warning."""
         return {
             "documents": self.documents,
             "documents_without_entities": self.documents_without_entities,
@@ -71,14 +71,7 @@ class CorpusCheck:
 
 
 def check_corpus(corpus: Corpus) -> CorpusCheck:
-    """Find out what a training on a corpus would lose.
-
-    Args:
-        corpus: As it was read.
-
-    Returns:
-        What was lost in reading, and what tags over words cannot hold.
-    """
+    """Find the annotations lost in reading, and those that tags over words cannot hold."""
     by_reason: defaultdict[DropReason, list[DroppedAnnotation]] = defaultdict(list)
     for entry in corpus.dropped:
         by_reason[entry.reason].append(entry)
@@ -103,7 +96,6 @@ def check_corpus(corpus: Corpus) -> CorpusCheck:
 
 
 def _dropped_to_json(entry: DroppedAnnotation) -> dict[str, Any]:
-    """A lost annotation as plain JSON values."""
     return {
         "document": entry.document,
         "label": entry.label,

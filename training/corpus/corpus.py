@@ -1,4 +1,4 @@
-"""The corpus: documents, what was lost on the way to them, and where they came from."""
+"""A corpus: its documents, the annotations lost in reading, and its files."""
 
 import hashlib
 import json
@@ -11,12 +11,12 @@ from tagalong.ner.document import Document, DroppedAnnotation
 
 @dataclass(frozen=True, slots=True)
 class CorpusSource:
-    """A file that was read.
+    """A file of a corpus.
 
     Attributes:
-        path: As it was given.
-        format: What it turned out to be.
-        document_count: How many documents it gave, duplicates included.
+        path: As the user gave it.
+        format: The name of its format.
+        document_count: Number of documents in it, duplicates included.
     """
 
     path: str
@@ -30,9 +30,9 @@ class Corpus:
 
     Attributes:
         documents: In the order of reading; ids are unique.
-        dropped: Annotations that could not be kept.
-        warnings: What had to be judged, by kind.
-        labels: In the order of the labelling config, else those that occur, sorted.
+        dropped: Annotations lost in reading.
+        warnings: Findings that reading handled, by kind.
+        labels: In the order of the labelling config; without one, all that occur, sorted.
         sources: The files.
     """
 
@@ -44,28 +44,27 @@ class Corpus:
 
     @property
     def fingerprint(self) -> str:
-        """What `compute_fingerprint` says of the documents."""
+        """See `compute_fingerprint`."""
         return compute_fingerprint(self.documents)
 
 
 def compute_fingerprint(documents: Iterable[Document]) -> str:
-    """Name a set of annotated documents by content.
+    """Identify a set of annotated documents by content.
 
     Args:
         documents: In any order.
 
     Returns:
         SHA-256 in hexadecimal over texts and annotations. Order, ids, scores and files do not
-        matter; how often a document occurs does.
+        matter; repetitions do.
     """
     digests = sorted(hashlib.sha256(_canonical_bytes(document)).digest() for document in documents)
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 def _canonical_bytes(document: Document) -> bytes:
-    """The one way to write a document's text and annotations."""
     spans = [[span.start, span.end, span.label] for span in document.spans]
     content: list[object] = [document.text, spans]
-    if document.masked_ranges:  # left out where there are none, as in every name given before
+    if document.masked_ranges:  # fingerprints of earlier releases have no such field
         content.append(document.masked_ranges)
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""How much a corpus holds: documents, words, and entities by label and length."""
+"""Counts of a corpus: documents, words, and entities by label and length."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,13 +12,13 @@ from tagalong.ner.words import word_offsets
 
 @dataclass(frozen=True, slots=True)
 class CorpusStats:
-    """What `count_entities` counted.
+    """The result of `count_entities`.
 
     Attributes:
-        documents: How many there are.
-        documents_without_entities: How many of them have no entity.
-        words: In all of them, by the one word rule of `tagalong.ner.words`.
-        characters: In all of them, in code points.
+        documents: Number of documents.
+        documents_without_entities: Number of documents without entities.
+        words: Number of words, by the word rule of `tagalong.ner.words`.
+        characters: Number of code points.
         entity_counts: By label and length.
         labels: The label set, in order.
     """
@@ -31,14 +31,7 @@ class CorpusStats:
     labels: tuple[str, ...]
 
     def count_by_length(self, label: str | None = None) -> list[int]:
-        """Entities of each length.
-
-        Args:
-            label: Of this label only, or of all.
-
-        Returns:
-            One count per item of `tagalong.ner.scoring.LENGTH_BUCKETS`.
-        """
+        """Count the entities of one label, or all, for each bucket of `LENGTH_BUCKETS`."""
         labels = self.labels if label is None else (label,)
         return [
             sum(self.entity_counts.get((name, length), 0) for name in labels)
@@ -46,7 +39,7 @@ class CorpusStats:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain JSON values."""
+        """Plain JSON values."""
         return {
             "documents": self.documents,
             "documents_without_entities": self.documents_without_entities,
@@ -67,11 +60,11 @@ class CorpusStats:
 
 
 def count_entities(documents: Sequence[Document], labels: Iterable[str] = ()) -> CorpusStats:
-    """Count what documents hold.
+    """Count words and entities.
 
     Args:
         documents: Any documents.
-        labels: The label set, in order; others that occur come after it.
+        labels: The label set, in order; other labels that occur follow it.
 
     Returns:
         The counts.

@@ -230,6 +230,44 @@ def test_what_is_no_journal_is_left_as_it_is(place: Path, damage, code: str) -> 
     assert place.read_bytes()[100:] == before[100:]
 
 
+EARLIER_RELEASE = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO about VALUES ('labels', ''), ('output', 'JSON lines'), ('readers', 'lexicon-1'),
+    ('source', 's');
+CREATE TABLE documents (place INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, digest BLOB NOT NULL,
+    state INTEGER NOT NULL, tier TEXT NOT NULL, entities INTEGER NOT NULL, answer TEXT NOT NULL,
+    worth REAL NOT NULL, chosen INTEGER NOT NULL, sent INTEGER NOT NULL);
+INSERT INTO documents VALUES
+    (0, 'k0', X'27C35E6E9373877F29E562464E46497E', 0, 'lexicon-1', 2, '{}', 0.5, 0, 3);
+CREATE TABLE spent (tier TEXT PRIMARY KEY, seconds REAL NOT NULL) WITHOUT ROWID;
+INSERT INTO spent VALUES ('lexicon-1', 1.5);
+CREATE INDEX documents_by_state ON documents (state, place);
+CREATE INDEX documents_in_doubt ON documents (place) WHERE sent > 1;
+PRAGMA application_id = 1952540524;
+PRAGMA user_version = 2;
+"""  # dumped from a journal of a release whose code named the fields as the columns
+
+
+def test_a_journal_of_an_earlier_release_is_read(place: Path) -> None:
+    with closing(sqlite3.connect(place)) as connection:
+        connection.executescript(EARLIER_RELEASE)
+    with BatchJournal(place) as journal:
+        assert journal.read_description()["readers"] == "lexicon-1"
+        [found] = journal.iterate_entries()
+        assert found == JournalEntry(
+            position=0,
+            key="k0",
+            digest=compute_text_digest("a"),
+            state=DocumentState.PREDICTED,
+            version="lexicon-1",
+            entities=2,
+            payload="{}",
+            expected_errors=0.5,
+            send_count=3,
+        )
+        assert journal.read_version_totals() == {"lexicon-1": VersionTotals(1, 2, 1.5)}
+
+
 def test_removed_it_leaves_nothing(place: Path) -> None:
     journal = BatchJournal(place)
     journal.write_entries([entry(0)])

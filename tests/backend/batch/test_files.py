@@ -1,0 +1,112 @@
+"""A file as the source of a batch: opened once a pass, and seen as it is in each pass."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tagalong.backend.batch.files import FileSource, PredictionsFileSink, connect_files
+from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.models import BatchModels, ModelReference
+from tagalong.backend.batch.prelabel import run_batch
+from tagalong.backend.batch.source_and_sink import SourceAndSink, compute_config_digest
+from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.ner.errors import FormatError
+from tests.errors import raises
+from tests.lexicon_tier import LexiconTier
+
+TEXTS = ["naloxone", "clonidine and asthma", "hypertension"]
+CONTENTS = {
+    "tasks.json": json.dumps([{"id": n, "data": {"text": text}} for n, text in enumerate(TEXTS)]),
+    "texts.jsonl": "".join(json.dumps({"text": text}) + "\n" for text in TEXTS),
+    "text.txt": " ".join(TEXTS),
+    "tokens.conll": "".join(f"{text.split()[0]}\tO\n\n" for text in TEXTS),
+}
+opened: list[str] = []
+counting = False
+
+
+def count_opens(event: str, arguments: tuple[object, ...]) -> None:
+    if counting and event == "open":
+        opened.append(str(arguments[0]))
+
+
+sys.addaudithook(count_opens)  # sees every way to open a file; it can never be removed
+
+
+@contextmanager
+def opens_of(path: Path, count: int) -> Iterator[None]:
+    global counting
+    opened.clear()
+    counting = True
+    try:
+        yield
+    finally:
+        counting = False
+    assert opened.count(str(path)) == count
+
+
+def reference(version: str) -> ModelReference:
+    tier = LexiconTier(version)
+    return ModelReference(version, tuple(tier.labels), lambda: tier)
+
+
+MODELS = BatchModels(reference("lexicon-1"))
+CASCADE = BatchModels(reference("lexicon-1"), reference("better-1"), 0.5)
+
+
+def run(place: SourceAndSink, models: BatchModels, folder: Path) -> None:
+    with BatchJournal(folder / "j") as journal:
+        run_batch(journal, place, models)
+
+
+@pytest.mark.parametrize("name", list(CONTENTS))
+@pytest.mark.parametrize(("models", "passes"), [(MODELS, 1), (CASCADE, 2)])
+def test_a_source_is_opened_once_a_pass(
+    tmp_path: Path, name: str, models: BatchModels, passes: int
+) -> None:
+    path, out = tmp_path / name, tmp_path / "out.jsonl"
+    path.write_text(CONTENTS[name])
+    with opens_of(path, passes), FileSource(path) as source:
+        place = connect_files(source, path, out, models=models, config=None)
+        assert place.total_items == (1 if name == "text.txt" else 3)
+        run(place, models, tmp_path)
+    assert len(out.read_text().splitlines()) == place.total_items
+
+
+def test_a_later_pass_sees_what_was_edited_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text(CONTENTS["texts.jsonl"])
+    with FileSource(path) as source:
+        assert [item.document and item.document.text for item in source] == TEXTS
+        replacement = tmp_path / "new.jsonl"
+        replacement.write_text('{"text": "lithium"}\n')
+        replacement.replace(path)
+        assert [item.document and item.document.text for item in source] == ["lithium"]
+
+
+def test_a_source_that_is_refused_leaves_no_file_open(tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_bytes(b"\xff")
+    with raises(FormatError, "file-not-utf8"):
+        FileSource(path)
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.exists()]
+    assert path not in [link.resolve() for link in links]
+
+
+def test_a_sink_writes_what_its_ending_says(tmp_path: Path) -> None:
+    assert PredictionsFileSink(tmp_path / "p.json").output_kind == "Label Studio's tasks"
+    assert PredictionsFileSink(tmp_path / "p.jsonl").output_kind == "JSON lines"
+
+
+def test_a_config_has_the_digest_that_journals_of_earlier_releases_have() -> None:
+    config = parse_label_config(
+        '<View><Labels name="l" toName="t"><Label value="Chemical" alias="CHEM" '
+        'predicted_values="Drug"/><Label value="Disease"/></Labels>'
+        '<Text name="t" value="$text"/></View>'
+    )
+    assert compute_config_digest(config) == "019353743ecc41c97e8ea185fd38b963"
+    assert compute_config_digest(None) == ""
