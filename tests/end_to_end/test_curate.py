@@ -23,7 +23,7 @@ def test_label_studio_hands_tasks_out_in_the_chosen_order(pool: Pool) -> None:
     free = list(pool.documents)[ANNOTATED:]
     waiting: list[int] = []
     for strategy in ("mixed", "uncertainty"):  # the second time, they have predictions already
-        found = pool.command("next", "--count", COUNT, "--queue", "--strategy", strategy)
+        found = pool.command("select", "--count", COUNT, "--queue", "--strategy", strategy)
         assert found["annotated"] == 0
         assert found["pool"] == len(free)
         order = [int(choice["id"]) for choice in found["chosen"]]

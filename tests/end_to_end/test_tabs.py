@@ -58,7 +58,7 @@ def label(editor: Editor, button: str) -> int:
 
 def queued(pool: Pool, count: int = COUNT) -> tuple[list[int], str]:
     """Queue tasks; these in their order, and the address of their tab."""
-    found = pool.command("next", "--count", count, "--queue")
+    found = pool.command("select", "--count", count, "--queue")
     return [int(choice["id"]) for choice in found["chosen"]], found["shown"]
 
 
