@@ -35,7 +35,7 @@ $(BIN)/python:
 lint: install  ## check style and docstrings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pydoclint --quiet $(CODE)
+	$(BIN)/python tests/docstrings.py $(CODE)
 
 format: install  ## correct what tools can correct
 	$(BIN)/ruff check --fix .
