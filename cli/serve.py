@@ -1,21 +1,20 @@
-"""``tagalong serve``: the backend that Label Studio connects to."""
+"""``tagalong serve``: the ML backend that Label Studio connects to."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from tagalong.backend.models.base_models.load_options import WeightsMode
 from tagalong.backend.models.openvino.switch import OPENVINO_MISSING_MESSAGE, OPENVINO_SWITCH
 from tagalong.backend.retraining.job import PromotionPolicy
-from tagalong.cli.terminal.console import error_console
+from tagalong.backend.retraining.trigger import RetrainSettings
+from tagalong.cli.terminal.console import error_console, print_warning
 from tagalong.cli.terminal.options import ALLOWED_HOSTS_OPTION, ModelsOption, parse_hosts
 from tagalong.cli.terminal.subprocesses import RETRAINING_COMMAND, TAGALONG_COMMAND
 from tagalong.ner.errors import InputError
+from tagalong.training.jobs.retrain_options import RetrainOptions
 
-if TYPE_CHECKING:
-    from tagalong.backend.retraining.trigger import RetrainSettings
-
-WeightsMode = Literal["merged", "adapter", "nf4"]
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
@@ -125,22 +124,30 @@ def serve_cli(
     ] = True,
     access_log: Annotated[bool, typer.Option(help="Log every request, without its body.")] = False,
 ) -> None:
-    """Serve pre-annotations to Label Studio: the current versions in --models, else the bundled.
+    """Serve predictions to Label Studio: the current versions in --models, else the bundled ones.
 
-    All connected projects share these versions. To keep projects apart, run one server for each.
+    All connected projects share these versions. To separate projects, run one server for each.
 
     Example: tagalong serve --port 9090
     """
-    from tagalong.backend.server.prediction.limits import Limits
+    from tagalong.backend.server.prediction.limits import Limits  # they import Flask and torch
     from tagalong.backend.server.run import check_listen_address, serve
     from tagalong.backend.server.settings import Credentials, Settings
 
     if bool(username) != bool(password):
         raise InputError(
-            f"there is {'a username' if username else 'a password'}, but not the other: "
-            "give both, or neither for a server that everybody may ask"
+            f"only {'a username' if username else 'a password'} is given: give both, or neither "
+            "for a server without authentication",
+            code="incomplete-credentials",
         )
     credentials = Credentials(username, password) if username and password else None
+    retrain_options = RetrainOptions(
+        label_studio_url=label_studio_url or None,
+        label_studio_key=label_studio_key or None,
+        promotion_policy=retrain_promote,
+        prelabel_tasks=retrain_prelabel,
+        warm_start=retrain_warm_start,
+    )
     settings = Settings(
         models=models.absolute(),
         credentials=credentials,
@@ -150,90 +157,69 @@ def serve_cli(
         label_studio_key=label_studio_key or None,
         llm_weights=llm_weights,
         retraining=make_retrain_settings(
-            models.absolute(),
-            label_studio_url,
-            label_studio_key,
-            min_annotations=retrain_after,
-            promotion=retrain_promote,
-            prelabel=retrain_prelabel,
-            warm_start=retrain_warm_start,
+            models.absolute(), retrain_options, min_annotations=retrain_after
         ),
         limits=Limits(max_tasks=max_tasks, max_text_characters=max_characters),
         openvino_build_command=make_openvino_build_command(is_enabled=openvino),
     )
     check_listen_address(host, port)
     if host not in LOOPBACK_HOSTS and credentials is None:
-        error_console.print(
-            f"Everybody who reaches {host} may ask: set TAGALONG_USERNAME and TAGALONG_PASSWORD.",
-            style="yellow",
+        print_warning(
+            f"Everybody who can reach {host} can use this server: set TAGALONG_USERNAME and "
+            "TAGALONG_PASSWORD."
         )
     if settings.webhook_secret and credentials is None:
-        error_console.print(
-            "Label Studio's train button will be refused, because it carries no secret but only a "
-            "username and password: set TAGALONG_USERNAME and TAGALONG_PASSWORD beside "
-            "TAGALONG_WEBHOOK_SECRET, or leave that out.",
-            style="yellow",
+        print_warning(
+            "The server will refuse Label Studio's train button, which sends credentials but not "
+            "the secret: set TAGALONG_USERNAME and TAGALONG_PASSWORD, or unset "
+            "TAGALONG_WEBHOOK_SECRET."
         )
     error_console.print(f"Serving on http://{host}:{port} (Ctrl-C stops it).")
     serve(settings, host=host, port=port, access_log=access_log)
 
 
 def make_openvino_build_command(*, is_enabled: bool) -> tuple[str, ...]:
-    """What the server has CPU engines made by; nothing where none is wanted or can be.
-
-    Args:
-        is_enabled: Whether encoders are to be run by them.
-
-    Returns:
-        The command, to which the version is added.
-    """
+    """The command that compiles a version for OpenVINO; empty if it is disabled or missing."""
     from tagalong.backend.models.openvino.library import openvino_version
 
-    if is_enabled and not openvino_version():
+    if not is_enabled:
+        return ()
+    if not openvino_version():
         error_console.print(OPENVINO_MISSING_MESSAGE, markup=False, soft_wrap=True)
-    usable = is_enabled and openvino_version()
-    return (*TAGALONG_COMMAND, "models", "compile") if usable else ()
+        return ()
+    return (*TAGALONG_COMMAND, "models", "compile")
 
 
 def make_retrain_settings(
-    models: Path,
-    url: str | None,
-    key: str | None,
-    *,
-    min_annotations: int,
-    promotion: PromotionPolicy,
-    prelabel: int,
-    warm_start: bool,
-) -> "RetrainSettings":
+    models: Path, options: RetrainOptions, *, min_annotations: int
+) -> RetrainSettings:
     """Settings of retraining, which runs ``python -m tagalong.training.jobs`` as its own process.
 
     Args:
         models: The folder of model versions.
-        url: Address of Label Studio.
-        key: A token.
-        min_annotations: New annotations that trigger a retraining; 0 for never.
-        promotion: When to promote the new version.
-        prelabel: Number of unannotated tasks to predict after a promotion.
-        warm_start: Start from the served version instead of its base.
+        options: Of every job.
+        min_annotations: New annotations that trigger a job; 0 for never.
 
     Returns:
         The settings; without an address and a key, the reason why retraining is unavailable.
     """
-    from tagalong.backend.retraining.trigger import RetrainSettings
-
-    if not url or not key:
+    if not options.label_studio_url or not options.label_studio_key:
         return RetrainSettings(
-            unavailable_reason="the server may not read annotations: start it with "
-            "LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY set",
+            unavailable_reason="the server cannot read annotations: start it with LABEL_STUDIO_URL "
+            "and LABEL_STUDIO_API_KEY set",
             min_annotations=min_annotations,
         )
     command = (
-        *(*RETRAINING_COMMAND, "--models", str(models)),
-        *("--promote", promotion, "--prelabel", str(prelabel)),
-        *(("--warm-start",) if warm_start else ()),
+        *(*RETRAINING_COMMAND, "--models", str(models), "--promote", options.promotion_policy),
+        *("--prelabel", str(options.prelabel_tasks)),
+        *(("--warm-start",) if options.warm_start else ()),
     )
     return RetrainSettings(
         command=command,
-        environment={"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": key},
+        # Not as arguments, which the list of processes shows.
+        environment={
+            "LABEL_STUDIO_URL": options.label_studio_url,
+            "LABEL_STUDIO_API_KEY": options.label_studio_key,
+        },
         min_annotations=min_annotations,
     )

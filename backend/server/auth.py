@@ -16,17 +16,17 @@ from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials,
 
 CHALLENGE = 'Basic realm="Tagalong", charset="UTF-8"'
 ENCODINGS = ("utf-8", "latin-1")  # browsers send the first, Label Studio the second
-View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
+ViewFunction = TypeVar("ViewFunction", bound=Callable[..., ResponseReturnValue])
 
 
-def require_credentials(credentials: Credentials | None) -> Callable[[View], View]:
+def require_credentials(credentials: Credentials | None) -> Callable[[ViewFunction], ViewFunction]:
     """Decorate a view to refuse requests without the credentials (401).
 
     Args:
         credentials: None leaves the view open to everybody.
     """
 
-    def decorate(view: View) -> View:
+    def decorate(view: ViewFunction) -> ViewFunction:
         if credentials is None:
             return view
 
@@ -41,7 +41,7 @@ def require_credentials(credentials: Credentials | None) -> Callable[[View], Vie
                 )
             return view(*args, **kwargs)
 
-        return cast(View, checked)
+        return cast(ViewFunction, checked)
 
     return decorate
 

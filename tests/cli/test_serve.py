@@ -20,6 +20,7 @@ from tagalong.backend.demo.supervised_process import find_free_port
 from tagalong.backend.server.prediction.limits import Limits
 from tagalong.cli.main import main
 from tests.backend.server.serving import ABSTRACT, assert_valid, regions, request_for
+from tests.errors import failed
 
 ROOT = Path(__file__).parents[2]
 SLOWLY = Path(__file__).with_name("serve_slowly.py")
@@ -27,6 +28,7 @@ ENVIRONMENT = {
     name: value for name, value in os.environ.items() if not name.startswith("TAGALONG_")
 } | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 PATIENCE = 60.0  # seconds for a start, on a machine that has other things to do
+SERVE = [sys.executable, "-m", "tagalong", "serve"]
 SECONDS = 1.5  # that a prediction takes
 TOO_LARGE = b"[" * (Limits().max_body_bytes + 1)
 CHUNK = 2**20  # bytes
@@ -45,16 +47,7 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
         other.listen()
         port = other.getsockname()[1]
         ended = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "tagalong",
-                "serve",
-                "--port",
-                str(port),
-                "--models",
-                str(tmp_path),
-            ],
+            [*SERVE, "--port", str(port), "--models", str(tmp_path)],
             check=False,
             capture_output=True,
             text=True,
@@ -62,10 +55,8 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
             cwd=tmp_path,
         )
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == (
-        f"Error: port {port} of 127.0.0.1 is taken by another program: end that one, or give "
-        "another --port\n"
-    )
+    failed(ended.stderr, "port-in-use")
+    assert ended.stderr.count("\n") == 1
 
 
 @contextmanager
