@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import httpx
 
 from tagalong.backend.label_studio.api.address import LOOPBACK_HOSTS
-from tagalong.ner.errors import TagalongError
 
 Login = tuple[str, str]  # user and password
 
@@ -38,17 +37,12 @@ class BackendResponse:
         return self.body.get(name) if isinstance(self.body, dict) else None
 
 
-class NoResponseError(TagalongError):
-    """A backend did not answer.
+@dataclass(frozen=True, slots=True)
+class NoResponse:
+    """No answer; `reason` is the rest of a sentence that begins with the address."""
 
-    Args:
-        message: The rest of a sentence that begins with the address.
-        is_timeout: Whether the time limit was exceeded.
-    """
-
-    def __init__(self, message: str, *, is_timeout: bool) -> None:
-        super().__init__(message, code="backend-timeout" if is_timeout else "backend-unreachable")
-        self.is_timeout = is_timeout
+    code: str
+    reason: str
 
 
 def call_backend(
@@ -58,7 +52,7 @@ def call_backend(
     login: Login | None = None,
     headers: Mapping[str, str] | None = None,
     timeout_seconds: float,
-) -> BackendResponse:
+) -> BackendResponse | NoResponse:
     """Call a backend.
 
     Args:
@@ -69,10 +63,7 @@ def call_backend(
         timeout_seconds: Limit for the connection, and again for the answer.
 
     Returns:
-        The answer, whatever its status.
-
-    Raises:
-        NoResponseError: If there is no answer.
+        The answer, whatever its status, or the reason why there is none.
     """
     method: Literal["GET", "POST"] = "GET" if body is None else "POST"
     # A proxy in the environment is never meant for this machine.
@@ -86,12 +77,10 @@ def call_backend(
             response = client.request(
                 method, url, json=body, auth=auth, headers=dict(headers or {})
             )
-    except httpx.TimeoutException as error:
-        raise NoResponseError(
-            f"gave no answer within {timeout_seconds:g} s", is_timeout=True
-        ) from error
+    except httpx.TimeoutException:
+        return NoResponse("backend-timeout", f"gave no answer within {timeout_seconds:g} s")
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise NoResponseError(f"cannot be reached ({error})", is_timeout=False) from error
+        return NoResponse("backend-unreachable", f"cannot be reached ({error})")
     return BackendResponse(response.status_code, _parse_json(response), time.perf_counter() - start)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tagalong.backend.doctor.backend_client import BackendResponse, NoResponseError
+from tagalong.backend.doctor.backend_client import BackendResponse, NoResponse
 from tagalong.backend.doctor.context import HEALTH_TIMEOUT_SECONDS, DoctorContext
 from tagalong.backend.doctor.finding import CheckResult, ok, pluralize, problem, skipped, warning
 
@@ -26,8 +26,8 @@ def check_reachable(context: DoctorContext) -> CheckResult:
             "Give its address from here with --backend.",
         )
     health = context.health_response
-    if isinstance(health, NoResponseError):
-        sentence = f"{url} {health}."
+    if isinstance(health, NoResponse):
+        sentence = f"{url} {health.reason}."
         if context.backend is not None and context.backend.is_connected:
             return skipped(
                 "backend-unreachable-from-here",
@@ -73,10 +73,10 @@ def check_auth(context: DoctorContext) -> CheckResult:
 def check_setup(context: DoctorContext) -> CheckResult:
     """Whether the backend accepts the project, and names its version."""
     setup = context.setup_response
-    if isinstance(setup, NoResponseError):
+    if isinstance(setup, NoResponse):
         return problem(
             setup.code,
-            f"The backend answers, but its setup {setup}.",
+            f"The backend answers, but its setup {setup.reason}.",
             "Look at the backend's log: a setup must not load a model.",
         )
     if setup.status == 401:
@@ -115,9 +115,9 @@ def check_predict(context: DoctorContext) -> CheckResult:
     if not context.tasks:
         return skipped("no-tasks", "There is no task to predict.")
     reply = context.predict_response
-    if isinstance(reply, NoResponseError):
+    if isinstance(reply, NoResponse):
         return problem(
-            reply.code, f"A prediction for one task {reply}.", "Look at the backend's log."
+            reply.code, f"A prediction for one task {reply.reason}.", "Look at the backend's log."
         )
     if not reply.is_success:
         return problem(
@@ -205,7 +205,7 @@ def _measure_health_seconds(context: DoctorContext) -> float:
 def _read_prediction_seconds(context: DoctorContext) -> float | None:
     """Duration of the prediction for one task, if there was one."""
     if (
-        isinstance(context.setup_response, NoResponseError)
+        isinstance(context.setup_response, NoResponse)
         or not context.setup_response.is_success
         or not context.tasks
     ):

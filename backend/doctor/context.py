@@ -13,7 +13,7 @@ from typing import Any, Self
 from tagalong.backend.doctor.backend_client import (
     BackendResponse,
     Login,
-    NoResponseError,
+    NoResponse,
     call_backend,
 )
 from tagalong.backend.label_studio.api.client import LabelStudioClient, connect
@@ -164,17 +164,17 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
         return url.rstrip("/") if url else None
 
     @cached_property
-    def health_response(self) -> BackendResponse | NoResponseError:
+    def health_response(self) -> BackendResponse | NoResponse:
         """The backend's answer to ``/health``."""
         return self.call("health", timeout_seconds=HEALTH_TIMEOUT_SECONDS)
 
     @cached_property
-    def versions_response(self) -> BackendResponse | NoResponseError:
+    def versions_response(self) -> BackendResponse | NoResponse:
         """The answer to ``/versions`` without a login: the first route that asks for one."""
         return self.call("versions", login=None, timeout_seconds=SETUP_TIMEOUT_SECONDS)
 
     @cached_property
-    def setup_response(self) -> BackendResponse | NoResponseError:
+    def setup_response(self) -> BackendResponse | NoResponse:
         """The answer to ``/setup`` with the body that Label Studio sends."""
         backend = self.backend
         body = {
@@ -189,7 +189,7 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
         )
 
     @cached_property
-    def predict_response(self) -> BackendResponse | NoResponseError:
+    def predict_response(self) -> BackendResponse | NoResponse:
         """The answer to ``/predict`` for one task."""
         body = {
             "tasks": [self.tasks[0]],
@@ -238,16 +238,13 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
         login: Login | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_seconds: float,
-    ) -> BackendResponse | NoResponseError:
+    ) -> BackendResponse | NoResponse:
         """Call the backend from here; arguments as in `call_backend`.
 
         Returns:
             The answer, or the reason why there is none.
         """
         url = f"{self.local_backend_url}/{route}"
-        try:
-            return call_backend(
-                url, body=body, login=login, headers=headers, timeout_seconds=timeout_seconds
-            )
-        except NoResponseError as error:
-            return error
+        return call_backend(
+            url, body=body, login=login, headers=headers, timeout_seconds=timeout_seconds
+        )

@@ -25,12 +25,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class DoctorFinding:
-    """A result with the name of its check; the other attributes are those of `CheckResult`.
-
-    Attributes:
-        check: The name of the check; it stays the same from release to release.
-        title: The name for users.
-    """
+    """A `CheckResult` with the stable name of its check, and its title for users."""
 
     check: str
     title: str
