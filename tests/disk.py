@@ -1,4 +1,4 @@
-"""A record of what is synced to the disk and renamed."""
+"""A record of syncs and renames."""
 
 import os
 import stat
@@ -13,7 +13,7 @@ def identity(path: Path) -> tuple[int, int]:
 
 
 class Disk:
-    """What is synced and renamed, in order.
+    """Syncs and renames, in order.
 
     Attributes:
         events: ("sync", identity, size of a file or None), or ("rename", path before, path after).

@@ -71,6 +71,6 @@ def publish(store: ModelStore) -> Callable[..., Manifest]:
 
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where engines are kept that no version's folder can hold: nobody else's."""
+    """A cache folder of this test alone, for engines that no version's folder can hold."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"

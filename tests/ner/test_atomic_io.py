@@ -78,7 +78,9 @@ def test_an_error_in_the_block_leaves_the_old_content(tmp_path: Path) -> None:
     assert names_in(tmp_path) == {"current"}
 
 
-def test_what_a_kill_left_is_no_part_of_the_next_write_and_can_be_removed(tmp_path: Path) -> None:
+def test_leftovers_of_a_kill_are_no_part_of_the_next_write_and_can_be_removed(
+    tmp_path: Path,
+) -> None:
     own, other = (tmp_path / f".current.{pid}.new" for pid in (os.getpid(), 1))
     for left in (own, other, tmp_path / ".current2.1.new"):
         left.write_text(LONG)
@@ -168,7 +170,7 @@ def is_open(descriptor: int) -> bool:
     return True
 
 
-def test_sync_closes_what_the_disk_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sync_closes_a_file_after_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     descriptors = []
 
     def fsync(descriptor: int) -> None:
@@ -213,7 +215,7 @@ def test_an_error_of_the_file_system_is_one_sentence_with_its_cause(
     assert caught.value.__cause__ is error
 
 
-def test_only_space_leaves_other_refusals_to_the_caller() -> None:
+def test_disk_full_only_lets_other_errors_through() -> None:
     with pytest.raises(PublishError), translate_os_errors("write", disk_full_only=True):
         raise NO_SPACE
     with pytest.raises(PermissionError), translate_os_errors("write", disk_full_only=True):

@@ -1,4 +1,4 @@
-"""Documents and spans: which offsets they accept, their order, and what makes two of them equal."""
+"""Documents and spans: valid offsets, order and equality."""
 
 from dataclasses import FrozenInstanceError
 from itertools import permutations
@@ -98,7 +98,7 @@ def test_equal_spans_keep_their_order_and_scores() -> None:
 @example([(5, 4)])
 @example([(-1, 4)])
 @example([(1, 4), (0, 2), (1, 4), (0, 9)])
-def test_unknown_stretches_lie_inside_the_text_sorted_and_each_once(
+def test_masked_ranges_lie_inside_the_text_sorted_and_each_once(
     unknown: list[tuple[int, int]],
 ) -> None:
     wrong = [(start, end) for start, end in unknown if not 0 <= start < end <= LENGTH]

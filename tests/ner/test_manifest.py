@@ -54,7 +54,7 @@ def manifest(draft: VersionMetadata) -> Manifest:
 
 
 @given(DRAFTS)
-def test_what_is_written_is_what_is_read(draft: VersionMetadata) -> None:
+def test_a_written_manifest_is_read_back(draft: VersionMetadata) -> None:
     written = manifest(draft)
     text = json.dumps(written.to_json())
     assert Manifest.from_json(json.loads(text), "here") == written
@@ -68,7 +68,7 @@ def test_the_hash_survives_writing_and_reading(draft: VersionMetadata) -> None:
 
 
 @given(DRAFTS, OBJECTS)
-def test_the_hash_ignores_what_does_not_make_a_version_itself(
+def test_the_content_hash_ignores_scores_and_environment(
     draft: VersionMetadata, other: dict[str, Any]
 ) -> None:
     backwards = dict(reversed(draft.config.items()))
@@ -88,7 +88,7 @@ def test_the_hash_ignores_what_does_not_make_a_version_itself(
         {"base_revision": None},
     ],
 )
-def test_the_hash_tells_versions_apart(change: dict[str, Any]) -> None:
+def test_the_content_hash_differs_between_versions(change: dict[str, Any]) -> None:
     draft = VersionMetadata(**DRAFT)
     assert content_hash(replace(draft, **change), FILES) != content_hash(draft, FILES)
 
@@ -137,7 +137,7 @@ def test_a_missing_field_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", broken())
-def test_a_field_of_a_wrong_kind_is_named(name: str) -> None:
+def test_a_field_of_a_wrong_type_is_named(name: str) -> None:
     with raises(VersionInvalid, "manifest-field-invalid") as raised:
         Manifest.from_json(broken(**{name: 1.5}), "over/there")
     assert repr(name) in str(raised.value)
@@ -287,7 +287,7 @@ EDITS = [
 
 @pytest.mark.parametrize("verify", [True, False])
 @pytest.mark.parametrize(("old", "new"), EDITS)
-def test_nothing_that_a_manifest_says_can_be_changed_unseen(
+def test_every_change_of_a_manifest_is_noticed(
     store: ModelStore, publish: Callable[..., Manifest], old: str, new: str, verify: bool
 ) -> None:
     folder = store.resolve(publish().version)
@@ -296,7 +296,7 @@ def test_nothing_that_a_manifest_says_can_be_changed_unseen(
         read_manifest(folder, verify=verify)
 
 
-def test_an_edited_manifest_can_be_sealed_again(
+def test_an_edited_manifest_with_a_new_digest_is_read(
     store: ModelStore, publish: Callable[..., Manifest]
 ) -> None:
     """So that the test above fails for the digest alone."""
@@ -328,7 +328,7 @@ def test_listing_reads_the_manifest_alone(
     assert read_manifest(store.resolve(published.version), verify=False) == published
 
 
-def test_what_a_desktop_leaves_behind_harms_no_version(
+def test_hidden_files_of_a_desktop_are_ignored(
     store: ModelStore, publish: Callable[..., Manifest]
 ) -> None:
     published = publish()
@@ -352,22 +352,22 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         read_manifest(tmp_path / "nowhere")
 
 
-def test_sealing_lists_every_file(tmp_path: Path) -> None:
+def test_hashing_lists_every_file(tmp_path: Path) -> None:
     write_files(tmp_path, 5)
-    sealed = hash_files(tmp_path)
-    assert list(sealed) == ["model.safetensors", "onnx/config.json", "tokenizer.json"]
-    assert sealed["onnx/config.json"].bytes == 2
+    records = hash_files(tmp_path)
+    assert list(records) == ["model.safetensors", "onnx/config.json", "tokenizer.json"]
+    assert records["onnx/config.json"].bytes == 2
 
 
 @pytest.mark.parametrize("bad", ["optimizer.pt", "training_args.bin"])
-def test_sealing_refuses_pickles(tmp_path: Path, bad: str) -> None:
+def test_hashing_refuses_pickles(tmp_path: Path, bad: str) -> None:
     write_files(tmp_path)
     (tmp_path / bad).write_bytes(b"")
     with raises(PublishError, "file-not-allowed"):
         hash_files(tmp_path)
 
 
-def test_sealing_refuses_links(tmp_path: Path) -> None:
+def test_hashing_refuses_links(tmp_path: Path) -> None:
     write_files(tmp_path)
     (tmp_path / "shared").symlink_to("/etc")
     with raises(PublishError, "file-not-allowed"):

@@ -83,9 +83,7 @@ def test_the_name_in_the_store_wins_over_a_folder_of_the_same_name(
     assert store.resolve("encoder").parent == store.root / "encoder"
 
 
-def test_one_version_in_two_tiers_must_be_said_with_its_tier(
-    store: ModelStore, publish: Publish
-) -> None:
+def test_a_version_in_two_tiers_needs_its_tier(store: ModelStore, publish: Publish) -> None:
     encoder, llm = publish(tier="encoder"), publish(tier="llm")
     assert encoder.version == llm.version
     with raises(VersionNotFound, "version-ambiguous"):
@@ -93,7 +91,7 @@ def test_one_version_in_two_tiers_must_be_said_with_its_tier(
     assert store.resolve(f"llm/{llm.version}") == store.root / "llm" / llm.version
 
 
-def test_bundled_is_the_current_encoder_of_the_store_that_ships(
+def test_bundled_means_the_current_encoder_of_the_bundled_store(
     store: ModelStore, publish: Publish, tmp_path: Path
 ) -> None:
     shipped = publish(1)
@@ -115,7 +113,7 @@ def test_a_tier_means_the_bundled_version_while_no_other_is_current(
     assert own.resolve("encoder") == own.resolve("bundled")
 
 
-def test_without_an_llm_there_is_advice_how_to_get_one(
+def test_a_missing_llm_is_an_error_with_the_next_step(
     store: ModelStore, publish: Publish, tmp_path: Path
 ) -> None:
     store.promote("encoder", publish(1).version)
@@ -142,7 +140,7 @@ def test_reading_writes_nothing(store: ModelStore, publish: Publish, tmp_path: P
 
 
 @pytest.mark.parametrize("reference", ["nothing", "encoder/nothing", "a/b/c", "\0", "bundled"])
-def test_what_is_not_there_is_answered_with_what_is(
+def test_a_missing_version_is_an_error_that_lists_the_others(
     store: ModelStore, publish: Publish, reference: str
 ) -> None:
     published = publish()
@@ -151,7 +149,7 @@ def test_what_is_not_there_is_answered_with_what_is(
     assert f"encoder/{published.version}" in str(caught.value)
 
 
-def test_a_long_answer_names_the_last_versions_and_counts_the_others(
+def test_a_long_list_names_the_last_versions_and_counts_the_others(
     store: ModelStore, publish: Publish
 ) -> None:
     for value in range(11):
@@ -164,7 +162,7 @@ def test_a_long_answer_names_the_last_versions_and_counts_the_others(
     ]
 
 
-def test_an_empty_store_with_a_bundled_version_says_so(tmp_path: Path) -> None:
+def test_an_empty_store_offers_the_bundled_version(tmp_path: Path) -> None:
     store = ModelStore(tmp_path / "models", bundled_root=tmp_path / "bundled")
     with raises(VersionNotFound, "version-not-found") as caught:
         store.resolve("nothing")
@@ -176,7 +174,7 @@ def test_a_path_to_a_folder_that_is_no_version(store: ModelStore, tmp_path: Path
         store.resolve(str(tmp_path))
 
 
-def test_a_current_version_that_somebody_deleted(store: ModelStore, publish: Publish) -> None:
+def test_a_deleted_current_version_is_an_error(store: ModelStore, publish: Publish) -> None:
     gone, left = publish(1), publish(2)
     store.promote("encoder", gone.version)
     store.resolve(gone.version).rename(store.root / "elsewhere")

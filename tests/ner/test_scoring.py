@@ -1,4 +1,4 @@
-"""Laws of scoring: what cannot change a score, what must add up, and who must agree with it."""
+"""Laws of scoring: invariances, sums, and agreement with seqeval."""
 
 from collections.abc import Iterable, Sequence
 from itertools import starmap
@@ -71,7 +71,7 @@ def test_counts_add_up(one: tuple[int, ...], other: tuple[int, ...]) -> None:
     assert 0 <= min(both.precision, both.recall) <= both.f1 <= max(both.precision, both.recall) <= 1
 
 
-def test_ratios_of_nothing_are_zero_and_the_support_says_so() -> None:
+def test_ratios_without_spans_are_zero_and_so_is_the_support() -> None:
     empty = Counts()
     assert (empty.precision, empty.recall, empty.f1) == (0.0, 0.0, 0.0)
     assert (empty.gold, empty.predicted) == (0, 0)
@@ -139,7 +139,7 @@ def test_documents_joined_into_one_score_as_they_do_apart(pairs) -> None:
 
 
 @given(span_lists(most=10), span_lists(most=10))
-def test_swapping_gold_and_predicted_swaps_what_is_missed_and_invented(
+def test_swapping_gold_and_predicted_swaps_missed_and_spurious(
     gold: list[Span], predicted: list[Span]
 ) -> None:
     def swap(counts: Counts) -> Counts:
@@ -159,7 +159,7 @@ def test_strata_add_up_to_the_total(pairs) -> None:
 
 
 @given(span_lists())
-def test_each_side_is_counted_at_its_own_length(predicted: list[Span]) -> None:
+def test_gold_and_predicted_spans_count_at_their_own_lengths(predicted: list[Span]) -> None:
     gold = [Span(0, 30, "Chemical"), Span(32, 40, "Disease")]  # 4 words and 2 words
     for tally in (
         score_spans(TEXT, gold, predicted).strict,
@@ -235,7 +235,7 @@ tag_pairs = st.integers(1, 3).flatmap(
 @example((TagSet(("x",)), [[]]))
 @example((TagSet(("x",)), [[(0, 0)]]))
 @example((TagSet(("x",)), [[(2, 0)], [(1, 1)]]))  # an I- tag may not go on across documents
-def test_strict_figures_are_those_of_seqeval(case) -> None:
+def test_strict_scores_equal_those_of_seqeval(case) -> None:
     tag_set, pairs = case
     names = tag_set.tag_names
     tags = [[[names[pair[side]] for pair in tagged] for tagged in pairs] for side in (0, 1)]

@@ -1,4 +1,4 @@
-"""Laws of the tags: what encoding keeps, what it masks, and how decoding reads tags back."""
+"""Laws of the tags: spans that encoding keeps, words that it masks, and decoding."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -85,14 +85,14 @@ def named(tags: Sequence[int]) -> str:
 
 @given(documents())
 @example(Document("wide", "a b", (Span(0, 2, "Chemical"), Span(1, 3, "Disease"))))
-def test_decoding_reads_back_every_span_that_is_not_lost(document: Document) -> None:
+def test_decoding_gives_every_kept_span(document: Document) -> None:
     tagged = TAGS.encode(document)
     kept = [without_white_space(document, span) for span in kept_of(document, tagged)]
     assert decode(TAGS, tagged.tags, tagged.words) == sorted(kept)
 
 
 @given(documents())
-def test_decoded_and_lost_spans_are_all_spans_and_none_is_both(document: Document) -> None:
+def test_a_span_is_either_kept_or_dropped(document: Document) -> None:
     spans = {span for span in document.spans if has_no_white_space_at_its_edges(document, span)}
     tagged = TAGS.encode(replace(document, spans=tuple(spans)))
     decoded = decode(TAGS, tagged.tags, tagged.words)
@@ -102,7 +102,7 @@ def test_decoded_and_lost_spans_are_all_spans_and_none_is_both(document: Documen
 @given(documents())
 @example(Document("twice", TEXT, (Span(0, 7, "Chemical"), Span(0, 7, "Chemical"))))
 @example(Document("lost twice", TEXT, (Span(0, 3, "Chemical"), Span(0, 3, "Chemical"))))
-def test_a_lost_span_is_reported_once_with_its_text_and_document(document: Document) -> None:
+def test_a_dropped_span_is_reported_once_with_its_text_and_document(document: Document) -> None:
     lost = TAGS.encode(document).dropped
     spans = [span_of(entry) for entry in lost]
     assert len(set(spans)) == len(spans)
@@ -123,7 +123,7 @@ def test_a_lost_span_is_reported_once_with_its_text_and_document(document: Docum
 @example(  # the foreign span is the longest, yet it keeps no other span out
     Document("foreign and shorter", TEXT, (Span(0, 15, FOREIGN), Span(0, 7, "Chemical")))
 )
-def test_a_span_is_lost_for_a_reason_that_holds_and_for_no_other(document: Document) -> None:
+def test_a_span_is_dropped_for_a_true_reason_only(document: Document) -> None:
     tagged = TAGS.encode(document)
     kept = kept_of(document, tagged)
 
@@ -240,7 +240,7 @@ def test_spans_as_tags(spans: list[tuple[int, int, str]], tags: str, reasons: li
         ((28, 29), "B-Chemical O O O ?"),
     ],
 )
-def test_unknown_stretches_as_tags(unknown: tuple[int, int], tags: str) -> None:
+def test_masked_ranges_as_tags(unknown: tuple[int, int], tags: str) -> None:
     document = Document("", TEXT, (Span(0, 7, "Chemical"),), masked_ranges=(unknown,))
     tagged = TAGS.encode(document)
     assert named(tagged.tags) == tags
@@ -253,7 +253,7 @@ def test_a_text_without_words_has_no_tags(text: str) -> None:
     assert decode(TAGS, (), ()) == []
 
 
-def test_what_may_follow_what() -> None:
+def test_an_inside_tag_follows_only_its_own_label() -> None:
     table = {  # columns: O, B-Chemical, I-Chemical, B-Disease, I-Disease
         None: "yes yes no yes no",
         OUTSIDE: "yes yes no yes no",
@@ -287,7 +287,7 @@ def test_chunks_are_those_of_seqeval(tags: list[int]) -> None:
 
 
 @given(st.lists(st.sampled_from((*range(len(TAGS)), IGNORE_INDEX)), max_size=12))
-def test_an_inside_tag_that_may_not_stand_is_read_as_outside(tags: list[int]) -> None:
+def test_an_inside_tag_in_a_forbidden_place_counts_as_outside(tags: list[int]) -> None:
     legal: list[int] = []
     for tag in tags:
         legal.append(tag if TAGS.may_follow(tag, legal[-1] if legal else None) else OUTSIDE)
@@ -329,7 +329,7 @@ def test_tag_ids_are_in_the_order_of_the_label_set() -> None:
 
 
 @pytest.mark.parametrize("labels", [(), ("",), ("Chemical", ""), ("Chemical", "Gene", "Chemical")])
-def test_a_label_set_is_refused_if_it_is_empty_or_has_an_empty_or_repeated_label(
+def test_a_label_set_has_labels_none_of_them_empty_or_repeated(
     labels: tuple[str, ...],
 ) -> None:
     with pytest.raises(LabelError):

@@ -1,4 +1,4 @@
-"""Words: what they are, and where they may not be cut."""
+"""Words: their definition, and positions inside them."""
 
 from hypothesis import given
 

@@ -1,4 +1,4 @@
-"""JSON lines: what is written is read back, and what is not ours is told apart."""
+"""JSON lines: reading back, and errors of other shapes."""
 
 import json
 from typing import Any
@@ -52,29 +52,32 @@ def test_predictions_come_back(document: Document, score: float, reason: Any) ->
         )
         for span in document.spans
     )
-    said = Prediction(tuple(sorted(document.spans)), score, "enc-20261122-1", dropped=lost)
-    line = through_a_file(prediction_to_json(document, said))
-    assert prediction_from_json(line, "line 1") == (Document(document.id, document.text), said)
+    prediction = Prediction(tuple(sorted(document.spans)), score, "enc-20261122-1", dropped=lost)
+    line = through_a_file(prediction_to_json(document, prediction))
+    assert prediction_from_json(line, "line 1") == (
+        Document(document.id, document.text),
+        prediction,
+    )
 
 
 def test_predictions_of_other_tools_need_no_scores() -> None:
-    document, said = prediction_from_json(LINE, "line 1")
+    document, prediction = prediction_from_json(LINE, "line 1")
     assert document == Document("8701013", LINE["text"])
-    assert said == Prediction((Span(0, 10, "Chemical"),), 1.0, "unknown")
+    assert prediction == Prediction((Span(0, 10, "Chemical"),), 1.0, "unknown")
 
 
 @pytest.mark.parametrize(("start", "end"), [(-1, 3), (5, 5), (9, 2), (0, 999)])
 def test_a_predicted_entity_outside_the_text_is_dropped(start: int, end: int) -> None:
     entity = {"start": start, "end": end, "label": "Chemical", "text": "x"}
     line = {**LINE, "entities": [*LINE["entities"], entity]}
-    _, said = prediction_from_json(line, "line 1")
-    assert said.spans == (Span(0, 10, "Chemical"),)
-    assert said.dropped == (
+    _, prediction = prediction_from_json(line, "line 1")
+    assert prediction.spans == (Span(0, 10, "Chemical"),)
+    assert prediction.dropped == (
         DroppedAnnotation("Chemical", "x", "offset outside the text", start, end, "8701013"),
     )
 
 
-def test_numbers_are_ids_and_a_place_is_better_than_none() -> None:
+def test_an_id_may_be_a_number_and_defaults_to_the_place() -> None:
     assert document_text_from_json({"text": "a", "id": 7}, "line 1").id == "7"
     assert document_text_from_json({"text": "a"}, "line 1").id == "line 1"
 
@@ -157,7 +160,7 @@ def test_half_a_character_is_an_error_in_every_field(change: dict[str, Any], fie
     assert f"of its {field}:" in str(raised.value)
 
 
-def test_a_place_that_is_no_text_is_still_an_id() -> None:
+def test_an_id_of_a_place_with_odd_bytes_is_escaped() -> None:
     assert (
         document_text_from_json({"text": "a"}, "\udcff.jsonl, line 1").id == "\\udcff.jsonl, line 1"
     )

@@ -1,4 +1,4 @@
-"""Offsets: what they count is found out, never guessed."""
+"""Offsets: their unit is detected, never guessed."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ def at(words: str, *, stated: str | None = None, shift: int = 0) -> RawSpan:
         ("the path C:\\new", "the path C:\\new"),
     ],
 )
-def test_white_space_may_be_shown_otherwise(stated: str, covered: str) -> None:
+def test_white_space_may_differ(stated: str, covered: str) -> None:
     assert is_same_text(stated, covered)
 
 
@@ -44,17 +44,17 @@ def test_other_words_are_not_the_same() -> None:
     assert not is_same_text("renal failure", "renalfailure")
 
 
-def test_without_astral_characters_both_ways_of_counting_are_one() -> None:
+def test_both_units_agree_without_astral_characters() -> None:
     assert detect_offset_unit([RawSpan(0, 3, ("x",), "abd")], "abc") == "alike"
 
 
-def test_a_fitting_text_speaks_for_code_points() -> None:
+def test_a_fitting_text_shows_code_points() -> None:
     assert (
         detect_offset_unit([at("Naloxone"), at("clonidine", stated="other")], TEXT) == "code points"
     )
 
 
-def test_shifted_offsets_speak_for_utf16() -> None:
+def test_shifted_offsets_show_utf16() -> None:
     regions = [at("Naloxone", shift=1), at("clonidine", shift=1), at("naloxone", shift=2)]
     assert detect_offset_unit(regions, TEXT) == "UTF-16 units"
     assert utf16_to_code_points(regions, TEXT) == [at("Naloxone"), at("clonidine"), at("naloxone")]
@@ -70,12 +70,12 @@ def test_nothing_stated_is_unchecked() -> None:
     assert detect_offset_unit([], TEXT) == "alike"
 
 
-def test_regions_before_the_first_astral_character_tell_nothing() -> None:
+def test_regions_before_the_first_astral_character_show_no_unit() -> None:
     text = "Naloxone 😀"
     assert detect_offset_unit([RawSpan(0, 8, ("Chemical",), "aspirin")], text) == "alike"
 
 
-def test_a_repeated_text_may_fit_both_ways() -> None:
+def test_a_repeated_text_may_fit_both_units() -> None:
     first, last = RawSpan(3, 4, ("x",), "a"), RawSpan(5, 6, ("x",), "a")
     assert detect_offset_unit([last], "😀😀 a a b") == "either"
     assert detect_offset_unit([last, first], "😀😀 a a b") == "code points"
@@ -92,19 +92,19 @@ def test_a_repeated_text_may_fit_both_ways() -> None:
         (["code points", "UTF-16 units"], "either"),
     ],
 )
-def test_an_export_decides_where_it_speaks_with_one_voice(
+def test_an_export_has_the_unit_that_its_annotations_agree_on(
     countings: list[OffsetUnit], pooled: OffsetUnit
 ) -> None:
     assert combine_offset_units(countings) == pooled
 
 
 @pytest.mark.parametrize(("start", "end"), [(1, 3), (0, 999), (-2, 4), (999, 1003)])
-def test_what_utf16_cannot_mean_has_no_place(start: int, end: int) -> None:
+def test_impossible_utf16_offsets_become_none(start: int, end: int) -> None:
     assert utf16_to_code_points([RawSpan(start, end, ("x",))], TEXT) == [None]
 
 
 @given(odd_documents())
-def test_counting_in_utf16_and_back_changes_nothing(document: Document) -> None:
+def test_conversion_to_utf16_and_back_changes_nothing(document: Document) -> None:
     text = document.text
     regions = [
         RawSpan(span.start, span.end, (span.label,), shown(document.span_text(span)))
@@ -118,7 +118,7 @@ def test_counting_in_utf16_and_back_changes_nothing(document: Document) -> None:
     counting = detect_offset_unit(regions, text)
     assert counting in ("alike", "code points", "either")
     assert (counting == "alike") == (old == regions)
-    # Never the wrong way: what is told of either kind of offsets is true of them.
+    # Never the wrong unit.
     assert detect_offset_unit(old, text) in (
         {"alike"} if old == regions else {"UTF-16 units", "either"}
     )

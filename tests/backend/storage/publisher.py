@@ -1,7 +1,7 @@
 """Processes that publish and promote, for the tests that kill them or run several at once.
 
-``loop ROOT SEED`` does so for ever, ``share ROOT SEED N`` N times and once what all others publish
-too, and ``every-step ROOT`` is killed at every step it takes, one step later each time.
+``loop ROOT SEED`` never ends. ``share ROOT SEED N`` publishes N versions, and once the content that
+all others publish too. ``every-step ROOT`` is killed at every step, one step later each time.
 """
 
 import os
@@ -29,7 +29,7 @@ def publish(store: ModelStore, value: int) -> Manifest:
 
 
 def check(store: ModelStore) -> None:
-    """What must hold at every moment: whatever can be seen is whole, and something serves."""
+    """The law of every moment: visible versions are complete, and one is current."""
     for version in store.version_names("encoder"):
         read_manifest(store.tier_folder("encoder") / version)
     read_manifest(store.resolve("encoder"))
@@ -54,7 +54,7 @@ def killed_at(step: int, store: ModelStore, value: int) -> bool:
             os.kill(os.getpid(), signal.SIGKILL)
 
     before = store.current_version("encoder")
-    sys.setprofile(kill_when_due)  # told of every call of C code before it is made
+    sys.setprofile(kill_when_due)  # called before every call of C code
     store.promote("encoder", publish(store, value).version)
     store.remove("encoder", str(before))
     os._exit(0)

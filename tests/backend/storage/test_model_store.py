@@ -36,7 +36,7 @@ def hidden(store: ModelStore) -> list[str]:
     return [path.name for path in store.root.rglob(".staging-*")]
 
 
-def test_what_is_published_is_read_back_and_nothing_else_remains(
+def test_a_published_version_is_read_back_and_nothing_else_remains(
     store: ModelStore, publish: Publish
 ) -> None:
     published = publish()
@@ -105,7 +105,7 @@ def test_other_content_is_another_version(store: ModelStore, publish: Publish) -
     assert len(store.version_names("encoder")) == len({item.version for item in published}) == 5
 
 
-def test_publishing_the_same_content_mends_a_damaged_version(
+def test_publishing_the_same_content_repairs_a_damaged_version(
     store: ModelStore, publish: Publish
 ) -> None:
     first = publish()
@@ -134,14 +134,14 @@ def test_a_published_manifest_can_be_published_elsewhere(
         assert content(other.publish(folder, published).version) == content(published.version)
 
 
-def test_a_draft_is_hashed_as_it_will_be_read(store: ModelStore, publish: Publish) -> None:
+def test_metadata_is_hashed_as_it_will_be_read(store: ModelStore, publish: Publish) -> None:
     published = publish(config={"layers": (1, 2), "by_id": {2: "a", 10: "b"}})
     assert published.config == {"layers": [1, 2], "by_id": {"2": "a", "10": "b"}}
     assert read_manifest(store.resolve(published.version)) == published
 
 
 @pytest.mark.parametrize("value", [float("nan"), Path("x"), {1, 2}, b"x"])
-def test_a_draft_with_what_json_cannot_hold_is_refused(
+def test_metadata_that_is_not_json_is_refused(
     store: ModelStore, publish: Publish, value: object
 ) -> None:
     with raises(PublishError, "metadata-not-json"):
@@ -151,7 +151,7 @@ def test_a_draft_with_what_json_cannot_hold_is_refused(
 
 
 @pytest.mark.parametrize("labels", [(), ("Chemical", "Chemical"), ("",)])
-def test_a_draft_without_a_label_set_is_refused(publish: Publish, labels: tuple[str, ...]) -> None:
+def test_metadata_without_a_label_set_is_refused(publish: Publish, labels: tuple[str, ...]) -> None:
     with pytest.raises(LabelError):
         publish(labels=labels)
 
@@ -295,7 +295,7 @@ def test_a_store_of_an_older_release_rolls_back_to_the_bundled_version(
     )
 
 
-def test_rolling_back_passes_over_every_removed_version_to_the_bundled_one(
+def test_a_rollback_skips_removed_versions_down_to_the_bundled_one(
     own: ModelStore, store: ModelStore
 ) -> None:
     one, two = (publish_number(own, value).version for value in range(2))
@@ -343,7 +343,7 @@ def test_a_damaged_bundled_version_is_neither_promoted_nor_rolled_back_to(
     assert own.current_version("encoder") == version
 
 
-def test_the_bundled_version_is_promoted_instead_of_the_version_it_was_judged_beside(
+def test_the_bundled_version_replaces_only_the_version_it_was_compared_with(
     own: ModelStore, store: ModelStore
 ) -> None:
     one, two = (publish_number(own, value).version for value in range(2))
@@ -356,7 +356,7 @@ def test_the_bundled_version_is_promoted_instead_of_the_version_it_was_judged_be
         own.promote("encoder", two, expected_current=one)
 
 
-def test_rolling_back_passes_over_what_was_removed(store: ModelStore, publish: Publish) -> None:
+def test_a_rollback_skips_removed_versions(store: ModelStore, publish: Publish) -> None:
     one, two, three = (publish(value).version for value in range(3))
     for version in (one, three, two, three):
         store.promote("encoder", version)
@@ -364,7 +364,7 @@ def test_rolling_back_passes_over_what_was_removed(store: ModelStore, publish: P
     assert store.rollback("encoder") == one
 
 
-def test_rolling_back_refuses_a_damaged_version(store: ModelStore, publish: Publish) -> None:
+def test_a_rollback_refuses_a_damaged_version(store: ModelStore, publish: Publish) -> None:
     one, two = publish(1).version, publish(2).version
     store.promote("encoder", one)
     store.promote("encoder", two)
@@ -374,7 +374,7 @@ def test_rolling_back_refuses_a_damaged_version(store: ModelStore, publish: Publ
     assert store.current_version("encoder") == two
 
 
-def test_rolling_back_where_nothing_was_promoted(store: ModelStore, publish: Publish) -> None:
+def test_a_rollback_without_a_promotion_is_an_error(store: ModelStore, publish: Publish) -> None:
     for tier in ("encoder", "llm"):
         with raises(RegistryError, "no-promotion-to-undo"):
             store.rollback(tier)
@@ -400,7 +400,7 @@ def test_a_version_in_the_wrong_place_is_not_promoted(store: ModelStore, publish
         store.promote("encoder", "best")
 
 
-def test_what_is_not_there_is_neither_promoted_nor_removed(
+def test_a_missing_version_is_neither_promoted_nor_removed(
     store: ModelStore, publish: Publish
 ) -> None:
     version = publish().version
@@ -413,7 +413,7 @@ def test_what_is_not_there_is_neither_promoted_nor_removed(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 3, "previous": []}', "\0"])
-def test_a_damaged_current_is_told_and_mended_by_promoting(
+def test_a_promotion_repairs_a_damaged_current(
     store: ModelStore, publish: Publish, text: str
 ) -> None:
     version = publish().version
@@ -425,7 +425,7 @@ def test_a_damaged_current_is_told_and_mended_by_promoting(
     assert store.current_version("encoder") == version
 
 
-def test_a_damaged_current_is_mended_by_promoting_the_bundled_version(
+def test_a_promotion_of_the_bundled_version_repairs_a_damaged_current(
     own: ModelStore, store: ModelStore
 ) -> None:
     publish_number(own)
@@ -532,7 +532,7 @@ def test_everything_is_on_the_disk_before_it_can_be_seen(
     assert ("sync", str(home)) in steps[seen:]
 
 
-def test_a_version_is_only_promoted_instead_of_the_one_it_was_judged_beside(
+def test_a_version_replaces_only_the_version_it_was_compared_with(
     tmp_path: Path, publish: Publish, store: ModelStore
 ) -> None:
     one, two, three = (publish(value).version for value in range(3))
@@ -551,7 +551,7 @@ def test_a_version_is_only_promoted_instead_of_the_one_it_was_judged_beside(
     assert store.current_version("encoder") == three
 
 
-def test_what_tagalong_comes_with_serves_until_something_is_promoted(
+def test_the_bundled_version_is_served_until_the_first_promotion(
     tmp_path: Path, publish: Publish, store: ModelStore
 ) -> None:
     own = publish().version
