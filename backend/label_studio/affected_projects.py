@@ -59,9 +59,9 @@ def find_affected_projects(
 ) -> list[AffectedProject]:
     """Find the other projects that a promotion would affect, whatever their labels.
 
-    Label Studio calls ``/setup`` of a project's backends before it lists them, and the server
-    records the call in the event store of its models folder. So a project whose listing changes
-    the event store uses this folder. Versions and addresses cannot show that: servers of two
+    Label Studio calls ``/setup`` of a project's backends before it lists them. The server records
+    the call in the event store of its models folder. So a project whose listing changes the event
+    store uses this folder. Versions and addresses cannot show that: servers of two
     folders may both serve the bundled version, and one server may have several addresses.
 
     Args:

@@ -71,8 +71,8 @@ def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
         An immutable config.
 
     Raises:
-        FormatError: If it is too long, declares a document type or entities, is not XML, or does
-            not have exactly one ``<Labels>`` to label a ``<Text>`` with.
+        FormatError: If it is too long, declares a document type or entities, is not XML, or has no
+            unique ``<Labels>`` over a ``<Text>``.
     """
     tag = _choose_control(_span_controls(_parse_interface(xml)), control)
     (text,) = (obj for obj in tag.objects if _is_tag(obj, "text"))
