@@ -56,7 +56,8 @@ class TrainJob:
         tier: The tier to train.
         recipe: Settings of the training.
         store: Receives the version.
-        export_files: Annotated documents, in any format that `read_corpus` reads.
+        export_files: Annotated documents, in any format that `read_corpus` reads; unused by
+            `build_training_data`.
         dev_files: Dev documents; none to take a share of the others.
         dev_share: That share.
         read_options: How to read the files.
@@ -70,7 +71,7 @@ class TrainJob:
     tier: str
     recipe: Recipe
     store: ModelStore
-    export_files: Sequence[Path]
+    export_files: Sequence[Path] = ()
     dev_files: Sequence[Path] = ()
     dev_share: float = 0.1
     read_options: ReadOptions = field(default_factory=ReadOptions)
@@ -121,15 +122,29 @@ class TrainedVersion:
 
 
 def read_training_data(job: TrainJob) -> TrainingData:
-    """Read and split the documents of a training.
+    """Read and split the files of a training; see `build_training_data`."""
+    validate_name(job.name)  # before reading, and before an hour of training
+    corpus = read_corpus(job.export_files, job.read_options)
+    dev = read_corpus(job.dev_files, job.read_options) if job.dev_files else None
+    return build_training_data(job, corpus, dev)
+
+
+def build_training_data(job: TrainJob, corpus: Corpus, dev: Corpus | None) -> TrainingData:
+    """Split the documents of a training, and read its silver data.
+
+    Args:
+        job: Inputs and settings.
+        corpus: Training documents.
+        dev: Dev documents; None to take a share of the others.
+
+    Returns:
+        The documents.
 
     Raises:
         InputError: If a file cannot be read, or no silver document is left.
         TrainingError: If silver is given and gold has no annotated spans.
     """
-    validate_name(job.name)  # before an hour of training, not after it
-    corpus = read_corpus(job.export_files, job.read_options)
-    dev = read_corpus(job.dev_files, job.read_options) if job.dev_files else None
+    validate_name(job.name)
     split = split_train_dev(corpus, dev, dev_share=job.dev_share)
     if job.silver is not None:
         # First: without gold spans there are no labels that silver could share.

@@ -1,0 +1,100 @@
+"""The Python interface: the example of the page runs, quietly, with the scores of the commands."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tagalong
+from tagalong.ner.document import Document, Prediction, Span
+from tagalong.ner.errors import InputError
+from tests.cli.typed import run
+from tests.errors import raises
+from tests.toy_corpus import toy_documents
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+EXAMPLE = "\n".join(re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+TEXTS = [
+    "Naloxone reverses the antihypertensive effect of clonidine.",
+    "",
+    "β-blockers 😀 cause asthma.",
+]
+
+
+def run_python(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+    )
+
+
+def test_importing_is_fast(tmp_path: Path) -> None:
+    program = "import sys, tagalong; print({'torch', 'transformers', 'numpy'} & set(sys.modules))"
+    assert run_python(program, tmp_path).stdout == "set()\n"
+
+
+def test_the_example_of_the_page_runs_quietly(tmp_path: Path) -> None:
+    done = run_python(EXAMPLE, tmp_path)
+    first, _, lengths = done.stdout.partition("\n")[0], *done.stdout.rpartition("{")[1:]
+    assert first.startswith("Naloxone Chemical ")
+    assert "'1': 8" in lengths
+    assert done.stderr == ""
+    assert len(list((tmp_path / "models" / "encoder").glob("notes-*"))) == 1
+
+
+@pytest.fixture(scope="module")
+def tagger() -> tagalong.Tagger:
+    return tagalong.load("bundled")
+
+
+def test_predictions_are_those_of_the_command(tagger: tagalong.Tagger, tmp_path: Path) -> None:
+    lines = "\n".join(json.dumps({"text": text}) for text in TEXTS)
+    shown = run("predict", "-", "--model", "bundled", "--models", tmp_path, "--json", stdin=lines)
+    for spans, line in zip(tagger.predict(TEXTS), shown.stdout.splitlines(), strict=True):
+        entities = json.loads(line)["entities"]
+        assert [(one.start, one.end, one.label) for one in spans] == [
+            (one["start"], one["end"], one["label"]) for one in entities
+        ]
+        assert [one.score for one in spans] == pytest.approx([one["score"] for one in entities])
+    assert tagger.predict(TEXTS[0]) == tagger.predict(TEXTS)[0]
+    assert tagger.predict([]) == []
+
+
+def test_a_tagger_is_evaluated_blind_and_like_its_predictions(tagger: tagalong.Tagger) -> None:
+    gold = toy_documents(6)
+    report = tagalong.evaluate(gold, tagger)
+    by_hand = tagalong.evaluate(gold, tagger.predict_documents(gold), labels=tagger.labels)
+    assert report.overall == by_hand.overall
+    perfect = [Prediction(one.spans, 1.0, "x") for one in gold]
+    assert tagalong.evaluate(gold, perfect).overall.strict.counts.f1 == 1
+    assert report.overall.strict.counts.f1 < 1
+
+
+def test_files_are_read_in_any_format(tmp_path: Path) -> None:
+    path = tmp_path / "gold.jsonl"
+    entity = {"start": 0, "end": 8, "label": "Chemical"}
+    path.write_text(json.dumps({"id": "1", "text": "Naloxone.", "entities": [entity]}))
+    assert tagalong.evaluate(str(path), path).overall.strict.counts.f1 == 1
+    document = Document("1", "Naloxone.", (Span(0, 8, "Chemical"),))
+    assert tagalong.evaluate([document], path).overall.strict.counts.f1 == 1
+
+
+def test_a_prediction_for_each_document_is_needed() -> None:
+    with raises(InputError, "prediction-count"):
+        tagalong.evaluate(toy_documents(2), [])
+
+
+def test_all_names_exist() -> None:
+    assert {getattr(tagalong, name) for name in tagalong.__all__}
+    assert set(tagalong.__all__) <= set(dir(tagalong))
+    with pytest.raises(AttributeError):
+        _ = tagalong.nothing
