@@ -1,20 +1,18 @@
-"""Our predictions for those who run label-studio-ml themselves, its 1.0.9 from PyPI or its 2.x.
+"""Our predictions for teams that run label-studio-ml, its 1.0.9 from PyPI or its 2.x.
 
-Give the class to the framework as any model of one's own, with the folder of model versions in
-``TAGALONG_MODELS`` and, where tasks hold URLs, the hosts they may point to in
-``TAGALONG_ALLOWED_HOSTS``, separated by commas, with ``LABEL_STUDIO_URL`` and
-``LABEL_STUDIO_API_KEY`` for what lies in Label Studio itself::
+Give the class to the framework as any model. Set ``TAGALONG_MODELS`` to the folder of model
+versions. If tasks hold URLs, list their hosts in ``TAGALONG_ALLOWED_HOSTS``, separated by commas,
+and set ``LABEL_STUDIO_URL`` and ``LABEL_STUDIO_API_KEY`` for texts in Label Studio itself::
 
     from tagalong.backend.label_studio_ml import Tagalong
     from label_studio_ml.api import init_app
 
     app = init_app(model_class=Tagalong, model_dir="jobs")  # 2.x takes no model_dir
 
-What the framework does around it is not ours to mend. 1.0.9 hands `Tagalong.predict` no labelling
-config but that of the last ``/setup``, whichever project that was for, and asks nothing before the
-first one; it starts a process for every webhook event, and keeps the event, document texts
-included, in a file under its model_dir. 2.x passes on only single annotations and the train button.
-`tagalong.backend.server` has none of these limits.
+The framework has limits that `tagalong.backend.server` does not have. 1.0.9 predicts with the
+labelling config of the last ``/setup``, whichever project called it, and does not predict before
+the first one. It starts a process for every webhook event, and stores the event, document texts
+included, in a file under its model_dir. 2.x forwards only single annotations and the train button.
 """
 
 import json
@@ -46,7 +44,7 @@ TIER = DEFAULT_TIER
 
 
 class _ServicePerProcess:
-    """The one service of a process; the framework makes a model object for every request."""
+    """The service of each process: the framework creates a model object for every request."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -54,13 +52,10 @@ class _ServicePerProcess:
         self._started: set[int] = set()
 
     def service(self, *, with_weights: bool = False) -> Service:
-        """The service of this very process: threads and connections do not outlive a fork.
+        """The service of this process: threads and connections do not survive a fork.
 
         Args:
-            with_weights: Whether it is to load weights, which a process for one event never needs.
-
-        Returns:
-            The same one every time.
+            with_weights: Load models too, which a process for one event never needs.
         """
         process = os.getpid()
         with self._lock:
@@ -74,7 +69,7 @@ class _ServicePerProcess:
 
 
 def _read_settings() -> Settings:
-    """What the environment says, since the framework makes our objects and not the user."""
+    """The settings from the environment, because the framework creates our objects."""
     hosts = os.environ.get("TAGALONG_ALLOWED_HOSTS", "").split(",")
     return Settings(
         models=Path(os.environ.get("TAGALONG_MODELS", "models")),
@@ -88,16 +83,16 @@ _service_per_process = _ServicePerProcess()
 
 
 class Tagalong(LabelStudioMLBase):
-    """The encoder tier as the framework wants a model.
+    """The encoder tier as a model of the framework.
 
-    All objects of a process share one loaded version, which is loaded by the first prediction and
-    replaced when another one is promoted.
+    All objects of a process share one loaded version. The first prediction loads it, and a
+    promotion replaces it.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # 1.0.9 passes the result of its last job, and reads the version that /setup answers from
-        # it afterwards: without a word from us that would be the time of the last annotation, and
-        # Label Studio would ask for everything again whenever that changes.
+        # 1.0.9 passes the result of its last job, and answers /setup with the job_id in it. By
+        # default that is the time of the last annotation, so Label Studio would request all
+        # predictions again after each one.
         self._framework_knows_version = False
         super().__init__(*args, **kwargs)
         job = kwargs.get("train_output")
@@ -106,19 +101,15 @@ class Tagalong(LabelStudioMLBase):
             self._framework_knows_version = True
 
     def setup(self) -> None:
-        """Tell 2.x the version, whose weights need not be loaded for that."""
+        """Set the version that 2.x reports. Reads no weights."""
         self._framework_knows_version = True
-        with suppress(TagalongError):  # `predict` will say it; events are recorded all the same
+        with suppress(TagalongError):  # `predict` raises it; events are recorded meanwhile
             version = _service_per_process.service().model_holders[TIER].serving_version()
             if self.get("model_version") != version:
                 self.set("model_version", version)
 
     def set_extra_params(self, extra_params: object) -> None:
-        """Keep the ML backend's extra params, which 2.x can only store as text.
-
-        Args:
-            extra_params: As Label Studio sends them, an object or its JSON.
-        """
+        """Store the extra params as text, because 2.x can store nothing else."""
         is_text = isinstance(extra_params, str)
         super().set_extra_params(extra_params if is_text else json.dumps(extra_params))
 
@@ -126,22 +117,22 @@ class Tagalong(LabelStudioMLBase):
         self,
         tasks: Sequence[Mapping[str, Any]],
         context: Mapping[str, Any] | None = None,
-        **kwargs: Any,  # noqa: ARG002 - login and password of the data, which we never fetch with
+        **kwargs: Any,  # noqa: ARG002 - login and password, which we never use
     ) -> list[dict[str, Any]]:
-        """Find the entities of tasks.
+        """Predict tasks.
 
         Args:
             tasks: As Label Studio sends them.
-            context: What the annotator has drawn, in an interactive call.
+            context: Regions drawn by the annotator, in an interactive call.
             **kwargs: Not used.
 
         Returns:
-            One result per task, in the same order. Its ``model_version`` is left out where the
-            framework answers ``/setup`` with a version of its own, as 1.0.9 does until it has seen
-            an event: Label Studio then takes that one, and does not ask again for what it has.
+            One result per task, in the same order. Results have no ``model_version`` if the
+            framework answers ``/setup`` with a version of its own, as 1.0.9 does before the first
+            event. Label Studio then uses that one, and does not request the same again.
 
         Raises:
-            TagalongError: If no version serves, or the labelling config cannot be used.
+            TagalongError: If no version is served, or the labelling config cannot be used.
         """
         service = _service_per_process.service(with_weights=True)
         body = {
@@ -162,20 +153,20 @@ class Tagalong(LabelStudioMLBase):
     def process_event(
         self, event: str, data: Mapping[str, Any], job_id: str, additional_params: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Take on an event in 1.0.9, which calls this in a process of its own.
+        """Handle an event in 1.0.9, which calls this in a process of its own.
 
         Args:
-            event: What happened.
+            event: The action.
             data: The rest of the webhook's body.
-            job_id: What the framework calls the event.
+            job_id: The framework's id of the event.
             additional_params: Not used.
 
         Returns:
-            What `fit` returns. Whatever the event: the framework looks through all events since
-            the last one that returned something, at every ``/setup``.
+            The result of `fit`, for every event: at each ``/setup`` the framework searches all
+            events back to the last one with a result.
 
         Raises:
-            StateFileError: If the event cannot be recorded.
+            StateFileError: If the event cannot be stored.
         """
         return self.fit(event, data, job_id=job_id, **additional_params)
 
@@ -203,5 +194,4 @@ class Tagalong(LabelStudioMLBase):
 
 
 def _without_version(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A result, for Label Studio to say which version it is of."""
     return {key: value for key, value in result.items() if key != "model_version"}
