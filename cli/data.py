@@ -228,14 +228,7 @@ def render_write_result(
     *,
     documents_without_words: int,
 ) -> None:
-    """Print what a file holds, and what not.
-
-    Args:
-        out: The file.
-        written: Its content.
-        lost: Annotations lost in reading and writing.
-        documents_without_words: Documents that the format cannot hold.
-    """
+    """Print what a file holds, and which annotations were lost."""
     # A path is never folded: people copy it.
     console.print(
         f"{written.document_count:,} documents in {_escape_text(str(out))}", soft_wrap=True

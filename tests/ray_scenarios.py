@@ -16,7 +16,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from tagalong.backend.batch.engine import PredictionFailure
-from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.journal import BatchState
 from tagalong.backend.batch.ray_engine import open_ray_engine
 from tagalong.backend.batch.run import CHUNK_DOCUMENTS, BatchRunner, make_items
 from tagalong.backend.models.tier import Tier
@@ -97,7 +97,7 @@ def answered_until_the_source_breaks(address: str) -> tuple[int, str]:
 
 
 def batch_on_ray(address: str, place: Path) -> list[tuple[str, str]]:
-    with BatchJournal(place) as journal, open_ray_engine(lexicon, address=address) as engine:
+    with BatchState(place) as journal, open_ray_engine(lexicon, address=address) as engine:
         BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), engine)
         return [(entry.key, entry.payload) for entry in journal.iterate_entries()]
 

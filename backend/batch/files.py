@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tagalong.backend.batch.entry import DocumentState
-from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.journal import BatchState
 from tagalong.backend.batch.models import BatchModels
 from tagalong.backend.batch.sink import PredictionSink
 from tagalong.backend.batch.source_and_sink import (
@@ -130,18 +130,7 @@ class FolderSource(AbstractContextManager["FolderSource"]):
 
 
 def open_source(path: Path, config: LabelConfig | None = None) -> FileSource | FolderSource:
-    """Open a file or folder of texts.
-
-    Args:
-        path: A file in any format that has texts, or a folder of plain texts.
-        config: The project's labelling config, which says where a task has its text.
-
-    Returns:
-        The source, to be closed by leaving its context.
-
-    Raises:
-        InputError: If it cannot be read.
-    """
+    """Open a file in any format that has texts, or a folder of plain texts."""
     return FolderSource(path) if path.is_dir() else FileSource(path, config)
 
 
@@ -177,7 +166,7 @@ class PredictionsFileSink(PredictionSink):
         assert self._writer.serialize_prediction is not None  # noqa: S101 (it was chosen so)
         return self._writer.serialize_prediction(document, prediction, self._config)
 
-    def on_source_end(self, journal: BatchJournal, last_position: int) -> None:
+    def on_source_end(self, journal: BatchState, last_position: int) -> None:
         """Raise BatchError if the source has lost the documents at its end."""
         # Entries are known by their number, so a missing document means that others have moved.
         entry = journal.read_last_entry()
@@ -188,7 +177,7 @@ class PredictionsFileSink(PredictionSink):
                 code="batch-source-changed",
             )
 
-    def finish(self, journal: BatchJournal) -> None:
+    def finish(self, journal: BatchState) -> None:
         """Write the file, whole or not at all; raise OutputError if that fails."""
         payloads = (
             entry.payload
@@ -206,21 +195,7 @@ def connect_files(
     models: BatchModels,
     config: LabelConfig | None,
 ) -> SourceAndSink:
-    """Make a batch's source and sink of a file or folder and an output file.
-
-    Args:
-        source: The texts.
-        source_path: Where they are.
-        out: The output file.
-        models: The models that predict.
-        config: The labelling config in whose labels predictions are written.
-
-    Returns:
-        Source and sink.
-
-    Raises:
-        BatchError: If the config has none of a model's labels.
-    """
+    """Make a batch's source and sink of a file or folder and an output file."""
     maps, notes = ({}, ()) if config is None else build_label_maps(models, config, "the config")
 
     def check(journal: Path) -> None:

@@ -50,7 +50,7 @@ def _write_description(connection: sqlite3.Connection, about: Mapping[str, str])
     connection.executemany("INSERT INTO about VALUES (?, ?)", list(about.items()))
 
 
-class BatchJournal(AbstractContextManager["BatchJournal"]):
+class BatchState(AbstractContextManager["BatchState"]):
     """The journal of one batch, locked by one process; its threads take turns.
 
     Args:
@@ -138,16 +138,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
     def set_state(
         self, entries: Sequence[JournalEntry], state: DocumentState, *, reason: str = ""
     ) -> None:
-        """Change the state of documents.
-
-        Args:
-            entries: The documents.
-            state: Their new state. Delivery deletes the payload, sending counts up.
-            reason: Why they failed.
-
-        Raises:
-            StateFileError: If the file cannot be used.
-        """
+        """Change the state; delivery deletes the payload, sending counts up."""
         change = {
             DocumentState.PREDICTED: "answer = answer",
             DocumentState.DEFERRED: "answer = answer",
@@ -186,16 +177,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
         *,
         present_positions: Sequence[int] = (),
     ) -> None:
-        """Delete waiting predictions of documents that are no longer in the source.
-
-        Args:
-            after_position: Only at positions after this one.
-            until_position: Only at positions up to this one.
-            present_positions: Positions of documents in the source.
-
-        Raises:
-            StateFileError: If the file cannot be used.
-        """
+        """Delete waiting predictions between two positions, but for the present documents."""
         marks = ", ".join("?" * len(present_positions))
         which = f"state IN (?, ?) AND place > ? AND place <= ? AND place NOT IN ({marks})"
         values = (
@@ -266,19 +248,7 @@ class BatchJournal(AbstractContextManager["BatchJournal"]):
     def read_entries(
         self, state: DocumentState, *, limit: int = -1, until_position: int = MAX_POSITION
     ) -> list[JournalEntry]:
-        """The documents in a state, in the order of the source.
-
-        Args:
-            state: The state.
-            limit: At most this many; all if negative.
-            until_position: Only at positions up to this one.
-
-        Returns:
-            The documents.
-
-        Raises:
-            StateFileError: If the file cannot be used.
-        """
+        """The documents in a state, in the order of the source; a negative limit means all."""
         rest = "WHERE state = ? AND place <= ? ORDER BY place LIMIT ?"
         return list(self._query_entries(rest, (state, until_position, limit)))
 

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tagalong.backend.batch.entry import DocumentState, JournalEntry
-from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.journal import BatchState
 from tagalong.backend.batch.models import BatchModels
 from tagalong.backend.batch.sink import PredictionSink
 from tagalong.backend.batch.source_and_sink import (
@@ -216,7 +216,7 @@ class ProjectSink(PredictionSink):
         item = prediction_to_label_studio(document, mapped, self._config)
         return json.dumps({"task": int(document.id), **item}, ensure_ascii=False)
 
-    def recover(self, journal: BatchJournal, *, is_reset: bool) -> None:
+    def recover(self, journal: BatchState, *, is_reset: bool) -> None:
         """Find out which predictions arrived that an earlier run was sending when it ended.
 
         Args:
@@ -233,7 +233,7 @@ class ProjectSink(PredictionSink):
         if is_reset:
             self._remove_duplicates(journal)
 
-    def deliver(self, journal: BatchJournal, until_position: int) -> None:
+    def deliver(self, journal: BatchState, until_position: int) -> None:
         """Send waiting predictions in full requests, and fewer once they have waited a while."""
         waiting = partial(
             journal.read_entries,
@@ -246,7 +246,7 @@ class ProjectSink(PredictionSink):
         if entries and time.monotonic() - self._last_sent_at >= SEND_INTERVAL_SECONDS:
             self._send(journal, entries)
 
-    def finish(self, journal: BatchJournal) -> None:
+    def finish(self, journal: BatchState) -> None:
         """Send every waiting prediction, then delete duplicates."""
         while entries := journal.read_entries(
             DocumentState.PREDICTED, limit=MAX_PREDICTIONS_PER_REQUEST
@@ -254,7 +254,7 @@ class ProjectSink(PredictionSink):
             self._send(journal, entries)
         self._remove_duplicates(journal)
 
-    def _remove_duplicates(self, journal: BatchJournal) -> None:
+    def _remove_duplicates(self, journal: BatchState) -> None:
         # Read only once all that was sent has arrived, or a second one could follow.
         while entries := journal.read_possible_duplicates(limit=PAGE_SIZE):
             self._wait_for_in_flight()
@@ -296,7 +296,7 @@ class ProjectSink(PredictionSink):
             if error.kind != "missing":
                 raise
 
-    def _send(self, journal: BatchJournal, entries: Sequence[JournalEntry]) -> None:
+    def _send(self, journal: BatchState, entries: Sequence[JournalEntry]) -> None:
         # Halves find the predictions that Label Studio refuses: they alone fail.
         self._delete_previous([entry for entry in entries if entry.send_count])
         parts = [list(entries)]
@@ -311,7 +311,7 @@ class ProjectSink(PredictionSink):
         self._last_sent_at = time.monotonic()
 
     def _send_batch(
-        self, journal: BatchJournal, entries: list[JournalEntry]
+        self, journal: BatchState, entries: list[JournalEntry]
     ) -> tuple[list[JournalEntry], str]:
         # One request; returns the predictions that Label Studio did not store, and the reason.
         reason = ""
@@ -341,7 +341,7 @@ class ProjectSink(PredictionSink):
         return entries, reason
 
     def _find_undelivered(
-        self, journal: BatchJournal, entries: Sequence[JournalEntry]
+        self, journal: BatchState, entries: Sequence[JournalEntry]
     ) -> list[JournalEntry]:
         # The others become delivered.
         stored = {

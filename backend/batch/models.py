@@ -82,23 +82,7 @@ def choose_models(
     llm: str = LLM,
     second_pass_share: float = 0.0,
 ) -> BatchModels:
-    """Find the models of a batch; nothing is loaded.
-
-    Args:
-        store: The model versions.
-        tier: One tier, or both in a cascade.
-        load: Loads a version; can be sent to another machine.
-        encoder: A reference to an encoder; None for the default.
-        llm: A reference to an LLM, or to any version for the second pass.
-        second_pass_share: Of a cascade.
-
-    Returns:
-        The models.
-
-    Raises:
-        RegistryError: If there is no such version.
-        InputError: If both models of a cascade are the same.
-    """
+    """Find the models of a batch; nothing is loaded before it predicts."""
     # Other machines may see the folder at the same path, but not from another working directory.
     absolute = ModelStore(store.root.resolve(), store.bundled_root)
 

@@ -41,23 +41,7 @@ def prelabel_next_tasks(
     journal: Path,
     notify: Callable[[str], None],
 ) -> int:
-    """Predict the next tasks that nobody has annotated, with a tier's current version.
-
-    Args:
-        store: The model versions.
-        tier: The tier that predicts.
-        options: The project.
-        count: Number of tasks.
-        load: Loads a version.
-        journal: Keeps finished work in case the process is killed.
-        notify: Gets sentences about progress.
-
-    Returns:
-        The number of tasks predicted.
-
-    Raises:
-        TagalongError: If it cannot be done; finished work stays.
-    """
+    """Predict a project's next unannotated tasks with a tier's current version; count them."""
     models = choose_models(store, tier, load=load)
     options = replace(options, unlabeled_only=True, replace_shown_version=True)
     with open_project(options, models, notify=notify) as project:

@@ -8,16 +8,16 @@ from typing import Any
 
 from tagalong.backend.batch.engine import Engine, make_local_engine
 from tagalong.backend.batch.entry import DocumentState
-from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.journal import BatchState
 from tagalong.backend.batch.models import BatchModels, ModelReference
-from tagalong.backend.batch.run import BatchRunner, ProgressCallback
+from tagalong.backend.batch.run import BatchProgressCallback, BatchRunner
 from tagalong.backend.batch.source_and_sink import SourceAndSink
 from tagalong.ner.document import Document
 
 DRY_RUN_DOCUMENTS = 32  # documents that a dry run predicts to measure the time
 
 EngineOpener = Callable[[ModelReference], AbstractContextManager[Engine]]
-PassReporter = Callable[[str, int], AbstractContextManager[ProgressCallback]]
+PassReporter = Callable[[str, int], AbstractContextManager[BatchProgressCallback]]
 
 
 @contextmanager
@@ -27,31 +27,20 @@ def open_local_engine(model: ModelReference) -> Iterator[Engine]:
 
 
 @contextmanager
-def report_nothing(_title: str, _total: int) -> Iterator[ProgressCallback]:
+def report_nothing(_title: str, _total: int) -> Iterator[BatchProgressCallback]:
     """Progress that nobody watches."""
     yield lambda _: None
 
 
 def run_batch(
-    journal: BatchJournal,
+    journal: BatchState,
     source_and_sink: SourceAndSink,
     models: BatchModels,
     *,
     open_engine: EngineOpener = open_local_engine,
     report_pass: PassReporter = report_nothing,
 ) -> None:
-    """Run a batch to its end.
-
-    Args:
-        journal: The batch's journal.
-        source_and_sink: The source and the sink.
-        models: The models that predict.
-        open_engine: Opens an engine for a model.
-        report_pass: Opens a progress display, given a title and the number of documents.
-
-    Raises:
-        TagalongError: If the batch cannot go on; finished work is kept.
-    """
+    """Run a batch to its end; an error leaves finished work in the journal."""
     batch = BatchRunner(journal, source_and_sink.sink)
     total, second = source_and_sink.total_items, models.second_pass
     with (
@@ -68,14 +57,14 @@ def run_batch(
 
 
 def summarize_batch(
-    journal: BatchJournal, models: BatchModels, *, dollars_per_hour: float | None = None
+    journal: BatchState, models: BatchModels, *, cost_per_hour: float | None = None
 ) -> dict[str, Any]:
     """Count what a batch did.
 
     Args:
         journal: The batch's journal.
         models: The models of this run.
-        dollars_per_hour: The machine's price.
+        cost_per_hour: The machine's price.
 
     Returns:
         Plain JSON values: documents, each version's share of them, decoding in this run by an LLM,
@@ -90,7 +79,7 @@ def summarize_batch(
             "documents": totals.documents,
             "share": totals.documents / predicted if predicted else 0.0,
             "entities": totals.entities,
-            **_time_and_price(totals.seconds, dollars_per_hour),
+            **_time_and_price(totals.seconds, cost_per_hour),
         }
     for model in models:
         if model.decoding_stats is not None and model.version in versions:
@@ -110,14 +99,14 @@ def sort_versions_by_share(summary: dict[str, Any], models: BatchModels) -> list
 
 
 def estimate_batch(
-    source_and_sink: SourceAndSink, models: BatchModels, *, dollars_per_hour: float | None = None
+    source_and_sink: SourceAndSink, models: BatchModels, *, cost_per_hour: float | None = None
 ) -> dict[str, Any]:
     """Estimate the time of a batch from a few predicted documents; nothing is kept.
 
     Args:
         source_and_sink: The source.
         models: The models that would predict.
-        dollars_per_hour: The machine's price.
+        cost_per_hour: The machine's price.
 
     Returns:
         Plain JSON values: documents to predict, predicted before and unreadable, and the time of
@@ -143,7 +132,7 @@ def estimate_batch(
         seconds = (time.monotonic() - began) / max(len(sample), 1) * documents
         versions[model.tier.version] = {
             "documents": round(documents),
-            **_time_and_price(seconds, dollars_per_hour),
+            **_time_and_price(seconds, cost_per_hour),
         }
     return {
         **{name: counts[name] for name in ("documents", "done", "unreadable")},
@@ -151,6 +140,6 @@ def estimate_batch(
     }
 
 
-def _time_and_price(seconds: float, dollars_per_hour: float | None) -> dict[str, float]:
-    price = {} if dollars_per_hour is None else {"dollars": seconds / 3600 * dollars_per_hour}
+def _time_and_price(seconds: float, cost_per_hour: float | None) -> dict[str, float]:
+    price = {} if cost_per_hour is None else {"dollars": seconds / 3600 * cost_per_hour}
     return {"seconds": seconds, **price}

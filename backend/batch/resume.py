@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tagalong.backend.batch.entry import DocumentState
-from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.journal import BatchState
 from tagalong.backend.batch.models import BatchModels
 from tagalong.backend.batch.source_and_sink import SourceAndSink
 from tagalong.ner.errors import BatchError
@@ -20,23 +20,8 @@ def open_batch_journal(
     models: BatchModels,
     *,
     notify: Callable[[str], None],
-) -> Iterator[BatchJournal]:
-    """Open the journal of a batch, and settle what an earlier run left open.
-
-    Args:
-        path: The journal; made where it is missing.
-        source_and_sink: The source and the sink.
-        models: The models that predict. Other models start the batch again.
-        notify: Gets sentences about what an earlier run did.
-
-    Yields:
-        The journal.
-
-    Raises:
-        BatchError: If it belongs to another source or kind of output, or has waiting predictions
-            in the labels of another config.
-        StateFileError: If it cannot be used.
-    """
+) -> Iterator[BatchState]:
+    """Open a journal, refuse another batch's, and settle what an earlier run left open."""
     source_and_sink.check_journal_path(path)
     description = {
         "source": source_and_sink.source_name,
@@ -44,7 +29,7 @@ def open_batch_journal(
         "output": source_and_sink.output_kind,
         "readers": str(models),
     }
-    with BatchJournal(path) as journal:
+    with BatchState(path) as journal:
         previous = journal.read_description()
         if previous:
             _check_same_batch(path, previous, description)
@@ -79,7 +64,7 @@ def _check_same_batch(
             )
 
 
-def _check_nothing_waits(path: Path, journal: BatchJournal) -> None:
+def _check_nothing_waits(path: Path, journal: BatchState) -> None:
     # A waiting prediction is already serialized in the labels of the config of its time.
     counts = journal.count_by_state()
     if waiting := sum(counts.get(state, 0) for state in WAITING_STATES):

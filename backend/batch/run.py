@@ -13,7 +13,7 @@ from itertools import islice
 
 from tagalong.backend.batch.engine import Engine, PredictionFailure
 from tagalong.backend.batch.entry import DocumentState, JournalEntry, compute_text_digest
-from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.journal import BatchState
 from tagalong.backend.batch.routing import compute_expected_errors
 from tagalong.backend.batch.sink import PredictionSink
 from tagalong.backend.documents.source_item import SourceItem
@@ -50,7 +50,7 @@ class BatchProgress:
         return (self.finished - self.finished_before) / self.seconds if self.seconds else 0.0
 
 
-ProgressCallback = Callable[[BatchProgress], None]
+BatchProgressCallback = Callable[[BatchProgress], None]
 
 
 class BatchRunner:
@@ -61,7 +61,7 @@ class BatchRunner:
         sink: Stores the predictions.
     """
 
-    def __init__(self, journal: BatchJournal, sink: PredictionSink) -> None:
+    def __init__(self, journal: BatchState, sink: PredictionSink) -> None:
         self._journal, self._sink = journal, sink
         self._in_flight_positions: dict[str, int] = {}  # of documents that an engine has
         # The last positions that this run has read and predicted.
@@ -74,7 +74,7 @@ class BatchRunner:
         engine: Engine,
         *,
         defer: bool = False,
-        on_progress: ProgressCallback = lambda _: None,
+        on_progress: BatchProgressCallback = lambda _: None,
     ) -> None:
         """Predict the documents that have no prediction of their present text.
 
@@ -105,7 +105,7 @@ class BatchRunner:
         items: Iterable[SourceItem],
         engine: Engine,
         *,
-        on_progress: ProgressCallback = lambda _: None,
+        on_progress: BatchProgressCallback = lambda _: None,
     ) -> None:
         """Predict the chosen documents again; one that fails keeps its first prediction.
 
@@ -157,7 +157,7 @@ class BatchRunner:
         engine: Engine,
         select: Callable[[Sequence[SourceItem]], list[SourceItem]],
         make_entry: Callable[[SourceItem, Prediction | PredictionFailure], JournalEntry],
-        report: ProgressCallback,
+        report: BatchProgressCallback,
     ) -> None:
         began = since = time.monotonic()
         progress = BatchProgress(0, 0, 0, 0, Counter(), 0.0)

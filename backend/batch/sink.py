@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.journal import BatchState
 from tagalong.ner.document import Document, Prediction
 
 
@@ -18,10 +18,10 @@ class PredictionSink(ABC):
         """The prediction as the journal keeps it until it is delivered."""
 
     @abstractmethod
-    def finish(self, journal: BatchJournal) -> None:
+    def finish(self, journal: BatchState) -> None:
         """Deliver every prediction that waits in the journal."""
 
-    def recover(self, journal: BatchJournal, *, is_reset: bool) -> None:  # noqa: B027
+    def recover(self, journal: BatchState, *, is_reset: bool) -> None:  # noqa: B027
         """Find out which predictions arrived that an earlier run was sending when it ended.
 
         Args:
@@ -29,9 +29,9 @@ class PredictionSink(ABC):
             is_reset: Whether the journal's entries are about to be deleted.
         """
 
-    def deliver(self, journal: BatchJournal, until_position: int) -> None:  # noqa: B027
+    def deliver(self, journal: BatchState, until_position: int) -> None:  # noqa: B027
         """Deliver waiting predictions up to a position of the source, or leave them for later."""
 
-    def on_source_end(self, journal: BatchJournal, last_position: int) -> None:
+    def on_source_end(self, journal: BatchState, last_position: int) -> None:
         """Delete waiting predictions after the source's last position: their documents are gone."""
         journal.delete_absent(last_position)

@@ -49,19 +49,7 @@ def is_conll(head: FileHead) -> bool:
 
 
 def read_conll(head: FileHead, options: ReadOptions, import_log: ImportLog) -> Iterator[Document]:
-    """Read documents.
-
-    Args:
-        head: The start of the file.
-        options: Only the labelling config matters.
-        import_log: Records losses and warnings.
-
-    Yields:
-        A document per sentence, or per ``-DOCSTART-`` where there are several.
-
-    Raises:
-        FormatError: If a line has no token or no tag.
-    """
+    """Read a document per sentence, or per ``-DOCSTART-`` where there are several."""
     for number, sentences in enumerate(_read_documents(head), start=1):
         # The name of a file may hold bytes that are no characters; an id must be written again.
         name = f"{escape_unprintable(head.path.stem)}#{number}"
@@ -80,14 +68,7 @@ def read_conll(head: FileHead, options: ReadOptions, import_log: ImportLog) -> I
 
 
 def is_valid_conll_label(label: str) -> bool:
-    """Whether a label is read back from the column of tags as it was written.
-
-    Args:
-        label: Any label.
-
-    Returns:
-        False for tabs, line ends, NUL, and white space at an edge.
-    """
+    """False for a label with tabs, line ends or NUL, or with white space at an edge."""
     return NUL not in label and _parse_row(f"x\tB-{label}") == ("x", f"B-{label}")
 
 

@@ -41,19 +41,7 @@ def has_entities(head: FileHead) -> bool:
 def read_documents(
     head: FileHead, options: ReadOptions, import_log: ImportLog
 ) -> Iterator[Document]:
-    """Read a document from each line.
-
-    Args:
-        head: The start of the file.
-        options: Only the labelling config matters.
-        import_log: Records losses and warnings.
-
-    Yields:
-        The documents in the order of the file.
-
-    Raises:
-        FormatError: If a line is not a document.
-    """
+    """Read a document from each line."""
     for where, line in parse_lines(head.file.open_stream(), str(head.path)):
         document = document_text_from_json(line, where)
         spans = validate_raw_spans(

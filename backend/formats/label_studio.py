@@ -40,20 +40,7 @@ PREDICTION_META_KEYS = frozenset({"model_version", "score"})  # in the meta of a
 def read_label_studio_export(
     head: FileHead, options: ReadOptions, import_log: ImportLog
 ) -> Iterator[Document]:
-    """Read the annotated tasks of an export.
-
-    Args:
-        head: The start of the file.
-        options: The annotator policy and the labelling config.
-        import_log: Records losses and warnings.
-
-    Yields:
-        The documents of one task after the other.
-
-    Raises:
-        FormatError: If something is not a task, or a task's text or regions cannot be read.
-        OffsetError: If the unit of a task's offsets cannot be determined.
-    """
+    """Read the annotated tasks of an export."""
     yield from adjudicate_export(
         partial(_read_tasks, head, options),
         policy=options.annotator_policy,
@@ -63,17 +50,7 @@ def read_label_studio_export(
 
 
 def read_task_predictions(head: FileHead) -> Iterator[tuple[Document, Prediction]]:
-    """Read the last prediction of each task.
-
-    Args:
-        head: The start of the file.
-
-    Yields:
-        For each task the document, without spans, and its prediction.
-
-    Raises:
-        FormatError: If a task has no prediction with its regions.
-    """
+    """Read the last prediction of each task, and the document without spans."""
     for number, task in enumerate(stream_array_items(head.file), start=1):
         fields = task if isinstance(task, dict) else {}
         name = str(fields.get("id", number))

@@ -26,20 +26,7 @@ ANNOTATION_KEYS = frozenset(
 def read_json_min(
     head: FileHead, options: ReadOptions, import_log: ImportLog
 ) -> Iterator[Document]:
-    """Read the annotations of an export, those of the same task together.
-
-    Args:
-        head: The start of the file.
-        options: The annotator policy and the labelling config.
-        import_log: Records losses and warnings.
-
-    Yields:
-        The documents of one task after the other.
-
-    Raises:
-        FormatError: If something is not an annotation, or its text or regions cannot be read.
-        OffsetError: If the unit of a task's offsets cannot be determined.
-    """
+    """Read the annotations of an export, those of the same task together."""
     yield from adjudicate_export(
         partial(_read_tasks, head, options),
         policy=options.annotator_policy,

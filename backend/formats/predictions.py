@@ -16,19 +16,7 @@ from tagalong.ner.document import Document
 def read_predicted_documents(
     head: FileHead, options: ReadOptions, import_log: ImportLog
 ) -> Iterator[Document]:
-    """Read predictions as if people had annotated them, with a warning for each.
-
-    Args:
-        head: The start of the file.
-        options: Only the labelling config matters.
-        import_log: Records losses and warnings.
-
-    Yields:
-        A document per line; its meta has the model version and the score.
-
-    Raises:
-        FormatError: If a line is not a prediction.
-    """
+    """Read predictions like annotations, with a warning; the meta has version and score."""
     for where, line in parse_lines(head.file.open_stream(), str(head.path)):
         document, prediction = prediction_from_json(line, where)
         spans = validate_raw_spans(

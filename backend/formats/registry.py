@@ -83,20 +83,7 @@ def detect_format(head: FileHead, content: FormatContent = "annotations") -> Fil
 def read_annotations(
     form: FileFormat, head: FileHead, options: ReadOptions, import_log: ImportLog
 ) -> Iterator[Document]:
-    """Read the annotated documents of a file.
-
-    Args:
-        form: The file's format, one that has annotations.
-        head: The start of the file.
-        options: How to read annotations.
-        import_log: Records losses and warnings.
-
-    Returns:
-        The documents, in the order of the file.
-
-    Raises:
-        FormatError: If the format has no annotations.
-    """
+    """Read the annotated documents of a file in a format that has annotations."""
     if form.read_annotations is None:
         raise FormatError(
             f"{head.path} is {form.name}: give {describe_formats('annotations')}",

@@ -139,17 +139,7 @@ def sniff_file(file: TextFile) -> FileHead:
 
 
 def stream_array_items(file: TextFile) -> Iterator[Any]:
-    """Read the items of a JSON array one at a time, in little memory.
-
-    Args:
-        file: A file that holds a JSON array.
-
-    Yields:
-        Each item.
-
-    Raises:
-        FormatError: If the file breaks off, or is not JSON.
-    """
+    """Read the items of a JSON array one at a time, in little memory."""
     try:
         yield from ijson.items(file.open_stream(), "item", use_float=True)
     except ijson.JSONError as error:
@@ -160,14 +150,7 @@ def stream_array_items(file: TextFile) -> Iterator[Any]:
 
 
 def count_records(head: FileHead) -> int:
-    """Count the lines or items of a file of JSON lines or a JSON array, without reading them.
-
-    Args:
-        head: The start of the file.
-
-    Returns:
-        The number of lines that are not blank, or of items.
-    """
+    """Count the lines that are not blank of JSON lines, or the items of a JSON array."""
     if head.structure == "lines":
         return sum(not line.isspace() for line in head.file.open_stream())
     return sum(1 for _ in stream_array_items(head.file))

@@ -31,14 +31,7 @@ TOOL_BY_FIRST_LINE: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def detect_unsupported_tool(head: FileHead) -> str | None:
-    """Name the tool that wrote a file which we do not read.
-
-    Args:
-        head: The start of the file.
-
-    Returns:
-        The name of a tool or format, or None where it is unknown.
-    """
+    """Name the tool that wrote a file which we do not read; None where it is unknown."""
     for keys, name in TOOL_BY_JSON_KEYS:
         if keys <= head.first_record.keys():
             return name

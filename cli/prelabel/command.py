@@ -59,7 +59,7 @@ SourceArgument = Annotated[
     Path | None,
     typer.Argument(help=f"Texts: {describe_formats('texts')}, or a folder of text files (*.txt)."),
 ]
-ProjectOption = Annotated[
+ProjectIdOption = Annotated[
     int | None,
     typer.Option(min=1, help="Project id, instead of files: the number in the project's address."),
 ]
@@ -153,7 +153,7 @@ JournalOption = Annotated[
 
 def prelabel_cli(
     source: SourceArgument = None,
-    project: ProjectOption = None,
+    project: ProjectIdOption = None,
     url: Annotated[str | None, LABEL_STUDIO_URL_OPTION] = None,
     key: Annotated[str | None, LABEL_STUDIO_KEY_OPTION] = None,
     out: OutOption = None,
@@ -202,12 +202,14 @@ def prelabel_cli(
         for note in place.notes:
             _notify(note)
         if dry:
-            estimate = estimate_batch(place, chosen, dollars_per_hour=cost_per_hour)
+            estimate = estimate_batch(place, chosen, cost_per_hour=cost_per_hour)
             echo_json(estimate) if as_json else render_estimate(estimate)
             return
         path = journal or place.journal_path
         with _printing_resume_hint():
-            summary = _run(path, place, chosen, open_engine=open_engine, dollars=cost_per_hour)
+            summary = _run(
+                path, place, chosen, open_engine=open_engine, cost_per_hour=cost_per_hour
+            )
     if as_json:
         echo_json(summary)
     else:
@@ -267,11 +269,11 @@ def _run(
     models: BatchModels,
     *,
     open_engine: EngineOpener,
-    dollars: float | None,
+    cost_per_hour: float | None,
 ) -> dict[str, Any]:
     with open_batch_journal(path, place, models, notify=_notify) as state:
         run_batch(state, place, models, open_engine=open_engine, report_pass=progress_bar)
-        summary = summarize_batch(state, models, dollars_per_hour=dollars)
+        summary = summarize_batch(state, models, cost_per_hour=cost_per_hour)
         summary["shown"] = place.show(sort_versions_by_share(summary, models))
         if not summary["aside"]:
             state.remove()

@@ -18,15 +18,7 @@ MAX_LISTED_FAILURES = 5
 
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Callable[[BatchProgress], None]]:
-    """Show the progress of a pass.
-
-    Args:
-        title: Describes the pass.
-        total: Number of documents.
-
-    Yields:
-        A callback for a batch.
-    """
+    """Show the progress of a pass; yields a callback for the batch."""
     columns = (TextColumn(title), BarColumn(), TextColumn("{task.fields[details]}"))
     with Progress(*columns, console=error_console, transient=True) as bar:
         task = bar.add_task("", total=total, details="")
@@ -53,13 +45,7 @@ def _format_progress(progress: BatchProgress, total: int) -> str:
 def render_summary(
     summary: Mapping[str, Any], source_and_sink: SourceAndSink, journal: Path
 ) -> None:
-    """Print the summary of a batch.
-
-    Args:
-        summary: By `summarize_batch`, with the sentence of `SourceAndSink.show` as ``shown``.
-        source_and_sink: The batch's sink.
-        journal: The journal, which stays if documents failed.
-    """
+    """Print the summary of a batch, with the sentence of `SourceAndSink.show`."""
     for version, share in summary["versions"].items():
         _print_line(
             f"{share['documents']:,} documents ({share['share']:.1%}) by {version}: "
@@ -111,5 +97,5 @@ def _format_decoding_stats(stats: Mapping[str, int], slots: int) -> str:
 
 
 def _format_cost(share: Mapping[str, Any]) -> str:
-    dollars = f", ${share['dollars']:,.2f}" if "dollars" in share else ""
-    return f"{timedelta(seconds=round(share['seconds']))}{dollars}"
+    price = f", ${share['dollars']:,.2f}" if "dollars" in share else ""
+    return f"{timedelta(seconds=round(share['seconds']))}{price}"

@@ -27,7 +27,7 @@ from corpora import DATA, read_documents
 
 from tagalong.backend.batch.engine import make_local_engine
 from tagalong.backend.batch.files import FileSource, PredictionsFileSink
-from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.journal import BatchState
 from tagalong.backend.batch.run import BatchRunner
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.load import load_tier
@@ -60,7 +60,7 @@ def prelabelled(tier: Tier, source: Path, out: Path) -> float:
     items = FileSource(source)
     sum(1 for _ in items)  # the command counts first
     target = PredictionsFileSink(out)
-    with BatchJournal(out.with_suffix(".journal")) as journal:
+    with BatchState(out.with_suffix(".journal")) as journal:
         journal.reset({"source": str(source)})
         BatchRunner(journal, target).predict(items, make_local_engine(tier))
         target.finish(journal)

@@ -14,20 +14,7 @@ from tagalong.training.corpus.corpus import Corpus, CorpusSource
 
 
 def read_corpus(paths: Sequence[Path], options: ReadOptions | None = None) -> Corpus:
-    """Read annotated documents from files in any format of the registry.
-
-    Args:
-        paths: One or more files; formats may differ.
-        options: How to read annotations.
-
-    Returns:
-        All documents, with losses and warnings.
-
-    Raises:
-        InputError: If there is nothing to read, or a file cannot be opened.
-        FormatError: If a file is empty, not text, in no known format, or breaks its format.
-        OffsetError: If the unit of offsets cannot be determined.
-    """
+    """Read annotated documents from files in any formats of the registry; ids become unique."""
     options = options or ReadOptions()
     if not paths:
         raise InputError(

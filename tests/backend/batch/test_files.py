@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tagalong.backend.batch.files import FileSource, PredictionsFileSink, connect_files
-from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.journal import BatchState
 from tagalong.backend.batch.models import BatchModels, ModelReference
 from tagalong.backend.batch.prelabel import run_batch
 from tagalong.backend.batch.source_and_sink import SourceAndSink, compute_config_digest
@@ -59,7 +59,7 @@ CASCADE = BatchModels(reference("lexicon-1"), reference("better-1"), 0.5)
 
 
 def run(place: SourceAndSink, models: BatchModels, folder: Path) -> None:
-    with BatchJournal(folder / "j") as journal:
+    with BatchState(folder / "j") as journal:
         run_batch(journal, place, models)
 
 

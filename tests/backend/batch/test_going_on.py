@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tagalong.backend.batch.engine import Engine, make_local_engine, predict_isolating_failures
 from tagalong.backend.batch.entry import DocumentState
-from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.journal import BatchState
 from tagalong.backend.batch.label_studio_project import (
     MAX_IN_FLIGHT_SECONDS,
     SEND_INTERVAL_SECONDS,
@@ -70,7 +70,7 @@ class Runs:
         tasks = ProjectSource(
             *(self.studio, 1, CONFIG), versions=list(maps), texts=TaskTextReader(), retry=polite
         )
-        with BatchJournal(self.path) as journal:
+        with BatchState(self.path) as journal:
             target.recover(journal, is_reset=False)
             journal.reset_failed()
             batch = BatchRunner(journal, target)
@@ -258,7 +258,7 @@ def test_a_task_that_is_on_two_pages_of_a_tab_is_read_once(tmp_path: Path, clock
         *(studio, 1, CONFIG), versions=[VERSION], texts=TaskTextReader(), retry=polite, view_id=4
     )
     assert tasks.count_tasks() == 150
-    with BatchJournal(tmp_path / "j") as journal:
+    with BatchState(tmp_path / "j") as journal:
         target = ProjectSink(studio, 1, CONFIG, maps, retry=polite)  # type: ignore[arg-type]
         BatchRunner(journal, target).predict(tasks, make_local_engine(tier))
         target.finish(journal)
@@ -351,7 +351,7 @@ def test_what_was_set_aside_may_have_arrived_all_the_same(
         runs.waited = SEND_INTERVAL_SECONDS + 1  # so that it is sent
         assert runs.run(until="read") == {DocumentState.FAILED: 1}
     assert runs.run() == {DocumentState.DELIVERED: 1}
-    with BatchJournal(runs.path) as journal:
+    with BatchState(runs.path) as journal:
         assert journal.read_version_totals()[VERSION].documents == 1
         assert journal.read_possible_duplicates(limit=9) == []
     clock.sleep(100)
@@ -364,7 +364,7 @@ def test_what_was_set_aside_and_never_arrived_stays_there(tmp_path: Path, clock:
     studio._store([{"task": 6, "model_version": "", "score": 1.0, "result": ()}] * 2)
     assert Runs(studio, tmp_path).run() == {DocumentState.DELIVERED: 2, DocumentState.FAILED: 1}
     assert predicted(studio) == {3: 1, 6: 2, 9: 1}  # others' are nobody's business
-    with BatchJournal(tmp_path / "j") as journal:
+    with BatchState(tmp_path / "j") as journal:
         assert journal.read_version_totals()[VERSION].documents == 2
         assert journal.read_possible_duplicates(limit=9) == []
 

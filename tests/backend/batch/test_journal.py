@@ -21,7 +21,7 @@ from tagalong.backend.batch.entry import (
     VersionTotals,
     compute_text_digest,
 )
-from tagalong.backend.batch.journal import SCHEMA, BatchJournal
+from tagalong.backend.batch.journal import SCHEMA, BatchState
 from tagalong.ner.errors import StateFileError
 from tests.errors import raises
 
@@ -29,8 +29,8 @@ ROOT = Path(__file__).parents[3]
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tagalong.backend.batch.journal import BatchJournal, JournalEntry, DocumentState
-journal = BatchJournal(Path(sys.argv[1]))
+from tagalong.backend.batch.journal import BatchState, JournalEntry, DocumentState
+journal = BatchState(Path(sys.argv[1]))
 journal.reset({"source": "s"})
 for place in range(100):
     state = DocumentState.PREDICTED
@@ -51,12 +51,12 @@ def place(tmp_path: Path) -> Path:
 
 
 def test_what_is_recorded_is_read_back(place: Path) -> None:
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         assert journal.read_description() == {}
         journal.reset({"source": "s", "version": "v"})
         journal.write_entries([entry(2), entry(0)])
         journal.write_entries([entry(1, DocumentState.FAILED)])
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         assert journal.read_description() == {"source": "s", "version": "v"}
         assert list(journal.iterate_entries()) == [
             entry(0),
@@ -68,7 +68,7 @@ def test_what_is_recorded_is_read_back(place: Path) -> None:
 
 
 def test_an_answer_goes_once_it_is_delivered(place: Path) -> None:
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         journal.write_entries([entry(0), entry(1), entry(2)])
         journal.set_state([entry(0), entry(1)], DocumentState.SENDING)
         assert [one.payload for one in journal.read_entries(DocumentState.SENDING)] == [
@@ -82,7 +82,7 @@ def test_an_answer_goes_once_it_is_delivered(place: Path) -> None:
 
 
 def test_all_of_a_record_or_nothing(place: Path) -> None:
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         journal.write_entries([entry(1)])
         with pytest.raises(StateFileError):  # two places cannot have one id
             journal.write_entries([entry(0), replace(entry(2), key="k1")])
@@ -91,7 +91,7 @@ def test_all_of_a_record_or_nothing(place: Path) -> None:
 
 
 def test_what_is_predicted_anew_takes_the_place_of_what_was(place: Path) -> None:
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         journal.write_entries([entry(0), entry(1)], seconds=3.0)
         anew = replace(entry(0), version="w", payload="another", entities=7)
         journal.write_entries([anew], seconds=5.0)
@@ -103,7 +103,7 @@ def test_what_is_predicted_anew_takes_the_place_of_what_was(place: Path) -> None
 
 
 def test_what_was_sent_twice_is_in_doubt_until_it_is_settled(place: Path) -> None:
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         journal.write_entries([entry(0), entry(1), entry(2)])
         journal.set_state([entry(0), entry(1)], DocumentState.SENDING)
         journal.set_state([entry(1)], DocumentState.PREDICTED)
@@ -117,7 +117,7 @@ def test_what_was_sent_twice_is_in_doubt_until_it_is_settled(place: Path) -> Non
 
 
 def test_what_was_set_aside_is_in_doubt_where_a_tier_has_answered(place: Path) -> None:
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         journal.write_entries([entry(0), entry(1)], seconds=1.0)
         for _ in range(2):
             journal.set_state([entry(0), entry(1)], DocumentState.SENDING)
@@ -132,7 +132,7 @@ def test_what_was_set_aside_is_in_doubt_where_a_tier_has_answered(place: Path) -
 
 
 def test_what_waits_behind_a_place_is_left_and_what_is_absent_forgotten(place: Path) -> None:
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         assert journal.read_last_entry() is None
         states = [
             DocumentState.PREDICTED,
@@ -166,7 +166,7 @@ def test_the_most_worthwhile_are_chosen_and_the_rest_is_let_go(
     others = [
         replace(entry(90 + n, DocumentState.FAILED), expected_errors=99.0) for n in range(aside)
     ]
-    with TemporaryDirectory() as folder, BatchJournal(Path(folder) / "j") as journal:
+    with TemporaryDirectory() as folder, BatchState(Path(folder) / "j") as journal:
         journal.write_entries([*held, *others])
         count = journal.select_for_second_tier(share)
         assert count == math.ceil(share * len(worths))
@@ -184,14 +184,14 @@ def test_the_most_worthwhile_are_chosen_and_the_rest_is_let_go(
 def test_what_was_committed_outlives_a_kill(place: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(place)], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         assert journal.count_by_state() == {DocumentState.PREDICTED: 100}
 
 
 def test_two_batches_cannot_hold_one(place: Path) -> None:
-    with BatchJournal(place), raises(StateFileError, "journal-in-use"):
-        BatchJournal(place)
-    BatchJournal(place).close()
+    with BatchState(place), raises(StateFileError, "journal-in-use"):
+        BatchState(place)
+    BatchState(place).close()
 
 
 def damaged(place: Path) -> None:
@@ -204,7 +204,7 @@ def of_somebody_else(place: Path) -> None:
 
 
 def of_another_release(place: Path) -> None:
-    BatchJournal(place).close()
+    BatchState(place).close()
     with closing(sqlite3.connect(place)) as connection:
         connection.execute(f"PRAGMA user_version = {SCHEMA.version + 1}")
 
@@ -226,7 +226,7 @@ def test_what_is_no_journal_is_left_as_it_is(place: Path, damage, code: str) -> 
     damage(place)
     before = place.read_bytes()
     with raises(StateFileError, code):
-        BatchJournal(place)
+        BatchState(place)
     assert place.read_bytes()[100:] == before[100:]
 
 
@@ -251,7 +251,7 @@ PRAGMA user_version = 2;
 def test_a_journal_of_an_earlier_release_is_read(place: Path) -> None:
     with closing(sqlite3.connect(place)) as connection:
         connection.executescript(EARLIER_RELEASE)
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         assert journal.read_description()["readers"] == "lexicon-1"
         [found] = journal.iterate_entries()
         assert found == JournalEntry(
@@ -269,7 +269,7 @@ def test_a_journal_of_an_earlier_release_is_read(place: Path) -> None:
 
 
 def test_removed_it_leaves_nothing(place: Path) -> None:
-    journal = BatchJournal(place)
+    journal = BatchState(place)
     journal.write_entries([entry(0)])
     journal.remove()
     assert list(place.parent.iterdir()) == []

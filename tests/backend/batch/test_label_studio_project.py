@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tagalong.backend.batch.engine import make_local_engine
 from tagalong.backend.batch.entry import DocumentState
-from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.journal import BatchState
 from tagalong.backend.batch.label_studio_project import ProjectSink, ProjectSource
 from tagalong.backend.batch.run import BatchRunner
 from tagalong.backend.label_studio.api.objects import Task
@@ -44,7 +44,7 @@ def run(studio: Any, folder: str) -> Counter[DocumentState]:
     tasks = ProjectSource(
         *(studio, 1, CONFIG), versions=[VERSION], texts=TaskTextReader(), retry=polite
     )
-    with BatchJournal(Path(folder) / "j") as journal:
+    with BatchState(Path(folder) / "j") as journal:
         target.recover(journal, is_reset=False)
         BatchRunner(journal, target).predict(tasks, make_local_engine(tier))
         target.finish(journal)
@@ -79,7 +79,7 @@ def test_one_that_is_not_taken_costs_nobody_else_anything(tasks: int, data: st.D
     bad = studio.forbidden | studio.refusing | studio.failing
     with TemporaryDirectory() as folder:
         count = run(studio, folder)
-        with BatchJournal(Path(folder) / "j") as journal:
+        with BatchState(Path(folder) / "j") as journal:
             failed = journal.read_entries(DocumentState.FAILED)
             aside = {int(entry.key): entry.payload for entry in failed}
     assert predicted(studio) == dict.fromkeys(studio.texts.keys() - bad, 1)
@@ -127,7 +127,7 @@ def test_a_task_without_a_text_is_set_aside_and_the_rest_goes_on(tmp_path: Path)
     studio.texts[6] = 7  # type: ignore[assignment]
     studio.texts[9] = None  # type: ignore[assignment]
     assert run(studio, str(tmp_path)) == {DocumentState.DELIVERED: 3, DocumentState.FAILED: 2}
-    with BatchJournal(tmp_path / "j") as journal:
+    with BatchState(tmp_path / "j") as journal:
         reasons = [entry.payload for entry in journal.read_entries(DocumentState.FAILED)]
     assert "task 6 has a number under 'text'" in reasons[0]
     assert "task 9 has nothing under 'text'" in reasons[1]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tagalong.backend.batch.engine import PredictionFailure, make_local_engine
-from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.journal import BatchState
 from tagalong.backend.batch.ray_engine import open_ray_engine, plan_workers
 from tagalong.backend.batch.run import BatchRunner, make_items
 from tagalong.ner.errors import BatchError
@@ -83,7 +83,7 @@ def test_what_the_source_says_is_raised_here(two_nodes: str) -> None:
 
 def test_a_batch_ends_as_one_on_this_machine_does(two_nodes: str, tmp_path: Path) -> None:
     found = in_a_process(batch_on_ray, two_nodes, tmp_path / "ray")
-    with BatchJournal(tmp_path / "local") as journal:
+    with BatchState(tmp_path / "local") as journal:
         BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(lexicon()))
         assert found == [(entry.key, entry.payload) for entry in journal.iterate_entries()]
     assert len(found) == len(DOCUMENTS)

@@ -18,7 +18,7 @@ from tagalong.backend.batch.engine import (
     predict_isolating_failures,
 )
 from tagalong.backend.batch.entry import DocumentState
-from tagalong.backend.batch.journal import BatchJournal
+from tagalong.backend.batch.journal import BatchState
 from tagalong.backend.batch.run import (
     CHUNK_DOCUMENTS,
     MAX_CONSECUTIVE_FAILURES,
@@ -66,7 +66,7 @@ class Counting(LexiconTier):
         return super().predict(documents)
 
 
-def answers(journal: BatchJournal) -> list[tuple[str, str]]:
+def answers(journal: BatchState) -> list[tuple[str, str]]:
     return [(entry.key, entry.payload) for entry in journal.iterate_entries()]
 
 
@@ -76,7 +76,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def undisturbed() -> list[tuple[str, str]]:
-    with TemporaryDirectory() as folder, BatchJournal(Path(folder) / "j") as journal:
+    with TemporaryDirectory() as folder, BatchState(Path(folder) / "j") as journal:
         BatchRunner(journal, Plain()).predict(
             make_items(DOCUMENTS), make_local_engine(LexiconTier("lexicon-1"))
         )
@@ -89,13 +89,13 @@ def test_ended_anywhere_it_goes_on_and_predicts_nothing_twice(ends: list[int]) -
     with TemporaryDirectory() as folder:
         for end in ends:
             tier = Counting(ends_at=end)
-            with BatchJournal(Path(folder) / "j") as journal, suppress(Ended):
+            with BatchState(Path(folder) / "j") as journal, suppress(Ended):
                 BatchRunner(journal, Plain()).predict(
                     make_items(DOCUMENTS), make_local_engine(tier)
                 )
             asked += tier.asked
         tier = Counting()
-        with BatchJournal(Path(folder) / "j") as journal:
+        with BatchState(Path(folder) / "j") as journal:
             BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(tier))
             assert answers(journal) == undisturbed()
         asked += tier.asked
@@ -104,7 +104,7 @@ def test_ended_anywhere_it_goes_on_and_predicts_nothing_twice(ends: list[int]) -
 
 def test_one_that_fails_is_set_aside_and_costs_nobody_else_anything(place: Path) -> None:
     tier = Counting(failing=["d3", "d70"])
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(tier))
         aside = journal.read_entries(DocumentState.FAILED)
         assert [entry.key for entry in aside] == ["d3", "d70"]
@@ -135,7 +135,7 @@ def test_who_fails_is_found(failing: set[int], fails: int) -> None:
 
 def test_what_cannot_be_read_is_set_aside_with_the_reason(place: Path) -> None:
     items = [*make_items(DOCUMENTS[:2]), SourceItem(2, "bad", None, "there is no text")]
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         BatchRunner(journal, Plain()).predict(items, make_local_engine(LexiconTier("v")))
         [entry] = journal.read_entries(DocumentState.FAILED)
         assert (entry.key, entry.payload) == ("bad", "there is no text")
@@ -143,7 +143,7 @@ def test_what_cannot_be_read_is_set_aside_with_the_reason(place: Path) -> None:
 
 def test_when_nothing_can_be_predicted_it_is_not_the_documents(place: Path) -> None:
     tier = Counting(failing=[document.id for document in DOCUMENTS])
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         with raises(BatchError, "batch-nothing-predicted") as raised:
             BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(tier))
         assert f" {MAX_CONSECUTIVE_FAILURES} " in str(raised.value)
@@ -155,7 +155,7 @@ def test_two_documents_of_one_id(place: Path, apart: int) -> None:
     documents = list(DOCUMENTS)
     documents[1 + apart] = Document("d1", documents[1].text)
     with (
-        BatchJournal(place) as journal,
+        BatchState(place) as journal,
         raises(BatchError, "batch-duplicate-id") as raised,
     ):
         BatchRunner(journal, Plain()).predict(
@@ -166,7 +166,7 @@ def test_two_documents_of_one_id(place: Path, apart: int) -> None:
 
 def test_a_source_in_another_order_is_refused(place: Path) -> None:
     documents = list(DOCUMENTS[: CHUNK_DOCUMENTS + 1])
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         BatchRunner(journal, Plain()).predict(
             make_items(documents), make_local_engine(LexiconTier("v"))
         )
@@ -179,7 +179,7 @@ def test_a_source_in_another_order_is_refused(place: Path) -> None:
 
 def test_a_text_that_has_changed_is_predicted_anew(place: Path) -> None:
     documents = list(DOCUMENTS)
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         BatchRunner(journal, Plain()).predict(
             make_items(documents), make_local_engine(LexiconTier("lexicon-1"))
         )
@@ -193,7 +193,7 @@ def test_a_text_that_has_changed_is_predicted_anew(place: Path) -> None:
 def test_what_is_done_elsewhere_is_passed_over(place: Path) -> None:
     items = [replace(item, is_predicted=item.position % 2 == 0) for item in make_items(DOCUMENTS)]
     tier = Counting()
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         BatchRunner(journal, Plain()).predict(items, make_local_engine(tier))
     assert tier.asked == Counter(document.id for document in DOCUMENTS[1::2])
 
@@ -215,7 +215,7 @@ class Again(Counting):
         return [replace(one, version="better-1") for one in super().predict(documents)]
 
 
-def cascade(journal: BatchJournal, first: Counting, second: Counting, budget: float) -> None:
+def cascade(journal: BatchState, first: Counting, second: Counting, budget: float) -> None:
     batch = BatchRunner(journal, Plain())
     batch.predict(make_items(DOCUMENTS), make_local_engine(first), defer=True)
     journal.select_for_second_tier(budget)
@@ -228,10 +228,10 @@ def test_a_cascade_that_is_ended_anywhere_reads_nothing_twice(ends: list[tuple[i
     with TemporaryDirectory() as folder:
         for of_first, of_second in [*ends, (0, 0)]:
             one, other = Unsure(ends_at=of_first), Again(ends_at=of_second)
-            with BatchJournal(Path(folder) / "j") as journal, suppress(Ended):
+            with BatchState(Path(folder) / "j") as journal, suppress(Ended):
                 cascade(journal, one, other, 0.25)
             first, second = first + one.asked, second + other.asked
-        with BatchJournal(Path(folder) / "j") as journal:
+        with BatchState(Path(folder) / "j") as journal:
             by = {entry.key: entry.version for entry in journal.iterate_entries()}
             assert {entry.state for entry in journal.iterate_entries()} == {DocumentState.PREDICTED}
     least_sure = sorted(range(len(DOCUMENTS)), key=lambda n: (-abs(n - 100), n))[:50]
@@ -241,7 +241,7 @@ def test_a_cascade_that_is_ended_anywhere_reads_nothing_twice(ends: list[tuple[i
 
 
 def test_what_the_better_tier_cannot_read_keeps_its_answer(place: Path) -> None:
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         cascade(journal, Unsure(), Again(failing=["d0", "d196"]), 0.1)
         kept = {entry.key: entry.version for entry in journal.iterate_entries()}
     assert kept["d0"] == kept["d196"] == "lexicon-1"
@@ -250,14 +250,14 @@ def test_what_the_better_tier_cannot_read_keeps_its_answer(place: Path) -> None:
 
 def test_a_better_tier_that_can_read_nothing_ends_the_batch(place: Path) -> None:
     names = [document.id for document in DOCUMENTS]
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         with raises(BatchError, "batch-nothing-predicted"):
             cascade(journal, Unsure(), Again(failing=names), 1.0)
         assert journal.count_by_state() == {DocumentState.DEFERRED: len(DOCUMENTS)}
 
 
 def test_what_has_left_the_source_before_it_was_read_again_is_forgotten(place: Path) -> None:
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         batch = BatchRunner(journal, Plain())
         batch.predict(make_items(DOCUMENTS), make_local_engine(Unsure()), defer=True)
         journal.select_for_second_tier(1.0)
@@ -273,7 +273,7 @@ def test_what_has_left_the_source_before_it_was_read_again_is_forgotten(place: P
 
 def test_it_says_how_far_it_is(place: Path) -> None:
     told: list[BatchProgress] = []
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         BatchRunner(journal, Plain()).predict(
             make_items(DOCUMENTS[:CHUNK_DOCUMENTS]), make_local_engine(LexiconTier("v"))
         )
@@ -296,7 +296,7 @@ def test_a_source_is_read_as_it_is_needed(place: Path) -> None:
             yield item
 
     seen: list[int] = []
-    with BatchJournal(place) as journal:
+    with BatchState(place) as journal:
         engine = make_local_engine(LexiconTier("v"))
         BatchRunner(journal, Plain()).predict(
             source(), engine, on_progress=lambda _: seen.append(taken)
