@@ -1,7 +1,7 @@
-"""Annotations and a model's reading of the same words -> where they are not the same spans.
+"""Differences between annotations and a model's tags of the same words.
 
-The mistakes of `tagalong.training.evaluation.error_types`, with the model in the place of gold: what an annotator would
-have done wrong if the model were right.
+They are the mismatches of `tagalong.training.evaluation.error_types` with the model as gold: the
+annotator's errors if the model were correct.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ from tagalong.training.evaluation import error_types
 from tagalong.training.evaluation.error_types import SpanMismatch, find_mismatches
 
 FindingKind = Literal[
-    "missed",  # the model reads an entity where none is annotated
-    "spurious",  # one is annotated where the model reads none
-    "boundary",  # both have one of the same label there, with other edges
-    "type",  # both have one there, with other labels
+    "missed",  # the model finds an entity that is not annotated
+    "spurious",  # the model does not find the annotated entity
+    "boundary",  # same label, other boundaries
+    "type",  # other label
 ]
 FINDING_KIND_BY_ERROR_TYPE: Mapping[error_types.ErrorType, FindingKind] = {
     "boundary short": "boundary",
@@ -32,59 +32,64 @@ FINDING_KIND_BY_ERROR_TYPE: Mapping[error_types.ErrorType, FindingKind] = {
 def find_differences(
     document: Document, tagged: TaggedWords, tags: Sequence[int], tag_set: TagSet
 ) -> list[SpanMismatch]:
-    """Compare what was drawn in a document with what a model reads in it.
+    """Compare the annotations of a document with a model's tags.
+
+    Adjacent spans of the same label are one boundary difference, because marking the wrong word is
+    one slip and not two. Ranges of unknown truth are excluded.
 
     Args:
-        document: Annotated.
+        document: Annotated document.
         tagged: Its words and tags.
-        tags: What the model says of the same words.
-        tag_set: What the tags mean.
+        tags: The model's tags of the same words.
+        tag_set: Tag set of both.
 
     Returns:
-        Mistakes in text order: `gold` is what the model reads, `predicted` what was drawn. Spans of
-        the same label that stand side by side are one mistake of boundary: whoever marks the next
-        word makes one slip, not two. Where the truth is unknown there is none.
+        Mismatches in text order; `gold` is the model's span and `predicted` the annotation.
     """
-    drawn, read = _comparable_spans(tagged, tags, tag_set)
-    found = find_mismatches(read, drawn)
-    for spurious in [one for one in found if one.error_type == "spurious"]:
-        beside = next(
-            (one for one in found if _is_adjacent_pair(document.text, one, spurious)), None
+    annotated, suggested = _comparable_spans(tagged, tags, tag_set)
+    mismatches = find_mismatches(suggested, annotated)
+    for spurious in [one for one in mismatches if one.error_type == "spurious"]:
+        adjacent = next(
+            (one for one in mismatches if _is_adjacent_pair(document.text, one, spurious)), None
         )
-        if beside is not None:
-            found.remove(beside)
-            found.remove(spurious)
-            found.append(SpanMismatch("boundary shifted", beside.gold, spurious.predicted))
-    return sorted(found, key=lambda mistake: (mistake.extent, mistake.error_type))
+        if adjacent is not None:
+            mismatches.remove(adjacent)
+            mismatches.remove(spurious)
+            mismatches.append(SpanMismatch("boundary shifted", adjacent.gold, spurious.predicted))
+    return sorted(mismatches, key=lambda mismatch: (mismatch.extent, mismatch.error_type))
 
 
 def _comparable_spans(
     tagged: TaggedWords, tags: Sequence[int], tag_set: TagSet
 ) -> tuple[list[Span], list[Span]]:
-    """Spans drawn and spans read, but for those read where the truth is unknown, and their like."""
-    drawn, read = list(tag_set.entities(tagged.tags)), list(tag_set.entities(tags))
-    unclear = [chunk for chunk in read if IGNORE_INDEX in tagged.tags[chunk[0] : chunk[1]]]
-    clear = [
+    """Annotated and model spans, without those in ranges of unknown truth or overlapping them."""
+    annotated, suggested = list(tag_set.entities(tagged.tags)), list(tag_set.entities(tags))
+    uncertain = [chunk for chunk in suggested if IGNORE_INDEX in tagged.tags[chunk[0] : chunk[1]]]
+    certain = [
         chunk
-        for chunk in drawn
-        if not any(chunk[0] < other[1] and other[0] < chunk[1] for other in unclear)
+        for chunk in annotated
+        if not any(chunk[0] < other[1] and other[0] < chunk[1] for other in uncertain)
     ]
     return (
-        [_entity_to_span(tagged, chunk) for chunk in clear],
-        [_entity_to_span(tagged, chunk) for chunk in read if chunk not in unclear],
+        [_entity_to_span(tagged, chunk) for chunk in certain],
+        [_entity_to_span(tagged, chunk) for chunk in suggested if chunk not in uncertain],
     )
 
 
 def _entity_to_span(tagged: TaggedWords, chunk: tuple[int, int, str]) -> Span:
-    """A chunk of words as a stretch of text."""
     first, last, label = chunk
     return Span(tagged.words[first][0], tagged.words[last - 1][1], label)
 
 
 def _is_adjacent_pair(text: str, missed: SpanMismatch, spurious: SpanMismatch) -> bool:
-    """Whether a span read and a span drawn are of one label, with no word between them."""
-    read, drawn = missed.gold, spurious.predicted
-    if missed.error_type != "missed" or read is None or drawn is None or read.label != drawn.label:
+    """Model span and annotation have one label and no word between them."""
+    suggested, annotated = missed.gold, spurious.predicted
+    if (
+        missed.error_type != "missed"
+        or suggested is None
+        or annotated is None
+        or suggested.label != annotated.label
+    ):
         return False
-    first, second = sorted((read, drawn))
+    first, second = sorted((suggested, annotated))
     return not text[first.end : second.start].strip()

@@ -1,4 +1,4 @@
-"""Documents of which two systems say different things: an encoder and an LLM, or two versions."""
+"""Select documents on which two models disagree: an encoder and an LLM, or two versions."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,16 +10,10 @@ from tagalong.training.curate.uncertainty import sequence_uncertainty
 
 
 def disagreement_score(document: Document, one: Prediction, other: Prediction) -> float:
-    """How far two systems disagree on a document.
+    """Measure the disagreement of two models on a document.
 
-    Args:
-        document: Its text.
-        one: What one system says.
-        other: What the other says.
-
-    Returns:
-        1 less the mean of strict and relaxed F1 of one against the other, from 0 to 1: an entity
-        with another edge is half a disagreement. 0 where neither finds anything.
+    Returns 1 minus the mean of strict and relaxed F1 between the two predictions. A boundary
+    difference is half a disagreement. 0 if neither finds an entity.
     """
     if not one.spans and not other.spans:
         return 0.0
@@ -30,34 +24,27 @@ def disagreement_score(document: Document, one: Prediction, other: Prediction) -
 def keep_shared_labels(
     one: Sequence[Prediction], other: Sequence[Prediction], labels: Sequence[str]
 ) -> tuple[list[Prediction], list[Prediction]]:
-    """Leave out what only one of two systems could say, which is no disagreement.
-
-    Args:
-        one: What one system says.
-        other: What the other says.
-        labels: What both know.
-
-    Returns:
-        The predictions of both with the spans of these labels alone.
-    """
+    """Remove spans of labels that only one model knows: they are no disagreement."""
     known = frozenset(labels)
-    ours, theirs = (
+    first, second = (
         [
             replace(entry, spans=tuple(span for span in entry.spans if span.label in known))
-            for entry in side
+            for entry in predictions
         ]
-        for side in (one, other)
+        for predictions in (one, other)
     )
-    return ours, theirs
+    return first, second
 
 
 def _pick_by_disagreement(pool: Pool, count: int) -> list[Pick]:
-    """The farthest apart first, of equals the one that the current model is less sure of."""
+    """Highest disagreement first; ties by uncertainty of the current model."""
     entries = zip(pool.documents, pool.predictions, pool.other_predictions, strict=True)
-    disputes = [disagreement_score(*entry) for entry in entries]
-    doubts = [sequence_uncertainty(prediction) for prediction in pool.predictions]
-    order = sorted(range(len(disputes)), key=lambda place: (-disputes[place], -doubts[place]))
-    return [Pick(place, "the two disagree", disputes[place]) for place in order[:count]]
+    disagreements = [disagreement_score(*entry) for entry in entries]
+    uncertainties = [sequence_uncertainty(prediction) for prediction in pool.predictions]
+    order = sorted(
+        range(len(disagreements)), key=lambda index: (-disagreements[index], -uncertainties[index])
+    )
+    return [Pick(index, "the two disagree", disagreements[index]) for index in order[:count]]
 
 
 DISAGREEMENT = SelectionStrategy(

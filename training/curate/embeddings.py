@@ -1,4 +1,4 @@
-"""Documents -> vectors: where an encoder sees them, so that alike ones lie close together."""
+"""Document vectors from an encoder: similar documents have similar vectors."""
 
 from collections.abc import Sequence
 
@@ -11,29 +11,31 @@ from tagalong.training.curate.pool import Float64Array
 
 
 def embed_documents(tier: EncoderTier, documents: Sequence[Document]) -> Float64Array:
-    """Place documents where an encoder sees them.
+    """Embed documents as the mean hidden state of their words.
 
     Args:
-        tier: The encoder, an adapter on it included.
-        documents: Only their texts count.
+        tier: Encoder, with its adapter if any.
+        documents: Documents; spans are ignored.
 
     Returns:
-        For each the mean of its words' last hidden states (of the first sub-word of each), of unit
-        length: (documents, width). Nought where there are no words.
+        Unit vectors, shape (documents, width), over the first sub-word of each word; 0 without
+        words.
 
     Raises:
-        TypeError: If its passes are not run by PyTorch.
+        TypeError: If the encoder does not run on PyTorch.
     """
-    forward = tier.runner
-    if not isinstance(forward, TorchRunner):
-        raise TypeError(f"{forward.name} gives scores alone: load the version without its engine")
-    width = forward.model.config.hidden_size
+    runner = tier.runner
+    if not isinstance(runner, TorchRunner):
+        raise TypeError(
+            f"{runner.name} has no hidden states: load the version with use_openvino=False"
+        )
+    width = runner.model.config.hidden_size
     vectors = np.zeros((len(documents), width))
     for start in range(0, len(documents), tier.documents_per_chunk):
-        read = tier.encode(documents[start : start + tier.documents_per_chunk])
-        states = tier.collect_word_values(read, forward.compute_hidden_states, width=width)
-        for row, of_words in enumerate(states, start):
-            vectors[row] = of_words.sum(axis=0, dtype=np.float64)
+        encoded = tier.encode(documents[start : start + tier.documents_per_chunk])
+        states = tier.collect_word_values(encoded, runner.compute_hidden_states, width=width)
+        for row, word_states in enumerate(states, start):
+            vectors[row] = word_states.sum(axis=0, dtype=np.float64)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    # A sum and a mean differ in length alone.
+    # The sum has the direction of the mean.
     return np.divide(vectors, norms, out=vectors, where=norms > 0)

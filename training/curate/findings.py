@@ -1,4 +1,4 @@
-"""What a review finds, and how that is written down."""
+"""Findings of an annotation review, and their JSON form."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,23 +8,22 @@ from tagalong.ner.document import DroppedAnnotation, Span
 from tagalong.training.curate.differences import FindingKind
 
 SIGNIFICANT_DIGITS = (
-    6  # of a figure in JSON; significant ones, for the first of a queue are all near 0
+    6  # of a value in JSON; significant ones, for the first of a queue are all near 0
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewFinding:
-    """An annotation that looks wrong, or one that looks forgotten.
+    """An annotation that is probably wrong or missing.
 
     Attributes:
-        document: Id of its document.
-        kind: What seems to be wrong.
-        gold: What was drawn, None where it is missed.
-        suggested: What the model reads instead, None where gold is spurious.
-        text: What both cover together.
-        context_before: What stands before that, a little of it, white space collapsed.
-        context_after: What stands after it, likewise.
-        score: Between 0 and 1: the odds that what was drawn is right, as a share. Low is wrong.
+        document: Document id.
+        gold: The annotation; None if missed.
+        suggested: The model's span; None if the annotation is spurious.
+        text: Text of both spans together.
+        context_before: Text before, with white space collapsed.
+        context_after: Text after, with white space collapsed.
+        score: Probability from 0 to 1 that the annotation is correct.
     """
 
     document: str
@@ -37,19 +36,17 @@ class ReviewFinding:
     score: float
 
     def span_text(self, span: Span) -> str:
-        """The text of its annotation, or of its suggestion."""
+        """Text of the annotation or of the suggestion."""
         starts = [one.start for one in (self.gold, self.suggested) if one is not None]
         return self.text[span.start - min(starts) : span.end - min(starts)]
 
 
 @dataclass(frozen=True, slots=True)
 class SuspectDocument:
-    """A document that has findings.
+    """A document with findings.
 
     Attributes:
-        document_id: Its id.
-        finding_count: How many.
-        suspicion: The scores of them all as one, in nats: minus the logarithm of their product.
+        suspicion: Negative log-likelihood of all its scores, in nats.
     """
 
     document_id: str
@@ -59,14 +56,14 @@ class SuspectDocument:
 
 @dataclass(frozen=True, slots=True)
 class ReviewReport:
-    """What looks wrong in a corpus.
+    """Result of a review.
 
     Attributes:
-        document_count: How many were looked at.
-        annotation_count: How many spans of theirs.
-        findings: The most suspicious first.
-        suspect_documents: The documents that have any, the most suspicious first.
-        dropped: Annotations that could not be looked at.
+        document_count: Number of reviewed documents.
+        annotation_count: Number of reviewed spans.
+        findings: Most suspicious first.
+        suspect_documents: Documents with findings, most suspicious first.
+        dropped: Annotations that could not be reviewed.
     """
 
     document_count: int
@@ -77,14 +74,7 @@ class ReviewReport:
 
 
 def review_to_json(review_report: ReviewReport) -> dict[str, Any]:
-    """Write a review as one JSON object.
-
-    Args:
-        review_report: Any review.
-
-    Returns:
-        All of it, losses counted by reason.
-    """
+    """Convert a review to JSON types, with dropped annotations counted by reason."""
     return {
         "documents": review_report.document_count,
         "annotations": review_report.annotation_count,
@@ -102,14 +92,7 @@ def review_to_json(review_report: ReviewReport) -> dict[str, Any]:
 
 
 def finding_to_json(finding: ReviewFinding) -> dict[str, Any]:
-    """Write a finding as a JSON object, or a line of a file of them.
-
-    Args:
-        finding: Any finding.
-
-    Returns:
-        All of it; null where a span is not there.
-    """
+    """Convert a finding to JSON types; null for a missing span."""
     return {
         "document": finding.document,
         "kind": finding.kind,
@@ -122,12 +105,10 @@ def finding_to_json(finding: ReviewFinding) -> dict[str, Any]:
 
 
 def _span_to_json(span: Span | None) -> dict[str, Any] | None:
-    """A span as our JSON lines have it."""
     if span is None:
         return None
     return {"start": span.start, "end": span.end, "label": span.label}
 
 
-def _round_significant(figure: float) -> float:
-    """A figure with as many digits as mean anything."""
-    return float(f"{figure:.{SIGNIFICANT_DIGITS}g}")
+def _round_significant(value: float) -> float:
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")

@@ -1,4 +1,4 @@
-"""Documents -> folds for cross-validation: by content, and as even as they can be."""
+"""Deterministic, balanced cross-validation folds by content."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -7,37 +7,36 @@ from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError
 from tagalong.training.corpus.hash_split import normalize_text
 
-FOLD_HASH_PERSON = b"tagalong.fold"  # independent of the hashes that split and hold out
+FOLD_HASH_PERSON = b"tagalong.fold"  # independent of the hashes of splits and selection
 
 
 def assign_folds(documents: Sequence[Document], n_folds: int) -> list[int]:
-    """Give every document the number of its fold.
+    """Assign each document to a fold.
 
-    Different texts are dealt out like cards in the order of their hashes, so folds differ by one
-    text at most. The order of the documents does not matter, and equal texts, as a split sees them,
-    share a fold.
+    Different texts are assigned in turn in the order of their hashes, so fold sizes differ by at
+    most one text. The input order is irrelevant. Equal texts, compared as in a split, share a fold.
 
     Args:
-        documents: Any documents.
-        n_folds: How many folds; two or more.
+        documents: Documents in any order.
+        n_folds: Number of folds, at least 2.
 
     Returns:
-        Numbers from 0, one per document.
+        Fold numbers from 0, in the order of `documents`.
 
     Raises:
         InputError: If there are fewer different texts than folds.
     """
     keys = [normalize_text(document.text) for document in documents]
-    in_order = sorted(set(keys), key=lambda key: (_fold_digest(key), key))
-    if not 2 <= n_folds <= len(in_order):
+    ordered_keys = sorted(set(keys), key=lambda key: (_fold_digest(key), key))
+    if not 2 <= n_folds <= len(ordered_keys):
         raise InputError(
-            f"{len(in_order)} different texts cannot make {n_folds} folds: ask for at least 2 "
-            "folds, and for no more of them than there are texts"
+            f"{len(ordered_keys)} different texts are too few for {n_folds} folds: use at least 2 "
+            "folds and at most one per text",
+            code="too-few-texts-for-folds",
         )
-    places = {key: place % n_folds for place, key in enumerate(in_order)}
-    return [places[key] for key in keys]
+    fold_by_key = {key: index % n_folds for index, key in enumerate(ordered_keys)}
+    return [fold_by_key[key] for key in keys]
 
 
 def _fold_digest(key: str) -> bytes:
-    """What the order of texts is drawn by."""
     return blake2b(key.encode(), digest_size=8, person=FOLD_HASH_PERSON).digest()

@@ -1,10 +1,9 @@
-"""Tasks that several people annotated -> how far they agree, and on what they do not.
+"""Inter-annotator agreement on tasks with several annotators.
 
 Agreement is F1 of one annotator's spans against another's (Hripcsak & Rothschild 2005, "Agreement,
-the F-Measure, and Reliability in Information Retrieval": where nobody can say how many stretches
-were *not* to be marked, as with entities, kappa comes down to it). Every two annotators of a task
-are compared, both ways, so that it does not matter who is compared with whom: precision and recall
-are then the same, the share of all spans drawn that the other one drew too.
+the F-Measure, and Reliability in Information Retrieval"). Kappa converges to it if the number of
+true negatives is unknown, as with entities. All pairs of annotators of a task are compared in both
+directions, so precision equals recall: the share of spans that the other annotator marked too.
 """
 
 from collections import defaultdict
@@ -18,17 +17,17 @@ from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError
 from tagalong.ner.scoring import LENGTH_BUCKETS, Counts, LengthBucket, score_spans
 
-AnnotatorPair = tuple[str, str]  # two annotators, sorted
-F1_DECIMALS = 4  # of the figures in JSON
+AnnotatorPair = tuple[str, str]  # sorted
+F1_DECIMALS = 4  # in JSON
 
 
 @dataclass(frozen=True, slots=True)
 class AgreementScores:
-    """How far people agree on some of the spans. Add with ``+``.
+    """Agreement on a set of spans. Add with ``+``.
 
     Attributes:
-        exact_counts: Spans that the other one drew with the same edges and label.
-        overlap_counts: Spans that the other one drew with the same label and some of the same text.
+        exact_counts: Matches with equal boundaries and label.
+        overlap_counts: Matches with overlapping text and equal label.
     """
 
     exact_counts: Counts = field(default_factory=Counts)
@@ -41,30 +40,27 @@ class AgreementScores:
 
     @property
     def compared_spans(self) -> int:
-        """How many spans were compared: those of both, in every comparison."""
+        """Number of spans of both annotators, over all pairs."""
         return self.exact_counts.gold
 
     @property
     def exact_f1(self) -> float:
-        """From 0 to 1; 1.0 where nobody drew anything, for they agree on that."""
+        """F1 of exact matches; 1.0 without spans, because the annotators agree."""
         return self.exact_counts.f1 if self.compared_spans else 1.0
 
     @property
     def overlap_f1(self) -> float:
-        """Likewise, where some of the same text is enough."""
+        """F1 of overlap matches; 1.0 without spans."""
         return self.overlap_counts.f1 if self.compared_spans else 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class TaskAgreement:
-    """One task that several people annotated.
+    """Agreement on one task.
 
     Attributes:
-        task_id: Its id.
-        annotators: Who, sorted.
-        scores: How far they agree on it.
-        least_agreeing_pair: The two of them who agree least.
-        text: What they annotated.
+        annotators: Sorted names.
+        least_agreeing_pair: The pair with the lowest agreement.
     """
 
     task_id: str
@@ -76,15 +72,15 @@ class TaskAgreement:
 
 @dataclass(frozen=True, slots=True)
 class AgreementReport:
-    """How far the annotators of a project agree.
+    """Agreement of the annotators of a project.
 
     Attributes:
-        single_annotator_tasks: Tasks that only one person annotated; they say nothing.
-        overall: Over every comparison (the micro-average over pairs).
-        by_label: The same by entity type, sorted.
-        by_length: The same by the length of each span in words.
-        by_pair: Of every two people who have a task in common.
-        by_task: Of every task that was compared, the worst first.
+        single_annotator_tasks: Tasks with one annotator, which are ignored.
+        overall: Micro-average over all pairs.
+        by_label: Sorted by label.
+        by_length: By span length in words.
+        by_pair: Pairs of annotators with common tasks.
+        by_task: Compared tasks, least agreement first.
     """
 
     single_annotator_tasks: int
@@ -95,32 +91,27 @@ class AgreementReport:
     by_task: tuple[TaskAgreement, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As one JSON object."""
+        """Convert to JSON types."""
         pairs = self.by_pair.items()
         return {
             "tasks": len(self.by_task),
             "alone": self.single_annotator_tasks,
             "overall": _scores_to_json(self.overall),
-            "by_label": {label: _scores_to_json(agreed) for label, agreed in self.by_label.items()},
+            "by_label": {
+                label: _scores_to_json(agreement) for label, agreement in self.by_label.items()
+            },
             "by_length": {
-                length: _scores_to_json(agreed) for length, agreed in self.by_length.items()
+                length: _scores_to_json(agreement) for length, agreement in self.by_length.items()
             },
             "by_pair": [
-                {"annotators": [*pair], **_scores_to_json(agreed)} for pair, agreed in pairs
+                {"annotators": [*pair], **_scores_to_json(agreement)} for pair, agreement in pairs
             ],
             "by_task": [task_to_json(entry) for entry in self.by_task],
         }
 
 
 def task_to_json(entry: TaskAgreement) -> dict[str, Any]:
-    """Write a task as a JSON object.
-
-    Args:
-        entry: Of an agreement.
-
-    Returns:
-        Its id, who annotated it, and how far they agree.
-    """
+    """Convert the agreement on a task to JSON types."""
     return {
         "task": entry.task_id,
         "annotators": list(entry.annotators),
@@ -128,48 +119,49 @@ def task_to_json(entry: TaskAgreement) -> dict[str, Any]:
     }
 
 
-def _scores_to_json(agreed: AgreementScores) -> dict[str, Any]:
-    """Both figures, and of how many spans they are."""
+def _scores_to_json(agreement: AgreementScores) -> dict[str, Any]:
     return {
-        "spans": agreed.compared_spans,
-        "exact_f1": round(agreed.exact_f1, F1_DECIMALS),
-        "overlap_f1": round(agreed.overlap_f1, F1_DECIMALS),
+        "spans": agreement.compared_spans,
+        "exact_f1": round(agreement.exact_f1, F1_DECIMALS),
+        "overlap_f1": round(agreement.overlap_f1, F1_DECIMALS),
     }
 
 
 def compute_agreement(documents: Iterable[Document]) -> AgreementReport:
-    """Compare every two annotators of every task.
+    """Compare all pairs of annotators of each task.
 
     Args:
-        documents: One for each annotator of each task, as they are read with "each". Neither the
-            order of tasks nor that of annotators matters.
+        documents: One per annotator and task, read with the annotator policy "each", in any order.
 
     Returns:
-        How far they agree.
+        The agreement report.
 
     Raises:
-        InputError: If no task was annotated by two people.
+        InputError: If no task has two annotators.
     """
     tasks = group_by_annotator(documents)
-    shared = {task: voices for task, voices in tasks.items() if len(voices) > 1}
+    shared = {task: by_annotator for task, by_annotator in tasks.items() if len(by_annotator) > 1}
     if not shared:
         raise InputError(
-            f"of {len(tasks)} tasks none was annotated by two people: give Label Studio's JSON "
-            "export of a project where several people annotate the same tasks"
+            f"none of {len(tasks)} tasks has two annotators: give a Label Studio JSON export of a "
+            "project with several annotators per task",
+            code="no-task-with-two-annotators",
         )
     cells: defaultdict[tuple[str, LengthBucket], AgreementScores] = defaultdict(AgreementScores)
     by_pair: defaultdict[AnnotatorPair, AgreementScores] = defaultdict(AgreementScores)
     by_task = []
-    for (task, text), voices in shared.items():
+    for (task, text), by_annotator in shared.items():
         pairs: dict[AnnotatorPair, AgreementScores] = {}
-        for pair in combinations(sorted(voices), 2):
-            compared = _compare_annotators(*(voices[name] for name in pair))
+        for pair in combinations(sorted(by_annotator), 2):
+            compared = _compare_annotators(*(by_annotator[name] for name in pair))
             cells.update({cell: cells[cell] + part for cell, part in compared.items()})
             pairs[pair] = _sum_scores(compared.values())
             by_pair[pair] += pairs[pair]
-        apart = min(pairs, key=lambda pair: (pairs[pair].exact_f1, pairs[pair].overlap_f1))
-        agreed = _sum_scores(pairs.values())
-        by_task.append(TaskAgreement(task, tuple(sorted(voices)), agreed, apart, text))
+        least_agreeing = min(pairs, key=lambda pair: (pairs[pair].exact_f1, pairs[pair].overlap_f1))
+        agreement = _sum_scores(pairs.values())
+        by_task.append(
+            TaskAgreement(task, tuple(sorted(by_annotator)), agreement, least_agreeing, text)
+        )
     labels = sorted({label for label, _ in cells})
     return AgreementReport(
         single_annotator_tasks=len(tasks) - len(shared),
@@ -188,18 +180,20 @@ def compute_agreement(documents: Iterable[Document]) -> AgreementReport:
 
 
 def group_by_annotator(documents: Iterable[Document]) -> dict[tuple[str, str], dict[str, Document]]:
-    """What each annotator says of each task; two projects may use an id for different texts.
+    """Group documents by task and annotator.
+
+    The key contains the text, because two projects may use the same task id.
 
     Args:
-        documents: One for each annotator of each task.
+        documents: One per annotator and task.
 
     Returns:
-        By task and text, and then by annotator.
+        Documents by (task id, text), then by annotator.
     """
     tasks: defaultdict[tuple[str, str], dict[str, Document]] = defaultdict(dict)
     for document in documents:
         task = str(document.meta.get(TASK_META_KEY, document.id))
-        # Nobody has two voices: of several files with the same task the last one counts.
+        # If several files contain the same task, the last one is used.
         tasks[task, document.text][str(document.meta.get(ANNOTATOR_META_KEY, ""))] = document
     return tasks
 
@@ -207,7 +201,6 @@ def group_by_annotator(documents: Iterable[Document]) -> dict[tuple[str, str], d
 def _compare_annotators(
     one: Document, other: Document
 ) -> dict[tuple[str, LengthBucket], AgreementScores]:
-    """What two people agree on, by label and length of the spans."""
     scores = score_spans(one.text, one.spans, other.spans)
     relaxed = scores.relaxed.cells
     return {
@@ -217,17 +210,16 @@ def _compare_annotators(
 
 
 def _symmetric_counts(counts: Counts) -> Counts:
-    """Counts of a comparison and of the same with the sides exchanged."""
+    """Add the counts of a comparison and of its reverse."""
     matched, wrong = counts.tp + counts.tp_predicted, counts.fp + counts.fn
     return Counts(tp=matched, tp_predicted=matched, fp=wrong, fn=wrong)
 
 
 def _sum_scores(parts: Iterable[AgreementScores]) -> AgreementScores:
-    """All of them together."""
     return sum(parts, AgreementScores())
 
 
 def _agreement_sort_key(entry: TaskAgreement) -> tuple[object, ...]:
-    """What tasks are sorted by: of equal ones that with more spans comes first."""
-    agreed = entry.scores
-    return agreed.exact_f1, agreed.overlap_f1, -agreed.compared_spans, entry.task_id
+    """Least agreement first; ties by number of spans."""
+    agreement = entry.scores
+    return agreement.exact_f1, agreement.overlap_f1, -agreement.compared_spans, entry.task_id

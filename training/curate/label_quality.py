@@ -1,4 +1,4 @@
-"""Word tags and a model's probabilities of them -> how well each tag fits: the seam to cleanlab."""
+"""Quality of word tags under a model's probabilities: the interface to cleanlab."""
 
 from collections.abc import Sequence
 
@@ -12,37 +12,37 @@ from numpy.typing import NDArray
 from tagalong.ner.tags import IGNORE_INDEX, TaggedWords
 from tagalong.training.curate.tag_distributions import TagDistribution
 
-MIN_QUALITY = (
-    0.02  # of a probability: models of few documents are wrong oftener than lower ones say
-)
+MIN_QUALITY = 0.02  # models trained on few documents are overconfident
 
 
 def rate_word_labels(
     tagged: Sequence[TaggedWords], tag_distributions: Sequence[TagDistribution]
 ) -> list[NDArray[np.float64]]:
-    """Rate the tag of every word by what a model expects.
+    """Rate the tag of each word by the model's probabilities.
 
-    A word's quality is the probability of its tag (the self-confidence of cleanlab), over the mean
-    of that among all words with the tag (the thresholds of Northcutt et al. 2021, "Confident
-    Learning"): what a model is never sure of says little.
+    The quality of a tag is its probability (self-confidence in cleanlab), divided by the mean
+    self-confidence of all words with that tag (the threshold of Northcutt et al. 2021, "Confident
+    Learning"). The division accounts for tags of which the model is never confident.
 
     Args:
-        tagged: Words and tags of documents, one known tag at least among them.
-        tag_distributions: What a model says of each.
+        tagged: Words and tags of documents; at least one tag is known.
+        tag_distributions: Probabilities of the same documents.
 
     Returns:
-        The logarithm of every word's quality, shape (words,) for each document: 0 where the tag
-        fits as well as such tags do, NaN where the truth is unknown.
+        Log quality of each word, shape (words,) per document: 0 for average quality of the tag, NaN
+        if the truth is unknown.
     """
     tags = [np.array(entry.tags, dtype=np.intp) for entry in tagged]
-    known = [of_document != IGNORE_INDEX for of_document in tags]
-    places = [index for index, of_document in enumerate(known) if of_document.any()]
-    given = [tags[index][known[index]] for index in places]
-    expected = [np.exp(tag_distributions[index].log_probs[known[index]]) for index in places]
+    known = [document_tags != IGNORE_INDEX for document_tags in tags]
+    indices = [index for index, document_tags in enumerate(known) if document_tags.any()]
+    given = [tags[index][known[index]] for index in indices]
+    expected = [np.exp(tag_distributions[index].log_probs[known[index]]) for index in indices]
     thresholds = get_confident_thresholds(np.concatenate(given), np.concatenate(expected))
     _, qualities = get_label_quality_scores([*map(list, given)], expected)
-    ratings: list[NDArray[np.float64]] = [np.full(len(of_document), np.nan) for of_document in tags]
-    for index, of_document, quality in zip(places, given, qualities, strict=True):
-        fits = np.maximum(quality.to_numpy(), MIN_QUALITY) / thresholds[of_document]
-        ratings[index][known[index]] = np.log(fits)
+    ratings: list[NDArray[np.float64]] = [
+        np.full(len(document_tags), np.nan) for document_tags in tags
+    ]
+    for index, document_tags, quality in zip(indices, given, qualities, strict=True):
+        quality_ratio = np.maximum(quality.to_numpy(), MIN_QUALITY) / thresholds[document_tags]
+        ratings[index][known[index]] = np.log(quality_ratio)
     return ratings

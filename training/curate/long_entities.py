@@ -1,4 +1,4 @@
-"""Documents with entities of three words and more: those that models get wrong most often."""
+"""Select documents with uncertain entities of three words or more, the most frequent errors."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,41 +7,33 @@ from tagalong.ner.document import Document, Prediction
 from tagalong.ner.words import overlapping_words, word_offsets
 from tagalong.training.curate.pool import Pick, Pool, SelectionStrategy, pick_highest
 
-MIN_LONG_ENTITY_WORDS = 3  # words, from where the length buckets end
-MIN_SURE_CONFIDENCE = 0.9  # an O that is less sure than this may be part of an entity
-DOCUMENT_OVERHEAD_WORDS = (
-    50  # words that could be read while a task is opened: titles must not win by shortness
-)
+MIN_LONG_ENTITY_WORDS = 3  # the last length bucket
+MIN_SURE_CONFIDENCE = 0.9  # an O tag below it may be part of an entity
+DOCUMENT_OVERHEAD_WORDS = 50  # cost of opening a task, so that very short texts do not win
 
 
 def long_entity_uncertainty(document: Document, prediction: Prediction) -> float:
-    """How much a model is to learn of long entities from a document, for what it costs.
+    """Expected number of wrong long entities per 100 words of a document.
 
-    Args:
-        document: Its text.
-        prediction: What the model says.
-
-    Returns:
-        How many long entities are expected to be wrong among those predicted or suspected, for
-        every 100 words to be read; at least 0.
+    Counts predicted and suspected entities of at least `MIN_LONG_ENTITY_WORDS` words.
     """
     words = word_offsets(document.text)
     if prediction.tag_confidences:
-        doubts = [
+        uncertainties = [
             1 - math.prod(prediction.tag_confidences[word] for word in run) ** (1 / len(run))
             for run in _uncertain_runs(words, prediction)
         ]
     else:
-        doubts = [
+        uncertainties = [
             1 - (span.score or 0.0)
             for span in prediction.spans
             if len(range(*overlapping_words(words, span.start, span.end))) >= MIN_LONG_ENTITY_WORDS
         ]
-    return 100 * sum(doubts) / (len(words) + DOCUMENT_OVERHEAD_WORDS)
+    return 100 * sum(uncertainties) / (len(words) + DOCUMENT_OVERHEAD_WORDS)
 
 
 def _uncertain_runs(words: Sequence[tuple[int, int]], prediction: Prediction) -> Iterator[range]:
-    """Runs of so many words that are in an entity, or are not surely outside of all."""
+    """Long runs of words inside entities or with an uncertain O tag."""
     inside = [confidence < MIN_SURE_CONFIDENCE for confidence in prediction.tag_confidences]
     for span in prediction.spans:
         for word in range(*overlapping_words(words, span.start, span.end)):
@@ -55,7 +47,6 @@ def _uncertain_runs(words: Sequence[tuple[int, int]], prediction: Prediction) ->
 
 
 def _pick_by_long_entity_uncertainty(pool: Pool, count: int) -> list[Pick]:
-    """The most open questions first."""
     pairs = zip(pool.documents, pool.predictions, strict=True)
     return pick_highest([long_entity_uncertainty(*pair) for pair in pairs], count, "long entity")
 

@@ -1,8 +1,8 @@
-"""The default: documents that are uncertain or have long entities, and are not like the others.
+"""The default strategy: uncertain documents and long entities, without near duplicates.
 
-What a model is unsure of comes in groups: one odd expression makes twenty documents uncertain, and
-the first of them answers for all. So each document counts by how much there is to learn from it,
-times how far it is from everything that is annotated or has just been taken.
+Uncertain documents come in groups: one unusual expression makes many documents uncertain, and
+annotating one of them resolves all. So the expected benefit of a document is multiplied by its
+distance to all annotated and selected documents.
 """
 
 from collections.abc import Sequence
@@ -19,40 +19,39 @@ MIXED_REASONS: tuple[SelectionReason, ...] = ("uncertain", "long entity", "unlik
 
 
 def percentile_rank(values: Sequence[float] | Float64Array) -> Float64Array:
-    """Make values comparable that have other scales.
-
-    Args:
-        values: Of each document, at least one.
-
-    Returns:
-        The share of the documents that have a lower value, from 0 to 1; equal ones have equal ones.
-    """
+    """Share of documents with a lower value, from 0 to 1; makes different scales comparable."""
     ordered = np.sort(values)
     below = np.searchsorted(ordered, values, side="left")
     return np.asarray(below / max(1, len(ordered) - 1), dtype=np.float64)
 
 
 def _pick_mixed(pool: Pool, count: int) -> list[Pick]:
-    """Each time the document with the highest product of the two.
+    """Repeatedly select the document with the highest score.
 
-    The score is that product. What is to learn is the mean of two standings in the pool, that of
-    the doubt and that of long entities; novelty is a standing too, taken anew each time.
+    The score is the mean percentile rank of uncertainty and long-entity uncertainty, times the
+    percentile rank of novelty, which is updated after each selection.
     """
     pairs = list(zip(pool.documents, pool.predictions, strict=True))
-    doubts = percentile_rank([sequence_uncertainty(prediction) for _, prediction in pairs])
-    long = percentile_rank([long_entity_uncertainty(*pair) for pair in pairs])
-    left = nearest_distances(pool.document_vectors, pool.labeled_vectors)
+    uncertainties = percentile_rank([sequence_uncertainty(prediction) for _, prediction in pairs])
+    long_entity_ranks = percentile_rank([long_entity_uncertainty(*pair) for pair in pairs])
+    distances = nearest_distances(pool.document_vectors, pool.labeled_vectors)
     picks: list[Pick] = []
     for _ in range(min(count, len(pairs))):
-        # Where nothing is known yet, everything is new.
-        new = np.ones(len(left)) if np.isinf(left).any() else percentile_rank(left)
-        worth = (doubts + long) / 2 * new
-        worth[[pick.index for pick in picks]] = -1.0
-        place = int(worth.argmax())
-        reason = MIXED_REASONS[int(np.argmax([doubts[place], long[place], new[place]]))]
-        picks.append(Pick(place, reason, float(worth[place])))
+        # Without annotated documents, every document is new.
+        novelty = (
+            np.ones(len(distances)) if np.isinf(distances).any() else percentile_rank(distances)
+        )
+        scores = (uncertainties + long_entity_ranks) / 2 * novelty
+        scores[[pick.index for pick in picks]] = -1.0
+        index = int(scores.argmax())
+        reason = MIXED_REASONS[
+            int(np.argmax([uncertainties[index], long_entity_ranks[index], novelty[index]]))
+        ]
+        picks.append(Pick(index, reason, float(scores[index])))
         np.minimum(
-            left, distances_to(pool.document_vectors, pool.document_vectors[place]), out=left
+            distances,
+            distances_to(pool.document_vectors, pool.document_vectors[index]),
+            out=distances,
         )
     return picks
 

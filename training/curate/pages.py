@@ -1,4 +1,4 @@
-"""What curation finds, for people: tables for Markdown, and pages with the texts drawn."""
+"""Results of curation for people: tables, Markdown, and HTML pages with highlighted texts."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,20 +19,18 @@ from tagalong.training.evaluation.markdown import escape_markdown, table_to_mark
 from tagalong.training.evaluation.tables import EMPTY_CELL, LENGTH_COLUMN_NAMES, TextTable
 from tagalong.training.evaluation.text_segments import TextSegment, segment_text
 
-MAX_SHOWN_DOCUMENTS = 10  # documents with their texts
-MAX_TABLE_ROWS = 200  # of the longest tables; the whole of it is in JSON
-MIN_SHOWN_SCORE = 0.001  # of a score that is shown as it is
+MAX_SHOWN_DOCUMENTS = 10  # with their texts
+MAX_TABLE_ROWS = 200  # the rest is in report.json
+MIN_SHOWN_SCORE = 0.001  # lower scores are shown as below it
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedText:
-    """A text with what is said of it.
+    """A text with highlighted spans.
 
     Attributes:
-        name: Of its document or task.
-        caption: A sentence on it.
-        segments: Of the text.
-        annotation_set_names: Whose spans the pieces are, where that is not the same for all.
+        name: Document or task id.
+        annotation_set_names: Names of both annotation sets, if they differ between texts.
     """
 
     name: str
@@ -42,14 +40,7 @@ class AnnotatedText:
 
 
 def review_tables(review_report: ReviewReport) -> list[TextTable]:
-    """Lay out a review.
-
-    Args:
-        review_report: Any review.
-
-    Returns:
-        How many findings of each kind there are, and the first of the queue.
-    """
+    """Build the tables of a review: findings by kind, and the first of the queue."""
     kinds = Counter(finding.kind for finding in review_report.findings)
     queue = tuple(
         (
@@ -61,26 +52,25 @@ def review_tables(review_report: ReviewReport) -> list[TextTable]:
         )
         for rank, finding in enumerate(review_report.findings[:MAX_TABLE_ROWS], start=1)
     )
-    more = len(review_report.findings) - len(queue)
+    omitted = len(review_report.findings) - len(queue)
     return [
         TextTable(
-            "Findings of each kind",
+            "Findings by kind",
             ("Kind", "Findings"),
             "lr",
             tuple((kind, f"{count:,}") for kind, count in kinds.most_common()),
         ),
         TextTable(
-            "The queue, the most suspicious first",
-            ("#", "Score", "Kind", "Document", "Drawn", "Suggested"),
+            "Findings, most suspicious first",
+            ("#", "Score", "Kind", "Document", "Annotated", "Suggested"),
             "rrllll",
             queue,
-            f"{more:,} more are in report.json." if more else "",
+            f"{omitted:,} more are in report.json." if omitted else "",
         ),
     ]
 
 
 def _quote_span(finding: ReviewFinding, span: Span | None) -> str:
-    """A span of a finding with its label."""
     if span is None:
         return EMPTY_CELL
     return f"{to_single_line(finding.span_text(span))} ({to_single_line(span.label)})"
@@ -89,23 +79,15 @@ def _quote_span(finding: ReviewFinding, span: Span | None) -> str:
 def review_to_markdown(
     review_report: ReviewReport, *, model_name: str, notes: Sequence[str]
 ) -> str:
-    """Write a review as Markdown.
-
-    Args:
-        review_report: Any review.
-        model_name: What it was asked of.
-        notes: What to know before trusting it.
-
-    Returns:
-        Markdown.
-    """
+    """Convert a review to Markdown."""
     head = (
-        f"{len(review_report.findings):,} findings in {review_report.annotation_count:,} annotations of "
-        f"{review_report.document_count:,} documents, by {escape_markdown(model_name)}."
+        f"{len(review_report.findings):,} findings in {review_report.annotation_count:,} "
+        f"annotations of {review_report.document_count:,} documents, by "
+        f"{escape_markdown(model_name)}."
     )
     quotes = [f"> {escape_markdown(note)}" for note in notes]
     tables = [table_to_markdown(table) for table in review_tables(review_report) if table.rows]
-    return "\n\n".join(["# Annotations that look wrong", head, *quotes, *tables]) + "\n"
+    return "\n\n".join(["# Annotations to review", head, *quotes, *tables]) + "\n"
 
 
 def review_to_html(
@@ -115,24 +97,24 @@ def review_to_html(
     model_name: str,
     notes: Sequence[str],
 ) -> str:
-    """Set a review as a page.
+    """Render a review as a self-contained HTML page.
 
     Args:
-        review_report: Any review.
-        documents: What was reviewed.
-        model_name: What it was asked of.
-        notes: What to know before trusting it.
+        review_report: The review.
+        documents: The reviewed documents; the texts of the most suspicious are shown.
+        model_name: The model, or models, of the review.
+        notes: Limits of the review.
 
     Returns:
-        HTML, whole and on its own, with the texts of the most suspicious documents.
+        HTML.
     """
     by_id = {document.id: document for document in documents}
     return _ENVIRONMENT.get_template("review.html").render(
-        found=review_report,
-        asked=model_name,
+        review=review_report,
+        model_name=model_name,
         notes=notes,
         tables=[table for table in review_tables(review_report) if table.rows],
-        drawn=[
+        texts=[
             _annotated_with_corrections(by_id[suspect.document_id], review_report.findings)
             for suspect in review_report.suspect_documents[:MAX_SHOWN_DOCUMENTS]
         ],
@@ -142,48 +124,41 @@ def review_to_html(
 def _annotated_with_corrections(
     document: Document, findings: Iterable[ReviewFinding]
 ) -> AnnotatedText:
-    """A document as it is, and as the findings would have it."""
+    """A document's annotations against those with all suggestions applied."""
     of_document = [finding for finding in findings if finding.document == document.id]
-    wrong = {finding.gold for finding in of_document}
+    replaced = {finding.gold for finding in of_document}
     suggested = [finding.suggested for finding in of_document if finding.suggested is not None]
-    kept = [span for span in document.spans if span not in wrong]
+    unchanged = [span for span in document.spans if span not in replaced]
     count = len(of_document)
     return AnnotatedText(
         document.id,
         f"{count} finding{'s' * (count != 1)} in {len(document.spans)} annotations",
-        segment_text(document.text, document.spans, [*kept, *suggested]),
+        segment_text(document.text, document.spans, [*unchanged, *suggested]),
     )
 
 
 def agreement_tables(agreement: AgreementReport) -> list[TextTable]:
-    """Lay out an agreement.
-
-    Args:
-        agreement: Any.
-
-    Returns:
-        By label, length, pair of annotators, and task.
-    """
+    """Build the tables of agreement by label, length, pair of annotators, and task."""
     labels = [("All", agreement.overall), *agreement.by_label.items()]
     lengths = [
         (LENGTH_COLUMN_NAMES[length], agreement.by_length[length]) for length in LENGTH_BUCKETS
     ]
-    pairs = [(" and ".join(pair), agreed) for pair, agreed in agreement.by_pair.items()]
+    pairs = [(" and ".join(pair), scores) for pair, scores in agreement.by_pair.items()]
     tasks = tuple(
         (entry.task_id, ", ".join(entry.annotators), *_format_agreement(entry.scores))
         for entry in agreement.by_task[:MAX_TABLE_ROWS]
     )
-    more = len(agreement.by_task) - len(tasks)
+    omitted = len(agreement.by_task) - len(tasks)
     return [
         _agreement_table("By label", "Label", labels),
         _agreement_table("By length of the entity", "Length", lengths),
-        _agreement_table("By pair of annotators", "Who", pairs),
+        _agreement_table("By pair of annotators", "Annotators", pairs),
         TextTable(
-            "By task, the least agreed first",
+            "By task, least agreement first",
             ("Task", "Annotators", "Compared", "Exact F1", "Overlap F1"),
             "llrrr",
             tasks,
-            f"{more:,} more are in report.json." if more else "",
+            f"{omitted:,} more are in report.json." if omitted else "",
         ),
     ]
 
@@ -191,60 +166,55 @@ def agreement_tables(agreement: AgreementReport) -> list[TextTable]:
 def _agreement_table(
     title: str, name: str, rows: Iterable[tuple[str, AgreementScores]]
 ) -> TextTable:
-    """Some agreements, each with its name; two may have the same."""
     return TextTable(
         title,
         (name, "Compared", "Exact F1", "Overlap F1"),
         "lrrr",
-        tuple((to_single_line(row), *_format_agreement(agreed)) for row, agreed in rows),
+        tuple((to_single_line(row), *_format_agreement(scores)) for row, scores in rows),
     )
 
 
-def _format_agreement(agreed: AgreementScores) -> tuple[str, str, str]:
-    """How many spans were compared, and both ratios."""
-    if not agreed.compared_spans:
+def _format_agreement(scores: AgreementScores) -> tuple[str, str, str]:
+    if not scores.compared_spans:
         return "0", EMPTY_CELL, EMPTY_CELL
-    return f"{agreed.compared_spans:,}", f"{agreed.exact_f1:.3f}", f"{agreed.overlap_f1:.3f}"
+    return f"{scores.compared_spans:,}", f"{scores.exact_f1:.3f}", f"{scores.overlap_f1:.3f}"
 
 
 def agreement_to_markdown(agreement: AgreementReport) -> str:
-    """Write an agreement as Markdown.
-
-    Args:
-        agreement: Any.
-
-    Returns:
-        Markdown.
-    """
-    head = f"{len(agreement.by_task):,} tasks of two annotators or more, {agreement.single_annotator_tasks:,} of one."
+    """Convert an agreement report to Markdown."""
+    head = (
+        f"{len(agreement.by_task):,} tasks with several annotators, "
+        f"{agreement.single_annotator_tasks:,} with one."
+    )
     tables = map(table_to_markdown, agreement_tables(agreement))
-    return "\n\n".join(["# How far annotators agree", head, *tables]) + "\n"
+    return "\n\n".join(["# Inter-annotator agreement", head, *tables]) + "\n"
 
 
 def agreement_to_html(agreement: AgreementReport, documents: Iterable[Document]) -> str:
-    """Set an agreement as a page.
+    """Render an agreement report as a self-contained HTML page.
 
     Args:
-        agreement: Any.
-        documents: What was measured, one for each annotator of each task.
+        agreement: The report.
+        documents: The compared documents; the texts of the tasks with least agreement are shown.
 
     Returns:
-        HTML, whole and on its own, with the texts of the tasks that are least agreed on.
+        HTML.
     """
-    voices = group_by_annotator(documents)
-    apart = [entry for entry in agreement.by_task if entry.scores.exact_f1 < 1]
-    drawn = []
-    for entry in apart[:MAX_SHOWN_DOCUMENTS]:
+    by_annotator = group_by_annotator(documents)
+    disagreeing = [entry for entry in agreement.by_task if entry.scores.exact_f1 < 1]
+    texts = []
+    for entry in disagreeing[:MAX_SHOWN_DOCUMENTS]:
         first, second = (
-            voices[entry.task_id, entry.text][name] for name in entry.least_agreeing_pair
+            by_annotator[entry.task_id, entry.text][name] for name in entry.least_agreeing_pair
         )
-        said = f"Exact F1 {entry.scores.exact_f1:.3f} over {entry.scores.compared_spans:,} spans compared"
+        scores = entry.scores
+        caption = f"Exact F1 {scores.exact_f1:.3f} over {scores.compared_spans:,} compared spans"
         if len(entry.annotators) > 2:
-            said += f"; of its {len(entry.annotators)} annotators the two least agreed are drawn"
-        pieces = segment_text(first.text, first.spans, second.spans)
-        drawn.append(AnnotatedText(entry.task_id, said, pieces, entry.least_agreeing_pair))
+            caption += f"; of its {len(entry.annotators)} annotators, the pair with least agreement is shown"
+        segments = segment_text(first.text, first.spans, second.spans)
+        texts.append(AnnotatedText(entry.task_id, caption, segments, entry.least_agreeing_pair))
     return _ENVIRONMENT.get_template("agreement.html").render(
-        agreement=agreement, tables=agreement_tables(agreement), drawn=drawn
+        agreement=agreement, tables=agreement_tables(agreement), texts=texts
     )
 
 

@@ -1,8 +1,7 @@
-"""Annotated documents -> how the same words are annotated wherever else they stand.
+"""How often the same words are annotated elsewhere in the corpus.
 
-A term that was marked eleven times of twelve was more likely forgotten once than right to leave
-out. A model that reads words in their context knows of that only what it has learnt, so precedents
-are evidence of their own.
+A term annotated in eleven of twelve occurrences was probably forgotten once. A contextual model
+knows this only as far as it has learned it, so phrase counts are separate evidence.
 """
 
 import math
@@ -15,48 +14,39 @@ from tagalong.ner.tags import IGNORE_INDEX, TaggedWords, TagSet
 from tagalong.ner.words import WORD_PATTERN
 
 Phrase = tuple[str, ...]  # words in lower case
-PSEUDOCOUNT = (
-    0.5  # times that everything was marked, and left out, before it is seen (Jeffreys' prior)
-)
+PSEUDOCOUNT = 0.5  # Jeffreys' prior
 
 
 @dataclass(frozen=True, slots=True)
 class PhraseCounts:
-    """How often some phrases occur, and how often they are annotated.
+    """Occurrences of phrases, and how many of them are annotated.
 
     Attributes:
-        occurrence_counts: Of each phrase, where the truth is known.
-        annotated_counts: How many of them are annotated with each label, by phrase and label.
+        occurrence_counts: By phrase, where the truth is known.
+        annotated_counts: By phrase and label.
     """
 
     occurrence_counts: Mapping[Phrase, int]
     annotated_counts: Mapping[tuple[Phrase, str], int]
 
     def log_odds(self, phrase: Phrase, label: str, *, is_annotated: bool) -> float:
-        """How much speaks for annotating a phrase, but for the place that is asked about.
+        """Log odds that a phrase is annotated, excluding the occurrence in question.
 
         Args:
-            phrase: One of `occurrences`.
-            label: The label it would have.
-            is_annotated: Whether it has that label in the place that is asked about.
+            phrase: A key of `occurrence_counts`.
+            label: Its possible label.
+            is_annotated: Whether the occurrence in question has that label.
 
         Returns:
-            The logarithm of how often it is annotated so elsewhere, over how often it is not.
+            Natural logarithm of annotated over unannotated occurrences, with `PSEUDOCOUNT`.
         """
-        marked = self.annotated_counts.get((phrase, label), 0) - is_annotated
-        not_marked = self.occurrence_counts[phrase] - 1 - marked
-        return math.log((marked + PSEUDOCOUNT) / (not_marked + PSEUDOCOUNT))
+        annotated = self.annotated_counts.get((phrase, label), 0) - is_annotated
+        not_annotated = self.occurrence_counts[phrase] - 1 - annotated
+        return math.log((annotated + PSEUDOCOUNT) / (not_annotated + PSEUDOCOUNT))
 
 
 def phrase_from_text(text: str) -> Phrase:
-    """The words of a text, as precedents know them.
-
-    Args:
-        text: What a span covers, or a whole text.
-
-    Returns:
-        Words in lower case.
-    """
+    """Words of a text in lower case."""
     return tuple(word.lower() for word in WORD_PATTERN.findall(text))
 
 
@@ -66,33 +56,37 @@ def count_phrases(
     phrases: Collection[Phrase],
     tag_set: TagSet,
 ) -> PhraseCounts:
-    """Find every occurrence of some phrases.
+    """Count all occurrences of phrases, including overlapping ones.
+
+    Occurrences with words of unknown truth are excluded.
 
     Args:
-        documents: Annotated.
+        documents: Annotated documents.
         tagged: Their words and tags.
-        phrases: What to look for; others are not counted.
-        tag_set: What the tags mean.
+        phrases: Phrases to count.
+        tag_set: Tag set of `tagged`.
 
     Returns:
-        How often they occur, overlapping ones included. Occurrences that touch words of unknown
-        truth do not count.
+        The counts.
     """
-    wanted = frozenset(phrases)
-    # Few words begin a phrase: most places are passed by with one look.
+    phrase_set = frozenset(phrases)
+    # Few words start a phrase, so most positions need one dictionary access.
     lengths: defaultdict[str, set[int]] = defaultdict(set)
-    for phrase in wanted:
+    for phrase in phrase_set:
         lengths[phrase[0]].add(len(phrase))
-    occurrences = dict.fromkeys(wanted, 0)
+    occurrences = dict.fromkeys(phrase_set, 0)
     annotated: defaultdict[tuple[Phrase, str], int] = defaultdict(int)
-    for document, entry in zip(documents, tagged, strict=True):
+    for document, tagged_words in zip(documents, tagged, strict=True):
         words = phrase_from_text(document.text)
         for first, word in enumerate(words):
             for length in lengths.get(word, ()):
                 phrase = words[first : first + length]
-                if phrase in wanted and IGNORE_INDEX not in entry.tags[first : first + length]:
+                if (
+                    phrase in phrase_set
+                    and IGNORE_INDEX not in tagged_words.tags[first : first + length]
+                ):
                     occurrences[phrase] += 1
-        for first, last, label in tag_set.entities(entry.tags):
-            if words[first:last] in wanted:
+        for first, last, label in tag_set.entities(tagged_words.tags):
+            if words[first:last] in phrase_set:
                 annotated[words[first:last], label] += 1
     return PhraseCounts(occurrences, dict(annotated))

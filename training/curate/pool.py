@@ -1,7 +1,7 @@
-"""What strategies choose from and what they answer; every text once, in an order drawn by lot.
+"""The pool that strategies select from: each text once, in random order.
 
-The order is a hash of seed and text. So it is the same whatever order the documents came in, and
-ties in it are broken by lot instead of by the alphabet.
+The order is a hash of seed and text. So it does not depend on the input order, and ties are broken
+at random instead of alphabetically.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,25 +20,25 @@ from tagalong.training.curate.tag_distributions import TagDistribution
 
 Float64Array = NDArray[np.float64]
 StrategyInputName = Literal[
-    "other_predictions",  # what a second system says
-    "document_vectors",  # where documents lie, from an encoder
-    "tag_distributions",  # the probability of every tag, from an encoder
+    "other_predictions",  # predictions of a second model
+    "document_vectors",  # from an encoder
+    "tag_distributions",  # from an encoder
 ]
-SHUFFLE_HASH_PERSON = b"tagalong.next"  # independent of the hashes that split and hold out
+SHUFFLE_HASH_PERSON = b"tagalong.next"  # independent of the hashes of splits and folds
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Documents to choose from, and what is known of them; what a strategy does not need is empty.
+    """Documents to select from, with the inputs of the strategy; unused inputs are empty.
 
     Attributes:
-        documents: No text twice, in the order of their lots.
-        predictions: What the current model says of each.
-        other_predictions: What a second system says of each.
-        document_vectors: Where each lies, of unit length: (documents, width).
-        labeled_vectors: Where those lie that are annotated already: (annotated, width).
-        tag_distributions: The probability of every tag of each.
-        seed: For what is random in a strategy.
+        documents: Different texts in random order.
+        predictions: Predictions of the current model.
+        other_predictions: Predictions of a second model.
+        document_vectors: Unit vectors, shape (documents, width).
+        labeled_vectors: Unit vectors of the annotated documents, shape (annotated, width).
+        tag_distributions: Tag probabilities of each document.
+        seed: Seed for random strategies.
     """
 
     documents: Sequence[Document]
@@ -52,12 +52,11 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A document that a strategy takes.
+    """A document selected by a strategy.
 
     Attributes:
-        index: Of the document in the pool.
-        reason: Why.
-        score: What it was taken by; None for lots.
+        index: Position in the pool.
+        score: Selection score; None for random documents.
     """
 
     index: int
@@ -67,11 +66,11 @@ class Pick:
 
 @dataclass(frozen=True, slots=True)
 class SelectionStrategy:
-    """A way to choose.
+    """A selection strategy.
 
     Attributes:
-        pick: Takes as many documents of a pool as it is told, or all of them, best first.
-        required_inputs: What it looks at beside the predictions.
+        pick: Selects up to a number of documents from a pool, best first.
+        required_inputs: Inputs beside the predictions.
     """
 
     pick: Callable[[Pool, int], list[Pick]]
@@ -80,13 +79,11 @@ class SelectionStrategy:
 
 @dataclass(frozen=True, slots=True)
 class DeduplicatedPool:
-    """The documents that are worth choosing from.
+    """Candidates for annotation, and the number of excluded documents by reason.
 
     Attributes:
-        documents: No text twice, in the order of their lots.
-        already_annotated: How many are left out because their text is annotated already.
-        repeated_texts: How many because another one has the same text.
-        without_words: How many because there is no word in them.
+        documents: Different texts in random order.
+        repeated_texts: Number of documents with the text of another one.
     """
 
     documents: tuple[Document, ...]
@@ -98,23 +95,25 @@ class DeduplicatedPool:
 def deduplicate_pool(
     documents: Sequence[Document], labeled: Sequence[Document] = (), *, seed: int = 0
 ) -> DeduplicatedPool:
-    """Leave out what need not be annotated, and draw lots.
+    """Exclude annotated, repeated and wordless documents, and shuffle the others.
+
+    Texts are compared as in a split, ignoring white space and case. Of equal texts, the document
+    with the lowest id stays.
 
     Args:
-        documents: In any order.
-        labeled: What is annotated already.
-        seed: Of the lots.
+        documents: Documents in any order.
+        labeled: Documents that are annotated already.
+        seed: Seed of the order.
 
     Returns:
-        The documents. Texts are the same as a split sees them, white space and case aside; of
-        those the one with the lowest id stays.
+        The candidates.
     """
-    done = {normalize_text(document.text) for document in labeled}
+    annotated_keys = {normalize_text(document.text) for document in labeled}
     kept: dict[str, Document] = {}
     annotated = wordless = 0
     for document in sorted(documents, key=lambda document: (document.id, document.text)):
         key = normalize_text(document.text)
-        if key in done:
+        if key in annotated_keys:
             annotated += 1
         elif not WORD_PATTERN.search(key):
             wordless += 1
@@ -129,22 +128,12 @@ def deduplicate_pool(
 
 
 def _shuffle_key(key: str, seed: int) -> bytes:
-    """What documents are drawn by."""
     return blake2b(
         key.encode(), key=str(seed).encode(), person=SHUFFLE_HASH_PERSON, digest_size=16
     ).digest()
 
 
 def pick_highest(scores: Sequence[float], count: int, reason: SelectionReason) -> list[Pick]:
-    """Take the documents with the highest scores.
-
-    Args:
-        scores: Of each document of a pool.
-        count: How many to take.
-        reason: Why they are taken.
-
-    Returns:
-        The picks, the highest first, equal ones in the order of the pool.
-    """
-    order = sorted(range(len(scores)), key=lambda place: -scores[place])
-    return [Pick(place, reason, scores[place]) for place in order[:count]]
+    """Select the documents with the highest scores; ties keep the order of the pool."""
+    order = sorted(range(len(scores)), key=lambda index: -scores[index])
+    return [Pick(index, reason, scores[index]) for index in order[:count]]

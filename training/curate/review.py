@@ -1,10 +1,9 @@
-"""Annotations and what a model says of the same words -> which of them look wrong, the worst first.
+"""Find annotations that are probably wrong, from a model's tag probabilities.
 
-Where the model reads other spans than were drawn, the words in question make one finding: something
-that a person can look at and decide. Two things speak for or against the annotation: how well its
-tags fit what the model expects, word by word (Wang & Mueller 2022, "Detecting Label Errors in Token
-Classification Data"), and how the same words are annotated elsewhere. Both are odds, and are
-multiplied.
+Each difference between annotation and model is one finding. Two sources of evidence are multiplied
+as odds: how well the annotated tags fit the model's probabilities, word by word (Wang & Mueller
+2022, "Detecting Label Errors in Token Classification Data"), and how the same words are annotated
+elsewhere in the corpus.
 """
 
 import math
@@ -27,49 +26,56 @@ from tagalong.training.curate.tag_distributions import TagDistribution
 from tagalong.training.evaluation.error_types import CONTEXT_CHARACTERS, SpanMismatch
 
 WHITE_SPACE_PATTERN = re.compile(r"\s+")
-MAX_LISTED_LABELS = 5  # labels in a message
+MAX_LISTED_LABELS = 5  # in a message
 
 
 def review_annotations(
     documents: Sequence[Document], tag_distributions: Sequence[TagDistribution], tag_set: TagSet
 ) -> ReviewReport:
-    """Find the annotations that look wrong.
+    """Find annotations that are probably wrong.
 
     Args:
-        documents: Annotated; their order does not matter.
-        tag_distributions: What a model says of each, at best one that has not learnt from it.
-        tag_set: The model's.
+        documents: Annotated documents in any order.
+        tag_distributions: Probabilities of each, ideally of a model that was not trained on it.
+        tag_set: Tag set of the model.
 
     Returns:
-        Findings, and the documents they are in. Words of unknown truth have none.
+        Findings and their documents. Words of unknown truth have no findings.
 
     Raises:
-        InputError: If there is no annotation to look at, or no word of which the truth is known.
-        LabelError: If no annotation has a label that the model knows.
+        InputError: If there is no annotation, or no word of known truth.
+        LabelError: If the model knows none of the annotated labels.
     """
     check_annotated(documents, tag_set.labels)
     tagged = [tag_set.encode(document) for document in documents]
-    mistakes = [
-        find_differences(document, entry, opinion.predicted_tags.tolist(), tag_set)
-        for document, entry, opinion in zip(documents, tagged, tag_distributions, strict=True)
+    mismatches_by_document = [
+        find_differences(document, tagged_words, distribution.predicted_tags.tolist(), tag_set)
+        for document, tagged_words, distribution in zip(
+            documents, tagged, tag_distributions, strict=True
+        )
     ]
     phrases = {
         phrase_from_text(document.span_text(span))
-        for document, found in zip(documents, mistakes, strict=True)
-        for mistake in found
-        for span in (mistake.gold, mistake.predicted)
+        for document, mismatches in zip(documents, mismatches_by_document, strict=True)
+        for mismatch in mismatches
+        for span in (mismatch.gold, mismatch.predicted)
         if span is not None
     }
-    precedents = count_phrases(documents, tagged, phrases, tag_set)
+    phrase_counts = count_phrases(documents, tagged, phrases, tag_set)
     ratings = rate_word_labels(tagged, tag_distributions)
     findings = []
     for index, document in enumerate(documents):
-        drawn, read = np.array(tagged[index].tags), tag_distributions[index].predicted_tags
-        for mistake in mistakes[index]:
-            words = slice(*overlapping_words(tagged[index].words, *mistake.extent))
-            log_odds = _mean_label_quality(ratings[index][words], drawn[words] != read[words])
-            log_odds += _phrase_log_odds(document, mistake, precedents)
-            findings.append(_build_finding(document, mistake, log_odds))
+        annotated_tags, model_tags = (
+            np.array(tagged[index].tags),
+            tag_distributions[index].predicted_tags,
+        )
+        for mismatch in mismatches_by_document[index]:
+            words = slice(*overlapping_words(tagged[index].words, *mismatch.extent))
+            log_odds = _mean_label_quality(
+                ratings[index][words], annotated_tags[words] != model_tags[words]
+            )
+            log_odds += _phrase_log_odds(document, mismatch, phrase_counts)
+            findings.append(_build_finding(document, mismatch, log_odds))
     return ReviewReport(
         document_count=len(documents),
         annotation_count=sum(sum(1 for _ in tag_set.entities(one.tags)) for one in tagged),
@@ -80,62 +86,66 @@ def review_annotations(
 
 
 def check_annotated(documents: Sequence[Document], labels: Sequence[str]) -> None:
-    """Refuse documents in which there is nothing to review.
+    """Refuse documents without anything to review.
 
     Args:
-        documents: Annotated or not.
-        labels: Entity types that are looked at.
+        documents: Documents.
+        labels: Labels to review.
 
     Raises:
-        InputError: If there is no annotation, or no word of which the truth is known.
+        InputError: If there is no annotation, or no word of known truth.
         LabelError: If no annotation has one of the labels.
     """
-    given = Counter(span.label for document in documents for span in document.spans)
-    if not given:
+    label_counts = Counter(span.label for document in documents for span in document.spans)
+    if not label_counts:
         raise InputError(
-            f"{len(documents)} documents have not one annotation to review: give annotated ones, "
-            "and the labelling config of their own project or none"
+            f"{len(documents)} documents have no annotation to review: give annotated documents, "
+            "with the labeling config of their project or none",
+            code="no-annotations",
         )
-    if given.keys().isdisjoint(labels):
-        named = ", ".join(
-            f"{label!r} ({count})" for label, count in given.most_common(MAX_LISTED_LABELS)
+    if label_counts.keys().isdisjoint(labels):
+        listed = ", ".join(
+            f"{label!r} ({count})" for label, count in label_counts.most_common(MAX_LISTED_LABELS)
         )
         raise LabelError(
-            f"no annotation has a label that the model knows ({', '.join(labels)}), but they have "
-            f"{named}: name a version that was trained on these, or leave out --model"
+            f"the model knows {', '.join(labels)}, but the annotations have {listed}: use a "
+            "version trained on these labels, or leave out --model",
+            code="labels-unknown-to-model",
         )
     tag_set = TagSet(tuple(labels))
     if all(tag == IGNORE_INDEX for document in documents for tag in tag_set.encode(document).tags):
         raise InputError(
-            f"{len(documents)} documents have not one word of which the truth is known: "
-            "'tagalong data check' shows which annotations cannot be kept, and why"
+            f"{len(documents)} documents have no word of known truth: `tagalong data check` shows "
+            "why annotations are dropped",
+            code="no-known-words",
         )
 
 
 def _mean_label_quality(ratings: NDArray[np.float64], differs: NDArray[np.bool_]) -> float:
-    """How well the tags of a finding's words fit: the mean, as for the score of a span."""
-    # One drawn span may be two in the model's reading, and the first of them differ in no word.
+    """Mean quality of the differing words, as for the score of a span."""
+    # If the model splits a span in two, the first part may differ in no word.
     return float(np.mean(ratings[differs] if differs.any() else ratings))
 
 
-def _phrase_log_odds(document: Document, mistake: SpanMismatch, precedents: PhraseCounts) -> float:
-    """How much more often such words are annotated as they were than as the model would."""
+def _phrase_log_odds(
+    document: Document, mismatch: SpanMismatch, phrase_counts: PhraseCounts
+) -> float:
+    """Log odds of the annotation against the suggestion, elsewhere in the corpus."""
     log_odds = 0.0
-    for span, sign in ((mistake.predicted, 1), (mistake.gold, -1)):
+    for span, sign in ((mismatch.predicted, 1), (mismatch.gold, -1)):
         if span is not None:
             phrase = phrase_from_text(document.span_text(span))
-            log_odds += sign * precedents.log_odds(phrase, span.label, is_annotated=sign > 0)
+            log_odds += sign * phrase_counts.log_odds(phrase, span.label, is_annotated=sign > 0)
     return log_odds
 
 
-def _build_finding(document: Document, mistake: SpanMismatch, log_odds: float) -> ReviewFinding:
-    """Write a finding down so that it can be understood without the document."""
-    start, end = mistake.extent
+def _build_finding(document: Document, mismatch: SpanMismatch, log_odds: float) -> ReviewFinding:
+    start, end = mismatch.extent
     return ReviewFinding(
         document=document.id,
-        kind=FINDING_KIND_BY_ERROR_TYPE[mistake.error_type],
-        gold=mistake.predicted,
-        suggested=mistake.gold,
+        kind=FINDING_KIND_BY_ERROR_TYPE[mismatch.error_type],
+        gold=mismatch.predicted,
+        suggested=mismatch.gold,
         text=document.text[start:end],
         context_before=WHITE_SPACE_PATTERN.sub(
             " ", document.text[max(0, start - CONTEXT_CHARACTERS) : start]
@@ -146,13 +156,12 @@ def _build_finding(document: Document, mistake: SpanMismatch, log_odds: float) -
 
 
 def _finding_sort_key(finding: ReviewFinding) -> tuple[object, ...]:
-    """What findings are sorted by; nothing but what they say of the documents."""
+    """Sort by score; ties by content, so that the order is reproducible."""
     spans = [span for span in (finding.gold, finding.suggested) if span is not None]
     return finding.score, finding.document, finding.kind, spans
 
 
 def _rank_suspect_documents(findings: Sequence[ReviewFinding]) -> list[SuspectDocument]:
-    """The documents that have findings, the most suspicious first."""
     scores: defaultdict[str, list[float]] = defaultdict(list)
     for finding in findings:
         scores[finding.document].append(finding.score)

@@ -1,4 +1,4 @@
-"""How to choose what is annotated next, and what was chosen: standard library alone."""
+"""Settings and results of document selection; this module imports only the standard library."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -6,7 +6,7 @@ from typing import Any, Literal
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError
 
-# A new strategy is one new file, its name here, and one line in `STRATEGIES`.
+# A new strategy needs a module, its name here, and an entry in `strategies.STRATEGIES`.
 StrategyName = Literal[
     "mixed",
     "uncertainty",
@@ -19,25 +19,23 @@ StrategyName = Literal[
     "random",
 ]
 SelectionReason = Literal[
-    "uncertain",  # the model is unsure of its words
-    "the two disagree",  # two systems find different entities
-    "typical of many",  # it stands for a group that is like it
-    "unlike the rest",  # nothing annotated or chosen is like it
-    "long entity",  # an entity of three words or more that the model is unsure of
-    "random",  # drawn by lot, for an honest evaluation
+    "uncertain",  # low confidence in its tags
+    "the two disagree",  # two models find different entities
+    "typical of many",  # representative of a cluster
+    "unlike the rest",  # far from all annotated and selected documents
+    "long entity",  # an uncertain entity of three words or more
+    "random",  # for unbiased evaluation
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class SelectionOptions:
-    """How to choose.
+    """Settings of a selection.
 
     Attributes:
-        strategy: Which documents come first.
-        count: How many to choose, at most.
-        random_share: Of those, how many are drawn by lot, from 0 to 1. What is chosen because a
-            model is unsure of it makes that model look worse than it is; these do not.
-        seed: Of the lots.
+        count: Maximum number of documents.
+        random_share: Share selected at random, from 0 to 1. Documents that a model is uncertain
+            about make its scores look worse than they are; random ones do not.
     """
 
     strategy: StrategyName = "mixed"
@@ -46,27 +44,24 @@ class SelectionOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the numbers once.
+        """Validate the numbers.
 
         Raises:
-            InputError: If there is nothing to choose, or the share is none.
+            InputError: If a number is out of range.
         """
         if self.count < 1:
-            raise InputError(f"{self.count} documents cannot be chosen: ask for one or more")
+            raise InputError(
+                f"{self.count} is no valid number of documents: select 1 or more",
+                code="selection-count-out-of-range",
+            )
         if not 0 <= self.random_share <= 1:
             raise InputError(
-                f"a share of {self.random_share:g} cannot be drawn by lot: it goes from 0 to 1"
+                f"{self.random_share:g} is no valid random share: give one from 0 to 1",
+                code="random-share-out-of-range",
             )
 
     def count_random(self, count: int) -> int:
-        """How many of some documents are drawn by lot: the share, rounded half up.
-
-        Args:
-            count: How many there are.
-
-        Returns:
-            Never more for fewer, and one more at most for one more.
-        """
+        """Number of random documents among the first `count`: the share, rounded half up."""
         return int(self.random_share * count + 0.5)
 
 
@@ -75,10 +70,7 @@ class SelectedDocument:
     """A document to annotate.
 
     Attributes:
-        document: As it stands in the pool.
-        reason: Why it was chosen.
-        score: What it was chosen by, higher first; what it measures depends on the strategy. None
-            for lots.
+        score: Selection score of the strategy, higher first; None for random documents.
     """
 
     document: Document
@@ -86,14 +78,7 @@ class SelectedDocument:
     score: float | None = None
 
     def to_json(self, rank: int) -> dict[str, Any]:
-        """As the object of a line.
-
-        Args:
-            rank: Its place in the order, from 1.
-
-        Returns:
-            The order, the reason and the document.
-        """
+        """Convert to JSON types: rank (from 1), reason, score and document."""
         return {
             "id": self.document.id,
             "rank": rank,
@@ -103,14 +88,16 @@ class SelectedDocument:
         }
 
     def to_task(self, rank: int, data_key: str) -> dict[str, Any]:
-        """As a task for Label Studio's import, not annotated.
+        """Convert to an unannotated task for Label Studio's import.
+
+        Label Studio assigns its own task ids, so the document id is also part of the data.
 
         Args:
-            rank: Its place in the order, from 1.
-            data_key: Where the labelling config expects the text.
+            rank: Position in the selection, from 1.
+            data_key: Data key of the text in the labeling config.
 
         Returns:
-            The task. Label Studio gives it an id of its own, so ours goes into the data too.
+            The task.
         """
         data = self.to_json(rank)
         return {"id": self.document.id, "data": {**data, data_key: data.pop("text")}}

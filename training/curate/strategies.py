@@ -1,4 +1,4 @@
-"""A pool of texts and what models say of them -> what to annotate next, best first."""
+"""Select the documents to annotate next from a pool and model predictions, best first."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,20 +26,20 @@ from tagalong.training.curate.uncertainty import (
 )
 
 INPUT_DESCRIPTIONS: Mapping[StrategyInputName, str] = {
-    "other_predictions": "what a second system says",
-    "document_vectors": "where an encoder sees the documents",
-    "tag_distributions": "an encoder's probability of every tag",
+    "other_predictions": "the predictions of a second model",
+    "document_vectors": "document vectors of an encoder",
+    "tag_distributions": "tag probabilities of an encoder",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class StrategyInputs:
-    """What a strategy may look at beside the predictions; nothing is asked for in vain.
+    """Inputs of strategies beside the predictions; the callables run only if needed.
 
     Attributes:
-        other_predictions: What a second system says of each document of the pool, in its order.
-        document_vectors: Says where documents lie, of unit length: (documents, width).
-        tag_distributions: Says the probability of every tag.
+        other_predictions: Predictions of a second model, in the order of the pool.
+        document_vectors: Embeds documents as unit vectors: (documents, width).
+        tag_distributions: Computes the probability of every tag.
     """
 
     other_predictions: Sequence[Prediction] = ()
@@ -48,8 +48,8 @@ class StrategyInputs:
 
 
 def _pick_random(pool: Pool, count: int) -> list[Pick]:
-    """By lot: that is the order of the pool."""
-    return [Pick(place, "random") for place in range(min(count, len(pool.documents)))]
+    """Take the first documents: the order of the pool is random."""
+    return [Pick(index, "random") for index in range(min(count, len(pool.documents)))]
 
 
 STRATEGIES: Mapping[StrategyName, SelectionStrategy] = {
@@ -73,71 +73,83 @@ def select_documents(
     labeled: Sequence[Document] = (),
     inputs: StrategyInputs | None = None,
 ) -> list[SelectedDocument]:
-    """Choose what to annotate next.
+    """Select documents to annotate next.
 
-    A share of the pool is set aside by lot, and no strategy touches it: the random ones come from
-    there, round after round. All of them together are then what a random sample of the first pool
-    would have been, so what is measured on them holds for all of it.
+    A random share of the pool is reserved for the random selection in all rounds; no strategy
+    selects from it. All randomly selected documents together are a random sample of the first pool,
+    so scores measured on them are unbiased.
 
     Args:
-        pool: In any order, which does not matter; a text that is there twice is chosen once.
-        predictions: What the current model says of each, in the same order.
-        options: How to choose.
-        labeled: What is annotated already, and is not chosen again.
-        inputs: What else is known.
+        pool: Documents in any order; a repeated text is selected once.
+        predictions: Predictions of the current model, in the order of `pool`.
+        options: Selection settings.
+        labeled: Documents that are annotated already and are never selected.
+        inputs: Further inputs of the strategy.
 
     Returns:
-        The documents, best first, fewer than asked for where there are no more. The random ones are
-        spread evenly, so that whoever stops half-way has their share too.
+        Documents, best first; fewer than requested if the pool is small. Random ones are spread
+        evenly, so any prefix contains its share of them.
 
     Raises:
-        InputError: If there is nothing to choose from, or the strategy needs what is not known.
+        InputError: If the pool has no new text, or the strategy lacks an input.
     """
     strategy, inputs = STRATEGIES[options.strategy], inputs or StrategyInputs()
-    for need in sorted(strategy.required_inputs):
-        if not getattr(inputs, need):
+    for required in sorted(strategy.required_inputs):
+        if not getattr(inputs, required):
             raise InputError(
-                f"the strategy {options.strategy} needs {INPUT_DESCRIPTIONS[need]}, which is not known: give "
-                "it, or choose another strategy"
+                f"the strategy {options.strategy} needs {INPUT_DESCRIPTIONS[required]}: give it, or "
+                "use another strategy",
+                code="strategy-without-input",
             )
     documents = deduplicate_pool(pool, labeled, seed=options.seed).documents
     if not documents:
         raise InputError(
-            f"of {len(pool)} documents none has a text that is not annotated already: give others"
+            f"all texts of the {len(pool)} documents are annotated already: give other documents",
+            code="nothing-to-select",
         )
-    count, aside = min(options.count, len(documents)), options.count_random(len(documents))
-    left, wanted = documents[aside:], count - options.count_random(count)
+    count, reserved = min(options.count, len(documents)), options.count_random(len(documents))
+    candidates, strategy_count = documents[reserved:], count - options.count_random(count)
     picks = []
-    if wanted:
-        said = dict(zip(pool, predictions, strict=True))
-        theirs = (
+    if strategy_count:
+        prediction_by_document = dict(zip(pool, predictions, strict=True))
+        other_by_document = (
             dict(zip(pool, inputs.other_predictions, strict=True))
             if inputs.other_predictions
             else {}
         )
-        rest = Pool(
-            left,
-            [said[document] for document in left],
-            other_predictions=[theirs[document] for document in left] if theirs else (),
+        candidate_pool = Pool(
+            candidates,
+            [prediction_by_document[document] for document in candidates],
+            other_predictions=[other_by_document[document] for document in candidates]
+            if other_by_document
+            else (),
             seed=options.seed,
         )
-        known = deduplicate_pool(labeled, seed=options.seed).documents
-        picks = strategy.pick(_with_encoder_inputs(rest, known, strategy, inputs), wanted)
-    taken = (SelectedDocument(left[pick.index], pick.reason, pick.score) for pick in picks)
-    drawn = (SelectedDocument(document, "random") for document in documents[:aside])
+        annotated = deduplicate_pool(labeled, seed=options.seed).documents
+        picks = strategy.pick(
+            _with_encoder_inputs(candidate_pool, annotated, strategy, inputs), strategy_count
+        )
+    picked = (SelectedDocument(candidates[pick.index], pick.reason, pick.score) for pick in picks)
+    random_documents = (SelectedDocument(document, "random") for document in documents[:reserved])
     return [
-        next(drawn if options.count_random(rank) > options.count_random(rank - 1) else taken)
+        next(
+            random_documents
+            if options.count_random(rank) > options.count_random(rank - 1)
+            else picked
+        )
         for rank in range(1, count + 1)
     ]
 
 
 def _with_encoder_inputs(
-    pool: Pool, known: Sequence[Document], strategy: SelectionStrategy, evidence: StrategyInputs
+    pool: Pool, annotated: Sequence[Document], strategy: SelectionStrategy, inputs: StrategyInputs
 ) -> Pool:
-    """The pool with what a strategy needs of an encoder."""
-    if "document_vectors" in strategy.required_inputs and evidence.document_vectors is not None:
-        vectors, there = evidence.document_vectors(pool.documents), evidence.document_vectors(known)
-        pool = replace(pool, document_vectors=vectors, labeled_vectors=there)
-    if "tag_distributions" in strategy.required_inputs and evidence.tag_distributions is not None:
-        pool = replace(pool, tag_distributions=evidence.tag_distributions(pool.documents))
+    if "document_vectors" in strategy.required_inputs and inputs.document_vectors is not None:
+        pool = replace(
+            pool,
+            document_vectors=inputs.document_vectors(pool.documents),
+            labeled_vectors=inputs.document_vectors(annotated),
+        )
+    if "tag_distributions" in strategy.required_inputs and inputs.tag_distributions is not None:
+        pool = replace(pool, tag_distributions=inputs.tag_distributions(pool.documents))
     return pool

@@ -1,4 +1,4 @@
-"""Documents whose words the model is unsure of."""
+"""Select documents with uncertain predictions."""
 
 import math
 
@@ -11,26 +11,18 @@ from tagalong.training.curate.tag_distributions import TagDistribution
 
 
 def sequence_uncertainty(prediction: Prediction) -> float:
-    """How unsure a model is of a document, whatever its length.
+    """Uncertainty of a prediction, independent of document length.
 
-    Args:
-        prediction: What it says.
-
-    Returns:
-        1 - MNLP (Shen et al. 2018), from 0 to 1: a mean over words, so that long documents, which
-        take longer to annotate, do not come first for their length.
+    Returns 1 - MNLP (Shen et al. 2018), from 0 to 1. MNLP is a mean over words, so long documents
+    do not come first for their length.
     """
     return 1 - prediction.score
 
 
 def margin_uncertainty(tag_distribution: TagDistribution) -> float:
-    """How close the second best tag of each word is to the best (Scheffer et al. 2001).
+    """Closeness of the two most probable tags of each word (Scheffer et al. 2001).
 
-    Args:
-        tag_distribution: Of a document.
-
-    Returns:
-        1 less the mean margin between their probabilities, from 0 to 1; 0 without words.
+    Returns 1 minus the mean margin between their probabilities, from 0 to 1; 0 without words.
     """
     if not len(tag_distribution.log_probs):
         return 0.0
@@ -39,23 +31,23 @@ def margin_uncertainty(tag_distribution: TagDistribution) -> float:
 
 
 def _pick_by_uncertainty(pool: Pool, count: int) -> list[Pick]:
-    """The lowest MNLP first."""
     return pick_highest(
         [sequence_uncertainty(prediction) for prediction in pool.predictions], count, "uncertain"
     )
 
 
 def _pick_by_margin(pool: Pool, count: int) -> list[Pick]:
-    """The narrowest margins first."""
     return pick_highest(
-        [margin_uncertainty(opinion) for opinion in pool.tag_distributions], count, "uncertain"
+        [margin_uncertainty(distribution) for distribution in pool.tag_distributions],
+        count,
+        "uncertain",
     )
 
 
 def _pick_by_least_confidence(pool: Pool, count: int) -> list[Pick]:
-    """The least probable sequence of tags first (Culotta & McCallum 2005), in nats.
+    """Least probable tag sequence first (Culotta & McCallum 2005), in nats.
 
-    A sum over words, so that long documents come first: what to take where each costs the same.
+    The sum over words prefers long documents. Use it if every document costs the same.
     """
     nats = [
         -math.log(prediction.score) * len(word_offsets(document.text))

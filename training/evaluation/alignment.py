@@ -1,4 +1,4 @@
-"""Gold documents and what systems answered, side by side: the same documents in the same order."""
+"""Pair gold documents with the predictions of one or more systems, by document id."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -8,17 +8,17 @@ from itertools import chain
 from tagalong.ner.document import Document, DroppedAnnotation, Prediction, Span
 from tagalong.ner.errors import InputError, LabelError
 
-MAX_LISTED_IDS = 5  # how many ids a message names
+MAX_LISTED_IDS = 5  # ids in a message
 
 
 @dataclass(frozen=True, slots=True)
 class SystemOutput:
-    """What one system said.
+    """Predictions of one system.
 
     Attributes:
-        name: What to call it in messages: a file, or a model.
-        predictions_by_document: Documents, in any order, and the prediction for each.
-        labels: What the system can say; None where only its predictions are known.
+        name: File or model, for messages.
+        predictions_by_document: Documents in any order, each with its prediction.
+        labels: Labels of the model; None if only its predictions are known.
     """
 
     name: str
@@ -28,13 +28,12 @@ class SystemOutput:
 
 @dataclass(frozen=True, slots=True)
 class AlignedDocuments:
-    """What is ready to be judged.
+    """Gold documents with the predictions to evaluate.
 
     Attributes:
-        gold: Documents with what is right.
-        predicted: For each system, what it said about each document, in the order of gold.
-        dropped: Gold annotations that are not judged.
-        excluded_documents: How many documents are not judged, because not everyone has them.
+        predicted: One tuple per system, in the order of `gold`.
+        dropped: Gold annotations that are not evaluated.
+        excluded_documents: Number of documents that gold or a system lacks.
     """
 
     gold: tuple[Document, ...]
@@ -46,141 +45,143 @@ class AlignedDocuments:
 def align_predictions(
     gold: Sequence[Document], outputs: Sequence[SystemOutput], *, only_common_documents: bool
 ) -> AlignedDocuments:
-    """Find every system's prediction for every gold document: the same id, the very same text.
+    """Find each system's prediction for every gold document, by id and identical text.
 
     Args:
-        gold: Documents to judge by.
-        outputs: One or more.
-        only_common_documents: Whether to leave out documents that not all of them have.
+        gold: Gold documents.
+        outputs: One or more systems.
+        only_common_documents: Exclude documents that gold or a system lacks, instead of failing.
 
     Returns:
-        Gold documents in their order, with the predictions.
+        The aligned documents.
 
     Raises:
-        InputError: If a side is empty, has an id twice, lacks a document of the other, or the text
-            of a document differs.
+        InputError: If gold or a system is empty, repeats an id, lacks a document, or has another
+            text.
     """
     _check_unique_ids([document.id for document in gold], "gold")
     common = list(gold)
-    tables = []
-    for system in outputs:
+    predictions_by_id = []
+    for output in outputs:
         _check_unique_ids(
-            [document.id for document, _ in system.predictions_by_document], system.name
+            [document.id for document, _ in output.predictions_by_document], output.name
         )
         by_id = {
             document.id: (document, prediction)
-            for document, prediction in system.predictions_by_document
+            for document, prediction in output.predictions_by_document
         }
-        tables.append(by_id)
+        predictions_by_id.append(by_id)
         if not only_common_documents:
-            _check_same_documents(gold, by_id, system.name)
+            _check_same_documents(gold, by_id, output.name)
         common = [document for document in common if document.id in by_id]
         if not common:
             raise InputError(
-                f"gold and {system.name} share no document: gold has {_format_ids([gold[0].id])}, "
-                f"{system.name} has {_format_ids([system.predictions_by_document[0][0].id])}; give both the same ids"
+                f"gold and {output.name} have no document in common: gold has "
+                f"{_format_ids([gold[0].id])}, {output.name} has "
+                f"{_format_ids([output.predictions_by_document[0][0].id])}; use the same ids",
+                code="documents-differ",
             )
     for document in common:
-        for system, by_id in zip(outputs, tables, strict=True):
-            _check_same_text(document, by_id[document.id][0], system.name)
-    predicted = (tuple(by_id[document.id][1] for document in common) for by_id in tables)
-    everyone = {document.id for document in gold}.union(*tables)
+        for output, by_id in zip(outputs, predictions_by_id, strict=True):
+            _check_same_text(document, by_id[document.id][0], output.name)
+    predicted = (tuple(by_id[document.id][1] for document in common) for by_id in predictions_by_id)
+    all_ids = {document.id for document in gold}.union(*predictions_by_id)
     return AlignedDocuments(
-        tuple(common), tuple(predicted), excluded_documents=len(everyone) - len(common)
+        tuple(common), tuple(predicted), excluded_documents=len(all_ids) - len(common)
     )
 
 
 def _check_unique_ids(ids: Sequence[str], name: str) -> None:
-    """Refuse a side that has no documents, or one of them twice."""
     if not ids:
-        raise InputError(f"{name} has not one document: nothing can be judged")
-    twice = [one for one, times in Counter(ids).items() if times > 1]
-    if twice:
         raise InputError(
-            f"{name} has {len(twice)} ids more than once: {_format_ids(twice)}; give each document "
-            "an id of its own"
+            f"{name} has no documents: give documents to evaluate", code="no-documents"
+        )
+    repeated = [one for one, times in Counter(ids).items() if times > 1]
+    if repeated:
+        raise InputError(
+            f"{name} has {len(repeated)} ids more than once: {_format_ids(repeated)}; "
+            "give each document its own id",
+            code="repeated-document-id",
         )
 
 
-def _check_same_documents(gold: Sequence[Document], answered: Collection[str], name: str) -> None:
-    """Refuse documents that only one side has."""
+def _check_same_documents(
+    gold: Sequence[Document], predicted_ids: Collection[str], name: str
+) -> None:
     ids = {document.id for document in gold}
-    for lacking, missing in ((name, ids - set(answered)), ("gold", set(answered) - ids)):
+    for lacking, missing in ((name, ids - set(predicted_ids)), ("gold", set(predicted_ids) - ids)):
         if missing:
             raise InputError(
-                f"{lacking} lacks {len(missing)} documents that the other side has: "
-                f"{_format_ids(missing)}; complete it, or judge only what both have (--only-common)"
+                f"{lacking} lacks {len(missing)} documents that the other file has: "
+                f"{_format_ids(missing)}; add them, or use --only-common",
+                code="documents-differ",
             )
 
 
 def _check_same_text(gold: Document, predicted: Document, name: str) -> None:
-    """Refuse a text that is not the one judged by: offsets would point elsewhere."""
     if gold.text == predicted.text:
         return
     pairs = enumerate(zip(gold.text, predicted.text, strict=False))
     shorter = min(len(gold.text), len(predicted.text))
     at = next((place for place, (one, other) in pairs if one != other), shorter)
     raise InputError(
-        f"the text of document {gold.id!r} in {name} is not that of gold: from position {at} it "
-        f"reads {predicted.text[at : at + 20]!r} instead of {gold.text[at : at + 20]!r}; predict "
-        "the gold file's own texts, unchanged"
+        f"document {gold.id!r} has another text in {name} than in gold: from position {at} it "
+        f"is {predicted.text[at : at + 20]!r} instead of {gold.text[at : at + 20]!r}; predict "
+        "the unchanged texts of the gold file",
+        code="documents-differ",
     )
 
 
 def _format_ids(ids: Collection[str]) -> str:
-    """The first few ids in words."""
     shown = ", ".join(repr(one) for one in sorted(ids)[:MAX_LISTED_IDS])
     return shown if len(ids) <= MAX_LISTED_IDS else f"{shown} and {len(ids) - MAX_LISTED_IDS} more"
 
 
 def filter_labels(aligned: AlignedDocuments, labels: Collection[str]) -> AlignedDocuments:
-    """Leave out spans of all other labels, on every side.
+    """Remove spans of other labels from gold and predictions.
 
     Args:
-        aligned: Anything.
-        labels: Those to keep.
+        aligned: Gold and predictions.
+        labels: Labels to keep.
 
     Returns:
-        The case, its `lost` and that of its predictions grown by what is left out.
+        The rest; removed spans are added to the dropped annotations.
 
     Raises:
-        LabelError: If one of the labels is nowhere in the case.
+        LabelError: If gold and predictions lack one of the labels.
     """
-    documents, lost = [], list(aligned.dropped)
+    documents, dropped = [], list(aligned.dropped)
     for document in aligned.gold:
-        kept, left_out = _split_by_label(document, document.spans, labels)
+        kept, removed = _split_by_label(document, document.spans, labels)
         documents.append(replace(document, spans=kept))
-        lost += left_out
+        dropped += removed
     predicted = tuple(_filter_predictions(aligned.gold, one, labels) for one in aligned.predicted)
     found = {span.label for document in documents for span in document.spans}
     found |= {span.label for one in chain(*predicted) for span in one.spans}
-    nowhere = set(labels) - found
-    if nowhere:
+    unused = set(labels) - found
+    if unused:
         raise LabelError(
-            f"nothing has the label {', '.join(sorted(nowhere))}, neither in gold nor among the "
-            "predictions: check its spelling"
+            f"no span in gold or predictions has the label {', '.join(sorted(unused))}: check its "
+            "spelling",
+            code="label-without-spans",
         )
-    return AlignedDocuments(tuple(documents), predicted, tuple(lost), aligned.excluded_documents)
+    return AlignedDocuments(tuple(documents), predicted, tuple(dropped), aligned.excluded_documents)
 
 
 def _filter_predictions(
     gold: Sequence[Document], predicted: Sequence[Prediction], labels: Collection[str]
 ) -> tuple[Prediction, ...]:
-    """One system's predictions without other labels; what is left out is among their losses."""
     predictions = []
     for document, prediction in zip(gold, predicted, strict=True):
-        kept, left_out = _split_by_label(document, prediction.spans, labels)
-        predictions.append(
-            replace(prediction, spans=kept, dropped=(*prediction.dropped, *left_out))
-        )
+        kept, removed = _split_by_label(document, prediction.spans, labels)
+        predictions.append(replace(prediction, spans=kept, dropped=(*prediction.dropped, *removed)))
     return tuple(predictions)
 
 
 def _split_by_label(
     document: Document, spans: Iterable[Span], labels: Collection[str]
 ) -> tuple[tuple[Span, ...], list[DroppedAnnotation]]:
-    """Spans of the labels to keep, and the others as lost."""
-    kept, lost = [], []
+    kept, dropped = [], []
     for span in spans:
         if span.label in labels:
             kept.append(span)
@@ -189,5 +190,5 @@ def _split_by_label(
             entry = DroppedAnnotation(
                 span.label, text, "label unknown", span.start, span.end, document.id
             )
-            lost.append(entry)
-    return tuple(kept), lost
+            dropped.append(entry)
+    return tuple(kept), dropped

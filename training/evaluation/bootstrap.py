@@ -1,11 +1,11 @@
-"""How far a score would move with other documents: the percentile bootstrap over documents.
+"""Uncertainty of scores: the percentile bootstrap over documents.
 
-Documents are drawn with replacement (spans of one document are not independent, documents are).
-Counts are taken once per document; a resample is a row of weights, how often each document was
-drawn, and the counts of all resamples are one matrix product. Intervals: Efron & Tibshirani 1993,
+Documents are resampled with replacement, because spans of one document are not independent. Counts
+are taken once per document. A resample is a row of weights, the number of times each document was
+drawn, so the counts of all resamples are one matrix product. Intervals: Efron & Tibshirani 1993,
 "An Introduction to the Bootstrap", chapter 13. Paired comparison: the same resamples for both
-systems (Koehn 2004), tested as Berg-Kirkpatrick, Burkett & Klein 2012 do. A resample that drew no
-span of a label or a length has no F1 there (NaN), and says nothing about it.
+systems (Koehn 2004), tested as by Berg-Kirkpatrick, Burkett & Klein 2012. A resample without spans
+of a label or length has no F1 there (NaN) and is ignored.
 """
 
 from math import prod
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from tagalong.ner.scoring import Counts
 
 COUNT_FIELDS = ("tp", "tp_predicted", "fp", "fn")  # the last axis of every array of counts
-INTERVAL_QUANTILES = (0.025, 0.975)  # a 95 % interval
-DEFAULT_RESAMPLES = 1000  # the usual number for intervals; p is then known to about 0.01
-MAX_DRAWS_PER_BLOCK = 2_000_000  # weights held at once, which bounds memory at 16 MB for any corpus
+INTERVAL_QUANTILES = (0.025, 0.975)  # ends of a 95 % interval
+DEFAULT_RESAMPLES = 1000  # standard for intervals; p is then accurate to about 0.01
+MAX_DRAWS_PER_BLOCK = 2_000_000  # weights in memory at once: 16 MB
 
 Float64Array = NDArray[np.float64]
 
@@ -32,39 +32,45 @@ def counts_to_row(counts: Counts) -> tuple[int, int, int, int]:
 def resample_counts(
     counts: NDArray[Any], *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0
 ) -> Float64Array:
-    """Draw corpora of as many documents, with replacement, and count each.
+    """Resample documents with replacement, and count each resample.
 
     Args:
         counts: Counts per document, shape (documents, ...).
-        resamples: How many corpora to draw.
-        seed: Equal seeds draw equal corpora, so scores of two systems can be paired.
+        resamples: Number of resamples.
+        seed: Equal seeds draw equal documents, which pairs the scores of two systems.
 
     Returns:
-        Counts per drawn corpus, shape (resamples, ...); all 0 where there are no documents.
+        Counts per resample, shape (resamples, ...); all 0 without documents.
     """
     documents = len(counts)
     cells = prod(counts.shape[1:])
-    flat = counts.reshape(documents, cells).astype(np.float64)  # exact to 2**53, and BLAS is fast
-    drawn = np.zeros((resamples, cells))
+    flat = counts.reshape(documents, cells).astype(
+        np.float64
+    )  # float64 is exact to 2**53 and uses BLAS
+    resampled_counts = np.zeros((resamples, cells))
     if documents:
-        chance = np.random.default_rng(seed)
+        generator = np.random.default_rng(seed)
         block = max(1, MAX_DRAWS_PER_BLOCK // documents)
         for first in range(0, resamples, block):
-            rows = len(drawn[first : first + block])
-            drawn[first : first + block] = _draw_document_weights(chance, rows, documents) @ flat
-    return drawn.reshape(resamples, *counts.shape[1:])
+            rows = len(resampled_counts[first : first + block])
+            resampled_counts[first : first + block] = (
+                _draw_document_weights(generator, rows, documents) @ flat
+            )
+    return resampled_counts.reshape(resamples, *counts.shape[1:])
 
 
-def _draw_document_weights(chance: np.random.Generator, rows: int, documents: int) -> Float64Array:
-    """How often each document is drawn in each resample: (rows, documents), multinomial rows."""
-    drawn = chance.integers(documents, size=(rows, documents))
-    drawn += documents * np.arange(rows)[:, np.newaxis]
-    times = np.bincount(drawn.ravel(), minlength=rows * documents)
-    return times.reshape(rows, documents).astype(np.float64)
+def _draw_document_weights(
+    generator: np.random.Generator, rows: int, documents: int
+) -> Float64Array:
+    """Draw the multinomial counts of each document: shape (rows, documents)."""
+    drawn = generator.integers(documents, size=(rows, documents))
+    drawn += documents * np.arange(rows)[:, np.newaxis]  # one range of ids per resample
+    weights = np.bincount(drawn.ravel(), minlength=rows * documents)
+    return weights.reshape(rows, documents).astype(np.float64)
 
 
 def compute_f1(counts: NDArray[Any]) -> Float64Array:
-    """F1 of counts, 0.0 where there is nothing to divide by.
+    """Compute F1, with 0.0 for undefined ratios.
 
     Args:
         counts: Shape (..., 4), in the order of `COUNT_FIELDS`.
@@ -79,10 +85,10 @@ def compute_f1(counts: NDArray[Any]) -> Float64Array:
 
 
 def compute_resampled_f1(counts: NDArray[Any]) -> Float64Array:
-    """F1 of resampled counts, NaN where there is nothing in gold and nothing predicted.
+    """Compute F1 of resampled counts, with NaN if gold and predictions have no spans.
 
-    Such a resample says nothing of a rare label: with 0.0 for its F1, one that is always found
-    would seem to be missed whenever its few documents are not drawn.
+    Such a resample carries no information on a rare label. With an F1 of 0.0, a label that is
+    always found would seem to be missed in every resample without its few documents.
 
     Args:
         counts: Shape (..., 4), in the order of `COUNT_FIELDS`.
@@ -94,42 +100,39 @@ def compute_resampled_f1(counts: NDArray[Any]) -> Float64Array:
 
 
 def _safe_divide(part: Float64Array, whole: Float64Array) -> Float64Array:
-    """Divide, with 0.0 for 0 / 0."""
     return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
 
 
 def percentile_interval(values: Float64Array) -> Float64Array:
-    """The 95 % percentile interval of resampled values.
+    """Compute the 95 % percentile interval of resampled values.
 
     Args:
-        values: Shape (resamples, ...); those that are NaN are left out.
+        values: Shape (resamples, ...); NaN is ignored.
 
     Returns:
-        Low and high ends, shape (2, ...); 0.0 for both where every value is NaN, which is the F1 of
-        nothing.
+        Low and high ends, shape (2, ...); 0.0 for both if all values are NaN.
     """
-    nothing = np.isnan(values).all(axis=0)
-    return np.nanquantile(np.where(nothing, 0.0, values), INTERVAL_QUANTILES, axis=0)
+    all_nan = np.isnan(values).all(axis=0)
+    return np.nanquantile(np.where(all_nan, 0.0, values), INTERVAL_QUANTILES, axis=0)
 
 
 def compute_p_value(difference: float, resampled: Float64Array) -> float:
-    """How easily chance alone gives a difference as large, to either side.
+    """Compute the probability of a difference at least as large without a true difference.
 
-    The resampled differences vary around the observed one as, without any true difference, observed
-    ones would around zero; so p is the share of them that lie at least as far from the observed
-    difference as that lies from zero (Berg-Kirkpatrick et al. 2012, there one-sided: delta* > 2
-    delta). One is added above and below, since the observed draw is one of those possible
-    (Davison & Hinkley 1997, section 4.2): p is never 0.
+    Resampled differences vary around the observed one as observed ones would vary around zero
+    without a true difference. So p is the share of them at least as far from the observed
+    difference as that is from zero (Berg-Kirkpatrick et al. 2012, there one-sided: delta* > 2
+    delta). One is added to numerator and denominator, because the observed sample is a possible
+    resample (Davison & Hinkley 1997, section 4.2): p is never 0.
 
     Args:
-        difference: As observed, on all documents once.
-        resampled: The same difference on each resample, shape (resamples,); those that are NaN are
-            left out.
+        difference: Observed difference on all documents.
+        resampled: Differences on the resamples, shape (resamples,); NaN is ignored.
 
     Returns:
         A two-sided p in (0, 1].
     """
     resampled = resampled[~np.isnan(resampled)]
-    # The tolerance keeps equal systems at p = 1 whatever the rounding of F1.
+    # The tolerance keeps p = 1 for equal systems in spite of rounding.
     as_far = np.abs(resampled - difference) >= abs(difference) - 1e-12
     return float((1 + np.count_nonzero(as_far)) / (1 + len(resampled)))

@@ -1,8 +1,8 @@
-"""Whether a score of 0.9 means right nine times in ten, and the temperature that makes it so.
+"""Calibration of scores: its measurement, and the temperature that improves it.
 
-The expected calibration error and its bins: Guo et al. 2017, "On Calibration of Modern Neural
-Networks"; there over class probabilities, here over the scores of predicted spans, where right
-means the strict match. Temperature scaling is from the same paper.
+Expected calibration error, its bins and temperature scaling: Guo et al. 2017, "On Calibration of
+Modern Neural Networks". There the error is taken over class probabilities, here over the scores of
+predicted spans, which are correct if they match strictly.
 """
 
 from collections.abc import Sequence
@@ -15,20 +15,17 @@ from tagalong.ner.document import Document, Prediction
 from tagalong.ner.tags import IGNORE_INDEX
 
 RELIABILITY_BINS = 10  # equal widths; (0.0, 0.1] is the first
-MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0  # a temperature is searched between these
-BISECTION_STEPS = 40  # of that range, in log: far below what F1 or ECE can see
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0  # search range
+BISECTION_STEPS = 40  # of the log range: more precise than F1 or ECE can show
 
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
-    """Predicted spans of about one score.
+    """Predicted spans with scores in (low, high].
 
     Attributes:
-        low: Scores are above this.
-        high: Scores are at most this.
-        spans: How many there are.
-        confidence: Their mean score, 0.0 where there are none.
-        accuracy: The share of them that is right, 0.0 where there are none.
+        confidence: Mean score; 0.0 without spans.
+        accuracy: Share of correct spans; 0.0 without spans.
     """
 
     low: float
@@ -40,13 +37,14 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationMetrics:
-    """How well scores foretell what is right.
+    """How well scores predict correctness.
 
     Attributes:
-        ece: Mean distance of confidence and accuracy over spans, by bin: 0 is perfect, 1 the worst.
-        spans: Predicted spans that have a score.
-        unscored: Predicted spans that have none.
-        bins: By rising score.
+        ece: Expected calibration error, the mean distance between confidence and accuracy: 0 is
+            best.
+        spans: Number of predicted spans with a score.
+        unscored: Number of predicted spans without a score.
+        bins: By increasing score.
     """
 
     ece: float
@@ -58,51 +56,53 @@ class CalibrationMetrics:
 def compute_calibration(
     gold: Sequence[Document], predicted: Sequence[Prediction]
 ) -> CalibrationMetrics | None:
-    """Compare the scores of predicted spans with how often they are right.
+    """Compare the scores of predicted spans with their accuracy.
 
     Args:
-        gold: Documents with what is right.
-        predicted: What was said about each, in the same order.
+        gold: Gold documents.
+        predicted: Predictions in the same order.
 
     Returns:
-        ECE and its bins, or None where no span has a score.
+        None if no span has a score.
     """
     scores: list[float] = []
-    right: list[bool] = []
+    correct: list[bool] = []
     unscored = 0
     for document, prediction in zip(gold, predicted, strict=True):
-        true = set(document.spans)
+        gold_spans = set(document.spans)
         for span in prediction.spans:
             if span.score is None:
                 unscored += 1
             else:
                 scores.append(span.score)
-                right.append(span in true)
+                correct.append(span in gold_spans)
     if not scores:
         return None
-    return compute_reliability(np.array(scores), np.array(right), unscored=unscored)
+    return compute_reliability(np.array(scores), np.array(correct), unscored=unscored)
 
 
 def compute_reliability(
-    scores: NDArray[np.float64], right: NDArray[np.bool_], *, unscored: int = 0
+    scores: NDArray[np.float64], correct: NDArray[np.bool_], *, unscored: int = 0
 ) -> CalibrationMetrics:
-    """Sort scored answers into bins and measure how far confidence is from accuracy.
+    """Bin scored predictions, and compare confidence with accuracy in each bin.
 
     Args:
-        scores: Confidence of each answer in [0, 1], shape (answers,); at least one.
-        right: Whether it is right, shape (answers,).
-        unscored: Answers left out, to be passed on.
+        scores: Confidence in [0, 1], shape (predictions,); at least one.
+        correct: Correctness, shape (predictions,).
+        unscored: Number of predictions without a score, for the result.
 
     Returns:
-        ECE and its bins.
+        The calibration metrics.
     """
     edges = np.linspace(0.0, 1.0, RELIABILITY_BINS + 1)
-    place = np.clip(np.digitize(scores, edges, right=True) - 1, 0, RELIABILITY_BINS - 1)
-    spans = np.bincount(place, minlength=RELIABILITY_BINS)
-    confidence = np.bincount(place, weights=scores, minlength=RELIABILITY_BINS) / np.maximum(
+    bin_index = np.clip(np.digitize(scores, edges, right=True) - 1, 0, RELIABILITY_BINS - 1)
+    spans = np.bincount(bin_index, minlength=RELIABILITY_BINS)
+    confidence = np.bincount(bin_index, weights=scores, minlength=RELIABILITY_BINS) / np.maximum(
         spans, 1
     )
-    accuracy = np.bincount(place, weights=right, minlength=RELIABILITY_BINS) / np.maximum(spans, 1)
+    accuracy = np.bincount(bin_index, weights=correct, minlength=RELIABILITY_BINS) / np.maximum(
+        spans, 1
+    )
     columns = (edges[:-1], edges[1:], spans, confidence, accuracy)
     return CalibrationMetrics(
         ece=float(np.sum(spans * np.abs(confidence - accuracy)) / len(scores)),
@@ -113,24 +113,24 @@ def compute_reliability(
 
 
 def fit_temperature(logits: NDArray[np.floating], gold: NDArray[np.integer]) -> float:
-    """Find the temperature under which the gold tags are likeliest.
+    """Find the temperature that maximizes the likelihood of the gold tags.
 
-    The mean negative log-likelihood of softmax(logits / T) is convex in 1 / T, and its slope there
-    is the expected logit less the gold one: so the zero of the slope is found by bisection.
+    The mean negative log-likelihood of softmax(logits / T) is convex in 1 / T. Its derivative is
+    the expected logit minus the gold logit, and bisection finds the zero.
 
     Args:
-        logits: Scores of each tag, shape (words, tags); -inf for a tag that is forbidden.
-        gold: Tag ids, shape (words,); words marked `tagalong.ner.tags.IGNORE_INDEX` do not count.
+        logits: Shape (words, tags); -inf for a forbidden tag.
+        gold: Tag ids, shape (words,); `tagalong.ner.tags.IGNORE_INDEX` excludes a word.
 
     Returns:
-        T > 0, to divide logits by; 1.0 where no word counts. It stays between `MIN_TEMPERATURE` and
-        `MAX_TEMPERATURE`, which it reaches where every answer is right, or where they say nothing.
+        T, a divisor of logits between `MIN_TEMPERATURE` and `MAX_TEMPERATURE`; 1.0 without words.
+        The ends are reached if all predictions are correct, or if they are uninformative.
 
     Raises:
-        ValueError: If the shapes do not fit each other.
+        ValueError: If the shapes do not match.
     """
     if logits.ndim != 2 or gold.shape != logits.shape[:1]:
-        raise ValueError(f"logits {logits.shape} and tags {gold.shape} are not of the same words")
+        raise ValueError(f"logits {logits.shape} and tags {gold.shape} do not have the same words")
     known = gold != IGNORE_INDEX
     if not known.any():
         return 1.0

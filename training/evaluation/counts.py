@@ -1,7 +1,7 @@
-"""One system's counts in one array, from which totals, strata and intervals are all drawn.
+"""Counts of one system in one array, the source of totals, strata and intervals.
 
-Counts are taken once per document: an array (documents, schemes, labels, lengths, fields). Every
-figure is a sum over it, and every bootstrap interval a sum over resampled documents of it.
+Each document is counted once, into an array (documents, schemes, labels, lengths, fields). Scores
+are sums over documents; bootstrap intervals are sums over resampled documents.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ from tagalong.training.evaluation.report import (
 )
 
 MATCH_SCHEMES = ("strict", "relaxed")  # the order of that axis
-TOTAL_INDEX = 0  # where margins stand: all labels, all lengths
+TOTAL_INDEX = 0  # position of the sums: all labels, all lengths
 LENGTH_COLUMNS: Mapping[LengthBucket, int] = {
     length: column for column, length in enumerate(LENGTH_BUCKETS, start=1)
 }
@@ -41,14 +41,14 @@ LENGTH_COLUMNS: Mapping[LengthBucket, int] = {
 
 @dataclass(frozen=True, slots=True)
 class SystemCounts:
-    """One system's counts, margins included: index `TOTAL_INDEX` of labels and of lengths is their sum.
+    """Counts of one system; index `TOTAL_INDEX` of the label and length axes is their sum.
 
     Attributes:
-        version: What the predictions call themselves.
+        version: Version, or versions, of the predictions.
         counts: Shape (schemes, 1 + labels, 1 + lengths, fields).
-        f1: F1 of the counts, shape (schemes, 1 + labels, 1 + lengths).
-        resampled_f1: F1 of each resample, shape (resamples, schemes, 1 + labels, 1 + lengths); NaN where
-            the resample has none of these spans, in gold or predicted.
+        f1: Shape (schemes, 1 + labels, 1 + lengths).
+        resampled_f1: Shape (resamples, schemes, 1 + labels, 1 + lengths); NaN if a resample has no
+            such spans in gold or predictions.
     """
 
     version: str
@@ -65,23 +65,23 @@ def count_system(
     resamples: int,
     seed: int,
 ) -> SystemCounts:
-    """Count one system's spans, on all documents once and on each resample.
+    """Count one system's spans, once on all documents and once on each resample.
 
     Args:
-        gold: Documents with what is right.
-        predicted: What was said about each, in the same order.
-        labels: Every label that occurs.
-        resamples: How many to draw.
+        gold: Gold documents.
+        predicted: Predictions in the same order.
+        labels: All labels of gold and predictions.
+        resamples: Number of bootstrap resamples.
         seed: Equal seeds draw equal documents, which pairs two systems.
 
     Returns:
-        Its counts and their F1.
+        The system counts.
     """
     table = count_by_document(gold, predicted, labels)
     counts = _with_totals(table.sum(axis=0))
-    drawn = _with_totals(resample_counts(table, resamples=resamples, seed=seed))
+    resampled = _with_totals(resample_counts(table, resamples=resamples, seed=seed))
     version = ", ".join(sorted({prediction.version for prediction in predicted}))
-    return SystemCounts(version, counts, compute_f1(counts), compute_resampled_f1(drawn))
+    return SystemCounts(version, counts, compute_f1(counts), compute_resampled_f1(resampled))
 
 
 def count_by_document(
@@ -89,44 +89,38 @@ def count_by_document(
 ) -> NDArray[np.int64]:
     """Count each document once.
 
-    Args:
-        gold: Documents with what is right.
-        predicted: What was said about each, in the same order.
-        labels: Every label that occurs.
-
-    Returns:
-        Counts of shape (documents, schemes, labels, lengths, fields), in the order of `MATCH_SCHEMES`,
-        labels, `tagalong.ner.scoring.LENGTH_BUCKETS` and `tagalong.training.evaluation.bootstrap.COUNT_FIELDS`.
+    Returns shape (documents, schemes, labels, lengths, fields), in the order of `MATCH_SCHEMES`,
+    labels, `tagalong.ner.scoring.LENGTH_BUCKETS` and
+    `tagalong.training.evaluation.bootstrap.COUNT_FIELDS`.
     """
     shape = (len(gold), len(MATCH_SCHEMES), len(labels), len(LENGTH_BUCKETS), len(COUNT_FIELDS))
     table = np.zeros(shape, dtype=np.int64)
     rows = {label: row for row, label in enumerate(labels)}
-    for of_document, document, prediction in zip(table, gold, predicted, strict=True):
+    for document_counts, document, prediction in zip(table, gold, predicted, strict=True):
         scores = score_spans(document.text, document.spans, prediction.spans)
-        for scheme, tally in enumerate((scores.strict, scores.relaxed)):
-            for (label, length), counts in tally.cells.items():
-                of_document[scheme, rows[label], LENGTH_BUCKETS.index(length)] = counts_to_row(
+        for scheme, stratified in enumerate((scores.strict, scores.relaxed)):
+            for (label, length), counts in stratified.cells.items():
+                document_counts[scheme, rows[label], LENGTH_BUCKETS.index(length)] = counts_to_row(
                     counts
                 )
     return table
 
 
 def _with_totals(counts: NDArray[Any]) -> NDArray[Any]:
-    """Put sums before labels and lengths: (..., labels, lengths, 4), each axis one longer."""
     counts = np.concatenate([counts.sum(axis=-3, keepdims=True), counts], axis=-3)
     return np.concatenate([counts.sum(axis=-2, keepdims=True), counts], axis=-2)
 
 
 def stratum_scores(system_counts: SystemCounts, row: int, column: int) -> StratumScores:
-    """Draw one cell of the table, both ways.
+    """Read one cell of the counts under both match schemes.
 
     Args:
-        system_counts: Counts.
-        row: Place of the label among labels, from 1; or `TOTAL_INDEX`.
-        column: One of `LENGTH_COLUMNS`; or `TOTAL_INDEX`.
+        system_counts: Counts of a system.
+        row: Position of the label, from 1; or `TOTAL_INDEX`.
+        column: A value of `LENGTH_COLUMNS`; or `TOTAL_INDEX`.
 
     Returns:
-        Counts and intervals of that cell.
+        The stratum scores.
     """
     ends = percentile_interval(system_counts.resampled_f1[:, :, row, column])
     strict, relaxed = (
@@ -139,30 +133,30 @@ def stratum_scores(system_counts: SystemCounts, row: int, column: int) -> Stratu
 
 
 def compare_systems(
-    ours: SystemCounts, theirs: SystemCounts, labels: Sequence[str], *, effort: EditEffort
+    first: SystemCounts, second: SystemCounts, labels: Sequence[str], *, effort: EditEffort
 ) -> SystemComparison:
-    """Set two systems against each other.
+    """Compare two systems overall, by label and by length.
 
     Args:
-        ours: One system.
-        theirs: Another, judged on the same documents with the same seed.
-        labels: Those both were judged by.
-        effort: What it takes to put the other's predictions right.
+        first: First system.
+        second: Second system, counted on the same documents with the same seed.
+        labels: Labels of both counts, in order.
+        effort: Edit effort for the second system's predictions.
 
     Returns:
-        Differences overall, by label and by length.
+        The system comparison.
     """
 
     def differences(row: int, column: int) -> StratumDifferences:
         return StratumDifferences(
             *(
-                _difference(ours, theirs, (scheme, row, column))
+                _difference(first, second, (scheme, row, column))
                 for scheme in range(len(MATCH_SCHEMES))
             )
         )
 
     return SystemComparison(
-        model=theirs.version,
+        model=second.version,
         overall=differences(TOTAL_INDEX, TOTAL_INDEX),
         by_label={
             label: differences(row, TOTAL_INDEX) for row, label in enumerate(labels, start=1)
@@ -175,17 +169,16 @@ def compare_systems(
 
 
 def _difference(
-    ours: SystemCounts, theirs: SystemCounts, cell: tuple[int, int, int]
+    first: SystemCounts, second: SystemCounts, cell: tuple[int, int, int]
 ) -> F1Difference:
-    """Two systems in one cell: (scheme, label, length); on the resamples where both have an F1."""
-    observed = float(ours.f1[cell] - theirs.f1[cell])
-    drawn = ours.resampled_f1[:, *cell] - theirs.resampled_f1[:, *cell]
-    low, high = percentile_interval(drawn).tolist()
-    their_low, their_high = percentile_interval(theirs.resampled_f1[:, *cell]).tolist()
+    observed = float(first.f1[cell] - second.f1[cell])
+    resampled = first.resampled_f1[:, *cell] - second.resampled_f1[:, *cell]
+    low, high = percentile_interval(resampled).tolist()
+    second_low, second_high = percentile_interval(second.resampled_f1[:, *cell]).tolist()
     return F1Difference(
-        other_f1=float(theirs.f1[cell]),
-        other_f1_interval=(their_low, their_high),
+        other_f1=float(second.f1[cell]),
+        other_f1_interval=(second_low, second_high),
         difference=observed,
         interval=(low, high),
-        p_value=compute_p_value(observed, drawn),
+        p_value=compute_p_value(observed, resampled),
     )

@@ -1,9 +1,9 @@
-"""What it takes to put a pre-annotation right, counted in an annotator's actions.
+"""The effort to correct pre-annotations, in an annotator's actions.
 
-Adding a region, deleting one, giving one another label and moving one end of one are an action
-each. Without a pre-annotation every gold region has to be added. Actions are not minutes, for the
-text is read in either case: Lingren et al. 2014 ("Evaluating the impact of pre-annotation on
-annotation speed and potential bias") measured 14 to 22 % less time per entity with dictionaries.
+One action adds a region, deletes it, changes its label, or moves one of its ends. Without
+pre-annotations, every gold region must be added. Actions are not minutes, because the text is read
+in both cases: Lingren et al. 2014 ("Evaluating the impact of pre-annotation on annotation speed and
+potential bias") measured 14 to 22 % less time per entity with dictionaries.
 """
 
 from collections import Counter
@@ -21,11 +21,11 @@ EDIT_ACTIONS: tuple[EditAction, ...] = EditAction.__args__  # type: ignore[attr-
 
 @dataclass(frozen=True, slots=True)
 class EditEffort:
-    """Actions that some mistakes cost; none by default. Add with ``+``.
+    """Number of edit actions. Add with ``+``.
 
     Attributes:
-        action_counts: How many of each kind, in the order of `EDIT_ACTIONS`, those of none included.
-        from_scratch: How many it takes without a pre-annotation: one for each gold region.
+        action_counts: Count of every action, in the order of `EDIT_ACTIONS`.
+        from_scratch: Actions without pre-annotations: one per gold region.
     """
 
     action_counts: Mapping[EditAction, int] = field(
@@ -49,69 +49,61 @@ class EditEffort:
 
     @property
     def saved_share(self) -> float:
-        """Share of the actions that the pre-annotation saves; below 0 where it costs some.
-
-        It is 0.0 where there is nothing to annotate.
-        """
+        """Share of actions that pre-annotations save; 0.0 without gold, below 0 if they cost."""
         return 1 - self.total_actions / self.from_scratch if self.from_scratch else 0.0
 
     def per_hundred(self, action: EditAction | None = None) -> float:
-        """Actions for every hundred gold regions.
-
-        Args:
-            action: Of this kind; None for all.
-
-        Returns:
-            Their number; 0.0 where there are no gold regions.
-        """
+        """Actions per 100 gold regions, of one kind or of all; 0.0 without gold regions."""
         count = self.total_actions if action is None else self.action_counts[action]
         return 100 * count / self.from_scratch if self.from_scratch else 0.0
 
 
 def compute_edit_effort(gold: Iterable[Span], predicted: Iterable[Span]) -> EditEffort:
-    """Count what putting the spans of one document right takes, at least.
+    """Count the fewest actions that correct the spans of one document.
 
-    As many wrong spans as possible become right ones by a single action. What is left takes one
-    action for each span in any case: mending one of those by two is deleting it and adding another.
+    As many wrong spans as possible are corrected by a single action each. Every other wrong span
+    takes at least one action: two edits of a span cost as much as deleting it and adding another.
 
     Args:
-        gold: In any order, overlapping or not.
-        predicted: Likewise.
+        gold: In any order; spans may overlap.
+        predicted: In any order; spans may overlap.
 
     Returns:
-        The effort; nobody can do with less.
+        The edit effort.
     """
-    right, said = set(gold), set(predicted)
+    gold_spans, predicted_spans = set(gold), set(predicted)
     missed, spurious = (
-        {SPAN_KEY(one): one for one in right - said},
-        {SPAN_KEY(one): one for one in said - right},
+        {SPAN_KEY(one): one for one in gold_spans - predicted_spans},
+        {SPAN_KEY(one): one for one in predicted_spans - gold_spans},
     )
-    near = overlapping_spans(sorted(missed), sorted(spurious, key=lambda key: key[1]))
+    overlapping = overlapping_spans(sorted(missed), sorted(spurious, key=lambda key: key[1]))
     pairs = maximum_matching(
         {
-            one: [other for other in near[one] if _count_differing_fields(one, other) == 1]
-            for one in near
+            one: [other for other in overlapping[one] if _count_differing_fields(one, other) == 1]
+            for one in overlapping
         }
     )
-    mistakes = find_mismatches(
+    mismatches = find_mismatches(
         [missed[one] for one in missed.keys() - pairs.keys()],
         [spurious[one] for one in spurious.keys() - set(pairs.values())],
     )
-    counted = Counter(
+    action_counter = Counter(
         "relabel" if one[0] != other[0] else "move an end" for one, other in pairs.items()
     )
-    counted.update(action for mistake in mistakes for action in _edit_actions(mistake))
-    return EditEffort({action: counted[action] for action in EDIT_ACTIONS}, len(right))
+    action_counter.update(action for mismatch in mismatches for action in _edit_actions(mismatch))
+    return EditEffort({action: action_counter[action] for action in EDIT_ACTIONS}, len(gold_spans))
 
 
 def _count_differing_fields(one: SpanKey, other: SpanKey) -> int:
-    """Actions that make one span another: a label and two ends may differ."""
-    return sum(ours != theirs for ours, theirs in zip(one, other, strict=True))
+    """Number of edits between two spans: label, start and end may differ."""
+    return sum(
+        first_field != second_field for first_field, second_field in zip(one, other, strict=True)
+    )
 
 
-def _edit_actions(mistake: SpanMismatch) -> list[EditAction]:
-    """What puts a mistake right that no single action does."""
-    gold, predicted = mistake.gold, mistake.predicted
+def _edit_actions(mismatch: SpanMismatch) -> list[EditAction]:
+    """Actions for a mismatch that no single action corrects."""
+    gold, predicted = mismatch.gold, mismatch.predicted
     if gold is None:
         return ["delete"]
     if predicted is None:

@@ -1,10 +1,9 @@
-"""What goes wrong: every span that is not a strict match, sorted by what would put it right.
+"""Error types: every span without a strict match, classified by its correction.
 
-A wrong gold span and a wrong predicted one that overlap are one mistake, of boundary or of type;
-what is left over is missed or spurious. Each wrong span is part of exactly one mistake, so
-the mistakes of a kind can be counted, shared out and fixed one by one. The kinds are those of MUC
-and SemEval-2013 task 9.1 (Chinchor & Sundheim 1993; Segura-Bedmar et al. 2013), with boundary
-mistakes told apart by their direction.
+An unmatched gold span and an overlapping unmatched prediction are one error, of boundary or of
+type. The others are missed or spurious. Each unmatched span belongs to exactly one error, so errors
+can be counted and corrected one by one. The types are those of MUC and SemEval-2013 task 9.1
+(Chinchor & Sundheim 1993; Segura-Bedmar et al. 2013), with three directions of boundary errors.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,26 +14,25 @@ from tagalong.ner.document import Document, Span
 from tagalong.ner.scoring import SPAN_KEY, SpanKey, jaccard_index, overlapping_spans
 
 ErrorType = Literal[
-    "boundary short",  # inside the gold span
-    "boundary long",  # the gold span is inside it
+    "boundary short",  # the prediction is inside the gold span
+    "boundary long",  # the gold span is inside the prediction
     "boundary shifted",  # they cross
-    "type",  # the same stretch under another label
-    "type and boundary",  # overlap, under another label
-    "missed",  # a gold span that no wrong prediction is left for
-    "spurious",  # a predicted span that no missed gold span is left for
+    "type",  # equal offsets, another label
+    "type and boundary",  # overlap, another label
+    "missed",  # a gold span without an overlapping unmatched prediction
+    "spurious",  # a prediction without an overlapping unmatched gold span
 ]
 ERROR_TYPES: tuple[ErrorType, ...] = ErrorType.__args__  # type: ignore[attr-defined]
-CONTEXT_CHARACTERS = 40  # characters of context shown on either side
+CONTEXT_CHARACTERS = 40  # on each side of an example
 
 
 @dataclass(frozen=True, slots=True)
 class SpanMismatch:
-    """One wrong gold span, one wrong predicted span, or one of each that belong together.
+    """An unmatched gold span, an unmatched prediction, or an overlapping pair of them.
 
     Attributes:
-        error_type: One of `ERROR_TYPES`.
-        gold: What should have been said, None where it is spurious.
-        predicted: What was said, None where it is missed.
+        gold: None if spurious.
+        predicted: None if missed.
     """
 
     error_type: ErrorType
@@ -43,21 +41,20 @@ class SpanMismatch:
 
     @property
     def extent(self) -> tuple[int, int]:
-        """Start and end, in code points, of what it takes to see the mistake."""
+        """Start and end, in code points, of both spans together."""
         spans = [span for span in (self.gold, self.predicted) if span is not None]
         return min(span.start for span in spans), max(span.end for span in spans)
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorExample:
-    """A mistake as a reader sees it, and how often the very same one was made.
+    """An error with its context, and the number of identical errors.
 
     Attributes:
-        gold: Label and text of the gold span, None where there is none.
-        predicted: Label and text of the predicted span, None where there is none.
-        occurrences: How often this text was taken for that one.
-        document_id: Id of the first document where it was.
-        context: The text around it there, white space collapsed.
+        gold: Label and text of the gold span, if any.
+        predicted: Label and text of the predicted span, if any.
+        document_id: Document of the first occurrence.
+        context: Text around the first occurrence, with white space collapsed.
     """
 
     gold: tuple[str, str] | None
@@ -69,11 +66,10 @@ class ErrorExample:
 
 @dataclass(frozen=True, slots=True)
 class ErrorSummary:
-    """All mistakes of one kind.
+    """All errors of one type.
 
     Attributes:
-        count: How many.
-        examples: The most frequent ones, the most frequent first.
+        examples: Most frequent first.
     """
 
     count: int
@@ -81,38 +77,37 @@ class ErrorSummary:
 
 
 def find_mismatches(gold: Iterable[Span], predicted: Iterable[Span]) -> list[SpanMismatch]:
-    """Sort the wrong spans of one document.
+    """Classify the unmatched spans of one document.
 
-    Pairs are made one to one: same label first, then the closest (Jaccard index), then text order.
+    Spans are paired one to one: same label first, then highest Jaccard index, then text order.
 
     Args:
-        gold: In any order, overlapping or not.
-        predicted: Likewise.
+        gold: In any order; spans may overlap.
+        predicted: In any order; spans may overlap.
 
     Returns:
-        Mistakes in text order.
+        Mismatches in text order.
     """
-    true, said = set(gold), set(predicted)
-    missed = {SPAN_KEY(span): span for span in sorted(true - said)}
-    spurious = {SPAN_KEY(span): span for span in sorted(said - true)}
-    near = overlapping_spans(list(missed), sorted(spurious, key=lambda key: key[1]))
+    gold_spans, predicted_spans = set(gold), set(predicted)
+    missed = {SPAN_KEY(span): span for span in sorted(gold_spans - predicted_spans)}
+    spurious = {SPAN_KEY(span): span for span in sorted(predicted_spans - gold_spans)}
+    overlapping = overlapping_spans(list(missed), sorted(spurious, key=lambda key: key[1]))
     candidates = sorted(
         (one[0] != other[0], -jaccard_index(one, other), one, other)
-        for one, others in near.items()
+        for one, others in overlapping.items()
         for other in others
     )
-    mistakes = []
+    found = []
     for *_, one, other in candidates:
         if one in missed and other in spurious:
             pair = missed.pop(one), spurious.pop(other)
-            mistakes.append(SpanMismatch(_classify_pair(one, other), *pair))
-    mistakes += [SpanMismatch("missed", span, None) for span in missed.values()]
-    mistakes += [SpanMismatch("spurious", None, span) for span in spurious.values()]
-    return sorted(mistakes, key=lambda mistake: (mistake.extent, mistake.error_type))
+            found.append(SpanMismatch(_classify_pair(one, other), *pair))
+    found += [SpanMismatch("missed", span, None) for span in missed.values()]
+    found += [SpanMismatch("spurious", None, span) for span in spurious.values()]
+    return sorted(found, key=lambda mismatch: (mismatch.extent, mismatch.error_type))
 
 
 def _classify_pair(gold: SpanKey, predicted: SpanKey) -> ErrorType:
-    """What is wrong with a predicted span that overlaps a gold one."""
     same_stretch = gold[1:] == predicted[1:]
     if gold[0] != predicted[0]:
         return "type" if same_stretch else "type and boundary"
@@ -126,46 +121,44 @@ def _classify_pair(gold: SpanKey, predicted: SpanKey) -> ErrorType:
 def summarize_errors(
     mismatches: Sequence[tuple[Document, SpanMismatch]], *, examples: int = 5
 ) -> Mapping[ErrorType, ErrorSummary]:
-    """Count mistakes by kind, and show the most frequent of each.
+    """Count errors by type, with the most frequent examples.
 
     Args:
-        mismatches: Each with the document it was made in.
-        examples: How many to show of each kind, at most.
+        mismatches: Mismatches, each with its document.
+        examples: Maximum number of examples per type.
 
     Returns:
-        Every kind, in the order of `ERROR_TYPES`, those never made included.
+        All of `ERROR_TYPES` in order, including those without errors.
     """
-    alike: dict[ErrorType, dict[object, list[tuple[Document, SpanMismatch]]]] = {
-        kind: {} for kind in ERROR_TYPES
+    groups_by_type: dict[ErrorType, dict[object, list[tuple[Document, SpanMismatch]]]] = {
+        error_type: {} for error_type in ERROR_TYPES
     }
-    for document, mistake in mismatches:
-        wording = (
-            _label_and_text(document, mistake.gold),
-            _label_and_text(document, mistake.predicted),
+    for document, mismatch in mismatches:
+        texts = (
+            _label_and_text(document, mismatch.gold),
+            _label_and_text(document, mismatch.predicted),
         )
-        alike[mistake.error_type].setdefault(wording, []).append((document, mistake))
+        groups_by_type[mismatch.error_type].setdefault(texts, []).append((document, mismatch))
     summary = {}
-    for kind, groups in alike.items():
-        frequent = sorted(groups.values(), key=len, reverse=True)[:examples]
-        summary[kind] = ErrorSummary(
+    for error_type, groups in groups_by_type.items():
+        largest = sorted(groups.values(), key=len, reverse=True)[:examples]
+        summary[error_type] = ErrorSummary(
             count=sum(map(len, groups.values())),
-            examples=tuple(_build_example(*group[0], times=len(group)) for group in frequent),
+            examples=tuple(_build_example(*group[0], occurrences=len(group)) for group in largest),
         )
     return summary
 
 
 def _label_and_text(document: Document, span: Span | None) -> tuple[str, str] | None:
-    """Label and text of a span, if there is one."""
     return None if span is None else (span.label, document.span_text(span))
 
 
-def _build_example(document: Document, mistake: SpanMismatch, *, times: int) -> ErrorExample:
-    """Write a mistake down so that it can be understood without the document."""
-    start, end = mistake.extent
+def _build_example(document: Document, mismatch: SpanMismatch, *, occurrences: int) -> ErrorExample:
+    start, end = mismatch.extent
     return ErrorExample(
-        gold=_label_and_text(document, mistake.gold),
-        predicted=_label_and_text(document, mistake.predicted),
-        occurrences=times,
+        gold=_label_and_text(document, mismatch.gold),
+        predicted=_label_and_text(document, mismatch.predicted),
+        occurrences=occurrences,
         document_id=document.id,
         context=" ".join(
             document.text[max(0, start - CONTEXT_CHARACTERS) : end + CONTEXT_CHARACTERS].split()

@@ -1,4 +1,4 @@
-"""Gold documents and what was predicted for them, judged: a `EvaluationReport`; and the score of dev."""
+"""Evaluate predictions against a gold standard, and score a development set."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,33 +9,39 @@ from seqeval.scheme import IOB2
 
 from tagalong.ner.document import Document, DroppedAnnotation, Prediction
 from tagalong.ner.errors import InputError
+from tagalong.ner.scoring import LengthBucket
 from tagalong.ner.tags import IGNORE_INDEX, OUTSIDE, TagSet
 from tagalong.training.evaluation.bootstrap import DEFAULT_RESAMPLES
 from tagalong.training.evaluation.calibration import compute_calibration
 from tagalong.training.evaluation.counts import (
     LENGTH_COLUMNS,
     TOTAL_INDEX,
+    SystemCounts,
     compare_systems,
     count_system,
     stratum_scores,
 )
 from tagalong.training.evaluation.edit_effort import EditEffort, compute_edit_effort
 from tagalong.training.evaluation.error_types import SpanMismatch, find_mismatches, summarize_errors
-from tagalong.training.evaluation.report import DocumentView, EvaluationReport, summarize_dropped
+from tagalong.training.evaluation.report import (
+    DocumentView,
+    EvaluationReport,
+    StratumScores,
+    summarize_dropped,
+)
 
-MIN_DOCUMENTS_FOR_INTERVALS = 20  # below this the bootstrap has too little to draw from
+MIN_DOCUMENTS_FOR_INTERVALS = 20  # below it, bootstrap intervals are unreliable
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationOptions:
-    """How to judge.
+    """Settings of an evaluation.
 
     Attributes:
-        labels: What the model can say, in its order; None where that is not known.
-        resamples: Of the bootstrap.
-        seed: Of the bootstrap.
-        max_examples_per_type: How many mistakes of each kind, and losses of each reason, to show.
-        max_worst_documents: How many documents to show whole, at most.
+        labels: Labels of the model, in its order; None if unknown.
+        resamples: Number of bootstrap resamples.
+        max_examples_per_type: Examples per error type and per reason of a dropped annotation.
+        max_worst_documents: Documents shown in full, at most.
     """
 
     labels: tuple[str, ...] | None = None
@@ -54,70 +60,62 @@ def evaluate(
     dropped: Sequence[DroppedAnnotation] = (),
     options: EvaluationOptions | None = None,
 ) -> EvaluationReport:
-    """Judge predictions.
+    """Evaluate predictions against gold documents.
 
     Args:
-        gold: Documents with what is right; all of it counts, also what flat BIO cannot hold.
-        predicted: What was said about each, in the same order.
-        source: Where gold comes from, for the report.
-        against: What another system said about each, in the same order.
-        dropped: What reading gold could not keep.
+        gold: Gold documents; all their spans count, including those that flat BIO cannot represent.
+        predicted: Predictions in the order of `gold`.
+        source: Name of the gold standard in the report.
+        against: Predictions of a second system, in the same order.
+        dropped: Annotations that were dropped while reading gold.
         options: None for the defaults.
 
     Returns:
-        The report.
+        The evaluation report.
 
     Raises:
         InputError: If there are no documents.
     """
     if not gold:
-        raise InputError("there is not one document to judge by: give a gold file that has some")
+        raise InputError(
+            "there are no gold documents: give a gold file with documents",
+            code="gold-without-documents",
+        )
     options = options or EvaluationOptions()
     labels = _all_labels(gold, [*predicted, *(against or ())], options.labels or ())
-    drawing = {"resamples": options.resamples, "seed": options.seed}
-    ours = count_system(gold, predicted, labels, **drawing)
-    theirs = None if against is None else count_system(gold, against, labels, **drawing)
-    mistakes, efforts = _find_mismatches(gold, predicted), _compute_efforts(gold, predicted)
-    flat, unsaid = _dropped_by_flat_bio(gold), [entry for one in predicted for entry in one.dropped]
+    bootstrap = {"resamples": options.resamples, "seed": options.seed}
+    first = count_system(gold, predicted, labels, **bootstrap)
+    second = None if against is None else count_system(gold, against, labels, **bootstrap)
+    efforts_by_document = _compute_efforts(gold, predicted)
+    flat = _dropped_by_flat_bio(gold)
+    invalid_predictions = [entry for prediction in predicted for entry in prediction.dropped]
+    examples = options.max_examples_per_type
     unknown = _unknown_labels(gold, options.labels)
     rows = {label: row for row, label in enumerate(labels, start=1)}
     return EvaluationReport(
-        model=ours.version,
+        model=first.version,
         gold=source,
         documents=len(gold),
-        overall=stratum_scores(ours, TOTAL_INDEX, TOTAL_INDEX),
-        by_label={label: stratum_scores(ours, row, TOTAL_INDEX) for label, row in rows.items()},
-        by_length={
-            length: stratum_scores(ours, TOTAL_INDEX, column)
-            for length, column in LENGTH_COLUMNS.items()
-        },
-        by_label_and_length={
-            label: {
-                length: stratum_scores(ours, row, column)
-                for length, column in LENGTH_COLUMNS.items()
-            }
-            for label, row in rows.items()
-        },
-        dropped_by_flat_bio=summarize_dropped(flat, examples=options.max_examples_per_type),
-        dropped_on_import=summarize_dropped(dropped, examples=options.max_examples_per_type),
-        dropped_predictions=summarize_dropped(unsaid, examples=options.max_examples_per_type),
+        overall=stratum_scores(first, TOTAL_INDEX, TOTAL_INDEX),
+        by_label={label: stratum_scores(first, row, TOTAL_INDEX) for label, row in rows.items()},
+        by_length=_scores_by_length(first, TOTAL_INDEX),
+        by_label_and_length={label: _scores_by_length(first, row) for label, row in rows.items()},
+        dropped_by_flat_bio=summarize_dropped(flat, examples=examples),
+        dropped_on_import=summarize_dropped(dropped, examples=examples),
+        dropped_predictions=summarize_dropped(invalid_predictions, examples=examples),
         errors_by_type=summarize_errors(
-            [
-                (document, mistake)
-                for document, made in zip(gold, mistakes, strict=True)
-                for mistake in made
-            ],
-            examples=options.max_examples_per_type,
+            _find_mismatches(gold, predicted),
+            examples=examples,
         ),
-        effort=sum(efforts, EditEffort()),
+        effort=sum(efforts_by_document, EditEffort()),
         worst_documents=tuple(
-            _worst_documents(gold, predicted, efforts)[: options.max_worst_documents]
+            _worst_documents(gold, predicted, efforts_by_document)[: options.max_worst_documents]
         ),
         calibration=compute_calibration(gold, predicted),
         comparison=None
-        if theirs is None or against is None
+        if second is None or against is None
         else compare_systems(
-            ours, theirs, labels, effort=sum(_compute_efforts(gold, against), EditEffort())
+            first, second, labels, effort=sum(_compute_efforts(gold, against), EditEffort())
         ),
         unknown_labels=unknown,
         warnings=tuple(_warnings(gold, predicted, flat=flat, unknown=unknown)),
@@ -126,21 +124,27 @@ def evaluate(
     )
 
 
+def _scores_by_length(system: SystemCounts, row: int) -> dict[LengthBucket, StratumScores]:
+    return {
+        length: stratum_scores(system, row, column) for length, column in LENGTH_COLUMNS.items()
+    }
+
+
 def compute_dev_strict_f1(
     documents: Sequence[Document], predictions: Sequence[Prediction], tag_set: TagSet
 ) -> float:
-    """Strict F1 as seqeval computes it, over word tags: what training stops on.
+    """Compute strict F1 over word tags with seqeval: the criterion of early stopping.
 
-    Both sides are written as tags first, so gold spans that flat BIO cannot hold are not there to
-    be missed, as they are in `evaluate`; their words count as O.
+    Gold is encoded as tags first, so spans that flat BIO cannot represent are absent here, whereas
+    `evaluate` counts them as missed. Their words count as O.
 
     Args:
-        documents: Gold.
-        predictions: What was said about each, in the same order.
-        tag_set: The tags of the model.
+        documents: Gold documents.
+        predictions: Predictions in the same order.
+        tag_set: Tags of the model.
 
     Returns:
-        F1 of seqeval's strict mode under IOB2, 0.0 where there is nothing to find.
+        F1 in seqeval's strict mode under IOB2; 0.0 if there are no entities.
     """
     pairs = list(zip(documents, predictions, strict=True))
     if not pairs:
@@ -154,7 +158,6 @@ def compute_dev_strict_f1(
 
 
 def _tag_names(document: Document, tag_set: TagSet) -> list[str]:
-    """A document's tags by name, O where the truth is unknown."""
     names = tag_set.tag_names
     tags = tag_set.encode(document).tags
     return [names[OUTSIDE if tag == IGNORE_INDEX else tag] for tag in tags]
@@ -162,16 +165,15 @@ def _tag_names(document: Document, tag_set: TagSet) -> list[str]:
 
 def _find_mismatches(
     gold: Sequence[Document], predicted: Sequence[Prediction]
-) -> list[Sequence[SpanMismatch]]:
-    """What is wrong with each document."""
+) -> list[tuple[Document, SpanMismatch]]:
     return [
-        find_mismatches(document.spans, prediction.spans)
+        (document, mismatch)
         for document, prediction in zip(gold, predicted, strict=True)
+        for mismatch in find_mismatches(document.spans, prediction.spans)
     ]
 
 
 def _compute_efforts(gold: Sequence[Document], predicted: Sequence[Prediction]) -> list[EditEffort]:
-    """What it takes to put each document right."""
     return [
         compute_edit_effort(document.spans, prediction.spans)
         for document, prediction in zip(gold, predicted, strict=True)
@@ -181,10 +183,9 @@ def _compute_efforts(gold: Sequence[Document], predicted: Sequence[Prediction]) 
 def _worst_documents(
     gold: Sequence[Document],
     predicted: Sequence[Prediction],
-    efforts: Sequence[EditEffort],
+    efforts_by_document: Sequence[EditEffort],
 ) -> list[DocumentView]:
-    """The documents that are not all right, those that take most actions first."""
-    readings = [
+    views = [
         DocumentView(
             document_id=document.id,
             text=document.text,
@@ -192,23 +193,21 @@ def _worst_documents(
             predicted=tuple(prediction.spans),
             edit_actions=effort.total_actions,
         )
-        for document, prediction, effort in zip(gold, predicted, efforts, strict=True)
+        for document, prediction, effort in zip(gold, predicted, efforts_by_document, strict=True)
         if effort.total_actions
     ]
-    return sorted(readings, key=lambda reading: -reading.edit_actions)
+    return sorted(views, key=lambda view: -view.edit_actions)
 
 
 def _all_labels(
     gold: Sequence[Document], predicted: Sequence[Prediction], known: Sequence[str]
 ) -> list[str]:
-    """Every label there is: the model's in its order, then others by name."""
     used = {span.label for document in gold for span in document.spans}
     used |= {span.label for prediction in predicted for span in prediction.spans}
     return [*known, *sorted(used - set(known))]
 
 
 def _dropped_by_flat_bio(gold: Sequence[Document]) -> list[DroppedAnnotation]:
-    """Gold spans that one tag per word cannot hold."""
     labels = tuple(sorted({span.label for document in gold for span in document.spans}))
     if not labels:
         return []
@@ -217,7 +216,6 @@ def _dropped_by_flat_bio(gold: Sequence[Document]) -> list[DroppedAnnotation]:
 
 
 def _unknown_labels(gold: Sequence[Document], known: Sequence[str] | None) -> dict[str, int]:
-    """Gold labels that the model does not have, the most frequent first."""
     if known is None:
         return {}
     used = Counter(span.label for document in gold for span in set(document.spans))
@@ -231,42 +229,47 @@ def _warnings(
     flat: Sequence[DroppedAnnotation],
     unknown: Mapping[str, int],
 ) -> Iterator[str]:
-    """What a reader must know before trusting the figures, one sentence each."""
     entities = sum(len(set(document.spans)) for document in gold)
     if not entities:
-        yield "Gold has no entities: recall and F1 say nothing, and every prediction is spurious."
+        yield "Gold has no entities: recall and F1 are undefined, and all predictions are spurious."
     if unknown:
-        yield f"The model does not have these gold labels, so all are missed: {_format_label_counts(unknown)}."
-    foreign = Counter(span.label for one in predicted for span in one.spans)
+        yield (
+            "The model does not have these gold labels, so all their spans are missed: "
+            f"{_format_label_counts(unknown)}."
+        )
+    extra_labels = Counter(span.label for one in predicted for span in one.spans)
     for document in gold:
         for span in document.spans:
-            del foreign[span.label]
-    if entities and foreign:
-        yield f"Gold never has these labels, so all their spans are spurious: {_format_label_counts(foreign)}."
+            del extra_labels[span.label]
+    if entities and extra_labels:
+        yield (
+            "Gold does not have these labels, so all their spans are spurious: "
+            f"{_format_label_counts(extra_labels)}."
+        )
     if flat:
         yield (
             f"{len(flat)} of {entities} gold entities do not fit flat BIO, one tag per word. They "
-            "stay in gold: a tagger of words must miss them."
+            "stay in gold and count as missed."
         )
-    if unclear := _count_in_masked_ranges(gold, predicted):
+    if in_masked_ranges := _count_in_masked_ranges(gold, predicted):
         yield (
-            f"{unclear} predicted entities lie where the truth is not known (regions outvoted or "
-            "without a label) and count as spurious: precision is at least what is shown."
+            f"{in_masked_ranges} predicted entities are in ranges of unknown truth "
+            "(regions outvoted or without a label) and count as spurious: the "
+            "shown precision is a lower bound."
         )
     outside = sum(
         entry.reason == "offset outside the text" for one in predicted for entry in one.dropped
     )
     if outside:
         yield (
-            f"{outside} predicted entities lie outside their text and are left out: check that "
-            "offsets count code points of the very text that is judged."
+            f"{outside} predicted entities are outside their text and are excluded: check that "
+            "offsets count code points of the same text."
         )
     if len(gold) < MIN_DOCUMENTS_FOR_INTERVALS:
-        yield f"Intervals are rough: there are only {len(gold)} documents to draw from."
+        yield f"Intervals are rough: there are only {len(gold)} documents."
 
 
 def _count_in_masked_ranges(gold: Sequence[Document], predicted: Sequence[Prediction]) -> int:
-    """How many predicted spans are not in gold but touch a stretch that may or may not hold one."""
     return sum(
         any(span.start < end and start < span.end for start, end in document.masked_ranges)
         for document, prediction in zip(gold, predicted, strict=True)
@@ -275,5 +278,4 @@ def _count_in_masked_ranges(gold: Sequence[Document], predicted: Sequence[Predic
 
 
 def _format_label_counts(labels: Mapping[str, int]) -> str:
-    """Labels and how often each occurs, in words."""
     return ", ".join(f"{label} ({times})" for label, times in labels.items())

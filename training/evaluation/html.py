@@ -1,4 +1,4 @@
-"""A report as one HTML page that loads nothing: for screens, light and dark, and for print."""
+"""Evaluation reports as one self-contained HTML page, for screens (light and dark) and print."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,13 +23,12 @@ LENGTH_ROW_NAMES: dict[LengthBucket, str] = {"1": "1 word", "2": "2 words", "3+"
 
 @dataclass(frozen=True, slots=True)
 class StratumRow:
-    """One stratum, as a line of a table with a drawing in it.
+    """One stratum, as a table row with a chart.
 
     Attributes:
-        name: Of the stratum.
-        counts: Strict.
-        interval: Of F1.
-        difference: To the other system, if there is one.
+        counts: Strict matches.
+        interval: 95 % interval of F1.
+        difference: None without a second system.
     """
 
     name: str
@@ -39,48 +38,43 @@ class StratumRow:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to be right or wrong about."""
+        """Neither gold nor predictions have spans in the stratum."""
         return not self.counts.gold and not self.counts.predicted
 
 
 def report_to_html(report: EvaluationReport) -> str:
-    """Set a report as a page.
-
-    Args:
-        report: Any report.
-
-    Returns:
-        HTML, whole and on its own.
-    """
+    """Render a report as a self-contained HTML page."""
     tables = {table.title.partition(":")[0]: table for table in report_tables(report)}
-    against = report.comparison
+    comparison = report.comparison
     return _ENVIRONMENT.get_template("report.html").render(
         report=report,
-        sentence=against and describe_difference(against.overall.strict),
+        sentence=comparison and describe_difference(comparison.overall.strict),
         by_length=build_rows(
             report.overall,
             {LENGTH_ROW_NAMES[length]: report.by_length[length] for length in LENGTH_BUCKETS},
-            against,
+            comparison,
             {
-                LENGTH_ROW_NAMES[length]: against.by_length[length].strict
+                LENGTH_ROW_NAMES[length]: comparison.by_length[length].strict
                 for length in LENGTH_BUCKETS
             }
-            if against
+            if comparison
             else {},
         ),
         by_label=build_rows(
             report.overall,
             report.by_label,
-            against,
-            {label: entry.strict for label, entry in against.by_label.items()} if against else {},
+            comparison,
+            {label: entry.strict for label, entry in comparison.by_label.items()}
+            if comparison
+            else {},
         ),
         tables=tables,
         actions=EDIT_ACTIONS,
         points=reliability_points(report.calibration.bins) if report.calibration else (),
         examples=[
             (kind, describe_error(example), example.document_id, example.context)
-            for kind, mistakes in report.errors_by_type.items()
-            for example in mistakes.examples
+            for kind, errors in report.errors_by_type.items()
+            for example in errors.examples
         ],
         cut=segment_text,
     )
@@ -89,41 +83,33 @@ def report_to_html(report: EvaluationReport) -> str:
 def build_rows(
     overall: StratumScores,
     strata: Mapping[str, StratumScores],
-    against: SystemComparison | None,
+    comparison: SystemComparison | None,
     differences: Mapping[str, F1Difference],
 ) -> list[StratumRow]:
-    """Lay out all spans, and those of each stratum.
+    """Build the rows of a chart, that of all spans first.
 
     Args:
-        overall: All.
-        strata: By name.
-        against: The other system, if there is one.
-        differences: By the names of the strata, if there is one.
+        overall: Scores of all spans.
+        strata: Scores by row name.
+        comparison: The second system, if any.
+        differences: Strict differences by row name, if any.
 
     Returns:
-        Rows, that of all spans first.
+        The stratum row.
     """
-    rows = [_build_row("All", overall, against.overall.strict if against else None)]
+    rows = [_build_row("All", overall, comparison.overall.strict if comparison else None)]
     return rows + [
-        _build_row(name, figures, differences.get(name)) for name, figures in strata.items()
+        _build_row(name, scores, differences.get(name)) for name, scores in strata.items()
     ]
 
 
-def _build_row(name: str, figures: StratumScores, difference: F1Difference | None) -> StratumRow:
-    """One stratum."""
-    strict = figures.strict
+def _build_row(name: str, scores: StratumScores, difference: F1Difference | None) -> StratumRow:
+    strict = scores.strict
     return StratumRow(name, strict.counts, strict.interval, difference)
 
 
 def describe_difference(difference: F1Difference) -> str:
-    """Whether two systems differ by more than noise.
-
-    Args:
-        difference: This one less the other.
-
-    Returns:
-        ``better``, ``worse``, or ``neither better nor worse beyond noise``.
-    """
+    """Say ``better``, ``worse`` or ``neither better nor worse beyond noise``."""
     low, high = difference.interval
     if low > 0:
         return "better"
@@ -131,14 +117,10 @@ def describe_difference(difference: F1Difference) -> str:
 
 
 def reliability_points(bins: Sequence[ReliabilityBin]) -> list[tuple[float, float, float]]:
-    """Where the bins of a reliability diagram are drawn.
+    """Place the bins of a reliability diagram.
 
-    Args:
-        bins: By rising score.
-
-    Returns:
-        Confidence, accuracy and the radius of a dot whose area grows with the bin, from 1.2 to 5 in
-        a drawing that is 100 wide; those without spans left out.
+    Returns confidence, accuracy and dot radius of each bin with spans. The area of a dot is
+    proportional to its spans; radii range from 1.2 to 5 in a diagram 100 wide.
     """
     most = max((part.spans for part in bins), default=0)
     return [

@@ -1,4 +1,4 @@
-"""Reports as Markdown."""
+"""Evaluation reports as Markdown."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,18 +12,11 @@ from tagalong.training.evaluation.tables import (
     report_tables,
 )
 
-SPECIAL_CHARACTERS = frozenset("\\`*_[]<>|#")  # what Markdown would not show as it is
+SPECIAL_CHARACTERS = frozenset("\\`*_[]<>|#")  # characters that Markdown interprets
 
 
 def report_to_markdown(report: EvaluationReport) -> str:
-    """Write a report for people.
-
-    Args:
-        report: Any report.
-
-    Returns:
-        Markdown with a heading, warnings, tables and examples.
-    """
+    """Convert a report to Markdown with a heading, warnings, tables and examples."""
     blocks = [*_format_heading(report), *_format_warnings(report.warnings)]
     blocks += map(table_to_markdown, report_tables(report))
     blocks.append(
@@ -31,26 +24,18 @@ def report_to_markdown(report: EvaluationReport) -> str:
         f"seed {report.seed}."
     )
     examples = [
-        f"- {kind}: {escape_markdown(describe_error(example))} (document {escape_markdown(example.document_id)}): "
-        f"{escape_markdown(example.context)}"
-        for kind, mistakes in report.errors_by_type.items()
-        for example in mistakes.examples
+        f"- {error_type}: {escape_markdown(describe_error(example))} "
+        f"(document {escape_markdown(example.document_id)}): {escape_markdown(example.context)}"
+        for error_type, errors in report.errors_by_type.items()
+        for example in errors.examples
     ]
     if examples:
-        blocks += ["## Examples of mistakes", "\n".join(examples)]
+        blocks += ["## Examples of errors", "\n".join(examples)]
     return "\n\n".join(blocks) + "\n"
 
 
 def paper_report_to_markdown(report: PaperReport, *, warnings: Sequence[str] = ()) -> str:
-    """Write a report by the paper's protocol for people.
-
-    Args:
-        report: Any report.
-        warnings: What to know before trusting it.
-
-    Returns:
-        Markdown with a heading, warnings and tables.
-    """
+    """Convert a report of the paper's protocol to Markdown."""
     blocks = [
         *_format_heading(report),
         *_format_warnings(warnings),
@@ -60,7 +45,6 @@ def paper_report_to_markdown(report: PaperReport, *, warnings: Sequence[str] = (
 
 
 def _format_heading(report: EvaluationReport | PaperReport) -> Sequence[str]:
-    """What was judged, and by what."""
     return (
         f"# Evaluation of {escape_markdown(report.model)}",
         f"Gold: {escape_markdown(report.gold)}, {report.documents} documents.",
@@ -68,19 +52,11 @@ def _format_heading(report: EvaluationReport | PaperReport) -> Sequence[str]:
 
 
 def _format_warnings(warnings: Iterable[str]) -> list[str]:
-    """What to know before trusting the figures."""
     return [f"> {escape_markdown(warning)}" for warning in warnings]
 
 
 def table_to_markdown(table: TextTable) -> str:
-    """Write a table.
-
-    Args:
-        table: Any.
-
-    Returns:
-        A heading, the table, its note.
-    """
+    """Convert a table to Markdown: heading, table and note."""
     rules = ("---:" if side == "r" else "---" for side in table.align)
     rows = [table.columns, tuple(rules), *(tuple(map(escape_markdown, row)) for row in table.rows)]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -88,14 +64,7 @@ def table_to_markdown(table: TextTable) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Keep Markdown from reading anything into a text.
-
-    Args:
-        text: Any.
-
-    Returns:
-        What Markdown shows as it is, on one line.
-    """
+    """Escape a text so that Markdown shows it unchanged, on one line."""
     return "".join(
         f"\\{mark}" if mark in SPECIAL_CHARACTERS else mark for mark in to_single_line(text)
     )

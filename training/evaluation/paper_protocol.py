@@ -1,18 +1,17 @@
-"""The scores of "Do LLMs Surpass Encoders for Biomedical NER?", artefacts and all.
+"""The scoring protocol of "Do LLMs Surpass Encoders for Biomedical NER?", including its artefacts.
 
-Obeidat, Al Nahian & Kavuluru 2025 (arXiv 2504.00664) score with an early version of David
-Batista's code for SemEval-2013 task 9.1 (Segura-Bedmar et al. 2013). This is that procedure, to
-compare with their tables; for anything else `tagalong.training.evaluation.evaluate` is the one to use. What it does
-that one may not expect:
+Obeidat, Al Nahian & Kavuluru 2025 (arXiv 2504.00664) score with an early version of David Batista's
+code for SemEval-2013 task 9.1 (Segura-Bedmar et al. 2013). This module reproduces it for comparison
+with their tables; use `tagalong.training.evaluation.evaluate` for everything else. Its artefacts:
 
-- Overlap is taken between ranges that leave out the last word of each span. So a one-word span
-  overlaps nothing, and two spans that share only the last word of either do not overlap.
-- Partial credit is given whatever the label; several predictions may have it for one gold span.
-- An I- tag may start an entity, and a change of label inside one starts another.
-- Scores by length cut both tag sequences at the gold spans. A word outside gold is then a sequence
-  of its own, of length 1: every false positive outside gold counts there, once per word, and no
-  score of length 2 or 3+ sees one, nor sees a prediction that runs past the end of its gold span.
-- Labels outside the list are dropped on both sides, unseen.
+- Overlap is computed on ranges without the last word of each span. So a one-word span overlaps
+  nothing, and two spans do not overlap if they share only the last word of one of them.
+- Partial credit ignores the label, and several predictions may get it for one gold span.
+- An I- tag may start an entity, and a change of label within an entity starts another.
+- Scores by length cut both tag sequences at the gold spans. A word outside gold is a sequence of
+  length 1: every false positive outside gold counts there, once per word. Scores of length 2 and 3+
+  include no such false positive, and no prediction beyond the end of its gold span.
+- Labels outside the list are silently removed from gold and predictions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,19 +23,19 @@ from tagalong.ner.errors import InputError
 from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket
 from tagalong.ner.tags import IGNORE_INDEX, OUTSIDE, TagSet
 
-PaperEntity = tuple[int, int, str]  # first word, last word (inclusive, as there), label
+PaperEntity = tuple[int, int, str]  # first word, last word (inclusive), label
 
 
 @dataclass(frozen=True, slots=True)
 class MatchCounts:
-    """How predictions fared under one scheme. Add with ``+``.
+    """Match results under one scheme. Add with ``+``.
 
     Attributes:
-        correct: Predictions that count in full.
-        incorrect: Predictions that overlap gold and do not count.
-        partial: Predictions that count half.
-        missed: Gold entities that no prediction overlaps.
-        spurious: Predictions that overlap no gold entity.
+        correct: Predictions with full credit.
+        incorrect: Predictions that overlap gold, without credit.
+        partial: Predictions with half credit.
+        missed: Gold entities without an overlapping prediction.
+        spurious: Predictions without an overlapping gold entity.
     """
 
     correct: int = 0
@@ -62,24 +61,24 @@ class MatchCounts:
 
     @property
     def recall(self) -> float:
-        """Credit per gold entity, as this procedure counts those."""
+        """Credit per gold entity, as this protocol counts them."""
         possible = self.correct + self.incorrect + self.partial + self.missed
         return (self.correct + 0.5 * self.partial) / possible if possible else 0.0
 
     @property
     def f1(self) -> float:
-        """The harmonic mean of precision and recall."""
+        """Harmonic mean of precision and recall."""
         both = self.precision + self.recall
         return 2 * self.precision * self.recall / both if both else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class SchemeMatchCounts:
-    """The two schemes that the paper reports. Add with ``+``.
+    """Match results under both schemes of the paper. Add with ``+``.
 
     Attributes:
-        strict: Same words, same label.
-        partial: The same words count 1 and any overlap 0.5, whatever the label.
+        strict: Same words and label.
+        partial: Same words count 1 and any overlap 0.5, regardless of the label.
     """
 
     strict: MatchCounts = field(default_factory=MatchCounts)
@@ -91,17 +90,16 @@ class SchemeMatchCounts:
 
 @dataclass(frozen=True, slots=True)
 class PaperReport:
-    """Scores by the paper's procedure.
+    """Scores by the paper's protocol.
 
     Attributes:
-        model: The version, or versions, that the predictions name.
-        gold: Where gold comes from.
-        documents: How many.
-        labels: The list; all others are dropped.
-        dropped_gold: Gold spans that do not count: not in the list, or beyond what tags can hold.
-        dropped_predicted: Predicted spans that do not count, likewise.
+        model: Version, or versions, of the predictions.
+        gold: Name of the gold standard.
+        labels: Scored labels; others are removed.
+        dropped_gold: Gold spans of other labels, or without a word tag representation.
+        dropped_predicted: Such predicted spans.
         overall: Whole tag sequences.
-        by_length: Sequences cut at gold spans, by the length of the piece in words.
+        by_length: Sequences cut at gold spans, by length in words.
     """
 
     model: str
@@ -121,38 +119,42 @@ def evaluate_as_paper(
     labels: Sequence[str] = (),
     source: str = "",
 ) -> PaperReport:
-    """Judge predictions by the paper's procedure.
+    """Evaluate predictions by the paper's protocol.
 
     Args:
-        gold: Documents with what is right.
-        predicted: What was said about each, in the same order.
-        labels: The list of labels; those of gold where it is empty.
-        source: Where gold comes from, for the report.
+        gold: Gold documents.
+        predicted: Predictions in the same order.
+        labels: Labels to score; empty for those of gold.
+        source: Name of the gold standard in the report.
 
     Returns:
-        The report.
+        The paper report.
 
     Raises:
-        InputError: If there are no documents, or no label at all.
+        InputError: If there are no documents or no labels.
     """
     used = sorted({span.label for document in gold for span in document.spans})
     if not gold or not (labels or used):
         raise InputError(
-            "the paper's protocol needs gold documents with labelled entities, and there are none"
+            "the gold documents have no labeled entities, which --protocol paper needs: "
+            "give annotated documents",
+            code="gold-without-entities",
         )
     tag_set = TagSet(tuple(labels or used))
     overall, by_length = SchemeMatchCounts(), dict.fromkeys(LENGTH_BUCKETS, SchemeMatchCounts())
     dropped_gold = dropped_predicted = 0
     for document, prediction in zip(gold, predicted, strict=True):
-        said = Document(document.id, document.text, prediction.spans)
-        true_tags, lost_gold = _tag_names(document, tag_set)
-        said_tags, lost_predicted = _tag_names(said, tag_set)
-        dropped_gold += lost_gold
-        dropped_predicted += lost_predicted
-        overall += compare_tags(true_tags, said_tags)
-        for length, first, end in split_at_gold_entities(true_tags):
-            if said_tags[first] != "O" or true_tags[first] != "O":  # else a word, and O to both
-                by_length[length] += compare_tags(true_tags[first:end], said_tags[first:end])
+        predicted_document = Document(document.id, document.text, prediction.spans)
+        gold_tags, gold_dropped = _tag_names(document, tag_set)
+        predicted_tags, predicted_dropped = _tag_names(predicted_document, tag_set)
+        dropped_gold += gold_dropped
+        dropped_predicted += predicted_dropped
+        overall += compare_tags(gold_tags, predicted_tags)
+        for length, first, end in split_at_gold_entities(gold_tags):
+            if (
+                predicted_tags[first] != "O" or gold_tags[first] != "O"
+            ):  # a word that is O in both adds nothing
+                by_length[length] += compare_tags(gold_tags[first:end], predicted_tags[first:end])
     return PaperReport(
         model=", ".join(sorted({prediction.version for prediction in predicted})),
         gold=source,
@@ -166,7 +168,7 @@ def evaluate_as_paper(
 
 
 def _tag_names(document: Document, tag_set: TagSet) -> tuple[list[str], int]:
-    """A document's tags by name, what is lost being O, and how many spans are."""
+    """Tag names of a document, with O for masked words, and the number of dropped spans."""
     tagged, names = tag_set.encode(document), tag_set.tag_names
     return [names[OUTSIDE if tag == IGNORE_INDEX else tag] for tag in tagged.tags], len(
         tagged.dropped
@@ -174,13 +176,9 @@ def _tag_names(document: Document, tag_set: TagSet) -> tuple[list[str], int]:
 
 
 def collect_entities(tags: Sequence[str]) -> list[PaperEntity]:
-    """Read entities from tags, leniently: an I- tag of another label, or after O, starts one.
+    """Read entities from tag names; an I- tag after O or another label starts an entity.
 
-    Args:
-        tags: Tag names.
-
-    Returns:
-        First and last word, and label, of each.
+    Returns first and last word (inclusive) and label of each entity.
     """
     entities: list[PaperEntity] = []
     previous = "O"
@@ -195,13 +193,13 @@ def collect_entities(tags: Sequence[str]) -> list[PaperEntity]:
 
 
 def split_at_gold_entities(tags: Sequence[str]) -> Iterator[tuple[LengthBucket, int, int]]:
-    """Cut a tag sequence at its entities; every word outside them is a piece of its own.
+    """Cut a tag sequence at its entities; each word outside them is one piece.
 
     Args:
         tags: Gold tag names.
 
     Yields:
-        The bucket of the piece's length, its first word, and one past its last.
+        Length bucket, first word and end (exclusive) of each piece.
     """
     starts = {first: last + 1 for first, last, _ in collect_entities(tags)}
     first = 0
@@ -212,58 +210,42 @@ def split_at_gold_entities(tags: Sequence[str]) -> Iterator[tuple[LengthBucket, 
 
 
 def compare_tags(gold: Sequence[str], predicted: Sequence[str]) -> SchemeMatchCounts:
-    """Score one pair of tag sequences.
-
-    Args:
-        gold: Tag names.
-        predicted: Tag names of the same words.
-
-    Returns:
-        Both schemes.
-    """
-    true, said = collect_entities(gold), collect_entities(predicted)
-    known, touched = set(true), set()
+    """Score two tag sequences of the same words under both schemes."""
+    gold_entities, predicted_entities = collect_entities(gold), collect_entities(predicted)
+    exact, overlapped = set(gold_entities), set()
     total = SchemeMatchCounts()
-    for entity in said:
-        # The first gold entity that fits decides, an equal one before all others.
-        met = (
+    for entity in predicted_entities:
+        # An equal gold entity is preferred; else the first overlapping one decides.
+        matched = (
             entity
-            if entity in known
-            else next((one for one in true if _entities_overlap(one, entity)), None)
+            if entity in exact
+            else next((one for one in gold_entities if _entities_overlap(one, entity)), None)
         )
-        if met is not None:
-            touched.add(met)
-        total += _score_entity(met, entity)
-    missed = MatchCounts(missed=len(true) - len(touched))
+        if matched is not None:
+            overlapped.add(matched)
+        total += _score_entity(matched, entity)
+    missed = MatchCounts(missed=len(gold_entities) - len(overlapped))
     return total + SchemeMatchCounts(missed, missed)
 
 
 def _entities_overlap(one: PaperEntity, other: PaperEntity) -> bool:
-    """Whether two entities overlap as ``range(first, last)`` does, or are of the same words."""
+    """Overlap of ``range(first, last)``, or equal words: an artefact, see the module."""
     return one[:2] == other[:2] or max(one[0], other[0]) < min(one[1], other[1])
 
 
-def _score_entity(met: PaperEntity | None, predicted: PaperEntity) -> SchemeMatchCounts:
-    """How one prediction fares with the gold entity that it meets, if it meets one."""
-    if met is None:
+def _score_entity(matched: PaperEntity | None, predicted: PaperEntity) -> SchemeMatchCounts:
+    if matched is None:
         return SchemeMatchCounts(MatchCounts(spurious=1), MatchCounts(spurious=1))
-    if met == predicted:
+    if matched == predicted:
         return SchemeMatchCounts(MatchCounts(correct=1), MatchCounts(correct=1))
-    same_words = met[:2] == predicted[:2]
+    same_words = matched[:2] == predicted[:2]
     return SchemeMatchCounts(
         MatchCounts(incorrect=1), MatchCounts(correct=1) if same_words else MatchCounts(partial=1)
     )
 
 
 def paper_report_to_json(report: PaperReport) -> dict[str, Any]:
-    """Write a report as an object that `json.dumps` takes.
-
-    Args:
-        report: Any report.
-
-    Returns:
-        The object, its ``protocol`` being "paper".
-    """
+    """Convert a report to JSON types; its ``protocol`` is "paper"."""
     return {
         "protocol": "paper",
         "model": report.model,
@@ -278,9 +260,8 @@ def paper_report_to_json(report: PaperReport) -> dict[str, Any]:
     }
 
 
-def _scheme_counts_to_json(outcomes: SchemeMatchCounts) -> dict[str, Any]:
-    """Both schemes, counts and ratios."""
+def _scheme_counts_to_json(scheme_counts: SchemeMatchCounts) -> dict[str, Any]:
     return {
         name: asdict(one) | {"precision": one.precision, "recall": one.recall, "f1": one.f1}
-        for name, one in (("strict", outcomes.strict), ("partial", outcomes.partial))
+        for name, one in (("strict", scheme_counts.strict), ("partial", scheme_counts.partial))
     }

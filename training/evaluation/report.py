@@ -1,7 +1,7 @@
-"""What an evaluation found, and how it is written down: one JSON object, two files.
+"""Evaluation results and their JSON form.
 
-A `EvaluationReport` holds counts and intervals; every ratio is drawn from them when it is written. The JSON
-object is the product, Markdown and tables are views of it.
+An `EvaluationReport` holds counts and intervals; ratios are computed when it is written. JSON is
+the primary format; Markdown, HTML and terminal tables are views of it.
 """
 
 import json
@@ -21,17 +21,12 @@ from tagalong.training.evaluation.error_types import ErrorExample, ErrorSummary,
 
 Interval = tuple[float, float]
 
-REPORT_FILENAMES = ("report.md", "report.html", "report.json")  # of a report's files
+REPORT_FILENAMES = ("report.md", "report.html", "report.json")  # in the order of writing
 
 
 @dataclass(frozen=True, slots=True)
 class CountsWithInterval:
-    """Counts, and how sure their F1 is.
-
-    Attributes:
-        counts: Of all documents.
-        interval: 95 % bootstrap interval of F1, over documents.
-    """
+    """Counts with the 95 % bootstrap interval of their F1, over documents."""
 
     counts: Counts
     interval: Interval
@@ -39,7 +34,7 @@ class CountsWithInterval:
 
 @dataclass(frozen=True, slots=True)
 class StratumScores:
-    """One set of spans, compared both ways."""
+    """Scores of one stratum (all spans, one label, one length) under both match schemes."""
 
     strict: CountsWithInterval
     relaxed: CountsWithInterval
@@ -47,14 +42,14 @@ class StratumScores:
 
 @dataclass(frozen=True, slots=True)
 class F1Difference:
-    """Two systems on the same documents.
+    """F1 of the second system, and the difference of the first system to it.
 
     Attributes:
-        other_f1: Of the other system.
-        other_f1_interval: 95 % bootstrap interval of that.
-        difference: F1 of this system less that of the other.
-        interval: 95 % bootstrap interval of the difference, on the same resamples for both.
-        p_value: Two-sided, as `tagalong.training.evaluation.bootstrap.compute_p_value` defines it.
+        other_f1: F1 of the second system.
+        other_f1_interval: 95 % bootstrap interval of `other_f1`.
+        difference: F1 of the first system minus `other_f1`.
+        interval: 95 % interval of the difference; both systems share the resamples.
+        p_value: Two-sided; see `tagalong.training.evaluation.bootstrap.compute_p_value`.
     """
 
     other_f1: float
@@ -66,7 +61,7 @@ class F1Difference:
 
 @dataclass(frozen=True, slots=True)
 class StratumDifferences:
-    """Two systems, compared both ways."""
+    """Differences in one stratum under both match schemes."""
 
     strict: F1Difference
     relaxed: F1Difference
@@ -74,14 +69,11 @@ class StratumDifferences:
 
 @dataclass(frozen=True, slots=True)
 class SystemComparison:
-    """Two systems, overall and by their strata.
+    """The second system, compared with the first overall and by stratum.
 
     Attributes:
-        model: Version of the other system.
-        overall: All spans.
-        by_label: Spans of one label.
-        by_length: Spans of one length.
-        effort: What it takes to put the other one's predictions right.
+        model: Version of the second system.
+        effort: Edit effort for the second system's predictions.
     """
 
     model: str
@@ -93,12 +85,11 @@ class SystemComparison:
 
 @dataclass(frozen=True, slots=True)
 class DroppedSummary:
-    """Annotations that could not be kept somewhere on the way.
+    """Annotations that were dropped at one step.
 
     Attributes:
-        total: How many.
-        by_reason: How many of each reason that occurs, the most frequent first.
-        examples: A few of each reason.
+        by_reason: Counts, most frequent reason first.
+        examples: The first few of each reason.
     """
 
     total: int
@@ -108,14 +99,10 @@ class DroppedSummary:
 
 @dataclass(frozen=True, slots=True)
 class DocumentView:
-    """A document with both sides of it, to be shown whole.
+    """A document with its gold and predicted spans, for display.
 
     Attributes:
-        document_id: Its id.
-        text: Its text.
-        gold: What is right.
-        predicted: What was said.
-        edit_actions: That it takes to put it right.
+        edit_actions: Number of actions that correct the predictions.
     """
 
     document_id: str
@@ -127,29 +114,22 @@ class DocumentView:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationReport:
-    """Everything an evaluation found.
+    """All results of an evaluation.
 
     Attributes:
-        model: The version, or versions, that the predictions name.
-        gold: What it was judged by: a path or a fingerprint.
-        documents: How many.
-        overall: All spans.
+        model: Version, or versions, of the predictions.
+        gold: Path or fingerprint of the gold standard.
         by_label: In the order of the model's labels, then by name.
         by_length: Recall by gold length, precision by predicted length, in words.
-        by_label_and_length: Their cross.
-        dropped_by_flat_bio: Gold spans that flat BIO cannot hold. They stay in gold: unfound, they are
-            missed.
-        dropped_on_import: Annotations that never got into gold: refused while it was read.
-        dropped_predictions: What the model could not say.
-        errors_by_type: Every wrong span, by kind.
-        effort: What it takes to put the predictions right.
-        worst_documents: The documents where that takes most, the worst first.
-        calibration: None where no predicted span has a score.
-        comparison: None where there is no other system.
-        unknown_labels: Gold labels that the model does not have, and how many spans have each.
-        warnings: What a reader must know before trusting the figures.
-        resamples: Of the bootstrap.
-        seed: Of the bootstrap.
+        dropped_by_flat_bio: Gold spans that flat BIO cannot represent. They stay in gold and count
+            as missed unless predicted.
+        dropped_on_import: Annotations that never became gold spans.
+        dropped_predictions: Predictions that are no valid spans.
+        worst_documents: Documents with most edit actions, worst first.
+        calibration: None if no predicted span has a score.
+        comparison: None without a second system.
+        unknown_labels: Gold labels that the model does not have, with their span counts.
+        warnings: Limits of the results, one sentence each.
     """
 
     model: str
@@ -173,35 +153,23 @@ class EvaluationReport:
     seed: int
 
 
-def summarize_dropped(lost: Sequence[DroppedAnnotation], *, examples: int) -> DroppedSummary:
-    """Count what was lost by reason.
-
-    Args:
-        lost: In any order.
-        examples: How many to keep of each reason, at most.
-
-    Returns:
-        Counts and the first examples of each reason.
-    """
+def summarize_dropped(dropped: Sequence[DroppedAnnotation], *, examples: int) -> DroppedSummary:
+    """Count dropped annotations by reason, with a few examples of each."""
     by_reason: dict[DropReason, list[DroppedAnnotation]] = {}
-    for entry in lost:
+    for entry in dropped:
         by_reason.setdefault(entry.reason, []).append(entry)
     frequent = sorted(by_reason.items(), key=lambda item: -len(item[1]))
     return DroppedSummary(
-        total=len(lost),
+        total=len(dropped),
         by_reason={reason: len(entries) for reason, entries in frequent},
         examples=tuple(entry for _, entries in frequent for entry in entries[:examples]),
     )
 
 
 def report_to_json(report: EvaluationReport) -> dict[str, Any]:
-    """Write a report as an object that `json.dumps` takes.
+    """Convert a report to JSON types.
 
-    Args:
-        report: Any report.
-
-    Returns:
-        The object: ratios from 0 to 1, lengths in words, offsets in code points.
+    Returns ratios from 0 to 1, lengths in words, offsets in code points.
     """
     return {
         "model": report.model,
@@ -224,7 +192,7 @@ def report_to_json(report: EvaluationReport) -> dict[str, Any]:
         "errors": {
             kind: {
                 "count": entry.count,
-                "examples": [_example_to_json(one) for one in entry.examples],
+                "examples": [_example_to_json(example) for example in entry.examples],
             }
             for kind, entry in report.errors_by_type.items()
         },
@@ -238,14 +206,12 @@ def report_to_json(report: EvaluationReport) -> dict[str, Any]:
     }
 
 
-def _stratum_to_json(figures: StratumScores) -> dict[str, Any]:
-    """Both ways to compare."""
-    return {"strict": _counts_to_json(figures.strict), "relaxed": _counts_to_json(figures.relaxed)}
+def _stratum_to_json(scores: StratumScores) -> dict[str, Any]:
+    return {"strict": _counts_to_json(scores.strict), "relaxed": _counts_to_json(scores.relaxed)}
 
 
-def _counts_to_json(figure: CountsWithInterval) -> dict[str, Any]:
-    """Counts and the ratios drawn from them."""
-    counts = figure.counts
+def _counts_to_json(scored: CountsWithInterval) -> dict[str, Any]:
+    counts = scored.counts
     return {
         "tp": counts.tp,
         "tp_predicted": counts.tp_predicted,
@@ -256,12 +222,11 @@ def _counts_to_json(figure: CountsWithInterval) -> dict[str, Any]:
         "precision": counts.precision,
         "recall": counts.recall,
         "f1": counts.f1,
-        "interval": list(figure.interval),
+        "interval": list(scored.interval),
     }
 
 
 def _comparison_to_json(comparison: SystemComparison) -> dict[str, Any]:
-    """The other system, overall and by its strata."""
     return {
         "model": comparison.model,
         **_differences_to_json(comparison.overall),
@@ -302,7 +267,6 @@ def _document_to_json(view: DocumentView) -> dict[str, Any]:
 
 
 def _effort_to_json(effort: EditEffort) -> dict[str, Any]:
-    """Actions, and what they are compared with."""
     return {
         "actions": effort.total_actions,
         "by_kind": dict(effort.action_counts),
@@ -324,25 +288,28 @@ def _example_to_json(example: ErrorExample) -> dict[str, Any]:
 
 
 def check_report_dir(folder: Path) -> None:
-    """See that a report can be written, before the hour of work that it is about.
+    """Check that a report can be written, before hours of work rather than after.
 
     Args:
-        folder: For `write_report`; it is not made yet.
+        folder: Folder for `write_report`, which may not exist yet.
 
     Raises:
-        OutputError: If it could not be written there.
+        OutputError: If the folder is not writable.
     """
     for name in REPORT_FILENAMES:
         if (folder / name).is_dir():
-            raise OutputError(f"{folder / name} is a folder: give another --report")
-    place = folder.absolute()
-    nearest = next(one for one in (place, *place.parents) if one.exists())
+            raise OutputError(
+                f"{folder / name} is a folder: give another --report", code="report-folder-unusable"
+            )
+    absolute = folder.absolute()
+    nearest = next(path for path in (absolute, *absolute.parents) if path.exists())
     try:
         with TemporaryFile(dir=nearest):
             pass
     except OSError as error:
         raise OutputError(
-            f"no report can be written into {folder} ({error.strerror}): give another --report"
+            f"cannot write a report into {folder} ({error.strerror}): give another --report",
+            code="report-folder-unusable",
         ) from error
 
 
@@ -352,21 +319,21 @@ def write_report(
     """Write ``report.md``, ``report.html`` and ``report.json`` into a folder, all or none.
 
     Args:
-        folder: Made where it is missing; a report that is already there is replaced, page and all.
-        report_json: The JSON object.
-        markdown: The same for people.
-        html: The same as HTML; None for no page.
+        folder: Created if missing; an earlier report in it is replaced.
+        report_json: JSON form of the report.
+        markdown: Text of ``report.md``.
+        html: Text of ``report.html``; None writes no page and removes an earlier one.
 
     Raises:
-        OutputError: If they cannot be written.
+        OutputError: If a file cannot be written.
     """
-    numbers = json.dumps(report_json, ensure_ascii=False, indent=2) + "\n"
-    texts = {"report.md": markdown, "report.html": html, "report.json": numbers}
-    # The numbers last: their presence means complete.
+    json_text = json.dumps(report_json, ensure_ascii=False, indent=2) + "\n"
+    texts = {"report.md": markdown, "report.html": html, "report.json": json_text}
+    # JSON comes last: if it exists, the report is complete.
     files = {
         folder / name: [text] for name in REPORT_FILENAMES if (text := texts[name]) is not None
     }
     write_atomically(files, overwrite=True)
     for name in REPORT_FILENAMES:
-        if folder / name not in files:  # of an earlier report
+        if folder / name not in files:  # left by an earlier report
             (folder / name).unlink(missing_ok=True)

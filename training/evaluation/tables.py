@@ -1,4 +1,4 @@
-"""A report as tables of text, the same for Markdown and for the terminal."""
+"""Evaluation reports as tables of text, for Markdown and the terminal."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,21 +21,18 @@ from tagalong.training.evaluation.report import (
 )
 
 LENGTH_COLUMN_NAMES: dict[LengthBucket, str] = {"1": "1 word", "2": "2 words", "3+": "3+ words"}
-MAX_QUOTE_CHARACTERS = 40  # characters of an entity that a table shows
-EMPTY_CELL = "-"  # a figure of nothing: no gold span, and no predicted one
+MAX_QUOTE_CHARACTERS = 40  # of an entity in a table
+EMPTY_CELL = "-"  # a score without gold and predicted spans
 SCORE_COLUMNS = ("Spans", "Gold", "Pred.", "P", "R", "F1", "95 % interval")
 
 
 @dataclass(frozen=True, slots=True)
 class TextTable:
-    """Cells of text under a title.
+    """A titled table of text cells.
 
     Attributes:
-        title: What it shows.
-        columns: Their heads.
-        align: "l" or "r" for each column.
-        rows: As many cells each as there are columns.
-        note: What a reader must know to read it, or nothing.
+        align: One "l" or "r" per column.
+        note: Explanation below the table, or empty.
     """
 
     title: str
@@ -46,14 +43,7 @@ class TextTable:
 
 
 def report_tables(report: EvaluationReport) -> list[TextTable]:
-    """Lay out a report.
-
-    Args:
-        report: Any report.
-
-    Returns:
-        Its tables, those without rows left out.
-    """
+    """Build the tables of a report; empty ones are omitted."""
     tables = [_score_table(report, "strict"), _score_table(report, "relaxed")]
     if len(report.by_label) > 1:
         tables.append(_label_by_length_table(report))
@@ -66,14 +56,7 @@ def report_tables(report: EvaluationReport) -> list[TextTable]:
 
 
 def paper_tables(report: PaperReport) -> list[TextTable]:
-    """Lay out a report by the paper's protocol.
-
-    Args:
-        report: Any report.
-
-    Returns:
-        A table of each scheme.
-    """
+    """Build one table per scheme of the paper's protocol."""
     rows = [("All", report.overall)]
     rows += [(LENGTH_COLUMN_NAMES[length], report.by_length[length]) for length in LENGTH_BUCKETS]
     strict = tuple(
@@ -91,24 +74,22 @@ def paper_tables(report: PaperReport) -> list[TextTable]:
             align="l" + "r" * 7,
             rows=partial,
             note=(
-                "Artefacts included: spans of one word never match in part; by length, every false "
-                "positive outside gold counts as 1 word, once per word. Left out, since word tags "
-                f"or the label list cannot hold them: {report.dropped_gold} gold and "
-                f"{report.dropped_predicted} predicted spans."
+                "With the paper's artefacts: one-word spans have no partial matches; by length, "
+                "each word of a false positive outside gold counts as one span of 1 word. Excluded "
+                "because word tags or the label list cannot represent them: "
+                f"{report.dropped_gold} gold and {report.dropped_predicted} predicted spans."
             ),
         ),
     ]
 
 
 def _match_count_cells(outcome: MatchCounts, half: int) -> tuple[str, ...]:
-    """Counts and ratios of the paper's protocol; half is what does not count in full."""
     counts = (outcome.correct, half, outcome.missed, outcome.spurious)
     ratios = (outcome.precision, outcome.recall, outcome.f1)
     return (*(f"{count}" for count in counts), *(f"{ratio:.3f}" for ratio in ratios))
 
 
 def _score_table(report: EvaluationReport, scheme: Literal["strict", "relaxed"]) -> TextTable:
-    """One way to compare: overall, by label, by length."""
     parts: list[tuple[str, StratumScores]] = [("All", report.overall), *report.by_label.items()]
     parts += [(LENGTH_COLUMN_NAMES[length], report.by_length[length]) for length in LENGTH_BUCKETS]
     meaning = {
@@ -121,31 +102,28 @@ def _score_table(report: EvaluationReport, scheme: Literal["strict", "relaxed"])
         columns=SCORE_COLUMNS,
         align="l" + "r" * 6,
         rows=tuple(
-            (name, *_score_cells(figures.strict if scheme == "strict" else figures.relaxed))
-            for name, figures in parts
+            (name, *_score_cells(scores.strict if scheme == "strict" else scores.relaxed))
+            for name, scores in parts
         ),
         note=note,
     )
 
 
-def _score_cells(figure: CountsWithInterval) -> tuple[str, ...]:
-    """Support, ratios and interval."""
-    counts = figure.counts
+def _score_cells(scored: CountsWithInterval) -> tuple[str, ...]:
+    counts = scored.counts
     support = (f"{counts.gold}", f"{counts.predicted}")
     if not counts.gold and not counts.predicted:
         return (*support, *[EMPTY_CELL] * 4)
     ratios = (counts.precision, counts.recall, counts.f1)
-    return (*support, *(f"{ratio:.3f}" for ratio in ratios), _format_interval(figure.interval))
+    return (*support, *(f"{ratio:.3f}" for ratio in ratios), _format_interval(scored.interval))
 
 
 def _format_interval(interval: tuple[float, float], *, sign: str = "") -> str:
-    """Both ends; the sign is shown where it matters."""
     low, high = interval
     return f"{low:{sign}.3f} to {high:{sign}.3f}"
 
 
 def _label_by_length_table(report: EvaluationReport) -> TextTable:
-    """F1 of each label at each length."""
     return TextTable(
         title="Strict F1 by label and length (gold spans)",
         columns=("Label", *LENGTH_COLUMN_NAMES.values()),
@@ -157,18 +135,16 @@ def _label_by_length_table(report: EvaluationReport) -> TextTable:
     )
 
 
-def _f1_cell(figure: CountsWithInterval) -> str:
-    """F1 and its support."""
-    counts = figure.counts
+def _f1_cell(scored: CountsWithInterval) -> str:
+    counts = scored.counts
     f1 = f"{counts.f1:.3f}" if counts.gold or counts.predicted else EMPTY_CELL
     return f"{f1} ({counts.gold})"
 
 
 def _comparison_table(report: EvaluationReport, comparison: SystemComparison) -> TextTable:
-    """Two systems."""
     parts = [("All", report.overall, comparison.overall)]
     parts += [
-        (label, figures, comparison.by_label[label]) for label, figures in report.by_label.items()
+        (label, scores, comparison.by_label[label]) for label, scores in report.by_label.items()
     ]
     parts += [
         (LENGTH_COLUMN_NAMES[length], report.by_length[length], comparison.by_length[length])
@@ -179,8 +155,8 @@ def _comparison_table(report: EvaluationReport, comparison: SystemComparison) ->
         columns=("Spans", "Match", "Gold", "This", "Other", "Diff.", "95 % interval", "p"),
         align="llrrrrrr",
         rows=tuple(
-            (name, match, *_difference_cells(difference, figures.strict.counts.gold))
-            for name, figures, differences in parts
+            (name, match, *_difference_cells(difference, scores.strict.counts.gold))
+            for name, scores, differences in parts
             for match, difference in (
                 ("strict", differences.strict),
                 ("relaxed", differences.relaxed),
@@ -191,8 +167,7 @@ def _comparison_table(report: EvaluationReport, comparison: SystemComparison) ->
 
 
 def _difference_cells(difference: F1Difference, gold: int) -> tuple[str, ...]:
-    """Support, both scores, what lies between them, and how sure that is."""
-    if not gold:  # whatever is found there, F1 is 0 on both sides
+    if not gold:  # whatever is found there, F1 is 0 on both quotes
         return (f"{gold}", *[EMPTY_CELL] * 5)
     return (
         f"{gold}",
@@ -205,14 +180,13 @@ def _difference_cells(difference: F1Difference, gold: int) -> tuple[str, ...]:
 
 
 def _edit_effort_table(report: EvaluationReport) -> TextTable:
-    """What it takes to put each system's answers right."""
     systems = [(report.model, report.effort)]
     if report.comparison:
         systems.append((report.comparison.model, report.comparison.effort))
     return TextTable(
-        title="Effort: an annotator's actions to put the answers right",
+        title="Effort: an annotator's actions to correct the predictions",
         columns=(
-            "Answers of",
+            "Model",
             "Actions",
             "Per 100",
             *(action.capitalize() for action in EDIT_ACTIONS),
@@ -223,24 +197,22 @@ def _edit_effort_table(report: EvaluationReport) -> TextTable:
             for name, effort in systems
         ),
         note=(
-            "Per 100 gold spans, in all and of each kind; to annotate from nothing takes 100. "
-            "Actions are not minutes: the text has to be read in either case."
+            "Per 100 gold spans, in total and by kind; annotating from scratch takes 100. "
+            "Actions are not minutes: the text must be read in both cases."
         ),
     )
 
 
 def _per_hundred_cells(effort: EditEffort) -> tuple[str, ...]:
-    """Actions for every hundred gold spans, in all and of each kind."""
     if not effort.from_scratch:
         return (EMPTY_CELL,) * (1 + len(EDIT_ACTIONS))
     return tuple(f"{effort.per_hundred(action):.1f}" for action in (None, *EDIT_ACTIONS))
 
 
 def _error_table(report: EvaluationReport) -> TextTable:
-    """Mistakes by kind, each with the one most often made."""
     total = sum(entry.count for entry in report.errors_by_type.values())
     return TextTable(
-        title="Mistakes: what is not a strict match, each span once",
+        title="Errors: spans without a strict match, each once",
         columns=("Kind", "Count", "Share", "Most frequent"),
         align="lrrl",
         rows=tuple(
@@ -251,72 +223,59 @@ def _error_table(report: EvaluationReport) -> TextTable:
     )
 
 
-def _most_frequent_example(mistakes: ErrorSummary) -> str:
-    """The first example in words."""
-    return describe_error(mistakes.examples[0]) if mistakes.examples else ""
+def _most_frequent_example(errors: ErrorSummary) -> str:
+    return describe_error(errors.examples[0]) if errors.examples else ""
 
 
 def describe_error(example: ErrorExample) -> str:
-    """Say in one line what was taken for what, and how often.
-
-    Args:
-        example: Any example.
-
-    Returns:
-        The line.
-    """
-    sides = [
+    """Describe an error in one line: gold, prediction and number of occurrences."""
+    quotes = [
         f"{_shorten_quote(text)} [{label}]"
         for label, text in (quote for quote in (example.gold, example.predicted) if quote)
     ]
     times = f", {example.occurrences} times" if example.occurrences > 1 else ""
-    return " -> ".join(sides) + times
+    return " -> ".join(quotes) + times
 
 
 def _shorten_quote(text: str) -> str:
-    """A quote on one line, its middle left out where it is long."""
     line = to_single_line(text)
     half = MAX_QUOTE_CHARACTERS // 2 - 2
     return line if len(line) <= MAX_QUOTE_CHARACTERS else f"{line[:half]} ... {line[-half:]}"
 
 
 def _dropped_table(report: EvaluationReport) -> TextTable:
-    """What was lost, where, and why."""
-    places = (
-        ("gold, beyond flat BIO", report.dropped_by_flat_bio),
+    steps = (
+        ("gold, not flat BIO", report.dropped_by_flat_bio),
         ("reading gold", report.dropped_on_import),
         ("predicting", report.dropped_predictions),
     )
     return TextTable(
-        title="Lost annotations",
+        title="Dropped annotations",
         columns=("Where", "Why", "Count", "For example"),
         align="llrl",
-        rows=tuple(row for place, losses in places for row in _dropped_rows(place, losses)),
+        rows=tuple(row for step, dropped in steps for row in _dropped_rows(step, dropped)),
         note=(
-            "Beyond flat BIO: still part of gold, so missed unless found. Reading: not in gold. "
+            "Not flat BIO: still in gold, missed unless predicted. Reading: not in gold. "
             "Predicting: not among the predictions."
         ),
     )
 
 
-def _dropped_rows(place: str, losses: DroppedSummary) -> Iterator[tuple[str, ...]]:
-    """One row per reason."""
-    for reason, count in losses.by_reason.items():
-        yield place, reason, f"{count}", _dropped_example(losses.examples, reason)
+def _dropped_rows(step: str, dropped: DroppedSummary) -> Iterator[tuple[str, ...]]:
+    for reason, count in dropped.by_reason.items():
+        yield step, reason, f"{count}", _dropped_example(dropped.examples, reason)
 
 
-def _dropped_example(lost: Iterable[DroppedAnnotation], reason: str) -> str:
-    """The first loss of that reason in words."""
-    first = next((one for one in lost if one.reason == reason), None)
+def _dropped_example(examples: Iterable[DroppedAnnotation], reason: str) -> str:
+    first = next((one for one in examples if one.reason == reason), None)
     return f"{_shorten_quote(first.text)} [{first.label}]" if first else ""
 
 
 def _reliability_table(calibration: CalibrationMetrics) -> TextTable:
-    """How well scores foretell what is right."""
     unscored = f" Without a score: {calibration.unscored}." if calibration.unscored else ""
     return TextTable(
         title="Calibration: predicted spans by score",
-        columns=("Score", "Spans", "Mean score", "Right"),
+        columns=("Score", "Spans", "Mean score", "Correct"),
         align="lrrr",
         rows=tuple(
             (
@@ -328,5 +287,5 @@ def _reliability_table(calibration: CalibrationMetrics) -> TextTable:
             for part in calibration.bins
             if part.spans
         ),
-        note=f"Expected calibration error {calibration.ece:.4f}; 0 is perfect.{unscored}",
+        note=f"Expected calibration error {calibration.ece:.4f}; 0 is best.{unscored}",
     )

@@ -1,4 +1,4 @@
-"""A text with gold and predicted spans drawn in it: cut wherever one begins or ends."""
+"""Cut a text at the ends of its gold and predicted spans, for display."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ MATCH_KINDS: tuple[MatchKind, ...] = MatchKind.__args__  # type: ignore[attr-def
 
 @dataclass(frozen=True, slots=True)
 class TextSegment:
-    """A stretch of text in which no span begins or ends.
+    """A piece of text in which no span starts or ends.
 
     Attributes:
-        text: Its characters.
-        match_kinds: What the spans are that it is part of, in the order of `MATCH_KINDS`; none outside.
-        ending_labels: Label and standing of each span whose last piece it is.
+        match_kinds: Kinds of the spans around it, in the order of `MATCH_KINDS`; empty outside
+            spans.
+        ending_labels: Label and kind of each span that ends with this segment.
     """
 
     text: str
@@ -28,42 +28,41 @@ class TextSegment:
 
 
 def segment_text(text: str, gold: Sequence[Span], predicted: Sequence[Span]) -> list[TextSegment]:
-    """Cut a text into pieces.
+    """Cut a text into segments.
 
     Args:
-        text: The text.
-        gold: What is right; may overlap.
-        predicted: What was said; may overlap.
+        text: Text of a document.
+        gold: Gold spans, which may overlap.
+        predicted: Predicted spans, which may overlap.
 
     Returns:
-        Pieces whose texts together are the text.
+        Segments in order; their texts joined are `text`.
     """
-    true, said = set(gold), set(predicted)
+    gold_spans, predicted_spans = set(gold), set(predicted)
     spans = [
-        (span, _match_kind(span, true, said)) for span in sorted(true | said, key=_text_order_key)
+        (span, _match_kind(span, gold_spans, predicted_spans))
+        for span in sorted(gold_spans | predicted_spans, key=_text_order_key)
     ]
-    begun: defaultdict[int, list[MatchKind]] = defaultdict(list)
-    ended: defaultdict[int, list[tuple[str, MatchKind]]] = defaultdict(list)
-    for span, standing in spans:
-        begun[span.start].append(standing)
-        ended[span.end].append((span.label, standing))
-    pieces = []
+    starting: defaultdict[int, list[MatchKind]] = defaultdict(list)
+    ending: defaultdict[int, list[tuple[str, MatchKind]]] = defaultdict(list)
+    for span, kind in spans:
+        starting[span.start].append(kind)
+        ending[span.end].append((span.label, kind))
+    segments = []
     covering: Counter[MatchKind] = Counter()
-    for start, end in pairwise(sorted({0, len(text), *begun, *ended})):
-        covering.update(begun[start])
-        covering.subtract(standing for _, standing in ended[start])
-        standings = tuple(standing for standing in MATCH_KINDS if covering[standing])
-        pieces.append(TextSegment(text[start:end], standings, tuple(ended[end])))
-    return pieces
+    for start, end in pairwise(sorted({0, len(text), *starting, *ending})):
+        covering.update(starting[start])
+        covering.subtract(kind for _, kind in ending[start])
+        kinds = tuple(kind for kind in MATCH_KINDS if covering[kind])
+        segments.append(TextSegment(text[start:end], kinds, tuple(ending[end])))
+    return segments
 
 
 def _match_kind(span: Span, gold: set[Span], predicted: set[Span]) -> MatchKind:
-    """What a span is worth."""
     if span not in predicted:
         return "missed"
     return "right" if span in gold else "spurious"
 
 
 def _text_order_key(span: Span) -> tuple[int, int, str]:
-    """Text order."""
     return span.start, span.end, span.label

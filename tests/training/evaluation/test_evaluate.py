@@ -11,6 +11,7 @@ from tagalong.ner.scoring import LENGTH_BUCKETS, Counts, Scores, score_spans
 from tagalong.ner.tags import TagSet
 from tagalong.training.evaluation.counts import count_by_document
 from tagalong.training.evaluation.evaluate import EvaluationOptions, compute_dev_strict_f1, evaluate
+from tests.errors import raises
 from tests.spans import count_cells
 
 # BC5CDR, test, document 8701013 (public domain).
@@ -187,12 +188,9 @@ def test_predictions_where_the_truth_is_open_are_counted_and_told():
     answers = said(Span(0, 10, "Chemical"), Span(11, 30, "Disease"), Span(31, 35, "Disease"))
     report = evaluate([open_truth], [answers], options=QUICK)
     assert report.overall.strict.counts.fp == 2
-    assert any(
-        warning.startswith("1 predicted entities lie where the truth is not known")
-        for warning in report.warnings
-    )
     closed = evaluate([GOLD], [answers], options=QUICK)
-    assert not any("truth is not known" in warning for warning in closed.warnings)
+    assert sum("truth" in warning for warning in report.warnings) == 1
+    assert not any("truth" in warning for warning in closed.warnings)
 
 
 def test_without_gold_entities_every_prediction_is_spurious_and_a_warning_says_so():
@@ -210,7 +208,7 @@ def test_nothing_there_and_nothing_said_is_a_report_of_zeros():
 
 
 def test_no_documents_are_refused():
-    with pytest.raises(InputError, match="not one document"):
+    with raises(InputError, "gold-without-documents"):
         evaluate([], [])
 
 

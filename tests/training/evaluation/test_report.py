@@ -20,6 +20,7 @@ from tagalong.training.evaluation.report import (
 )
 from tagalong.training.evaluation.tables import report_tables
 from tagalong.training.jobs.publish import summarize_report
+from tests.errors import raises
 
 # BC5CDR, test, document 8701013 (public domain).
 TEXT = (
@@ -112,7 +113,7 @@ def test_markdown_shows_every_table_with_its_cells(report):
     for table in report_tables(report):
         assert f"## {table.title}" in markdown
     assert "| All | 4 | 4 | 0.250 | 0.250 | 0.250 |" in markdown
-    assert "> Intervals are rough: there are only 2 documents to draw from." in markdown
+    assert all(f"> {warning}" in markdown for warning in report.warnings)
     assert "histamine H2-receptor" in markdown
 
 
@@ -155,7 +156,7 @@ def test_what_the_page_shows_of_two_systems_is_in_the_tables_too(report):
                 *(f"{low:+.3f} to {high:+.3f}", f"{other.p_value:.3f}"),
             )
     (effort,) = [table for table in report_tables(report) if table.title.startswith("Effort: ")]
-    columns = ("Answers of", "Actions", "Per 100", "Add", "Delete", "Relabel", "Move an end")
+    columns = ("Model", "Actions", "Per 100", "Add", "Delete", "Relabel", "Move an end")
     assert effort.columns == columns
     assert effort.rows == (
         ("tagger-1", "3", "75.0", "0.0", "0.0", "25.0", "50.0"),
@@ -194,7 +195,7 @@ def test_a_report_without_scores_or_mistakes_has_no_such_tables():
     perfect = [Prediction(document.spans, 1.0, "v") for document in GOLD]
     report = evaluate(GOLD, perfect, options=EvaluationOptions(resamples=5))
     titles = [table.title for table in report_tables(report)]
-    assert not any(re.search("Mistakes|Lost|Calibration|against", title) for title in titles)
+    assert not any(re.search("Errors|Dropped|Calibration|against", title) for title in titles)
     assert report_to_json(report)["calibration"] is None
     assert "Examples" not in report_to_markdown(report)
 
@@ -236,7 +237,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path, report):
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, report):
     (tmp_path / "taken").write_text("a file, not a folder", encoding="utf-8")
-    with pytest.raises(OutputError, match=r"report\.md could not be written"):
+    with pytest.raises(OutputError):
         write_report(tmp_path / "taken" / "report", report_json={}, markdown="")
 
 
@@ -250,7 +251,7 @@ def blocked(folder):
 def test_where_none_can_be_written_is_said_beforehand_and_nothing_is_made(tmp_path):
     for folder in blocked(tmp_path):
         before = sorted(tmp_path.rglob("*"))
-        with pytest.raises(OutputError, match="give another --report"):
+        with raises(OutputError, "report-folder-unusable"):
             check_report_dir(folder)
         assert sorted(tmp_path.rglob("*")) == before
     check_report_dir(tmp_path / "some" / "where")
