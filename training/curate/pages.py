@@ -210,7 +210,7 @@ def agreement_to_html(agreement: AgreementReport, documents: Iterable[Document])
         scores = entry.scores
         caption = f"Exact F1 {scores.exact_f1:.3f} over {scores.compared_spans:,} compared spans"
         if len(entry.annotators) > 2:
-            caption += f"; of its {len(entry.annotators)} annotators, the pair with least agreement is shown"
+            caption += f"; of {len(entry.annotators)} annotators, the least agreeing pair is shown"
         segments = segment_text(first.text, first.spans, second.spans)
         texts.append(AnnotatedText(entry.task_id, caption, segments, entry.least_agreeing_pair))
     return _ENVIRONMENT.get_template("agreement.html").render(

@@ -97,8 +97,8 @@ def select_documents(
     for required in sorted(strategy.required_inputs):
         if not getattr(inputs, required):
             raise InputError(
-                f"the strategy {options.strategy} needs {INPUT_DESCRIPTIONS[required]}: give it, or "
-                "use another strategy",
+                f"the strategy {options.strategy} needs {INPUT_DESCRIPTIONS[required]}: "
+                "give it, or use another strategy",
                 code="strategy-without-input",
             )
     documents = deduplicate_pool(pool, labeled, seed=options.seed).documents

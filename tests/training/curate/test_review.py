@@ -26,6 +26,7 @@ from tagalong.training.curate.review import review_annotations
 from tagalong.training.curate.tag_distributions import TagDistribution
 from tagalong.training.recipes.recipe import EncoderRecipe
 from tagalong.training.recipes.schedule import Schedule
+from tests.errors import raises
 from tests.toy_corpus import LABELS, toy_documents
 
 TAGS = TagSet(LABELS)
@@ -95,7 +96,7 @@ def test_folds_part_documents_by_content_alone(texts: list[str], chance) -> None
 @pytest.mark.parametrize("n_folds", [1, 3])
 def test_folds_need_texts(n_folds: int) -> None:
     documents = [Document("1", "One text."), Document("2", "one  text."), Document("3", "Another.")]
-    with pytest.raises(InputError, match=f"2 different texts cannot make {n_folds} folds"):
+    with raises(InputError, "too-few-texts-for-folds"):
         assign_folds(documents, n_folds)
 
 
@@ -263,16 +264,16 @@ def test_a_model_that_agrees_finds_nothing_and_losses_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spans", "error", "message"),
+    ("spans", "error", "code"),
     [
-        ((), InputError, "1 documents have not one annotation"),
-        ((Span(0, 5, "Drug"),), LabelError, r"they have 'Drug' \(1\)"),
-        ((Span(0, 8, "Disease"),), InputError, "not one word of which the truth is known"),
+        ((), InputError, "no-annotations"),
+        ((Span(0, 5, "Drug"),), LabelError, "labels-unknown-to-model"),
+        ((Span(0, 8, "Disease"),), InputError, "no-known-words"),
     ],
 )
-def test_there_must_be_something_to_review(spans, error, message: str) -> None:
+def test_there_must_be_something_to_review(spans, error, code: str) -> None:
     document = Document("1", "alpha beta", spans)
-    with pytest.raises(error, match=message):
+    with raises(error, code):
         review_annotations([document], [opinion(document, ())], TAGS)
 
 
@@ -353,7 +354,7 @@ def test_no_fold_learns_what_it_judges(monkeypatch, tmp_path) -> None:
 
 def test_a_fold_needs_annotations_in_the_others(crossing, tmp_path) -> None:
     documents = [Document(f"{i}", f"Text {i}.") for i in range(6)]
-    with pytest.raises(TrainingError, match="not one annotated span"):
+    with pytest.raises(TrainingError):
         cross_validate(documents, labels=LABELS, config=crossing, cache_dir=tmp_path)
 
 
