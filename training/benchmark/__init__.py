@@ -1,6 +1,6 @@
-"""What a tier costs on this machine, and so which one to use for what.
+"""Speed and cost of the tiers on this machine, and which tier to use.
 
-`timing` measures, each way to serve in a process of its own; `advice` sets that beside what is
-found, and says what to do; `report` lays both out. The study's third experiment (arXiv 2504.00664,
-inference budget), for one's own documents and machine.
+`measure` runs each runtime in its own process; `advice` relates speed to known scores and gives
+recommendations; `report` formats both. It repeats the third experiment of the paper (arXiv
+2504.00664, inference budget) with your own documents and machine.
 """

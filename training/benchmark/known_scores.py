@@ -1,4 +1,4 @@
-"""What versions are known to find: by their manifests, or by an evaluation of them."""
+"""Known scores of model versions, from manifests or evaluation reports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,22 +8,21 @@ from tagalong.ner.manifest import Manifest
 from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket
 from tagalong.training.evaluation.report import Interval
 
-SCORED_SPLITS = ("test", "held out", "dev")  # whose scores count, the first there is
-MIN_GOLD_ENTITIES = 30  # entities, of a length or in all, below which their F1 is not argued with
+SCORED_SPLITS = ("test", "held out", "dev")  # in order of preference
+MIN_GOLD_ENTITIES = 30  # with fewer gold entities, F1 is too uncertain for advice
 
 
 @dataclass(frozen=True, slots=True)
 class VersionScores:
-    """What a version finds.
+    """Scores of a version.
 
     Attributes:
-        source: Where that was judged: ``test``, ``dev``, or an evaluation's gold.
-        documents: How many.
-        f1: Strict.
+        source: Split, or gold standard of an evaluation.
+        f1: Strict F1.
         by_length: Strict F1 by length in words.
-        support: Gold entities of each length.
-        paired_intervals: By the names of others, the 95 % interval of this one's strict F1 less theirs, where
-            an evaluation has compared the two.
+        support: Gold entities by length.
+        paired_intervals: By version, the 95 % interval of this strict F1 minus the other's, from
+            evaluations that compare both.
     """
 
     source: str
@@ -35,23 +34,16 @@ class VersionScores:
 
     @property
     def gold_entities(self) -> int:
-        """Gold entities in all."""
+        """Total number of gold entities."""
         return sum(self.support.values())
 
     def has_same_gold(self, other: "VersionScores") -> bool:
-        """Whether two versions were judged by the same gold, as far as can be told."""
+        """Check that both versions have the same gold, judging by its counts."""
         return (self.documents, dict(self.support)) == (other.documents, dict(other.support))
 
 
 def scores_from_manifest(manifest: Manifest) -> VersionScores | None:
-    """Read what a manifest says a version finds.
-
-    Args:
-        manifest: Of the version.
-
-    Returns:
-        The scores on test, else on dev; None where it has neither.
-    """
+    """Read the scores of a version's first known split; None without scores."""
     for split in SCORED_SPLITS:
         scores = manifest.scores.get(split)
         if isinstance(scores, Mapping) and isinstance(scores.get("strict_f1"), float):
@@ -68,43 +60,44 @@ def scores_from_manifest(manifest: Manifest) -> VersionScores | None:
     return None
 
 
-def scores_from_report(figures: Mapping[str, Any]) -> dict[str, VersionScores]:
-    """Read what an evaluation found.
+def scores_from_report(report_json: Mapping[str, Any]) -> dict[str, VersionScores]:
+    """Read the scores of an evaluation.
 
     Args:
-        figures: The object of its ``report.json``.
+        report_json: JSON of its ``report.json``.
 
     Returns:
-        The scores of the version that it judged and, if it compared that with another, of the
-        other, by their names.
+        Scores by version: the evaluated one, and the second system if any.
 
     Raises:
-        KeyError: If it is no such object.
-        TypeError: Likewise.
+        KeyError: If it is no such JSON.
+        TypeError: If it is no such JSON.
     """
     support = {
-        length: int(figures["by_length"][length]["strict"]["gold"]) for length in LENGTH_BUCKETS
+        length: int(report_json["by_length"][length]["strict"]["gold"]) for length in LENGTH_BUCKETS
     }
 
-    def quality(judged: Mapping[str, Any], paired: Mapping[str, Interval]) -> VersionScores:
+    def build_scores(
+        system_json: Mapping[str, Any], paired: Mapping[str, Interval]
+    ) -> VersionScores:
         return VersionScores(
-            str(figures["gold"]),
-            int(figures["documents"]),
-            float(judged["strict"]["f1"]),
+            str(report_json["gold"]),
+            int(report_json["documents"]),
+            float(system_json["strict"]["f1"]),
             {
-                length: float(judged["by_length"][length]["strict"]["f1"])
+                length: float(system_json["by_length"][length]["strict"]["f1"])
                 for length in LENGTH_BUCKETS
             },
             support,
             paired,
         )
 
-    ours, against = str(figures["model"]), figures["against"]
-    if not against:
-        return {ours: quality(figures, {})}
-    theirs = str(against["model"])
-    low, high = map(float, against["strict"]["interval"])
+    version, other_json = str(report_json["model"]), report_json["against"]
+    if not other_json:
+        return {version: build_scores(report_json, {})}
+    other_version = str(other_json["model"])
+    low, high = map(float, other_json["strict"]["interval"])
     return {
-        ours: quality(figures, {theirs: (low, high)}),
-        theirs: quality(against, {ours: (-high, -low)}),
+        version: build_scores(report_json, {other_version: (low, high)}),
+        other_version: build_scores(other_json, {version: (-high, -low)}),
     }

@@ -1,4 +1,4 @@
-"""How long a way to serve takes, and how much memory, measured on documents of one's own."""
+"""Measure latency, throughput and memory of a runtime on your own documents."""
 
 import resource
 import sys
@@ -25,24 +25,20 @@ from tagalong.ner.model_registry import ENCODER, LLM
 from tagalong.ner.words import word_offsets
 
 Runtime = Literal["engine", "torch", "fp32", "llm"]
-MIN_TIMED_DOCUMENTS, MAX_TIMED_DOCUMENTS = 5, 500  # documents asked one at a time
-MIN_DOCUMENTS_FOR_P95 = 20  # of them, so that 95 of 100 are not all of them
-THROUGHPUT_BATCH_DOCUMENTS = 64  # documents of a batch
-MAXRSS_UNIT_BYTES = (
-    1 if sys.platform == "darwin" else 1024
-)  # what the system counts a process's memory in
+MIN_TIMED_DOCUMENTS, MAX_TIMED_DOCUMENTS = 5, 500  # for latency
+MIN_DOCUMENTS_FOR_P95 = 20  # with fewer, p95 is the maximum
+THROUGHPUT_BATCH_DOCUMENTS = 64  # for throughput
+MAXRSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkConfig:
-    """A way to serve a version.
+    """A model version and the runtime to measure.
 
     Attributes:
-        version: Its name.
-        version_dir: Where it is.
-        runtime: An encoder on its CPU engine, by PyTorch as it is served or in fp32; or an LLM.
-        drafter_dir: Folder of the encoder that drafts for an LLM; None for none.
-        use_openvino: Whether that may run on its CPU engine.
+        runtime: An encoder on OpenVINO ("engine"), on PyTorch as in serving, or in fp32; or an LLM.
+        drafter_dir: Folder of the encoder that drafts for an LLM.
+        use_openvino: Whether the drafter may run on OpenVINO.
     """
 
     version: str
@@ -59,19 +55,17 @@ class BenchmarkConfig:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkResult:
-    """What a way to serve takes.
+    """Measurements of one runtime.
 
     Attributes:
-        version: That served.
-        runtime: As it was set.
-        runtime_name: What ran it, in words.
-        load_seconds: From nothing to the first answer, with what only this way has to import.
-        p50_seconds: Seconds for one document by itself, the median.
-        p95_seconds: What 95 of 100 documents took at most; of fewer than 20, what all of them did.
-        timed_documents: Documents that were asked one at a time.
-        documents_per_second: Documents of average length, many at once.
-        peak_memory_bytes: Bytes of the process at its most, libraries included.
-        peak_gpu_memory_bytes: Bytes of a GPU at its most; 0 where none is used.
+        runtime_name: Name for people.
+        load_seconds: From loading to the first prediction, with imports only this runtime needs.
+        p50_seconds: Median latency of one document.
+        p95_seconds: 95th percentile of the latency; below 20 documents, the maximum.
+        timed_documents: Number of latency measurements.
+        documents_per_second: Throughput, in documents of average length.
+        peak_memory_bytes: Peak memory of the process, including libraries.
+        peak_gpu_memory_bytes: Peak GPU memory; 0 without a GPU.
     """
 
     version: str
@@ -92,7 +86,7 @@ class BenchmarkResult:
 
 
 def tier_of_runtime(runtime: Runtime) -> str:
-    """The tier that is served in a way."""
+    """Tier of a runtime."""
     return LLM if runtime == "llm" else ENCODER
 
 
@@ -103,29 +97,30 @@ def benchmark_in_subprocess(
     seconds: float,
     initializer: Callable[[], None] | None = None,
 ) -> BenchmarkResult:
-    """Measure in a process of its own, so that what others left in memory does not count.
+    """Measure in a separate process, so that earlier memory use does not count.
 
     Args:
-        config: What to measure.
-        texts: To be read, at least one with a word in it.
-        seconds: For each of both measurements, of one and of many at a time.
-        initializer: Called in the process first; None for nothing.
+        config: Version and runtime.
+        texts: Texts, at least one with a word.
+        seconds: Duration of each of two measurements, latency and throughput.
+        initializer: Called first in the process.
 
     Returns:
-        What it took.
+        The measurements.
 
     Raises:
         TagalongError: If the version cannot be loaded.
-        OutOfMemoryError: If the system ended the process.
+        OutOfMemoryError: If the system killed the process.
     """
     context = get_context("spawn")  # threads do not survive a fork
     try:
-        with ProcessPoolExecutor(1, mp_context=context, initializer=initializer) as apart:
-            return apart.submit(run_benchmark, config, texts, seconds=seconds).result()
+        with ProcessPoolExecutor(1, mp_context=context, initializer=initializer) as executor:
+            return executor.submit(run_benchmark, config, texts, seconds=seconds).result()
     except BrokenProcessPool as error:
         raise OutOfMemoryError(
-            f"measuring {config.version} was ended by the system, most likely because there is "
-            "too little memory: choose another version or a larger machine"
+            f"the system killed the benchmark of {config.version}, probably for lack of memory: "
+            "use another version or a larger machine",
+            code="out-of-memory",
         ) from error
 
 
@@ -134,33 +129,33 @@ def run_benchmark(
 ) -> BenchmarkResult:
     """Measure in this process.
 
-    Texts are taken in a random order, the same for every way: who is slow reads fewer of them, and
-    these should be like the others.
+    Texts are used in one random order for all runtimes, because slow runtimes only see the first
+    ones.
 
     Args:
-        config: What to measure.
-        texts: To be read, at least one with a word in it; again where there is time left.
-        seconds: For each of both measurements.
+        config: Version and runtime.
+        texts: Texts, at least one with a word; repeated if time is left.
+        seconds: Duration of each of two measurements, latency and throughput.
 
     Returns:
-        What it took.
+        The measurements.
 
     Raises:
-        TagalongError: If the version cannot be loaded, or does not fit into memory.
+        TagalongError: If the version cannot be loaded, or needs too much memory.
     """
     documents = [Document(str(number), text) for number, text in enumerate(texts)]
     Random(0).shuffle(documents)  # noqa: S311 - an order, not a secret
     with translate_memory_errors(
-        f"{config.version} needs more memory than there is: choose another version, or a larger "
+        f"{config.version} needs more memory than available: use another version, or a larger "
         "machine or GPU"
     ):
         start = time.perf_counter()
         tier = _load_tier(config)
         tier.predict(documents[:1])
         load_seconds = time.perf_counter() - start
-        taken = _measure_latencies(tier, documents, seconds)
-        median = nearest_rank(taken, 0.5)
-        # A slow LLM is given no batch that it would need hours for.
+        latencies = _measure_latencies(tier, documents, seconds)
+        median = nearest_rank(latencies, 0.5)
+        # Small batches for slow LLMs, which would take hours.
         count = max(1, min(THROUGHPUT_BATCH_DOCUMENTS, len(documents), ceil(2 * seconds / median)))
         words_per_second = _measure_words_per_second(tier, documents[:count], seconds)
     return BenchmarkResult(
@@ -169,8 +164,8 @@ def run_benchmark(
         runtime_name=tier.runtime_name,
         load_seconds=load_seconds,
         p50_seconds=median,
-        p95_seconds=nearest_rank(taken, 0.95),
-        timed_documents=len(taken),
+        p95_seconds=nearest_rank(latencies, 0.95),
+        timed_documents=len(latencies),
         documents_per_second=words_per_second * len(documents) / sum(map(_count_words, documents)),
         peak_memory_bytes=_peak_memory_bytes(),
         peak_gpu_memory_bytes=torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
@@ -178,66 +173,57 @@ def run_benchmark(
 
 
 def _count_words(document: Document) -> int:
-    """How many there are."""
     return len(word_offsets(document.text))
 
 
 def nearest_rank(values: Sequence[float], share: float) -> float:
-    """A quantile that is one of the values.
-
-    Args:
-        values: At least one.
-        share: From 0 to 1.
-
-    Returns:
-        The smallest value that this share of them does not exceed.
-    """
+    """The smallest value such that at least `share` of all values do not exceed it."""
     return sorted(values)[max(1, ceil(share * len(values))) - 1]
 
 
 def _peak_memory_bytes() -> int:
-    """Bytes that this process has had in memory at its most."""
+    """Peak resident memory of this process."""
     status = Path("/proc/self/status")
-    if status.is_file():  # what a process was before it began this program is not in it
+    if status.is_file():  # unlike ru_maxrss, it excludes the time before exec
         lines = status.read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT_BYTES
 
 
-def _load_tier(setting: BenchmarkConfig) -> Tier:
-    """Load a version so that it serves in a certain way."""
-    if setting.runtime == "llm":
-        if setting.drafter_dir is None:
-            return load_tier(setting.version_dir)
-        drafter = load_tier(setting.drafter_dir, use_openvino=setting.use_openvino)
-        return load_tier(setting.version_dir, drafter=drafter.predict)
+def _load_tier(config: BenchmarkConfig) -> Tier:
+    if config.runtime == "llm":
+        if config.drafter_dir is None:
+            return load_tier(config.version_dir)
+        drafter = load_tier(config.drafter_dir, use_openvino=config.use_openvino)
+        return load_tier(config.version_dir, drafter=drafter.predict)
     return load_tier(
-        setting.version_dir,
-        use_openvino=setting.runtime == "engine",
-        precision="fp32" if setting.runtime == "fp32" else None,
+        config.version_dir,
+        use_openvino=config.runtime == "engine",
+        precision="fp32" if config.runtime == "fp32" else None,
     )
 
 
 def _measure_latencies(tier: Tier, documents: Sequence[Document], seconds: float) -> list[float]:
-    """What documents take by themselves."""
-    taken: list[float] = []
+    latencies: list[float] = []
     end = time.perf_counter() + seconds
     for document in cycle(documents):
         start = time.perf_counter()
         tier.predict([document])
         now = time.perf_counter()
-        taken.append(now - start)
-        if len(taken) >= MAX_TIMED_DOCUMENTS or (now > end and len(taken) >= MIN_TIMED_DOCUMENTS):
+        latencies.append(now - start)
+        if len(latencies) >= MAX_TIMED_DOCUMENTS or (
+            now > end and len(latencies) >= MIN_TIMED_DOCUMENTS
+        ):
             break
-    return taken
+    return latencies
 
 
 def _measure_words_per_second(tier: Tier, documents: Sequence[Document], seconds: float) -> float:
-    """Words per second: of a few documents, some are longer than others."""
+    """Throughput in words, because documents differ in length."""
     start = time.perf_counter()
     read, words = 0, sum(map(_count_words, documents))
     while True:
         tier.predict(documents)
         read += words
-        if (taken := time.perf_counter() - start) > seconds:
-            return read / taken
+        if (latencies := time.perf_counter() - start) > seconds:
+            return read / latencies

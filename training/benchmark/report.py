@@ -1,4 +1,4 @@
-"""What was measured, laid out: tables for the terminal and for Markdown, JSON, and a page."""
+"""Benchmark reports as tables, JSON, Markdown and HTML."""
 
 import platform
 from collections.abc import Mapping
@@ -31,18 +31,17 @@ BYTES_PER_MIB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkReport:
-    """Everything a calibration has found.
+    """Results of a benchmark.
 
     Attributes:
-        requirements: What was wanted.
-        source: Where the documents come from.
-        documents: How many there are.
-        words: In all of them.
-        results: Of each way to serve.
-        scores: Of versions by name.
-        advice: What to do, a sentence each.
-        notes: What else to know, a sentence each.
-        machine: On what it was measured.
+        source: Name of the documents.
+        documents: Number of documents.
+        words: Number of words in all documents.
+        results: One per runtime.
+        scores: Known scores by version.
+        advice: Recommendations, one sentence each.
+        notes: Limits, one sentence each.
+        machine: Description of the machine.
     """
 
     requirements: ServingRequirements
@@ -57,7 +56,7 @@ class BenchmarkReport:
 
 
 def describe_machine() -> str:
-    """What may be used of it, and the libraries that count."""
+    """Describe GPU, usable CPUs and library versions."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
     device = default_device()
     gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
@@ -65,14 +64,7 @@ def describe_machine() -> str:
 
 
 def benchmark_tables(report: BenchmarkReport) -> list[TextTable]:
-    """Lay out a calibration.
-
-    Args:
-        report: Any.
-
-    Returns:
-        Its tables, those without rows left out.
-    """
+    """Build the tables of a report; empty ones are omitted."""
     tables = [
         _latency_table(report),
         _throughput_table(report),
@@ -83,21 +75,20 @@ def benchmark_tables(report: BenchmarkReport) -> list[TextTable]:
 
 
 def _latency_table(report: BenchmarkReport) -> TextTable:
-    """What one document takes."""
-    of_encoders = [one.p50_seconds for one in report.results if one.tier == DEFAULT_TIER]
-    best = min(of_encoders or [one.p50_seconds for one in report.results])
-    asked_few = any(one.timed_documents < MIN_DOCUMENTS_FOR_P95 for one in report.results)
-    few = f" Of fewer than {MIN_DOCUMENTS_FOR_P95} that were asked, p95 is what all of them took at most."
+    encoder_medians = [one.p50_seconds for one in report.results if one.tier == DEFAULT_TIER]
+    best = min(encoder_medians or [one.p50_seconds for one in report.results])
+    is_p95_maximum = any(one.timed_documents < MIN_DOCUMENTS_FOR_P95 for one in report.results)
+    few = f" With fewer than {MIN_DOCUMENTS_FOR_P95} requests, p95 is the maximum."
     return TextTable(
-        "One document at a time",
+        "Latency",
         (
             "Tier",
             "Runs on",
-            "Asked",
+            "Requests",
             "p50",
             "p95",
             f"Within {report.requirements.latency_budget_text}",
-            "Times",
+            "Slowdown",
         ),
         "llrrrlr",
         tuple(
@@ -119,22 +110,21 @@ def _latency_table(report: BenchmarkReport) -> TextTable:
             for one in report.results
         ),
         f"{report.documents:,} documents of {report.words / report.documents:,.0f} words, from "
-        f"{report.source}, asked in a random order. Times: how often the fastest encoder's median "
-        f"goes into this one's.{few if asked_few else ''}",
+        f"{report.source}, in random order. Slowdown: median latency divided by that of the "
+        f"fastest encoder.{few if is_p95_maximum else ''}",
     )
 
 
 def _throughput_table(report: BenchmarkReport) -> TextTable:
-    """What many documents take, and how much memory."""
     on_gpu = any(one.peak_gpu_memory_bytes for one in report.results)
     return TextTable(
-        "Many at a time",
+        "Throughput",
         (
             "Tier",
             "Runs on",
             "Documents/s",
             "Memory",
-            *(("Of the GPU",) if on_gpu else ()),
+            *(("GPU memory",) if on_gpu else ()),
             "Loading",
         ),
         "llrrr" + "r" * on_gpu,
@@ -147,42 +137,44 @@ def _throughput_table(report: BenchmarkReport) -> TextTable:
             )
             for one in report.results
         ),
-        f"On {report.machine}. Memory is that of the whole process at its most"
-        f"{', a GPU aside' if on_gpu else ''}.",
+        f"On {report.machine}. Memory: peak of the whole process"
+        f"{', without GPU memory' if on_gpu else ''}.",
     )
 
 
 def _batch_cost_table(report: BenchmarkReport) -> TextTable:
-    """What a batch takes."""
-    price = report.requirements.cost_per_hour
+    cost_per_hour = report.requirements.cost_per_hour
     return TextTable(
         f"A batch of {format_count(report.requirements.batch_documents, 'document')}",
-        ("Tier", "Runs on", "Hours", *(("Cost",) if price is not None else ())),
-        "llr" + "r" * (price is not None),
+        ("Tier", "Runs on", "Hours", *(("Cost",) if cost_per_hour is not None else ())),
+        "llr" + "r" * (cost_per_hour is not None),
         tuple(
             (
                 one.tier,
                 one.runtime_name,
                 format_amount(batch_hours(one, report.requirements.batch_documents)),
                 *(
-                    (format_amount(batch_hours(one, report.requirements.batch_documents) * price),)
-                    if price is not None
+                    (
+                        format_amount(
+                            batch_hours(one, report.requirements.batch_documents) * cost_per_hour
+                        ),
+                    )
+                    if cost_per_hour is not None
                     else ()
                 ),
             )
             for one in report.results
         ),
-        "" if price is None else f"An hour of this machine costs {price:,.2f}.",
+        "" if cost_per_hour is None else f"Price of this machine: {cost_per_hour:,.2f} per hour.",
     )
 
 
 def _score_table(report: BenchmarkReport) -> TextTable:
-    """What each version finds."""
     return TextTable(
         "Strict F1 by length of the entity",
         (
             "Version",
-            "Judged on",
+            "Evaluated on",
             "All",
             *(LENGTH_COLUMN_NAMES[length] for length in LENGTH_BUCKETS),
         ),
@@ -190,29 +182,24 @@ def _score_table(report: BenchmarkReport) -> TextTable:
         tuple(
             (
                 name,
-                f"{quality.source}, {quality.documents:,} documents",
-                f"{quality.f1:.3f}",
+                f"{version_scores.source}, {version_scores.documents:,} documents",
+                f"{version_scores.f1:.3f}",
                 *(
-                    f"{quality.by_length[length]:.3f} ({support:,})" if support else EMPTY_CELL
+                    f"{version_scores.by_length[length]:.3f} ({support:,})"
+                    if support
+                    else EMPTY_CELL
                     for length in LENGTH_BUCKETS
-                    for support in (quality.support.get(length, 0),)
+                    for support in (version_scores.support.get(length, 0),)
                 ),
             )
-            for name, quality in report.scores.items()
+            for name, version_scores in report.scores.items()
         ),
-        f"In brackets, how many are in gold; of fewer than {MIN_GOLD_ENTITIES}, nothing is made here.",
+        f"In brackets: gold entities; with fewer than {MIN_GOLD_ENTITIES}, scores are not used.",
     )
 
 
 def benchmark_to_json(report: BenchmarkReport) -> dict[str, Any]:
-    """As an object that JSON can hold.
-
-    Args:
-        report: Any.
-
-    Returns:
-        The object: seconds, bytes, documents per second, and hours of the batch.
-    """
+    """Convert a report to JSON types: seconds, bytes, documents per second, hours per batch."""
     return {
         "need": {
             "budget": report.requirements.latency_budget_seconds,
@@ -261,15 +248,8 @@ def benchmark_to_json(report: BenchmarkReport) -> dict[str, Any]:
 
 
 def benchmark_to_markdown(report: BenchmarkReport) -> str:
-    """Write a calibration for people.
-
-    Args:
-        report: Any.
-
-    Returns:
-        Markdown.
-    """
-    blocks = ["# Which tier for which work"]
+    """Convert a report to Markdown."""
+    blocks = ["# Benchmark"]
     blocks += [f"- {escape_markdown(sentence)}" for sentence in report.advice]
     blocks += [f"> {escape_markdown(note)}" for note in report.notes]
     blocks += map(table_to_markdown, benchmark_tables(report))
@@ -277,14 +257,7 @@ def benchmark_to_markdown(report: BenchmarkReport) -> str:
 
 
 def benchmark_to_html(report: BenchmarkReport) -> str:
-    """Set a calibration as a page.
-
-    Args:
-        report: Any.
-
-    Returns:
-        HTML, whole and on its own.
-    """
+    """Render a report as a self-contained HTML page."""
     slowest = max(one.p95_seconds for one in report.results)
     fastest = min(deployable_results(report.results), key=lambda one: one.p95_seconds)
     return _ENVIRONMENT.get_template("benchmark.html").render(
@@ -293,7 +266,7 @@ def benchmark_to_html(report: BenchmarkReport) -> str:
         slowest=max(slowest, report.requirements.latency_budget_seconds),
         fastest=fastest,
         is_able=fastest.p95_seconds <= report.requirements.latency_budget_seconds,
-        answered=describe_p95_share(fastest),
+        p95_share=describe_p95_share(fastest),
     )
 
 

@@ -329,8 +329,8 @@ def test_no_fold_learns_what_it_judges(monkeypatch, tmp_path) -> None:
     learnt: list[set[str]] = []
     judged: list[list[Document]] = []
 
-    def train(train, dev, **_):
-        learnt.append({normalize_text(one.text) for one in (*train, *dev)})
+    def train(split, **_):
+        learnt.append({normalize_text(one.text) for one in (*split.train, *split.dev)})
         return SimpleNamespace(tier=None)
 
     def judge(_, held):
