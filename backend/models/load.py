@@ -18,18 +18,10 @@ log = logging.getLogger(__name__)
 
 
 def load_tier(folder: Path, **options: Unpack[LoadOptions]) -> Tier:
-    """Verify the files of a version, and load it.
+    """Verify the files of a version's folder, and load it with `LoadOptions`.
 
-    Args:
-        folder: The version's folder.
-        **options: See `LoadOptions`.
-
-    Returns:
-        The tier, ready to predict.
-
-    Raises:
-        VersionInvalid: If a file is missing or changed, or this release cannot serve its tier.
-        BaseModelError: If the version is an adapter and its base model is not there.
+    Raises `VersionInvalid` where a file is missing or has changed, or this release cannot serve the
+    tier, and `BaseModelError` where the base model of an adapter is not there.
     """
     manifest = read_manifest(folder)
     options = {**options, "device": options.get("device") or default_device()}

@@ -10,6 +10,7 @@ from pathlib import Path
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from tagalong.backend.models.registry import TIER_SPECS
 from tagalong.backend.models.tier import Tier
 from tagalong.backend.server.auth import CHALLENGE, require_credentials
 from tagalong.backend.server.prediction.errors import RequestError
@@ -17,7 +18,7 @@ from tagalong.backend.server.routes import create_tier_routes
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
 from tagalong.ner.errors import InputError, TagalongError
-from tagalong.ner.model_registry import TIERS
+from tagalong.ner.model_registry import DEFAULT_TIER
 
 RETRY_AFTER_SECONDS = 2  # sent with status 503
 
@@ -46,7 +47,7 @@ def create_app(settings: Settings, *, load: Callable[[Path], Tier] | None = None
         telemetry = service.telemetry
         return Response(telemetry.render_exposition(), content_type=telemetry.content_type)
 
-    for prefix, tier in ("", TIERS[0]), *((f"/{name}", name) for name in TIERS):
+    for prefix, tier in ("", DEFAULT_TIER), *((f"/{name}", name) for name in TIER_SPECS):
         name = prefix.strip("/") or "unnamed"
         app.register_blueprint(create_tier_routes(service, tier), url_prefix=prefix, name=name)
     app.before_request(lambda: _before_request(service))

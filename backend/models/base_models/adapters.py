@@ -35,15 +35,6 @@ def is_lora_layer(layer: nn.Module) -> bool:
 
 
 def load_adapter(model: PreTrainedModel, folder: Path, **options: Any) -> "PeftModel":
-    """Put an adapter on its base model, which is changed in place.
-
-    Args:
-        model: The base model.
-        folder: The adapter's folder.
-        **options: Those of `PeftModel.from_pretrained`.
-
-    Returns:
-        The model with its adapter.
-    """
+    """Put an adapter on its base model, which is changed in place; `options` are peft's."""
     adapted: PeftModel = _import_peft().PeftModel.from_pretrained(model, folder, **options)
     return adapted

@@ -28,15 +28,10 @@ class BaseModelCache:
     def get_model(
         self, key: tuple[object, ...], load: "Callable[[], PreTrainedModel]"
     ) -> "PreTrainedModel":
-        """A base model to put an adapter on.
+        """A base model to put an adapter on: new modules around the cached tensors.
 
-        Args:
-            key: Identifies the base model and the way its weights are kept.
-            load: Reads the base model, where another one is cached.
-
-        Returns:
-            New modules around the cached tensors. An adapter changes its modules, and another
-            adapter on the same tensors may be answering meanwhile.
+        An adapter changes its modules, and another adapter on the same tensors may be answering
+        meanwhile. The `key` identifies the base model and the way its weights are kept.
         """
         if self._model is None or key != self._key:
             self._model, self._key = load(), key

@@ -23,13 +23,9 @@ def four_bit_unavailable_reason() -> str | None:
 
 
 def four_bit_options(skip_modules: Sequence[str]) -> Mapping[str, Any]:
-    """Options of `from_pretrained` for QLoRA (Dettmers et al. 2023): NF4 twice, arithmetic in bf16.
+    """Options of `from_pretrained` for QLoRA (Dettmers et al. 2023).
 
-    Args:
-        skip_modules: Layers that are not quantised.
-
-    Returns:
-        The options.
+    NF4 with double quantisation for all but some modules, and arithmetic in bf16.
     """
     quantization = BitsAndBytesConfig(
         load_in_4bit=True,

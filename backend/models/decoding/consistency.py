@@ -30,15 +30,9 @@ class ScoreRefiner:
     transitions: tuple[tuple[float, ...], ...] = ()
 
     def smooth(self, text: str, words: Sequence[tuple[int, int]], logits: FloatArray) -> FloatArray:
-        """Mix the scores of each word with the mean over its occurrences.
+        """Mix the scores of each word, (words, tags), with the mean over its occurrences.
 
-        Args:
-            text: The document.
-            words: Offsets of its words.
-            logits: Shape (words, tags).
-
-        Returns:
-            The same shape. A word that occurs once keeps its scores.
+        A word that occurs once keeps its scores.
         """
         if not self.consistency_weight or not words:
             return logits

@@ -10,15 +10,10 @@ from tagalong.ner.tags import TagSet
 
 
 def log_softmax(logits: FloatArray, *, temperature: float = 1.0) -> FloatArray:
-    """Calibrated log-probabilities.
+    """Calibrated log-probabilities in float64, of the same shape (words, tags).
 
-    Args:
-        logits: Shape (words, tags).
-        temperature: Above 1 lowers the confidence (Guo et al. 2017, "On Calibration of Modern
-            Neural Networks").
-
-    Returns:
-        Shape (words, tags), float64.
+    A temperature above 1 lowers the confidence (Guo et al. 2017, "On Calibration of Modern Neural
+    Networks").
     """
     scaled = logits.astype(np.float64) / temperature
     scaled -= scaled.max(axis=-1, keepdims=True)

@@ -19,19 +19,9 @@ from tagalong.ner.tags import TagSet
 def assemble_encoder(
     runner: ModelRunner, folder: Path, manifest: Manifest, *, max_positions: int | None
 ) -> EncoderTier:
-    """Build the tier.
+    """Build the tier of a version from the runner of its model and its tokenizer.
 
-    Args:
-        runner: Runs the model of the version.
-        folder: The version's folder, which holds its tokenizer.
-        manifest: The version's manifest.
-        max_positions: Positions that the model has; None for no limit.
-
-    Returns:
-        The tier, with the windows and the calibration of the version.
-
-    Raises:
-        VersionInvalid: If the tokenizer cannot be read.
+    Raises `VersionInvalid` where the tokenizer cannot be read.
     """
     with translate_load_errors(folder, manifest):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

@@ -36,16 +36,10 @@ def save_model(
     *,
     base: BaseModelRef,
 ) -> None:
-    """Write the weights and the tokenizer of a version.
+    """Write the weights and the tokenizer of a version to an existing folder.
 
-    Args:
-        model: A whole model, or an adapter on its base model; the base model is not written.
-        tokenizer: The tokenizer of the base model.
-        folder: An existing folder.
-        base: Named in the configuration, in place of the base model's path on this machine.
-
-    Raises:
-        PublishError: If the file system refuses, for instance because the disk is full.
+    Of a model with an adapter, only the adapter is written. It names `base`, in place of the path
+    of the base model on this machine. Raises `PublishError` where the file system refuses.
     """
     if is_peft_model(model):
         for config in model.peft_config.values():
@@ -81,19 +75,10 @@ def _translate_rust_errors() -> Iterator[None]:
 
 
 def load_encoder(folder: Path, manifest: Manifest, **options: Unpack[LoadOptions]) -> EncoderTier:
-    """Load a version with PyTorch.
+    """Load a version with PyTorch, for the options `device` and `precision`.
 
-    Args:
-        folder: The version's folder.
-        manifest: Its verified manifest.
-        **options: `device` and `precision` count.
-
-    Returns:
-        The tier, with the windows and the arithmetic that the version was evaluated with.
-
-    Raises:
-        BaseModelError: If the version is an adapter and its base model is not there.
-        VersionInvalid: If the weights do not match the manifest.
+    The windows and the arithmetic are those that the version was evaluated with. Raises
+    `BaseModelError` or `VersionInvalid` where the base model or the weights cannot be loaded.
     """
     tag_set = TagSet(tuple(manifest.labels))
     four_bit = bool(manifest.config.get("four_bit"))

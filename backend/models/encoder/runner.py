@@ -20,7 +20,17 @@ ModelInputs = Mapping[str, NDArray[np.int64]]
 
 
 class ModelRunner(Protocol):
-    """Runs batches of windows through a model."""
+    """Runs batches of windows through a model.
+
+    Attributes:
+        pad_to_multiple_of: The length of the rows of a batch is rounded up to it.
+        streams: Batches that may run at the same time, each on the thread of its caller.
+        documents_per_request_chunk: Documents of one request that are queued together.
+    """
+
+    pad_to_multiple_of: int
+    streams: int
+    documents_per_request_chunk: int
 
     @property
     def name(self) -> str:
@@ -29,18 +39,6 @@ class ModelRunner(Protocol):
     @property
     def can_use_openvino(self) -> bool:
         """Whether OpenVINO could run the model faster."""
-
-    @property
-    def pad_to_multiple_of(self) -> int:
-        """What the length of the rows of a batch is rounded up to."""
-
-    @property
-    def streams(self) -> int:
-        """Batches that may run at the same time, each on the thread of its caller."""
-
-    @property
-    def documents_per_request_chunk(self) -> int:
-        """Documents of one request that are queued together."""
 
     def plan_batches(self, lengths: Sequence[int]) -> Iterable[Sequence[int]]:
         """Group windows into batches of indices, given the sub-words of each window."""

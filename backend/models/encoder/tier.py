@@ -63,42 +63,24 @@ class EncoderTier(Tier):
         score_refiner: ScoreRefiner | None = None,
     ) -> None:
         self.runner, self.window_encoder = runner, window_encoder
+        self.runtime_name, self.can_use_openvino = runner.name, runner.can_use_openvino
+        self.streams = runner.streams
+        self.documents_per_request_chunk = runner.documents_per_request_chunk
         self.tag_set, self.labels = tag_set, tag_set.labels
         self.version = version
         self.temperature = temperature
         self.score_refiner = score_refiner or ScoreRefiner()
 
-    @property
-    def runtime_name(self) -> str:
-        """The library and the arithmetic that run the model."""
-        return self.runner.name
-
-    @property
-    def can_use_openvino(self) -> bool:
-        """Whether OpenVINO could run the model faster."""
-        return self.runner.can_use_openvino
-
-    @property
-    def streams(self) -> int:
-        """Batches that the model runs at the same time."""
-        return self.runner.streams
-
-    @property
-    def documents_per_request_chunk(self) -> int:
-        """Documents of one request that are queued together."""
-        return self.runner.documents_per_request_chunk
-
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
         """One prediction per document, in the same order, empty ones included."""
-        streams = self.runner.streams
         size = self.documents_per_chunk
-        if streams > 1:  # a few documents are enough for every stream to get some
-            size = max(1, min(self.documents_per_stream, -(-len(documents) // streams)))
+        if self.streams > 1:  # a few documents are enough for every stream to get some
+            size = max(1, min(self.documents_per_stream, -(-len(documents) // self.streams)))
         chunks = [documents[start : start + size] for start in range(0, len(documents), size)]
         if len(chunks) <= 1:
             return [prediction for chunk in chunks for prediction in self._predict(chunk)]
-        if streams > 1:
-            with ThreadPoolExecutor(streams) as pool:
+        if self.streams > 1:
+            with ThreadPoolExecutor(self.streams) as pool:
                 results = pool.map(self._predict, chunks)
                 return [prediction for predictions in results for prediction in predictions]
         with ThreadPoolExecutor(1) as decoder:
@@ -162,7 +144,7 @@ class EncoderTier(Tier):
 
         Args:
             documents: Encoded documents.
-            run: Computes the output of a batch, of shape (windows, longest, width).
+            run: Computes the output of a batch, (windows, longest, width).
             width: Values per word.
 
         Returns:

@@ -37,19 +37,11 @@ log = logging.getLogger(__name__)
 
 
 def load_llm(folder: Path, manifest: Manifest, **options: Unpack[LoadOptions]) -> LLMTier:
-    """Load a version.
+    """Load a version with the prompt of its training.
 
-    Args:
-        folder: The version's folder.
-        manifest: Its verified manifest.
-        **options: `device`, `weights_mode`, `drafter` and `base_model_cache` count.
-
-    Returns:
-        The tier, with the prompt of its training.
-
-    Raises:
-        BaseModelError: If the version is an adapter and its base model is missing or has changed.
-        VersionInvalid: If labels, prompt or weights do not match the manifest.
+    Of the options, `device`, `weights_mode`, `drafter` and `base_model_cache` count. Raises
+    `BaseModelError` where the base model is missing or has changed, and `VersionInvalid` where
+    labels, prompt or weights do not match the manifest.
     """
     config, tag_set = manifest.config, TagSet(tuple(manifest.labels))
     with translate_load_errors(folder, manifest):
@@ -77,17 +69,7 @@ def build_slot_decoder(
     *,
     precision: Precision,
 ) -> SlotDecoder:
-    """Build the decoder of a model, with or without an adapter.
-
-    Args:
-        model: A decoder.
-        prompt_builder: Builds its prompts.
-        tag_set: The tags.
-        precision: Arithmetic of the forward pass.
-
-    Returns:
-        The decoder.
-    """
+    """Build the decoder of a model, with or without an adapter."""
     verbalizers = prompt_builder.verbalizers
     scorer = TagScorer(model, verbalizers.ids, prompt_builder.prefix, precision=precision)
     return SlotDecoder(scorer, tag_set, verbalizers)

@@ -87,15 +87,10 @@ class PromptBuilder:
         self._replacement_id = self._tokenize("?")[-1] if unknown is None else int(unknown)
 
     def build(self, texts: Sequence[str], words: Sequence[WordOffsets]) -> list[PromptWindow]:
-        """Build the prompts of some texts.
+        """Build the prompts of texts, given the offsets of their words.
 
-        Args:
-            texts: The texts.
-            words: Offsets of each text's words.
-
-        Returns:
-            Windows in order of the texts; exactly one owns each word, and a text without words has
-            none.
+        The windows come in order of the texts. Exactly one owns each word; a text without words has
+        none.
         """
         prompts = []
         documents = self._subword_tokenizer.split(

@@ -48,12 +48,9 @@ class KVCache:
         self.lengths = list(lengths)
 
     def compact(self, old_lengths: Sequence[int], added_lengths: Sequence[int], start: int) -> None:
-        """Move the tokens that a pass added right behind those from before.
+        """Move the tokens that a pass added behind the `old_lengths` tokens from before.
 
-        Args:
-            old_lengths: Tokens of each row before the pass.
-            added_lengths: Tokens that the pass added to each row.
-            start: Position of the first added token, the same in every row.
+        The pass put the first of them at position `start` in every row.
         """
         self.lengths = [
             before + more for before, more in zip(old_lengths, added_lengths, strict=True)
@@ -175,9 +172,8 @@ class TagScorer:
 def attention_windows(config: PretrainedConfig) -> dict[str, int | None]:
     """How far back each kind of layer sees, in tokens, the query included; None for all.
 
-    Raises:
-        BaseModelError: If a layer caches something else than keys and values of single tokens, such
-            as the state of a recurrent layer, which cannot be cut back.
+    Raises `BaseModelError` where a layer caches something else than keys and values of single
+    tokens, such as the state of a recurrent layer, which cannot be cut back.
     """
     window = getattr(config, "sliding_window", None)
     kinds = set(getattr(config, "layer_types", None) or ())
@@ -221,18 +217,11 @@ def _to_dynamic_cache(kv_cache: KVCache) -> DynamicCache:
 
 
 def tag_logits(model: nn.Module, hidden: Tensor, tag_ids: Tensor) -> Tensor:
-    """Compute tag logits, always in fp32.
+    """Compute tag logits, (positions, tags), at some hidden states of the last layer.
 
-    In bf16 they would be rounded to ties between tags, which a batch of another size breaks in
-    another way. Only the rows of the tags are computed in the output layer and in its adapter.
-
-    Args:
-        model: A causal language model.
-        hidden: Its last hidden states, (positions, width).
-        tag_ids: Vocabulary ids of the tags.
-
-    Returns:
-        Shape (positions, tags).
+    They are in fp32: in bf16 they would be rounded to ties between tags, which a batch of another
+    size breaks in another way. Only the rows of the tags are computed in the output layer and in
+    its adapter.
     """
     head = model.get_output_embeddings()  # type: ignore[operator]
     base = head.get_base_layer() if is_lora_layer(head) else head

@@ -73,8 +73,7 @@ class LLMTier(Tier):
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
         """One prediction per document, in the same order, empty ones included.
 
-        Raises:
-            OutOfMemoryError: If not even one window fits.
+        Raises `OutOfMemoryError` where not even one window fits.
         """
         predictions = []
         for start in range(0, len(documents), self.documents_per_chunk):
@@ -113,18 +112,11 @@ class LLMTier(Tier):
     def decode_words(
         self, documents: Sequence[Document], words: Sequence[WordOffsets]
     ) -> list[tuple[list[int], FloatArray]]:
-        """Tag the words of documents.
+        """Tag the words of documents, given the offsets of the words.
 
-        Args:
-            documents: The documents.
-            words: Offsets of each document's words.
-
-        Returns:
-            For each document a legal tag per word, and uncalibrated logits of shape (words, tags),
-            given the tags before each word.
-
-        Raises:
-            OutOfMemoryError: If not even one window fits.
+        Returns for each document a legal tag per word, and uncalibrated logits of shape (words,
+        tags), each word's given the tags before it. Raises `OutOfMemoryError` where not even one
+        window fits.
         """
         width = len(self.tag_set)
         tags = [[OUTSIDE] * len(offsets) for offsets in words]

@@ -40,17 +40,7 @@ def choose_verbalizers(tokenizer: PreTrainedTokenizerBase, tag_set: TagSet) -> V
 
     A word is letters and digits, or a single mark. So a token that mixes the two, such as ``(s`` or
     ``=>``, can never come from tokenizing one word. Of those, the shortest and most frequent are
-    chosen, always the same for the same tokenizer.
-
-    Args:
-        tokenizer: The tokenizer of the base model.
-        tag_set: The tags.
-
-    Returns:
-        The tokens.
-
-    Raises:
-        BaseModelError: If the vocabulary has too few such tokens.
+    chosen, always the same for the same tokenizer. Raises `BaseModelError` where there are too few.
     """
     special = set(tokenizer.all_special_ids)
     candidates = sorted(
@@ -76,18 +66,9 @@ def choose_verbalizers(tokenizer: PreTrainedTokenizerBase, tag_set: TagSet) -> V
 def read_verbalizers(
     table: Mapping[str, str], tokenizer: PreTrainedTokenizerBase, tag_set: TagSet
 ) -> Verbalizers:
-    """Read the tokens that a version was trained with.
+    """Read the tokens that a version was trained with, from the table in its manifest.
 
-    Args:
-        table: The token of each tag name, from the manifest.
-        tokenizer: The version's tokenizer.
-        tag_set: Its tags.
-
-    Returns:
-        The tokens.
-
-    Raises:
-        VersionInvalid: If a tag has no token, two tags share one, or the tokenizer lacks one.
+    Raises `VersionInvalid` where a tag has no token, two share one, or the tokenizer lacks one.
     """
     vocabulary = tokenizer.get_vocab()
     if set(table) != set(tag_set.tag_names):

@@ -164,19 +164,9 @@ def _is_intact(home: Path, record: OpenVINORecord) -> bool:
 def cache_openvino_model(
     folder: Path, manifest: Manifest, source_folder: Path, record: OpenVINORecord
 ) -> CachedOpenVINOModel:
-    """Cache a compiled model, in place of an earlier one.
+    """Copy a compiled model to its cache, in place of an earlier one.
 
-    Args:
-        folder: The version's folder.
-        manifest: The version's manifest.
-        source_folder: Holds the files to copy.
-        record: The facts about the model.
-
-    Returns:
-        The model in its cache.
-
-    Raises:
-        OpenVINOError: If no cache can be written, or the version was removed meanwhile.
+    Raises `OpenVINOError` where no cache can be written, or the version was removed meanwhile.
     """
     if not is_version(folder):
         raise OpenVINOError(

@@ -22,15 +22,9 @@ MIN_R_SQUARED = 0.9  # 8 bits leave 0.998 on abstracts, 0.99 in French
 def compare_encoders(
     reference: EncoderTier, candidate: EncoderTier, documents: Sequence[Document]
 ) -> OpenVINOCheck:
-    """Run both encoders on the same documents.
+    """Compare a compiled encoder with PyTorch in fp32 on documents with at least one word.
 
-    Args:
-        reference: PyTorch in fp32.
-        candidate: The compiled encoder.
-        documents: They have at least one word. Spans with labels of the model count as gold.
-
-    Returns:
-        How well the candidate matches.
+    Spans with labels of the model count as gold.
     """
     encoded = reference.encode(documents)
     expected, found = (

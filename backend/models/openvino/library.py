@@ -63,13 +63,10 @@ def openvino_version() -> str:
 
 
 def cpu_capabilities() -> frozenset[str]:
-    """The arithmetic that OpenVINO has on this CPU.
+    """The arithmetic that OpenVINO has on this CPU, by its names, such as ``BF16``.
 
-    Returns:
-        Its names, such as ``BF16``. Every CPU has ``INT8``, whether it is fast there or not.
-
-    Raises:
-        OpenVINOError: If OpenVINO is not installed, or does not know this CPU.
+    Every CPU has ``INT8``, whether it is fast there or not. Raises `OpenVINOError` where OpenVINO
+    is not installed, or does not know this CPU.
     """
     core = import_openvino().Core
     try:

@@ -25,16 +25,8 @@ def load_compiled_encoder(
 ) -> EncoderTier | None:
     """Load a version with its cached OpenVINO model.
 
-    Args:
-        folder: The version's folder.
-        manifest: Its verified manifest.
-        **options: `use_openvino` and `device` count.
-
-    Returns:
-        The tier; None where OpenVINO is not asked for, or has no usable model of the version.
-
-    Raises:
-        VersionInvalid: If the version's tokenizer cannot be read.
+    None where `options` do not ask for OpenVINO, or it has no usable model of the version. Raises
+    `VersionInvalid` where the tokenizer of the version cannot be read.
     """
     device = options.get("device")
     if not options.get("use_openvino") or (device is not None and device.type != "cpu"):
@@ -56,9 +48,7 @@ def load_openvino_encoder(
 ) -> EncoderTier:
     """Make a tier of an OpenVINO model; the weights of the version are not read.
 
-    Raises:
-        OpenVINOError: If OpenVINO is not installed, or cannot read the model.
-        VersionInvalid: If the version's tokenizer cannot be read.
+    Raises `OpenVINOError` where OpenVINO is not installed, or cannot read the model.
     """
     record = cached.record
     runner = OpenVINORunner(

@@ -109,14 +109,7 @@ class OpenVINORunner:
                 first += rows
 
     def warm_up(self, max_subwords: int) -> None:
-        """Make the kernels for single texts, before the first request.
-
-        Args:
-            max_subwords: Sub-words of the longest row.
-
-        Raises:
-            OpenVINOError: If the model cannot be run.
-        """
+        """Make the kernels for rows of up to `max_subwords`, before the first request."""
         try:
             for length in range(
                 self.pad_to_multiple_of,

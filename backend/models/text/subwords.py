@@ -75,15 +75,9 @@ class SubWordTokenizer:
     def split(
         self, texts: Sequence[str], words: Sequence[WordOffsets], *, max_subwords_per_word: int
     ) -> list[SubWords]:
-        """Split documents.
+        """Split documents, given the offsets of their words.
 
-        Args:
-            texts: The texts.
-            words: Offsets of each text's words.
-            max_subwords_per_word: Sub-words kept of one word; the rest of the word is not read.
-
-        Returns:
-            One entry per text.
+        Of each word, `max_subwords_per_word` are kept; the rest of the word is not read.
         """
         if not texts:
             return []

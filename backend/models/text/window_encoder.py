@@ -88,14 +88,9 @@ class WindowEncoder:
         self._max_subwords_per_word = encoder_subword_limit(self._capacity - self._context)
 
     def encode(self, texts: Sequence[str], words: Sequence[WordOffsets]) -> list[EncodedWindow]:
-        """Encode documents.
+        """Encode documents, given the offsets of their words.
 
-        Args:
-            texts: The texts.
-            words: Offsets of each text's words.
-
-        Returns:
-            Windows in order of the documents; exactly one owns each word.
+        The windows come in order of the documents; exactly one owns each word.
         """
         windows = []
         documents = self._subword_tokenizer.split(
@@ -125,14 +120,9 @@ class WindowEncoder:
     def pad(
         self, windows: Sequence[EncodedWindow], *, pad_to_multiple_of: int = 1
     ) -> dict[str, NDArray[np.int64]]:
-        """Stack the windows of one batch.
+        """Stack the windows of one batch to `input_ids` and `attention_mask`, (windows, longest).
 
-        Args:
-            windows: At least one.
-            pad_to_multiple_of: Rounds up the length of rows, to `max_window_subwords` at most.
-
-        Returns:
-            `input_ids` and `attention_mask`, each of shape (windows, longest).
+        The length of rows is rounded up, but never beyond `max_window_subwords`.
         """
         longest = max(len(window.input_ids) for window in windows)
         shape = len(windows), min(longest + -longest % pad_to_multiple_of, self.max_window_subwords)
@@ -147,12 +137,8 @@ class WindowEncoder:
 def batch_by_length(lengths: Sequence[int], *, max_tokens: int) -> Iterator[list[int]]:
     """Group items of similar length, so that batches have little padding.
 
-    Args:
-        lengths: Tokens of each item.
-        max_tokens: Tokens of a padded batch; a longer item gets a batch of its own.
-
-    Yields:
-        Indices into `lengths`, longest items first; together they partition it.
+    Yields indices into `lengths`, longest items first. A padded batch has at most `max_tokens`,
+    unless a single item is longer.
     """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):

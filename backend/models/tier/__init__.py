@@ -18,10 +18,18 @@ class Tier(ABC):
         version: The model version, named in every prediction.
         labels: Entity types it can find, in the order of the label config.
         decoding_stats: What decoding has taken so far; None where it is not counted.
+        streams: How many calls of `run` may be in progress at the same time.
+        documents_per_request_chunk: Documents of one request that are queued together.
+        runtime_name: The library and the arithmetic that run the model, as people read them.
+        can_use_openvino: Whether PyTorch runs it on a CPU, where OpenVINO would be faster.
     """
 
     version: str
     labels: tuple[str, ...]
+    streams: int = 1
+    documents_per_request_chunk: int = 16
+    runtime_name: str = "PyTorch"
+    can_use_openvino: bool = False
     decoding_stats: DecodingStats | None = None
 
     @abstractmethod
@@ -40,26 +48,6 @@ class Tier(ABC):
         """Make the prediction of one document from what `run` returned for it."""
         prediction: Prediction = output
         return prediction
-
-    @property
-    def streams(self) -> int:
-        """How many calls of `run` may be in progress at the same time."""
-        return 1
-
-    @property
-    def documents_per_request_chunk(self) -> int:
-        """Documents of one request that are queued together."""
-        return 16
-
-    @property
-    def runtime_name(self) -> str:
-        """The library and the arithmetic that run the model, as people read them."""
-        return "PyTorch"
-
-    @property
-    def can_use_openvino(self) -> bool:
-        """Whether PyTorch runs the model on a CPU, where OpenVINO would be faster."""
-        return False
 
     def estimate_seconds(
         self,

@@ -8,7 +8,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from tagalong.ner.model_registry import LLM
+from tagalong.backend.models.registry import TIER_SPECS
 
 # Label Studio waits 0.1 s for /health, 1 s for a webhook and 100 s for /predict.
 LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 100)
@@ -71,7 +71,9 @@ class PrometheusMetrics:
             for name, text in DECODING_COUNTERS.items()
         }
         for decoding in self.decoding_counters.values():
-            decoding.labels(LLM)
+            for tier in tiers:
+                if tier in TIER_SPECS and TIER_SPECS[tier].counts_decoding:
+                    decoding.labels(tier)
         for tier in tiers:
             for metric in (self.tasks_predicted, self.regions_predicted, self.load_failures):
                 metric.labels(tier)

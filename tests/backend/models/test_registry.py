@@ -48,6 +48,7 @@ def test_a_registered_tier_is_loaded_and_served(registered, version: Path, tmp_p
     assert load_version(ModelStore(version.parents[1]), TOY).version == version.name
     with serving(settings_in(tmp_path), load=None) as client:
         answer = say(client, f"/{TOY}/predict", request_for(ABSTRACT))
+        assert answer.status_code == 200, answer.json
         assert answer.json["results"][0]["model_version"] == version.name
         (found,) = regions(answer.json)
         assert found
