@@ -26,9 +26,7 @@ ExportsArgument = Annotated[
     typer.Argument(
         exists=True,
         dir_okay=False,
-        help=(
-            f"Annotated documents to train on: {describe_formats('annotations')}."
-        ),
+        help=(f"Annotated documents to train on: {describe_formats('annotations')}."),
     ),
 ]
 DevOption = Annotated[
@@ -110,8 +108,7 @@ def run_training(job: "TrainJob") -> "TrainedVersion | None":
 def progress_bar(console: Console) -> Iterator["Callable[[TrainingProgress], None]"]:
     """Show a bar with loss, dev F1 and time left, and print a line after each epoch.
 
-    Yields:
-        The callback for progress.
+    Yields the callback for progress.
     """
     columns = (
         TextColumn("[progress.description]{task.description}"),

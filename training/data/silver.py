@@ -118,9 +118,8 @@ class SilverOptions:
 def read_silver(paths: Sequence[Path], options: SilverOptions) -> SilverData:
     """Read silver data from files of predictions.
 
-    Raises:
-        InputError: If a file cannot be read, or no document is left.
-        LabelError: If gold has none of the predicted labels.
+    Raises `InputError` if a file cannot be read, or no document is left, `LabelError` if gold has
+    none of the predicted labels.
     """
     predicted = [pair for path in paths for pair in read_predictions(path)]
     return replace(select_silver(predicted, options), sources=tuple(path.name for path in paths))

@@ -97,10 +97,9 @@ class TrainingWindows:
     def collate(self, indices: Sequence[int]) -> TensorBatch:
         """Make a batch of windows.
 
-        Returns:
-            The inputs of the model, and `labels` of shape (windows, longest): the tag at the first
-            sub-word of every word, IGNORE_INDEX everywhere else. With silver also `weights` of the
-            same shape.
+        Returns the inputs of the model, and `labels` of shape (windows, longest): the tag at the
+        first sub-word of every word, IGNORE_INDEX everywhere else. With silver also `weights` of
+        the same shape.
         """
         windows = [self._windows[index] for index in indices]
         padded = self._window_encoder.pad(windows)
@@ -209,8 +208,7 @@ def train_encoder(
 def build_encoder(recipe: EncoderRecipe, tag_set: TagSet, *, device: torch.device) -> nn.Module:
     """Load the base with a new head and, if the recipe has one, an adapter.
 
-    Raises:
-        BaseModelError: If the base is not available.
+    Raises `BaseModelError` if the base is not available.
     """
     config = recipe.base.load_config()
     # Dropout inside attention costs a fifth of a step on a CPU, without a measurable gain.

@@ -12,11 +12,8 @@ from tagalong.ner.errors import TrainingError
 def enqueue_job(job_store: JobStore, store: ModelStore, project: int, tier: str) -> int:
     """Enqueue a retraining job that was requested on the command line.
 
-    Returns:
-        The id of the job; that of an interrupted job of the project, if there is one.
-
-    Raises:
-        TrainingError: If a job of the project is running.
+    Returns the id of the job; that of an interrupted job of the project, if there is one. Raises
+    `TrainingError` if a job of the project is running.
     """
     for other in job_store.list_unfinished():
         if (other.project, other.tier, other.state) == (project, tier, JobState.RUNNING):
@@ -39,8 +36,7 @@ def enqueue_job(job_store: JobStore, store: ModelStore, project: int, tier: str)
 def cancel_jobs(job_store: JobStore, project: int) -> int:
     """Cancel the jobs of a project, in whatever process they run.
 
-    Returns:
-        The number of jobs.
+    Returns the number of jobs.
     """
     count = job_store.request_cancel(project)
     for job in job_store.list_unfinished():

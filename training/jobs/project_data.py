@@ -46,9 +46,8 @@ def fetch_annotated_tasks(
 ) -> Iterator[dict[str, Any]]:
     """Read the annotated tasks of a project in pages, in the form of Label Studio's JSON export.
 
-    Raises:
-        TrainingError: If there is none.
-        LabelStudioError: If Label Studio refuses, or stays unreachable.
+    Raises `TrainingError` if there is none, `LabelStudioError` if Label Studio refuses, or stays
+    unreachable.
     """
     last, page = 0, list[dict[str, Any]]()
     while not last or len(page) == PAGE_SIZE:
@@ -65,11 +64,7 @@ def fetch_annotated_tasks(
 def write_tasks(path: Path, tasks: Iterable[Mapping[str, Any]]) -> int:
     """Write annotated tasks to a file that only its owner may read, complete or absent.
 
-    Returns:
-        The number of tasks.
-
-    Raises:
-        PublishError: If the file system refuses.
+    Returns the number of tasks. Raises `PublishError` if the file system refuses.
     """
     count = 0
     with translate_os_errors(f"keep the annotations in {path.parent}"):

@@ -67,6 +67,9 @@ def decide_promotion(
             candidate, and their number. They reject the candidate below `FEW_HELD_OUT_DOCUMENTS`
             documents or `FEW_HELD_OUT_ENTITIES` entities.
         held_out_share: Held-out share of the project's documents, to estimate how many are missing.
+
+    Returns:
+        The decision, before the promotion policy.
     """
     if not any(document.spans for document in held_out):
         return _decide_without_gold(len(held_out), old)

@@ -112,9 +112,8 @@ def _publish(
 def summarize_report(report: EvaluationReport) -> dict[str, Any]:
     """Summarize a report for a manifest.
 
-    Returns:
-        Ratios from 0 to 1, None without gold and predictions; ``support`` is the number of gold
-        spans of each length.
+    Returns ratios from 0 to 1, None without gold and predictions; ``support`` is the number of
+    gold spans of each length.
     """
     by_length = {name: scores.strict.counts for name, scores in report.by_length.items()}
     return {

@@ -210,8 +210,7 @@ def predict_with_served_version(
 ) -> ServedVersion:
     """Predict the held-out documents with the served version.
 
-    Raises:
-        TagalongError: If it cannot be loaded.
+    Raises `TagalongError` if it cannot be loaded.
     """
     version = store.served_version(tier)
     if not version:

@@ -122,9 +122,8 @@ TIER_TRAINERS: Mapping[str, TierTrainer] = {
 def read_recipe(store: ModelStore, tier: str, reference: str) -> Recipe:
     """Read the recipe of a version, with its base.
 
-    Raises:
-        InputError: If the version is of another tier.
-        RegistryError: If there is no such version, or it is damaged.
+    Raises `InputError` if the version is of another tier, `RegistryError` if there is no such
+    version, or it is damaged.
     """
     manifest = read_manifest(store.resolve(reference))
     if manifest.tier != tier:
@@ -146,7 +145,10 @@ def read_retraining_recipe(store: ModelStore, tier: str, reference: str | None) 
     Args:
         store: The model store.
         tier: The tier to train.
-        reference: A version; None for the served one, or the default recipe.
+        reference: A version; None for the served one.
+
+    Returns:
+        The recipe, or the default one for a version that has none.
 
     Raises:
         InputError: If the version is of another tier, or no LLM is served and none is named.

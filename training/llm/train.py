@@ -146,8 +146,7 @@ def _build_prompt_builder(
 def build_llm(recipe: LLMRecipe, *, device: torch.device) -> PreTrainedModel | PeftModel:
     """Load the base and, if the recipe has one, put an adapter on it.
 
-    Raises:
-        BaseModelError: If the base is not available, or cannot be loaded in 4 bits here.
+    Raises `BaseModelError` if the base is not available, or cannot be loaded in 4 bits here.
     """
     frozen = recipe.adapter is not None
     model = recipe.base.load_causal_lm(

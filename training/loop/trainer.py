@@ -277,8 +277,7 @@ def parameter_groups(model: nn.Module, schedule: Schedule) -> ParameterGroups:
 
     Layers are recognized by the number after ``layer.`` or ``layers.`` in parameter names.
 
-    Raises:
-        TrainingError: If the schedule has no learning rate.
+    Raises `TrainingError` if the schedule has no learning rate.
     """
     peak = schedule.learning_rate
     if peak is None:

@@ -57,9 +57,8 @@ def lock_training(path: Path) -> Iterator[None]:
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
     """Replace the saved state by another one, of tensors and plain values.
 
-    Raises:
-        KeyboardInterrupt: If Ctrl-C was pressed; the file is complete, old or new.
-        TrainingError: If it cannot be written; the previous state stays.
+    The file is complete after every interruption, old or new. Raises `TrainingError` if it cannot
+    be written; the previous state stays.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,8 +97,7 @@ def _defer_signals() -> Iterator[None]:
 def read_state(path: Path, *, device: torch.device) -> dict[str, Any]:
     """Read a saved state, with its tensors on a device.
 
-    Raises:
-        TrainingError: If it is damaged.
+    Raises `TrainingError` if it is damaged.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)

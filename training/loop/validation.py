@@ -27,8 +27,7 @@ class TrainedTier(Protocol):
 def check_annotated_splits(train: Sequence[Document], dev: Sequence[Document]) -> None:
     """Check that train and dev have annotated spans.
 
-    Raises:
-        TrainingError: If one of them has none.
+    Raises `TrainingError` if one of them has none.
     """
     for name, documents in (("train", train), ("dev", dev)):
         if not any(document.spans for document in documents):
@@ -53,9 +52,7 @@ def score_on_dev(tier: TrainedTier, dev: Sequence[Document], accelerator: Accele
 def fit_temperature_on_dev(logits: Sequence[FloatArray], tags: Sequence[Sequence[int]]) -> float:
     """Fit the temperature that maximizes the likelihood of dev (Guo et al. 2017).
 
-    Args:
-        logits: For each document, (words, tags).
-        tags: Gold tags of the words of each document.
+    `logits` has shape (words, tags) for each document, and `tags` the gold tags of its words.
     """
     gold = [np.array(entry) for entry in tags]
     return fit_temperature(np.concatenate(list(logits)), np.concatenate(gold))

@@ -32,8 +32,7 @@ def find_warm_start_obstacle(
 def load_warm_start_weights(model: nn.Module, folder: Path, manifest: Manifest) -> None:
     """Load the weights of a version into a model that was built from the same recipe.
 
-    Raises:
-        VersionInvalid: If the weights do not fit.
+    Raises `VersionInvalid` if the weights do not fit.
     """
     with translate_load_errors(folder, manifest):
         if isinstance(model, PeftModel):

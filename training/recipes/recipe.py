@@ -184,8 +184,7 @@ def resolve_encoder_recipe(recipe: EncoderRecipe) -> EncoderRecipe:
     Measured on MiniLM (width 384) and scaled to other widths so that it meets the usual rates:
     8e-5 for a width of 768 and 4e-5 for 1024 in full tuning, 4e-4 for their adapters.
 
-    Raises:
-        BaseModelError: If the base is not available.
+    Raises `BaseModelError` if the base is not available.
     """
     # A hub's branch may move during the training; the manifest names the revision that was loaded.
     recipe = replace(recipe, base=recipe.base.with_pinned_revision())
@@ -202,12 +201,8 @@ def resolve_llm_recipe(recipe: LLMRecipe) -> LLMRecipe:
     The learning rate is the study's 4e-5, found for a width of 4096 and scaled to other widths by
     their ratio; a quarter of it in full tuning.
 
-    Returns:
-        The recipe with a pinned base revision, a window no longer than the positions of the base,
-        and a learning rate.
-
-    Raises:
-        BaseModelError: If the base is not available.
+    Returns the recipe with a pinned base revision, a window no longer than the positions of the
+    base, and a learning rate. Raises `BaseModelError` if the base is not available.
     """
     config = recipe.base.load_config()
     limit = getattr(config, "max_position_embeddings", None) or recipe.window

@@ -30,6 +30,9 @@ def compile_version(
         quantization_documents: Texts that set the ranges of quantization.
         check_documents: Documents that the compiled model is compared with PyTorch on.
 
+    Returns:
+        The compiled model, in the cache.
+
     Raises:
         RegistryError: If there is no such version, or it is damaged.
         BaseModelError: If its base is not available.

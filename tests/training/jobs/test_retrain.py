@@ -1,4 +1,4 @@
-"""A retraining job as the server runs it: ``python -m tagalong.training.jobs``, and what it records."""
+"""A retraining job as the server runs it: ``python -m tagalong.training.jobs``."""
 
 import os
 import subprocess
@@ -52,9 +52,7 @@ def test_a_job_that_fails_is_recorded(job_store: JobStore, tmp_path: Path) -> No
     assert not job_store.work_dir(job).exists()
 
 
-def test_a_job_that_another_process_runs_is_left_alone(
-    job_store: JobStore, tmp_path: Path
-) -> None:
+def test_a_job_that_another_process_runs_is_left_alone(job_store: JobStore, tmp_path: Path) -> None:
     job_id = job_store.enqueue(7, "encoder", reason="the train button")
     with job_store.lock(7, "encoder") as locked:
         assert locked

@@ -1,0 +1,72 @@
+"""States of stopped trainings keep their names, and manifests their keys, in every release."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tagalong.backend.models.base_models.base_model import BaseModelRef
+from tagalong.backend.storage.model_store import ModelStore
+from tagalong.ner.document import Document, Span
+from tagalong.training.curate.cross_validation import CrossValidationConfig
+from tagalong.training.data.train_dev_split import TrainDevSplit
+from tagalong.training.jobs.train_version import training_state_path
+from tagalong.training.recipes.recipe import (
+    AdapterConfig,
+    EncoderRecipe,
+    LLMRecipe,
+    Recipe,
+    encoder_recipe_from_json,
+    llm_recipe_from_json,
+    recipe_to_json,
+)
+from tagalong.training.recipes.schedule import TrainingHistory
+
+DOCUMENTS = [
+    Document(str(number), f"Naloxone {number}", (Span(0, 8, "Chemical"),)) for number in (1, 2, 3)
+]
+SPLIT = TrainDevSplit(DOCUMENTS[:2], DOCUMENTS[2:], ("Chemical",), ("x",))
+ENCODER_RECIPE = EncoderRecipe(BaseModelRef("some/base", "abc"), AdapterConfig(8, 16, 0.1))
+LLM_RECIPE = LLMRecipe(BaseModelRef("some/llm", "abc"))
+
+
+@pytest.mark.parametrize(
+    ("tier", "recipe", "split", "name"),
+    [  # as the first release named them
+        ("encoder", ENCODER_RECIPE, SPLIT, ".training-ccbf40ce5be42e56"),
+        ("llm", LLM_RECIPE, SPLIT, ".training-66416a2b836d26bd"),
+        (
+            *("encoder", ENCODER_RECIPE, replace(SPLIT, warm_start_version="v-1")),
+            ".training-a258999ff0482972",
+        ),
+    ],
+)
+def test_a_training_that_an_earlier_release_stopped_is_found(
+    tier: str, recipe: Recipe, split: TrainDevSplit, name: str
+) -> None:
+    assert training_state_path(ModelStore(Path("m")), tier, recipe, split).name == name
+
+
+def test_folds_that_an_earlier_release_made_are_found() -> None:
+    key = CrossValidationConfig().key(DOCUMENTS[:2], ["Chemical"])
+    assert key == "5a6ae7a4e2a33bb6"
+
+
+def test_recipes_have_the_keys_of_the_first_release_and_come_back() -> None:
+    encoder, llm = recipe_to_json(ENCODER_RECIPE), recipe_to_json(LLM_RECIPE)
+    assert {"reading", "lesson", "mask", "smoothing"} <= encoder.keys()
+    assert {"dropout_from", "clip", "average", "least_steps"} <= encoder["schedule"].keys()
+    assert {"lesson", "noise", "checkpointing"} <= llm.keys()
+    for recipe, value, read in (
+        (ENCODER_RECIPE, encoder, encoder_recipe_from_json),
+        (LLM_RECIPE, llm, llm_recipe_from_json),
+    ):
+        del value["base"]
+        assert read(value, recipe.base) == recipe
+
+
+def test_the_scores_of_an_earlier_state_are_read() -> None:
+    state = {"scores": [0.1, 0.3], "losses": [1.0, 0.5], "best": 1, "idle": 0}
+    history = TrainingHistory.from_json(state)
+    assert (history.dev_scores, history.best_epoch) == ([0.1, 0.3], 1)
+    assert history.to_json() == state
