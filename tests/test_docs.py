@@ -87,9 +87,10 @@ def shell_commands(text: str) -> Iterator[list[str]]:
 def tagalong_arguments(words: list[str]) -> list[str] | None:
     """What follows `tagalong` in a command line; None if it is another program's."""
     for place, word in enumerate(words):
-        if word == "tagalong" and all("=" in one for one in words[:place]):
-            return words[place + 1 :]
-        if word == "tagalong" and words[place - 1] == "-m":
+        ours = word == "tagalong" and all("=" in one for one in words[:place])
+        module = word == "tagalong" and words[place - 1] == "-m"
+        service = word == "tagalong-cpu" and words[0] == "docker"
+        if ours or module or service:
             return words[place + 1 :]
     return None
 
