@@ -1,9 +1,9 @@
 """The LLM tier's decodings against the study's, with the same random weights, in one run.
 
-A Llama of about 60 M random parameters reads BC5CDR test documents in fp32. Its decodings are the
-study's (every word and tag generated, to the length of the true answer), sequential, verified, one
-pass without feedback, and the same decoder as an encoder. The bundled encoder is included. Schemes
-take turns on the same documents.
+A Llama of about 60 M random parameters reads BC5CDR test documents in fp32. It runs the study's
+decoding, which generates every word and tag to the length of the true answer. It also runs
+sequential, verified and single-pass decoding, and the same decoder as an encoder. The bundled
+encoder is included. Schemes take turns on the same documents.
 
 The errors of a draft decide the cost of verifying, and no draft agrees with random weights. So
 drafts are the decoder's own tags, of which a share is replaced. By default this is the share of
@@ -11,7 +11,6 @@ differing tags of the trained tiers of `bench_llm.py`.
 
     PYTHONPATH=. python tests/bench/bench_llm_speed.py [--documents 8] [--rounds 2]
         [--agreement 0.944]
-
 """
 
 import argparse

@@ -1,13 +1,13 @@
 """Reviewing annotations: the share of planted errors that is found, by depth of the queue.
 
-Of 300 documents of BC5CDR train (`--documents`) 5 % of the gold spans are corrupted at random: a
-third is dropped, a third moved by one word, a third gets the other label. They are then reviewed by
-cross-validation as in ``tagalong curate review``. A finding matches an error if its annotation is
-the corrupted one, or its suggestion overlaps the true one. BC5CDR's own errors do not count. Depths
-are shares of the number of gold spans: 5 % has as many findings as there are errors.
+In 300 documents of BC5CDR train (`--documents`), 5 % of the gold spans are corrupted at random. A
+third of these is dropped, a third moved by one word, and a third gets the other label. They are
+then reviewed by cross-validation as in ``tagalong curate review``. A finding matches an error if
+its annotation is the corrupted one, or its suggestion overlaps the true one. BC5CDR's own errors do
+not count. Depths are shares of the number of gold spans: 5 % has as many findings as there are
+errors.
 
     python tests/bench/bench_review.py [--documents 300] [--folds 5] [--epochs 5] [--figure FILE]
-
 """
 
 import argparse

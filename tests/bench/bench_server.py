@@ -5,9 +5,8 @@
 
 Server, rival, tier and load generator are separate processes; the first three have the same number
 of compute threads. Compared systems take turns in one run. The rival has the same weights in Flask,
-a Hugging Face pipeline and gunicorn with the settings of Label Studio's examples; like them it
+a Hugging Face pipeline and gunicorn. Like Label Studio's examples, whose settings it has, it
 computes in fp32.
-
 """
 
 import argparse

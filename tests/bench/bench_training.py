@@ -1,12 +1,11 @@
 """Training throughput: our loop against the Hugging Face token classification example.
 
-The same sentences (BC5CDR train), base model and machine, in turn in one process. transformers'
-Trainer has the example's defaults (random batches of 8, each padded to its longest, fp32). Our loop
-has our defaults (bf16 if the machine has it), and runs once more in fp32. The measure is real
-tokens, without padding, per second of training steps.
+Both train on the same sentences (BC5CDR train) with the same base model, in turn in one process.
+The Trainer of transformers has the example's defaults (random batches of 8, each padded to its
+longest, fp32). Our loop has our defaults (bf16 if the machine has it), and runs once more in fp32.
+The measure is real tokens, without padding, per second of training steps.
 
     python tests/bench/bench_training.py [--data ../shared/data] [--sentences 480] [--rounds 3]
-
 """
 
 import argparse

@@ -1,12 +1,11 @@
 """Response time of webhook events, with and without a training that uses all cores.
 
 Label Studio sends an event while the annotator waits for the next task. One client sends events one
-after the other, as one annotator does; then eight send at once. Meanwhile nothing runs, or a
+after the other, as one annotator does; then eight send at once. At the same time nothing runs, or a
 training in its own low-priority process, as a server starts it. Prints the time to the answer:
 median, 99 % and the longest.
 
     PYTHONPATH=. python tests/bench/bench_webhook.py [--events 2000]
-
 """
 
 import argparse
@@ -70,7 +69,7 @@ def send(port: int, numbers: range) -> list[float]:
 
 @contextmanager
 def training(folder: Path) -> Iterator[None]:
-    """A training of the bundled base model that does not end by itself."""
+    """A training of the bundled base model without an end."""
     corpus = folder / "corpus.jsonl"
     lines = (json.dumps(document_to_json(document)) for document in sentences(50))
     corpus.write_text("\n".join(lines), encoding="utf-8")

@@ -2,11 +2,10 @@
 
 The models are tiny Llama, Mistral and sliding-window Mistral models, and a Qwen3 with both kinds of
 layers, untrained and trained on real sentences. They tag random documents of 1 to 300 words in
-batches of 1 to 16, in fp32: sequentially, and verified from drafts of the bundled encoder, from all
-O and from adversarial drafts. Prints a row for each model, and fails if a tag differs.
+batches of 1 to 16, in fp32, sequentially and verified. The drafts are those of the bundled encoder,
+all O, and adversarial ones. Prints a row for each model, and fails if a tag differs.
 
     PYTHONPATH=. python tests/bench/check_llm_exact.py [--documents 1000] [--families llama ...]
-
 """
 
 import argparse

@@ -1,18 +1,19 @@
 """The LLM tier at its real size on one GPU, with random weights, which do not change the time.
 
 A model of Mistral-7B-Instruct-v0.3's shape takes optimizer steps of QLoRA with the study's settings
-(Obeidat et al. 2025): rank 128 on every linear layer and the output layer, NF4 with double
-quantization, batches of 4 accumulated 4 times, checkpointing, paged AdamW in 8 bits. It then tags
-sentences and abstracts of BC5CDR test by every decoding: the study's, sequential, verified from
-drafts of several qualities, one pass, and as an encoder.
+(Obeidat et al. 2025). These are rank 128 on every linear layer and the output layer, NF4 with
+double quantization, batches of 4 accumulated 4 times, checkpointing and paged AdamW in 8 bits.
 
-A model of BERT-large's shape is timed as in the study (one text at a time, padded to 512, fp32,
-gradients on), and in batches in bf16. No network is needed: the tokenizer is trained on the corpus.
+It then tags sentences and abstracts of BC5CDR test. The decodings are the study's, sequential,
+verified from drafts of several qualities, one pass, and as an encoder.
+
+A model of BERT-large's shape is timed as in the study: one text at a time, padded to 512, in fp32,
+with gradients. It is also timed in batches in bf16. No network is needed: the tokenizer is trained
+on the corpus.
 
     PYTHONPATH=. python tests/bench/gpu.py [--data DIR] [--tiny] [--only train|decode]
 
 With --tiny all models have a few layers, to test the script on a CPU too.
-
 """
 
 import argparse

@@ -3,17 +3,17 @@
     python tests/bench/house.py [--root DIR] [--json] [--list] [--no-run]
 
 Source files are the `*.py` below ner, backend, training and cli; links below src are not followed.
-An import counts the same with and without the prefix `tagalong.`. "Before" is the count
-at commit 4d44429, whose review asked for these measures. The review's numbers are the same,
-except where noted. How each is counted:
+An import counts the same with and without the prefix `tagalong.`. "Before" is the count at commit
+4d44429, whose review asked for these measures. The review's numbers are the same, except where
+noted. How each is counted:
 
-- Names in two files: classes defined in more than one file; leading underscores do not count.
-  Then the same with type aliases: module-level assignments to a name in CapWords. TypeVars count
-  from two letters on.
+- Names in two files: classes defined in more than one file; leading underscores do not count. Then
+  the same with type aliases: module-level assignments to a name in CapWords. TypeVars count from
+  two letters on.
 - Options of two types: long options whose annotated type differs between commands. Two choices are
   one type, whatever their values. Confused options: pairs listed in house_words.py of which both
-  are there. The review counted 6 clashes of both kinds. Options of several help texts are listed
-  for a person to judge.
+  are there. The review counted 6 clashes of both kinds. Options of several help texts are only
+  listed.
 - Private vocabulary: entries of house_words.py that an identifier still contains. The review
   counted over 120.
 - Files and folders of backend: those directly in it, except `__init__.py`. Imports between them:
@@ -24,12 +24,12 @@ except where noted. How each is counted:
   (beside code too), as tokenize and ast see them.
 - Long functions: over 60 lines from `def` to the end, docstring included. Wide functions: over 6
   parameters, not counting self and cls. Commands have parameters annotated with Typer's options.
-- Silent broad excepts: bare, of Exception or BaseException, neither ending in a bare `raise` nor
-  with a comment beside them or on the line before; `noqa` alone is no comment.
-- Files of a request: own files whose functions run in the second `/predict` request, of one task,
-  with the bundled version and without its OpenVINO model. Threads that work without requests are
-  left out.
-- Files that a new tier touches: those that name both tiers, by a string such as "llm" or by an
+- Silent broad excepts: bare, of Exception or BaseException. They neither end in a bare `raise` nor
+  have a comment beside them or on the line before; `noqa` alone is no comment.
+- Files of a request: own files whose functions run in the second `/predict` request, of one task.
+  The bundled version runs without its OpenVINO model. Threads that work without requests are left
+  out.
+- Files that a new tier touches: those that name both tiers. A name is a string such as "llm", or an
   identifier such as EncoderTier or train_llm; WindowEncoder names none. A tier's own folder, and
   files named after it, are left out. The review counted about 15 by reading, new files included.
 - Type checks on tiers: isinstance and class patterns on a class named `*Tier`, or on a class of a

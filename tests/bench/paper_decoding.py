@@ -2,10 +2,9 @@
 
 Obeidat et al. 2025 (arXiv 2504.00664) prompt in the Alpaca format. The model writes one line
 ``word:TAG`` for every word, greedily, in batches of 16 in file order, with prompts padded on the
-left. Lines are cut at their last colon and aligned to the words. Two things are faster here:
-prompts are padded to the longest of their batch instead of the corpus, and no metric is computed
-during the measurement.
-
+left. Lines are cut at their last colon and aligned to the words. Two things are faster here.
+Prompts are padded to the longest of their batch instead of the corpus. No metric is computed during
+the measurement.
 """
 
 from collections.abc import Sequence
