@@ -113,5 +113,5 @@ def delete_state(path: Path) -> None:
     """Delete a state, if there is one, and the partial files of killed processes."""
     path.unlink(missing_ok=True)
     remove_unfinished_writes(path)
-    for file in path.parent.glob(f"{path.name}.*"):  # partial files of releases before 0.2
+    for file in path.parent.glob(f"{path.name}.*"):  # partial files of earlier versions of Tagalong
         file.unlink(missing_ok=True)
