@@ -190,8 +190,7 @@ class EventStore:
         with self._lock:
             self._extra_params_cache[key] = params
             self._extra_params_cache.move_to_end(key)
-            if len(self._extra_params_cache) > MAX_PROJECTS:
-                self._extra_params_cache.popitem(last=False)
+            self._trim_cache()
         # If the file fails, the cache answers, and the status page shows `error`.
         with suppress(StateFileError), self._database.connection() as connection:
             # Equal params too: the new row id records the call for `read_setup_order`.
@@ -207,13 +206,24 @@ class EventStore:
     def read_extra_params(self, project: str, backend: str) -> Mapping[str, Any]:
         """Read the extra params of the last ``/setup``; empty without any. Never fails."""
         key = (_escape_surrogates(project), _escape_surrogates(backend))
+        with self._lock:
+            if (cached := self._extra_params_cache.get(key)) is not None:
+                return cached  # every prediction asks, and must not wait for a locked file
         query = "SELECT params FROM extra WHERE project = ? AND backend = ?"
         try:
             with self._database.connection() as connection:
                 row = connection.execute(query, key).fetchone()
-                return json.loads(row[0]) if row else {}
+                params: Mapping[str, Any] = json.loads(row[0]) if row else {}
         except StateFileError:
-            return self._extra_params_cache.get(key, {})
+            return {}
+        with self._lock:
+            params = self._extra_params_cache.setdefault(key, params)  # a newer /setup wins
+            self._trim_cache()
+        return params
+
+    def _trim_cache(self) -> None:
+        while len(self._extra_params_cache) > MAX_PROJECTS:
+            self._extra_params_cache.popitem(last=False)
 
 
 def _event_from_row(row: tuple[int, str, str, int | None, str, str]) -> RecordedEvent:

@@ -277,6 +277,19 @@ def test_extra_params_of_many_projects_make_room(journal: EventStore) -> None:
     assert journal.read_extra_params("5", "encoder") == {"n": 5}
 
 
+def test_extra_params_are_read_from_the_file_once(journal: EventStore) -> None:
+    """So that a prediction never waits for a file that another process holds."""
+    journal.write_extra_params("2", "encoder", {"control": "a"})
+    again = EventStore(journal.path)
+    assert again.read_extra_params("2", "encoder") == {"control": "a"}
+    for path in journal.path.parent.iterdir():
+        path.unlink()
+    assert again.read_extra_params("2", "encoder") == {"control": "a"}
+    again.write_extra_params("2", "encoder", {"control": "b"})
+    assert again.read_extra_params("2", "encoder") == {"control": "b"}
+    again.close()
+
+
 def test_the_file_is_for_its_owner_alone(journal: EventStore) -> None:
     journal.write_event(SUBMITTED)
     modes = {stat.S_IMODE(path.stat().st_mode) for path in journal.path.parent.iterdir()}
