@@ -153,7 +153,7 @@ class JobStore:
         where = "WHERE project = ? AND upto >= ? ORDER BY id LIMIT 1"
         return next(iter(self._query_jobs(where, project, event_id)), None)
 
-    def list_unfinished(self) -> list[Job]:
+    def list_active(self) -> list[Job]:
         """Running jobs, then waiting ones, each in the order of their requests."""
         return self._query_jobs("WHERE state IN ('waiting', 'running') ORDER BY state, id")
 

@@ -57,7 +57,7 @@ class Supervisor:
         self._child: tuple[int, subprocess.Popen[bytes]] | None = None  # job id and its process
         self._retry_at = 0.0  # monotonic seconds, as below
         self._terminated_at: dict[int, float] = {}  # by job id
-        self._unfinished_ids: set[int] = set()
+        self._active_ids: set[int] = set()
         self._wake_event, self._is_closing = threading.Event(), False
         self._thread = threading.Thread(target=self._poll_loop, name="retraining", daemon=True)
 
@@ -100,15 +100,15 @@ class Supervisor:
         """
         self._check_child_exit()
         self._enqueue_due()
-        unfinished = self._job_store.list_unfinished()
-        self._report_finished(unfinished)
-        for job in unfinished:
+        active = self._job_store.list_active()
+        self._report_finished(active)
+        for job in active:
             if job.cancel_requested:
                 self._cancel(job)
-        running = [job for job in unfinished if job.state is JobState.RUNNING]
+        running = [job for job in active if job.state is JobState.RUNNING]
         if self._child is not None or any(map(self._is_alive, running)):
             return
-        for job in unfinished:
+        for job in active:
             if job.cancel_requested:
                 continue
             if job.attempts >= MAX_ATTEMPTS:
@@ -130,13 +130,13 @@ class Supervisor:
             log.warning("retraining job %d ended with exit status %d", job_id, status)
             self._retry_at = time.monotonic() + RETRY_DELAY_SECONDS * 2 ** (job.attempts - 1)
 
-    def _report_finished(self, unfinished: Sequence[Job]) -> None:
+    def _report_finished(self, active: Sequence[Job]) -> None:
         """Call `on_finished` for the jobs that ended since the last poll."""
-        unfinished_ids = {job.id for job in unfinished}
-        for job_id in sorted(self._unfinished_ids - unfinished_ids):
+        active_ids = {job.id for job in active}
+        for job_id in sorted(self._active_ids - active_ids):
             if (job := self._job_store.read_job(job_id)) is not None:
                 self._on_finished(job)
-        self._unfinished_ids = unfinished_ids
+        self._active_ids = active_ids
 
     def _enqueue_due(self) -> None:
         """Queue a job for each project with enough new annotations."""

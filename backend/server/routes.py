@@ -17,6 +17,7 @@ from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.server.auth import check_webhook_auth, require_credentials
 from tagalong.backend.server.monitoring.status_page import (
     CONTENT_SECURITY_POLICY,
+    StoredState,
     render_status_page,
 )
 from tagalong.backend.server.prediction.errors import (
@@ -67,41 +68,13 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
     @routes.post("/predict")
     @protected
     def predict() -> Response:
-        predict_request = parse_predict_request(_read_json_body(), settings.limits)
-        if not service.predict_semaphore.acquire(blocking=False):
-            raise service_unavailable(
-                f"{settings.limits.max_concurrent_requests} requests are in work or waiting: try "
-                "again in a moment, or select fewer tasks at once",
-                code="too-many-requests",
-            )
-        try:
-            extra_params = service.event_store.read_extra_params(predict_request.project, tier)
-            results = service.predict_handler.handle(
-                predict_request, model_holder, control_name=parse_control_name(extra_params)
-            )
-        finally:
-            service.predict_semaphore.release()
-        return jsonify(results=results)
+        return jsonify(results=_predict(service, tier, _read_json_body()))
 
     @routes.post("/webhook")
     @routes.post("/train")
     def webhook() -> tuple[Response, HTTPStatus]:
         check_webhook_auth(request, settings)
-        body = _read_json_body()
-        if request.path.endswith("/train"):  # older releases of Label Studio
-            body = {"action": START_TRAINING, "project": body.get("project")}
-        event = parse_event(body)
-        if event is None or not event.is_known:
-            return jsonify(status="ignored"), HTTPStatus.OK
-        event_id = service.event_store.write_event(event)
-        service.telemetry.record_webhook_event(event.action)
-        if event_id is None:
-            return jsonify(status="known"), HTTPStatus.OK
-        if event.project is not None and event.action == START_TRAINING:
-            service.queue_job(event.project, tier, event_id)
-        if event.project is not None and event.action == "PROJECT_DELETED":
-            service.job_store.request_cancel(event.project)
-        return jsonify(status="recorded", job=str(event_id)), HTTPStatus.CREATED
+        return _record_event(service, tier, _read_json_body())
 
     @routes.route("/versions", methods=["GET", "POST"])
     @protected
@@ -120,10 +93,51 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
     return routes
 
 
+def _predict(service: Service, tier: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    limits = service.settings.limits
+    predict_request = parse_predict_request(body, limits)
+    # Refuse at once instead of queueing: Label Studio gives up after 100 seconds anyway.
+    if not service.predict_semaphore.acquire(blocking=False):
+        raise service_unavailable(
+            f"{limits.max_concurrent_requests} requests are in work or waiting: try again in a "
+            "moment, or select fewer tasks at once",
+            code="too-many-requests",
+        )
+    try:
+        extra_params = service.event_store.read_extra_params(predict_request.project, tier)
+        return service.predict_handler.handle(
+            predict_request,
+            service.model_holders[tier],
+            control_name=parse_control_name(extra_params),
+        )
+    finally:
+        service.predict_semaphore.release()
+
+
+def _record_event(
+    service: Service, tier: str, body: Mapping[str, Any]
+) -> tuple[Response, HTTPStatus]:
+    """Store a webhook event, and queue or cancel the jobs that it asks for."""
+    if request.path.endswith("/train"):  # older releases of Label Studio
+        body = {"action": START_TRAINING, "project": body.get("project")}
+    event = parse_event(body)
+    if event is None or not event.is_known:
+        return jsonify(status="ignored"), HTTPStatus.OK
+    event_id = service.event_store.write_event(event)
+    service.telemetry.record_webhook_event(event.action)
+    if event_id is None:
+        return jsonify(status="known"), HTTPStatus.OK
+    if event.project is not None and event.action == START_TRAINING:
+        service.queue_job(event.project, tier, event_id)
+    if event.project is not None and event.action == "PROJECT_DELETED":
+        service.job_store.request_cancel(event.project)
+    return jsonify(status="recorded", job=str(event_id)), HTTPStatus.CREATED
+
+
 def _render_page(service: Service) -> Response:
     try:
         events, event_error = service.event_store.count_by_action(), service.event_store.error
-    except StateFileError as error:
+    except StateFileError as error:  # predictions do not need the file, so show the page
         events, event_error = {}, str(error)
     try:
         jobs = service.job_store.list_latest(limit=MAX_LISTED_JOBS)
@@ -132,11 +146,8 @@ def _render_page(service: Service) -> Response:
         jobs, job_error = [], str(error)
     page = render_status_page(
         service.telemetry.take_snapshot(),
+        StoredState(events, event_error, jobs, job_error),
         address=request.host_url.rstrip("/"),
-        events=events,
-        event_store_error=event_error,
-        jobs=jobs,
-        job_store_error=job_error,
         root_path=request.script_root,
     )
     headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}

@@ -15,7 +15,7 @@ def enqueue_job(job_store: JobStore, store: ModelStore, project: int, tier: str)
     Returns the id of the job; that of an interrupted job of the project, if there is one. Raises
     `TrainingError` if a job of the project is running.
     """
-    for other in job_store.list_unfinished():
+    for other in job_store.list_active():
         if (other.project, other.tier, other.state) == (project, tier, JobState.RUNNING):
             if job_store.is_locked(other):
                 raise TrainingError(
@@ -39,7 +39,7 @@ def cancel_jobs(job_store: JobStore, project: int) -> int:
     Returns the number of jobs.
     """
     count = job_store.request_cancel(project)
-    for job in job_store.list_unfinished():
+    for job in job_store.list_active():
         if job.project != project:
             continue
         if job.state is JobState.RUNNING and job_store.is_locked(job):

@@ -4,7 +4,7 @@ The template escapes all values; the page loads no resources and runs no script.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,35 +60,40 @@ class ScoreTable:
     rows: tuple[ScoreRow, ...]
 
 
-def render_status_page(
-    snapshot: Snapshot,
-    *,
-    address: str,
-    events: Mapping[str, int],
-    event_store_error: str | None = None,
-    jobs: Sequence[Job] = (),
-    job_store_error: str | None = None,
-    root_path: str = "",
-) -> str:
-    """Render the page as HTML.
+@dataclass(frozen=True, slots=True)
+class StoredState:
+    """State of the server that is stored in files.
 
-    Args:
-        snapshot: The state of the server.
-        address: Of this server, ``http://host:port``.
+    Attributes:
         events: Webhook events by action.
         event_store_error: Why events are not recorded; None if they are.
         jobs: The latest retraining jobs, the newest first.
         job_store_error: Why the jobs are unknown; None if they are known.
+    """
+
+    events: Mapping[str, int] = field(default_factory=dict)
+    event_store_error: str | None = None
+    jobs: Sequence[Job] = ()
+    job_store_error: str | None = None
+
+
+def render_status_page(
+    snapshot: Snapshot, stored: StoredState, *, address: str, root_path: str = ""
+) -> str:
+    """Render the page as HTML.
+
+    Args:
+        snapshot: State of the server in memory.
+        stored: State of the server in files.
+        address: Of this server, ``http://host:port``.
         root_path: Path prefix of a reverse proxy; empty for none.
     """
     return _ENVIRONMENT.get_template("status.html").render(
         snapshot=snapshot,
-        status=summarize_status(snapshot, event_store_error),
+        stored=stored,
+        status=summarize_status(snapshot, stored.event_store_error),
         address=address + root_path,
-        events=sorted(events.items(), key=lambda item: (-item[1], item[0])),
-        event_store_error=event_store_error,
-        jobs=jobs,
-        job_store_error=job_store_error,
+        events=sorted(stored.events.items(), key=lambda item: (-item[1], item[0])),
         root_path=root_path,
         latency_samples=MAX_LATENCY_SAMPLES,
         requests=sum(route.requests for route in snapshot.routes),

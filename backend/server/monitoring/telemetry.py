@@ -78,7 +78,7 @@ class Telemetry:
             status: HTTP status.
             seconds: Time to answer.
         """
-        with self._lock:
+        with self._lock:  # a snapshot must find latencies for every route that was counted
             route = _bounded_name(route, self._latencies, MAX_ROUTES)
             latencies = self._latencies.setdefault(route, deque(maxlen=MAX_LATENCY_SAMPLES))
             latencies.append(seconds)
@@ -107,6 +107,7 @@ class Telemetry:
                 truncate_text(label): None if name is None else truncate_text(name)
                 for label, name in list(stats.labels.items())[:MAX_LABELS]
             }
+            # Labels only here, not in Prometheus, where each would be a new series.
             for dropped in stats.dropped_annotations:
                 known = {label for label, _ in state.dropped_regions}
                 label = _bounded_name(dropped.label, known, MAX_LABELS)
@@ -217,6 +218,7 @@ class Telemetry:
                     for tier, state in self._tiers.items()
                 ),
                 routes=self._route_stats(),
+                # Copies, because the states go on counting while the page is rendered.
                 projects=tuple(deepcopy(list(reversed(self._projects.values())))),
                 in_flight=read_values(self._metrics.requests_in_flight)[()],
             )
@@ -245,8 +247,9 @@ def truncate_text(text: str, max_characters: int = MAX_NAME_CHARACTERS) -> str:
 
     JSON may contain half a surrogate pair; escaping makes it longer than `max_characters`.
     """
-    cut = text if len(text) <= max_characters else text[: max_characters - 1] + "…"
-    return cut.encode("utf-8", "backslashreplace").decode()
+    if len(text) > max_characters:
+        text = text[: max_characters - 1] + "…"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _bounded_name(name: str, known: Collection[str], max_names: int) -> str:

@@ -135,4 +135,3 @@ def test_another_shape_of_unknown_is_refused(unknown: object) -> None:
     line = {"id": "1", "text": TEXT, "entities": [], "unknown": unknown}
     with pytest.raises(FormatError, match=r"^f, line 3 .*unknown"):
         document_from_json(line, "f, line 3")
-

@@ -20,6 +20,7 @@ from tagalong.backend.server.monitoring.status_page import (
     JOB_STATE_NAMES,
     ScoreRow,
     ScoreTable,
+    StoredState,
     read_score_tables,
     render_status_page,
     summarize_status,
@@ -47,8 +48,9 @@ def busy(*, name: str = "Drug", reason: str = "it is gone: copy it again") -> Sn
     return telemetry.take_snapshot()
 
 
-def render(snapshot: Snapshot, **keywords) -> str:
-    return render_status_page(snapshot, **{"address": ADDRESS, "events": {}, **keywords})
+def render(snapshot: Snapshot, *, address: str = ADDRESS, root_path: str = "", **stored) -> str:
+    state = StoredState(**stored)
+    return render_status_page(snapshot, state, address=address, root_path=root_path)
 
 
 @pytest.mark.parametrize(
