@@ -82,9 +82,9 @@ def test_no_annotator_takes_a_place_for_a_confidence(editor: Editor, pool: Pool)
     stored = {one.task: one for one in pool.studio.predictions.list_for_project(pool.project)}
     task = next(one for one in order if stored[one].result)
     editor.page.goto(f"{address}&task={task}")
-    prediction = editor.page.locator(".lsf-annotation-button").last
     left = COUNT - order.index(task)
-    assert f"-{left}.00%" in prediction.inner_text()
+    prediction = editor.page.locator(".lsf-annotation-button", has_text=f"-{left}.00%")
+    prediction.wait_for()
     regions = editor.page.locator(".lsf-outliner-item__control_type_score")
     regions.first.wait_for()
     shown = [float(score) for score in regions.all_inner_texts()]
