@@ -1,8 +1,9 @@
 """The LLM tier at its real size on one GPU, with random weights, which do not change the time.
 
 A model of Mistral-7B-Instruct-v0.3's shape takes optimizer steps of QLoRA with the study's settings
-(Obeidat et al. 2025). These are rank 128 on every linear layer and the output layer, NF4 with
-double quantization, batches of 4 accumulated 4 times, checkpointing and paged AdamW in 8 bits.
+(Obeidat et al. 2025). The adapter has rank 128 on every linear layer and the output layer. The base
+model is in NF4 with double quantization. Batches of 4 are accumulated 4 times, with gradient
+checkpointing and paged AdamW in 8 bits.
 
 It then tags sentences and abstracts of BC5CDR test. The decodings are the study's, sequential,
 verified from drafts of several qualities, one pass, and as an encoder.
