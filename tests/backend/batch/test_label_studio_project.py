@@ -23,6 +23,7 @@ from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.ner.errors import LabelStudioError
 from tests.backend.batch.studio import CONFIG, VERSION, Ended, Studio, predicted
+from tests.errors import assert_wording
 from tests.lexicon_tier import LexiconTier
 
 TOGETHER = 7  # predictions in a request, so that a few tasks make many
@@ -129,8 +130,9 @@ def test_a_task_without_a_text_is_set_aside_and_the_rest_goes_on(tmp_path: Path)
     assert run(studio, str(tmp_path)) == {DocumentState.DELIVERED: 3, DocumentState.FAILED: 2}
     with BatchState(tmp_path / "j") as journal:
         reasons = [entry.payload for entry in journal.read_entries(DocumentState.FAILED)]
-    assert "task 6 has a number under 'text'" in reasons[0]
-    assert "task 9 has nothing under 'text'" in reasons[1]
+    for number, reason in zip((6, 9), reasons, strict=True):
+        assert_wording(reason, "task-without-text")
+        assert f"task {number}" in reason
 
 
 @pytest.mark.parametrize("problem", ["key", "forbidden", "missing"])
