@@ -71,7 +71,7 @@ def open_project(
         maps, notes = build_label_maps(models, config, f"project {number}")
         source = ProjectSource(
             client,
-            number,
+            options,
             config,
             versions=[model.version for model in models],
             texts=TaskTextReader(
@@ -80,8 +80,6 @@ def open_project(
                 authorization=client.connection.authorization_header,
             ),
             retry=retry,
-            unlabeled_only=options.unlabeled_only,
-            view_id=options.view_id,
         )
         host = urlsplit(client.url).netloc.replace(":", "-")
         yield SourceAndSink(
@@ -105,30 +103,27 @@ class ProjectSource:
 
     Args:
         client: A connection to Label Studio.
-        project: The project's id.
+        options: The project and its tasks. Of a view, those that it has as the batch begins.
         config: The project's labelling config.
         versions: Tasks with a prediction of one of these versions are already predicted.
         texts: Reads the tasks' texts.
         retry: Repeats requests that fail for a while.
-        unlabeled_only: Leave out tasks with annotations.
-        view_id: Only the tasks that this tab of the Data Manager has as the batch begins.
     """
 
     def __init__(
         self,
         client: LabelStudioClient,
-        project: int,
+        options: ProjectOptions,
         config: LabelConfig,
         *,
         versions: Sequence[str],
         texts: TaskTextReader,
         retry: RateLimitedRetry,
-        unlabeled_only: bool = False,
-        view_id: int | None = None,
     ) -> None:
-        self._client, self._project, self._config = client, project, config
+        self._client, self._project, self._config = client, options.project, config
         self._versions, self._texts = frozenset(versions), texts
-        self._retry, self._unlabeled_only = retry, unlabeled_only
+        self._retry, self._unlabeled_only = retry, options.unlabeled_only
+        project, view_id = options.project, options.view_id
         self._view_task_ids = (
             None
             if view_id is None

@@ -6,13 +6,11 @@ from itertools import islice
 from pathlib import Path
 
 from tagalong.backend.batch.label_studio_project import open_project
-from tagalong.backend.batch.models import TierLoader, choose_models
+from tagalong.backend.batch.models import BatchModels
 from tagalong.backend.batch.prelabel import run_batch
 from tagalong.backend.batch.resume import open_batch_journal
 from tagalong.backend.batch.source_and_sink import ProjectOptions
 from tagalong.backend.documents.source_item import SourceItem
-from tagalong.backend.storage.model_store import ModelStore
-from tagalong.ner.model_registry import TierName
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +30,14 @@ class FirstItems:
 
 
 def prelabel_next_tasks(
-    store: ModelStore,
-    tier: TierName,
+    models: BatchModels,
     options: ProjectOptions,
     count: int,
     *,
-    load: TierLoader,
     journal: Path,
     notify: Callable[[str], None],
 ) -> int:
-    """Predict a project's next unannotated tasks with a tier's current version; count them."""
-    models = choose_models(store, tier, load=load)
+    """Predict a project's next tasks without annotations; return how many there were."""
     options = replace(options, unlabeled_only=True, replace_shown_version=True)
     with open_project(options, models, notify=notify) as project:
         first = replace(

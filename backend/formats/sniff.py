@@ -17,6 +17,7 @@ from tagalong.ner.errors import FormatError, InputError
 
 CHUNK_BYTES = 1 << 20  # read at once by the checks of the whole file
 HEAD_BYTES = 1 << 16  # for formats that are recognized by their first lines
+STREAM_BUFFER_BYTES = 1 << 16  # each refill is a call of Python
 UTF16_BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell's > writes
 MISSING = object()  # no item; None can be an item
 # One JSON escape; the group is half of a UTF-16 pair whose other half is missing.
@@ -80,7 +81,7 @@ class TextFile(AbstractContextManager["TextFile"]):
 
     def open_stream(self) -> IO[bytes]:
         """A new stream from the start of the text, after a byte order mark."""
-        return io.BufferedReader(_Cursor(self._file.fileno(), self._start))
+        return io.BufferedReader(_Cursor(self._file.fileno(), self._start), STREAM_BUFFER_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

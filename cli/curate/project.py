@@ -110,6 +110,7 @@ class CuratedProject:
             LabelStudioError: If Label Studio says no, or has been away for too long.
         """
         from tagalong.backend.batch.label_studio_project import ProjectSource
+        from tagalong.backend.batch.source_and_sink import ProjectOptions
         from tagalong.backend.label_studio.task_text import TaskTextReader
 
         authorization = self.studio.connection.authorization_header
@@ -118,11 +119,12 @@ class CuratedProject:
         )
         items = list(
             ProjectSource(
-                *(self.studio, self.project, self.config),
+                self.studio,
+                ProjectOptions(project=self.project, url="", key="", unlabeled_only=True),
+                self.config,
                 versions=(),
                 texts=texts,
                 retry=self.retry,
-                unlabeled_only=True,
             )
         )
         if troubles := [item.read_error for item in items if item.document is None]:

@@ -191,10 +191,8 @@ def prelabel_cli(
         replace_shown_version=show,
     )
     _check_usage(source, project, out, options, dry=dry, label_config=label_config)
-    if ray_address is not None and engine != "ray":
-        raise typer.BadParameter("--ray-address is of a cluster for --engine ray")
+    open_engine = _choose_engine(engine, ray_address)
     load = partial(load_tier_version, use_openvino=True)
-    open_engine = open_local_engine if engine == "local" else partial(_open_ray, ray_address)
     chosen = choose_models(
         open_store(models), tier, load=load, encoder=encoder, llm=llm, second_pass_share=llm_share
     )
@@ -207,13 +205,8 @@ def prelabel_cli(
             return
         path = journal or place.journal_path
         with _printing_resume_hint():
-            summary = _run(
-                path, place, chosen, open_engine=open_engine, cost_per_hour=cost_per_hour
-            )
-    if as_json:
-        echo_json(summary)
-    else:
-        render_summary(summary, place, path)
+            summary = _run(path, place, chosen, open_engine, cost_per_hour)
+    echo_json(summary) if as_json else render_summary(summary, place, path)
 
 
 def _check_usage(
@@ -267,7 +260,6 @@ def _run(
     path: Path,
     place: SourceAndSink,
     models: BatchModels,
-    *,
     open_engine: EngineOpener,
     cost_per_hour: float | None,
 ) -> dict[str, Any]:
@@ -278,6 +270,14 @@ def _run(
         if not summary["aside"]:
             state.remove()
     return summary
+
+
+def _choose_engine(engine: EngineName, ray_address: str | None) -> EngineOpener:
+    if engine == "ray":
+        return partial(_open_ray, ray_address)
+    if ray_address is not None:
+        raise typer.BadParameter("--ray-address is of a cluster for --engine ray")
+    return open_local_engine
 
 
 @contextmanager

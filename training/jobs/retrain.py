@@ -10,6 +10,7 @@ from functools import partial
 from types import FrameType
 from typing import cast
 
+from tagalong.backend.batch.models import choose_models
 from tagalong.backend.batch.next_tasks import prelabel_next_tasks
 from tagalong.backend.batch.source_and_sink import ProjectOptions
 from tagalong.backend.label_studio.api.client import connect
@@ -107,12 +108,11 @@ def _retrain(
         job_store.set_status_message(job.id, "pre-labelling the next tasks")
         use_openvino = should_use_openvino()
         try:
+            load = partial(load_version, use_openvino=use_openvino)
             count = prelabel_next_tasks(
-                store,
-                cast(TierName, job.tier),
+                choose_models(store, cast(TierName, job.tier), load=load),
                 ProjectOptions(project=job.project, url=url, key=key),
                 options.prelabel_tasks,
-                load=partial(load_version, use_openvino=use_openvino),
                 journal=job_store.work_dir(job) / "batch.journal",
                 notify=log.info,
             )

@@ -6,6 +6,7 @@ from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
+from tagalong.backend.batch.source_and_sink import ProjectOptions
 from tagalong.backend.label_studio.api.connection import PAGE_SIZE
 from tagalong.backend.label_studio.api.objects import StoredPrediction, Task
 from tagalong.backend.label_studio.config import parse_label_config
@@ -16,6 +17,7 @@ CONFIG = parse_label_config(
     '<Text name="t" value="$text"/></View>'
 )
 VERSION = "lexicon-1"
+PROJECT = ProjectOptions(project=1, url="", key="")
 
 
 class Ended(BaseException):

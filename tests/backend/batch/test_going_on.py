@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,7 +28,7 @@ from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import LabelStudioError, TagalongError
-from tests.backend.batch.studio import CONFIG, VERSION, Clock, Ended, Studio, predicted
+from tests.backend.batch.studio import CONFIG, PROJECT, VERSION, Clock, Ended, Studio, predicted
 from tests.lexicon_tier import LexiconTier
 
 BETTER = "better-1"
@@ -68,7 +69,10 @@ class Runs:
         target = ProjectSink(self.studio, 1, CONFIG, maps, retry=polite)
         target._last_sent_at -= self.waited
         tasks = ProjectSource(
-            *(self.studio, 1, CONFIG), versions=list(maps), texts=TaskTextReader(), retry=polite
+            *(self.studio, PROJECT, CONFIG),
+            versions=list(maps),
+            texts=TaskTextReader(),
+            retry=polite,
         )
         with BatchState(self.path) as journal:
             target.recover(journal, is_reset=False)
@@ -255,7 +259,10 @@ def test_a_task_that_is_on_two_pages_of_a_tab_is_read_once(tmp_path: Path, clock
     maps = {VERSION: map_labels(tier.labels, CONFIG)}
     polite = RateLimitedRetry(requests_per_second=1e6)
     tasks = ProjectSource(
-        *(studio, 1, CONFIG), versions=[VERSION], texts=TaskTextReader(), retry=polite, view_id=4
+        *(studio, replace(PROJECT, view_id=4), CONFIG),  # type: ignore[arg-type]
+        versions=[VERSION],
+        texts=TaskTextReader(),
+        retry=polite,
     )
     assert tasks.count_tasks() == 150
     with BatchState(tmp_path / "j") as journal:

@@ -22,7 +22,7 @@ from tagalong.backend.label_studio.api.retries import RateLimitedRetry
 from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.ner.errors import LabelStudioError
-from tests.backend.batch.studio import CONFIG, VERSION, Ended, Studio, predicted
+from tests.backend.batch.studio import CONFIG, PROJECT, VERSION, Ended, Studio, predicted
 from tests.errors import assert_wording
 from tests.lexicon_tier import LexiconTier
 
@@ -43,7 +43,7 @@ def run(studio: Any, folder: str) -> Counter[DocumentState]:
     maps = {VERSION: map_labels(tier.labels, CONFIG)}
     target = ProjectSink(studio, 1, CONFIG, maps, retry=polite, max_in_flight_seconds=0.0)
     tasks = ProjectSource(
-        *(studio, 1, CONFIG), versions=[VERSION], texts=TaskTextReader(), retry=polite
+        *(studio, PROJECT, CONFIG), versions=[VERSION], texts=TaskTextReader(), retry=polite
     )
     with BatchState(Path(folder) / "j") as journal:
         target.recover(journal, is_reset=False)
@@ -182,7 +182,7 @@ def test_what_is_sent_is_what_label_studio_imports() -> None:
     maps = {VERSION: map_labels(tier.labels, CONFIG)}
     target = ProjectSink(Studio(0), 1, CONFIG, maps, retry=RateLimitedRetry())  # type: ignore[arg-type]
     [item] = ProjectSource(
-        *(Studio(1), 1, CONFIG),  # type: ignore[arg-type]
+        *(Studio(1), PROJECT, CONFIG),  # type: ignore[arg-type]
         versions=[],
         texts=TaskTextReader(),
         retry=RateLimitedRetry(),
