@@ -1,4 +1,4 @@
-"""Where engines are kept, and that one of no use is never used."""
+"""The cache of compiled models: an unusable one is never loaded."""
 
 import json
 import shutil
@@ -56,7 +56,7 @@ def found_in(folder: Path):
     return find_openvino_model(folder, read_manifest(folder))
 
 
-def test_an_engine_is_found_again_and_is_no_part_of_its_version(
+def test_a_cached_model_is_found_again_and_is_no_part_of_its_version(
     store: ModelStore, publish: Publish, made: Path
 ) -> None:
     folder = store.resolve(publish(1).version)
@@ -71,7 +71,7 @@ def test_an_engine_is_found_again_and_is_no_part_of_its_version(
     assert found_in(other) is None  # it is another version's
 
 
-def test_a_newer_one_takes_its_place(store: ModelStore, publish: Publish, made: Path) -> None:
+def test_a_newer_model_replaces_it(store: ModelStore, publish: Publish, made: Path) -> None:
     folder = store.resolve(publish(1).version)
     keep(folder, made)
     (made / "engine.xml").write_text("<net>another</net>")
@@ -91,7 +91,7 @@ def flip(path: Path) -> None:
 
 
 def resealed(path: Path, **changes: object) -> None:
-    """Write a record with something changed as if it had been written so."""
+    """Change a record, with a valid seal."""
     said = json.loads(path.read_bytes()) | changes
     del said["seal"]
     path.write_text(json.dumps(said | {"seal": manifest_digest(said)}))
@@ -117,7 +117,7 @@ def resealed(path: Path, **changes: object) -> None:
         lambda home: (home / "engine.json").write_bytes(b"\xff\xfe"),
     ],
 )
-def test_a_damaged_one_is_not_used_and_can_be_made_again(
+def test_a_damaged_model_is_not_used_and_can_be_cached_again(
     damage: Callable[[Path], None], store: ModelStore, publish: Publish, made: Path
 ) -> None:
     folder = store.resolve(publish(1).version)
@@ -129,7 +129,7 @@ def test_a_damaged_one_is_not_used_and_can_be_made_again(
     assert found_in(folder) == kept
 
 
-def test_one_that_was_checked_in_another_arithmetic_is_not_used(
+def test_a_model_checked_in_another_arithmetic_is_not_used(
     store: ModelStore, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = store.resolve(publish(1).version)
@@ -143,7 +143,7 @@ def test_one_that_was_checked_in_another_arithmetic_is_not_used(
     assert found_in(folder) is None
 
 
-def test_a_cpu_that_the_library_does_not_know_has_none(
+def test_a_cpu_that_openvino_does_not_know_has_no_model(
     store: ModelStore, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = store.resolve(publish(1).version)
@@ -171,7 +171,7 @@ def test_a_version_that_was_removed_meanwhile_does_not_come_back(
     assert not folder.exists()
 
 
-def test_one_of_another_release_is_not_used(
+def test_a_model_of_another_release_is_not_used(
     store: ModelStore, publish: Publish, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = store.resolve(publish(1).version)
@@ -180,7 +180,7 @@ def test_one_of_another_release_is_not_used(
     assert found_in(folder) is None
 
 
-def test_what_tagalong_came_with_is_not_written_to(own_cache: Path, made: Path) -> None:
+def test_the_bundled_versions_are_not_written_to(own_cache: Path, made: Path) -> None:
     folder = ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve(
         "bundled"
     )
@@ -191,7 +191,7 @@ def test_what_tagalong_came_with_is_not_written_to(own_cache: Path, made: Path) 
     assert sorted(folder.rglob("*")) == before
 
 
-def test_where_the_version_may_not_be_written_it_is_in_the_cache(
+def test_the_model_of_a_read_only_version_is_in_the_user_cache(
     store: ModelStore, publish: Publish, made: Path, own_cache: Path
 ) -> None:
     folder = store.resolve(publish(1).version)

@@ -1,4 +1,4 @@
-"""What OpenVINO and NNCF may do on a machine, and what happens where they are not."""
+"""OpenVINO and NNCF: no telemetry, limits on CPUs, and the error where they are missing."""
 
 import os
 import subprocess
@@ -62,13 +62,13 @@ def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_nobody_is_told_that_it_is_used() -> None:
+def test_nothing_is_sent_over_the_network() -> None:
     ended = run(SILENT)
     assert ended.stdout.strip().splitlines()[-1] == "None"
     assert "NETWORK" not in ended.stderr
 
 
-def test_where_it_is_not_installed_the_fix_is_named() -> None:
+def test_a_missing_library_has_an_error_code() -> None:
     assert run(ABSENT).stdout.strip() == "openvino-not-installed"
 
 

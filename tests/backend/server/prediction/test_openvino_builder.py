@@ -1,6 +1,7 @@
-"""A server that has an engine made while it answers, and then answers with it."""
+"""A server compiles a version while PyTorch serves it, and then switches to OpenVINO."""
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -32,7 +33,7 @@ def until(true: Callable[[], object], seconds: float = 120) -> None:
 
 
 def found_by(folder: Path) -> list[tuple[str, str]]:
-    """What the engine of a version finds; random weights are near to several answers."""
+    """The entities that the compiled version finds; random weights are close to several answers."""
     tier = load_tier(folder, use_openvino=True)
     assert isinstance(tier, EncoderTier)
     assert isinstance(tier.runner, OpenVINORunner)
@@ -40,13 +41,14 @@ def found_by(folder: Path) -> list[tuple[str, str]]:
     return [(ABSTRACT[one.start : one.end], one.label) for one in prediction.spans]
 
 
-def page(client) -> str:
-    """What a browser is shown."""
-    return client.get("/", headers={"Accept": "text/html"}).text
+def runtime(client) -> str:
+    """The runtime on the status page."""
+    page = client.get("/", headers={"Accept": "text/html"}).text
+    return re.search(r"<dt>Runs on</dt><dd>(.*?)</dd>", page)[1]
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_pytorch_answers_until_the_engine_is_there(tiny_base, tmp_path: Path) -> None:
+def test_pytorch_serves_until_the_version_is_compiled(tiny_base, tmp_path: Path) -> None:
     store = ModelStore(tmp_path / "models")
     folder = publish(tiny_base("biomedbert"), store)
     store.promote("encoder", folder.name)
@@ -54,8 +56,8 @@ def test_pytorch_answers_until_the_engine_is_there(tiny_base, tmp_path: Path) ->
     with serving(settings, load=None) as client:
         service = client.application.extensions["tagalong"]
         first = say(client, "/predict", request_for(ABSTRACT))
-        assert "Runs on</dt><dd>PyTorch" in page(client)
-        until(lambda: "Runs on</dt><dd>OpenVINO" in page(client))
+        assert runtime(client).startswith("PyTorch")
+        until(lambda: runtime(client).startswith("OpenVINO"))
         second = say(client, "/predict", request_for(ABSTRACT))
         assert service.model_holders["encoder"].loaded_version.tier.version == folder.name
         answers = [answer.json["results"][0]["model_version"] for answer in (first, second)]
@@ -63,11 +65,11 @@ def test_pytorch_answers_until_the_engine_is_there(tiny_base, tmp_path: Path) ->
         assert regions(second.json) == [found_by(folder)]
     assert find_openvino_model(folder, read_manifest(folder)) is not None
     with serving(settings, load=None) as client:  # the next server has it at once
-        assert "Runs on</dt><dd>OpenVINO" in page(client)
+        assert runtime(client).startswith("OpenVINO")
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_what_cannot_be_made_is_not_tried_for_ever(tiny_base, tmp_path: Path) -> None:
+def test_a_failed_build_is_not_repeated(tiny_base, tmp_path: Path) -> None:
     folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
     tries = tmp_path / "tries"
     failing = (sys.executable, "-c", f"open({str(tries)!r}, 'a').write('x'); raise SystemExit(1)")
@@ -84,7 +86,7 @@ def test_what_cannot_be_made_is_not_tried_for_ever(tiny_base, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_a_server_that_is_closed_ends_what_it_has_begun(tiny_base, tmp_path: Path) -> None:
+def test_closing_ends_a_running_build(tiny_base, tmp_path: Path) -> None:
     folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
     room = OpenVINOBuilder(
         (sys.executable, "-c", "import time; time.sleep(600)"), tmp_path / "engine.log"
@@ -97,7 +99,7 @@ def test_a_server_that_is_closed_ends_what_it_has_begun(tiny_base, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_nothing_is_begun_once_it_is_closed(tiny_base, tmp_path: Path) -> None:
+def test_no_build_starts_after_closing(tiny_base, tmp_path: Path) -> None:
     folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
     begun = tmp_path / "begun"
     room = OpenVINOBuilder(
@@ -111,7 +113,7 @@ def test_nothing_is_begun_once_it_is_closed(tiny_base, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_one_is_made_where_no_log_can_be_written(tiny_base, tmp_path: Path) -> None:
+def test_a_build_works_without_a_log(tiny_base, tmp_path: Path) -> None:
     folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
     begun = tmp_path / "begun"
     making = (sys.executable, "-c", f"open({str(begun)!r}, 'a'); print('x')")
@@ -123,7 +125,7 @@ def test_one_is_made_where_no_log_can_be_written(tiny_base, tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_one_that_was_lost_is_made_again(tiny_base, tmp_path: Path) -> None:
+def test_a_deleted_model_is_built_again(tiny_base, tmp_path: Path) -> None:
     folder = publish(tiny_base("biomedbert"), ModelStore(tmp_path / "models"))
     room = OpenVINOBuilder(MAKE, tmp_path / "engine.log")
 
@@ -141,7 +143,7 @@ def test_one_that_was_lost_is_made_again(tiny_base, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_one_that_is_of_no_use_is_told_of_once(tiny_base, tmp_path: Path, caplog) -> None:
+def test_an_unusable_model_is_logged_once(tiny_base, tmp_path: Path, caplog) -> None:
     folder = publish(tiny_base("bert-cased"), ModelStore(tmp_path / "models"))
     tries = tmp_path / "tries"
     idle = (sys.executable, "-c", f"open({str(tries)!r}, 'a').write('x')")

@@ -1,4 +1,4 @@
-"""Many at once get what they would have got alone, on lanes or without them."""
+"""Concurrent callers get the same predictions as single ones, with streams or without."""
 
 import logging
 import os
@@ -41,7 +41,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
 
 @pytest.fixture
 def folder(tiny_base: Callable[[str], Path], store: ModelStore) -> Path:
-    """A version with its engine; a base with room for windows, not the tiniest."""
+    """A compiled version; its base model has room for windows."""
     if not store.tier_folder("encoder").exists():
         made = publish(tiny_base("biomedbert"), store)
         build_openvino_model(
@@ -57,7 +57,7 @@ def cpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return lambda count: monkeypatch.setattr(runner, "count_usable_cpus", lambda: count)
 
 
-def engine_tier(folder: Path) -> tuple[EncoderTier, OpenVINORunner]:
+def compiled_tier(folder: Path) -> tuple[EncoderTier, OpenVINORunner]:
     tier = load_tier(folder, use_openvino=True)
     assert isinstance(tier, EncoderTier)
     assert isinstance(tier.runner, OpenVINORunner)
@@ -69,7 +69,7 @@ def spans(found) -> list[list[tuple[int, int, str]]]:
 
 
 class Watched:
-    """A lane that counts its batches."""
+    """A stream that counts its batches."""
 
     def __init__(self, request) -> None:
         self._request = request
@@ -80,48 +80,48 @@ class Watched:
         return self._request.infer(*inputs, **options)
 
 
-def crowd_into(tier: EncoderTier, engine: OpenVINORunner, *, expected: list) -> None:
-    """Have many predicted until somebody has begun to make lanes, and wait for those."""
+def add_load(tier: EncoderTier, engine: OpenVINORunner, *, expected: list) -> None:
+    """Predict concurrently until streams are being added, and wait for those."""
     for _ in range(100):
         assert spans(tier.predict(DOCUMENTS)) == expected
         if engine._stream_thread is not None:
             engine._stream_thread.join(60)
             return
-    pytest.fail("there was never a crowd")
+    pytest.fail("no stream was added")
 
 
-def test_lanes_are_made_in_a_crowd_and_change_no_prediction(folder, cpus, monkeypatch) -> None:
+def test_streams_are_added_under_load_and_change_no_prediction(folder, cpus, monkeypatch) -> None:
     monkeypatch.setattr(runner, "MIN_CONCURRENT_BATCHES", 3)
     cpus(CPUS)
-    tier, engine = engine_tier(folder)
+    tier, engine = compiled_tier(folder)
     assert engine.streams == CPUS
     alone = [tier.predict([document])[0] for document in DOCUMENTS]
-    assert engine._stream_thread is None  # nobody was there at the same time
-    crowd_into(tier, engine, expected=spans(alone))
+    assert engine._stream_thread is None  # no call was concurrent
+    add_load(tier, engine, expected=spans(alone))
     assert engine._stream_requests is not None
-    lanes = [Watched(engine._stream_requests.get()) for _ in range(CPUS)]
-    for lane in lanes:
-        engine._stream_requests.put(lane)
+    streams = [Watched(engine._stream_requests.get()) for _ in range(CPUS)]
+    for stream in streams:
+        engine._stream_requests.put(stream)
     assert spans(tier.predict(DOCUMENTS * 3)) == spans(alone * 3)
-    assert all(lane.batches for lane in lanes)
-    assert engine._stream_requests.qsize() == CPUS  # each was given back
+    assert all(stream.batches for stream in streams)
+    assert engine._stream_requests.qsize() == CPUS  # all are idle again
 
 
-def test_requests_of_a_server_get_their_own_from_lanes(folder, store, cpus) -> None:
+def test_requests_of_a_server_get_their_own_predictions_from_streams(folder, store, cpus) -> None:
     cpus(CPUS)
     slot = ModelHolder(
         "encoder",
         ModelRegistry(store.root, bundled_root=BUNDLED_MODELS_FOLDER),
         telemetry=Telemetry(),
-        load=lambda path: engine_tier(path)[0],
+        load=lambda path: compiled_tier(path)[0],
     )
     slot.refresh()
     tier = slot.wait_for_tier(timeout_seconds=0)
     tier.runner.add_streams()
     assert tier.runner._stream_requests is not None
-    lanes = [Watched(tier.runner._stream_requests.get()) for _ in range(CPUS)]
-    for lane in lanes:
-        tier.runner._stream_requests.put(lane)
+    streams = [Watched(tier.runner._stream_requests.get()) for _ in range(CPUS)]
+    for stream in streams:
+        tier.runner._stream_requests.put(stream)
     expected = dict(zip(DOCUMENTS, spans(tier.predict(DOCUMENTS)), strict=True))
 
     def ask(number: int) -> None:
@@ -129,18 +129,18 @@ def test_requests_of_a_server_get_their_own_from_lanes(folder, store, cpus) -> N
             asked = DOCUMENTS[(number + turn) % 7 :: 7][: 1 + number]
             assert spans(slot.scheduler.predict(tier, asked)) == [expected[one] for one in asked]
 
-    before = sum(lane.batches for lane in lanes)
+    before = sum(stream.batches for stream in streams)
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(ask, range(12)))
     slot.close()
-    assert sum(lane.batches for lane in lanes) > before
-    assert all(lane.batches for lane in lanes)
+    assert sum(stream.batches for stream in streams) > before
+    assert all(stream.batches for stream in streams)
 
 
-def test_lanes_that_cannot_be_made_are_done_without(folder, cpus, monkeypatch, caplog) -> None:
+def test_predictions_go_on_where_no_stream_can_be_added(folder, cpus, monkeypatch, caplog) -> None:
     monkeypatch.setattr(runner, "MIN_CONCURRENT_BATCHES", 0)
     cpus(CPUS)
-    tier, engine = engine_tier(folder)
+    tier, engine = compiled_tier(folder)
     alone = [tier.predict([document])[0] for document in DOCUMENTS]
     tries = []
 
@@ -150,17 +150,19 @@ def test_lanes_that_cannot_be_made_are_done_without(folder, cpus, monkeypatch, c
 
     monkeypatch.setattr(engine, "_compile_requests", fail)
     with caplog.at_level(logging.WARNING):
-        crowd_into(tier, engine, expected=spans(alone))
+        add_load(tier, engine, expected=spans(alone))
         for _ in range(3):
             assert spans(tier.predict(DOCUMENTS)) == spans(alone)
     assert tries == [CPUS]
-    assert [record.message for record in caplog.records if "one after the other" in record.message]
+    assert [record.levelname for record in caplog.records if record.name == runner.__name__] == [
+        "WARNING"
+    ]
 
 
 @pytest.mark.parametrize("count", [2, 4, 8])
-def test_one_batch_of_a_command_is_crowd_enough(folder, cpus, count: int) -> None:
+def test_one_batch_of_a_command_counts_as_load(folder, cpus, count: int) -> None:
     cpus(count)
-    tier, engine = engine_tier(folder)
+    tier, engine = compiled_tier(folder)
     asked = (DOCUMENTS * 2)[:64]
     for _ in range(20):
         tier.predict(asked)
@@ -168,7 +170,7 @@ def test_one_batch_of_a_command_is_crowd_enough(folder, cpus, count: int) -> Non
 
 
 def overwritten(path: Path) -> None:
-    """As by `cp` and `rsync --inplace`: whoever has it mapped has the new content."""
+    """As by `cp` and `rsync --inplace`: a process that has it mapped sees the new content."""
     with path.open("r+b") as file:
         file.write(bytes(path.stat().st_size))
 
@@ -181,13 +183,13 @@ def overwritten(path: Path) -> None:
         overwritten,
     ],
 )
-def test_lanes_run_what_was_loaded_whatever_becomes_of_the_files(
+def test_streams_run_the_loaded_model_after_its_files_change(
     folder, cpus, tmp_path, happens: Callable[[Path], None]
 ) -> None:
     cpus(CPUS)
     copy = tmp_path / folder.name
     shutil.copytree(folder, copy)
-    tier, engine = engine_tier(copy)
+    tier, engine = compiled_tier(copy)
     alone = scores_of(tier, DOCUMENTS)
     happens(copy / ".cache" / "engine" / "engine.weights")
     for ours, theirs in zip(alone, scores_of(tier, DOCUMENTS), strict=True):
@@ -196,7 +198,7 @@ def test_lanes_run_what_was_loaded_whatever_becomes_of_the_files(
     assert engine._stream_requests is not None
     engine._single_request = (
         engine._stream_requests.get()
-    )  # from now on, everything is run by a lane
+    )  # from now on, everything is run by a stream
     for ours, theirs in zip(alone, scores_of(tier, DOCUMENTS), strict=True):
         assert theirs == pytest.approx(ours, abs=1e-3)
 
@@ -214,23 +216,23 @@ while tier.runner._stream_thread is None:
 """
 
 
-def test_a_command_that_ends_while_lanes_are_made_ends_well(folder) -> None:
+def test_a_command_that_ends_while_streams_are_added_ends_well(folder) -> None:
     command = [sys.executable, "-W", "ignore", "-c", ENDS_AT_ONCE, str(folder)]
     for _ in range(3):
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("count", "lanes"), [(1, 1), (2, 2), (64, MAX_STREAMS)])
-def test_there_are_no_more_lanes_than_cpus(folder, cpus, count: int, lanes: int) -> None:
+@pytest.mark.parametrize(("count", "streams"), [(1, 1), (2, 2), (64, MAX_STREAMS)])
+def test_there_are_no_more_streams_than_cpus(folder, cpus, count: int, streams: int) -> None:
     cpus(count)
-    assert engine_tier(folder)[1].streams == lanes
+    assert compiled_tier(folder)[1].streams == streams
 
 
-def test_one_cpu_never_has_lanes(folder, cpus, monkeypatch) -> None:
+def test_one_cpu_never_has_streams(folder, cpus, monkeypatch) -> None:
     monkeypatch.setattr(runner, "MIN_CONCURRENT_BATCHES", 0)
     cpus(1)
-    tier, engine = engine_tier(folder)
+    tier, engine = compiled_tier(folder)
     alone = [tier.predict([document])[0] for document in DOCUMENTS]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda one: tier.predict([one])[0], DOCUMENTS))
@@ -245,34 +247,34 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     return now
 
 
-def test_a_crowd_is_as_many_as_asked_for_and_outlives_itself_for_a_moment(clock) -> None:
+def test_concurrency_lasts_for_a_moment_after_the_threshold(clock) -> None:
     few = ConcurrencyGauge(3)
     with ExitStack() as inside:
         assert [inside.enter_context(few.track()) for _ in range(4)] == [False, False, True, True]
     clock[0] += concurrency.COOLDOWN_SECONDS / 2
-    with few.track() as is_crowd:
-        assert is_crowd
+    with few.track() as is_concurrent:
+        assert is_concurrent
     clock[0] += concurrency.COOLDOWN_SECONDS
-    with few.track() as is_crowd:
-        assert not is_crowd
+    with few.track() as is_concurrent:
+        assert not is_concurrent
     assert few.concurrent_batches == 3
 
 
-def test_who_fails_in_a_crowd_has_left_it() -> None:
+def test_a_call_that_fails_is_not_counted_any_more() -> None:
     crowded = ConcurrencyGauge(2)
     for _ in range(5):
-        with suppress(ValueError), crowded.track() as is_crowd:
-            assert not is_crowd
+        with suppress(ValueError), crowded.track() as is_concurrent:
+            assert not is_concurrent
             raise ValueError
 
 
-def test_threads_of_a_crowd_are_counted_one_by_one() -> None:
+def test_concurrent_threads_are_counted_one_by_one() -> None:
     many, gate = ConcurrencyGauge(8), threading.Barrier(8)
 
     def come(_: int) -> bool:
-        with many.track() as is_crowd:
+        with many.track() as is_concurrent:
             gate.wait(30)
-            return is_crowd
+            return is_concurrent
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(come, range(8))) == [False] * 7 + [True]
