@@ -23,7 +23,6 @@ from tagalong.training.data.silver import SilverDocument
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.consistency import estimate_transitions, fit_score_refiner
 from tagalong.training.loop.adapters import prepare_four_bit_model
-from tagalong.training.loop.batch_sampler import LengthGroupedBatchSampler
 from tagalong.training.loop.train_result import TrainResult
 from tagalong.training.loop.trainer import (
     ProgressCallback,
@@ -31,6 +30,7 @@ from tagalong.training.loop.trainer import (
     Trainer,
     TrainingTask,
     create_accelerator,
+    create_batch_sampler,
 )
 from tagalong.training.loop.validation import check_annotated_splits, score_on_dev
 from tagalong.training.loop.warm_start import load_warm_start_weights
@@ -139,8 +139,7 @@ def train_encoder(
         split: Documents, labels and silver.
         recipe: Settings of the training.
         state_path: File of the training state.
-        warm_start_dir: Folder of a verified version with the same recipe and labels, whose weights
-            the training starts from; None for the base.
+        warm_start_dir: Folder of a verified version to start from, with the same labels and base.
         resume: Continue from the saved state, if there is one.
         on_progress: Called after every step and every evaluation, on the main process.
 
@@ -152,13 +151,7 @@ def train_encoder(
         BaseModelError: If the base is not available.
         VersionInvalid: If the version of the warm start does not fit.
     """
-    check_annotated_splits(split.train, split.dev)
-    if recipe.four_bit and recipe.adapter is None:
-        raise TrainingError(
-            "a 4-bit base cannot be tuned in full: train an adapter on it (--qlora), or keep the "
-            "base in full precision",
-            code="four-bit-without-adapter",
-        )
+    _check_inputs(split, recipe)
     recipe = resolve_encoder_recipe(recipe)
     accelerator = create_accelerator(recipe.schedule)
     tag_set = TagSet(split.labels)
@@ -180,29 +173,31 @@ def train_encoder(
         version="unpublished",
     )
     task = TrainingTask(
+        batch_sampler=create_batch_sampler(windows.lengths, recipe.schedule, accelerator),
         collate=windows.collate,
         loss=_TokenClassificationLoss(recipe, tokenizer),
         score_dev=lambda: _score_on_dev(model, tier, split.dev, accelerator),
     )
+    schedule = recipe.schedule
     trainer = Trainer(
-        model,
-        task,
-        batch_sampler=LengthGroupedBatchSampler(
-            windows.lengths,
-            max_batch_tokens=recipe.schedule.batch_tokens,
-            seed=recipe.schedule.seed,
-            num_processes=accelerator.num_processes,
-        ),
-        schedule=recipe.schedule,
-        accelerator=accelerator,
-        state_path=state_path,
+        model, task, schedule=schedule, accelerator=accelerator, state_path=state_path
     )
-    is_main = accelerator.is_main_process
-    history = trainer.run(on_progress=on_progress if is_main else lambda _: None, resume=resume)
+    history = trainer.run(on_progress=on_progress, resume=resume)
     model.eval()
     # Transitions come from gold alone: silver has gaps where its system was not sure.
     _fit_calibration(tier, split.dev, windows.tags[: len(split.train)])
+    is_main = accelerator.is_main_process
     return EncoderTrainResult(model, tokenizer, tier, history, recipe, windows.dropped, is_main)
+
+
+def _check_inputs(split: TrainDevSplit, recipe: EncoderRecipe) -> None:
+    check_annotated_splits(split.train, split.dev)
+    if recipe.four_bit and recipe.adapter is None:
+        raise TrainingError(
+            "a 4-bit base cannot be tuned in full: train an adapter on it (--qlora), or keep the "
+            "base in full precision",
+            code="four-bit-without-adapter",
+        )
 
 
 def build_encoder(recipe: EncoderRecipe, tag_set: TagSet, *, device: torch.device) -> nn.Module:

@@ -76,11 +76,7 @@ def train_and_evaluate(
     """
     retry = RateLimitedRetry(notify=partial(job_store.set_status_message, job.id))
     config = parse_label_config(client.get_project(job.project).label_config)
-    tasks_path = job_store.work_dir(job) / "tasks.json"
-    if not tasks_path.is_file():
-        job_store.set_status_message(job.id, "reading the annotations")
-        write_tasks(tasks_path, fetch_annotated_tasks(client, job.project, retry))
-    data = prepare_training_data(tasks_path, config, held_out_share=options.held_out_share)
+    data = _read_data(client, job, job_store, config, retry, options)
     recipe = read_retraining_recipe(store, job.tier, options.recipe_from)
     if options.warm_start:
         data = apply_warm_start(data, job.tier, recipe, store)
@@ -96,28 +92,17 @@ def train_and_evaluate(
         name=options.version_name or f"project-{job.project}",
         scores=compute_held_out_scores(held_out, predictions, labels),
     )
-    notes = data.notes
     if trainer.uses_openvino:
         job_store.set_status_message(job.id, "compiling it for OpenVINO")
         folder = store.version_folder(job.tier, manifest.version)
-        notes += tuple(filter(None, [compile_published_version(folder, data.split)]))
+        if note := compile_published_version(folder, data.split):
+            data = replace(data, notes=(*data.notes, note))
     served = predict_with_served_version(store, job.tier, config, held_out, manifest)
     if served.version == manifest.version:
-        return _describe_data(
-            JobResult("there are no new annotations: the served version is the same"),
-            manifest, served, data, notes,
-        )  # fmt: skip
-    decision = decide_promotion(
-        held_out,
-        predictions,
-        served.predictions,
-        labels=labels,
-        undertrained_labels=served.undertrained_labels,
-        held_out_share=options.held_out_share,
-    )
-    decision = apply_policy(decision, options.promotion_policy)
-    result = JobResult(decision.reason, should_promote=decision.promote, strata=decision.strata)
-    result = _describe_data(result, manifest, served, data, notes)
+        result = JobResult("there are no new annotations: the served version is the same")
+        return _describe_data(result, manifest, served, data)
+    result = _decide(data, predictions, served, options)
+    result = _describe_data(result, manifest, served, data)
     if options.promotion_policy != "auto":
         return result
     change = VersionChange(
@@ -126,12 +111,45 @@ def train_and_evaluate(
     return hold_back_for_other_projects(client, retry, store, change, result)
 
 
+def _read_data(
+    client: LabelStudioClient,
+    job: Job,
+    job_store: JobStore,
+    config: LabelConfig,
+    retry: RateLimitedRetry,
+    options: RetrainOptions,
+) -> ProjectTrainingData:
+    # A job that continues trains on the same annotations, or its training state would not fit.
+    path = job_store.work_dir(job) / "tasks.json"
+    if not path.is_file():
+        job_store.set_status_message(job.id, "reading the annotations")
+        write_tasks(path, fetch_annotated_tasks(client, job.project, retry))
+    return prepare_training_data(path, config, held_out_share=options.held_out_share)
+
+
+def _decide(
+    data: ProjectTrainingData,
+    predictions: Sequence[Prediction],
+    served: "ServedVersion",
+    options: RetrainOptions,
+) -> JobResult:
+    decision = decide_promotion(
+        data.held_out_documents,
+        predictions,
+        served.predictions,
+        labels=data.split.labels,
+        undertrained_labels=served.undertrained_labels,
+        held_out_share=options.held_out_share,
+    )
+    decision = apply_policy(decision, options.promotion_policy)
+    return JobResult(decision.reason, should_promote=decision.promote, strata=decision.strata)
+
+
 def _describe_data(
     result: JobResult,
     manifest: Manifest,
     served: "ServedVersion",
     data: ProjectTrainingData,
-    notes: tuple[str, ...],
 ) -> JobResult:
     return replace(
         result,
@@ -139,7 +157,7 @@ def _describe_data(
         previous_version=served.version,
         documents=len(data.split.train) + len(data.split.dev),
         held_out=len(data.held_out_documents),
-        notes=notes,
+        notes=data.notes,
     )
 
 

@@ -194,17 +194,6 @@ def train_version(
         splits.insert(0, replace(data.split, silver=None))
     # All states are kept until the end: the second training may be stopped after the first.
     paths = [training_state_path(job.store, job.tier, job.recipe, split) for split in splits]
-    trainer = TIER_TRAINERS[job.tier]
-
-    def train(index: int) -> AnyTrainResult:
-        options = TrainOptions(
-            store=job.store,
-            state_path=paths[index],
-            resume=job.resume,
-            on_progress=on_progress,
-        )
-        return trainer.train(splits[index], job.recipe, options)
-
     # One of the processes that train together locks for all of them.
     with _lock_all(paths if data.is_main_process else []):
         if job.resume and not any(path.is_file() for path in paths):
@@ -214,24 +203,46 @@ def train_version(
         baseline = None
         if len(splits) == 2:
             on_message("Training on gold alone, for the comparison.")
-            baseline = _predict_as(GOLD_ONLY, train(0).tier, data.split)
+            tier = _train(job, splits[0], paths[0], on_progress).tier
+            baseline = _predict_as(GOLD_ONLY, tier, data.split)
             on_message("Training on gold and silver.")
-        trained = train(-1)
+        trained = _train(job, data.split, paths[-1], on_progress)
         if not trained.is_main_process:
             return None
-        manifest, _ = trainer.publish(trained, data.split, store=job.store, name=job.name)
-        if trainer.uses_openvino:
-            folder = job.store.version_folder(job.tier, manifest.version)
-            if message := compile_published_version(folder, data.split):
-                on_message(message)
-        comparison = baseline and _compare(trained.tier, data.split, manifest, baseline)
-        version = TrainedVersion(manifest, trained.dropped, False, comparison or None)
-        if _should_promote(job.promotion_policy, version):
-            job.store.promote(job.tier, manifest.version)
-            version = replace(version, promoted=True)
+        version = _publish(job, data.split, trained, baseline, on_message)
         for path in paths:
             delete_state(path)
     return version
+
+
+def _train(
+    job: TrainJob, split: TrainDevSplit, state_path: Path, on_progress: ProgressCallback
+) -> AnyTrainResult:
+    options = TrainOptions(
+        store=job.store, state_path=state_path, resume=job.resume, on_progress=on_progress
+    )
+    return TIER_TRAINERS[job.tier].train(split, job.recipe, options)
+
+
+def _publish(
+    job: TrainJob,
+    split: TrainDevSplit,
+    trained: AnyTrainResult,
+    baseline: Sequence[Prediction] | None,
+    on_message: Callable[[str], None],
+) -> TrainedVersion:
+    trainer = TIER_TRAINERS[job.tier]
+    manifest, _ = trainer.publish(trained, split, store=job.store, name=job.name)
+    if trainer.uses_openvino:
+        folder = job.store.version_folder(job.tier, manifest.version)
+        if message := compile_published_version(folder, split):
+            on_message(message)
+    comparison = None if baseline is None else _compare(trained.tier, split, manifest, baseline)
+    version = TrainedVersion(manifest, trained.dropped, False, comparison)
+    if not _should_promote(job.promotion_policy, version):
+        return version
+    job.store.promote(job.tier, manifest.version)
+    return replace(version, promoted=True)
 
 
 def _should_promote(policy: PromotionPolicy, version: TrainedVersion) -> bool:

@@ -23,7 +23,6 @@ from tagalong.ner.tags import TagSet
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.llm.dataset import LLMDataset, SlotLoss, SlotModel
 from tagalong.training.loop.adapters import linear_layer_names, prepare_four_bit_model
-from tagalong.training.loop.batch_sampler import LengthGroupedBatchSampler
 from tagalong.training.loop.optimizers import choose_optimizer
 from tagalong.training.loop.train_result import TrainResult
 from tagalong.training.loop.trainer import (
@@ -31,6 +30,7 @@ from tagalong.training.loop.trainer import (
     Trainer,
     TrainingTask,
     create_accelerator,
+    create_batch_sampler,
 )
 from tagalong.training.loop.validation import (
     check_annotated_splits,
@@ -69,19 +69,15 @@ def train_llm(
         BaseModelError: If the base is not available, or cannot be loaded in 4 bits here.
         OutOfMemoryError: If the base, or a step, does not fit into memory.
     """
-    check_annotated_splits(split.train, split.dev)
-    if recipe.four_bit and recipe.adapter is None:
-        raise TrainingError(
-            "a 4-bit base cannot be tuned in full: train an adapter on it, or keep the base in "
-            "full precision (--no-four-bit)",
-            code="four-bit-without-adapter",
-        )
+    _check_inputs(split, recipe)
     recipe = resolve_llm_recipe(recipe)
     accelerator = create_accelerator(recipe.schedule)
     device, schedule = accelerator.device, recipe.schedule
     tag_set = TagSet(split.labels)
     tokenizer = recipe.base.load_tokenizer()
     prompt_builder = _build_prompt_builder(recipe, tokenizer, tag_set)
+    train_recipe = replace(recipe, window=recipe.train_window)
+    train_prompt_builder = _build_prompt_builder(train_recipe, tokenizer, tag_set)
     with translate_memory_errors(
         "the base does not fit into memory: load it in 4 bits, or take a smaller one"
     ):
@@ -89,15 +85,14 @@ def train_llm(
     dataset = LLMDataset(
         split.train,
         tag_set=tag_set,
-        prompt_builder=_build_prompt_builder(
-            replace(recipe, window=recipe.train_window), tokenizer, tag_set
-        ),
+        prompt_builder=train_prompt_builder,
         pad_token_id=int(tokenizer.pad_token_id),
     )
     tag_ids = torch.tensor(prompt_builder.verbalizers.ids, device=device)
     decoder = build_slot_decoder(model, prompt_builder, tag_set, precision=schedule.precision)
     tier = LLMTier(decoder, prompt_builder, tag_set=tag_set, version="unpublished", drafter=drafter)
     task = TrainingTask(
+        batch_sampler=create_batch_sampler(dataset.lengths, schedule, accelerator),
         collate=dataset.collate,
         loss=SlotLoss(tag_ids, noise_share=recipe.tag_noise_share),
         score_dev=partial(_score_on_dev, tier, split.dev, accelerator),
@@ -105,23 +100,28 @@ def train_llm(
     trainer = Trainer(
         SlotModel(model, tag_ids),
         task,
-        batch_sampler=LengthGroupedBatchSampler(
-            dataset.lengths,
-            max_batch_tokens=schedule.batch_tokens,
-            seed=schedule.seed,
-            num_processes=accelerator.num_processes,
-        ),
         schedule=schedule,
         accelerator=accelerator,
         state_path=state_path,
         build_optimizer=choose_optimizer(device),
     )
-    is_main = accelerator.is_main_process
-    history = trainer.run(on_progress=on_progress if is_main else lambda _: None, resume=resume)
+    history = trainer.run(on_progress=on_progress, resume=resume)
+    # The prefix cache is of the weights before the best epoch was restored.
     tier.decoder.scorer.clear_prefix_cache()
     model.eval()
     tier.temperature = _fit_temperature(tier, split.dev)
+    is_main = accelerator.is_main_process
     return LLMTrainResult(model, tokenizer, tier, history, recipe, dataset.dropped, is_main)
+
+
+def _check_inputs(split: TrainDevSplit, recipe: LLMRecipe) -> None:
+    check_annotated_splits(split.train, split.dev)
+    if recipe.four_bit and recipe.adapter is None:
+        raise TrainingError(
+            "a 4-bit base cannot be tuned in full: train an adapter on it, or keep the base in "
+            "full precision (--no-four-bit)",
+            code="four-bit-without-adapter",
+        )
 
 
 def _build_prompt_builder(

@@ -49,6 +49,18 @@ def create_accelerator(schedule: Schedule) -> Accelerator:
     )
 
 
+def create_batch_sampler(
+    lengths: Sequence[int], schedule: Schedule, accelerator: Accelerator
+) -> LengthGroupedBatchSampler:
+    """Plan the batches of items with these lengths, for all processes."""
+    return LengthGroupedBatchSampler(
+        lengths,
+        max_batch_tokens=schedule.batch_tokens,
+        seed=schedule.seed,
+        num_processes=accelerator.num_processes,
+    )
+
+
 def build_fused_adamw(groups: ParameterGroups) -> torch.optim.Optimizer:
     """AdamW (Loshchilov & Hutter 2019), one kernel for all weights."""
     return torch.optim.AdamW(groups, fused=True)
@@ -59,11 +71,13 @@ class TrainingTask:
     """The part of a training that depends on its tier.
 
     Attributes:
+        batch_sampler: The batch plan.
         collate: Makes a batch of tensors from indices of windows.
         loss: Forward pass, to the mean loss of a batch.
         score_dev: Dev score of the model in its present state; called on every process.
     """
 
+    batch_sampler: LengthGroupedBatchSampler
     collate: Callable[[Sequence[int]], TensorBatch]
     loss: Callable[[nn.Module, TensorBatch], Tensor]
     score_dev: Callable[[], float]
@@ -75,7 +89,6 @@ class Trainer:
     Args:
         model: Its trainable parameters are trained in place.
         task: Batches, loss and dev score.
-        batch_sampler: The batch plan.
         schedule: Duration and learning rate.
         accelerator: From `create_accelerator`.
         state_path: File of the training state, until the training is over.
@@ -87,12 +100,12 @@ class Trainer:
         model: nn.Module,
         task: TrainingTask,
         *,
-        batch_sampler: LengthGroupedBatchSampler,
         schedule: Schedule,
         accelerator: Accelerator,
         state_path: Path,
         build_optimizer: Callable[[ParameterGroups], torch.optim.Optimizer] = build_fused_adamw,
     ) -> None:
+        batch_sampler = task.batch_sampler
         schedule = schedule.with_min_steps(batch_sampler.count_steps(1))
         self._model, self._task = model, task
         self._batches, self._schedule, self._accelerator = batch_sampler, schedule, accelerator
@@ -125,7 +138,7 @@ class Trainer:
         """Train until the last epoch, or until the dev score stops rising.
 
         Args:
-            on_progress: Called after every step and every evaluation.
+            on_progress: Called after every step and every evaluation, on the main process.
             resume: Continue from the saved state, if there is one.
 
         Returns:
@@ -135,6 +148,9 @@ class Trainer:
             f"a step of {self._schedule.batch_tokens:,} tokens does not fit into memory: lower "
             "--batch-tokens or --window, or take a smaller base"
         ):
+            # Of the processes that train together, one reports.
+            if not self._accelerator.is_main_process:
+                on_progress = _ignore_progress
             return self._run(on_progress, resume=resume)
 
     def _run(self, on_progress: ProgressCallback, *, resume: bool) -> TrainingHistory:
@@ -270,6 +286,10 @@ class Trainer:
         self._scheduler.load_state_dict(state["scheduler"])
         self._history = TrainingHistory.from_json(state["outcome"])
         self._step, self._epoch_step, self._loss_sum = state["place"]
+
+
+def _ignore_progress(_: TrainingProgress) -> None:
+    pass
 
 
 def parameter_groups(model: nn.Module, schedule: Schedule) -> ParameterGroups:

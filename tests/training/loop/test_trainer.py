@@ -37,12 +37,12 @@ def loop_over(
     return model, Trainer(
         model,
         TrainingTask(
+            batch_sampler=LengthGroupedBatchSampler(
+                [1] * items, max_batch_tokens=4, seed=1, num_processes=processes
+            ),
             collate=collate,
             loss=loss or (lambda model, batch: (model(batch["x"]) ** 2).mean()),
             score_dev=score_dev or (lambda: next(told)),
-        ),
-        batch_sampler=LengthGroupedBatchSampler(
-            [1] * items, max_batch_tokens=4, seed=1, num_processes=processes
         ),
         schedule=schedule,
         accelerator=create_accelerator(schedule),
