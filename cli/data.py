@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -22,6 +21,7 @@ from tagalong.cli.terminal.options import (
     LabelConfigOption,
     build_read_options,
 )
+from tagalong.cli.terminal.tables import new_table
 from tagalong.ner.document import Document, DroppedAnnotation
 from tagalong.ner.errors import InputError
 from tagalong.ner.scoring import LENGTH_BUCKETS
@@ -115,8 +115,9 @@ def _escape_text(text: str) -> str:
 
 def _build_table(*columns: str, title: str) -> Table:
     # The second column is a count. A file gets plain characters.
-    style = box.SIMPLE_HEAD if console.is_terminal else box.ASCII
-    table = Table(*columns, title=title, title_justify="left", box=style)
+    table = new_table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column)
     table.columns[1].justify = "right"
     return table
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
-from rich.progress import track
 
 from tagalong.backend.annotations.import_log import WARNING_DESCRIPTIONS, CorpusWarning
 from tagalong.backend.formats.registry import describe_formats, read_predictions
@@ -22,6 +21,7 @@ from tagalong.cli.terminal.options import (
     load_tier_version,
     open_store,
 )
+from tagalong.cli.terminal.progress import predict_with_progress
 from tagalong.cli.terminal.reports import RenderedReport, print_report
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError
@@ -38,9 +38,6 @@ if TYPE_CHECKING:  # what imports numpy, scikit-learn or torch would make `tagal
     from tagalong.training.evaluation.evaluate import EvaluationOptions
 
 EvaluationProtocol = Literal["exact", "paper"]
-BATCH_DOCUMENTS = (
-    256  # documents a tier gets at once: enough to sort by length, few enough for a smooth bar
-)
 
 
 def evaluate_cli(
@@ -179,13 +176,7 @@ def get_system_output(system: str, documents: Sequence[Document], models: Path) 
     with error_console.status(f"Loading {escape(system)}"):
         tier = load_tier_version(open_store(models), system, use_openvino=True)
     blank = [replace(document, spans=()) for document in documents]
-    batches = [
-        blank[first : first + BATCH_DOCUMENTS] for first in range(0, len(blank), BATCH_DOCUMENTS)
-    ]
-    progress = track(
-        batches, f"Asking {escape(tier.version)}", console=error_console, transient=True
-    )
-    predictions = [prediction for batch in progress for prediction in tier.predict(batch)]
+    predictions = predict_with_progress(tier, blank)
     return SystemOutput(system, list(zip(blank, predictions, strict=True)), tier.labels)
 
 

@@ -5,12 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from tagalong.cli.terminal.console import console
-from tagalong.cli.terminal.tables import EMPTY_CELL, format_score
+from tagalong.cli.terminal.tables import EMPTY_CELL, format_score, new_table
 from tagalong.ner.errors import VersionInvalid
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.ner.model_registry import BUNDLED_REFERENCE, ModelRegistry
@@ -135,10 +133,8 @@ def render_list(rows: Sequence[VersionRow]) -> Table:
     Returns:
         A table that fits 80 columns; a long name is folded, figures never are.
     """
-    table = Table(
-        box=box.SIMPLE_HEAD if console.is_terminal else None,  # a pipe gets plain columns
-        pad_edge=False,
-        caption=None if rows else "No version yet.",
+    table = new_table(
+        piped_box=None, pad_edge=False, caption=None if rows else "There are no versions yet."
     )
     table.add_column("", no_wrap=True)
     table.add_column("Version", overflow="fold")

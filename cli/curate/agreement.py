@@ -1,4 +1,4 @@
-"""``tagalong curate agreement``: how far those who annotated the same tasks agree."""
+"""``tagalong curate agreement``: agreement of annotators on the same tasks."""
 
 import json
 from dataclasses import replace
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -18,11 +17,12 @@ from tagalong.cli.curate.project import (
     ReportOption,
     TabOption,
     UrlOption,
+    check_new_file,
     open_annotated_corpus,
 )
 from tagalong.cli.terminal.console import console, echo_json
 from tagalong.cli.terminal.options import JsonOption, LabelConfigOption, build_read_options
-from tagalong.ner.errors import OutputError
+from tagalong.cli.terminal.tables import EMPTY_CELL, new_table
 from tagalong.ner.scoring import LENGTH_BUCKETS
 from tagalong.ner.text_sanitizing import to_single_line
 from tagalong.training.curate.inter_annotator import (
@@ -31,8 +31,6 @@ from tagalong.training.curate.inter_annotator import (
     compute_agreement,
     task_to_json,
 )
-
-EMPTY_CELL = "-"  # agreement on no spans
 
 
 def agreement_cli(
@@ -52,7 +50,7 @@ def agreement_cli(
     label_config: LabelConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how far the annotators of the same tasks agree, and on which tasks least.
+    """Measure inter-annotator agreement, and find the tasks with least agreement.
 
     Example: tagalong curate agreement export.json
     """
@@ -61,15 +59,14 @@ def agreement_cli(
 
     if report is not None:
         check_report_dir(report)
-    if out is not None and out.exists():
-        raise OutputError(f"{out} is there already: choose another name")
+    check_new_file(out)
     options = replace(build_read_options("all", label_config), annotator_policy="each")
-    with open_annotated_corpus(exports, project, url, key, options) as (corpus, place):
+    with open_annotated_corpus(exports, project, url, key, options) as (corpus, curated_project):
         agreement, shown = compute_agreement(corpus.documents), ""
         if out is not None:
             write_task_agreements(agreement, out)
-        if tab and place is not None:
-            shown = place.show_tasks_in_tab(
+        if tab and curated_project is not None:
+            shown = curated_project.show_tasks_in_tab(
                 [entry.task_id for entry in agreement.by_task[:limit]], "Agreement"
             )
     if as_json:
@@ -77,7 +74,7 @@ def agreement_cli(
     else:
         render_agreement(agreement, limit=limit)
         if shown:
-            console.print(f"These tasks are in a tab: {shown}", soft_wrap=True)
+            console.print(f"These tasks are in this tab: {shown}", soft_wrap=True)
     if report is not None:
         write_report(
             report,
@@ -88,15 +85,7 @@ def agreement_cli(
 
 
 def write_task_agreements(agreement: AgreementReport, path: Path) -> None:
-    """Write how far people agree on each task into a file, one task a line.
-
-    Args:
-        agreement: What was measured.
-        path: The file.
-
-    Raises:
-        OutputError: If it is there already, or cannot be written.
-    """
+    """Write the agreement on each task into a new file, one JSON object per line."""
     tasks = map(task_to_json, agreement.by_task)
     write_atomically(
         {path: (json.dumps(task, ensure_ascii=False) + "\n" for task in tasks)}, overwrite=False
@@ -104,50 +93,43 @@ def write_task_agreements(agreement: AgreementReport, path: Path) -> None:
 
 
 def render_agreement(agreement: AgreementReport, *, limit: int) -> None:
-    """Show how far people agree.
-
-    Args:
-        agreement: What was measured.
-        limit: How many tasks to show.
-    """
-    alone = (
-        f"; {agreement.single_annotator_tasks:,} more have one annotator only"
+    """Print an agreement report, with up to `limit` tasks."""
+    single = (
+        f"; {agreement.single_annotator_tasks:,} with one annotator are ignored"
         if agreement.single_annotator_tasks
         else ""
     )
-    console.print(f"{len(agreement.by_task):,} tasks of two annotators or more{alone}.")
-    grid = _build_table("Spans")
-    grid.add_row("All", *_score_cells(agreement.overall))
-    grid.add_section()
-    for label, agreed in agreement.by_label.items():
-        grid.add_row(Text(to_single_line(label)), *_score_cells(agreed))
-    grid.add_section()
+    console.print(f"{len(agreement.by_task):,} tasks with several annotators{single}.")
+    table = _build_table("Spans")
+    table.add_row("All", *_score_cells(agreement.overall))
+    table.add_section()
+    for label, scores in agreement.by_label.items():
+        table.add_row(Text(to_single_line(label)), *_score_cells(scores))
+    table.add_section()
     for length in LENGTH_BUCKETS:
         name = f"{length} word{'s' * (length != '1')}"
-        grid.add_row(name, *_score_cells(agreement.by_length[length]))
-    grid.add_section()
-    for pair, agreed in agreement.by_pair.items():
-        grid.add_row(Text(to_single_line(" and ".join(pair))), *_score_cells(agreed))
-    console.print(grid)
-    grid = _build_table("Task", "Annotators")
+        table.add_row(name, *_score_cells(agreement.by_length[length]))
+    table.add_section()
+    for pair, scores in agreement.by_pair.items():
+        table.add_row(Text(to_single_line(" and ".join(pair))), *_score_cells(scores))
+    console.print(table)
+    table = _build_table("Task", "Annotators")
     for entry in agreement.by_task[:limit]:
-        who = Text(to_single_line(", ".join(entry.annotators)))
-        grid.add_row(Text(to_single_line(entry.task_id)), who, *_score_cells(entry.scores))
-    console.print(grid)
+        annotators = Text(to_single_line(", ".join(entry.annotators)))
+        table.add_row(Text(to_single_line(entry.task_id)), annotators, *_score_cells(entry.scores))
+    console.print(table)
 
 
 def _build_table(*names: str) -> Table:
-    """A table of figures; in plain characters where it goes into a file."""
-    grid = Table(box=box.SIMPLE_HEAD if console.is_terminal else box.ASCII)
+    table = new_table()
     for name in names:
-        grid.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold")
     for name in ("Compared", "Exact F1", "Overlap F1"):
-        grid.add_column(name, justify="right", no_wrap=True)
-    return grid
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
 
 
-def _score_cells(agreed: AgreementScores) -> tuple[str, ...]:
-    """How many spans were compared, and both ratios."""
-    if not agreed.compared_spans:
+def _score_cells(scores: AgreementScores) -> tuple[str, ...]:
+    if not scores.compared_spans:
         return "0", EMPTY_CELL, EMPTY_CELL
-    return f"{agreed.compared_spans:,}", f"{agreed.exact_f1:.3f}", f"{agreed.overlap_f1:.3f}"
+    return f"{scores.compared_spans:,}", f"{scores.exact_f1:.3f}", f"{scores.overlap_f1:.3f}"

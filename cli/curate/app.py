@@ -1,4 +1,4 @@
-"""``tagalong curate``: which tasks to annotate next, and which annotations look wrong."""
+"""``tagalong curate``: what annotators should look at next."""
 
 import typer
 

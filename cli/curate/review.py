@@ -1,17 +1,19 @@
-"""``tagalong curate review``: which annotations look wrong, the most suspicious first."""
+"""``tagalong curate review``: annotations that are probably wrong, most suspicious first."""
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from tagalong.backend.storage.atomic_files import write_atomically
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.curate.project import (
     ApiKeyOption,
     OptionalExportsArgument,
@@ -19,35 +21,34 @@ from tagalong.cli.curate.project import (
     ReportOption,
     TabOption,
     UrlOption,
+    check_new_file,
     open_annotated_corpus,
 )
-from tagalong.cli.curate.tag_distributions import (
-    ReviewModel,
-    build_cross_validation_config,
-    predict_with_cross_validation,
-    predict_with_version,
-)
-from tagalong.cli.terminal.console import console, echo_json
+from tagalong.cli.terminal.console import console, echo_json, error_console
 from tagalong.cli.terminal.options import (
     AnnotatorsOption,
     JsonOption,
     LabelConfigOption,
     ModelsOption,
     build_read_options,
+    load_tier_version,
     open_store,
 )
+from tagalong.cli.terminal.progress import training_progress_bar
+from tagalong.cli.terminal.tables import new_table
 from tagalong.cli.train.run import EpochsOption, SeedOption
-from tagalong.ner.errors import OutputError
 from tagalong.ner.text_sanitizing import escape_unprintable, to_single_line
 from tagalong.training.corpus import Corpus
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
+    from tagalong.training.curate.cross_validation import CrossValidationConfig
     from tagalong.training.curate.findings import ReviewFinding, ReviewReport
+    from tagalong.training.curate.review_model import ReviewModel
 
-MAX_QUOTE_CHARACTERS = 60  # characters of an entity that are shown
-MIN_SHOWN_SCORE = 0.001  # of a score that is shown as it is
-MAX_CONTEXT_CHARACTERS = 24  # characters shown at most of what stands on either side of a finding
-MAX_LISTED_DOCUMENTS = 5  # documents named below the table
+MAX_QUOTE_CHARACTERS = 60  # of an entity
+MIN_SHOWN_SCORE = 0.001  # lower scores are shown as below it
+MAX_CONTEXT_CHARACTERS = 24  # on each side of a finding
+MAX_LISTED_DOCUMENTS = 5  # below the table
 
 
 def review_cli(
@@ -89,7 +90,7 @@ def review_cli(
     models: ModelsOption = Path("models"),
     as_json: JsonOption = False,
 ) -> None:
-    """Find annotations that look wrong: missed, spurious, with other edges, of another type.
+    """Find annotations that are probably wrong: missed, spurious, wrong boundaries or type.
 
     Example: tagalong curate review export.json --out queue.jsonl
 
@@ -98,60 +99,73 @@ def review_cli(
     from tagalong.training.curate.findings import review_to_json
     from tagalong.training.curate.pages import review_to_html, review_to_markdown
     from tagalong.training.curate.review import review_annotations
+    from tagalong.training.curate.review_model import build_cross_validation_config
     from tagalong.training.evaluation.report import check_report_dir, write_report
 
     if model is not None and (base is not None or epochs is not None):
-        raise typer.BadParameter("--base and --epochs are of trainings, and --model makes none")
-    if out is not None and out.exists():  # before an hour of training, not after it
-        raise OutputError(f"{out} is there already: choose another name")
+        raise typer.BadParameter("--base and --epochs are for training, and --model trains nothing")
+    check_new_file(out)
     if report is not None:
         check_report_dir(report)
-    options, shown = build_read_options(annotators, label_config), ""
-    with open_annotated_corpus(exports, project, url, key, options) as (corpus, place):
+    options, view_url = build_read_options(annotators, label_config), ""
+    with open_annotated_corpus(exports, project, url, key, options) as (corpus, curated_project):
         store = open_store(models)
-        if model is None:
-            asking = predict_with_cross_validation(
-                corpus, store, build_cross_validation_config(folds, base, epochs=epochs, seed=seed)
+        config = build_cross_validation_config(folds, base, epochs=epochs, seed=seed)
+        # The folds are deleted only if all of the following succeeds.
+        with _predict(corpus, store, model, config) as review_model:
+            review = review_annotations(
+                corpus.documents, review_model.tag_distributions, review_model.tag_set
             )
-        else:
-            asking = predict_with_version(corpus, store, model)
-        with asking as asked:  # and keep what was trained until all of this is done
-            found = review_annotations(corpus.documents, asked.tag_distributions, asked.tag_set)
-            # First what the same command may do again; the queue never replaces a file.
-            if tab and place is not None and found.findings:
-                tasks = [finding.document for finding in found.findings[:limit]]
-                shown = place.show_tasks_in_tab(tasks, "Review")
-            notes = build_notes(found, asked, corpus)
-            figures = {"asked": asked.name, **review_to_json(found), "notes": notes}
+            # Repeatable steps first: the output file is never overwritten.
+            if tab and curated_project is not None and review.findings:
+                tasks = [finding.document for finding in review.findings[:limit]]
+                view_url = curated_project.show_tasks_in_tab(tasks, "Review")
+            notes = build_notes(review, review_model, corpus)
+            report_json = {"asked": review_model.name, **review_to_json(review), "notes": notes}
             if report is not None:
                 write_report(
                     report,
-                    report_json=figures,
-                    markdown=review_to_markdown(found, model_name=asked.name, notes=notes),
+                    report_json=report_json,
+                    markdown=review_to_markdown(review, model_name=review_model.name, notes=notes),
                     html=review_to_html(
-                        found, corpus.documents, model_name=asked.name, notes=notes
+                        review, corpus.documents, model_name=review_model.name, notes=notes
                     ),
                 )
             if out is not None:
-                write_findings(found.findings, out)
+                write_findings(review.findings, out)
             if as_json:
-                echo_json(figures | ({"shown": shown} if shown else {}))
+                echo_json(report_json | ({"shown": view_url} if view_url else {}))
             else:
-                render_review(found, asked, notes, limit=limit)
-                if shown:
-                    console.print(f"Their tasks are in a tab: {shown}", soft_wrap=True)
+                render_review(review, review_model, notes, limit=limit)
+                if view_url:
+                    console.print(f"Their tasks are in this tab: {view_url}", soft_wrap=True)
+
+
+@contextmanager
+def _predict(
+    corpus: Corpus, store: ModelStore, model: str | None, config: "CrossValidationConfig"
+) -> "Iterator[ReviewModel]":
+    from tagalong.training.curate.review_model import (
+        predict_with_cross_validation,
+        predict_with_version,
+    )
+
+    if model is not None:
+        with error_console.status(f"Predicting with {escape(model)}"):
+            review_model = predict_with_version(corpus, load_tier_version(store, model))
+        yield review_model
+        return
+    with (
+        training_progress_bar() as on_progress,
+        predict_with_cross_validation(
+            corpus, store, config, on_progress=on_progress
+        ) as review_model,
+    ):
+        yield review_model
 
 
 def write_findings(findings: "Sequence[ReviewFinding]", path: Path) -> None:
-    """Write the whole queue into a file, one finding a line.
-
-    Args:
-        findings: In their order.
-        path: The file.
-
-    Raises:
-        OutputError: If it is there already, or cannot be written.
-    """
+    """Write all findings into a new file, one JSON object per line."""
     from tagalong.training.curate.findings import finding_to_json
 
     lines = (json.dumps(finding_to_json(one), ensure_ascii=False) + "\n" for one in findings)
@@ -159,46 +173,31 @@ def write_findings(findings: "Sequence[ReviewFinding]", path: Path) -> None:
 
 
 def build_notes(
-    review_report: "ReviewReport", review_model: ReviewModel, corpus: Corpus
+    review_report: "ReviewReport", review_model: "ReviewModel", corpus: Corpus
 ) -> list[str]:
-    """Say what to know before trusting a review.
-
-    Args:
-        review_report: The review.
-        review_model: What it was asked of.
-        corpus: What was reviewed.
-
-    Returns:
-        One sentence for each thing.
-    """
+    """Build the limits of a review, one sentence each."""
     notes = [review_model.note] if review_model.note else []
     if review_report.dropped:
         reasons = Counter(entry.reason for entry in review_report.dropped)
-        told = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
-        notes.append(f"{len(review_report.dropped)} annotations cannot be reviewed: {told}.")
+        listed = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+        notes.append(f"{len(review_report.dropped)} annotations cannot be reviewed: {listed}.")
     if corpus.dropped or corpus.warnings:
         notes.append(
-            f"Reading lost {len(corpus.dropped)} annotations and gave "
-            f"{sum(warning.count for warning in corpus.warnings)} warnings: 'tagalong data check' "
+            f"Reading dropped {len(corpus.dropped)} annotations and gave "
+            f"{sum(warning.count for warning in corpus.warnings)} warnings: `tagalong data check` "
             "shows them."
         )
     return notes
 
 
 def render_review(
-    review_report: "ReviewReport", review_model: ReviewModel, notes: Sequence[str], *, limit: int
+    review_report: "ReviewReport", review_model: "ReviewModel", notes: Sequence[str], *, limit: int
 ) -> None:
-    """Show a review.
-
-    Args:
-        review_report: The review.
-        review_model: What it was asked of.
-        notes: What to know before trusting it.
-        limit: How many findings to show.
-    """
+    """Print a review, with up to `limit` findings."""
     console.print(
-        f"{len(review_report.findings):,} findings in {review_report.annotation_count:,} annotations of "
-        f"{review_report.document_count:,} documents, by {to_single_line(review_model.name)}.",
+        f"{len(review_report.findings):,} findings in {review_report.annotation_count:,} "
+        f"annotations of {review_report.document_count:,} documents, by "
+        f"{to_single_line(review_model.name)}.",
         markup=False,
         soft_wrap=True,
     )
@@ -212,22 +211,21 @@ def render_review(
         for suspect in review_report.suspect_documents[:MAX_LISTED_DOCUMENTS]
     )
     console.print(
-        f"The most suspicious documents, with their findings: {worst}.",
+        f"Most suspicious documents, with their number of findings: {worst}.",
         markup=False,
         soft_wrap=True,
     )
 
 
 def _build_table(findings: "Sequence[ReviewFinding]") -> Table:
-    """One row a finding; in plain characters where it goes into a file."""
-    grid = Table(box=box.SIMPLE_HEAD if console.is_terminal else box.ASCII)
+    table = new_table()
     for name in ("#", "Score"):
-        grid.add_column(name, justify="right", no_wrap=True)
-    grid.add_column("Kind", no_wrap=True)
-    for name in ("Document", "- drawn, + suggested", "In context"):
-        grid.add_column(name, overflow="fold")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("Kind", no_wrap=True)
+    for name in ("Document", "- annotated, + suggested", "In context"):
+        table.add_column(name, overflow="fold")
     for rank, finding in enumerate(findings, start=1):
-        grid.add_row(
+        table.add_row(
             str(rank),
             f"{finding.score:.3f}" if finding.score >= MIN_SHOWN_SCORE else f"<{MIN_SHOWN_SCORE}",
             finding.kind,
@@ -235,11 +233,11 @@ def _build_table(findings: "Sequence[ReviewFinding]") -> Table:
             _format_change(finding),
             _format_context(finding),
         )
-    return grid
+    return table
 
 
 def _format_change(finding: "ReviewFinding") -> Text:
-    """What was drawn and what is suggested, as lines of a diff."""
+    """Annotation and suggestion as lines of a diff."""
     lines = []
     for sign, span in (("-", finding.gold), ("+", finding.suggested)):
         if span is not None:
@@ -254,7 +252,7 @@ def _format_change(finding: "ReviewFinding") -> Text:
 
 
 def _format_context(finding: "ReviewFinding") -> Text:
-    """What a finding is about, with whole words on either side of it."""
+    """The text of a finding with whole words around it."""
     before, after = finding.context_before, finding.context_after
     if len(before) > MAX_CONTEXT_CHARACTERS:
         before = before[-MAX_CONTEXT_CHARACTERS:].partition(" ")[2]

@@ -1,13 +1,12 @@
-"""``tagalong curate select``: which documents of a pool to annotate next, and why."""
+"""``tagalong curate select``: the documents to annotate next."""
 
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -16,8 +15,14 @@ from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.formats.registry import describe_formats
 from tagalong.backend.label_studio.results import DEFAULT_LABEL_CONFIG, LabelConfig
 from tagalong.backend.storage.atomic_files import write_atomically
-from tagalong.cli.curate.project import ApiKeyOption, ProjectOption, UrlOption, open_project
-from tagalong.cli.curate.selection import SelectionResult, check_known_labels, select_next_documents
+from tagalong.cli.curate.project import (
+    ApiKeyOption,
+    ProjectOption,
+    UrlOption,
+    check_new_file,
+    open_project,
+    warn,
+)
 from tagalong.cli.terminal.console import console, echo_json, error_console
 from tagalong.cli.terminal.options import (
     MAX_SEED,
@@ -28,13 +33,17 @@ from tagalong.cli.terminal.options import (
     load_tier_version,
     open_store,
 )
+from tagalong.cli.terminal.progress import predict_with_progress
+from tagalong.cli.terminal.tables import new_table
 from tagalong.ner.document import Document
-from tagalong.ner.errors import OutputError
 from tagalong.ner.text_sanitizing import to_single_line
 from tagalong.training.corpus import Corpus, read_corpus
 from tagalong.training.curate.selection import SelectedDocument, SelectionOptions, StrategyName
 
-MAX_TEXT_CHARACTERS = 200  # characters of a text, more than fit a line of any terminal
+if TYPE_CHECKING:  # torch would make `tagalong --help` slow
+    from tagalong.training.curate.select import SelectionResult
+
+MAX_TEXT_CHARACTERS = 200  # more than fit into one line
 
 
 def select_cli(
@@ -113,48 +122,57 @@ def select_cli(
     models: ModelsOption = Path("models"),
     as_json: JsonOption = False,
 ) -> None:
-    """Choose which documents to annotate next, and say why.
+    """Select the documents to annotate next, with the reason for each.
 
     Example: tagalong curate select pool.jsonl --labeled export.json --count 50 --out next.json
     """
+    from tagalong.backend.batch.source_and_sink import format_names
+    from tagalong.training.curate.select import find_unknown_labels, select_next_documents
     from tagalong.training.curate.strategies import STRATEGIES
 
     if (against is not None) != ("other_predictions" in STRATEGIES[strategy].required_inputs):
         raise typer.BadParameter("--against MODEL and --strategy disagreement go together")
-    if out is not None and out.exists():
-        raise OutputError(f"{out} is there already: choose another name")
+    check_new_file(out)
     if queue and project is None:
-        raise typer.BadParameter("--queue is for a --project: files have no order to hand out")
+        raise typer.BadParameter("--queue needs --project: only a project hands out tasks")
     options = SelectionOptions(strategy, count, random_share, seed)
     read = build_read_options("latest", label_config)
     store = open_store(models)
     with ExitStack() as stack:
         if project is None:
-            place, config = None, read.label_config
+            curated_project, config = None, read.label_config
             documents, corpus = read_files(pool, labeled, read)
         else:
             if pool is not None or labeled:
-                raise typer.BadParameter("a --project knows what is annotated: give no files too")
-            place = stack.enter_context(open_project(project, url, key))
-            config = place.config
+                raise typer.BadParameter("give no files with --project: it has its own annotations")
+            curated_project = stack.enter_context(open_project(project, url, key))
+            config = curated_project.config
             documents, corpus = (
-                place.read_unlabeled_documents(),
-                place.read_annotated_corpus("latest"),
+                curated_project.read_unlabeled_documents(),
+                curated_project.read_annotated_corpus("latest"),
             )
         with error_console.status("Loading"):
             tier = load_tier_version(store, model or store.default_reference())
             other = None if against is None else load_tier_version(store, against)
-        if corpus is not None:
-            check_known_labels(tier, corpus, config)
+        if corpus is not None and (unknown := find_unknown_labels(tier, corpus, config)):
+            warn(
+                f"{tier.version} does not know {format_names(unknown)}: no document is selected "
+                "for these labels."
+            )
         chosen = select_next_documents(
-            documents, tier, options, labeled=corpus.documents if corpus else (), other_tier=other
+            documents,
+            tier,
+            options,
+            labeled=corpus.documents if corpus else (),
+            other_tier=other,
+            predict=predict_with_progress,
         )
         if out is not None:
             write_selected_documents(chosen.selected_documents, out, config or DEFAULT_LABEL_CONFIG)
         shown = ""
-        if place is not None and queue:
+        if curated_project is not None and queue:
             ordered = [choice.document for choice in chosen.selected_documents]
-            shown = place.queue_documents(ordered, tier)
+            shown = curated_project.queue_documents(ordered, tier)
     if as_json:
         echo_json({**chosen.to_json(), **({"shown": shown} if shown else {})})
     else:
@@ -162,68 +180,54 @@ def select_cli(
         if shown:
             console.print(f"Label Studio hands them out in this order: {shown}", soft_wrap=True)
             console.print(
-                "A prediction score below 0 there is a place in the queue, not a confidence: "
+                "A prediction score below 0 is a position in the queue, not a confidence: "
                 "-5.00% means that 5 tasks are left. Each region keeps its own confidence.",
                 soft_wrap=True,
             )
 
 
 def read_files(
-    pool: Path | None, labelled: Sequence[Path] | None, options: ReadOptions
+    pool: Path | None, labeled: Sequence[Path] | None, options: ReadOptions
 ) -> tuple[list[Document], Corpus | None]:
-    """Read what there is to choose from and what is annotated already.
+    """Read the pool and the annotated documents.
 
     Args:
-        pool: Of the first.
-        labelled: Of the second.
+        pool: File or folder of texts.
+        labeled: Annotation files.
         options: How to read annotations.
 
     Returns:
-        Both; None where nothing is said to be annotated.
+        Both; None without annotation files.
 
     Raises:
         InputError: If a file cannot be read.
     """
     if pool is None:
-        raise typer.BadParameter("name what to choose from: a file, a folder, or a --project")
-    return read_pool(pool, options.label_config), read_corpus(
-        labelled, options
-    ) if labelled else None
+        raise typer.BadParameter("give texts to select from: a file, a folder, or --project")
+    return read_pool(pool, options.label_config), read_corpus(labeled, options) if labeled else None
 
 
 def read_pool(path: Path, config: LabelConfig | None) -> list[Document]:
-    """Read a pool; what cannot be read is named and left out.
-
-    Args:
-        path: A file, or a folder of texts.
-        config: A labelling config, where tasks need one.
-
-    Returns:
-        Its documents.
-
-    Raises:
-        InputError: If it cannot be read.
-    """
+    """Read the texts of a file or folder, and warn about unreadable ones."""
     with open_source(path, config) as source:
         items = list(source)
-    if troubles := [item.read_error for item in items if item.document is None]:
-        named = f"{len(troubles):,} documents cannot be read, the first because: {troubles[0]}"
-        error_console.print(to_single_line(named), style="yellow", markup=False, soft_wrap=True)
+    if failures := [item.read_error for item in items if item.document is None]:
+        warn(f"{len(failures):,} documents cannot be read, the first because: {failures[0]}")
     return [item.document for item in items if item.document is not None]
 
 
 def write_selected_documents(
     choices: Sequence[SelectedDocument], path: Path, config: LabelConfig
 ) -> None:
-    """Write what was chosen into a file, in order.
+    """Write the selected documents, in order.
 
     Args:
-        choices: What was chosen.
-        path: The file. Ending in ``.json``, it holds tasks to import; else JSON lines.
-        config: Says where tasks have their text.
+        choices: Selected documents.
+        path: ``.json`` for tasks to import, else JSON lines.
+        config: Labeling config with the data key of the text.
 
     Raises:
-        OutputError: If it is there already, or cannot be written.
+        OutputError: If the file exists, or cannot be written.
     """
     ranked = list(enumerate(choices, start=1))
     if path.suffix == ".json":
@@ -237,50 +241,43 @@ def write_selected_documents(
 
 
 def render_selection(
-    selection: SelectionResult, options: SelectionOptions, out: Path | None
+    selection: "SelectionResult", options: SelectionOptions, out: Path | None
 ) -> None:
-    """Show what was chosen, and what it was chosen from.
-
-    Args:
-        selection: What was chosen.
-        options: How.
-        out: The file it is in, if there is one.
-    """
-    sifted = selection.pool
-    aside = (
-        (sifted.already_annotated, "annotated already"),
-        (sifted.repeated_texts, "with the text of another"),
-        (sifted.without_words, "without words"),
+    """Print the selection and the numbers of excluded documents."""
+    pool = selection.pool
+    exclusions = (
+        (pool.already_annotated, "annotated already"),
+        (pool.repeated_texts, "repeated"),
+        (pool.without_words, "without words"),
     )
-    left_out = "".join(f", {count:,} {why}" for count, why in aside if count)
+    left_out = "".join(f", {count:,} {why}" for count, why in exclusions if count)
     console.print(
-        f"{len(selection.selected_documents):,} of {len(sifted.documents):,} documents{left_out}; "
-        f"{selection.strategy}, asking {selection.version}.",
+        f"{len(selection.selected_documents):,} of {len(pool.documents):,} documents{left_out}; "
+        f"strategy {selection.strategy}, model {selection.version}.",
         markup=False,
         soft_wrap=True,
     )
     if len(selection.selected_documents) < options.count:
-        console.print(f"{options.count:,} were asked for, and these are all that are left.")
+        console.print(f"{options.count:,} were requested, but no more are left.")
     console.print(_build_table(selection.selected_documents))
     if out is not None:
-        console.print(f"They are in {out}, in this order", markup=False, soft_wrap=True)
+        console.print(f"Written to {out}, in this order", markup=False, soft_wrap=True)
 
 
 def _build_table(choices: Sequence[SelectedDocument]) -> Table:
-    """One row a document; in plain characters where it goes into a file."""
-    grid = Table(box=box.SIMPLE_HEAD if console.is_terminal else box.ASCII, expand=True)
-    grid.add_column("Rank", justify="right", no_wrap=True)
-    grid.add_column("Document", overflow="fold", max_width=20)
-    grid.add_column("Why", no_wrap=True)
-    grid.add_column("Score", justify="right", no_wrap=True)
-    grid.add_column("Text", ratio=1, no_wrap=True, overflow="crop")  # what the others leave
+    table = new_table(expand=True)
+    table.add_column("Rank", justify="right", no_wrap=True)
+    table.add_column("Document", overflow="fold", max_width=20)
+    table.add_column("Reason", no_wrap=True)
+    table.add_column("Score", justify="right", no_wrap=True)
+    table.add_column("Text", ratio=1, no_wrap=True, overflow="crop")  # what the others leave
     for rank, choice in enumerate(choices, start=1):
         document = choice.document
-        grid.add_row(
+        table.add_row(
             str(rank),
             Text(to_single_line(document.id)),
             choice.reason,
             "" if choice.score is None else f"{choice.score:.3f}",
             Text(to_single_line(document.text[:MAX_TEXT_CHARACTERS])),
         )
-    return grid
+    return table

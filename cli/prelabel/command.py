@@ -22,7 +22,7 @@ from tagalong.backend.batch.prelabel import (
 from tagalong.backend.batch.resume import open_batch_journal
 from tagalong.backend.batch.source_and_sink import ProjectOptions, SourceAndSink
 from tagalong.backend.formats.registry import describe_formats
-from tagalong.cli.prelabel.report import progress_bar, render_estimate, render_summary
+from tagalong.cli.prelabel.report import batch_progress_bar, render_estimate, render_summary
 from tagalong.cli.terminal.console import echo_json, error_console
 from tagalong.cli.terminal.options import (
     ALLOWED_HOSTS_OPTION,
@@ -264,7 +264,7 @@ def _run(
     cost_per_hour: float | None,
 ) -> dict[str, Any]:
     with open_batch_journal(path, place, models, notify=_notify) as state:
-        run_batch(state, place, models, open_engine=open_engine, report_pass=progress_bar)
+        run_batch(state, place, models, open_engine=open_engine, report_pass=batch_progress_bar)
         summary = summarize_batch(state, models, cost_per_hour=cost_per_hour)
         summary["shown"] = place.show(sort_versions_by_share(summary, models))
         if not summary["aside"]:

@@ -6,27 +6,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, Progress, TextColumn
-
 from tagalong.backend.batch.run import BatchProgress
 from tagalong.backend.batch.source_and_sink import SourceAndSink
 from tagalong.cli.terminal.console import console, error_console
+from tagalong.cli.terminal.progress import progress_bar
 from tagalong.ner.text_sanitizing import to_single_line
 
 MAX_LISTED_FAILURES = 5
 
 
 @contextmanager
-def progress_bar(title: str, total: int) -> Iterator[Callable[[BatchProgress], None]]:
+def batch_progress_bar(title: str, total: int) -> Iterator[Callable[[BatchProgress], None]]:
     """Show the progress of a pass; yields a callback for the batch."""
-    columns = (TextColumn(title), BarColumn(), TextColumn("{task.fields[details]}"))
-    with Progress(*columns, console=error_console, transient=True) as bar:
-        task = bar.add_task("", total=total, details="")
-
-        def report(progress: BatchProgress) -> None:
-            bar.update(task, completed=progress.finished, details=_format_progress(progress, total))
-
-        yield report
+    with progress_bar(title, total=total) as update:
+        yield lambda progress: update(
+            completed=progress.finished, details=_format_progress(progress, total)
+        )
 
 
 def _format_progress(progress: BatchProgress, total: int) -> str:

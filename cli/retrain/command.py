@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -18,7 +17,8 @@ from tagalong.cli.terminal.options import (
     ModelsOption,
     open_store,
 )
-from tagalong.cli.train.run import progress_bar
+from tagalong.cli.terminal.progress import training_progress_bar
+from tagalong.cli.terminal.tables import new_table
 from tagalong.ner.model_registry import ENCODER, TierName
 from tagalong.training.jobs.job_requests import cancel_jobs, enqueue_job
 from tagalong.training.jobs.retrain_options import (
@@ -110,7 +110,7 @@ def retrain_cli(
         prelabel_tasks=prelabel,
         warm_start=warm_start,
     )
-    with progress_bar(error_console) as on_progress:
+    with training_progress_bar(error_console) as on_progress:
         job = run_job(job_store, job_id, store, options, on_progress=on_progress)
     if as_json:
         echo_json(job_to_json(job))
@@ -138,10 +138,7 @@ def job_to_json(job: Job) -> dict[str, Any]:
 
 def _build_scores_table(outcome: JobResult) -> Table:
     """Scores of both versions by length."""
-    table = Table(
-        title=f"Strict F1 on {outcome.held_out} held-out documents",
-        box=box.SIMPLE_HEAD if console.is_terminal else box.ASCII,
-    )
+    table = new_table(title=f"Strict F1 on {outcome.held_out} held-out documents")
     for column in ("entities", "gold", "new", "old", "difference"):
         table.add_column(column, justify="left" if column == "entities" else "right")
     for one in outcome.strata:

@@ -1,27 +1,36 @@
-"""Tables of text on the terminal."""
+"""Tables on the terminal: lines in a terminal, plain characters in a file or pipe."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.table import Table as Grid
+from rich.table import Table
 from rich.text import Text
 
 from tagalong.cli.terminal.console import console
 from tagalong.ner.text_sanitizing import to_single_line
 
-if TYPE_CHECKING:  # what imports numpy would make `tagalong --help` slow
+if TYPE_CHECKING:  # numpy would make `tagalong --help` slow
     from tagalong.training.evaluation.tables import TextTable
 
 EMPTY_CELL = "-"
 
 
-def print_tables(tables: "Iterable[TextTable]") -> None:
-    """Show tables, each under its title.
+def new_table(*, piped_box: box.Box | None = box.ASCII, **settings: Any) -> Table:
+    """Make a Rich table with a box that suits the terminal.
 
     Args:
-        tables: Any.
+        piped_box: Box in a file or pipe; None for plain columns.
+        **settings: Further settings of `rich.table.Table`.
+
+    Returns:
+        A table without columns.
     """
+    return Table(box=box.SIMPLE_HEAD if console.is_terminal else piped_box, **settings)
+
+
+def print_tables(tables: "Iterable[TextTable]") -> None:
+    """Print tables with their titles and notes."""
     for table in tables:
         console.print()
         console.print(Text(to_single_line(table.title), style="bold"))
@@ -30,27 +39,19 @@ def print_tables(tables: "Iterable[TextTable]") -> None:
             console.print(Text(table.note, style="dim"))
 
 
-def _build_rich_table(table: "TextTable") -> Grid:
-    """The cells of a table: drawn lines in a terminal, plain characters in a pipe."""
-    grid = Grid(box=box.SIMPLE_HEAD if console.is_terminal else box.ASCII)
-    for name, side in zip(table.columns, table.align, strict=True):
-        # Figures are never folded; what is long is a name or a quote, and shown to its end.
-        if side == "r":
-            grid.add_column(name, justify="right", no_wrap=True)
+def _build_rich_table(text_table: "TextTable") -> Table:
+    table = new_table()
+    for name, align in zip(text_table.columns, text_table.align, strict=True):
+        # Numbers are never folded; names and quotes are folded so that all of them shows.
+        if align == "r":
+            table.add_column(name, justify="right", no_wrap=True)
         else:
-            grid.add_column(name, overflow="fold")
-    for row in table.rows:
-        grid.add_row(*(Text(to_single_line(cell)) for cell in row))
-    return grid
+            table.add_column(name, overflow="fold")
+    for row in text_table.rows:
+        table.add_row(*(Text(to_single_line(cell)) for cell in row))
+    return table
 
 
 def format_score(value: object) -> str:
-    """Write a figure of a manifest.
-
-    Args:
-        value: As it was read: a number from 0 to 1, or anything else where it is not known.
-
-    Returns:
-        Three decimals, or a dash.
-    """
+    """Three decimals for a score of a manifest; a dash for anything but a number."""
     return f"{value:.3f}" if isinstance(value, int | float) else EMPTY_CELL

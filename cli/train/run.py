@@ -1,24 +1,21 @@
 """Options, progress bar and messages of the commands that train."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 from tagalong.backend.formats.registry import describe_formats
 from tagalong.backend.retraining.job import PromotionPolicy
 from tagalong.cli.terminal.console import error_console
 from tagalong.cli.terminal.options import MAX_SEED
+from tagalong.cli.terminal.progress import training_progress_bar
 from tagalong.cli.train.messages import describe_silver, describe_split, describe_version
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.training.jobs.train_version import TrainedVersion, TrainJob
-    from tagalong.training.recipes.schedule import TrainingProgress
 
 PrecisionName = Literal["auto", "bf16", "fp32"]
 ExportsArgument = Annotated[
@@ -97,42 +94,8 @@ def run_training(job: "TrainJob") -> "TrainedVersion | None":
     def show(message: str) -> None:
         console.print(message, markup=False, soft_wrap=True)
 
-    with progress_bar(console) as on_progress:
+    with training_progress_bar(console) as on_progress:
         version = train_version(job, data, on_progress=on_progress, on_message=show)
     if version is not None:
         console.print(describe_version(version), soft_wrap=True)
     return version
-
-
-@contextmanager
-def progress_bar(console: Console) -> Iterator["Callable[[TrainingProgress], None]"]:
-    """Show a bar with loss, dev F1 and time left, and print a line after each epoch.
-
-    Yields the callback for progress.
-    """
-    columns = (
-        TextColumn("[progress.description]{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[scores]}"),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("Loading", total=None, scores="")
-
-        def report(progress: "TrainingProgress") -> None:
-            best = f"dev F1 {max(progress.dev_scores):.4f}, " if progress.dev_scores else ""
-            left = timedelta(seconds=round(progress.seconds_left))
-            epoch = f"Epoch {progress.epoch} of {progress.epochs}"
-            bar.update(
-                task,
-                description=epoch,
-                completed=progress.step,
-                total=progress.steps,
-                scores=f"loss {progress.loss:.4f}, {best}{left} left",
-            )
-            if len(progress.dev_scores) == progress.epoch:  # evaluated just now
-                bar.console.print(
-                    f"{epoch}: loss {progress.loss:.4f}, "
-                    f"dev F1 {progress.dev_scores[-1]:.4f}, {left} left at most"
-                )
-
-        yield report

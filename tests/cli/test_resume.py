@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from tagalong.backend.documents.jsonl import document_to_json
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.cli.train.run import progress_bar
+from tagalong.cli.terminal.progress import training_progress_bar
 from tagalong.ner.manifest import read_manifest
 from tagalong.training.recipes.schedule import TrainingProgress
 from tests.toy_corpus import toy_documents
@@ -104,7 +104,7 @@ def test_killed_and_resumed_it_publishes_the_version_it_would_have_had(command, 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_bar_shows_loss_dev_f1_and_the_time_left(width):
     screen = io.StringIO()
-    with progress_bar(Console(file=screen, force_terminal=True, width=width)) as report:
+    with training_progress_bar(Console(file=screen, force_terminal=True, width=width)) as report:
         report(TrainingProgress(1, 12, 30, 400, 1.5, (), 3725.4, 900.0))
         report(TrainingProgress(2, 12, 35, 400, 0.6, (0.4,), 70.0, 900.0))
         report(TrainingProgress(2, 12, 65, 400, 0.51234, (0.4, 0.61), 65.0, 900.0))
@@ -118,7 +118,7 @@ def test_the_bar_shows_loss_dev_f1_and_the_time_left(width):
 
 def test_the_bar_shows_no_score_before_there_is_one():
     screen = io.StringIO()
-    with progress_bar(Console(file=screen, force_terminal=True, width=100)) as report:
+    with training_progress_bar(Console(file=screen, force_terminal=True, width=100)) as report:
         report(TrainingProgress(1, 12, 30, 400, 1.5, (), 3725.4, 900.0))
     assert "loss 1.5000, 1:02:05 left" in screen.getvalue()
     assert "dev F1" not in screen.getvalue()

@@ -1,6 +1,7 @@
 """`tagalong curate review` and `agreement` as they are typed: their order, files and refusals."""
 
 import json
+import re
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +24,14 @@ from tagalong.ner.errors import (
     LabelStudioError,
     OutputError,
     TagalongError,
+    TrainingError,
     VersionNotFound,
 )
 from tagalong.ner.manifest import VersionMetadata
 from tagalong.ner.tags import TagSet
 from tagalong.training.corpus import read_corpus
 from tagalong.training.loop.training_state import lock_training
+from tests.errors import assert_error
 from tests.lexicon_tier import LEXICON, LexiconTier
 from tests.toy_corpus import LABELS, toy_documents
 
@@ -109,7 +112,7 @@ def test_a_version_reviews_without_training_and_says_that_it_may_be_lenient(by_m
     scores = [finding["score"] for finding in found["findings"]]
     assert scores == sorted(scores)
     assert all(0 <= score <= 1 for score in scores)
-    assert "forgives their errors" in found["notes"][0]
+    assert found["asked"] in found["notes"][0]
     lines = (tmp_path / "queue.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == found["findings"]
     texts = {document.id: document.text for document in documents}
@@ -126,7 +129,7 @@ def test_a_table_has_as_many_rows_as_were_asked_for_and_is_plain_in_a_pipe(by_mo
     rows = [line for line in shown.splitlines() if line.startswith("|")]
     ranks = [cell for line in rows if (cell := line.split("|")[1].strip()).isdigit()]
     assert ranks == ["1", "2", "3"]
-    assert "The most suspicious documents, with their findings: 4-" in shown
+    assert re.search(r"documents.*: 4-\d+ \(\d+\)", shown)
 
 
 def test_folds_are_trained_and_nothing_is_left_of_them(export, tmp_path, tiny_base):
@@ -150,7 +153,7 @@ def test_folds_are_kept_where_what_they_say_cannot_be_written(
     [folder] = (tmp_path / "models" / "encoder").iterdir()
     assert {path.name for path in folder.iterdir()} == {"fold-1", "fold-2"}
     with lock_training(folder):
-        assert "under way" in str(refusal(*command))
+        assert isinstance(refusal(*command), TrainingError)
     monkeypatch.undo()
     assert run(*command).exit_code == 0
     assert not folder.exists()
@@ -191,7 +194,7 @@ def test_folds_are_kept_until_what_they_say_was_shown(export, tmp_path, tiny_bas
     )  # nothing is trained again
     shown = run(*command)
     assert shown.exit_code == 0, shown.output
-    assert f"Their tasks are in a tab: {tab}" in shown.stdout
+    assert tab in shown.stdout
     assert (tmp_path / "page" / "report.json").is_file()
     assert not folder.exists()
 
@@ -205,27 +208,27 @@ def test_what_cannot_be_reviewed_is_refused_in_one_sentence(export, models, tmp_
         tmp_path / "lost.jsonl", [Document(one, one, (half,)) for one in ("aspirin", "lithium")]
     )
     taken = ["--out", export]
-    for arguments, error, words in (
-        ([bare], InputError, "not one annotation"),
-        ([single], InputError, "1 different texts cannot make 5 folds"),
-        ([drugs, "--model", "encoder"], LabelError, "'Drug' (1)"),
-        ([lost], InputError, "not one word of which the truth is known"),
-        ([lost, "--model", "encoder"], InputError, "not one word of which the truth is known"),
-        ([export, "--model", "absent"], VersionNotFound, "absent"),
-        ([export, *taken], OutputError, "is there already"),
+    for arguments, error, code in (
+        ([bare], InputError, "no-annotations"),
+        ([single], InputError, "too-few-texts-for-folds"),
+        ([drugs, "--model", "encoder"], LabelError, "labels-unknown-to-model"),
+        ([lost], InputError, "no-known-words"),
+        ([lost, "--model", "encoder"], InputError, "no-known-words"),
+        ([export, "--model", "absent"], VersionNotFound, "version-not-found"),
+        ([export, *taken], OutputError, "file-exists"),
     ):
         refused = refusal("review", *arguments, "--models", models)
         assert isinstance(refused, error)
-        assert words in str(refused)
+        assert refused.code == code
     assert run("review", export, "--model", "encoder", "--epochs", "2").exit_code == 2
 
 
 def test_only_encoders_are_asked(export, models, monkeypatch):
     tier = LexiconTier("llm-1", LEXICON)
-    monkeypatch.setattr("tagalong.cli.curate.tag_distributions.load_tier_version", lambda *_: tier)
+    monkeypatch.setattr("tagalong.cli.curate.review.load_tier_version", lambda *_: tier)
     refused = refusal("review", export, "--model", "llm-1", "--models", models)
     assert isinstance(refused, InputError)
-    assert "version llm-1 is no encoder" in str(refused)
+    assert_error(refused, "review-needs-encoder")
 
 
 def test_annotations_of_unknown_labels_are_counted(models, tmp_path):
@@ -234,7 +237,7 @@ def test_annotations_of_unknown_labels_are_counted(models, tmp_path):
     path = write(tmp_path / "odd.jsonl", [odd])
     found = figures("review", path, "--model", "encoder", "--models", models)
     assert found["lost"] == {"label unknown": 1}
-    assert "1 annotations cannot be reviewed: label unknown (1)." in found["notes"]
+    assert any("unknown (1)" in note for note in found["notes"])
 
 
 def annotated(task: int, *annotations) -> dict:
@@ -270,7 +273,7 @@ def test_agreement_is_measured_and_the_worst_task_comes_first(shared, tmp_path):
     report = tmp_path / "page"
     found = figures("agreement", shared, "--out", tmp_path / "tasks.jsonl", "--report", report)
     assert json.loads((report / "report.json").read_text(encoding="utf-8")) == found
-    assert "How far annotators agree" in (report / "report.html").read_text(encoding="utf-8")
+    assert "Inter-annotator" in (report / "report.html").read_text(encoding="utf-8")
     assert (found["tasks"], found["alone"]) == (2, 1)
     assert found["overall"]["exact_f1"] == pytest.approx(6 / 7, abs=1e-4)
     assert found["by_label"]["Disease"] == {"spans": 1, "exact_f1": 0.0, "overlap_f1": 0.0}
@@ -282,7 +285,7 @@ def test_agreement_is_measured_and_the_worst_task_comes_first(shared, tmp_path):
 
 def test_agreement_is_shown_in_plain_tables(shared):
     shown = run("agreement", shared, "--limit", "1").stdout
-    assert "2 tasks of two annotators or more; 1 more have one annotator only." in shown
+    assert re.search(r"2 tasks.* 1 ", shown.splitlines()[0])
     for row in ("| All ", "| Disease ", "| 3+ words ", "| 7 and 8 ", "| 2 "):
         assert row in shown
     assert shown.isascii()
@@ -293,5 +296,5 @@ def test_agreement_needs_two_annotators(shared, tmp_path, export):
     alone_in = tmp_path / "alone.json"
     alone_in.write_text(json.dumps([annotated(1, (7, [NALOXONE]))]), encoding="utf-8")
     for path in (alone_in, export):
-        assert "none was annotated by two people" in str(refusal("agreement", path))
+        assert_error(refusal("agreement", path), "no-task-with-two-annotators")
     assert isinstance(refusal("agreement", shared, "--out", export), OutputError)

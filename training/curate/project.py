@@ -1,0 +1,121 @@
+"""A Label Studio project as a source of documents to curate, and as the place to show results."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from tagalong.backend.annotations.annotators import AnnotatorPolicy
+from tagalong.backend.batch.label_studio_project import ProjectSource
+from tagalong.backend.batch.source_and_sink import ProjectOptions
+from tagalong.backend.formats.file_format import ReadOptions
+from tagalong.backend.label_studio.annotation_queue import QueuedTask, queue_tasks
+from tagalong.backend.label_studio.api.client import LabelStudioClient
+from tagalong.backend.label_studio.api.filters import MOST, tasks_of
+from tagalong.backend.label_studio.api.retries import RateLimitedRetry
+from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.backend.label_studio.task_text import TaskTextReader
+from tagalong.backend.models.tier import Tier
+from tagalong.ner.document import Document
+from tagalong.ner.errors import TrainingError
+from tagalong.training.corpus import Corpus, read_corpus
+from tagalong.training.jobs.project_data import (
+    fetch_annotated_tasks,
+    predict_in_project_labels,
+    write_tasks,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CuratedProject:
+    """A Label Studio project whose annotations are curated.
+
+    All methods that ask Label Studio raise `LabelStudioError` if it refuses or stays unreachable.
+
+    Attributes:
+        client: Client of Label Studio.
+        project: Project id.
+        config: Labeling config of the project.
+        retry: Rate limit and retries of requests.
+        warn: Called with one sentence per problem that does not stop the work.
+    """
+
+    client: LabelStudioClient
+    project: int
+    config: LabelConfig
+    retry: RateLimitedRetry
+    warn: Callable[[str], None]
+
+    def read_annotated_corpus(self, annotators: AnnotatorPolicy = "majority") -> Corpus | None:
+        """Read the annotated tasks, with task ids as document ids; None if there are none."""
+        options = ReadOptions(annotator_policy=annotators, label_config=self.config)
+        with tempfile.TemporaryDirectory() as folder:  # only its owner has access
+            path = Path(folder) / f"project-{self.project}.json"
+            try:
+                write_tasks(path, fetch_annotated_tasks(self.client, self.project, self.retry))
+            except TrainingError:  # no task is annotated
+                return None
+            return read_corpus([path], options)
+
+    def read_unlabeled_documents(self) -> list[Document]:
+        """Read the tasks without annotations, and warn about unreadable ones."""
+        texts = TaskTextReader(
+            frozenset(),
+            label_studio_url=self.client.url,
+            authorization=self.client.connection.authorization_header,
+        )
+        source = ProjectSource(
+            self.client,
+            ProjectOptions(project=self.project, url="", key="", unlabeled_only=True),
+            self.config,
+            versions=(),
+            texts=texts,
+            retry=self.retry,
+        )
+        items = list(source)
+        if failures := [item.read_error for item in items if item.document is None]:
+            self.warn(f"{len(failures):,} tasks cannot be read, the first because: {failures[0]}")
+        return [item.document for item in items if item.document is not None]
+
+    def queue_documents(self, documents: Sequence[Document], tier: Tier) -> str:
+        """Make the project hand out tasks in this order, with predictions.
+
+        Args:
+            documents: Documents of the tasks, in order.
+            tier: Predicts them; its version becomes the version of the project.
+
+        Returns:
+            Address of the Data Manager tab.
+        """
+        blank = [replace(document, spans=()) for document in documents]
+        predictions = predict_in_project_labels(self.config, tier, blank)
+        tab = queue_tasks(
+            *(self.client, self.project, self.config),
+            list(map(QueuedTask, blank, predictions)),
+            version=tier.version,
+            retry=self.retry,
+        )
+        return self._tab_url(tab)
+
+    def show_tasks_in_tab(self, tasks: Sequence[str], title: str) -> str:
+        """Show tasks in a Data Manager tab.
+
+        Args:
+            tasks: Ids of tasks, or of documents made from them.
+            title: Title of the tab.
+
+        Returns:
+            Address of the tab.
+        """
+        ids = list(dict.fromkeys(int(task.partition("@")[0]) for task in tasks))
+        if len(ids) > MOST:
+            self.warn(
+                f"The tab shows the first {MOST:,} of {len(ids):,} tasks, the maximum of a filter "
+                "in Label Studio."
+            )
+        show = partial(self.client.views.create_or_update, self.project, title, tasks_of(ids))
+        return self._tab_url(self.retry.call(show).id)
+
+    def _tab_url(self, tab: int) -> str:
+        return f"{self.client.url}/projects/{self.project}/data?tab={tab}"
