@@ -46,10 +46,8 @@ def training_progress_bar(
 ) -> Iterator[Callable[["TrainingProgress"], None]]:
     """Show loss, best dev F1 and time left of a training, and print a line after each epoch.
 
-    A cross-validation has one bar over all folds, without a line per epoch.
-
-    Yields:
-        The callback for progress.
+    A cross-validation has one bar over all folds, without a line per epoch. Yields the callback for
+    progress.
     """
     with progress_bar("Loading", console=console) as update:
 
