@@ -1,4 +1,4 @@
-"""``tagalong benchmark``: what each tier costs on this machine, and which one to use for what."""
+"""``tagalong benchmark``: speed and cost of the tiers on this machine, with advice."""
 
 import json
 from collections.abc import Sequence
@@ -102,7 +102,7 @@ def benchmark_cli(
     as_json: JsonOption = False,
     models: ModelsOption = Path("models"),
 ) -> None:
-    """Measure what each tier costs on this machine, and say which one to use for what.
+    """Measure speed and cost of each tier on this machine, and recommend one for each use case.
 
     Example: tagalong benchmark export.json --latency-budget-ms 100 --report benchmark
     """
@@ -120,196 +120,203 @@ def benchmark_cli(
     if report is not None:
         check_report_dir(report)
     store = open_store(models)
-    read = read_corpus(documents).documents if documents else read_sample_documents()
-    texts = [document.text for document in read if word_offsets(document.text)]
+    read_documents = read_corpus(documents).documents if documents else read_sample_documents()
+    texts = [document.text for document in read_documents if word_offsets(document.text)]
     if not texts:
-        raise InputError("there is no document with a word in it: give some that have text")
-    settings, notes = choose_benchmark_configs(store, encoder, llm)
-    qualities = collect_known_scores(settings, evaluation or [])
-    timings, failed = run_benchmarks(settings, texts, seconds)
-    elsewhere = None if models == Path("models") else str(models)
-    need = ServingRequirements(latency_budget_ms / 1000, batch, cost_per_hour, elsewhere)
-    found = BenchmarkReport(
-        requirements=need,
+        raise InputError(
+            "the documents contain no words: give documents with text", code="no-words"
+        )
+    configs, notes = choose_benchmark_configs(store, encoder, llm)
+    scores = collect_known_scores(configs, evaluation or [])
+    results, failed = run_benchmarks(configs, texts, seconds)
+    models_dir = None if models == Path("models") else str(models)
+    requirements = ServingRequirements(latency_budget_ms / 1000, batch, cost_per_hour, models_dir)
+    benchmark = BenchmarkReport(
+        requirements=requirements,
         source=", ".join(escape_unprintable(path.name) for path in documents)
         if documents
         else DEFAULT_DOCUMENTS_NAME,
         documents=len(texts),
         words=sum(len(word_offsets(text)) for text in texts),
-        results=tuple(timings),
-        scores=qualities,
-        advice=recommend_tiers(timings, qualities, need, failed=tuple(failed)),
+        results=tuple(results),
+        scores=scores,
+        advice=recommend_tiers(results, scores, requirements, failed=tuple(failed)),
         notes=(*notes, *failed.values()),
         machine=describe_machine(),
     )
-    figures = benchmark_to_json(found)
+    report_json = benchmark_to_json(benchmark)
     if as_json:
-        echo_json(figures)
+        echo_json(report_json)
     else:
-        render_benchmark(found)
+        render_benchmark(benchmark)
     if report is not None:
         write_report(
             report,
-            report_json=figures,
-            markdown=benchmark_to_markdown(found),
-            html=benchmark_to_html(found),
+            report_json=report_json,
+            markdown=benchmark_to_markdown(benchmark),
+            html=benchmark_to_html(benchmark),
         )
 
 
 def choose_benchmark_configs(
     store: ModelStore, encoder: str | None, llm: str | None
 ) -> "tuple[list[BenchmarkConfig], list[str]]":
-    """Find the ways to serve that are to be measured; an engine is made where there is none.
+    """Choose the versions and runtimes to measure; an encoder is compiled if needed.
 
     Args:
-        store: Where versions are.
-        encoder: A reference to an encoder; None for the default.
-        llm: A reference to an LLM; None for the current one, if there is one.
+        store: Model store.
+        encoder: Encoder version; None for the default.
+        llm: LLM version; None for the current one, if any.
 
     Returns:
-        The ways, and what to know of them, a sentence each.
+        The configs, and notes with one sentence each.
 
     Raises:
-        RegistryError: If there is no such version.
-        InputError: If a version is of the other tier.
+        RegistryError: If a version does not exist.
+        InputError: If a version has the other tier.
     """
     from tagalong.backend.models.openvino.compile import should_use_openvino
     from tagalong.training.benchmark.measure import BenchmarkConfig
 
     folder = _resolve_version_of_tier(store, encoder or store.default_reference(), DEFAULT_TIER)
-    ways, notes = _available_runtimes(folder)
-    settings = [BenchmarkConfig(folder.name, folder, way) for way in ways]
+    runtimes, notes = _available_runtimes(folder)
+    configs = [BenchmarkConfig(folder.name, folder, runtime) for runtime in runtimes]
     if llm is None and store.current_version(LLM) is not None:
         llm = LLM
     if llm is not None:
         other = _resolve_version_of_tier(store, llm, LLM)
         shared = set(read_manifest(folder, verify=False).labels)
-        drafts = not shared.isdisjoint(read_manifest(other, verify=False).labels)
-        drafter = folder if drafts else None
-        settings.append(
+        shares_labels = not shared.isdisjoint(read_manifest(other, verify=False).labels)
+        drafter = folder if shares_labels else None
+        configs.append(
             BenchmarkConfig(other.name, other, "llm", drafter, use_openvino=should_use_openvino())
         )
-    return settings, notes
+    return configs, notes
 
 
 def _resolve_version_of_tier(store: ModelStore, reference: str, tier: str) -> Path:
-    """The folder of a version, which must be of a certain tier."""
     folder = store.resolve(reference)
     manifest = read_manifest(folder, verify=False)
     if manifest.tier != tier:
         raise InputError(
-            f"{manifest.version} is of tier {manifest.tier!r}, not {tier!r}: name it with "
-            f"--{manifest.tier}"
+            f"{manifest.version} has tier {manifest.tier!r}, not {tier!r}: give it "
+            f"with --{manifest.tier}",
+            code="version-of-another-tier",
         )
     return folder
 
 
 def _available_runtimes(folder: Path) -> "tuple[list[Runtime], list[str]]":
-    """How an encoder can be served here, the fastest first, and why not otherwise."""
+    """Runtimes of an encoder on this machine, fastest first, with notes on missing ones."""
     from tagalong.backend.models.base_models.precision import has_bf16
     from tagalong.backend.models.load import default_device
     from tagalong.backend.models.openvino.cache import find_openvino_model
     from tagalong.backend.models.openvino.compile import compile_version, should_use_openvino
     from tagalong.backend.models.openvino.library import openvino_version
 
-    ways: list[Runtime] = ["torch", "fp32"] if has_bf16(default_device()) else ["torch"]
+    runtimes: list[Runtime] = ["torch", "fp32"] if has_bf16(default_device()) else ["torch"]
     if not should_use_openvino():
-        return ways, []
+        return runtimes, []
     if not openvino_version():
-        return ways, [OPENVINO_MISSING_MESSAGE]
+        return runtimes, [OPENVINO_MISSING_MESSAGE]
     if find_openvino_model(folder, read_manifest(folder, verify=False)) is None:
         try:
-            with error_console.status(f"Making the CPU engine of {escape(folder.name)}"):
+            with error_console.status(f"Compiling {escape(folder.name)}"):
                 compile_version(folder)
         except OpenVINOError as error:
-            return ways, [f"PyTorch runs the encoder, as no CPU engine can: {error}."]
-    return ["engine", *ways], []
+            return runtimes, [
+                f"The encoder runs on PyTorch, because OpenVINO cannot run it: {error}."
+            ]
+    return ["engine", *runtimes], []
 
 
 def collect_known_scores(
     configs: "Sequence[BenchmarkConfig]", evaluations: Sequence[Path]
 ) -> "dict[str, VersionScores]":
-    """What the versions find, as far as that is known.
+    """Collect known scores of the versions.
 
     Args:
-        configs: Ways to serve them.
-        evaluations: Files of `tagalong evaluate`, which count for more than manifests.
+        configs: Measured versions.
+        evaluations: Files of `tagalong evaluate --report`, preferred over manifests.
 
     Returns:
-        Their scores by name.
+        Scores by version.
 
     Raises:
-        InputError: If a file is no such one, or is of none of them.
+        InputError: If a file is no such report, or evaluates none of the versions.
     """
     from tagalong.training.benchmark.known_scores import scores_from_manifest, scores_from_report
 
-    folders = {setting.version: setting.version_dir for setting in configs}
+    folders = {config.version: config.version_dir for config in configs}
     manifests = {name: read_manifest(folder, verify=False) for name, folder in folders.items()}
     known = {name: scores_from_manifest(manifest) for name, manifest in manifests.items()}
     for path in evaluations:
         try:
-            figures = json.loads(path.read_text(encoding="utf-8"))
-            if figures.get("protocol") == "paper":
-                raise InputError(f"{path} is by the paper's protocol: give one by the exact one")
-            found = scores_from_report(figures)
+            report_json = json.loads(path.read_text(encoding="utf-8"))
+            if report_json.get("protocol") == "paper":
+                raise InputError(
+                    f"{path} uses --protocol paper: give a report of the exact protocol",
+                    code="report-of-paper-protocol",
+                )
+            benchmark = scores_from_report(report_json)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
-                f"{path} is no report.json of `tagalong evaluate --report`: give such a file"
+                f"{path} is no report.json of `tagalong evaluate --report`: give one",
+                code="not-an-evaluation-report",
             ) from error
-        if folders.keys().isdisjoint(found):
+        if folders.keys().isdisjoint(benchmark):
             raise InputError(
-                f"{path} judges {' and '.join(found)}, and measured are {', '.join(folders)}: "
-                "evaluate one of those, by this name, or measure that version with --encoder or "
-                "--llm"
+                f"{path} evaluates {' and '.join(benchmark)}, but the benchmark measures "
+                f"{', '.join(folders)}: evaluate one of these, or select another with "
+                "--encoder or --llm",
+                code="report-of-other-versions",
             )
-        known |= {name: quality for name, quality in found.items() if name in folders}
-    return {name: quality for name, quality in known.items() if quality is not None}
+        known |= {
+            name: version_scores for name, version_scores in benchmark.items() if name in folders
+        }
+    return {
+        name: version_scores for name, version_scores in known.items() if version_scores is not None
+    }
 
 
 def run_benchmarks(
     configs: "Sequence[BenchmarkConfig]", texts: Sequence[str], seconds: float
 ) -> "tuple[list[BenchmarkResult], dict[BenchmarkConfig, str]]":
-    """Measure every way to serve, one after the other.
+    """Measure all configs, one after the other.
 
     Args:
-        configs: The ways.
-        texts: To be read.
-        seconds: For each of two measurements.
+        configs: Versions and runtimes.
+        texts: Texts to predict.
+        seconds: Duration of each of two measurements.
 
     Returns:
-        What they took, and which could not be measured, with a sentence of why.
+        Results, and the failed configs with a sentence each.
 
     Raises:
-        TagalongError: If none could.
+        TagalongError: If all configs failed.
     """
     from tagalong.training.benchmark.measure import benchmark_in_subprocess
 
-    timings: list[BenchmarkResult] = []
+    results: list[BenchmarkResult] = []
     failed: dict[BenchmarkConfig, str] = {}
-    for setting in configs:
-        told = f"Measuring {escape(setting.version)}, {setting.runtime}"
+    for config in configs:
+        status = f"Measuring {escape(config.version)}, {config.runtime}"
         try:
-            with error_console.status(told):
-                timing = benchmark_in_subprocess(
-                    setting, texts, seconds=seconds, initializer=silence_libraries
+            with error_console.status(status):
+                result = benchmark_in_subprocess(
+                    config, texts, seconds=seconds, initializer=silence_libraries
                 )
         except TagalongError as error:
-            if len(configs) == 1 or (setting == configs[-1] and not timings):
+            if len(configs) == 1 or (config == configs[-1] and not results):
                 raise
-            failed[setting] = (
-                f"{setting.version}, {setting.runtime}, could not be measured: {error}."
-            )
+            failed[config] = f"{config.version}, {config.runtime}, could not be measured: {error}."
         else:
-            timings.append(timing)
-    return timings, failed
+            results.append(result)
+    return results, failed
 
 
 def render_benchmark(report: "BenchmarkReport") -> None:
-    """Show a calibration: what to do, and the figures.
-
-    Args:
-        report: What was found.
-    """
+    """Print advice, notes and tables of a benchmark."""
     from tagalong.training.benchmark.report import benchmark_tables
 
     for sentence in report.advice:

@@ -1,4 +1,4 @@
-"""``tagalong evaluate``: a model's answers, or a file of predictions, judged by gold."""
+"""``tagalong evaluate``: scores of a model or of a file of predictions against gold."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -101,7 +101,7 @@ def evaluate_cli(
     label_config: LabelConfigOption = None,
     models: ModelsOption = Path("models"),
 ) -> None:
-    """Judge a model, or any tool's predictions: precision, recall and F1 by label and length.
+    """Evaluate a model or any predictions: precision, recall and F1 by label and length.
 
     Example: tagalong evaluate bundled gold.jsonl --report report
     """
@@ -109,70 +109,76 @@ def evaluate_cli(
     from tagalong.training.evaluation.report import check_report_dir, write_report
 
     if against is not None and protocol == "paper":
-        raise typer.BadParameter("two systems are compared by the exact protocol only")
+        raise typer.BadParameter("--against needs the exact protocol")
     if report is not None:
         check_report_dir(report)
     with error_console.status(f"Reading {escape(str(gold))}"):
         corpus = read_corpus([gold], build_read_options(annotators, label_config))
     systems = [system] if against is None else [system, against]
-    answers = [get_system_output(one, corpus.documents, models) for one in systems]
-    case = align_predictions(corpus.documents, answers, only_common_documents=only_common)
-    case = replace(case, dropped=corpus.dropped)
-    known = answers[0].labels
+    outputs = [get_system_output(one, corpus.documents, models) for one in systems]
+    aligned = align_predictions(corpus.documents, outputs, only_common_documents=only_common)
+    aligned = replace(aligned, dropped=corpus.dropped)
+    model_labels = outputs[0].labels
     if labels is not None:
-        wanted = _parse_labels(labels)
-        case = filter_labels(case, wanted)
-        known = None if known is None else tuple(name for name in known if name in wanted)
+        selected_labels = _parse_labels(labels)
+        aligned = filter_labels(aligned, selected_labels)
+        model_labels = (
+            None
+            if model_labels is None
+            else tuple(name for name in model_labels if name in selected_labels)
+        )
     options = EvaluationOptions(
-        labels=known, resamples=resamples, seed=seed, max_examples_per_type=examples
+        labels=model_labels, resamples=resamples, seed=seed, max_examples_per_type=examples
     )
     notes = build_import_notes(corpus.warnings)
-    verdict = build_rendered_report(
-        case,
-        source=escape_unprintable(str(gold)),  # what of it is no UTF-8 could not be written
+    rendered = build_rendered_report(
+        aligned,
+        source=escape_unprintable(str(gold)),  # invalid UTF-8 could not be written
         protocol=protocol,
         options=options,
         notes=notes,
         with_html=report is not None,
     )
     if as_json:
-        echo_json(verdict.report_json)
+        echo_json(rendered.report_json)
     else:
-        print_report(verdict)
+        print_report(rendered)
     if report is not None:
         write_report(
-            report, report_json=verdict.report_json, markdown=verdict.markdown, html=verdict.html
+            report, report_json=rendered.report_json, markdown=rendered.markdown, html=rendered.html
         )
 
 
 def _parse_labels(labels: str) -> tuple[str, ...]:
-    """Labels given in one option, separated by commas."""
     names = tuple(filter(None, (name.strip() for name in labels.split(","))))
     if not names:
-        raise typer.BadParameter("--labels names none: separate them by commas")
+        raise typer.BadParameter("--labels is empty: give labels separated by commas")
     return names
 
 
 def get_system_output(system: str, documents: Sequence[Document], models: Path) -> SystemOutput:
-    """Get a system's predictions: read them, or have its model make them.
+    """Read the predictions of a system, or compute them with its model.
 
     Args:
-        system: A file of predictions, or a reference to a model version.
-        documents: What a model predicts for, blind to their spans; a file is taken as it is.
+        system: File of predictions, or model version.
+        documents: Documents to predict; their spans are hidden from the model.
         models: Folder of model versions.
 
     Returns:
-        Its answers.
+        The predictions.
 
     Raises:
-        InputError: If it looks like a file and there is none, or the file cannot be used.
-        VersionNotFound: If there is no such model version.
+        InputError: If the file does not exist or cannot be used.
+        VersionNotFound: If there is no such version.
     """
     path = Path(system)
     if path.is_file():
         return SystemOutput(system, read_predictions(path))
     if path.suffix in {".json", ".jsonl"}:
-        raise InputError(f"there is no file {system}: name a file of predictions, or a model")
+        raise InputError(
+            f"the file {system} does not exist: give a file of predictions, or a model version",
+            code="predictions-not-found",
+        )
     with error_console.status(f"Loading {escape(system)}"):
         tier = load_tier_version(open_store(models), system, use_openvino=True)
     blank = [replace(document, spans=()) for document in documents]
@@ -181,14 +187,7 @@ def get_system_output(system: str, documents: Sequence[Document], models: Path) 
 
 
 def build_import_notes(warnings: Sequence[CorpusWarning]) -> list[str]:
-    """Say what reading gold had to judge; that a model made it comes first.
-
-    Args:
-        warnings: Of the gold corpus.
-
-    Returns:
-        One sentence for each kind.
-    """
+    """Describe warnings of reading gold, one sentence each; gold made by a model comes first."""
     first = sorted(warnings, key=lambda warning: warning.kind != "made by a model")
     return [
         f"Reading gold: {warning.kind}, {warning.count} time{'s' * (warning.count != 1)}; "
@@ -206,18 +205,18 @@ def build_rendered_report(
     notes: Sequence[str] = (),
     with_html: bool = False,
 ) -> RenderedReport:
-    """Judge a case by one of the protocols, and lay the report out.
+    """Evaluate by one of the protocols, and format the report.
 
     Args:
-        aligned: Gold and what one or two systems said; the first is the one judged.
-        source: Where gold comes from, for the report.
-        protocol: "exact", or "paper" for the paper's own.
-        options: How to judge.
-        notes: What to say of gold before all else.
-        with_html: Whether to make the page, too, which takes longer than the tables.
+        aligned: Gold, and predictions of one or two systems; the first is evaluated.
+        source: Name of the gold standard.
+        protocol: "exact", or "paper".
+        options: Settings.
+        notes: Notes on gold, shown first.
+        with_html: Render the HTML page, which takes longer than the tables.
 
     Returns:
-        The report in every form.
+        The report in every format.
     """
     from tagalong.training.evaluation import markdown, tables
     from tagalong.training.evaluation.evaluate import evaluate
@@ -228,7 +227,7 @@ def build_rendered_report(
     if aligned.excluded_documents:
         notes = (
             *notes,
-            f"{aligned.excluded_documents} documents are left out: not every side has them.",
+            f"{aligned.excluded_documents} documents are excluded: gold or a system lacks them.",
         )
     if protocol == "paper":
         paper = evaluate_as_paper(

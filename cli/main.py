@@ -1,4 +1,4 @@
-"""``tagalong``: the commands under one name, and what an error looks like to who typed them."""
+"""``tagalong``: all commands under one name, and the output of errors."""
 
 import os
 import sys
@@ -87,7 +87,6 @@ def simplify_metavars(command: Any, parent: typer.Context | None = None) -> None
 
 
 def _exit_with_error(sentence: str, cause: Exception) -> NoReturn:
-    """Say in one line why the work failed, nothing of it read as markup, and end."""
     error_console.print(f"Error: {sentence}", style="red", markup=False, soft_wrap=True)
     raise SystemExit(1) from cause
 
@@ -113,4 +112,4 @@ def tagalong_cli(
         typer.Option("--version", callback=print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Pre-label biomedical text in Label Studio: train taggers, judge them, serve them."""
+    """Pre-label biomedical text in Label Studio: train, evaluate and serve NER models."""

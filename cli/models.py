@@ -1,4 +1,4 @@
-"""``tagalong models``: list model versions, and choose the current one of each tier."""
+"""``tagalong models``: list, show, promote, compile and remove model versions."""
 
 from pathlib import Path
 from typing import Annotated
@@ -54,7 +54,7 @@ def show_cli(
     models: ModelsOption = Path("models"),
     as_json: JsonOption = False,
 ) -> None:
-    """Verify a version and show everything that its manifest says.
+    """Verify a version and show its manifest.
 
     Example: tagalong models show encoder
     """
@@ -137,9 +137,9 @@ def compile_cli(
     models: ModelsOption = Path("models"),
     as_json: JsonOption = False,
 ) -> None:
-    """Make the CPU engine of an encoder version, and check it against PyTorch.
+    """Compile an encoder version for OpenVINO, and check it against PyTorch.
 
-    Training and serving do so by themselves; this does it now, and says how it went.
+    Training and serving compile automatically; this command compiles now and prints the result.
 
     Example: tagalong models compile encoder --documents test.jsonl
     """
@@ -163,14 +163,17 @@ def remove_cli(
     models: ModelsOption = Path("models"),
     as_json: JsonOption = False,
 ) -> None:
-    """Delete a version that is not current, for good.
+    """Delete a version that is not current. This cannot be undone.
 
     Example: tagalong models remove minilm-20260131-0f3c2d1e
     """
     store = open_store(models)
     tier, version = locate_stored_version(store, reference)
     if version == BUNDLED_REFERENCE:
-        raise RegistryError("the bundled version is part of Tagalong, so it cannot be removed")
+        raise RegistryError(
+            "the bundled version is part of Tagalong and cannot be removed: give another version",
+            code="bundled-version-not-removable",
+        )
     if not yes:
         typer.confirm(f"Delete {tier}/{version} for good?", abort=True, err=True)
     store.remove(tier, version)
@@ -181,14 +184,14 @@ def locate_stored_version(store: ModelStore, reference: str) -> tuple[str, str]:
     """Find a version that can be promoted or removed.
 
     Args:
-        store: Where it must be.
-        reference: As `ModelStore.resolve` takes it.
+        store: Model store.
+        reference: Reference of `ModelStore.resolve`.
 
     Returns:
-        Its tier and its name, which is ``bundled`` for the bundled version.
+        Tier and version; the version is ``bundled`` for the bundled one.
 
     Raises:
-        VersionNotFound: If there is none, or it is in another place.
+        VersionNotFound: If there is none, or it is outside the store.
     """
     folder = store.resolve(reference).resolve()
     tier, version = folder.parent.name, folder.name
@@ -197,13 +200,12 @@ def locate_stored_version(store: ModelStore, reference: str) -> tuple[str, str]:
     if store.bundled_root is not None and folder == _bundled_folder(store, tier):
         return tier, BUNDLED_REFERENCE
     raise VersionNotFound(
-        f"{reference!r} is {folder}, which is not in the store {store.root}: "
-        "only what was published there can be promoted or removed"
+        f"{reference!r} is {folder}, outside the store {store.root}: give a version of the store",
+        code="version-outside-store",
     )
 
 
 def _bundled_folder(store: ModelStore, tier: str) -> Path | None:
-    """Where the bundled version of a tier is, if it has one."""
     return (
         None
         if store.bundled_version(tier) is None
@@ -212,7 +214,6 @@ def _bundled_folder(store: ModelStore, tier: str) -> Path | None:
 
 
 def _print_result(sentence: str, tier: str, version: str | None, *, as_json: bool) -> None:
-    """Say what was done."""
     if as_json:
         echo_json({"tier": tier, "version": version})
     else:

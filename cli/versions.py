@@ -1,4 +1,4 @@
-"""Model versions gathered for a list, and drawn: what `tagalong models` shows."""
+"""Lists and manifests of model versions, as `tagalong models` prints them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,14 +19,10 @@ SHOWN_SPLITS = ("test", "dev")  # whose figures a list shows, the first there is
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
-    """One version in a list.
+    """One version of a list.
 
     Attributes:
-        tier: Its tier.
-        version: Its name.
-        manifest: What is known about it; None where that cannot be read.
-        current: Whether it is the current version of its tier.
-        bundled: Whether it is a bundled version.
+        manifest: None if unreadable.
     """
 
     tier: str
@@ -38,11 +34,11 @@ class VersionRow:
 
 @dataclass(frozen=True, slots=True)
 class VersionList:
-    """The versions of a store.
+    """Versions of a store.
 
     Attributes:
-        rows: By tier, oldest first; the bundled ones come last.
-        notes: What is wrong with the store.
+        rows: By tier, oldest first; bundled versions last.
+        notes: Problems of the store.
     """
 
     rows: tuple[VersionRow, ...]
@@ -50,26 +46,20 @@ class VersionList:
 
 
 def list_versions(store: ModelRegistry) -> VersionList:
-    """Gather the versions of a store, and those that come with Tagalong.
-
-    Args:
-        store: Any store.
-
-    Returns:
-        One row for each, damaged ones included.
-    """
-    own, notes = _collect_rows(store, bundled=False)
+    """List the versions of a store, including damaged and bundled ones."""
+    stored, notes = _collect_rows(store, bundled=False)
     if store.bundled_root is None:
-        return VersionList(tuple(own), tuple(notes))
-    shipped, more = _collect_rows(ModelRegistry(store.bundled_root), bundled=True)
-    shipped = [
-        replace(row, current=row.current and _is_default_version(store, row)) for row in shipped
+        return VersionList(tuple(stored), tuple(notes))
+    bundled_rows, bundled_notes = _collect_rows(ModelRegistry(store.bundled_root), bundled=True)
+    bundled_rows = [
+        replace(row, current=row.current and _is_default_version(store, row))
+        for row in bundled_rows
     ]
-    return VersionList((*own, *shipped), (*notes, *more))
+    return VersionList((*stored, *bundled_rows), (*notes, *bundled_notes))
 
 
 def _is_default_version(store: ModelRegistry, row: VersionRow) -> bool:
-    """Whether a bundled version is current, because no version of the store is."""
+    """A bundled version is current if the store has no current version."""
     try:
         return store.current_version(row.tier) is None
     except VersionInvalid:  # there is a note on it
@@ -77,7 +67,6 @@ def _is_default_version(store: ModelRegistry, row: VersionRow) -> bool:
 
 
 def _collect_rows(catalogue: ModelRegistry, *, bundled: bool) -> tuple[list[VersionRow], list[str]]:
-    """The rows of a catalogue, and what is wrong with it."""
     rows: list[VersionRow] = []
     notes: list[str] = []
     for tier in catalogue.tiers():
@@ -89,50 +78,35 @@ def _collect_rows(catalogue: ModelRegistry, *, bundled: bool) -> tuple[list[Vers
             notes.append(str(error))
         if current is not None and current not in names:
             notes.append(
-                f"{tier} should be served by {current}, which is gone: promote another version or "
+                f"the current version {current} of {tier} is missing: promote another version or "
                 "roll back"
             )
-        of_tier = []
+        tier_rows = []
         for name in names:
             try:
                 manifest = read_manifest(catalogue.version_folder(tier, name), verify=False)
             except VersionInvalid as error:
                 manifest = None
                 notes.append(str(error))
-            of_tier.append(VersionRow(tier, name, manifest, name == current, bundled))
-        rows += sorted(of_tier, key=lambda row: row.manifest.created if row.manifest else "")
+            tier_rows.append(VersionRow(tier, name, manifest, name == current, bundled))
+        rows += sorted(tier_rows, key=lambda row: row.manifest.created if row.manifest else "")
     return rows, notes
 
 
 def row_to_json(row: VersionRow) -> dict[str, Any]:
-    """A row as an object that JSON can hold.
-
-    Args:
-        row: Of a list.
-
-    Returns:
-        Where it stands, and what its manifest says but for config, data and files; null where
-        that cannot be read.
-    """
-    place = {
+    """Convert a row to JSON types, without config, data and files; null if unreadable."""
+    fields_of_row = {
         "tier": row.tier,
         "version": row.version,
         "current": row.current,
         "bundled": row.bundled,
     }
     fields = ("name", "created", "base", "base_revision", "labels", "scores", "calibration")
-    return place | {name: getattr(row.manifest, name, None) for name in fields}
+    return fields_of_row | {name: getattr(row.manifest, name, None) for name in fields}
 
 
 def render_list(rows: Sequence[VersionRow]) -> Table:
-    """Draw a list of versions, with strict F1 overall and by length in words.
-
-    Args:
-        rows: Of a listing.
-
-    Returns:
-        A table that fits 80 columns; a long name is folded, figures never are.
-    """
+    """Build a table of versions with strict F1, overall and by length, for 80 columns."""
     table = new_table(
         piped_box=None, pad_edge=False, caption=None if rows else "There are no versions yet."
     )
@@ -151,7 +125,7 @@ def render_list(rows: Sequence[VersionRow]) -> Table:
 
 
 def _score_cells(scores: Mapping[str, Any]) -> list[str]:
-    """The split that the figures are of, strict F1, and strict F1 by length."""
+    """Split, strict F1, and strict F1 by length."""
     known = [split for split in (*SHOWN_SPLITS, *scores) if isinstance(scores.get(split), Mapping)]
     if not known:
         return [EMPTY_CELL] * (2 + len(LENGTH_BUCKETS))
@@ -166,15 +140,7 @@ def _score_cells(scores: Mapping[str, Any]) -> list[str]:
 
 
 def render_manifest(manifest: Manifest, folder: Path) -> Table:
-    """Draw what is known about a version.
-
-    Args:
-        manifest: Read and verified.
-        folder: Where it is.
-
-    Returns:
-        A table of names and values, nested names joined by dots.
-    """
+    """Build a table of a manifest, with nested names joined by dots."""
     size = sum(record.bytes for record in manifest.files.values())
     shown = manifest.to_json() | {
         "files": f"{len(manifest.files)}, {size / 1e6:.1f} MB, verified",
@@ -189,7 +155,6 @@ def render_manifest(manifest: Manifest, folder: Path) -> Table:
 
 
 def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """The leaves of nested objects, each with its path."""
     for name, inner in value.items():
         if isinstance(inner, Mapping):
             yield from _flatten(inner, f"{prefix}{name}.")

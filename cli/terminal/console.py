@@ -1,4 +1,4 @@
-"""Where commands write: results on stdout, everything said about them on stderr."""
+"""Output of commands: results on stdout, messages on stderr."""
 
 import json
 from collections.abc import Mapping
@@ -12,11 +12,7 @@ error_console = Console(stderr=True, highlight=False)
 
 
 def echo_json(result: Mapping[str, Any]) -> None:
-    """Print JSON as it is: not through Rich, which would colour and wrap it.
-
-    Args:
-        result: Anything that JSON can hold.
-    """
+    """Print JSON without Rich, which would color and wrap it."""
     typer.echo(json.dumps(result, ensure_ascii=False, indent=2))
 
 

@@ -1,4 +1,4 @@
-"""What libraries say to developers, kept from whoever typed a command."""
+"""Silence messages of libraries that are meant for developers."""
 
 import logging
 import os
@@ -6,11 +6,10 @@ import warnings
 
 
 def silence_libraries() -> None:
-    """Keep what libraries say to developers away from who typed a command.
+    """Silence warnings that users cannot act on.
 
-    That is: transformers on the new head of every model that is to be trained and on names that
-    peft still calls by, and bitsandbytes on an optional kernel, which it misses even where nothing
-    is quantised.
+    Transformers reports the new head of every trained model and names that peft still uses.
+    Bitsandbytes reports an optional kernel, even if nothing is quantized.
     """
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -1,4 +1,4 @@
-"""What several commands ask for in the same words, and what they make of the answers."""
+"""Options that several commands share, and the conversion of their values."""
 
 from math import isfinite
 from pathlib import Path
@@ -53,14 +53,7 @@ LABEL_STUDIO_KEY_OPTION = typer.Option(
 
 
 def parse_hosts(value: str) -> frozenset[str]:
-    """The hosts of ``--allowed-hosts``.
-
-    Args:
-        value: What was given.
-
-    Returns:
-        Each once.
-    """
+    """Split the hosts of ``--allowed-hosts``."""
     return frozenset(filter(None, map(str.strip, value.split(","))))
 
 

@@ -1,4 +1,4 @@
-"""An evaluation report on the terminal."""
+"""Evaluation reports on the terminal."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,11 @@ if TYPE_CHECKING:  # numpy would make `tagalong --help` slow
 
 @dataclass(frozen=True, slots=True)
 class RenderedReport:
-    """A report, laid out.
+    """An evaluation report in every format.
 
     Attributes:
-        report_json: As one JSON object.
-        markdown: For people.
-        html: The same as HTML; None for the paper's protocol, or where none was asked for.
-        tables: For the terminal.
-        warnings: What to know before trusting the figures.
+        html: None for the paper's protocol, or if no page is requested.
+        warnings: Limits of the results.
     """
 
     report_json: dict[str, Any]
@@ -33,13 +30,9 @@ class RenderedReport:
 
 
 def print_report(report: RenderedReport) -> None:
-    """Show a report.
-
-    Args:
-        report: What was found.
-    """
+    """Print a report with its warnings."""
     figures = report.report_json
-    head = f"{figures['model']} judged by {figures['gold']}, {figures['documents']} documents"
+    head = f"{figures['model']} on {figures['gold']}, {figures['documents']} documents"
     console.print(Text(to_single_line(head), style="bold"))
     for warning in report.warnings:
         console.print(Text(to_single_line(f"Note: {warning}"), style="yellow"))
