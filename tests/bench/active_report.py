@@ -47,7 +47,7 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
     return mean, float(student.ppf(0.975, len(values) - 1)) * error
 
 
-def told(values: Sequence[float], *, sign: str = "") -> str:
+def format_mean(values: Sequence[float], *, sign: str = "") -> str:
     """Format a mean with its interval."""
     mean, half = spread(values)
     return f"{mean:{sign}.4f} ({mean - half:{sign}.4f} to {mean + half:{sign}.4f})"
@@ -108,10 +108,10 @@ def _row(curves: Curves, name: str) -> str:
     cells = [
         name,
         str(len(seeds)),
-        told([points[60]["f1"] for points in seeds]),
-        told([points[120]["f1"] for points in seeds]),
-        told(by_count, sign="+") if compared else "",
-        told(by_words, sign="+") if compared else "",
+        format_mean([points[60]["f1"] for points in seeds]),
+        format_mean([points[120]["f1"] for points in seeds]),
+        format_mean(by_count, sign="+") if compared else "",
+        format_mean(by_words, sign="+") if compared else "",
         f"{np.mean([points[120]['f1_long'] for points in seeds]):.4f}",
         f"{np.mean([points[120]['words'] for points in seeds]):,.0f}",
     ]
@@ -122,8 +122,8 @@ def _answer(curves: Curves) -> list[str]:
     """Whether 120 chosen documents are worth 200 random ones."""
     if not {"random", "mixed"} <= curves.keys():
         return []
-    goal = told([points[200]["f1"] for points in curves["random"].values()])
-    behind = told(gains(curves, "mixed", 120, there=200), sign="+")
+    goal = format_mean([points[200]["f1"] for points in curves["random"].values()])
+    behind = format_mean(gains(curves, "mixed", 120, there=200), sign="+")
     mean = float(np.mean([points[120]["f1"] for points in curves["mixed"].values()]))
     return [
         f"200 random documents: {goal}. 120 of the mixed strategy, over that: {behind}; they are "

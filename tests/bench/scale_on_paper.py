@@ -74,12 +74,16 @@ def main() -> None:
           "| dollars for 1 M |")  # fmt: skip
     print("|---|---:|---:|---:|---:|---:|---:|")
     for name, seconds in each.items():
-        times = [said(millions * 1e6 * seconds / gpus) for millions in (1, 100) for gpus in (8, 64)]
+        times = [
+            format_time(millions * 1e6 * seconds / gpus)
+            for millions in (1, 100)
+            for gpus in (8, 64)
+        ]
         dollars = 1e6 * seconds / 3600 * options.dollars
         print(f"| {name} | {1 / seconds:,.1f} | {' | '.join(times)} | {dollars:,.2f} |")
 
 
-def said(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """Format a time with two significant digits."""
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
