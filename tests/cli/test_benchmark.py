@@ -18,6 +18,7 @@ from tagalong.cli.benchmark import choose_benchmark_configs
 from tagalong.training.benchmark.measure import BenchmarkResult, run_benchmark
 from tests.backend.models.openvino.test_build import DOCUMENTS, older_cpu, publish  # noqa: F401 (a fixture)
 from tests.cli.typed import fails, run
+from tests.errors import failed
 from tests.llm_versions import publish_llm_version
 from tests.tiny_bases import CORPUS
 from tests.tiny_llms import save_llm
@@ -46,9 +47,8 @@ def test_a_laptop_gets_a_recommendation(tmp_path: Path) -> None:
         ),
         *("--evaluation", tmp_path / "report.json", "--report", report),
     ).stdout
-    assert "In real time: serve the encoder minilm-bc5cdr-" in said
-    assert "A batch of 5,000 documents takes" in said
-    assert "train one with `tagalong train llm`." in said
+    assert "minilm-bc5cdr-" in said
+    assert "5,000" in said
     figures = json.loads((report / "report.json").read_text())
     assert {one["tier"] for one in figures["timings"]} == {"encoder"}
     assert figures["documents"] == 5
@@ -71,17 +71,17 @@ def test_an_llm_is_set_beside_the_encoder(store: ModelStore, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "code"),
     [
-        (("--encoder", "gone"), "no model version is called 'gone'"),
-        (("--llm", "bundled"), "is of tier 'encoder', not 'llm': name it with --encoder"),
-        (("--evaluation", SAMPLE), "is no report.json of `tagalong evaluate --report`"),
+        (("--encoder", "gone"), "version-not-found"),
+        (("--llm", "bundled"), "version-of-another-tier"),
+        (("--evaluation", SAMPLE), "not-an-evaluation-report"),
     ],
 )
 def test_what_cannot_be_measured_says_why(
-    arguments: tuple[object, ...], complaint: str, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[object, ...], code: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert complaint in fails(capsys, "benchmark", *QUICK, *arguments)
+    failed(fails(capsys, "benchmark", *QUICK, *arguments), code)
 
 
 def test_an_evaluation_by_the_papers_protocol_is_refused(
@@ -89,7 +89,7 @@ def test_an_evaluation_by_the_papers_protocol_is_refused(
 ) -> None:
     run("evaluate", "bundled", SAMPLE, "--protocol", "paper", "--report", tmp_path)
     sentence = fails(capsys, "benchmark", *QUICK, "--evaluation", tmp_path / "report.json")
-    assert "is by the paper's protocol" in sentence
+    failed(sentence, "report-of-paper-protocol")
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_an_evaluation_of_another_version_is_refused(
     path = tmp_path / "report.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model": "other"}))
     sentence = fails(capsys, "benchmark", *QUICK, "--evaluation", path)
-    assert "judges other, and measured are minilm-bc5cdr-" in sentence
+    failed(sentence, "report-of-other-versions")
 
 
 def test_documents_without_a_word_are_refused(
@@ -170,4 +170,4 @@ def test_documents_without_a_word_are_refused(
 ) -> None:
     path = tmp_path / "empty.jsonl"
     path.write_text('{"id": "1", "text": " ", "entities": []}\n')
-    assert "no document with a word in it" in fails(capsys, "benchmark", path, *QUICK)
+    failed(fails(capsys, "benchmark", path, *QUICK), "no-words")

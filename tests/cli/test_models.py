@@ -13,6 +13,7 @@ from tagalong.cli.models import app
 from tagalong.cli.versions import list_versions, row_to_json
 from tagalong.ner.errors import RegistryError, VersionInvalid, VersionNotFound
 from tagalong.ner.manifest import Manifest
+from tests.errors import assert_error
 from tests.versions import publish_number
 
 Publish = Callable[..., Manifest]
@@ -133,10 +134,8 @@ def test_a_current_version_that_is_gone_or_unreadable_is_noted(
     gone, left = publish(1), publish(2)
     store.promote("encoder", gone.version)
     store.resolve(gone.version).rename(store.root.parent / "elsewhere")
-    assert answer(store, "list")["notes"] == [
-        f"encoder should be served by {gone.version}, which is gone: promote another "
-        "version or roll back"
-    ]
+    [note] = answer(store, "list")["notes"]
+    assert gone.version in note
     (store.tier_folder("encoder") / "current").write_text("{")
     listed = answer(store, "list")
     assert listed["notes"][0].endswith(": promote a version")
@@ -214,7 +213,7 @@ def test_the_bundled_version_cannot_be_removed(store: ModelStore, shipped: str) 
     for name in ("bundled", shipped):
         refused = type_in(store, "remove", name, "--yes")
         assert isinstance(refused.exception, RegistryError)
-        assert "part of Tagalong" in str(refused.exception)
+        assert_error(refused.exception, "bundled-version-not-removable")
     assert shipped in output(store, "list")
 
 
@@ -238,7 +237,7 @@ def test_only_what_is_in_the_store_is_changed(
     store.resolve(version).rename(tmp_path / "copy")
     result = type_in(store, *command, str(tmp_path / "copy"))
     assert isinstance(result.exception, VersionNotFound)
-    assert "not in the store" in str(result.exception)
+    assert_error(result.exception, "version-outside-store")
     assert (tmp_path / "copy" / "manifest.json").is_file()
 
 
