@@ -15,7 +15,7 @@ from tagalong.backend.models.llm.verbalizers import Verbalizers, remove_verbaliz
 from tagalong.backend.models.text.subwords import (
     SubWordTokenizer,
     WordOffsets,
-    llm_subword_limit,
+    max_subwords_per_word,
 )
 from tagalong.backend.models.text.windows import Window, plan_windows
 from tagalong.ner.tags import OUTSIDE, TagSet
@@ -82,7 +82,9 @@ class PromptBuilder:
         self._tags_header_ids = self._tokenize(TAGS_HEADER)
         self._capacity = window - len(self.prefix) - len(self._tags_header_ids)
         self._context = min(context, self._capacity // 4)
-        self._max_subwords_per_word = llm_subword_limit(self._capacity - self._context)
+        self._max_subwords_per_word = max_subwords_per_word(
+            self._capacity - self._context, copies=2, slots=1
+        )
         unknown = tokenizer.unk_token_id
         self._replacement_id = self._tokenize("?")[-1] if unknown is None else int(unknown)
 

@@ -93,16 +93,7 @@ def build_openvino_model(
         OpenVINOError: If OpenVINO cannot run it, or no compiled model passes the check.
     """
     manifest = read_manifest(folder)
-    if manifest.tier != ENCODER:
-        raise OpenVINOError(
-            f"{manifest.version} is of tier {manifest.tier!r}: only encoders can be compiled",
-            code="openvino-not-an-encoder",
-        )
-    if manifest.config.get("four_bit"):
-        raise OpenVINOError(
-            f"{manifest.version} has its base model in 4 bits, which OpenVINO cannot read",
-            code="openvino-four-bit",
-        )
+    _check_can_compile(manifest)
     check_documents = [document for document in check_documents if word_offsets(document.text)]
     if not check_documents:
         raise OpenVINOError(
@@ -136,6 +127,19 @@ def build_openvino_model(
         f"{manifest.version} stays with PyTorch. {' '.join(notes).removesuffix('.')}",
         code="openvino-rejected",
     )
+
+
+def _check_can_compile(manifest: Manifest) -> None:
+    if manifest.tier != ENCODER:
+        raise OpenVINOError(
+            f"{manifest.version} is of tier {manifest.tier!r}: only encoders can be compiled",
+            code="openvino-not-an-encoder",
+        )
+    if manifest.config.get("four_bit"):
+        raise OpenVINOError(
+            f"{manifest.version} has its base model in 4 bits, which OpenVINO cannot read",
+            code="openvino-four-bit",
+        )
 
 
 def _candidate_formats(notes: list[str]) -> Iterator[str]:

@@ -17,19 +17,12 @@ from transformers import PreTrainedTokenizerBase
 
 WordOffsets = Sequence[tuple[int, int]]  # the words of one text
 
-# Longer words are sequences and base64 blobs. The LLM reads each word twice, so it reads less.
-ENCODER_MAX_SUBWORDS_PER_WORD = 64
-LLM_MAX_SUBWORDS_PER_WORD = 32
+MAX_SUBWORDS_PER_WORD = 64  # longer words are sequences and base64 blobs
 
 
-def encoder_subword_limit(room: int) -> int:
-    """Sub-words read of one word, where a window has room for so many."""
-    return min(ENCODER_MAX_SUBWORDS_PER_WORD, room)
-
-
-def llm_subword_limit(room: int) -> int:
-    """Sub-words read of one word, where a window has room for the word twice and for its slot."""
-    return min(LLM_MAX_SUBWORDS_PER_WORD, room // 2 - 1)
+def max_subwords_per_word(room: int, *, copies: int = 1, slots: int = 0) -> int:
+    """Sub-words to read of one word, such that its copies and tag slots fit in a window's room."""
+    return min(MAX_SUBWORDS_PER_WORD // copies, room // copies - slots)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from tagalong.backend.models.text.subwords import (
     SubWords,
     SubWordTokenizer,
     WordOffsets,
-    encoder_subword_limit,
+    max_subwords_per_word,
 )
 from tagalong.backend.models.text.windows import Window, plan_windows
 
@@ -85,7 +85,7 @@ class WindowEncoder:
         self._capacity = self.max_window_subwords - special
         # Even a short window owns at least as much as it has context on both sides.
         self._context = min(window_config.context, self._capacity // 4)
-        self._max_subwords_per_word = encoder_subword_limit(self._capacity - self._context)
+        self._max_subwords_per_word = max_subwords_per_word(self._capacity - self._context)
 
     def encode(self, texts: Sequence[str], words: Sequence[WordOffsets]) -> list[EncodedWindow]:
         """Encode documents, given the offsets of their words.

@@ -158,7 +158,7 @@ def narrow(rig: Rig, *, rows: int, raises: Exception | None = None) -> Iterator[
             torch.empty(1 << 60, dtype=torch.uint8)
 
     hook = rig.model.get_decoder().register_forward_pre_hook(allocate, with_kwargs=True)
-    rig.scorer.clear_prefix_cache()  # so that the prefix is computed anew
+    rig.scorer.clear_prefix_cache()  # so that the prefix is run again
     try:
         yield
     finally:
