@@ -66,13 +66,13 @@ def _is_default_version(store: ModelRegistry, row: VersionRow) -> bool:
         return False
 
 
-def _collect_rows(catalogue: ModelRegistry, *, bundled: bool) -> tuple[list[VersionRow], list[str]]:
+def _collect_rows(registry: ModelRegistry, *, bundled: bool) -> tuple[list[VersionRow], list[str]]:
     rows: list[VersionRow] = []
     notes: list[str] = []
-    for tier in catalogue.tiers():
-        names = catalogue.version_names(tier)
+    for tier in registry.tiers():
+        names = registry.version_names(tier)
         try:
-            current = catalogue.current_version(tier)
+            current = registry.current_version(tier)
         except VersionInvalid as error:
             current = None
             notes.append(str(error))
@@ -84,7 +84,7 @@ def _collect_rows(catalogue: ModelRegistry, *, bundled: bool) -> tuple[list[Vers
         tier_rows = []
         for name in names:
             try:
-                manifest = read_manifest(catalogue.version_folder(tier, name), verify=False)
+                manifest = read_manifest(registry.version_folder(tier, name), verify=False)
             except VersionInvalid as error:
                 manifest = None
                 notes.append(str(error))

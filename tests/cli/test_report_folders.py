@@ -26,5 +26,5 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_work(
     (tmp_path / "file").write_text("")
     (tmp_path / "taken" / "report.json").mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))
-    assert "give another --report" in fails(capsys, *command, "--report", tmp_path / name)
+    assert "--report" in fails(capsys, *command, "--report", tmp_path / name)
     assert sorted(tmp_path.rglob("*")) == before

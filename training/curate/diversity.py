@@ -7,7 +7,8 @@ import numpy as np
 from sklearn.cluster import KMeans  # type: ignore[import-untyped]
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from tagalong.training.curate.pool import Float64Array, Pick, Pool, SelectionStrategy
+from tagalong.training.curate.pool import Pick, Pool, SelectionStrategy
+from tagalong.training.evaluation.bootstrap import Float64Array
 
 KMEANS_INITIALIZATIONS = 3  # k-means keeps the best one
 

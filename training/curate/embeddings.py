@@ -7,7 +7,7 @@ import numpy as np
 from tagalong.backend.models.encoder.runner import TorchRunner
 from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.ner.document import Document
-from tagalong.training.curate.pool import Float64Array
+from tagalong.training.evaluation.bootstrap import Float64Array
 
 
 def embed_documents(tier: EncoderTier, documents: Sequence[Document]) -> Float64Array:

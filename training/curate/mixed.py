@@ -11,9 +11,10 @@ import numpy as np
 
 from tagalong.training.curate.diversity import distances_to, nearest_distances
 from tagalong.training.curate.long_entities import long_entity_uncertainty
-from tagalong.training.curate.pool import Float64Array, Pick, Pool, SelectionStrategy
+from tagalong.training.curate.pool import Pick, Pool, SelectionStrategy
 from tagalong.training.curate.selection import SelectionReason
 from tagalong.training.curate.uncertainty import sequence_uncertainty
+from tagalong.training.evaluation.bootstrap import Float64Array
 
 MIXED_REASONS: tuple[SelectionReason, ...] = ("uncertain", "long entity", "unlike the rest")
 

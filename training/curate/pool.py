@@ -10,15 +10,14 @@ from hashlib import blake2b
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.words import WORD_PATTERN
 from tagalong.training.corpus.hash_split import normalize_text
 from tagalong.training.curate.selection import SelectionReason
 from tagalong.training.curate.tag_distributions import TagDistribution
+from tagalong.training.evaluation.bootstrap import Float64Array
 
-Float64Array = NDArray[np.float64]
 StrategyInputName = Literal[
     "other_predictions",  # predictions of a second model
     "document_vectors",  # from an encoder

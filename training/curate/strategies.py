@@ -10,7 +10,6 @@ from tagalong.training.curate.diversity import K_CENTER, K_MEANS
 from tagalong.training.curate.long_entities import LONG_ENTITIES
 from tagalong.training.curate.mixed import MIXED
 from tagalong.training.curate.pool import (
-    Float64Array,
     Pick,
     Pool,
     SelectionStrategy,
@@ -24,6 +23,7 @@ from tagalong.training.curate.uncertainty import (
     MARGIN_STRATEGY,
     UNCERTAINTY_STRATEGY,
 )
+from tagalong.training.evaluation.bootstrap import Float64Array
 
 INPUT_DESCRIPTIONS: Mapping[StrategyInputName, str] = {
     "other_predictions": "the predictions of a second model",

@@ -211,7 +211,7 @@ def test_a_report_of_next_to_nothing_is_a_page_too(said: tuple[Span, ...]) -> No
     page = Page(report_to_html(report))
     assert "0.000" in page.text
     alone = replace(report, warnings=(), worst_documents=())
-    assert "To know first" not in Page(report_to_html(alone)).text
+    assert "Limits" not in Page(report_to_html(alone)).text
 
 
 def test_without_gold_the_effort_is_counted_and_not_set_against_nothing() -> None:
