@@ -1,20 +1,19 @@
-"""The Flask app: measures requests, and answers every error with one sentence and its code."""
+"""The Flask app: its routes, and one sentence with a code for every error."""
 
 import logging
-import time
 import traceback
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from tagalong.backend.models.registry import TIER_SPECS
 from tagalong.backend.models.tier import Tier
 from tagalong.backend.server.auth import CHALLENGE, require_credentials
 from tagalong.backend.server.prediction.errors import RequestError
-from tagalong.backend.server.routes import create_tier_routes
+from tagalong.backend.server.routes import add_request_hooks, create_tier_routes
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
 from tagalong.ner.errors import InputError, TagalongError
@@ -50,29 +49,12 @@ def create_app(settings: Settings, *, load: Callable[[Path], Tier] | None = None
     for prefix, tier in ("", DEFAULT_TIER), *((f"/{name}", name) for name in TIER_SPECS):
         name = prefix.strip("/") or "unnamed"
         app.register_blueprint(create_tier_routes(service, tier), url_prefix=prefix, name=name)
-    app.before_request(lambda: _before_request(service))
-    app.after_request(lambda response: _after_request(service, response))
-    app.teardown_request(lambda _: service.telemetry.record_request_ended())
+    add_request_hooks(app, service.telemetry)
     app.register_error_handler(TagalongError, _handle_tagalong_error)
     app.register_error_handler(HTTPException, _handle_http_error)
     app.register_error_handler(Exception, _handle_unexpected_error)
     service.start()
     return app
-
-
-def _before_request(service: Service) -> None:
-    service.telemetry.record_request_started()
-    g.started = time.perf_counter()
-
-
-def _after_request(service: Service, response: Response) -> Response:
-    """Count the request, and add headers that keep browsers from guessing types and caching."""
-    route = request.url_rule.rule if request.url_rule else "unknown"
-    seconds = time.perf_counter() - g.started if "started" in g else 0.0
-    service.telemetry.record_response(route, response.status_code, seconds)
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Cache-Control"] = "no-store"
-    return response
 
 
 def _error_response(status: int, message: str, code: str) -> Response:

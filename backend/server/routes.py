@@ -1,11 +1,12 @@
-"""The routes of Label Studio's ML backend protocol, and the status page."""
+"""The routes of Label Studio's ML backend protocol, the status page, and the hooks around them."""
 
 import json
+import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Flask, Response, g, jsonify, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -20,6 +21,7 @@ from tagalong.backend.server.monitoring.status_page import (
     StoredState,
     render_status_page,
 )
+from tagalong.backend.server.monitoring.telemetry import Telemetry
 from tagalong.backend.server.prediction.errors import (
     RequestError,
     service_unavailable,
@@ -35,6 +37,27 @@ from tagalong.ner.errors import StateFileError, TagalongError
 
 MODEL_CLASS = "Tagalong"
 MAX_LISTED_JOBS = 5  # on the status page
+
+
+def add_request_hooks(app: Flask, telemetry: Telemetry) -> None:
+    """Measure all requests of an app, and set headers of all its answers."""
+
+    def start() -> None:
+        telemetry.record_request_started()
+        g.started = time.perf_counter()
+
+    def finish(response: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule else "unknown"
+        seconds = time.perf_counter() - g.started if "started" in g else 0.0
+        telemetry.record_response(route, response.status_code, seconds)
+        # Browsers must neither guess the type of an answer nor keep one with patient data.
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    app.before_request(start)
+    app.after_request(finish)
+    app.teardown_request(lambda _: telemetry.record_request_ended())
 
 
 def create_tier_routes(service: Service, tier: str) -> Blueprint:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tagalong.backend.models.base_models.load_options import Precision
-from tagalong.backend.models.base_models.precision import bf16_autocast, weights_dtype
+from tagalong.backend.models.base_models.precision import weights_dtype
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.text.window_encoder import batch_by_length
 
@@ -64,12 +64,13 @@ class TorchRunner:
     def __init__(self, model: "PreTrainedModel", *, precision: Precision = "auto") -> None:
         self.model = model
         self.precision = precision
+        # Decided once, instead of asking PyTorch for the capabilities of the CPU at each batch.
+        self._is_bf16 = weights_dtype(model.device, precision=precision) == torch.bfloat16
 
     @property
     def name(self) -> str:
         """PyTorch, and its arithmetic."""
-        dtype = weights_dtype(self.model.device, precision=self.precision)
-        return f"PyTorch, {'bf16' if dtype == torch.bfloat16 else 'fp32'}"
+        return f"PyTorch, {'bf16' if self._is_bf16 else 'fp32'}"
 
     @property
     def can_use_openvino(self) -> bool:
@@ -96,7 +97,7 @@ class TorchRunner:
         """One of the outputs of the model."""
         device = self.model.device
         tensors = {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
-        with bf16_autocast(device, precision=self.precision):
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._is_bf16):
             value = self.model(**tensors, **options)[output]
         last: Tensor = value[-1] if isinstance(value, tuple) else value
         array: FloatArray = last.float().cpu().numpy()
