@@ -12,6 +12,7 @@ from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.jobs import openvino
 from tests.cli.train.test_encoder import SETTINGS, write_corpus
 from tests.cli.typed import fails, run
+from tests.errors import failed
 from tests.toy_corpus import toy_documents
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -40,7 +41,7 @@ def test_a_training_leaves_an_engine_that_predicts(
 
 
 def test_what_is_no_encoder_has_none(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no model version is called 'gone'" in fails(capsys, "models", "compile", "gone")
+    failed(fails(capsys, "models", "compile", "gone"), "version-not-found")
 
 
 def test_what_was_published_serves_whatever_becomes_of_its_engine(
@@ -52,4 +53,4 @@ def test_what_was_published_serves_whatever_becomes_of_its_engine(
     monkeypatch.setenv(OPENVINO_SWITCH, "true")
     monkeypatch.setattr(openvino, "compile_version", fail)
     told = openvino.compile_published_version(tmp_path, TrainDevSplit((), (), (), ()))
-    assert "FileNotFoundError: [Errno 2] No usable temporary directory found" in told
+    assert "FileNotFoundError" in told

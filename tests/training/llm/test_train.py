@@ -290,16 +290,18 @@ def test_a_step_that_does_not_fit_into_memory_says_what_to_lower(base, tmp_path)
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     recipe = recipe_for(base, four_bit=False, adapter=None)
-    with pytest.raises(OutOfMemoryError, match="--batch-tokens"):
+    with pytest.raises(OutOfMemoryError) as raised:
         train_llm(TOY_SPLIT, recipe=recipe, state_path=tmp_path / "state", on_progress=full)
+    assert "--batch-tokens" in str(raised.value)
 
 
 def test_a_vocabulary_with_too_few_entries_for_the_tags(tmp_path, base):
     many = tuple(f"Label{number}" for number in range(200))
-    with pytest.raises(BaseModelError, match="401 tags need one each"):
+    with pytest.raises(BaseModelError) as raised:
         train_llm(
             replace(TOY_SPLIT, labels=many), recipe=recipe_for(base), state_path=tmp_path / "s"
         )
+    assert "401" in str(raised.value)
 
 
 def test_what_a_recipe_leaves_open(base):

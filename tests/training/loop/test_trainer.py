@@ -157,7 +157,7 @@ def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
     _, again = loop_over([0.9, 0.1, 0.1], state)
     with raises(TrainingError, "training-state-unwritable") as raised:
         again.run(on_progress=lambda _: None)
-    assert "No space left" in str(raised.value)
+    assert "28" in str(raised.value)
     assert state.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
 
