@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+from transformers.utils.logging import set_verbosity_error
+
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.retraining.job import JobState, PromotionPolicy
 from tagalong.backend.retraining.job_store import JobStore
@@ -34,6 +36,7 @@ def main() -> int:
         warm_start=arguments.warm_start,
     )
     os.nice(NICENESS)
+    set_verbosity_error()  # a new head is reported as missing weights, in every training
     store = ModelStore(arguments.models, bundled_root=BUNDLED_MODELS_FOLDER)
     try:
         job = run_job(JobStore(store.root), arguments.run, store, options, on_progress=_print_epoch)

@@ -11,7 +11,7 @@ import pytest
 from tagalong.backend.retraining.job import JobState
 from tagalong.backend.retraining.job_store import EX_TEMPFAIL, JobStore
 from tagalong.cli.terminal.subprocesses import RETRAINING_COMMAND
-from tests.errors import assert_wording
+from tests.errors import failed
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {
@@ -66,5 +66,5 @@ def test_a_job_that_another_process_runs_is_left_alone(job_store: JobStore, tmp_
 def test_a_job_that_has_ended_is_not_run_again(job_store: JobStore, tmp_path: Path) -> None:
     done = run_entry(tmp_path, 3)
     assert done.returncode == 1
-    assert_wording(done.stderr.removeprefix("Error: ").rstrip(), "no-such-training")
+    failed(done.stderr, "no-such-training")
     assert sys.executable == RETRAINING_COMMAND[0]
