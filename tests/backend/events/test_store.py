@@ -285,6 +285,7 @@ def test_extra_params_are_read_from_the_file_once(journal: EventStore) -> None:
     for path in journal.path.parent.iterdir():
         path.unlink()
     assert again.read_extra_params("2", "encoder") == {"control": "a"}
+    assert not journal.path.exists()
     again.write_extra_params("2", "encoder", {"control": "b"})
     assert again.read_extra_params("2", "encoder") == {"control": "b"}
     again.close()
