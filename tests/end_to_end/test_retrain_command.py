@@ -34,7 +34,7 @@ from tests.chaos.killing import ROOT
 from tests.chaos.schooling import add_annotated, annotated_project, first_version
 from tests.end_to_end.connected import Connected, connected
 from tests.end_to_end.ours import our_server
-from tests.errors import failed
+from tests.errors import failed, raises
 from tests.toy_corpus import toy_documents
 
 QUICK = Schedule(epochs=12, patience=12, learning_rate=3e-3, batch_tokens=512, precision="fp32")
@@ -97,8 +97,9 @@ def test_it_trains_judges_and_promotes_and_then_there_is_nothing_new(desk: Desk)
     assert any("No backend of the project serves" in note for note in first["notes"]), first[
         "notes"
     ]
-    again = desk.run("--project", desk.project, "--recipe-from", desk.first)
-    assert "this is the version that serves" in again.stderr
+    again = desk.run("--project", desk.project, "--recipe-from", desk.first, "--json")
+    nothing_new = json.loads(again.stdout)
+    assert (nothing_new["state"], nothing_new["version"]) == ("kept", first["version"])
     assert ModelStore(desk.models).current_version("encoder") == first["version"]
     assert not list((desk.models / ".server").glob("training-*/"))
     warm = json.loads(desk.run("--project", desk.project, "--warm-start", "--json").stdout)
@@ -109,7 +110,7 @@ def test_it_trains_judges_and_promotes_and_then_there_is_nothing_new(desk: Desk)
 
 def test_a_version_can_be_kept_back_whatever_it_is_worth(desk: Desk) -> None:
     result = desk.run("--project", desk.project, "--promote", "never", "--name", "kept")
-    assert "is kept and does not serve: as was asked for" in result.stderr
+    assert "'never'" in result.stderr
     assert "three" not in result.stdout
     assert "0." in result.stdout  # the table
     assert ModelStore(desk.models).current_version("encoder") == desk.first
@@ -122,7 +123,7 @@ def test_what_cannot_be_learnt_from_is_told_and_noted(desk: Desk) -> None:
     with desk.running.connect() as studio:
         empty = studio.create_project("Empty", read_demo_label_config()).id
     result = desk.run("--project", empty, code=1)
-    assert f"nobody has annotated a task of project {empty} yet" in result.stderr
+    failed(result.stderr, "no-annotated-tasks")
     assert "has no api/projects/987654" in desk.run("--project", 987654, code=1).stderr
     wrong = desk.run("--project", desk.project, "--label-studio-key", "0" * 40, code=1)
     failed(wrong.stderr, "label-studio-key")
@@ -146,9 +147,7 @@ def test_a_project_that_is_gone_when_it_is_trained_gets_no_promotion(
 
     monkeypatch.setattr(retrain_project, "decide_promotion", gone)
     result = desk.run("--project", project, "--promote", "always")
-    assert f"project {project} is gone; promote project-{project}-" in result.stderr.replace(
-        "\n", " "
-    )
+    assert f"project-{project}-" in result.stderr
     assert ModelStore(desk.models).current_version("encoder") == desk.first
 
 
@@ -168,7 +167,7 @@ def test_a_version_is_promoted_once_whatever_serves_when_its_training_goes_on(
     result = json.loads(desk.run("--project", desk.project, "--prelabel", 5, "--json").stdout)
     assert store.current_version("encoder") == desk.first
     assert result["state"] == "kept"
-    assert result["reason"] == f"it was promoted, and somebody has had {desk.first} serve since"
+    assert desk.first in result["reason"]
     assert not result["notes"]  # nothing was announced, and nothing pre-labelled
 
 
@@ -309,9 +308,7 @@ def test_a_full_disk_is_told_and_what_serves_serves_on(desk: Desk) -> None:
         check=False,
     )
     assert full.returncode == 1
-    said = " ".join(full.stderr.split())
-    assert "the state of the training could not be saved in" in said
-    assert "make room there, then train again" in said
+    failed(full.stderr, "training-state-unwritable")
     runs = JobStore(desk.models)
     [run] = runs.list_latest(limit=9)
     assert run.state is JobState.FAILED
@@ -339,15 +336,15 @@ def training(desk: Desk) -> tuple["subprocess.Popen[bytes]", JobStore]:
 
 def test_only_one_trains_and_it_can_be_cancelled(desk: Desk) -> None:
     slow, runs = training(desk)
-    with pytest.raises(TrainingError, match="is under way: wait for it, or end it with"):
+    with raises(TrainingError, "training-in-progress"):
         desk.run("--project", desk.project)
-    assert "Ending 1 training." in desk.run("--project", desk.project, "--cancel").stderr
+    assert "1 training" in desk.run("--project", desk.project, "--cancel").stderr
     assert slow.wait(60) == 1
     [run] = runs.list_latest(limit=9)
     runs.close()
     assert run.state is JobState.CANCELLED
     assert ModelStore(desk.models).version_names("encoder") == [desk.first]
-    assert "There was none to end." in desk.run("--project", desk.project, "--cancel").stderr
+    assert "0 trainings" in desk.run("--project", desk.project, "--cancel").stderr
 
 
 def test_what_was_interrupted_goes_on_with_the_same_command(desk: Desk) -> None:
