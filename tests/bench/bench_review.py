@@ -38,11 +38,11 @@ from tagalong.ner.tags import TagSet
 from tagalong.ner.words import overlapping_words, word_offsets
 from tagalong.training.curate.cross_validation import (
     CrossValidationConfig,
-    CrossValidationProgress,
     cross_validate,
 )
 from tagalong.training.curate.findings import ReviewFinding, ReviewReport
 from tagalong.training.curate.review import review_annotations
+from tagalong.training.recipes.schedule import TrainingProgress
 from tests.spans import overlap
 
 LABELS = ("Chemical", "Disease")
@@ -184,12 +184,11 @@ def draw(found: ReviewReport, errors: Sequence[Error], spans: int, path: Path) -
     figure.savefig(path)
 
 
-def tell(now: CrossValidationProgress) -> None:
+def tell(now: TrainingProgress) -> None:
     """Print a line for every finished epoch."""
-    training = now.fold_progress
-    if len(training.dev_scores) == training.epoch:
+    if len(now.dev_scores) == now.epoch:
         print(
-            f"fold {now.fold}, epoch {training.epoch}: dev F1 {training.dev_scores[-1]:.4f}",
+            f"fold {now.fold}, epoch {now.epoch}: dev F1 {now.dev_scores[-1]:.4f}",
             file=sys.stderr,
             flush=True,
         )
