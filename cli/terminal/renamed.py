@@ -68,6 +68,8 @@ def refuse_renamed(command: Any, arguments: Sequence[str], environment: Mapping[
         if new is not None and name not in known:
             raise _renamed_error(f"option {name}", new)
     variables = {option.envvar for option in command.params}
+    if "TAGALONG_MODELS" in variables:  # these commands read the switch without an option for it
+        variables.add("TAGALONG_OPENVINO")
     for old, new in RENAMED_VARIABLES.items():
         if new in variables and old in environment:
             raise _renamed_error(f"environment variable {old}", new)

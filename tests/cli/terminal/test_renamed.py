@@ -65,8 +65,9 @@ def test_an_old_name_is_refused_with_the_new_one(arguments: list[str], new: str)
 
 def test_an_old_variable_is_refused_where_it_would_be_lost() -> None:
     environment = {"TAGALONG_CPU_ENGINE": "false"}
-    with raises(InputError, "renamed-setting"):
-        refuse_renamed(ROOT, ["serve"], environment)
+    for arguments in (["serve"], ["predict", "text"], ["train", "encoder", "a.json"]):
+        with raises(InputError, "renamed-setting"):
+            refuse_renamed(ROOT, arguments, environment)
     refuse_renamed(ROOT, ["doctor", "--project", "7"], environment)
 
 
