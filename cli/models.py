@@ -152,7 +152,7 @@ def compile_cli(
     if as_json:
         echo_json({**kept.record.to_json(), "path": str(kept.folder)})
         return
-    console.print(f"{kept.record.version} has an engine in {kept.folder}.", soft_wrap=True)
+    console.print(f"{kept.record.version} has an OpenVINO model in {kept.folder}.", soft_wrap=True)
     console.print(describe_openvino_model(kept), markup=False, soft_wrap=True)
 
 
