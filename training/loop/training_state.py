@@ -70,7 +70,7 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
         cause = error if isinstance(error, OSError) else error.__context__ or error
         raise TrainingError(
             f"the training state could not be saved in {path.parent} ({cause}): make room there, "
-            "then run the same command again",
+            "then run the same command again (`tagalong train` continues with --resume)",
             code="training-state-unwritable",
         ) from error
 
