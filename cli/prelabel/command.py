@@ -23,7 +23,7 @@ from tagalong.backend.batch.resume import open_batch_journal
 from tagalong.backend.batch.source_and_sink import ProjectOptions, SourceAndSink
 from tagalong.backend.formats.registry import describe_formats
 from tagalong.cli.prelabel.report import batch_progress_bar, render_estimate, render_summary
-from tagalong.cli.terminal.console import echo_json, error_console
+from tagalong.cli.terminal.console import echo_json, error_console, print_warning
 from tagalong.cli.terminal.options import (
     ALLOWED_HOSTS_OPTION,
     LABEL_STUDIO_KEY_OPTION,
@@ -198,7 +198,7 @@ def prelabel_cli(
     )
     with _open_place(source, out, options, chosen, label_config) as place:
         for note in place.notes:
-            _notify(note)
+            print_warning(note)
         if dry:
             estimate = estimate_batch(place, chosen, cost_per_hour=cost_per_hour)
             echo_json(estimate) if as_json else render_estimate(estimate)
@@ -252,7 +252,7 @@ def _open_place(
     # Takes a second to import, so only where there is a Label Studio.
     from tagalong.backend.batch.label_studio_project import open_project
 
-    with open_project(options, models, notify=_notify) as place:
+    with open_project(options, models, notify=print_warning) as place:
         yield place
 
 
@@ -263,7 +263,7 @@ def _run(
     open_engine: EngineOpener,
     cost_per_hour: float | None,
 ) -> dict[str, Any]:
-    with open_batch_journal(path, place, models, notify=_notify) as state:
+    with open_batch_journal(path, place, models, notify=print_warning) as state:
         run_batch(state, place, models, open_engine=open_engine, report_pass=batch_progress_bar)
         summary = summarize_batch(state, models, cost_per_hour=cost_per_hour)
         summary["shown"] = place.show(sort_versions_by_share(summary, models))
@@ -292,10 +292,6 @@ def _open_ray(address: str | None, model: ModelReference) -> Iterator[Engine]:
         ) from error
     with open_ray_engine(model.load, address=address) as engine:
         yield engine
-
-
-def _notify(sentence: str) -> None:
-    error_console.print(sentence, style="yellow", markup=False, soft_wrap=True)
 
 
 @contextmanager
