@@ -70,7 +70,7 @@ PromoteOption = Annotated[
     PromotionPolicy,
     typer.Option(
         help="When to make the new version the current one; auto: if it finds entities in dev "
-        "and, with --silver, is not worse than the baseline."
+        "and is not worse than the baseline, if there is one."
     ),
 ]
 
