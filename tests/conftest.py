@@ -7,6 +7,7 @@ from hypothesis import settings
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["TAGALONG_OPENVINO"] = "false"  # making one takes a CPU for half a minute
+os.environ.pop("COLUMNS", None)  # set for parallel workers; Rich would read it once, on import
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in several processes at once
 
 # The same examples everywhere, so that a failure is one for everybody; HYPOTHESIS_PROFILE=deep

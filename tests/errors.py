@@ -57,8 +57,13 @@ def assert_wording(message: str, code: str) -> None:
 
 def failed(output: str, code: str) -> None:
     """What a command printed, wrapped or in a box, holds ``Error: `` and the sentence."""
+    assert "Error" in output, f"no error in: {output}"
+    mentions(output, code)
+
+
+def mentions(output: str, code: str) -> None:
+    """What a command printed, wrapped or in a box, holds the sentence of a code."""
     shown = " ".join(re.sub("[│╭╮╰╯─]", " ", output).split())
-    assert "Error" in shown, f"no error in: {output}"
     assert any(pattern(" ".join(form.split())).search(shown) for form in forms(code, shown)), (
         f"the wording of {code} is not one of {forms(code, shown)}: {shown}"
     )

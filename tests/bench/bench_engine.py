@@ -123,7 +123,7 @@ def systems(learnt: Sequence[Document]) -> Iterator[tuple[dict[str, System], Enc
     manifest = read_manifest(folder)
     fp32, usual = (load_encoder(folder, manifest, device=CPU) for _ in range(2))
     assert isinstance(fp32.runner, TorchRunner)
-    fp32.runner.precision = "fp32"
+    fp32.runner.set_precision("fp32")
     with tempfile.TemporaryDirectory() as aside:
         os.environ["XDG_CACHE_HOME"] = aside  # compile now, without the cache
         samples = read_sample_documents()

@@ -60,7 +60,7 @@ def schemes_of(folder: Path, agreement: float) -> tuple[Schemes, dict[str, Schem
     )
     assert isinstance(bundled, EncoderTier)
     assert isinstance(bundled.runner, TorchRunner)
-    bundled.runner.precision = "fp32"
+    bundled.runner.set_precision("fp32")
     return schemes, {
         OURS: schemes.slots("verified", agreement=agreement),
         "verified, from O": schemes.slots("verified"),

@@ -9,6 +9,7 @@ from tagalong.backend.demo.label_studio_server import LabelStudioServer
 from tagalong.backend.label_studio.annotation_queue import TAB
 from tagalong.ner.errors import InputError
 from tests.end_to_end.pool import ANNOTATED, Pool, new_pool
+from tests.errors import raises
 
 COUNT = 6
 
@@ -59,5 +60,5 @@ def test_what_looks_wrong_is_shown_in_a_tab(pool: Pool) -> None:
 def test_agreement_is_of_tasks_that_several_did(pool: Pool) -> None:
     task, document = next(iter(pool.documents.items()))
     pool.annotate(task, replace(document, spans=document.spans[:1]))
-    with pytest.raises(InputError, match="none was annotated by two people"):
+    with raises(InputError, "no-task-with-two-annotators"):
         pool.command("agreement")

@@ -119,7 +119,7 @@ def test_another_version_stays_shown_unless_told_otherwise(
 
 def test_a_dry_run_stores_nothing(bench: Bench) -> None:
     ran = bench.run("--dry-run", "--cost-per-hour", "2")
-    assert f"{len(bench.texts)} documents to do, 0 done already" in ran.out
+    assert f"{len(bench.texts)} documents" in ran.out
     assert "$0.00" in ran.out
     assert {len(stored) for stored in bench.stored().values()} == {0}
     assert list(Path().glob("*.journal")) == []
@@ -222,9 +222,8 @@ def test_what_is_wrong_is_said_in_one_sentence(
         "PATCH", f"api/projects/{bench.project}/", body={"label_config": genes}
     )
     told = said()
-    assert "has none of the labels that" in told
-    assert "Chemical, Disease" in told
-    assert "but Gene" in told
+    failed(told, "config-without-model-labels")
+    assert "Gene" in told
     bench.studio.connection.request_json(
         "PATCH", f"api/projects/{bench.project}/", body={"label_config": read_demo_label_config()}
     )

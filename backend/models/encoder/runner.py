@@ -63,9 +63,12 @@ class TorchRunner:
 
     def __init__(self, model: "PreTrainedModel", *, precision: Precision = "auto") -> None:
         self.model = model
-        self.precision = precision
+        self.set_precision(precision)
+
+    def set_precision(self, precision: Precision) -> None:
+        """Choose the arithmetic of the matrix products."""
         # Decided once, instead of asking PyTorch for the capabilities of the CPU at each batch.
-        self._is_bf16 = weights_dtype(model.device, precision=precision) == torch.bfloat16
+        self._is_bf16 = weights_dtype(self.model.device, precision=precision) == torch.bfloat16
 
     @property
     def name(self) -> str:

@@ -78,7 +78,7 @@ def test_it_predicts_is_judged_and_answers_label_studio(trained, export):
     assert figures["documents"] == 60
 
     with serving(settings_in(folder), load=None) as client:
-        client.application.extensions["tagalong"].slots["llm"]._settled.wait(60)
+        client.application.extensions["tagalong"].model_holders["llm"]._first_load_done.wait(60)
         answer = say(client, "/llm/predict", request_for(TEXT))
         assert answer.status_code == 200
         [result] = answer.json["results"]

@@ -48,7 +48,7 @@ def test_every_family_has_vectors_of_unit_length(family: str, adapter, tiny_base
 
 
 def test_a_vector_is_the_mean_over_words(tiny_base) -> None:
-    tier = tier_of(tiny_base("bert-uncased"), window_config=WindowConfig(96, 0))
+    tier = tier_of(tiny_base("bert-uncased"), reading=WindowConfig(96, 0))
     [document] = toy_documents(1, sentences=1)
     [window] = tier.window_encoder.encode([document.text], [word_offsets(document.text)])
     with torch.inference_mode():

@@ -89,7 +89,7 @@ def test_a_compiled_version_gives_the_scores_of_its_model(family: str, version, 
     assert len(kept.record.notes) == 1  # on the missing arithmetic in 8 bits
     manifest = read_manifest(folder)
     reference = load_encoder(folder, manifest, device=CPU)
-    reference.runner.precision = "fp32"
+    reference.runner.set_precision("fp32")
     engine = load_openvino_encoder(folder, manifest, kept)
     assert engine.runner.name == "OpenVINO, fp32"
     pairs = zip(scores_of(reference, TEXTS), scores_of(engine, TEXTS), strict=True)
