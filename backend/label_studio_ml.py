@@ -23,7 +23,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tagalong.backend.events.payload import parse_event
 from tagalong.backend.server.prediction.handler import parse_control_name, parse_predict_request
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
@@ -185,12 +184,8 @@ class Tagalong(LabelStudioMLBase):
         Raises:
             StateFileError: If it cannot be recorded.
         """
-        parsed = parse_event({**data, "action": event})
-        return {
-            "recorded": None
-            if parsed is None
-            else _service_per_process.service().event_store.write_event(parsed)
-        }
+        event_store = _service_per_process.service().event_store
+        return {"recorded": event_store.write_payload({**data, "action": event})}
 
 
 def _without_version(result: Mapping[str, Any]) -> dict[str, Any]:

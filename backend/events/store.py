@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tagalong.backend.events.payload import MAX_ID, AnnotationRef, WebhookEvent
+from tagalong.backend.events.payload import MAX_ID, AnnotationRef, WebhookEvent, parse_event
 from tagalong.backend.storage.database import Database, DatabaseSchema
 from tagalong.ner.errors import StateFileError
 
@@ -85,6 +85,11 @@ class EventStore:
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         self._database.close()
+
+    def write_payload(self, payload: Mapping[str, Any]) -> int | None:
+        """Record the JSON of a webhook; None if it is no event, or one that is known already."""
+        event = parse_event(payload)
+        return None if event is None else self.write_event(event)
 
     def write_event(self, event: WebhookEvent) -> int | None:
         """Store an event.
