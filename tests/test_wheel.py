@@ -67,7 +67,10 @@ def test_the_wheel_holds_every_file_of_the_package(tree: Path, names: set[str]) 
         for path in (tree / folder).rglob("*")
         if path.is_file() and not path.name.startswith(".")
     }
-    own = {f"tagalong/{name}" for name in ("__init__.py", "__main__.py", "py.typed")}
+    own = {
+        f"tagalong/{path.name}" for path in (tree / "src" / "tagalong").iterdir() if path.is_file()
+    }
+    assert {"tagalong/__main__.py", "tagalong/api.py", "tagalong/py.typed"} <= own
     assert f"tagalong/{SHIPPED}/onnx/model.onnx" in expected
     assert {name for name in names if ".dist-info/" not in name} == expected | own
 

@@ -67,6 +67,7 @@ class TorchRunner:
 
     def set_precision(self, precision: Precision) -> None:
         """Choose the arithmetic of the matrix products."""
+        self.precision = precision
         # Decided once, instead of asking PyTorch for the capabilities of the CPU at each batch.
         self._is_bf16 = weights_dtype(self.model.device, precision=precision) == torch.bfloat16
 

@@ -46,7 +46,7 @@ def test_a_recurring_word_that_is_recognised_once_is_recognised_again():
     sure, unsure, outside = [-4, 4, -4], [0.5, 0, -4], [4, -4, -4]
     scores = [sure, outside, outside, outside, unsure, outside]
     coupling, temperature = fit([(text, tags)], [scores])
-    assert coupling.consistency > 0
+    assert coupling.consistency_weight > 0
     assert temperature > 0
 
 
@@ -54,7 +54,7 @@ def test_entities_that_go_on_as_gold_does_need_the_transitions():
     transitions = estimate_transitions([[B, I, O, O] * 50], TAGS)
     hesitant = [[4, -4, -4], [-4, 4, -4], [0.3, -4, 0.0], [4, -4, -4]]
     coupling, _ = fit([("a b c d", [O, B, I, O])], [hesitant], transitions)
-    steps = coupling.steps()
+    steps = coupling.transition_matrix()
     assert steps is not None
     assert steps[B, I] > steps[B, O]
 
