@@ -21,8 +21,12 @@ def main_in_step(folder: Path, count: int, arguments: list[str]) -> None:
     numbers, flock = itertools.count(), fcntl.flock
 
     def flock_together(file, operation):
-        if Path(file.name).name == ".lock" and (number := next(numbers)) < N_MEETINGS:
-            meet(number)
+        descriptor = file if isinstance(file, int) else file.fileno()
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        if name == ".lock" and operation & fcntl.LOCK_EX:
+            number = next(numbers)
+            if number < N_MEETINGS:
+                meet(number)
         flock(file, operation)
 
     def meet(number):
