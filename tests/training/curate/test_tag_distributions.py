@@ -1,6 +1,7 @@
 """What an encoder says of words is calibrated as it is where it serves."""
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,12 @@ class Scripted(EncoderTier):
 
 
 def test_probabilities_are_of_the_temperature_that_is_served_with() -> None:
-    nothing: Any = None
+    runner: Any = SimpleNamespace(
+        name="scripted", can_use_openvino=False, streams=1, documents_per_request_chunk=1
+    )
+    window_encoder: Any = None
     tags = TagSet(("Disease",))
-    tier = Scripted(nothing, nothing, tag_set=tags, version="v", temperature=2.0)
+    tier = Scripted(runner, window_encoder, tag_set=tags, version="v", temperature=2.0)
     two, none = predict_tag_distributions(tier, [Document("1", "alpha beta"), Document("2", "")])
     # The logits halved are ln 2, 0 and 0: of four parts O has two. As they are, it would be 4 of 6.
     assert np.exp(two.log_probs) == pytest.approx(np.array([[2 / 4, 1 / 4, 1 / 4]] * 2))
