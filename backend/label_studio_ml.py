@@ -27,7 +27,7 @@ from tagalong.backend.server.prediction.handler import parse_control_name, parse
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
 from tagalong.ner.errors import TagalongError
-from tagalong.ner.model_registry import DEFAULT_TIER
+from tagalong.ner.tiers import DEFAULT_TIER
 
 try:
     from label_studio_ml.model import LabelStudioMLBase

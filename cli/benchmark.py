@@ -21,8 +21,8 @@ from tagalong.cli.terminal.options import (
 from tagalong.cli.terminal.tables import print_tables
 from tagalong.ner.errors import InputError, OpenVINOError, TagalongError
 from tagalong.ner.manifest import read_manifest
-from tagalong.ner.model_registry import DEFAULT_TIER, LLM
 from tagalong.ner.text_sanitizing import escape_unprintable
+from tagalong.ner.tiers import DEFAULT_TIER, LLM
 from tagalong.ner.words import word_offsets
 from tagalong.training.corpus import read_corpus
 

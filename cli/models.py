@@ -11,7 +11,8 @@ from tagalong.cli.terminal.options import JsonOption, ModelsOption, open_store
 from tagalong.cli.versions import list_versions, render_list, render_manifest, row_to_json
 from tagalong.ner.errors import RegistryError, VersionNotFound
 from tagalong.ner.manifest import read_manifest
-from tagalong.ner.model_registry import BUNDLED_REFERENCE, DEFAULT_TIER
+from tagalong.ner.model_registry import BUNDLED_REFERENCE
+from tagalong.ner.tiers import DEFAULT_TIER
 from tagalong.training.corpus import read_corpus
 
 app = typer.Typer(

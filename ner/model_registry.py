@@ -3,22 +3,16 @@
 Reading needs no lock: see `tagalong.backend.storage.model_store`, which makes the changes.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 from tagalong.ner.current_version import read_current_version
 from tagalong.ner.errors import RegistryError, VersionInvalid, VersionNotFound
 from tagalong.ner.manifest import SAFE_NAME_PATTERN, Manifest, is_version, read_manifest
+from tagalong.ner.tiers import DEFAULT_TIER, TIER_NAMES
 
 BUNDLED_REFERENCE = "bundled"  # the reference of the version that Tagalong comes with
 MAX_LISTED_VERSIONS = 8  # in a message
-TierName = Literal["encoder", "llm"]  # the only place where tiers are spelt
-TIERS: tuple[TierName, ...] = get_args(TierName)
-ENCODER, LLM = TIERS
-DEFAULT_TIER = ENCODER  # of requests that name no tier
-TIER_NAMES: Mapping[str, str] = {ENCODER: "encoder", LLM: "LLM"}  # in messages
 
 
 @dataclass(frozen=True, slots=True)

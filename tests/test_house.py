@@ -30,7 +30,7 @@ NAMED_IMPORTS = {
     "tagalong.backend.models.base_models.adapters": {"peft"},
     "tagalong.backend.models.openvino.library": {"openvino", "nncf"},
     "tagalong.backend.models.base_models.quantization": {"bitsandbytes"},
-    "tagalong.backend.models.registry": {
+    "tagalong.backend.models.tier_specs": {
         "tagalong.backend.models.encoder.checkpoint",
         "tagalong.backend.models.llm.checkpoint",
         "tagalong.backend.models.openvino.load",

@@ -9,7 +9,7 @@ from tagalong.backend.models.tier.decoding_stats import DecodingStats
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import InputError
 from tagalong.ner.manifest import read_manifest
-from tagalong.ner.model_registry import ENCODER, LLM, TierName
+from tagalong.ner.tiers import ENCODER, LLM, TierName
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.backend.models.tier import Tier

@@ -8,11 +8,12 @@ from typing import Unpack
 import torch
 
 from tagalong.backend.models.base_models.load_options import Drafter, LoadOptions
-from tagalong.backend.models.registry import TIER_SPECS
 from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.ner.errors import TagalongError, VersionInvalid
 from tagalong.ner.manifest import read_manifest
-from tagalong.ner.model_registry import DEFAULT_TIER, ModelRegistry
+from tagalong.ner.model_registry import ModelRegistry
+from tagalong.ner.tiers import DEFAULT_TIER
 
 log = logging.getLogger(__name__)
 

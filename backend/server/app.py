@@ -9,15 +9,15 @@ from pathlib import Path
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from tagalong.backend.models.registry import TIER_SPECS
 from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.server.auth import CHALLENGE, require_credentials
 from tagalong.backend.server.prediction.errors import RequestError
 from tagalong.backend.server.routes import add_request_hooks, create_tier_routes
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
 from tagalong.ner.errors import InputError, TagalongError
-from tagalong.ner.model_registry import DEFAULT_TIER
+from tagalong.ner.tiers import DEFAULT_TIER
 
 RETRY_AFTER_SECONDS = 2  # sent with status 503
 

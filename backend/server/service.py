@@ -10,8 +10,8 @@ from tagalong.backend.events.store import EventStore
 from tagalong.backend.label_studio.api.connection import Connection
 from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.backend.models.load import load_tier
-from tagalong.backend.models.registry import TIER_SPECS
 from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.retraining.supervisor import Supervisor
 from tagalong.backend.server.monitoring.telemetry import Telemetry
@@ -20,7 +20,8 @@ from tagalong.backend.server.prediction.handler import PredictHandler
 from tagalong.backend.server.prediction.model_holder import ModelHolder
 from tagalong.backend.server.prediction.openvino_builder import OpenVINOBuilder
 from tagalong.backend.server.settings import Settings
-from tagalong.ner.model_registry import DEFAULT_TIER, ModelRegistry
+from tagalong.ner.model_registry import ModelRegistry
+from tagalong.ner.tiers import DEFAULT_TIER
 
 
 class Service:

@@ -42,8 +42,9 @@ from tagalong.ner.manifest import (
     hash_files,
     read_manifest,
 )
-from tagalong.ner.model_registry import BUNDLED_REFERENCE, TIER_NAMES, ModelRegistry, validate_name
+from tagalong.ner.model_registry import BUNDLED_REFERENCE, ModelRegistry, validate_name
 from tagalong.ner.tags import TagSet
+from tagalong.ner.tiers import TIER_NAMES
 
 
 class ModelStore(ModelRegistry):

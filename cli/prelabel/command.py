@@ -38,7 +38,7 @@ from tagalong.cli.terminal.options import (
     parse_hosts,
 )
 from tagalong.ner.errors import BatchError
-from tagalong.ner.model_registry import ENCODER, LLM
+from tagalong.ner.tiers import ENCODER, LLM
 
 EngineName = Literal["local", "ray"]
 

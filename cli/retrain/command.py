@@ -19,7 +19,7 @@ from tagalong.cli.terminal.options import (
 )
 from tagalong.cli.terminal.progress import training_progress_bar
 from tagalong.cli.terminal.tables import new_table
-from tagalong.ner.model_registry import ENCODER, TierName
+from tagalong.ner.tiers import ENCODER, TierName
 from tagalong.training.jobs.job_requests import cancel_jobs, enqueue_job
 from tagalong.training.jobs.retrain_options import (
     RetrainOptions,

@@ -43,7 +43,7 @@ from tagalong.cli.train.silver import (
     build_silver_input,
     render_comparison,
 )
-from tagalong.ner.model_registry import ENCODER
+from tagalong.ner.tiers import ENCODER
 
 app = typer.Typer(no_args_is_help=True, help="Train a tier from annotated documents.")
 app.command("llm")(llm_cli)
@@ -112,8 +112,8 @@ def encoder_cli(
     """
     from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, BaseModelRef
     from tagalong.training.evaluation.report import report_to_json
+    from tagalong.training.jobs.tier_trainers import read_recipe
     from tagalong.training.jobs.train_version import TrainJob
-    from tagalong.training.jobs.trainers import read_recipe
     from tagalong.training.recipes.recipe import AdapterConfig, EncoderRecipe, Recipe
     from tagalong.training.recipes.schedule import MIN_STEPS
 

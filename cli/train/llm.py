@@ -33,7 +33,7 @@ from tagalong.cli.train.run import (
     drop_none,
     run_training,
 )
-from tagalong.ner.model_registry import LLM
+from tagalong.ner.tiers import LLM
 
 DEFAULT_BASE = "mistralai/Mistral-7B-Instruct-v0.3"
 
@@ -104,8 +104,8 @@ def llm_cli(
     On several GPUs: accelerate launch --multi_gpu -m tagalong train llm export.json
     """
     from tagalong.backend.models.base_models.base_model import BaseModelRef
+    from tagalong.training.jobs.tier_trainers import read_recipe
     from tagalong.training.jobs.train_version import TrainJob
-    from tagalong.training.jobs.trainers import read_recipe
     from tagalong.training.recipes.recipe import AdapterConfig, LLMRecipe, Recipe
 
     store = open_store(models)

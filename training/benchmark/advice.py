@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from tagalong.backend.pages import format_count, format_latency
-from tagalong.ner.model_registry import ENCODER, LLM, TIER_NAMES
 from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket
+from tagalong.ner.tiers import ENCODER, LLM, TIER_NAMES
 from tagalong.training.benchmark.known_scores import MIN_GOLD_ENTITIES, VersionScores
 from tagalong.training.benchmark.measure import (
     MIN_DOCUMENTS_FOR_P95,

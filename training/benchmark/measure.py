@@ -21,7 +21,7 @@ from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import Document
 from tagalong.ner.errors import OutOfMemoryError
-from tagalong.ner.model_registry import ENCODER, LLM
+from tagalong.ner.tiers import ENCODER, LLM
 from tagalong.ner.words import word_offsets
 
 Runtime = Literal["engine", "torch", "fp32", "llm"]

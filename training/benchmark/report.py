@@ -12,8 +12,8 @@ import torch
 from tagalong.backend.models.load import default_device
 from tagalong.backend.models.openvino.library import count_usable_cpus
 from tagalong.backend.pages import format_count, format_latency, make_page_environment
-from tagalong.ner.model_registry import DEFAULT_TIER
 from tagalong.ner.scoring import LENGTH_BUCKETS
+from tagalong.ner.tiers import DEFAULT_TIER
 from tagalong.training.benchmark.advice import (
     ServingRequirements,
     batch_hours,

@@ -11,8 +11,8 @@ from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.backend.models.tier import Tier
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import InputError
-from tagalong.ner.model_registry import ENCODER
 from tagalong.ner.tags import TagSet
+from tagalong.ner.tiers import ENCODER
 from tagalong.training.corpus import Corpus
 from tagalong.training.curate.cross_validation import CrossValidationConfig, cross_validate
 from tagalong.training.curate.review import check_annotated

@@ -11,8 +11,8 @@ from tagalong.backend.models.encoder.checkpoint import save_model
 from tagalong.backend.models.llm.prompt import PROMPT_VERSION
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import Manifest, VersionMetadata
-from tagalong.ner.model_registry import ENCODER, LLM
 from tagalong.ner.scoring import Counts
+from tagalong.ner.tiers import ENCODER, LLM
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import EncoderTrainResult
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate

@@ -20,7 +20,7 @@ from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.retraining.job_store import EX_TEMPFAIL, JobStore
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import InputError, TagalongError
-from tagalong.ner.model_registry import TierName
+from tagalong.ner.tiers import TierName
 from tagalong.training.jobs.promote import promote_version
 from tagalong.training.jobs.retrain_options import RetrainOptions
 from tagalong.training.jobs.retrain_project import train_and_evaluate

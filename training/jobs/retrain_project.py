@@ -35,13 +35,13 @@ from tagalong.training.jobs.project_data import (
 )
 from tagalong.training.jobs.promotion_gate import apply_policy, decide_promotion
 from tagalong.training.jobs.retrain_options import RetrainOptions
-from tagalong.training.jobs.train_version import training_state_path
-from tagalong.training.jobs.trainers import (
+from tagalong.training.jobs.tier_trainers import (
     TIER_TRAINERS,
     AnyTrainResult,
     TrainOptions,
     read_retraining_recipe,
 )
+from tagalong.training.jobs.train_version import training_state_path
 from tagalong.training.jobs.undertrained_labels import find_undertrained_labels
 from tagalong.training.loop.trainer import ProgressCallback
 from tagalong.training.recipes.recipe import Recipe

@@ -20,7 +20,7 @@ from tagalong.training.data.train_dev_split import TrainDevSplit, split_train_de
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 from tagalong.training.evaluation.report import EvaluationReport
 from tagalong.training.jobs.openvino import compile_published_version
-from tagalong.training.jobs.trainers import TIER_TRAINERS, AnyTrainResult, TrainOptions
+from tagalong.training.jobs.tier_trainers import TIER_TRAINERS, AnyTrainResult, TrainOptions
 from tagalong.training.loop.trainer import ProgressCallback, create_accelerator
 from tagalong.training.loop.training_state import delete_state, lock_training
 from tagalong.training.loop.validation import check_annotated_splits

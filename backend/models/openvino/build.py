@@ -48,7 +48,7 @@ from tagalong.ner.document import Document
 from tagalong.ner.errors import OpenVINOError
 from tagalong.ner.file_safety import hash_file
 from tagalong.ner.manifest import Manifest, manifest_digest, read_manifest
-from tagalong.ner.model_registry import ENCODER
+from tagalong.ner.tiers import ENCODER
 from tagalong.ner.words import word_offsets
 
 MAX_QUANTIZATION_WINDOWS = 100  # twice as many changed no F1 by a tenth of a point

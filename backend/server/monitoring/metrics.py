@@ -8,7 +8,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from tagalong.backend.models.registry import TIER_SPECS
+from tagalong.backend.models.tier_specs import TIER_SPECS
 
 # /health should take 0.1 s. Label Studio waits 1 s for a webhook and 100 s for /predict.
 LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 100)

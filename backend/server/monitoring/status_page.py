@@ -12,7 +12,7 @@ from tagalong.backend.pages import make_page_environment
 from tagalong.backend.retraining.job import Job, JobState
 from tagalong.backend.server.monitoring.snapshot import Snapshot, TierState
 from tagalong.backend.server.monitoring.telemetry import MAX_LATENCY_SAMPLES
-from tagalong.ner.model_registry import TIER_NAMES
+from tagalong.ner.tiers import TIER_NAMES
 
 # A second line of defence: if escaping failed, a browser would still run and fetch nothing.
 CONTENT_SECURITY_POLICY = (

@@ -29,7 +29,7 @@ from tagalong.backend.server.monitoring.snapshot import (
     TierState,
 )
 from tagalong.ner.manifest import Manifest
-from tagalong.ner.model_registry import TIERS
+from tagalong.ner.tiers import TIERS
 
 MAX_LATENCY_SAMPLES = 512  # last requests of a route, for the exact latencies on the page
 # Clients choose these names, so each collection is bounded; further names are counted as OTHER.

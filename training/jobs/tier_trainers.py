@@ -11,7 +11,7 @@ from tagalong.backend.models.openvino.compile import should_use_openvino
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import InputError
 from tagalong.ner.manifest import Manifest, read_manifest
-from tagalong.ner.model_registry import ENCODER, LLM
+from tagalong.ner.tiers import ENCODER, LLM
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import EncoderTrainResult, train_encoder
 from tagalong.training.jobs.publish import PublishResult, publish_encoder, publish_llm

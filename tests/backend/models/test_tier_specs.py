@@ -7,11 +7,11 @@ import pytest
 from safetensors.numpy import save_file
 
 from tagalong.backend.models.load import load_tier, load_version
-from tagalong.backend.models.registry import TIER_SPECS, TierSpec
+from tagalong.backend.models.tier_specs import TIER_SPECS, TierSpec
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import VersionInvalid
 from tagalong.ner.manifest import Manifest, VersionMetadata
-from tagalong.ner.model_registry import TIERS
+from tagalong.ner.tiers import TIERS
 from tests.backend.server.serving import ABSTRACT, regions, request_for, say, serving, settings_in
 from tests.lexicon_tier import LexiconTier
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import cast
 
 from tagalong.backend.models.tier import Tier
-from tagalong.ner.model_registry import ENCODER, LLM
+from tagalong.ner.tiers import ENCODER, LLM
 
 Loader = Callable[..., Tier | None]  # (folder, manifest, **LoadOptions)
 

@@ -1,0 +1,10 @@
+"""The tiers, spelt out in this file alone: kinds of models that find entities."""
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+TierName = Literal["encoder", "llm"]
+TIERS: tuple[TierName, ...] = get_args(TierName)
+ENCODER, LLM = TIERS
+DEFAULT_TIER = ENCODER  # of requests that name no tier
+TIER_NAMES: Mapping[str, str] = {ENCODER: "encoder", LLM: "LLM"}  # in messages
