@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from tagalong.backend.models.openvino.switch import OPENVINO_MISSING_MESSAGE
+from tagalong.backend.models.openvino import OPENVINO_MISSING_MESSAGE
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import console, echo_json, error_console
 from tagalong.cli.terminal.logging_setup import silence_libraries
@@ -106,7 +106,7 @@ def benchmark_cli(
 
     Example: tagalong benchmark export.json --latency-budget-ms 100 --report benchmark
     """
-    from tagalong.backend.models.openvino.samples import read_sample_documents
+    from tagalong.backend.models.openvino.compile import read_sample_documents
     from tagalong.training.benchmark.advice import ServingRequirements, recommend_tiers
     from tagalong.training.benchmark.report import (
         BenchmarkReport,

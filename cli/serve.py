@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tagalong.backend.models.base_models.load_options import WeightsMode
-from tagalong.backend.models.openvino.switch import OPENVINO_MISSING_MESSAGE, OPENVINO_SWITCH
+from tagalong.backend.models.openvino import OPENVINO_MISSING_MESSAGE, OPENVINO_SWITCH
 from tagalong.backend.retraining.job import PromotionPolicy
 from tagalong.backend.retraining.trigger import RetrainSettings
 from tagalong.cli.terminal.console import error_console, print_warning

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
-from tagalong.backend.models.tier.decoding_stats import DecodingStats
+from tagalong.backend.models.tier import DecodingStats
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import InputError
 from tagalong.ner.manifest import read_manifest

@@ -39,7 +39,7 @@ from transformers import AutoModel
 
 from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, BaseModelRef
 from tagalong.backend.models.encoder.tier import EncoderTier
-from tagalong.backend.models.text.window_encoder import WindowConfig
+from tagalong.backend.models.text.windows import WindowConfig
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.words import word_offsets
 from tagalong.training.curate.embeddings import embed_documents

@@ -33,8 +33,8 @@ from tagalong.backend.models.encoder.checkpoint import load_encoder, max_positio
 from tagalong.backend.models.encoder.runner import ModelInputs, TorchRunner
 from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.backend.models.openvino.build import build_openvino_model
+from tagalong.backend.models.openvino.compile import read_sample_documents
 from tagalong.backend.models.openvino.load import load_openvino_encoder
-from tagalong.backend.models.openvino.samples import read_sample_documents
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.manifest import read_manifest
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME

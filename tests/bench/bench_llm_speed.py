@@ -34,7 +34,7 @@ from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.encoder.runner import TorchRunner
 from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.backend.models.load import load_tier
-from tagalong.backend.models.text.window_encoder import WindowConfig, WindowEncoder
+from tagalong.backend.models.text.windows import WindowConfig, WindowEncoder
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
 from tagalong.ner.model_registry import ModelRegistry
 from tagalong.ner.words import word_offsets

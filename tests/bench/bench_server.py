@@ -44,7 +44,7 @@ from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.encoder.checkpoint import max_positions
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.openvino.build import build_openvino_model
-from tagalong.backend.models.openvino.samples import read_sample_documents
+from tagalong.backend.models.openvino.compile import read_sample_documents
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import VersionMetadata, read_manifest
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME

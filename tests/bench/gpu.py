@@ -51,7 +51,7 @@ from tagalong.backend.models.encoder.runner import TorchRunner
 from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.backend.models.llm.prompt import PromptBuilder
 from tagalong.backend.models.llm.verbalizers import choose_verbalizers
-from tagalong.backend.models.text.window_encoder import WindowConfig, WindowEncoder
+from tagalong.backend.models.text.windows import WindowConfig, WindowEncoder
 from tagalong.ner.document import Document
 from tagalong.ner.tags import TagSet
 from tagalong.training.llm.dataset import LLMDataset, SlotLoss, SlotModel

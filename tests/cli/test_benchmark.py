@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tagalong.backend.models.openvino import OPENVINO_SWITCH
 from tagalong.backend.models.openvino.build import build_openvino_model
-from tagalong.backend.models.openvino.switch import OPENVINO_SWITCH
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli import benchmark
 from tagalong.cli.benchmark import choose_benchmark_configs

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tagalong.backend.annotations.annotators import ANNOTATOR_META_KEY, TASK_META_KEY
-from tagalong.backend.models.openvino.samples import read_sample_documents
+from tagalong.backend.models.openvino.compile import read_sample_documents
 from tagalong.ner.document import Document
 from tagalong.training.curate.findings import ReviewFinding, ReviewReport, SuspectDocument
 from tagalong.training.curate.inter_annotator import compute_agreement

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.backend.models.text.window_encoder import WindowConfig, WindowEncoder
+from tagalong.backend.models.text.windows import WindowConfig, WindowEncoder
 from tagalong.ner.document import Document, Span
 from tagalong.ner.tags import IGNORE_INDEX, TagSet
 from tagalong.ner.words import word_offsets

@@ -11,7 +11,7 @@ from accelerate import PartialState
 from safetensors.torch import save_file
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.backend.models.text.window_encoder import WindowConfig
+from tagalong.backend.models.text.windows import WindowConfig
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import EncoderTrainResult, train_encoder
 from tagalong.training.loop.ema import trainable_parameters

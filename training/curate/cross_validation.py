@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from tagalong.backend.models.text.window_encoder import WindowConfig
+from tagalong.backend.models.text.windows import WindowConfig
 from tagalong.ner.document import Document
 from tagalong.ner.errors import TrainingError
 from tagalong.ner.words import word_offsets

@@ -14,7 +14,7 @@ from tagalong.backend.models.base_models.base_model import CLASSIFIER_HEAD_NAMES
 from tagalong.backend.models.encoder.checkpoint import max_positions
 from tagalong.backend.models.encoder.runner import TorchRunner
 from tagalong.backend.models.encoder.tier import EncoderTier
-from tagalong.backend.models.text.window_encoder import EncodedWindow, WindowEncoder
+from tagalong.backend.models.text.windows import EncodedWindow, WindowEncoder
 from tagalong.ner.document import Document
 from tagalong.ner.errors import TrainingError
 from tagalong.ner.manifest import read_manifest

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from tagalong.backend.models.openvino import OPENVINO_MISSING_MESSAGE
 from tagalong.backend.models.openvino.compile import (
     compile_version,
     describe_openvino_model,
     should_use_openvino,
 )
 from tagalong.backend.models.openvino.library import openvino_version
-from tagalong.backend.models.openvino.switch import OPENVINO_MISSING_MESSAGE
 from tagalong.ner.errors import OpenVINOError
 from tagalong.training.data.train_dev_split import TrainDevSplit
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
-from tagalong.backend.models.text.window_encoder import batch_by_length
+from tagalong.backend.models.text.windows import batch_by_length
 
 SORTING_POOL_BATCHES = 32  # batches' worth of shuffled items that are sorted by length together
 

@@ -7,7 +7,7 @@ from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import nn
 
-from tagalong.backend.models.encoder.assemble import translate_load_errors
+from tagalong.backend.models.encoder.tier import translate_load_errors
 from tagalong.ner.manifest import Manifest
 from tagalong.training.recipes.recipe import EncoderRecipe, recipe_to_json
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +28,6 @@ from transformers import (
 from transformers.utils.hub import cached_file, extract_commit_hash, has_file
 from transformers.utils.logging import disable_progress_bar
 
-from tagalong.backend.models.base_models.fingerprint import folder_fingerprint
 from tagalong.backend.models.base_models.quantization import (
     disable_cpu_repacking,
     four_bit_options,
@@ -41,6 +41,7 @@ CLASSIFIER_HEAD_NAMES = ("classifier", "score")  # of transformers' token classi
 SAFETENSORS_FILE_NAMES = ("model.safetensors", "model.safetensors.index.json")
 PICKLE_FILE_NAMES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 SAFETENSORS_CONVERTER_URL = "https://huggingface.co/spaces/safetensors/convert"
+SAMPLES_PER_FILE, SAMPLE_BYTES = 64, 4096
 _PACKAGE_REFERENCE = re.compile(r"package:(?P<module>[\w.]+)/(?P<path>.+)")
 
 
@@ -297,3 +298,22 @@ def _package_version(module: str) -> str | None:
 def _first_sentence(error: Exception) -> str:
     """The start of a long message, on one line."""
     return re.split(r"(?<=[.!?])\s|\n", str(error).strip(), maxsplit=1)[0].rstrip(".")
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """Hash the configuration of a model, and samples of its weights.
+
+    Reading samples takes as long for many gigabytes as for few; any further training changes them.
+    """
+    digest = sha256()
+    config = folder / "config.json"
+    if config.is_file():
+        digest.update(config.read_bytes())
+    for path in sorted(folder.glob("*.safetensors")):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}".encode())
+        with path.open("rb") as file:
+            for number in range(SAMPLES_PER_FILE):
+                file.seek(number * size // SAMPLES_PER_FILE)
+                digest.update(file.read(SAMPLE_BYTES))
+    return f"sha256:{digest.hexdigest()[:16]}"

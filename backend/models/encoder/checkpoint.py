@@ -15,9 +15,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from tagalong.backend.models.base_models.adapters import is_peft_model, load_adapter
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.base_models.load_options import LoadOptions, Precision
-from tagalong.backend.models.encoder.assemble import assemble_encoder, translate_load_errors
 from tagalong.backend.models.encoder.runner import TorchRunner
-from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.encoder.tier import (
+    EncoderTier,
+    assemble_encoder,
+    translate_load_errors,
+)
 from tagalong.ner.atomic_io import translate_os_errors
 from tagalong.ner.manifest import Manifest
 from tagalong.ner.tags import TagSet

@@ -11,7 +11,7 @@ from torch import Tensor
 from tagalong.backend.models.base_models.load_options import Precision
 from tagalong.backend.models.base_models.precision import weights_dtype
 from tagalong.backend.models.decoding.viterbi import FloatArray
-from tagalong.backend.models.text.window_encoder import batch_by_length
+from tagalong.backend.models.text.windows import batch_by_length
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

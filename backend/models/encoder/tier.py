@@ -3,20 +3,26 @@
 Windows of similar length share a batch. The scores of a word do not depend on its runner or batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
+from transformers import AutoTokenizer
 
 from tagalong.backend.models.decoding.consistency import ScoreRefiner
 from tagalong.backend.models.decoding.predictions import decode_prediction, log_softmax
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.encoder.runner import ModelInputs, ModelRunner
 from tagalong.backend.models.text.subwords import WordOffsets
-from tagalong.backend.models.text.window_encoder import EncodedWindow, WindowEncoder
+from tagalong.backend.models.text.windows import EncodedWindow, WindowConfig, WindowEncoder
 from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import Document, Prediction
+from tagalong.ner.errors import VersionInvalid
+from tagalong.ner.manifest import Manifest
 from tagalong.ner.tags import TagSet
 from tagalong.ner.words import word_offsets
 
@@ -167,3 +173,36 @@ class EncoderTier(Tier):
                 owned = slice(window.owned_words.start, window.owned_words.stop)
                 of_words[owned] = output[window.owned_positions]
         return values
+
+
+def assemble_encoder(
+    runner: ModelRunner, folder: Path, manifest: Manifest, *, max_positions: int | None
+) -> EncoderTier:
+    """Build the tier of a version from the runner of its model and its tokenizer.
+
+    Raises `VersionInvalid` where the tokenizer cannot be read.
+    """
+    with translate_load_errors(folder, manifest):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    window_config = WindowConfig(**manifest.config.get("reading", {}))
+    return EncoderTier(
+        runner,
+        WindowEncoder(tokenizer, window_config, max_positions=max_positions),
+        tag_set=TagSet(tuple(manifest.labels)),
+        version=manifest.version,
+        temperature=float(manifest.calibration.get("temperature", 1.0)),
+        score_refiner=ScoreRefiner.from_json(manifest.calibration),
+    )
+
+
+@contextmanager
+def translate_load_errors(folder: Path, manifest: Manifest) -> Iterator[None]:
+    """Raise `VersionInvalid` for the errors of a library that cannot load a version."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise VersionInvalid(
+            f"version {manifest.version} in {folder} could not be loaded ({error}): train it "
+            "again, or roll back to another version",
+            code="version-not-loadable",
+        ) from error

@@ -19,8 +19,8 @@ from tagalong.backend.models.base_models.load_options import (
 )
 from tagalong.backend.models.base_models.precision import weights_dtype
 from tagalong.backend.models.base_models.quantization import four_bit_unavailable_reason
-from tagalong.backend.models.encoder.assemble import translate_load_errors
 from tagalong.backend.models.encoder.checkpoint import is_adapter
+from tagalong.backend.models.encoder.tier import translate_load_errors
 from tagalong.backend.models.llm.decoding import SlotDecoder
 from tagalong.backend.models.llm.prompt import PROMPT_VERSION, PromptBuilder
 from tagalong.backend.models.llm.scorer import TagScorer

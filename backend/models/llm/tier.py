@@ -15,11 +15,9 @@ from tagalong.backend.models.decoding.predictions import decode_prediction, log_
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.llm.decoding import DecodedWindow, DecodingMode, SlotDecoder
 from tagalong.backend.models.llm.prompt import PromptBuilder, PromptWindow
-from tagalong.backend.models.llm.throughput import MIN_MEASUREMENT_SECONDS, ThroughputEstimate
 from tagalong.backend.models.text.subwords import WordOffsets
-from tagalong.backend.models.text.window_encoder import batch_by_length
-from tagalong.backend.models.tier import Tier
-from tagalong.backend.models.tier.decoding_stats import DecodingStats
+from tagalong.backend.models.text.windows import batch_by_length
+from tagalong.backend.models.tier import DecodingStats, Tier
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import OutOfMemoryError
 from tagalong.ner.tags import OUTSIDE, TagSet
@@ -28,6 +26,33 @@ from tagalong.ner.words import word_offsets
 WARM_UP_TEXT = (
     "Naloxone reverses the antihypertensive effect of clonidine in hypertensive rats. " * 4
 )
+MIN_MEASUREMENT_SECONDS = 1.0  # a shorter run measures its overhead more than the throughput
+DECAY = 0.8  # weight of the earlier measurements at each new one
+
+
+class ThroughputEstimate:
+    """Words per second, over the latest runs that were long enough."""
+
+    def __init__(self) -> None:
+        self._words = self._seconds = 0.0
+
+    def update(self, words: int, seconds: float, *, reset: bool = False) -> None:
+        """Add a measurement.
+
+        Args:
+            words: Words tagged.
+            seconds: The time they took.
+            reset: Replace the earlier measurements, and take this one however short it was.
+        """
+        if reset:
+            self._words, self._seconds = float(words), seconds
+        elif seconds >= MIN_MEASUREMENT_SECONDS and words:
+            self._words = DECAY * self._words + words
+            self._seconds = DECAY * self._seconds + seconds
+
+    def estimate_seconds(self, words: int) -> float:
+        """Seconds to tag some words; 0 before the first measurement."""
+        return words * self._seconds / self._words if self._words else 0.0
 
 
 class LLMTier(Tier):

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Unpack
 
 from tagalong.backend.models.base_models.load_options import LoadOptions
-from tagalong.backend.models.encoder.assemble import assemble_encoder
-from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.encoder.tier import EncoderTier, assemble_encoder
 from tagalong.backend.models.openvino.cache import (
     MODEL_FILE_NAME,
     WEIGHTS_FILE_NAME,

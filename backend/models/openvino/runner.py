@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,6 @@ import numpy as np
 
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.encoder.runner import ModelInputs
-from tagalong.backend.models.openvino.concurrency import ConcurrencyGauge
 from tagalong.backend.models.openvino.library import (
     OpenVINOPrecision,
     choose_precision,
@@ -29,7 +29,44 @@ INPUT_NAMES = ("input_ids", "attention_mask")  # in the order of the model's inp
 MAX_STREAMS = 8  # with more CPUs, each stream gets several
 MIN_CONCURRENT_BATCHES = 64  # before streams are added for them
 
+COOLDOWN_SECONDS = 0.05  # between two batches of busy threads, which do other work as well
+
 log = logging.getLogger(__name__)
+
+
+class ConcurrencyGauge:
+    """Tells each call whether enough calls are in progress to keep every CPU at work.
+
+    Args:
+        threshold: Calls that are enough; one never is.
+
+    Attributes:
+        lock: Held for moments only.
+        concurrent_batches: Calls so far that came at the same time as enough others.
+    """
+
+    def __init__(self, threshold: int) -> None:
+        self._threshold = threshold
+        self.lock = threading.Lock()
+        self.concurrent_batches = 0
+        self._active = 0
+        self._busy_until = 0.0
+
+    @contextmanager
+    def track(self) -> Iterator[bool]:
+        """Track one call; yields whether concurrency has reached the threshold."""
+        now = time.monotonic()
+        with self.lock:
+            self._active += 1
+            if self._active >= self._threshold > 1:
+                self._busy_until = now + COOLDOWN_SECONDS
+            is_concurrent = now < self._busy_until
+            self.concurrent_batches += is_concurrent
+        try:
+            yield is_concurrent
+        finally:
+            with self.lock:
+                self._active -= 1
 
 
 class OpenVINORunner:

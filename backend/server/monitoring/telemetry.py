@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from tagalong.backend.events.payload import ACTIONS
-from tagalong.backend.models.tier.decoding_stats import DecodingStats
+from tagalong.backend.models.tier import DecodingStats
 from tagalong.backend.retraining.job import Job
 from tagalong.backend.server.monitoring.metrics import PrometheusMetrics, read_values
 from tagalong.backend.server.monitoring.snapshot import (

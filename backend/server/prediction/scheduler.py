@@ -15,8 +15,7 @@ from itertools import chain, islice
 from math import ceil
 from typing import Any, Generic, TypeVar
 
-from tagalong.backend.models.tier import Tier
-from tagalong.backend.models.tier.decoding_stats import DecodingStats
+from tagalong.backend.models.tier import DecodingStats, Tier
 from tagalong.backend.server.prediction.errors import service_unavailable
 from tagalong.ner.document import Document, Prediction
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tagalong.backend.models.llm.throughput import ThroughputEstimate
+from tagalong.backend.models.llm.tier import ThroughputEstimate
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.tier import Tier
 from tagalong.backend.server.prediction.drafting import ServedDrafter

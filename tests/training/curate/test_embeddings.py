@@ -9,7 +9,7 @@ import torch
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.encoder.runner import TorchRunner
 from tagalong.backend.models.encoder.tier import EncoderTier
-from tagalong.backend.models.text.window_encoder import WindowConfig, WindowEncoder
+from tagalong.backend.models.text.windows import WindowConfig, WindowEncoder
 from tagalong.ner.document import Document
 from tagalong.ner.tags import TagSet
 from tagalong.ner.words import word_offsets

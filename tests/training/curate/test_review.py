@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.backend.models.text.window_encoder import WindowConfig
+from tagalong.backend.models.text.windows import WindowConfig
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import InputError, LabelError, TrainingError
 from tagalong.ner.tags import IGNORE_INDEX, TagSet

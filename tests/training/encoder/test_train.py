@@ -12,7 +12,7 @@ from tagalong.backend.models.decoding.predictions import log_softmax
 from tagalong.backend.models.encoder.runner import TorchRunner
 from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.backend.models.load import load_tier
-from tagalong.backend.models.text.window_encoder import WindowConfig, WindowEncoder
+from tagalong.backend.models.text.windows import WindowConfig, WindowEncoder
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import TrainingError

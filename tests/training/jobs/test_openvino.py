@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tagalong.backend.models.encoder.tier import EncoderTier
-from tagalong.backend.models.openvino.switch import OPENVINO_SWITCH
+from tagalong.backend.models.openvino import OPENVINO_SWITCH
 from tagalong.cli.terminal.options import load_tier_version, open_store
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.jobs import openvino

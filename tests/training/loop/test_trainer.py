@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.backend.models.text.window_encoder import WindowConfig
+from tagalong.backend.models.text.windows import WindowConfig
 from tagalong.ner.errors import TrainingError
 from tagalong.training.loop.batch_sampler import LengthGroupedBatchSampler
 from tagalong.training.loop.trainer import Trainer, TrainingTask, create_accelerator

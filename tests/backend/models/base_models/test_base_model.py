@@ -9,8 +9,11 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, BaseModelRef
-from tagalong.backend.models.base_models.fingerprint import folder_fingerprint
+from tagalong.backend.models.base_models.base_model import (
+    OFFLINE_BASE_MODEL,
+    BaseModelRef,
+    folder_fingerprint,
+)
 from tagalong.backend.models.base_models.quantization import four_bit_unavailable_reason
 from tagalong.ner.errors import BaseModelError
 from tests.errors import raises

@@ -16,10 +16,9 @@ import pytest
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.backend.models.load import load_tier
-from tagalong.backend.models.openvino import concurrency, runner
+from tagalong.backend.models.openvino import runner
 from tagalong.backend.models.openvino.build import build_openvino_model
-from tagalong.backend.models.openvino.concurrency import ConcurrencyGauge
-from tagalong.backend.models.openvino.runner import MAX_STREAMS, OpenVINORunner
+from tagalong.backend.models.openvino.runner import MAX_STREAMS, ConcurrencyGauge, OpenVINORunner
 from tagalong.backend.server.monitoring.telemetry import Telemetry
 from tagalong.backend.server.prediction.model_holder import ModelHolder
 from tagalong.backend.storage.model_store import ModelStore
@@ -243,7 +242,7 @@ def test_one_cpu_never_has_streams(folder, cpus, monkeypatch) -> None:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     now = [100.0]
-    monkeypatch.setattr(concurrency.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(runner.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -251,10 +250,10 @@ def test_concurrency_lasts_for_a_moment_after_the_threshold(clock) -> None:
     few = ConcurrencyGauge(3)
     with ExitStack() as inside:
         assert [inside.enter_context(few.track()) for _ in range(4)] == [False, False, True, True]
-    clock[0] += concurrency.COOLDOWN_SECONDS / 2
+    clock[0] += runner.COOLDOWN_SECONDS / 2
     with few.track() as is_concurrent:
         assert is_concurrent
-    clock[0] += concurrency.COOLDOWN_SECONDS
+    clock[0] += runner.COOLDOWN_SECONDS
     with few.track() as is_concurrent:
         assert not is_concurrent
     assert few.concurrent_batches == 3

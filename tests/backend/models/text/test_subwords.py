@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.text.subwords import SubWordTokenizer
-from tagalong.backend.models.text.window_encoder import WindowConfig, WindowEncoder
+from tagalong.backend.models.text.windows import WindowConfig, WindowEncoder
 from tagalong.ner.words import word_offsets
 from tests.tiny_bases import CORPUS, FAMILIES
 
