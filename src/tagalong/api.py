@@ -19,7 +19,7 @@ from tagalong.backend.retraining.job import PromotionPolicy
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import InputError
-from tagalong.ner.model_registry import ENCODER
+from tagalong.ner.tiers import ENCODER
 from tagalong.training.corpus import Corpus, read_corpus
 from tagalong.training.evaluation.alignment import SystemOutput, align_predictions
 from tagalong.training.evaluation.evaluate import EvaluationOptions
