@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tagalong.backend.label_studio.api.address import LOOPBACK_HOSTS
 from tagalong.backend.models.base_models.load_options import WeightsMode
 from tagalong.backend.models.openvino import OPENVINO_MISSING_MESSAGE, OPENVINO_SWITCH
 from tagalong.backend.retraining.job import PromotionPolicy
@@ -14,8 +15,6 @@ from tagalong.cli.terminal.options import ALLOWED_HOSTS_OPTION, ModelsOption, pa
 from tagalong.cli.terminal.subprocesses import RETRAINING_COMMAND, TAGALONG_COMMAND
 from tagalong.ner.errors import InputError
 from tagalong.training.jobs.retrain_options import RetrainOptions
-
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 def serve_cli(

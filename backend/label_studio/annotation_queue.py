@@ -19,8 +19,8 @@ from tagalong.backend.label_studio.api.client import LabelStudioClient
 from tagalong.backend.label_studio.api.connection import PAGE_SIZE
 from tagalong.backend.label_studio.api.filters import all_of, on
 from tagalong.backend.label_studio.api.objects import Sampling, StoredPrediction
+from tagalong.backend.label_studio.api.resources import SCORE
 from tagalong.backend.label_studio.api.retries import RateLimitedRetry
-from tagalong.backend.label_studio.api.views import SCORE
 from tagalong.backend.label_studio.results import LabelConfig, is_place, prediction_to_label_studio
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import LabelStudioError

@@ -7,17 +7,19 @@ from typing import Self
 
 import httpx
 
-from tagalong.backend.label_studio.api.backends import MLBackends
 from tagalong.backend.label_studio.api.connection import (
     MAX_RETRIES,
     READ_TIMEOUT_SECONDS,
     Connection,
 )
 from tagalong.backend.label_studio.api.objects import Project, Sampling, User
-from tagalong.backend.label_studio.api.predictions import Predictions
-from tagalong.backend.label_studio.api.tasks import Tasks
-from tagalong.backend.label_studio.api.views import Views
-from tagalong.backend.label_studio.api.webhooks import Webhooks
+from tagalong.backend.label_studio.api.resources import (
+    MLBackends,
+    Predictions,
+    Tasks,
+    Views,
+    Webhooks,
+)
 from tagalong.ner.errors import LabelStudioError
 
 
@@ -67,9 +69,7 @@ class LabelStudioClient(AbstractContextManager["LabelStudioClient"]):
     def read_version(self, *, timeout_seconds: float = READ_TIMEOUT_SECONDS) -> str:
         """The release, such as ``1.23.2``; needs no valid legacy token."""
         return self.connection.get(
-            "api/version/",
-            lambda answer: str(answer["release"]),
-            timeout_seconds=timeout_seconds,
+            "api/version/", lambda answer: str(answer["release"]), timeout_seconds=timeout_seconds
         )
 
     def whoami(self) -> User:
@@ -77,16 +77,11 @@ class LabelStudioClient(AbstractContextManager["LabelStudioClient"]):
         return self.connection.get("api/current-user/whoami", User.from_json)
 
     def list_projects(self, title: str = "") -> list[Project]:
-        """The projects that the key can see, the newest first.
-
-        Args:
-            title: The exact title; empty for all projects.
-        """
+        """The projects that the key can see, or those of an exact title, the newest first."""
         # Label Studio's own filter finds every title that contains this one.
         query = {"title": title} if title else {}
-        projects = self.connection.paginate(
-            "api/projects/", query, "results", "count", Project.from_json
-        )
+        fields = ("results", "count")
+        projects = self.connection.paginate("api/projects/", query, fields, Project.from_json)
         return [project for project in projects if title in ("", project.title)]
 
     def get_project(self, project: int) -> Project:
@@ -94,12 +89,7 @@ class LabelStudioClient(AbstractContextManager["LabelStudioClient"]):
         return self.connection.get(f"api/projects/{project}/", Project.from_json)
 
     def create_project(self, title: str, label_config: str) -> Project:
-        """Create a project.
-
-        Args:
-            title: 3 to 50 characters; several projects may share one.
-            label_config: XML.
-        """
+        """Create a project; the title has 3 to 50 characters, and need not be unique."""
         body = {"title": title, "label_config": label_config}
         return self.connection.send("POST", "api/projects/", body, Project.from_json)
 
@@ -110,15 +100,8 @@ class LabelStudioClient(AbstractContextManager["LabelStudioClient"]):
         model_version: str | None = None,
         shows_predictions: bool | None = None,
         sampling: Sampling | None = None,
-    ) -> Project:
-        """Change settings of a project; None leaves a setting as it is.
-
-        Args:
-            project: Project id.
-            model_version: The version whose predictions are shown and sorted by.
-            shows_predictions: Whether annotators see predictions when they open a task.
-            sampling: The order in which tasks are handed out.
-        """
+    ) -> None:
+        """Change settings of a project, see `Project`; None leaves a setting as it is."""
         body = {
             "model_version": model_version,
             "show_collab_predictions": shows_predictions,
@@ -126,7 +109,6 @@ class LabelStudioClient(AbstractContextManager["LabelStudioClient"]):
         }
         changes = {name: value for name, value in body.items() if value is not None}
         self.connection.request_json("PATCH", f"api/projects/{project}/", body=changes)
-        return self.get_project(project)  # the answer to a PATCH lacks the counts
 
     def read_feature_flags(self) -> dict[str, bool] | None:
         """The feature flags; None if the key may not read them.

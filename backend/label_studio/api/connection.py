@@ -6,8 +6,9 @@ The only file that knows which HTTP client the SDK brings.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import count
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar, Unpack
 from urllib.parse import urlsplit
 
 import httpx
@@ -30,6 +31,14 @@ HTTPMethod = Literal["GET", "POST", "PATCH", "DELETE"]
 KeyType = Literal["legacy", "personal"]
 
 T = TypeVar("T")
+
+
+class RequestOptions(TypedDict, total=False):
+    """The optional parts of a request."""
+
+    query: Mapping[str, Any]  # parameters of the URL
+    body: Any  # sent as JSON, unless it is None
+    timeout_seconds: float  # until the first byte of the answer
 
 
 class Connection:
@@ -83,52 +92,21 @@ class Connection:
         Raises:
             LabelStudioError: If a personal token cannot be exchanged.
         """
-        try:
+        with self._translating_errors("api/token/refresh", READ_TIMEOUT_SECONDS):
             return str(self._wrapper.get_headers()["Authorization"])
-        except httpx.HTTPError as error:
-            raise self._no_response_error(error, READ_TIMEOUT_SECONDS) from error
-        except ApiError as error:
-            raise self._response_error(
-                error.status_code or 0, error.body, "api/token/refresh"
-            ) from error
 
     def close(self) -> None:
         """Close the open connections."""
         self._client.httpx_client.close()
 
-    def request_json(
-        self,
-        method: HTTPMethod,
-        path: str,
-        *,
-        query: Mapping[str, Any] | None = None,
-        body: Any = None,
-        timeout_seconds: float = READ_TIMEOUT_SECONDS,
-    ) -> Any:
-        """Send a request to the API.
-
-        Args:
-            method: The HTTP method.
-            path: Relative to the address, without a slash in front.
-            query: Parameters of the URL.
-            body: Sent as JSON, unless it is None.
-            timeout_seconds: Until the first byte of the answer.
-
-        Returns:
-            The JSON of the answer; None if the answer is empty.
+    def request_json(self, method: HTTPMethod, path: str, **options: Unpack[RequestOptions]) -> Any:
+        """Send a request to the API, and return the JSON of the answer; None if it is empty.
 
         Raises:
             LabelStudioError: If there is no answer, an error status, or an answer without JSON.
         """
-        text = self.request_text(
-            method, path, query=query, body=body, timeout_seconds=timeout_seconds
-        )
-        if not text:
-            return None
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            raise self.not_label_studio_error(path) from error
+        text = self.request_text(method, path, **options)
+        return self.parse_answer(json.loads, text, path) if text else None
 
     def get(
         self, path: str, parse: Callable[[Any], T], *, timeout_seconds: float = READ_TIMEOUT_SECONDS
@@ -161,72 +139,57 @@ class Connection:
         self,
         path: str,
         query: Mapping[str, Any],
-        items_field: str,
-        total_field: str,
+        fields: tuple[str, str],  # of a page: its items, and the number of all items
         parse: Callable[[Any], T],
     ) -> Iterator[T]:
-        """Read all pages of a list.
+        """Read all pages of a list, and parse each item; errors as in `request_json`."""
 
-        Args:
-            path: Path of the list.
-            query: Further parameters of the URL.
-            items_field: Field of a page with its items.
-            total_field: Field of a page with the number of all items.
-            parse: Parses one item.
+        def parse_page(answer: Any) -> tuple[list[T], int]:
+            items, total = (answer[field] for field in fields)
+            return list(map(parse, items)), int(total)
 
-        Yields:
-            The parsed items.
-
-        Raises:
-            LabelStudioError: As `request_json` does.
-        """
         seen = 0
         for page in count(1):
             numbered = {**query, "page": page, "page_size": PAGE_SIZE}
             answer = self.request_json("GET", path, query=numbered)
-            items, total = self.parse_answer(
-                lambda answer: (list(map(parse, answer[items_field])), int(answer[total_field])),
-                answer,
-                path,
-            )
+            items, total = self.parse_answer(parse_page, answer, path)
             yield from items
             seen += len(items)
             if not items or seen >= total:  # empty: items were deleted in the meantime
                 return
 
-    def request_text(
-        self,
-        method: HTTPMethod,
-        path: str,
-        *,
-        query: Mapping[str, Any] | None = None,
-        body: Any = None,
-        timeout_seconds: float = READ_TIMEOUT_SECONDS,
-    ) -> str:
+    def request_text(self, method: HTTPMethod, path: str, **options: Unpack[RequestOptions]) -> str:
         """Send a request, and return the text of the answer; errors as in `request_json`."""
-        try:
+        seconds, body = options.get("timeout_seconds", READ_TIMEOUT_SECONDS), options.get("body")
+        with self._translating_errors(path, seconds):
             response: httpx.Response = self._client.request(
                 path,
                 method=method,
-                params=dict(query or {}),
+                params=dict(options.get("query", {})),
                 content=None if body is None else json.dumps(body).encode(),
                 headers={"Content-Type": "application/json"},
                 request_options={
-                    "timeout": httpx.Timeout(timeout_seconds, connect=CONNECT_TIMEOUT_SECONDS),
+                    "timeout": httpx.Timeout(seconds, connect=CONNECT_TIMEOUT_SECONDS),
+                    # The SDK would repeat a POST too, and so store predictions twice.
                     "max_retries": self._max_retries if method in IDEMPOTENT_METHODS else 0,
                 },
             )
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._no_response_error(error, timeout_seconds) from error
-        except ApiError as error:  # the exchange of a personal token was refused
-            raise self._response_error(error.status_code or 0, error.body, path) from error
-        except ValueError as error:  # the exchange was answered with a page
-            raise self.not_label_studio_error(path) from error
         if response.is_redirect:
             raise self._redirect_error(response, path)
         if response.is_error:
             raise self._response_error(response.status_code, response.text, path)
         return response.text
+
+    @contextmanager
+    def _translating_errors(self, path: str, seconds: float) -> Iterator[None]:
+        try:
+            yield
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._no_response_error(error, seconds) from error
+        except ApiError as error:  # the exchange of a personal token was refused
+            raise self._response_error(error.status_code or 0, error.body, path) from error
+        except ValueError as error:  # the exchange was answered with a page
+            raise self.not_label_studio_error(path) from error
 
     def not_label_studio_error(self, path: str) -> LabelStudioError:
         """The error for an answer that is not one of Label Studio's API."""
@@ -310,18 +273,6 @@ class Connection:
         return LabelStudioError(
             message.replace(self._key, "***"), kind, detail.replace(self._key, "***")
         )
-
-
-class Resource:
-    """One kind of object in the API. Methods raise LabelStudioError as `Connection` does."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-
-def list_parser(parse: Callable[[Any], T]) -> Callable[[Any], list[T]]:
-    """A parser of lists, made from a parser of one item."""
-    return lambda answer: list(map(parse, answer))
 
 
 def _read_detail(body: Any) -> str:

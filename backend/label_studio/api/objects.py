@@ -26,21 +26,14 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project, without its tasks.
-
-    Attributes:
-        model_version: A version, or the title of a backend, whose predictions are shown and sorted
-            by; empty while none is chosen.
-        shows_predictions: Whether annotators see predictions when they open a task.
-        sampling: The order in which tasks are handed out.
-    """
+    """A project, without its tasks."""
 
     id: int
     title: str
     label_config: str
-    model_version: str
-    shows_predictions: bool
-    sampling: str
+    model_version: str  # shown and sorted by: a version, or a backend's title; empty without any
+    shows_predictions: bool  # to annotators, when they open a task
+    sampling: str  # the order in which tasks are handed out
     task_count: int
     prediction_count: int
 
@@ -61,13 +54,13 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class StoredPrediction:
-    """A prediction for one task. Its regions hold text, so ``repr`` leaves them out."""
+    """A prediction for one task."""
 
     id: int
     task: int
     model_version: str
     score: float | None
-    result: tuple[Mapping[str, Any], ...] = field(repr=False)
+    result: tuple[Mapping[str, Any], ...] = field(repr=False)  # regions hold a patient's text
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Self:
@@ -84,18 +77,12 @@ class StoredPrediction:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task. Its data may be a patient's record, so ``repr`` leaves them out.
-
-    Attributes:
-        predictions: Empty unless the request asked for them.
-        done: Whether it has all its annotations, so that it is not handed out any more.
-    """
+    """A task."""
 
     id: int
-    data: Mapping[str, Any] = field(repr=False)
-    prediction_count: int
-    predictions: tuple[StoredPrediction, ...] = field(default=(), repr=False)
-    done: bool = False
+    data: Mapping[str, Any] = field(repr=False)  # may be a patient's record
+    predictions: tuple[StoredPrediction, ...] = field(default=(), repr=False)  # if requested
+    done: bool = False  # has all its annotations, so that it is not handed out any more
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Self:
@@ -103,7 +90,6 @@ class Task:
         return cls(
             id=int(json["id"]),
             data=dict(json["data"]),
-            prediction_count=int(json["total_predictions"]),
             predictions=tuple(map(StoredPrediction.from_json, json.get("predictions") or ())),
             done=bool(json.get("is_labeled")),
         )
@@ -111,24 +97,16 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class MLBackend:
-    """An ML backend of a project, in its last state known to Label Studio.
-
-    Attributes:
-        is_connected: Whether ``/health`` and ``/setup`` both answered the last call.
-        error: Reason why ``/setup`` failed; empty if it succeeded, or ``/health`` failed already.
-        model_version: The version in the last answer of ``/setup``.
-        is_interactive: Whether Label Studio asks it for predictions while an annotator draws.
-        auth_method: How Label Studio logs in to it.
-    """
+    """An ML backend of a project, in its last state known to Label Studio."""
 
     id: int
     project: int
     url: str
     title: str
-    is_connected: bool
-    error: str
-    model_version: str
-    is_interactive: bool
+    is_connected: bool  # whether /health and /setup both answered the last call
+    error: str  # why /setup failed; empty if it succeeded, or /health failed already
+    model_version: str  # in the last answer of /setup
+    is_interactive: bool  # asked for predictions while an annotator draws
     auth_method: AuthMethod
     username: str
     extra_params: Any = field(repr=False)
@@ -161,21 +139,16 @@ class MLBackend:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A webhook. Its headers may hold a secret, so ``repr`` leaves them out.
-
-    Attributes:
-        project: Project id; None for all projects of the organisation.
-        actions: The events it receives, unless `sends_all_actions`.
-    """
+    """A webhook."""
 
     id: int
-    project: int | None
+    project: int | None  # None for all projects of the organisation
     url: str
     is_active: bool
     sends_payload: bool
     sends_all_actions: bool
-    actions: tuple[str, ...]
-    headers: Mapping[str, str] = field(repr=False)
+    actions: tuple[str, ...]  # the events it receives, unless it receives all
+    headers: Mapping[str, str] = field(repr=False)  # may hold a secret
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Self:
@@ -195,14 +168,9 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A tab of the Data Manager.
+    """A tab of the Data Manager."""
 
-    Attributes:
-        id: The number behind ``tab=`` in its address.
-        data: Title, filters, order and columns.
-    """
-
-    id: int
+    id: int  # the number behind tab= in its address
     title: str
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
 

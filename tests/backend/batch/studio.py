@@ -84,7 +84,7 @@ class Studio:
 
     def _task(self, number: int) -> Task:
         predictions = tuple(one for one in self.stored if one.task == number)
-        return Task(number, {"text": self.texts[number]}, len(predictions), predictions)
+        return Task(number, {"text": self.texts[number]}, predictions)
 
     def _list_after(
         self, project: int, after_id: int = 0, *, unlabeled_only: bool = False

@@ -203,7 +203,7 @@ def test_each_fault_of_a_value_is_found(change: dict[str, Any], said: str) -> No
 
 
 def test_each_fault_of_a_task_is_found() -> None:
-    task = Task(7, {"text": TEXT}, 1)
+    task = Task(7, {"text": TEXT})
     right = StoredPrediction(1, 7, "v", 0.5, (REGION,))
     assert list(check_task(task, [right], CONFIG, "v")) == []
 
@@ -216,7 +216,7 @@ def test_each_fault_of_a_task_is_found() -> None:
     assert found(task, replace(right, result=(REGION, REGION))) == [
         "task 7: regions without an id of their own"
     ]
-    assert found(Task(7, {"txt": TEXT}, 1), right) == ["task 7: has no text under 'text'"]
+    assert found(Task(7, {"txt": TEXT}), right) == ["task 7: has no text under 'text'"]
 
 
 def test_the_abstracts_are_real_and_distinct() -> None:

@@ -82,7 +82,7 @@ class Studio:
             if one.task in held:
                 held[one.task].append(one)
         return [
-            Task(number, {}, len(found), tuple(found), done=number in self.annotated)
+            Task(number, {}, tuple(found), done=number in self.annotated)
             for number, found in held.items()
         ]
 
