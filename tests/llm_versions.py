@@ -13,7 +13,8 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import VersionMetadata
 from tagalong.ner.tags import TagSet
 from tagalong.training.llm.train import build_llm
-from tagalong.training.recipes.recipe import AdapterConfig, LLMRecipe
+from tagalong.training.recipes.llm_recipe import LLMRecipe
+from tagalong.training.recipes.recipe import AdapterConfig
 from tests.tiny_llms import TAGS
 
 CPU = torch.device("cpu")

@@ -114,7 +114,8 @@ def encoder_cli(
     from tagalong.training.evaluation.report import report_to_json
     from tagalong.training.jobs.tier_trainers import read_recipe
     from tagalong.training.jobs.train_version import TrainJob
-    from tagalong.training.recipes.recipe import AdapterConfig, EncoderRecipe, Recipe
+    from tagalong.training.recipes.encoder_recipe import EncoderRecipe
+    from tagalong.training.recipes.recipe import AdapterConfig, Recipe
     from tagalong.training.recipes.schedule import MIN_STEPS
 
     store = open_store(models)

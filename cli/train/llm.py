@@ -106,7 +106,8 @@ def llm_cli(
     from tagalong.backend.models.base_models.base_model import BaseModelRef
     from tagalong.training.jobs.tier_trainers import read_recipe
     from tagalong.training.jobs.train_version import TrainJob
-    from tagalong.training.recipes.recipe import AdapterConfig, LLMRecipe, Recipe
+    from tagalong.training.recipes.llm_recipe import LLMRecipe
+    from tagalong.training.recipes.recipe import AdapterConfig, Recipe
 
     store = open_store(models)
     recipe: Recipe

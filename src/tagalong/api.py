@@ -27,7 +27,7 @@ from tagalong.training.evaluation.evaluate import evaluate as evaluate_aligned
 from tagalong.training.evaluation.report import EvaluationReport
 from tagalong.training.jobs.train_version import TrainJob, build_training_data, train_version
 from tagalong.training.loop.trainer import ProgressCallback
-from tagalong.training.recipes.recipe import EncoderRecipe, with_min_steps
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe, with_min_steps
 
 AnyPath: TypeAlias = str | os.PathLike[str]
 Annotations: TypeAlias = AnyPath | Sequence[AnyPath] | Sequence[Document]

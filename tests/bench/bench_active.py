@@ -51,7 +51,7 @@ from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import train_encoder
 from tagalong.training.evaluation.evaluate import EvaluationOptions as Judging
 from tagalong.training.evaluation.evaluate import evaluate
-from tagalong.training.recipes.recipe import EncoderRecipe
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 from tagalong.training.recipes.schedule import Schedule
 
 CORPORA = {"BC5CDR": "test", "NCBI-disease": "dev"}  # evaluated on; NCBI-disease has no test here

@@ -44,7 +44,7 @@ from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import train_encoder
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 from tagalong.training.evaluation.report import EvaluationReport
-from tagalong.training.recipes.recipe import EncoderRecipe
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 
 LABELS = ("Chemical", "Disease")
 GOLD, TEXTS, TAUGHT, SCHOOL, DEV, TEST = 50, 400, 200, 100, 150, 200  # documents

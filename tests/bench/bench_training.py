@@ -35,7 +35,7 @@ from tagalong.ner.tags import TagSet
 from tagalong.training.corpus import read_corpus
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import train_encoder
-from tagalong.training.recipes.recipe import EncoderRecipe
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 from tagalong.training.recipes.schedule import TrainingProgress
 
 LABELS = ("Chemical", "Disease")

@@ -32,7 +32,7 @@ from tagalong.ner.model_registry import ModelRegistry
 from tagalong.ner.tags import OUTSIDE
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.llm.train import train_llm
-from tagalong.training.recipes.recipe import LLMRecipe
+from tagalong.training.recipes.llm_recipe import LLMRecipe
 from tagalong.training.recipes.schedule import Schedule
 from tests.bc5cdr_sentences import sentences
 from tests.tiny_llms import (

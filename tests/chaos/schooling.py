@@ -26,8 +26,8 @@ from tagalong.ner.document import Document
 from tagalong.ner.manifest import read_manifest
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import train_encoder
-from tagalong.training.jobs.publish import publish_encoder
-from tagalong.training.recipes.recipe import EncoderRecipe
+from tagalong.training.jobs.publish import publish
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 from tagalong.training.recipes.schedule import Schedule
 from tests.end_to_end.ours import Ours, our_server
 from tests.toy_corpus import LABELS, toy_documents
@@ -44,7 +44,7 @@ def first_version(store: ModelStore, base: Path, schedule: Schedule) -> str:
     recipe = EncoderRecipe(base=BaseModelRef(str(base)), adapter=None, schedule=schedule)
     state_path = store.root / ".state"
     trained = train_encoder(sides, recipe=recipe, state_path=state_path)
-    manifest, _ = publish_encoder(trained, sides, store=store, name="first")
+    manifest = publish(trained, sides, store=store, tier="encoder", name="first")
     store.promote("encoder", manifest.version)
     return manifest.version
 

@@ -14,7 +14,8 @@ from tagalong.ner.tags import TagSet
 from tagalong.training.encoder.train import build_encoder
 from tagalong.training.loop.ema import trainable_parameters
 from tagalong.training.loop.trainer import parameter_groups
-from tagalong.training.recipes.recipe import AdapterConfig, EncoderRecipe
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe
+from tagalong.training.recipes.recipe import AdapterConfig
 from tagalong.training.recipes.schedule import Schedule
 from tests.errors import raises
 from tests.tiny_bases import FAMILIES

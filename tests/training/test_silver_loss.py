@@ -16,7 +16,7 @@ from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder import train
 from tagalong.training.encoder.train import TrainingWindows, build_encoder, train_encoder
 from tagalong.training.loop.ema import trainable_parameters
-from tagalong.training.recipes.recipe import EncoderRecipe
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 from tagalong.training.recipes.schedule import Schedule
 from tests.toy_corpus import LABELS, toy_documents
 

@@ -14,7 +14,8 @@ from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.llm.train import LLMTrainResult, train_llm
 from tagalong.training.loop.ema import trainable_parameters
-from tagalong.training.recipes.recipe import AdapterConfig, LLMRecipe
+from tagalong.training.recipes.llm_recipe import LLMRecipe
+from tagalong.training.recipes.recipe import AdapterConfig
 from tagalong.training.recipes.schedule import Schedule, TrainingProgress
 from tests.toy_corpus import LABELS, toy_documents
 

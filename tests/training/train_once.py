@@ -15,7 +15,7 @@ from tagalong.backend.models.text.windows import WindowConfig
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import EncoderTrainResult, train_encoder
 from tagalong.training.loop.ema import trainable_parameters
-from tagalong.training.recipes.recipe import EncoderRecipe
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 from tagalong.training.recipes.schedule import Schedule, TrainingProgress
 from tests.toy_corpus import LABELS, toy_documents
 

@@ -24,7 +24,8 @@ from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import train_encoder
 from tagalong.training.loop.trainer import ProgressCallback
 from tagalong.training.loop.training_state import delete_state, read_state, write_state
-from tagalong.training.recipes.recipe import EncoderRecipe, recipe_to_json
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe
+from tagalong.training.recipes.recipe import recipe_to_json
 from tagalong.training.recipes.schedule import MIN_STEPS, Schedule, TrainingProgress
 
 # Long windows and small steps: on the few documents of a fold, four epochs reach a strict F1 of

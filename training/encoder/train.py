@@ -34,7 +34,7 @@ from tagalong.training.loop.trainer import (
 )
 from tagalong.training.loop.validation import check_annotated_splits, score_on_dev
 from tagalong.training.loop.warm_start import load_warm_start_weights
-from tagalong.training.recipes.recipe import EncoderRecipe, resolve_encoder_recipe
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe, resolve_encoder_recipe
 
 EncoderTrainResult = TrainResult[EncoderTier, EncoderRecipe]
 

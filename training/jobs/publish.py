@@ -2,111 +2,69 @@
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
 from tagalong.backend.models.encoder.checkpoint import save_model
-from tagalong.backend.models.llm.prompt import PROMPT_VERSION
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import Manifest, VersionMetadata
 from tagalong.ner.scoring import Counts
-from tagalong.ner.tiers import ENCODER, LLM
 from tagalong.training.data.train_dev_split import TrainDevSplit
-from tagalong.training.encoder.train import EncoderTrainResult
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 from tagalong.training.evaluation.report import EvaluationReport
-from tagalong.training.llm.train import LLMTrainResult
-from tagalong.training.recipes.recipe import Recipe, recipe_to_json
+from tagalong.training.loop.train_result import AnyTrainResult
+from tagalong.training.recipes.recipe import recipe_to_json
 
 NO_SCORES: Mapping[str, Any] = {}
 RECORDED_PACKAGES = ("tagalong", "torch", "transformers", "tokenizers", "peft", "accelerate")
 
-PublishResult = tuple[Manifest, EvaluationReport]
 
-
-def publish_encoder(
-    trained: EncoderTrainResult,
+def publish(
+    trained: AnyTrainResult,
     split: TrainDevSplit,
     *,
     store: ModelStore,
+    tier: str,
     name: str,
     scores: Mapping[str, Any] = NO_SCORES,
-) -> PublishResult:
-    """Evaluate a trained encoder on dev and publish it, without promoting it.
+) -> Manifest:
+    """Evaluate a trained model on dev and publish it, without promoting it.
 
     Args:
         trained: From the main process of the training.
         split: Documents of the training.
         store: Receives the version.
+        tier: Tier of the version.
         name: Prefix of the version name.
         scores: Scores on other documents, each from `summarize_report`.
 
     Returns:
-        The manifest, and the report on dev.
+        The manifest.
 
     Raises:
         PublishError: If the version cannot be written; the store is unchanged.
     """
-    calibration = _calibration_to_json(trained) | trained.tier.score_refiner.to_json()
-    metadata = partial(
-        VersionMetadata,
-        tier=ENCODER,
+    model, base = trained.tier, trained.recipe.base
+    options = EvaluationOptions(labels=model.labels)
+    report = evaluate(split.dev, model.predict(split.dev), options=options)
+    recipe = recipe_to_json(trained.recipe)
+    del recipe["base"]  # the manifest has fields of its own for it
+    metadata = VersionMetadata(
+        tier=tier,
         name=name,
-        config=_config_to_json(trained.recipe),
-        calibration=calibration,
-    )
-    return _publish(trained, split, store=store, metadata=metadata, scores=scores)
-
-
-def publish_llm(
-    trained: LLMTrainResult,
-    split: TrainDevSplit,
-    *,
-    store: ModelStore,
-    name: str,
-    scores: Mapping[str, Any] = NO_SCORES,
-) -> PublishResult:
-    """Evaluate a trained LLM on dev and publish it, as `publish_encoder` does."""
-    config = {
-        **_config_to_json(trained.recipe),
-        "prompt": PROMPT_VERSION,
-        "verbalisers": trained.tier.prompt_builder.verbalizers.to_json(trained.tier.tag_set),
-    }
-    metadata = partial(
-        VersionMetadata,
-        tier=LLM,
-        name=name,
-        config=config,
-        calibration=_calibration_to_json(trained),
-    )
-    return _publish(trained, split, store=store, metadata=metadata, scores=scores)
-
-
-def _publish(
-    trained: EncoderTrainResult | LLMTrainResult,
-    split: TrainDevSplit,
-    *,
-    store: ModelStore,
-    metadata: Callable[..., VersionMetadata],
-    scores: Mapping[str, Any],
-) -> PublishResult:
-    tier, base = trained.tier, trained.recipe.base
-    report = evaluate(
-        split.dev, tier.predict(split.dev), options=EvaluationOptions(labels=tier.labels)
-    )
-    complete = metadata(
         base=base.reference,
         base_revision=base.revision,
-        labels=tier.labels,
+        labels=model.labels,
+        config={**recipe, **model.config_to_json()},
+        calibration=model.calibration_to_json(),
         data=_data_to_json(split, trained),
         scores={**scores, "dev": summarize_report(report)},
         environment=_environment_to_json(),
     )
-    with store.staging_folder(complete.tier) as folder:
+    with store.staging_folder(tier) as folder:
         save_model(trained.model, trained.tokenizer, folder, base=base)
-        return store.publish(folder, complete), report
+        return store.publish(folder, metadata)
 
 
 def summarize_report(report: EvaluationReport) -> dict[str, Any]:
@@ -130,18 +88,7 @@ def _rounded_f1(counts: Counts) -> float | None:
     return round(counts.f1, 4) if counts.gold or counts.predicted else None
 
 
-def _calibration_to_json(trained: EncoderTrainResult | LLMTrainResult) -> dict[str, Any]:
-    return {"temperature": round(trained.tier.temperature, 4)}
-
-
-def _config_to_json(recipe: Recipe) -> Mapping[str, Any]:
-    """The recipe as plain values, without the base, which has its own fields in the manifest."""
-    return {name: value for name, value in recipe_to_json(recipe).items() if name != "base"}
-
-
-def _data_to_json(
-    split: TrainDevSplit, trained: EncoderTrainResult | LLMTrainResult
-) -> Mapping[str, Any]:
+def _data_to_json(split: TrainDevSplit, trained: AnyTrainResult) -> Mapping[str, Any]:
     return {
         **split.to_json(),
         "lost": dict(Counter(lost.reason for lost in trained.dropped)),

@@ -16,6 +16,7 @@ from tagalong.backend.label_studio.api.retries import RateLimitedRetry
 from tagalong.backend.label_studio.config import parse_label_config
 from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.backend.models.load import load_version
+from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.retraining.job import Job, JobResult
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.server.settings import Settings
@@ -34,15 +35,16 @@ from tagalong.training.jobs.project_data import (
     write_tasks,
 )
 from tagalong.training.jobs.promotion_gate import apply_policy, decide_promotion
+from tagalong.training.jobs.publish import publish
 from tagalong.training.jobs.retrain_options import RetrainOptions
 from tagalong.training.jobs.tier_trainers import (
     TIER_TRAINERS,
-    AnyTrainResult,
     TrainOptions,
     read_retraining_recipe,
 )
 from tagalong.training.jobs.train_version import training_state_path
 from tagalong.training.jobs.undertrained_labels import find_undertrained_labels
+from tagalong.training.loop.train_result import AnyTrainResult
 from tagalong.training.loop.trainer import ProgressCallback
 from tagalong.training.recipes.recipe import Recipe
 from tagalong.training.recipes.schedule import TrainingProgress
@@ -83,16 +85,17 @@ def train_and_evaluate(
     on_progress = _report_to_status(job_store, job.id, on_progress)
     trained = _train(job, job_store, store, recipe, data.split, on_progress)
     job_store.set_status_message(job.id, "evaluating the new version")
-    trainer, labels, held_out = TIER_TRAINERS[job.tier], data.split.labels, data.held_out_documents
+    labels, held_out = data.split.labels, data.held_out_documents
     predictions = predict_in_project_labels(config, trained.tier, held_out)
-    manifest, _ = trainer.publish(
+    manifest = publish(
         trained,
         data.split,
         store=store,
+        tier=job.tier,
         name=options.version_name or f"project-{job.project}",
         scores=compute_held_out_scores(held_out, predictions, labels),
     )
-    if trainer.uses_openvino:
+    if TIER_SPECS[job.tier].uses_openvino:
         job_store.set_status_message(job.id, "compiling it for OpenVINO")
         folder = store.version_folder(job.tier, manifest.version)
         if note := compile_published_version(folder, data.split):

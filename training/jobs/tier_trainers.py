@@ -14,19 +14,17 @@ from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.ner.tiers import ENCODER, LLM
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import EncoderTrainResult, train_encoder
-from tagalong.training.jobs.publish import PublishResult, publish_encoder, publish_llm
 from tagalong.training.llm.train import LLMTrainResult, train_llm
+from tagalong.training.loop.train_result import AnyTrainResult
 from tagalong.training.loop.trainer import ProgressCallback
 from tagalong.training.loop.warm_start import find_warm_start_obstacle
-from tagalong.training.recipes.recipe import (
+from tagalong.training.recipes.encoder_recipe import (
     EncoderRecipe,
-    Recipe,
     encoder_recipe_from_json,
-    llm_recipe_from_json,
     with_min_steps,
 )
-
-AnyTrainResult = EncoderTrainResult | LLMTrainResult
+from tagalong.training.recipes.llm_recipe import llm_recipe_from_json
+from tagalong.training.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,24 +50,20 @@ class TierTrainer:
 
     Attributes:
         train: Trains on a split by a recipe.
-        publish: Publishes the result of `train`.
         recipe_from_json: Reads a recipe from the config of a manifest.
         default_reference: The version whose recipe a retraining uses, unless one is named; None if
             the store has none.
         default_recipe: Replaces the recipe of a version without one, such as a bundled version.
         adapt_recipe: Adapts the recipe of a version to a retraining on few documents.
         warm_start_obstacle: Explains why a training cannot start from a version; empty if it can.
-        uses_openvino: Whether published versions are compiled for OpenVINO.
     """
 
     train: Callable[[TrainDevSplit, Any, TrainOptions], AnyTrainResult]
-    publish: Callable[..., PublishResult]
     recipe_from_json: Callable[[Mapping[str, Any], BaseModelRef], Recipe]
     default_reference: Callable[[ModelStore], str | None]
     default_recipe: Callable[[], Recipe] | None = None
     adapt_recipe: Callable[[Any], Recipe] = lambda recipe: recipe
     warm_start_obstacle: Callable[[Manifest, Any, tuple[str, ...]], str]
-    uses_openvino: bool = False
 
 
 def _train_encoder(
@@ -101,17 +95,14 @@ def _train_llm(split: TrainDevSplit, recipe: Any, options: TrainOptions) -> LLMT
 TIER_TRAINERS: Mapping[str, TierTrainer] = {
     ENCODER: TierTrainer(
         train=_train_encoder,
-        publish=publish_encoder,
         recipe_from_json=encoder_recipe_from_json,
         default_reference=lambda store: store.default_reference(),
         default_recipe=EncoderRecipe,
         adapt_recipe=with_min_steps,
         warm_start_obstacle=find_warm_start_obstacle,
-        uses_openvino=True,
     ),
     LLM: TierTrainer(
         train=_train_llm,
-        publish=publish_llm,
         recipe_from_json=llm_recipe_from_json,
         default_reference=lambda store: LLM if store.current_version(LLM) else None,
         warm_start_obstacle=lambda *_: "an LLM's adapter is trained from its base",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.models.tier import Tier
+from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.retraining.job import PromotionPolicy
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import DroppedAnnotation, Prediction
@@ -20,7 +21,9 @@ from tagalong.training.data.train_dev_split import TrainDevSplit, split_train_de
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 from tagalong.training.evaluation.report import EvaluationReport
 from tagalong.training.jobs.openvino import compile_published_version
-from tagalong.training.jobs.tier_trainers import TIER_TRAINERS, AnyTrainResult, TrainOptions
+from tagalong.training.jobs.publish import publish
+from tagalong.training.jobs.tier_trainers import TIER_TRAINERS, TrainOptions
+from tagalong.training.loop.train_result import AnyTrainResult
 from tagalong.training.loop.trainer import ProgressCallback, create_accelerator
 from tagalong.training.loop.training_state import delete_state, lock_training
 from tagalong.training.loop.validation import check_annotated_splits
@@ -231,9 +234,8 @@ def _publish(
     baseline: Sequence[Prediction] | None,
     on_message: Callable[[str], None],
 ) -> TrainedVersion:
-    trainer = TIER_TRAINERS[job.tier]
-    manifest, _ = trainer.publish(trained, split, store=job.store, name=job.name)
-    if trainer.uses_openvino:
+    manifest = publish(trained, split, store=job.store, tier=job.tier, name=job.name)
+    if TIER_SPECS[job.tier].uses_openvino:
         folder = job.store.version_folder(job.tier, manifest.version)
         if message := compile_published_version(folder, split):
             on_message(message)

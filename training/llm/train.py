@@ -37,7 +37,7 @@ from tagalong.training.loop.validation import (
     fit_temperature_on_dev,
     score_on_dev,
 )
-from tagalong.training.recipes.recipe import LLMRecipe, resolve_llm_recipe
+from tagalong.training.recipes.llm_recipe import LLMRecipe, resolve_llm_recipe
 
 LLMTrainResult = TrainResult[LLMTier, LLMRecipe]
 

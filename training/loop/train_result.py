@@ -1,15 +1,16 @@
 """The result of a training, of either tier."""
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import DroppedAnnotation
 from tagalong.training.recipes.schedule import TrainingHistory
 
-TierT = TypeVar("TierT")
+TierT = TypeVar("TierT", bound=Tier)
 RecipeT = TypeVar("RecipeT")
 
 
@@ -34,3 +35,6 @@ class TrainResult(Generic[TierT, RecipeT]):
     recipe: RecipeT
     dropped: tuple[DroppedAnnotation, ...]
     is_main_process: bool
+
+
+AnyTrainResult = TrainResult[Any, Any]

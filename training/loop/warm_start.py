@@ -9,7 +9,8 @@ from torch import nn
 
 from tagalong.backend.models.encoder.tier import translate_load_errors
 from tagalong.ner.manifest import Manifest
-from tagalong.training.recipes.recipe import EncoderRecipe, recipe_to_json
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe
+from tagalong.training.recipes.recipe import recipe_to_json
 
 WEIGHTS_FILENAME = "model.safetensors"
 MATCHED_RECIPE_KEYS = ("base", "adapter", "four_bit")  # weights fit only if these are equal

@@ -41,16 +41,16 @@ class Schedule:
     learning_rate: float | None = None
     layer_decay: float = 1.0
     warmup: float = 0.1
-    dropout_start_ratio: float = 0.0
+    dropout_start_ratio: float = field(default=0.0, metadata={"key": "dropout_from"})
     weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    ema_decay: float = 0.995
+    max_grad_norm: float = field(default=1.0, metadata={"key": "clip"})
+    ema_decay: float = field(default=0.995, metadata={"key": "average"})
     patience: int = 3
     batch_tokens: int = 1024
     seed: int = 42
     precision: Precision = "auto"
     save_every: int = 200
-    min_steps: int = 0
+    min_steps: int = field(default=0, metadata={"key": "least_steps"})
 
     def with_min_steps(self, steps_per_epoch: int) -> "Schedule":
         """Add epochs until there are `min_steps` steps, and patience in proportion."""

@@ -3,11 +3,12 @@
 Windows of similar length share a batch. The scores of a word do not depend on its runner or batch.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -138,6 +139,10 @@ class EncoderTier(Tier):
             version=self.version,
             transitions=self.score_refiner.transition_matrix(),
         )
+
+    def calibration_to_json(self) -> Mapping[str, Any]:
+        """Temperature, and the settings of `ScoreRefiner`."""
+        return {"temperature": round(self.temperature, 4), **self.score_refiner.to_json()}
 
     def collect_word_values(
         self,

@@ -5,7 +5,8 @@ and tags are those of the encoder, so that scores, temperature and length bucket
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from tagalong.backend.models.base_models.memory import is_out_of_memory
 from tagalong.backend.models.decoding.predictions import decode_prediction, log_softmax
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.llm.decoding import DecodedWindow, DecodingMode, SlotDecoder
-from tagalong.backend.models.llm.prompt import PromptBuilder, PromptWindow
+from tagalong.backend.models.llm.prompt import PROMPT_VERSION, PromptBuilder, PromptWindow
 from tagalong.backend.models.text.subwords import WordOffsets
 from tagalong.backend.models.text.windows import batch_by_length
 from tagalong.backend.models.tier import DecodingStats, Tier
@@ -94,6 +95,15 @@ class LLMTier(Tier):
         self.drafter = drafter
         self.decoding_stats = DecodingStats()
         self.throughput = ThroughputEstimate()
+
+    def config_to_json(self) -> Mapping[str, Any]:
+        """The format of the prompt, and the token of each tag."""
+        verbalizers = self.prompt_builder.verbalizers.to_json(self.tag_set)
+        return {"prompt": PROMPT_VERSION, "verbalisers": verbalizers}
+
+    def calibration_to_json(self) -> Mapping[str, Any]:
+        """The temperature."""
+        return {"temperature": round(self.temperature, 4)}
 
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
         """One prediction per document, in the same order, empty ones included.

@@ -1,7 +1,7 @@
 """What every tier can do, whatever model is behind it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
@@ -90,6 +90,14 @@ class Tier(ABC):
     ) -> list[float]:
         """Seconds that each document will take; empty where nothing is known."""
         return []
+
+    def config_to_json(self) -> Mapping[str, Any]:
+        """Settings that the manifest keeps beside the recipe."""
+        return {}
+
+    def calibration_to_json(self) -> Mapping[str, Any]:
+        """Values fitted on dev, for the manifest."""
+        return {}
 
     def warm_up(self) -> None:  # noqa: B027 (most tiers need none)
         """Prepare for the first request, where that takes a while."""

@@ -15,7 +15,8 @@ from tagalong.ner.tags import TagSet
 from tagalong.ner.words import word_offsets
 from tagalong.training.curate.embeddings import embed_documents
 from tagalong.training.encoder.train import build_encoder
-from tagalong.training.recipes.recipe import AdapterConfig, EncoderRecipe
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe
+from tagalong.training.recipes.recipe import AdapterConfig
 from tests.tiny_bases import FAMILIES
 from tests.toy_corpus import LABELS, toy_documents
 

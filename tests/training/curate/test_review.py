@@ -24,7 +24,7 @@ from tagalong.training.curate.label_quality import rate_word_labels
 from tagalong.training.curate.phrase_counts import count_phrases, phrase_from_text
 from tagalong.training.curate.review import review_annotations
 from tagalong.training.curate.tag_distributions import TagDistribution
-from tagalong.training.recipes.recipe import EncoderRecipe
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 from tagalong.training.recipes.schedule import Schedule
 from tests.errors import raises
 from tests.toy_corpus import LABELS, toy_documents

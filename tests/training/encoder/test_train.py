@@ -21,8 +21,9 @@ from tagalong.ner.words import word_offsets
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import TrainingWindows, build_encoder, train_encoder
 from tagalong.training.evaluation.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE
-from tagalong.training.jobs.publish import publish_encoder
-from tagalong.training.recipes.recipe import AdapterConfig, EncoderRecipe
+from tagalong.training.jobs.publish import publish as publish_trained
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe
+from tagalong.training.recipes.recipe import AdapterConfig
 from tagalong.training.recipes.schedule import Schedule
 from tests.errors import raises
 from tests.tiny_bases import FAMILIES
@@ -54,7 +55,7 @@ def train(recipe, tmp_path, **options):
 def publish(trained, tmp_path):
     """The folder of the version that a training becomes."""
     store = ModelStore(tmp_path / "models")
-    manifest, _ = publish_encoder(trained, SPLIT, store=store, name="tiny")
+    manifest = publish_trained(trained, SPLIT, store=store, tier="encoder", name="tiny")
     return store.resolve(manifest.version)
 
 

@@ -11,15 +11,9 @@ from tagalong.ner.document import Document, Span
 from tagalong.training.curate.cross_validation import CrossValidationConfig
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.jobs.train_version import training_state_path
-from tagalong.training.recipes.recipe import (
-    AdapterConfig,
-    EncoderRecipe,
-    LLMRecipe,
-    Recipe,
-    encoder_recipe_from_json,
-    llm_recipe_from_json,
-    recipe_to_json,
-)
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe, encoder_recipe_from_json
+from tagalong.training.recipes.llm_recipe import LLMRecipe, llm_recipe_from_json
+from tagalong.training.recipes.recipe import AdapterConfig, Recipe, recipe_to_json
 from tagalong.training.recipes.schedule import TrainingHistory
 
 DOCUMENTS = [

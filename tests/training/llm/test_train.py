@@ -20,17 +20,13 @@ from tagalong.ner.manifest import read_manifest
 from tagalong.ner.tags import IGNORE_INDEX, TagSet
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.evaluation.evaluate import compute_dev_strict_f1
-from tagalong.training.jobs.publish import publish_llm
+from tagalong.training.jobs.publish import publish as publish_trained
 from tagalong.training.llm.dataset import LLMDataset, SlotLoss, SlotModel
 from tagalong.training.llm.train import build_llm, train_llm
 from tagalong.training.loop.adapters import linear_layer_names
 from tagalong.training.loop.ema import trainable_parameters
-from tagalong.training.recipes.recipe import (
-    AdapterConfig,
-    LLMRecipe,
-    llm_recipe_from_json,
-    resolve_llm_recipe,
-)
+from tagalong.training.recipes.llm_recipe import LLMRecipe, llm_recipe_from_json, resolve_llm_recipe
+from tagalong.training.recipes.recipe import AdapterConfig
 from tagalong.training.recipes.schedule import Schedule
 from tests.bc5cdr_sentences import abstracts, sentences
 from tests.errors import raises
@@ -73,7 +69,7 @@ def recipe_for(base: Path, **changes) -> LLMRecipe:
 def publish(trained, documents, folder: Path) -> Path:
     store = ModelStore(folder / "models")
     sides = TrainDevSplit(documents, documents, LABELS, sources=())
-    manifest, _ = publish_llm(trained, sides, store=store, name="tiny")
+    manifest = publish_trained(trained, sides, store=store, tier="llm", name="tiny")
     return store.resolve(f"llm/{manifest.version}")
 
 

@@ -12,12 +12,8 @@ from tagalong.backend.models.text.windows import WindowConfig
 from tagalong.ner.errors import TrainingError
 from tagalong.training.loop.batch_sampler import LengthGroupedBatchSampler
 from tagalong.training.loop.trainer import Trainer, TrainingTask, create_accelerator
-from tagalong.training.recipes.recipe import (
-    AdapterConfig,
-    EncoderRecipe,
-    encoder_recipe_from_json,
-    recipe_to_json,
-)
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe, encoder_recipe_from_json
+from tagalong.training.recipes.recipe import AdapterConfig, recipe_to_json
 from tagalong.training.recipes.schedule import Schedule
 from tests.errors import raises
 

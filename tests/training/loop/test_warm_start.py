@@ -14,9 +14,10 @@ from tagalong.ner.document import Document
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import EncoderTrainResult, train_encoder
-from tagalong.training.jobs.publish import publish_encoder
+from tagalong.training.jobs.publish import publish as publish_trained
 from tagalong.training.loop.warm_start import find_warm_start_obstacle
-from tagalong.training.recipes.recipe import AdapterConfig, EncoderRecipe
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe
+from tagalong.training.recipes.recipe import AdapterConfig
 from tagalong.training.recipes.schedule import Schedule
 from tests.toy_corpus import LABELS, toy_documents
 
@@ -45,7 +46,9 @@ def test_it_begins_with_what_the_version_says(
         base=BaseModelRef(str(tiny_base("bert-uncased"))), adapter=adapter, schedule=QUICK
     )
     store = ModelStore(tmp_path / "models")
-    manifest, _ = publish_encoder(trained(recipe, tmp_path / "a"), SIDES, store=store, name="first")
+    manifest = publish_trained(
+        trained(recipe, tmp_path / "a"), SIDES, store=store, tier="encoder", name="first"
+    )
     folder = store.version_folder("encoder", manifest.version)
     begun = trained(replace(recipe, schedule=STILL), tmp_path / "b", folder)
     asked = [Document(one.id, one.text) for one in toy_documents(8, seed=5)]
