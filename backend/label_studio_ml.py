@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tagalong.backend.server.prediction.handler import parse_control_name, parse_predict_request
+from tagalong.backend.server.prediction.request import parse_control_name, parse_predict_request
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
 from tagalong.ner.errors import TagalongError

@@ -129,7 +129,7 @@ def serve_cli(
 
     Example: tagalong serve --port 9090
     """
-    from tagalong.backend.server.prediction.limits import Limits  # they import Flask and torch
+    from tagalong.backend.server.prediction.request import Limits  # they import Flask and torch
     from tagalong.backend.server.run import check_listen_address, serve
     from tagalong.backend.server.settings import Credentials, Settings
 

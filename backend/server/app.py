@@ -7,11 +7,13 @@ from http import HTTPStatus
 from pathlib import Path
 
 from flask import Flask, Response, jsonify, request
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException
 
 from tagalong.backend.models.tier import Tier
 from tagalong.backend.models.tier_specs import TIER_SPECS
-from tagalong.backend.server.auth import CHALLENGE, require_credentials
+from tagalong.backend.server.auth import CHALLENGE, check_credentials
 from tagalong.backend.server.prediction.errors import RequestError
 from tagalong.backend.server.routes import add_request_hooks, create_tier_routes
 from tagalong.backend.server.service import Service
@@ -41,10 +43,10 @@ def create_app(settings: Settings, *, load: Callable[[Path], Tier] | None = None
     app.extensions["tagalong"] = service
 
     @app.get("/metrics")
-    @require_credentials(settings.credentials)
     def metrics() -> Response:
-        telemetry = service.telemetry
-        return Response(telemetry.render_exposition(), content_type=telemetry.content_type)
+        check_credentials(settings.credentials)
+        exposition = generate_latest(service.telemetry.registry)
+        return Response(exposition, content_type=CONTENT_TYPE_LATEST)
 
     for prefix, tier in ("", DEFAULT_TIER), *((f"/{name}", name) for name in TIER_SPECS):
         name = prefix.strip("/") or "unnamed"
@@ -69,11 +71,13 @@ def _error_response(status: int, message: str, code: str) -> Response:
 
 
 def _handle_tagalong_error(error: TagalongError) -> Response:
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-    if isinstance(error, RequestError):
-        status = error.status
-    elif isinstance(error, InputError):
-        status = HTTPStatus.UNPROCESSABLE_ENTITY
+    match error:
+        case RequestError():
+            status = error.status
+        case InputError():
+            status = HTTPStatus.UNPROCESSABLE_ENTITY
+        case _:  # a version or a file that the server needs, and may have again later
+            status = HTTPStatus.SERVICE_UNAVAILABLE
     return _error_response(status, str(error), error.code)
 
 
@@ -92,8 +96,5 @@ def _handle_unexpected_error(error: Exception) -> Response:
     # Log the place, never the message: that may quote a patient's record.
     where = "".join(traceback.format_tb(error.__traceback__))
     log.error("%s in %s:\n%s", type(error).__name__, request.path, where)
-    return _error_response(
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        "the server failed: its log shows where",
-        "internal-error",
-    )
+    message = "the server failed: its log shows where"
+    return _error_response(HTTPStatus.INTERNAL_SERVER_ERROR, message, "internal-error")

@@ -7,7 +7,6 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Flask, Response, g, jsonify, request
-from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from tagalong.backend.events.payload import START_TRAINING, parse_event, parse_job_id
@@ -15,7 +14,7 @@ from tagalong.backend.events.store import RecordedEvent
 from tagalong.backend.label_studio.config import parse_label_config
 from tagalong.backend.retraining.job import JobState
 from tagalong.backend.retraining.job_store import JobStore
-from tagalong.backend.server.auth import check_webhook_auth, require_credentials
+from tagalong.backend.server.auth import check_credentials, check_webhook_auth
 from tagalong.backend.server.monitoring.status_page import (
     CONTENT_SECURITY_POLICY,
     StoredState,
@@ -27,7 +26,7 @@ from tagalong.backend.server.prediction.errors import (
     service_unavailable,
     unprocessable_request,
 )
-from tagalong.backend.server.prediction.handler import (
+from tagalong.backend.server.prediction.request import (
     parse_control_name,
     parse_predict_request,
     parse_project_id,
@@ -37,13 +36,14 @@ from tagalong.ner.errors import StateFileError, TagalongError
 
 MODEL_CLASS = "Tagalong"
 MAX_LISTED_JOBS = 5  # on the status page
+OPEN_VIEWS = {"health", "root", "webhook"}  # ask for credentials themselves, or for none
 
 
 def add_request_hooks(app: Flask, telemetry: Telemetry) -> None:
     """Measure all requests of an app, and set headers of all its answers."""
 
     def start() -> None:
-        telemetry.record_request_started()
+        telemetry.count_in_flight(1)
         g.started = time.perf_counter()
 
     def finish(response: Response) -> Response:
@@ -57,28 +57,38 @@ def add_request_hooks(app: Flask, telemetry: Telemetry) -> None:
 
     app.before_request(start)
     app.after_request(finish)
-    app.teardown_request(lambda _: telemetry.record_request_ended())
+    app.teardown_request(lambda _: telemetry.count_in_flight(-1))
 
 
 def create_tier_routes(service: Service, tier: str) -> Blueprint:
     """Create the protocol's routes for one tier."""
     routes = Blueprint(tier, __name__)
-    model_holder, settings = service.model_holders[tier], service.settings
-    protected = require_credentials(settings.credentials)
-    render_page = protected(lambda: _render_page(service))
+    model_holder, credentials = service.model_holders[tier], service.settings.credentials
+
+    @routes.before_request
+    def authenticate() -> None:
+        if (request.endpoint or "").rpartition(".")[2] not in OPEN_VIEWS:
+            check_credentials(credentials)
 
     @routes.get("/health")
     def health() -> Response:
-        return jsonify(_health_json(service, tier))
+        served = model_holder.tier
+        return jsonify(
+            status="UP",
+            model_class=MODEL_CLASS,
+            tier=tier,
+            version=served.version if served else None,
+            labels=list(served.labels) if served else [],
+        )
 
     @routes.get("/")
-    def root() -> ResponseReturnValue:
+    def root() -> Response:
         if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":
-            return health()
-        return render_page()
+            return health()  # Label Studio and other programs
+        check_credentials(credentials)
+        return _render_page(service)
 
     @routes.post("/setup")
-    @protected
     def setup() -> Response:
         body = _read_json_body()
         project = parse_project_id(body.get("project"))
@@ -89,23 +99,20 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
         return jsonify(model_version=model_holder.serving_version())
 
     @routes.post("/predict")
-    @protected
     def predict() -> Response:
         return jsonify(results=_predict(service, tier, _read_json_body()))
 
     @routes.post("/webhook")
     @routes.post("/train")
     def webhook() -> tuple[Response, HTTPStatus]:
-        check_webhook_auth(request, settings)
+        check_webhook_auth(service.settings)
         return _record_event(service, tier, _read_json_body())
 
     @routes.route("/versions", methods=["GET", "POST"])
-    @protected
     def versions() -> Response:
         return jsonify(versions=_list_versions(service, tier))
 
     @routes.post("/job_status")
-    @protected
     def job_status() -> Response:
         event_id = parse_job_id(_read_json_body().get("job"))
         event = None if event_id is None else service.event_store.read_event(event_id)
@@ -148,10 +155,12 @@ def _record_event(
         return jsonify(status="ignored"), HTTPStatus.OK
     event_id = service.event_store.write_event(event)
     service.telemetry.record_webhook_event(event.action)
-    if event_id is None:
+    if event_id is None:  # Label Studio sends an event again if the answer took too long
         return jsonify(status="known"), HTTPStatus.OK
     if event.project is not None and event.action == START_TRAINING:
-        service.queue_job(event.project, tier, event_id)
+        reason = "the train button"
+        service.job_store.enqueue(event.project, tier, reason=reason, last_event_id=event_id)
+        service.supervisor.wake()
     if event.project is not None and event.action == "PROJECT_DELETED":
         service.job_store.request_cancel(event.project)
     return jsonify(status="recorded", job=str(event_id)), HTTPStatus.CREATED
@@ -214,17 +223,6 @@ def _job_status_json(event: RecordedEvent, job_store: JobStore) -> dict[str, Any
         "created_at": event.received_at.isoformat(),
         "standing": job.status_message or reason if job else None,
         "error": reason if failed else None,
-    }
-
-
-def _health_json(service: Service, tier: str) -> dict[str, Any]:
-    loaded = service.model_holders[tier].loaded_version
-    return {
-        "status": "UP",
-        "model_class": MODEL_CLASS,
-        "tier": tier,
-        "version": loaded.tier.version if loaded else None,
-        "labels": list(loaded.tier.labels) if loaded else [],
     }
 
 

@@ -1,9 +1,10 @@
 """The state behind the routes: the served versions, the stores and the telemetry."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from threading import BoundedSemaphore
+from typing import Any
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.events.store import EventStore
@@ -35,32 +36,28 @@ class Service:
     def __init__(self, settings: Settings, *, load: Callable[[Path], Tier] | None = None) -> None:
         self.settings = settings
         self.model_registry = ModelRegistry(settings.models, bundled_root=BUNDLED_MODELS_FOLDER)
-        self.telemetry = Telemetry(tuple(TIER_SPECS))
+        self.telemetry = Telemetry()
         self.event_store = EventStore(settings.event_store_path)
         self.predict_handler = PredictHandler(
             create_task_text_reader(settings), settings.limits, self.telemetry
         )
         self.predict_semaphore = BoundedSemaphore(settings.limits.max_concurrent_requests)
-        make_holder = partial(
-            ModelHolder, model_registry=self.model_registry, telemetry=self.telemetry
-        )
         self._openvino_builder = OpenVINOBuilder(
             settings.openvino_build_command, settings.state_dir / "engine.log"
         )
         self.model_holders: dict[str, ModelHolder] = {}
         for name, spec in TIER_SPECS.items():  # a tier comes after the one that drafts for it
+            options: dict[str, Any] = {"load": load or load_tier}
             if spec.uses_openvino:
-                self.model_holders[name] = make_holder(
-                    name,
-                    load=load or self._openvino_builder.load,
-                    find_upgrade=self._openvino_builder.find_upgrade,
-                )
+                builder = self._openvino_builder
+                options = {"load": load or builder.load, "find_upgrade": builder.find_upgrade}
             elif spec.drafter_tier is not None:
                 drafter = self.model_holders[spec.drafter_tier]
                 drafted = make_drafted_loader(drafter, weights_mode=settings.llm_weights)
-                self.model_holders[name] = make_holder(name, load=load or drafted)
-            else:
-                self.model_holders[name] = make_holder(name, load=load or load_tier)
+                options = {"load": load or drafted}
+            self.model_holders[name] = ModelHolder(
+                name, self.model_registry, telemetry=self.telemetry, **options
+            )
         self.job_store = JobStore(settings.models)
         self.supervisor = Supervisor(
             self.job_store,
@@ -76,20 +73,6 @@ class Service:
         for model_holder in self.model_holders.values():
             model_holder.start()
         self.supervisor.start()
-
-    def queue_job(self, project: int, tier: str, event_id: int) -> None:
-        """Queue a job after a click on the train button.
-
-        Args:
-            project: Project id.
-            tier: The tier to train.
-            event_id: Id of the webhook event.
-
-        Raises:
-            StateFileError: If the job cannot be stored.
-        """
-        self.job_store.enqueue(project, tier, reason="the train button", last_event_id=event_id)
-        self.supervisor.wake()
 
     def close(self) -> None:
         """Stop all threads and processes of the server."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from tagalong.backend.models.base_models.load_options import WeightsMode
 from tagalong.backend.retraining.job_store import server_state_dir
 from tagalong.backend.retraining.trigger import RetrainSettings
-from tagalong.backend.server.prediction.limits import Limits
+from tagalong.backend.server.prediction.request import Limits
 
 WEBHOOK_SECRET_HEADER = "X-Tagalong-Secret"  # noqa: S105 (the header's name)
 RETRAINING_DISABLED = RetrainSettings(unavailable_reason="this server has no training command")

@@ -23,7 +23,7 @@ from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.events.store import EventStore
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.encoder.checkpoint import save_model
-from tagalong.backend.server.prediction.handler import parse_predict_request
+from tagalong.backend.server.prediction.request import parse_predict_request
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings
 from tagalong.backend.storage.model_store import ModelStore
@@ -271,9 +271,7 @@ def test_all_objects_of_a_process_share_one_loaded_version(module, tiny_base) ->
     def predict(_: int) -> int:
         model = module.Tagalong("7", label_config=config("label"))
         assert len(model.predict([{"id": 1, "data": {"text": TEXTS[0]}}])) == 1
-        return id(
-            module._service_per_process.service().model_holders["encoder"].loaded_version.tier
-        )
+        return id(module._service_per_process.service().model_holders["encoder"].tier)
 
     before = set(threading.enumerate())
     with ThreadPoolExecutor(8) as pool:

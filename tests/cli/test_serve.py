@@ -17,7 +17,7 @@ import pytest
 
 import tagalong.backend.server.run
 from tagalong.backend.demo.supervised_process import find_free_port
-from tagalong.backend.server.prediction.limits import Limits
+from tagalong.backend.server.prediction.request import Limits
 from tagalong.cli.main import main
 from tests.backend.server.serving import ABSTRACT, assert_valid, regions, request_for
 from tests.errors import failed

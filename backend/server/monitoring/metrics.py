@@ -1,7 +1,5 @@
 """The Prometheus series: names, labels and buckets. They are also the counts of the status page."""
 
-from collections.abc import Sequence
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.metrics import MetricWrapperBase
@@ -23,14 +21,9 @@ DECODING_COUNTERS = {
 
 
 class PrometheusMetrics:
-    """All series of one registry. Those of a tier exist from the start, with value 0.
+    """All series of one registry. Those of a tier exist from the start, with value 0."""
 
-    Args:
-        registry: Receives the series.
-        tiers: All tiers of the server.
-    """
-
-    def __init__(self, registry: CollectorRegistry, tiers: Sequence[str]) -> None:
+    def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"tagalong_{name}", text, labels, registry=registry)
 
@@ -48,39 +41,29 @@ class PrometheusMetrics:
         self.requests_in_flight = gauge("http_requests_in_flight", "Requests being answered")
         self.tasks_predicted = counter("tasks_predicted", "Tasks answered", "tier")
         self.regions_predicted = counter("regions_predicted", "Regions returned", "tier")
-        self.regions_dropped = counter(
-            "regions_dropped", "Regions found and not returned", "tier", "reason"
-        )
-        self.unreadable_tasks = counter(
-            "tasks_unread", "Tasks whose text could not be read", "tier", "reason"
-        )
+        dropped, unread = "Regions found and not returned", "Tasks whose text could not be read"
+        self.regions_dropped = counter("regions_dropped", dropped, "tier", "reason")
+        self.unreadable_tasks = counter("tasks_unread", unread, "tier", "reason")
         self.webhook_events = counter("webhook_events", "Webhook events received", "action")
         self.finished_jobs = counter("trainings", "Retraining jobs that ended", "tier", "state")
-        self.model_info = gauge(
-            "model_info", "1 for the version being served", "tier", "version", "base"
-        )
-        self.load_seconds = gauge(
-            "model_load_seconds", "Time to load the version being served", "tier"
-        )
+        served, seconds = "1 for the version being served", "Time to load the version being served"
+        self.model_info = gauge("model_info", served, "tier", "version", "base")
+        self.load_seconds = gauge("model_load_seconds", seconds, "tier")
         self.load_failures = counter("model_load_failures", "Versions that did not load", "tier")
-        self.load_failing = gauge(
-            "model_load_failing", "Versions that should be served and do not load", "tier"
-        )
+        failing = "Versions that should be served and do not load"
+        self.load_failing = gauge("model_load_failing", failing, "tier")
         self.decoding_counters = {
             name: counter(f"decoding_{name}", text, "tier")
             for name, text in DECODING_COUNTERS.items()
         }
-        for decoding in self.decoding_counters.values():
-            for tier in tiers:
-                if tier in TIER_SPECS and TIER_SPECS[tier].counts_decoding:
-                    decoding.labels(tier)
-        for tier in tiers:
+        for tier, spec in TIER_SPECS.items():
             for metric in (self.tasks_predicted, self.regions_predicted, self.load_failures):
                 metric.labels(tier)
             self.load_failing.labels(tier)
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        GCCollector(registry=registry)
+            for decoding in self.decoding_counters.values() if spec.counts_decoding else ():
+                decoding.labels(tier)
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
 
 
 def read_values(metric: MetricWrapperBase) -> dict[tuple[str, ...], int]:

@@ -15,14 +15,9 @@ from tagalong.ner.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class UnreadableTask:
-    """A task without a usable text.
+    """A task without a usable text. Neither field has any text of a document."""
 
-    Attributes:
-        reason: A category of few words, such as "no text".
-        message: What was found and what to do; without any text of a document.
-    """
-
-    reason: str
+    reason: str  # a category of few words, such as "no text"
     message: str
 
 
@@ -47,13 +42,7 @@ class RequestStats:
 
 @dataclass(frozen=True, slots=True)
 class LoadFailure:
-    """A version that did not load.
-
-    Attributes:
-        version: Its name.
-        reason: What was found and what to do.
-        failed_at: In UTC.
-    """
+    """A version that did not load, and why; `failed_at` is in UTC."""
 
     version: str
     reason: str
@@ -65,15 +54,13 @@ class TierState:
     """The served version of a tier.
 
     Attributes:
-        tier: Its name.
-        manifest: The manifest of the served version; None if no version is served.
+        manifest: None if no version is served.
         serving_since: In UTC.
-        load_seconds: Time it took to load.
         runtime: The library that runs the model, for people; empty if unknown.
         loading_version: The version being loaded.
         load_failures: Versions that should be served and do not load, the latest first.
-        tasks: Tasks answered since the server started.
-        regions: Regions returned since the server started.
+        tasks: Answered since the server started.
+        regions: Returned since the server started.
     """
 
     tier: str
@@ -92,8 +79,6 @@ class RouteStats:
     """Requests to one route since the server started.
 
     Attributes:
-        route: The URL rule.
-        requests: All of them.
         client_errors: Answered with a status from 400 to 499.
         server_errors: Answered with a status from 500.
         median_seconds: Of the last `telemetry.MAX_LATENCY_SAMPLES` requests, exactly.
@@ -114,11 +99,7 @@ class ProjectState:
 
     Attributes:
         project: Its id in Label Studio; empty where requests have none.
-        tier: The tier asked.
         last_seen_at: Time of the last request, in UTC.
-        requests: Requests for predictions.
-        tasks: Tasks answered.
-        regions: Regions returned.
         labels: Of the last request: model label -> label of the project, or None.
         dropped_regions: (model label, reason) -> entities found and not returned.
         unreadable_tasks: Reason -> tasks.
@@ -139,20 +120,11 @@ class ProjectState:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The whole server at one moment.
-
-    Attributes:
-        taken_at: That moment, in UTC.
-        started_at: Start of the server, in UTC.
-        tiers: In the server's order.
-        routes: The most used first.
-        projects: The last seen first.
-        in_flight: Requests being answered.
-    """
+    """The whole server at one moment; times are in UTC."""
 
     taken_at: datetime
     started_at: datetime
     tiers: tuple[TierState, ...]
-    routes: tuple[RouteStats, ...] = ()
-    projects: tuple[ProjectState, ...] = ()
-    in_flight: int = 0
+    routes: tuple[RouteStats, ...] = ()  # the most used first
+    projects: tuple[ProjectState, ...] = ()  # the last seen first
+    in_flight: int = 0  # requests being answered

@@ -3,7 +3,7 @@
 The template escapes all values; the page loads no resources and runs no script.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-LENGTH_NAMES = {"1": "1 word", "2": "2 words", "3+": "3 words or more"}
+STRATUM_NAMES = {"all": "All", "1": "1 word", "2": "2 words", "3+": "3 words or more"}
 JOB_STATE_NAMES = {
     JobState.WAITING: "Waiting",
     JobState.RUNNING: "Running",
@@ -32,48 +32,29 @@ JOB_STATE_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class ScoreRow:
-    """A row of a score table.
-
-    Attributes:
-        name: Of the stratum.
-        f1: Strict, from 0 to 1.
-        support: Gold entities; None if the manifest has no number.
-    """
+    """The strict F1 of a stratum, from 0 to 1, and its gold entities."""
 
     name: str
     f1: float
-    support: int | None
+    support: int | None  # None if the manifest has no number
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreTable:
-    """Scores of a version on one split.
-
-    Attributes:
-        split: Its name, such as ``dev``.
-        documents: Their number; None if the manifest has none.
-        rows: All entities first, then the strata.
-    """
+    """Scores of a version on one split, such as ``dev``."""
 
     split: str
-    documents: int | None
-    rows: tuple[ScoreRow, ...]
+    documents: int | None  # None if the manifest has no number
+    rows: tuple[ScoreRow, ...]  # all entities first, then the strata
 
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """State of the server that is stored in files.
+    """State of the server that is stored in files; an error says why a part of it is unknown."""
 
-    Attributes:
-        events: Webhook events by action.
-        event_store_error: Why events are not recorded; None if they are.
-        jobs: The latest retraining jobs, the newest first.
-        job_store_error: Why the jobs are unknown; None if they are known.
-    """
-
-    events: Mapping[str, int] = field(default_factory=dict)
+    events: Mapping[str, int] = field(default_factory=dict)  # by action
     event_store_error: str | None = None
-    jobs: Sequence[Job] = ()
+    jobs: Sequence[Job] = ()  # the newest first
     job_store_error: str | None = None
 
 
@@ -102,11 +83,7 @@ def render_status_page(
 
 
 def summarize_status(snapshot: Snapshot, event_store_error: str | None) -> tuple[str, str]:
-    """Summarize the state of the server.
-
-    Returns:
-        A headline, and the page's colour for it: ``good``, ``wait`` or ``bad``.
-    """
+    """Return a headline, and the page's colour for it: ``good``, ``wait`` or ``bad``."""
     is_serving = any(tier.manifest for tier in snapshot.tiers)
     has_failures = any(tier.load_failures for tier in snapshot.tiers)
     if is_serving and (has_failures or event_store_error):
@@ -119,12 +96,7 @@ def summarize_status(snapshot: Snapshot, event_store_error: str | None) -> tuple
 
 
 def read_score_tables(tier: TierState) -> list[ScoreTable]:
-    """Read the scores in the manifest of a tier's version.
-
-    Returns:
-        One table for each split with a strict F1, in the manifest's order. A manifest may hold
-        anything there, so other values are skipped.
-    """
+    """Return a table for each split of the manifest with a strict F1; skip everything else."""
     scores = tier.manifest.scores if tier.manifest else {}
     tables = (_score_table(split, value) for split, value in scores.items())
     return [table for table in tables if table is not None]
@@ -132,21 +104,21 @@ def read_score_tables(tier: TierState) -> list[ScoreTable]:
 
 def _score_table(split: str, value: object) -> ScoreTable | None:
     if not isinstance(value, dict) or not _is_f1(value.get("strict_f1")):
-        return None
-    by_length, support = (_as_mapping(value.get(name)) for name in ("by_length", "support"))
+        return None  # a manifest may hold anything there
+    by_length, support = (_as_dict(value.get(name)) for name in ("by_length", "support"))
     counts = {length: _as_count(support.get(length)) for length in by_length}
-    rows = tuple(
-        ScoreRow(LENGTH_NAMES.get(length, length), f1, counts[length])
+    rows = [
+        ScoreRow(STRATUM_NAMES.get(length, length), f1, counts[length])
         for length, f1 in by_length.items()
         if _is_f1(f1)
-    )
+    ]
     known = [count for count in counts.values() if count is not None]
     total = sum(known) if known and len(known) == len(counts) else None
     overall = ScoreRow("All", value["strict_f1"], total)
     return ScoreTable(split, _as_count(value.get("documents")), (overall, *rows))
 
 
-def _as_mapping(value: object) -> Mapping[str, Any]:
+def _as_dict(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
@@ -158,35 +130,18 @@ def _as_count(value: object) -> int | None:
     return value if type(value) is int and value >= 0 else None
 
 
-def format_action(action: str) -> str:
-    """Format ``ANNOTATIONS_CREATED`` as ``Annotations created``."""
-    return action.replace("_", " ").capitalize()
-
-
-def format_stratum(name: str) -> str:
-    """Format the name of a stratum: all entities, or those of one length."""
-    return "All" if name == "all" else LENGTH_NAMES.get(name, name)
-
-
-def format_job_state(job: Job) -> str:
-    """Format the state of a job."""
-    return JOB_STATE_NAMES[job.state]
-
-
 def format_tier(tier: str) -> str:
     """Format the name of a tier."""
     name = TIER_NAMES.get(tier, tier)
     return name[:1].upper() + name[1:]
 
 
-_ENVIRONMENT = make_page_environment(Path(__file__).parent / "templates")
-_ENVIRONMENT.filters |= {
-    function.__name__: function
-    for function in (
-        format_action,
-        format_tier,
-        read_score_tables,
-        format_stratum,
-        format_job_state,
-    )
+_FILTERS: dict[str, Callable[..., Any]] = {
+    "format_action": lambda action: action.replace("_", " ").capitalize(),
+    "format_job_state": lambda job: JOB_STATE_NAMES[job.state],
+    "format_stratum": lambda name: STRATUM_NAMES.get(name, name),
+    "format_tier": format_tier,
+    "read_score_tables": read_score_tables,
 }
+_ENVIRONMENT = make_page_environment(Path(__file__).parent / "templates")
+_ENVIRONMENT.filters |= _FILTERS

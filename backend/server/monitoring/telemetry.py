@@ -8,28 +8,25 @@ series, and exact latencies. All methods are thread-safe and none fails.
 import math
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client import CollectorRegistry
 
 from tagalong.backend.events.payload import ACTIONS
 from tagalong.backend.models.tier import DecodingStats
+from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.retraining.job import Job
 from tagalong.backend.server.monitoring.metrics import PrometheusMetrics, read_values
 from tagalong.backend.server.monitoring.snapshot import (
-    LoadFailure,
     ProjectState,
     RequestStats,
     RouteStats,
     Snapshot,
     TierState,
 )
-from tagalong.ner.manifest import Manifest
-from tagalong.ner.tiers import TIERS
 
 MAX_LATENCY_SAMPLES = 512  # last requests of a route, for the exact latencies on the page
 # Clients choose these names, so each collection is bounded; further names are counted as OTHER.
@@ -37,47 +34,29 @@ MAX_ROUTES, MAX_REASONS = 32, 16
 MAX_PROJECTS = 24  # pairs of project and tier; the least recently seen is dropped
 MAX_LABELS = 48  # of one project
 OTHER = "other"
-MAX_LISTED_FAILURES = 4  # versions of a tier
 MAX_NAME_CHARACTERS = 80
 MAX_MESSAGE_CHARACTERS = 400
-MAX_REASON_CHARACTERS = 600
 
 
 class Telemetry:
-    """The record of one server.
+    """The record of one server; `registry` has its Prometheus series."""
 
-    Args:
-        tiers: All tiers of the server.
-    """
-
-    content_type = CONTENT_TYPE_LATEST
-
-    def __init__(self, tiers: Sequence[str] = TIERS) -> None:
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._metrics = PrometheusMetrics(self.registry, tiers)
+        self._metrics = PrometheusMetrics(self.registry)
         self._lock = threading.Lock()
         self._started_at = datetime.now(UTC)
-        self._tiers = {tier: TierState(tier) for tier in tiers}
+        self._tiers = {tier: TierState(tier) for tier in TIER_SPECS}
         self._latencies: dict[str, deque[float]] = {}  # seconds, by route
         self._reasons: set[str] = set()  # of unreadable tasks
         self._projects: OrderedDict[tuple[str, str], ProjectState] = OrderedDict()
 
-    def record_request_started(self) -> None:
-        """Count a request as in flight until `record_request_ended`."""
-        self._metrics.requests_in_flight.inc()
-
-    def record_request_ended(self) -> None:
-        """Count a request as no longer in flight."""
-        self._metrics.requests_in_flight.dec()
+    def count_in_flight(self, change: int) -> None:
+        """Count requests being answered: 1 at the start of one, -1 at its end."""
+        self._metrics.requests_in_flight.inc(change)
 
     def record_response(self, route: str, status: int, seconds: float) -> None:
-        """Record the answer to a request.
-
-        Args:
-            route: The matching URL rule, never the requested path.
-            status: HTTP status.
-            seconds: Time to answer.
-        """
+        """Record an answer; `route` is the matching URL rule, never the requested path."""
         with self._lock:  # a snapshot must find latencies for every route that was counted
             route = _bounded_name(route, self._latencies, MAX_ROUTES)
             latencies = self._latencies.setdefault(route, deque(maxlen=MAX_LATENCY_SAMPLES))
@@ -86,18 +65,10 @@ class Telemetry:
         self._metrics.request_seconds.labels(route).observe(seconds)
 
     def record_predictions(self, project: str, tier: str, stats: RequestStats) -> None:
-        """Record the answer to a request for predictions.
-
-        Args:
-            project: Its id; empty if the request has none.
-            tier: The tier that answered.
-            stats: Numbers of the request. The reasons of dropped annotations must be few.
-        """
+        """Record a request for predictions. The reasons of dropped annotations must be few."""
         metrics = self._metrics
         metrics.tasks_predicted.labels(tier).inc(stats.tasks)
         metrics.regions_predicted.labels(tier).inc(stats.regions)
-        for dropped in stats.dropped_annotations:
-            metrics.regions_dropped.labels(tier, dropped.reason).inc()
         with self._lock:
             state = self._project_state(truncate_text(project), tier)
             state.requests += 1
@@ -107,8 +78,9 @@ class Telemetry:
                 truncate_text(label): None if name is None else truncate_text(name)
                 for label, name in list(stats.labels.items())[:MAX_LABELS]
             }
-            # Labels only here, not in Prometheus, where each would be a new series.
             for dropped in stats.dropped_annotations:
+                metrics.regions_dropped.labels(tier, dropped.reason).inc()
+                # Labels only here, not in Prometheus, where each would be a new series.
                 known = {label for label, _ in state.dropped_regions}
                 label = _bounded_name(dropped.label, known, MAX_LABELS)
                 state.dropped_regions[label, dropped.reason] += 1
@@ -133,64 +105,20 @@ class Telemetry:
         """Count a webhook event; an action unknown to Label Studio counts as `OTHER`."""
         self._metrics.webhook_events.labels(action if action in ACTIONS else OTHER).inc()
 
-    def on_load_started(self, tier: str, version: str) -> None:
-        """Record that a version is loading; `on_loaded` or `on_load_failed` follows."""
+    def record_tier_state(self, state: TierState) -> None:
+        """Record the served version of a tier, and set the series that follow from it."""
+        metrics, tier = self._metrics, state.tier
         with self._lock:
-            self._tiers[tier] = replace(self._tiers[tier], loading_version=version)
-
-    def on_loaded(self, tier: str, manifest: Manifest, *, seconds: float) -> None:
-        """Record the version that is served from now on, and its load time in seconds."""
-        with self._lock:
-            failures = _failures_except(self._tiers[tier].load_failures, manifest.version)
-            now = datetime.now(UTC)
-            state = TierState(tier, manifest, now, load_seconds=seconds, load_failures=failures)
-            self._set_state(tier, state)
-        self._metrics.load_seconds.labels(tier).set(seconds)
-
-    def on_runtime_changed(self, tier: str, name: str) -> None:
-        """Record the library that runs the served version."""
-        with self._lock:
-            self._tiers[tier] = replace(self._tiers[tier], runtime=name)
-
-    def on_load_failed(self, tier: str, version: str, reason: str) -> None:
-        """Record a version that does not load; the version served before still is.
-
-        Args:
-            tier: Its tier.
-            version: Its name.
-            reason: What was found and what to do.
-        """
-        reason = truncate_text(reason, MAX_REASON_CHARACTERS)
-        failure = LoadFailure(version, reason, datetime.now(UTC))
-        with self._lock:
-            state = self._tiers[tier]
-            failures = (failure, *_failures_except(state.load_failures, version))
-            failures = failures[:MAX_LISTED_FAILURES]
-            self._set_state(tier, replace(state, loading_version=None, load_failures=failures))
-        self._metrics.load_failures.labels(tier).inc()
-
-    def on_load_failure_cleared(self, tier: str, version: str) -> None:
-        """Forget a failure: the version is repaired, or no longer current."""
-        with self._lock:
-            state = self._tiers[tier]
-            failures = _failures_except(state.load_failures, version)
-            self._set_state(tier, replace(state, load_failures=failures))
-
-    def on_unloaded(self, tier: str) -> None:
-        """Record that the tier has no current version any more."""
-        with self._lock:
-            failures = self._tiers[tier].load_failures
-            self._set_state(tier, TierState(tier, load_failures=failures))
-
-    def _set_state(self, tier: str, state: TierState) -> None:
-        """Replace the state of a tier, and set the gauges that follow from it."""
-        served, self._tiers[tier] = self._tiers[tier].manifest, state
-        self._metrics.load_failing.labels(tier).set(len(state.load_failures))
-        if served is not None:
-            self._metrics.model_info.remove(tier, served.version, served.base)
-        if state.manifest is not None:
-            labels = tier, state.manifest.version, state.manifest.base
-            self._metrics.model_info.labels(*labels).set(1)
+            before, self._tiers[tier] = self._tiers[tier], state
+            failures = len({*state.load_failures} - {*before.load_failures})
+            metrics.load_failures.labels(tier).inc(failures)
+            metrics.load_failing.labels(tier).set(len(state.load_failures))
+            if before.manifest is not None:  # a series per version: the last one has to go
+                metrics.model_info.remove(tier, before.manifest.version, before.manifest.base)
+            if state.manifest is not None:
+                metrics.model_info.labels(tier, state.manifest.version, state.manifest.base).set(1)
+            if state.load_seconds is not None:
+                metrics.load_seconds.labels(tier).set(state.load_seconds)
 
     def on_decoded(self, tier: str, stats: DecodingStats) -> None:
         """Count the decoding of some documents."""
@@ -200,10 +128,6 @@ class Telemetry:
     def record_job(self, job: Job) -> None:
         """Count a retraining job that has ended."""
         self._metrics.finished_jobs.labels(job.tier, job.state).inc()
-
-    def render_exposition(self) -> bytes:
-        """All series in Prometheus's text format, with `content_type`."""
-        return generate_latest(self.registry)
 
     def take_snapshot(self) -> Snapshot:
         """Everything that the status page shows."""
@@ -256,11 +180,6 @@ def _bounded_name(name: str, known: Collection[str], max_names: int) -> str:
     """The name while it is known or there is room for it, else `OTHER`."""
     name = truncate_text(name)
     return name if name in known or len(known) < max_names else OTHER
-
-
-def _failures_except(failures: Sequence[LoadFailure], version: str) -> tuple[LoadFailure, ...]:
-    """Failures of other versions."""
-    return tuple(failure for failure in failures if failure.version != version)
 
 
 def _nearest_rank(values: Collection[float], share: float) -> float:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 
 from tagalong.backend.models.base_models.load_options import BaseModelCache, WeightsMode
@@ -15,27 +16,18 @@ from tagalong.ner.manifest import read_manifest
 log = logging.getLogger(__name__)
 
 
-class ServedDrafter:
-    """Drafts by the served encoder; O everywhere if no encoder shares a label with the LLM.
-
-    Args:
-        encoder: The encoder tier.
-        labels: Labels of the LLM version.
-    """
-
-    def __init__(self, encoder: ModelHolder, labels: Collection[str]) -> None:
-        self._encoder, self._labels = encoder, frozenset(labels)
-
-    def __call__(self, documents: Sequence[Document]) -> Sequence[Prediction]:
-        """Return one draft per document."""
-        loaded = self._encoder.loaded_version
-        if loaded is not None and not self._labels.isdisjoint(loaded.tier.labels):
-            try:
-                return self._encoder.scheduler.predict(loaded.tier, documents)
-            except (TagalongError, RuntimeError) as error:
-                # A draft changes the cost of an answer, never the answer: go on without.
-                log.warning("the encoder could not draft: %s", type(error).__name__)
-        return [Prediction((), 1.0, "")] * len(documents)
+def draft(
+    encoder: ModelHolder, labels: Collection[str], documents: Sequence[Document]
+) -> Sequence[Prediction]:
+    """Draft by the served encoder; O everywhere if it shares none of the LLM's labels."""
+    tier = encoder.tier
+    if tier is not None and not set(labels).isdisjoint(tier.labels):
+        try:
+            return encoder.scheduler.predict(tier, documents)
+        except (TagalongError, RuntimeError) as error:
+            # A draft changes the cost of an answer, never the answer: go on without.
+            log.warning("the encoder could not draft: %s", type(error).__name__)
+    return [Prediction((), 1.0, "")] * len(documents)
 
 
 def make_drafted_loader(
@@ -44,18 +36,14 @@ def make_drafted_loader(
     """Create a loader of LLM versions that draft with `encoder` and know their throughput.
 
     An adapter whose base model is in memory already does not load it again, unless a version is
-    merged into it. Versions that still answer requests are not affected.
-
-    Args:
-        encoder: The encoder tier.
-        weights_mode: How to hold the weights; None for the mode of the version's training.
+    merged into it. A `weights_mode` of None is the mode of the version's training.
     """
     cache = BaseModelCache()
 
     def load(folder: Path) -> Tier:
-        drafter = ServedDrafter(encoder, read_manifest(folder, verify=False).labels)
+        drafter = partial(draft, encoder, read_manifest(folder, verify=False).labels)
         tier = load_tier(folder, drafter=drafter, weights_mode=weights_mode, base_model_cache=cache)
-        tier.warm_up()
+        tier.warm_up()  # measures the throughput, before the first request needs an estimate
         return tier
 
     return load

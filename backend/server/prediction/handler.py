@@ -1,10 +1,12 @@
 """Answers `/predict` requests: one Label Studio result per task, in order, empty ones included."""
 
+import hashlib
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from itertools import accumulate
 from typing import Any
 
 from tagalong.backend.label_studio.config import parse_label_config
@@ -15,117 +17,26 @@ from tagalong.backend.label_studio.results import LabelConfig, prediction_to_lab
 from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.backend.server.monitoring.snapshot import RequestStats, UnreadableTask
 from tagalong.backend.server.monitoring.telemetry import Telemetry
-from tagalong.backend.server.prediction.errors import (
-    request_too_large,
-    service_unavailable,
-    unprocessable_request,
-)
-from tagalong.backend.server.prediction.limits import Limits
+from tagalong.backend.server.prediction.errors import unprocessable_request
 from tagalong.backend.server.prediction.model_holder import ModelHolder
-from tagalong.backend.server.prediction.seen_regions import SeenRegions
+from tagalong.backend.server.prediction.request import (
+    Limits,
+    PredictRequest,
+    check_latency_budget,
+)
 from tagalong.ner.document import Document, DroppedAnnotation, Prediction
 from tagalong.ner.errors import InputError
 
+MAX_SEEN_REGIONS = 100_000  # a task has hundreds
 MODEL_SUGGESTIONS_ID = "the model's own"  # marks a task whose first call got all predictions
 READ_TIMEOUT_MESSAGE = (
     "fetching the texts of earlier tasks took {:.0f} seconds, and Label Studio waits for 100: "
     "select fewer tasks, or import the plain texts"
 )
-JSON_TYPE_NAMES = {
-    dict: "an object",
-    list: "an array",
-    str: "a text",
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-    type(None): "missing",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class PredictRequest:
-    """A request of Label Studio.
-
-    Attributes:
-        tasks: Each with its ``data``.
-        label_config: The project's labelling config, as XML.
-        project: Its id; empty if the request has none.
-        context: Regions drawn by the annotator, in an interactive call.
-    """
-
-    tasks: tuple[Mapping[str, Any], ...]
-    label_config: str
-    project: str = ""
-    context: Mapping[str, Any] | None = None
-
-    @property
-    def is_interactive(self) -> bool:
-        """Whether the editor asks, after an action of the annotator."""
-        return self.context is not None and isinstance(self.context.get("result"), list)
-
-
-def parse_predict_request(body: Mapping[str, Any], limits: Limits) -> PredictRequest:
-    """Check the shape of a request, and its number of tasks.
-
-    Args:
-        body: The parsed JSON.
-        limits: For the number of tasks.
-
-    Raises:
-        RequestError: If the request does not follow the protocol, or has too many tasks.
-    """
-    tasks, xml, params = body.get("tasks"), body.get("label_config"), body.get("params")
-    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
-        raise unprocessable_request(
-            f"tasks is {JSON_TYPE_NAMES[type(tasks)]}: send an array of tasks, each an object",
-            code="tasks-not-array",
-        )
-    if len(tasks) > limits.max_tasks:
-        raise request_too_large(
-            f"the request has {len(tasks)} tasks, and at most {limits.max_tasks} are allowed, "
-            "because Label Studio gives up after 100 seconds: select fewer",
-            code="too-many-tasks",
-        )
-    if not isinstance(xml, str):
-        raise unprocessable_request(
-            f"label_config is {JSON_TYPE_NAMES[type(xml)]}: send the project's labelling config",
-            code="label-config-not-text",
-        )
-    context = params.get("context") if isinstance(params, dict) else None
-    return PredictRequest(
-        tasks=tuple(tasks),
-        label_config=xml,
-        project=parse_project_id(body.get("project")),
-        context=context if isinstance(context, dict) else None,
-    )
-
-
-def parse_project_id(value: object) -> str:
-    """Parse a project id: ``"7.1795354311"`` (with its creation time), 7, or an object.
-
-    Returns:
-        The id as text; empty if there is none.
-    """
-    if isinstance(value, dict):
-        value = value.get("id")
-    first = str(value).partition(".")[0] if isinstance(value, str | int) else ""
-    return first if first.isascii() and first.isdigit() and len(first) <= 20 else ""
-
-
-def parse_control_name(extra_params: object) -> str | None:
-    """The ``<Labels>`` to use if a config has several, from the ML backend's extra params."""
-    control = extra_params.get("control") if isinstance(extra_params, Mapping) else None
-    return control if isinstance(control, str) else None
 
 
 class PredictHandler:
-    """Answers requests with the predictions of a tier.
-
-    Args:
-        texts: Reads the texts of tasks.
-        limits: For the length of texts and the time to answer.
-        telemetry: Counts what was answered.
-    """
+    """Answers requests with the predictions of a tier."""
 
     def __init__(self, texts: TaskTextReader, limits: Limits, telemetry: Telemetry) -> None:
         self._texts, self._limits, self._telemetry = texts, limits, telemetry
@@ -134,15 +45,12 @@ class PredictHandler:
     def handle(
         self, request: PredictRequest, model_holder: ModelHolder, *, control_name: str | None
     ) -> list[dict[str, Any]]:
-        """Answer a request.
+        """Answer a request with one result per task, in order.
 
         Args:
             request: The request.
             model_holder: The tier to ask.
             control_name: Name of the ``<Labels>`` to use, if the config has several.
-
-        Returns:
-            One result per task, in order.
 
         Raises:
             RequestError: If no task has a usable text, or the answer would take too long.
@@ -152,20 +60,26 @@ class PredictHandler:
         config = parse_label_config(request.label_config, control=control_name)
         tier = model_holder.wait_for_tier(timeout_seconds=self._limits.model_load_timeout_seconds)
         label_map = map_labels(tier.labels, config)
-        documents, unreadable = self._read_documents(request.tasks, config)
-        if unreadable and len(unreadable) == len(documents):
+        deadline = time.monotonic() + self._limits.read_timeout_seconds
+        found = [self._read_document(task, config, deadline=deadline) for task in request.tasks]
+        documents = [one for one in found if isinstance(one, Document)]
+        unreadable = [one for one in found if isinstance(one, UnreadableTask)]
+        if unreadable and not documents:
             raise unprocessable_request(unreadable[0].message, code="no-readable-task")
+        # The time for reading is spent: an LLM gets the rest of what Label Studio waits.
         seconds_left = self._limits.predict_budget_seconds - (time.monotonic() - start)
         check_admission = partial(check_latency_budget, max_seconds=max(0.0, seconds_left))
-        readable = [document for document in documents if document is not None]
         predictions = iter(
-            model_holder.scheduler.predict(tier, readable, check_admission=check_admission)
+            model_holder.scheduler.predict(tier, documents, check_admission=check_admission)
         )
         results: list[dict[str, Any]] = []
         dropped: list[DroppedAnnotation] = []
-        for task, document in zip(request.tasks, documents, strict=True):
-            shown = document or Document(str(task.get("id", "")), "")
-            prediction = next(predictions) if document else Prediction((), 1.0, tier.version)
+        for task, document in zip(request.tasks, found, strict=True):
+            if isinstance(document, Document):
+                shown, prediction = document, next(predictions)
+            else:  # Label Studio drops all results unless each task has one
+                shown = Document(str(task.get("id", "")), "")
+                prediction = Prediction((), 1.0, tier.version)
             prediction = label_map.apply(shown, prediction)
             dropped += prediction.dropped
             if request.is_interactive:
@@ -181,22 +95,6 @@ class PredictHandler:
         )
         self._telemetry.record_predictions(request.project, model_holder.name, stats)
         return results
-
-    def _read_documents(
-        self, tasks: Sequence[Mapping[str, Any]], config: LabelConfig
-    ) -> tuple[list[Document | None], list[UnreadableTask]]:
-        """The document of every task, None for an unreadable one, and all unreadable ones."""
-        documents: list[Document | None] = []
-        unreadable: list[UnreadableTask] = []
-        deadline = time.monotonic() + self._limits.read_timeout_seconds
-        for task in tasks:
-            document = self._read_document(task, config, deadline=deadline)
-            if isinstance(document, UnreadableTask):
-                unreadable.append(document)
-                documents.append(None)
-            else:
-                documents.append(document)
-        return documents, unreadable
 
     def _read_document(
         self, task: Mapping[str, Any], config: LabelConfig, *, deadline: float
@@ -238,33 +136,32 @@ class PredictHandler:
         return replace(prediction, spans=suggest_spans(document, predicted, context))
 
 
-def check_latency_budget(
-    seconds: Sequence[float], backlog_seconds: float, *, max_seconds: float
-) -> None:
-    """Refuse a request that takes longer than Label Studio waits.
+class SeenRegions:
+    """Regions already answered in interactive calls, so that each action gets one answer.
 
-    Args:
-        seconds: Estimate for each task.
-        backlog_seconds: Estimate for the requests before this one.
-        max_seconds: The time left.
-
-    Raises:
-        RequestError: If the request takes longer.
+    They are kept in memory only: after a restart a deleted mention may be suggested once more.
     """
-    ends = list(accumulate(seconds))
-    if not ends or backlog_seconds + ends[-1] <= max_seconds:
-        return
-    fitting = sum(end <= max_seconds for end in ends)
-    if fitting == len(ends):
-        raise service_unavailable(
-            f"the LLM has about {backlog_seconds:.0f} seconds of work before this request: try "
-            "again then, or label the tasks with `tagalong prelabel`",
-            code="llm-busy",
-        )
-    these = "task takes" if len(ends) == 1 else f"{len(ends)} tasks take"
-    instead = f"select at most {fitting} at once, or label" if fitting else "label"
-    raise request_too_large(
-        f"the {these} the LLM about {ends[-1]:.0f} seconds, and Label Studio gives up after 100: "
-        f"{instead} them with `tagalong prelabel`, which has no time limit",
-        code="llm-too-slow",
-    )
+
+    def __init__(self) -> None:
+        self._digests: OrderedDict[bytes, None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def mark_seen(self, task_key: str, region_ids: Sequence[str]) -> frozenset[str]:
+        """Mark regions of a task as seen, and return those that were seen before."""
+        digests = {name: _compute_region_digest(task_key, name) for name in region_ids}
+        with self._lock:
+            seen_before = frozenset(
+                name for name, digest in digests.items() if digest in self._digests
+            )
+            for digest in digests.values():
+                self._digests[digest] = None
+                self._digests.move_to_end(digest)
+            while len(self._digests) > MAX_SEEN_REGIONS:
+                self._digests.popitem(last=False)
+        return seen_before
+
+
+def _compute_region_digest(task_key: str, region_id: str) -> bytes:
+    # Clients choose the ids, so only a digest of fixed size is kept.
+    content = f"{len(task_key)}\0{task_key}\0{region_id}".encode(errors="surrogatepass")
+    return hashlib.blake2b(content, digest_size=16).digest()

@@ -3,50 +3,28 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.tier import Tier
-from tagalong.backend.server.monitoring.telemetry import Telemetry
+from tagalong.backend.server.monitoring.snapshot import LoadFailure, TierState
+from tagalong.backend.server.monitoring.telemetry import Telemetry, truncate_text
 from tagalong.backend.server.prediction.scheduler import RequestScheduler
 from tagalong.ner.current_version import read_current_version
 from tagalong.ner.errors import TagalongError, VersionNotFound
-from tagalong.ner.manifest import Manifest, check_sizes, read_manifest
+from tagalong.ner.manifest import check_sizes, read_manifest
 from tagalong.ner.model_registry import ModelRegistry
 
 POLL_SECONDS = 1.0  # delay until a promotion takes effect; a poll stats a dozen files
 LOAD_JOIN_TIMEOUT_SECONDS = 5.0  # for a load in progress when the server stops
 LOAD_RETRY_SECONDS = 60.0  # before a version that did not load is tried again
+MAX_REASON_CHARACTERS = 600  # of a failure; torch lists every weight that does not fit
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedVersion:
-    """The served version.
-
-    Attributes:
-        tier: Ready to predict.
-        manifest: Of the version.
-        serving_since: In UTC.
-    """
-
-    tier: Tier
-    manifest: Manifest
-    serving_since: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class FailedVersion:
-    """A version that did not load, and why; `failed_at` is in monotonic seconds."""
-
-    version: str
-    reason: str
-    failed_at: float
 
 
 class ModelHolder:
@@ -55,11 +33,13 @@ class ModelHolder:
     Args:
         name: Of the tier.
         model_registry: Holds its versions.
-        telemetry: Records loads and failures.
+        telemetry: Receives each new state.
         load: Turns a version folder into a tier.
         find_upgrade: Called at each poll for a faster tier of the served version.
 
     Attributes:
+        tier: The served version; None if there is none.
+        state: What the status page shows of it.
         scheduler: Runs the served version for all requests.
     """
 
@@ -73,13 +53,14 @@ class ModelHolder:
         find_upgrade: Callable[[Path, Tier], Tier | None] = lambda _, __: None,
     ) -> None:
         self.name = name
+        self.tier: Tier | None = None
+        self.state = TierState(name)  # replaced, never changed: other threads read it
         self.scheduler = RequestScheduler(
             f"{name}-forward", on_decoded=partial(telemetry.on_decoded, name)
         )
         self._model_registry, self._telemetry = model_registry, telemetry
         self._load, self._find_upgrade = load, find_upgrade
-        self._loaded_version: LoadedVersion | None = None
-        self._failures: dict[str, FailedVersion] = {}  # replaced, never changed: others read it
+        self._retry_at: dict[str, float] = {}  # monotonic seconds, by version
         self._first_load_done = threading.Event()  # set after the first attempt, failed or not
         self._stopping = threading.Event()
         self._poll_thread = threading.Thread(
@@ -97,24 +78,14 @@ class ModelHolder:
             self._poll_thread.join(LOAD_JOIN_TIMEOUT_SECONDS)
         self.scheduler.close()
 
-    @property
-    def loaded_version(self) -> LoadedVersion | None:
-        """The served version."""
-        return self._loaded_version
-
-    @property
-    def last_failure(self) -> FailedVersion | None:
-        """The latest version that did not load."""
-        return next(reversed(self._failures.values()), None)
-
     def serving_version(self) -> str:
         """Name of the served version, or else of the one being loaded. Reads no weights.
 
         Raises:
             TagalongError: If there is no version, or none that loads.
         """
-        if (loaded := self._loaded_version) is not None:
-            return loaded.tier.version
+        if (tier := self.tier) is not None:
+            return tier.version
         if not self._first_load_done.is_set() and (candidates := self._candidate_folders()):
             return candidates[0].name
         raise self._unavailable_error()
@@ -129,8 +100,8 @@ class ModelHolder:
             TagalongError: If there is no version, none that loads, or loading takes longer.
         """
         self._first_load_done.wait(timeout_seconds)
-        if (loaded := self._loaded_version) is not None:
-            return loaded.tier
+        if (tier := self.tier) is not None:
+            return tier
         raise self._unavailable_error()
 
     def refresh(self) -> None:
@@ -142,37 +113,41 @@ class ModelHolder:
         except TagalongError as error:
             self._record_failure("current", str(error))
             return
-        for version in self._failures.keys() - {folder.name for folder in candidates}:
-            self._clear_failure(version)
-        if not candidates and self._loaded_version is not None:
-            self._loaded_version = None
-            self._telemetry.on_unloaded(self.name)
+        names = {folder.name for folder in candidates}
+        self._clear_failures({one.version for one in self.state.load_failures} - names)
+        if not candidates and self.tier is not None:
+            self.tier = None
+            self._set_state(TierState(self.name, load_failures=self.state.load_failures))
             log.info("%s: no version is current any more", self.name)
         for folder in candidates:
             if self._is_serving(folder):
                 break
             if self._try_load(folder):
                 return
-            if self._loaded_version is not None:
-                break
+            if self.tier is not None:
+                break  # any served version is better than one before it
         for folder in candidates:  # the served version may be a fallback for a damaged one
-            if self._loaded_version is not None and self._is_serving(folder):
+            if self.tier is not None and self._is_serving(folder):
                 self._check_serving_files(folder)
-                self._apply_upgrade(folder, self._loaded_version)
+                self._apply_upgrade(folder, self.tier)
 
     def _is_serving(self, folder: Path) -> bool:
-        """Whether the version in a folder is the served one."""
-        loaded = self._loaded_version
-        return loaded is not None and loaded.manifest.version == folder.name
+        manifest = self.state.manifest
+        return manifest is not None and manifest.version == folder.name
 
-    def _clear_failure(self, version: str) -> None:
-        if version in self._failures:
-            self._failures = self._failures_except(version)
-            self._telemetry.on_load_failure_cleared(self.name, version)
+    def _set_state(self, state: TierState) -> None:
+        self.state = state
+        self._telemetry.record_tier_state(state)
 
-    def _failures_except(self, version: str) -> dict[str, FailedVersion]:
-        """A copy without a version."""
-        return {name: one for name, one in self._failures.items() if name != version}
+    def _failures_except(self, versions: Collection[str]) -> tuple[LoadFailure, ...]:
+        return tuple(one for one in self.state.load_failures if one.version not in versions)
+
+    def _clear_failures(self, versions: Collection[str]) -> None:
+        """Forget failures: the versions are repaired, or no longer current."""
+        for version in versions:
+            self._retry_at.pop(version, None)
+        if (kept := self._failures_except(versions)) != self.state.load_failures:
+            self._set_state(replace(self.state, load_failures=kept))
 
     def _check_serving_files(self, folder: Path) -> None:
         """Report damage of the served version: it would not load after a restart."""
@@ -181,22 +156,22 @@ class ModelHolder:
         except TagalongError as error:
             self._record_failure(folder.name, str(error))
         else:
-            self._clear_failure(folder.name)
+            self._clear_failures({folder.name})
 
-    def _apply_upgrade(self, folder: Path, loaded: LoadedVersion) -> None:
+    def _apply_upgrade(self, folder: Path, served: Tier) -> None:
         """Replace the served tier by a faster one of the same version, if there is one."""
         try:
-            tier = self._find_upgrade(folder, loaded.tier)
+            tier = self._find_upgrade(folder, served)
         except (TagalongError, OSError) as error:
             log.warning("%s: %s is served as before: %s", self.name, folder.name, error)
             return
         if tier is not None:
-            self._loaded_version = replace(loaded, tier=tier)
-            self._report_runtime(tier)
+            self._serve(tier, self.state)
 
-    def _report_runtime(self, tier: Tier) -> None:
-        self._telemetry.on_runtime_changed(self.name, tier.runtime_name)
-        log.info("%s: runs on %s", self.name, tier.runtime_name)
+    def _serve(self, tier: Tier, state: TierState) -> None:
+        self.tier = tier
+        self._set_state(replace(state, runtime=tier.runtime_name))
+        log.info("%s: version %s runs on %s", self.name, tier.version, tier.runtime_name)
 
     def _candidate_folders(self) -> list[Path]:
         """Folders of the current version and, as fallbacks, of those that were current before.
@@ -208,9 +183,8 @@ class ModelHolder:
         if current is None:
             return [self._model_registry.resolve(self.name)]
         bundled = self._model_registry.bundled_version(self.name)
-        names = (current.version, *reversed(current.previous), None)  # None: the bundled version
         folders: dict[str, Path] = {}
-        for name in names:
+        for name in (current.version, *reversed(current.previous), None):  # None: the bundled one
             if name is not None:
                 folders.setdefault(name, home / name)
             elif bundled is not None:
@@ -219,13 +193,12 @@ class ModelHolder:
 
     def _try_load(self, folder: Path) -> bool:
         """Load a version and serve it; returns whether that worked."""
-        earlier = self._failures.get(folder.name)
-        if earlier is not None and time.monotonic() < earlier.failed_at + LOAD_RETRY_SECONDS:
+        if time.monotonic() < self._retry_at.get(folder.name, 0.0):
             return False
-        self._telemetry.on_load_started(self.name, folder.name)
+        self._set_state(replace(self.state, loading_version=folder.name))
         start = time.monotonic()
         try:
-            manifest = read_manifest(folder, verify=False)
+            manifest = read_manifest(folder, verify=False)  # the loader verifies the files
             tier = self._load(folder)
         except TagalongError as error:
             self._record_failure(folder.name, str(error))
@@ -233,22 +206,28 @@ class ModelHolder:
         except Exception as error:  # noqa: BLE001 - from a library: keep serving the old version
             self._record_failure(folder.name, f"it did not load ({type(error).__name__}: {error})")
             return False
-        self._loaded_version = LoadedVersion(tier, manifest, datetime.now(UTC))
-        self._failures = self._failures_except(folder.name)
-        self._telemetry.on_loaded(self.name, manifest, seconds=time.monotonic() - start)
-        log.info("%s: version %s is served", self.name, manifest.version)
-        self._report_runtime(tier)
+        self._retry_at.pop(folder.name, None)
+        state = TierState(
+            self.name,
+            manifest,
+            serving_since=datetime.now(UTC),
+            load_seconds=time.monotonic() - start,
+            load_failures=self._failures_except({folder.name}),
+        )
+        self._serve(tier, state)
         return True
 
     def _record_failure(self, version: str, reason: str) -> None:
         """Remember why a version does not load; report each reason once."""
-        earlier = self._failures.get(version)
-        failure = FailedVersion(version, reason, time.monotonic())
-        self._failures = self._failures_except(version) | {version: failure}
-        if earlier is not None and earlier.reason == reason:
-            return
-        self._telemetry.on_load_failed(self.name, version, reason)
-        log.warning("%s: version %s does not load: %s", self.name, version, reason)
+        self._retry_at[version] = time.monotonic() + LOAD_RETRY_SECONDS
+        failure = LoadFailure(
+            version, truncate_text(reason, MAX_REASON_CHARACTERS), datetime.now(UTC)
+        )
+        failures = self.state.load_failures
+        if all((one.version, one.reason) != (version, failure.reason) for one in failures):
+            failures = (failure, *self._failures_except({version}))
+            log.warning("%s: version %s does not load: %s", self.name, version, reason)
+        self._set_state(replace(self.state, loading_version=None, load_failures=failures))
 
     def _unavailable_error(self) -> TagalongError:
         """Why no version is served."""
@@ -256,9 +235,10 @@ class ModelHolder:
             return VersionNotFound(
                 f"the {self.name} tier is still loading: try again soon", code="tier-loading"
             )
-        if (failure := self.last_failure) is not None:
+        if self.state.load_failures:
+            reason = self.state.load_failures[0].reason
             return VersionNotFound(
-                f"no version of tier {self.name!r} can be loaded: {failure.reason}",
+                f"no version of tier {self.name!r} can be loaded: {reason}",
                 code="no-loadable-version",
             )
         try:

@@ -5,7 +5,6 @@ same time share a batch, because a forward pass over several documents costs les
 """
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from math import ceil
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from tagalong.backend.models.tier import DecodingStats, Tier
 from tagalong.backend.server.prediction.errors import service_unavailable
@@ -25,8 +24,6 @@ MAX_QUEUE_DELAY_SECONDS = 0.003
 
 # Arguments: seconds of each document, and seconds of other requests before them. Raises to refuse.
 AdmissionCheck = Callable[[Sequence[float], float], None]
-BatchInput = TypeVar("BatchInput")
-BatchOutput = TypeVar("BatchOutput")
 
 
 class RequestScheduler:
@@ -43,7 +40,7 @@ class RequestScheduler:
         self._backlog_seconds = 0.0  # estimated, of all requests in work
         self._active_requests = 0
         self._is_closed = False
-        self._batchers: dict[int, Batcher[Any, Any]] = {}  # by number of threads
+        self._batchers: dict[int, Batcher] = {}  # by number of threads
 
     def close(self) -> None:
         """Refuse new requests; those in work are finished."""
@@ -79,59 +76,53 @@ class RequestScheduler:
         """
         streams, size = tier.streams, tier.documents_per_request_chunk
         predictions: list[Prediction] = []
-        pending: deque[Callable[[], list[Prediction]]] = deque()
-        with self._track_request(), self._track_backlog(tier, documents, check_admission):
+        pending: deque[tuple[Sequence[Any], Future[list[Any]]]] = deque()
+
+        def finish_chunk() -> None:
+            encoded, outputs = pending.popleft()
+            predictions.extend(map(tier.decode, encoded, outputs.result()))
+
+        with self._admit_request(tier, documents, check_admission):
             batcher = self._batcher_for(streams)
             for start in range(0, len(documents), size):
-                pending.append(_submit_chunk(batcher, tier, documents[start : start + size]))
+                # Encode and decode on this thread, beside the forward passes of others.
+                encoded = tier.encode(documents[start : start + size])
+                pending.append((encoded, batcher.submit(tier, encoded)))
                 # One chunk more than threads: no thread idles, and other requests get their turn.
                 if len(pending) > streams:
-                    predictions += pending.popleft()()
-            return predictions + [prediction for finish in pending for prediction in finish()]
+                    finish_chunk()
+            while pending:
+                finish_chunk()
+        return predictions
 
-    def _batcher_for(self, streams: int) -> "Batcher[Any, Any]":
-        """The batcher with this number of threads."""
+    def _batcher_for(self, threads: int) -> "Batcher":
         with self._lock:
-            if streams not in self._batchers:
-                self._batchers[streams] = Batcher(
-                    self._run_tier,
-                    name=self._name,
-                    max_documents=MAX_BATCH_DOCUMENTS,
-                    threads=streams,
-                )
-            return self._batchers[streams]
+            if threads not in self._batchers:
+                self._batchers[threads] = Batcher(self._run_tier, self._name, threads=threads)
+            return self._batchers[threads]
 
     @contextmanager
-    def _track_request(self) -> Iterator[None]:
-        """Count a request as active; the threads end after the last one."""
+    def _admit_request(
+        self, tier: Tier, documents: Sequence[Document], check: AdmissionCheck | None
+    ) -> Iterator[None]:
+        """Count a request and its estimated seconds; after the last one, the threads may end."""
+        seconds = tier.estimate_seconds(documents)
         with self._lock:
             if self._is_closed:
                 raise service_unavailable(
                     "the server is stopping: try again when it is back", code="server-stopping"
                 )
+            if check is not None:
+                check(seconds, self._backlog_seconds)
+            self._backlog_seconds += sum(seconds)
             self._active_requests += 1
         try:
             yield
         finally:
             with self._lock:
+                self._backlog_seconds -= sum(seconds)
                 self._active_requests -= 1
                 self._close_if_idle()
-
-    @contextmanager
-    def _track_backlog(
-        self, tier: Tier, documents: Sequence[Document], check: AdmissionCheck | None
-    ) -> Iterator[None]:
-        """Count the estimated seconds of a request as backlog until it is answered."""
-        seconds = tier.estimate_seconds(documents)
-        with self._lock:
-            if check is not None:
-                check(seconds, self._backlog_seconds)
-            self._backlog_seconds += sum(seconds)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._backlog_seconds -= sum(seconds)
 
     def _run_tier(self, tier: Tier, inputs: Sequence[Any]) -> list[Any]:
         """Run one batch, on a thread of the batcher."""
@@ -143,26 +134,16 @@ class RequestScheduler:
                 self._on_decoded(tier.decoding_stats - before)
 
 
-def _submit_chunk(
-    batcher: "Batcher[Any, Any]", tier: Tier, documents: Sequence[Document]
-) -> Callable[[], list[Prediction]]:
-    """Queue a chunk; returns a callable that waits for its predictions."""
-    # Encode and decode on the thread of the request, beside the forward passes of others.
-    encoded = tier.encode(documents)
-    outputs = batcher.submit(tier, encoded)
-    return lambda: list(map(tier.decode, encoded, outputs.result()))
-
-
 @dataclass(frozen=True, slots=True)
-class WorkItem(Generic[BatchInput, BatchOutput]):
-    """Queued documents of one request, and the future of their results."""
+class WorkItem:
+    """Encoded documents of one request, and the future of one output for each."""
 
     tier: Tier
-    documents: Sequence[BatchInput]
-    future: Future[list[BatchOutput]] = field(default_factory=Future)
+    documents: Sequence[Any]
+    future: Future[list[Any]] = field(default_factory=Future)
 
 
-class Batcher(Generic[BatchInput, BatchOutput]):
+class Batcher:
     """Runs queued work in batches, on its own threads.
 
     A lone request runs at once, except right after a shared batch, when it waits
@@ -171,21 +152,15 @@ class Batcher(Generic[BatchInput, BatchOutput]):
     Args:
         run: Runs a tier on some documents; returns one result per document, in the same order.
         name: Of the threads.
-        max_documents: Of one batch, so that batches stay short. A larger request runs alone.
         threads: Batches run at the same time. Each takes an equal share of the queue, so that no
             thread idles while another has several requests.
     """
 
     def __init__(
-        self,
-        run: Callable[[Tier, Sequence[BatchInput]], list[BatchOutput]],
-        *,
-        name: str,
-        max_documents: int,
-        threads: int = 1,
+        self, run: Callable[[Tier, Sequence[Any]], list[Any]], name: str, *, threads: int = 1
     ) -> None:
-        self._run_tier, self._max_documents = run, max_documents
-        self._queue: deque[WorkItem[BatchInput, BatchOutput]] = deque()
+        self._run_tier = run
+        self._queue: deque[WorkItem] = deque()
         self._condition = threading.Condition()
         self._is_closed = False
         self._threads = [
@@ -194,16 +169,13 @@ class Batcher(Generic[BatchInput, BatchOutput]):
         for thread in self._threads:
             thread.start()
 
-    def submit(self, tier: Tier, documents: Sequence[BatchInput]) -> Future[list[BatchOutput]]:
-        """Queue documents.
-
-        Returns:
-            The future of one result per document, in the same order, or of the tier's error.
+    def submit(self, tier: Tier, documents: Sequence[Any]) -> Future[list[Any]]:
+        """Queue documents; the future has one result per document, in order, or an error.
 
         Raises:
             RuntimeError: If the batcher is closed.
         """
-        item: WorkItem[BatchInput, BatchOutput] = WorkItem(tier, documents)
+        item = WorkItem(tier, documents)
         with self._condition:
             if self._is_closed:
                 raise RuntimeError("the server is stopping: nothing is predicted any more")
@@ -224,35 +196,34 @@ class Batcher(Generic[BatchInput, BatchOutput]):
             self._run_batch(batch)
             del batch  # so that a replaced version can be freed while this thread waits
 
-    def _next_batch(self, last_batch_size: int) -> list[WorkItem[BatchInput, BatchOutput]]:
+    def _next_batch(self, last_batch_size: int) -> list[WorkItem]:
         """Wait for work; returns an empty list after the batcher is closed."""
         with self._condition:
             while True:
                 self._condition.wait_for(lambda: self._queue or self._is_closed)
-                deadline = time.monotonic() + MAX_QUEUE_DELAY_SECONDS
-                while (
-                    len(self._queue) < last_batch_size and (left := deadline - time.monotonic()) > 0
-                ):
-                    self._condition.wait(left)
+                self._condition.wait_for(
+                    lambda: len(self._queue) >= last_batch_size, MAX_QUEUE_DELAY_SECONDS
+                )
                 batch = self._take_batch()
                 if batch or self._is_closed:  # otherwise another thread took the work
                     return batch
 
-    def _take_batch(self) -> list[WorkItem[BatchInput, BatchOutput]]:
+    def _take_batch(self) -> list[WorkItem]:
         """Take items from the front of the queue that one tier can run together."""
-        batch: list[WorkItem[BatchInput, BatchOutput]] = []
+        batch: list[WorkItem] = []
         count = 0
         queued = sum(len(item.documents) for item in self._queue)
-        max_count = min(self._max_documents, ceil(queued / len(self._threads)))
+        max_count = min(MAX_BATCH_DOCUMENTS, ceil(queued / len(self._threads)))
         while self._queue:
             item = self._queue[0]
             count += len(item.documents)
+            # A larger request runs alone.
             if batch and (item.tier is not batch[0].tier or count > max_count):
                 break
             batch.append(self._queue.popleft())
         return batch
 
-    def _run_batch(self, batch: Sequence[WorkItem[BatchInput, BatchOutput]]) -> None:
+    def _run_batch(self, batch: Sequence[WorkItem]) -> None:
         """Run items together; if that fails, run each alone, so that only the faulty one fails."""
         documents = [*chain.from_iterable(item.documents for item in batch)]
         try:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.tier import Tier
-from tagalong.backend.server.prediction.limits import Limits
+from tagalong.backend.server.prediction.request import Limits
 from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.model_registry import ModelRegistry

@@ -14,10 +14,9 @@ from flask.testing import FlaskClient
 from tagalong.backend.models.llm.tier import ThroughputEstimate
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.tier import Tier
-from tagalong.backend.server.prediction.drafting import ServedDrafter
+from tagalong.backend.server.prediction.drafting import draft
 from tagalong.backend.server.prediction.errors import RequestError
-from tagalong.backend.server.prediction.handler import check_latency_budget
-from tagalong.backend.server.prediction.limits import Limits
+from tagalong.backend.server.prediction.request import Limits, check_latency_budget
 from tagalong.backend.server.service import Service
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document, Prediction
@@ -92,24 +91,24 @@ def test_the_llm_answers_with_the_encoders_drafts_and_says_what_it_cost(
 
 def test_a_promoted_adapter_takes_over_on_the_same_base(client: FlaskClient, folder: Path) -> None:
     service = service_of(client)
-    before = service.model_holders["llm"].loaded_version
+    before = service.model_holders["llm"].tier
     assert before is not None
     asked = [Document("1", ABSTRACT)]
-    said = before.tier.predict(asked)
+    said = before.predict(asked)
     _, second = (folder / "versions").read_text().split()
     store = ModelStore(folder / "models")
     store.promote("llm", second)
     try:
         service.model_holders["llm"].refresh()
-        after = service.model_holders["llm"].loaded_version
+        after = service.model_holders["llm"].tier
         assert after is not None
-        assert after.tier.version == second
+        assert after.version == second
         weights = [
-            loaded.tier.decoder.scorer.model.get_decoder().embed_tokens.weight  # type: ignore[attr-defined]
+            loaded.decoder.scorer.model.get_decoder().embed_tokens.weight  # type: ignore[attr-defined]
             for loaded in (before, after)
         ]
         assert weights[0] is weights[1]
-        assert before.tier.predict(asked) == said
+        assert before.predict(asked) == said
     finally:
         store.rollback("llm")
 
@@ -119,8 +118,8 @@ def test_what_would_take_too_long_is_refused_before_any_of_it_is_done(folder: Pa
     with serving(settings_in(folder, limits=limits), load=None) as client:
         slot = service_of(client).model_holders["llm"]
         slot._first_load_done.wait(60)
-        assert slot.loaded_version is not None
-        slot.loaded_version.tier.throughput.update(1, 0.1, reset=True)  # type: ignore[attr-defined]
+        assert slot.tier is not None
+        slot.tier.throughput.update(1, 0.1, reset=True)  # type: ignore[attr-defined]
         answer = say(client, "/llm/predict", request_for(*[ABSTRACT] * 7))  # 9 words each
         assert_refused(answer, 413, "llm-too-slow")
         assert re.findall(r"\d+", answer.json["error"]) == ["7", "6", "100", "2"]
@@ -243,7 +242,7 @@ class Slot:
     """The encoder's slot and its turns, as far as drafts know them."""
 
     def __init__(self, tier: Any, error: Exception | None = None) -> None:
-        self.loaded_version = None if tier is None else type("Loaded", (), {"tier": tier})
+        self.tier = tier
         self.scheduler = self
         self.asked = threading.Event()
         self._error = error
@@ -269,6 +268,6 @@ class Slot:
 def test_drafts_come_from_an_encoder_that_can_help_or_are_empty(
     slot: Slot, labels: tuple[str, ...], asked: bool, spans: int
 ) -> None:
-    drafts = ServedDrafter(slot, labels)([Document("1", ABSTRACT)] * 2)  # type: ignore[arg-type]
+    drafts = draft(slot, labels, [Document("1", ABSTRACT)] * 2)  # type: ignore[arg-type]
     assert [len(prediction.spans) for prediction in drafts] == [spans] * 2
     assert slot.asked.is_set() == asked

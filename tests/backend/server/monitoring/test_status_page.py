@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tagalong.backend.retraining.job import Job, JobState, StratumComparison
 from tagalong.backend.retraining.job import JobResult as Trained
 from tagalong.backend.server.monitoring.snapshot import (
+    LoadFailure,
     RequestStats,
     Snapshot,
     TierState,
@@ -36,9 +37,11 @@ ADDRESS = "http://127.0.0.1:9090"
 def busy(*, name: str = "Drug", reason: str = "it is gone: copy it again") -> Snapshot:
     """A server with everything to show, and one string that came from outside."""
     telemetry = Telemetry()
-    telemetry.on_loaded("encoder", make_manifest(labels=("Chemical", name)), seconds=1.84)
-    telemetry.on_load_failed("encoder", "bad-2", reason)
-    telemetry.on_load_started("llm", "llm-1")
+    now = datetime.now(UTC)
+    manifest, failure = make_manifest(labels=("Chemical", name)), LoadFailure("bad-2", reason, now)
+    served = TierState("encoder", manifest, now, 1.84, load_failures=(failure,))
+    for state in (served, TierState("llm", loading_version="llm-1")):
+        telemetry.record_tier_state(state)
     for status in (200, 422, 500):
         telemetry.record_response("/predict", status, 0.2)
     lost = [DroppedAnnotation(name, "a patient's words", "label unknown", 0, 4)] * 3
@@ -234,5 +237,6 @@ SPLIT = st.fixed_dictionaries(
 @given(scores=st.dictionaries(st.text(max_size=5), JSON | SPLIT, max_size=3))
 def test_no_manifest_breaks_the_page(scores) -> None:
     telemetry = Telemetry()
-    telemetry.on_loaded("encoder", make_manifest(scores=scores), seconds=1)
+    state = TierState("encoder", make_manifest(scores=scores), datetime.now(UTC), 1.0)
+    telemetry.record_tier_state(state)
     Page(render(telemetry.take_snapshot()))

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import Metric
+from prometheus_client import Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tagalong.backend.events.payload import ACTIONS
 from tagalong.backend.retraining.job import Job, JobState
 from tagalong.backend.server.monitoring.snapshot import (
+    LoadFailure,
     RequestStats,
     Snapshot,
     TierState,
@@ -22,7 +22,6 @@ from tagalong.backend.server.monitoring.snapshot import (
 from tagalong.backend.server.monitoring.telemetry import (
     MAX_LABELS,
     MAX_LATENCY_SAMPLES,
-    MAX_LISTED_FAILURES,
     MAX_NAME_CHARACTERS,
     MAX_PROJECTS,
     MAX_REASONS,
@@ -38,7 +37,7 @@ SECRET = "Mrs. Example took cisplatin"
 
 
 def families(telemetry: Telemetry) -> Iterator[Metric]:
-    return text_string_to_metric_families(telemetry.render_exposition().decode())
+    return text_string_to_metric_families(generate_latest(telemetry.registry).decode())
 
 
 def value(telemetry: Telemetry, name: str, **labels: str) -> float | None:
@@ -127,9 +126,9 @@ def test_no_request_that_was_answered_is_in_flight(tmp_path: Path) -> None:
 
 def test_requests_in_flight_come_and_go() -> None:
     telemetry = Telemetry()
-    telemetry.record_request_started()
-    telemetry.record_request_started()
-    telemetry.record_request_ended()
+    telemetry.count_in_flight(1)
+    telemetry.count_in_flight(1)
+    telemetry.count_in_flight(-1)
     assert telemetry.take_snapshot().in_flight == 1
     assert value(telemetry, "tagalong_http_requests_in_flight") == 1
 
@@ -137,15 +136,13 @@ def test_requests_in_flight_come_and_go() -> None:
 def test_a_version_that_loads_takes_the_place_of_the_last() -> None:
     telemetry = Telemetry()
     first, second = make_manifest("first-1"), make_manifest("second-2")
-    telemetry.on_load_started("encoder", "first-1")
-    assert encoder(telemetry.take_snapshot()).loading_version == "first-1"
-    telemetry.on_loaded("encoder", first, seconds=1.5)
-    telemetry.on_load_started("encoder", "second-2")
-    state = encoder(telemetry.take_snapshot())
-    assert (state.manifest, state.loading_version, state.load_seconds) == (first, "second-2", 1.5)
-    telemetry.on_loaded("encoder", second, seconds=2.5)
-    state = encoder(telemetry.take_snapshot())
-    assert (state.manifest, state.loading_version, state.load_seconds) == (second, None, 2.5)
+    for state in (
+        TierState("encoder", loading_version="first-1"),
+        TierState("encoder", first, load_seconds=1.5, loading_version="second-2"),
+        TierState("encoder", second, load_seconds=2.5),
+    ):
+        telemetry.record_tier_state(state)
+        assert encoder(telemetry.take_snapshot()) == state
     named = [
         sample.labels["version"]
         for family in families(telemetry)
@@ -156,42 +153,16 @@ def test_a_version_that_loads_takes_the_place_of_the_last() -> None:
     assert value(telemetry, "tagalong_model_load_seconds", tier="encoder") == 2.5
 
 
-def test_a_version_that_fails_leaves_the_old_one_and_is_shown() -> None:
+def test_each_failure_to_load_is_counted_once() -> None:
     telemetry = Telemetry()
+    now = datetime.now(UTC)
+    bad, worse = LoadFailure("bad-2", "it is gone", now), LoadFailure("worse-3", "it is cut", now)
     manifest = make_manifest("good-1")
-    telemetry.on_loaded("encoder", manifest, seconds=1)
-    telemetry.on_load_started("encoder", "bad-2")
-    telemetry.on_load_failed("encoder", "bad-2", "weights are missing: copy it again")
-    telemetry.on_loaded("encoder", manifest, seconds=1)
-    state = encoder(telemetry.take_snapshot())
-    assert (state.manifest, state.loading_version) == (manifest, None)
-    assert [(failure.version, failure.reason) for failure in state.load_failures] == [
-        ("bad-2", "weights are missing: copy it again")
-    ]
-    assert value(telemetry, "tagalong_model_load_failures_total", tier="encoder") == 1
-    assert value(telemetry, "tagalong_model_load_failing", tier="encoder") == 1
-
-
-@pytest.mark.parametrize("mended", [True, False])
-def test_a_failure_is_over_when_the_version_loads_or_is_not_wanted(mended: bool) -> None:
-    telemetry = Telemetry()
-    telemetry.on_load_failed("encoder", "bad-2", "it is gone")
-    if mended:
-        telemetry.on_loaded("encoder", make_manifest("bad-2"), seconds=1)
-    else:
-        telemetry.on_load_failure_cleared("encoder", "bad-2")
-    assert encoder(telemetry.take_snapshot()).load_failures == ()
-    assert value(telemetry, "tagalong_model_load_failures_total", tier="encoder") == 1
-    assert value(telemetry, "tagalong_model_load_failing", tier="encoder") == 0
-
-
-def test_the_latest_failures_are_shown_each_version_once() -> None:
-    telemetry = Telemetry()
-    for number in range(9):
-        telemetry.on_load_failed("encoder", f"bad-{number}", "it is gone")
-        telemetry.on_load_failed("encoder", "worst", "it is gone")
-    versions = [failure.version for failure in encoder(telemetry.take_snapshot()).load_failures]
-    assert versions == ["worst", "bad-8", "bad-7", "bad-6"][:MAX_LISTED_FAILURES]
+    for failures, counted in (((bad,), 1), ((bad,), 1), ((worse, bad), 2), ((bad,), 2), ((), 2)):
+        telemetry.record_tier_state(TierState("encoder", manifest, load_failures=failures))
+        assert encoder(telemetry.take_snapshot()).load_failures == failures
+        assert value(telemetry, "tagalong_model_load_failures_total", tier="encoder") == counted
+        assert value(telemetry, "tagalong_model_load_failing", tier="encoder") == len(failures)
 
 
 def test_predictions_are_counted_for_their_project_and_tier() -> None:
@@ -245,7 +216,7 @@ def test_no_covered_text_is_kept() -> None:
         "2", "encoder", RequestStats(1, 0, dropped_annotations=[lost("Disease")])
     )
     assert SECRET not in repr(telemetry.take_snapshot())
-    assert SECRET not in telemetry.render_exposition().decode()
+    assert SECRET not in generate_latest(telemetry.registry).decode()
 
 
 def test_the_project_seen_longest_ago_makes_room() -> None:
@@ -294,7 +265,7 @@ def test_hostile_names_cannot_make_it_grow() -> None:
     assert len(reasons) <= MAX_REASONS + 1
     assert value(telemetry, "tagalong_webhook_events_total", action=OTHER) == len(names)
     repr(snapshot).encode()
-    assert len(telemetry.render_exposition()) < 300_000
+    assert len(generate_latest(telemetry.registry)) < 300_000
 
 
 def test_what_is_exposed_can_be_read_by_prometheus_and_stays_small() -> None:
@@ -321,12 +292,12 @@ def test_threads_count_at_once() -> None:
 
     def work() -> None:
         for _ in range(200):
-            telemetry.record_request_started()
+            telemetry.count_in_flight(1)
             telemetry.record_response("/predict", 200, 0.1)
             telemetry.record_predictions(
                 "2", "encoder", RequestStats(2, 3, dropped_annotations=[lost("Disease")])
             )
-            telemetry.record_request_ended()
+            telemetry.count_in_flight(-1)
             telemetry.take_snapshot()
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -393,7 +364,8 @@ def test_every_series_keeps_its_name_and_labels() -> None:
     unread = [UnreadableTask("no text", "task 4 has no text")]
     stats = RequestStats(1, 1, dropped_annotations=[lost("Disease")], unreadable_tasks=unread)
     telemetry.record_predictions("2", "encoder", stats)
-    telemetry.on_loaded("encoder", make_manifest("good-1"), seconds=1)
+    manifest = make_manifest("good-1")
+    telemetry.record_tier_state(TierState("encoder", manifest, load_seconds=1.0))
     asked = datetime(2026, 11, 22, tzinfo=UTC)
     job = Job(1, 7, "encoder", "x", 0, JobState.REJECTED, 1, 0, False, asked)
     telemetry.record_job(job)

@@ -17,8 +17,6 @@ from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import InputError
 from tests.lexicon_tier import LexiconTier
 
-MOST = 16
-
 
 class Watched:
     """Predicts as the tier does, once it may, and keeps who was predicted together."""
@@ -40,7 +38,7 @@ class Watched:
 @contextmanager
 def batching(threads: int = 1) -> Iterator[tuple[Batcher, Watched]]:
     watched = Watched()
-    batcher = Batcher(watched, name="forward", max_documents=MOST, threads=threads)
+    batcher = Batcher(watched, "forward", threads=threads)
     try:
         yield batcher, watched
     finally:
@@ -147,16 +145,15 @@ def test_those_who_were_answered_together_come_together_again(
     assert [len(called) for _, called in watched.calls] == [1, 3, 3]
 
 
-def test_two_threads_run_two_at_the_same_time() -> None:
+def test_two_threads_run_two_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     tier, both = LexiconTier("v"), threading.Barrier(2)
 
     def meet(tier: Tier, documents: Sequence[Document]) -> list[Prediction]:
         both.wait(30)
         return tier.predict(documents)
 
-    batcher: Batcher[Document, Prediction] = Batcher(
-        meet, name="forward", max_documents=1, threads=2
-    )
+    monkeypatch.setattr(scheduler_module, "MAX_BATCH_DOCUMENTS", 1)
+    batcher = Batcher(meet, "forward", threads=2)
     try:
         asked = [texts(f"{number}-", 1) for number in range(8)]
         answers = [batcher.submit(tier, documents) for documents in asked]
@@ -191,7 +188,7 @@ def test_many_at_once_get_each_their_own() -> None:
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(ask, range(16)))
     assert len(watched.calls) < 16 * 20
-    assert max(len(called) for _, called in watched.calls) <= MOST
+    assert max(len(called) for _, called in watched.calls) <= scheduler_module.MAX_BATCH_DOCUMENTS
 
 
 def test_closed_it_finishes_what_waits_and_takes_nothing_more() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.tier import Tier
@@ -93,7 +94,7 @@ def test_a_running_slot_goes_back_to_the_bundled_version(
             break
         threading.Event().wait(0.1)
     assert slot.wait_for_tier(timeout_seconds=0).version == bundled
-    assert slot.last_failure is None
+    assert not slot.state.load_failures
 
 
 def test_a_rollback_of_the_first_llm_unloads_it(store: ModelStore, publish: Publish) -> None:
@@ -105,7 +106,7 @@ def test_a_rollback_of_the_first_llm_unloads_it(store: ModelStore, publish: Publ
     slot._first_load_done.set()
     slot.refresh()
     assert slot.serving_version() == version
-    assert f'version="{version}"' in telemetry.render_exposition().decode()
+    assert f'version="{version}"' in generate_latest(telemetry.registry).decode()
     store.rollback("llm")
     slot.refresh()
     for ask in (slot.serving_version, lambda: slot.wait_for_tier(timeout_seconds=0)):
@@ -114,7 +115,7 @@ def test_a_rollback_of_the_first_llm_unloads_it(store: ModelStore, publish: Publ
     assert [tier.manifest for tier in telemetry.take_snapshot().tiers if tier.tier == "llm"] == [
         None
     ]
-    assert f'version="{version}"' not in telemetry.render_exposition().decode()
+    assert f'version="{version}"' not in generate_latest(telemetry.registry).decode()
     store.promote("llm", version)
     slot.refresh()
     assert slot.serving_version() == version
@@ -128,10 +129,10 @@ def test_a_failure_to_load_is_forgiven_when_no_version_is_current(
     load = failing(version, error=RuntimeError("mismatch"))
     slot = ModelHolder("llm", ModelRegistry(store.root), telemetry=Telemetry(), load=load)
     slot.refresh()
-    assert slot.last_failure is not None
+    assert slot.state.load_failures
     store.rollback("llm")
     slot.refresh()
-    assert slot.last_failure is None
+    assert not slot.state.load_failures
 
 
 def test_no_thread_that_loaded_a_version_lives_on(
@@ -165,8 +166,8 @@ def test_a_version_that_does_not_load_leaves_the_old_one(
     store.promote("encoder", second)
     slot.refresh()
     assert slot.serving_version() == first
-    assert slot.last_failure is not None
-    assert (slot.last_failure.version, slot.last_failure.reason) == (
+    assert slot.state.load_failures
+    assert (slot.state.load_failures[0].version, slot.state.load_failures[0].reason) == (
         second,
         "a file is missing: roll back",
     )
@@ -188,7 +189,7 @@ def test_a_version_that_does_not_load_is_tried_again_after_a_while(
     for _ in range(4):
         slot.refresh()
     assert len(tries) == loads
-    assert slot.loaded_version is None
+    assert slot.tier is None
 
 
 @pytest.mark.parametrize("error", [OpenVINOError("no such operation"), OSError("no process")])
@@ -213,7 +214,7 @@ def test_what_cannot_be_improved_serves_as_it_did(
     assert slot.wait_for_tier(timeout_seconds=0) is serving
     assert first in caplog.text
     assert str(error) in caplog.text
-    assert slot.last_failure is None
+    assert not slot.state.load_failures
 
 
 def test_a_failure_is_forgiven_once_the_version_is_not_wanted(
@@ -225,11 +226,11 @@ def test_a_failure_is_forgiven_once_the_version_is_not_wanted(
     slot.refresh()
     store.promote("encoder", second)
     slot.refresh()
-    assert slot.last_failure is not None
-    assert "mismatch" in slot.last_failure.reason
+    assert slot.state.load_failures
+    assert "mismatch" in slot.state.load_failures[0].reason
     store.rollback("encoder")
     slot.refresh()
-    assert slot.last_failure is None
+    assert not slot.state.load_failures
 
 
 def test_a_restart_with_a_damaged_version_serves_the_one_before(
@@ -240,7 +241,7 @@ def test_a_restart_with_a_damaged_version_serves_the_one_before(
     slot = slot_over(store, failing(second, error=VersionInvalid("tampered with: retrain")))
     slot.refresh()
     assert slot.serving_version() == first
-    assert slot.last_failure is not None
+    assert slot.state.load_failures
 
 
 def test_a_restart_with_a_damaged_first_promotion_serves_the_bundled_version(
@@ -252,8 +253,8 @@ def test_a_restart_with_a_damaged_first_promotion_serves_the_bundled_version(
     slot = ModelHolder("encoder", catalogue, telemetry=Telemetry(), load=load)
     slot.refresh()
     assert slot.serving_version() == catalogue.resolve("bundled").name
-    assert slot.last_failure is not None
-    assert slot.last_failure.version == first
+    assert slot.state.load_failures
+    assert slot.state.load_failures[0].version == first
 
 
 def test_what_serves_in_the_place_of_a_damaged_version_is_improved_and_looked_after(
@@ -274,11 +275,11 @@ def test_what_serves_in_the_place_of_a_damaged_version_is_improved_and_looked_af
     for _ in range(2):
         slot.refresh()
     assert slot.wait_for_tier(timeout_seconds=0) is better
-    assert slot.last_failure is not None
-    assert slot.last_failure.version == second
+    assert slot.state.load_failures
+    assert slot.state.load_failures[0].version == second
     (store.version_folder("encoder", first) / "model.safetensors").write_bytes(b"another size")
     slot.refresh()
-    assert slot.last_failure.version == first
+    assert slot.state.load_failures[0].version == first
 
 
 def test_a_version_whose_folder_is_gone_goes_on_serving(

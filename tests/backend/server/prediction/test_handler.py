@@ -1,6 +1,9 @@
 """What interactive calls brought: known again, kept apart by task, and bounded."""
 
-from tagalong.backend.server.prediction.seen_regions import SeenRegions
+import pytest
+
+from tagalong.backend.server.prediction import handler
+from tagalong.backend.server.prediction.handler import SeenRegions
 
 
 def test_what_came_is_known_again_and_kept_apart_by_task() -> None:
@@ -13,8 +16,9 @@ def test_what_came_is_known_again_and_kept_apart_by_task() -> None:
     assert answered.mark_seen("1", ["x\0y"]) == frozenset()
 
 
-def test_what_came_longest_ago_makes_room() -> None:
-    answered = SeenRegions(max_regions=3)
+def test_what_came_longest_ago_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handler, "MAX_SEEN_REGIONS", 3)
+    answered = SeenRegions()
     answered.mark_seen("1", ["a", "b", "c"])
     assert answered.mark_seen("1", ["a"]) == {"a"}
     answered.mark_seen("1", ["d"])
@@ -23,6 +27,6 @@ def test_what_came_longest_ago_makes_room() -> None:
 
 
 def test_any_text_is_a_name() -> None:
-    answered = SeenRegions(max_regions=1)
+    answered = SeenRegions()
     answered.mark_seen("\ud800", ["\udfff" * 10_000])
     assert answered.mark_seen("\ud800", ["\udfff" * 10_000]) == {"\udfff" * 10_000}

@@ -1,0 +1,139 @@
+"""Requests for predictions: their limits, their parsing, and the time that they may take."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from tagalong.backend.server.prediction.errors import (
+    request_too_large,
+    service_unavailable,
+    unprocessable_request,
+)
+
+JSON_TYPE_NAMES = {
+    dict: "an object",
+    list: "an array",
+    str: "a text",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    type(None): "missing",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of one request. The server refuses more, with a reason, before it starts any work.
+
+    Attributes:
+        max_body_bytes: Size of a request.
+        max_tasks: Tasks of a request. Label Studio gives up on a request after 100 seconds.
+        max_text_characters: A task with a longer text gets an empty result, and is counted.
+        max_concurrent_requests: Requests in work or waiting.
+        model_load_timeout_seconds: How long a request waits for the first load of a model.
+        read_timeout_seconds: For fetching the texts of a request, if its tasks hold URLs.
+        predict_budget_seconds: Work that an LLM accepts: the 100 seconds that Label Studio waits,
+            less reading and answering.
+    """
+
+    max_body_bytes: int = 64 * 2**20
+    max_tasks: int = 1_000
+    max_text_characters: int = 500_000
+    max_concurrent_requests: int = 24
+    model_load_timeout_seconds: float = 90.0
+    read_timeout_seconds: float = 50.0
+    predict_budget_seconds: float = 80.0
+
+
+@dataclass(frozen=True, slots=True)
+class PredictRequest:
+    """A request of Label Studio."""
+
+    tasks: tuple[Mapping[str, Any], ...]  # each with its ``data``
+    label_config: str  # XML
+    project: str = ""  # its id; empty if the request has none
+    context: Mapping[str, Any] | None = None  # the annotator's regions, in an interactive call
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether the editor asks, after an action of the annotator."""
+        return self.context is not None and isinstance(self.context.get("result"), list)
+
+
+def parse_predict_request(body: Mapping[str, Any], limits: Limits) -> PredictRequest:
+    """Check the JSON of a request, and its number of tasks.
+
+    Raises:
+        RequestError: If the request does not follow the protocol, or has too many tasks.
+    """
+    tasks, xml, params = body.get("tasks"), body.get("label_config"), body.get("params")
+    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+        raise unprocessable_request(
+            f"tasks is {JSON_TYPE_NAMES[type(tasks)]}: send an array of tasks, each an object",
+            code="tasks-not-array",
+        )
+    if len(tasks) > limits.max_tasks:
+        raise request_too_large(
+            f"the request has {len(tasks)} tasks, and at most {limits.max_tasks} are allowed, "
+            "because Label Studio gives up after 100 seconds: select fewer",
+            code="too-many-tasks",
+        )
+    if not isinstance(xml, str):
+        raise unprocessable_request(
+            f"label_config is {JSON_TYPE_NAMES[type(xml)]}: send the project's labelling config",
+            code="label-config-not-text",
+        )
+    context = params.get("context") if isinstance(params, dict) else None
+    return PredictRequest(
+        tasks=tuple(tasks),
+        label_config=xml,
+        project=parse_project_id(body.get("project")),
+        context=context if isinstance(context, dict) else None,
+    )
+
+
+def parse_project_id(value: object) -> str:
+    """Parse ``"7.1795354311"`` (with its creation time), 7, or an object; empty if it is none."""
+    if isinstance(value, dict):
+        value = value.get("id")
+    first = str(value).partition(".")[0] if isinstance(value, str | int) else ""
+    return first if first.isascii() and first.isdigit() and len(first) <= 20 else ""
+
+
+def parse_control_name(extra_params: object) -> str | None:
+    """The ``<Labels>`` to use if a config has several, from the ML backend's extra params."""
+    control = extra_params.get("control") if isinstance(extra_params, Mapping) else None
+    return control if isinstance(control, str) else None
+
+
+def check_latency_budget(
+    seconds: Sequence[float], backlog_seconds: float, *, max_seconds: float
+) -> None:
+    """Refuse a request that takes longer than the time left.
+
+    Args:
+        seconds: Estimate for each task.
+        backlog_seconds: Estimate for the requests before this one.
+        max_seconds: The time left.
+
+    Raises:
+        RequestError: If the request takes longer.
+    """
+    ends = list(accumulate(seconds))
+    if not ends or backlog_seconds + ends[-1] <= max_seconds:
+        return
+    fitting = sum(end <= max_seconds for end in ends)
+    if fitting == len(ends):
+        raise service_unavailable(
+            f"the LLM has about {backlog_seconds:.0f} seconds of work before this request: try "
+            "again then, or label the tasks with `tagalong prelabel`",
+            code="llm-busy",
+        )
+    these = "task takes" if len(ends) == 1 else f"{len(ends)} tasks take"
+    instead = f"select at most {fitting} at once, or label" if fitting else "label"
+    raise request_too_large(
+        f"the {these} the LLM about {ends[-1]:.0f} seconds, and Label Studio gives up after 100: "
+        f"{instead} them with `tagalong prelabel`, which has no time limit",
+        code="llm-too-slow",
+    )
