@@ -122,6 +122,11 @@ class Document:
         """The text a span covers."""
         return self.text[span.start : span.end]
 
+    def drop_span(self, span: Span, reason: DropReason) -> DroppedAnnotation:
+        """The record of a span of this document that is not kept."""
+        text = self.span_text(span)
+        return DroppedAnnotation(span.label, text, reason, span.start, span.end, self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:

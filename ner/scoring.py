@@ -52,6 +52,11 @@ class Counts:
         )
 
     @property
+    def is_empty(self) -> bool:
+        """Neither gold nor predictions have spans, so F1 says nothing."""
+        return not self.gold and not self.predicted
+
+    @property
     def gold(self) -> int:
         """Gold spans, the support of recall."""
         return self.tp + self.fn

@@ -3,7 +3,7 @@
 Tags are small integers: O is 0, then B-x and I-x for every label x in the order of the label set.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -64,6 +64,11 @@ class TagSet:
         """How many tags there are: 2 per label, and O."""
         return 1 + 2 * len(self.labels)
 
+    def to_names(self, tags: Iterable[int]) -> list[str]:
+        """Names of tags; masked words are O."""
+        names = self.tag_names
+        return [names[OUTSIDE if tag == IGNORE_INDEX else tag] for tag in tags]
+
     def begin_tag(self, label: str) -> int:
         """The tag id of B-label; the id of I-label is one higher.
 
@@ -114,10 +119,7 @@ class TagSet:
                 for word in touched[1:]:
                     tags[word] = self.begin_tag(span.label) + 1
             else:
-                text = document.span_text(span)
-                dropped.append(
-                    DroppedAnnotation(span.label, text, reason, span.start, span.end, document.id)
-                )
+                dropped.append(document.drop_span(span, reason))
                 masked.append(touched)
         # Only after the last span, so that the words of kept spans are not masked.
         for word in chain.from_iterable(masked):

@@ -26,7 +26,7 @@ from tagalong.backend.formats.sniff import FileHead
 from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.ner.document import Document
 from tagalong.ner.errors import FormatError, OutputError
-from tagalong.ner.tags import IGNORE_INDEX, OUTSIDE, TagSet
+from tagalong.ner.tags import TagSet
 from tagalong.ner.text_sanitizing import escape_unprintable
 
 TAG_PATTERN = re.compile(r"O|[BIESLU]-\S.*")
@@ -85,9 +85,8 @@ def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:
     tagged = tags.encode(document)
     tokens = [document.text[start:end] for start, end in tagged.words]
     rows = [
-        f"{NUL_REPLACEMENT if token == NUL else token}"
-        f"\t{tags.tag_names[OUTSIDE if tag == IGNORE_INDEX else tag]}\n"
-        for token, tag in zip(tokens, tagged.tags, strict=True)
+        f"{NUL_REPLACEMENT if token == NUL else token}\t{name}\n"
+        for token, name in zip(tokens, tags.to_names(tagged.tags), strict=True)
     ]
     return SerializedDocument(
         "".join(rows), tagged.dropped, len(document.masked_ranges), tokens.count(NUL)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from tagalong.backend.label_studio.results import LabelConfig
-from tagalong.ner.document import Document, DroppedAnnotation, Prediction, Span
+from tagalong.ner.document import Document, Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class LabelMap:
             if span.label in self.project_labels
         ]
         dropped = [
-            _dropped_span(document, span)
+            document.drop_span(span, "label unknown")
             for span in prediction.spans
             if span.label not in self.project_labels
         ]
@@ -58,8 +58,3 @@ def map_labels(model_labels: Sequence[str], config: LabelConfig) -> LabelMap:
             names[label] = chosen
     unmapped = tuple(label for label in dict.fromkeys(model_labels) if label not in names)
     return LabelMap(MappingProxyType(names), unmapped)
-
-
-def _dropped_span(document: Document, span: Span) -> DroppedAnnotation:
-    text = document.span_text(span)
-    return DroppedAnnotation(span.label, text, "label unknown", span.start, span.end, document.id)

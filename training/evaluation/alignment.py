@@ -1,11 +1,12 @@
 """Pair gold documents with the predictions of one or more systems, by document id."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from tagalong.ner.document import Document, DroppedAnnotation, Prediction, Span
+from tagalong.backend.label_studio.label_map import LabelMap
+from tagalong.ner.document import Document, DroppedAnnotation, Prediction
 from tagalong.ner.errors import InputError, LabelError
 
 MAX_LISTED_IDS = 5  # ids in a message
@@ -47,13 +48,7 @@ def align_predictions(
 ) -> AlignedDocuments:
     """Find each system's prediction for every gold document, by id and identical text.
 
-    Args:
-        gold: Gold documents.
-        outputs: One or more systems.
-        only_common_documents: Exclude documents that gold or a system lacks, instead of failing.
-
-    Returns:
-        The aligned documents.
+    With `only_common_documents`, documents that gold or a system lacks are excluded.
 
     Raises:
         InputError: If gold or a system is empty, repeats an id, lacks a document, or has another
@@ -63,16 +58,11 @@ def align_predictions(
     common = list(gold)
     predictions_by_id = []
     for output in outputs:
-        _check_unique_ids(
-            [document.id for document, _ in output.predictions_by_document], output.name
-        )
-        by_id = {
-            document.id: (document, prediction)
-            for document, prediction in output.predictions_by_document
-        }
-        predictions_by_id.append(by_id)
+        by_id = {pair[0].id: pair for pair in output.predictions_by_document}
+        _check_unique_ids([pair[0].id for pair in output.predictions_by_document], output.name)
         if not only_common_documents:
-            _check_same_documents(gold, by_id, output.name)
+            _check_same_documents({document.id for document in gold}, by_id.keys(), output.name)
+        predictions_by_id.append(by_id)
         common = [document for document in common if document.id in by_id]
         if not common:
             raise InputError(
@@ -105,11 +95,8 @@ def _check_unique_ids(ids: Sequence[str], name: str) -> None:
         )
 
 
-def _check_same_documents(
-    gold: Sequence[Document], predicted_ids: Collection[str], name: str
-) -> None:
-    ids = {document.id for document in gold}
-    for lacking, missing in ((name, ids - set(predicted_ids)), ("gold", set(predicted_ids) - ids)):
+def _check_same_documents(gold: Set[str], predicted: Set[str], name: str) -> None:
+    for lacking, missing in ((name, gold - predicted), ("gold", predicted - gold)):
         if missing:
             raise InputError(
                 f"{lacking} lacks {len(missing)} documents that the other file has: "
@@ -138,57 +125,30 @@ def _format_ids(ids: Collection[str]) -> str:
 
 
 def filter_labels(aligned: AlignedDocuments, labels: Collection[str]) -> AlignedDocuments:
-    """Remove spans of other labels from gold and predictions.
-
-    Args:
-        aligned: Gold and predictions.
-        labels: Labels to keep.
-
-    Returns:
-        The rest; removed spans are added to the dropped annotations.
+    """Remove spans of other labels from gold and predictions; they count as dropped.
 
     Raises:
         LabelError: If gold and predictions lack one of the labels.
     """
-    documents, dropped = [], list(aligned.dropped)
-    for document in aligned.gold:
-        kept, removed = _split_by_label(document, document.spans, labels)
-        documents.append(replace(document, spans=kept))
-        dropped += removed
-    predicted = tuple(_filter_predictions(aligned.gold, one, labels) for one in aligned.predicted)
-    found = {span.label for document in documents for span in document.spans}
-    found |= {span.label for one in chain(*predicted) for span in one.spans}
-    unused = set(labels) - found
-    if unused:
+    kept_labels = LabelMap({label: label for label in labels})  # maps no other label
+    annotated = [Prediction(document.spans, 1.0, "gold") for document in aligned.gold]
+    gold, *predicted = (
+        tuple(map(kept_labels.apply, aligned.gold, spans))
+        for spans in (annotated, *aligned.predicted)
+    )
+    found = {span.label for one in chain(gold, *predicted) for span in one.spans}
+    if unused := set(labels) - found:
         raise LabelError(
             f"no span in gold or predictions has the label {', '.join(sorted(unused))}: check its "
             "spelling",
             code="label-without-spans",
         )
-    return AlignedDocuments(tuple(documents), predicted, tuple(dropped), aligned.excluded_documents)
-
-
-def _filter_predictions(
-    gold: Sequence[Document], predicted: Sequence[Prediction], labels: Collection[str]
-) -> tuple[Prediction, ...]:
-    predictions = []
-    for document, prediction in zip(gold, predicted, strict=True):
-        kept, removed = _split_by_label(document, prediction.spans, labels)
-        predictions.append(replace(prediction, spans=kept, dropped=(*prediction.dropped, *removed)))
-    return tuple(predictions)
-
-
-def _split_by_label(
-    document: Document, spans: Iterable[Span], labels: Collection[str]
-) -> tuple[tuple[Span, ...], list[DroppedAnnotation]]:
-    kept, dropped = [], []
-    for span in spans:
-        if span.label in labels:
-            kept.append(span)
-        else:
-            text = document.span_text(span)
-            entry = DroppedAnnotation(
-                span.label, text, "label unknown", span.start, span.end, document.id
-            )
-            dropped.append(entry)
-    return tuple(kept), dropped
+    return AlignedDocuments(
+        tuple(
+            replace(document, spans=kept.spans)
+            for document, kept in zip(aligned.gold, gold, strict=True)
+        ),
+        tuple(predicted),
+        (*aligned.dropped, *chain.from_iterable(one.dropped for one in gold)),
+        aligned.excluded_documents,
+    )

@@ -14,19 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tagalong.ner.scoring import Counts
-
-COUNT_FIELDS = ("tp", "tp_predicted", "fp", "fn")  # the last axis of every array of counts
 INTERVAL_QUANTILES = (0.025, 0.975)  # ends of a 95 % interval
 DEFAULT_RESAMPLES = 1000  # standard for intervals; p is then accurate to about 0.01
 MAX_DRAWS_PER_BLOCK = 2_000_000  # weights in memory at once: 16 MB
 
 Float64Array = NDArray[np.float64]
-
-
-def counts_to_row(counts: Counts) -> tuple[int, int, int, int]:
-    """Counts in the order of `COUNT_FIELDS`."""
-    return counts.tp, counts.tp_predicted, counts.fp, counts.fn
 
 
 def resample_counts(
@@ -42,27 +34,22 @@ def resample_counts(
     Returns:
         Counts per resample, shape (resamples, ...); all 0 without documents.
     """
-    documents = len(counts)
-    cells = prod(counts.shape[1:])
-    flat = counts.reshape(documents, cells).astype(
-        np.float64
-    )  # float64 is exact to 2**53 and uses BLAS
-    resampled_counts = np.zeros((resamples, cells))
-    if documents:
-        generator = np.random.default_rng(seed)
-        block = max(1, MAX_DRAWS_PER_BLOCK // documents)
-        for first in range(0, resamples, block):
-            rows = len(resampled_counts[first : first + block])
-            resampled_counts[first : first + block] = (
-                _draw_document_weights(generator, rows, documents) @ flat
-            )
-    return resampled_counts.reshape(resamples, *counts.shape[1:])
+    documents, *shape = counts.shape
+    # float64 is exact to 2**53, and its matrix product uses BLAS, that of integers does not
+    flat = counts.reshape(documents, prod(shape)).astype(np.float64)
+    resampled_counts = np.zeros((resamples, prod(shape)))
+    generator = np.random.default_rng(seed)
+    block = max(1, MAX_DRAWS_PER_BLOCK // max(1, documents))
+    for first in range(0, resamples, block) if documents else ():
+        part = resampled_counts[first : first + block]
+        part[:] = _draw_document_weights(generator, len(part), documents) @ flat
+    return resampled_counts.reshape(resamples, *shape)
 
 
 def _draw_document_weights(
     generator: np.random.Generator, rows: int, documents: int
 ) -> Float64Array:
-    """Draw the multinomial counts of each document: shape (rows, documents)."""
+    """Number of times that each document is drawn, shape (rows, documents)."""
     drawn = generator.integers(documents, size=(rows, documents))
     drawn += documents * np.arange(rows)[:, np.newaxis]  # one range of ids per resample
     weights = np.bincount(drawn.ravel(), minlength=rows * documents)
@@ -70,13 +57,9 @@ def _draw_document_weights(
 
 
 def compute_f1(counts: NDArray[Any]) -> Float64Array:
-    """Compute F1, with 0.0 for undefined ratios.
+    """Compute F1 of counts of shape (..., 4); undefined ratios are 0.0.
 
-    Args:
-        counts: Shape (..., 4), in the order of `COUNT_FIELDS`.
-
-    Returns:
-        Shape (...).
+    The last axis has the fields of `tagalong.ner.scoring.Counts`.
     """
     tp, tp_predicted, fp, fn = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
     precision = _safe_divide(tp_predicted, tp_predicted + fp)
@@ -85,16 +68,10 @@ def compute_f1(counts: NDArray[Any]) -> Float64Array:
 
 
 def compute_resampled_f1(counts: NDArray[Any]) -> Float64Array:
-    """Compute F1 of resampled counts, with NaN if gold and predictions have no spans.
+    """Compute F1 as `compute_f1` does, with NaN if gold and predictions have no spans.
 
     Such a resample carries no information on a rare label. With an F1 of 0.0, a label that is
     always found would seem to be missed in every resample without its few documents.
-
-    Args:
-        counts: Shape (..., 4), in the order of `COUNT_FIELDS`.
-
-    Returns:
-        Shape (...).
     """
     return np.where(np.asarray(counts).any(axis=-1), compute_f1(counts), np.nan)
 
@@ -104,15 +81,11 @@ def _safe_divide(part: Float64Array, whole: Float64Array) -> Float64Array:
 
 
 def percentile_interval(values: Float64Array) -> Float64Array:
-    """Compute the 95 % percentile interval of resampled values.
+    """Compute the 95 % percentile interval of resampled values, shape (resamples, ...).
 
-    Args:
-        values: Shape (resamples, ...); NaN is ignored.
-
-    Returns:
-        Low and high ends, shape (2, ...); 0.0 for both if all values are NaN.
+    Returns low and high ends, shape (2, ...). NaN is ignored; if all are NaN, both ends are 0.0.
     """
-    all_nan = np.isnan(values).all(axis=0)
+    all_nan = np.isnan(values).all(axis=0)  # nanquantile would warn
     return np.nanquantile(np.where(all_nan, 0.0, values), INTERVAL_QUANTILES, axis=0)
 
 
@@ -123,14 +96,9 @@ def compute_p_value(difference: float, resampled: Float64Array) -> float:
     without a true difference. So p is the share of them at least as far from the observed
     difference as that is from zero (Berg-Kirkpatrick et al. 2012, there one-sided: delta* > 2
     delta). One is added to numerator and denominator, because the observed sample is a possible
-    resample (Davison & Hinkley 1997, section 4.2): p is never 0.
+    resample (Davison & Hinkley 1997, section 4.2): p is never 0. NaN is ignored.
 
-    Args:
-        difference: Observed difference on all documents.
-        resampled: Differences on the resamples, shape (resamples,); NaN is ignored.
-
-    Returns:
-        A two-sided p in (0, 1].
+    Returns a two-sided p in (0, 1].
     """
     resampled = resampled[~np.isnan(resampled)]
     # The tolerance keeps p = 1 for equal systems in spite of rounding.

@@ -4,7 +4,7 @@ Each document is counted once, into an array (documents, schemes, labels, length
 are sums over documents; bootstrap intervals are sums over resampled documents.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.scoring import LENGTH_BUCKETS, Counts, LengthBucket, score_spans
 from tagalong.training.evaluation.bootstrap import (
-    COUNT_FIELDS,
     Float64Array,
     compute_f1,
     compute_p_value,
     compute_resampled_f1,
-    counts_to_row,
     percentile_interval,
     resample_counts,
 )
@@ -27,21 +25,16 @@ from tagalong.training.evaluation.edit_effort import EditEffort
 from tagalong.training.evaluation.report import (
     CountsWithInterval,
     F1Difference,
+    MatchSchemes,
     StratumDifferences,
     StratumScores,
     SystemComparison,
 )
 
-MATCH_SCHEMES = ("strict", "relaxed")  # the order of that axis
-TOTAL_INDEX = 0  # position of the sums: all labels, all lengths
-LENGTH_COLUMNS: Mapping[LengthBucket, int] = {
-    length: column for column, length in enumerate(LENGTH_BUCKETS, start=1)
-}
-
 
 @dataclass(frozen=True, slots=True)
 class SystemCounts:
-    """Counts of one system; index `TOTAL_INDEX` of the label and length axes is their sum.
+    """Counts of one system; index 0 of the label and length axes is their sum.
 
     Attributes:
         version: Version, or versions, of the predictions.
@@ -52,9 +45,28 @@ class SystemCounts:
     """
 
     version: str
+    labels: Sequence[str]
     counts: NDArray[np.int64]
     f1: Float64Array
     resampled_f1: Float64Array
+
+    def scores(self, label: str | None = None, length: LengthBucket | None = None) -> StratumScores:
+        """Scores of one stratum; None for all labels or all lengths."""
+        cell = self.cell(label, length)
+        ends = percentile_interval(self.resampled_f1[:, :, *cell])
+        rows = zip(self.counts[:, *cell].tolist(), *ends.tolist(), strict=True)
+        return MatchSchemes(
+            *(CountsWithInterval(Counts(*counts), (low, high)) for counts, low, high in rows)
+        )
+
+    def scores_by_length(self, label: str | None = None) -> dict[LengthBucket, StratumScores]:
+        """Scores of each length, of one label or of all."""
+        return {length: self.scores(label, length) for length in LENGTH_BUCKETS}
+
+    def cell(self, label: str | None, length: LengthBucket | None) -> tuple[int, int]:
+        """Index of a stratum on the label and length axes."""
+        row = 0 if label is None else 1 + self.labels.index(label)
+        return row, 0 if length is None else 1 + LENGTH_BUCKETS.index(length)
 
 
 def count_system(
@@ -67,21 +79,15 @@ def count_system(
 ) -> SystemCounts:
     """Count one system's spans, once on all documents and once on each resample.
 
-    Args:
-        gold: Gold documents.
-        predicted: Predictions in the same order.
-        labels: All labels of gold and predictions.
-        resamples: Number of bootstrap resamples.
-        seed: Equal seeds draw equal documents, which pairs two systems.
-
-    Returns:
-        The system counts.
+    Equal seeds draw equal documents, which pairs two systems. `labels` has all labels of gold and
+    predictions.
     """
     table = count_by_document(gold, predicted, labels)
     counts = _with_totals(table.sum(axis=0))
     resampled = _with_totals(resample_counts(table, resamples=resamples, seed=seed))
     version = ", ".join(sorted({prediction.version for prediction in predicted}))
-    return SystemCounts(version, counts, compute_f1(counts), compute_resampled_f1(resampled))
+    f1, resampled_f1 = compute_f1(counts), compute_resampled_f1(resampled)
+    return SystemCounts(version, labels, counts, f1, resampled_f1)
 
 
 def count_by_document(
@@ -89,81 +95,44 @@ def count_by_document(
 ) -> NDArray[np.int64]:
     """Count each document once.
 
-    Returns shape (documents, schemes, labels, lengths, fields), in the order of `MATCH_SCHEMES`,
-    labels, `tagalong.ner.scoring.LENGTH_BUCKETS` and
-    `tagalong.training.evaluation.bootstrap.COUNT_FIELDS`.
+    Returns shape (documents, schemes, labels, lengths, fields): strict and relaxed, `labels`,
+    `tagalong.ner.scoring.LENGTH_BUCKETS`, and the fields of `tagalong.ner.scoring.Counts`.
     """
-    shape = (len(gold), len(MATCH_SCHEMES), len(labels), len(LENGTH_BUCKETS), len(COUNT_FIELDS))
-    table = np.zeros(shape, dtype=np.int64)
+    table = np.zeros((len(gold), 2, len(labels), len(LENGTH_BUCKETS), 4), dtype=np.int64)
     rows = {label: row for row, label in enumerate(labels)}
     for document_counts, document, prediction in zip(table, gold, predicted, strict=True):
         scores = score_spans(document.text, document.spans, prediction.spans)
         for scheme, stratified in enumerate((scores.strict, scores.relaxed)):
             for (label, length), counts in stratified.cells.items():
-                document_counts[scheme, rows[label], LENGTH_BUCKETS.index(length)] = counts_to_row(
-                    counts
-                )
+                cell = scheme, rows[label], LENGTH_BUCKETS.index(length)
+                # dataclasses.astuple copies deeply, which takes longer than the scoring
+                document_counts[cell] = counts.tp, counts.tp_predicted, counts.fp, counts.fn
     return table
 
 
 def _with_totals(counts: NDArray[Any]) -> NDArray[Any]:
+    """Put the sums over labels and over lengths in front of these axes."""
     counts = np.concatenate([counts.sum(axis=-3, keepdims=True), counts], axis=-3)
     return np.concatenate([counts.sum(axis=-2, keepdims=True), counts], axis=-2)
 
 
-def stratum_scores(system_counts: SystemCounts, row: int, column: int) -> StratumScores:
-    """Read one cell of the counts under both match schemes.
-
-    Args:
-        system_counts: Counts of a system.
-        row: Position of the label, from 1; or `TOTAL_INDEX`.
-        column: A value of `LENGTH_COLUMNS`; or `TOTAL_INDEX`.
-
-    Returns:
-        The stratum scores.
-    """
-    ends = percentile_interval(system_counts.resampled_f1[:, :, row, column])
-    strict, relaxed = (
-        CountsWithInterval(Counts(*counts), (low, high))
-        for counts, low, high in zip(
-            system_counts.counts[:, row, column].tolist(), *ends.tolist(), strict=True
-        )
-    )
-    return StratumScores(strict, relaxed)
-
-
 def compare_systems(
-    first: SystemCounts, second: SystemCounts, labels: Sequence[str], *, effort: EditEffort
+    first: SystemCounts, second: SystemCounts, *, effort: EditEffort
 ) -> SystemComparison:
-    """Compare two systems overall, by label and by length.
+    """Compare two systems that were counted on the same documents with the same seed and labels.
 
-    Args:
-        first: First system.
-        second: Second system, counted on the same documents with the same seed.
-        labels: Labels of both counts, in order.
-        effort: Edit effort for the second system's predictions.
-
-    Returns:
-        The system comparison.
+    `effort` is that of the second system's predictions.
     """
 
-    def differences(row: int, column: int) -> StratumDifferences:
-        return StratumDifferences(
-            *(
-                _difference(first, second, (scheme, row, column))
-                for scheme in range(len(MATCH_SCHEMES))
-            )
-        )
+    def compare(label: str | None = None, length: LengthBucket | None = None) -> StratumDifferences:
+        cell = first.cell(label, length)
+        return MatchSchemes(*(_difference(first, second, (one, *cell)) for one in (0, 1)))
 
     return SystemComparison(
         model=second.version,
-        overall=differences(TOTAL_INDEX, TOTAL_INDEX),
-        by_label={
-            label: differences(row, TOTAL_INDEX) for row, label in enumerate(labels, start=1)
-        },
-        by_length={
-            length: differences(TOTAL_INDEX, column) for length, column in LENGTH_COLUMNS.items()
-        },
+        overall=compare(),
+        by_label={label: compare(label) for label in first.labels},
+        by_length={length: compare(length=length) for length in LENGTH_BUCKETS},
         effort=effort,
     )
 

@@ -6,11 +6,12 @@ can be counted and corrected one by one. The types are those of MUC and SemEval-
 (Chinchor & Sundheim 1993; Segura-Bedmar et al. 2013), with three directions of boundary errors.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tagalong.ner.document import Document, Span
+from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.scoring import SPAN_KEY, SpanKey, jaccard_index, overlapping_spans
 
 ErrorType = Literal[
@@ -47,46 +48,43 @@ class SpanMismatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Quote:
+    """Label and text of a span."""
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorExample:
-    """An error with its context, and the number of identical errors.
+    """An error with its context; `document` and `context` are those of its first occurrence.
 
     Attributes:
-        gold: Label and text of the gold span, if any.
-        predicted: Label and text of the predicted span, if any.
-        document_id: Document of the first occurrence.
-        context: Text around the first occurrence, with white space collapsed.
+        times: Number of errors with the same quotes.
+        document: Id of the document.
+        context: Text around the error, with white space collapsed.
     """
 
-    gold: tuple[str, str] | None
-    predicted: tuple[str, str] | None
-    occurrences: int
-    document_id: str
+    gold: Quote | None
+    predicted: Quote | None
+    times: int
+    document: str
     context: str
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorSummary:
-    """All errors of one type.
-
-    Attributes:
-        examples: Most frequent first.
-    """
+    """Number of errors of one type, and examples, the most frequent first."""
 
     count: int
     examples: tuple[ErrorExample, ...]
 
 
 def find_mismatches(gold: Iterable[Span], predicted: Iterable[Span]) -> list[SpanMismatch]:
-    """Classify the unmatched spans of one document.
+    """Classify the unmatched spans of one document, in text order.
 
-    Spans are paired one to one: same label first, then highest Jaccard index, then text order.
-
-    Args:
-        gold: In any order; spans may overlap.
-        predicted: In any order; spans may overlap.
-
-    Returns:
-        Mismatches in text order.
+    Spans come in any order and may overlap. They are paired one to one: same label first, then
+    highest Jaccard index, then text order.
     """
     gold_spans, predicted_spans = set(gold), set(predicted)
     missed = {SPAN_KEY(span): span for span in sorted(gold_spans - predicted_spans)}
@@ -119,48 +117,44 @@ def _classify_pair(gold: SpanKey, predicted: SpanKey) -> ErrorType:
 
 
 def summarize_errors(
-    mismatches: Sequence[tuple[Document, SpanMismatch]], *, examples: int = 5
+    gold: Sequence[Document], predicted: Sequence[Prediction], *, examples: int
 ) -> Mapping[ErrorType, ErrorSummary]:
     """Count errors by type, with the most frequent examples.
 
     Args:
-        mismatches: Mismatches, each with its document.
+        gold: Gold documents.
+        predicted: Predictions in the same order.
         examples: Maximum number of examples per type.
 
     Returns:
         All of `ERROR_TYPES` in order, including those without errors.
     """
-    groups_by_type: dict[ErrorType, dict[object, list[tuple[Document, SpanMismatch]]]] = {
-        error_type: {} for error_type in ERROR_TYPES
-    }
-    for document, mismatch in mismatches:
-        texts = (
-            _label_and_text(document, mismatch.gold),
-            _label_and_text(document, mismatch.predicted),
-        )
-        groups_by_type[mismatch.error_type].setdefault(texts, []).append((document, mismatch))
+    counts: Counter[tuple[ErrorType, Quote | None, Quote | None]] = Counter()
+    first_places: dict[object, tuple[Document, tuple[int, int]]] = {}
+    for document, prediction in zip(gold, predicted, strict=True):
+        for mismatch in find_mismatches(document.spans, prediction.spans):
+            gold_quote, predicted_quote = (
+                None if span is None else Quote(span.label, document.span_text(span))
+                for span in (mismatch.gold, mismatch.predicted)
+            )
+            error = mismatch.error_type, gold_quote, predicted_quote
+            counts[error] += 1
+            first_places.setdefault(error, (document, mismatch.extent))
     summary = {}
-    for error_type, groups in groups_by_type.items():
-        largest = sorted(groups.values(), key=len, reverse=True)[:examples]
+    for error_type in ERROR_TYPES:
+        of_type = [item for item in counts.most_common() if item[0][0] == error_type]
         summary[error_type] = ErrorSummary(
-            count=sum(map(len, groups.values())),
-            examples=tuple(_build_example(*group[0], occurrences=len(group)) for group in largest),
+            count=sum(times for _, times in of_type),
+            examples=tuple(
+                ErrorExample(*error[1:], times, *_quote_context(*first_places[error]))
+                for error, times in of_type[:examples]
+            ),
         )
     return summary
 
 
-def _label_and_text(document: Document, span: Span | None) -> tuple[str, str] | None:
-    return None if span is None else (span.label, document.span_text(span))
-
-
-def _build_example(document: Document, mismatch: SpanMismatch, *, occurrences: int) -> ErrorExample:
-    start, end = mismatch.extent
-    return ErrorExample(
-        gold=_label_and_text(document, mismatch.gold),
-        predicted=_label_and_text(document, mismatch.predicted),
-        occurrences=occurrences,
-        document_id=document.id,
-        context=" ".join(
-            document.text[max(0, start - CONTEXT_CHARACTERS) : end + CONTEXT_CHARACTERS].split()
-        ),
-    )
+def _quote_context(document: Document, extent: tuple[int, int]) -> tuple[str, str]:
+    """Document id and surrounding text of an error."""
+    start, end = extent
+    context = document.text[max(0, start - CONTEXT_CHARACTERS) : end + CONTEXT_CHARACTERS]
+    return document.id, " ".join(context.split())

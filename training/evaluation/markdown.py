@@ -25,7 +25,7 @@ def report_to_markdown(report: EvaluationReport) -> str:
     )
     examples = [
         f"- {error_type}: {escape_markdown(describe_error(example))} "
-        f"(document {escape_markdown(example.document_id)}): {escape_markdown(example.context)}"
+        f"(document {escape_markdown(example.document)}): {escape_markdown(example.context)}"
         for error_type, errors in report.errors_by_type.items()
         for example in errors.examples
     ]

@@ -14,21 +14,24 @@ with their tables; use `tagalong.training.evaluation.evaluate` for everything el
 - Labels outside the list are silently removed from gold and predictions.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import InputError
 from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket
-from tagalong.ner.tags import IGNORE_INDEX, OUTSIDE, TagSet
+from tagalong.ner.tags import TagSet
 
 PaperEntity = tuple[int, int, str]  # first word, last word (inclusive), label
+Outcome = Literal["correct", "incorrect", "partial", "missed", "spurious"]
+Outcomes = Counter[tuple[Outcome, Outcome]]  # of an entity, by the strict and the partial scheme
 
 
 @dataclass(frozen=True, slots=True)
 class MatchCounts:
-    """Match results under one scheme. Add with ``+``.
+    """Match results under one scheme.
 
     Attributes:
         correct: Predictions with full credit.
@@ -44,26 +47,19 @@ class MatchCounts:
     missed: int = 0
     spurious: int = 0
 
-    def __add__(self, other: "MatchCounts") -> "MatchCounts":
-        return MatchCounts(
-            self.correct + other.correct,
-            self.incorrect + other.incorrect,
-            self.partial + other.partial,
-            self.missed + other.missed,
-            self.spurious + other.spurious,
-        )
-
     @property
     def precision(self) -> float:
         """Credit per prediction."""
-        actual = self.correct + self.incorrect + self.partial + self.spurious
-        return (self.correct + 0.5 * self.partial) / actual if actual else 0.0
+        return self._credit_per(self.spurious)
 
     @property
     def recall(self) -> float:
         """Credit per gold entity, as this protocol counts them."""
-        possible = self.correct + self.incorrect + self.partial + self.missed
-        return (self.correct + 0.5 * self.partial) / possible if possible else 0.0
+        return self._credit_per(self.missed)
+
+    def _credit_per(self, unmatched: int) -> float:
+        entities = self.correct + self.incorrect + self.partial + unmatched
+        return (self.correct + 0.5 * self.partial) / entities if entities else 0.0
 
     @property
     def f1(self) -> float:
@@ -74,18 +70,15 @@ class MatchCounts:
 
 @dataclass(frozen=True, slots=True)
 class SchemeMatchCounts:
-    """Match results under both schemes of the paper. Add with ``+``.
+    """Match results under both schemes of the paper.
 
     Attributes:
         strict: Same words and label.
         partial: Same words count 1 and any overlap 0.5, regardless of the label.
     """
 
-    strict: MatchCounts = field(default_factory=MatchCounts)
-    partial: MatchCounts = field(default_factory=MatchCounts)
-
-    def __add__(self, other: "SchemeMatchCounts") -> "SchemeMatchCounts":
-        return SchemeMatchCounts(self.strict + other.strict, self.partial + other.partial)
+    strict: MatchCounts
+    partial: MatchCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,20 +134,18 @@ def evaluate_as_paper(
             code="gold-without-entities",
         )
     tag_set = TagSet(tuple(labels or used))
-    overall, by_length = SchemeMatchCounts(), dict.fromkeys(LENGTH_BUCKETS, SchemeMatchCounts())
+    overall, by_length = Outcomes(), {length: Outcomes() for length in LENGTH_BUCKETS}
     dropped_gold = dropped_predicted = 0
     for document, prediction in zip(gold, predicted, strict=True):
-        predicted_document = Document(document.id, document.text, prediction.spans)
-        gold_tags, gold_dropped = _tag_names(document, tag_set)
-        predicted_tags, predicted_dropped = _tag_names(predicted_document, tag_set)
-        dropped_gold += gold_dropped
-        dropped_predicted += predicted_dropped
-        overall += compare_tags(gold_tags, predicted_tags)
+        tagged = tag_set.encode(document)
+        answered = tag_set.encode(Document(document.id, document.text, prediction.spans))
+        dropped_gold += len(tagged.dropped)
+        dropped_predicted += len(answered.dropped)
+        gold_tags, tags = tag_set.to_names(tagged.tags), tag_set.to_names(answered.tags)
+        overall += compare_tags(gold_tags, tags)
         for length, first, end in split_at_gold_entities(gold_tags):
-            if (
-                predicted_tags[first] != "O" or gold_tags[first] != "O"
-            ):  # a word that is O in both adds nothing
-                by_length[length] += compare_tags(gold_tags[first:end], predicted_tags[first:end])
+            if tags[first] != "O" or gold_tags[first] != "O":  # a word that is O in both adds none
+                by_length[length] += compare_tags(gold_tags[first:end], tags[first:end])
     return PaperReport(
         model=", ".join(sorted({prediction.version for prediction in predicted})),
         gold=source,
@@ -162,17 +153,17 @@ def evaluate_as_paper(
         labels=tag_set.labels,
         dropped_gold=dropped_gold,
         dropped_predicted=dropped_predicted,
-        overall=overall,
-        by_length=by_length,
+        overall=_count_by_scheme(overall),
+        by_length={length: _count_by_scheme(found) for length, found in by_length.items()},
     )
 
 
-def _tag_names(document: Document, tag_set: TagSet) -> tuple[list[str], int]:
-    """Tag names of a document, with O for masked words, and the number of dropped spans."""
-    tagged, names = tag_set.encode(document), tag_set.tag_names
-    return [names[OUTSIDE if tag == IGNORE_INDEX else tag] for tag in tagged.tags], len(
-        tagged.dropped
-    )
+def _count_by_scheme(outcomes: Outcomes) -> SchemeMatchCounts:
+    strict, partial = Counter[str](), Counter[str]()
+    for (by_strict, by_partial), count in outcomes.items():
+        strict[by_strict] += count
+        partial[by_partial] += count
+    return SchemeMatchCounts(MatchCounts(**strict), MatchCounts(**partial))
 
 
 def collect_entities(tags: Sequence[str]) -> list[PaperEntity]:
@@ -209,39 +200,33 @@ def split_at_gold_entities(tags: Sequence[str]) -> Iterator[tuple[LengthBucket, 
         first = end
 
 
-def compare_tags(gold: Sequence[str], predicted: Sequence[str]) -> SchemeMatchCounts:
-    """Score two tag sequences of the same words under both schemes."""
-    gold_entities, predicted_entities = collect_entities(gold), collect_entities(predicted)
+def compare_tags(gold: Sequence[str], predicted: Sequence[str]) -> Outcomes:
+    """Compare the entities of two tag sequences of the same words."""
+    gold_entities = collect_entities(gold)
     exact, overlapped = set(gold_entities), set()
-    total = SchemeMatchCounts()
-    for entity in predicted_entities:
+    outcomes = Outcomes()
+    for entity in collect_entities(predicted):
         # An equal gold entity is preferred; else the first overlapping one decides.
         matched = (
             entity
             if entity in exact
             else next((one for one in gold_entities if _entities_overlap(one, entity)), None)
         )
-        if matched is not None:
-            overlapped.add(matched)
-        total += _score_entity(matched, entity)
-    missed = MatchCounts(missed=len(gold_entities) - len(overlapped))
-    return total + SchemeMatchCounts(missed, missed)
+        if matched is None:
+            outcomes["spurious", "spurious"] += 1
+            continue
+        overlapped.add(matched)
+        if matched == entity:
+            outcomes["correct", "correct"] += 1
+        else:  # partial credit ignores the label
+            outcomes["incorrect", "correct" if matched[:2] == entity[:2] else "partial"] += 1
+    outcomes["missed", "missed"] = len(gold_entities) - len(overlapped)
+    return outcomes
 
 
 def _entities_overlap(one: PaperEntity, other: PaperEntity) -> bool:
     """Overlap of ``range(first, last)``, or equal words: an artefact, see the module."""
     return one[:2] == other[:2] or max(one[0], other[0]) < min(one[1], other[1])
-
-
-def _score_entity(matched: PaperEntity | None, predicted: PaperEntity) -> SchemeMatchCounts:
-    if matched is None:
-        return SchemeMatchCounts(MatchCounts(spurious=1), MatchCounts(spurious=1))
-    if matched == predicted:
-        return SchemeMatchCounts(MatchCounts(correct=1), MatchCounts(correct=1))
-    same_words = matched[:2] == predicted[:2]
-    return SchemeMatchCounts(
-        MatchCounts(incorrect=1), MatchCounts(correct=1) if same_words else MatchCounts(partial=1)
-    )
 
 
 def paper_report_to_json(report: PaperReport) -> dict[str, Any]:
@@ -253,15 +238,13 @@ def paper_report_to_json(report: PaperReport) -> dict[str, Any]:
         "documents": report.documents,
         "labels": list(report.labels),
         "dropped": {"gold": report.dropped_gold, "predicted": report.dropped_predicted},
-        **_scheme_counts_to_json(report.overall),
-        "by_length": {
-            length: _scheme_counts_to_json(entry) for length, entry in report.by_length.items()
-        },
+        **_counts_to_json(report.overall),
+        "by_length": {length: _counts_to_json(one) for length, one in report.by_length.items()},
     }
 
 
-def _scheme_counts_to_json(scheme_counts: SchemeMatchCounts) -> dict[str, Any]:
+def _counts_to_json(counts: SchemeMatchCounts) -> dict[str, Any]:
     return {
         name: asdict(one) | {"precision": one.precision, "recall": one.recall, "f1": one.f1}
-        for name, one in (("strict", scheme_counts.strict), ("partial", scheme_counts.partial))
+        for name, one in (("strict", counts.strict), ("partial", counts.partial))
     }

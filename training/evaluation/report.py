@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.ner.document import DroppedAnnotation, DropReason, Span
@@ -17,11 +17,14 @@ from tagalong.ner.errors import OutputError
 from tagalong.ner.scoring import Counts, LengthBucket
 from tagalong.training.evaluation.calibration import CalibrationMetrics
 from tagalong.training.evaluation.edit_effort import EditEffort
-from tagalong.training.evaluation.error_types import ErrorExample, ErrorSummary, ErrorType
+from tagalong.training.evaluation.error_types import ErrorSummary, ErrorType
 
 Interval = tuple[float, float]
+Result = TypeVar("Result")
 
-REPORT_FILENAMES = ("report.md", "report.html", "report.json")  # in the order of writing
+# In the order of writing. JSON comes last: if it exists, the report is complete.
+REPORT_FILENAMES = ("report.md", "report.html", "report.json")
+COUNT_RATIOS = ("gold", "predicted", "precision", "recall", "f1")  # in JSON, after the counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +33,6 @@ class CountsWithInterval:
 
     counts: Counts
     interval: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class StratumScores:
-    """Scores of one stratum (all spans, one label, one length) under both match schemes."""
-
-    strict: CountsWithInterval
-    relaxed: CountsWithInterval
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +55,15 @@ class F1Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class StratumDifferences:
-    """Differences in one stratum under both match schemes."""
+class MatchSchemes(Generic[Result]):
+    """Results of one stratum (all spans, one label, one length) under both match schemes."""
 
-    strict: F1Difference
-    relaxed: F1Difference
+    strict: Result
+    relaxed: Result
+
+
+StratumScores = MatchSchemes[CountsWithInterval]
+StratumDifferences = MatchSchemes[F1Difference]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +101,15 @@ class DocumentView:
     """A document with its gold and predicted spans, for display.
 
     Attributes:
-        edit_actions: Number of actions that correct the predictions.
+        document: Its id.
+        actions: Number of edit actions that correct the predictions.
     """
 
-    document_id: str
+    document: str
     text: str
     gold: tuple[Span, ...]
     predicted: tuple[Span, ...]
-    edit_actions: int
+    actions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,116 +175,62 @@ def report_to_json(report: EvaluationReport) -> dict[str, Any]:
         "model": report.model,
         "gold": report.gold,
         "documents": report.documents,
-        **_stratum_to_json(report.overall),
-        "by_label": {label: _stratum_to_json(entry) for label, entry in report.by_label.items()},
-        "by_length": {
-            length: _stratum_to_json(entry) for length, entry in report.by_length.items()
-        },
-        "by_label_and_length": {
-            label: {length: _stratum_to_json(entry) for length, entry in by_length.items()}
-            for label, by_length in report.by_label_and_length.items()
-        },
+        **_to_json(report.overall),
+        "by_label": _to_json(report.by_label),
+        "by_length": _to_json(report.by_length),
+        "by_label_and_length": _to_json(report.by_label_and_length),
         "lost": {
             "flat_bio": asdict(report.dropped_by_flat_bio),
             "reading": asdict(report.dropped_on_import),
             "predicted": asdict(report.dropped_predictions),
         },
-        "errors": {
-            kind: {
-                "count": entry.count,
-                "examples": [_example_to_json(example) for example in entry.examples],
-            }
-            for kind, entry in report.errors_by_type.items()
-        },
-        "effort": _effort_to_json(report.effort),
-        "worst": [_document_to_json(document) for document in report.worst_documents],
+        "errors": {kind: asdict(errors) for kind, errors in report.errors_by_type.items()},
+        "effort": _to_json(report.effort),
+        "worst": [asdict(document) for document in report.worst_documents],
         "calibration": asdict(report.calibration) if report.calibration else None,
-        "against": _comparison_to_json(report.comparison) if report.comparison else None,
+        "against": _to_json(report.comparison),
         "unknown_labels": dict(report.unknown_labels),
         "warnings": list(report.warnings),
         "bootstrap": {"resamples": report.resamples, "seed": report.seed, "coverage": 0.95},
     }
 
 
-def _stratum_to_json(scores: StratumScores) -> dict[str, Any]:
-    return {"strict": _counts_to_json(scores.strict), "relaxed": _counts_to_json(scores.relaxed)}
-
-
-def _counts_to_json(scored: CountsWithInterval) -> dict[str, Any]:
-    counts = scored.counts
-    return {
-        "tp": counts.tp,
-        "tp_predicted": counts.tp_predicted,
-        "fp": counts.fp,
-        "fn": counts.fn,
-        "gold": counts.gold,
-        "predicted": counts.predicted,
-        "precision": counts.precision,
-        "recall": counts.recall,
-        "f1": counts.f1,
-        "interval": list(scored.interval),
-    }
-
-
-def _comparison_to_json(comparison: SystemComparison) -> dict[str, Any]:
-    return {
-        "model": comparison.model,
-        **_differences_to_json(comparison.overall),
-        "by_label": {
-            label: _differences_to_json(entry) for label, entry in comparison.by_label.items()
-        },
-        "by_length": {
-            length: _differences_to_json(entry) for length, entry in comparison.by_length.items()
-        },
-        "effort": _effort_to_json(comparison.effort),
-    }
-
-
-def _differences_to_json(differences: StratumDifferences) -> dict[str, Any]:
-    return {
-        scheme: {
-            "f1": difference.other_f1,
-            "f1_interval": list(difference.other_f1_interval),
-            "difference": difference.difference,
-            "interval": list(difference.interval),
-            "p": difference.p_value,
-        }
-        for scheme, difference in (
-            ("strict", differences.strict),
-            ("relaxed", differences.relaxed),
-        )
-    }
-
-
-def _document_to_json(view: DocumentView) -> dict[str, Any]:
-    return {
-        "document": view.document_id,
-        "text": view.text,
-        "gold": [asdict(span) for span in view.gold],
-        "predicted": [asdict(span) for span in view.predicted],
-        "actions": view.edit_actions,
-    }
-
-
-def _effort_to_json(effort: EditEffort) -> dict[str, Any]:
-    return {
-        "actions": effort.total_actions,
-        "by_kind": dict(effort.action_counts),
-        "from_nothing": effort.from_scratch,
-        "saved": effort.saved_share,
-    }
-
-
-def _example_to_json(example: ErrorExample) -> dict[str, Any]:
-    quotes = {"gold": example.gold, "predicted": example.predicted}
-    return {
-        key: None if quote is None else {"label": quote[0], "text": quote[1]}
-        for key, quote in quotes.items()
-    } | {
-        "times": example.occurrences,
-        "document": example.document_id,
-        "context": example.context,
-    }
+def _to_json(value: Any) -> Any:
+    """Convert scores to JSON types, alone or in mappings; keys are part of the file format."""
+    match value:
+        case None:
+            return None
+        case Mapping():
+            return {name: _to_json(one) for name, one in value.items()}
+        case MatchSchemes():
+            return {"strict": _to_json(value.strict), "relaxed": _to_json(value.relaxed)}
+        case CountsWithInterval(counts, interval):
+            ratios = {name: getattr(counts, name) for name in COUNT_RATIOS}
+            return {**asdict(counts), **ratios, "interval": list(interval)}
+        case F1Difference():
+            return {
+                "f1": value.other_f1,
+                "f1_interval": list(value.other_f1_interval),
+                "difference": value.difference,
+                "interval": list(value.interval),
+                "p": value.p_value,
+            }
+        case EditEffort():
+            return {
+                "actions": value.total_actions,
+                "by_kind": dict(value.action_counts),
+                "from_nothing": value.from_scratch,
+                "saved": value.saved_share,
+            }
+        case SystemComparison():
+            return {
+                "model": value.model,
+                **_to_json(value.overall),
+                "by_label": _to_json(value.by_label),
+                "by_length": _to_json(value.by_length),
+                "effort": _to_json(value.effort),
+            }
+    raise TypeError(f"no JSON form of {type(value).__name__}")
 
 
 def check_report_dir(folder: Path) -> None:
@@ -328,12 +274,8 @@ def write_report(
         OutputError: If a file cannot be written.
     """
     json_text = json.dumps(report_json, ensure_ascii=False, indent=2) + "\n"
-    texts = {"report.md": markdown, "report.html": html, "report.json": json_text}
-    # JSON comes last: if it exists, the report is complete.
-    files = {
-        folder / name: [text] for name in REPORT_FILENAMES if (text := texts[name]) is not None
-    }
+    texts = dict(zip(REPORT_FILENAMES, (markdown, html, json_text), strict=True))
+    files = {folder / name: [text] for name, text in texts.items() if text is not None}
     write_atomically(files, overwrite=True)
-    for name in REPORT_FILENAMES:
-        if folder / name not in files:  # left by an earlier report
-            (folder / name).unlink(missing_ok=True)
+    if html is None:  # a page of an earlier report would show other scores
+        (folder / "report.html").unlink(missing_ok=True)

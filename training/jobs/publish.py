@@ -85,7 +85,7 @@ def summarize_report(report: EvaluationReport) -> dict[str, Any]:
 
 
 def _rounded_f1(counts: Counts) -> float | None:
-    return round(counts.f1, 4) if counts.gold or counts.predicted else None
+    return None if counts.is_empty else round(counts.f1, 4)
 
 
 def _data_to_json(split: TrainDevSplit, trained: AnyTrainResult) -> Mapping[str, Any]:

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagalong.ner.document import Document, Span
+from tagalong.ner.document import Document, Prediction, Span
 from tagalong.training.evaluation.error_types import (
     ERROR_TYPES,
     ErrorType,
+    Quote,
     find_mismatches,
     summarize_errors,
 )
@@ -106,15 +107,10 @@ def test_a_span_of_the_same_label_goes_before_a_closer_one_of_another():
 def test_examples_are_the_most_frequent_mistakes_quoted_with_their_context():
     first = Document("1", TEXT, (Span(0, 10, "Chemical"), Span(22, 30, "Disease")))
     second = Document("2", TEXT, (Span(55, 65, "Chemical"),))
-    mistakes = [
-        (document, mistake)
-        for document in (first, second)
-        for mistake in find_mismatches(document.spans, [])
-    ]
-    summary = summarize_errors(mistakes, examples=1)
+    summary = summarize_errors([first, second], [Prediction((), 1.0, "v")] * 2, examples=1)
     assert list(summary) == list(ERROR_TYPES)
     assert {kind: group.count for kind, group in summary.items() if group.count} == {"missed": 3}
     (example,) = summary["missed"].examples
-    assert (example.gold, example.predicted) == (("Chemical", "Famotidine"), None)
-    assert (example.occurrences, example.document_id) == (2, "1")
+    assert (example.gold, example.predicted) == (Quote("Chemical", "Famotidine"), None)
+    assert (example.times, example.document) == (2, "1")
     assert example.context == "Famotidine-associated delirium. A series of six ca"
