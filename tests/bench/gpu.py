@@ -23,6 +23,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -54,7 +55,7 @@ from tagalong.backend.models.llm.verbalizers import choose_verbalizers
 from tagalong.backend.models.text.windows import WindowConfig, WindowEncoder
 from tagalong.ner.document import Document
 from tagalong.ner.tags import TagSet
-from tagalong.training.llm.dataset import LLMDataset, SlotLoss, SlotModel
+from tagalong.training.llm.dataset import LLMDataset, SlotModel, slot_loss
 from tagalong.training.loop.adapters import linear_layer_names, prepare_four_bit_model
 from tagalong.training.loop.optimizers import choose_optimizer
 from tests.tiny_bases import llama_tokenizer
@@ -166,7 +167,8 @@ def training(
     planner = PromptBuilder(tokenizer, TAGS, verbalisers, window=WINDOW)
     lessons = LLMDataset(documents, tag_set=TAGS, prompt_builder=planner, pad_token_id=0)
     tag_ids = torch.tensor(verbalisers.ids, device=device)
-    loss, slots = SlotLoss(tag_ids, noise_share=0.1), SlotModel(adapted, tag_ids)
+    loss = partial(slot_loss, tag_ids=tag_ids, noise_share=0.1)
+    slots = SlotModel(adapted, tag_ids)
     weights = [weight for weight in adapted.parameters() if weight.requires_grad]
     optimizer = choose_optimizer(device)([{"params": weights, "lr": 4e-5}])
     seconds, tokens = [], 0

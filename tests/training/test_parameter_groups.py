@@ -13,7 +13,7 @@ from tagalong.ner.errors import TrainingError
 from tagalong.ner.tags import TagSet
 from tagalong.training.encoder.train import build_encoder
 from tagalong.training.loop.ema import trainable_parameters
-from tagalong.training.loop.trainer import parameter_groups
+from tagalong.training.loop.optimizers import parameter_groups
 from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 from tagalong.training.recipes.recipe import AdapterConfig
 from tagalong.training.recipes.schedule import Schedule

@@ -14,7 +14,8 @@ from tagalong.ner.words import word_offsets
 from tagalong.training.data.silver import SilverData, SilverDocument
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder import train
-from tagalong.training.encoder.train import TrainingWindows, build_encoder, train_encoder
+from tagalong.training.encoder.dataset import TrainingWindows, build_token_loss
+from tagalong.training.encoder.train import build_encoder, train_encoder
 from tagalong.training.loop.ema import trainable_parameters
 from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 from tagalong.training.recipes.schedule import Schedule
@@ -43,7 +44,7 @@ class Class:
         self.tokenizer = self.recipe.base.load_tokenizer()
         torch.manual_seed(0)
         self.model = build_encoder(self.recipe, TAGS, device=torch.device("cpu")).eval()
-        self.loss = train._TokenClassificationLoss(self.recipe, self.tokenizer)
+        self.loss = build_token_loss(self.recipe, self.tokenizer)
 
     def lessons(self, documents, silver=(), *, window_config=None):
         windows = WindowEncoder(self.tokenizer, window_config or self.recipe.train_window_config)

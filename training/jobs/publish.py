@@ -13,7 +13,7 @@ from tagalong.ner.scoring import Counts
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 from tagalong.training.evaluation.report import EvaluationReport
-from tagalong.training.loop.train_result import AnyTrainResult
+from tagalong.training.loop.trainer import AnyTrainResult
 from tagalong.training.recipes.recipe import recipe_to_json
 
 NO_SCORES: Mapping[str, Any] = {}

@@ -44,8 +44,7 @@ from tagalong.training.jobs.tier_trainers import (
 )
 from tagalong.training.jobs.train_version import training_state_path
 from tagalong.training.jobs.undertrained_labels import find_undertrained_labels
-from tagalong.training.loop.train_result import AnyTrainResult
-from tagalong.training.loop.trainer import ProgressCallback
+from tagalong.training.loop.trainer import AnyTrainResult, ProgressCallback
 from tagalong.training.recipes.recipe import Recipe
 from tagalong.training.recipes.schedule import TrainingProgress
 

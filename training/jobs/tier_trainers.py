@@ -15,8 +15,7 @@ from tagalong.ner.tiers import ENCODER, LLM
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import EncoderTrainResult, train_encoder
 from tagalong.training.llm.train import LLMTrainResult, train_llm
-from tagalong.training.loop.train_result import AnyTrainResult
-from tagalong.training.loop.trainer import ProgressCallback
+from tagalong.training.loop.trainer import AnyTrainResult, ProgressCallback
 from tagalong.training.loop.warm_start import find_warm_start_obstacle
 from tagalong.training.recipes.encoder_recipe import (
     EncoderRecipe,

@@ -23,8 +23,7 @@ from tagalong.training.evaluation.report import EvaluationReport
 from tagalong.training.jobs.openvino import compile_published_version
 from tagalong.training.jobs.publish import publish
 from tagalong.training.jobs.tier_trainers import TIER_TRAINERS, TrainOptions
-from tagalong.training.loop.train_result import AnyTrainResult
-from tagalong.training.loop.trainer import ProgressCallback, create_accelerator
+from tagalong.training.loop.trainer import AnyTrainResult, ProgressCallback, create_accelerator
 from tagalong.training.loop.training_state import delete_state, lock_training
 from tagalong.training.loop.validation import check_annotated_splits
 from tagalong.training.recipes.recipe import Recipe, recipe_to_json

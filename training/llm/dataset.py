@@ -43,10 +43,8 @@ class LLMDataset:
         self._tags = [entry.tags for entry in tagged]
         self.dropped = tuple(lost for entry in tagged for lost in entry.dropped)
         # A row ends before its last slot: the tag in it is predicted, and no later token reads it.
-        self.lengths = [
-            len(prompt_builder.prefix) + layout.slot_positions[-1]
-            for layout in self._prompt_windows
-        ]
+        first = len(prompt_builder.prefix)
+        self.lengths = [first + layout.slot_positions[-1] for layout in self._prompt_windows]
 
     def collate(self, indices: Sequence[int]) -> TensorBatch:
         """Make a batch of windows.
@@ -65,10 +63,8 @@ class LLMDataset:
             layout, length = self._prompt_windows[index], self.lengths[index]
             tags = self._tags[layout.document_index][layout.words.start : layout.words.stop]
             known_tags = [OUTSIDE if tag == IGNORE_INDEX else tag for tag in tags]
-            filled = [
-                *self._prompt_builder.prefix,
-                *layout.fill_slots(known_tags, self._prompt_builder.verbalizers),
-            ]
+            slots_filled = layout.fill_slots(known_tags, self._prompt_builder.verbalizers)
+            filled = [*self._prompt_builder.prefix, *slots_filled]
             ids[row, :length] = torch.tensor(filled[:length])
             mask[row, :length] = 1
             positions = torch.tensor(layout.slot_positions) + first
@@ -97,28 +93,29 @@ class SlotModel(nn.Module):
         return tag_logits(self.model, hidden[positions], self._tag_ids)
 
 
-class SlotLoss:
+def slot_loss(
+    model: nn.Module, batch: TensorBatch, *, tag_ids: Tensor, noise_share: float
+) -> Tensor:
     """Cross entropy over the tags at each slot, with noise in the tags before it.
 
     In training the tags before a slot are gold, in serving they are predictions. Noise keeps the
     model from relying on them (Bengio et al. 2015, scheduled sampling).
 
     Args:
+        model: A `SlotModel`.
+        batch: From `LLMDataset.collate`.
         tag_ids: Vocabulary id of each tag's verbalizer, on the model's device.
         noise_share: Share of the tags that are replaced by random ones.
+
+    Returns:
+        Mean over the slots with a known tag.
     """
-
-    def __init__(self, tag_ids: Tensor, *, noise_share: float) -> None:
-        self._tag_ids, self._noise_share = tag_ids, noise_share
-
-    def __call__(self, model: nn.Module, batch: TensorBatch) -> Tensor:
-        """Mean loss of a batch from `LLMDataset.collate`, for a `SlotModel`."""
-        ids, labels = batch["input_ids"], batch["labels"]
-        if self._noise_share:
-            replaced = torch.rand(ids.shape, device=ids.device) < self._noise_share
-            random_tags = torch.randint(len(self._tag_ids), ids.shape, device=ids.device)
-            ids = torch.where(replaced & batch["slots"], self._tag_ids[random_tags], ids)
-        known = labels != IGNORE_INDEX
-        logits = model(ids, batch["attention_mask"], known)
-        total = nn.functional.cross_entropy(logits.float(), labels[known], reduction="sum")
-        return total / known.sum().clamp(min=1)  # a batch may be fully masked
+    ids, labels = batch["input_ids"], batch["labels"]
+    if noise_share:
+        replaced = torch.rand(ids.shape, device=ids.device) < noise_share
+        random_tags = torch.randint(len(tag_ids), ids.shape, device=ids.device)
+        ids = torch.where(replaced & batch["slots"], tag_ids[random_tags], ids)
+    known = labels != IGNORE_INDEX
+    logits = model(ids, batch["attention_mask"], known)
+    total = nn.functional.cross_entropy(logits.float(), labels[known], reduction="sum")
+    return total / known.sum().clamp(min=1)  # a batch may be fully masked

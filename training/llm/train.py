@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from peft import PeftModel, TaskType
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tagalong.backend.models.base_models.load_options import Drafter
@@ -21,19 +21,18 @@ from tagalong.ner.document import Document
 from tagalong.ner.errors import TrainingError
 from tagalong.ner.tags import TagSet
 from tagalong.training.data.train_dev_split import TrainDevSplit
-from tagalong.training.llm.dataset import LLMDataset, SlotLoss, SlotModel
-from tagalong.training.loop.adapters import linear_layer_names, prepare_four_bit_model
+from tagalong.training.llm.dataset import LLMDataset, SlotModel, slot_loss
+from tagalong.training.loop.adapters import add_adapter, linear_layer_names, prepare_four_bit_model
 from tagalong.training.loop.optimizers import choose_optimizer
-from tagalong.training.loop.train_result import TrainResult
 from tagalong.training.loop.trainer import (
     ProgressCallback,
     Trainer,
     TrainingTask,
+    TrainResult,
     create_accelerator,
-    create_batch_sampler,
 )
 from tagalong.training.loop.validation import (
-    check_annotated_splits,
+    check_inputs,
     fit_temperature_on_dev,
     score_on_dev,
 )
@@ -69,59 +68,45 @@ def train_llm(
         BaseModelError: If the base is not available, or cannot be loaded in 4 bits here.
         OutOfMemoryError: If the base, or a step, does not fit into memory.
     """
-    _check_inputs(split, recipe)
+    advice = "train an adapter on it, or keep the base in full precision (--no-four-bit)"
+    check_inputs(split, recipe, four_bit_advice=advice)
     recipe = resolve_llm_recipe(recipe)
-    accelerator = create_accelerator(recipe.schedule)
-    device, schedule = accelerator.device, recipe.schedule
-    tag_set = TagSet(split.labels)
+    schedule, tag_set = recipe.schedule, TagSet(split.labels)
+    accelerator = create_accelerator(schedule)
     tokenizer = recipe.base.load_tokenizer()
-    prompt_builder = _build_prompt_builder(recipe, tokenizer, tag_set)
+    builder = _build_prompt_builder(recipe, tokenizer, tag_set)
     train_recipe = replace(recipe, window=recipe.train_window)
-    train_prompt_builder = _build_prompt_builder(train_recipe, tokenizer, tag_set)
+    train_builder = _build_prompt_builder(train_recipe, tokenizer, tag_set)
     with translate_memory_errors(
         "the base does not fit into memory: load it in 4 bits, or take a smaller one"
     ):
-        model = build_llm(recipe, device=device)
+        model = build_llm(recipe, device=accelerator.device)
     dataset = LLMDataset(
         split.train,
         tag_set=tag_set,
-        prompt_builder=train_prompt_builder,
+        prompt_builder=train_builder,
         pad_token_id=int(tokenizer.pad_token_id),
     )
-    tag_ids = torch.tensor(prompt_builder.verbalizers.ids, device=device)
-    decoder = build_slot_decoder(model, prompt_builder, tag_set, precision=schedule.precision)
-    tier = LLMTier(decoder, prompt_builder, tag_set=tag_set, version="unpublished", drafter=drafter)
-    task = TrainingTask(
-        batch_sampler=create_batch_sampler(dataset.lengths, schedule, accelerator),
-        collate=dataset.collate,
-        loss=SlotLoss(tag_ids, noise_share=recipe.tag_noise_share),
-        score_dev=partial(_score_on_dev, tier, split.dev, accelerator),
-    )
+    tag_ids = torch.tensor(builder.verbalizers.ids, device=accelerator.device)
+    decoder = build_slot_decoder(model, builder, tag_set, precision=schedule.precision)
+    tier = LLMTier(decoder, builder, tag_set=tag_set, version="unpublished", drafter=drafter)
     trainer = Trainer(
         SlotModel(model, tag_ids),
-        task,
+        TrainingTask(
+            lengths=dataset.lengths,
+            collate=dataset.collate,
+            loss=partial(slot_loss, tag_ids=tag_ids, noise_share=recipe.tag_noise_share),
+            score_dev=partial(_score_on_dev, tier, split.dev, accelerator),
+        ),
         schedule=schedule,
         accelerator=accelerator,
         state_path=state_path,
-        build_optimizer=choose_optimizer(device),
+        build_optimizer=choose_optimizer(accelerator.device),
     )
     history = trainer.run(on_progress=on_progress, resume=resume)
-    # The prefix cache is of the weights before the best epoch was restored.
-    tier.decoder.scorer.clear_prefix_cache()
-    model.eval()
     tier.temperature = _fit_temperature(tier, split.dev)
     is_main = accelerator.is_main_process
     return LLMTrainResult(model, tokenizer, tier, history, recipe, dataset.dropped, is_main)
-
-
-def _check_inputs(split: TrainDevSplit, recipe: LLMRecipe) -> None:
-    check_annotated_splits(split.train, split.dev)
-    if recipe.four_bit and recipe.adapter is None:
-        raise TrainingError(
-            "a 4-bit base cannot be tuned in full: train an adapter on it, or keep the base in "
-            "full precision (--no-four-bit)",
-            code="four-bit-without-adapter",
-        )
 
 
 def _build_prompt_builder(
@@ -149,13 +134,12 @@ def build_llm(recipe: LLMRecipe, *, device: torch.device) -> PreTrainedModel | P
     Raises `BaseModelError` if the base is not available, or cannot be loaded in 4 bits here.
     """
     frozen = recipe.adapter is not None
+    # Frozen weights need no more precision than the arithmetic.
+    served_dtype = weights_dtype(device, precision=recipe.schedule.precision)
     model = recipe.base.load_causal_lm(
         four_bit=recipe.four_bit,
-        # Frozen weights need no more precision than the arithmetic.
-        dtype=weights_dtype(device, precision=recipe.schedule.precision)
-        if frozen
-        else torch.float32,
-        untie_embeddings=frozen,
+        dtype=served_dtype if frozen else torch.float32,
+        untie_embeddings=frozen,  # or the adapter on the output layer would change the input too
         device=device,
     )
     if recipe.four_bit:
@@ -164,27 +148,23 @@ def build_llm(recipe: LLMRecipe, *, device: torch.device) -> PreTrainedModel | P
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if recipe.adapter is None:
         return model
-    return get_peft_model(
+    return add_adapter(
         model,
-        LoraConfig(
-            task_type=TaskType.CAUSAL_LM,
-            r=recipe.adapter.rank,
-            lora_alpha=recipe.adapter.alpha,
-            lora_dropout=recipe.adapter.dropout,
-            target_modules=linear_layer_names(model),
-        ),
+        recipe.adapter,
+        task_type=TaskType.CAUSAL_LM,
+        target_modules=linear_layer_names(model),
     )
 
 
 def _score_on_dev(tier: LLMTier, dev: Sequence[Document], accelerator: Accelerator) -> float:
-    scorer = tier.decoder.scorer
-    scorer.model.eval()
-    scorer.clear_prefix_cache()
+    tier.decoder.scorer.clear_prefix_cache()  # it is of the weights before this epoch
     return score_on_dev(tier, dev, accelerator)
 
 
 def _fit_temperature(tier: LLMTier, dev: Sequence[Document]) -> float:
     """Fit the temperature on dev; the logits of a word depend on the decoded tags before it."""
+    # The prefix cache is of the weights before the best epoch was restored.
+    tier.decoder.scorer.clear_prefix_cache()
     tagged = [tier.tag_set.encode(document) for document in dev]
     decoded = tier.decode_words(dev, [entry.words for entry in tagged])
     return fit_temperature_on_dev(

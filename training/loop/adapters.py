@@ -1,10 +1,13 @@
-"""Preparation of a base model for training an adapter on it."""
+"""Adapters on a base model, which may be in 4 bits."""
 
-from peft import prepare_model_for_kbit_training
+from typing import Any
+
+from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from torch import nn
 from transformers import PreTrainedModel
 
 from tagalong.backend.models.base_models.quantization import disable_cpu_repacking
+from tagalong.training.recipes.recipe import AdapterConfig
 
 
 def prepare_four_bit_model(
@@ -14,11 +17,20 @@ def prepare_four_bit_model(
     model = prepare_model_for_kbit_training(
         model,
         use_gradient_checkpointing=gradient_checkpointing,
+        # The reentrant variant needs an input with a gradient, and embeddings are frozen.
         gradient_checkpointing_kwargs={"use_reentrant": False},
     )
     # Evaluation after each epoch would repack the weights, and training could not go on with them.
     disable_cpu_repacking(model)
     return model
+
+
+def add_adapter(model: PreTrainedModel, config: AdapterConfig, **settings: Any) -> PeftModel:
+    """Put a new adapter on a model; `settings` are further ones of `peft.LoraConfig`."""
+    lora = LoraConfig(
+        r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, **settings
+    )
+    return get_peft_model(model, lora)
 
 
 def linear_layer_names(model: PreTrainedModel) -> list[str]:

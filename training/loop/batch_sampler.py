@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from functools import partial
 from hashlib import sha256
 
 from tagalong.backend.models.text.windows import batch_by_length
@@ -36,7 +37,7 @@ def plan_epoch_batches(
     for pool in _split_into_pools(order, lengths, size=SORTING_POOL_BATCHES * max_batch_tokens):
         cuts = batch_by_length([lengths[item] for item in pool], max_tokens=max_batch_tokens)
         batches += [[pool[index] for index in cut] for cut in cuts]
-    generator.shuffle(batches)
+    generator.shuffle(batches)  # or every pool would go from long to short items
     missing = -len(batches) % num_processes
     return batches + [batches[index % len(batches)] for index in range(missing)]
 
@@ -60,49 +61,35 @@ def _split_into_pools(
 class LengthGroupedBatchSampler:
     """A batch sampler that follows a plan, from any step of any epoch.
 
-    Args:
-        lengths: Tokens of each item.
-        max_batch_tokens: Tokens of a padded batch.
-        seed: Seed of the training.
-        num_processes: Processes that share each epoch.
+    The arguments are those of `plan_epoch_batches`, for all epochs.
     """
 
     def __init__(
         self, lengths: Sequence[int], *, max_batch_tokens: int, seed: int, num_processes: int = 1
     ) -> None:
-        self._lengths = lengths
-        self._max_tokens = max_batch_tokens
-        self._seed = seed
         self._num_processes = num_processes
-        self.start_epoch(0)
-
-    @property
-    def num_items(self) -> int:
-        """Number of items in an epoch."""
-        return len(self._lengths)
-
-    def plan_epoch(self, epoch: int) -> list[list[int]]:
-        """Batches of an epoch, for all processes."""
-        return plan_epoch_batches(
-            self._lengths,
-            max_batch_tokens=self._max_tokens,
-            seed=self._seed,
-            epoch=epoch,
-            num_processes=self._num_processes,
+        self.plan_epoch = partial(
+            plan_epoch_batches,
+            lengths,
+            max_batch_tokens=max_batch_tokens,
+            seed=seed,
+            num_processes=num_processes,
         )
+        self.start_epoch(0)
 
     def start_epoch(self, epoch: int, *, skip_batches: int = 0) -> None:
         """Set the epoch of the next iteration, and the steps of it that are already done."""
         # Not named set_epoch: accelerate calls a method of that name, without skipped batches.
-        self._batches = self.plan_epoch(epoch)[skip_batches * self._num_processes :]
+        self._batches = self.plan_epoch(epoch=epoch)[skip_batches * self._num_processes :]
 
     def count_steps(self, epochs: int) -> int:
         """Optimizer steps of each process in the first epochs."""
-        return sum(len(self.plan_epoch(epoch)) for epoch in range(epochs)) // self._num_processes
+        batches = sum(len(self.plan_epoch(epoch=epoch)) for epoch in range(epochs))
+        return batches // self._num_processes
 
     def fingerprint(self, epochs: int) -> str:
         """SHA-256 of the plan of the first epochs; trainings with the same plan can be resumed."""
-        plans = [self.plan_epoch(epoch) for epoch in range(epochs)]
+        plans = [self.plan_epoch(epoch=epoch) for epoch in range(epochs)]
         return sha256(repr((self._num_processes, plans)).encode()).hexdigest()
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -8,22 +8,25 @@ same weights as one that was not.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, set_seed
+from peft import PeftModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import get_scheduler
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 
 from tagalong.backend.models.base_models.memory import translate_memory_errors
 from tagalong.backend.models.base_models.precision import bf16_autocast
+from tagalong.backend.models.tier import Tier
+from tagalong.ner.document import DroppedAnnotation
 from tagalong.ner.errors import TrainingError
 from tagalong.training.loop.batch_sampler import LengthGroupedBatchSampler
 from tagalong.training.loop.ema import ExponentialMovingAverage, copy_weights, trainable_parameters
+from tagalong.training.loop.optimizers import OptimizerBuilder, build_fused_adamw, parameter_groups
 from tagalong.training.loop.training_state import read_state, write_state
 from tagalong.training.recipes.schedule import (
     Schedule,
@@ -33,8 +36,35 @@ from tagalong.training.recipes.schedule import (
 )
 
 TensorBatch = Mapping[str, Tensor]
-ParameterGroups = list[dict[str, Any]]  # as optimizers take them
 ProgressCallback = Callable[[TrainingProgress], None]
+TierT = TypeVar("TierT", bound=Tier)
+RecipeT = TypeVar("RecipeT")
+
+
+@dataclass(frozen=True)  # without slots, which break generic classes in Python 3.11
+class TrainResult(Generic[TierT, RecipeT]):
+    """The result of a training.
+
+    Attributes:
+        model: With the weights of the best epoch.
+        tokenizer: Tokenizer of the base.
+        tier: The model in serving form, with its fitted temperature.
+        history: Score and loss of each epoch.
+        recipe: With all open settings filled in, such as the learning rate.
+        dropped: Training annotations that flat BIO cannot represent; their words were masked.
+        is_main_process: Whether this process publishes.
+    """
+
+    model: PreTrainedModel | PeftModel
+    tokenizer: PreTrainedTokenizerBase
+    tier: TierT
+    history: TrainingHistory
+    recipe: RecipeT
+    dropped: tuple[DroppedAnnotation, ...]
+    is_main_process: bool
+
+
+AnyTrainResult = TrainResult[Any, Any]
 
 
 def create_accelerator(schedule: Schedule) -> Accelerator:
@@ -49,35 +79,18 @@ def create_accelerator(schedule: Schedule) -> Accelerator:
     )
 
 
-def create_batch_sampler(
-    lengths: Sequence[int], schedule: Schedule, accelerator: Accelerator
-) -> LengthGroupedBatchSampler:
-    """Plan the batches of items with these lengths, for all processes."""
-    return LengthGroupedBatchSampler(
-        lengths,
-        max_batch_tokens=schedule.batch_tokens,
-        seed=schedule.seed,
-        num_processes=accelerator.num_processes,
-    )
-
-
-def build_fused_adamw(groups: ParameterGroups) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov & Hutter 2019), one kernel for all weights."""
-    return torch.optim.AdamW(groups, fused=True)
-
-
 @dataclass(frozen=True, slots=True)
 class TrainingTask:
     """The part of a training that depends on its tier.
 
     Attributes:
-        batch_sampler: The batch plan.
+        lengths: Tokens of each window.
         collate: Makes a batch of tensors from indices of windows.
         loss: Forward pass, to the mean loss of a batch.
         score_dev: Dev score of the model in its present state; called on every process.
     """
 
-    batch_sampler: LengthGroupedBatchSampler
+    lengths: Sequence[int]
     collate: Callable[[Sequence[int]], TensorBatch]
     loss: Callable[[nn.Module, TensorBatch], Tensor]
     score_dev: Callable[[], float]
@@ -103,36 +116,39 @@ class Trainer:
         schedule: Schedule,
         accelerator: Accelerator,
         state_path: Path,
-        build_optimizer: Callable[[ParameterGroups], torch.optim.Optimizer] = build_fused_adamw,
+        build_optimizer: OptimizerBuilder = build_fused_adamw,
     ) -> None:
-        batch_sampler = task.batch_sampler
-        schedule = schedule.with_min_steps(batch_sampler.count_steps(1))
-        self._model, self._task = model, task
-        self._batches, self._schedule, self._accelerator = batch_sampler, schedule, accelerator
-        self._state_path = state_path
+        self._batches = LengthGroupedBatchSampler(
+            task.lengths,
+            max_batch_tokens=schedule.batch_tokens,
+            seed=schedule.seed,
+            num_processes=accelerator.num_processes,
+        )
+        self._schedule = schedule = schedule.with_min_steps(self._batches.count_steps(1))
+        self._task, self._accelerator, self._state_path = task, accelerator, state_path
         self._history = TrainingHistory()
+        self._model, self._weights = model, dict(trainable_parameters(model))
         self._ema = ExponentialMovingAverage(model, decay=schedule.ema_decay)
         self._best_weights = {
-            name: weight.detach().clone() for name, weight in trainable_parameters(model)
+            name: weight.detach().clone() for name, weight in self._weights.items()
         }
         self._optimizer = build_optimizer(parameter_groups(model, schedule))
-        self._steps = batch_sampler.count_steps(schedule.epochs)
-        self._dropout_modules = [
-            module for module in model.modules() if isinstance(module, nn.Dropout)
-        ]
-        self._plan_fingerprint = batch_sampler.fingerprint(schedule.epochs)
+        self._steps = self._batches.count_steps(schedule.epochs)
+        self._dropout_modules = [one for one in model.modules() if isinstance(one, nn.Dropout)]
+        self._plan_fingerprint = self._batches.fingerprint(schedule.epochs)
         self._scheduler = get_scheduler(
             "linear", self._optimizer, int(schedule.warmup * self._steps), self._steps
         )
         loader: DataLoader[int] = DataLoader(
-            range(batch_sampler.num_items),  # type: ignore[arg-type]
-            batch_sampler=batch_sampler,
+            range(len(task.lengths)),  # type: ignore[arg-type]
+            batch_sampler=self._batches,
             collate_fn=task.collate,
         )
+        # Not the optimizer and the scheduler: accelerate's wrappers skip and repeat their steps.
         self._wrapped_model, self._loader = accelerator.prepare(model, loader)
         self._step = 0  # optimizer steps over all epochs
         self._epoch_step = 0  # optimizer steps of the current epoch
-        self._loss_sum = 0.0
+        self._loss_sum = 0.0  # over the current epoch
 
     def run(self, *, on_progress: ProgressCallback, resume: bool = False) -> TrainingHistory:
         """Train until the last epoch, or until the dev score stops rising.
@@ -142,18 +158,18 @@ class Trainer:
             resume: Continue from the saved state, if there is one.
 
         Returns:
-            The scores; the model holds the weights of the best epoch.
+            The scores; the model holds the weights of the best epoch, in evaluation mode.
         """
         with translate_memory_errors(
             f"a step of {self._schedule.batch_tokens:,} tokens does not fit into memory: lower "
             "--batch-tokens or --window, or take a smaller base"
         ):
             # Of the processes that train together, one reports.
-            if not self._accelerator.is_main_process:
-                on_progress = _ignore_progress
-            return self._run(on_progress, resume=resume)
+            report = on_progress if self._accelerator.is_main_process else (lambda _: None)
+            self._run(report, resume=resume)
+        return self._history
 
-    def _run(self, on_progress: ProgressCallback, *, resume: bool) -> TrainingHistory:
+    def _run(self, on_progress: ProgressCallback, *, resume: bool) -> None:
         if resume and self._state_path.is_file():
             self._load_state()
         timer = TrainingTimer(self._step)
@@ -164,12 +180,13 @@ class Trainer:
                 on_progress(self._build_progress(epoch, timer))
             with self._ema.use_averaged_weights():
                 timer.start_evaluation()
+                self._model.eval()
                 self._end_epoch(self._task.score_dev())
                 timer.end_evaluation()
             self._save_state()
             on_progress(self._build_progress(epoch, timer))
-        copy_weights(dict(trainable_parameters(self._model)), self._best_weights)
-        return self._history
+        copy_weights(self._weights, self._best_weights)
+        self._model.eval()
 
     def _is_finished(self) -> bool:
         history = self._history
@@ -184,12 +201,13 @@ class Trainer:
             # At every step where a resumed training may begin, so that it draws the same numbers.
             if self._epoch_step == 0 or self._step % self._schedule.save_every == 0:
                 self._reseed()
-            self._update_dropout()
+            is_dropout_on = self._step >= self._schedule.dropout_start_ratio * self._steps
+            for module in self._dropout_modules:
+                module.training = is_dropout_on
             with bf16_autocast(self._accelerator.device, precision=self._schedule.precision):
                 loss = self._task.loss(self._wrapped_model, batch)
             self._accelerator.backward(loss)
-            weights = [weight for _, weight in trainable_parameters(self._model)]
-            nn.utils.clip_grad_norm_(weights, self._schedule.max_grad_norm)
+            nn.utils.clip_grad_norm_(self._weights.values(), self._schedule.max_grad_norm)
             self._optimizer.step()
             self._scheduler.step()
             self._optimizer.zero_grad()
@@ -200,12 +218,6 @@ class Trainer:
             if self._step % self._schedule.save_every == 0:
                 self._save_state()
             yield int(batch["attention_mask"].sum())
-
-    def _update_dropout(self) -> None:
-        """Keep dropout off until its share of the steps is over."""
-        is_on = self._step >= self._schedule.dropout_start_ratio * self._steps
-        for module in self._dropout_modules:
-            module.training = is_on
 
     def _check_finite(self, loss: float) -> float:
         if not math.isfinite(loss):
@@ -257,9 +269,7 @@ class Trainer:
             return
         # The keys are those of earlier releases, so that their stopped trainings resume.
         state = {
-            "weights": {
-                name: weight.detach() for name, weight in trainable_parameters(self._model)
-            },
+            "weights": {name: weight.detach() for name, weight in self._weights.items()},
             "average": self._ema.state_dict(),
             "best": self._best_weights,
             "optimizer": self._optimizer.state_dict(),
@@ -279,54 +289,10 @@ class Trainer:
                 "without --resume",
                 code="training-state-mismatch",
             )
-        copy_weights(dict(trainable_parameters(self._model)), state["weights"])
+        copy_weights(self._weights, state["weights"])
         self._ema.load_state_dict(state["average"])
         copy_weights(self._best_weights, state["best"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._scheduler.load_state_dict(state["scheduler"])
         self._history = TrainingHistory.from_json(state["outcome"])
         self._step, self._epoch_step, self._loss_sum = state["place"]
-
-
-def _ignore_progress(_: TrainingProgress) -> None:
-    pass
-
-
-def parameter_groups(model: nn.Module, schedule: Schedule) -> ParameterGroups:
-    """Group trainable parameters by learning rate and weight decay.
-
-    Layers are recognized by the number after ``layer.`` or ``layers.`` in parameter names.
-
-    Raises `TrainingError` if the schedule has no learning rate.
-    """
-    peak = schedule.learning_rate
-    if peak is None:
-        raise TrainingError(
-            "the schedule has no learning rate: set one, or resolve the recipe before training",
-            code="learning-rate-missing",
-        )
-    depths = {name: _layer_depth(name) for name, _ in trainable_parameters(model)}
-    top = max((depth for depth in depths.values() if depth is not None), default=0)
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, weight in trainable_parameters(model):
-        depth = depths[name]
-        # The head is new and learns at the full rate; the embeddings are the deepest layer.
-        distance = 0 if depth is None else top - depth
-        rate = peak * schedule.layer_decay**distance
-        decay = schedule.weight_decay if weight.ndim > 1 else 0.0
-        groups.setdefault((rate, decay), []).append(weight)
-    return [
-        {"params": weights, "lr": rate, "weight_decay": decay}
-        for (rate, decay), weights in groups.items()
-    ]
-
-
-def _layer_depth(name: str) -> int | None:
-    """Distance of a parameter from the input: embeddings 0, first layer 1; None for the head."""
-    parts = name.split(".")
-    if any("embed" in part for part in parts):
-        return 0
-    for part, following in pairwise(parts):
-        if part in ("layer", "layers") and following.isdigit():
-            return 1 + int(following)
-    return None

@@ -1,34 +1,25 @@
 """Uses of the dev split in a training: check, score, and fit the temperature."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from tagalong.backend.models.decoding.viterbi import FloatArray
+from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import TrainingError
 from tagalong.ner.tags import TagSet
+from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.evaluation.calibration import fit_temperature
 from tagalong.training.evaluation.evaluate import compute_dev_strict_f1
-
-
-class TrainedTier(Protocol):
-    """A tier in training."""
-
-    tag_set: TagSet
-
-    def predict(self, documents: Sequence[Document]) -> list[Prediction]:
-        """One prediction per document."""
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe
+from tagalong.training.recipes.llm_recipe import LLMRecipe
 
 
 def check_annotated_splits(train: Sequence[Document], dev: Sequence[Document]) -> None:
-    """Check that train and dev have annotated spans.
-
-    Raises `TrainingError` if one of them has none.
-    """
+    """Raise `TrainingError` if train or dev has no annotated spans."""
     for name, documents in (("train", train), ("dev", dev)):
         if not any(document.spans for document in documents):
             raise TrainingError(
@@ -38,7 +29,23 @@ def check_annotated_splits(train: Sequence[Document], dev: Sequence[Document]) -
             )
 
 
-def score_on_dev(tier: TrainedTier, dev: Sequence[Document], accelerator: Accelerator) -> float:
+def check_inputs(
+    split: TrainDevSplit, recipe: EncoderRecipe | LLMRecipe, *, four_bit_advice: str
+) -> None:
+    """Check the documents and settings of a training.
+
+    Raises `TrainingError` if train or dev has no annotated spans, or a 4-bit base has no adapter;
+    `four_bit_advice` ends the sentence about the base.
+    """
+    check_annotated_splits(split.train, split.dev)
+    if recipe.four_bit and recipe.adapter is None:
+        raise TrainingError(
+            f"a 4-bit base cannot be tuned in full: {four_bit_advice}",
+            code="four-bit-without-adapter",
+        )
+
+
+def score_on_dev(tier: Tier, dev: Sequence[Document], accelerator: Accelerator) -> float:
     """Strict F1 of a tier on dev, the same on every process; each predicts a share of dev."""
     rank, count = accelerator.process_index, accelerator.num_processes
     own_share = [*enumerate(dev)][rank::count]
@@ -46,7 +53,7 @@ def score_on_dev(tier: TrainedTier, dev: Sequence[Document], accelerator: Accele
     numbered = [(index, one) for (index, _), one in zip(own_share, predictions, strict=True)]
     gathered: list[tuple[int, Prediction]] = gather_object(numbered)
     in_order = [one for _, one in sorted(gathered, key=lambda pair: pair[0])]
-    return compute_dev_strict_f1(dev, in_order, tier.tag_set)
+    return compute_dev_strict_f1(dev, in_order, TagSet(tier.labels))
 
 
 def fit_temperature_on_dev(logits: Sequence[FloatArray], tags: Sequence[Sequence[int]]) -> float:
@@ -54,5 +61,4 @@ def fit_temperature_on_dev(logits: Sequence[FloatArray], tags: Sequence[Sequence
 
     `logits` has shape (words, tags) for each document, and `tags` the gold tags of its words.
     """
-    gold = [np.array(entry) for entry in tags]
-    return fit_temperature(np.concatenate(list(logits)), np.concatenate(gold))
+    return fit_temperature(np.concatenate(list(logits)), np.concatenate(list(map(np.array, tags))))

@@ -19,7 +19,8 @@ from tagalong.ner.errors import TrainingError
 from tagalong.ner.tags import IGNORE_INDEX, TagSet
 from tagalong.ner.words import word_offsets
 from tagalong.training.data.train_dev_split import TrainDevSplit
-from tagalong.training.encoder.train import TrainingWindows, build_encoder, train_encoder
+from tagalong.training.encoder.dataset import TrainingWindows
+from tagalong.training.encoder.train import build_encoder, train_encoder
 from tagalong.training.evaluation.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE
 from tagalong.training.jobs.publish import publish as publish_trained
 from tagalong.training.recipes.encoder_recipe import EncoderRecipe

@@ -47,6 +47,6 @@ def test_little_of_a_batch_is_padding():
 def test_an_epoch_can_be_entered_at_any_step(skip):
     batches = LengthGroupedBatchSampler([20] * 100, max_batch_tokens=100, seed=3, num_processes=2)
     batches.start_epoch(1, skip_batches=skip)
-    assert list(batches) == batches.plan_epoch(1)[2 * skip :]
+    assert list(batches) == batches.plan_epoch(epoch=1)[2 * skip :]
     assert len(batches) == len(list(batches))
     assert batches.count_steps(3) == 3 * 20 // 2

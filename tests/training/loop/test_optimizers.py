@@ -5,8 +5,7 @@ import torch
 from bitsandbytes.optim import PagedAdamW8bit
 
 from tagalong.training.loop import optimizers
-from tagalong.training.loop.optimizers import choose_optimizer
-from tagalong.training.loop.trainer import build_fused_adamw
+from tagalong.training.loop.optimizers import build_fused_adamw, choose_optimizer
 
 
 def test_the_optimizer_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ from torch import nn
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.text.windows import WindowConfig
 from tagalong.ner.errors import TrainingError
-from tagalong.training.loop.batch_sampler import LengthGroupedBatchSampler
 from tagalong.training.loop.trainer import Trainer, TrainingTask, create_accelerator
 from tagalong.training.recipes.encoder_recipe import EncoderRecipe, encoder_recipe_from_json
 from tagalong.training.recipes.recipe import AdapterConfig, recipe_to_json
@@ -20,9 +19,7 @@ from tests.errors import raises
 SCHEDULE = Schedule(epochs=9, learning_rate=0.1, patience=2, batch_tokens=4, ema_decay=0.0)
 
 
-def loop_over(
-    scores, state, *, loss=None, score_dev=None, schedule=SCHEDULE, items=8, processes=1, model=None
-):
+def loop_over(scores, state, *, loss=None, score_dev=None, schedule=SCHEDULE, items=8, model=None):
     """A loop around one number, judged by a list of scores."""
     model = model or nn.Linear(1, 1, bias=False)
     told = iter(scores)
@@ -33,9 +30,7 @@ def loop_over(
     return model, Trainer(
         model,
         TrainingTask(
-            batch_sampler=LengthGroupedBatchSampler(
-                [1] * items, max_batch_tokens=4, seed=1, num_processes=processes
-            ),
+            lengths=[1] * items,
             collate=collate,
             loss=loss or (lambda model, batch: (model(batch["x"]) ** 2).mean()),
             score_dev=score_dev or (lambda: next(told)),
