@@ -14,7 +14,7 @@ from tagalong.cli.terminal.console import error_console, print_warning
 from tagalong.cli.terminal.options import ALLOWED_HOSTS_OPTION, ModelsOption, parse_hosts
 from tagalong.cli.terminal.subprocesses import RETRAINING_COMMAND, TAGALONG_COMMAND
 from tagalong.ner.errors import InputError
-from tagalong.training.jobs.retrain_options import RetrainOptions
+from tagalong.training.jobs.job_requests import RetrainOptions
 
 
 def serve_cli(

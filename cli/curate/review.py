@@ -36,7 +36,7 @@ from tagalong.cli.terminal.options import (
 )
 from tagalong.cli.terminal.progress import training_progress_bar
 from tagalong.cli.terminal.tables import new_table
-from tagalong.cli.train.run import EpochsOption, SeedOption
+from tagalong.cli.train.options import EpochsOption, SeedOption
 from tagalong.ner.text_sanitizing import escape_unprintable, to_single_line
 from tagalong.training.corpus import Corpus
 

@@ -1,13 +1,13 @@
 """``tagalong retrain``: train on the annotations of a project, and promote if it is no worse."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from tagalong.backend.retraining.job import Job, JobResult, JobState, PromotionPolicy
+from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.cli.terminal.console import console, echo_json, error_console, print_warning
 from tagalong.cli.terminal.options import (
@@ -19,88 +19,43 @@ from tagalong.cli.terminal.options import (
 )
 from tagalong.cli.terminal.progress import training_progress_bar
 from tagalong.cli.terminal.tables import new_table
-from tagalong.ner.tiers import ENCODER, TierName
-from tagalong.training.jobs.job_requests import cancel_jobs, enqueue_job
-from tagalong.training.jobs.retrain_options import (
-    RetrainOptions,
-)
-
-if TYPE_CHECKING:
-    pass
+from tagalong.cli.train import options
+from tagalong.ner.tiers import ENCODER
+from tagalong.training.jobs.job_requests import RetrainOptions, cancel_jobs, enqueue_job
 
 
 def retrain_cli(
-    project: Annotated[
-        int | None, typer.Option(min=1, help="Project id: the number in the project's address.")
-    ] = None,
+    project: options.RetrainProjectOption = None,
     url: Annotated[str | None, LABEL_STUDIO_URL_OPTION] = None,
     key: Annotated[str | None, LABEL_STUDIO_KEY_OPTION] = None,
-    tier: Annotated[TierName, typer.Option(help="Model type to train.")] = ENCODER,
-    recipe_from: Annotated[
-        str | None,
-        typer.Option(
-            metavar="VERSION",
-            help="Version whose base model and hyperparameters to use.",
-            show_default="those of the served version",
-        ),
-    ] = None,
-    promote: Annotated[
-        PromotionPolicy,
-        typer.Option(
-            help=(
-                "When to make the new version the current one; auto: unless it is "
-                "significantly worse than the served version, or the server has other "
-                "projects."
-            )
-        ),
-    ] = "auto",
-    holdout_share: Annotated[
-        float,
-        typer.Option(
-            min=0.01,
-            max=0.9,
-            help=("Share of the documents held out for comparing both versions."),
-        ),
-    ] = 0.2,
-    name: Annotated[
-        str | None,
-        typer.Option(help="Prefix of the new version's name.", show_default="project-N"),
-    ] = None,
-    warm_start: Annotated[
-        bool,
-        typer.Option(
-            "--warm-start",
-            help=(
-                "Start from the served version instead of its base model: faster, but errors "
-                "accumulate."
-            ),
-        ),
-    ] = False,
-    prelabel: Annotated[
-        int,
-        typer.Option(min=0, help="Number of unannotated tasks to predict after a promotion."),
-    ] = 0,
+    tier: options.RetrainTierOption = ENCODER,
+    recipe_from: options.RetrainRecipeOption = None,
+    promote: options.RetrainPromoteOption = "auto",
+    holdout_share: options.HoldoutShareOption = 0.2,
+    name: options.RetrainNameOption = None,
+    warm_start: options.WarmStartOption = False,
+    prelabel: options.PrelabelOption = 0,
     models: ModelsOption = Path("models"),
-    cancel: Annotated[
-        bool, typer.Option("--cancel", help="Cancel the project's training jobs, then exit.")
-    ] = False,
+    cancel: options.CancelOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train on a project's annotations; the new version serves if it is no worse beyond noise.
 
     Example: tagalong retrain --project 1
     """
+    if project is None:
+        raise typer.BadParameter("name a project: --project and the number in its address")
     store = open_store(models)
     job_store = JobStore(store.root)
     if cancel:
-        count = cancel_jobs(job_store, _require_project(project))
+        count = cancel_jobs(job_store, project)
         error_console.print(f"Cancelled {count} training{'s' * (count != 1)}.")
         return
     # Imports torch, which takes seconds.
     from tagalong.training.jobs.retrain import describe_job, run_job
 
-    job_id = enqueue_job(job_store, store, _require_project(project), tier)
-    options = RetrainOptions(
+    job_id = enqueue_job(job_store, store, project, tier)
+    how = RetrainOptions(
         label_studio_url=url,
         label_studio_key=key,
         promotion_policy=promote,
@@ -111,7 +66,7 @@ def retrain_cli(
         warm_start=warm_start,
     )
     with training_progress_bar(error_console) as on_progress:
-        job = run_job(job_store, job_id, store, options, on_progress=on_progress)
+        job = run_job(job_store, job_id, store, how, on_progress=on_progress)
     if as_json:
         echo_json(job_to_json(job))
     elif job.result is not None:
@@ -122,12 +77,6 @@ def retrain_cli(
         error_console.print(describe_job(job), markup=False, soft_wrap=True)
     if job.state not in (JobState.PROMOTED, JobState.REJECTED):
         raise SystemExit(1)
-
-
-def _require_project(project: int | None) -> int:
-    if project is None:
-        raise typer.BadParameter("name a project: --project and the number in its address")
-    return project
 
 
 def job_to_json(job: Job) -> dict[str, Any]:

@@ -2,11 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from tagalong.cli.terminal.console import echo_json
 from tagalong.cli.terminal.options import (
     AnnotatorsOption,
     JsonOption,
@@ -15,86 +12,41 @@ from tagalong.cli.terminal.options import (
     build_read_options,
     open_store,
 )
-from tagalong.cli.train.run import (
-    BatchTokensOption,
-    DevOption,
-    DevShareOption,
-    EpochsOption,
-    ExportsArgument,
-    LearningRateOption,
-    PatienceOption,
-    PrecisionOption,
-    PromoteOption,
-    RecipeFromOption,
-    ResumeOption,
-    RevisionOption,
-    SeedOption,
-    VersionNameOption,
-    drop_none,
-    run_training,
-)
+from tagalong.cli.train import options
+from tagalong.cli.train.messages import train_and_print
 from tagalong.ner.tiers import LLM
+
+if TYPE_CHECKING:  # torch would make `tagalong --help` slow
+    from tagalong.training.recipes.llm_recipe import LLMRecipe
 
 DEFAULT_BASE = "mistralai/Mistral-7B-Instruct-v0.3"
 
 
 def llm_cli(
-    exports: ExportsArgument,
-    dev: DevOption = None,
-    dev_share: DevShareOption = 0.1,
-    base: Annotated[
-        str,
-        typer.Option(
-            help=("Base model, a decoder: Hugging Face Hub id, folder, or package:MODULE/PATH.")
-        ),
-    ] = DEFAULT_BASE,
-    revision: RevisionOption = None,
-    four_bit: Annotated[bool, typer.Option(help="Keep the base model in 4 bits (QLoRA).")] = True,
-    full: Annotated[
-        bool,
-        typer.Option(
-            "--full", help=("Train all weights instead of an adapter, for small base models.")
-        ),
-    ] = False,
-    rank: Annotated[
-        int | None,
-        typer.Option(min=1, help="LoRA rank; alpha is twice the rank.", show_default="128"),
-    ] = None,
-    epochs: EpochsOption = None,
-    patience: PatienceOption = None,
-    learning_rate: LearningRateOption = None,
-    batch_tokens: BatchTokensOption = None,
-    window: Annotated[
-        int | None,
-        typer.Option(
-            min=64, help=("Maximum prompt length, in tokens; each word occurs twice in a prompt.")
-        ),
-    ] = None,
-    train_window: Annotated[
-        int | None,
-        typer.Option(
-            min=64,
-            help="Maximum prompt length while training, in tokens.",
-            show_default="as --window",
-        ),
-    ] = None,
-    noise: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            max=1.0,
-            help=("Share of input tags corrupted in training (scheduled sampling)."),
-        ),
-    ] = None,
-    recipe_from: RecipeFromOption = None,
-    seed: SeedOption = 42,
-    precision: PrecisionOption = "auto",
+    exports: options.ExportsArgument,
+    dev: options.DevOption = None,
+    dev_share: options.DevShareOption = 0.1,
+    base: options.LLMBaseOption = DEFAULT_BASE,
+    revision: options.RevisionOption = None,
+    four_bit: options.FourBitOption = True,
+    full: options.FullOption = False,
+    rank: options.LLMRankOption = None,
+    epochs: options.EpochsOption = None,
+    patience: options.PatienceOption = None,
+    learning_rate: options.LearningRateOption = None,
+    batch_tokens: options.BatchTokensOption = None,
+    window: options.LLMWindowOption = None,
+    train_window: options.TrainWindowOption = None,
+    noise: options.TagNoiseOption = None,
+    recipe_from: options.RecipeFromOption = None,
+    seed: options.SeedOption = 42,
+    precision: options.PrecisionOption = "auto",
     annotators: AnnotatorsOption = "majority",
     label_config: LabelConfigOption = None,
-    name: VersionNameOption = LLM,
+    name: options.VersionNameOption = LLM,
     models: ModelsOption = Path("models"),
-    resume: ResumeOption = False,
-    promote: PromoteOption = "auto",
+    resume: options.ResumeOption = False,
+    promote: options.PromoteOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Train a decoder LLM to tag, by an adapter on a base in 4 bits, and publish the adapter.
@@ -103,50 +55,45 @@ def llm_cli(
 
     On several GPUs: accelerate launch --multi_gpu -m tagalong train llm export.json
     """
-    from tagalong.backend.models.base_models.base_model import BaseModelRef
     from tagalong.training.jobs.tier_trainers import read_recipe
-    from tagalong.training.jobs.train_version import TrainJob
-    from tagalong.training.recipes.llm_recipe import LLMRecipe
-    from tagalong.training.recipes.recipe import AdapterConfig, Recipe
+    from tagalong.training.jobs.train_version import TrainInputs, TrainJob
 
     store = open_store(models)
-    recipe: Recipe
-    if recipe_from is not None:
-        recipe = read_recipe(store, LLM, recipe_from)
-    else:
-        default = LLMRecipe(base=BaseModelRef(base, revision))
-        settings = drop_none(
-            window=window, requested_train_window=train_window, tag_noise_share=noise
-        )
-        schedule = drop_none(
-            epochs=epochs,
-            patience=patience,
-            learning_rate=learning_rate,
-            batch_tokens=batch_tokens,
-            seed=seed,
-            precision=precision,
-        )
-        recipe = replace(
-            default, four_bit=four_bit, schedule=replace(default.schedule, **schedule), **settings
-        )
-        if full:
-            recipe = replace(recipe, adapter=None, four_bit=False, gradient_checkpointing=False)
-        elif rank is not None:
-            dropout = default.adapter.dropout if default.adapter else 0.0
-            recipe = replace(recipe, adapter=AdapterConfig(rank, 2 * rank, dropout))
-    version = run_training(
-        TrainJob(
-            tier=LLM,
-            recipe=recipe,
-            store=store,
-            export_files=exports,
-            dev_files=dev or (),
-            dev_share=dev_share,
-            read_options=build_read_options(annotators, label_config),
-            name=name,
-            resume=resume,
-            promotion_policy=promote,
-        )
+    schedule = options.schedule_settings(
+        epochs, patience, learning_rate, batch_tokens, seed, precision
     )
-    if version is not None and as_json:
-        echo_json(version.manifest.to_json())
+    settings = options.drop_none(
+        window=window, requested_train_window=train_window, tag_noise_share=noise
+    )
+    settings["four_bit"] = four_bit
+    recipe = (
+        _build_recipe((base, revision), full, rank, schedule, settings)
+        if recipe_from is None
+        else read_recipe(store, LLM, recipe_from)
+    )
+    reading = build_read_options(annotators, label_config)
+    inputs = TrainInputs(exports, dev or (), dev_share, reading)
+    job = TrainJob(LLM, recipe, store, name, resume=resume, promotion_policy=promote)
+    train_and_print(job, inputs, as_json=as_json)
+
+
+def _build_recipe(
+    base: tuple[str, str | None],
+    full: bool,
+    rank: int | None,
+    schedule: dict[str, Any],
+    settings: dict[str, Any],
+) -> "LLMRecipe":
+    """Build a recipe from options; `base` has a revision, and None as rank is for the default."""
+    from tagalong.backend.models.base_models.base_model import BaseModelRef
+    from tagalong.training.recipes.llm_recipe import LLMRecipe
+    from tagalong.training.recipes.recipe import AdapterConfig
+
+    recipe = LLMRecipe(base=BaseModelRef(*base), **settings)
+    recipe = replace(recipe, schedule=replace(recipe.schedule, **schedule))
+    if full:
+        return replace(recipe, adapter=None, four_bit=False, gradient_checkpointing=False)
+    if rank is None:
+        return recipe
+    dropout = recipe.adapter.dropout if recipe.adapter else 0.0
+    return replace(recipe, adapter=AdapterConfig(rank, 2 * rank, dropout))

@@ -1,11 +1,15 @@
-"""Messages of ``tagalong train`` before and after a training."""
+"""A training from the command line, with its messages before, during and after it."""
 
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.markup import escape
 
+from tagalong.cli.terminal.console import echo_json, error_console
+from tagalong.cli.terminal.progress import training_progress_bar
+from tagalong.cli.terminal.reports import RenderedReport, print_report
 from tagalong.cli.terminal.tables import format_score
 from tagalong.ner.document import DroppedAnnotation
 from tagalong.training.corpus import Corpus
@@ -13,20 +17,40 @@ from tagalong.training.data.silver import SilverData
 from tagalong.training.data.train_dev_split import TrainDevSplit
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from tagalong.training.jobs.train_version import TrainedVersion
+    from tagalong.training.jobs.train_version import TrainedVersion, TrainInputs, TrainJob
+
+
+def train_and_print(job: "TrainJob", inputs: "TrainInputs", *, as_json: bool) -> None:
+    """Run a training with messages on stderr; print a comparison, or JSON, on stdout."""
+    from tagalong.training.evaluation.report import report_to_json
+    from tagalong.training.evaluation.tables import report_tables
+    from tagalong.training.jobs.train_version import GOLD_ONLY, read_training_data, train_version
+
+    data = read_training_data(job, inputs)
+    # Of the processes that train together, one reports.
+    console = error_console if data.is_main_process else Console(quiet=True)
+    console.print(describe_split(data.split, data.corpus, data.dev_corpus), soft_wrap=True)
+    if data.split.silver is not None:
+        console.print(describe_silver(data.split.silver), soft_wrap=True)
+
+    def show(message: str) -> None:
+        console.print(message, markup=False, soft_wrap=True)
+
+    with training_progress_bar(console) as on_progress:
+        version = train_version(job, data, on_progress=on_progress, on_message=show)
+    if version is None:
+        return
+    console.print(describe_version(version), soft_wrap=True)
+    report = report_to_json(version.comparison) if version.comparison else None
+    if as_json:
+        echo_json(version.manifest.to_json() | ({"report": report} if inputs.silver else {}))
+    elif version.comparison is not None and report is not None:
+        tables = [one for one in report_tables(version.comparison) if one.title.endswith(GOLD_ONLY)]
+        print_report(RenderedReport(report, "", None, tables, version.comparison.warnings))
 
 
 def describe_split(split: TrainDevSplit, corpus: Corpus, dev: Corpus | None = None) -> str:
-    """Describe the documents of a training, and problems of reading them.
-
-    Args:
-        split: Train and dev documents.
-        corpus: The corpus of the exports.
-        dev: The corpus of the dev files; None if dev is a share of the exports.
-
-    Returns:
-        Lines in Rich's markup.
-    """
+    """Describe the documents of a training and problems of reading them, in Rich's markup."""
     train_spans, dev_spans = (
         sum(len(document.spans) for document in documents) for documents in (split.train, split.dev)
     )
@@ -55,8 +79,8 @@ def describe_silver(silver: SilverData) -> str:
     """Describe silver data and its exclusions, in lines of Rich's markup."""
     lines = [
         f"Silver: {len(silver.documents)} documents ({silver.entity_count} entities) labelled by "
-        f"{', '.join(silver.versions)}; a word with confidence 1 has weight {silver.weight:g}, a "
-        "word of gold 1."
+        f"{', '.join(silver.versions)}; a word with confidence 1 has weight "
+        f"{silver.options.weight:g}, a word of gold 1."
     ]
     if silver.excluded_counts:
         counts = ", ".join(f"{count} {why}" for why, count in silver.excluded_counts.items())

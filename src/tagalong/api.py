@@ -175,13 +175,8 @@ def train_encoder(
         BaseModelError: If the base model is not available.
     """
     store = _open_store(models)
-    job = TrainJob(
-        tier=ENCODER,
-        recipe=recipe or with_min_steps(EncoderRecipe()),
-        store=store,
-        name=name,
-        promotion_policy=promote,
-    )
+    recipe = recipe or with_min_steps(EncoderRecipe())
+    job = TrainJob(ENCODER, recipe, store, name, promotion_policy=promote)
     corpus, dev_corpus = _as_corpus(train), None if dev is None else _as_corpus(dev)
     with _quiet_libraries():
         data = build_training_data(job, corpus, dev_corpus)

@@ -36,6 +36,7 @@ from tagalong.ner.document import Document, Prediction
 from tagalong.ner.words import word_offsets
 from tagalong.training.data.silver import (
     PredictedDocument,
+    ReservedDocuments,
     SilverData,
     SilverOptions,
     select_silver,
@@ -186,16 +187,15 @@ def main() -> None:
         line, predictions = row(name, tier, parts, rivals)
         rivals.append(predictions)
         print(line, flush=True)
-    rules = SilverOptions(
-        labels=LABELS,
-        train_documents=parts.gold,
-        dev_documents=parts.dev,
-        excluded_documents=parts.test,
-    )
+    reserved: ReservedDocuments = {
+        "text in dev": parts.dev,
+        "text held out": parts.test,
+        "text in gold": parts.gold,
+    }
     trials = [("", weight, said) for weight in options.weights]
     trials += [(", unweighted", weight, [*map(without_scores, said)]) for weight in options.sure]
     for note, weight, pairs in trials:
-        silver = select_silver(pairs, replace(rules, weight=weight))
+        silver = select_silver(pairs, SilverOptions(weight=weight), reserved, LABELS)
         tier = train(parts.gold, parts.dev, silver=silver, **how)
         print(row(f"gold and silver, weight {weight:g}{note}", tier, parts, rivals)[0], flush=True)
     print(f"\n{(time.process_time() - start) / 60:.0f} minutes of one core.")

@@ -10,9 +10,9 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from tagalong.backend.formats.registry import read_predictions
 from tagalong.ner.document import Document, DroppedAnnotation, Prediction
@@ -26,8 +26,9 @@ PredictedDocument = tuple[Document, Prediction]
 ExclusionReason = Literal[
     "text in gold", "text in dev", "text held out", "score too low", "text repeated"
 ]
+ReservedDocuments = Mapping[ExclusionReason, Sequence[Document]]
 DEFAULT_SILVER_WEIGHT = 0.5  # of a word with confidence 1; on dev, 1 was no better
-MAX_LISTED_LABELS = 5
+MAX_LISTED_LABELS = 5  # in a message; a wrong label config may leave hundreds unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +44,41 @@ class SilverDocument:
     word_weights: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SilverOptions:
+    """Files of silver data, and how to use them.
+
+    Attributes:
+        files: Files of predictions.
+        weight: Weight of a word with confidence 1, from 0 to 1.
+        min_score: Documents with a lower task score are excluded.
+        excluded_files: Documents reserved for evaluation, whose texts are excluded.
+        with_baseline: Train on gold alone first, to compare.
+    """
+
+    files: Sequence[Path] = ()
+    weight: float = DEFAULT_SILVER_WEIGHT
+    min_score: float = 0.0
+    excluded_files: Sequence[Path] = ()
+    with_baseline: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class SilverData:
     """Training documents with predicted spans.
 
     Attributes:
         documents: By descending score, so that the order of files does not change the training.
-        sources: Names of the files.
+        options: Files and weights.
         versions: Versions that made the predictions.
-        weight: Weight of a word with confidence 1.
-        min_score: Documents with a lower task score were excluded.
         excluded_counts: Number of excluded documents by reason.
         dropped: Predicted entities that are not trained on; their words are masked.
         unscored_entities: Number of entities without a score; they have that of their document.
     """
 
     documents: tuple[SilverDocument, ...]
-    sources: tuple[str, ...] = ()
+    options: SilverOptions = field(default_factory=SilverOptions)
     versions: tuple[str, ...] = ()
-    weight: float = DEFAULT_SILVER_WEIGHT
-    min_score: float = 0.0
     excluded_counts: Mapping[ExclusionReason, int] = field(default_factory=dict)
     dropped: tuple[DroppedAnnotation, ...] = ()
     unscored_entities: int = 0
@@ -80,58 +96,46 @@ class SilverData:
         return sum(len(one.document.spans) for one in self.documents)
 
     def to_json(self) -> Mapping[str, Any]:
-        """Description of the silver data for the manifest."""
+        """Description of the silver data for the manifest, under the keys of the first release."""
         return {
             "fingerprint": self.fingerprint[:16],
-            "sources": list(self.sources),
+            "sources": [path.name for path in self.options.files],
             "versions": list(self.versions),
             "documents": len(self.documents),
             "entities": self.entity_count,
-            "weight": self.weight,
-            "least": self.min_score,
+            "weight": self.options.weight,
+            "least": self.options.min_score,
             "left_out": dict(self.excluded_counts),
             "lost": dict(Counter(entry.reason for entry in self.dropped)),
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SilverOptions:
-    """Selection and weights of silver data.
-
-    Attributes:
-        labels: Entity types of gold.
-        train_documents: Gold training documents.
-        dev_documents: Gold dev documents.
-        excluded_documents: Documents reserved for evaluation.
-        weight: Weight of a word with confidence 1, from 0 to 1.
-        min_score: Documents with a lower task score are excluded.
-    """
-
-    labels: Sequence[str]
-    train_documents: Sequence[Document]
-    dev_documents: Sequence[Document]
-    excluded_documents: Sequence[Document] = ()
-    weight: float = DEFAULT_SILVER_WEIGHT
-    min_score: float = 0.0
-
-
-def read_silver(paths: Sequence[Path], options: SilverOptions) -> SilverData:
-    """Read silver data from files of predictions.
+def read_silver(
+    options: SilverOptions, reserved: ReservedDocuments, labels: Sequence[str]
+) -> SilverData:
+    """Read silver data from files of predictions; see `select_silver`.
 
     Raises `InputError` if a file cannot be read, or no document is left, `LabelError` if gold has
     none of the predicted labels.
     """
-    predicted = [pair for path in paths for pair in read_predictions(path)]
-    return replace(select_silver(predicted, options), sources=tuple(path.name for path in paths))
+    predicted = [pair for path in options.files for pair in read_predictions(path)]
+    return select_silver(predicted, options, reserved, labels)
 
 
-def select_silver(predicted: Sequence[PredictedDocument], options: SilverOptions) -> SilverData:
+def select_silver(
+    predicted: Sequence[PredictedDocument],
+    options: SilverOptions,
+    reserved: ReservedDocuments,
+    labels: Sequence[str],
+) -> SilverData:
     """Select silver data from predictions.
 
     Args:
         predicted: Documents with predictions, in any order. Of several predictions for the same
             text, the one with the highest task score is selected.
         options: Selection and weights.
+        reserved: Documents whose texts are excluded, by reason; the first reason of a text counts.
+        labels: Entity types of gold.
 
     Returns:
         The silver data, the same for any order.
@@ -140,37 +144,8 @@ def select_silver(predicted: Sequence[PredictedDocument], options: SilverOptions
         InputError: If no document is left.
         LabelError: If gold has none of the predicted labels.
     """
-    kept, excluded_counts = _filter_predictions(predicted, options)
-    if not kept:
-        _raise_no_silver(excluded_counts)
-    _check_shared_labels(kept, options.labels)
-    tag_set = TagSet(tuple(options.labels))
-    silver = [_to_silver_document(*pair, weight=options.weight) for pair in kept]
-    predictions = [prediction for _, prediction in kept]
-    dropped = [entry for prediction in predictions for entry in prediction.dropped]
-    dropped += [entry for one in silver for entry in tag_set.encode(one.document).dropped]
-    return SilverData(
-        documents=tuple(silver),
-        versions=tuple(sorted({prediction.version for prediction in predictions})),
-        weight=options.weight,
-        min_score=options.min_score,
-        excluded_counts=excluded_counts,
-        dropped=tuple(dropped),
-        unscored_entities=sum(span.score is None for one in predictions for span in one.spans),
-    )
-
-
-def _filter_predictions(
-    predicted: Sequence[PredictedDocument], options: SilverOptions
-) -> tuple[list[PredictedDocument], dict[ExclusionReason, int]]:
-    """Selected documents by descending score, and the number of the others by reason."""
     taken: dict[str, ExclusionReason] = {}
-    gold: Mapping[ExclusionReason, Sequence[Document]] = {
-        "text in dev": options.dev_documents,
-        "text held out": options.excluded_documents,
-        "text in gold": options.train_documents,
-    }
-    for reason, documents in gold.items():
+    for reason, documents in reserved.items():
         for document in documents:
             taken.setdefault(normalize_text(document.text), reason)
     kept: list[PredictedDocument] = []
@@ -184,7 +159,21 @@ def _filter_predictions(
         else:
             kept.append((document, prediction))
             taken[key] = "text repeated"
-    return kept, dict(sorted(excluded.items()))
+    excluded_counts = dict(sorted(excluded.items()))
+    _check_kept(kept, excluded_counts, labels)
+    silver = tuple(_to_silver_document(*pair, weight=options.weight) for pair in kept)
+    predictions = [prediction for _, prediction in kept]
+    dropped = [entry for prediction in predictions for entry in prediction.dropped]
+    tag_set = TagSet(tuple(labels))
+    dropped += [entry for one in silver for entry in tag_set.encode(one.document).dropped]
+    return SilverData(
+        silver,
+        options,
+        versions=tuple(sorted({prediction.version for prediction in predictions})),
+        excluded_counts=excluded_counts,
+        dropped=tuple(dropped),
+        unscored_entities=sum(span.score is None for one in predictions for span in one.spans),
+    )
 
 
 def _confidence_sort_key(pair: PredictedDocument) -> tuple[Any, ...]:
@@ -218,17 +207,19 @@ def _to_silver_document(
     )
 
 
-def _raise_no_silver(excluded_counts: Mapping[ExclusionReason, int]) -> NoReturn:
-    counts = ", ".join(f"{count} {why}" for why, count in excluded_counts.items())
-    raise InputError(
-        f"no predicted document is left for training ({counts or 'the files have none'}): predict "
-        "texts without annotations, or lower the minimum score",
-        code="no-silver-documents",
-    )
-
-
-def _check_shared_labels(kept: Sequence[PredictedDocument], labels: Sequence[str]) -> None:
-    """Reject predictions without a label of gold."""
+def _check_kept(
+    kept: Sequence[PredictedDocument],
+    excluded_counts: Mapping[ExclusionReason, int],
+    labels: Sequence[str],
+) -> None:
+    """Reject an empty selection, and predictions without a label of gold."""
+    if not kept:
+        reasons = ", ".join(f"{count} {why}" for why, count in excluded_counts.items())
+        raise InputError(
+            f"no predicted document is left for training ({reasons or 'the files have none'}): "
+            "predict texts without annotations, or lower the minimum score",
+            code="no-silver-documents",
+        )
     counts = Counter(span.label for _, prediction in kept for span in prediction.spans)
     if not counts:
         raise InputError(
@@ -237,16 +228,17 @@ def _check_shared_labels(kept: Sequence[PredictedDocument], labels: Sequence[str
             code="silver-without-entities",
         )
     if counts.keys().isdisjoint(labels):
-        named = ", ".join(
-            f"{label!r} ({count})" for label, count in counts.most_common(MAX_LISTED_LABELS)
-        )
-        more = (
-            f" and {len(counts) - MAX_LISTED_LABELS} more"
-            if len(counts) > MAX_LISTED_LABELS
-            else ""
-        )
         raise LabelError(
             f"no predicted entity has a label of gold ({', '.join(labels)}), but all have "
-            f"{named}{more}: predict with the labels of gold",
+            f"{format_label_counts(counts)}: predict with the labels of gold",
             code="silver-labels-not-in-gold",
         )
+
+
+def format_label_counts(counts: Counter[str]) -> str:
+    """List the most frequent labels with their counts for a message, and count the rest."""
+    named = ", ".join(
+        f"{label!r} ({count})" for label, count in counts.most_common(MAX_LISTED_LABELS)
+    )
+    rest = len(counts) - MAX_LISTED_LABELS
+    return f"{named} and {rest} more" if rest > 0 else named

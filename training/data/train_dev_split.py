@@ -14,9 +14,7 @@ from tagalong.training.corpus import (
     find_shared_texts,
     split_off_dev,
 )
-from tagalong.training.data.silver import SilverData
-
-MAX_LISTED_LABELS = 5  # in a message; a wrong label config may leave hundreds unknown
+from tagalong.training.data.silver import SilverData, format_label_counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +53,8 @@ class TrainDevSplit:
         return {
             "fingerprint": self.fingerprint,
             "sources": list(self.sources),
-            "train": {
-                **_count_documents_and_entities(self.train),
-                "labels": _count_labels(self.train),
-            },
-            "dev": _count_documents_and_entities(self.dev),
+            "train": _count_entities(self.train) | {"labels": dict(_count_labels(self.train))},
+            "dev": _count_entities(self.dev),
             # Absent keys keep manifests equal to those of earlier releases.
             **({"silver": self.silver.to_json()} if self.silver else {}),
             **({"start": self.warm_start_version} if self.warm_start_version else {}),
@@ -71,26 +66,17 @@ def split_train_dev(
 ) -> TrainDevSplit:
     """Split a corpus into train and dev, or combine it with a given dev corpus.
 
-    Args:
-        corpus: Training documents.
-        dev: Dev documents, whose texts are removed from train; None to take a share of `corpus`, by
-            the hash of each text.
-        dev_share: The share for dev.
-
-    Returns:
-        The split.
-
-    Raises:
-        LabelError: If no annotation has a label of the label config.
+    The texts of a given dev corpus are removed from train. Without one, dev is a share of `corpus`,
+    by the hash of each text. Raises `LabelError` if no annotation has a label of the label config.
     """
-    for one in (corpus, dev):
-        if one is not None:
-            _check_labels_in_config(one)
-    sources = [*corpus.sources, *(dev.sources if dev else ())]
+    _check_labels_in_config(corpus)
+    sources = corpus.sources
     dropped: set[str] = set()
     if dev is None:
         train, held_out = split_off_dev(corpus.documents, dev_share)
     else:
+        _check_labels_in_config(dev)
+        sources += dev.sources
         dropped = {ours.id for _, ours in find_shared_texts(dev.documents, corpus.documents)}
         train = [document for document in corpus.documents if document.id not in dropped]
         held_out = list(dev.documents)
@@ -109,33 +95,26 @@ def _check_labels_in_config(corpus: Corpus) -> None:
     unknown = Counter(lost.label for lost in corpus.dropped if lost.reason == "label unknown")
     if not unknown or any(document.spans for document in corpus.documents):
         return
-    named = ", ".join(
-        f"{label!r} ({count})" for label, count in unknown.most_common(MAX_LISTED_LABELS)
-    )
-    more = (
-        f" and {len(unknown) - MAX_LISTED_LABELS} more" if len(unknown) > MAX_LISTED_LABELS else ""
-    )
     names = ", ".join(Path(source.path).name for source in corpus.sources)
     known = ", ".join(corpus.labels)
     raise LabelError(
         f"no annotation in {names} has a label of the label config ({known}), but all have "
-        f"{named}{more}: give the config of this project, or none to train on every label",
+        f"{format_label_counts(unknown)}: give the config of this project, or none to train on "
+        "every label",
         code="labels-outside-config",
     )
 
 
 def _find_dev_only_labels(train: Sequence[Document], dev: Sequence[Document]) -> Mapping[str, int]:
-    train_labels = {span.label for document in train for span in document.spans}
+    train_labels = _count_labels(train).keys()
     counts = Counter(span.label for document in dev for span in set(document.spans))
     return {label: count for label, count in counts.most_common() if label not in train_labels}
 
 
-def _count_labels(documents: Sequence[Document]) -> Mapping[str, int]:
-    return dict(Counter(span.label for document in documents for span in document.spans))
+def _count_labels(documents: Sequence[Document]) -> Counter[str]:
+    return Counter(span.label for document in documents for span in document.spans)
 
 
-def _count_documents_and_entities(documents: Sequence[Document]) -> Mapping[str, int]:
-    return {
-        "documents": len(documents),
-        "entities": sum(len(document.spans) for document in documents),
-    }
+def _count_entities(documents: Sequence[Document]) -> dict[str, Any]:
+    spans = sum(len(document.spans) for document in documents)
+    return {"documents": len(documents), "entities": spans}

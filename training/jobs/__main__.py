@@ -13,8 +13,8 @@ from tagalong.backend.retraining.job import JobState, PromotionPolicy
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import TagalongError
+from tagalong.training.jobs.job_requests import RetrainOptions
 from tagalong.training.jobs.retrain import NICENESS, describe_job, run_job
-from tagalong.training.jobs.retrain_options import RetrainOptions
 from tagalong.training.recipes.schedule import TrainingProgress
 
 

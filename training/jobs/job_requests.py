@@ -1,12 +1,40 @@
-"""Requests for retraining jobs: enqueue and cancel."""
+"""Requests for retraining jobs: options, enqueue and cancel; light to import, for commands."""
 
 import signal
+from dataclasses import dataclass
 
 from tagalong.backend.events.store import EventStore
-from tagalong.backend.retraining.job import JobResult, JobState
+from tagalong.backend.retraining.job import JobResult, JobState, PromotionPolicy
 from tagalong.backend.retraining.job_store import JobStore, send_signal, server_state_dir
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import TrainingError
+
+DEFAULT_HELD_OUT_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainOptions:
+    """How to retrain on a project.
+
+    Attributes:
+        label_studio_url: Address of Label Studio; None if unknown.
+        label_studio_key: A token; None if unknown.
+        promotion_policy: When to promote.
+        held_out_share: Share of the documents for the comparison of versions, never trained on.
+        recipe_from: The version whose recipe is used; None for the served one.
+        version_name: Prefix of the version name; None for that of the project.
+        prelabel_tasks: Number of unannotated tasks that the promoted version predicts.
+        warm_start: Start from the weights of the served version instead of its base.
+    """
+
+    label_studio_url: str | None
+    label_studio_key: str | None
+    promotion_policy: PromotionPolicy = "auto"
+    held_out_share: float = DEFAULT_HELD_OUT_SHARE
+    recipe_from: str | None = None
+    version_name: str | None = None
+    prelabel_tasks: int = 0
+    warm_start: bool = False
 
 
 def enqueue_job(job_store: JobStore, store: ModelStore, project: int, tier: str) -> int:
@@ -34,10 +62,7 @@ def enqueue_job(job_store: JobStore, store: ModelStore, project: int, tier: str)
 
 
 def cancel_jobs(job_store: JobStore, project: int) -> int:
-    """Cancel the jobs of a project, in whatever process they run.
-
-    Returns the number of jobs.
-    """
+    """Cancel the jobs of a project, in whatever process they run, and return their number."""
     count = job_store.request_cancel(project)
     for job in job_store.list_active():
         if job.project != project:

@@ -22,8 +22,8 @@ from tagalong.training.corpus import Corpus, read_corpus
 from tagalong.training.corpus.hash_split import split_off_held_out
 from tagalong.training.data.train_dev_split import TrainDevSplit, split_train_dev
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
+from tagalong.training.jobs.job_requests import DEFAULT_HELD_OUT_SHARE
 from tagalong.training.jobs.publish import summarize_report
-from tagalong.training.jobs.retrain_options import DEFAULT_HELD_OUT_SHARE
 
 
 @dataclass(frozen=True, slots=True)

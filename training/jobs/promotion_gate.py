@@ -7,23 +7,32 @@ tests at 2.5 %, so noise alone rejects at most one in ten candidates that are no
 
 On few documents that test cannot detect even a large loss. Then the amount of training data
 decides: the served version stays if the candidate had few examples of some of its labels
-(`tagalong.training.jobs.undertrained_labels`).
+(`find_undertrained_labels`).
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tagalong.backend.label_studio.label_map import map_labels
+from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.backend.retraining.job import PromotionPolicy, StratumComparison
 from tagalong.ner.document import Document, Prediction
+from tagalong.ner.manifest import Manifest
 from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 from tagalong.training.evaluation.report import EvaluationReport, F1Difference, StratumScores
-from tagalong.training.jobs.retrain_options import DEFAULT_HELD_OUT_SHARE
+from tagalong.training.jobs.job_requests import DEFAULT_HELD_OUT_SHARE
 
 MIN_GOLD_ENTITIES_PER_STRATUM = 20  # with fewer gold entities of a length, its F1 is too noisy
 FEW_HELD_OUT_DOCUMENTS = 20  # with fewer documents, the bootstrap detects only large differences
 FEW_HELD_OUT_ENTITIES = 100  # the same in gold entities
+# A label is undertrained if the candidate saw less than this share of the entities that the served
+# version saw. Retrained on the same project, a version sees the documents of its predecessor and
+# more, so its counts grow; half leaves room for corrected and deleted annotations. A model from 24
+# documents is far below it, against a model from a public corpus.
+MIN_TRAINED_SHARE = 0.5
 NO_LABEL_COUNTS: Mapping[str, int] = {}
 LENGTH_PHRASES: dict[LengthBucket, str] = {
     "1": "one word",
@@ -77,6 +86,49 @@ def decide_promotion(
     return _decide_by_scores(report, undertrained_labels, held_out_share)
 
 
+def find_undertrained_labels(
+    candidate: Manifest, served: Manifest, config: LabelConfig
+) -> Mapping[str, int]:
+    """Find the labels of the served version that a candidate has few training examples of.
+
+    Labels of the served version that the project does not have are left out: the project loses
+    nothing with them. `tagalong.backend.label_studio.affected_projects` protects other projects.
+
+    Args:
+        candidate: Manifest of the candidate, in the labels of the project.
+        served: Manifest of the served version.
+        config: The project's label config.
+
+    Returns:
+        The number of training entities of each such label, in the order of the served version.
+        Empty for a candidate that started from the served version. If the counts of the served
+        version are unknown, all labels that it shares with the project.
+    """
+    if candidate.data.get("start") == served.version:
+        return {}
+    names = map_labels(served.labels, config).project_labels
+    trained = _read_label_counts(candidate) or {}
+    served_counts = _read_label_counts(served)
+    # With silver data or a warm start, a version has seen more than its own gold entities.
+    if served_counts is None or served.data.get("silver") or served.data.get("start"):
+        return {name: trained.get(name, 0) for name in names.values()}
+    known = defaultdict[str, int](int)
+    for label, name in names.items():
+        known[name] += served_counts.get(label, 0)
+    return {
+        name: trained.get(name, 0)
+        for name, count in known.items()
+        if trained.get(name, 0) < MIN_TRAINED_SHARE * count
+    }
+
+
+def _read_label_counts(manifest: Manifest) -> Mapping[str, int] | None:
+    """Read the number of gold training entities of each label; None for versions without counts."""
+    train = manifest.data.get("train")
+    counts = train.get("labels") if isinstance(train, Mapping) else None
+    return counts if isinstance(counts, Mapping) else None
+
+
 def apply_policy(decision: GateDecision, policy: PromotionPolicy) -> GateDecision:
     """Override a decision by the policies ``always`` and ``never``; its reason and scores stay."""
     if policy == "auto":
@@ -114,9 +166,7 @@ def _decide_by_scores(
         return GateDecision(False, f"it is worse beyond noise {named}", strata)
     is_small = report.documents < FEW_HELD_OUT_DOCUMENTS
     if undertrained_labels and (is_small or total.support < FEW_HELD_OUT_ENTITIES):
-        reason = _too_few_documents_reason(
-            report.documents, total.support, undertrained_labels, share
-        )
+        reason = _describe_too_few(report.documents, total.support, undertrained_labels, share)
         return GateDecision(False, reason, strata)
     scores = (
         f"strict F1 {total.new:.3f} against {total.old:.3f} on {report.documents} held-out "
@@ -129,7 +179,7 @@ def _decide_by_scores(
     return GateDecision(True, f"it is {word}: {scores}{caveat}", strata)
 
 
-def _too_few_documents_reason(
+def _describe_too_few(
     documents: int, entities: int, undertrained_labels: Mapping[str, int], share: float
 ) -> str:
     counts = ", ".join(f"{label} {count}" for label, count in undertrained_labels.items())
@@ -139,8 +189,8 @@ def _too_few_documents_reason(
         math.ceil((FEW_HELD_OUT_ENTITIES - entities) * documents / entities),
     )
     there = (
-        f"{_format_count(documents, 'document')} with "
-        f"{_format_count(entities, 'entity', 'entities')}"
+        f"{documents} document{'s' * (documents != 1)} with "
+        f"{entities} {'entity' if entities == 1 else 'entities'}"
     )
     return (
         f"it was trained on few entities of labels that the served version knows ({counts}). The "
@@ -149,10 +199,6 @@ def _too_few_documents_reason(
         f"{math.ceil(missing / share)} more documents, about {missing} of them held out at the "
         f"share of {share:g}, or promote it with `tagalong models promote`"
     )
-
-
-def _format_count(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def _build_strata(report: EvaluationReport) -> Iterator[StratumComparison]:

@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from types import FrameType
@@ -14,16 +14,22 @@ from tagalong.backend.batch.models import choose_models
 from tagalong.backend.batch.next_tasks import prelabel_next_tasks
 from tagalong.backend.batch.source_and_sink import ProjectOptions
 from tagalong.backend.label_studio.api.client import connect
+from tagalong.backend.label_studio.promotion import AnnouncementResult, announce_promotion
 from tagalong.backend.models.load import load_version
 from tagalong.backend.models.openvino.compile import should_use_openvino
 from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.retraining.job_store import EX_TEMPFAIL, JobStore
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.ner.errors import InputError, TagalongError
+from tagalong.ner.errors import (
+    CurrentVersionChangedError,
+    InputError,
+    LabelStudioError,
+    StateFileError,
+    TagalongError,
+)
 from tagalong.ner.tiers import TierName
-from tagalong.training.jobs.promote import promote_version
-from tagalong.training.jobs.retrain_options import RetrainOptions
-from tagalong.training.jobs.retrain_project import train_and_evaluate
+from tagalong.training.jobs.job_requests import RetrainOptions
+from tagalong.training.jobs.retrain_project import Retraining, train_and_evaluate
 from tagalong.training.loop.trainer import ProgressCallback
 
 log = logging.getLogger(__name__)
@@ -64,21 +70,25 @@ def run_job(
             raise SystemExit(EX_TEMPFAIL)
         if job.state is JobState.WAITING:
             job_store.mark_running(job_id)
-        job_store.set_pid(job_id, os.getpid())
+        job_store.set_pid(job_id, os.getpid())  # to which `--cancel` sends its signal
         with _interrupting_on_sigterm():
             try:
                 state, result = _retrain(job_store, job, store, options, on_progress)
             except KeyboardInterrupt:
-                if not _is_cancel_requested(job_store, job_id):
+                if not _read_job(job_store, job_id).cancel_requested:
                     raise
                 state, result = JobState.CANCELLED, JobResult("it was cancelled")
             except (TagalongError, OSError) as error:
                 state, result = JobState.FAILED, JobResult(str(error))
         job_store.remove_work_dir(job)
         job_store.finish(job_id, state, result)
-    finished = job_store.read_job(job_id)
-    assert finished is not None  # noqa: S101 (rows are never removed)
-    return finished
+    return _read_job(job_store, job_id)
+
+
+def _read_job(job_store: JobStore, job_id: int) -> Job:
+    job = job_store.read_job(job_id)
+    assert job is not None  # noqa: S101 (rows are never removed)
+    return job
 
 
 def _retrain(
@@ -96,19 +106,19 @@ def _retrain(
             code="label-studio-unknown",
         )
     with connect(url, key) as client:
+        run = Retraining(job, job_store, store, options, client, on_progress)
         result = job.result
         if result is None:
-            result = train_and_evaluate(client, job, job_store, store, options, on_progress)
-            job_store.write_decision(job.id, result)
+            result = train_and_evaluate(run)
+            job_store.write_decision(job.id, result)  # a job that continues does not train again
         if not result.should_promote:
             return JobState.REJECTED, result
-        job_store.set_status_message(job.id, "promoting")
-        state, result = promote_version(client, job, job_store, store, result)
+        run.show("promoting")
+        state, result = promote_version(run, result)
     if state is JobState.PROMOTED and options.prelabel_tasks:
-        job_store.set_status_message(job.id, "pre-labelling the next tasks")
-        use_openvino = should_use_openvino()
+        run.show("pre-labelling the next tasks")
+        load = partial(load_version, use_openvino=should_use_openvino())
         try:
-            load = partial(load_version, use_openvino=use_openvino)
             count = prelabel_next_tasks(
                 choose_models(store, cast(TierName, job.tier), load=load),
                 ProjectOptions(project=job.project, url=url, key=key),
@@ -124,6 +134,57 @@ def _retrain(
     return state, result
 
 
+def promote_version(run: Retraining, result: JobResult) -> tuple[JobState, JobResult]:
+    """Promote a version, and set it as the model version of its project.
+
+    A job promotes once: when it continues after its process was killed, it does not undo what
+    somebody has promoted or rolled back since.
+
+    Returns the final state and result of the job. Raises `TagalongError` if the version cannot be
+    promoted; the served version stays.
+    """
+    job, store = run.job, run.store
+    try:
+        run.client.get_project(job.project)
+    except LabelStudioError as error:
+        if error.kind != "missing":
+            raise
+        reason = (
+            f"project {job.project} is gone: promote {result.version} with `tagalong models "
+            "promote` if you need it"
+        )
+        return JobState.REJECTED, replace(result, should_promote=False, reason=reason)
+    if not result.was_promoted:
+        try:
+            store.promote(job.tier, result.version, expected_current=result.previous_version)
+        except CurrentVersionChangedError as error:
+            return JobState.REJECTED, replace(result, should_promote=False, reason=str(error))
+        result = replace(result, was_promoted=True)
+        with suppress(StateFileError):  # it is promoted all the same
+            run.job_store.write_decision(job.id, result)
+    elif (current := store.served_version(job.tier)) != result.version:
+        reason = f"it was promoted, and {current or 'no version'} has replaced it since"
+        return JobState.REJECTED, replace(result, reason=reason)
+    try:
+        note = _describe_announcement(announce_promotion(run.client, job.project, result.version))
+    except LabelStudioError as error:  # it is promoted all the same
+        note = f"The model version of the project could not be set in Label Studio: {error}."
+    return JobState.PROMOTED, replace(result, notes=(*result.notes, note))
+
+
+def _describe_announcement(announced: AnnouncementResult) -> str:
+    """Describe what Label Studio shows after a promotion."""
+    note = (
+        "The project and its backend use the version now."
+        if announced.backend_titles
+        else "No backend of the project serves the version: connect `tagalong serve` with this "
+        "models folder."
+    )
+    if stale := announced.stale_predictions:
+        note += f" {stale:,} predictions of other versions are no longer shown."
+    return note
+
+
 @contextmanager
 def _interrupting_on_sigterm() -> Iterator[None]:
     """Treat SIGTERM like Ctrl-C, which leaves a job that can continue."""
@@ -136,11 +197,6 @@ def _interrupting_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _is_cancel_requested(job_store: JobStore, job_id: int) -> bool:
-    job = job_store.read_job(job_id)
-    return job is not None and job.cancel_requested
 
 
 def describe_job(job: Job) -> str:

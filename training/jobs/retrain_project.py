@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tagalong.backend.events.store import EventStore
@@ -21,10 +21,11 @@ from tagalong.backend.retraining.job import Job, JobResult
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.server.settings import Settings
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.ner.document import Document, Prediction
+from tagalong.ner.document import Prediction
 from tagalong.ner.errors import LabelStudioError
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.training.data.train_dev_split import TrainDevSplit
+from tagalong.training.jobs.job_requests import RetrainOptions
 from tagalong.training.jobs.openvino import compile_published_version
 from tagalong.training.jobs.project_data import (
     ProjectTrainingData,
@@ -34,16 +35,19 @@ from tagalong.training.jobs.project_data import (
     prepare_training_data,
     write_tasks,
 )
-from tagalong.training.jobs.promotion_gate import apply_policy, decide_promotion
+from tagalong.training.jobs.promotion_gate import (
+    GateDecision,
+    apply_policy,
+    decide_promotion,
+    find_undertrained_labels,
+)
 from tagalong.training.jobs.publish import publish
-from tagalong.training.jobs.retrain_options import RetrainOptions
 from tagalong.training.jobs.tier_trainers import (
     TIER_TRAINERS,
     TrainOptions,
     read_retraining_recipe,
 )
 from tagalong.training.jobs.train_version import training_state_path
-from tagalong.training.jobs.undertrained_labels import find_undertrained_labels
 from tagalong.training.loop.trainer import AnyTrainResult, ProgressCallback
 from tagalong.training.recipes.recipe import Recipe
 from tagalong.training.recipes.schedule import TrainingProgress
@@ -51,39 +55,44 @@ from tagalong.training.recipes.schedule import TrainingProgress
 STATUS_INTERVAL_SECONDS = 1.0  # between two status messages of a training
 
 
-def train_and_evaluate(
-    client: LabelStudioClient,
-    job: Job,
-    job_store: JobStore,
-    store: ModelStore,
-    options: RetrainOptions,
-    on_progress: ProgressCallback = lambda _: None,
-) -> JobResult:
+@dataclass(frozen=True, slots=True)
+class Retraining:
+    """A job that runs, and what it runs with.
+
+    Attributes:
+        job_store: Receives the status messages and the decision.
+        store: Receives the version.
+        client: Label Studio.
+        on_progress: Called after every step and every evaluation of the training.
+    """
+
+    job: Job
+    job_store: JobStore
+    store: ModelStore
+    options: RetrainOptions
+    client: LabelStudioClient
+    on_progress: ProgressCallback
+
+    def show(self, status: str) -> None:
+        """Set the status message of the job."""
+        self.job_store.set_status_message(self.job.id, status)
+
+
+def train_and_evaluate(run: Retraining) -> JobResult:
     """Train on a project, publish the version and decide about its promotion.
 
-    Args:
-        client: Label Studio.
-        job: The job.
-        job_store: Receives status messages.
-        store: Receives the version.
-        options: How to retrain.
-        on_progress: Called after every step and every evaluation of the training.
-
-    Returns:
-        The result, with the decision; nothing is promoted yet.
-
-    Raises:
-        TagalongError: If a step fails.
+    Returns the result, with the decision; nothing is promoted yet. Raises `TagalongError` if a step
+    fails.
     """
-    retry = RateLimitedRetry(notify=partial(job_store.set_status_message, job.id))
-    config = parse_label_config(client.get_project(job.project).label_config)
-    data = _read_data(client, job, job_store, config, retry, options)
+    job, store, options = run.job, run.store, run.options
+    retry = RateLimitedRetry(notify=run.show)
+    config = parse_label_config(run.client.get_project(job.project).label_config)
+    data = _read_data(run, config, retry)
     recipe = read_retraining_recipe(store, job.tier, options.recipe_from)
     if options.warm_start:
-        data = apply_warm_start(data, job.tier, recipe, store)
-    on_progress = _report_to_status(job_store, job.id, on_progress)
-    trained = _train(job, job_store, store, recipe, data.split, on_progress)
-    job_store.set_status_message(job.id, "evaluating the new version")
+        data = _apply_warm_start(data, job.tier, recipe, store)
+    trained = _train(run, recipe, data.split)
+    run.show("evaluating the new version")
     labels, held_out = data.split.labels, data.held_out_documents
     predictions = predict_in_project_labels(config, trained.tier, held_out)
     manifest = publish(
@@ -94,155 +103,102 @@ def train_and_evaluate(
         name=options.version_name or f"project-{job.project}",
         scores=compute_held_out_scores(held_out, predictions, labels),
     )
+    notes = data.notes
     if TIER_SPECS[job.tier].uses_openvino:
-        job_store.set_status_message(job.id, "compiling it for OpenVINO")
+        run.show("compiling it for OpenVINO")
         folder = store.version_folder(job.tier, manifest.version)
         if note := compile_published_version(folder, data.split):
-            data = replace(data, notes=(*data.notes, note))
-    served = predict_with_served_version(store, job.tier, config, held_out, manifest)
-    if served.version == manifest.version:
-        result = JobResult("there are no new annotations: the served version is the same")
-        return _describe_data(result, manifest, served, data)
-    result = _decide(data, predictions, served, options)
-    result = _describe_data(result, manifest, served, data)
-    if options.promotion_policy != "auto":
-        return result
-    change = VersionChange(
-        job.project, job.tier, served.version, old_labels=served.labels, new_labels=labels
+            notes += (note,)
+    current = store.served_version(job.tier)
+    served = read_manifest(store.resolve(current), verify=False) if current else None
+    is_new = current != manifest.version  # the same content has the same name
+    decision = (
+        _decide(run, config, data, predictions, manifest, served)
+        if is_new
+        else GateDecision(False, "there are no new annotations: the served version is the same")
     )
-    return hold_back_for_other_projects(client, retry, store, change, result)
+    result = JobResult(
+        decision.reason,
+        should_promote=decision.promote,
+        version=manifest.version,
+        previous_version=current,
+        documents=len(data.split.train) + len(data.split.dev),
+        held_out=len(held_out),
+        strata=decision.strata,
+        notes=notes,
+    )
+    if options.promotion_policy != "auto" or not is_new:
+        return result
+    old_labels = served.labels if served else ()
+    change = VersionChange(job.project, job.tier, current, old_labels, new_labels=labels)
+    return hold_back_for_other_projects(run.client, retry, store, change, result)
 
 
 def _read_data(
-    client: LabelStudioClient,
-    job: Job,
-    job_store: JobStore,
-    config: LabelConfig,
-    retry: RateLimitedRetry,
-    options: RetrainOptions,
+    run: Retraining, config: LabelConfig, retry: RateLimitedRetry
 ) -> ProjectTrainingData:
     # A job that continues trains on the same annotations, or its training state would not fit.
-    path = job_store.work_dir(job) / "tasks.json"
+    path = run.job_store.work_dir(run.job) / "tasks.json"
     if not path.is_file():
-        job_store.set_status_message(job.id, "reading the annotations")
-        write_tasks(path, fetch_annotated_tasks(client, job.project, retry))
-    return prepare_training_data(path, config, held_out_share=options.held_out_share)
+        run.show("reading the annotations")
+        write_tasks(path, fetch_annotated_tasks(run.client, run.job.project, retry))
+    return prepare_training_data(path, config, held_out_share=run.options.held_out_share)
 
 
-def _decide(
-    data: ProjectTrainingData,
-    predictions: Sequence[Prediction],
-    served: "ServedVersion",
-    options: RetrainOptions,
-) -> JobResult:
-    decision = decide_promotion(
-        data.held_out_documents,
-        predictions,
-        served.predictions,
-        labels=data.split.labels,
-        undertrained_labels=served.undertrained_labels,
-        held_out_share=options.held_out_share,
-    )
-    decision = apply_policy(decision, options.promotion_policy)
-    return JobResult(decision.reason, should_promote=decision.promote, strata=decision.strata)
+def _apply_warm_start(
+    data: ProjectTrainingData, tier: str, recipe: Recipe, store: ModelStore
+) -> ProjectTrainingData:
+    """Start the training from the served version, or note why that is not possible."""
+    manifest = read_manifest(store.resolve(store.default_reference()))
+    labels = data.split.labels
+    if reason := TIER_TRAINERS[tier].warm_start_obstacle(manifest, recipe, labels):
+        note = f"The training started from its base: {reason}."
+        return replace(data, notes=(*data.notes, note))
+    return replace(data, split=replace(data.split, warm_start_version=manifest.version))
 
 
-def _describe_data(
-    result: JobResult,
-    manifest: Manifest,
-    served: "ServedVersion",
-    data: ProjectTrainingData,
-) -> JobResult:
-    return replace(
-        result,
-        version=manifest.version,
-        previous_version=served.version,
-        documents=len(data.split.train) + len(data.split.dev),
-        held_out=len(data.held_out_documents),
-        notes=data.notes,
-    )
-
-
-def _train(
-    job: Job,
-    job_store: JobStore,
-    store: ModelStore,
-    recipe: Recipe,
-    split: TrainDevSplit,
-    on_progress: ProgressCallback,
-) -> AnyTrainResult:
-    # In the work folder, which is deleted with the job.
-    name = training_state_path(store, job.tier, recipe, split).name
-    options = TrainOptions(
-        store=store,
-        state_path=job_store.work_dir(job) / name,
-        resume=True,
-        on_progress=on_progress,
-    )
-    return TIER_TRAINERS[job.tier].train(split, recipe, options)
-
-
-def _report_to_status(
-    job_store: JobStore, job_id: int, on_progress: ProgressCallback
-) -> ProgressCallback:
-    """Also report progress as the status message of a job, at most once a second."""
+def _train(run: Retraining, recipe: Recipe, split: TrainDevSplit) -> AnyTrainResult:
     last_time = -STATUS_INTERVAL_SECONDS
 
     def report(progress: TrainingProgress) -> None:
         nonlocal last_time
-        on_progress(progress)
-        if time.monotonic() - last_time >= STATUS_INTERVAL_SECONDS:
+        run.on_progress(progress)
+        if time.monotonic() - last_time >= STATUS_INTERVAL_SECONDS:  # a write per step is slow
             last_time = time.monotonic()
             scores = progress.dev_scores
             best = f", dev F1 {max(scores):.3f}" if scores else ""
-            job_store.set_status_message(
-                job_id, f"training, epoch {progress.epoch} of {progress.epochs}{best}"
-            )
+            run.show(f"training, epoch {progress.epoch} of {progress.epochs}{best}")
 
-    return report
-
-
-@dataclass(frozen=True, slots=True)
-class ServedVersion:
-    """The served version, compared with a candidate.
-
-    Attributes:
-        version: Its name; empty if there is none.
-        labels: Its labels.
-        predictions: For the held-out documents, in the labels of the project; None if there is no
-            served version.
-        undertrained_labels: Its labels with few training entities of the candidate, and their
-            number.
-    """
-
-    version: str = ""
-    labels: tuple[str, ...] = ()
-    predictions: Sequence[Prediction] | None = None
-    undertrained_labels: Mapping[str, int] = field(default_factory=dict)
+    name = training_state_path(run.store, run.job.tier, recipe, split).name
+    # In the work folder, which is deleted with the job.
+    state_path = run.job_store.work_dir(run.job) / name
+    options = TrainOptions(store=run.store, state_path=state_path, resume=True, on_progress=report)
+    return TIER_TRAINERS[run.job.tier].train(split, recipe, options)
 
 
-def predict_with_served_version(
-    store: ModelStore,
-    tier: str,
+def _decide(
+    run: Retraining,
     config: LabelConfig,
-    held_out: Sequence[Document],
+    data: ProjectTrainingData,
+    predictions: Sequence[Prediction],
     candidate: Manifest,
-) -> ServedVersion:
-    """Predict the held-out documents with the served version.
-
-    Raises `TagalongError` if it cannot be loaded.
-    """
-    version = store.served_version(tier)
-    if not version:
-        return ServedVersion()
-    manifest = read_manifest(store.resolve(version), verify=False)
-    model = load_version(store, version)
-    return ServedVersion(
-        version,
-        manifest.labels,
-        predict_in_project_labels(config, model, held_out),
-        find_undertrained_labels(candidate, manifest, config),
+    served: Manifest | None,
+) -> GateDecision:
+    old: Sequence[Prediction] | None = None
+    undertrained: Mapping[str, int] = {}
+    if served is not None:
+        tier = load_version(run.store, served.version)
+        old = predict_in_project_labels(config, tier, data.held_out_documents)
+        undertrained = find_undertrained_labels(candidate, served, config)
+    decision = decide_promotion(
+        data.held_out_documents,
+        predictions,
+        old,
+        labels=data.split.labels,
+        undertrained_labels=undertrained,
+        held_out_share=run.options.held_out_share,
     )
+    return apply_policy(decision, run.options.promotion_policy)
 
 
 def hold_back_for_other_projects(
@@ -254,30 +210,21 @@ def hold_back_for_other_projects(
 ) -> JobResult:
     """Hold a promotion back if the served version also serves other projects.
 
-    Args:
-        client: Label Studio.
-        retry: Retries its calls.
-        store: The models folder of the server.
-        change: The planned promotion.
-        result: The result so far, with the name of the candidate.
-
-    Returns:
-        The same, or the reason why nothing is promoted. If the gate has rejected the candidate,
-        its reason stays and a note names the projects, for users who promote by hand.
+    Returns the same result, or one with the reason why nothing is promoted. If the gate has
+    rejected the candidate, its reason stays and a note names the projects, for users who promote by
+    hand.
     """
     events = EventStore(Settings(store.root).event_store_path)
     try:
         others = retry.call(partial(find_affected_projects, client, events, change))
     except LabelStudioError as error:
+        if not result.should_promote:
+            return result
         reason = (
             f"it is unknown which other projects {change.version} serves ({error}). Retrain once "
             f"Label Studio answers, or run `tagalong models promote {result.version}`"
         )
-        return (
-            replace(result, should_promote=False, reason=reason)
-            if result.should_promote
-            else result
-        )
+        return replace(result, should_promote=False, reason=reason)
     finally:
         events.close()
     if not others:
@@ -286,15 +233,3 @@ def hold_back_for_other_projects(
     if not result.should_promote:
         return replace(result, notes=(*result.notes, f"{reason}."))
     return replace(result, should_promote=False, reason=reason)
-
-
-def apply_warm_start(
-    data: ProjectTrainingData, tier: str, recipe: Recipe, store: ModelStore
-) -> ProjectTrainingData:
-    """Start the training from the served version, or note why that is not possible."""
-    manifest = read_manifest(store.resolve(store.default_reference()))
-    labels = data.split.labels
-    if reason := TIER_TRAINERS[tier].warm_start_obstacle(manifest, recipe, labels):
-        note = f"The training started from its base: {reason}."
-        return replace(data, notes=(*data.notes, note))
-    return replace(data, split=replace(data.split, warm_start_version=manifest.version))

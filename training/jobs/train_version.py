@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tagalong.ner.document import DroppedAnnotation, Prediction
 from tagalong.ner.manifest import Manifest
 from tagalong.ner.model_registry import validate_name
 from tagalong.training.corpus import Corpus, read_corpus
-from tagalong.training.data.silver import DEFAULT_SILVER_WEIGHT, SilverOptions, read_silver
+from tagalong.training.data.silver import ReservedDocuments, SilverOptions, read_silver
 from tagalong.training.data.train_dev_split import TrainDevSplit, split_train_dev
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 from tagalong.training.evaluation.report import EvaluationReport
@@ -31,39 +31,32 @@ from tagalong.training.recipes.recipe import Recipe, recipe_to_json
 GOLD_ONLY = "gold alone"  # name of the baseline in reports
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SilverInput:
-    """Files of silver data, and how to use them.
+@dataclass(frozen=True, slots=True)
+class TrainInputs:
+    """Files of one training, and how to read them.
 
     Attributes:
-        files: Files of predictions.
-        weight: Weight of a word with confidence 1.
-        min_score: Documents with a lower task score are excluded.
-        excluded_files: Documents reserved for evaluation, whose texts are excluded.
-        with_baseline: Train on gold alone first, to compare.
+        export_files: Annotated documents, in any format that `read_corpus` reads.
+        dev_files: Dev documents; none to take a share of the others.
+        dev_share: That share.
+        silver: Predictions of another system to train on as well.
     """
 
-    files: Sequence[Path]
-    weight: float = DEFAULT_SILVER_WEIGHT
-    min_score: float = 0.0
-    excluded_files: Sequence[Path] = ()
-    with_baseline: bool = True
+    export_files: Sequence[Path] = ()
+    dev_files: Sequence[Path] = ()
+    dev_share: float = 0.1
+    read_options: ReadOptions = field(default_factory=ReadOptions)
+    silver: SilverOptions | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class TrainJob:
-    """Inputs and settings of one training.
+    """Settings of one training.
 
     Attributes:
         tier: The tier to train.
-        recipe: Settings of the training.
+        recipe: Settings that change the result.
         store: Receives the version.
-        export_files: Annotated documents, in any format that `read_corpus` reads; unused by
-            `build_training_data`.
-        dev_files: Dev documents; none to take a share of the others.
-        dev_share: That share.
-        read_options: How to read the files.
-        silver: Predictions of another system to train on as well.
         name: Prefix of the version name.
         resume: Continue from the saved state, if there is one.
         promotion_policy: When to promote the version. ``auto``: if it finds entities in dev, and is
@@ -73,14 +66,13 @@ class TrainJob:
     tier: str
     recipe: Recipe
     store: ModelStore
-    export_files: Sequence[Path] = ()
-    dev_files: Sequence[Path] = ()
-    dev_share: float = 0.1
-    read_options: ReadOptions = field(default_factory=ReadOptions)
-    silver: SilverInput | None = None
     name: str
     resume: bool = False
     promotion_policy: PromotionPolicy = "auto"
+
+    def __post_init__(self) -> None:
+        """Check the name, before an hour of training."""
+        validate_name(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,45 +115,34 @@ class TrainedVersion:
         return found.overall.strict.difference if found else None
 
 
-def read_training_data(job: TrainJob) -> TrainingData:
-    """Read and split the files of a training; see `build_training_data`."""
-    validate_name(job.name)  # before reading, and before an hour of training
-    corpus = read_corpus(job.export_files, job.read_options)
-    dev = read_corpus(job.dev_files, job.read_options) if job.dev_files else None
-    return build_training_data(job, corpus, dev)
+def read_training_data(job: TrainJob, inputs: TrainInputs) -> TrainingData:
+    """Read and split the files of a training.
 
-
-def build_training_data(job: TrainJob, corpus: Corpus, dev: Corpus | None) -> TrainingData:
-    """Split the documents of a training, and read its silver data.
-
-    Args:
-        job: Inputs and settings.
-        corpus: Training documents.
-        dev: Dev documents; None to take a share of the others.
-
-    Returns:
-        The documents.
-
-    Raises:
-        InputError: If a file cannot be read, or no silver document is left.
-        TrainingError: If silver is given and gold has no annotated spans.
+    Raises `InputError` if a file cannot be read, or no silver document is left; `TrainingError` if
+    silver is given and gold has no annotated spans.
     """
-    validate_name(job.name)
-    split = split_train_dev(corpus, dev, dev_share=job.dev_share)
-    if job.silver is not None:
+    corpus = read_corpus(inputs.export_files, inputs.read_options)
+    dev = read_corpus(inputs.dev_files, inputs.read_options) if inputs.dev_files else None
+    return build_training_data(job, corpus, dev, inputs)
+
+
+def build_training_data(
+    job: TrainJob, corpus: Corpus, dev: Corpus | None, inputs: TrainInputs | None = None
+) -> TrainingData:
+    """Split the documents of a training, and read its silver data; see `read_training_data`."""
+    inputs = inputs or TrainInputs()
+    split = split_train_dev(corpus, dev, dev_share=inputs.dev_share)
+    if inputs.silver is not None:
         # First: without gold spans there are no labels that silver could share.
         check_annotated_splits(split.train, split.dev)
-        files = job.silver.excluded_files
-        excluded = read_corpus(files, job.read_options).documents if files else ()
-        options = SilverOptions(
-            labels=split.labels,
-            train_documents=split.train,
-            dev_documents=split.dev,
-            excluded_documents=excluded,
-            weight=job.silver.weight,
-            min_score=job.silver.min_score,
-        )
-        split = replace(split, silver=read_silver(job.silver.files, options))
+        files = inputs.silver.excluded_files
+        held_out = read_corpus(files, inputs.read_options).documents if files else ()
+        reserved: ReservedDocuments = {
+            "text in dev": split.dev,
+            "text held out": held_out,
+            "text in gold": split.train,
+        }
+        split = replace(split, silver=read_silver(inputs.silver, reserved, split.labels))
     is_main_process = create_accelerator(job.recipe.schedule).is_main_process
     return TrainingData(split, corpus, dev, is_main_process)
 
@@ -192,12 +173,14 @@ def train_version(
         PublishError: If the version cannot be written.
     """
     splits = [data.split]
-    if job.silver is not None and job.silver.with_baseline:
+    if data.split.silver is not None and data.split.silver.options.with_baseline:
         splits.insert(0, replace(data.split, silver=None))
     # All states are kept until the end: the second training may be stopped after the first.
     paths = [training_state_path(job.store, job.tier, job.recipe, split) for split in splits]
-    # One of the processes that train together locks for all of them.
-    with _lock_all(paths if data.is_main_process else []):
+    with ExitStack() as locks:
+        if data.is_main_process:  # of the processes that train together, one locks for all
+            for path in paths:
+                locks.enter_context(lock_training(path))
         if job.resume and not any(path.is_file() for path in paths):
             on_message(
                 "There is nothing to resume: no training of this recipe on these documents stopped."
@@ -255,22 +238,13 @@ def _should_promote(policy: PromotionPolicy, version: TrainedVersion) -> bool:
 def training_state_path(store: ModelStore, tier: str, recipe: Recipe, split: TrainDevSplit) -> Path:
     """The state file of a stopped training, named by its recipe and data."""
     silver = split.silver.fingerprint if split.silver else ""
-    data = [
-        split.labels,
-        split.fingerprint,
-        *filter(None, [silver, split.warm_start_version]),
-    ]
-    content = json.dumps([recipe_to_json(recipe), *data], sort_keys=True)
+    # Absent ones are left out, so that trainings that earlier releases stopped are found.
+    optional = filter(None, [silver, split.warm_start_version])
+    content = json.dumps(
+        [recipe_to_json(recipe), split.labels, split.fingerprint, *optional], sort_keys=True
+    )
     key = hashlib.sha256(content.encode()).hexdigest()[:16]
     return store.tier_folder(tier) / f".training-{key}"
-
-
-@contextmanager
-def _lock_all(paths: Sequence[Path]) -> Iterator[None]:
-    with ExitStack() as locks:
-        for path in paths:
-            locks.enter_context(lock_training(path))
-        yield
 
 
 def _predict_as(name: str, tier: Tier, split: TrainDevSplit) -> list[Prediction]:

@@ -52,16 +52,8 @@ def train_llm(
 ) -> LLMTrainResult:
     """Train a decoder to fill slots; the epoch with the best strict F1 on dev is kept.
 
-    Args:
-        split: Documents and labels.
-        recipe: Settings of the training.
-        state_path: File of the training state.
-        resume: Continue from the saved state, if there is one.
-        on_progress: Called after every step and every evaluation, on the main process.
-        drafter: Drafts the tags of dev: evaluation is faster, with the same scores.
-
-    Returns:
-        The model, and the tier that serves it.
+    The arguments are those of `train_encoder`; a drafter drafts the tags of dev, so that evaluation
+    is faster, with the same scores.
 
     Raises:
         TrainingError: If train or dev has no annotated spans, or windows are too short.
@@ -74,18 +66,17 @@ def train_llm(
     schedule, tag_set = recipe.schedule, TagSet(split.labels)
     accelerator = create_accelerator(schedule)
     tokenizer = recipe.base.load_tokenizer()
-    builder = _build_prompt_builder(recipe, tokenizer, tag_set)
-    train_recipe = replace(recipe, window=recipe.train_window)
-    train_builder = _build_prompt_builder(train_recipe, tokenizer, tag_set)
+    builder, train_builder = (
+        _build_prompt_builder(replace(recipe, window=window), tokenizer, tag_set)
+        for window in (recipe.window, recipe.train_window)
+    )
     with translate_memory_errors(
         "the base does not fit into memory: load it in 4 bits, or take a smaller one"
     ):
         model = build_llm(recipe, device=accelerator.device)
+    pad_id = int(tokenizer.pad_token_id)
     dataset = LLMDataset(
-        split.train,
-        tag_set=tag_set,
-        prompt_builder=train_builder,
-        pad_token_id=int(tokenizer.pad_token_id),
+        split.train, tag_set=tag_set, prompt_builder=train_builder, pad_token_id=pad_id
     )
     tag_ids = torch.tensor(builder.verbalizers.ids, device=accelerator.device)
     decoder = build_slot_decoder(model, builder, tag_set, precision=schedule.precision)

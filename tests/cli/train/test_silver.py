@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-import tagalong.cli.train.run
+import tagalong.cli.train.messages
 from tagalong.backend.documents.jsonl import document_to_json, prediction_to_json
 from tagalong.ner.document import Document, Prediction
 from tests.cli.typed import fails, run
@@ -126,7 +126,7 @@ def test_stopped_in_either_training_and_resumed(
     version, _, _ = made
     _, said, command = places
     command = [*command, "--silver", said, "--models", tmp_path]
-    bar = tagalong.cli.train.run.training_progress_bar
+    bar = tagalong.cli.train.messages.training_progress_bar
     first_steps = []
 
     @contextmanager
@@ -143,7 +143,7 @@ def test_stopped_in_either_training_and_resumed(
             yield stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(tagalong.cli.train.run, "training_progress_bar", stopping)
+        patch.setattr(tagalong.cli.train.messages, "training_progress_bar", stopping)
         with pytest.raises(Stop):
             run(*command)
     result = run(*command, "--resume", "--json")

@@ -22,7 +22,7 @@ from tests.toy_corpus import LABELS, toy_documents
 
 TAGS = TagSet(LABELS)
 GOLD, DEV = toy_documents(6, seed=1), toy_documents(4, seed=2)
-RULES = SilverOptions(labels=LABELS, train_documents=GOLD, dev_documents=DEV)
+RESERVED = {"text in dev": DEV, "text in gold": GOLD}
 TEXT = "aspirin caused severe asthma"
 ASPIRIN, ASTHMA = Span(0, 7, "Chemical", 0.9), Span(22, 28, "Disease", 0.6)
 
@@ -38,9 +38,13 @@ def said(documents, *, score=0.8, of_spans=0.9, version="llm-1"):
     ]
 
 
+def select(predicted, **rules):
+    return select_silver(predicted, SilverOptions(**rules), RESERVED, LABELS)
+
+
 def only(prediction, **rules):
     """The one silver document of a prediction for `TEXT`."""
-    silver = select_silver([(Document("d", TEXT), prediction)], replace(RULES, **rules))
+    silver = select([(Document("d", TEXT), prediction)], **rules)
     [document] = silver.documents
     return document, silver
 
@@ -93,23 +97,19 @@ def test_no_text_of_gold_or_of_a_judge_is_ever_learnt_from(data):
     known = data.draw(st.lists(st.sampled_from([*sides["gold"], *sides["dev"], *sides["test"]])))
     written = st.sampled_from([str, str.upper, lambda text: f" {text}\n"])
     copies = [Document(f"{n}", data.draw(written)(one.text)) for n, one in enumerate(known)]
-    rules = SilverOptions(
-        labels=LABELS,
-        train_documents=sides["gold"],
-        dev_documents=sides["dev"],
-        excluded_documents=sides["test"],
-    )
-    silver = select_silver(said([*copies, *others]), rules)
+    reasons = ("text in gold", "text in dev", "text held out")
+    reserved = dict(zip(reasons, sides.values(), strict=True))
+    silver = select_silver(said([*copies, *others]), SilverOptions(), reserved, LABELS)
     assert texts(silver) == {normalize_text(one.text) for one in others}
     assert sum(silver.excluded_counts.values()) == len(known)
-    assert silver.excluded_counts.keys() <= {"text in gold", "text in dev", "text held out"}
+    assert silver.excluded_counts.keys() <= set(reasons)
 
 
 def test_what_scores_too_low_or_is_there_again_is_left_out_and_counted():
     ours = toy_documents(5, seed=9)
     again = said(ours[:2], score=0.9, version="llm-2")
     predicted = [*said(ours[:4]), *again, *said(ours[4:], score=0.3)]
-    silver = select_silver(predicted, replace(RULES, min_score=0.5))
+    silver = select(predicted, min_score=0.5)
     assert silver.excluded_counts == {"score too low": 1, "text repeated": 2}
     assert silver.versions == ("llm-1", "llm-2")  # of the repeated ones the surer prediction counts
     assert texts(silver) == {normalize_text(one.text) for one in ours[:4]}
@@ -120,9 +120,9 @@ def test_the_order_of_predictions_changes_nothing(chance):
     ours = toy_documents(8, seed=9)
     unsure = said([replace(one, spans=one.spans[1:]) for one in ours[:4]], of_spans=None)
     predicted = [*said(ours), *unsure, *said(ours[2:5], of_spans=0.5), *said(GOLD[:2])]
-    silver = select_silver(predicted, RULES)
+    silver = select(predicted)
     chance.shuffle(predicted)
-    other = select_silver(predicted, RULES)
+    other = select(predicted)
     assert other == silver
     assert other.fingerprint == silver.fingerprint
 
@@ -131,7 +131,7 @@ def test_the_fingerprint_knows_texts_entities_and_weights():
     ours = toy_documents(3, seed=9)
     bare = [replace(one, spans=one.spans[1:]) for one in ours]
     kinds = [
-        select_silver(predicted, replace(RULES, weight=weight)).fingerprint
+        select(predicted, weight=weight).fingerprint
         for weight in (0.5, 0.25)
         for predicted in (said(ours), said(ours[:2]), said(bare), said(ours, of_spans=0.7))
     ]
@@ -175,7 +175,7 @@ def test_what_a_system_could_not_say_is_left_open_and_counted():
 )
 def test_what_teaches_nothing_is_refused(predicted, error, code, counts):
     with raises(error, code) as raised:
-        select_silver(predicted, replace(RULES, min_score=0.5))
+        select(predicted, min_score=0.5)
     assert counts in str(raised.value)
 
 
@@ -188,24 +188,28 @@ def test_both_forms_of_a_file_say_the_same_and_scores_may_be_missing(tmp_path):
         for document, one in pairs
     ]
     write_documents(made, tasks, "label-studio")
-    silver = read_silver([lines], RULES)
-    assert silver.sources == ("a.jsonl",)
-    assert read_silver([tasks], RULES) == replace(silver, sources=("a.json",))
-    twice = read_silver([lines, tasks], RULES)
+
+    def read(*files, **rules):
+        return read_silver(SilverOptions(files=files, **rules), RESERVED, LABELS)
+
+    silver = read(lines)
+    assert silver.to_json()["sources"] == ["a.jsonl"]
+    assert read(tasks) == replace(silver, options=SilverOptions(files=(tasks,)))
+    twice = read(lines, tasks)
     assert (twice.fingerprint, twice.excluded_counts) == (silver.fingerprint, {"text repeated": 5})
     bare.write_text("\n".join(json.dumps(document_to_json(one)) for one in toy_documents(5)))
-    unsure = read_silver([bare], replace(RULES, weight=0.5))
+    unsure = read(bare, weight=0.5)
     assert {weight for one in unsure.documents for weight in one.word_weights} == {0.5}
     assert unsure.unscored_entities == unsure.entity_count > 0
     bare.write_text("")
     with pytest.raises(FormatError):
-        read_silver([bare], RULES)
+        read(bare)
 
 
 def test_the_manifest_tells_of_silver_only_where_there_is_some():
     sides = TrainDevSplit(GOLD, DEV, LABELS, sources=())
     assert "silver" not in sides.to_json()
-    silver = select_silver(said(toy_documents(5, seed=9)), RULES)
+    silver = select(said(toy_documents(5, seed=9)))
     both = replace(sides, silver=silver)
     assert both.to_json()["fingerprint"] == sides.fingerprint
     told = both.to_json()["silver"]

@@ -1,17 +1,24 @@
-"""A retraining job as the server runs it: ``python -m tagalong.training.jobs``."""
+"""A retraining job as the server runs it, ``python -m tagalong.training.jobs``, and its end."""
 
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from tagalong.backend.retraining.job import JobState
+from tagalong.backend.retraining.job import JobResult, JobState
 from tagalong.backend.retraining.job_store import EX_TEMPFAIL, JobStore
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.subprocesses import RETRAINING_COMMAND
+from tagalong.training.jobs.job_requests import RetrainOptions
+from tagalong.training.jobs.retrain import promote_version
+from tagalong.training.jobs.retrain_project import Retraining
 from tests.errors import failed
+from tests.versions import publish_number
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {
@@ -68,3 +75,47 @@ def test_a_job_that_has_ended_is_not_run_again(job_store: JobStore, tmp_path: Pa
     assert done.returncode == 1
     failed(done.stderr, "no-such-training")
     assert sys.executable == RETRAINING_COMMAND[0]
+
+
+OPTIONS = RetrainOptions(label_studio_url=None, label_studio_key=None)
+STUDIO: Any = SimpleNamespace(get_project=lambda _: None)  # a Label Studio that has every project
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> ModelStore:
+    """A store whose bundled version is a small one."""
+    shipped = ModelStore(tmp_path / "shipped")
+    shipped.promote("encoder", publish_number(shipped, 9, name="shipped").version)
+    return ModelStore(tmp_path / "models", bundled_root=shipped.root)
+
+
+@pytest.mark.parametrize("promoted", [True, False])
+def test_a_retraining_leaves_the_bundled_version_that_somebody_went_back_to(
+    models: ModelStore, promoted: bool
+) -> None:
+    bundled = models.served_version("encoder")
+    first, trained = (publish_number(models, value).version for value in range(2))
+    models.promote("encoder", first)
+    if promoted:
+        models.promote("encoder", trained)
+    models.promote("encoder", "bundled")
+    runs = JobStore(models.root)
+    try:
+        number = runs.enqueue(1, "encoder", reason="the train button")
+        [run] = runs.list_latest(limit=1)
+        assert run.id == number
+        outcome = JobResult(
+            "better",
+            should_promote=True,
+            version=trained,
+            previous_version=first,
+            was_promoted=promoted,
+        )
+        state, after = promote_version(
+            Retraining(run, runs, models, OPTIONS, STUDIO, print), outcome
+        )
+    finally:
+        runs.close()
+    assert state is JobState.REJECTED
+    assert bundled in after.reason
+    assert models.served_version("encoder") == bundled
