@@ -178,7 +178,7 @@ def choose_benchmark_configs(
     from tagalong.backend.models.openvino.compile import should_use_openvino
     from tagalong.training.benchmark.measure import BenchmarkConfig
 
-    folder = _resolve_version_of_tier(store, encoder or store.default_reference(), DEFAULT_TIER)
+    folder = _resolve_version_of_tier(store, encoder or DEFAULT_TIER, DEFAULT_TIER)
     runtimes, notes = _available_runtimes(folder)
     configs = [BenchmarkConfig(folder.name, folder, runtime) for runtime in runtimes]
     if llm is None and store.current_version(LLM) is not None:
@@ -189,7 +189,7 @@ def choose_benchmark_configs(
         shares_labels = not shared.isdisjoint(read_manifest(other, verify=False).labels)
         drafter = folder if shares_labels else None
         configs.append(
-            BenchmarkConfig(other.name, other, "llm", drafter, use_openvino=should_use_openvino())
+            BenchmarkConfig(other.name, other, LLM, drafter, use_openvino=should_use_openvino())
         )
     return configs, notes
 

@@ -60,7 +60,7 @@ def show_cli(
     Example: tagalong models show encoder
     """
     store = open_store(models)
-    folder = store.resolve(reference or store.default_reference())
+    folder = store.resolve(reference or DEFAULT_TIER)
     manifest = read_manifest(folder)
     if as_json:
         echo_json({**manifest.to_json(), "path": str(folder)})
@@ -147,7 +147,7 @@ def compile_cli(
     from tagalong.backend.models.openvino.compile import compile_version, describe_openvino_model
 
     store = open_store(models)
-    folder = store.resolve(reference or store.default_reference())
+    folder = store.resolve(reference or DEFAULT_TIER)
     own = read_corpus(documents).documents if documents else ()
     kept = compile_version(folder, quantization_documents=own, check_documents=own)
     if as_json:

@@ -22,6 +22,7 @@ from tagalong.cli.terminal.options import ModelsOption, load_tier_version, open_
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import FormatError, InputError
 from tagalong.ner.text_sanitizing import escape_control_characters
+from tagalong.ner.tiers import DEFAULT_TIER
 
 CHUNK_DOCUMENTS = 64  # predicted at once; predictions of a long file come while it is read
 FILE_SUFFIXES = (".txt", ".json", ".jsonl")
@@ -57,7 +58,7 @@ def predict_cli(
     """
     documents = read_source(source)  # first, so that a wrong path costs no loading
     store = open_store(models)
-    tier = load_tier_version(store, model or store.default_reference(), use_openvino=True)
+    tier = load_tier_version(store, model or DEFAULT_TIER, use_openvino=True)
     while chunk := list(islice(documents, CHUNK_DOCUMENTS)):
         for document, prediction in zip(chunk, tier.predict(chunk), strict=True):
             if as_json:

@@ -80,12 +80,8 @@ class ModelRegistry:
         """
         return self.current_version(tier) or self.bundled_version(tier) or ""
 
-    def default_reference(self, tier: str = DEFAULT_TIER) -> str:
-        """The reference to resolve by default: the tier if it has a current version, or bundled."""
-        return BUNDLED_REFERENCE if self.current_version(tier) is None else tier
-
-    def resolve(self, reference: str) -> Path:
-        """Find the folder of a version.
+    def resolve(self, reference: str = DEFAULT_TIER) -> Path:
+        """Find the folder of a version, by default of the one that serves requests without a tier.
 
         Args:
             reference: ``bundled``, a tier for its current version (the bundled one included), a

@@ -3,18 +3,16 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tagalong.backend.models.tier import DecodingStats
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import InputError
 from tagalong.ner.manifest import read_manifest
-from tagalong.ner.tiers import ENCODER, LLM, TierName
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.backend.models.tier import Tier
 
-BatchTier = Literal[TierName, "cascade"]
 TierLoader = Callable[[ModelStore, str], "Tier"]
 
 
@@ -75,29 +73,26 @@ class BatchModels:
 
 def choose_models(
     store: ModelStore,
-    tier: BatchTier,
+    first_pass: str,
+    second_pass: str | None = None,
     *,
     load: TierLoader,
-    encoder: str | None = None,
-    llm: str = LLM,
     second_pass_share: float = 0.0,
 ) -> BatchModels:
-    """Find the models of a batch; nothing is loaded before it predicts."""
+    """Find the models of a batch by reference; nothing is loaded before it predicts."""
     # Other machines may see the folder at the same path, but not from another working directory.
     absolute = ModelStore(store.root.resolve(), store.bundled_root)
 
-    def reference(name: str) -> ModelReference:
-        manifest = read_manifest(absolute.resolve(name), verify=False)
+    def find(reference: str) -> ModelReference:
+        manifest = read_manifest(absolute.resolve(reference), verify=False)
         return ModelReference(
-            manifest.version, tuple(manifest.labels), partial(load, absolute, name)
+            manifest.version, tuple(manifest.labels), partial(load, absolute, reference)
         )
 
-    if tier == LLM:
-        return BatchModels(reference(llm))
-    first = reference(encoder or absolute.default_reference())
-    if tier == ENCODER:
+    first = find(first_pass)
+    if second_pass is None:
         return BatchModels(first)
-    second = reference(llm)
+    second = find(second_pass)
     if first.version == second.version:
         raise InputError(
             f"{first.version} would predict everything twice: name two versions, with --encoder "

@@ -60,7 +60,7 @@ def load_version(
         VersionInvalid: If it is damaged.
         BaseModelError: If it is an adapter and its base model is not there.
     """
-    folder = model_registry.resolve(reference or model_registry.default_reference())
+    folder = model_registry.resolve(reference or DEFAULT_TIER)
     manifest = read_manifest(folder, verify=False)
     spec = TIER_SPECS.get(manifest.tier)
     if spec is None or spec.drafter_tier is None:
@@ -97,7 +97,7 @@ def load_drafter(
         change the cost of a prediction, never the prediction.
     """
     try:
-        folder = model_registry.resolve(model_registry.default_reference(tier))
+        folder = model_registry.resolve(tier)
         drafting = load_tier(folder, use_openvino=use_openvino)
     except TagalongError as error:
         warn(f"No {tier} drafts for the LLM: {error}")

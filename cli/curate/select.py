@@ -37,6 +37,7 @@ from tagalong.cli.terminal.progress import predict_with_progress
 from tagalong.cli.terminal.tables import new_table
 from tagalong.ner.document import Document
 from tagalong.ner.text_sanitizing import to_single_line
+from tagalong.ner.tiers import DEFAULT_TIER
 from tagalong.training.corpus import Corpus, read_corpus
 from tagalong.training.curate.selection import SelectedDocument, SelectionOptions, StrategyName
 
@@ -152,7 +153,7 @@ def select_cli(
                 curated_project.read_annotated_corpus("latest"),
             )
         with error_console.status("Loading"):
-            tier = load_tier_version(store, model or store.default_reference())
+            tier = load_tier_version(store, model or DEFAULT_TIER)
             other = None if against is None else load_tier_version(store, against)
         if corpus is not None and (unknown := find_unknown_labels(tier, corpus, config)):
             warn(

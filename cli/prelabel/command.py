@@ -10,7 +10,7 @@ import typer
 
 from tagalong.backend.batch.engine import Engine
 from tagalong.backend.batch.files import connect_files, open_source
-from tagalong.backend.batch.models import BatchModels, BatchTier, ModelReference, choose_models
+from tagalong.backend.batch.models import BatchModels, ModelReference, choose_models
 from tagalong.backend.batch.prelabel import (
     EngineOpener,
     estimate_batch,
@@ -38,9 +38,11 @@ from tagalong.cli.terminal.options import (
     parse_hosts,
 )
 from tagalong.ner.errors import BatchError
-from tagalong.ner.tiers import ENCODER, LLM
+from tagalong.ner.tiers import ENCODER, LLM, TierName
 
 EngineName = Literal["local", "ray"]
+CASCADE = "cascade"
+BatchTier = Literal[TierName, "cascade"]
 
 
 def parse_share(value: str) -> float:
@@ -79,7 +81,7 @@ TierOption = Annotated[
     ),
 ]
 EncoderOption = Annotated[
-    str | None,
+    str,
     typer.Option(help="Encoder version.", show_default="the current one, else the bundled one"),
 ]
 LlmOption = Annotated[
@@ -158,7 +160,7 @@ def prelabel_cli(
     key: Annotated[str | None, LABEL_STUDIO_KEY_OPTION] = None,
     out: OutOption = None,
     tier: TierOption = ENCODER,
-    encoder: EncoderOption = None,
+    encoder: EncoderOption = ENCODER,
     llm: LlmOption = LLM,
     llm_share: LlmShareOption = "20%",  # type: ignore[assignment] # it is parsed like typed text
     unlabeled: UnlabeledOption = False,
@@ -193,8 +195,13 @@ def prelabel_cli(
     _check_usage(source, project, out, options, dry=dry, label_config=label_config)
     open_engine = _choose_engine(engine, ray_address)
     load = partial(load_tier_version, use_openvino=True)
+    references: dict[str, str] = {ENCODER: encoder, LLM: llm}
     chosen = choose_models(
-        open_store(models), tier, load=load, encoder=encoder, llm=llm, second_pass_share=llm_share
+        open_store(models),
+        encoder if tier == CASCADE else references.get(tier, tier),
+        llm if tier == CASCADE else None,
+        load=load,
+        second_pass_share=llm_share,
     )
     with _open_place(source, out, options, chosen, label_config) as place:
         for note in place.notes:

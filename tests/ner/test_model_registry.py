@@ -34,7 +34,6 @@ def test_a_store_that_was_never_written_is_empty(store: ModelStore) -> None:
     assert store.version_names("encoder") == []
     assert store.manifests("encoder") == []
     assert store.current_version("encoder") is None
-    assert store.default_reference() == "bundled"
     assert not store.root.exists()
 
 
@@ -71,7 +70,7 @@ def test_every_way_to_name_a_version(
     assert store.resolve(str(place / two.version)) == place / two.version
     monkeypatch.chdir(store.root)
     assert store.resolve(f"./encoder/{two.version}") == Path("encoder") / two.version
-    assert store.default_reference() == "encoder"
+    assert store.resolve() == place / one.version
 
 
 def test_the_name_in_the_store_wins_over_a_folder_of_the_same_name(
@@ -99,7 +98,7 @@ def test_bundled_means_the_current_encoder_of_the_bundled_store(
     own = ModelStore(tmp_path / "own", bundled_root=store.root)
     assert own.resolve("bundled") == store.root / "encoder" / shipped.version
     assert own.resolve(shipped.version) == own.resolve("bundled")
-    assert own.resolve(own.default_reference()) == own.resolve("bundled")
+    assert own.resolve() == own.resolve("bundled")
     assert own.tiers() == []
 
 

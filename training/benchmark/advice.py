@@ -7,7 +7,7 @@ from math import ceil
 
 from tagalong.backend.pages import format_count, format_latency
 from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket
-from tagalong.ner.tiers import ENCODER, LLM, TIER_NAMES
+from tagalong.ner.tiers import DEFAULT_TIER, TIER_NAMES
 from tagalong.training.benchmark.known_scores import MIN_GOLD_ENTITIES, VersionScores
 from tagalong.training.benchmark.measure import (
     MIN_DOCUMENTS_FOR_P95,
@@ -106,18 +106,20 @@ def recommend_tiers(
     }
     fastest = [_lowest_latency_result(of_tier, requirements) for of_tier in by_tier.values()]
     best = {tier: _highest_throughput_result(of_tier) for tier, of_tier in by_tier.items()}
-    encoder, llm = best.get(ENCODER), best.get(LLM)
+    default = best.get(DEFAULT_TIER)
+    other = next((one for tier, one in best.items() if tier != DEFAULT_TIER), None)
     batch = format_count(requirements.batch_documents, "document")
     sentences = [_recommend_real_time(fastest, results, scores, requirements)]
-    if encoder is not None and llm is not None:
-        ratio = _format_speed_ratio(encoder.documents_per_second / llm.documents_per_second)
+    if default is not None and other is not None:
+        ratio = _format_speed_ratio(default.documents_per_second / other.documents_per_second)
         sentences.append(
-            f"A batch of {batch} takes the encoder {_format_batch_cost(encoder, requirements)} "
-            f"on {_describe_runtime(encoder, results)}, and the LLM "
-            f"{_format_batch_cost(llm, requirements)}, {ratio}."
+            f"A batch of {batch} takes the {_tier_name(default)} "
+            f"{_format_batch_cost(default, requirements)} on "
+            f"{_describe_runtime(default, results)}, and the {_tier_name(other)} "
+            f"{_format_batch_cost(other, requirements)}, {ratio}."
         )
-        return (*sentences, *_recommend_batches(encoder, llm, scores, requirements))
-    only = encoder or llm
+        return (*sentences, *_recommend_batches(default, other, scores, requirements))
+    only = default or other
     assert only is not None  # noqa: S101 (one at least was measured)
     sentences.append(
         f"A batch of {batch} takes {_format_batch_cost(only, requirements)} on "
@@ -129,7 +131,7 @@ def recommend_tiers(
             f"The {_tier_name(unmeasured)} {unmeasured.version} could not be measured: "
             "see the note."
         )
-    elif llm is None:
+    elif other is None:
         sentences.append(
             "There is no LLM to compare. The paper measured 2 to 8 points more F1 at 40 to 220 "
             "times the cost, mostly for entities of three words or more: where that counts, "
@@ -207,76 +209,81 @@ def _describe_runtime(result: BenchmarkResult, results: Sequence[BenchmarkResult
 
 
 def _recommend_batches(
-    encoder: BenchmarkResult,
-    llm: BenchmarkResult,
+    default: BenchmarkResult,
+    other: BenchmarkResult,
     scores: Mapping[str, VersionScores],
     requirements: ServingRequirements,
 ) -> list[str]:
-    encoder_scores, llm_scores = scores.get(encoder.version), scores.get(llm.version)
+    default_scores, other_scores = scores.get(default.version), scores.get(other.version)
     compare = (
-        f"`tagalong evaluate {llm.version} GOLD --against {encoder.version} --report DIR"
+        f"`tagalong evaluate {other.version} GOLD --against {default.version} --report DIR"
         f"{requirements.models_option}` compares them; then give its result with "
         "`--evaluation DIR/report.json`."
     )
-    if encoder_scores is None or llm_scores is None:
-        unknown = encoder.version if encoder_scores is None else llm.version
+    if default_scores is None or other_scores is None:
+        unknown = default.version if default_scores is None else other.version
         return [f"The scores of {unknown} are unknown: {compare}"]
-    if min(encoder_scores.gold_entities, llm_scores.gold_entities) < MIN_GOLD_ENTITIES:
+    if min(default_scores.gold_entities, other_scores.gold_entities) < MIN_GOLD_ENTITIES:
         return [
             f"Scores on fewer than {MIN_GOLD_ENTITIES} gold entities are too uncertain: with more "
             f"of them, {compare}"
         ]
     sentences = []
-    has_other_gold = not encoder_scores.has_same_gold(llm_scores)
+    has_other_gold = not default_scores.has_same_gold(other_scores)
     if has_other_gold:
         sentences.append(f"The scores are of different documents, so this is a guess: {compare}")
-    gain = llm_scores.f1 - encoder_scores.f1
-    gains = _format_gains_by_length(_gains_by_length(encoder_scores, llm_scores))
+    gain = other_scores.f1 - default_scores.f1
+    gains = _format_gains_by_length(_gains_by_length(default_scores, other_scores))
     points = f"{_format_f1_points(gain)} of strict F1{gains}"
+    stay = f"For batches, too: the {_tier_name(default)}. The {_tier_name(other)} has {points}"
     if gain < MIN_F1_GAIN:
-        is_slower = llm.documents_per_second < encoder.documents_per_second
+        is_slower = other.documents_per_second < default.documents_per_second
         cost = ", which its time is not worth" if is_slower else ""
-        return [*sentences, f"For batches, too: the encoder. The LLM has {points}{cost}."]
-    interval = _paired_interval(llm, encoder, scores)
+        return [
+            *sentences,
+            f"{stay}{cost}.",
+        ]
+    interval = _paired_interval(other, default, scores)
     if interval is not None and interval[0] <= 0:
         low, high = (f"{100 * end:+.1f}" for end in interval)
-        documents = format_count(encoder_scores.documents, "document")
+        documents = format_count(default_scores.documents, "document")
         sentences.append(
-            f"For batches, too: the encoder. The LLM has {points}, which is no more than noise on "
-            f"{documents} ({low} to {high} points at 95 %): evaluate more documents. {compare}"
+            f"{stay}, which is no more than noise on {documents} "
+            f"({low} to {high} points at 95 %): evaluate more documents. {compare}"
         )
         return sentences
     is_noise_unknown = interval is None and not has_other_gold
     noise = f" Whether that is more than noise is unknown: {compare}" if is_noise_unknown else ""
-    sentences.append(f"For batches that matter: the LLM, with {points}.{noise}")
-    if _is_gain_mostly_long(encoder_scores, llm_scores):
+    sentences.append(f"For batches that matter: the {_tier_name(other)}, with {points}.{noise}")
+    if _is_gain_mostly_long(default_scores, other_scores):
         sentences.append(
             "Most of that is in long entities: `tagalong prelabel --tier cascade --encoder "
-            f"{encoder.version} --llm {llm.version}{requirements.models_option}` uses the LLM only "
-            "for the documents with most expected errors, in a fraction of the time."
+            f"{default.version} --llm {other.version}{requirements.models_option}` uses the "
+            f"{_tier_name(other)} only for the documents with most expected errors, in a fraction "
+            "of the time."
         )
     return sentences
 
 
 def _gains_by_length(
-    encoder_scores: VersionScores, llm_scores: VersionScores
+    default_scores: VersionScores, other_scores: VersionScores
 ) -> dict[LengthBucket, float]:
     return {
-        length: llm_scores.by_length[length] - encoder_scores.by_length[length]
+        length: other_scores.by_length[length] - default_scores.by_length[length]
         for length in LENGTH_BUCKETS
-        if min(encoder_scores.support.get(length, 0), llm_scores.support.get(length, 0))
+        if min(default_scores.support.get(length, 0), other_scores.support.get(length, 0))
         >= MIN_GOLD_ENTITIES
     }
 
 
-def _is_gain_mostly_long(encoder_scores: VersionScores, llm_scores: VersionScores) -> bool:
+def _is_gain_mostly_long(default_scores: VersionScores, other_scores: VersionScores) -> bool:
     """Most of the gain is in long entities, with enough gold to know."""
     weighted = {
-        length: (llm_scores.by_length[length] - encoder_scores.by_length[length])
-        * encoder_scores.support.get(length, 0)
+        length: (other_scores.by_length[length] - default_scores.by_length[length])
+        * default_scores.support.get(length, 0)
         for length in LENGTH_BUCKETS  # including lengths with little gold
     }
-    is_known = "3+" in _gains_by_length(encoder_scores, llm_scores)
+    is_known = "3+" in _gains_by_length(default_scores, other_scores)
     return is_known and weighted["3+"] > 0 and 2 * weighted["3+"] > sum(weighted.values())
 
 

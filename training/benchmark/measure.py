@@ -21,10 +21,10 @@ from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import Document
 from tagalong.ner.errors import OutOfMemoryError
-from tagalong.ner.tiers import ENCODER, LLM
+from tagalong.ner.tiers import DEFAULT_TIER, TIERS, TierName
 from tagalong.ner.words import word_offsets
 
-Runtime = Literal["engine", "torch", "fp32", "llm"]
+Runtime = Literal["engine", "torch", "fp32"] | TierName  # a tier with one runtime names it
 MIN_TIMED_DOCUMENTS, MAX_TIMED_DOCUMENTS = 5, 500  # for latency
 MIN_DOCUMENTS_FOR_P95 = 20  # with fewer, p95 is the maximum
 THROUGHPUT_BATCH_DOCUMENTS = 64  # for throughput
@@ -36,7 +36,7 @@ class BenchmarkConfig:
     """A model version and the runtime to measure.
 
     Attributes:
-        runtime: An encoder on OpenVINO ("engine"), on PyTorch as in serving, or in fp32; or an LLM.
+        runtime: An encoder on OpenVINO ("engine"), on PyTorch as in serving, or in fp32; or a tier.
         drafter_dir: Folder of the encoder that drafts for an LLM.
         use_openvino: Whether the drafter may run on OpenVINO.
     """
@@ -49,7 +49,7 @@ class BenchmarkConfig:
 
     @property
     def tier(self) -> str:
-        """``encoder`` or ``llm``."""
+        """Tier of the runtime."""
         return tier_of_runtime(self.runtime)
 
 
@@ -81,13 +81,13 @@ class BenchmarkResult:
 
     @property
     def tier(self) -> str:
-        """``encoder`` or ``llm``."""
+        """Tier of the runtime."""
         return tier_of_runtime(self.runtime)
 
 
 def tier_of_runtime(runtime: Runtime) -> str:
     """Tier of a runtime."""
-    return LLM if runtime == "llm" else ENCODER
+    return runtime if runtime in TIERS else DEFAULT_TIER
 
 
 def benchmark_in_subprocess(
@@ -191,7 +191,7 @@ def _peak_memory_bytes() -> int:
 
 
 def _load_tier(config: BenchmarkConfig) -> Tier:
-    if config.runtime == "llm":
+    if config.tier != DEFAULT_TIER:
         if config.drafter_dir is None:
             return load_tier(config.version_dir)
         drafter = load_tier(config.drafter_dir, use_openvino=config.use_openvino)

@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from types import FrameType
-from typing import cast
 
 from tagalong.backend.batch.models import choose_models
 from tagalong.backend.batch.next_tasks import prelabel_next_tasks
@@ -27,7 +26,6 @@ from tagalong.ner.errors import (
     StateFileError,
     TagalongError,
 )
-from tagalong.ner.tiers import TierName
 from tagalong.training.jobs.job_requests import RetrainOptions
 from tagalong.training.jobs.retrain_project import Retraining, train_and_evaluate
 from tagalong.training.loop.trainer import ProgressCallback
@@ -120,7 +118,7 @@ def _retrain(
         load = partial(load_version, use_openvino=should_use_openvino())
         try:
             count = prelabel_next_tasks(
-                choose_models(store, cast(TierName, job.tier), load=load),
+                choose_models(store, job.tier, load=load),
                 ProjectOptions(project=job.project, url=url, key=key),
                 options.prelabel_tasks,
                 journal=job_store.work_dir(job) / "batch.journal",

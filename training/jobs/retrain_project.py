@@ -149,7 +149,9 @@ def _apply_warm_start(
     data: ProjectTrainingData, tier: str, recipe: Recipe, store: ModelStore
 ) -> ProjectTrainingData:
     """Start the training from the served version, or note why that is not possible."""
-    manifest = read_manifest(store.resolve(store.default_reference()))
+    if not store.served_version(tier):
+        return data
+    manifest = read_manifest(store.resolve(tier))
     labels = data.split.labels
     if reason := TIER_TRAINERS[tier].warm_start_obstacle(manifest, recipe, labels):
         note = f"The training started from its base: {reason}."

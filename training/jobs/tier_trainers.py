@@ -11,7 +11,7 @@ from tagalong.backend.models.openvino.compile import should_use_openvino
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import InputError
 from tagalong.ner.manifest import Manifest, read_manifest
-from tagalong.ner.tiers import ENCODER, LLM
+from tagalong.ner.tiers import ENCODER, LLM, TIER_NAMES
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import EncoderTrainResult, train_encoder
 from tagalong.training.llm.train import LLMTrainResult, train_llm
@@ -50,8 +50,6 @@ class TierTrainer:
     Attributes:
         train: Trains on a split by a recipe.
         recipe_from_json: Reads a recipe from the config of a manifest.
-        default_reference: The version whose recipe a retraining uses, unless one is named; None if
-            the store has none.
         default_recipe: Replaces the recipe of a version without one, such as a bundled version.
         adapt_recipe: Adapts the recipe of a version to a retraining on few documents.
         warm_start_obstacle: Explains why a training cannot start from a version; empty if it can.
@@ -59,7 +57,6 @@ class TierTrainer:
 
     train: Callable[[TrainDevSplit, Any, TrainOptions], AnyTrainResult]
     recipe_from_json: Callable[[Mapping[str, Any], BaseModelRef], Recipe]
-    default_reference: Callable[[ModelStore], str | None]
     default_recipe: Callable[[], Recipe] | None = None
     adapt_recipe: Callable[[Any], Recipe] = lambda recipe: recipe
     warm_start_obstacle: Callable[[Manifest, Any, tuple[str, ...]], str]
@@ -95,7 +92,6 @@ TIER_TRAINERS: Mapping[str, TierTrainer] = {
     ENCODER: TierTrainer(
         train=_train_encoder,
         recipe_from_json=encoder_recipe_from_json,
-        default_reference=lambda store: store.default_reference(),
         default_recipe=EncoderRecipe,
         adapt_recipe=with_min_steps,
         warm_start_obstacle=find_warm_start_obstacle,
@@ -103,7 +99,6 @@ TIER_TRAINERS: Mapping[str, TierTrainer] = {
     LLM: TierTrainer(
         train=_train_llm,
         recipe_from_json=llm_recipe_from_json,
-        default_reference=lambda store: LLM if store.current_version(LLM) else None,
         warm_start_obstacle=lambda *_: "an LLM's adapter is trained from its base",
     ),
 }
@@ -141,15 +136,13 @@ def read_retraining_recipe(store: ModelStore, tier: str, reference: str | None) 
         The recipe, or the default one for a version that has none.
 
     Raises:
-        InputError: If the version is of another tier, or no LLM is served and none is named.
+        InputError: If the version is of another tier, or none is served and none is named.
         RegistryError: If there is no such version.
     """
-    trainer = TIER_TRAINERS[tier]
-    reference = reference or trainer.default_reference(store)
-    if reference is None:
+    if reference is None and not store.served_version(tier):
         raise InputError(
-            "no LLM is served whose base and recipe a retraining could use: train the first one "
-            "with `tagalong train llm`, or name one with --recipe-from",
+            f"no {TIER_NAMES[tier]} is served whose base and recipe a retraining could use: train "
+            f"the first one with `tagalong train {tier}`, or name one with --recipe-from",
             code="no-recipe",
         )
-    return trainer.adapt_recipe(read_recipe(store, tier, reference))
+    return TIER_TRAINERS[tier].adapt_recipe(read_recipe(store, tier, reference or tier))

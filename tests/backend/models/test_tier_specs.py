@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from tagalong.backend.batch.models import choose_models
 from tagalong.backend.models.load import load_tier, load_version
 from tagalong.backend.models.tier_specs import TIER_SPECS, TierSpec
 from tagalong.backend.storage.model_store import ModelStore
+from tagalong.ner.document import Document
 from tagalong.ner.errors import VersionInvalid
 from tagalong.ner.manifest import Manifest, VersionMetadata
 from tagalong.ner.tiers import TIERS
@@ -54,6 +56,13 @@ def test_a_registered_tier_is_loaded_and_served(registered, version: Path, tmp_p
         assert found
         metrics = client.get("/metrics").text
     assert f'tagalong_tasks_predicted_total{{tier="{TOY}"}} 1.0' in metrics.splitlines()
+
+
+def test_a_registered_tier_predicts_a_batch(registered, version: Path) -> None:
+    models = choose_models(ModelStore(version.parents[1]), TOY, load=load_version)
+    assert (models.first_pass.version, models.second_pass) == (version.name, None)
+    (prediction,) = models.first_pass.tier.predict([Document("1", ABSTRACT)])
+    assert prediction.spans
 
 
 def test_a_tier_without_a_loader_is_refused(version: Path) -> None:
