@@ -36,7 +36,7 @@ def encoder_cli(
     exports: options.ExportsArgument,
     dev: options.DevOption = None,
     dev_share: options.DevShareOption = 0.1,
-    base: options.EncoderBaseOption = None,
+    base: options.BaseOption = None,
     revision: options.RevisionOption = None,
     lora: options.LoraOption = False,
     qlora: options.QLoraOption = False,

@@ -68,14 +68,14 @@ PromoteOption = Annotated[
         "and is not worse than the baseline, if there is one."
     ),
 ]
-EncoderBaseOption = Annotated[
+BaseOption = Annotated[
     str | None,
     typer.Option(
         help="Base model: Hugging Face Hub id, folder, or package:MODULE/PATH.",
         show_default="MiniLM, included",
     ),
 ]
-LLMBaseOption = Annotated[
+DecoderBaseOption = Annotated[
     str,
     typer.Option(
         help="Base model, a decoder: Hugging Face Hub id, folder, or package:MODULE/PATH."
@@ -89,7 +89,7 @@ QLoraOption = Annotated[
     bool, typer.Option("--qlora", help="Train a LoRA adapter on a base model in 4 bits (QLoRA).")
 ]
 RankOption = Annotated[int, typer.Option(min=1, help="LoRA rank; alpha is twice the rank.")]
-LLMRankOption = Annotated[
+DecoderRankOption = Annotated[
     int | None,
     typer.Option(min=1, help="LoRA rank; alpha is twice the rank.", show_default="128"),
 ]
@@ -101,7 +101,7 @@ FullOption = Annotated[
 WindowOption = Annotated[
     int | None, typer.Option(min=32, help="Maximum sequence length, in tokens.")
 ]
-LLMWindowOption = Annotated[
+PromptWindowOption = Annotated[
     int | None,
     typer.Option(
         min=64, help="Maximum prompt length, in tokens; each word occurs twice in a prompt."

@@ -14,8 +14,7 @@ from tagalong.ner.tags import TagSet
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.evaluation.calibration import fit_temperature
 from tagalong.training.evaluation.evaluate import compute_dev_strict_f1
-from tagalong.training.recipes.encoder_recipe import EncoderRecipe
-from tagalong.training.recipes.llm_recipe import LLMRecipe
+from tagalong.training.recipes.recipe import Recipe
 
 
 def check_annotated_splits(train: Sequence[Document], dev: Sequence[Document]) -> None:
@@ -29,9 +28,7 @@ def check_annotated_splits(train: Sequence[Document], dev: Sequence[Document]) -
             )
 
 
-def check_inputs(
-    split: TrainDevSplit, recipe: EncoderRecipe | LLMRecipe, *, four_bit_advice: str
-) -> None:
+def check_inputs(split: TrainDevSplit, recipe: Recipe, *, four_bit_advice: str) -> None:
     """Check the documents and settings of a training.
 
     Raises `TrainingError` if train or dev has no annotated spans, or a 4-bit base has no adapter;

@@ -32,6 +32,14 @@ class Recipe(Protocol):
         """The pretrained model."""
 
     @property
+    def adapter(self) -> AdapterConfig | None:
+        """None for full tuning."""
+
+    @property
+    def four_bit(self) -> bool:
+        """Whether the base is kept in NF4 (QLoRA), which needs an adapter."""
+
+    @property
     def schedule(self) -> Schedule:
         """Duration and learning rate."""
 
