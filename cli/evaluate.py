@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 from rich.markup import escape
@@ -22,7 +22,7 @@ from tagalong.cli.terminal.options import (
     open_store,
 )
 from tagalong.cli.terminal.progress import predict_with_progress
-from tagalong.cli.terminal.reports import RenderedReport, print_report
+from tagalong.cli.terminal.tables import print_report
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError
 from tagalong.ner.text_sanitizing import escape_unprintable
@@ -36,67 +36,82 @@ from tagalong.training.evaluation.alignment import (
 
 if TYPE_CHECKING:  # what imports numpy, scikit-learn or torch would make `tagalong --help` slow
     from tagalong.training.evaluation.evaluate import EvaluationOptions
+    from tagalong.training.evaluation.tables import TextTable
 
 EvaluationProtocol = Literal["exact", "paper"]
+SystemArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL|PREDICTIONS",
+        help="Model version ('encoder' is the current one, 'bundled' the included one), or a file "
+        f"of predictions: {describe_formats('annotations')}.",
+    ),
+]
+GoldArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="GOLD",
+        exists=True,
+        dir_okay=False,
+        help=f"Gold standard: {describe_formats('annotations')}.",
+    ),
+]
+AgainstOption = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL|PREDICTIONS", help="Second system, to compare with the first."),
+]
+EvaluationReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="DIR",
+        file_okay=False,
+        help="Write report.html, report.json and report.md into this folder (no HTML with "
+        "--protocol paper).",
+    ),
+]
+ProtocolOption = Annotated[
+    EvaluationProtocol,
+    typer.Option(help="Scoring protocol; paper: that of arXiv 2504.00664, including its flaws."),
+]
+LabelsOption = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Score only these labels, in gold and predictions."),
+]
+OnlyCommonOption = Annotated[
+    bool,
+    typer.Option("--only-common", help="Score only documents that gold and all systems have."),
+]
+ResamplesOption = Annotated[int, typer.Option(min=1, help="Number of bootstrap resamples.")]
+BootstrapSeedOption = Annotated[
+    int, typer.Option(min=0, max=MAX_SEED, help="Random seed of the bootstrap.")
+]
+ExamplesOption = Annotated[
+    int, typer.Option(min=0, help="Number of examples per error type in the report.")
+]
+
+
+class RenderedReport(NamedTuple):
+    """An evaluation report in every format; no HTML for the paper's protocol."""
+
+    report_json: dict[str, Any]
+    tables: "list[TextTable]"
+    markdown: str
+    html: str | None = None
 
 
 def evaluate_cli(
-    system: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL|PREDICTIONS",
-            help=(
-                "Model version ('encoder' is the current one, 'bundled' the included one), or"
-                f" a file of predictions: {describe_formats('annotations')}."
-            ),
-        ),
-    ],
-    gold: Annotated[
-        Path,
-        typer.Argument(
-            metavar="GOLD",
-            exists=True,
-            dir_okay=False,
-            help=f"Gold standard: {describe_formats('annotations')}.",
-        ),
-    ],
-    against: Annotated[
-        str | None,
-        typer.Option(metavar="MODEL|PREDICTIONS", help="Second system, to compare with the first."),
-    ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            file_okay=False,
-            help=(
-                "Write report.html, report.json and report.md into this folder (no HTML with "
-                "--protocol paper)."
-            ),
-        ),
-    ] = None,
+    system: SystemArgument,
+    gold: GoldArgument,
+    against: AgainstOption = None,
+    report: EvaluationReportOption = None,
     as_json: JsonOption = False,
-    protocol: Annotated[
-        EvaluationProtocol,
-        typer.Option(
-            help=("Scoring protocol; paper: that of arXiv 2504.00664, including its flaws.")
-        ),
-    ] = "exact",
-    labels: Annotated[
-        str | None,
-        typer.Option(metavar="A,B", help="Score only these labels, in gold and predictions."),
-    ] = None,
-    only_common: Annotated[
-        bool,
-        typer.Option("--only-common", help="Score only documents that gold and all systems have."),
-    ] = False,
-    resamples: Annotated[int, typer.Option(min=1, help="Number of bootstrap resamples.")] = 1000,
-    seed: Annotated[
-        int, typer.Option(min=0, max=MAX_SEED, help="Random seed of the bootstrap.")
-    ] = 0,
-    examples: Annotated[
-        int, typer.Option(min=0, help="Number of examples per error type in the report.")
-    ] = 5,
+    protocol: ProtocolOption = "exact",
+    labels: LabelsOption = None,
+    only_common: OnlyCommonOption = False,
+    resamples: ResamplesOption = 1000,
+    seed: BootstrapSeedOption = 0,
+    examples: ExamplesOption = 5,
     annotators: AnnotatorsOption = "majority",
     label_config: LabelConfigOption = None,
     models: ModelsOption = Path("models"),
@@ -120,29 +135,21 @@ def evaluate_cli(
     aligned = replace(aligned, dropped=corpus.dropped)
     model_labels = outputs[0].labels
     if labels is not None:
-        selected_labels = _parse_labels(labels)
-        aligned = filter_labels(aligned, selected_labels)
-        model_labels = (
-            None
-            if model_labels is None
-            else tuple(name for name in model_labels if name in selected_labels)
-        )
-    options = EvaluationOptions(
-        labels=model_labels, resamples=resamples, seed=seed, max_examples_per_type=examples
-    )
-    notes = build_import_notes(corpus.warnings)
-    rendered = build_rendered_report(
+        selected = _parse_labels(labels)
+        aligned = filter_labels(aligned, selected)
+        model_labels = model_labels and tuple(name for name in model_labels if name in selected)
+    rendered = render_evaluation(
         aligned,
         source=escape_unprintable(str(gold)),  # invalid UTF-8 could not be written
         protocol=protocol,
-        options=options,
-        notes=notes,
+        options=EvaluationOptions(model_labels, resamples, seed, max_examples_per_type=examples),
+        notes=build_notes(corpus.warnings, aligned),
         with_html=report is not None,
     )
     if as_json:
         echo_json(rendered.report_json)
     else:
-        print_report(rendered)
+        print_report(rendered.report_json, rendered.tables)
     if report is not None:
         write_report(
             report, report_json=rendered.report_json, markdown=rendered.markdown, html=rendered.html
@@ -186,73 +193,56 @@ def get_system_output(system: str, documents: Sequence[Document], models: Path) 
     return SystemOutput(system, list(zip(blank, predictions, strict=True)), tier.labels)
 
 
-def build_import_notes(warnings: Sequence[CorpusWarning]) -> list[str]:
-    """Describe warnings of reading gold, one sentence each; gold made by a model comes first."""
+def build_notes(warnings: Sequence[CorpusWarning], aligned: AlignedDocuments) -> tuple[str, ...]:
+    """Describe warnings of reading gold, that of gold made by a model first, and excluded ids."""
     first = sorted(warnings, key=lambda warning: warning.kind != "made by a model")
-    return [
+    notes = [
         f"Reading gold: {warning.kind}, {warning.count} time{'s' * (warning.count != 1)}; "
         f"{WARNING_DESCRIPTIONS[warning.kind]}."
         for warning in first
     ]
+    if count := aligned.excluded_documents:
+        notes.append(f"{count} documents are excluded: gold or a system lacks them.")
+    return tuple(notes)
 
 
-def build_rendered_report(
+def render_evaluation(
     aligned: AlignedDocuments,
     *,
     source: str,
     protocol: EvaluationProtocol,
     options: "EvaluationOptions",
-    notes: Sequence[str] = (),
-    with_html: bool = False,
+    notes: tuple[str, ...],
+    with_html: bool,
 ) -> RenderedReport:
-    """Evaluate by one of the protocols, and format the report.
-
-    Args:
-        aligned: Gold, and predictions of one or two systems; the first is evaluated.
-        source: Name of the gold standard.
-        protocol: "exact", or "paper".
-        options: Settings.
-        notes: Notes on gold, shown first.
-        with_html: Render the HTML page, which takes longer than the tables.
-
-    Returns:
-        The report in every format.
-    """
-    from tagalong.training.evaluation import markdown, tables
+    """Evaluate the first system by one of the protocols, and format the report with its notes."""
     from tagalong.training.evaluation.evaluate import evaluate
     from tagalong.training.evaluation.html import report_to_html
+    from tagalong.training.evaluation.markdown import paper_report_to_markdown, report_to_markdown
     from tagalong.training.evaluation.paper_protocol import evaluate_as_paper, paper_report_to_json
     from tagalong.training.evaluation.report import report_to_json
+    from tagalong.training.evaluation.tables import paper_tables, report_tables
 
-    if aligned.excluded_documents:
-        notes = (
-            *notes,
-            f"{aligned.excluded_documents} documents are excluded: gold or a system lacks them.",
-        )
+    predicted, *others = aligned.predicted
     if protocol == "paper":
-        paper = evaluate_as_paper(
-            aligned.gold, aligned.predicted[0], labels=options.labels or (), source=source
-        )
+        labels = options.labels or ()
+        paper = evaluate_as_paper(aligned.gold, predicted, labels=labels, source=source)
+        paper = replace(paper, warnings=notes)
         return RenderedReport(
-            {**paper_report_to_json(paper), "warnings": list(notes)},
-            markdown.paper_report_to_markdown(paper, warnings=notes),
-            None,
-            tables.paper_tables(paper),
-            tuple(notes),
+            paper_report_to_json(paper), paper_tables(paper), paper_report_to_markdown(paper)
         )
     report = evaluate(
         aligned.gold,
-        aligned.predicted[0],
+        predicted,
         source=source,
-        against=aligned.predicted[1] if len(aligned.predicted) > 1 else None,
+        against=others[0] if others else None,
         dropped=aligned.dropped,
         options=options,
     )
     report = replace(report, warnings=(*notes, *report.warnings))
     return RenderedReport(
         report_to_json(report),
-        markdown.report_to_markdown(report),
-        report_to_html(report) if with_html else None,
-        tables.report_tables(report),
-        report.warnings,
+        report_tables(report),
+        report_to_markdown(report),
+        report_to_html(report) if with_html else None,  # takes longer than the tables
     )

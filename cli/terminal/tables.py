@@ -1,6 +1,6 @@
 """Tables on the terminal: lines in a terminal, plain characters in a file or pipe."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -27,6 +27,15 @@ def new_table(*, piped_box: box.Box | None = box.ASCII, **settings: Any) -> Tabl
         A table without columns.
     """
     return Table(box=box.SIMPLE_HEAD if console.is_terminal else piped_box, **settings)
+
+
+def print_report(report_json: Mapping[str, Any], tables: "Iterable[TextTable]") -> None:
+    """Print an evaluation report with its warnings."""
+    head = "{model} on {gold}, {documents} documents".format_map(report_json)
+    console.print(Text(to_single_line(head), style="bold"))
+    for warning in report_json["warnings"]:
+        console.print(Text(to_single_line(f"Note: {warning}"), style="yellow"))
+    print_tables(tables)
 
 
 def print_tables(tables: "Iterable[TextTable]") -> None:

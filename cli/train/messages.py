@@ -9,8 +9,7 @@ from rich.markup import escape
 
 from tagalong.cli.terminal.console import echo_json, error_console
 from tagalong.cli.terminal.progress import training_progress_bar
-from tagalong.cli.terminal.reports import RenderedReport, print_report
-from tagalong.cli.terminal.tables import format_score
+from tagalong.cli.terminal.tables import format_score, print_report
 from tagalong.ner.document import DroppedAnnotation
 from tagalong.training.corpus import Corpus
 from tagalong.training.data.silver import SilverData
@@ -46,7 +45,7 @@ def train_and_print(job: "TrainJob", inputs: "TrainInputs", *, as_json: bool) ->
         echo_json(version.manifest.to_json() | ({"report": report} if inputs.silver else {}))
     elif version.comparison is not None and report is not None:
         tables = [one for one in report_tables(version.comparison) if one.title.endswith(GOLD_ONLY)]
-        print_report(RenderedReport(report, "", None, tables, version.comparison.warnings))
+        print_report(report, tables)
 
 
 def describe_split(split: TrainDevSplit, corpus: Corpus, dev: Corpus | None = None) -> str:

@@ -14,33 +14,21 @@ MAX_LISTED_IDS = 5  # ids in a message
 
 @dataclass(frozen=True, slots=True)
 class SystemOutput:
-    """Predictions of one system.
+    """Predictions of one system."""
 
-    Attributes:
-        name: File or model, for messages.
-        predictions_by_document: Documents in any order, each with its prediction.
-        labels: Labels of the model; None if only its predictions are known.
-    """
-
-    name: str
-    predictions_by_document: Sequence[tuple[Document, Prediction]]
-    labels: tuple[str, ...] | None = None
+    name: str  # file or model, for messages
+    predictions_by_document: Sequence[tuple[Document, Prediction]]  # in any order
+    labels: tuple[str, ...] | None = None  # of the model; None if only predictions are known
 
 
 @dataclass(frozen=True, slots=True)
 class AlignedDocuments:
-    """Gold documents with the predictions to evaluate.
-
-    Attributes:
-        predicted: One tuple per system, in the order of `gold`.
-        dropped: Gold annotations that are not evaluated.
-        excluded_documents: Number of documents that gold or a system lacks.
-    """
+    """Gold documents with the predictions to evaluate."""
 
     gold: tuple[Document, ...]
-    predicted: tuple[tuple[Prediction, ...], ...]
-    dropped: tuple[DroppedAnnotation, ...] = ()
-    excluded_documents: int = 0
+    predicted: tuple[tuple[Prediction, ...], ...]  # one tuple per system, in the order of `gold`
+    dropped: tuple[DroppedAnnotation, ...] = ()  # gold annotations that are not evaluated
+    excluded_documents: int = 0  # that gold or a system lacks
 
 
 def align_predictions(

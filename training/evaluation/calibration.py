@@ -7,6 +7,7 @@ predicted spans, which are correct if they match strictly.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,7 @@ BISECTION_STEPS = 40  # of the log range: more precise than F1 or ECE can show
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
-    """Predicted spans with scores in (low, high].
-
-    Attributes:
-        confidence: Mean score; 0.0 without spans.
-        accuracy: Share of correct spans; 0.0 without spans.
-    """
+    """Predicted spans with scores in (low, high]: mean score and share of correct ones, or 0.0."""
 
     low: float
     high: float
@@ -37,71 +33,45 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationMetrics:
-    """How well scores predict correctness.
+    """How well scores predict correctness."""
 
-    Attributes:
-        ece: Expected calibration error, the mean distance between confidence and accuracy: 0 is
-            best.
-        spans: Number of predicted spans with a score.
-        unscored: Number of predicted spans without a score.
-        bins: By increasing score.
-    """
-
-    ece: float
-    spans: int
-    unscored: int
-    bins: tuple[ReliabilityBin, ...]
+    ece: float  # expected calibration error, the mean distance of confidence and accuracy
+    spans: int  # predicted, with a score
+    unscored: int  # predicted, without a score
+    bins: tuple[ReliabilityBin, ...]  # by increasing score
 
 
 def compute_calibration(
     gold: Sequence[Document], predicted: Sequence[Prediction]
 ) -> CalibrationMetrics | None:
-    """Compare the scores of predicted spans with their accuracy.
-
-    Args:
-        gold: Gold documents.
-        predicted: Predictions in the same order.
-
-    Returns:
-        None if no span has a score.
-    """
-    scores: list[float] = []
-    correct: list[bool] = []
-    unscored = 0
-    for document, prediction in zip(gold, predicted, strict=True):
-        gold_spans = set(document.spans)
-        for span in prediction.spans:
-            if span.score is None:
-                unscored += 1
-            else:
-                scores.append(span.score)
-                correct.append(span in gold_spans)
-    if not scores:
+    """Compare the scores of predicted spans with their accuracy; None if no span has a score."""
+    answers = [
+        (span.score, span in gold_spans)
+        for document, prediction in zip(gold, predicted, strict=True)
+        for gold_spans in [set(document.spans)]  # a set, because documents can have many spans
+        for span in prediction.spans
+    ]
+    scored = [(score, is_correct) for score, is_correct in answers if score is not None]
+    if not scored:
         return None
-    return compute_reliability(np.array(scores), np.array(correct), unscored=unscored)
+    scores, correct = np.array(scored).T
+    return compute_reliability(scores, correct, unscored=len(answers) - len(scored))
 
 
 def compute_reliability(
-    scores: NDArray[np.float64], correct: NDArray[np.bool_], *, unscored: int = 0
+    scores: NDArray[np.float64], correct: NDArray[Any], *, unscored: int = 0
 ) -> CalibrationMetrics:
     """Bin scored predictions, and compare confidence with accuracy in each bin.
 
-    Args:
-        scores: Confidence in [0, 1], shape (predictions,); at least one.
-        correct: Correctness, shape (predictions,).
-        unscored: Number of predictions without a score, for the result.
-
-    Returns:
-        The calibration metrics.
+    At least one score in [0, 1], and 0 or 1 for its correctness; both of shape (predictions,).
     """
     edges = np.linspace(0.0, 1.0, RELIABILITY_BINS + 1)
+    # clip, because a score of 0.0 is below the first open interval
     bin_index = np.clip(np.digitize(scores, edges, right=True) - 1, 0, RELIABILITY_BINS - 1)
     spans = np.bincount(bin_index, minlength=RELIABILITY_BINS)
-    confidence = np.bincount(bin_index, weights=scores, minlength=RELIABILITY_BINS) / np.maximum(
-        spans, 1
-    )
-    accuracy = np.bincount(bin_index, weights=correct, minlength=RELIABILITY_BINS) / np.maximum(
-        spans, 1
+    confidence, accuracy = (
+        np.bincount(bin_index, weights=values, minlength=RELIABILITY_BINS) / np.maximum(spans, 1)
+        for values in (scores, correct)
     )
     columns = (edges[:-1], edges[1:], spans, confidence, accuracy)
     return CalibrationMetrics(
@@ -139,7 +109,7 @@ def fit_temperature(logits: NDArray[np.floating], gold: NDArray[np.integer]) -> 
     target = float(scores[np.arange(len(scores)), gold[known]].mean())
     finite = np.where(np.isfinite(scores), scores, 0.0)  # 0 * inf is not 0
 
-    low, high = np.log(1 / MAX_TEMPERATURE), np.log(1 / MIN_TEMPERATURE)
+    low, high = np.log(1 / MAX_TEMPERATURE), np.log(1 / MIN_TEMPERATURE)  # a factor of logits
     for _ in range(BISECTION_STEPS):
         middle = (low + high) / 2
         weights = np.exp(scores * np.exp(middle))

@@ -117,7 +117,7 @@ def _with_totals(counts: NDArray[Any]) -> NDArray[Any]:
 
 
 def compare_systems(
-    first: SystemCounts, second: SystemCounts, *, effort: EditEffort
+    first: SystemCounts, second: SystemCounts, effort: EditEffort
 ) -> SystemComparison:
     """Compare two systems that were counted on the same documents with the same seed and labels.
 

@@ -9,6 +9,7 @@ potential bias") measured 14 to 22 % less time per entity with dictionaries.
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import ne
 from typing import Literal
 
 from tagalong.ner.document import Span
@@ -21,17 +22,12 @@ EDIT_ACTIONS: tuple[EditAction, ...] = EditAction.__args__  # type: ignore[attr-
 
 @dataclass(frozen=True, slots=True)
 class EditEffort:
-    """Number of edit actions. Add with ``+``.
+    """Number of edit actions. Add with ``+``."""
 
-    Attributes:
-        action_counts: Count of every action, in the order of `EDIT_ACTIONS`.
-        from_scratch: Actions without pre-annotations: one per gold region.
-    """
-
-    action_counts: Mapping[EditAction, int] = field(
+    action_counts: Mapping[EditAction, int] = field(  # of all actions, in their order
         default_factory=lambda: dict.fromkeys(EDIT_ACTIONS, 0)
     )
-    from_scratch: int = 0
+    from_scratch: int = 0  # actions without pre-annotations: one per gold region
 
     def __add__(self, other: "EditEffort") -> "EditEffort":
         return EditEffort(
@@ -59,46 +55,34 @@ class EditEffort:
 
 
 def compute_edit_effort(gold: Iterable[Span], predicted: Iterable[Span]) -> EditEffort:
-    """Count the fewest actions that correct the spans of one document.
+    """Count the fewest actions that correct the spans of one document, in any order.
 
     As many wrong spans as possible are corrected by a single action each. Every other wrong span
     takes at least one action: two edits of a span cost as much as deleting it and adding another.
-
-    Args:
-        gold: In any order; spans may overlap.
-        predicted: In any order; spans may overlap.
-
-    Returns:
-        The edit effort.
     """
     gold_spans, predicted_spans = set(gold), set(predicted)
-    missed, spurious = (
-        {SPAN_KEY(one): one for one in gold_spans - predicted_spans},
-        {SPAN_KEY(one): one for one in predicted_spans - gold_spans},
-    )
+    missed = {SPAN_KEY(one): one for one in gold_spans - predicted_spans}
+    spurious = {SPAN_KEY(one): one for one in predicted_spans - gold_spans}
     overlapping = overlapping_spans(sorted(missed), sorted(spurious, key=lambda key: key[1]))
     pairs = maximum_matching(
         {
-            one: [other for other in overlapping[one] if _count_differing_fields(one, other) == 1]
-            for one in overlapping
+            one: [other for other in others if _count_differing_fields(one, other) == 1]
+            for one, others in overlapping.items()
         }
     )
     mismatches = find_mismatches(
         [missed[one] for one in missed.keys() - pairs.keys()],
         [spurious[one] for one in spurious.keys() - set(pairs.values())],
     )
-    action_counter = Counter(
+    actions = Counter(
         "relabel" if one[0] != other[0] else "move an end" for one, other in pairs.items()
     )
-    action_counter.update(action for mismatch in mismatches for action in _edit_actions(mismatch))
-    return EditEffort({action: action_counter[action] for action in EDIT_ACTIONS}, len(gold_spans))
+    actions.update(action for mismatch in mismatches for action in _edit_actions(mismatch))
+    return EditEffort({action: actions[action] for action in EDIT_ACTIONS}, len(gold_spans))
 
 
 def _count_differing_fields(one: SpanKey, other: SpanKey) -> int:
-    """Number of edits between two spans: label, start and end may differ."""
-    return sum(
-        first_field != second_field for first_field, second_field in zip(one, other, strict=True)
-    )
+    return sum(map(ne, one, other))  # label, start and end: one edit each
 
 
 def _edit_actions(mismatch: SpanMismatch) -> list[EditAction]:
@@ -108,6 +92,6 @@ def _edit_actions(mismatch: SpanMismatch) -> list[EditAction]:
         return ["delete"]
     if predicted is None:
         return ["add"]
-    if _count_differing_fields(SPAN_KEY(gold), SPAN_KEY(predicted)) > 2:
-        return ["delete", "add"]
+    if _count_differing_fields(SPAN_KEY(gold), SPAN_KEY(predicted)) == 3:
+        return ["delete", "add"]  # two actions instead of three
     return ["relabel", "move an end"] if gold.label != predicted.label else ["move an end"] * 2

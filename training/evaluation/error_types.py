@@ -29,16 +29,11 @@ CONTEXT_CHARACTERS = 40  # on each side of an example
 
 @dataclass(frozen=True, slots=True)
 class SpanMismatch:
-    """An unmatched gold span, an unmatched prediction, or an overlapping pair of them.
-
-    Attributes:
-        gold: None if spurious.
-        predicted: None if missed.
-    """
+    """An unmatched gold span, an unmatched prediction, or an overlapping pair of them."""
 
     error_type: ErrorType
-    gold: Span | None
-    predicted: Span | None
+    gold: Span | None  # None if spurious
+    predicted: Span | None  # None if missed
 
     @property
     def extent(self) -> tuple[int, int]:
@@ -57,19 +52,13 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class ErrorExample:
-    """An error with its context; `document` and `context` are those of its first occurrence.
-
-    Attributes:
-        times: Number of errors with the same quotes.
-        document: Id of the document.
-        context: Text around the error, with white space collapsed.
-    """
+    """An error with its context; fields are named as in JSON."""
 
     gold: Quote | None
     predicted: Quote | None
-    times: int
-    document: str
-    context: str
+    times: int  # number of errors with the same quotes
+    document: str  # id of the first one's document
+    context: str  # text around the first one, with white space collapsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +108,9 @@ def _classify_pair(gold: SpanKey, predicted: SpanKey) -> ErrorType:
 def summarize_errors(
     gold: Sequence[Document], predicted: Sequence[Prediction], *, examples: int
 ) -> Mapping[ErrorType, ErrorSummary]:
-    """Count errors by type, with the most frequent examples.
+    """Count errors by type, with the most frequent examples of each.
 
-    Args:
-        gold: Gold documents.
-        predicted: Predictions in the same order.
-        examples: Maximum number of examples per type.
-
-    Returns:
-        All of `ERROR_TYPES` in order, including those without errors.
+    Returns all of `ERROR_TYPES` in order, including those without errors.
     """
     counts: Counter[tuple[ErrorType, Quote | None, Quote | None]] = Counter()
     first_places: dict[object, tuple[Document, tuple[int, int]]] = {}

@@ -24,18 +24,12 @@ MAX_WORST_DOCUMENTS = 10  # shown in full
 
 @dataclass(frozen=True, slots=True)
 class EvaluationOptions:
-    """Settings of an evaluation.
+    """Settings of an evaluation."""
 
-    Attributes:
-        labels: Labels of the model, in its order; None if unknown.
-        resamples: Number of bootstrap resamples.
-        max_examples_per_type: Examples per error type and per reason of a dropped annotation.
-    """
-
-    labels: tuple[str, ...] | None = None
+    labels: tuple[str, ...] | None = None  # of the model, in its order; None if unknown
     resamples: int = DEFAULT_RESAMPLES
-    seed: int = 0
-    max_examples_per_type: int = 5
+    seed: int = 0  # of the bootstrap
+    max_examples_per_type: int = 5  # of errors, and per reason of dropped annotations
 
 
 DEFAULT_OPTIONS = EvaluationOptions()
@@ -94,9 +88,7 @@ def evaluate(
         comparison=None
         if against is None
         else compare_systems(
-            first,
-            count(against, labels),
-            effort=sum(_compute_efforts(gold, against), EditEffort()),
+            first, count(against, labels), sum(_compute_efforts(gold, against), EditEffort())
         ),
         unknown_labels=unknown,
         warnings=tuple(_warnings(gold, predicted, gold_labels, unknown, len(flat))),

@@ -1,7 +1,5 @@
 """Evaluation reports as Markdown."""
 
-from collections.abc import Iterable, Sequence
-
 from tagalong.ner.text_sanitizing import to_single_line
 from tagalong.training.evaluation.paper_protocol import PaperReport
 from tagalong.training.evaluation.report import EvaluationReport
@@ -17,8 +15,7 @@ SPECIAL_CHARACTERS = frozenset("\\`*_[]<>|#")  # characters that Markdown interp
 
 def report_to_markdown(report: EvaluationReport) -> str:
     """Convert a report to Markdown with a heading, warnings, tables and examples."""
-    blocks = [*_format_heading(report), *_format_warnings(report.warnings)]
-    blocks += map(table_to_markdown, report_tables(report))
+    blocks = [*_format_head(report), *map(table_to_markdown, report_tables(report))]
     blocks.append(
         f"95 % intervals of F1: percentile bootstrap over documents, {report.resamples} resamples, "
         f"seed {report.seed}."
@@ -34,25 +31,18 @@ def report_to_markdown(report: EvaluationReport) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def paper_report_to_markdown(report: PaperReport, *, warnings: Sequence[str] = ()) -> str:
+def paper_report_to_markdown(report: PaperReport) -> str:
     """Convert a report of the paper's protocol to Markdown."""
-    blocks = [
-        *_format_heading(report),
-        *_format_warnings(warnings),
-        *map(table_to_markdown, paper_tables(report)),
-    ]
+    blocks = [*_format_head(report), *map(table_to_markdown, paper_tables(report))]
     return "\n\n".join(blocks) + "\n"
 
 
-def _format_heading(report: EvaluationReport | PaperReport) -> Sequence[str]:
-    return (
+def _format_head(report: EvaluationReport | PaperReport) -> list[str]:
+    return [
         f"# Evaluation of {escape_markdown(report.model)}",
         f"Gold: {escape_markdown(report.gold)}, {report.documents} documents.",
-    )
-
-
-def _format_warnings(warnings: Iterable[str]) -> list[str]:
-    return [f"> {escape_markdown(warning)}" for warning in warnings]
+        *(f"> {escape_markdown(warning)}" for warning in report.warnings),
+    ]
 
 
 def table_to_markdown(table: TextTable) -> str:

@@ -31,21 +31,13 @@ Outcomes = Counter[tuple[Outcome, Outcome]]  # of an entity, by the strict and t
 
 @dataclass(frozen=True, slots=True)
 class MatchCounts:
-    """Match results under one scheme.
+    """Match results under one scheme."""
 
-    Attributes:
-        correct: Predictions with full credit.
-        incorrect: Predictions that overlap gold, without credit.
-        partial: Predictions with half credit.
-        missed: Gold entities without an overlapping prediction.
-        spurious: Predictions without an overlapping gold entity.
-    """
-
-    correct: int = 0
-    incorrect: int = 0
-    partial: int = 0
-    missed: int = 0
-    spurious: int = 0
+    correct: int = 0  # predictions with full credit
+    incorrect: int = 0  # predictions that overlap gold, without credit
+    partial: int = 0  # predictions with half credit
+    missed: int = 0  # gold entities without an overlapping prediction
+    spurious: int = 0  # predictions without an overlapping gold entity
 
     @property
     def precision(self) -> float:
@@ -70,39 +62,25 @@ class MatchCounts:
 
 @dataclass(frozen=True, slots=True)
 class SchemeMatchCounts:
-    """Match results under both schemes of the paper.
+    """Match results under both schemes of the paper."""
 
-    Attributes:
-        strict: Same words and label.
-        partial: Same words count 1 and any overlap 0.5, regardless of the label.
-    """
-
-    strict: MatchCounts
-    partial: MatchCounts
+    strict: MatchCounts  # same words and label
+    partial: MatchCounts  # same words count 1 and any overlap 0.5, regardless of the label
 
 
 @dataclass(frozen=True, slots=True)
 class PaperReport:
-    """Scores by the paper's protocol.
+    """Scores by the paper's protocol."""
 
-    Attributes:
-        model: Version, or versions, of the predictions.
-        gold: Name of the gold standard.
-        labels: Scored labels; others are removed.
-        dropped_gold: Gold spans of other labels, or without a word tag representation.
-        dropped_predicted: Such predicted spans.
-        overall: Whole tag sequences.
-        by_length: Sequences cut at gold spans, by length in words.
-    """
-
-    model: str
-    gold: str
+    model: str  # version, or versions, of the predictions
+    gold: str  # name of the gold standard
     documents: int
-    labels: tuple[str, ...]
-    dropped_gold: int
-    dropped_predicted: int
-    overall: SchemeMatchCounts
-    by_length: dict[LengthBucket, SchemeMatchCounts]
+    labels: tuple[str, ...]  # scored; others are removed
+    dropped_gold: int  # spans of other labels, or without a word tag representation
+    dropped_predicted: int  # such predicted spans
+    overall: SchemeMatchCounts  # of whole tag sequences
+    by_length: dict[LengthBucket, SchemeMatchCounts]  # of sequences cut at gold spans
+    warnings: tuple[str, ...] = ()  # limits of the results, one sentence each
 
 
 def evaluate_as_paper(
@@ -112,16 +90,9 @@ def evaluate_as_paper(
     labels: Sequence[str] = (),
     source: str = "",
 ) -> PaperReport:
-    """Evaluate predictions by the paper's protocol.
+    """Evaluate predictions by the paper's protocol, on these labels or else on those of gold.
 
-    Args:
-        gold: Gold documents.
-        predicted: Predictions in the same order.
-        labels: Labels to score; empty for those of gold.
-        source: Name of the gold standard in the report.
-
-    Returns:
-        The paper report.
+    `source` is the name of the gold standard in the report.
 
     Raises:
         InputError: If there are no documents or no labels.
@@ -240,6 +211,7 @@ def paper_report_to_json(report: PaperReport) -> dict[str, Any]:
         "dropped": {"gold": report.dropped_gold, "predicted": report.dropped_predicted},
         **_counts_to_json(report.overall),
         "by_length": {length: _counts_to_json(one) for length, one in report.by_length.items()},
+        "warnings": list(report.warnings),
     }
 
 

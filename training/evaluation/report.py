@@ -37,21 +37,13 @@ class CountsWithInterval:
 
 @dataclass(frozen=True, slots=True)
 class F1Difference:
-    """F1 of the second system, and the difference of the first system to it.
-
-    Attributes:
-        other_f1: F1 of the second system.
-        other_f1_interval: 95 % bootstrap interval of `other_f1`.
-        difference: F1 of the first system minus `other_f1`.
-        interval: 95 % interval of the difference; both systems share the resamples.
-        p_value: Two-sided; see `tagalong.training.evaluation.bootstrap.compute_p_value`.
-    """
+    """F1 of the second system, and the difference of the first system to it."""
 
     other_f1: float
-    other_f1_interval: Interval
-    difference: float
-    interval: Interval
-    p_value: float
+    other_f1_interval: Interval  # 95 %, by the bootstrap
+    difference: float  # F1 of the first system minus `other_f1`
+    interval: Interval  # 95 %, of the difference; both systems share the resamples
+    p_value: float  # two-sided, see `tagalong.training.evaluation.bootstrap.compute_p_value`
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,93 +54,63 @@ class MatchSchemes(Generic[Result]):
     relaxed: Result
 
 
+# Types only: Python 3.11 cannot call a generic alias of a frozen class with slots.
 StratumScores = MatchSchemes[CountsWithInterval]
 StratumDifferences = MatchSchemes[F1Difference]
 
 
 @dataclass(frozen=True, slots=True)
 class SystemComparison:
-    """The second system, compared with the first overall and by stratum.
-
-    Attributes:
-        model: Version of the second system.
-        effort: Edit effort for the second system's predictions.
-    """
+    """The second system, compared with the first overall and by stratum."""
 
     model: str
     overall: StratumDifferences
     by_label: Mapping[str, StratumDifferences]
     by_length: Mapping[LengthBucket, StratumDifferences]
-    effort: EditEffort
+    effort: EditEffort  # for the second system's predictions
 
 
 @dataclass(frozen=True, slots=True)
 class DroppedSummary:
-    """Annotations that were dropped at one step.
-
-    Attributes:
-        by_reason: Counts, most frequent reason first.
-        examples: The first few of each reason.
-    """
+    """Annotations that were dropped at one step."""
 
     total: int
-    by_reason: Mapping[DropReason, int]
-    examples: tuple[DroppedAnnotation, ...]
+    by_reason: Mapping[DropReason, int]  # most frequent first
+    examples: tuple[DroppedAnnotation, ...]  # the first few of each reason
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentView:
-    """A document with its gold and predicted spans, for display.
+    """A document with its gold and predicted spans, for display; fields are named as in JSON."""
 
-    Attributes:
-        document: Its id.
-        actions: Number of edit actions that correct the predictions.
-    """
-
-    document: str
+    document: str  # its id
     text: str
     gold: tuple[Span, ...]
     predicted: tuple[Span, ...]
-    actions: int
+    actions: int  # edit actions that correct the predictions
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationReport:
-    """All results of an evaluation.
+    """All results of an evaluation."""
 
-    Attributes:
-        model: Version, or versions, of the predictions.
-        gold: Path or fingerprint of the gold standard.
-        by_label: In the order of the model's labels, then by name.
-        by_length: Recall by gold length, precision by predicted length, in words.
-        dropped_by_flat_bio: Gold spans that flat BIO cannot represent. They stay in gold and count
-            as missed unless predicted.
-        dropped_on_import: Annotations that never became gold spans.
-        dropped_predictions: Predictions that are no valid spans.
-        worst_documents: Documents with most edit actions, worst first.
-        calibration: None if no predicted span has a score.
-        comparison: None without a second system.
-        unknown_labels: Gold labels that the model does not have, with their span counts.
-        warnings: Limits of the results, one sentence each.
-    """
-
-    model: str
-    gold: str
+    model: str  # version, or versions, of the predictions
+    gold: str  # path or fingerprint of the gold standard
     documents: int
     overall: StratumScores
-    by_label: Mapping[str, StratumScores]
-    by_length: Mapping[LengthBucket, StratumScores]
+    by_label: Mapping[str, StratumScores]  # in the order of the model's labels, then by name
+    by_length: Mapping[LengthBucket, StratumScores]  # recall by gold, precision by predicted length
     by_label_and_length: Mapping[str, Mapping[LengthBucket, StratumScores]]
-    dropped_by_flat_bio: DroppedSummary
-    dropped_on_import: DroppedSummary
-    dropped_predictions: DroppedSummary
+    dropped_by_flat_bio: DroppedSummary  # still in gold, and missed unless predicted
+    dropped_on_import: DroppedSummary  # never became gold spans
+    dropped_predictions: DroppedSummary  # no valid spans
     errors_by_type: Mapping[ErrorType, ErrorSummary]
     effort: EditEffort
-    worst_documents: tuple[DocumentView, ...]
-    calibration: CalibrationMetrics | None
-    comparison: SystemComparison | None
-    unknown_labels: Mapping[str, int]
-    warnings: tuple[str, ...]
+    worst_documents: tuple[DocumentView, ...]  # most edit actions first
+    calibration: CalibrationMetrics | None  # None if no predicted span has a score
+    comparison: SystemComparison | None  # None without a second system
+    unknown_labels: Mapping[str, int]  # gold labels that the model lacks, and their span counts
+    warnings: tuple[str, ...]  # limits of the results, one sentence each
     resamples: int
     seed: int
 
@@ -167,10 +129,7 @@ def summarize_dropped(dropped: Sequence[DroppedAnnotation], *, examples: int) ->
 
 
 def report_to_json(report: EvaluationReport) -> dict[str, Any]:
-    """Convert a report to JSON types.
-
-    Returns ratios from 0 to 1, lengths in words, offsets in code points.
-    """
+    """Convert a report to JSON types: ratios from 0 to 1, offsets in code points."""
     return {
         "model": report.model,
         "gold": report.gold,
@@ -234,10 +193,7 @@ def _to_json(value: Any) -> Any:
 
 
 def check_report_dir(folder: Path) -> None:
-    """Check that a report can be written, before hours of work rather than after.
-
-    Args:
-        folder: Folder for `write_report`, which may not exist yet.
+    """Check that `write_report` can write into a folder, before hours of work rather than after.
 
     Raises:
         OutputError: If the folder is not writable.
@@ -250,7 +206,7 @@ def check_report_dir(folder: Path) -> None:
     absolute = folder.absolute()
     nearest = next(path for path in (absolute, *absolute.parents) if path.exists())
     try:
-        with TemporaryFile(dir=nearest):
+        with TemporaryFile(dir=nearest):  # permission bits do not tell of a read-only mount
             pass
     except OSError as error:
         raise OutputError(
@@ -264,11 +220,7 @@ def write_report(
 ) -> None:
     """Write ``report.md``, ``report.html`` and ``report.json`` into a folder, all or none.
 
-    Args:
-        folder: Created if missing; an earlier report in it is replaced.
-        report_json: JSON form of the report.
-        markdown: Text of ``report.md``.
-        html: Text of ``report.html``; None writes no page and removes an earlier one.
+    An earlier report in it is replaced; its page is removed if `html` is None.
 
     Raises:
         OutputError: If a file cannot be written.

@@ -30,18 +30,13 @@ MATCH_TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class TextTable:
-    """A titled table of text cells.
-
-    Attributes:
-        align: One "l" or "r" per column.
-        note: Explanation below the table, or empty.
-    """
+    """A titled table of text cells."""
 
     title: str
     columns: tuple[str, ...]
-    align: str
+    align: str  # one "l" or "r" per column
     rows: tuple[tuple[str, ...], ...]
-    note: str = ""
+    note: str = ""  # below the table
 
 
 def report_tables(report: EvaluationReport) -> list[TextTable]:

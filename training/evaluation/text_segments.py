@@ -14,41 +14,25 @@ MATCH_KINDS: tuple[MatchKind, ...] = MatchKind.__args__  # type: ignore[attr-def
 
 @dataclass(frozen=True, slots=True)
 class TextSegment:
-    """A piece of text in which no span starts or ends.
-
-    Attributes:
-        match_kinds: Kinds of the spans around it, in the order of `MATCH_KINDS`; empty outside
-            spans.
-        ending_labels: Label and kind of each span that ends with this segment.
-    """
+    """A piece of text in which no span starts or ends."""
 
     text: str
-    match_kinds: tuple[MatchKind, ...]
-    ending_labels: tuple[tuple[str, MatchKind], ...]
+    match_kinds: tuple[MatchKind, ...]  # of the spans around it, in the order of `MATCH_KINDS`
+    ending_labels: tuple[tuple[str, MatchKind], ...]  # of spans that end with this segment
 
 
 def segment_text(text: str, gold: Sequence[Span], predicted: Sequence[Span]) -> list[TextSegment]:
-    """Cut a text into segments.
-
-    Args:
-        text: Text of a document.
-        gold: Gold spans, which may overlap.
-        predicted: Predicted spans, which may overlap.
-
-    Returns:
-        Segments in order; their texts joined are `text`.
-    """
+    """Cut a text into segments, in order; spans may overlap."""
     gold_spans, predicted_spans = set(gold), set(predicted)
-    spans = [
-        (span, _match_kind(span, gold_spans, predicted_spans))
-        for span in sorted(gold_spans | predicted_spans, key=_text_order_key)
-    ]
     starting: defaultdict[int, list[MatchKind]] = defaultdict(list)
     ending: defaultdict[int, list[tuple[str, MatchKind]]] = defaultdict(list)
-    for span, kind in spans:
+    for span in sorted(gold_spans | predicted_spans):
+        found: MatchKind = "right" if span in gold_spans else "spurious"
+        kind = found if span in predicted_spans else "missed"
         starting[span.start].append(kind)
         ending[span.end].append((span.label, kind))
     segments = []
+    # A count, because several spans of one kind may cover a segment.
     covering: Counter[MatchKind] = Counter()
     for start, end in pairwise(sorted({0, len(text), *starting, *ending})):
         covering.update(starting[start])
@@ -56,13 +40,3 @@ def segment_text(text: str, gold: Sequence[Span], predicted: Sequence[Span]) -> 
         kinds = tuple(kind for kind in MATCH_KINDS if covering[kind])
         segments.append(TextSegment(text[start:end], kinds, tuple(ending[end])))
     return segments
-
-
-def _match_kind(span: Span, gold: set[Span], predicted: set[Span]) -> MatchKind:
-    if span not in predicted:
-        return "missed"
-    return "right" if span in gold else "spurious"
-
-
-def _text_order_key(span: Span) -> tuple[int, int, str]:
-    return span.start, span.end, span.label
