@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 from rich.panel import Panel
-from rich.status import Status
 from rich.table import Table
 
 from tagalong.cli.terminal.console import console, error_console
@@ -20,54 +19,58 @@ from tagalong.cli.terminal.subprocesses import TAGALONG_COMMAND
 
 if TYPE_CHECKING:
     from tagalong.backend.demo.check import DemoCheckReport
-    from tagalong.backend.demo.session import DemoCallbacks, DemoOptions, DemoSession
+    from tagalong.backend.demo.session import DemoSession
 
 SERVE_COMMAND = (*TAGALONG_COMMAND, "serve")
 MAX_LISTED_FINDINGS = 10
 
 
+HomeOption = Annotated[
+    Path,
+    typer.Option(
+        metavar="DIR", envvar="TAGALONG_DEMO", help="Folder for everything the demo creates."
+    ),
+]
+LabelStudioPortOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=65535, help="Port for Label Studio.", show_default="8080, or a free one"
+    ),
+]
+BackendPortOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=65535, help="Port for the Tagalong backend.", show_default="9090, or a free one"
+    ),
+]
+CheckOption = Annotated[
+    bool,
+    typer.Option("--check", help="Compare all stored predictions with the model's, then exit."),
+]
+ProgramOption = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        metavar="PROGRAM",
+        help="Program of a label-studio 1.23.2 to use instead of installing one.",
+    ),
+]
+
+
 def demo_cli(
-    home: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR", envvar="TAGALONG_DEMO", help="Folder for everything the demo creates."
-        ),
-    ] = Path("tagalong-demo"),
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=65535, help="Port for Label Studio.", show_default="8080, or a free one"
-        ),
-    ] = None,
-    backend_port: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=65535,
-            help="Port for the Tagalong backend.",
-            show_default="9090, or a free one",
-        ),
-    ] = None,
-    check: Annotated[
-        bool,
-        typer.Option("--check", help="Compare all stored predictions with the model's, then exit."),
-    ] = False,
+    home: HomeOption = Path("tagalong-demo"),
+    port: LabelStudioPortOption = None,
+    backend_port: BackendPortOption = None,
+    check: CheckOption = False,
     browser: Annotated[bool, typer.Option(help="Open the demo in the browser.")] = True,
-    label_studio: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            metavar="PROGRAM",
-            help=("Program of a label-studio 1.23.2 to use instead of installing one."),
-        ),
-    ] = None,
+    label_studio: ProgramOption = None,
 ) -> None:
     """Start a Label Studio with pre-annotations; Ctrl-C ends it, a second run resumes.
 
     Example: tagalong demo
     """
-    from tagalong.backend.demo.session import DemoOptions
+    from tagalong.backend.demo.session import DemoOptions, open_demo
 
     options = DemoOptions(
         home,
@@ -76,34 +79,41 @@ def demo_cli(
         backend_port=backend_port,
         label_studio_program=label_studio,
     )
-    _run_demo(options, check=check, opens_browser=browser)
 
+    def show_step(name: str) -> None:
+        error_console.print(f"{name} ...")
+        spinner.update("")
 
-def _run_demo(options: "DemoOptions", *, check: bool, opens_browser: bool) -> None:
-    from tagalong.backend.demo.check import check_predictions
-    from tagalong.backend.demo.session import open_demo
+    def show_detail(detail: str) -> None:
+        spinner.update(escape(detail[:100]))
 
-    # Entered first, so that a signal during the start ends the servers too.
+    # The signals are caught first, so that one during the start ends the servers too.
     with (
         _exit_on_sigterm(),
         error_console.status("") as spinner,
-        open_demo(options, _make_callbacks(spinner)) as demo,
+        open_demo(options, show_step, show_detail) as demo,
     ):
         spinner.stop()  # it would redraw over the panel
         if check:
-            project = demo.demo_project.project.id
-            version = demo.demo_project.backend.model_version
-            with demo.label_studio.connect() as client:
-                report = check_predictions(client, project, version)
-            console.print(render_check_report(report, version))
-            raise typer.Exit(1 if report.findings else 0)
+            raise typer.Exit(_check_demo(demo))
         console.print(render_demo(demo))
-        if opens_browser and _can_open_browser():
+        if browser and _can_open_browser():
             webbrowser.open(demo.url)
         try:
             demo.wait()
         except KeyboardInterrupt:
             error_console.print("Stopping Label Studio and the backend.")
+
+
+def _check_demo(demo: "DemoSession") -> int:
+    """Print a comparison of the stored predictions; returns the exit status."""
+    from tagalong.backend.demo.check import check_predictions
+
+    version = demo.demo_project.backend.model_version
+    with demo.label_studio.connect() as client:
+        report = check_predictions(client, demo.demo_project.project.id, version)
+    console.print(render_check_report(report, version))
+    return 1 if report.findings else 0
 
 
 def render_demo(demo: "DemoSession") -> Panel:
@@ -121,45 +131,24 @@ def render_demo(demo: "DemoSession") -> Panel:
     table.add_row("[bold]Then[/]", "click a task: its chemicals and diseases are marked already;")
     table.add_row("", "correct them where they are wrong, and Submit;")
     table.add_row("", "Label All Tasks starts with the most uncertain tasks.")
-    contents = (
-        "resumed" if demo.demo_project.is_resumed else f"{len(demo.demo_project.tasks)} abstracts"
-    )
-    return Panel(
-        table,
-        title=f"Tagalong in Label Studio ({contents})",
-        subtitle="Ctrl-C stops both",
-        expand=False,
-    )
+    project = demo.demo_project
+    contents = "resumed" if project.is_resumed else f"{len(project.tasks)} abstracts"
+    title = f"Tagalong in Label Studio ({contents})"
+    return Panel(table, title=title, subtitle="Ctrl-C stops both", expand=False)
 
 
 def render_check_report(report: "DemoCheckReport", version: str) -> str:
     """Describe the comparison and its deviations in Rich's markup."""
+    wrong = len(report.findings)
+    verdict = f"[red]{wrong} things are wrong.[/]" if wrong else "[green]all are correct.[/]"
     lines = [
         f"{report.predictions} predictions of {escape(version)} for {report.tasks} tasks, with "
-        f"{report.regions} regions, are in Label Studio: "
-        + (
-            f"[red]{len(report.findings)} things are wrong.[/]"
-            if report.findings
-            else "[green]all are correct.[/]"
-        )
+        f"{report.regions} regions, are in Label Studio: {verdict}"
     ]
-    lines += [f"  {escape(str(finding))}" for finding in report.findings[:MAX_LISTED_FINDINGS]]
-    if len(report.findings) > MAX_LISTED_FINDINGS:
-        lines.append(f"  and {len(report.findings) - MAX_LISTED_FINDINGS} more")
+    lines += [f"  {escape(finding)}" for finding in report.findings[:MAX_LISTED_FINDINGS]]
+    if wrong > MAX_LISTED_FINDINGS:
+        lines.append(f"  and {wrong - MAX_LISTED_FINDINGS} more")
     return "\n".join(lines)
-
-
-def _make_callbacks(spinner: Status) -> "DemoCallbacks":
-    """Print each step on its own line, and details beside the spinner."""
-    from tagalong.backend.demo.session import DemoCallbacks
-
-    def step(name: str) -> None:
-        error_console.print(f"{name} ...")
-        spinner.update("")
-
-    return DemoCallbacks(
-        on_step=step, on_detail=lambda detail: spinner.update(escape(detail[:100]))
-    )
 
 
 @contextmanager

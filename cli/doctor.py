@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -26,36 +26,38 @@ STATUS_COLORS: dict[CheckStatus, str] = {
 }
 
 
+BackendOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Address of the backend from this machine, if Label Studio uses another one or is not "
+        "connected yet.",
+    ),
+]
+UsernameOption = Annotated[
+    str | None, typer.Option(envvar="TAGALONG_USERNAME", help="User name of the backend.")
+]
+PasswordOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar="TAGALONG_PASSWORD", help="Password of the backend; better set in the environment."
+    ),
+]
+FixOption = Annotated[
+    bool, typer.Option("--fix", help="Repair tabs that make the Data Manager unusable.")
+]
+
+
 def doctor_cli(
     url: Annotated[str, LABEL_STUDIO_URL_OPTION],
     key: Annotated[str, LABEL_STUDIO_KEY_OPTION],
     project: Annotated[
         int, typer.Option(min=1, help="Project id: the number in the project's address.")
     ],
-    backend: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help=(
-                "Address of the backend from this machine, if Label Studio uses another one "
-                "or is not connected yet."
-            ),
-        ),
-    ] = None,
-    username: Annotated[
-        str | None, typer.Option(envvar="TAGALONG_USERNAME", help="User name of the backend.")
-    ] = None,
-    password: Annotated[
-        str | None,
-        typer.Option(
-            envvar="TAGALONG_PASSWORD",
-            help="Password of the backend; better set in the environment.",
-        ),
-    ] = None,
-    fix: Annotated[
-        bool,
-        typer.Option("--fix", help="Repair tabs that make the Data Manager unusable."),
-    ] = False,
+    backend: BackendOption = None,
+    username: UsernameOption = None,
+    password: PasswordOption = None,
+    fix: FixOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Find out why a project shows no predictions, and how to fix it.
@@ -79,11 +81,12 @@ def doctor_cli(
         DoctorOptions(url, key, project, backend_url=backend, login=login), fix=fix
     )
     findings = list(results) if as_json else print_findings(results)
+    healthy = is_healthy(findings)
     if as_json:
-        echo_json(findings_to_json(findings, healthy=is_healthy(findings)))
+        echo_json({"healthy": healthy, "findings": [asdict(finding) for finding in findings]})
     else:
         console.print(render_summary(findings))
-    if not is_healthy(findings):  # warnings do not fail a script
+    if not healthy:  # warnings do not fail a script
         raise typer.Exit(1)
 
 
@@ -127,14 +130,9 @@ def render_summary(findings: Sequence[DoctorFinding]) -> Text:
     problems = sum(finding.status == "problem" for finding in findings)
     warnings = sum(finding.status == "warning" for finding in findings)
     if problems:
-        count = "one problem" if problems == 1 else f"{problems} problems"
-        return Text(f"\n{count.capitalize()}. Fix the first, and run the doctor again.")
+        count = "One problem" if problems == 1 else f"{problems} problems"
+        return Text(f"\n{count}. Fix the first, and run the doctor again.")
     if warnings:
         count = "one warning" if warnings == 1 else f"{warnings} warnings"
         return Text(f"\nNo problem, {count}.")
     return Text("\nNo problem.")
-
-
-def findings_to_json(findings: Sequence[DoctorFinding], *, healthy: bool) -> dict[str, Any]:
-    """Findings as JSON values."""
-    return {"healthy": healthy, "findings": [asdict(finding) for finding in findings]}

@@ -11,29 +11,13 @@ from tagalong.backend.label_studio.results import SPAN_TYPE, LabelConfig, is_pla
 
 
 @dataclass(frozen=True, slots=True)
-class DemoFinding:
-    """A deviation.
-
-    Attributes:
-        task: Task id; None for the project as a whole.
-        problem: A phrase without any text of the task.
-    """
-
-    task: int | None
-    problem: str
-
-    def __str__(self) -> str:
-        return self.problem if self.task is None else f"task {self.task}: {self.problem}"
-
-
-@dataclass(frozen=True, slots=True)
 class DemoCheckReport:
-    """Numbers of compared objects, and the deviations."""
+    """Numbers of compared objects, and the deviations: phrases without any text of a task."""
 
     tasks: int
     predictions: int
     regions: int
-    findings: tuple[DemoFinding, ...]
+    findings: tuple[str, ...]
 
 
 def check_predictions(
@@ -49,37 +33,38 @@ def check_predictions(
     tasks = list(label_studio.tasks.iterate_for_project(project))
     stored = label_studio.predictions.list_for_project(project)
     ours = [prediction for prediction in stored if prediction.model_version == version]
-    by_task = {task.id: [p for p in ours if p.task == task.id] for task in tasks}
     findings = [
-        finding for task in tasks for finding in check_task(task, by_task[task.id], config, version)
+        f"task {task.id}: {deviation}"
+        for task in tasks
+        for deviation in check_task(task, [p for p in ours if p.task == task.id], config, version)
     ]
     regions = sum(len(prediction.result) for prediction in ours)
     if tasks and not regions:
-        findings.append(DemoFinding(None, f"not one entity was found by {version}"))
+        findings.append(f"not one entity was found by {version}")
     if not tasks:
-        findings.append(DemoFinding(None, "there are no tasks"))
+        findings.append("there are no tasks")
     return DemoCheckReport(len(tasks), len(ours), regions, tuple(findings))
 
 
 def check_task(
     task: Task, predictions: Sequence[StoredPrediction], config: LabelConfig, version: str
-) -> Iterator[DemoFinding]:
+) -> Iterator[str]:
     """Check one task, and its predictions of the version."""
     if len(predictions) != 1:
-        yield DemoFinding(task.id, f"has {len(predictions)} predictions of {version}, not one")
+        yield f"has {len(predictions)} predictions of {version}, not one"
     text = task.data.get(config.data_key)
     if not isinstance(text, str):
-        yield DemoFinding(task.id, f"has no text under {config.data_key!r}")
+        yield f"has no text under {config.data_key!r}"
         return
     for prediction in predictions:
         if not _is_score(prediction.score) and not is_place(prediction.score):
-            yield DemoFinding(task.id, f"the score {prediction.score} is not in (0, 1]")
+            yield f"the score {prediction.score} is not in (0, 1]"
         ids = [region.get("id") for region in prediction.result]
         if len(set(ids)) < len(ids) or not all(ids):
-            yield DemoFinding(task.id, "regions without an id of their own")
+            yield "regions without an id of their own"
         for number, region in enumerate(prediction.result, 1):
             for problem in check_region(region, text, config):
-                yield DemoFinding(task.id, f"region {number}: {problem}")
+                yield f"region {number}: {problem}"
 
 
 def check_region(region: Mapping[str, Any], text: str, config: LabelConfig) -> Iterator[str]:

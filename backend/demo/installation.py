@@ -27,7 +27,7 @@ def install_label_studio(
 
     Args:
         home: Parent of the folder ``label-studio-VERSION``.
-        python: The Python to create the environment with.
+        python: Creates the virtual environment.
         on_output: Called with every line of progress.
 
     Returns:
@@ -45,17 +45,11 @@ def install_label_studio(
     environment.mkdir(parents=True, exist_ok=True)
     # Cleared first: pip considers a package installed even if it was killed halfway.
     _run_step([python, "-m", "venv", "--clear", str(environment)], on_output)
-    _run_step(
-        [
-            str(environment / "bin" / "python"),
-            *("-m", "pip", "install", "--no-input", "--disable-pip-version-check"),
-            *("--progress-bar", "off", f"label-studio=={LABEL_STUDIO_VERSION}"),
-        ],
-        on_output,
-    )
-    (environment / INSTALLED_MARKER).write_text(
-        f"label-studio=={LABEL_STUDIO_VERSION}\n", encoding="utf-8"
-    )
+    pip = [str(environment / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
+    quiet = ["--no-input", "--progress-bar", "off"]
+    requirement = f"label-studio=={LABEL_STUDIO_VERSION}"
+    _run_step([*pip, "install", *quiet, requirement], on_output)
+    (environment / INSTALLED_MARKER).write_text(f"{requirement}\n", encoding="utf-8")
     return program
 
 
@@ -72,10 +66,10 @@ def _check_python(python: str) -> None:
             code="python-unusable",
         ) from error
     if version < MIN_PYTHON_VERSION:
+        found, needed = (f"{major}.{minor}" for major, minor in (version, MIN_PYTHON_VERSION))
         raise LabelStudioError(
-            f"{python} is Python {version[0]}.{version[1]}, and Label Studio "
-            f"{LABEL_STUDIO_VERSION} needs {MIN_PYTHON_VERSION[0]}.{MIN_PYTHON_VERSION[1]} or "
-            "newer: give another Python",
+            f"{python} is Python {found}, and Label Studio {LABEL_STUDIO_VERSION} needs {needed} "
+            "or newer: give another Python",
             "installation",
             code="python-too-old",
         )
@@ -111,21 +105,21 @@ def _run_step(command: Sequence[str], on_output: Callable[[str], None]) -> None:
 def _step_error(command: Sequence[str], output: str) -> LabelStudioError:
     """The reason for a failed step, as far as its last lines tell."""
     if "No space left on device" in output or "Disk quota exceeded" in output:
-        code, message = (
-            "no-space-for-label-studio",
+        code = "no-space-for-label-studio"
+        message = (
             f"the disk is full: Label Studio needs {REQUIRED_DISK_SPACE}, so free some, or give "
-            "another --home",
+            "another --home"
         )
-    elif "ensurepip" in output:
-        code, message = (
-            "venv-missing",
+    elif "ensurepip" in output:  # Debian's Python without its package python3-venv
+        code = "venv-missing"
+        message = (
             f"{command[0]} cannot make virtual environments: install its venv module (on Debian "
-            f"and Ubuntu the package python3-venv), then try again. The output was:\n{output}",
+            f"and Ubuntu the package python3-venv), then try again. The output was:\n{output}"
         )
     else:
-        code, message = (
-            "installation-failed",
+        code = "installation-failed"
+        message = (
             f"Label Studio {LABEL_STUDIO_VERSION} cannot be installed: check the network and the "
-            f"package index, then try again. The last lines were:\n{output}",
+            f"package index, then try again. The last lines were:\n{output}"
         )
     return LabelStudioError(message, "installation", code=code)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Self
 
 from tagalong.backend.demo.supervised_process import (
     LOOPBACK_ADDRESS,
@@ -60,9 +59,6 @@ class LabelStudioServer(AbstractContextManager["LabelStudioServer"]):
     url: str
     account: Account
     process: SupervisedProcess
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()

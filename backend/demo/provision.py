@@ -32,11 +32,7 @@ def provision(
     """Create the project, import the abstracts, connect the backend, retrieve predictions.
 
     Existing parts are kept: a second run changes nothing, and completes an interrupted one.
-
-    Args:
-        label_studio: The client.
-        backend_url: Address of the backend, as Label Studio reaches it.
-        title: Title of the project.
+    Label Studio must reach the backend at `backend_url`.
 
     Raises:
         LabelStudioError: If a request fails or is refused, or predictions are missing afterwards.
@@ -45,7 +41,8 @@ def provision(
     project = existing[-1].id if existing else _create_project(label_studio, title)
     _import_missing_tasks(label_studio, project)
     backend = _connect_backend(label_studio, project, backend_url)
-    _select_model_version(label_studio, project, backend.model_version)
+    if label_studio.get_project(project).model_version != backend.model_version:
+        label_studio.update_project(project, model_version=backend.model_version)
     _retrieve_predictions(label_studio, project, backend)
     return DemoProject(
         label_studio.get_project(project),
@@ -106,7 +103,9 @@ def _remove_stale_backends(label_studio: LabelStudioClient, project: int, url: s
     stale = [
         backend
         for backend in label_studio.ml_backends.list_for_project(project)
-        if backend.url != url and not backend.is_connected and _is_on_loopback(backend.url)
+        if backend.url != url
+        and not backend.is_connected
+        and urlsplit(backend.url).hostname in LOOPBACK_HOSTS
     ]
     for backend in stale:
         label_studio.ml_backends.remove(backend.id)
@@ -114,16 +113,6 @@ def _remove_stale_backends(label_studio: LabelStudioClient, project: int, url: s
     for webhook in label_studio.webhooks.list_for_project(project):
         if webhook.url in hooks:
             label_studio.webhooks.remove(webhook.id)
-
-
-def _is_on_loopback(url: str) -> bool:
-    return urlsplit(url).hostname in LOOPBACK_HOSTS
-
-
-def _select_model_version(label_studio: LabelStudioClient, project: int, version: str) -> None:
-    """Show the version's predictions."""
-    if label_studio.get_project(project).model_version != version:
-        label_studio.update_project(project, model_version=version)
 
 
 def _retrieve_predictions(

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tagalong.backend.demo import installation, label_studio_server
@@ -46,14 +46,6 @@ class DemoOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class DemoCallbacks:
-    """Receivers of progress messages: the start of each step, and its details."""
-
-    on_step: Callable[[str], None] = field(default=lambda _: None)
-    on_detail: Callable[[str], None] = field(default=lambda _: None)
-
-
-@dataclass(frozen=True, slots=True)
 class DemoSession:
     """The running demo."""
 
@@ -75,20 +67,22 @@ class DemoSession:
         while True:
             for server in (self.label_studio.process, self.backend):
                 if not server.is_running():
-                    raise LabelStudioError(
-                        f"{server.name} has ended; its log {server.log_path} ends with:\n"
-                        f"{server.read_last_lines()}",
-                        "start",
-                        code="process-ended",
-                    )
+                    raise server.ended_error("has ended")
             time.sleep(0.5)
 
 
 @contextmanager
 def open_demo(
-    options: DemoOptions, callbacks: DemoCallbacks | None = None
+    options: DemoOptions,
+    on_step: Callable[[str], None] = lambda _: None,
+    on_detail: Callable[[str], None] = lambda _: None,
 ) -> Iterator[DemoSession]:
     """Start the demo, and end all its processes when the context ends.
+
+    Args:
+        options: Settings of the demo.
+        on_step: Called at the start of each step.
+        on_detail: Called with details of a step.
 
     Yields:
         The demo, with predictions in the project.
@@ -96,30 +90,26 @@ def open_demo(
     Raises:
         LabelStudioError: If a part cannot be installed or started, or a port is taken.
     """
-    callbacks = callbacks or DemoCallbacks()
     home = options.home.absolute()
     with ExitStack() as stack:
         stack.enter_context(_lock_home(home))
         port = _choose_port(options.label_studio_port, LABEL_STUDIO_PORT)
         backend_port = _choose_port(options.backend_port, BACKEND_PORT, excluded=port)
-        program = options.label_studio_program or _install_label_studio(home, callbacks)
-        callbacks.on_step("Starting Label Studio")
+        program = options.label_studio_program
+        if program is None:
+            version = installation.LABEL_STUDIO_VERSION
+            on_step(f"Installing Label Studio {version} (the first time, minutes)")
+            program = installation.install_label_studio(home, on_output=on_detail)
+        on_step("Starting Label Studio")
         server = stack.enter_context(
             label_studio_server.start_label_studio(program, home, port=port)
         )
-        callbacks.on_step("Starting the backend")
+        on_step("Starting the backend")
         backend = stack.enter_context(_start_backend(options.serve_command, home, backend_port))
-        callbacks.on_step("Preparing the project")
+        on_step("Preparing the project")
         client = stack.enter_context(server.connect())
         project = provision(client, f"http://{LOOPBACK_ADDRESS}:{backend_port}")
         yield DemoSession(server, backend, project)
-
-
-def _install_label_studio(home: Path, callbacks: DemoCallbacks) -> Path:
-    callbacks.on_step(
-        f"Installing Label Studio {installation.LABEL_STUDIO_VERSION} (the first time, minutes)"
-    )
-    return installation.install_label_studio(home, on_output=callbacks.on_detail)
 
 
 @contextmanager

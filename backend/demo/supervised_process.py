@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Self
 
 from tagalong.backend.demo import supervise
 from tagalong.ner.errors import LabelStudioError
@@ -54,9 +53,6 @@ class SupervisedProcess(AbstractContextManager["SupervisedProcess"]):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def __enter__(self) -> Self:
-        return self
-
     @property
     def pid(self) -> int:
         """Id of the process, and of the group with its child processes."""
@@ -66,10 +62,15 @@ class SupervisedProcess(AbstractContextManager["SupervisedProcess"]):
         """Whether the process has not ended."""
         return self._process.poll() is None
 
-    def read_last_lines(self, count: int = MAX_LOG_LINES) -> str:
-        """The last lines of the log that are not empty."""
+    def ended_error(self, when: str) -> LabelStudioError:
+        """The error for a process that ended by itself, with the last lines of its log."""
         lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join([line for line in lines if line.strip()][-count:])
+        last_lines = "\n".join([line for line in lines if line.strip()][-MAX_LOG_LINES:])
+        return LabelStudioError(
+            f"{self.name} {when}; its log {self.log_path} ends with:\n{last_lines}",
+            "start",
+            code="process-ended",
+        )
 
     def wait_until_ready(self, is_ready: Callable[[], bool], *, timeout_seconds: float) -> None:
         """Poll until the server is ready.
@@ -80,12 +81,7 @@ class SupervisedProcess(AbstractContextManager["SupervisedProcess"]):
         deadline = time.monotonic() + timeout_seconds
         while not is_ready():
             if not self.is_running():
-                raise LabelStudioError(
-                    f"{self.name} ended before it answered; its log {self.log_path} ends with:\n"
-                    f"{self.read_last_lines()}",
-                    "start",
-                    code="process-ended",
-                )
+                raise self.ended_error("ended before it answered")
             if time.monotonic() > deadline:
                 raise LabelStudioError(
                     f"{self.name} did not answer within {timeout_seconds:g} s: see its log "
@@ -104,10 +100,7 @@ class SupervisedProcess(AbstractContextManager["SupervisedProcess"]):
         except subprocess.TimeoutExpired:  # not reaped yet, so the id is not reused
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-        self._wait_for_group()
-
-    def _wait_for_group(self) -> None:
-        """Wait until the killed processes of the group are gone."""
+        # The system needs a moment to remove the killed processes of the group.
         deadline = time.monotonic() + GROUP_EXIT_TIMEOUT_SECONDS
         with suppress(ProcessLookupError, PermissionError):
             while time.monotonic() < deadline:

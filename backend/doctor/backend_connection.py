@@ -3,7 +3,7 @@
 import re
 
 from tagalong.backend.doctor.context import DoctorContext
-from tagalong.backend.doctor.finding import CheckResult, ok, problem, skipped, warning
+from tagalong.backend.doctor.finding import DoctorFinding, ok, problem, skipped, warning
 from tagalong.ner.errors import LabelStudioError
 
 INVALID_PROJECT_ID = "none"  # Label Studio checks the address first, then refuses the project
@@ -22,7 +22,7 @@ WEBHOOK_NETWORK_REMEDY = (
 )
 
 
-def check_connected(context: DoctorContext) -> CheckResult:
+def check_connected(context: DoctorContext) -> DoctorFinding:
     """Whether the project has exactly one backend."""
     if not context.backends:
         url = context.options.backend_url or "the URL of the backend"
@@ -44,7 +44,7 @@ def check_connected(context: DoctorContext) -> CheckResult:
     )
 
 
-def check_network(context: DoctorContext) -> CheckResult:
+def check_network(context: DoctorContext) -> DoctorFinding:
     """Whether Label Studio's network settings allow calls to the backend, and events to it."""
     address = context.backend_url
     if address is None:
@@ -95,7 +95,7 @@ def _is_address_error(detail: str) -> bool:
     return any(sign in detail for sign in signs)
 
 
-def _explain_address_error(address: str, refusal: str) -> CheckResult:
+def _explain_address_error(address: str, refusal: str) -> DoctorFinding:
     if "resolve hostname" in refusal:
         return problem(
             "unknown-host",
@@ -110,7 +110,7 @@ def _explain_address_error(address: str, refusal: str) -> CheckResult:
     )
 
 
-def check_backend_state(context: DoctorContext) -> CheckResult:
+def check_backend_state(context: DoctorContext) -> DoctorFinding:
     """Whether Label Studio considers the backend connected after its last call."""
     backend = context.backends[0]
     if backend.is_connected:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tagalong.backend.doctor.backend_client import BackendResponse, NoResponse
+from tagalong.backend.doctor.backend_client import BackendResponse
 from tagalong.backend.doctor.context import HEALTH_TIMEOUT_SECONDS, DoctorContext
-from tagalong.backend.doctor.finding import CheckResult, ok, pluralize, problem, skipped, warning
+from tagalong.backend.doctor.finding import DoctorFinding, ok, pluralize, problem, skipped, warning
 
 # Time limits of Label Studio 1.23: ML_TIMEOUT_HEALTH, ML_TIMEOUT_SETUP and ML_TIMEOUT_PREDICT.
 HEALTH_LIMIT_SECONDS, SETUP_LIMIT_SECONDS = 1.0, 3.0
@@ -16,7 +16,7 @@ LOGIN_REMEDY = "Set TAGALONG_USERNAME and TAGALONG_PASSWORD, to have the doctor 
 START_REMEDY = "Start the backend (tagalong serve), or give its address from here with --backend."
 
 
-def check_reachable(context: DoctorContext) -> CheckResult:
+def check_reachable(context: DoctorContext) -> DoctorFinding:
     """Whether the backend answers calls from this machine."""
     url = context.local_backend_url
     if url is None:
@@ -26,15 +26,15 @@ def check_reachable(context: DoctorContext) -> CheckResult:
             "Give its address from here with --backend.",
         )
     health = context.health_response
-    if isinstance(health, NoResponse):
-        sentence = f"{url} {health.reason}."
+    if health.error:
+        sentence = f"{url} {health.error}."
         if context.backend is not None and context.backend.is_connected:
             return skipped(
                 "backend-unreachable-from-here",
                 f"{sentence[:-1]} from here, though Label Studio reaches it.",
                 "Give its address from here with --backend, to have its answers checked.",
             )
-        return problem(health.code, sentence, START_REMEDY)
+        return problem(health.error_code, sentence, START_REMEDY)
     if health.is_success or health.status == 401:  # a login comes with the next check
         name = "A Tagalong server" if context.is_tagalong else "A backend"
         return ok(f"{name} answers at {url}.")
@@ -46,7 +46,7 @@ def check_reachable(context: DoctorContext) -> CheckResult:
     )
 
 
-def check_auth(context: DoctorContext) -> CheckResult:
+def check_auth(context: DoctorContext) -> DoctorFinding:
     """Whether Label Studio sends the user and password that the backend needs."""
     if not context.requires_login:
         return ok("The backend asks for no user and password.")
@@ -70,24 +70,21 @@ def check_auth(context: DoctorContext) -> CheckResult:
     return ok("The backend asks for a user and password, and Label Studio sends some.")
 
 
-def check_setup(context: DoctorContext) -> CheckResult:
+def check_setup(context: DoctorContext) -> DoctorFinding:
     """Whether the backend accepts the project, and names its version."""
     setup = context.setup_response
-    if isinstance(setup, NoResponse):
+    if setup.error:
         return problem(
-            setup.code,
-            f"The backend answers, but its setup {setup.reason}.",
+            setup.error_code,
+            f"The backend answers, but its setup {setup.error}.",
             "Look at the backend's log: a setup must not load a model.",
         )
+    if setup.status == 401 and context.options.login is None:
+        sentence = "The backend asks the doctor for a user and password too."
+        return skipped("doctor-login-missing", sentence, LOGIN_REMEDY)
     if setup.status == 401:
-        given = context.options.login is not None
-        return skipped(
-            "doctor-login-refused" if given else "doctor-login-missing",
-            "The backend does not accept the user and password given to the doctor."
-            if given
-            else "The backend asks the doctor for a user and password too.",
-            LOGIN_REMEDY,
-        )
+        sentence = "The backend does not accept the user and password given to the doctor."
+        return skipped("doctor-login-refused", sentence, LOGIN_REMEDY)
     if not setup.is_success:
         return problem(
             "setup-refused",
@@ -110,15 +107,14 @@ def _format_reason(reply: BackendResponse) -> str:
     return f" (HTTP {reply.status})" + (f": {reason.rstrip('.')}" if reason else "")
 
 
-def check_predict(context: DoctorContext) -> CheckResult:
+def check_predict(context: DoctorContext) -> DoctorFinding:
     """Whether a request with one task returns one prediction of the served version."""
     if not context.tasks:
         return skipped("no-tasks", "There is no task to predict.")
     reply = context.predict_response
-    if isinstance(reply, NoResponse):
-        return problem(
-            reply.code, f"A prediction for one task {reply.reason}.", "Look at the backend's log."
-        )
+    if reply.error:
+        sentence = f"A prediction for one task {reply.error}."
+        return problem(reply.error_code, sentence, "Look at the backend's log.")
     if not reply.is_success:
         return problem(
             "prediction-failed",
@@ -149,16 +145,14 @@ def check_predict(context: DoctorContext) -> CheckResult:
     return ok(f"Task {context.tasks[0]['id']} gets a prediction with {pluralize(count, 'region')}.")
 
 
-def check_latency(context: DoctorContext) -> CheckResult:
+def check_latency(context: DoctorContext) -> DoctorFinding:
     """Whether health, setup and a prediction stay within Label Studio's time limits."""
     durations = {"health": (_measure_health_seconds(context), HEALTH_LIMIT_SECONDS)}
     # A refused login is quick, and says nothing about the setup itself.
-    if isinstance(context.setup_response, BackendResponse) and context.setup_response.status != 401:
+    if context.setup_response.status not in (0, 401):
         durations["setup"] = (context.setup_response.elapsed_seconds, SETUP_LIMIT_SECONDS)
     slow = [name for name, (seconds, limit) in durations.items() if seconds >= limit]
-    near = [
-        name for name, (seconds, limit) in durations.items() if seconds >= limit * WARNING_SHARE
-    ]
+    is_near = any(seconds >= limit * WARNING_SHARE for seconds, limit in durations.values())
     times = ", ".join(f"{name} {seconds:.2f} s" for name, (seconds, _) in durations.items())
     if slow:
         name = slow[0]
@@ -169,10 +163,11 @@ def check_latency(context: DoctorContext) -> CheckResult:
             "Give the backend more threads or less work: it must answer while it loads a model and "
             "while it predicts.",
         )
-    one = _read_prediction_seconds(context)
-    if one is not None:
+    one = None
+    if context.setup_response.is_success and context.tasks and context.predict_response.is_success:
+        one = context.predict_response.elapsed_seconds
         times += f", one prediction {one:.2f} s"
-    if near or (one is not None and one > SLOW_PREDICTION_SECONDS):
+    if is_near or (one is not None and one > SLOW_PREDICTION_SECONDS):
         return warning(
             "slow",
             f"The backend answers slowly: {times}.",
@@ -189,28 +184,8 @@ def check_latency(context: DoctorContext) -> CheckResult:
 
 def _measure_health_seconds(context: DoctorContext) -> float:
     """The slowest of several health checks; the time limit if one was not answered."""
-    replies = [
-        context.health_response,
-        *(
-            context.call("health", timeout_seconds=HEALTH_TIMEOUT_SECONDS)
-            for _ in range(HEALTH_SAMPLES - 1)
-        ),
-    ]
-    return max(
-        reply.elapsed_seconds if isinstance(reply, BackendResponse) else HEALTH_TIMEOUT_SECONDS
-        for reply in replies
+    further = (
+        context.call("health", timeout_seconds=HEALTH_TIMEOUT_SECONDS)
+        for _ in range(HEALTH_SAMPLES - 1)
     )
-
-
-def _read_prediction_seconds(context: DoctorContext) -> float | None:
-    """Duration of the prediction for one task, if there was one."""
-    if (
-        isinstance(context.setup_response, NoResponse)
-        or not context.setup_response.is_success
-        or not context.tasks
-    ):
-        return None
-    reply = context.predict_response
-    return (
-        reply.elapsed_seconds if isinstance(reply, BackendResponse) and reply.is_success else None
-    )
+    return max(reply.elapsed_seconds for reply in (context.health_response, *further))

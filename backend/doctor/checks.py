@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tagalong.backend.doctor import (
@@ -12,18 +13,11 @@ from tagalong.backend.doctor import (
     project,
     reachability,
     stored_predictions,
-    tabs,
     version_and_labels,
     webhooks,
 )
 from tagalong.backend.doctor.context import DoctorContext, DoctorOptions
-from tagalong.backend.doctor.finding import (
-    CheckResult,
-    DoctorFinding,
-    format_sentence,
-    problem,
-    skipped,
-)
+from tagalong.backend.doctor.finding import DoctorFinding, format_sentence, problem, skipped
 from tagalong.ner.errors import TagalongError
 
 TIME_LIMIT_SECONDS: Final = 180.0  # after which no further check starts
@@ -44,10 +38,10 @@ class DoctorCheck:
 
     name: str
     title: str
-    run: Callable[[DoctorContext], CheckResult]
+    run: Callable[[DoctorContext], DoctorFinding]
     requires: tuple[str, ...] = ()
     explained_by: tuple[str, ...] = ()
-    mend: Callable[[DoctorContext], CheckResult] | None = None
+    mend: Callable[[DoctorContext], DoctorFinding] | None = None
 
 
 # In the order in which problems cause each other: the first problem is the one to fix first.
@@ -57,7 +51,7 @@ CHECKS: Final = (
     DoctorCheck("project", "Project", reachability.check_project, ("key",)),
     DoctorCheck("config", "Labelling config", project.check_label_config, ("project",)),
     DoctorCheck("tasks", "Tasks", project.check_tasks, ("config",)),
-    DoctorCheck("tabs", "Data Manager", tabs.check_tabs, ("project",), mend=tabs.mend_tabs),
+    DoctorCheck("tabs", "Data Manager", project.check_tabs, ("project",), mend=project.mend_tabs),
     DoctorCheck("connected", "ML backend", backend_connection.check_connected, ("project",)),
     DoctorCheck("network", "Network settings", backend_connection.check_network, ("project",)),
     DoctorCheck("answers", "Backend (from here)", backend_responses.check_reachable, ("project",)),
@@ -108,28 +102,19 @@ def run_checks(
     """
     findings: dict[str, DoctorFinding] = {}
     deadline = time.monotonic() + time_limit_seconds
-    with DoctorContext(options) as context:
+    with closing(DoctorContext(options)) as context:
         for check in CHECKS:
             cause = _find_blocking_finding(check, findings)
             if cause is not None:
-                result = skipped(
-                    "blocked", f"Not checked because of the finding for {cause.title!r} above."
-                )
+                reason = f"because of the finding for {cause.title!r} above"
+                result = skipped("blocked", f"Not checked {reason}.")
             elif time.monotonic() > deadline:
-                result = skipped(
-                    "out-of-time",
-                    f"Not checked: {time_limit_seconds:g} s were spent on checks above.",
-                )
+                spent = f"{time_limit_seconds:g} s were spent on checks above"
+                result = skipped("out-of-time", f"Not checked: {spent}.")
             else:
                 result = _suppress_explained(_run_check(check, context, fix=fix), check, findings)
-            findings[check.name] = _make_finding(check, result)
+            findings[check.name] = replace(result, check=check.name, title=check.title)
             yield findings[check.name]
-
-
-def _make_finding(check: DoctorCheck, result: CheckResult) -> DoctorFinding:
-    return DoctorFinding(
-        check.name, check.title, result.status, result.sentence, result.remedy, result.code
-    )
 
 
 def is_healthy(findings: Sequence[DoctorFinding]) -> bool:
@@ -149,7 +134,7 @@ def _find_blocking_finding(
     return None
 
 
-def _run_check(check: DoctorCheck, context: DoctorContext, *, fix: bool) -> CheckResult:
+def _run_check(check: DoctorCheck, context: DoctorContext, *, fix: bool) -> DoctorFinding:
     """Run a check; if it fails, or its fix fails, that is a problem too."""
     failure = "This could not be checked"
     try:
@@ -167,8 +152,8 @@ def _run_check(check: DoctorCheck, context: DoctorContext, *, fix: bool) -> Chec
 
 
 def _suppress_explained(
-    result: CheckResult, check: DoctorCheck, findings: Mapping[str, DoctorFinding]
-) -> CheckResult:
+    result: DoctorFinding, check: DoctorCheck, findings: Mapping[str, DoctorFinding]
+) -> DoctorFinding:
     """Replace a problem that an earlier one explains by a skipped check."""
     if result.status != "problem":
         return result

@@ -4,18 +4,12 @@ A property raises if its request fails, and the check that reads it reports the 
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
-from tagalong.backend.doctor.backend_client import (
-    BackendResponse,
-    Login,
-    NoResponse,
-    call_backend,
-)
+from tagalong.backend.doctor.backend_client import BackendResponse, Login, call_backend
 from tagalong.backend.label_studio.api.client import LabelStudioClient, connect
 from tagalong.backend.label_studio.api.objects import MLBackend, Project, View, Webhook
 from tagalong.backend.label_studio.config import parse_label_config
@@ -52,16 +46,14 @@ class DoctorOptions:
     label_studio_timeout_seconds: float = 30.0
 
 
-class DoctorContext(AbstractContextManager["DoctorContext"]):
+class DoctorContext:
     """A project of a Label Studio, and its backend."""
 
     def __init__(self, options: DoctorOptions) -> None:
         self.options = options
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the connection to Label Studio, if there is one."""
         if "client" in self.__dict__:  # the property was read
             self.client.connection.close()
 
@@ -78,14 +70,17 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
     @cached_property
     def project_json(self) -> Mapping[str, Any]:
         """The project in the JSON of the API."""
-        path = f"api/projects/{self.options.project}/"
-        return self.client.connection.get(path, dict)
+        return self.client.connection.get(self._project_path, dict)
 
     @cached_property
     def project(self) -> Project:
         """The project."""
-        path = f"api/projects/{self.options.project}/"
-        return self.client.connection.parse_answer(Project.from_json, self.project_json, path)
+        parse = self.client.connection.parse_answer
+        return parse(Project.from_json, self.project_json, self._project_path)
+
+    @property
+    def _project_path(self) -> str:
+        return f"api/projects/{self.options.project}/"
 
     @cached_property
     def config(self) -> LabelConfig:
@@ -125,17 +120,10 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
         if backend is None or backend.is_connected or backend.error:
             return backend.error if backend else ""
         try:  # Label Studio keeps no reason for a failed health check, so make it call versions
-            path = f"api/ml/{backend.id}/versions"
-            self.client.connection.request_json("GET", path)
+            self.client.connection.request_json("GET", f"api/ml/{backend.id}/versions")
         except LabelStudioError as error:
             return error.detail
         return ""
-
-    @property
-    def extra_params(self) -> Mapping[str, Any]:
-        """The extra params of the backend."""
-        extra = self.backend.extra_params if self.backend else None
-        return extra if isinstance(extra, dict) else {}
 
     @cached_property
     def webhooks(self) -> list[Webhook]:
@@ -146,10 +134,6 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
     def views(self) -> list[View]:
         """The tabs of the project's Data Manager."""
         return self.client.views.list_for_project(self.project.id)
-
-    def forget_views(self) -> None:
-        """Read the tabs again at the next access, after a change."""
-        self.__dict__.pop("views", None)
 
     @property
     def backend_url(self) -> str | None:
@@ -164,32 +148,30 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
         return url.rstrip("/") if url else None
 
     @cached_property
-    def health_response(self) -> BackendResponse | NoResponse:
+    def health_response(self) -> BackendResponse:
         """The backend's answer to ``/health``."""
         return self.call("health", timeout_seconds=HEALTH_TIMEOUT_SECONDS)
 
     @cached_property
-    def versions_response(self) -> BackendResponse | NoResponse:
+    def versions_response(self) -> BackendResponse:
         """The answer to ``/versions`` without a login: the first route that asks for one."""
-        return self.call("versions", login=None, timeout_seconds=SETUP_TIMEOUT_SECONDS)
+        return self.call("versions", timeout_seconds=SETUP_TIMEOUT_SECONDS)
 
     @cached_property
-    def setup_response(self) -> BackendResponse | NoResponse:
+    def setup_response(self) -> BackendResponse:
         """The answer to ``/setup`` with the body that Label Studio sends."""
-        backend = self.backend
         body = {
             "project": self._project_uid,
             "schema": self.project.label_config,
             "hostname": self.client.url,
             "access_token": "",
-            "extra_params": backend.extra_params if backend else None,
+            "extra_params": self.backend.extra_params if self.backend else None,
         }
-        return self.call(
-            "setup", body, login=self.options.login, timeout_seconds=SETUP_TIMEOUT_SECONDS
-        )
+        login = self.options.login
+        return self.call("setup", body, login=login, timeout_seconds=SETUP_TIMEOUT_SECONDS)
 
     @cached_property
-    def predict_response(self) -> BackendResponse | NoResponse:
+    def predict_response(self) -> BackendResponse:
         """The answer to ``/predict`` for one task."""
         body = {
             "tasks": [self.tasks[0]],
@@ -197,32 +179,25 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
             "label_config": self.project.label_config,
             "params": {"login": None, "password": None, "context": None},
         }
-        return self.call(
-            "predict", body, login=self.options.login, timeout_seconds=PREDICT_TIMEOUT_SECONDS
-        )
+        login = self.options.login
+        return self.call("predict", body, login=login, timeout_seconds=PREDICT_TIMEOUT_SECONDS)
 
     @property
     def requires_login(self) -> bool:
         """Whether the backend refuses requests without user and password."""
-        return any(
-            isinstance(reply, BackendResponse) and reply.status == 401
-            for reply in (self.health_response, self.versions_response)
-        )
+        return 401 in (self.health_response.status, self.versions_response.status)
 
     @property
     def served_version(self) -> str:
         """The version in the answer to ``/setup``; empty if unknown."""
-        if isinstance(self.setup_response, BackendResponse) and self.setup_response.is_success:
+        if self.setup_response.is_success:
             return str(self.setup_response.get("model_version") or "")
         return self.backend.model_version if self.backend and self.backend.is_connected else ""
 
     @property
     def is_tagalong(self) -> bool:
         """Whether the backend is our own server."""
-        return (
-            isinstance(self.health_response, BackendResponse)
-            and self.health_response.get("model_class") == MODEL_CLASS
-        )
+        return self.health_response.get("model_class") == MODEL_CLASS
 
     @property
     def _project_uid(self) -> str:
@@ -230,21 +205,6 @@ class DoctorContext(AbstractContextManager["DoctorContext"]):
         created = datetime.fromisoformat(self.project_json["created_at"])
         return f"{self.project.id}.{int(created.timestamp())}"
 
-    def call(
-        self,
-        route: str,
-        body: Any = None,
-        *,
-        login: Login | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout_seconds: float,
-    ) -> BackendResponse | NoResponse:
-        """Call the backend from here; arguments as in `call_backend`.
-
-        Returns:
-            The answer, or the reason why there is none.
-        """
-        url = f"{self.local_backend_url}/{route}"
-        return call_backend(
-            url, body=body, login=login, headers=headers, timeout_seconds=timeout_seconds
-        )
+    def call(self, route: str, body: Any = None, **options: Any) -> BackendResponse:
+        """Call the backend from here; the options are those of `call_backend`."""
+        return call_backend(f"{self.local_backend_url}/{route}", body, **options)

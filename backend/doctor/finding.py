@@ -1,31 +1,25 @@
 """Results of checks: a status, a code, a sentence and a remedy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 CheckStatus = Literal["ok", "warning", "problem", "skipped"]
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """The result of one check.
-
-    Attributes:
-        status: A problem keeps something from working; a warning may be intended.
-        code: The kind of finding, such as ``no-backend``; stays the same between releases.
-        sentence: What was found, or why the check was skipped.
-        remedy: What to do; empty if nothing is to be done.
-    """
-
-    status: CheckStatus
-    code: str
-    sentence: str
-    remedy: str = ""
+MAX_LISTED = 5  # names in a sentence
 
 
 @dataclass(frozen=True, slots=True)
 class DoctorFinding:
-    """A `CheckResult` with the stable name of its check, and its title for users."""
+    """The result of a check.
+
+    Attributes:
+        check: Name of the check; stays the same between releases.
+        title: Its name for users; `run_checks` fills in both.
+        status: A problem keeps something from working; a warning may be intended.
+        sentence: What was found, or why the check was skipped.
+        remedy: What to do; empty if nothing is to be done.
+        code: The kind of finding, such as ``no-backend``; stays the same between releases.
+    """
 
     check: str
     title: str
@@ -35,24 +29,24 @@ class DoctorFinding:
     code: str = "ok"
 
 
-def ok(sentence: str) -> CheckResult:
-    """A result without anything to do."""
-    return CheckResult("ok", "ok", sentence)
+def ok(sentence: str) -> DoctorFinding:
+    """A finding without anything to do."""
+    return DoctorFinding("", "", "ok", sentence)
 
 
-def warning(code: str, sentence: str, remedy: str) -> CheckResult:
+def warning(code: str, sentence: str, remedy: str) -> DoctorFinding:
     """A state that works, but may not be intended."""
-    return CheckResult("warning", code, sentence, remedy)
+    return DoctorFinding("", "", "warning", sentence, remedy, code)
 
 
-def problem(code: str, sentence: str, remedy: str) -> CheckResult:
+def problem(code: str, sentence: str, remedy: str) -> DoctorFinding:
     """A state that keeps something from working."""
-    return CheckResult("problem", code, sentence, remedy)
+    return DoctorFinding("", "", "problem", sentence, remedy, code)
 
 
-def skipped(code: str, sentence: str, remedy: str = "") -> CheckResult:
+def skipped(code: str, sentence: str, remedy: str = "") -> DoctorFinding:
     """A check that could not be done; the sentence gives the reason."""
-    return CheckResult("skipped", code, sentence, remedy)
+    return DoctorFinding("", "", "skipped", sentence, remedy, code)
 
 
 def pluralize(number: int, noun: str) -> str:
@@ -60,12 +54,12 @@ def pluralize(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def format_sentence(message: str, *, capitalize: bool = True) -> str:
-    """Turn the message of an error into a sentence on one line, with a full stop.
+def list_some(names: Sequence[str]) -> str:
+    """The first names of a list."""
+    return ", ".join((*names[:MAX_LISTED], *(["..."] if len(names) > MAX_LISTED else ())))
 
-    Args:
-        message: The message.
-        capitalize: Whether the message begins the sentence.
-    """
+
+def format_sentence(message: str, *, capitalize: bool = True) -> str:
+    """Turn the message of an error into a sentence on one line, with a full stop."""
     line = " ".join(message.split()).rstrip(".")
     return f"{line[:1].upper() if capitalize else line[:1]}{line[1:]}."

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tagalong.backend.doctor.context import DoctorContext
-from tagalong.backend.doctor.finding import CheckResult, ok, warning
+from tagalong.backend.doctor.finding import DoctorFinding, ok, warning
 
 # Other projects install packages of these names too, so a file of ours must be inside.
 MARKER_FILES = {
@@ -18,7 +18,7 @@ MARKER_FILES = {
 OLD_FINDER_ENTRY = "'backend':"  # in the mapping of an editable install; a new one has a .pth
 
 
-def check_old_install(_: DoctorContext) -> CheckResult:
+def check_old_install(_: DoctorContext) -> DoctorFinding:
     """Whether this environment has leftovers of an old install."""
     leftovers = find_old_install(site_directories())
     if not leftovers:
@@ -39,24 +39,13 @@ def site_directories() -> list[Path]:
 
 
 def find_old_install(directories: Iterable[Path]) -> list[Path]:
-    """Find packages and editable finders of an old release.
-
-    Args:
-        directories: Folders of installed packages; missing ones are skipped.
-
-    Returns:
-        Paths of packages and files, sorted.
-    """
+    """Find packages and editable finders of an old release in folders of installed packages."""
     leftovers = set[Path]()
     for directory in directories:
-        leftovers |= {
-            directory / package
-            for package, marker in MARKER_FILES.items()
-            if (directory / package / marker).is_file()
-        }
-        leftovers |= {
-            finder
-            for finder in directory.glob("__editable___tagalong_*_finder.py")
-            if OLD_FINDER_ENTRY in finder.read_text(encoding="utf-8", errors="replace")
-        }
+        for package, marker in MARKER_FILES.items():
+            if (directory / package / marker).is_file():
+                leftovers.add(directory / package)
+        for finder in directory.glob("__editable___tagalong_*_finder.py"):
+            if OLD_FINDER_ENTRY in finder.read_text(encoding="utf-8", errors="replace"):
+                leftovers.add(finder)
     return sorted(leftovers)

@@ -1,23 +1,30 @@
-"""Checks of the project: its labelling config, its tasks and its pre-labelling setting."""
+"""Checks of the project: its labelling config, tasks, tabs and pre-labelling setting."""
 
 from tagalong.backend.doctor.context import DoctorContext
 from tagalong.backend.doctor.finding import (
-    CheckResult,
+    DoctorFinding,
     format_sentence,
+    list_some,
     ok,
     pluralize,
     problem,
     warning,
 )
+from tagalong.backend.label_studio.api.filters import (
+    MOST,
+    tasks_of,
+    unknown_operators,
+    without_lists,
+)
+from tagalong.backend.label_studio.api.objects import View
 from tagalong.backend.label_studio.results import UNDEFINED_KEY
 from tagalong.ner.errors import FormatError
 
 LABELING_INTERFACE_PAGE = "under Settings, Labeling Interface, Code"
 PRELABELING_SETTING = "Use predictions to prelabel tasks"
-MAX_LISTED_TASKS = 5  # in a sentence
 
 
-def check_label_config(context: DoctorContext) -> CheckResult:
+def check_label_config(context: DoctorContext) -> DoctorFinding:
     """Whether the labelling config lets annotators mark spans of a text."""
     try:
         config = context.config
@@ -34,7 +41,7 @@ def check_label_config(context: DoctorContext) -> CheckResult:
     )
 
 
-def check_tasks(context: DoctorContext) -> CheckResult:
+def check_tasks(context: DoctorContext) -> DoctorFinding:
     """Whether there are tasks, with a text under the key of the config."""
     if not context.tasks:
         return warning(
@@ -51,12 +58,9 @@ def check_tasks(context: DoctorContext) -> CheckResult:
     ]
     if not without:
         return ok(f"{_describe_sample(context)}: all with data under {key!r}.")
-    named = ", ".join(without[:MAX_LISTED_TASKS]) + (
-        ", ..." if len(without) > MAX_LISTED_TASKS else ""
-    )
     sentence = (
         f"Of {_describe_sample(context).lower()}, {len(without)} have nothing under {key!r}, where "
-        f"the labelling config expects the text: {named}."
+        f"the labelling config expects the text: {list_some(without)}."
     )
     remedy = (
         f"Import these tasks again with their text under {key!r}, or name the key that they have "
@@ -72,7 +76,7 @@ def _describe_sample(context: DoctorContext) -> str:
     return pluralize(sampled, "task") if sampled >= total else f"The {sampled} tasks changed last"
 
 
-def check_prelabeling(context: DoctorContext) -> CheckResult:
+def check_prelabeling(context: DoctorContext) -> DoctorFinding:
     """Whether annotators see predictions."""
     if context.project.shows_predictions:
         return ok("The project shows predictions to annotators.")
@@ -82,3 +86,46 @@ def check_prelabeling(context: DoctorContext) -> CheckResult:
         "Switch it on under Settings, Annotation, and choose the backend there: "
         f"{PRELABELING_SETTING}.",
     )
+
+
+def check_tabs(context: DoctorContext) -> DoctorFinding:
+    """Whether the page knows the operators of all filters; otherwise it shows nothing."""
+    broken = _find_broken_tabs(context)
+    if not broken:
+        return ok(f"The page knows the filters of {pluralize(len(context.views), 'tab')}.")
+    operators = [one for view in broken for one in unknown_operators(view.filters)]
+    return problem(
+        "unknown-filter-operator",
+        "Nobody can open the project's Data Manager: Label Studio's page does not know the filter "
+        f"{', '.join(map(repr, dict.fromkeys(operators)))} of {_name_tabs(broken)}.",
+        "Run the same command with --fix: it rewrites these filters, and keeps titles, order and "
+        "columns.",
+    )
+
+
+def mend_tabs(context: DoctorContext) -> DoctorFinding:
+    """Replace the filters that the page does not know."""
+    broken, cut = _find_broken_tabs(context), []
+    for view in broken:
+        filters = without_lists(view.filters)
+        if filters is None:  # no filter selects the same tasks: list the ones shown now
+            tasks = context.client.tasks.list_ids_in_view(context.project.id, view.id)
+            filters = tasks_of(tasks)
+            if len(tasks) > MOST:
+                cut.append(f" {view.title!r} shows the first {MOST} of its {len(tasks)} tasks.")
+        context.client.views.refilter(context.project.id, view, filters)
+    del context.views  # so that the check reads them again
+    result = check_tabs(context)
+    if result.status != "ok":
+        return result
+    return ok(f"Fixed: the page knows the filter of {_name_tabs(broken)} now.{''.join(cut)}")
+
+
+def _find_broken_tabs(context: DoctorContext) -> list[View]:
+    """The tabs with a filter that the page does not know."""
+    return [view for view in context.views if unknown_operators(view.filters)]
+
+
+def _name_tabs(views: list[View]) -> str:
+    noun = "tab" if len(views) == 1 else "tabs"
+    return f"{noun} {', '.join(f'{view.title!r} ({view.id})' for view in views)}"

@@ -7,14 +7,19 @@ from typing import Any
 import jwt
 
 from tagalong.backend.doctor.context import DoctorContext
-from tagalong.backend.doctor.finding import CheckResult, format_sentence, ok, problem, warning
+from tagalong.backend.doctor.finding import (
+    MAX_LISTED,
+    DoctorFinding,
+    format_sentence,
+    ok,
+    problem,
+    warning,
+)
 from tagalong.backend.label_studio.api.objects import Project
 from tagalong.ner.errors import LabelStudioError
 
 TESTED_VERSION = "1.23.2"  # other patches of 1.23 are accepted without a warning
 ACCESS_PAGE = "Account & Settings, Personal Access Token"
-MAX_LISTED_PROJECTS = 5  # in a sentence
-
 START_REMEDY = (
     "Start Label Studio, and give its address as in the browser, such as http://localhost:8080."
 )
@@ -25,13 +30,13 @@ LEGACY_TOKEN_REMEDY = (
 )
 
 
-def check_label_studio(context: DoctorContext) -> CheckResult:
+def check_label_studio(context: DoctorContext) -> DoctorFinding:
     """Whether Label Studio answers, and is a tested release."""
     try:
         release = context.read_label_studio_version()
     except LabelStudioError as error:
         return problem(error.code, format_sentence(str(error)), START_REMEDY)
-    if _release_series(release) == _release_series(TESTED_VERSION):
+    if release.split(".")[:2] == TESTED_VERSION.split(".")[:2]:  # major and minor
         return ok(f"Label Studio {release} answers.")
     return warning(
         "untested-release",
@@ -40,11 +45,7 @@ def check_label_studio(context: DoctorContext) -> CheckResult:
     )
 
 
-def _release_series(release: str) -> Sequence[str]:
-    return release.split(".")[:2]  # major and minor
-
-
-def check_key(context: DoctorContext) -> CheckResult:
+def check_key(context: DoctorContext) -> DoctorFinding:
     """Whether Label Studio accepts the key, and why not."""
     broken = _find_key_problem(context.options.key.strip())
     if broken is not None:
@@ -58,7 +59,7 @@ def check_key(context: DoctorContext) -> CheckResult:
     return ok(f"The key is a {context.client.connection.key_type} token of {user.email}.")
 
 
-def _find_key_problem(key: str) -> CheckResult | None:
+def _find_key_problem(key: str) -> DoctorFinding | None:
     """A problem of the key that shows without a request."""
     # A personal token is a JWT of three parts; the list of tokens shows two of them.
     if key.count(".") == 1 and key.startswith("ey"):
@@ -97,7 +98,7 @@ def _read_token_claims(key: str) -> dict[str, Any] | None:
         return None
 
 
-def _explain_refused_key(error: LabelStudioError) -> CheckResult:
+def _explain_refused_key(error: LabelStudioError) -> DoctorFinding:
     detail = error.detail  # alone distinguishes the cases: all have the kind "key"
     if not detail:
         return problem(error.code, format_sentence(str(error)), NEW_TOKEN_REMEDY)
@@ -117,7 +118,7 @@ def _explain_refused_key(error: LabelStudioError) -> CheckResult:
     )
 
 
-def check_project(context: DoctorContext) -> CheckResult:
+def check_project(context: DoctorContext) -> DoctorFinding:
     """Whether the project exists, and the key may see it."""
     try:
         return ok(f"Project {context.project.id} is {context.project.title!r}.")
@@ -136,12 +137,6 @@ def check_project(context: DoctorContext) -> CheckResult:
 def _format_projects(projects: Sequence[Project]) -> str:
     if not projects:
         return "it sees none at all"
-    named = ", ".join(
-        f"{project.id} ({project.title!r})" for project in projects[:MAX_LISTED_PROJECTS]
-    )
-    more = (
-        f" and {len(projects) - MAX_LISTED_PROJECTS} more"
-        if len(projects) > MAX_LISTED_PROJECTS
-        else ""
-    )
-    return f"it sees {named}{more}"
+    named = ", ".join(f"{project.id} ({project.title!r})" for project in projects[:MAX_LISTED])
+    others = len(projects) - MAX_LISTED
+    return f"it sees {named}{f' and {others} more' if others > 0 else ''}"

@@ -6,29 +6,32 @@ from typing import Any
 from label_studio_sdk.label_interface import LabelInterface
 
 from tagalong.backend.doctor.context import DoctorContext
-from tagalong.backend.doctor.finding import CheckResult, ok, pluralize, problem, warning
+from tagalong.backend.doctor.finding import (
+    DoctorFinding,
+    list_some,
+    ok,
+    pluralize,
+    problem,
+    warning,
+)
 from tagalong.backend.label_studio.results import SPAN_TYPE, is_place, span_value
 from tagalong.ner.errors import LabelStudioError
 
 VALIDATION_FLAG = "fflag_feat_utc_210_prediction_validation_15082025"
 PROBE_PREDICTIONS = [{"task": 0, "result": []}]  # always refused; the reason tells the flag
 RETRIEVE_REMEDY = "Select the tasks, and choose Actions, Retrieve Predictions"
-MAX_LISTED_TASKS = 5  # in a sentence
 
 
-def check_validation(context: DoctorContext) -> CheckResult:
+def check_validation(context: DoctorContext) -> DoctorFinding:
     """Whether Label Studio validates predictions, and would refuse a stored one."""
     is_on = _is_validation_on(context)
     invalid = _find_invalid_predictions(context)
     state = f"Label Studio's prediction validation is {'on' if is_on else 'off'}"
     if not invalid:
         return ok(f"{state}; the sampled predictions are valid.")
-    named = ", ".join(list(invalid)[:MAX_LISTED_TASKS]) + (
-        ", ..." if len(invalid) > MAX_LISTED_TASKS else ""
-    )
     sentence = (
-        f"{state}, and predictions of {pluralize(len(invalid), 'task')} are not valid ({named}): "
-        f"{next(iter(invalid.values()))}."
+        f"{state}, and predictions of {pluralize(len(invalid), 'task')} are not valid "
+        f"({list_some([*invalid])}): {next(iter(invalid.values()))}."
     )
     remedy = (
         "Delete these predictions (select the tasks, Actions, Delete Predictions), and retrieve "
@@ -36,11 +39,8 @@ def check_validation(context: DoctorContext) -> CheckResult:
     )
     if is_on:
         return problem("invalid-predictions", f"{sentence} Opening such a task may fail.", remedy)
-    return warning(
-        "invalid-predictions-unnoticed",
-        f"{sentence} They would be refused if validation were on.",
-        remedy,
-    )
+    sentence = f"{sentence} They would be refused if validation were on."
+    return warning("invalid-predictions-unnoticed", sentence, remedy)
 
 
 def _is_validation_on(context: DoctorContext) -> bool:
@@ -68,7 +68,9 @@ def _find_invalid_predictions(context: DoctorContext) -> Mapping[str, str]:
     interface = LabelInterface(context.project.label_config)
     reasons: dict[str, str] = {}
     for task in context.tasks:
-        for prediction in _read_predictions(task):
+        for prediction in task.get("predictions") or ():
+            if not isinstance(prediction, dict):
+                continue  # some releases send ids only
             checked = dict(prediction)
             if is_place(checked.get("score")):  # Label Studio does not validate changed scores
                 checked["score"] = 0.0
@@ -91,24 +93,18 @@ def _describe_invalid_prediction(prediction: Mapping[str, Any], labels: Sequence
     return "the control, the object or the type of a region is not that of the labelling config"
 
 
-def _read_predictions(task: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    predictions = task.get("predictions") or ()  # some releases send ids only
-    return [prediction for prediction in predictions if isinstance(prediction, dict)]
-
-
-def check_stored_versions(context: DoctorContext) -> CheckResult:
+def check_stored_versions(context: DoctorContext) -> DoctorFinding:
     """Whether the stored predictions are of the served version."""
     counts = context.version_counts
-    total, served = sum(counts.values()), context.served_version
-    if not total:
+    served = context.served_version
+    if not counts:
         return ok(
             "No predictions are stored yet: Label Studio requests them when a task is opened."
         )
+    others = [f"{version} ({count})" for version, count in counts.items() if version != served]
+    named = ", ".join(others)
     if not served:
-        named = ", ".join(f"{version} ({count})" for version, count in counts.items())
         return ok(f"Stored predictions: {named}.")
-    others = {version: count for version, count in counts.items() if version != served}
-    named = ", ".join(f"{version} ({count})" for version, count in others.items())
     current = counts.get(served, 0)
     tasks = pluralize(context.project.task_count, "task")
     # Older predictions are harmless once every task has one of the served version.

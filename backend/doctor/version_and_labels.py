@@ -2,21 +2,17 @@
 
 from collections.abc import Sequence
 
-from tagalong.backend.doctor.backend_client import BackendResponse
 from tagalong.backend.doctor.context import DoctorContext
-from tagalong.backend.doctor.finding import CheckResult, ok, pluralize, problem, skipped, warning
+from tagalong.backend.doctor.finding import DoctorFinding, ok, pluralize, problem, skipped, warning
 from tagalong.backend.label_studio.label_map import map_labels
 
 
-def check_version(context: DoctorContext) -> CheckResult:
+def check_version(context: DoctorContext) -> DoctorFinding:
     """Whether the title of the backend and the project's version name the served version."""
     # Label Studio shows and sorts by the scores of the version that the project names. When a task
     # is opened, it asks the backend only if the project names the backend's title.
-    served, title, chosen = (
-        context.served_version,
-        context.backends[0].title,
-        context.project.model_version,
-    )
+    served, chosen = context.served_version, context.project.model_version
+    title = context.backends[0].title
     if not served:
         return skipped("version-unknown", "The version that the backend serves is not known.")
     if title == chosen == served:
@@ -49,7 +45,7 @@ def check_version(context: DoctorContext) -> CheckResult:
     )
 
 
-def check_labels(context: DoctorContext) -> CheckResult:
+def check_labels(context: DoctorContext) -> DoctorFinding:
     """Whether the project has a label for each label of the model."""
     labels = _model_labels(context)
     if not labels:
@@ -92,9 +88,5 @@ def check_labels(context: DoctorContext) -> CheckResult:
 
 def _model_labels(context: DoctorContext) -> Sequence[str]:
     """The labels in the answer to ``/health``; only our own server lists them."""
-    labels = (
-        context.health_response.get("labels")
-        if isinstance(context.health_response, BackendResponse)
-        else None
-    )
+    labels = context.health_response.get("labels")
     return [str(label) for label in labels] if isinstance(labels, list) else []

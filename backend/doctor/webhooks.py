@@ -1,8 +1,7 @@
 """Checks that annotations reach the backend."""
 
-from tagalong.backend.doctor.backend_client import BackendResponse
 from tagalong.backend.doctor.context import SETUP_TIMEOUT_SECONDS, DoctorContext
-from tagalong.backend.doctor.finding import CheckResult, ok, problem, warning
+from tagalong.backend.doctor.finding import DoctorFinding, ok, problem, warning
 from tagalong.backend.label_studio.api.objects import Webhook
 from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER
 
@@ -12,7 +11,7 @@ PROBE_EVENT = {"action": "DOCTOR"}  # no backend knows it: ours answers, and rec
 REQUIRED_ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
 
 
-def check_webhook(context: DoctorContext) -> CheckResult:
+def check_webhook(context: DoctorContext) -> DoctorFinding:
     """Whether the project has a working webhook to its backend, with the right secret."""
     url = f"{context.backends[0].url.rstrip('/')}/webhook"
     matching = [webhook for webhook in context.webhooks if webhook.url.rstrip("/") == url]
@@ -39,14 +38,10 @@ def check_webhook(context: DoctorContext) -> CheckResult:
     )
 
 
-def _check_webhook_settings(webhook: Webhook) -> CheckResult | None:
+def _check_webhook_settings(webhook: Webhook) -> DoctorFinding | None:
     """A warning if the webhook does not send all that the backend needs."""
-    missing = (
-        ()
-        if webhook.sends_all_actions
-        else [name for name in REQUIRED_ACTIONS if name not in webhook.actions]
-    )
-    if missing:
+    missing = [name for name in REQUIRED_ACTIONS if name not in webhook.actions]
+    if missing and not webhook.sends_all_actions:
         return warning(
             "webhook-actions-missing",
             f"The webhook to {webhook.url} leaves out {', '.join(missing)}.",
@@ -62,7 +57,7 @@ def _check_webhook_settings(webhook: Webhook) -> CheckResult | None:
     return None
 
 
-def _check_webhook_secret(context: DoctorContext, webhook: Webhook) -> CheckResult | None:
+def _check_webhook_secret(context: DoctorContext, webhook: Webhook) -> DoctorFinding | None:
     """A problem if the backend refuses the events of the webhook."""
     if not context.is_tagalong:  # another server might start a training at any event
         return None
@@ -70,7 +65,7 @@ def _check_webhook_secret(context: DoctorContext, webhook: Webhook) -> CheckResu
         "webhook", PROBE_EVENT, headers=webhook.headers, timeout_seconds=SETUP_TIMEOUT_SECONDS
     )
     # Any other answer means that the server accepted the secret, or needs none.
-    if not isinstance(reply, BackendResponse) or reply.status != 401:
+    if reply.status != 401:
         return _check_train_button(context)
     names = {name.lower() for name in webhook.headers}
     fault = "the wrong secret" if WEBHOOK_SECRET_HEADER.lower() in names else "no secret"
@@ -83,12 +78,12 @@ def _check_webhook_secret(context: DoctorContext, webhook: Webhook) -> CheckResu
     )
 
 
-def _check_train_button(context: DoctorContext) -> CheckResult | None:
+def _check_train_button(context: DoctorContext) -> DoctorFinding | None:
     """A warning if the backend refuses the train button, which sends no webhook header."""
     if context.requires_login:  # the button sends user and password
         return None
     reply = context.call("webhook", PROBE_EVENT, timeout_seconds=SETUP_TIMEOUT_SECONDS)
-    if not isinstance(reply, BackendResponse) or reply.status != 401:
+    if reply.status != 401:
         return None
     return warning(
         "train-button",

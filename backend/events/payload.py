@@ -39,12 +39,7 @@ ID_PATTERN = re.compile(rf"({ID_DIGITS_PATTERN})(?:\.[0-9]*)?")
 
 @dataclass(frozen=True, slots=True)
 class AnnotationRef:
-    """An annotation in an event.
-
-    Attributes:
-        id: Its id.
-        updated_at: Time of its last change, as Label Studio writes it; None if unknown.
-    """
+    """An annotation in an event, and the time of its last change as Label Studio writes it."""
 
     id: int
     updated_at: str | None = None
@@ -52,21 +47,13 @@ class AnnotationRef:
 
 @dataclass(frozen=True, slots=True)
 class WebhookEvent:
-    """An event in Label Studio.
-
-    Attributes:
-        action: Label Studio's name of the event.
-        project: Id of the project; None if unknown.
-        tasks: Ids, sorted.
-        annotations: Sorted by id.
-        project_created_at: Creation time of the project, as Label Studio writes it. It tells
-            apart projects of two Label Studios with the same id. Not stored.
-    """
+    """An event in Label Studio; ids are sorted."""
 
     action: str
     project: int | None = None
     tasks: tuple[int, ...] = ()
     annotations: tuple[AnnotationRef, ...] = ()
+    # Tells apart projects of two Label Studios with the same id. Not stored.
     project_created_at: str | None = None
 
     @property
@@ -87,14 +74,9 @@ class WebhookEvent:
 
 
 def parse_event(body: object) -> WebhookEvent | None:
-    """Parse the body of a webhook request.
+    """Parse the JSON of a webhook request; None if it has no action.
 
-    Args:
-        body: The parsed JSON.
-
-    Returns:
-        The event, with all ids that could be read; None if the body has no action. Check
-        `WebhookEvent.is_known` for actions that Label Studio does not have.
+    Check `WebhookEvent.is_known` for actions that Label Studio does not have.
     """
     if not isinstance(body, dict) or not isinstance(body.get("action"), str):
         return None

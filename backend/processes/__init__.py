@@ -1,16 +1,52 @@
-"""Child processes."""
+"""Child processes that work beside the server."""
 
+import logging
+import os
 import subprocess
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+log = logging.getLogger(__name__)
+
+
+def start_logged(
+    command: Sequence[str], log_path: Path, *, environment: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
+    """Start a command whose output is appended to a log.
+
+    Args:
+        command: Program and arguments.
+        log_path: Readable by its owner only. If it cannot be written, the output is lost.
+        environment: Added to our own.
+
+    Raises:
+        OSError: If no process can be started.
+    """
+    with _open_log(log_path) as output:
+        return subprocess.Popen(  # noqa: S603 (our own command)
+            command,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C is for the server, which ends its processes itself
+        )
+
+
+def _open_log(path: Path) -> IO[bytes]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)  # it may quote annotations
+        path.chmod(0o600)
+        return path.open("ab")
+    except OSError as error:  # a full or read-only disk must not prevent the work
+        log.warning("%s cannot be written (%s)", path, error.strerror)
+        return Path(os.devnull).open("ab")
 
 
 def terminate(process: "subprocess.Popen[Any]", *, grace_seconds: float) -> None:
-    """Stop a child process: SIGTERM, and after the grace period SIGKILL.
-
-    Args:
-        process: A child process; it may have ended.
-        grace_seconds: Time between the two signals.
-    """
+    """Stop a child process, which may have ended: SIGTERM, and after the grace period SIGKILL."""
     process.terminate()
     try:
         process.wait(grace_seconds)

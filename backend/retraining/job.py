@@ -12,8 +12,6 @@ RESULT_KEYS = {
     "previous_version": "against",
     "was_promoted": "promoted",
 }
-
-
 PromotionPolicy = Literal["auto", "always", "never"]
 
 
@@ -37,17 +35,12 @@ class JobState(StrEnum):
 class StratumComparison:
     """Scores of two versions on some of the held-out entities.
 
-    Attributes:
-        name: ``all``, or a length in words.
-        support: Gold entities.
-        new: Strict F1 of the new version.
-        old: Strict F1 of the version served before; None if there was none.
-        low: Lower end of the 95 % interval of new minus old; None without an old score.
-        high: Upper end of that interval.
+    `new` and `old` are strict F1 scores; `low` and `high` are the ends of the 95 % interval of
+    their difference. All but `new` are None if no version was served before.
     """
 
-    name: str
-    support: int
+    name: str  # ``all``, or a length in words
+    support: int  # gold entities
     new: float
     old: float | None = None
     low: float | None = None
@@ -58,27 +51,17 @@ class StratumComparison:
 class JobResult:
     """The decision of a job and the numbers behind it.
 
-    Attributes:
-        reason: Why the version is promoted, rejected or missing; one sentence.
-        should_promote: Whether the promotion gate accepted the version.
-        version: The new version; empty if none was published.
-        previous_version: The version served before; empty if there was none.
-        documents: Documents trained on, dev included.
-        held_out: Documents that both versions were evaluated on.
-        strata: All entities first, then by length.
-        notes: Further remarks, one sentence each.
-        was_promoted: Whether the promotion took place. A job promotes once, also if it is run
-            again after a crash and another version is current by then.
+    A job promotes once, also if it is run again after a crash and another version is current.
     """
 
-    reason: str
-    should_promote: bool = False
-    version: str = ""
-    previous_version: str = ""
-    documents: int = 0
-    held_out: int = 0
-    strata: tuple[StratumComparison, ...] = ()
-    notes: tuple[str, ...] = ()
+    reason: str  # why the version is promoted, rejected or missing; one sentence
+    should_promote: bool = False  # whether the promotion gate accepted the version
+    version: str = ""  # empty if none was published
+    previous_version: str = ""  # the version served before; empty if there was none
+    documents: int = 0  # trained on, dev included
+    held_out: int = 0  # documents that both versions were evaluated on
+    strata: tuple[StratumComparison, ...] = ()  # all entities first, then by length
+    notes: tuple[str, ...] = ()  # one sentence each
     was_promoted: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -97,34 +80,18 @@ class JobResult:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A retraining job.
+    """A retraining job; times are in UTC."""
 
-    Attributes:
-        id: Grows with every job.
-        project: Id of the Label Studio project whose annotations are used.
-        tier: The tier to train.
-        reason: The trigger, such as "the train button".
-        last_event_id: Id of the last webhook event that the job covers; 0 for none.
-        state: See `JobState`.
-        attempts: How often the job was started.
-        pid: Process id while it runs; 0 otherwise.
-        cancel_requested: Whether the job is to stop as soon as possible.
-        requested_at: In UTC.
-        ended_at: In UTC; None until then.
-        status_message: The current step, in a few words.
-        result: Set when the decision is made, before it is carried out; None until then.
-    """
-
-    id: int
-    project: int
+    id: int  # grows with every job
+    project: int  # the Label Studio project whose annotations are used
     tier: str
-    reason: str
-    last_event_id: int
+    reason: str  # the trigger, such as "the train button"
+    last_event_id: int  # of the last webhook event that the job covers; 0 for none
     state: JobState
-    attempts: int
-    pid: int
-    cancel_requested: bool
+    attempts: int  # how often the job was started
+    pid: int  # of the process that runs it; 0 otherwise
+    cancel_requested: bool  # whether it is to stop as soon as possible
     requested_at: datetime
     ended_at: datetime | None = None
-    status_message: str = ""
-    result: JobResult | None = None
+    status_message: str = ""  # the current step, in a few words
+    result: JobResult | None = None  # set when the decision is made, before it is carried out

@@ -47,50 +47,35 @@ JOB_COLUMNS = (
 )
 
 
+UNFINISHED_SQL = "state IN ('waiting', 'running')"
+
+
 def server_state_dir(models: Path) -> Path:
     """The hidden folder for the state of a server, inside the folder of model versions."""
     return models / ".server"
 
 
-class JobStore:
+class JobStore(Database):
     """The jobs of a folder of model versions.
 
     All methods that use the file raise `StateFileError` if that fails, unless they say otherwise.
-
-    Args:
-        models: The folder of model versions.
     """
 
     def __init__(self, models: Path) -> None:
         self._state_dir = server_state_dir(models)
-        self._database = Database(
-            self._state_dir / "runs.sqlite",
-            SCHEMA,
-            consequence="nothing can be retrained",
-        )
-
-    def close(self) -> None:
-        """Close the file; the next use opens it again."""
-        self._database.close()
-
-    @property
-    def error(self) -> str | None:
-        """Why the last use of the file failed, as one sentence; None if it did not."""
-        return self._database.error
+        path = self._state_dir / "runs.sqlite"
+        super().__init__(path, SCHEMA, consequence="nothing can be retrained")
 
     def enqueue(self, project: int, tier: str, *, reason: str, last_event_id: int = 0) -> int:
-        """Add a waiting job; a job that waits already covers this event too.
+        """Add a waiting job, unless one waits already, and return the id of the waiting job.
 
         Args:
             project: Id of the project whose annotations are used.
             tier: The tier to train.
             reason: The trigger.
             last_event_id: Id of the last webhook event that the job covers.
-
-        Returns:
-            The id of the waiting job.
         """
-        with self._database.connection() as connection:
+        with self.connection() as connection:
             (job_id,) = connection.execute(
                 "INSERT INTO runs (project, tier, reason, upto, state, asked) "
                 "VALUES (?, ?, ?, ?, 'waiting', ?) ON CONFLICT (project, tier) "
@@ -102,47 +87,37 @@ class JobStore:
 
     def mark_running(self, job_id: int) -> None:
         """Record the start of an attempt. The job must wait or run."""
-        self._update(
-            "state = 'running', tries = tries + 1, standing = '', process = 0",
-            *("WHERE id = ? AND state IN ('waiting', 'running')", job_id),
-        )
+        changes = "state = 'running', tries = tries + 1, standing = '', process = 0"
+        self._update(changes, f"id = ? AND {UNFINISHED_SQL}", job_id)
 
     def set_status_message(self, job_id: int, message: str) -> None:
         """Record the current step, in a few words. Never fails: no job should, for this."""
         with suppress(StateFileError):
-            self._update("standing = ?", "WHERE id = ?", message, job_id)
+            self._update("standing = ?", "id = ?", message, job_id)
 
     def set_pid(self, job_id: int, pid: int) -> None:
         """Record the process that runs a job."""
-        self._update("process = ?", "WHERE id = ?", pid, job_id)
+        self._update("process = ?", "id = ?", pid, job_id)
 
     def write_decision(self, job_id: int, result: JobResult) -> None:
         """Record the decision before it is carried out.
 
         If the process is killed now, the next attempt continues from here.
         """
-        self._update("outcome = ?", "WHERE id = ?", json.dumps(result.to_json()), job_id)
+        self._update("outcome = ?", "id = ?", json.dumps(result.to_json()), job_id)
 
     def finish(self, job_id: int, state: JobState, result: JobResult) -> None:
         """Record the end of a job; a finished job does not change."""
-        self._update(
-            "state = ?, outcome = ?, ended = ?, standing = '', process = 0",
-            "WHERE id = ? AND state IN ('waiting', 'running')",
-            *(state, json.dumps(result.to_json()), _utc_now(), job_id),
-        )
+        changes = "state = ?, outcome = ?, ended = ?, standing = '', process = 0"
+        values = state, json.dumps(result.to_json()), _utc_now(), job_id
+        self._update(changes, f"id = ? AND {UNFINISHED_SQL}", *values)
 
-    def request_cancel(self, project: int, tier: str | None = None) -> int:
-        """Cancel the jobs of a project; a running one stops as soon as possible.
+    def request_cancel(self, project: int) -> int:
+        """Cancel the unfinished jobs of a project, and return their number.
 
-        Args:
-            project: Its id.
-            tier: Of this tier only.
-
-        Returns:
-            The number of unfinished jobs.
+        A running one stops as soon as possible.
         """
-        where = "WHERE project = ? AND (? IS NULL OR tier = ?) AND state IN ('waiting', 'running')"
-        return self._update("unwanted = 1", where, project, tier, tier)
+        return self._update("unwanted = 1", f"project = ? AND {UNFINISHED_SQL}", project)
 
     def read_job(self, job_id: int) -> Job | None:
         """Read a job; None if there is none with this id."""
@@ -155,7 +130,7 @@ class JobStore:
 
     def list_active(self) -> list[Job]:
         """Running jobs, then waiting ones, each in the order of their requests."""
-        return self._query_jobs("WHERE state IN ('waiting', 'running') ORDER BY state, id")
+        return self._query_jobs(f"WHERE {UNFINISHED_SQL} ORDER BY state, id")
 
     def list_latest(self, *, limit: int) -> list[Job]:
         """The latest jobs, the newest first."""
@@ -164,16 +139,11 @@ class JobStore:
     def read_last_event_ids(self, tier: str) -> dict[int, int]:
         """Id of the last event that the jobs of a tier cover, by project."""
         query = "SELECT project, MAX(upto) FROM runs WHERE tier = ? GROUP BY project"
-        with self._database.connection() as connection:
+        with self.connection() as connection:
             return dict(connection.execute(query, (tier,)).fetchall())
 
     def lock(self, project: int, tier: str) -> AbstractContextManager[bool]:
-        """Lock a tier of a project against all other jobs, of any process.
-
-        Returns:
-            For a ``with`` statement: True while it is locked, False if another process has the
-            lock. The system releases the lock of a killed process.
-        """
+        """Lock a tier of a project against all other jobs, of any process, as `try_lock` does."""
         return try_lock(self._state_dir / f"training-{tier}-{project}.lock")
 
     def is_locked(self, job: Job) -> bool:
@@ -189,13 +159,13 @@ class JobStore:
         """Delete the work folder. Call it before `finish`, so that none is left behind."""
         shutil.rmtree(self.work_dir(job), ignore_errors=True)
 
-    def _update(self, assignments: str, where: str, *values: int | str | None) -> int:
+    def _update(self, changes: str, where: str, *values: int | str) -> int:
         """Update rows; returns their number."""
-        with self._database.connection() as connection:
-            return connection.execute(f"UPDATE runs SET {assignments} {where}", values).rowcount  # noqa: S608
+        with self.connection() as connection:
+            return connection.execute(f"UPDATE runs SET {changes} WHERE {where}", values).rowcount  # noqa: S608
 
     def _query_jobs(self, where: str, *values: int) -> list[Job]:
-        with self._database.connection() as connection:
+        with self.connection() as connection:
             cursor = connection.execute(f"SELECT {JOB_COLUMNS} FROM runs {where}", values)  # noqa: S608
             names = [column[0] for column in cursor.description]
             return [_job_from_row(dict(zip(names, row, strict=True))) for row in cursor]
@@ -203,16 +173,14 @@ class JobStore:
 
 def _job_from_row(row: dict[str, Any]) -> Job:
     result, ended_at = row["result"], row["ended_at"]
-    return Job(
-        **row
-        | {
-            "state": JobState(row["state"]),
-            "cancel_requested": bool(row["cancel_requested"]),
-            "requested_at": datetime.fromisoformat(row["requested_at"]),
-            "ended_at": datetime.fromisoformat(ended_at) if ended_at else None,
-            "result": JobResult.from_json(json.loads(result)) if result else None,
-        }
-    )
+    typed = {
+        "state": JobState(row["state"]),
+        "cancel_requested": bool(row["cancel_requested"]),
+        "requested_at": datetime.fromisoformat(row["requested_at"]),
+        "ended_at": datetime.fromisoformat(ended_at) if ended_at else None,
+        "result": JobResult.from_json(json.loads(result)) if result else None,
+    }
+    return Job(**row | typed)
 
 
 def _utc_now() -> str:

@@ -5,7 +5,6 @@ process. So a restarted server can tell a running job from a killed one, which i
 """
 
 import logging
-import os
 import signal
 import subprocess
 import threading
@@ -14,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tagalong.backend.events.store import EventStore
-from tagalong.backend.processes import terminate
+from tagalong.backend.processes import start_logged, terminate
 from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.retraining.job_store import EX_TEMPFAIL, JobStore, send_signal
 from tagalong.backend.retraining.trigger import Debouncer, RetrainSettings
@@ -53,7 +52,7 @@ class Supervisor:
         self._job_store, self._event_store = job_store, event_store
         self._settings, self._tier = settings, tier
         self._log_path, self._on_finished = log_path, on_finished
-        self._debouncer = Debouncer(settings)
+        self._debouncer = Debouncer(settings.min_annotations)
         self._child: tuple[int, subprocess.Popen[bytes]] | None = None  # job id and its process
         self._retry_at = 0.0  # monotonic seconds, as below
         self._terminated_at: dict[int, float] = {}  # by job id
@@ -156,18 +155,9 @@ class Supervisor:
 
     def _start_process(self, job: Job) -> None:
         self._job_store.mark_running(job.id)
-        self._log_path.parent.mkdir(parents=True, exist_ok=True)
-        with self._log_path.open("ab") as output:
-            os.chmod(self._log_path, 0o600)  # noqa: PTH101 - it may quote annotations
-            process = subprocess.Popen(  # noqa: S603 (our own command)
-                [*self._settings.command, "--run", str(job.id)],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, **self._settings.environment},
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # Ctrl-C is for the server
-            )
-        self._child = job.id, process
+        command = [*self._settings.command, "--run", str(job.id)]
+        environment = self._settings.environment
+        self._child = job.id, start_logged(command, self._log_path, environment=environment)
 
     def _is_alive(self, job: Job) -> bool:
         """Whether a process runs the job: ours, or one that an earlier server started."""

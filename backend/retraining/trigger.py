@@ -17,16 +17,12 @@ class RetrainSettings:
         environment: Added to the server's own for the command, such as a key.
         unavailable_reason: Why the server cannot retrain, as one sentence.
         min_annotations: New annotations that trigger a job; 0 for the train button only.
-        debounce_seconds: Without a new annotation before the job is due.
-        max_wait_seconds: After which the job is due in any case.
     """
 
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     unavailable_reason: str = ""
     min_annotations: int = 0
-    debounce_seconds: float = DEBOUNCE_SECONDS
-    max_wait_seconds: float = MAX_WAIT_SECONDS
 
 
 @dataclass(slots=True)
@@ -42,14 +38,14 @@ class Debouncer:
     """Decides for each project whether a job is due. Its state is in memory only.
 
     Args:
-        settings: The thresholds.
+        min_annotations: New annotations that trigger a job; 0 for never.
         clock: Monotonic seconds.
     """
 
     def __init__(
-        self, settings: RetrainSettings, *, clock: Callable[[], float] = time.monotonic
+        self, min_annotations: int, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._settings, self._clock = settings, clock
+        self._min_annotations, self._clock = min_annotations, clock
         self._pending: dict[int, _PendingChanges] = {}
 
     def is_due(self, project: int, annotations: int, last_event_id: int) -> bool:
@@ -60,16 +56,15 @@ class Debouncer:
             annotations: New or changed annotations that no job covers.
             last_event_id: Id of the last event about one of them.
         """
-        min_annotations = self._settings.min_annotations
-        if not min_annotations or annotations < min_annotations:
-            self._pending.pop(project, None)
+        if not self._min_annotations or annotations < self._min_annotations:
+            self.reset(project)
             return False
         now = self._clock()
         pending = self._pending.setdefault(project, _PendingChanges(now, last_event_id, now))
         if last_event_id != pending.last_event_id:
             pending.last_event_id, pending.last_changed_at = last_event_id, now
-        is_quiet = now - pending.last_changed_at >= self._settings.debounce_seconds
-        return is_quiet or now - pending.first_seen_at >= self._settings.max_wait_seconds
+        is_quiet = now - pending.last_changed_at >= DEBOUNCE_SECONDS
+        return is_quiet or now - pending.first_seen_at >= MAX_WAIT_SECONDS
 
     def reset(self, project: int) -> None:
         """Forget a project, after a job was queued."""

@@ -9,14 +9,10 @@ from tagalong.ner.errors import OutputError
 
 
 def write_atomically(files: Mapping[Path, Iterable[str]], *, overwrite: bool) -> None:
-    """Write files so that all of them appear whole, or none.
+    """Write files from the parts of their texts, so that all of them appear whole, or none.
 
-    Args:
-        files: The parts of each file's text, line ends included. Folders above a file are made.
-        overwrite: Whether files that exist may be replaced.
-
-    Raises:
-        OutputError: If a file exists already, or cannot be written.
+    Folders above a file are made, and files that exist are replaced only with `overwrite`.
+    Raises `OutputError` if a file exists already, or cannot be written.
     """
     for path in files:
         if path.exists() and not (overwrite and path.is_file()):

@@ -20,17 +20,11 @@ BUSY_TIMEOUT_SECONDS = 0.4
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSchema:
-    """The tables of a file.
+    """The tables of a file; one of another version or application is left alone."""
 
-    Attributes:
-        sql: Statements that make them.
-        version: Stored as ``user_version``; a file of another version is left alone.
-        application_id: Stored under that name in SQLite; 0 for none.
-    """
-
-    sql: str
-    version: int
-    application_id: int = 0
+    sql: str  # statements that make the tables
+    version: int  # in SQLite: ``user_version``
+    application_id: int = 0  # 0 for none
 
 
 class Database:
@@ -44,56 +38,43 @@ class Database:
         schema: Its tables.
         consequence: What does not happen while the file cannot be used, for the error.
         is_exclusive: Whether one process at a time may have it open.
+
+    Attributes:
+        error: Why the last use of the file failed, in one sentence; None if it succeeded.
     """
 
     def __init__(
         self, path: Path, schema: DatabaseSchema, *, consequence: str, is_exclusive: bool = False
     ) -> None:
         self.path = path
-        self._schema = schema
-        self._consequence = consequence
+        self.error: str | None = None
+        self._schema, self._consequence = schema, consequence
         self._is_exclusive = is_exclusive
-        self._lock = threading.RLock()
+        self._connection_lock = threading.RLock()  # reentrant: a failure closes the file
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
-        self._error: str | None = None
-
-    @property
-    def error(self) -> str | None:
-        """The error of the last use, in one sentence; None if it succeeded."""
-        return self._error
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
         """Lend the connection to one thread at a time; every statement is a transaction.
 
-        Yields:
-            The connection.
-
-        Raises:
-            StateFileError: If the file cannot be used, or its content makes no sense.
+        Raises `StateFileError` if the file cannot be used, or its content makes no sense.
         """
-        with self._lock:
+        with self._connection_lock:
             try:
                 yield self._open_connection()
             except (sqlite3.Error, OSError, ValueError) as error:
-                failure = self._make_error(error)
-                self._handle_failure(failure)
-                raise failure from error
+                raise self._record_failure(self._make_error(error)) from error
             except StateFileError as error:
-                self._handle_failure(error)
+                self._record_failure(error)
                 raise
-            self._error = None
+            self.error = None
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Lend the connection for changes that are made together or not at all.
 
-        Yields:
-            The connection.
-
-        Raises:
-            StateFileError: If the file cannot be used; then nothing has changed.
+        Raises `StateFileError` if the file cannot be used; then nothing has changed.
         """
         with self.connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -101,13 +82,13 @@ class Database:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                if connection.in_transaction:
+                if connection.in_transaction:  # SQLite rolls some errors back itself
                     connection.execute("ROLLBACK")
                 raise
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
-        with self._lock:
+        with self._connection_lock:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
@@ -118,10 +99,11 @@ class Database:
         for suffix in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 
-    def _handle_failure(self, error: StateFileError) -> None:
-        self._error = str(error)
+    def _record_failure(self, error: StateFileError) -> StateFileError:
+        self.error = str(error)
         if not self._is_exclusive:
             self.close()
+        return error
 
     def _make_error(self, error: Exception) -> StateFileError:
         if self._is_exclusive and "locked" in str(error):
@@ -138,7 +120,8 @@ class Database:
 
     def _open_connection(self) -> sqlite3.Connection:
         """The connection; a new one if the file was removed or replaced."""
-        if self._connection is not None and not self._is_exclusive and not self._is_same_file():
+        is_same_file = self.path.exists() and self.path.stat().st_ino == self._inode
+        if not self._is_exclusive and not is_same_file:
             self.close()
         if self._connection is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,10 +130,8 @@ class Database:
             self._inode = self.path.stat().st_ino
         return self._connection
 
-    def _is_same_file(self) -> bool:
-        return self.path.exists() and self.path.stat().st_ino == self._inode
-
     def _connect(self) -> sqlite3.Connection:
+        # isolation_level=None: sqlite3 begins no transactions of its own.
         connection = sqlite3.connect(
             self.path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -178,13 +159,12 @@ class Database:
         connection.execute("COMMIT")
 
     def _check_schema(self, connection: sqlite3.Connection) -> None:
-        (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-        if application_id != self._schema.application_id:
+        if _read_number(connection, "PRAGMA application_id") != self._schema.application_id:
             raise StateFileError(
                 f"{self.path} is a database of another program: choose another file",
                 code="journal-of-another-program",
             )
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        version = _read_number(connection, "PRAGMA user_version")
         if version != self._schema.version:
             raise StateFileError(
                 f"the journal {self.path} has format {version}, but this release of Tagalong reads "
@@ -195,6 +175,9 @@ class Database:
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:
-    (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    return not tables and not version
+    queries = "SELECT COUNT(*) FROM sqlite_master", "PRAGMA user_version"
+    return not any(_read_number(connection, query) for query in queries)
+
+
+def _read_number(connection: sqlite3.Connection, query: str) -> int:
+    return int(connection.execute(query).fetchone()[0])

@@ -54,17 +54,10 @@ class ModelStore(ModelRegistry):
 
     @contextmanager
     def staging_folder(self, tier: str) -> Iterator[Path]:
-        """Make a folder for the files of a new version, on the file system of the store.
+        """Make an empty folder for the files of a new version, on the file system of the store.
 
-        Args:
-            tier: The tier of the version.
-
-        Yields:
-            An empty folder, removed at the end unless `publish` moved it. After a kill, the next
-            `publish` of the tier removes it.
-
-        Raises:
-            PublishError: If it cannot be made, or the disk becomes full.
+        It is removed at the end unless `publish` moved it; after a kill, by the next `publish` of
+        the tier. Raises `PublishError` if it cannot be made, or the disk becomes full.
         """
         home = self.tier_folder(tier)
         with ExitStack() as stack:
@@ -77,14 +70,12 @@ class ModelStore(ModelRegistry):
     def publish(self, folder: Path, metadata: VersionMetadata) -> Manifest:
         """Write the manifest of a new version and move it to the other versions of its tier.
 
-        If the same content was published before, that version stays as it is.
+        If the same content was published before, that version stays as it is. The version is not
+        current yet: see `promote`.
 
         Args:
             folder: From `staging_folder`, with all files of the version.
             metadata: Its description.
-
-        Returns:
-            The manifest. The version is not current yet: see `promote`.
 
         Raises:
             PublishError: If a file may not be part of a version, the metadata is not JSON, or the
@@ -106,7 +97,9 @@ class ModelStore(ModelRegistry):
                         return read_manifest(place)
                     except VersionInvalid:  # damaged, so the same content replaces it
                         remove_folder(place)
-                _move_into_place(folder, place, manifest)
+                text = json.dumps(manifest.to_json(), indent=2, ensure_ascii=False)
+                (folder / MANIFEST_FILE_NAME).write_text(text + "\n", encoding="utf-8")
+                move_into_place(folder, place)
         return manifest
 
     def promote(self, tier: str, version: str, *, expected_current: str | None = None) -> None:
@@ -123,7 +116,8 @@ class ModelStore(ModelRegistry):
             CurrentVersionChangedError: If a third version became current; it remains current.
             PublishError: If the file system refuses.
         """
-        own = None if self._is_bundled_name(tier, version) else version
+        bundled = {BUNDLED_REFERENCE, self.bundled_version(tier)} - {*self.version_names(tier)}
+        own = None if version in bundled else version
         name = self._verify(tier, own)
         home = self.tier_folder(tier)
         with translate_os_errors(f"promote {version}"):
@@ -141,11 +135,11 @@ class ModelStore(ModelRegistry):
                 write_current_version(home, before.after_promotion(own))
 
     def rollback(self, tier: str) -> str | None:
-        """Undo the last promotion of a tier; versions removed since are skipped.
+        """Undo the last promotion of a tier, and return the version that is now current.
 
-        Returns the version that is now current; None if the tier has none, as before its first
-        promotion without a bundled version. Raises `RegistryError` if there is no promotion to
-        undo, `VersionInvalid` if the earlier version changed since publishing.
+        Versions removed since are skipped. None if the tier has none, as before its first promotion
+        without a bundled version. Raises `RegistryError` if there is no promotion to undo, and
+        `VersionInvalid` if the earlier version changed since publishing.
         """
         if tier not in (*TIER_NAMES, *self.tiers()):
             raise RegistryError(
@@ -189,12 +183,10 @@ class ModelStore(ModelRegistry):
         now = datetime.now(UTC)
         content = content_hash(metadata, files)
         same = re.compile(rf"{re.escape(metadata.name)}-\d{{8}}-{content}")
-        published = [
-            version for version in self.version_names(metadata.tier) if same.fullmatch(version)
-        ]
+        published = next(filter(same.fullmatch, self.version_names(metadata.tier)), None)
         return Manifest(
             **asdict(metadata),
-            version=published[0] if published else f"{metadata.name}-{now:%Y%m%d}-{content}",
+            version=published or f"{metadata.name}-{now:%Y%m%d}-{content}",
             created=now.isoformat(timespec="seconds"),
             files=files,
         )
@@ -203,39 +195,31 @@ class ModelStore(ModelRegistry):
         """Check that no third version became current."""
         now = self.served_version(tier)
         if now not in (version, expected):
-            advice = (
-                f"compare them with `tagalong evaluate {version} GOLD --against {now}`, and "
-                "promote the better one with `tagalong models promote`"
-                if now
-                else f"promote it with `tagalong models promote {version}` if you want it"
-            )
+            advice = f"promote it with `tagalong models promote {version}` if you want it"
+            if now:
+                advice = (
+                    f"compare them with `tagalong evaluate {version} GOLD --against {now}`, and "
+                    "promote the better one with `tagalong models promote`"
+                )
             raise CurrentVersionChangedError(
                 f"{now or 'no version'} is current now, but {version} was compared with "
                 f"{expected or 'none'}: {advice}"
             )
 
     def _no_promotion_error(self, tier: str) -> RegistryError:
-        advice = (
-            f"promote a version with `tagalong models promote`: {self.describe_available(tier)}"
-            if self.version_names(tier)
-            else f"train a version first with `tagalong train {tier}`"
-        )
+        advice = f"train a version first with `tagalong train {tier}`"
+        if self.version_names(tier):
+            versions = self.describe_available(tier)
+            advice = f"promote a version with `tagalong models promote`: {versions}"
         return RegistryError(
             f"tier {tier!r} has no promotion to undo, so {advice}", code="no-promotion-to-undo"
         )
 
-    def _is_bundled_name(self, tier: str, version: str) -> bool:
-        """Whether a name means the bundled version and no version of this store."""
-        own = version in self.version_names(tier)
-        return version == BUNDLED_REFERENCE or (version == self.bundled_version(tier) and not own)
-
     def _version_folder_or_bundled(self, tier: str, version: str | None) -> Path:
         """The folder of a version; None is the bundled one."""
-        return (
-            self.bundled_version_folder(tier)
-            if version is None
-            else self.version_folder(tier, version)
-        )
+        if version is None:
+            return self.bundled_version_folder(tier)
+        return self.version_folder(tier, version)
 
     def _verify(self, tier: str, version: str | None) -> str:
         """Check that a version did not change since publishing, and return its name."""
@@ -261,9 +245,3 @@ def _normalize_metadata(metadata: VersionMetadata) -> VersionMetadata:
         ) from error
     known = {field.name: stored[field.name] for field in fields(VersionMetadata)}
     return VersionMetadata(**{**known, "labels": metadata.labels})
-
-
-def _move_into_place(folder: Path, place: Path, manifest: Manifest) -> None:
-    text = json.dumps(manifest.to_json(), indent=2, ensure_ascii=False)
-    (folder / MANIFEST_FILE_NAME).write_text(text + "\n", encoding="utf-8")
-    move_into_place(folder, place)

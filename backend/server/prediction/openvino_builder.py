@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
 
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.tier import Tier
-from tagalong.backend.processes import terminate
+from tagalong.backend.processes import start_logged, terminate
 
 NICE_COMMAND = ("nice", "-n", "10")
 TERMINATION_GRACE_SECONDS = 5.0  # between SIGTERM and SIGKILL
@@ -35,33 +34,20 @@ class OpenVINOBuilder:
 
     def __init__(self, command: Sequence[str], log_path: Path) -> None:
         self._command, self._log_path = command, log_path
-        self._attempted: set[Path] = set()
+        self._attempted: set[Path] = set()  # so that a build that fails is not repeated
         self._running_build: tuple[Path, subprocess.Popen[bytes]] | None = None
         self._temporary_directory: TemporaryDirectory[str] | None = None
         self._lock, self._is_closed = threading.Lock(), False
 
     def load(self, folder: Path) -> Tier:
-        """Load a version, with OpenVINO if it is compiled.
-
-        Raises:
-            RegistryError: If the version is damaged.
-            BaseModelError: If its base model is missing.
-        """
+        """Load a version, with OpenVINO if it is compiled; raises as `load_tier` does."""
         return load_tier(folder, use_openvino=bool(self._command))
 
     def find_upgrade(self, folder: Path, tier: Tier) -> Tier | None:
         """Return the served version on OpenVINO, once it is compiled; start compiling if needed.
 
-        Args:
-            folder: Of the version.
-            tier: The version as it is served.
-
-        Returns:
-            None while there is nothing faster than `tier`.
-
-        Raises:
-            TagalongError: If the compiled version cannot be loaded.
-            OSError: If no process can be started.
+        Returns None while there is nothing faster than the served tier. Raises `TagalongError` if
+        the compiled version cannot be loaded, and `OSError` if no process can be started.
         """
         if not self._command or not tier.can_use_openvino:
             return None
@@ -100,26 +86,13 @@ class OpenVINOBuilder:
             self._temporary_directory = TemporaryDirectory(
                 prefix="tagalong-engines-", ignore_cleanup_errors=True
             )
-        temporary = {"TMPDIR": self._temporary_directory.name}
-        with self._open_log() as output:
-            process = subprocess.Popen(  # noqa: S603 (our own command)
-                [*NICE_COMMAND, *self._command, str(folder)],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, **SINGLE_CPU_ENVIRONMENT, **temporary},
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # Ctrl-C is for the server
-            )
+        process = start_logged(
+            [*NICE_COMMAND, *self._command, str(folder)],
+            self._log_path,
+            environment={**SINGLE_CPU_ENVIRONMENT, "TMPDIR": self._temporary_directory.name},
+        )
         # OpenVINO ignores the environment and takes all CPUs. Binding is best effort: not all
         # platforms have it, and the process may have exited.
         with suppress(OSError, AttributeError):
             os.sched_setaffinity(process.pid, {max(os.sched_getaffinity(0))})
         return process
-
-    def _open_log(self) -> "IO[bytes]":
-        try:
-            self._log_path.parent.mkdir(parents=True, exist_ok=True)
-            return self._log_path.open("ab")
-        except OSError as error:  # a full or read-only disk must not prevent the build
-            log.warning("%s cannot be written (%s)", self._log_path, error.strerror)
-            return Path(os.devnull).open("ab")

@@ -140,7 +140,7 @@ def test_offsets_that_are_wrong_by_one_are_found(asking: LabelStudioClient, serv
     done = provision(asking, serve("shifted"))
     checked = check_predictions(asking, done.project.id, toy_backend.VERSION)
     assert len(checked.findings) == 12
-    assert {finding.problem for finding in checked.findings} == {
+    assert {finding.partition(": ")[2] for finding in checked.findings} == {
         f"region 1: its text is not the text from 1 to {end}"
         for end in {len(data["text"].split()[0]) for data in read_abstracts()}
     }
@@ -152,10 +152,13 @@ def test_an_empty_project_and_a_version_that_finds_nothing_are_found(
 ) -> None:
     project = asking.create_project("empty", read_demo_label_config())
     (finding,) = check_predictions(asking, project.id, "v").findings
-    assert str(finding) == "there are no tasks"
+    assert finding == "there are no tasks"
     asking.tasks.add(project.id, [{"data": {"text": TEXT}}])
-    found = [str(one) for one in check_predictions(asking, project.id, "v").findings]
-    assert found == ["task 1: has 0 predictions of v, not one", "not one entity was found by v"]
+    found = check_predictions(asking, project.id, "v").findings
+    assert list(found) == [
+        "task 1: has 0 predictions of v, not one",
+        "not one entity was found by v",
+    ]
 
 
 def test_a_right_region_is_right() -> None:
@@ -208,15 +211,14 @@ def test_each_fault_of_a_task_is_found() -> None:
     assert list(check_task(task, [right], CONFIG, "v")) == []
 
     def found(task: Task, *predictions: StoredPrediction) -> list[str]:
-        return [str(finding) for finding in check_task(task, predictions, CONFIG, "v")]
+        return list(check_task(task, predictions, CONFIG, "v"))
 
-    assert found(task, right, right) == ["task 7: has 2 predictions of v, not one"]
-    assert found(task, replace(right, score=None)) == ["task 7: the score None is not in (0, 1]"]
+    assert found(task, right, right) == ["has 2 predictions of v, not one"]
+    assert found(task, replace(right, score=None)) == ["the score None is not in (0, 1]"]
     assert found(task, replace(right, score=-0.05)) == []  # its place in the queue
-    assert found(task, replace(right, result=(REGION, REGION))) == [
-        "task 7: regions without an id of their own"
-    ]
-    assert found(Task(7, {"txt": TEXT}), right) == ["task 7: has no text under 'text'"]
+    same_ids = replace(right, result=(REGION, REGION))
+    assert found(task, same_ids) == ["regions without an id of their own"]
+    assert found(Task(7, {"txt": TEXT}), right) == ["has no text under 'text'"]
 
 
 def test_the_abstracts_are_real_and_distinct() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tagalong.backend.demo import session
-from tagalong.backend.demo.session import DemoCallbacks, DemoOptions, open_demo
+from tagalong.backend.demo.session import DemoOptions, open_demo
 from tagalong.backend.demo.supervised_process import find_free_port
 from tagalong.ner.errors import LabelStudioError
 from tests.backend.demo.conftest import Script
@@ -36,7 +36,7 @@ def taken() -> Iterator[int]:
 def test_it_comes_up_ends_and_resumes(plan: DemoOptions) -> None:
     steps: list[str] = []
     for resumed in (False, True):
-        with open_demo(plan, DemoCallbacks(on_step=steps.append)) as demo:
+        with open_demo(plan, steps.append) as demo:
             pids = [demo.label_studio.process.pid, demo.backend.pid]
             assert demo.demo_project.is_resumed == resumed
             assert demo.demo_project.project.prediction_count == 12

@@ -18,6 +18,7 @@ from tagalong.backend.events.payload import AnnotationRef, WebhookEvent
 from tagalong.backend.events.store import EventStore
 from tagalong.backend.retraining import job_store as runs_module
 from tagalong.backend.retraining import supervisor as module
+from tagalong.backend.retraining import trigger
 from tagalong.backend.retraining.job import Job, JobResult, JobState
 from tagalong.backend.retraining.job_store import JobStore, server_state_dir
 from tagalong.backend.retraining.supervisor import MAX_ATTEMPTS, Supervisor
@@ -35,12 +36,17 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def watching(
-    models: Path, how: str, *, note: Callable[[Job], None] = lambda _: None, **training: float
+    models: Path,
+    how: str,
+    *,
+    note: Callable[[Job], None] = lambda _: None,
+    min_annotations: int = 0,
 ) -> Iterator[tuple[JobStore, EventStore]]:
     """A supervisor whose trainers end as they are told."""
     runs, journal = JobStore(models), EventStore(server_state_dir(models) / "journal.sqlite")
     command = (sys.executable, "-m", "tests.backend.retraining.trainer", str(models), how)
-    told = RetrainSettings(command=command, environment={"PYTHONPATH": str(ROOT)}, **training)  # type: ignore[arg-type]
+    environment = {"PYTHONPATH": str(ROOT)}
+    told = RetrainSettings(command, environment, min_annotations=min_annotations)
     log = server_state_dir(models) / "training.log"
     watcher = Supervisor(runs, journal, told, tier="encoder", log_path=log, on_finished=note)
     watcher.start()
@@ -83,8 +89,11 @@ def test_what_is_asked_for_is_run_one_after_the_other(tmp_path: Path) -> None:
     assert begun(tmp_path) == [str(number) for number in numbers]
 
 
-def test_a_flood_of_events_makes_one_training(tmp_path: Path) -> None:
-    with watching(tmp_path, "ends", min_annotations=5, debounce_seconds=1.0) as (runs, journal):
+def test_a_flood_of_events_makes_one_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trigger, "DEBOUNCE_SECONDS", 1.0)
+    with watching(tmp_path, "ends", min_annotations=5) as (runs, journal):
         for number in range(1000):
             journal.write_event(submitted(number))
         until(lambda: any(run.state.is_finished for run in runs.list_latest(limit=9)))
@@ -102,7 +111,8 @@ def test_a_clock_that_is_set_back_changes_nothing(
         def now(cls, tz: tzinfo | None = None) -> Self:
             return super().now(tz) - timedelta(days=400)
 
-    with watching(tmp_path, "ends", min_annotations=2, debounce_seconds=0.1) as (runs, journal):
+    monkeypatch.setattr(trigger, "DEBOUNCE_SECONDS", 0.1)
+    with watching(tmp_path, "ends", min_annotations=2) as (runs, journal):
         for number in (1, 2):
             journal.write_event(submitted(number))
         until(lambda: begun(tmp_path) == ["1"] and known(runs, 1).state.is_finished)

@@ -3,16 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagalong.backend.retraining.trigger import Debouncer, RetrainSettings
-
-QUIET, AT_MOST = 10.0, 300.0
+from tagalong.backend.retraining.trigger import DEBOUNCE_SECONDS as QUIET
+from tagalong.backend.retraining.trigger import MAX_WAIT_SECONDS as AT_MOST
+from tagalong.backend.retraining.trigger import Debouncer
 
 
 def watch(after: int, clock: list[float]) -> Debouncer:
-    training = RetrainSettings(
-        min_annotations=after, debounce_seconds=QUIET, max_wait_seconds=AT_MOST
-    )
-    return Debouncer(training, clock=lambda: clock[0])
+    return Debouncer(after, clock=lambda: clock[0])
 
 
 def test_a_flood_makes_one_training() -> None:
