@@ -15,21 +15,13 @@ Login = tuple[str, str]  # user and password
 
 @dataclass(frozen=True, slots=True)
 class BackendResponse:
-    """An answer of a backend, or the reason why there is none.
+    """An answer of a backend, or the reason why there is none."""
 
-    Attributes:
-        status: HTTP status; 0 without an answer.
-        body: JSON, which may hold a document's text; None if the answer is not JSON.
-        elapsed_seconds: From the call to the last byte; the time limit without an answer.
-        error_code: The kind of failure; empty with an answer.
-        error: The rest of a sentence that begins with the address.
-    """
-
-    status: int = 0
-    body: Any = field(default=None, repr=False)
-    elapsed_seconds: float = 0.0
+    status: int = 0  # of HTTP; 0 without an answer
+    body: Any = field(default=None, repr=False)  # JSON, which may hold a document's text, or None
+    elapsed_seconds: float = 0.0  # until the last byte; the time limit without an answer
     error_code: str = ""
-    error: str = ""
+    error: str = ""  # the rest of a sentence that begins with the address
 
     @property
     def is_success(self) -> bool:
@@ -49,14 +41,9 @@ def call_backend(
     headers: Mapping[str, str] | None = None,
     timeout_seconds: float,
 ) -> BackendResponse:
-    """Call a backend.
+    """Call a route of a backend, with a GET or, if there is a body, with a POST of its JSON.
 
-    Args:
-        url: Address of the backend, with the route.
-        body: Sent as JSON in a POST; None for a GET.
-        login: User and password, if the backend asks for them.
-        headers: Further headers.
-        timeout_seconds: Limit for the connection, and again for the answer.
+    The time limit holds for the connection, and again for the answer.
     """
     # A proxy in the environment is never meant for this machine.
     uses_proxy = urlsplit(url).hostname not in LOOPBACK_HOSTS

@@ -10,11 +10,9 @@ from tagalong.backend.doctor import (
     backend_connection,
     backend_responses,
     old_install,
+    predictions,
     project,
     reachability,
-    stored_predictions,
-    version_and_labels,
-    webhooks,
 )
 from tagalong.backend.doctor.context import DoctorContext, DoctorOptions
 from tagalong.backend.doctor.finding import DoctorFinding, format_sentence, problem, skipped
@@ -25,22 +23,14 @@ TIME_LIMIT_SECONDS: Final = 180.0  # after which no further check starts
 
 @dataclass(frozen=True, slots=True)
 class DoctorCheck:
-    """One check.
+    """One check."""
 
-    Attributes:
-        name: Stays the same from release to release.
-        title: The name for users.
-        run: Performs the check.
-        requires: A problem in one of these checks, or skipping it, skips this check.
-        explained_by: Checks whose problem causes a problem here, which is then not reported again.
-        mend: Fixes the problem, and checks again; None if only the user can.
-    """
-
-    name: str
-    title: str
+    name: str  # stays the same from release to release
+    title: str  # the name for users
     run: Callable[[DoctorContext], DoctorFinding]
-    requires: tuple[str, ...] = ()
-    explained_by: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()  # a problem in one of these, or skipping it, skips this check
+    explained_by: tuple[str, ...] = ()  # a problem in one of these causes a problem here
+    # Fixes the problem, and checks again; None if only the user can.
     mend: Callable[[DoctorContext], DoctorFinding] | None = None
 
 
@@ -70,18 +60,14 @@ CHECKS: Final = (
     DoctorCheck(
         "version",
         "Version",
-        version_and_labels.check_version,
+        predictions.check_version,
         ("connected",),
         explained_by=("setup", "state", "shown"),
     ),
-    DoctorCheck("labels", "Labels", version_and_labels.check_labels, ("config", "answers")),
-    DoctorCheck("webhook", "Webhook", webhooks.check_webhook, ("connected",)),
-    DoctorCheck(
-        "validation", "Prediction validation", stored_predictions.check_validation, ("config",)
-    ),
-    DoctorCheck(
-        "stored", "Stored predictions", stored_predictions.check_stored_versions, ("project",)
-    ),
+    DoctorCheck("labels", "Labels", predictions.check_labels, ("config", "answers")),
+    DoctorCheck("webhook", "Webhook", backend_connection.check_webhook, ("connected",)),
+    DoctorCheck("validation", "Prediction validation", predictions.check_validation, ("config",)),
+    DoctorCheck("stored", "Stored predictions", predictions.check_stored_versions, ("project",)),
     DoctorCheck("old_install", "Installation", old_install.check_old_install),
 )
 _CHECKS_BY_NAME: Final = {check.name: check for check in CHECKS}
@@ -90,15 +76,9 @@ _CHECKS_BY_NAME: Final = {check.name: check for check in CHECKS}
 def run_checks(
     options: DoctorOptions, *, fix: bool = False, time_limit_seconds: float = TIME_LIMIT_SECONDS
 ) -> Iterator[DoctorFinding]:
-    """Run all checks in order.
+    """Run all checks in order, and yield one finding per check, as soon as it is known.
 
-    Args:
-        options: The project to check.
-        fix: Whether to fix problems; without it nothing is changed.
-        time_limit_seconds: Time after which the remaining checks are skipped.
-
-    Yields:
-        One finding per check, as soon as it is known.
+    Nothing is changed without `fix`. After the time limit, the remaining checks are skipped.
     """
     findings: dict[str, DoctorFinding] = {}
     deadline = time.monotonic() + time_limit_seconds
@@ -143,11 +123,8 @@ def _run_check(check: DoctorCheck, context: DoctorContext, *, fix: bool) -> Doct
             failure = f"{result.sentence} This could not be fixed"
             result = check.mend(context)
     except TagalongError as error:
-        return problem(
-            error.code,
-            f"{failure}: {format_sentence(str(error), capitalize=False)}",
-            "Fix that, and run the doctor again.",
-        )
+        sentence = f"{failure}: {format_sentence(str(error), capitalize=False)}"
+        return problem(error.code, sentence, "Fix that, and run the doctor again.")
     return result
 
 

@@ -27,23 +27,14 @@ PREDICT_TIMEOUT_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class DoctorOptions:
-    """The project to check.
-
-    Attributes:
-        url: Address of Label Studio.
-        key: A legacy token or a personal one.
-        project: Project id.
-        backend_url: Address of the backend from here, if Label Studio uses another or none yet.
-        login: User and password of the backend.
-        label_studio_timeout_seconds: Limit for the first answer of Label Studio.
-    """
+    """The project to check."""
 
     url: str
-    key: str = field(repr=False)
+    key: str = field(repr=False)  # a legacy token or a personal one
     project: int
-    backend_url: str | None = None
-    login: Login | None = field(default=None, repr=False)
-    label_studio_timeout_seconds: float = 30.0
+    backend_url: str | None = None  # from here, if Label Studio uses another address or none yet
+    login: Login | None = field(default=None, repr=False)  # of the backend
+    label_studio_timeout_seconds: float = 30.0  # for the first answer of Label Studio
 
 
 class DoctorContext:

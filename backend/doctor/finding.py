@@ -10,23 +10,14 @@ MAX_LISTED = 5  # names in a sentence
 
 @dataclass(frozen=True, slots=True)
 class DoctorFinding:
-    """The result of a check.
+    """The result of a check."""
 
-    Attributes:
-        check: Name of the check; stays the same between releases.
-        title: Its name for users; `run_checks` fills in both.
-        status: A problem keeps something from working; a warning may be intended.
-        sentence: What was found, or why the check was skipped.
-        remedy: What to do; empty if nothing is to be done.
-        code: The kind of finding, such as ``no-backend``; stays the same between releases.
-    """
-
-    check: str
-    title: str
-    status: CheckStatus
-    sentence: str
-    remedy: str = ""
-    code: str = "ok"
+    check: str  # its name; stays the same between releases. `run_checks` fills it in
+    title: str  # its name for users; `run_checks` fills it in too
+    status: CheckStatus  # a problem keeps something from working; a warning may be intended
+    sentence: str  # what was found, or why the check was skipped
+    remedy: str = ""  # empty if nothing is to be done
+    code: str = "ok"  # the kind of finding, such as ``no-backend``; stays the same too
 
 
 def ok(sentence: str) -> DoctorFinding:

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from tagalong.backend.models.tier import Tier
 from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.server.auth import CHALLENGE, check_credentials
-from tagalong.backend.server.prediction.errors import RequestError
+from tagalong.backend.server.prediction.request import RequestError
 from tagalong.backend.server.routes import add_request_hooks, create_tier_routes
 from tagalong.backend.server.service import Service
 from tagalong.backend.server.settings import Settings

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from flask import request
 
-from tagalong.backend.server.prediction.errors import RequestError
+from tagalong.backend.server.prediction.request import RequestError
 from tagalong.backend.server.settings import WEBHOOK_SECRET_HEADER, Credentials, Settings
 
 CHALLENGE = 'Basic realm="Tagalong", charset="UTF-8"'

@@ -21,15 +21,13 @@ from tagalong.backend.server.monitoring.status_page import (
     render_status_page,
 )
 from tagalong.backend.server.monitoring.telemetry import Telemetry
-from tagalong.backend.server.prediction.errors import (
-    RequestError,
-    service_unavailable,
-    unprocessable_request,
-)
 from tagalong.backend.server.prediction.request import (
+    RequestError,
     parse_control_name,
     parse_predict_request,
     parse_project_id,
+    service_unavailable,
+    unprocessable_request,
 )
 from tagalong.backend.server.service import Service
 from tagalong.ner.errors import StateFileError, TagalongError

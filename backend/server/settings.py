@@ -22,33 +22,20 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings of a server.
+    """Settings of a server."""
 
-    Attributes:
-        models: The folder of model versions; it need not exist.
-        credentials: None lets everybody in.
-        webhook_secret: Sent with webhook events in the header `WEBHOOK_SECRET_HEADER`, because
-            Label Studio sends those without credentials. None for no secret.
-        allowed_hosts: Hosts to fetch texts from, if tasks hold URLs.
-        label_studio_url: For texts stored in Label Studio, with addresses such as
-            ``/data/upload/...``; its host must be an allowed one.
-        label_studio_key: Access token for such texts; sent to Label Studio only.
-        limits: Limits of a request.
-        llm_weights: How to hold an LLM's weights; None for the mode of its training.
-        retraining: How to retrain on annotations.
-        openvino_build_command: Compiles the version whose folder is its last argument; empty to
-            use PyTorch only.
-    """
-
-    models: Path
-    credentials: Credentials | None = None
+    models: Path  # the folder of model versions; it need not exist
+    credentials: Credentials | None = None  # None lets everybody in
+    # In the header `WEBHOOK_SECRET_HEADER` of webhook events, which have no credentials.
     webhook_secret: str | None = field(default=None, repr=False)
-    allowed_hosts: frozenset[str] = frozenset()
-    label_studio_url: str | None = None
-    label_studio_key: str | None = field(default=None, repr=False)
+    allowed_hosts: frozenset[str] = frozenset()  # to fetch texts from, if tasks hold URLs
+    # For texts stored in Label Studio, with addresses such as ``/data/upload/...``.
+    label_studio_url: str | None = None  # its host must be an allowed one
+    label_studio_key: str | None = field(default=None, repr=False)  # sent to Label Studio only
     limits: Limits = field(default_factory=Limits)
-    llm_weights: WeightsMode | None = None
+    llm_weights: WeightsMode | None = None  # None for the mode of the LLM's training
     retraining: RetrainSettings = RETRAINING_DISABLED
+    # Compiles the version whose folder is its last argument; empty to use PyTorch only.
     openvino_build_command: tuple[str, ...] = ()
 
     @property

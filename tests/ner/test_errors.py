@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from tagalong.backend.server.prediction.errors import unprocessable_request
+from tagalong.backend.server.prediction.request import unprocessable_request
 from tagalong.ner.errors import FormatError, LabelStudioError, TagalongError
 
 

@@ -23,20 +23,12 @@ class UnreadableTask:
 
 @dataclass(frozen=True, slots=True)
 class RequestStats:
-    """Numbers of one request for predictions.
+    """Numbers of one request for predictions."""
 
-    Attributes:
-        tasks: Tasks answered, unreadable ones included.
-        regions: Regions returned.
-        labels: Model label -> label of the project; None where the project has none for it.
-        dropped_annotations: Entities found and not returned; their texts are not kept.
-        unreadable_tasks: One for each such task.
-    """
-
-    tasks: int
+    tasks: int  # unreadable ones included
     regions: int
-    labels: Mapping[str, str | None] = field(default_factory=dict)
-    dropped_annotations: Sequence[DroppedAnnotation] = ()
+    labels: Mapping[str, str | None] = field(default_factory=dict)  # of the model -> of the project
+    dropped_annotations: Sequence[DroppedAnnotation] = ()  # their texts are not kept
     unreadable_tasks: Sequence[UnreadableTask] = ()
 
 
@@ -51,71 +43,46 @@ class LoadFailure:
 
 @dataclass(frozen=True, slots=True)
 class TierState:
-    """The served version of a tier.
-
-    Attributes:
-        manifest: None if no version is served.
-        serving_since: In UTC.
-        runtime: The library that runs the model, for people; empty if unknown.
-        loading_version: The version being loaded.
-        load_failures: Versions that should be served and do not load, the latest first.
-        tasks: Answered since the server started.
-        regions: Returned since the server started.
-    """
+    """The served version of a tier."""
 
     tier: str
-    manifest: Manifest | None = None
-    serving_since: datetime | None = None
+    manifest: Manifest | None = None  # None if no version is served
+    serving_since: datetime | None = None  # in UTC
     load_seconds: float | None = None
-    runtime: str = ""
+    runtime: str = ""  # the library that runs the model, for people; empty if unknown
     loading_version: str | None = None
+    # Versions that should be served and do not load, the latest first.
     load_failures: tuple[LoadFailure, ...] = ()
-    tasks: int = 0
-    regions: int = 0
+    tasks: int = 0  # answered since the server started
+    regions: int = 0  # returned since then
 
 
 @dataclass(frozen=True, slots=True)
 class RouteStats:
-    """Requests to one route since the server started.
-
-    Attributes:
-        client_errors: Answered with a status from 400 to 499.
-        server_errors: Answered with a status from 500.
-        median_seconds: Of the last `telemetry.MAX_LATENCY_SAMPLES` requests, exactly.
-        p95_seconds: The 95th percentile of the same requests.
-    """
+    """Requests to one route since the server started."""
 
     route: str
     requests: int
-    client_errors: int
-    server_errors: int
-    median_seconds: float
-    p95_seconds: float
+    client_errors: int  # answered with a status from 400 to 499
+    server_errors: int  # answered with a status from 500
+    median_seconds: float  # of the last `telemetry.MAX_LATENCY_SAMPLES` requests, exactly
+    p95_seconds: float  # the 95th percentile of the same requests
 
 
 @dataclass(slots=True)
 class ProjectState:
-    """Requests of one project to one tier, since the project was first seen.
+    """Requests of one project to one tier, since the project was first seen."""
 
-    Attributes:
-        project: Its id in Label Studio; empty where requests have none.
-        last_seen_at: Time of the last request, in UTC.
-        labels: Of the last request: model label -> label of the project, or None.
-        dropped_regions: (model label, reason) -> entities found and not returned.
-        unreadable_tasks: Reason -> tasks.
-        messages: Reason -> the last message of an unreadable task.
-    """
-
-    project: str
+    project: str  # its id in Label Studio; empty where requests have none
     tier: str
-    last_seen_at: datetime
+    last_seen_at: datetime  # in UTC
     requests: int = 0
     tasks: int = 0
     regions: int = 0
-    labels: dict[str, str | None] = field(default_factory=dict)
-    dropped_regions: Counter[tuple[str, str]] = field(default_factory=Counter)
-    unreadable_tasks: Counter[str] = field(default_factory=Counter)
-    messages: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str | None] = field(default_factory=dict)  # of the last request
+    dropped_regions: Counter[tuple[str, str]] = field(default_factory=Counter)  # label, reason
+    unreadable_tasks: Counter[str] = field(default_factory=Counter)  # by reason
+    messages: dict[str, str] = field(default_factory=dict)  # the last of each reason
 
 
 @dataclass(frozen=True, slots=True)

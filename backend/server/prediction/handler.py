@@ -17,12 +17,12 @@ from tagalong.backend.label_studio.results import LabelConfig, prediction_to_lab
 from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.backend.server.monitoring.snapshot import RequestStats, UnreadableTask
 from tagalong.backend.server.monitoring.telemetry import Telemetry
-from tagalong.backend.server.prediction.errors import unprocessable_request
 from tagalong.backend.server.prediction.model_holder import ModelHolder
 from tagalong.backend.server.prediction.request import (
     Limits,
     PredictRequest,
     check_latency_budget,
+    unprocessable_request,
 )
 from tagalong.ner.document import Document, DroppedAnnotation, Prediction
 from tagalong.ner.errors import InputError

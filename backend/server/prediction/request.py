@@ -1,15 +1,12 @@
-"""Requests for predictions: their limits, their parsing, and the time that they may take."""
+"""Requests for predictions: their limits, their parsing, and errors that refuse a request."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from itertools import accumulate
 from typing import Any
 
-from tagalong.backend.server.prediction.errors import (
-    request_too_large,
-    service_unavailable,
-    unprocessable_request,
-)
+from tagalong.ner.errors import TagalongError
 
 JSON_TYPE_NAMES = {
     dict: "an object",
@@ -24,26 +21,39 @@ JSON_TYPE_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one request. The server refuses more, with a reason, before it starts any work.
-
-    Attributes:
-        max_body_bytes: Size of a request.
-        max_tasks: Tasks of a request. Label Studio gives up on a request after 100 seconds.
-        max_text_characters: A task with a longer text gets an empty result, and is counted.
-        max_concurrent_requests: Requests in work or waiting.
-        model_load_timeout_seconds: How long a request waits for the first load of a model.
-        read_timeout_seconds: For fetching the texts of a request, if its tasks hold URLs.
-        predict_budget_seconds: Work that an LLM accepts: the 100 seconds that Label Studio waits,
-            less reading and answering.
-    """
+    """Limits of one request. The server refuses more, with a reason, before it starts any work."""
 
     max_body_bytes: int = 64 * 2**20
     max_tasks: int = 1_000
-    max_text_characters: int = 500_000
-    max_concurrent_requests: int = 24
-    model_load_timeout_seconds: float = 90.0
-    read_timeout_seconds: float = 50.0
+    max_text_characters: int = 500_000  # a longer task gets an empty result, and is counted
+    max_concurrent_requests: int = 24  # in work or waiting
+    model_load_timeout_seconds: float = 90.0  # how long a request waits for the first load
+    read_timeout_seconds: float = 50.0  # to fetch the texts of a request, if its tasks hold URLs
+    # Work that an LLM accepts: the 100 s that Label Studio waits, less reading and answering.
     predict_budget_seconds: float = 80.0
+
+
+class RequestError(TagalongError):
+    """A refused request, and the HTTP status of the answer; quotes no text of a document."""
+
+    def __init__(self, status: HTTPStatus, message: str, *, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.status = status
+
+
+def unprocessable_request(message: str, *, code: str) -> RequestError:
+    """The request does not follow the protocol (422)."""
+    return RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, message, code=code)
+
+
+def request_too_large(message: str, *, code: str) -> RequestError:
+    """The request asks for more than the server does at once (413)."""
+    return RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, code=code)
+
+
+def service_unavailable(message: str, *, code: str) -> RequestError:
+    """The server cannot answer now (503)."""
+    return RequestError(HTTPStatus.SERVICE_UNAVAILABLE, message, code=code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +79,9 @@ def parse_predict_request(body: Mapping[str, Any], limits: Limits) -> PredictReq
     """
     tasks, xml, params = body.get("tasks"), body.get("label_config"), body.get("params")
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
-        raise unprocessable_request(
-            f"tasks is {JSON_TYPE_NAMES[type(tasks)]}: send an array of tasks, each an object",
-            code="tasks-not-array",
-        )
+        kind = JSON_TYPE_NAMES[type(tasks)]
+        message = f"tasks is {kind}: send an array of tasks, each an object"
+        raise unprocessable_request(message, code="tasks-not-array")
     if len(tasks) > limits.max_tasks:
         raise request_too_large(
             f"the request has {len(tasks)} tasks, and at most {limits.max_tasks} are allowed, "
@@ -80,10 +89,10 @@ def parse_predict_request(body: Mapping[str, Any], limits: Limits) -> PredictReq
             code="too-many-tasks",
         )
     if not isinstance(xml, str):
-        raise unprocessable_request(
-            f"label_config is {JSON_TYPE_NAMES[type(xml)]}: send the project's labelling config",
-            code="label-config-not-text",
+        message = (
+            f"label_config is {JSON_TYPE_NAMES[type(xml)]}: send the project's labelling config"
         )
+        raise unprocessable_request(message, code="label-config-not-text")
     context = params.get("context") if isinstance(params, dict) else None
     return PredictRequest(
         tasks=tuple(tasks),

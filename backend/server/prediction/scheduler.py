@@ -15,7 +15,7 @@ from math import ceil
 from typing import Any
 
 from tagalong.backend.models.tier import DecodingStats, Tier
-from tagalong.backend.server.prediction.errors import service_unavailable
+from tagalong.backend.server.prediction.request import service_unavailable
 from tagalong.ner.document import Document, Prediction
 
 MAX_BATCH_DOCUMENTS = 16  # of one chunk, and of one batch of several requests

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from tagalong.backend.doctor import old_install
+from tagalong.backend.doctor import backend_responses, old_install
 from tagalong.backend.doctor.checks import CHECKS, run_checks
 from tagalong.backend.doctor.context import DoctorOptions
 from tagalong.backend.doctor.finding import CheckStatus, DoctorFinding
@@ -26,6 +26,8 @@ def opened() -> Iterator["Surgery"]:
     """A setup without problems."""
     with (
         patch.object(old_install, "site_directories", return_value=[]),  # not those of the tests
+        # A busy machine is slow, and no test measures time.
+        patch.multiple(backend_responses, HEALTH_LIMIT_SECONDS=60.0, SETUP_LIMIT_SECONDS=60.0),
         ScriptedServer(healthy_backend()) as backend,
         ScriptedServer(healthy_label_studio(backend.url)) as studio,
     ):

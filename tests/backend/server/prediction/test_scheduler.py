@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tagalong.backend.server.prediction.errors import RequestError
+from tagalong.backend.server.prediction.request import RequestError
 from tagalong.backend.server.prediction.scheduler import MAX_BATCH_DOCUMENTS, RequestScheduler
 from tagalong.ner.document import Document, Prediction
 from tests.errors import raises
