@@ -25,9 +25,7 @@ def check_predictions(
 ) -> DemoCheckReport:
     """Check every prediction of a version in a project.
 
-    Raises:
-        LabelStudioError: If a request fails or is refused.
-        InputError: If the project's config has no labels for spans of a text.
+    Raises `InputError` if the project's config has no labels for spans of a text.
     """
     config = parse_label_config(label_studio.get_project(project).label_config)
     tasks = list(label_studio.tasks.iterate_for_project(project))

@@ -23,18 +23,10 @@ def install_label_studio(
     python: str = sys.executable,
     on_output: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Install Label Studio, unless it is installed; an interrupted installation starts again.
+    """Install Label Studio below `home`, unless it is installed, and return its program.
 
-    Args:
-        home: Parent of the folder ``label-studio-VERSION``.
-        python: Creates the virtual environment.
-        on_output: Called with every line of progress.
-
-    Returns:
-        The program ``label-studio``.
-
-    Raises:
-        LabelStudioError: If Python is too old, the disk is full, or pip fails.
+    An interrupted installation starts again. `python` creates the virtual environment. Raises
+    `LabelStudioError` if Python is too old, the disk is full, or pip fails.
     """
     environment = home / f"label-studio-{LABEL_STUDIO_VERSION}"
     program = environment / "bin" / "label-studio"

@@ -82,17 +82,12 @@ def start_label_studio(
 ) -> LabelStudioServer:
     """Start a Label Studio on SQLite, and wait until it accepts its account.
 
-    Several may run at once, each with its own home and port.
-
     Args:
         program: The program ``label-studio``.
-        home: Folder for data, account and log.
-        port: The port to listen on; None for any free port.
+        home: Folder for data, account and log. Each needs its own, with its own port.
+        port: None for any free port.
         extra_variables: Further environment variables, such as feature flags.
         timeout_seconds: Limit for the start.
-
-    Returns:
-        The running server; the caller stops it.
 
     Raises:
         LabelStudioError: If the port is taken, or the server ends early, or starts too slowly.
@@ -126,8 +121,7 @@ def start_label_studio(
 def read_or_create_account(data: Path) -> Account:
     """Read the account from the data folder, or create it the first time.
 
-    Raises:
-        LabelStudioError: If the file of the account is broken.
+    Raises `LabelStudioError` if the file of the account is broken.
     """
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = data / ACCOUNT_FILE

@@ -31,11 +31,8 @@ def provision(
 ) -> DemoProject:
     """Create the project, import the abstracts, connect the backend, retrieve predictions.
 
-    Existing parts are kept: a second run changes nothing, and completes an interrupted one.
-    Label Studio must reach the backend at `backend_url`.
-
-    Raises:
-        LabelStudioError: If a request fails or is refused, or predictions are missing afterwards.
+    Existing parts are kept: a second run changes nothing, and completes an interrupted one. Raises
+    `LabelStudioError` if a request fails or is refused, or predictions are missing afterwards.
     """
     existing = label_studio.list_projects(title)
     project = existing[-1].id if existing else _create_project(label_studio, title)

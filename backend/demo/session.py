@@ -28,21 +28,13 @@ BACKEND_START_TIMEOUT_SECONDS = 120.0  # it imports torch before it answers
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """Settings of the demo.
+    """Settings of the demo; a port of None is the default port, or a free one if that is taken."""
 
-    Attributes:
-        home: Folder for all files of the demo.
-        serve_command: Command of our backend; host, port and models folder are appended.
-        label_studio_port: None for the default port, or a free one if that is taken.
-        backend_port: None for the default port, or a free one if that is taken.
-        label_studio_program: An installed ``label-studio``; None to install one.
-    """
-
-    home: Path
-    serve_command: Sequence[str]
+    home: Path  # for all files of the demo
+    serve_command: Sequence[str]  # of our backend; host, port and models folder are appended
     label_studio_port: int | None = None
     backend_port: int | None = None
-    label_studio_program: Path | None = None
+    label_studio_program: Path | None = None  # None to install one
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +51,7 @@ class DemoSession:
         return f"{self.label_studio.url}/projects/{self.demo_project.project.id}/data"
 
     def wait(self) -> None:
-        """Wait until interrupted.
-
-        Raises:
-            LabelStudioError: If one of the servers ends by itself.
-        """
+        """Wait until interrupted; raises `LabelStudioError` if one of the servers ends."""
         while True:
             for server in (self.label_studio.process, self.backend):
                 if not server.is_running():
@@ -79,16 +67,8 @@ def open_demo(
 ) -> Iterator[DemoSession]:
     """Start the demo, and end all its processes when the context ends.
 
-    Args:
-        options: Settings of the demo.
-        on_step: Called at the start of each step.
-        on_detail: Called with details of a step.
-
-    Yields:
-        The demo, with predictions in the project.
-
-    Raises:
-        LabelStudioError: If a part cannot be installed or started, or a port is taken.
+    Yields it with predictions in the project. Raises `LabelStudioError` if a part cannot be
+    installed or started, or a port is taken.
     """
     home = options.home.absolute()
     with ExitStack() as stack:

@@ -23,11 +23,7 @@ GROUP_EXIT_TIMEOUT_SECONDS = 2.0  # until killed processes are gone
 class SupervisedProcess(AbstractContextManager["SupervisedProcess"]):
     """A command that ends on `stop`, and also when this process is killed.
 
-    Args:
-        name: Name for users.
-        command: Program and arguments.
-        environment: The whole environment; nothing is inherited.
-        log_path: File for the output, readable by its owner only.
+    Its whole environment is given, nothing is inherited. Only its owner can read its log.
     """
 
     def __init__(
@@ -75,8 +71,7 @@ class SupervisedProcess(AbstractContextManager["SupervisedProcess"]):
     def wait_until_ready(self, is_ready: Callable[[], bool], *, timeout_seconds: float) -> None:
         """Poll until the server is ready.
 
-        Raises:
-            LabelStudioError: If the process ends first, or the time limit is exceeded.
+        Raises `LabelStudioError` if the process ends first, or the time limit is exceeded.
         """
         deadline = time.monotonic() + timeout_seconds
         while not is_ready():

@@ -65,8 +65,7 @@ class WebhookEvent:
     def is_deduplicable(self) -> bool:
         """Whether an equal event is a second delivery of this one.
 
-        It need not be for the train button, which can be clicked twice, or for changes of a
-        project, whose events do not differ.
+        Not if the train button is clicked twice; and events of changes of a project do not differ.
         """
         if self.action in REPEATABLE_ACTIONS:
             return bool(self.annotations) and all(ref.updated_at for ref in self.annotations)

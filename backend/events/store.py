@@ -108,8 +108,7 @@ class EventStore(Database):
     def count_annotations(self, project: int, *, after_event_id: int = 0) -> tuple[int, int]:
         """Count the annotations of a project that were created or changed, each once.
 
-        Returns:
-            The number, and the id of the last event about one of them; (0, 0) without any.
+        Also returns the id of the last event about one of them; (0, 0) without any.
         """
         query = (
             "SELECT COUNT(DISTINCT json_extract(one.value, '$[0]')), COALESCE(MAX(events.id), 0) "  # noqa: S608
@@ -141,11 +140,8 @@ class EventStore(Database):
     def write_extra_params(self, project: str, backend: str, extra: object) -> None:
         """Store the extra params of ``/setup``; in memory if the file cannot be used. Never fails.
 
-        Args:
-            project: Its id, as in requests for predictions.
-            backend: The backend of this server that was called.
-            extra: An object or its JSON text; anything else counts as empty. Nested values are
-                dropped, and so are all if they are longer than `MAX_EXTRA_PARAMS_CHARACTERS`.
+        `extra` is an object or its JSON text; anything else counts as empty. Nested values are
+        dropped, and so are all if they are longer than `MAX_EXTRA_PARAMS_CHARACTERS`.
         """
         key = (_escape_surrogates(project), _escape_surrogates(backend))
         params = _parse_extra_params(extra)

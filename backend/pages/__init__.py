@@ -20,9 +20,6 @@ def make_page_environment(templates: Path) -> Environment:
     """Create a template environment; its templates may extend ``page.html``.
 
     Values are escaped, and an undefined name is an error.
-
-    Args:
-        templates: The folder of the page's own templates.
     """
     environment = Environment(
         loader=FileSystemLoader([templates, Path(__file__).parent / "templates"]),

@@ -13,15 +13,10 @@ log = logging.getLogger(__name__)
 def start_logged(
     command: Sequence[str], log_path: Path, *, environment: Mapping[str, str]
 ) -> "subprocess.Popen[bytes]":
-    """Start a command whose output is appended to a log.
+    """Start a command in our environment and a bit more; its output is appended to a log.
 
-    Args:
-        command: Program and arguments.
-        log_path: Readable by its owner only. If it cannot be written, the output is lost.
-        environment: Added to our own.
-
-    Raises:
-        OSError: If no process can be started.
+    Only its owner can read the log. If it cannot be written, the output is lost. Raises `OSError`
+    if no process can be started.
     """
     with _open_log(log_path) as output:
         return subprocess.Popen(  # noqa: S603 (our own command)

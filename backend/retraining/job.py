@@ -49,10 +49,7 @@ class StratumComparison:
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """The decision of a job and the numbers behind it.
-
-    A job promotes once, also if it is run again after a crash and another version is current.
-    """
+    """The decision of a job and the numbers behind it."""
 
     reason: str  # why the version is promoted, rejected or missing; one sentence
     should_promote: bool = False  # whether the promotion gate accepted the version
@@ -62,7 +59,7 @@ class JobResult:
     held_out: int = 0  # documents that both versions were evaluated on
     strata: tuple[StratumComparison, ...] = ()  # all entities first, then by length
     notes: tuple[str, ...] = ()  # one sentence each
-    was_promoted: bool = False
+    was_promoted: bool = False  # once, also if the job is run again after a crash
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields under the keys of the first release."""

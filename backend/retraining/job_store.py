@@ -69,11 +69,7 @@ class JobStore(Database):
     def enqueue(self, project: int, tier: str, *, reason: str, last_event_id: int = 0) -> int:
         """Add a waiting job, unless one waits already, and return the id of the waiting job.
 
-        Args:
-            project: Id of the project whose annotations are used.
-            tier: The tier to train.
-            reason: The trigger.
-            last_event_id: Id of the last webhook event that the job covers.
+        Either covers the webhook events up to `last_event_id`.
         """
         with self.connection() as connection:
             (job_id,) = connection.execute(
@@ -100,10 +96,7 @@ class JobStore(Database):
         self._update("process = ?", "id = ?", pid, job_id)
 
     def write_decision(self, job_id: int, result: JobResult) -> None:
-        """Record the decision before it is carried out.
-
-        If the process is killed now, the next attempt continues from here.
-        """
+        """Record the decision before it is carried out, so that the next attempt can do that."""
         self._update("outcome = ?", "id = ?", json.dumps(result.to_json()), job_id)
 
     def finish(self, job_id: int, state: JobState, result: JobResult) -> None:
@@ -113,10 +106,7 @@ class JobStore(Database):
         self._update(changes, f"id = ? AND {UNFINISHED_SQL}", *values)
 
     def request_cancel(self, project: int) -> int:
-        """Cancel the unfinished jobs of a project, and return their number.
-
-        A running one stops as soon as possible.
-        """
+        """Cancel the unfinished jobs of a project as soon as possible, and return their number."""
         return self._update("unwanted = 1", f"project = ? AND {UNFINISHED_SQL}", project)
 
     def read_job(self, job_id: int) -> Job | None:

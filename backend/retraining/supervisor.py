@@ -93,9 +93,7 @@ class Supervisor:
     def poll(self) -> None:
         """Cancel unwanted jobs, and start the next one if none runs.
 
-        Raises:
-            StateFileError: If a file cannot be used.
-            OSError: If no process can be started.
+        Raises `StateFileError` if a file cannot be used, `OSError` if no process can be started.
         """
         self._check_child_exit()
         self._enqueue_due()

@@ -10,19 +10,12 @@ MAX_WAIT_SECONDS = 300.0  # if annotations never pause
 
 @dataclass(frozen=True, slots=True)
 class RetrainSettings:
-    """Settings of retraining.
+    """Settings of retraining."""
 
-    Attributes:
-        command: Runs the job whose id follows ``--run``; empty if the server cannot retrain.
-        environment: Added to the server's own for the command, such as a key.
-        unavailable_reason: Why the server cannot retrain, as one sentence.
-        min_annotations: New annotations that trigger a job; 0 for the train button only.
-    """
-
-    command: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    unavailable_reason: str = ""
-    min_annotations: int = 0
+    command: tuple[str, ...] = ()  # runs the job whose id follows ``--run``; empty for none
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # added, as a key is
+    unavailable_reason: str = ""  # why the server cannot retrain, as one sentence
+    min_annotations: int = 0  # new ones that trigger a job; 0 for the train button only
 
 
 @dataclass(slots=True)
@@ -37,9 +30,7 @@ class _PendingChanges:
 class Debouncer:
     """Decides for each project whether a job is due. Its state is in memory only.
 
-    Args:
-        min_annotations: New annotations that trigger a job; 0 for never.
-        clock: Monotonic seconds.
+    `min_annotations` new ones trigger a job, 0 for never; `clock` returns monotonic seconds.
     """
 
     def __init__(
@@ -49,12 +40,9 @@ class Debouncer:
         self._pending: dict[int, _PendingChanges] = {}
 
     def is_due(self, project: int, annotations: int, last_event_id: int) -> bool:
-        """Whether a job is due now.
+        """Whether a job is due now, for new or changed annotations that no job covers.
 
-        Args:
-            project: Its id.
-            annotations: New or changed annotations that no job covers.
-            last_event_id: Id of the last event about one of them.
+        The last event is about one of them.
         """
         if not self._min_annotations or annotations < self._min_annotations:
             self.reset(project)

@@ -29,12 +29,8 @@ log = logging.getLogger(__name__)
 def create_app(settings: Settings, *, load: Callable[[Path], Tier] | None = None) -> Flask:
     """Create the app, and start loading the current versions.
 
-    Args:
-        settings: Of the server.
-        load: Turns a version folder into a tier; None for each tier's own loader.
-
-    Returns:
-        The app; its `Service` is in ``app.extensions["tagalong"]``.
+    Its `Service` is in ``app.extensions["tagalong"]``. `load` turns a version folder into a tier;
+    None for each tier's own loader.
     """
     service = Service(settings, load=load)
     app = Flask(__name__)

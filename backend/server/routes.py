@@ -185,12 +185,7 @@ def _render_page(service: Service) -> Response:
 
 
 def _read_json_body() -> Mapping[str, Any]:
-    """The JSON object in the body of the request.
-
-    Raises:
-        RequestError: If the body is not a JSON object.
-        RequestEntityTooLarge: If it is larger than the app's limit.
-    """
+    """The JSON object in the body of the request."""
     content, max_bytes = request.get_data(cache=False), request.max_content_length
     if request.content_length is None and max_bytes is not None and len(content) >= max_bytes:
         raise RequestEntityTooLarge  # Werkzeug silently cuts a chunked body at the limit

@@ -42,14 +42,9 @@ class _GunicornApplication(BaseApplication):
 
 
 def check_listen_address(host: str, port: int) -> None:
-    """Check that the address is free, before any model is loaded.
+    """Check that the server can listen on an address; port 0 is any free port.
 
-    Args:
-        host: A name or address of this machine.
-        port: 0 for any free port.
-
-    Raises:
-        ServerError: If the server cannot listen there.
+    Raises `ServerError` if it cannot.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -75,11 +70,7 @@ def check_listen_address(host: str, port: int) -> None:
 def serve(settings: Settings, *, host: str, port: int, access_log: bool = False) -> None:
     """Serve until a signal stops the process.
 
-    Args:
-        settings: Of the server.
-        host: See `check_listen_address`.
-        port: See `check_listen_address`.
-        access_log: Log method, path, status and time of every request.
+    The access log has method, path, status and time of every request.
     """
     threads = settings.limits.max_concurrent_requests + EXTRA_THREADS
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

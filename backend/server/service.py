@@ -26,12 +26,7 @@ from tagalong.ner.tiers import DEFAULT_TIER
 
 
 class Service:
-    """The state of a running server.
-
-    Args:
-        settings: Of the server.
-        load: Turns a version folder into a tier; None for each tier's own loader.
-    """
+    """The state of a running server; `load` as in `create_app`."""
 
     def __init__(self, settings: Settings, *, load: Callable[[Path], Tier] | None = None) -> None:
         self.settings = settings
@@ -86,8 +81,7 @@ class Service:
 def create_task_text_reader(settings: Settings) -> TaskTextReader:
     """Create the reader of task texts. It asks Label Studio only for texts that are stored there.
 
-    Raises:
-        InputError: If an allowed host or the address of Label Studio is invalid.
+    Raises `InputError` if an allowed host or the address of Label Studio is invalid.
     """
     url, key = settings.label_studio_url, settings.label_studio_key
     if url is None or key is None:

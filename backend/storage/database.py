@@ -28,26 +28,18 @@ class DatabaseSchema:
 
 
 class Database:
-    """An SQLite file.
+    """An SQLite file; it and its folder are made where they are missing.
 
     A shared file is opened again after an error, and after it was replaced. An exclusive one stays
-    open until `close`, so that no other process can change it in between.
-
-    Args:
-        path: The file; it and its folder are made where they are missing.
-        schema: Its tables.
-        consequence: What does not happen while the file cannot be used, for the error.
-        is_exclusive: Whether one process at a time may have it open.
-
-    Attributes:
-        error: Why the last use of the file failed, in one sentence; None if it succeeded.
+    open until `close`, so that no other process can change it in between. `consequence` says in
+    errors what does not happen while the file cannot be used.
     """
 
     def __init__(
         self, path: Path, schema: DatabaseSchema, *, consequence: str, is_exclusive: bool = False
     ) -> None:
         self.path = path
-        self.error: str | None = None
+        self.error: str | None = None  # of the last use, in one sentence; None if it succeeded
         self._schema, self._consequence = schema, consequence
         self._is_exclusive = is_exclusive
         self._connection_lock = threading.RLock()  # reentrant: a failure closes the file

@@ -47,14 +47,9 @@ class PredictHandler:
     ) -> list[dict[str, Any]]:
         """Answer a request with one result per task, in order.
 
-        Args:
-            request: The request.
-            model_holder: The tier to ask.
-            control_name: Name of the ``<Labels>`` to use, if the config has several.
-
-        Raises:
-            RequestError: If no task has a usable text, or the answer would take too long.
-            TagalongError: If the labelling config cannot be used, or no version is served.
+        `control_name` is the name of the ``<Labels>`` to use, if the config has several. Raises
+        `RequestError` if no task has a usable text, or the answer would take too long, and
+        `TagalongError` if the labelling config cannot be used, or no version is served.
         """
         start = time.monotonic()
         config = parse_label_config(request.label_config, control=control_name)

@@ -36,11 +36,6 @@ class ModelHolder:
         telemetry: Receives each new state.
         load: Turns a version folder into a tier.
         find_upgrade: Called at each poll for a faster tier of the served version.
-
-    Attributes:
-        tier: The served version; None if there is none.
-        state: What the status page shows of it.
-        scheduler: Runs the served version for all requests.
     """
 
     def __init__(
@@ -53,7 +48,7 @@ class ModelHolder:
         find_upgrade: Callable[[Path, Tier], Tier | None] = lambda _, __: None,
     ) -> None:
         self.name = name
-        self.tier: Tier | None = None
+        self.tier: Tier | None = None  # the served version
         self.state = TierState(name)  # replaced, never changed: other threads read it
         self.scheduler = RequestScheduler(
             f"{name}-forward", on_decoded=partial(telemetry.on_decoded, name)
@@ -81,8 +76,7 @@ class ModelHolder:
     def serving_version(self) -> str:
         """Name of the served version, or else of the one being loaded. Reads no weights.
 
-        Raises:
-            TagalongError: If there is no version, or none that loads.
+        Raises `TagalongError` if there is no version, or none that loads.
         """
         if (tier := self.tier) is not None:
             return tier.version
@@ -93,11 +87,8 @@ class ModelHolder:
     def wait_for_tier(self, *, timeout_seconds: float) -> Tier:
         """Return the served version; it keeps working after another one replaces it.
 
-        Args:
-            timeout_seconds: For the very first load.
-
-        Raises:
-            TagalongError: If there is no version, none that loads, or loading takes longer.
+        The time limit is for the very first load. Raises `TagalongError` if there is no version,
+        none that loads, or loading takes longer.
         """
         self._first_load_done.wait(timeout_seconds)
         if (tier := self.tier) is not None:

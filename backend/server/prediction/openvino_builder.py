@@ -27,9 +27,8 @@ log = logging.getLogger(__name__)
 class OpenVINOBuilder:
     """Loads encoders on their fastest runtime.
 
-    Args:
-        command: Compiles the version whose folder is its last argument; empty to use PyTorch only.
-        log_path: Receives the output of the command.
+    The command compiles the version whose folder is its last argument, and writes to the log;
+    without a command, PyTorch runs everything.
     """
 
     def __init__(self, command: Sequence[str], log_path: Path) -> None:

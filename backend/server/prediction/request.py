@@ -72,11 +72,7 @@ class PredictRequest:
 
 
 def parse_predict_request(body: Mapping[str, Any], limits: Limits) -> PredictRequest:
-    """Check the JSON of a request, and its number of tasks.
-
-    Raises:
-        RequestError: If the request does not follow the protocol, or has too many tasks.
-    """
+    """Check the JSON of a request; raises `RequestError` if it breaks the protocol or a limit."""
     tasks, xml, params = body.get("tasks"), body.get("label_config"), body.get("params")
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         kind = JSON_TYPE_NAMES[type(tasks)]
@@ -119,15 +115,9 @@ def parse_control_name(extra_params: object) -> str | None:
 def check_latency_budget(
     seconds: Sequence[float], backlog_seconds: float, *, max_seconds: float
 ) -> None:
-    """Refuse a request that takes longer than the time left.
+    """Refuse a request that takes longer than the time left; raises `RequestError`.
 
-    Args:
-        seconds: Estimate for each task.
-        backlog_seconds: Estimate for the requests before this one.
-        max_seconds: The time left.
-
-    Raises:
-        RequestError: If the request takes longer.
+    `seconds` has an estimate for each task, `backlog_seconds` is one for the requests before.
     """
     ends = list(accumulate(seconds))
     if not ends or backlog_seconds + ends[-1] <= max_seconds:

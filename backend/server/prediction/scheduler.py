@@ -29,9 +29,7 @@ AdmissionCheck = Callable[[Sequence[float], float], None]
 class RequestScheduler:
     """Runs the versions of one tier for all requests.
 
-    Args:
-        name: Of the threads.
-        on_decoded: Receives the decoding statistics of some documents, for tiers that have them.
+    `on_decoded` receives the decoding statistics of some documents, for tiers that have them.
     """
 
     def __init__(self, name: str, *, on_decoded: Callable[[DecodingStats], None]) -> None:
@@ -60,16 +58,13 @@ class RequestScheduler:
         *,
         check_admission: AdmissionCheck | None = None,
     ) -> list[Prediction]:
-        """Predict documents, after the requests that came before.
+        """Predict documents, in order, after the requests that came before.
 
         Args:
             tier: A version of the tier; it may differ from call to call.
             documents: Only their texts matter.
             check_admission: Refuses a request that would take too long. Requests are checked one
                 at a time, so two of them cannot be promised the same seconds.
-
-        Returns:
-            One prediction per document, in the same order.
 
         Raises:
             RequestError: If the server is stopping; also what the check and the tier raise.
@@ -147,13 +142,8 @@ class Batcher:
     """Runs queued work in batches, on its own threads.
 
     A lone request runs at once, except right after a shared batch, when it waits
-    `MAX_QUEUE_DELAY_SECONDS` for the others.
-
-    Args:
-        run: Runs a tier on some documents; returns one result per document, in the same order.
-        name: Of the threads.
-        threads: Batches run at the same time. Each takes an equal share of the queue, so that no
-            thread idles while another has several requests.
+    `MAX_QUEUE_DELAY_SECONDS` for the others. Each thread takes an equal share of the queue, so that
+    no thread idles while another has several requests.
     """
 
     def __init__(
@@ -172,8 +162,7 @@ class Batcher:
     def submit(self, tier: Tier, documents: Sequence[Any]) -> Future[list[Any]]:
         """Queue documents; the future has one result per document, in order, or an error.
 
-        Raises:
-            RuntimeError: If the batcher is closed.
+        Raises `RuntimeError` if the batcher is closed.
         """
         item = WorkItem(tier, documents)
         with self._condition:
