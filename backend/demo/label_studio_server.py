@@ -61,15 +61,11 @@ class LabelStudioServer(AbstractContextManager["LabelStudioServer"]):
     process: SupervisedProcess
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        self.process.stop()
 
     def connect(self) -> LabelStudioClient:
         """Make a client with the legacy token of the account."""
         return connect(self.url, self.account.token)
-
-    def stop(self) -> None:
-        """End the server and its child processes."""
-        self.process.stop()
 
 
 def start_label_studio(
@@ -97,25 +93,20 @@ def start_label_studio(
         raise port_taken_error(port)
     data = home.absolute() / "data"
     account = read_or_create_account(data)
-    running = LabelStudioServer(
-        url=f"http://{LOOPBACK_ADDRESS}:{port}",
-        account=account,
-        process=SupervisedProcess(
-            "Label Studio",
-            _build_command(program, data, port),
-            environment=_build_environment(data, account, extra_variables or {}),
-            log_path=home.absolute() / "label-studio.log",
-        ),
+    process = SupervisedProcess(
+        "Label Studio",
+        _build_command(program, data, port),
+        environment=_build_environment(data, account, extra_variables or {}),
+        log_path=home.absolute() / "label-studio.log",
     )
+    url = f"http://{LOOPBACK_ADDRESS}:{port}"
     try:
-        with connect(running.url, account.token, retries=0) as client:
-            running.process.wait_until_ready(
-                lambda: _is_ready(client), timeout_seconds=timeout_seconds
-            )
+        with connect(url, account.token, retries=0) as client:
+            process.wait_until_ready(lambda: _is_ready(client), timeout_seconds=timeout_seconds)
     except BaseException:  # Ctrl-C too: the caller has no server to stop yet
-        running.stop()
+        process.stop()
         raise
-    return running
+    return LabelStudioServer(url, account, process)
 
 
 def read_or_create_account(data: Path) -> Account:
@@ -155,9 +146,8 @@ def _build_command(program: Path, data: Path, port: int) -> list[str]:
 
 def _build_environment(data: Path, account: Account, extra: Mapping[str, str]) -> dict[str, str]:
     # Label Studio reads variables as common as DEBUG and PORT, so it inherits almost none.
-    ours = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
     return {
-        **ours,
+        **{name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ},
         "HOME": str(data),  # it writes there as well
         "PYTHONUNBUFFERED": "1",  # so that the log has the last lines before a crash
         "LABEL_STUDIO_USERNAME": account.email,

@@ -26,16 +26,14 @@ class DemoProject:
     is_resumed: bool
 
 
-def provision(
-    label_studio: LabelStudioClient, backend_url: str, *, title: str = PROJECT_TITLE
-) -> DemoProject:
+def provision(label_studio: LabelStudioClient, backend_url: str) -> DemoProject:
     """Create the project, import the abstracts, connect the backend, retrieve predictions.
 
     Existing parts are kept: a second run changes nothing, and completes an interrupted one. Raises
     `LabelStudioError` if a request fails or is refused, or predictions are missing afterwards.
     """
-    existing = label_studio.list_projects(title)
-    project = existing[-1].id if existing else _create_project(label_studio, title)
+    existing = label_studio.list_projects(PROJECT_TITLE)
+    project = existing[-1].id if existing else _create_project(label_studio)
     _import_missing_tasks(label_studio, project)
     backend = _connect_backend(label_studio, project, backend_url)
     if label_studio.get_project(project).model_version != backend.model_version:
@@ -62,9 +60,9 @@ def read_abstracts() -> Sequence[dict[str, str]]:
     return tuple(json.loads(content)["abstracts"])
 
 
-def _create_project(label_studio: LabelStudioClient, title: str) -> int:
+def _create_project(label_studio: LabelStudioClient) -> int:
     """Create a project that shows predictions, and hands out uncertain ones first."""
-    project = label_studio.create_project(title, read_demo_label_config())
+    project = label_studio.create_project(PROJECT_TITLE, read_demo_label_config())
     label_studio.update_project(project.id, shows_predictions=True, sampling="Uncertainty sampling")
     return project.id
 
@@ -97,16 +95,12 @@ def _connect_backend(label_studio: LabelStudioClient, project: int, url: str) ->
 
 def _remove_stale_backends(label_studio: LabelStudioClient, project: int, url: str) -> None:
     """Remove backends of earlier runs on other ports: only the first backend predicts."""
-    stale = [
-        backend
-        for backend in label_studio.ml_backends.list_for_project(project)
-        if backend.url != url
-        and not backend.is_connected
-        and urlsplit(backend.url).hostname in LOOPBACK_HOSTS
-    ]
-    for backend in stale:
-        label_studio.ml_backends.remove(backend.id)
-    hooks = [f"{backend.url.rstrip('/')}/webhook" for backend in stale]
+    hooks = set[str]()  # Label Studio keeps the webhook of a removed backend
+    for backend in label_studio.ml_backends.list_for_project(project):
+        is_of_a_demo = urlsplit(backend.url).hostname in LOOPBACK_HOSTS
+        if is_of_a_demo and backend.url != url and not backend.is_connected:
+            label_studio.ml_backends.remove(backend.id)
+            hooks.add(f"{backend.url.rstrip('/')}/webhook")
     for webhook in label_studio.webhooks.list_for_project(project):
         if webhook.url in hooks:
             label_studio.webhooks.remove(webhook.id)

@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tagalong.backend.demo import installation, label_studio_server
-from tagalong.backend.demo.label_studio_server import LabelStudioServer
+from tagalong.backend.demo.installation import LABEL_STUDIO_VERSION, install_label_studio
+from tagalong.backend.demo.label_studio_server import LabelStudioServer, start_label_studio
 from tagalong.backend.demo.provision import DemoProject, provision
 from tagalong.backend.demo.supervised_process import (
     LOOPBACK_ADDRESS,
@@ -72,37 +72,30 @@ def open_demo(
     """
     home = options.home.absolute()
     with ExitStack() as stack:
-        stack.enter_context(_lock_home(home))
-        port = _choose_port(options.label_studio_port, LABEL_STUDIO_PORT)
-        backend_port = _choose_port(options.backend_port, BACKEND_PORT, excluded=port)
-        program = options.label_studio_program
-        if program is None:
-            version = installation.LABEL_STUDIO_VERSION
-            on_step(f"Installing Label Studio {version} (the first time, minutes)")
-            program = installation.install_label_studio(home, on_output=on_detail)
-        on_step("Starting Label Studio")
-        server = stack.enter_context(
-            label_studio_server.start_label_studio(program, home, port=port)
-        )
-        on_step("Starting the backend")
-        backend = stack.enter_context(_start_backend(options.serve_command, home, backend_port))
-        on_step("Preparing the project")
-        client = stack.enter_context(server.connect())
-        project = provision(client, f"http://{LOOPBACK_ADDRESS}:{backend_port}")
-        yield DemoSession(server, backend, project)
-
-
-@contextmanager
-def _lock_home(home: Path) -> Iterator[None]:
-    """Refuse a second demo in the same home."""
-    with try_lock(home / ".lock") as is_ours:
-        if not is_ours:
+        if not stack.enter_context(try_lock(home / ".lock")):
             raise LabelStudioError(
                 f"a demo runs in {home} already: end it, or give another --home",
                 "start",
                 code="demo-already-running",
             )
-        yield
+        port = _choose_port(options.label_studio_port, LABEL_STUDIO_PORT)
+        backend_port = _choose_port(options.backend_port, BACKEND_PORT, excluded=port)
+        program = options.label_studio_program
+        if program is None:
+            on_step(f"Installing Label Studio {LABEL_STUDIO_VERSION} (the first time, minutes)")
+            program = install_label_studio(home, on_output=on_detail)
+        on_step("Starting Label Studio")
+        server = stack.enter_context(start_label_studio(program, home, port=port))
+        on_step("Starting the backend")
+        backend = stack.enter_context(_start_backend(options.serve_command, home, backend_port))
+        backend.wait_until_ready(
+            lambda: is_http_ok(backend_port, "/health"),
+            timeout_seconds=BACKEND_START_TIMEOUT_SECONDS,
+        )
+        on_step("Preparing the project")
+        client = stack.enter_context(server.connect())
+        project = provision(client, f"http://{LOOPBACK_ADDRESS}:{backend_port}")
+        yield DemoSession(server, backend, project)
 
 
 def _choose_port(requested: int | None, default: int, *, excluded: int = 0) -> int:
@@ -115,18 +108,15 @@ def _choose_port(requested: int | None, default: int, *, excluded: int = 0) -> i
     raise port_taken_error(requested)
 
 
-@contextmanager
-def _start_backend(command: Sequence[str], home: Path, port: int) -> Iterator[SupervisedProcess]:
+def _start_backend(command: Sequence[str], home: Path, port: int) -> SupervisedProcess:
     arguments = ["--host", LOOPBACK_ADDRESS, "--port", str(port), "--models", str(home / "models")]
     # Settings in the environment, passwords above all, are meant for another server of ours.
     variables = {
         name: value for name, value in os.environ.items() if not name.startswith("TAGALONG_")
     }
-    log = home / "backend.log"
-    with SupervisedProcess(
-        "the backend", [*command, *arguments], environment=variables, log_path=log
-    ) as backend:
-        backend.wait_until_ready(
-            lambda: is_http_ok(port, "/health"), timeout_seconds=BACKEND_START_TIMEOUT_SECONDS
-        )
-        yield backend
+    return SupervisedProcess(
+        "the backend",
+        [*command, *arguments],
+        environment=variables,
+        log_path=home / "backend.log",
+    )

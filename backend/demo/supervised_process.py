@@ -1,6 +1,5 @@
 """A child process that ends with us: start, log, readiness and end."""
 
-import http.client
 import os
 import signal
 import socket
@@ -10,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+
+import httpx
 
 from tagalong.backend.demo import supervise
 from tagalong.ner.errors import LabelStudioError
@@ -121,8 +122,7 @@ def find_free_port() -> int:
     """A port of loopback that is free now; another program may still take it."""
     with socket.socket() as server:
         server.bind((LOOPBACK_ADDRESS, 0))
-        port: int = server.getsockname()[1]
-        return port
+        return int(server.getsockname()[1])
 
 
 def port_taken_error(port: int) -> LabelStudioError:
@@ -136,11 +136,8 @@ def port_taken_error(port: int) -> LabelStudioError:
 
 def is_http_ok(port: int, path: str) -> bool:
     """Whether a web server on loopback answers a GET with 200."""
-    connection = http.client.HTTPConnection(LOOPBACK_ADDRESS, port, timeout=5)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
+    try:  # no proxy of the environment is meant for loopback
+        url = f"http://{LOOPBACK_ADDRESS}:{port}{path}"
+        return httpx.get(url, timeout=5, trust_env=False).status_code == 200
+    except httpx.HTTPError:
         return False
-    finally:
-        connection.close()

@@ -12,8 +12,8 @@ WEBHOOKS_PAGE = "under Settings, Webhooks"
 PROBE_EVENT = {"action": "DOCTOR"}  # no backend knows it: ours answers, and records nothing
 # The server counts annotations with these, to start a retraining.
 REQUIRED_ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
+ADDRESS_ERROR_SIGNS = ("network address", "resolve", "URL was not allowed")
 INVALID_PROJECT_ID = "none"  # Label Studio checks the address first, then refuses the project
-CONNECT_REMEDY = "Connect it under Settings, Model, Connect Model"
 NETWORK_SETTINGS_REMEDY = (
     "Start Label Studio with USE_DEFAULT_BANNED_SUBNETS=false in its environment, and with "
     "USER_ADDITIONAL_BANNED_SUBNETS, which bans all networks but this one again: "
@@ -35,7 +35,7 @@ def check_connected(context: DoctorContext) -> DoctorFinding:
         return problem(
             "no-backend",
             "The project has no ML backend, so nothing is predicted.",
-            f"{CONNECT_REMEDY}: {url}.",
+            f"Connect it under Settings, Model, Connect Model: {url}.",
         )
     first, *others = context.backends
     if not others:
@@ -61,8 +61,16 @@ def check_network(context: DoctorContext) -> DoctorFinding:
         )
     # A backend and a webhook for no project: Label Studio checks the address before the project.
     refusal = _find_address_error(context, "api/ml/", address)
+    if refusal is not None and "resolve hostname" in refusal:
+        return problem(
+            "unknown-host",
+            f"Label Studio does not know the host of {address}: {refusal}.",
+            "Connect the backend by a name or an IP address that the machine or container of Label "
+            "Studio knows.",
+        )
     if refusal is not None:
-        return _explain_address_error(address, refusal)
+        sentence = f"Label Studio refuses to call {address}: {refusal}."
+        return problem("calls-blocked", sentence, NETWORK_SETTINGS_REMEDY)
     refusal = _find_address_error(context, "api/webhooks/", f"{address}/webhook")
     if refusal is None:
         return ok(f"Label Studio's network settings allow {address}.")
@@ -73,47 +81,24 @@ def check_network(context: DoctorContext) -> DoctorFinding:
             "Give the backend a name with a dot, such as a network alias of its container, or an "
             "IP address; then remove the backend, and connect it by that name.",
         )
-    return problem(
-        "events-blocked",
-        f"Label Studio may call {address}, but may not send it events: {refusal}.",
-        WEBHOOK_NETWORK_REMEDY,
-    )
+    sentence = f"Label Studio may call {address}, but may not send it events: {refusal}."
+    return problem("events-blocked", sentence, WEBHOOK_NETWORK_REMEDY)
 
 
 def _find_address_error(context: DoctorContext, path: str, url: str) -> str | None:
     """Label Studio's reason to refuse an address, if it does."""
+    body = {"url": url, "project": INVALID_PROJECT_ID}
     try:
-        context.client.connection.request_json(
-            "POST", path, body={"url": url, "project": INVALID_PROJECT_ID}
-        )
+        context.client.connection.request_json("POST", path, body=body)
     except LabelStudioError as error:
-        if error.kind in ("forbidden", "failed") and _is_address_error(error.detail):
+        # A user without the permission gets these kinds too, with another reason.
+        is_about_address = any(sign in error.detail for sign in ADDRESS_ERROR_SIGNS)
+        if error.kind in ("forbidden", "failed") and is_about_address:
             return error.detail.rstrip(".")
         if error.kind == "refused":
             return error.detail if "valid URL" in error.detail else None
         raise
     return None
-
-
-def _is_address_error(detail: str) -> bool:
-    """Whether a reason concerns an address, not the permissions of the user."""
-    signs = ("network address", "resolve", "URL was not allowed")
-    return any(sign in detail for sign in signs)
-
-
-def _explain_address_error(address: str, refusal: str) -> DoctorFinding:
-    if "resolve hostname" in refusal:
-        return problem(
-            "unknown-host",
-            f"Label Studio does not know the host of {address}: {refusal}.",
-            "Connect the backend by a name or an IP address that the machine or container of Label "
-            "Studio knows.",
-        )
-    return problem(
-        "calls-blocked",
-        f"Label Studio refuses to call {address}: {refusal}.",
-        NETWORK_SETTINGS_REMEDY,
-    )
 
 
 def check_backend_state(context: DoctorContext) -> DoctorFinding:
@@ -160,14 +145,10 @@ def check_webhook(context: DoctorContext) -> DoctorFinding:
             "the backend, and connect it again. If Label Studio refuses, correct its network "
             "settings first.",
         )
-    active = [webhook for webhook in matching if webhook.is_active]
-    if not active:
-        return problem(
-            "webhook-off",
-            f"The webhook to {url} is switched off, so annotations never reach the backend.",
-            f"Switch it on {WEBHOOKS_PAGE}.",
-        )
-    webhook = active[0]
+    webhook = next((webhook for webhook in matching if webhook.is_active), None)
+    if webhook is None:
+        sentence = f"The webhook to {url} is switched off, so annotations never reach the backend."
+        return problem("webhook-off", sentence, f"Switch it on {WEBHOOKS_PAGE}.")
     return (
         _check_webhook_settings(webhook)
         or _check_webhook_secret(context, webhook)
@@ -178,19 +159,16 @@ def check_webhook(context: DoctorContext) -> DoctorFinding:
 def _check_webhook_settings(webhook: Webhook) -> DoctorFinding | None:
     """A warning if the webhook does not send all that the backend needs."""
     missing = [name for name in REQUIRED_ACTIONS if name not in webhook.actions]
+    name = f"The webhook to {webhook.url}"
     if missing and not webhook.sends_all_actions:
+        remedy = f"Let it send all actions {WEBHOOKS_PAGE}."
         return warning(
-            "webhook-actions-missing",
-            f"The webhook to {webhook.url} leaves out {', '.join(missing)}.",
-            f"Let it send all actions {WEBHOOKS_PAGE}.",
+            "webhook-actions-missing", f"{name} leaves out {', '.join(missing)}.", remedy
         )
     if not webhook.sends_payload:
-        return warning(
-            "webhook-without-payload",
-            f"The webhook to {webhook.url} sends no payload, so the backend does not know the "
-            "annotation.",
-            f"Switch its payload on {WEBHOOKS_PAGE}.",
-        )
+        sentence = f"{name} sends no payload, so the backend does not know the annotation."
+        remedy = f"Switch its payload on {WEBHOOKS_PAGE}."
+        return warning("webhook-without-payload", sentence, remedy)
     return None
 
 

@@ -20,21 +20,15 @@ def check_reachable(context: DoctorContext) -> DoctorFinding:
     """Whether the backend answers calls from this machine."""
     url = context.local_backend_url
     if url is None:
-        return skipped(
-            "no-backend",
-            "There is no backend that could be called.",
-            "Give its address from here with --backend.",
-        )
+        remedy = "Give its address from here with --backend."
+        return skipped("no-backend", "There is no backend that could be called.", remedy)
     health = context.health_response
     if health.error:
-        sentence = f"{url} {health.error}."
         if context.backend is not None and context.backend.is_connected:
-            return skipped(
-                "backend-unreachable-from-here",
-                f"{sentence[:-1]} from here, though Label Studio reaches it.",
-                "Give its address from here with --backend, to have its answers checked.",
-            )
-        return problem(health.error_code, sentence, START_REMEDY)
+            sentence = f"{url} {health.error} from here, though Label Studio reaches it."
+            remedy = "Give its address from here with --backend, to have its answers checked."
+            return skipped("backend-unreachable-from-here", sentence, remedy)
+        return problem(health.error_code, f"{url} {health.error}.", START_REMEDY)
     if health.is_success or health.status == 401:  # a login comes with the next check
         name = "A Tagalong server" if context.is_tagalong else "A backend"
         return ok(f"{name} answers at {url}.")
@@ -55,18 +49,12 @@ def check_auth(context: DoctorContext) -> DoctorFinding:
         return ok("The backend asks for a user and password: give them on connecting it.")
     where = "under Settings, Model, Edit: the server's TAGALONG_USERNAME and TAGALONG_PASSWORD."
     if backend.auth_method == "NONE":
-        return problem(
-            "login-missing",
-            "The backend asks for a user and password, and Label Studio sends none.",
-            f"Choose Basic Auth and give both {where}",
-        )
+        sentence = "The backend asks for a user and password, and Label Studio sends none."
+        return problem("login-missing", sentence, f"Choose Basic Auth and give both {where}")
     # Label Studio never returns the password, so only its last call can show that it is wrong.
     if not backend.is_connected and "401" in context.connection_error:
-        return problem(
-            "login-refused",
-            "The backend does not accept the user and password that Label Studio sends.",
-            f"Give them again {where}",
-        )
+        sentence = "The backend does not accept the user and password that Label Studio sends."
+        return problem("login-refused", sentence, f"Give them again {where}")
     return ok("The backend asks for a user and password, and Label Studio sends some.")
 
 
@@ -74,11 +62,9 @@ def check_setup(context: DoctorContext) -> DoctorFinding:
     """Whether the backend accepts the project, and names its version."""
     setup = context.setup_response
     if setup.error:
-        return problem(
-            setup.error_code,
-            f"The backend answers, but its setup {setup.error}.",
-            "Look at the backend's log: a setup must not load a model.",
-        )
+        sentence = f"The backend answers, but its setup {setup.error}."
+        remedy = "Look at the backend's log: a setup must not load a model."
+        return problem(setup.error_code, sentence, remedy)
     if setup.status == 401 and context.options.login is None:
         sentence = "The backend asks the doctor for a user and password too."
         return skipped("doctor-login-missing", sentence, LOGIN_REMEDY)
@@ -86,11 +72,9 @@ def check_setup(context: DoctorContext) -> DoctorFinding:
         sentence = "The backend does not accept the user and password given to the doctor."
         return skipped("doctor-login-refused", sentence, LOGIN_REMEDY)
     if not setup.is_success:
-        return problem(
-            "setup-refused",
-            f"The backend refuses the project{_format_reason(setup)}.",
-            "Follow the advice of the backend, or look at its log.",
-        )
+        sentence = f"The backend refuses the project{_format_reason(setup)}."
+        remedy = "Follow the advice of the backend, or look at its log."
+        return problem("setup-refused", sentence, remedy)
     if not setup.get("model_version"):
         return problem(
             "setup-without-version",

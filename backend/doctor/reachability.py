@@ -70,19 +70,14 @@ def _find_key_problem(key: str) -> DoctorFinding | None:
         )
     claims = _read_token_claims(key)
     if key.count(".") == 2 and claims is None:
-        return problem(
-            "key-damaged",
-            "The key looks like a personal token, but is damaged or incomplete.",
-            NEW_TOKEN_REMEDY,
-        )
+        sentence = "The key looks like a personal token, but is damaged or incomplete."
+        return problem("key-damaged", sentence, NEW_TOKEN_REMEDY)
     if claims is None:
         return None
     if claims.get("token_type") == "access":
-        return problem(
-            "key-short-lived",
-            "The key is a short-lived access token, which a personal token is exchanged for.",
-            f"Give the personal token itself, from {ACCESS_PAGE}.",
-        )
+        sentence = "The key is a short-lived access token, which a personal token is exchanged for."
+        remedy = f"Give the personal token itself, from {ACCESS_PAGE}."
+        return problem("key-short-lived", sentence, remedy)
     expires = claims.get("exp")
     if isinstance(expires, int | float) and expires < datetime.now(UTC).timestamp():
         day = datetime.fromtimestamp(expires, UTC).date()

@@ -89,14 +89,15 @@ def parse_event(body: object) -> WebhookEvent | None:
     task_ids = {_parse_id(item.get("task")) for item in annotations}
     task_ids |= {_parse_id(item.get("id")) for item in tasks}
     project = body.get("project")
+    projects = (project, *(item.get("project") for item in (*annotations, *tasks)))
+    known = (number for value in projects if (number := _parse_id(value)) is not None)
+    created_at = project.get("created_at") if isinstance(project, dict) else None
     return WebhookEvent(
         action=body["action"],
-        project=_read_project_id(project, *annotations, *tasks),
+        project=next(known, None),
         tasks=tuple(sorted(task_id for task_id in task_ids if task_id is not None)),
         annotations=tuple(AnnotationRef(*item) for item in sorted(updated_at.items())),
-        project_created_at=_parse_timestamp(project.get("created_at"))
-        if isinstance(project, dict)
-        else None,
+        project_created_at=_parse_timestamp(created_at),
     )
 
 
@@ -118,17 +119,10 @@ def _read_objects(body: Mapping[str, Any], *keys: str) -> Iterator[Mapping[str, 
                 yield {"id": item}
 
 
-def _read_project_id(stated: object, *objects: Mapping[str, Any]) -> int | None:
-    """The project of an event, or else of its objects."""
-    for value in (stated, *(item.get("project") for item in objects)):
-        number = _parse_id(value.get("id") if isinstance(value, dict) else value)
-        if number is not None:
-            return number
-    return None
-
-
 def _parse_id(value: object) -> int | None:
-    """Parse a whole number, or a text that matches `ID_PATTERN`."""
+    """Parse a whole number, a text that matches `ID_PATTERN`, or the id of an object."""
+    if isinstance(value, dict):
+        value = value.get("id")
     if isinstance(value, str):
         match = ID_PATTERN.fullmatch(value)
         value = int(match[1]) if match else None

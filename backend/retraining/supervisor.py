@@ -53,7 +53,8 @@ class Supervisor:
         self._settings, self._tier = settings, tier
         self._log_path, self._on_finished = log_path, on_finished
         self._debouncer = Debouncer(settings.min_annotations)
-        self._child: tuple[int, subprocess.Popen[bytes]] | None = None  # job id and its process
+        self._child: subprocess.Popen[bytes] | None = None
+        self._child_job_id = 0
         self._retry_at = 0.0  # monotonic seconds, as below
         self._terminated_at: dict[int, float] = {}  # by job id
         self._active_ids: set[int] = set()
@@ -75,7 +76,7 @@ class Supervisor:
         if self._thread.is_alive():
             self._thread.join(POLL_SECONDS + 5)
         if self._child is not None:
-            terminate(self._child[1], grace_seconds=TERMINATION_GRACE_SECONDS)
+            terminate(self._child, grace_seconds=TERMINATION_GRACE_SECONDS)
         self._job_store.close()
 
     def _poll_loop(self) -> None:
@@ -119,9 +120,9 @@ class Supervisor:
 
     def _check_child_exit(self) -> None:
         """Delay the next attempt if our process ended without finishing its job."""
-        if self._child is None or (status := self._child[1].poll()) is None:
+        if self._child is None or (status := self._child.poll()) is None:
             return
-        job_id, self._child = self._child[0], None
+        job_id, self._child_job_id, self._child = self._child_job_id, 0, None
         job = self._job_store.read_job(job_id)
         if job is not None and not job.state.is_finished and status != EX_TEMPFAIL:
             log.warning("retraining job %d ended with exit status %d", job_id, status)
@@ -146,23 +147,20 @@ class Supervisor:
             )
             if self._debouncer.is_due(project, count, last_event_id):
                 reason = f"{count:,} new or changed annotation{'s' * (count != 1)}"
-                self._job_store.enqueue(
-                    project, self._tier, reason=reason, last_event_id=last_event_id
-                )
+                enqueue = self._job_store.enqueue
+                enqueue(project, self._tier, reason=reason, last_event_id=last_event_id)
                 self._debouncer.reset(project)
 
     def _start_process(self, job: Job) -> None:
         self._job_store.mark_running(job.id)
         command = [*self._settings.command, "--run", str(job.id)]
         environment = self._settings.environment
-        self._child = job.id, start_logged(command, self._log_path, environment=environment)
+        self._child = start_logged(command, self._log_path, environment=environment)
+        self._child_job_id = job.id
 
     def _is_alive(self, job: Job) -> bool:
         """Whether a process runs the job: ours, or one that an earlier server started."""
-        return self._is_child(job) or self._job_store.is_locked(job)
-
-    def _is_child(self, job: Job) -> bool:
-        return self._child is not None and self._child[0] == job.id
+        return job.id == self._child_job_id or self._job_store.is_locked(job)
 
     def _cancel(self, job: Job) -> None:
         """Stop the process of a job: first SIGTERM, after the grace period SIGKILL."""
@@ -170,7 +168,7 @@ class Supervisor:
             self._terminated_at.pop(job.id, None)
             self._finish(job, JobState.CANCELLED, "it was cancelled")
             return
-        pid = self._child[1].pid if self._child and self._is_child(job) else job.pid
+        pid = self._child.pid if self._child and job.id == self._child_job_id else job.pid
         since = self._terminated_at.setdefault(job.id, time.monotonic())
         is_late = time.monotonic() - since > TERMINATION_GRACE_SECONDS
         send_signal(pid, signal.SIGKILL if is_late else signal.SIGTERM)

@@ -1,7 +1,8 @@
 """The state behind the routes: the served versions, the stores and the telemetry."""
 
-from collections.abc import Callable
-from functools import cache
+import logging
+from collections.abc import Callable, Collection, Sequence
+from functools import cache, partial
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any
@@ -10,19 +11,24 @@ from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.events.store import EventStore
 from tagalong.backend.label_studio.api.connection import Connection
 from tagalong.backend.label_studio.task_text import TaskTextReader
+from tagalong.backend.models.base_models.load_options import BaseModelCache, WeightsMode
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.tier import Tier
 from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.retraining.supervisor import Supervisor
 from tagalong.backend.server.monitoring.telemetry import Telemetry
-from tagalong.backend.server.prediction.drafting import make_drafted_loader
 from tagalong.backend.server.prediction.handler import PredictHandler
 from tagalong.backend.server.prediction.model_holder import ModelHolder
 from tagalong.backend.server.prediction.openvino_builder import OpenVINOBuilder
 from tagalong.backend.server.settings import Settings
+from tagalong.ner.document import Document, Prediction
+from tagalong.ner.errors import TagalongError
+from tagalong.ner.manifest import read_manifest
 from tagalong.ner.model_registry import ModelRegistry
 from tagalong.ner.tiers import DEFAULT_TIER
+
+log = logging.getLogger(__name__)
 
 
 class Service:
@@ -96,3 +102,36 @@ def create_task_text_reader(settings: Settings) -> TaskTextReader:
         label_studio_url=url,
         authorization=lambda: connection().authorization_header(),
     )
+
+
+def draft(
+    encoder: ModelHolder, labels: Collection[str], documents: Sequence[Document]
+) -> Sequence[Prediction]:
+    """Draft by the served encoder; O everywhere if it shares none of the LLM's labels."""
+    tier = encoder.tier
+    if tier is not None and not set(labels).isdisjoint(tier.labels):
+        try:
+            return encoder.scheduler.predict(tier, documents)
+        except (TagalongError, RuntimeError) as error:
+            # A draft changes the cost of an answer, never the answer: go on without.
+            log.warning("the encoder could not draft: %s", type(error).__name__)
+    return [Prediction((), 1.0, "")] * len(documents)
+
+
+def make_drafted_loader(
+    encoder: ModelHolder, *, weights_mode: WeightsMode | None
+) -> Callable[[Path], Tier]:
+    """Create a loader of LLM versions that draft with `encoder` and know their throughput.
+
+    An adapter whose base model is in memory already does not load it again, unless a version is
+    merged into it. A `weights_mode` of None is the mode of the version's training.
+    """
+    cache = BaseModelCache()
+
+    def load(folder: Path) -> Tier:
+        drafter = partial(draft, encoder, read_manifest(folder, verify=False).labels)
+        tier = load_tier(folder, drafter=drafter, weights_mode=weights_mode, base_model_cache=cache)
+        tier.warm_up()  # measures the throughput, before the first request needs an estimate
+        return tier
+
+    return load

@@ -86,7 +86,7 @@ def run_all(
     def restart() -> None:
         """Kill Label Studio, and restart it at the same address."""
         os.killpg(studios[-1].process.pid, signal.SIGKILL)
-        studios[-1].stop()
+        studios[-1].process.stop()
         while not is_port_free(port):  # its child processes end a moment later
             time.sleep(0.1)
         studios.append(start_label_studio(program, folder / "studio", port=port))
@@ -129,7 +129,7 @@ def run_all(
             f"{'as undisturbed' if right else 'WRONG'}",
             flush=True,
         )
-    studios[-1].stop()
+    studios[-1].process.stop()
     return wrong
 
 

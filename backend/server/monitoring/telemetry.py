@@ -5,21 +5,25 @@ must not have is kept beside the series: names of projects and labels, each of w
 series, and exact latencies. All methods are thread-safe and none fails.
 """
 
+import collections
 import math
 import threading
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Collection
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
 
 from tagalong.backend.events.payload import ACTIONS
 from tagalong.backend.models.tier import DecodingStats
 from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.retraining.job import Job
-from tagalong.backend.server.monitoring.metrics import PrometheusMetrics, read_values
 from tagalong.backend.server.monitoring.snapshot import (
     ProjectState,
     RequestStats,
@@ -28,6 +32,16 @@ from tagalong.backend.server.monitoring.snapshot import (
     TierState,
 )
 
+# /health should take 0.1 s. Label Studio waits 1 s for a webhook and 100 s for /predict.
+LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 100)
+# Of LLMs. The accuracy of the drafts is agreed / slots.
+DECODING_COUNTERS = {
+    "documents": "Documents decoded",
+    "passes": "Model calls in sequence, summed over windows",
+    "slots": "Words tagged",
+    "tokens": "Tokens run through the model",
+    "agreed": "Words whose drafted tag was right",
+}
 MAX_LATENCY_SAMPLES = 512  # last requests of a route, for the exact latencies on the page
 # Clients choose these names, so each collection is bounded; further names are counted as OTHER.
 MAX_ROUTES, MAX_REASONS = 32, 16
@@ -36,6 +50,52 @@ MAX_LABELS = 48  # of one project
 OTHER = "other"
 MAX_NAME_CHARACTERS = 80
 MAX_MESSAGE_CHARACTERS = 400
+
+
+class PrometheusMetrics:
+    """All series of one registry. Those of a tier exist from the start, with value 0."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"tagalong_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"tagalong_{name}", text, labels, registry=registry)
+
+        self.requests = counter("http_requests", "Requests answered", "route", "status")
+        self.request_seconds = Histogram(
+            "tagalong_http_request_seconds",
+            "Time to answer a request",
+            ["route"],
+            buckets=LATENCY_BUCKETS_SECONDS,
+            registry=registry,
+        )
+        self.requests_in_flight = gauge("http_requests_in_flight", "Requests being answered")
+        self.tasks_predicted = counter("tasks_predicted", "Tasks answered", "tier")
+        self.regions_predicted = counter("regions_predicted", "Regions returned", "tier")
+        dropped, unread = "Regions found and not returned", "Tasks whose text could not be read"
+        self.regions_dropped = counter("regions_dropped", dropped, "tier", "reason")
+        self.unreadable_tasks = counter("tasks_unread", unread, "tier", "reason")
+        self.webhook_events = counter("webhook_events", "Webhook events received", "action")
+        self.finished_jobs = counter("trainings", "Retraining jobs that ended", "tier", "state")
+        served, seconds = "1 for the version being served", "Time to load the version being served"
+        self.model_info = gauge("model_info", served, "tier", "version", "base")
+        self.load_seconds = gauge("model_load_seconds", seconds, "tier")
+        self.load_failures = counter("model_load_failures", "Versions that did not load", "tier")
+        failing = "Versions that should be served and do not load"
+        self.load_failing = gauge("model_load_failing", failing, "tier")
+        self.decoding_counters = {
+            name: counter(f"decoding_{name}", text, "tier")
+            for name, text in DECODING_COUNTERS.items()
+        }
+        for tier, spec in TIER_SPECS.items():
+            for metric in (self.tasks_predicted, self.regions_predicted, self.load_failures):
+                metric.labels(tier)
+            self.load_failing.labels(tier)
+            for decoding in self.decoding_counters.values() if spec.counts_decoding else ():
+                decoding.labels(tier)
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
 
 
 class Telemetry:
@@ -132,8 +192,8 @@ class Telemetry:
     def take_snapshot(self) -> Snapshot:
         """Everything that the status page shows."""
         with self._lock:
-            tasks = read_values(self._metrics.tasks_predicted)
-            regions = read_values(self._metrics.regions_predicted)
+            tasks = _read_values(self._metrics.tasks_predicted)
+            regions = _read_values(self._metrics.regions_predicted)
             return Snapshot(
                 taken_at=datetime.now(UTC),
                 started_at=self._started_at,
@@ -144,13 +204,13 @@ class Telemetry:
                 routes=self._route_stats(),
                 # Copies, because the states go on counting while the page is rendered.
                 projects=tuple(deepcopy(list(reversed(self._projects.values())))),
-                in_flight=read_values(self._metrics.requests_in_flight)[()],
+                in_flight=_read_values(self._metrics.requests_in_flight)[()],
             )
 
     def _route_stats(self) -> tuple[RouteStats, ...]:
         """The statistics of all routes, the most used first."""
-        classes: Counter[tuple[str, int]] = Counter()  # (route, first digit of the status)
-        for (route, status), requests in read_values(self._metrics.requests).items():
+        classes = collections.Counter[tuple[str, int]]()  # (route, first digit of the status)
+        for (route, status), requests in _read_values(self._metrics.requests).items():
             classes[route, int(status) // 100] += requests
         routes = [
             RouteStats(
@@ -164,6 +224,16 @@ class Telemetry:
             for route, latencies in self._latencies.items()
         ]
         return tuple(sorted(routes, key=lambda stats: (-stats.requests, stats.route)))
+
+
+def _read_values(metric: MetricWrapperBase) -> dict[tuple[str, ...], int]:
+    """Read a counter or gauge of whole numbers: label values -> value."""
+    samples = [sample for family in metric.collect() for sample in family.samples]
+    return {
+        tuple(sample.labels.values()): int(sample.value)
+        for sample in samples
+        if not sample.name.endswith("_created")  # the time stamp beside each counter
+    }
 
 
 def truncate_text(text: str, max_characters: int = MAX_NAME_CHARACTERS) -> str:

@@ -14,9 +14,8 @@ from flask.testing import FlaskClient
 from tagalong.backend.models.llm.tier import ThroughputEstimate
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.tier import Tier
-from tagalong.backend.server.prediction.drafting import draft
 from tagalong.backend.server.prediction.request import Limits, RequestError, check_latency_budget
-from tagalong.backend.server.service import Service
+from tagalong.backend.server.service import Service, draft
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import OutOfMemoryError
