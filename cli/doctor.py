@@ -17,15 +17,12 @@ from tagalong.cli.terminal.options import (
 from tagalong.ner.errors import InputError
 from tagalong.ner.text_sanitizing import to_single_line
 
-STATUS_MARKS: dict[CheckStatus, str] = {"ok": "✓", "warning": "!", "problem": "✗", "skipped": "·"}
-STATUS_COLORS: dict[CheckStatus, str] = {
-    "ok": "green",
-    "warning": "yellow",
-    "problem": "red",
-    "skipped": "dim",
+STATUS_STYLES: dict[CheckStatus, tuple[str, str]] = {  # mark and colour
+    "ok": ("✓", "green"),
+    "warning": ("!", "yellow"),
+    "problem": ("✗", "red"),
+    "skipped": ("·", "dim"),
 }
-
-
 BackendOption = Annotated[
     str | None,
     typer.Option(
@@ -93,19 +90,18 @@ def doctor_cli(
 def print_findings(results: Iterable[DoctorFinding]) -> list[DoctorFinding]:
     """Print findings as they come, and return them; skipped ones of one cause share a line."""
     findings: list[DoctorFinding] = []
-    waiting: list[DoctorFinding] = []
+    group: list[DoctorFinding] = []
     for finding in results:
         findings.append(finding)
-        # The next cause begins, so the group of the last one is complete.
-        if waiting and finding.sentence != waiting[0].sentence:
-            console.print(render_findings(waiting), soft_wrap=True)
-            waiting = []
-        if finding.status == "skipped":
-            waiting.append(finding)
-        else:
-            console.print(render_findings([finding]), soft_wrap=True)
-    if waiting:
-        console.print(render_findings(waiting), soft_wrap=True)
+        if group and finding.sentence != group[0].sentence:  # of the next cause
+            console.print(render_findings(group), soft_wrap=True)
+            group = []
+        group.append(finding)
+        if finding.status != "skipped":  # others of this cause do not follow
+            console.print(render_findings(group), soft_wrap=True)
+            group = []
+    if group:
+        console.print(render_findings(group), soft_wrap=True)
     return findings
 
 
@@ -116,7 +112,8 @@ def render_findings(findings: Sequence[DoctorFinding]) -> Text:
     """
     first = findings[0]
     is_dim = first.status == "skipped"
-    text = Text(f"{STATUS_MARKS[first.status]} ", style=STATUS_COLORS[first.status])
+    mark, colour = STATUS_STYLES[first.status]
+    text = Text(f"{mark} ", style=colour)
     titles = ", ".join(finding.title for finding in findings)
     text.append(f"{titles}: ", style="dim" if is_dim else "bold")
     text.append(to_single_line(first.sentence), style="dim" if is_dim else "default")

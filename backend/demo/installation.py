@@ -9,8 +9,7 @@ from pathlib import Path
 
 from tagalong.ner.errors import LabelStudioError
 
-LABEL_STUDIO_VERSION = "1.23.2"  # the tested release
-MIN_PYTHON_VERSION = (3, 10)  # needed by that release
+LABEL_STUDIO_VERSION = "1.23.2"  # the tested release; it runs on every Python that we run on
 INSTALLED_MARKER = "installed"  # written last, so that it means a complete environment
 REQUIRED_DISK_SPACE = "1.5 GB"  # with room for unpacking
 # These would send pip, or the new Python, out of the new environment.
@@ -18,21 +17,17 @@ REMOVED_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_PREFIX", "PI
 
 
 def install_label_studio(
-    home: Path,
-    *,
-    python: str = sys.executable,
-    on_output: Callable[[str], None] = lambda _: None,
+    home: Path, *, python: str = sys.executable, on_output: Callable[[str], None] = lambda _: None
 ) -> Path:
     """Install Label Studio below `home`, unless it is installed, and return its program.
 
     An interrupted installation starts again. `python` creates the virtual environment. Raises
-    `LabelStudioError` if Python is too old, the disk is full, or pip fails.
+    `LabelStudioError` if the disk is full, or pip fails.
     """
     environment = home / f"label-studio-{LABEL_STUDIO_VERSION}"
     program = environment / "bin" / "label-studio"
     if (environment / INSTALLED_MARKER).is_file() and program.is_file():
         return program
-    _check_python(python)
     on_output(f"making {environment}")
     environment.mkdir(parents=True, exist_ok=True)
     # Cleared first: pip considers a package installed even if it was killed halfway.
@@ -43,28 +38,6 @@ def install_label_studio(
     _run_step([*pip, "install", *quiet, requirement], on_output)
     (environment / INSTALLED_MARKER).write_text(f"{requirement}\n", encoding="utf-8")
     return program
-
-
-def _check_python(python: str) -> None:
-    """Refuse a Python that Label Studio does not run on."""
-    command = [python, "-c", "import sys; print(*sys.version_info[:2])"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-        version = tuple(map(int, answer.stdout.split()))
-    except (OSError, subprocess.CalledProcessError, ValueError) as error:
-        raise LabelStudioError(
-            f"{python} is not a Python that runs: give another Python",
-            "installation",
-            code="python-unusable",
-        ) from error
-    if version < MIN_PYTHON_VERSION:
-        found, needed = (f"{major}.{minor}" for major, minor in (version, MIN_PYTHON_VERSION))
-        raise LabelStudioError(
-            f"{python} is Python {found}, and Label Studio {LABEL_STUDIO_VERSION} needs {needed} "
-            "or newer: give another Python",
-            "installation",
-            code="python-too-old",
-        )
 
 
 def _run_step(command: Sequence[str], on_output: Callable[[str], None]) -> None:

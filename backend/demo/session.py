@@ -115,8 +115,5 @@ def _start_backend(command: Sequence[str], home: Path, port: int) -> SupervisedP
         name: value for name, value in os.environ.items() if not name.startswith("TAGALONG_")
     }
     return SupervisedProcess(
-        "the backend",
-        [*command, *arguments],
-        environment=variables,
-        log_path=home / "backend.log",
+        "the backend", [*command, *arguments], environment=variables, log_path=home / "backend.log"
     )

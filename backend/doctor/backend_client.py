@@ -65,12 +65,9 @@ def call_backend(
         code, error = "backend-unreachable", f"cannot be reached ({failure})"
     else:
         seconds = time.perf_counter() - start
-        return BackendResponse(response.status_code, _parse_json(response), seconds)
+        try:
+            answer = response.json()
+        except (ValueError, RecursionError):
+            answer = None
+        return BackendResponse(response.status_code, answer, seconds)
     return BackendResponse(elapsed_seconds=timeout_seconds, error_code=code, error=error)
-
-
-def _parse_json(response: httpx.Response) -> Any:
-    try:
-        return response.json()
-    except (ValueError, RecursionError):
-        return None

@@ -14,11 +14,11 @@ from tagalong.backend.label_studio.api.client import LabelStudioClient, connect
 from tagalong.backend.label_studio.api.objects import MLBackend, Project, View, Webhook
 from tagalong.backend.label_studio.config import parse_label_config
 from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.backend.server.settings import MODEL_CLASS
 from tagalong.ner.errors import LabelStudioError
 
 ANONYMOUS_KEY = "doctor"  # Label Studio tells its version whatever the key
 MAX_SAMPLED_TASKS = 50  # checked one by one; counts of Label Studio cover all tasks
-MODEL_CLASS = "Tagalong"  # in /health of our own server
 # Longer than the limits of Label Studio, to measure by how much an answer is late.
 HEALTH_TIMEOUT_SECONDS = 5.0
 SETUP_TIMEOUT_SECONDS = 10.0

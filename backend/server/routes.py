@@ -30,9 +30,9 @@ from tagalong.backend.server.prediction.request import (
     unprocessable_request,
 )
 from tagalong.backend.server.service import Service
+from tagalong.backend.server.settings import MODEL_CLASS
 from tagalong.ner.errors import StateFileError, TagalongError
 
-MODEL_CLASS = "Tagalong"
 MAX_LISTED_JOBS = 5  # on the status page
 OPEN_VIEWS = {"health", "root", "webhook"}  # ask for credentials themselves, or for none
 

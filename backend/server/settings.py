@@ -9,6 +9,7 @@ from tagalong.backend.retraining.trigger import RetrainSettings
 from tagalong.backend.server.prediction.request import Limits
 
 WEBHOOK_SECRET_HEADER = "X-Tagalong-Secret"  # noqa: S105 (the header's name)
+MODEL_CLASS = "Tagalong"  # in /health
 RETRAINING_DISABLED = RetrainSettings(unavailable_reason="this server has no training command")
 
 

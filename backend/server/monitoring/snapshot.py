@@ -94,4 +94,3 @@ class Snapshot:
     tiers: tuple[TierState, ...]
     routes: tuple[RouteStats, ...] = ()  # the most used first
     projects: tuple[ProjectState, ...] = ()  # the last seen first
-    in_flight: int = 0  # requests being answered

@@ -20,7 +20,6 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from tagalong.backend.events.payload import ACTIONS
 from tagalong.backend.models.tier import DecodingStats
 from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.retraining.job import Job
@@ -43,10 +42,9 @@ DECODING_COUNTERS = {
     "agreed": "Words whose drafted tag was right",
 }
 MAX_LATENCY_SAMPLES = 512  # last requests of a route, for the exact latencies on the page
-# Clients choose these names, so each collection is bounded; further names are counted as OTHER.
-MAX_ROUTES, MAX_REASONS = 32, 16
+# Clients choose the names of projects and labels, so their collections are bounded.
 MAX_PROJECTS = 24  # pairs of project and tier; the least recently seen is dropped
-MAX_LABELS = 48  # of one project
+MAX_LABELS = 48  # of one project; further ones are counted as OTHER
 OTHER = "other"
 MAX_NAME_CHARACTERS = 80
 MAX_MESSAGE_CHARACTERS = 400
@@ -108,7 +106,6 @@ class Telemetry:
         self._started_at = datetime.now(UTC)
         self._tiers = {tier: TierState(tier) for tier in TIER_SPECS}
         self._latencies: dict[str, deque[float]] = {}  # seconds, by route
-        self._reasons: set[str] = set()  # of unreadable tasks
         self._projects: OrderedDict[tuple[str, str], ProjectState] = OrderedDict()
 
     def count_in_flight(self, change: int) -> None:
@@ -118,7 +115,6 @@ class Telemetry:
     def record_response(self, route: str, status: int, seconds: float) -> None:
         """Record an answer; `route` is the matching URL rule, never the requested path."""
         with self._lock:  # a snapshot must find latencies for every route that was counted
-            route = _bounded_name(route, self._latencies, MAX_ROUTES)
             latencies = self._latencies.setdefault(route, deque(maxlen=MAX_LATENCY_SAMPLES))
             latencies.append(seconds)
             self._metrics.requests.labels(route, str(status)).inc()
@@ -141,15 +137,16 @@ class Telemetry:
             for dropped in stats.dropped_annotations:
                 metrics.regions_dropped.labels(tier, dropped.reason).inc()
                 # Labels only here, not in Prometheus, where each would be a new series.
-                known = {label for label, _ in state.dropped_regions}
-                label = _bounded_name(dropped.label, known, MAX_LABELS)
+                label, known = (
+                    truncate_text(dropped.label),
+                    {key[0] for key in state.dropped_regions},
+                )
+                label = label if label in known or len(known) < MAX_LABELS else OTHER
                 state.dropped_regions[label, dropped.reason] += 1
             for task in stats.unreadable_tasks:
-                reason = _bounded_name(task.reason, self._reasons, MAX_REASONS)
-                self._reasons.add(reason)
-                metrics.unreadable_tasks.labels(tier, reason).inc()
-                state.unreadable_tasks[reason] += 1
-                state.messages[reason] = truncate_text(task.message, MAX_MESSAGE_CHARACTERS)
+                metrics.unreadable_tasks.labels(tier, task.reason).inc()
+                state.unreadable_tasks[task.reason] += 1
+                state.messages[task.reason] = truncate_text(task.message, MAX_MESSAGE_CHARACTERS)
 
     def _project_state(self, project: str, tier: str) -> ProjectState:
         """The state of a project, now the last one seen."""
@@ -162,8 +159,8 @@ class Telemetry:
         return state
 
     def record_webhook_event(self, action: str) -> None:
-        """Count a webhook event; an action unknown to Label Studio counts as `OTHER`."""
-        self._metrics.webhook_events.labels(action if action in ACTIONS else OTHER).inc()
+        """Count a webhook event; the action must be one of Label Studio's."""
+        self._metrics.webhook_events.labels(action).inc()
 
     def record_tier_state(self, state: TierState) -> None:
         """Record the served version of a tier, and set the series that follow from it."""
@@ -204,7 +201,6 @@ class Telemetry:
                 routes=self._route_stats(),
                 # Copies, because the states go on counting while the page is rendered.
                 projects=tuple(deepcopy(list(reversed(self._projects.values())))),
-                in_flight=_read_values(self._metrics.requests_in_flight)[()],
             )
 
     def _route_stats(self) -> tuple[RouteStats, ...]:
@@ -244,12 +240,6 @@ def truncate_text(text: str, max_characters: int = MAX_NAME_CHARACTERS) -> str:
     if len(text) > max_characters:
         text = text[: max_characters - 1] + "…"
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _bounded_name(name: str, known: Collection[str], max_names: int) -> str:
-    """The name while it is known or there is room for it, else `OTHER`."""
-    name = truncate_text(name)
-    return name if name in known or len(known) < max_names else OTHER
 
 
 def _nearest_rank(values: Collection[float], share: float) -> float:

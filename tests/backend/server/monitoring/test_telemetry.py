@@ -24,8 +24,6 @@ from tagalong.backend.server.monitoring.telemetry import (
     MAX_LATENCY_SAMPLES,
     MAX_NAME_CHARACTERS,
     MAX_PROJECTS,
-    MAX_REASONS,
-    MAX_ROUTES,
     OTHER,
     Telemetry,
 )
@@ -60,7 +58,7 @@ def test_a_fresh_server_shows_its_tiers_and_nothing_else() -> None:
     telemetry = Telemetry()
     snapshot = telemetry.take_snapshot()
     assert snapshot.tiers == (TierState("encoder"), TierState("llm"))
-    assert (snapshot.routes, snapshot.projects, snapshot.in_flight) == ((), (), 0)
+    assert (snapshot.routes, snapshot.projects) == ((), ())
     assert snapshot.started_at <= snapshot.taken_at
     assert value(telemetry, "tagalong_tasks_predicted_total", tier="llm") == 0
     assert value(telemetry, "process_resident_memory_bytes") is not None
@@ -121,7 +119,7 @@ def test_no_request_that_was_answered_is_in_flight(tmp_path: Path) -> None:
         for path, body in (("/predict", request_for("x")), ("/predict", []), ("/nowhere", {})):
             say(client, path, body)
         telemetry = client.application.extensions["tagalong"].telemetry
-        assert telemetry.take_snapshot().in_flight == 0
+        assert value(telemetry, "tagalong_http_requests_in_flight") == 0
 
 
 def test_requests_in_flight_come_and_go() -> None:
@@ -129,7 +127,6 @@ def test_requests_in_flight_come_and_go() -> None:
     telemetry.count_in_flight(1)
     telemetry.count_in_flight(1)
     telemetry.count_in_flight(-1)
-    assert telemetry.take_snapshot().in_flight == 1
     assert value(telemetry, "tagalong_http_requests_in_flight") == 1
 
 
@@ -235,8 +232,6 @@ def test_hostile_names_cannot_make_it_grow() -> None:
     telemetry = Telemetry()
     names = [f"{number}\ud800 " * 200 for number in range(300)]
     for name in names:
-        telemetry.record_response(name, 200, 0.1)
-        telemetry.record_webhook_event(name)
         telemetry.record_predictions(
             name,
             "encoder",
@@ -245,14 +240,13 @@ def test_hostile_names_cannot_make_it_grow() -> None:
                 1,
                 labels=dict.fromkeys(names, name),
                 dropped_annotations=[lost(name)],
-                unreadable_tasks=[UnreadableTask(name, name)],
+                unreadable_tasks=[UnreadableTask("no text", name)],
             ),
         )
     telemetry.record_predictions(
         "2", "encoder", RequestStats(1, 0, dropped_annotations=[lost(name) for name in names])
     )
     snapshot = telemetry.take_snapshot()
-    assert len(snapshot.routes) == MAX_ROUTES + 1
     assert len(snapshot.projects) == MAX_PROJECTS
     newest = snapshot.projects[0]
     assert len(newest.dropped_regions) == MAX_LABELS + 1
@@ -261,9 +255,6 @@ def test_hostile_names_cannot_make_it_grow() -> None:
     assert all(len(label) <= longest for label, _ in newest.dropped_regions)
     assert all(len(project.project) <= longest for project in snapshot.projects)
     assert all(len(project.labels) <= MAX_LABELS for project in snapshot.projects)
-    reasons = {reason for project in snapshot.projects for reason in project.unreadable_tasks}
-    assert len(reasons) <= MAX_REASONS + 1
-    assert value(telemetry, "tagalong_webhook_events_total", action=OTHER) == len(names)
     repr(snapshot).encode()
     assert len(generate_latest(telemetry.registry)) < 300_000
 
@@ -271,7 +262,6 @@ def test_hostile_names_cannot_make_it_grow() -> None:
 def test_what_is_exposed_can_be_read_by_prometheus_and_stays_small() -> None:
     telemetry = Telemetry()
     for number in range(200):
-        telemetry.record_response(f"/{number}", 200, 0.1)
         outcome = RequestStats(
             1, 1, dropped_annotations=[lost(str(number), reason) for reason in DROP_REASONS]
         )
@@ -280,7 +270,6 @@ def test_what_is_exposed_can_be_read_by_prometheus_and_stays_small() -> None:
         telemetry.record_webhook_event(action)
     before = series(telemetry)
     for number in range(200, 400):
-        telemetry.record_response(f"/{number}", 200, 0.1)
         telemetry.record_predictions(
             str(number), "encoder", RequestStats(1, 1, dropped_annotations=[lost(str(number))])
         )
@@ -306,7 +295,7 @@ def test_threads_count_at_once() -> None:
     for thread in threads:
         thread.join()
     snapshot = telemetry.take_snapshot()
-    assert snapshot.in_flight == 0
+    assert value(telemetry, "tagalong_http_requests_in_flight") == 0
     assert snapshot.routes[0].requests == 800
     assert (encoder(snapshot).tasks, encoder(snapshot).regions) == (1_600, 2_400)
     assert snapshot.projects[0].dropped_regions == {("Disease", "label unknown"): 800}
