@@ -3,20 +3,18 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import typer
+
 from tagalong.backend.label_studio.api.address import LOOPBACK_HOSTS
 from tagalong.backend.models.openvino import OPENVINO_MISSING_MESSAGE
 from tagalong.backend.retraining.trigger import RetrainSettings
 from tagalong.cli.serve_options import (
-    AccessLogOption,
-    HostOption,
     LabelStudioKeyOption,
     LabelStudioURLOption,
     LLMWeightsOption,
     MaxCharactersOption,
-    MaxTasksOption,
     OpenVINOOption,
     PasswordOption,
-    PortOption,
     RetrainAfterOption,
     RetrainPrelabelOption,
     RetrainPromoteOption,
@@ -34,8 +32,8 @@ if TYPE_CHECKING:
 
 
 def serve_cli(
-    host: HostOption = "127.0.0.1",
-    port: PortOption = 9090,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 9090,
     models: ModelsOption = Path("models"),
     username: UsernameOption = None,
     password: PasswordOption = None,
@@ -43,7 +41,7 @@ def serve_cli(
     allowed_hosts: Annotated[str, ALLOWED_HOSTS_OPTION] = "",
     label_studio_url: LabelStudioURLOption = None,
     label_studio_key: LabelStudioKeyOption = None,
-    max_tasks: MaxTasksOption = 1_000,
+    max_tasks: Annotated[int, typer.Option(min=1, help="Maximum tasks per request.")] = 1_000,
     max_characters: MaxCharactersOption = 500_000,
     llm_weights: LLMWeightsOption = None,
     retrain_after: RetrainAfterOption = 0,
@@ -51,7 +49,7 @@ def serve_cli(
     retrain_warm_start: RetrainWarmStartOption = False,
     retrain_prelabel: RetrainPrelabelOption = 0,
     openvino: OpenVINOOption = True,
-    access_log: AccessLogOption = False,
+    access_log: Annotated[bool, typer.Option(help="Log every request, without its body.")] = False,
 ) -> None:
     """Serve predictions to Label Studio: the current versions in --models, else the bundled ones.
 

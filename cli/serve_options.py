@@ -8,8 +8,6 @@ from tagalong.backend.models.base_models.load_options import WeightsMode
 from tagalong.backend.models.openvino import OPENVINO_SWITCH
 from tagalong.backend.retraining.job import PromotionPolicy
 
-HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
-PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
 UsernameOption = Annotated[
     str | None,
     typer.Option(envvar="TAGALONG_USERNAME", help="User name for HTTP basic authentication."),
@@ -43,7 +41,6 @@ LabelStudioKeyOption = Annotated[
         help="API token of Label Studio, for retraining and for texts in its own files.",
     ),
 ]
-MaxTasksOption = Annotated[int, typer.Option(min=1, help="Maximum tasks per request.")]
 MaxCharactersOption = Annotated[int, typer.Option(min=1, help="Maximum characters per text.")]
 LLMWeightsOption = Annotated[
     WeightsMode | None,
@@ -95,4 +92,3 @@ OpenVINOOption = Annotated[
         "is compiled.",
     ),
 ]
-AccessLogOption = Annotated[bool, typer.Option(help="Log every request, without its body.")]

@@ -41,7 +41,6 @@ def install_label_studio(
 
 
 def _run_step(command: Sequence[str], on_output: Callable[[str], None]) -> None:
-    """Run one step of the installation, and pass its output on."""
     environment = {
         name: value for name, value in os.environ.items() if name not in REMOVED_VARIABLES
     }

@@ -159,7 +159,6 @@ def _build_environment(data: Path, account: Account, extra: Mapping[str, str]) -
 
 
 def _is_ready(client: LabelStudioClient) -> bool:
-    """Whether the server answers, and accepts our account."""
     try:
         client.whoami()
     except LabelStudioError as error:

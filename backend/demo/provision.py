@@ -68,7 +68,6 @@ def _create_project(label_studio: LabelStudioClient) -> int:
 
 
 def _import_missing_tasks(label_studio: LabelStudioClient, project: int) -> None:
-    """Import the abstracts that are not in the project yet."""
     present = {task.data.get("pmid") for task in label_studio.tasks.iterate_for_project(project)}
     missing = [{"data": data} for data in read_abstracts() if data["pmid"] not in present]
     if missing:

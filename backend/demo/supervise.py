@@ -34,7 +34,6 @@ def run_supervised(command: Sequence[str]) -> None:
 
 
 def _terminate_on_stdin_close(ended: threading.Event) -> None:
-    """Wait until stdin closes, then send SIGTERM and SIGKILL to the group."""
     sys.stdin.buffer.read()
     os.killpg(0, signal.SIGTERM)
     ended.wait(TERMINATION_GRACE_SECONDS)

@@ -157,7 +157,6 @@ def check_webhook(context: DoctorContext) -> DoctorFinding:
 
 
 def _check_webhook_settings(webhook: Webhook) -> DoctorFinding | None:
-    """A warning if the webhook does not send all that the backend needs."""
     missing = [name for name in REQUIRED_ACTIONS if name not in webhook.actions]
     name = f"The webhook to {webhook.url}"
     if missing and not webhook.sends_all_actions:

@@ -122,7 +122,6 @@ def mend_tabs(context: DoctorContext) -> DoctorFinding:
 
 
 def _find_broken_tabs(context: DoctorContext) -> list[View]:
-    """The tabs with a filter that the page does not know."""
     return [view for view in context.views if unknown_operators(view.filters)]
 
 

@@ -137,7 +137,6 @@ class Supervisor:
         self._active_ids = active_ids
 
     def _enqueue_due(self) -> None:
-        """Queue a job for each project with enough new annotations."""
         if not self._settings.min_annotations:
             return
         covered = self._job_store.read_last_event_ids(self._tier)

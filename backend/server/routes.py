@@ -185,7 +185,6 @@ def _render_page(service: Service) -> Response:
 
 
 def _read_json_body() -> Mapping[str, Any]:
-    """The JSON object in the body of the request."""
     content, max_bytes = request.get_data(cache=False), request.max_content_length
     if request.content_length is None and max_bytes is not None and len(content) >= max_bytes:
         raise RequestEntityTooLarge  # Werkzeug silently cuts a chunked body at the limit
@@ -206,7 +205,6 @@ def _read_json_body() -> Mapping[str, Any]:
 
 
 def _job_status_json(event: RecordedEvent, job_store: JobStore) -> dict[str, Any]:
-    """The state of the job that covers an event."""
     project = event.event.project
     job = None if project is None else job_store.find_for_event(project, event.id)
     failed = job is not None and job.state is JobState.FAILED

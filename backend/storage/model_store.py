@@ -192,7 +192,6 @@ class ModelStore(ModelRegistry):
         )
 
     def _check_current_unchanged(self, tier: str, version: str, expected: str) -> None:
-        """Check that no third version became current."""
         now = self.served_version(tier)
         if now not in (version, expected):
             advice = f"promote it with `tagalong models promote {version}` if you want it"
@@ -222,7 +221,6 @@ class ModelStore(ModelRegistry):
         return self.version_folder(tier, version)
 
     def _verify(self, tier: str, version: str | None) -> str:
-        """Check that a version did not change since publishing, and return its name."""
         folder = self._version_folder_or_bundled(tier, version)
         manifest = read_manifest(folder)
         if (manifest.tier, manifest.version) != (tier, folder.name):

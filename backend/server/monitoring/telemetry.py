@@ -204,7 +204,6 @@ class Telemetry:
             )
 
     def _route_stats(self) -> tuple[RouteStats, ...]:
-        """The statistics of all routes, the most used first."""
         classes = collections.Counter[tuple[str, int]]()  # (route, first digit of the status)
         for (route, status), requests in _read_values(self._metrics.requests).items():
             classes[route, int(status) // 100] += requests

@@ -150,7 +150,6 @@ class ModelHolder:
             self._clear_failures({folder.name})
 
     def _apply_upgrade(self, folder: Path, served: Tier) -> None:
-        """Replace the served tier by a faster one of the same version, if there is one."""
         try:
             tier = self._find_upgrade(folder, served)
         except (TagalongError, OSError) as error:
@@ -221,7 +220,6 @@ class ModelHolder:
         self._set_state(replace(self.state, loading_version=None, load_failures=failures))
 
     def _unavailable_error(self) -> TagalongError:
-        """Why no version is served."""
         if not self._first_load_done.is_set():
             return VersionNotFound(
                 f"the {self.name} tier is still loading: try again soon", code="tier-loading"

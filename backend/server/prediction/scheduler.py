@@ -120,7 +120,6 @@ class RequestScheduler:
                 self._close_if_idle()
 
     def _run_tier(self, tier: Tier, inputs: Sequence[Any]) -> list[Any]:
-        """Run one batch, on a thread of the batcher."""
         before = tier.decoding_stats  # a tier that has them has one stream: the change is ours
         try:
             return tier.run(inputs)
