@@ -143,7 +143,7 @@ class EventStore(Database):
         `extra` is an object or its JSON text; anything else counts as empty. Nested values are
         dropped, and so are all if they are longer than `MAX_EXTRA_PARAMS_CHARACTERS`.
         """
-        key = (_escape_surrogates(project), _escape_surrogates(backend))
+        key = project, backend
         params = _parse_extra_params(extra)
         with self._cache_lock:
             self._extra_params_cache[key] = params
@@ -163,7 +163,7 @@ class EventStore(Database):
 
     def read_extra_params(self, project: str, backend: str) -> Mapping[str, Any]:
         """Read the extra params of the last ``/setup``; empty without any. Never fails."""
-        key = (_escape_surrogates(project), _escape_surrogates(backend))
+        key = project, backend
         with self._cache_lock:
             if (cached := self._extra_params_cache.get(key)) is not None:
                 return cached  # every prediction asks, and must not wait for a locked file
@@ -195,11 +195,6 @@ def _parse_extra_params(extra: object) -> dict[str, Any]:
         return {}
     flat = {name: value for name, value in extra.items() if not isinstance(value, dict | list)}
     return flat if len(json.dumps(flat)) <= MAX_EXTRA_PARAMS_CHARACTERS else {}
-
-
-def _escape_surrogates(name: str) -> str:
-    """Escape halves of surrogate pairs, which JSON may hold and SQLite may not."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _compute_event_digest(event: WebhookEvent) -> bytes | None:

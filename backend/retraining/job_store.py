@@ -100,7 +100,9 @@ class JobStore(Database):
         self._update("outcome = ?", "id = ?", json.dumps(result.to_json()), job_id)
 
     def finish(self, job_id: int, state: JobState, result: JobResult) -> None:
-        """Record the end of a job; a finished job does not change."""
+        """Delete the work folder and record the end of a job; a finished job does not change."""
+        # In this order, so that no folder is left behind if the process is killed in between.
+        shutil.rmtree(self.work_dir(job_id), ignore_errors=True)
         changes = "state = ?, outcome = ?, ended = ?, standing = '', process = 0"
         values = state, json.dumps(result.to_json()), _utc_now(), job_id
         self._update(changes, f"id = ? AND {UNFINISHED_SQL}", *values)
@@ -141,13 +143,9 @@ class JobStore(Database):
         with self.lock(job.project, job.tier) as locked:
             return not locked
 
-    def work_dir(self, job: Job) -> Path:
+    def work_dir(self, job_id: int) -> Path:
         """The folder for the training data and state of a job, until it ends."""
-        return self._state_dir / f"training-{job.id}"
-
-    def remove_work_dir(self, job: Job) -> None:
-        """Delete the work folder. Call it before `finish`, so that none is left behind."""
-        shutil.rmtree(self.work_dir(job), ignore_errors=True)
+        return self._state_dir / f"training-{job_id}"
 
     def _update(self, changes: str, where: str, *values: int | str) -> int:
         """Update rows; returns their number."""

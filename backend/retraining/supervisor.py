@@ -111,9 +111,10 @@ class Supervisor:
                 continue
             if job.attempts >= MAX_ATTEMPTS:
                 reason = f"its process was killed {MAX_ATTEMPTS} times: see {self._log_path}"
-                self._finish(job, JobState.FAILED, reason)
+                self._job_store.finish(job.id, JobState.FAILED, JobResult(reason))
             elif not self._settings.command:
-                self._finish(job, JobState.FAILED, self._settings.unavailable_reason)
+                reason = self._settings.unavailable_reason
+                self._job_store.finish(job.id, JobState.FAILED, JobResult(reason))
             elif time.monotonic() >= self._retry_at:
                 self._start_process(job)
                 return
@@ -165,14 +166,9 @@ class Supervisor:
         """Stop the process of a job: first SIGTERM, after the grace period SIGKILL."""
         if job.state is JobState.WAITING or not self._is_alive(job):
             self._terminated_at.pop(job.id, None)
-            self._finish(job, JobState.CANCELLED, "it was cancelled")
+            self._job_store.finish(job.id, JobState.CANCELLED, JobResult("it was cancelled"))
             return
         pid = self._child.pid if self._child and job.id == self._child_job_id else job.pid
         since = self._terminated_at.setdefault(job.id, time.monotonic())
         is_late = time.monotonic() - since > TERMINATION_GRACE_SECONDS
         send_signal(pid, signal.SIGKILL if is_late else signal.SIGTERM)
-
-    def _finish(self, job: Job, state: JobState, reason: str) -> None:
-        """Record the end of a job on behalf of its process."""
-        self._job_store.remove_work_dir(job)
-        self._job_store.finish(job.id, state, JobResult(reason))

@@ -78,7 +78,6 @@ def run_job(
                 state, result = JobState.CANCELLED, JobResult("it was cancelled")
             except (TagalongError, OSError) as error:
                 state, result = JobState.FAILED, JobResult(str(error))
-        job_store.remove_work_dir(job)
         job_store.finish(job_id, state, result)
     return _read_job(job_store, job_id)
 
@@ -121,7 +120,7 @@ def _retrain(
                 choose_models(store, job.tier, load=load),
                 ProjectOptions(project=job.project, url=url, key=key),
                 options.prelabel_tasks,
-                journal=job_store.work_dir(job) / "batch.journal",
+                journal=job_store.work_dir(job.id) / "batch.journal",
                 notify=log.info,
             )
         except TagalongError as error:  # the version is served all the same

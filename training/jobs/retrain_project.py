@@ -138,7 +138,7 @@ def _read_data(
     run: Retraining, config: LabelConfig, retry: RateLimitedRetry
 ) -> ProjectTrainingData:
     # A job that continues trains on the same annotations, or its training state would not fit.
-    path = run.job_store.work_dir(run.job) / "tasks.json"
+    path = run.job_store.work_dir(run.job.id) / "tasks.json"
     if not path.is_file():
         run.show("reading the annotations")
         write_tasks(path, fetch_annotated_tasks(run.client, run.job.project, retry))
@@ -173,7 +173,7 @@ def _train(run: Retraining, recipe: Recipe, split: TrainDevSplit) -> AnyTrainRes
 
     name = training_state_path(run.store, run.job.tier, recipe, split).name
     # In the work folder, which is deleted with the job.
-    state_path = run.job_store.work_dir(run.job) / name
+    state_path = run.job_store.work_dir(run.job.id) / name
     options = TrainOptions(store=run.store, state_path=state_path, resume=True, on_progress=report)
     return TIER_TRAINERS[run.job.tier].train(split, recipe, options)
 

@@ -126,7 +126,7 @@ class Telemetry:
         metrics.tasks_predicted.labels(tier).inc(stats.tasks)
         metrics.regions_predicted.labels(tier).inc(stats.regions)
         with self._lock:
-            state = self._project_state(truncate_text(project), tier)
+            state = self._project_state(project, tier)
             state.requests += 1
             state.tasks += stats.tasks
             state.regions += stats.regions

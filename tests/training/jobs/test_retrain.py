@@ -57,7 +57,7 @@ def test_a_job_that_fails_is_recorded(job_store: JobStore, tmp_path: Path) -> No
     assert job.result.reason in done.stderr
     assert done.returncode == 1
     assert job.attempts == 1
-    assert not job_store.work_dir(job).exists()
+    assert not job_store.work_dir(job.id).exists()
 
 
 def test_a_job_that_another_process_runs_is_left_alone(job_store: JobStore, tmp_path: Path) -> None:
