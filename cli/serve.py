@@ -8,20 +8,7 @@ import typer
 from tagalong.backend.label_studio.api.address import LOOPBACK_HOSTS
 from tagalong.backend.models.openvino import OPENVINO_MISSING_MESSAGE
 from tagalong.backend.retraining.trigger import RetrainSettings
-from tagalong.cli.serve_options import (
-    LabelStudioKeyOption,
-    LabelStudioURLOption,
-    LLMWeightsOption,
-    MaxCharactersOption,
-    OpenVINOOption,
-    PasswordOption,
-    RetrainAfterOption,
-    RetrainPrelabelOption,
-    RetrainPromoteOption,
-    RetrainWarmStartOption,
-    UsernameOption,
-    WebhookSecretOption,
-)
+from tagalong.cli import serve_options
 from tagalong.cli.terminal.console import error_console, print_warning
 from tagalong.cli.terminal.options import ALLOWED_HOSTS_OPTION, ModelsOption, parse_hosts
 from tagalong.cli.terminal.subprocesses import RETRAINING_COMMAND, TAGALONG_COMMAND
@@ -35,20 +22,20 @@ def serve_cli(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 9090,
     models: ModelsOption = Path("models"),
-    username: UsernameOption = None,
-    password: PasswordOption = None,
-    webhook_secret: WebhookSecretOption = None,
+    username: serve_options.UsernameOption = None,
+    password: serve_options.PasswordOption = None,
+    webhook_secret: serve_options.WebhookSecretOption = None,
     allowed_hosts: Annotated[str, ALLOWED_HOSTS_OPTION] = "",
-    label_studio_url: LabelStudioURLOption = None,
-    label_studio_key: LabelStudioKeyOption = None,
+    label_studio_url: serve_options.LabelStudioURLOption = None,
+    label_studio_key: serve_options.LabelStudioKeyOption = None,
     max_tasks: Annotated[int, typer.Option(min=1, help="Maximum tasks per request.")] = 1_000,
-    max_characters: MaxCharactersOption = 500_000,
-    llm_weights: LLMWeightsOption = None,
-    retrain_after: RetrainAfterOption = 0,
-    retrain_promote: RetrainPromoteOption = "auto",
-    retrain_warm_start: RetrainWarmStartOption = False,
-    retrain_prelabel: RetrainPrelabelOption = 0,
-    openvino: OpenVINOOption = True,
+    max_characters: serve_options.MaxCharactersOption = 500_000,
+    llm_weights: serve_options.LLMWeightsOption = None,
+    retrain_after: serve_options.RetrainAfterOption = 0,
+    retrain_promote: serve_options.RetrainPromoteOption = "auto",
+    retrain_warm_start: serve_options.RetrainWarmStartOption = False,
+    retrain_prelabel: serve_options.RetrainPrelabelOption = 0,
+    openvino: serve_options.OpenVINOOption = True,
     access_log: Annotated[bool, typer.Option(help="Log every request, without its body.")] = False,
 ) -> None:
     """Serve predictions to Label Studio: the current versions in --models, else the bundled ones.

@@ -78,15 +78,8 @@ def start_label_studio(
 ) -> LabelStudioServer:
     """Start a Label Studio on SQLite, and wait until it accepts its account.
 
-    Args:
-        program: The program ``label-studio``.
-        home: Folder for data, account and log. Each needs its own, with its own port.
-        port: None for any free port.
-        extra_variables: Further environment variables, such as feature flags.
-        timeout_seconds: Limit for the start.
-
-    Raises:
-        LabelStudioError: If the port is taken, or the server ends early, or starts too slowly.
+    Each needs its own home, for data, account and log, and its own port; None is any free port.
+    Raises `LabelStudioError` if the port is taken, or the server ends early, or starts too slowly.
     """
     port = find_free_port() if port is None else port
     if not is_port_free(port):

@@ -30,13 +30,8 @@ log = logging.getLogger(__name__)
 class Supervisor:
     """Queues due jobs and runs queued ones, in a thread of its own.
 
-    Args:
-        job_store: The jobs.
-        event_store: The webhook events.
-        settings: Of retraining.
-        tier: The tier that annotations trigger a job for.
-        log_path: Receives the output of the trainers.
-        on_finished: Called with every finished job, whichever process ran it.
+    Annotations trigger jobs of `tier`, the log has the output of the trainers, and `on_finished`
+    is called with every finished job, whichever process ran it.
     """
 
     def __init__(

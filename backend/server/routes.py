@@ -65,7 +65,8 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
 
     @routes.before_request
     def authenticate() -> None:
-        if (request.endpoint or "").rpartition(".")[2] not in OPEN_VIEWS:
+        view = (request.endpoint or "").rpartition(".")[2]
+        if credentials is not None and view not in OPEN_VIEWS:
             check_credentials(credentials)
 
     @routes.get("/health")

@@ -19,10 +19,7 @@ POLL_SECONDS = 0.01  # a writer holds the lock of a folder for milliseconds
 
 
 def folder_lock(folder: Path) -> FileLock:
-    """The lock of a folder, for a ``with`` statement; it waits for other threads and processes.
-
-    A file named ``.lock`` stays in the folder.
-    """
+    """The lock of a folder, in its file ``.lock``; it waits for other threads and processes."""
     return FileLock(folder / ".lock", poll_interval=POLL_SECONDS)
 
 
@@ -45,8 +42,7 @@ def try_lock(path: Path) -> Iterator[bool]:
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """Make an empty hidden folder for content that will be renamed into ``parent``.
 
-    It is removed at the end unless it was renamed, or by `remove_abandoned_scratch_folders` after
-    a kill.
+    It is removed at the end, or by `remove_abandoned_scratch_folders` after a kill.
     """
     with folder_lock(parent):  # so that no sweep sees it before its owner's lock is held
         container = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=parent))
@@ -72,11 +68,8 @@ def remove_abandoned_scratch_folders(parent: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder; the caller holds the lock of its parent.
-
-    It is renamed first, so that no reader ever sees half of it.
-    """
+    """Remove a folder, whose parent the caller has locked."""
     container = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=folder.parent))
-    folder.rename(container / folder.name)
+    folder.rename(container / folder.name)  # first, so that no reader ever sees half of it
     fsync_paths(folder.parent)
     shutil.rmtree(container, ignore_errors=True)

@@ -70,12 +70,8 @@ class ModelStore(ModelRegistry):
     def publish(self, folder: Path, metadata: VersionMetadata) -> Manifest:
         """Write the manifest of a new version and move it to the other versions of its tier.
 
-        If the same content was published before, that version stays as it is. The version is not
-        current yet: see `promote`.
-
-        Args:
-            folder: From `staging_folder`, with all files of the version.
-            metadata: Its description.
+        The folder is from `staging_folder`, with all files of the version. If the same content was
+        published before, that version stays as it is. It is not current yet: see `promote`.
 
         Raises:
             PublishError: If a file may not be part of a version, the metadata is not JSON, or the
@@ -103,12 +99,9 @@ class ModelStore(ModelRegistry):
         return manifest
 
     def promote(self, tier: str, version: str, *, expected_current: str | None = None) -> None:
-        """Verify a version and make it the current version of its tier.
+        """Verify a version, or ``bundled``, and make it the current version of its tier.
 
-        Args:
-            tier: Its tier.
-            version: Its name, or ``bundled`` for the bundled version of the tier.
-            expected_current: The served version at the time of the decision; None skips the check.
+        `expected_current` is the served version at the time of the decision; None skips the check.
 
         Raises:
             VersionNotFound: If the tier has no such version.

@@ -63,11 +63,8 @@ def render_status_page(
 ) -> str:
     """Render the page as HTML.
 
-    Args:
-        snapshot: State of the server in memory.
-        stored: State of the server in files.
-        address: Of this server, ``http://host:port``.
-        root_path: Path prefix of a reverse proxy; empty for none.
+    `address` is that of this server, ``http://host:port``; `root_path` is the path prefix of a
+    reverse proxy.
     """
     return _ENVIRONMENT.get_template("status.html").render(
         snapshot=snapshot,

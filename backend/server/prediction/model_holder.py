@@ -30,12 +30,8 @@ log = logging.getLogger(__name__)
 class ModelHolder:
     """The served version of a tier.
 
-    Args:
-        name: Of the tier.
-        model_registry: Holds its versions.
-        telemetry: Receives each new state.
-        load: Turns a version folder into a tier.
-        find_upgrade: Called at each poll for a faster tier of the served version.
+    `load` turns a version folder into a tier; `find_upgrade` is called at each poll for a faster
+    tier of the served version.
     """
 
     def __init__(

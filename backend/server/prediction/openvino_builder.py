@@ -45,8 +45,8 @@ class OpenVINOBuilder:
     def find_upgrade(self, folder: Path, tier: Tier) -> Tier | None:
         """Return the served version on OpenVINO, once it is compiled; start compiling if needed.
 
-        Returns None while there is nothing faster than the served tier. Raises `TagalongError` if
-        the compiled version cannot be loaded, and `OSError` if no process can be started.
+        Returns None while there is nothing faster. Raises `TagalongError` if the compiled version
+        cannot be loaded, and `OSError` if no process can be started.
         """
         if not self._command or not tier.can_use_openvino:
             return None

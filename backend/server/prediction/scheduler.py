@@ -60,14 +60,9 @@ class RequestScheduler:
     ) -> list[Prediction]:
         """Predict documents, in order, after the requests that came before.
 
-        Args:
-            tier: A version of the tier; it may differ from call to call.
-            documents: Only their texts matter.
-            check_admission: Refuses a request that would take too long. Requests are checked one
-                at a time, so two of them cannot be promised the same seconds.
-
-        Raises:
-            RequestError: If the server is stopping; also what the check and the tier raise.
+        `check_admission` refuses a request that would take too long. Requests are checked one at a
+        time, so two of them cannot be promised the same seconds. Raises `RequestError` if the
+        server is stopping; also what the check and the tier raise.
         """
         streams, size = tier.streams, tier.documents_per_request_chunk
         predictions: list[Prediction] = []
