@@ -43,9 +43,8 @@ def check_version(context: DoctorContext) -> DoctorFinding:
             "stays empty, and uncertainty sampling serves tasks at random.",
             f"{rename}; the project follows.",
         )
-    remedy = (
-        f"{rename}, and choose" if title != served else "Choose"
-    ) + " it under Settings, Annotation, Prelabeling."
+    choose = f"{rename}, and choose" if title != served else "Choose"
+    remedy = f"{choose} it under Settings, Annotation, Prelabeling."
     if stored := context.version_counts.get(chosen, 0):
         return warning(
             "shows-stored-predictions",
@@ -64,15 +63,12 @@ def check_version(context: DoctorContext) -> DoctorFinding:
 
 def check_labels(context: DoctorContext) -> DoctorFinding:
     """Whether the project has a label for each label of the model."""
-    labels = _model_labels(context)
-    if not labels:
-        return skipped(
-            "labels-unknown",
-            "The backend is still loading its model."
-            if context.is_tagalong
-            else "The backend does not tell the labels of its model.",
-        )
-    label_map = map_labels(labels, context.config)
+    labels = context.health_response.get("labels")  # only our own server lists them
+    if not isinstance(labels, list) or not labels:
+        is_loading = "The backend is still loading its model."
+        is_foreign = "The backend does not tell the labels of its model."
+        return skipped("labels-unknown", is_loading if context.is_tagalong else is_foreign)
+    label_map = map_labels([str(label) for label in labels], context.config)
     unmapped, names = label_map.unmapped, sorted(set(label_map.project_labels.values()))
     remedy = (
         'Add a <Label> of that name to the labelling config, or predicted_values="'
@@ -86,11 +82,8 @@ def check_labels(context: DoctorContext) -> DoctorFinding:
             remedy,
         )
     if unmapped:
-        return warning(
-            "labels-left-out",
-            f"The project has no label for these labels of the model: {listed}.",
-            remedy,
-        )
+        sentence = f"The project has no label for these labels of the model: {listed}."
+        return warning("labels-left-out", sentence, remedy)
     mapped = ", ".join(
         name if name == label else f"{label} as {name}"
         for label, name in label_map.project_labels.items()
@@ -101,12 +94,6 @@ def check_labels(context: DoctorContext) -> DoctorFinding:
         f"The project has a label for every label of the model: {mapped}."
         + (f" Only people assign {', '.join(alone)}." if alone else "")
     )
-
-
-def _model_labels(context: DoctorContext) -> Sequence[str]:
-    """The labels in the answer to ``/health``; only our own server lists them."""
-    labels = context.health_response.get("labels")
-    return [str(label) for label in labels] if isinstance(labels, list) else []
 
 
 def check_validation(context: DoctorContext) -> DoctorFinding:

@@ -20,14 +20,6 @@ CONTENT_SECURITY_POLICY = (
     "form-action 'none'; frame-ancestors 'none'"
 )
 STRATUM_NAMES = {"all": "All", "1": "1 word", "2": "2 words", "3+": "3 words or more"}
-JOB_STATE_NAMES = {
-    JobState.WAITING: "Waiting",
-    JobState.RUNNING: "Running",
-    JobState.PROMOTED: "Promoted",
-    JobState.REJECTED: "Not promoted",
-    JobState.FAILED: "Failed",
-    JobState.CANCELLED: "Cancelled",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +119,11 @@ def _as_count(value: object) -> int | None:
     return value if type(value) is int and value >= 0 else None
 
 
+def format_job_state(job: Job) -> str:
+    """Format the state of a job."""
+    return "Not promoted" if job.state is JobState.REJECTED else job.state.capitalize()
+
+
 def format_tier(tier: str) -> str:
     """Format the name of a tier."""
     name = TIER_NAMES.get(tier, tier)
@@ -135,7 +132,7 @@ def format_tier(tier: str) -> str:
 
 _FILTERS: dict[str, Callable[..., Any]] = {
     "format_action": lambda action: action.replace("_", " ").capitalize(),
-    "format_job_state": lambda job: JOB_STATE_NAMES[job.state],
+    "format_job_state": format_job_state,
     "format_stratum": lambda name: STRATUM_NAMES.get(name, name),
     "format_tier": format_tier,
     "read_score_tables": read_score_tables,

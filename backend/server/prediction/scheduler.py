@@ -154,20 +154,15 @@ class Batcher:
             thread.start()
 
     def submit(self, tier: Tier, documents: Sequence[Any]) -> Future[list[Any]]:
-        """Queue documents; the future has one result per document, in order, or an error.
-
-        Raises `RuntimeError` if the batcher is closed.
-        """
+        """Queue documents; the future has one result per document, in order, or an error."""
         item = WorkItem(tier, documents)
         with self._condition:
-            if self._is_closed:
-                raise RuntimeError("the server is stopping: nothing is predicted any more")
             self._queue.append(item)
             self._condition.notify()
         return item.future
 
     def close(self) -> None:
-        """Refuse new work; queued work is finished."""
+        """End the threads after queued work is finished; nothing may be submitted any more."""
         with self._condition:
             self._is_closed = True
             self._condition.notify_all()

@@ -18,7 +18,6 @@ from tagalong.backend.server.monitoring.snapshot import (
     UnreadableTask,
 )
 from tagalong.backend.server.monitoring.status_page import (
-    JOB_STATE_NAMES,
     ScoreRow,
     ScoreTable,
     StoredState,
@@ -144,7 +143,7 @@ def training(state: JobState, words: str = "it is better") -> Job:
 def test_a_training_is_told(state: JobState) -> None:
     html = render(busy(), jobs=[training(state)])
     text = Page(html).text
-    assert JOB_STATE_NAMES[state] in text
+    assert (state.capitalize() if state != "kept" else "Not promoted") in text
     assert ("epoch 2 of 9" in text) == (state is JobState.RUNNING)
     figures = ("0.813", "0.709", "-0.010 to +0.210", "7 documents", "v-0")
     assert all((figure in text) == state.is_finished for figure in figures)
