@@ -10,8 +10,7 @@ from rich.markup import escape
 
 from tagalong.backend.models.openvino import OPENVINO_MISSING_MESSAGE
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.cli.terminal.console import console, echo_json, error_console
-from tagalong.cli.terminal.logging_setup import silence_libraries
+from tagalong.cli.terminal.console import console, echo_json, error_console, silence_libraries
 from tagalong.cli.terminal.options import (
     JsonOption,
     ModelsOption,

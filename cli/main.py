@@ -17,12 +17,11 @@ from tagalong.cli.doctor import doctor_cli
 from tagalong.cli.evaluate import evaluate_cli
 from tagalong.cli.predict import predict_cli
 from tagalong.cli.prelabel.command import prelabel_cli
-from tagalong.cli.retrain.command import retrain_cli
+from tagalong.cli.retrain import retrain_cli
 from tagalong.cli.serve import serve_cli
-from tagalong.cli.terminal.console import error_console
-from tagalong.cli.terminal.logging_setup import silence_libraries
+from tagalong.cli.terminal.console import error_console, silence_libraries
 from tagalong.cli.terminal.renamed import refuse_renamed
-from tagalong.cli.train import encoder
+from tagalong.cli.train import app as train
 from tagalong.ner.errors import TagalongError
 
 METAVARS = {"int": "N", "float": "X", "str": "TEXT", "Path": "FILE", "list[Path]": "FILE"}
@@ -32,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(encoder.app, name="train")
+app.add_typer(train.app, name="train")
 app.add_typer(curate.app, name="curate")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
@@ -49,11 +48,7 @@ app.command("serve")(serve_cli)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; end the process with 0, 1 (the work failed), 2 (wrong usage) or 130 (Ctrl-C).
 
-    Args:
-        arguments: What follows ``tagalong``; None for those of this process.
-
-    Raises:
-        SystemExit: Always.
+    `arguments` are those after ``tagalong``; None for those of this process.
     """
     silence_libraries()
     command = typer.main.get_command(app)
@@ -72,9 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def simplify_metavars(command: Any, parent: typer.Context | None = None) -> None:
     """Show plain value names in the help: nothing for a flag, ``N`` instead of ``<int range>``.
 
-    Args:
-        command: A `TyperCommand` or `TyperGroup`; subcommands are changed too.
-        parent: Context of the group that has the command.
+    Changes a `TyperCommand`, or a `TyperGroup` with its subcommands; `parent` is the context of its
+    group.
     """
     # The context hands down the names of the help option, which is cached at the first call.
     context = typer.Context(command, parent, **command.context_settings)
@@ -92,14 +86,7 @@ def _exit_with_error(sentence: str, cause: Exception) -> NoReturn:
 
 
 def print_version(requested: bool) -> None:
-    """Print the version and end.
-
-    Args:
-        requested: Whether ``--version`` was given.
-
-    Raises:
-        Exit: If it was.
-    """
+    """Print the version and end, if ``--version`` was given."""
     if requested:
         typer.echo(f"tagalong {version('tagalong')}")
         raise typer.Exit

@@ -1,28 +1,31 @@
 """``tagalong models``: list, show, promote, compile and remove model versions."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.cli.terminal.console import console, echo_json, error_console
+from tagalong.cli.terminal.console import console, echo_json, print_warning
 from tagalong.cli.terminal.options import JsonOption, ModelsOption, open_store
-from tagalong.cli.versions import list_versions, render_list, render_manifest, row_to_json
-from tagalong.ner.errors import RegistryError, VersionNotFound
-from tagalong.ner.manifest import read_manifest
-from tagalong.ner.model_registry import BUNDLED_REFERENCE
+from tagalong.cli.terminal.tables import EMPTY_CELL, format_score, new_table
+from tagalong.ner.errors import RegistryError, VersionInvalid, VersionNotFound
+from tagalong.ner.manifest import Manifest, read_manifest
+from tagalong.ner.model_registry import BUNDLED_REFERENCE, ModelRegistry
+from tagalong.ner.scoring import LENGTH_BUCKETS
 from tagalong.ner.tiers import DEFAULT_TIER
 from tagalong.training.corpus import read_corpus
+
+SHOWN_SPLITS = ("test", "dev")  # whose figures a list shows, the first there is
 
 app = typer.Typer(
     help="List, show, promote, roll back and remove model versions.", no_args_is_help=True
 )
-
-VersionArgument = Annotated[
-    str,
-    typer.Argument(metavar="VERSION", help="Version, or TIER/VERSION as `models list` shows it."),
-]
 
 
 @app.command("list")
@@ -32,14 +35,14 @@ def list_cli(models: ModelsOption = Path("models"), as_json: JsonOption = False)
     Example: tagalong models list
     """
     store = open_store(models)
-    listing = list_versions(store)
+    rows, notes = list_versions(store)
     if as_json:
-        versions = [row_to_json(row) for row in listing.rows]
-        echo_json({"models": str(store.root), "versions": versions, "notes": listing.notes})
+        versions = [row_to_json(row) for row in rows]
+        echo_json({"models": str(store.root), "versions": versions, "notes": notes})
         return
-    console.print(render_list(listing.rows))
-    for note in listing.notes:
-        error_console.print(f"Note: {note}", style="yellow", markup=False, soft_wrap=True)
+    console.print(render_list(rows))
+    for note in notes:
+        print_warning(f"Note: {note}")
 
 
 @app.command("show")
@@ -73,8 +76,7 @@ def promote_cli(
     reference: Annotated[
         str,
         typer.Argument(
-            metavar="VERSION",
-            help="Version, TIER/VERSION as `models list` shows it, or 'bundled'.",
+            metavar="VERSION", help="Version, TIER/VERSION as `models list` shows it, or 'bundled'."
         ),
     ],
     models: ModelsOption = Path("models"),
@@ -89,8 +91,9 @@ def promote_cli(
     store = open_store(models)
     tier, version = locate_stored_version(store, reference)
     store.promote(tier, version)
-    name = store.bundled_version_folder(tier).name if version == BUNDLED_REFERENCE else version
-    shown = f"{name} (bundled)" if version == BUNDLED_REFERENCE else name
+    is_bundled = version == BUNDLED_REFERENCE
+    name = store.bundled_version_folder(tier).name if is_bundled else version
+    shown = f"{name} (bundled)" if is_bundled else name
     _print_result(f"{shown} is the current version of {tier} now", tier, name, as_json=as_json)
 
 
@@ -159,7 +162,12 @@ def compile_cli(
 
 @app.command("remove")
 def remove_cli(
-    reference: VersionArgument,
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="VERSION", help="Version, or TIER/VERSION as `models list` shows it."
+        ),
+    ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
     models: ModelsOption = Path("models"),
     as_json: JsonOption = False,
@@ -182,35 +190,20 @@ def remove_cli(
 
 
 def locate_stored_version(store: ModelStore, reference: str) -> tuple[str, str]:
-    """Find a version that can be promoted or removed.
+    """Find the tier and name of a version that can be promoted or removed.
 
-    Args:
-        store: Model store.
-        reference: Reference of `ModelStore.resolve`.
-
-    Returns:
-        Tier and version; the version is ``bundled`` for the bundled one.
-
-    Raises:
-        VersionNotFound: If there is none, or it is outside the store.
+    The name is ``bundled`` for the bundled version. Raises `VersionNotFound` if there is no such
+    version, or it is outside the store.
     """
-    folder = store.resolve(reference).resolve()
+    folder = store.resolve(reference).resolve()  # links would hide where it is
     tier, version = folder.parent.name, folder.name
     if folder.parent.parent == store.root.resolve():
         return tier, version
-    if store.bundled_root is not None and folder == _bundled_folder(store, tier):
+    if store.bundled_version(tier) and folder == store.bundled_version_folder(tier).resolve():
         return tier, BUNDLED_REFERENCE
     raise VersionNotFound(
         f"{reference!r} is {folder}, outside the store {store.root}: give a version of the store",
         code="version-outside-store",
-    )
-
-
-def _bundled_folder(store: ModelStore, tier: str) -> Path | None:
-    return (
-        None
-        if store.bundled_version(tier) is None
-        else store.bundled_version_folder(tier).resolve()
     )
 
 
@@ -219,3 +212,125 @@ def _print_result(sentence: str, tier: str, version: str | None, *, as_json: boo
         echo_json({"tier": tier, "version": version})
     else:
         console.print(f"{sentence}.", markup=False, soft_wrap=True)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """One version of a list; the manifest is None if it is unreadable."""
+
+    tier: str
+    version: str
+    manifest: Manifest | None
+    current: bool
+    bundled: bool
+
+
+def list_versions(store: ModelRegistry) -> tuple[list[VersionRow], list[str]]:
+    """List the versions of a store, and its problems.
+
+    Returns the versions by tier, oldest first, damaged ones included and bundled ones last; and a
+    note on each problem.
+    """
+    rows, notes = _collect_rows(store, bundled=False)
+    if store.bundled_root is None:
+        return rows, notes
+    bundled_rows, bundled_notes = _collect_rows(ModelRegistry(store.bundled_root), bundled=True)
+    for row in bundled_rows:
+        is_current = False
+        with suppress(VersionInvalid):  # there is a note on it
+            is_current = row.current and store.current_version(row.tier) is None
+        rows.append(replace(row, current=is_current))
+    return rows, notes + bundled_notes
+
+
+def _collect_rows(registry: ModelRegistry, *, bundled: bool) -> tuple[list[VersionRow], list[str]]:
+    rows: list[VersionRow] = []
+    notes: list[str] = []
+    for tier in registry.tiers():
+        names = registry.version_names(tier)
+        current = None
+        try:
+            current = registry.current_version(tier)
+        except VersionInvalid as error:
+            notes.append(str(error))
+        if current is not None and current not in names:
+            notes.append(
+                f"the current version {current} of {tier} is missing: promote another version or "
+                "roll back"
+            )
+        tier_rows = []
+        for name in names:
+            manifest = None
+            try:
+                # Not verified: hashing the files of all versions takes long.
+                manifest = read_manifest(registry.version_folder(tier, name), verify=False)
+            except VersionInvalid as error:
+                notes.append(str(error))
+            tier_rows.append(VersionRow(tier, name, manifest, name == current, bundled))
+        rows += sorted(tier_rows, key=lambda row: row.manifest.created if row.manifest else "")
+    return rows, notes
+
+
+def row_to_json(row: VersionRow) -> dict[str, Any]:
+    """Convert a row to JSON types, without config, data and files; null if unreadable."""
+    own = {name: getattr(row, name) for name in ("tier", "version", "current", "bundled")}
+    fields = ("name", "created", "base", "base_revision", "labels", "scores", "calibration")
+    return own | {name: getattr(row.manifest, name, None) for name in fields}
+
+
+def render_list(rows: Sequence[VersionRow]) -> Table:
+    """Build a table of versions with strict F1, overall and by length, for 80 columns."""
+    table = new_table(
+        piped_box=None, pad_edge=False, caption=None if rows else "There are no versions yet."
+    )
+    table.add_column("", no_wrap=True)
+    table.add_column("Version", overflow="fold")
+    table.add_column("F1 on", no_wrap=True)
+    for title in ("all", *LENGTH_BUCKETS):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        states = (("current", row.current), (BUNDLED_REFERENCE, row.bundled))
+        state = ", ".join(name for name, holds in states if holds)
+        figures = ["unreadable"] if row.manifest is None else _score_cells(row.manifest.scores)
+        cells = (state, f"{row.tier}/{row.version}", *figures)
+        table.add_row(*map(Text, cells), style="bold" if row.current else "")
+    return table
+
+
+def _score_cells(scores: Mapping[str, Any]) -> list[str]:
+    """Split, strict F1, and strict F1 by length."""
+    splits = (one for one in (*SHOWN_SPLITS, *scores) if isinstance(scores.get(one), Mapping))
+    split = next(splits, EMPTY_CELL)
+    figures = scores.get(split, {})
+    by_length = figures.get("by_length")
+    lengths = by_length if isinstance(by_length, Mapping) else {}
+    return [
+        split,
+        format_score(figures.get("strict_f1")),
+        *(format_score(lengths.get(length)) for length in LENGTH_BUCKETS),
+    ]
+
+
+def render_manifest(manifest: Manifest, folder: Path) -> Table:
+    """Build a table of a manifest, with nested names joined by dots."""
+    size = sum(record.bytes for record in manifest.files.values())
+    shown = manifest.to_json() | {
+        "files": f"{len(manifest.files)}, {size / 1e6:.1f} MB, verified",
+        "path": str(folder),
+    }
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _flatten(shown):
+        table.add_row(name, Text(value))
+    return table
+
+
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, inner in value.items():
+        if isinstance(inner, Mapping):
+            yield from _flatten(inner, f"{prefix}{name}.")
+        elif isinstance(inner, list | tuple):
+            yield f"{prefix}{name}", ", ".join(map(str, inner))
+        elif inner is not None:
+            yield f"{prefix}{name}", str(inner)

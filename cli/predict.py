@@ -70,17 +70,11 @@ def predict_cli(
 
 
 def read_source(source: str) -> Iterator[Document]:
-    """Read the documents to predict.
+    """Read the documents to predict from a text, a file's path, or ``-`` for standard input.
 
-    Args:
-        source: A text, a file's path, or ``-`` for standard input.
-
-    Returns:
-        One document for plain text, one per line for JSON lines. A file is read lazily, and raises
-        a FormatError later if it is not UTF-8, if a line is broken, or if it is a JSON array.
-
-    Raises:
-        InputError: If there is no file at the path, or the argument is not UTF-8.
+    Returns one document for plain text, one per line for JSON lines. A file is read lazily, and
+    raises a `FormatError` later if it is not UTF-8, if a line is broken, or if it is a JSON array.
+    Raises `InputError` if there is no file at the path, or the argument is not UTF-8.
     """
     if source == "-":
         return _read_stream(sys.stdin.buffer, "standard input")
@@ -161,19 +155,12 @@ def _is_json_array(text: str) -> bool:
 
 
 def render_prediction(document: Document, prediction: Prediction, labels: Sequence[str]) -> Text:
-    """Mark the entities in their text.
+    """Mark the entities in their text; the order of `labels` gives the colours.
 
-    Args:
-        document: The text.
-        prediction: Its entities.
-        labels: The model's labels; their order gives the colours.
-
-    Returns:
-        The text with every entity coloured and followed by its label and score, so that it is
-        readable without colours too. Control characters become escapes.
+    Label and score follow every entity, so that it is readable without colours too. Control
+    characters become escapes.
     """
-    rendered = Text()
-    end = 0
+    rendered, end = Text(), 0
     for span in prediction.spans:
         colour = LABEL_COLOURS[labels.index(span.label) % len(LABEL_COLOURS)]
         rendered.append(escape_control_characters(document.text[end : span.start]))

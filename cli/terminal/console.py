@@ -1,6 +1,9 @@
-"""Output of commands: results on stdout, messages on stderr."""
+"""Output of commands: results on stdout, messages on stderr, and no messages of libraries."""
 
 import json
+import logging
+import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,3 +22,15 @@ def echo_json(result: Mapping[str, Any]) -> None:
 def print_warning(sentence: str) -> None:
     """Print a warning on stderr, in yellow and without markup."""
     error_console.print(sentence, style="yellow", markup=False, soft_wrap=True)
+
+
+def silence_libraries() -> None:
+    """Silence warnings that users cannot act on.
+
+    Transformers reports the new head of every trained model and names that peft still uses.
+    Bitsandbytes reports an optional kernel, even if nothing is quantized.
+    """
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

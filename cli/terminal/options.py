@@ -58,17 +58,7 @@ def parse_hosts(value: str) -> frozenset[str]:
 
 
 def check_finite(value: float | None) -> float | None:
-    """See that a number is one that JSON can hold.
-
-    Args:
-        value: What was given; None for nothing.
-
-    Returns:
-        The same.
-
-    Raises:
-        BadParameter: If it is infinite, or no number.
-    """
+    """Refuse a number that JSON cannot hold: an infinite one, or NaN."""
     if value is not None and not isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number: give one that is")
     return value
@@ -77,17 +67,9 @@ def check_finite(value: float | None) -> float | None:
 def build_read_options(
     annotators: SelectableAnnotatorPolicy, label_config: Path | None
 ) -> ReadOptions:
-    """How to read exports.
+    """Options for reading exports, with the labelling config parsed if there is one.
 
-    Args:
-        annotators: Whose annotations to take.
-        label_config: The labelling config, if one was given.
-
-    Returns:
-        The options, with the config parsed.
-
-    Raises:
-        InputError: If the config cannot be used.
+    Raises `InputError` if the config cannot be used.
     """
     if label_config is None:
         return ReadOptions(annotator_policy=annotators)
@@ -100,17 +82,9 @@ def build_read_options(
 def load_tier_version(store: ModelStore, reference: str, *, use_openvino: bool = False) -> "Tier":
     """Load a version, with the default encoder as the drafter of an LLM.
 
-    Args:
-        store: Where the versions are.
-        reference: See `ModelRegistry.resolve`.
-        use_openvino: Run an encoder with OpenVINO, where `should_use_openvino` says so.
-
-    Returns:
-        The tier.
-
-    Raises:
-        RegistryError: If there is no such version, or it is damaged.
-        BaseModelError: If it is an adapter and its base model is not there.
+    OpenVINO runs an encoder where `should_use_openvino` says so too. Raises `RegistryError` if
+    there is no such version, or it is damaged; `BaseModelError` if the base of an adapter is
+    missing.
     """
     from tagalong.backend.models.load import load_version
     from tagalong.backend.models.openvino.compile import should_use_openvino
@@ -120,14 +94,7 @@ def load_tier_version(store: ModelStore, reference: str, *, use_openvino: bool =
 
 
 def open_store(models: Path) -> ModelStore:
-    """The store of model versions, with those that Tagalong comes with.
-
-    Args:
-        models: Its folder; need not be there yet.
-
-    Returns:
-        The store.
-    """
+    """The store of model versions in a folder that may be missing, with the bundled versions."""
     from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 
     return ModelStore(models, bundled_root=BUNDLED_MODELS_FOLDER)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -26,18 +27,9 @@ def progress_bar(
     description: str, *, total: int | None = None, console: Console = error_console
 ) -> Iterator[BarUpdate]:
     """Show a bar between a description and details; yields its update function."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[details]}"),
-    )
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[details]}")
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(description, total=total, details="")
-
-        def update(**changes: object) -> None:
-            bar.update(task, **changes)  # type: ignore[arg-type] # checked by Rich
-
-        yield update
+        yield partial(bar.update, bar.add_task(description, total=total, details=""))
 
 
 @contextmanager
@@ -81,11 +73,11 @@ def training_progress_bar(
 
 def predict_with_progress(tier: "Tier", documents: Sequence[Document]) -> list[Prediction]:
     """Predict in batches, with a progress bar."""
-    batches = [
-        documents[start : start + DOCUMENTS_PER_UPDATE]
-        for start in range(0, len(documents), DOCUMENTS_PER_UPDATE)
-    ]
-    progress = track(
-        batches, f"Predicting with {escape(tier.version)}", console=error_console, transient=True
+    starts = track(
+        range(0, len(documents), DOCUMENTS_PER_UPDATE),
+        f"Predicting with {escape(tier.version)}",
+        console=error_console,
+        transient=True,
     )
-    return [prediction for batch in progress for prediction in tier.predict(batch)]
+    batches = (documents[start : start + DOCUMENTS_PER_UPDATE] for start in starts)
+    return [prediction for batch in batches for prediction in tier.predict(batch)]

@@ -42,25 +42,18 @@ RENAMED_VARIABLES = {
 
 
 def refuse_renamed(command: Any, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Refuse names of earlier releases.
+    """Raise `InputError` for an old name that the chosen command does not know.
 
-    Args:
-        command: The root of the command tree.
-        arguments: The arguments of the process.
-        environment: The environment variables of the process.
-
-    Raises:
-        InputError: If there is an old name that the chosen command does not know.
+    `command` is the root of the command tree; the others are those of the process.
     """
     words: list[str] = []
     for word in arguments:
         old = " ".join([*words, word])
         if old in RENAMED_COMMANDS:
             raise _renamed_error(f"command {old!r}", f"'{RENAMED_COMMANDS[old]}'")
-        subcommand = getattr(command, "commands", {}).get(word)
-        if subcommand is None:
+        if word not in getattr(command, "commands", {}):
             break
-        command, words = subcommand, [*words, word]
+        command, words = command.commands[word], [*words, word]
     known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
     for argument in arguments[len(words) :]:
         name = argument.partition("=")[0]

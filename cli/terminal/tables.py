@@ -1,4 +1,4 @@
-"""Tables on the terminal: lines in a terminal, plain characters in a file or pipe."""
+"""Tables and reports on the terminal: lines in a terminal, plain characters in a file or pipe."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any

@@ -28,13 +28,13 @@ def train_and_print(job: "TrainJob", inputs: "TrainInputs", *, as_json: bool) ->
     data = read_training_data(job, inputs)
     # Of the processes that train together, one reports.
     console = error_console if data.is_main_process else Console(quiet=True)
-    console.print(describe_split(data.split, data.corpus, data.dev_corpus), soft_wrap=True)
-    if data.split.silver is not None:
-        console.print(describe_silver(data.split.silver), soft_wrap=True)
 
     def show(message: str) -> None:
         console.print(message, markup=False, soft_wrap=True)
 
+    show(describe_split(data.split, data.corpus, data.dev_corpus))
+    if data.split.silver is not None:
+        show(describe_silver(data.split.silver))
     with training_progress_bar(console) as on_progress:
         version = train_version(job, data, on_progress=on_progress, on_message=show)
     if version is None:
@@ -49,7 +49,7 @@ def train_and_print(job: "TrainJob", inputs: "TrainInputs", *, as_json: bool) ->
 
 
 def describe_split(split: TrainDevSplit, corpus: Corpus, dev: Corpus | None = None) -> str:
-    """Describe the documents of a training and problems of reading them, in Rich's markup."""
+    """Describe the documents of a training, and problems of reading them."""
     train_spans, dev_spans = (
         sum(len(document.spans) for document in documents) for documents in (split.train, split.dev)
     )
@@ -71,11 +71,11 @@ def describe_split(split: TrainDevSplit, corpus: Corpus, dev: Corpus | None = No
                 f"{sum(warning.count for warning in one.warnings)} warnings: "
                 "'tagalong data check' shows them."
             )
-    return _escape(lines)
+    return "\n".join(lines)
 
 
 def describe_silver(silver: SilverData) -> str:
-    """Describe silver data and its exclusions, in lines of Rich's markup."""
+    """Describe silver data and its exclusions."""
     lines = [
         f"Silver: {len(silver.documents)} documents ({silver.entity_count} entities) labelled by "
         f"{', '.join(silver.versions)}; a word with confidence 1 has weight "
@@ -91,7 +91,7 @@ def describe_silver(silver: SilverData) -> str:
             f"{silver.unscored_entities} silver entities without a score have that of their "
             "document."
         )
-    return _escape(lines)
+    return "\n".join(lines)
 
 
 def describe_version(version: "TrainedVersion") -> str:
@@ -105,14 +105,13 @@ def describe_version(version: "TrainedVersion") -> str:
         + (f" ({support[length]} in gold)" if length in support else "")
         for length, f1 in dev["by_length"].items()
     )
-    gain = version.f1_gain
     lines = [
         f"Published [bold]{name}[/]"
         + (", now current." if version.promoted else "; promote it to use it."),
         f"On dev: strict F1 {format_score(dev['strict_f1'])}, relaxed F1 "
         f"{format_score(dev['relaxed_f1'])}; strict F1 by words: {lengths}.",
     ]
-    if gain is not None and gain < 0:
+    if (gain := version.f1_gain or 0.0) < 0:
         lines.append(
             f"Silver lowers strict F1 on dev by {-gain:.3f}, so the version is not promoted: try a "
             "lower --silver-weight, or train without --silver."
@@ -123,10 +122,6 @@ def describe_version(version: "TrainedVersion") -> str:
         )
     lines.append(f"Try it: tagalong predict --model {name} 'some text'")
     return "\n".join(lines)
-
-
-def _escape(lines: Sequence[str]) -> str:
-    return "\n".join(map(escape, lines))
 
 
 def _reasons(dropped: Sequence[DroppedAnnotation]) -> str:

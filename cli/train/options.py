@@ -1,6 +1,7 @@
 """Options of ``tagalong train`` and ``tagalong retrain``, and the conversion of their values."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,21 +14,19 @@ from tagalong.cli.terminal.options import MAX_SEED
 from tagalong.ner.tiers import TierName
 from tagalong.training.data.silver import DEFAULT_SILVER_WEIGHT, SilverOptions
 
+ExistingFiles = partial(typer.Option, exists=True, dir_okay=False)
 ExportsArgument = Annotated[
     list[Path],
     typer.Argument(
         exists=True,
         dir_okay=False,
-        help=(f"Annotated documents to train on: {describe_formats('annotations')}."),
+        help=f"Annotated documents to train on: {describe_formats('annotations')}.",
     ),
 ]
 DevOption = Annotated[
     list[Path] | None,
-    typer.Option(
-        exists=True,
-        dir_okay=False,
-        help="Development set, for early stopping.",
-        show_default="a share of the exports",
+    ExistingFiles(
+        help="Development set, for early stopping.", show_default="a share of the exports"
     ),
 ]
 DevShareOption = Annotated[
@@ -47,17 +46,15 @@ RecipeFromOption = Annotated[
     str | None,
     typer.Option(
         metavar="VERSION",
-        help=(
-            "Reuse the base model and hyperparameters of this version; other settings are ignored."
-        ),
+        help="Reuse the base model and hyperparameters of this version; other settings are "
+        "ignored.",
     ),
 ]
 SeedOption = Annotated[
     int, typer.Option(min=0, max=MAX_SEED, help="Random seed (data order, dropout, initial head).")
 ]
 PrecisionOption = Annotated[
-    Precision,
-    typer.Option(help=("Training precision; auto: bf16 where the hardware supports it.")),
+    Precision, typer.Option(help="Training precision; auto: bf16 where the hardware supports it.")
 ]
 VersionNameOption = Annotated[str, typer.Option(help="Prefix of the new version's name.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Resume an interrupted training run.")]
@@ -90,8 +87,7 @@ QLoraOption = Annotated[
 ]
 RankOption = Annotated[int, typer.Option(min=1, help="LoRA rank; alpha is twice the rank.")]
 DecoderRankOption = Annotated[
-    int | None,
-    typer.Option(min=1, help="LoRA rank; alpha is twice the rank.", show_default="128"),
+    int | None, typer.Option(min=1, help="LoRA rank; alpha is twice the rank.", show_default="128")
 ]
 FourBitOption = Annotated[bool, typer.Option(help="Keep the base model in 4 bits (QLoRA).")]
 FullOption = Annotated[
@@ -110,9 +106,7 @@ PromptWindowOption = Annotated[
 TrainWindowOption = Annotated[
     int | None,
     typer.Option(
-        min=64,
-        help="Maximum prompt length while training, in tokens.",
-        show_default="as --window",
+        min=64, help="Maximum prompt length while training, in tokens.", show_default="as --window"
     ),
 ]
 DropoutOption = Annotated[
@@ -121,21 +115,14 @@ DropoutOption = Annotated[
 TagNoiseOption = Annotated[
     float | None,
     typer.Option(
-        min=0.0,
-        max=1.0,
-        help="Share of input tags corrupted in training (scheduled sampling).",
+        min=0.0, max=1.0, help="Share of input tags corrupted in training (scheduled sampling)."
     ),
 ]
 SilverOption = Annotated[
     list[Path] | None,
-    typer.Option(
-        exists=True,
-        dir_okay=False,
-        metavar="FILE",
-        help=(
-            "Another system's predictions for other texts, as extra training data; the "
-            "format is that of `tagalong prelabel --out`."
-        ),
+    ExistingFiles(
+        help="Another system's predictions for other texts, as extra training data; the format is "
+        "that of `tagalong prelabel --out`."
     ),
 ]
 SilverWeightOption = Annotated[
@@ -143,7 +130,7 @@ SilverWeightOption = Annotated[
     typer.Option(
         min=0.0,
         max=1.0,
-        help=("Loss weight of a silver word at full confidence; words of the exports weigh 1."),
+        help="Loss weight of a silver word at full confidence; words of the exports weigh 1.",
         show_default=str(DEFAULT_SILVER_WEIGHT),
     ),
 ]
@@ -155,18 +142,15 @@ SilverMinScoreOption = Annotated[
 ]
 ExcludeOption = Annotated[
     list[Path] | None,
-    typer.Option(
-        exists=True,
-        dir_okay=False,
-        metavar="FILE",
-        help=("Leave out silver documents that are also in these files, such as a test set."),
+    ExistingFiles(
+        help="Leave out silver documents that are also in these files, such as a test set."
     ),
 ]
 NoBaselineOption = Annotated[
     bool,
     typer.Option(
         "--no-baseline",
-        help=("Skip the baseline, a training run on the exports alone for comparison."),
+        help="Skip the baseline, a training run on the exports alone for comparison.",
     ),
 ]
 RetrainProjectOption = Annotated[
@@ -195,8 +179,7 @@ HoldoutShareOption = Annotated[
     ),
 ]
 RetrainNameOption = Annotated[
-    str | None,
-    typer.Option(help="Prefix of the new version's name.", show_default="project-N"),
+    str | None, typer.Option(help="Prefix of the new version's name.", show_default="project-N")
 ]
 WarmStartOption = Annotated[
     bool,

@@ -9,8 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tagalong.backend.storage.model_store import ModelStore
-from tagalong.cli.models import app
-from tagalong.cli.versions import list_versions, row_to_json
+from tagalong.cli.models import app, list_versions, row_to_json
 from tagalong.ner.errors import RegistryError, VersionInvalid, VersionNotFound
 from tagalong.ner.manifest import Manifest
 from tests.errors import assert_error
@@ -110,10 +109,10 @@ def test_bundled_versions_come_last_and_say_so(
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes((store.resolve("encoder") / name).read_bytes())
         own.publish(folder, shipped)
-    rows = [row_to_json(row) for row in list_versions(own).rows]
+    rows = [row_to_json(row) for row in list_versions(own)[0]]
     assert [(row["bundled"], row["current"]) for row in rows] == [(False, False), (True, True)]
     own.promote("encoder", shipped.version)
-    rows = [row_to_json(row) for row in list_versions(own).rows]
+    rows = [row_to_json(row) for row in list_versions(own)[0]]
     assert [(row["bundled"], row["current"]) for row in rows] == [(False, True), (True, False)]
 
 
@@ -143,8 +142,7 @@ def test_a_current_version_that_is_gone_or_unreadable_is_noted(
 
 
 def test_an_empty_store_is_said_to_be_empty(store: ModelStore) -> None:
-    listed = list_versions(store)
-    assert (listed.rows, listed.notes) == ((), ())
+    assert list_versions(store) == ([], [])
     assert not store.root.exists()
 
 

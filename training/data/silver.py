@@ -33,11 +33,9 @@ MAX_LISTED_LABELS = 5  # in a message; a wrong label config may leave hundreds u
 
 @dataclass(frozen=True, slots=True)
 class SilverDocument:
-    """A document with predicted spans.
+    """A document with predicted spans, masked where the system dropped entities.
 
-    Attributes:
-        document: Masked where the system dropped entities.
-        word_weights: Weight of each word in the loss, from 0 to 1; a word of gold has 1.
+    Each word has a weight in the loss, from 0 to 1; a word of gold has 1.
     """
 
     document: Document
@@ -46,42 +44,25 @@ class SilverDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SilverOptions:
-    """Files of silver data, and how to use them.
-
-    Attributes:
-        files: Files of predictions.
-        weight: Weight of a word with confidence 1, from 0 to 1.
-        min_score: Documents with a lower task score are excluded.
-        excluded_files: Documents reserved for evaluation, whose texts are excluded.
-        with_baseline: Train on gold alone first, to compare.
-    """
+    """Files of silver data, and how to use them."""
 
     files: Sequence[Path] = ()
-    weight: float = DEFAULT_SILVER_WEIGHT
-    min_score: float = 0.0
-    excluded_files: Sequence[Path] = ()
-    with_baseline: bool = True
+    weight: float = DEFAULT_SILVER_WEIGHT  # of a word with confidence 1, from 0 to 1
+    min_score: float = 0.0  # task score; documents with a lower one are excluded
+    excluded_files: Sequence[Path] = ()  # reserved for evaluation, so their texts are excluded
+    with_baseline: bool = True  # train on gold alone first, to compare
 
 
 @dataclass(frozen=True, slots=True)
 class SilverData:
-    """Training documents with predicted spans.
+    """Training documents with predicted spans."""
 
-    Attributes:
-        documents: By descending score, so that the order of files does not change the training.
-        options: Files and weights.
-        versions: Versions that made the predictions.
-        excluded_counts: Number of excluded documents by reason.
-        dropped: Predicted entities that are not trained on; their words are masked.
-        unscored_entities: Number of entities without a score; they have that of their document.
-    """
-
-    documents: tuple[SilverDocument, ...]
+    documents: tuple[SilverDocument, ...]  # by descending score, whatever the order of the files
     options: SilverOptions = field(default_factory=SilverOptions)
-    versions: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()  # that made the predictions
     excluded_counts: Mapping[ExclusionReason, int] = field(default_factory=dict)
-    dropped: tuple[DroppedAnnotation, ...] = ()
-    unscored_entities: int = 0
+    dropped: tuple[DroppedAnnotation, ...] = ()  # predicted entities whose words are masked
+    unscored_entities: int = 0  # without a score of their own: they have that of their document
 
     @property
     def fingerprint(self) -> str:
@@ -113,11 +94,7 @@ class SilverData:
 def read_silver(
     options: SilverOptions, reserved: ReservedDocuments, labels: Sequence[str]
 ) -> SilverData:
-    """Read silver data from files of predictions; see `select_silver`.
-
-    Raises `InputError` if a file cannot be read, or no document is left, `LabelError` if gold has
-    none of the predicted labels.
-    """
+    """Read silver data from files of predictions, as `select_silver` selects it."""
     predicted = [pair for path in options.files for pair in read_predictions(path)]
     return select_silver(predicted, options, reserved, labels)
 
@@ -128,21 +105,13 @@ def select_silver(
     reserved: ReservedDocuments,
     labels: Sequence[str],
 ) -> SilverData:
-    """Select silver data from predictions.
+    """Select silver data from predictions; their order does not matter.
 
-    Args:
-        predicted: Documents with predictions, in any order. Of several predictions for the same
-            text, the one with the highest task score is selected.
-        options: Selection and weights.
-        reserved: Documents whose texts are excluded, by reason; the first reason of a text counts.
-        labels: Entity types of gold.
+    Of several predictions for the same text, the one with the highest task score is selected. Texts
+    of reserved documents are excluded; the first reason of a text counts.
 
-    Returns:
-        The silver data, the same for any order.
-
-    Raises:
-        InputError: If no document is left.
-        LabelError: If gold has none of the predicted labels.
+    Raises `InputError` if no document is left, `LabelError` if none of the predicted labels is
+    among those of gold.
     """
     taken: dict[str, ExclusionReason] = {}
     for reason, documents in reserved.items():

@@ -8,40 +8,24 @@ from typing import Any
 
 from tagalong.ner.document import Document
 from tagalong.ner.errors import LabelError
-from tagalong.training.corpus import (
-    Corpus,
-    compute_fingerprint,
-    find_shared_texts,
-    split_off_dev,
-)
+from tagalong.training.corpus import Corpus, compute_fingerprint, find_shared_texts, split_off_dev
 from tagalong.training.data.silver import SilverData, format_label_counts
 
 
 @dataclass(frozen=True, slots=True)
 class TrainDevSplit:
-    """Training and dev documents; no text is in both.
-
-    Attributes:
-        train: Documents to train on.
-        dev: Documents for early stopping, calibration and scores.
-        labels: Entity types, in the order of the label config.
-        sources: Names of their files.
-        overlapping_documents: Number of documents removed from train because dev has their text.
-        dev_only_labels: Number of entities of each label that dev has and train has not, most
-            frequent first. Labels outside `labels` do not count as misses in dev scores, so the
-            user must be told.
-        silver: Documents labelled by another system, to train on as well; None without.
-        warm_start_version: The version that training starts from; empty for the base.
-    """
+    """Training and dev documents; no text is in both."""
 
     train: Sequence[Document]
-    dev: Sequence[Document]
-    labels: tuple[str, ...]
-    sources: tuple[str, ...] = ()
-    overlapping_documents: int = 0
+    dev: Sequence[Document]  # for early stopping, calibration and scores
+    labels: tuple[str, ...]  # in the order of the label config
+    sources: tuple[str, ...] = ()  # names of the files
+    overlapping_documents: int = 0  # removed from train because dev has their text
+    # Entities of each label that dev has and train has not, most frequent first. Labels outside
+    # `labels` do not count as misses in dev scores, so the user must be told.
     dev_only_labels: Mapping[str, int] = field(default_factory=dict)
-    silver: SilverData | None = None
-    warm_start_version: str = ""
+    silver: SilverData | None = None  # to train on as well
+    warm_start_version: str = ""  # that training starts from; empty for the base
 
     @property
     def fingerprint(self) -> str:

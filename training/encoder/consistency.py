@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tagalong.backend.models.decoding.consistency import ScoreRefiner
 from tagalong.backend.models.decoding.predictions import log_softmax
@@ -24,14 +23,10 @@ TRANSITION_PSEUDOCOUNT = 0.5  # added to the count of each legal transition (Jef
 def estimate_transitions(tags: Iterable[Sequence[int]], tag_set: TagSet) -> FloatArray:
     """Pointwise mutual information of neighbouring tags.
 
-    Args:
-        tags: Tags of the words of each document. Words marked `tagalong.ner.tags.IGNORE_INDEX` and
-            the words after them are not counted.
-        tag_set: The tag set.
+    Words marked `tagalong.ner.tags.IGNORE_INDEX` and the words after them are not counted.
 
-    Returns:
-        Log ratios of shape (tags + 1, tags), the last row for the start of a document; 0 for
-        illegal transitions.
+    Returns log ratios of shape (tags + 1, tags), the last row for the start of a document; 0 for
+    illegal transitions.
     """
     legal = legal_transitions(tag_set)
     start = len(tag_set)
@@ -57,20 +52,15 @@ def fit_score_refiner(
 ) -> tuple[ScoreRefiner, float]:
     """Choose both weights by strict F1 on dev, by coordinate ascent.
 
-    Args:
-        dev: Documents.
-        tagged: Words and gold tags of each.
-        logits: For each document, (words, tags).
-        transitions: From `estimate_transitions`.
-        tag_set: The tag set.
+    `tagged` has the words and gold tags of each document, `logits` arrays of shape (words, tags);
+    `transitions` is from `estimate_transitions`.
 
-    Returns:
-        The refiner with the lowest of equally good weights, and its temperature.
+    Returns the refiner with the lowest of equally good weights, and its temperature.
     """
     gold = [set(tag_set.entities([max(tag, OUTSIDE) for tag in entry.tags])) for entry in tagged]
     legal = legal_transitions(tag_set)
 
-    @cache
+    @cache  # every smoothing weight is asked for again with each transition weight
     def smoothed(smoothing: float) -> tuple[list[FloatArray], float]:
         """Log probabilities at a smoothing weight, and their temperature."""
         refiner = ScoreRefiner(smoothing)
@@ -84,8 +74,9 @@ def fit_score_refiner(
     @cache
     def f1(smoothing: float, weight: float) -> float:
         log_probs, _ = smoothed(smoothing)
-        decoded = (_decode_tags(scores, legal, weight * transitions) for scores in log_probs)
-        return _strict_f1(gold, [set(tag_set.entities(tags)) for tags in decoded])
+        steps = weight * transitions
+        tags = (viterbi(one, legal, steps).tolist() if len(one) else [] for one in log_probs)
+        return _strict_f1(gold, [set(tag_set.entities(one)) for one in tags])
 
     weight = TRANSITION_WEIGHTS[len(TRANSITION_WEIGHTS) // 2]
     smoothing = max(SMOOTHING_WEIGHTS, key=lambda smoothing: f1(smoothing, weight))
@@ -93,10 +84,6 @@ def fit_score_refiner(
     smoothing = max(SMOOTHING_WEIGHTS, key=lambda smoothing: f1(smoothing, weight))
     rows = np.round(weight * transitions, TRANSITION_DECIMALS).tolist() if weight else []
     return ScoreRefiner(smoothing, tuple(map(tuple, rows))), smoothed(smoothing)[1]
-
-
-def _decode_tags(log_probs: FloatArray, legal: NDArray[np.bool_], steps: FloatArray) -> list[int]:
-    return viterbi(log_probs, legal, steps).tolist() if len(log_probs) else []
 
 
 def _strict_f1(gold: Sequence[set[WordEntity]], predicted: Sequence[set[WordEntity]]) -> float:

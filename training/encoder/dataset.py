@@ -17,11 +17,7 @@ from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 class TrainingWindows:
     """Windows of the training documents, with tags and weights.
 
-    Args:
-        documents: With spans.
-        tag_set: The tag set.
-        windows: Encodes windows of the training length.
-        silver: Documents with a weight for each word; words of the others have the weight 1.
+    Words of `silver` have a weight each; those of `documents` have the weight 1.
 
     Attributes:
         tags: Tags of the words of every document, silver last.

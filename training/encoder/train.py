@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import TaskType
+from peft import PeftModel, TaskType, load_peft_weights, set_peft_model_state_dict
+from safetensors.torch import load_file
 from torch import nn
 
 from tagalong.backend.models.base_models.base_model import CLASSIFIER_HEAD_NAMES
 from tagalong.backend.models.encoder.checkpoint import max_positions
 from tagalong.backend.models.encoder.runner import TorchRunner
-from tagalong.backend.models.encoder.tier import EncoderTier
+from tagalong.backend.models.encoder.tier import EncoderTier, translate_load_errors
 from tagalong.backend.models.text.windows import WindowEncoder
 from tagalong.ner.document import Document
-from tagalong.ner.manifest import read_manifest
+from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.ner.tags import TagSet
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.consistency import estimate_transitions, fit_score_refiner
@@ -29,8 +30,11 @@ from tagalong.training.loop.trainer import (
     create_accelerator,
 )
 from tagalong.training.loop.validation import check_inputs, score_on_dev
-from tagalong.training.loop.warm_start import load_warm_start_weights
 from tagalong.training.recipes.encoder_recipe import EncoderRecipe, resolve_encoder_recipe
+from tagalong.training.recipes.recipe import recipe_to_json
+
+WEIGHTS_FILENAME = "model.safetensors"
+MATCHED_RECIPE_KEYS = ("base", "adapter", "four_bit")  # weights fit only if these are equal
 
 EncoderTrainResult = TrainResult[EncoderTier, EncoderRecipe]
 
@@ -70,7 +74,7 @@ def train_encoder(
     tokenizer = recipe.base.load_tokenizer()
     model = build_encoder(recipe, tag_set, device=accelerator.device)
     if warm_start_dir is not None:
-        load_warm_start_weights(model, warm_start_dir, read_manifest(warm_start_dir, verify=False))
+        _load_weights(model, warm_start_dir)
     windows_of = partial(WindowEncoder, tokenizer, max_positions=max_positions(model))
     silver = split.silver.documents if split.silver else ()
     windows = TrainingWindows(
@@ -121,6 +125,27 @@ def build_encoder(recipe: EncoderRecipe, tag_set: TagSet, *, device: torch.devic
             exclude_modules=list(CLASSIFIER_HEAD_NAMES),  # the new head is trained in full
         )
     return model if recipe.four_bit else model.to(device)  # a 4-bit model cannot be moved
+
+
+def explain_no_warm_start(manifest: Manifest, recipe: EncoderRecipe, labels: Sequence[str]) -> str:
+    """Explain why a training cannot start from a version; empty if it can."""
+    if tuple(manifest.labels) != tuple(labels):
+        known, requested = ", ".join(manifest.labels), ", ".join(labels)
+        return f"{manifest.version} has the labels {known}, and the training has {requested}"
+    theirs = {"base": manifest.base, **manifest.config}
+    ours = {**recipe_to_json(recipe), "base": recipe.base.reference}
+    if any(theirs.get(name) != ours[name] for name in MATCHED_RECIPE_KEYS):
+        return f"{manifest.version} has another base or another adapter"
+    return ""
+
+
+def _load_weights(model: nn.Module, folder: Path) -> None:
+    """Load the weights of a version into a model that was built from the same recipe."""
+    with translate_load_errors(folder, read_manifest(folder, verify=False)):
+        if isinstance(model, PeftModel):
+            set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
+        else:
+            model.load_state_dict(load_file(folder / WEIGHTS_FILENAME))
 
 
 def _fit_calibration(

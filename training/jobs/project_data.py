@@ -28,17 +28,11 @@ from tagalong.training.jobs.publish import summarize_report
 
 @dataclass(frozen=True, slots=True)
 class ProjectTrainingData:
-    """Annotated documents of a project.
-
-    Attributes:
-        split: Documents of the training.
-        held_out_documents: Documents for the comparison of versions, never used in training.
-        notes: Problems of the annotations, one sentence each.
-    """
+    """Annotated documents of a project."""
 
     split: TrainDevSplit
-    held_out_documents: tuple[Document, ...]
-    notes: tuple[str, ...]
+    held_out_documents: tuple[Document, ...]  # for comparing versions, never used in training
+    notes: tuple[str, ...]  # problems of the annotations, one sentence each
 
 
 def fetch_annotated_tasks(
@@ -58,7 +52,7 @@ def fetch_annotated_tasks(
                 code="no-annotated-tasks",
             )
         yield from page
-        last = int(page[-1]["id"]) if page else last
+        last = int(page[-1]["id"]) if page else last  # pages by id: offsets shift with changes
 
 
 def write_tasks(path: Path, tasks: Iterable[Mapping[str, Any]]) -> int:
@@ -69,7 +63,7 @@ def write_tasks(path: Path, tasks: Iterable[Mapping[str, Any]]) -> int:
     count = 0
     with translate_os_errors(f"keep the annotations in {path.parent}"):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open_atomically(path, mode=0o600) as file:
+        with open_atomically(path, mode=0o600) as file:  # texts may be of patients
             file.write(b"[")
             for count, task in enumerate(tasks, start=1):
                 file.write(b"\n" if count == 1 else b",\n")
@@ -85,20 +79,11 @@ def prepare_training_data(
     held_out_share: float = DEFAULT_HELD_OUT_SHARE,
     dev_share: float = 0.1,
 ) -> ProjectTrainingData:
-    """Read a project's annotations and split them.
+    """Read a project's annotations from a file of `write_tasks`, and split them.
 
-    Args:
-        path: File of tasks from `write_tasks`.
-        config: The project's label config.
-        held_out_share: Share of the documents that is held out.
-        dev_share: Share of the others for dev.
-
-    Returns:
-        The documents.
-
-    Raises:
-        InputError: If the annotations cannot be read, or have no label of the config.
-        TrainingError: If there are too few documents.
+    `held_out_share` is a share of all documents, `dev_share` one of the others. Raises `InputError`
+    if the annotations cannot be read, or have no label of the config; `TrainingError` if there are
+    too few documents.
     """
     corpus = read_corpus([path], ReadOptions(label_config=config))
     rest, held_out = split_off_held_out(corpus.documents, held_out_share)
@@ -109,12 +94,10 @@ def prepare_training_data(
             code="too-few-annotated-documents",
         )
     split = split_train_dev(replace(corpus, documents=tuple(rest)), dev_share=dev_share)
-    return ProjectTrainingData(
-        split, tuple(held_out), tuple(_describe_data_problems(corpus, split))
-    )
+    return ProjectTrainingData(split, tuple(held_out), tuple(_describe_problems(corpus, split)))
 
 
-def _describe_data_problems(corpus: Corpus, split: TrainDevSplit) -> Iterator[str]:
+def _describe_problems(corpus: Corpus, split: TrainDevSplit) -> Iterator[str]:
     removed = Counter(one.label for one in corpus.dropped if one.reason == "label unknown")
     for label, count in removed.most_common():
         yield f"The label config has no label {label}: {_format_region_count(count)} left out."
@@ -149,8 +132,5 @@ def compute_held_out_scores(
     """Scores on the held-out documents for the manifest; empty without held-out documents."""
     if not documents:
         return {}
-    return {
-        "held out": summarize_report(
-            evaluate(documents, predictions, options=EvaluationOptions(labels=labels))
-        )
-    }
+    report = evaluate(documents, predictions, options=EvaluationOptions(labels=labels))
+    return {"held out": summarize_report(report)}

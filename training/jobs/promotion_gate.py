@@ -13,11 +13,11 @@ decides: the served version stays if the candidate had few examples of some of i
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tagalong.backend.label_studio.label_map import map_labels
 from tagalong.backend.label_studio.results import LabelConfig
-from tagalong.backend.retraining.job import PromotionPolicy, StratumComparison
+from tagalong.backend.retraining.job import JobResult, PromotionPolicy, StratumComparison
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.manifest import Manifest
 from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket
@@ -41,21 +41,6 @@ LENGTH_PHRASES: dict[LengthBucket, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class GateDecision:
-    """The decision on a candidate.
-
-    Attributes:
-        promote: Whether the candidate may be promoted.
-        reason: One sentence, without a full stop.
-        strata: Scores of both versions: on all entities first, then by length.
-    """
-
-    promote: bool
-    reason: str
-    strata: tuple[StratumComparison, ...] = ()
-
-
 def decide_promotion(
     held_out: Sequence[Document],
     new: Sequence[Prediction],
@@ -64,26 +49,27 @@ def decide_promotion(
     labels: tuple[str, ...],
     undertrained_labels: Mapping[str, int] = NO_LABEL_COUNTS,
     held_out_share: float = DEFAULT_HELD_OUT_SHARE,
-) -> GateDecision:
-    """Decide whether a candidate may be promoted.
+) -> JobResult:
+    """Decide whether a candidate may be promoted, before the promotion policy.
 
     Args:
         held_out: Documents with gold spans.
         new: Predictions of the candidate, in the same order.
         old: Predictions of the served version, in the labels of the project; None without one.
         labels: Labels of the project.
-        undertrained_labels: Labels of the served version with few training entities of the
-            candidate, and their number. They reject the candidate below `FEW_HELD_OUT_DOCUMENTS`
-            documents or `FEW_HELD_OUT_ENTITIES` entities.
+        undertrained_labels: From `find_undertrained_labels`. They reject the candidate below
+            `FEW_HELD_OUT_DOCUMENTS` documents or `FEW_HELD_OUT_ENTITIES` entities.
         held_out_share: Held-out share of the project's documents, to estimate how many are missing.
-
-    Returns:
-        The decision, before the promotion policy.
     """
     if not any(document.spans for document in held_out):
-        return _decide_without_gold(len(held_out), old)
+        promote, reason = _decide_without_gold(len(held_out), old)
+        return JobResult(reason, should_promote=promote)
     report = evaluate(held_out, new, against=old, options=EvaluationOptions(labels=labels))
-    return _decide_by_scores(report, undertrained_labels, held_out_share)
+    strata = tuple(_build_strata(report))
+    promote, reason = _decide_by_scores(
+        strata, report.documents, undertrained_labels, held_out_share
+    )
+    return JobResult(reason, should_promote=promote, strata=strata)
 
 
 def find_undertrained_labels(
@@ -94,17 +80,11 @@ def find_undertrained_labels(
     Labels of the served version that the project does not have are left out: the project loses
     nothing with them. `tagalong.backend.label_studio.affected_projects` protects other projects.
 
-    Args:
-        candidate: Manifest of the candidate, in the labels of the project.
-        served: Manifest of the served version.
-        config: The project's label config.
-
-    Returns:
-        The number of training entities of each such label, in the order of the served version.
-        Empty for a candidate that started from the served version. If the counts of the served
-        version are unknown, all labels that it shares with the project.
+    Returns the candidate's training entities of each such label, in the order of the served
+    version. If the counts of the served version are unknown, all labels that it shares with the
+    project.
     """
-    if candidate.data.get("start") == served.version:
+    if candidate.data.get("start") == served.version:  # its weights know these labels
         return {}
     names = map_labels(served.labels, config).project_labels
     trained = _read_label_counts(candidate) or {}
@@ -129,54 +109,50 @@ def _read_label_counts(manifest: Manifest) -> Mapping[str, int] | None:
     return counts if isinstance(counts, Mapping) else None
 
 
-def apply_policy(decision: GateDecision, policy: PromotionPolicy) -> GateDecision:
+def apply_policy(decision: JobResult, policy: PromotionPolicy) -> JobResult:
     """Override a decision by the policies ``always`` and ``never``; its reason and scores stay."""
     if policy == "auto":
         return decision
     reason = f"the promotion policy is {policy!r}; by the gate {decision.reason}"
-    return replace(decision, promote=policy == "always", reason=reason)
+    return replace(decision, should_promote=policy == "always", reason=reason)
 
 
-def _decide_without_gold(documents: int, old: Sequence[Prediction] | None) -> GateDecision:
+def _decide_without_gold(documents: int, old: Sequence[Prediction] | None) -> tuple[bool, str]:
     data = (
         f"none of the {documents} held-out documents has an entity"
         if documents
         else "there are no held-out documents"
     )
     if old is None:
-        return GateDecision(True, f"{data}, so its quality is unknown, but no other version serves")
-    reason = (
+        return True, f"{data}, so its quality is unknown, but no other version serves"
+    return False, (
         f"{data}, so it cannot be compared: annotate more, or promote it with `tagalong models "
         "promote`"
     )
-    return GateDecision(False, reason)
 
 
 def _decide_by_scores(
-    report: EvaluationReport, undertrained_labels: Mapping[str, int], share: float
-) -> GateDecision:
-    strata = tuple(_build_strata(report))
+    strata: Sequence[StratumComparison],
+    documents: int,
+    undertrained_labels: Mapping[str, int],
+    share: float,
+) -> tuple[bool, str]:
     total = strata[0]
     if not total.new:
-        return GateDecision(False, "it has no correct entity on the held-out documents", strata)
+        return False, "it has no correct entity on the held-out documents"
     if total.old is None:
-        return GateDecision(True, "no other version serves", strata)
+        return True, "no other version serves"
     if worse := [stratum for stratum in strata if _is_worse(stratum)]:
-        named = " and ".join(map(_describe_stratum, worse))
-        return GateDecision(False, f"it is worse beyond noise {named}", strata)
-    is_small = report.documents < FEW_HELD_OUT_DOCUMENTS
+        return False, f"it is worse beyond noise {' and '.join(map(_describe_stratum, worse))}"
+    is_small = documents < FEW_HELD_OUT_DOCUMENTS
     if undertrained_labels and (is_small or total.support < FEW_HELD_OUT_ENTITIES):
-        reason = _describe_too_few(report.documents, total.support, undertrained_labels, share)
-        return GateDecision(False, reason, strata)
-    scores = (
-        f"strict F1 {total.new:.3f} against {total.old:.3f} on {report.documents} held-out "
-        "documents"
-    )
-    if total.low is not None and total.low > 0:
-        return GateDecision(True, f"it is better: {scores}", strata)
+        return False, _describe_too_few(documents, total.support, undertrained_labels, share)
+    scores = f"strict F1 {total.new:.3f} against {total.old:.3f} on {documents} held-out documents"
+    if total.low is not None and total.low > 0:  # the whole interval is above 0
+        return True, f"it is better: {scores}"
     word = "no worse" if total.new >= total.old else "not worse beyond noise"
     caveat = ", too few to show small differences" if is_small else ""
-    return GateDecision(True, f"it is {word}: {scores}{caveat}", strata)
+    return True, f"it is {word}: {scores}{caveat}"
 
 
 def _describe_too_few(

@@ -1,4 +1,4 @@
-"""Publication of a trained model as a version: weights, and a manifest of how they were made."""
+"""Publication of a trained model as a version: weights, manifest, and a model for OpenVINO."""
 
 import platform
 from collections import Counter
@@ -7,7 +7,16 @@ from importlib.metadata import version
 from typing import Any
 
 from tagalong.backend.models.encoder.checkpoint import save_model
+from tagalong.backend.models.openvino import OPENVINO_MISSING_MESSAGE
+from tagalong.backend.models.openvino.compile import (
+    compile_version,
+    describe_openvino_model,
+    should_use_openvino,
+)
+from tagalong.backend.models.openvino.library import openvino_version
+from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.storage.model_store import ModelStore
+from tagalong.ner.errors import OpenVINOError
 from tagalong.ner.manifest import Manifest, VersionMetadata
 from tagalong.ner.scoring import Counts
 from tagalong.training.data.train_dev_split import TrainDevSplit
@@ -16,6 +25,7 @@ from tagalong.training.evaluation.report import EvaluationReport
 from tagalong.training.loop.trainer import AnyTrainResult
 from tagalong.training.recipes.recipe import recipe_to_json
 
+MIN_CHECK_DOCUMENTS = 48  # documents of the comparison of OpenVINO with PyTorch
 NO_SCORES: Mapping[str, Any] = {}
 RECORDED_PACKAGES = ("tagalong", "torch", "transformers", "tokenizers", "peft", "accelerate")
 
@@ -58,13 +68,48 @@ def publish(
         labels=model.labels,
         config={**recipe, **model.config_to_json()},
         calibration=model.calibration_to_json(),
-        data=_data_to_json(split, trained),
+        data={
+            **split.to_json(),
+            "lost": dict(Counter(lost.reason for lost in trained.dropped)),
+            "epochs": [round(score, 4) for score in trained.history.dev_scores],
+            "best_epoch": trained.history.best_epoch + 1,
+        },
         scores={**scores, "dev": summarize_report(report)},
-        environment=_environment_to_json(),
+        environment={
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            **{package: version(package) for package in RECORDED_PACKAGES},
+        },
     )
     with store.staging_folder(tier) as folder:
         save_model(trained.model, trained.tokenizer, folder, base=base)
         return store.publish(folder, metadata)
+
+
+def compile_published_version(store: ModelStore, manifest: Manifest, split: TrainDevSplit) -> str:
+    """Compile a published version for OpenVINO, if that is of use here.
+
+    The compiled model is compared with PyTorch on dev, and on documents of train too if dev has
+    few: only agreement counts, not correctness.
+
+    Returns the result in a sentence; empty if OpenVINO is of no use.
+    """
+    if not (TIER_SPECS[manifest.tier].uses_openvino and should_use_openvino()):
+        return ""
+    if not openvino_version():
+        return OPENVINO_MISSING_MESSAGE
+    check = [*split.dev, *split.train[: max(0, MIN_CHECK_DOCUMENTS - len(split.dev))]]
+    try:
+        folder = store.version_folder(manifest.tier, manifest.version)
+        compiled = compile_version(
+            folder, quantization_documents=split.train, check_documents=check
+        )
+    except OpenVINOError as error:
+        return f"PyTorch will run it, because it cannot be compiled for OpenVINO: {error}."
+    except Exception as error:  # noqa: BLE001 - the version is published and served without it
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        return f"PyTorch will run it, because compiling it for OpenVINO failed ({reason})."
+    return describe_openvino_model(compiled)
 
 
 def summarize_report(report: EvaluationReport) -> dict[str, Any]:
@@ -86,20 +131,3 @@ def summarize_report(report: EvaluationReport) -> dict[str, Any]:
 
 def _rounded_f1(counts: Counts) -> float | None:
     return None if counts.is_empty else round(counts.f1, 4)
-
-
-def _data_to_json(split: TrainDevSplit, trained: AnyTrainResult) -> Mapping[str, Any]:
-    return {
-        **split.to_json(),
-        "lost": dict(Counter(lost.reason for lost in trained.dropped)),
-        "epochs": [round(score, 4) for score in trained.history.dev_scores],
-        "best_epoch": trained.history.best_epoch + 1,
-    }
-
-
-def _environment_to_json() -> Mapping[str, str]:
-    return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        **{package: version(package) for package in RECORDED_PACKAGES},
-    }

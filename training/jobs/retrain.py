@@ -43,17 +43,7 @@ def run_job(
     *,
     on_progress: ProgressCallback = lambda _: None,
 ) -> Job:
-    """Run a job to its end, and record the result.
-
-    Args:
-        job_store: Has the job.
-        job_id: Its id.
-        store: Receives the version.
-        options: How to retrain.
-        on_progress: Called after every step and every evaluation of the training.
-
-    Returns:
-        The finished job.
+    """Run a job to its end, record the result, and return the finished job.
 
     Raises:
         InputError: If there is no such unfinished job.

@@ -26,7 +26,6 @@ from tagalong.ner.errors import LabelStudioError
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.jobs.job_requests import RetrainOptions
-from tagalong.training.jobs.openvino import compile_published_version
 from tagalong.training.jobs.project_data import (
     ProjectTrainingData,
     compute_held_out_scores,
@@ -36,17 +35,12 @@ from tagalong.training.jobs.project_data import (
     write_tasks,
 )
 from tagalong.training.jobs.promotion_gate import (
-    GateDecision,
     apply_policy,
     decide_promotion,
     find_undertrained_labels,
 )
-from tagalong.training.jobs.publish import publish
-from tagalong.training.jobs.tier_trainers import (
-    TIER_TRAINERS,
-    TrainOptions,
-    read_retraining_recipe,
-)
+from tagalong.training.jobs.publish import compile_published_version, publish
+from tagalong.training.jobs.tier_trainers import TIER_TRAINERS, read_retraining_recipe, train_tier
 from tagalong.training.jobs.train_version import training_state_path
 from tagalong.training.loop.trainer import AnyTrainResult, ProgressCallback
 from tagalong.training.recipes.recipe import Recipe
@@ -57,21 +51,14 @@ STATUS_INTERVAL_SECONDS = 1.0  # between two status messages of a training
 
 @dataclass(frozen=True, slots=True)
 class Retraining:
-    """A job that runs, and what it runs with.
-
-    Attributes:
-        job_store: Receives the status messages and the decision.
-        store: Receives the version.
-        client: Label Studio.
-        on_progress: Called after every step and every evaluation of the training.
-    """
+    """A job that runs, and what it runs with."""
 
     job: Job
-    job_store: JobStore
-    store: ModelStore
+    job_store: JobStore  # receives the status messages and the decision
+    store: ModelStore  # receives the version
     options: RetrainOptions
     client: LabelStudioClient
-    on_progress: ProgressCallback
+    on_progress: ProgressCallback  # called after every step and every evaluation
 
     def show(self, status: str) -> None:
         """Set the status message of the job."""
@@ -106,25 +93,22 @@ def train_and_evaluate(run: Retraining) -> JobResult:
     notes = data.notes
     if TIER_SPECS[job.tier].uses_openvino:
         run.show("compiling it for OpenVINO")
-        folder = store.version_folder(job.tier, manifest.version)
-        if note := compile_published_version(folder, data.split):
-            notes += (note,)
+    if note := compile_published_version(store, manifest, data.split):
+        notes += (note,)
     current = store.served_version(job.tier)
     served = read_manifest(store.resolve(current), verify=False) if current else None
     is_new = current != manifest.version  # the same content has the same name
     decision = (
         _decide(run, config, data, predictions, manifest, served)
         if is_new
-        else GateDecision(False, "there are no new annotations: the served version is the same")
+        else JobResult("there are no new annotations: the served version is the same")
     )
-    result = JobResult(
-        decision.reason,
-        should_promote=decision.promote,
+    result = replace(
+        decision,
         version=manifest.version,
         previous_version=current,
         documents=len(data.split.train) + len(data.split.dev),
         held_out=len(held_out),
-        strata=decision.strata,
         notes=notes,
     )
     if options.promotion_policy != "auto" or not is_new:
@@ -153,7 +137,7 @@ def _apply_warm_start(
         return data
     manifest = read_manifest(store.resolve(tier))
     labels = data.split.labels
-    if reason := TIER_TRAINERS[tier].warm_start_obstacle(manifest, recipe, labels):
+    if reason := TIER_TRAINERS[tier].explain_no_warm_start(manifest, recipe, labels):
         note = f"The training started from its base: {reason}."
         return replace(data, notes=(*data.notes, note))
     return replace(data, split=replace(data.split, warm_start_version=manifest.version))
@@ -174,8 +158,15 @@ def _train(run: Retraining, recipe: Recipe, split: TrainDevSplit) -> AnyTrainRes
     name = training_state_path(run.store, run.job.tier, recipe, split).name
     # In the work folder, which is deleted with the job.
     state_path = run.job_store.work_dir(run.job.id) / name
-    options = TrainOptions(store=run.store, state_path=state_path, resume=True, on_progress=report)
-    return TIER_TRAINERS[run.job.tier].train(split, recipe, options)
+    return train_tier(
+        run.job.tier,
+        split,
+        recipe,
+        run.store,
+        state_path=state_path,
+        resume=True,
+        on_progress=report,
+    )
 
 
 def _decide(
@@ -185,7 +176,7 @@ def _decide(
     predictions: Sequence[Prediction],
     candidate: Manifest,
     served: Manifest | None,
-) -> GateDecision:
+) -> JobResult:
     old: Sequence[Prediction] | None = None
     undertrained: Mapping[str, int] = {}
     if served is not None:

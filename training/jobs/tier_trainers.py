@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
@@ -13,95 +12,62 @@ from tagalong.ner.errors import InputError
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.ner.tiers import ENCODER, LLM, TIER_NAMES
 from tagalong.training.data.train_dev_split import TrainDevSplit
-from tagalong.training.encoder.train import EncoderTrainResult, train_encoder
-from tagalong.training.llm.train import LLMTrainResult, train_llm
-from tagalong.training.loop.trainer import AnyTrainResult, ProgressCallback
-from tagalong.training.loop.warm_start import find_warm_start_obstacle
-from tagalong.training.recipes.encoder_recipe import (
-    EncoderRecipe,
-    encoder_recipe_from_json,
-    with_min_steps,
-)
-from tagalong.training.recipes.llm_recipe import llm_recipe_from_json
-from tagalong.training.recipes.recipe import Recipe
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainOptions:
-    """Run-time options of a training, which do not change its result.
-
-    Attributes:
-        store: Has the version of a warm start, and the encoder that drafts for an LLM.
-        state_path: File of the training state.
-        resume: Continue from the saved state, if there is one.
-        on_progress: Called after every step and every evaluation, on the main process.
-    """
-
-    store: ModelStore
-    state_path: Path
-    resume: bool = False
-    on_progress: ProgressCallback = lambda _: None
+from tagalong.training.encoder.train import explain_no_warm_start, train_encoder
+from tagalong.training.llm.train import train_llm
+from tagalong.training.loop.trainer import AnyTrainResult
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe, with_min_steps
+from tagalong.training.recipes.llm_recipe import LLMRecipe
+from tagalong.training.recipes.recipe import Recipe, recipe_from_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierTrainer:
-    """How a tier is trained.
+    """How a tier is trained."""
 
-    Attributes:
-        train: Trains on a split by a recipe.
-        recipe_from_json: Reads a recipe from the config of a manifest.
-        default_recipe: Replaces the recipe of a version without one, such as a bundled version.
-        adapt_recipe: Adapts the recipe of a version to a retraining on few documents.
-        warm_start_obstacle: Explains why a training cannot start from a version; empty if it can.
-    """
-
-    train: Callable[[TrainDevSplit, Any, TrainOptions], AnyTrainResult]
-    recipe_from_json: Callable[[Mapping[str, Any], BaseModelRef], Recipe]
-    default_recipe: Callable[[], Recipe] | None = None
-    adapt_recipe: Callable[[Any], Recipe] = lambda recipe: recipe
-    warm_start_obstacle: Callable[[Manifest, Any, tuple[str, ...]], str]
+    train: Callable[..., AnyTrainResult]
+    # Options of `train` that come from the store, such as the drafter of an LLM.
+    store_options: Callable[[ModelStore, TrainDevSplit], Mapping[str, Any]]
+    recipe_type: Callable[..., Recipe]
+    default_recipe: Callable[[], Recipe] | None = None  # of a version without one
+    adapt_recipe: Callable[[Any], Recipe] = lambda recipe: recipe  # to retraining on few documents
+    # Why a training cannot start from a version; empty if it can.
+    explain_no_warm_start: Callable[[Manifest, Any, tuple[str, ...]], str]
 
 
-def _train_encoder(
-    split: TrainDevSplit, recipe: EncoderRecipe, options: TrainOptions
-) -> EncoderTrainResult:
-    warm_start = split.warm_start_version
-    return train_encoder(
-        split,
-        recipe=recipe,
-        state_path=options.state_path,
-        warm_start_dir=options.store.resolve(warm_start) if warm_start else None,
-        resume=options.resume,
-        on_progress=options.on_progress,
-    )
+def _find_warm_start(store: ModelStore, split: TrainDevSplit) -> Mapping[str, Any]:
+    version = split.warm_start_version
+    return {"warm_start_dir": store.resolve(version) if version else None}
 
 
-def _train_llm(split: TrainDevSplit, recipe: Any, options: TrainOptions) -> LLMTrainResult:
-    return train_llm(
-        split,
-        recipe=recipe,
-        state_path=options.state_path,
-        resume=options.resume,
-        on_progress=options.on_progress,
-        # The encoder that drafts in serving also drafts dev: evaluation is faster.
-        drafter=load_drafter(options.store, split.labels, use_openvino=should_use_openvino()),
-    )
+def _load_drafter(store: ModelStore, split: TrainDevSplit) -> Mapping[str, Any]:
+    # The encoder that drafts in serving also drafts dev: evaluation is faster.
+    return {"drafter": load_drafter(store, split.labels, use_openvino=should_use_openvino())}
 
 
 TIER_TRAINERS: Mapping[str, TierTrainer] = {
     ENCODER: TierTrainer(
-        train=_train_encoder,
-        recipe_from_json=encoder_recipe_from_json,
+        train=train_encoder,
+        store_options=_find_warm_start,
+        recipe_type=EncoderRecipe,
         default_recipe=EncoderRecipe,
         adapt_recipe=with_min_steps,
-        warm_start_obstacle=find_warm_start_obstacle,
+        explain_no_warm_start=explain_no_warm_start,
     ),
     LLM: TierTrainer(
-        train=_train_llm,
-        recipe_from_json=llm_recipe_from_json,
-        warm_start_obstacle=lambda *_: "an LLM's adapter is trained from its base",
+        train=train_llm,
+        store_options=_load_drafter,
+        recipe_type=LLMRecipe,
+        explain_no_warm_start=lambda *_: "an LLM's adapter is trained from its base",
     ),
 }
+
+
+def train_tier(
+    tier: str, split: TrainDevSplit, recipe: Recipe, store: ModelStore, **options: Any
+) -> AnyTrainResult:
+    """Train a model of a tier; see `train_encoder` for `state_path` and the other options."""
+    trainer = TIER_TRAINERS[tier]
+    return trainer.train(split, recipe=recipe, **trainer.store_options(store, split), **options)
 
 
 def read_recipe(store: ModelStore, tier: str, reference: str) -> Recipe:
@@ -121,23 +87,15 @@ def read_recipe(store: ModelStore, tier: str, reference: str) -> Recipe:
     if not manifest.config and trainer.default_recipe is not None:
         return trainer.default_recipe()
     base = BaseModelRef(manifest.base, manifest.base_revision)
-    return trainer.recipe_from_json(manifest.config, base)
+    return recipe_from_json(trainer.recipe_type, manifest.config, base)
 
 
 def read_retraining_recipe(store: ModelStore, tier: str, reference: str | None) -> Recipe:
     """Read the recipe of a retraining, with at least the steps that few documents need.
 
-    Args:
-        store: The model store.
-        tier: The tier to train.
-        reference: A version; None for the served one.
-
-    Returns:
-        The recipe, or the default one for a version that has none.
-
-    Raises:
-        InputError: If the version is of another tier, or none is served and none is named.
-        RegistryError: If there is no such version.
+    `reference` is a version; None for the served one. Raises `InputError` if the version is of
+    another tier, or none is served and none is named; `RegistryError` if there is no such
+    version.
     """
     if reference is None and not store.served_version(tier):
         raise InputError(

@@ -5,11 +5,11 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.models.tier import Tier
-from tagalong.backend.models.tier_specs import TIER_SPECS
 from tagalong.backend.retraining.job import PromotionPolicy
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import DroppedAnnotation, Prediction
@@ -20,9 +20,8 @@ from tagalong.training.data.silver import ReservedDocuments, SilverOptions, read
 from tagalong.training.data.train_dev_split import TrainDevSplit, split_train_dev
 from tagalong.training.evaluation.evaluate import EvaluationOptions, evaluate
 from tagalong.training.evaluation.report import EvaluationReport
-from tagalong.training.jobs.openvino import compile_published_version
-from tagalong.training.jobs.publish import publish
-from tagalong.training.jobs.tier_trainers import TIER_TRAINERS, TrainOptions
+from tagalong.training.jobs.publish import compile_published_version, publish
+from tagalong.training.jobs.tier_trainers import train_tier
 from tagalong.training.loop.trainer import AnyTrainResult, ProgressCallback, create_accelerator
 from tagalong.training.loop.training_state import delete_state, lock_training
 from tagalong.training.loop.validation import check_annotated_splits
@@ -33,17 +32,10 @@ GOLD_ONLY = "gold alone"  # name of the baseline in reports
 
 @dataclass(frozen=True, slots=True)
 class TrainInputs:
-    """Files of one training, and how to read them.
+    """Files of one training, and how to read them."""
 
-    Attributes:
-        export_files: Annotated documents, in any format that `read_corpus` reads.
-        dev_files: Dev documents; none to take a share of the others.
-        dev_share: That share.
-        silver: Predictions of another system to train on as well.
-    """
-
-    export_files: Sequence[Path] = ()
-    dev_files: Sequence[Path] = ()
+    export_files: Sequence[Path] = ()  # in any format that `read_corpus` reads
+    dev_files: Sequence[Path] = ()  # none to take a share of the others
     dev_share: float = 0.1
     read_options: ReadOptions = field(default_factory=ReadOptions)
     silver: SilverOptions | None = None
@@ -53,21 +45,15 @@ class TrainInputs:
 class TrainJob:
     """Settings of one training.
 
-    Attributes:
-        tier: The tier to train.
-        recipe: Settings that change the result.
-        store: Receives the version.
-        name: Prefix of the version name.
-        resume: Continue from the saved state, if there is one.
-        promotion_policy: When to promote the version. ``auto``: if it finds entities in dev, and is
-            not worse than the baseline.
+    The promotion policy ``auto`` promotes a version that finds entities in dev and is not worse
+    than the baseline.
     """
 
     tier: str
     recipe: Recipe
-    store: ModelStore
-    name: str
-    resume: bool = False
+    store: ModelStore  # receives the version
+    name: str  # prefix of the version name
+    resume: bool = False  # from the saved state, if there is one
     promotion_policy: PromotionPolicy = "auto"
 
     def __post_init__(self) -> None:
@@ -77,13 +63,9 @@ class TrainJob:
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Documents of a training.
+    """Documents of a training; `dev_corpus` is None if dev is a share of the exports.
 
-    Attributes:
-        split: Train and dev documents, with silver data.
-        corpus: The corpus of the exports.
-        dev_corpus: The corpus of the dev files; None if dev is a share of the exports.
-        is_main_process: Whether this process publishes and reports.
+    Of the processes that train together, the main process publishes and reports.
     """
 
     split: TrainDevSplit
@@ -94,19 +76,12 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True)
 class TrainedVersion:
-    """A published version.
-
-    Attributes:
-        manifest: Its manifest.
-        dropped: Training annotations that flat BIO cannot represent.
-        promoted: Whether it is the current version.
-        comparison: Its predictions on dev against those of gold alone; None without a baseline.
-    """
+    """A published version."""
 
     manifest: Manifest
-    dropped: tuple[DroppedAnnotation, ...]
+    dropped: tuple[DroppedAnnotation, ...]  # training annotations that flat BIO cannot represent
     promoted: bool
-    comparison: EvaluationReport | None
+    comparison: EvaluationReport | None  # on dev, against gold alone; None without a baseline
 
     @property
     def f1_gain(self) -> float | None:
@@ -159,7 +134,7 @@ def train_version(
     With silver data and a baseline there are two trainings: on gold alone, then on both.
 
     Args:
-        job: Inputs and settings.
+        job: Settings.
         data: The documents, from `read_training_data`.
         on_progress: Called after every step and every evaluation.
         on_message: Receives sentences about what was done or could not be done.
@@ -175,6 +150,7 @@ def train_version(
     splits = [data.split]
     if data.split.silver is not None and data.split.silver.options.with_baseline:
         splits.insert(0, replace(data.split, silver=None))
+    train = partial(train_tier, job.tier, resume=job.resume, on_progress=on_progress)
     # All states are kept until the end: the second training may be stopped after the first.
     paths = [training_state_path(job.store, job.tier, job.recipe, split) for split in splits]
     with ExitStack() as locks:
@@ -188,25 +164,16 @@ def train_version(
         baseline = None
         if len(splits) == 2:
             on_message("Training on gold alone, for the comparison.")
-            tier = _train(job, splits[0], paths[0], on_progress).tier
+            tier = train(splits[0], job.recipe, job.store, state_path=paths[0]).tier
             baseline = _predict_as(GOLD_ONLY, tier, data.split)
             on_message("Training on gold and silver.")
-        trained = _train(job, data.split, paths[-1], on_progress)
+        trained = train(data.split, job.recipe, job.store, state_path=paths[-1])
         if not trained.is_main_process:
             return None
         version = _publish(job, data.split, trained, baseline, on_message)
         for path in paths:
             delete_state(path)
     return version
-
-
-def _train(
-    job: TrainJob, split: TrainDevSplit, state_path: Path, on_progress: ProgressCallback
-) -> AnyTrainResult:
-    options = TrainOptions(
-        store=job.store, state_path=state_path, resume=job.resume, on_progress=on_progress
-    )
-    return TIER_TRAINERS[job.tier].train(split, job.recipe, options)
 
 
 def _publish(
@@ -217,22 +184,26 @@ def _publish(
     on_message: Callable[[str], None],
 ) -> TrainedVersion:
     manifest = publish(trained, split, store=job.store, tier=job.tier, name=job.name)
-    if TIER_SPECS[job.tier].uses_openvino:
-        folder = job.store.version_folder(job.tier, manifest.version)
-        if message := compile_published_version(folder, split):
-            on_message(message)
-    comparison = None if baseline is None else _compare(trained.tier, split, manifest, baseline)
+    if message := compile_published_version(job.store, manifest, split):
+        on_message(message)
+    comparison = None
+    if baseline is not None:
+        predictions = _predict_as(manifest.version, trained.tier, split)
+        options = EvaluationOptions(labels=trained.tier.labels)
+        comparison = evaluate(
+            split.dev, predictions, source="dev", against=baseline, options=options
+        )
     version = TrainedVersion(manifest, trained.dropped, False, comparison)
-    if not _should_promote(job.promotion_policy, version):
+    # A version that finds nothing would replace one that does.
+    is_good = bool(manifest.scores["dev"]["strict_f1"]) and (version.f1_gain or 0) >= 0
+    if job.promotion_policy == "never" or (job.promotion_policy == "auto" and not is_good):
         return version
     job.store.promote(job.tier, manifest.version)
     return replace(version, promoted=True)
 
 
-def _should_promote(policy: PromotionPolicy, version: TrainedVersion) -> bool:
-    # A version that finds nothing would replace one that does.
-    is_good = bool(version.manifest.scores["dev"]["strict_f1"]) and (version.f1_gain or 0) >= 0
-    return policy == "always" or (policy == "auto" and is_good)
+def _predict_as(name: str, tier: Tier, split: TrainDevSplit) -> list[Prediction]:
+    return [replace(one, version=name) for one in tier.predict(split.dev)]
 
 
 def training_state_path(store: ModelStore, tier: str, recipe: Recipe, split: TrainDevSplit) -> Path:
@@ -245,19 +216,3 @@ def training_state_path(store: ModelStore, tier: str, recipe: Recipe, split: Tra
     )
     key = hashlib.sha256(content.encode()).hexdigest()[:16]
     return store.tier_folder(tier) / f".training-{key}"
-
-
-def _predict_as(name: str, tier: Tier, split: TrainDevSplit) -> list[Prediction]:
-    return [replace(one, version=name) for one in tier.predict(split.dev)]
-
-
-def _compare(
-    tier: Tier, split: TrainDevSplit, manifest: Manifest, baseline: Sequence[Prediction]
-) -> EvaluationReport:
-    return evaluate(
-        split.dev,
-        _predict_as(manifest.version, tier, split),
-        source="dev",
-        against=baseline,
-        options=EvaluationOptions(labels=tier.labels),
-    )

@@ -18,13 +18,9 @@ from tagalong.training.loop.trainer import TensorBatch
 
 
 class LLMDataset:
-    """Prompts with gold tags in their slots.
+    """Prompts with gold tags in their slots, built as in serving.
 
-    Args:
-        documents: With spans.
-        tag_set: The tag set.
-        prompt_builder: Builds prompts as in serving.
-        pad_token_id: Fills shorter rows; no token attends to it.
+    `pad_token_id` fills shorter rows; no token attends to it.
     """
 
     def __init__(
@@ -76,9 +72,7 @@ class LLMDataset:
 class SlotModel(nn.Module):
     """A decoder with tag logits as its output, in one call that accelerate can wrap.
 
-    Args:
-        model: With or without an adapter.
-        tag_ids: Vocabulary id of each tag's verbalizer, on the model's device.
+    `tag_ids` are the vocabulary ids of the tags' verbalizers, on the model's device.
     """
 
     def __init__(self, model: PreTrainedModel, tag_ids: Tensor) -> None:
@@ -96,19 +90,11 @@ class SlotModel(nn.Module):
 def slot_loss(
     model: nn.Module, batch: TensorBatch, *, tag_ids: Tensor, noise_share: float
 ) -> Tensor:
-    """Cross entropy over the tags at each slot, with noise in the tags before it.
+    """Mean cross entropy over the tags at each slot of a `SlotModel`, with noise before it.
 
-    In training the tags before a slot are gold, in serving they are predictions. Noise keeps the
-    model from relying on them (Bengio et al. 2015, scheduled sampling).
-
-    Args:
-        model: A `SlotModel`.
-        batch: From `LLMDataset.collate`.
-        tag_ids: Vocabulary id of each tag's verbalizer, on the model's device.
-        noise_share: Share of the tags that are replaced by random ones.
-
-    Returns:
-        Mean over the slots with a known tag.
+    In training the tags before a slot are gold, in serving they are predictions. Noise, a share of
+    them replaced by random ones, keeps the model from relying on them (Bengio et al. 2015,
+    scheduled sampling).
     """
     ids, labels = batch["input_ids"], batch["labels"]
     if noise_share:

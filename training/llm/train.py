@@ -31,11 +31,7 @@ from tagalong.training.loop.trainer import (
     TrainResult,
     create_accelerator,
 )
-from tagalong.training.loop.validation import (
-    check_inputs,
-    fit_temperature_on_dev,
-    score_on_dev,
-)
+from tagalong.training.loop.validation import check_inputs, fit_temperature_on_dev, score_on_dev
 from tagalong.training.recipes.llm_recipe import LLMRecipe, resolve_llm_recipe
 
 LLMTrainResult = TrainResult[LLMTier, LLMRecipe]

@@ -13,22 +13,15 @@ SORTING_POOL_BATCHES = 32  # batches' worth of shuffled items that are sorted by
 def plan_epoch_batches(
     lengths: Sequence[int], *, max_batch_tokens: int, seed: int, epoch: int, num_processes: int = 1
 ) -> list[list[int]]:
-    """Plan the batches of one epoch.
+    """Plan the batches of one epoch, from 0.
 
     Items are shuffled, sorted by length within pools, cut into batches and shuffled again: little
     padding, yet batches differ between epochs. A pure function of its arguments, so that a resumed
     training and all processes of a parallel one make the same plan.
 
-    Args:
-        lengths: Tokens of each item.
-        max_batch_tokens: Tokens of a padded batch; a longer item gets a batch of its own.
-        seed: Seed of the training.
-        epoch: From 0.
-        num_processes: Processes that share the epoch.
-
-    Returns:
-        Batches of indices. Every item occurs. A few batches occur twice, so that the number of
-        batches is a multiple of `num_processes` and no process waits at the end.
+    Returns batches of indices, padded to at most `max_batch_tokens`; a longer item gets a batch of
+    its own. Every item occurs. A few batches occur twice, so that the number of batches is a
+    multiple of `num_processes` and no process waits at the end.
     """
     generator = random.Random(f"{seed}/{epoch}")  # noqa: S311 - an order, not a secret
     order = list(range(len(lengths)))

@@ -15,20 +15,18 @@ from torch import Tensor, nn
 class ExponentialMovingAverage:
     """The moving average of a model's trainable weights.
 
-    Args:
-        model: Only its parameters that require gradients are averaged.
-        decay: Share of the old average kept at each step; 0 for the weights themselves, which
-            takes no memory.
+    `decay` is the share of the old average kept at each step; 0 for the weights themselves, which
+    takes no memory.
     """
 
     def __init__(self, model: nn.Module, *, decay: float) -> None:
         self._weights = dict(trainable_parameters(model))
         self._decay = decay
         self._steps = 0
-        own = {name: weight.detach() for name, weight in self._weights.items()}
-        self.averaged_weights = (
-            {name: weight.clone() for name, weight in own.items()} if decay else own
-        )
+        self.averaged_weights = {
+            name: weight.detach().clone() if decay else weight.detach()
+            for name, weight in self._weights.items()
+        }
 
     @torch.no_grad()
     def update(self) -> None:
@@ -39,6 +37,7 @@ class ExponentialMovingAverage:
         # The first steps count more, or the average would keep the random head for long.
         decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
         current = [weight.detach() for weight in self._weights.values()]
+        # One call for all weights: a loop would have an overhead for each of them.
         torch._foreach_lerp_(list(self.averaged_weights.values()), current, 1 - decay)
 
     @contextmanager

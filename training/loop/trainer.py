@@ -43,25 +43,15 @@ RecipeT = TypeVar("RecipeT")
 
 @dataclass(frozen=True)  # without slots, which break generic classes in Python 3.11
 class TrainResult(Generic[TierT, RecipeT]):
-    """The result of a training.
+    """The result of a training."""
 
-    Attributes:
-        model: With the weights of the best epoch.
-        tokenizer: Tokenizer of the base.
-        tier: The model in serving form, with its fitted temperature.
-        history: Score and loss of each epoch.
-        recipe: With all open settings filled in, such as the learning rate.
-        dropped: Training annotations that flat BIO cannot represent; their words were masked.
-        is_main_process: Whether this process publishes.
-    """
-
-    model: PreTrainedModel | PeftModel
+    model: PreTrainedModel | PeftModel  # with the weights of the best epoch
     tokenizer: PreTrainedTokenizerBase
-    tier: TierT
+    tier: TierT  # the model in serving form, with its fitted temperature
     history: TrainingHistory
-    recipe: RecipeT
-    dropped: tuple[DroppedAnnotation, ...]
-    is_main_process: bool
+    recipe: RecipeT  # with all open settings filled in, such as the learning rate
+    dropped: tuple[DroppedAnnotation, ...]  # flat BIO cannot represent them; words were masked
+    is_main_process: bool  # which publishes
 
 
 AnyTrainResult = TrainResult[Any, Any]
@@ -81,31 +71,18 @@ def create_accelerator(schedule: Schedule) -> Accelerator:
 
 @dataclass(frozen=True, slots=True)
 class TrainingTask:
-    """The part of a training that depends on its tier.
+    """The part of a training that depends on its tier."""
 
-    Attributes:
-        lengths: Tokens of each window.
-        collate: Makes a batch of tensors from indices of windows.
-        loss: Forward pass, to the mean loss of a batch.
-        score_dev: Dev score of the model in its present state; called on every process.
-    """
-
-    lengths: Sequence[int]
-    collate: Callable[[Sequence[int]], TensorBatch]
-    loss: Callable[[nn.Module, TensorBatch], Tensor]
-    score_dev: Callable[[], float]
+    lengths: Sequence[int]  # tokens of each window
+    collate: Callable[[Sequence[int]], TensorBatch]  # from indices of windows
+    loss: Callable[[nn.Module, TensorBatch], Tensor]  # mean over a batch
+    score_dev: Callable[[], float]  # of the model in its present state; called on every process
 
 
 class Trainer:
-    """One training of one model.
+    """One training of one model, whose trainable parameters are trained in place.
 
-    Args:
-        model: Its trainable parameters are trained in place.
-        task: Batches, loss and dev score.
-        schedule: Duration and learning rate.
-        accelerator: From `create_accelerator`.
-        state_path: File of the training state, until the training is over.
-        build_optimizer: Makes the optimizer from groups of parameters.
+    `state_path` is the file of the training state, until the training is over.
     """
 
     def __init__(
@@ -153,12 +130,10 @@ class Trainer:
     def run(self, *, on_progress: ProgressCallback, resume: bool = False) -> TrainingHistory:
         """Train until the last epoch, or until the dev score stops rising.
 
-        Args:
-            on_progress: Called after every step and every evaluation, on the main process.
-            resume: Continue from the saved state, if there is one.
+        With `resume`, continue from the saved state, if there is one. `on_progress` is called after
+        every step and every evaluation, on the main process.
 
-        Returns:
-            The scores; the model holds the weights of the best epoch, in evaluation mode.
+        Returns the scores; the model holds the weights of the best epoch, in evaluation mode.
         """
         with translate_memory_errors(
             f"a step of {self._schedule.batch_tokens:,} tokens does not fit into memory: lower "
@@ -172,17 +147,16 @@ class Trainer:
     def _run(self, on_progress: ProgressCallback, *, resume: bool) -> None:
         if resume and self._state_path.is_file():
             self._load_state()
-        timer = TrainingTimer(self._step)
+        timer = TrainingTimer()
         while not self._is_finished():
             epoch = len(self._history.dev_scores)
             for tokens in self._run_epoch(epoch):
-                timer.end_step(self._step, tokens)
+                timer.end("step", tokens=tokens)
                 on_progress(self._build_progress(epoch, timer))
             with self._ema.use_averaged_weights():
-                timer.start_evaluation()
                 self._model.eval()
                 self._end_epoch(self._task.score_dev())
-                timer.end_evaluation()
+                timer.end("evaluation")
             self._save_state()
             on_progress(self._build_progress(epoch, timer))
         copy_weights(self._weights, self._best_weights)
@@ -200,7 +174,9 @@ class Trainer:
         for batch in self._loader:
             # At every step where a resumed training may begin, so that it draws the same numbers.
             if self._epoch_step == 0 or self._step % self._schedule.save_every == 0:
-                self._reseed()
+                # Dropout is a function of the step, so that no generator state has to be saved.
+                seed = (self._schedule.seed * 1_000_003 + self._step) * 4099
+                torch.manual_seed(seed + self._accelerator.process_index)
             is_dropout_on = self._step >= self._schedule.dropout_start_ratio * self._steps
             for module in self._dropout_modules:
                 module.training = is_dropout_on
@@ -214,7 +190,7 @@ class Trainer:
             self._ema.update()
             self._step += 1
             self._epoch_step += 1
-            self._loss_sum += self._check_finite(loss.item())
+            self._loss_sum += self._check_finite(loss.item())  # before a state with NaN is saved
             if self._step % self._schedule.save_every == 0:
                 self._save_state()
             yield int(batch["attention_mask"].sum())
@@ -227,11 +203,6 @@ class Trainer:
                 code="loss-not-finite",
             )
         return loss
-
-    def _reseed(self) -> None:
-        """Make dropout a function of the step, so that no generator state has to be saved."""
-        seed = (self._schedule.seed * 1_000_003 + self._step) * 4099
-        torch.manual_seed(seed + self._accelerator.process_index)
 
     def _end_epoch(self, score: float) -> None:
         history = self._history
@@ -259,7 +230,7 @@ class Trainer:
             loss=self._loss_sum / self._epoch_step if self._epoch_step else last_loss,
             dev_scores=tuple(history.dev_scores),
             seconds_left=timer.estimate_seconds_left(
-                self._steps - self._step, evaluations=epochs - len(history.dev_scores)
+                steps=self._steps - self._step, evaluations=epochs - len(history.dev_scores)
             ),
             tokens_per_second=timer.tokens_per_second,
         )

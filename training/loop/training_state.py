@@ -15,11 +15,7 @@ from typing import Any
 import torch
 
 from tagalong.backend.storage.locks import try_lock
-from tagalong.ner.atomic_io import (
-    open_atomically,
-    remove_unfinished_writes,
-    translate_os_errors,
-)
+from tagalong.ner.atomic_io import open_atomically, remove_unfinished_writes, translate_os_errors
 from tagalong.ner.errors import TrainingError
 
 
@@ -27,12 +23,8 @@ from tagalong.ner.errors import TrainingError
 def lock_training(path: Path) -> Iterator[None]:
     """Lock a state file, so that no other training uses the same state.
 
-    Args:
-        path: The state file. Missing folders are created, and removed again if they stay empty.
-
-    Raises:
-        TrainingError: If another training holds the lock.
-        PublishError: If the file system refuses.
+    Missing folders are created, and removed again if they stay empty. Raises `TrainingError` if
+    another training holds the lock, `PublishError` if the file system refuses.
     """
     created = [folder for folder in path.parents if not folder.exists()]
     lock_path = path.with_name(f".lock{path.name}")
@@ -95,10 +87,7 @@ def _defer_signals() -> Iterator[None]:
 
 
 def read_state(path: Path, *, device: torch.device) -> dict[str, Any]:
-    """Read a saved state, with its tensors on a device.
-
-    Raises `TrainingError` if it is damaged.
-    """
+    """Read a saved state, with its tensors on a device; raises `TrainingError` if damaged."""
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:

@@ -1,12 +1,10 @@
 """The recipe of an encoder."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, BaseModelRef
 from tagalong.backend.models.text.windows import WindowConfig
-from tagalong.training.recipes.recipe import AdapterConfig, fields_from_json
+from tagalong.training.recipes.recipe import AdapterConfig
 from tagalong.training.recipes.schedule import MIN_STEPS, Schedule
 
 
@@ -51,11 +49,6 @@ class EncoderRecipe:
         )
 
 
-def encoder_recipe_from_json(config: Mapping[str, Any], base: BaseModelRef) -> EncoderRecipe:
-    """Read an encoder's recipe from the config of its manifest, whatever the defaults are today."""
-    return EncoderRecipe(base=base, **fields_from_json(EncoderRecipe, config))
-
-
 def with_min_steps(recipe: EncoderRecipe) -> EncoderRecipe:
     """Give a recipe at least the steps that a base needs on few documents."""
     min_steps = max(recipe.schedule.min_steps, MIN_STEPS)
@@ -74,6 +67,6 @@ def resolve_encoder_recipe(recipe: EncoderRecipe) -> EncoderRecipe:
     recipe = replace(recipe, base=recipe.base.with_pinned_revision())
     if recipe.schedule.learning_rate is not None:
         return recipe
-    narrowness = 384 / recipe.base.load_config().hidden_size
-    rate = 3e-4 * narrowness**2 if recipe.adapter is None else 1e-3 * narrowness
+    width_ratio = 384 / recipe.base.load_config().hidden_size
+    rate = 3e-4 * width_ratio**2 if recipe.adapter is None else 1e-3 * width_ratio
     return replace(recipe, schedule=replace(recipe.schedule, learning_rate=rate))

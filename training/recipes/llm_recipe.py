@@ -1,11 +1,9 @@
 """The recipe of an LLM."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.training.recipes.recipe import AdapterConfig, fields_from_json
+from tagalong.training.recipes.recipe import AdapterConfig
 from tagalong.training.recipes.schedule import Schedule
 
 
@@ -47,13 +45,6 @@ class LLMRecipe:
     def train_window(self) -> int:
         """Tokens of a window in training, never more than in serving."""
         return min(self.window, self.requested_train_window or self.window)
-
-
-def llm_recipe_from_json(config: Mapping[str, Any], base: BaseModelRef) -> LLMRecipe:
-    """Read an LLM's recipe from the config of its manifest, whatever the defaults are today."""
-    # Prompt and verbalizers follow from base and labels.
-    own = {name: value for name, value in config.items() if name not in ("prompt", "verbalisers")}
-    return LLMRecipe(base=base, **fields_from_json(LLMRecipe, own))
 
 
 def resolve_llm_recipe(recipe: LLMRecipe) -> LLMRecipe:

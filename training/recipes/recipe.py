@@ -1,11 +1,14 @@
 """Recipes: every setting that changes the result of a training."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, fields, is_dataclass
-from typing import Any, Protocol, get_args, get_type_hints
+from typing import Any, Protocol, TypeVar, get_args, get_type_hints
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.training.recipes.schedule import Schedule
+
+RecipeT = TypeVar("RecipeT")
+SERVING_KEYS = ("prompt", "verbalisers")  # of an LLM's config; they follow from base and labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class AdapterConfig:
 
 
 class Recipe(Protocol):
-    """What the recipes of all tiers have: dataclasses, each in a file of its own."""
+    """Common fields of the recipes of all tiers: dataclasses, each in a file of its own."""
 
     @property
     def base(self) -> BaseModelRef:
@@ -58,8 +61,15 @@ def recipe_to_json(value: Any) -> Any:
     return {_json_key(one): recipe_to_json(getattr(value, one.name)) for one in fields(value)}
 
 
-def fields_from_json(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the fields of a recipe, or of a part of one, from `recipe_to_json`."""
+def recipe_from_json(
+    kind: Callable[..., RecipeT], config: Mapping[str, Any], base: BaseModelRef
+) -> RecipeT:
+    """Read a recipe from the config of its manifest, whatever the defaults are today."""
+    own = {name: value for name, value in config.items() if name not in SERVING_KEYS}
+    return kind(base=base, **_fields_from_json(kind, own))
+
+
+def _fields_from_json(kind: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     names = {_json_key(one): one.name for one in fields(kind)}
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
@@ -68,6 +78,6 @@ def fields_from_json(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
         hint = hints.get(name)
         nested = next(filter(is_dataclass, (hint, *get_args(hint))), None)
         if isinstance(nested, type) and isinstance(value, Mapping):
-            value = nested(**fields_from_json(nested, value))  # noqa: PLW2901
+            value = nested(**_fields_from_json(nested, value))  # noqa: PLW2901
         values[name] = value
     return values

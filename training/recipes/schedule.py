@@ -2,13 +2,15 @@
 
 import math
 import time
+from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import astuple, dataclass, field, replace
+from typing import Any, Literal, Self
 
 from tagalong.backend.models.base_models.load_options import Precision
 
 MIN_STEPS = 300  # from 24 documents of BC5CDR, 160 to 800 steps learn the same; 56 far less
+HISTORY_KEYS = ("scores", "losses", "best", "idle")  # of states that earlier releases saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,74 +93,46 @@ class TrainingProgress:
 
 @dataclass(slots=True)
 class TrainingHistory:
-    """Scores of a training; its model has the weights of the best epoch.
+    """Scores of a training; its model has the weights of the best epoch."""
 
-    Attributes:
-        dev_scores: Dev score of each epoch.
-        losses: Mean training loss of each epoch.
-        best_epoch: From 0; -1 before the first evaluation.
-        epochs_without_improvement: Since the score last rose.
-    """
-
-    dev_scores: list[float] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
-    best_epoch: int = -1
-    epochs_without_improvement: int = 0
+    dev_scores: list[float] = field(default_factory=list)  # of each epoch
+    losses: list[float] = field(default_factory=list)  # mean training loss of each epoch
+    best_epoch: int = -1  # from 0; -1 before the first evaluation
+    epochs_without_improvement: int = 0  # since the score last rose
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, under the keys of states that earlier releases saved."""
-        return {
-            "scores": self.dev_scores,
-            "losses": self.losses,
-            "best": self.best_epoch,
-            "idle": self.epochs_without_improvement,
-        }
+        """Plain values, under the keys of `HISTORY_KEYS`."""
+        return dict(zip(HISTORY_KEYS, astuple(self), strict=True))
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote."""
-        return cls(value["scores"], value["losses"], value["best"], value["idle"])
+        return cls(*(value[key] for key in HISTORY_KEYS))
 
 
 class TrainingTimer:
-    """Times steps and evaluations separately, to estimate the time left.
+    """Times steps and evaluations separately, to estimate the time left."""
 
-    Args:
-        step: Steps made before the timer started.
-    """
-
-    def __init__(self, step: int) -> None:
-        self._first_step = self._last_step = step
+    def __init__(self) -> None:
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._counts: Counter[str] = Counter()
         self._tokens = 0
-        self._step_seconds = self._evaluation_seconds = 0.0
-        self._evaluations = 0
         self._since = time.monotonic()
 
-    def end_step(self, step: int, tokens: int) -> None:
-        """Record the end of a step."""
+    def end(self, phase: Literal["step", "evaluation"], *, tokens: int = 0) -> None:
+        """Record the end of a step or an evaluation."""
         now = time.monotonic()
-        self._step_seconds += now - self._since
-        self._since, self._last_step = now, step
+        self._seconds[phase] += now - self._since
+        self._counts[phase] += 1
         self._tokens += tokens
-
-    def start_evaluation(self) -> None:
-        """Record the start of an evaluation."""
-        self._since = time.monotonic()
-
-    def end_evaluation(self) -> None:
-        """Record the end of an evaluation."""
-        now = time.monotonic()
-        self._evaluation_seconds += now - self._since
-        self._evaluations += 1
         self._since = now
 
     @property
     def tokens_per_second(self) -> float:
         """Mean over all steps so far."""
-        return self._tokens / self._step_seconds if self._step_seconds else 0.0
+        return self._tokens / self._seconds["step"] if self._tokens else 0.0
 
-    def estimate_seconds_left(self, steps: int, *, evaluations: int) -> float:
+    def estimate_seconds_left(self, *, steps: int, evaluations: int) -> float:
         """Estimate the time of the remaining steps and evaluations."""
-        per_step = self._step_seconds / max(1, self._last_step - self._first_step)
-        per_evaluation = self._evaluation_seconds / max(1, self._evaluations)
-        return steps * per_step + evaluations * per_evaluation
+        rates = {phase: self._seconds[phase] / count for phase, count in self._counts.items()}
+        return steps * rates.get("step", 0.0) + evaluations * rates.get("evaluation", 0.0)

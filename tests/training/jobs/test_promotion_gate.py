@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.retraining.job import JobResult
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.ner.model_registry import ModelRegistry
 from tagalong.ner.scoring import length_bucket
 from tagalong.training.corpus.hash_split import split_documents, split_off_dev, split_off_held_out
 from tagalong.training.jobs.promotion_gate import (
-    GateDecision,
     apply_policy,
     decide_promotion,
     find_undertrained_labels,
@@ -49,19 +49,19 @@ def without_long(documents: Sequence[Document]) -> list[Prediction]:
 
 def test_a_better_version_may_serve() -> None:
     found = decide_promotion(GOLD, said(GOLD, missing=0.1), said(GOLD, missing=0.5), labels=LABELS)
-    assert found.promote
+    assert found.should_promote
     assert [one.name for one in found.strata] == ["all", "1", "2", "3+"]
     assert found.strata[0].support == sum(one.support for one in found.strata[1:])
 
 
 def test_an_equal_version_may_serve() -> None:
     found = decide_promotion(GOLD, said(GOLD, missing=0.3), said(GOLD, missing=0.3), labels=LABELS)
-    assert found.promote
+    assert found.should_promote
 
 
 def test_a_worse_version_may_not() -> None:
     found = decide_promotion(GOLD, said(GOLD, missing=0.5), said(GOLD, missing=0.1), labels=LABELS)
-    assert not found.promote
+    assert not found.should_promote
     assert found.strata[0].high < 0
 
 
@@ -69,7 +69,7 @@ def test_one_that_is_worse_on_long_entities_alone_may_not() -> None:
     old = said(GOLD, missing=0.0)
     new = without_long(GOLD)
     found = decide_promotion(GOLD, new, old, labels=LABELS)
-    assert not found.promote
+    assert not found.should_promote
     assert found.strata[-1].high < 0
 
 
@@ -79,7 +79,7 @@ def test_a_length_with_too_few_entities_does_not_decide() -> None:
     long = found.strata[-1]
     assert long.support < 20
     assert long.new == 0
-    assert found.promote
+    assert found.should_promote
 
 
 def test_noise_is_no_reason() -> None:
@@ -89,7 +89,7 @@ def test_noise_is_no_reason() -> None:
             said(GOLD, missing=0.3, seed=2 * seed),
             said(GOLD, missing=0.3, seed=2 * seed + 1),
             labels=LABELS,
-        ).promote
+        ).should_promote
         for seed in range(40)
     )
     assert kept <= 10  # one in ten is the worst that is claimed; more than ten of 40 are p < 0.003
@@ -109,12 +109,12 @@ def test_few_documents_do_not_replace_a_version_whose_labels_are_hardly_learnt(
     held_out = toy_documents(6, seed=3)
     new, old = said(held_out, missing=0.3), said(held_out, missing=missing)
     kept = decide_promotion(held_out, new, old, labels=LABELS, undertrained_labels=FEW)
-    assert not kept.promote
+    assert not kept.should_promote
     assert "(Chemical 12, Disease 0)" in kept.reason
     assert kept.strata
     assert decide_promotion(
         held_out, new, old, labels=LABELS
-    ).promote  # if it has learnt its labels
+    ).should_promote  # if it has learnt its labels
 
 
 @given(st.integers(1, 30), st.integers(1, 9))
@@ -123,7 +123,7 @@ def test_twenty_documents_with_a_hundred_entities_are_enough(count: int, sentenc
     found = decide_promotion(
         held_out, said(held_out), said(held_out), labels=LABELS, undertrained_labels=FEW
     )
-    assert found.promote == (count >= 20 and entities(held_out) >= 100)
+    assert found.should_promote == (count >= 20 and entities(held_out) >= 100)
 
 
 @pytest.mark.parametrize(
@@ -175,30 +175,30 @@ def test_a_worse_version_is_called_worse_however_little_it_has_learnt() -> None:
 def test_the_first_version_is_promoted_however_little_it_has_learnt() -> None:
     held_out = GOLD[:3]
     nothing = [Prediction((), 1.0, "x") for _ in held_out]  # the served version has other labels
-    assert decide_promotion(held_out, said(held_out), nothing, labels=LABELS).promote
-    assert decide_promotion(held_out, said(held_out), None, labels=LABELS).promote
+    assert decide_promotion(held_out, said(held_out), nothing, labels=LABELS).should_promote
+    assert decide_promotion(held_out, said(held_out), None, labels=LABELS).should_promote
 
 
 def test_a_policy_has_the_last_word() -> None:
-    worse, better = GateDecision(False, "it is worse"), GateDecision(True, "it is better")
+    worse, better = JobResult("it is worse"), JobResult("it is better", should_promote=True)
     for decision in (worse, better):
         assert apply_policy(decision, "auto") == decision
-        assert apply_policy(decision, "always").promote
-        assert not apply_policy(decision, "never").promote
+        assert apply_policy(decision, "always").should_promote
+        assert not apply_policy(decision, "never").should_promote
         assert decision.reason in apply_policy(decision, "never").reason
 
 
 @pytest.mark.parametrize("held_out", [[], [replace(one, spans=()) for one in GOLD[:3]]])
 def test_without_anything_to_judge_by_what_serves_stays(held_out: list[Document]) -> None:
     nothing = [Prediction((), 1.0, "x") for _ in held_out]
-    assert not decide_promotion(held_out, nothing, nothing, labels=LABELS).promote
-    assert decide_promotion(held_out, nothing, None, labels=LABELS).promote
+    assert not decide_promotion(held_out, nothing, nothing, labels=LABELS).should_promote
+    assert decide_promotion(held_out, nothing, None, labels=LABELS).should_promote
 
 
 def test_a_version_that_finds_nothing_never_serves() -> None:
     nothing = [Prediction((), 1.0, "x") for _ in GOLD]
-    assert not decide_promotion(GOLD, nothing, nothing, labels=LABELS).promote
-    assert not decide_promotion(GOLD, nothing, None, labels=LABELS).promote
+    assert not decide_promotion(GOLD, nothing, nothing, labels=LABELS).should_promote
+    assert not decide_promotion(GOLD, nothing, None, labels=LABELS).should_promote
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.floats(0.05, 0.95))

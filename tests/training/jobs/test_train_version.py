@@ -11,9 +11,9 @@ from tagalong.ner.document import Document, Span
 from tagalong.training.curate.cross_validation import CrossValidationConfig
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.jobs.train_version import training_state_path
-from tagalong.training.recipes.encoder_recipe import EncoderRecipe, encoder_recipe_from_json
-from tagalong.training.recipes.llm_recipe import LLMRecipe, llm_recipe_from_json
-from tagalong.training.recipes.recipe import AdapterConfig, Recipe, recipe_to_json
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe
+from tagalong.training.recipes.llm_recipe import LLMRecipe
+from tagalong.training.recipes.recipe import AdapterConfig, Recipe, recipe_from_json, recipe_to_json
 from tagalong.training.recipes.schedule import TrainingHistory
 
 DOCUMENTS = [
@@ -51,12 +51,12 @@ def test_recipes_have_the_keys_of_the_first_release_and_come_back() -> None:
     assert {"reading", "lesson", "mask", "smoothing"} <= encoder.keys()
     assert {"dropout_from", "clip", "average", "least_steps"} <= encoder["schedule"].keys()
     assert {"lesson", "noise", "checkpointing"} <= llm.keys()
-    for recipe, value, read in (
-        (ENCODER_RECIPE, encoder, encoder_recipe_from_json),
-        (LLM_RECIPE, llm, llm_recipe_from_json),
+    for recipe, value, kind in (
+        (ENCODER_RECIPE, encoder, EncoderRecipe),
+        (LLM_RECIPE, llm, LLMRecipe),
     ):
         del value["base"]
-        assert read(value, recipe.base) == recipe
+        assert recipe_from_json(kind, value, recipe.base) == recipe
 
 
 def test_the_scores_of_an_earlier_state_are_read() -> None:

@@ -26,8 +26,8 @@ from tagalong.training.llm.dataset import LLMDataset, SlotModel, slot_loss
 from tagalong.training.llm.train import build_llm, train_llm
 from tagalong.training.loop.adapters import linear_layer_names
 from tagalong.training.loop.ema import trainable_parameters
-from tagalong.training.recipes.llm_recipe import LLMRecipe, llm_recipe_from_json, resolve_llm_recipe
-from tagalong.training.recipes.recipe import AdapterConfig
+from tagalong.training.recipes.llm_recipe import LLMRecipe, resolve_llm_recipe
+from tagalong.training.recipes.recipe import AdapterConfig, recipe_from_json
 from tagalong.training.recipes.schedule import Schedule
 from tests.bc5cdr_sentences import abstracts, sentences
 from tests.errors import raises
@@ -112,7 +112,7 @@ def test_the_manifest_tells_all_that_serving_and_training_again_need(learnt):
     manifest = read_manifest(folder)
     base = BaseModelRef(manifest.base, manifest.base_revision)
     assert manifest.base_revision.startswith("sha256:")
-    assert llm_recipe_from_json(manifest.config, base) == trained.recipe
+    assert recipe_from_json(LLMRecipe, manifest.config, base) == trained.recipe
     assert list(manifest.config["verbalisers"]) == list(TAGS.tag_names)
     assert manifest.scores["dev"]["strict_f1"] >= 0.95
 

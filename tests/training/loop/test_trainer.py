@@ -11,8 +11,8 @@ from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.text.windows import WindowConfig
 from tagalong.ner.errors import TrainingError
 from tagalong.training.loop.trainer import Trainer, TrainingTask, create_accelerator
-from tagalong.training.recipes.encoder_recipe import EncoderRecipe, encoder_recipe_from_json
-from tagalong.training.recipes.recipe import AdapterConfig, recipe_to_json
+from tagalong.training.recipes.encoder_recipe import EncoderRecipe
+from tagalong.training.recipes.recipe import AdapterConfig, recipe_from_json, recipe_to_json
 from tagalong.training.recipes.schedule import Schedule
 from tests.errors import raises
 
@@ -163,4 +163,4 @@ def test_a_recipe_comes_back_from_a_manifest(adapter):
         schedule=replace(SCHEDULE, seed=7),
     )
     config = {name: value for name, value in recipe_to_json(recipe).items() if name != "base"}
-    assert encoder_recipe_from_json(json.loads(json.dumps(config)), base) == recipe
+    assert recipe_from_json(EncoderRecipe, json.loads(json.dumps(config)), base) == recipe

@@ -13,9 +13,12 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.manifest import Manifest, read_manifest
 from tagalong.training.data.train_dev_split import TrainDevSplit
-from tagalong.training.encoder.train import EncoderTrainResult, train_encoder
+from tagalong.training.encoder.train import (
+    EncoderTrainResult,
+    explain_no_warm_start,
+    train_encoder,
+)
 from tagalong.training.jobs.publish import publish as publish_trained
-from tagalong.training.loop.warm_start import find_warm_start_obstacle
 from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 from tagalong.training.recipes.recipe import AdapterConfig
 from tagalong.training.recipes.schedule import Schedule
@@ -62,8 +65,8 @@ def test_it_begins_with_what_the_version_says(
 def test_what_does_not_fit_is_told(publish: Callable[..., Manifest], store: ModelStore) -> None:
     manifest = read_manifest(store.version_folder("encoder", publish().version))
     recipe = EncoderRecipe(base=BaseModelRef(manifest.base))
-    assert "Gene" in find_warm_start_obstacle(manifest, recipe, ("Gene",))
-    other = find_warm_start_obstacle(
+    assert "Gene" in explain_no_warm_start(manifest, recipe, ("Gene",))
+    other = explain_no_warm_start(
         manifest, replace(recipe, base=BaseModelRef("another/base")), LABELS
     )
     assert "base" in other

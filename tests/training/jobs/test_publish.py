@@ -7,13 +7,15 @@ import pytest
 
 from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.backend.models.openvino import OPENVINO_SWITCH
+from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.options import load_tier_version, open_store
 from tagalong.training.data.train_dev_split import TrainDevSplit
-from tagalong.training.jobs import openvino
+from tagalong.training.jobs import publish
 from tests.cli.train.test_encoder import SETTINGS, write_corpus
 from tests.cli.typed import fails, run
 from tests.errors import failed
 from tests.toy_corpus import toy_documents
+from tests.versions import publish_number
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -51,6 +53,8 @@ def test_what_was_published_serves_whatever_becomes_of_its_engine(
         raise FileNotFoundError(2, "No usable temporary directory found")
 
     monkeypatch.setenv(OPENVINO_SWITCH, "true")
-    monkeypatch.setattr(openvino, "compile_version", fail)
-    told = openvino.compile_published_version(tmp_path, TrainDevSplit((), (), (), ()))
+    monkeypatch.setattr(publish, "compile_version", fail)
+    store = ModelStore(tmp_path)
+    manifest = publish_number(store, 1)
+    told = publish.compile_published_version(store, manifest, TrainDevSplit((), (), (), ()))
     assert "FileNotFoundError" in told

@@ -1,4 +1,4 @@
-"""``tagalong train encoder``: annotated documents in, a scored version out."""
+"""``tagalong train encoder`` and ``train llm``: annotated documents in, a scored version out."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,20 +15,99 @@ from tagalong.cli.terminal.options import (
     open_store,
 )
 from tagalong.cli.train import options
-from tagalong.cli.train.llm import llm_cli
 from tagalong.cli.train.messages import train_and_print
-from tagalong.ner.tiers import ENCODER
+from tagalong.ner.tiers import ENCODER, LLM
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.training.recipes.encoder_recipe import EncoderRecipe
+    from tagalong.training.recipes.llm_recipe import LLMRecipe
+
+DEFAULT_LLM_BASE = "mistralai/Mistral-7B-Instruct-v0.3"
 
 app = typer.Typer(no_args_is_help=True, help="Train a tier from annotated documents.")
-app.command("llm")(llm_cli)
 
 
 @app.callback()
 def train_cli() -> None:
     """Train a tier from annotated documents."""
+
+
+@app.command("llm")
+def llm_cli(
+    exports: options.ExportsArgument,
+    dev: options.DevOption = None,
+    dev_share: options.DevShareOption = 0.1,
+    base: options.DecoderBaseOption = DEFAULT_LLM_BASE,
+    revision: options.RevisionOption = None,
+    four_bit: options.FourBitOption = True,
+    full: options.FullOption = False,
+    rank: options.DecoderRankOption = None,
+    epochs: options.EpochsOption = None,
+    patience: options.PatienceOption = None,
+    learning_rate: options.LearningRateOption = None,
+    batch_tokens: options.BatchTokensOption = None,
+    window: options.PromptWindowOption = None,
+    train_window: options.TrainWindowOption = None,
+    noise: options.TagNoiseOption = None,
+    recipe_from: options.RecipeFromOption = None,
+    seed: options.SeedOption = 42,
+    precision: options.PrecisionOption = "auto",
+    annotators: AnnotatorsOption = "majority",
+    label_config: LabelConfigOption = None,
+    name: options.VersionNameOption = LLM,
+    models: ModelsOption = Path("models"),
+    resume: options.ResumeOption = False,
+    promote: options.PromoteOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Train a decoder LLM to tag, by an adapter on a base in 4 bits, and publish the adapter.
+
+    Example: tagalong train llm export.json --base mistralai/Mistral-7B-Instruct-v0.3
+
+    On several GPUs: accelerate launch --multi_gpu -m tagalong train llm export.json
+    """
+    from tagalong.training.jobs.tier_trainers import read_recipe
+    from tagalong.training.jobs.train_version import TrainInputs, TrainJob
+
+    store = open_store(models)
+    schedule = options.schedule_settings(
+        epochs, patience, learning_rate, batch_tokens, seed, precision
+    )
+    settings = options.drop_none(
+        window=window, requested_train_window=train_window, tag_noise_share=noise
+    )
+    settings["four_bit"] = four_bit
+    recipe = (
+        _build_llm_recipe((base, revision), full, rank, schedule, settings)
+        if recipe_from is None
+        else read_recipe(store, LLM, recipe_from)
+    )
+    reading = build_read_options(annotators, label_config)
+    inputs = TrainInputs(exports, dev or (), dev_share, reading)
+    job = TrainJob(LLM, recipe, store, name, resume=resume, promotion_policy=promote)
+    train_and_print(job, inputs, as_json=as_json)
+
+
+def _build_llm_recipe(
+    base: tuple[str, str | None],
+    full: bool,
+    rank: int | None,
+    schedule: dict[str, Any],
+    settings: dict[str, Any],
+) -> "LLMRecipe":
+    """Build a recipe from options; `base` has a revision, and None as rank is for the default."""
+    from tagalong.backend.models.base_models.base_model import BaseModelRef
+    from tagalong.training.recipes.llm_recipe import LLMRecipe
+    from tagalong.training.recipes.recipe import AdapterConfig
+
+    recipe = LLMRecipe(base=BaseModelRef(*base), **settings)
+    recipe = replace(recipe, schedule=replace(recipe.schedule, **schedule))
+    if full:
+        return replace(recipe, adapter=None, four_bit=False, gradient_checkpointing=False)
+    if rank is None:
+        return recipe
+    dropout = recipe.adapter.dropout if recipe.adapter else 0.0
+    return replace(recipe, adapter=AdapterConfig(rank, 2 * rank, dropout))
 
 
 @app.command("encoder")
@@ -81,7 +160,7 @@ def encoder_cli(
     )
     rank_or_none = rank if lora or qlora else None
     recipe = (
-        _build_recipe((base, revision), rank_or_none, qlora, schedule, window, dropout)
+        _build_encoder_recipe((base, revision), rank_or_none, qlora, schedule, window, dropout)
         if recipe_from is None
         else read_recipe(store, ENCODER, recipe_from)
     )
@@ -91,7 +170,7 @@ def encoder_cli(
     train_and_print(job, inputs, as_json=as_json)
 
 
-def _build_recipe(
+def _build_encoder_recipe(
     base: tuple[str | None, str | None],
     rank: int | None,
     four_bit: bool,
