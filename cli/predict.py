@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Annotated
@@ -98,11 +99,9 @@ def read_source(source: str) -> Iterator[Document]:
 
 def _is_file(source: str) -> bool:
     # A pipe counts too. Some systems raise an error for a path as long as a text.
-    path = Path(source)
-    try:
-        return path.exists() and not path.is_dir()
-    except (OSError, ValueError):
-        return False
+    with suppress(OSError, ValueError):
+        return Path(source).exists() and not Path(source).is_dir()
+    return False
 
 
 def _looks_like_path(source: str) -> bool:

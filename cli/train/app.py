@@ -27,11 +27,6 @@ DEFAULT_LLM_BASE = "mistralai/Mistral-7B-Instruct-v0.3"
 app = typer.Typer(no_args_is_help=True, help="Train a tier from annotated documents.")
 
 
-@app.callback()
-def train_cli() -> None:
-    """Train a tier from annotated documents."""
-
-
 @app.command("llm")
 def llm_cli(
     exports: options.ExportsArgument,

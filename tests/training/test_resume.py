@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import tagalong.training.loop.batch_sampler
+import tagalong.training.loop.trainer
 from tests.training.train_once import train, weights_of
 
 ROOT = Path(__file__).parents[2]
@@ -95,12 +95,12 @@ def test_killed_and_resumed(base, undisturbed, tmp_path):
 
 def train_half(monkeypatch, base, state):
     """Train alone on the batches of the first of two processes; its weights and steps."""
-    whole, told = tagalong.training.loop.batch_sampler.plan_epoch_batches, []
+    whole, told = tagalong.training.loop.trainer.plan_epoch_batches, []
 
     def half(*arguments, **options):
         return whole(*arguments, **options | {"num_processes": 2})[::2]
 
-    monkeypatch.setattr(tagalong.training.loop.batch_sampler, "plan_epoch_batches", half)
+    monkeypatch.setattr(tagalong.training.loop.trainer, "plan_epoch_batches", half)
     trained = train(base, state, report=lambda now: told.append(now.step))
     return weights_of(trained), told
 

@@ -41,19 +41,9 @@ def publish(
 ) -> Manifest:
     """Evaluate a trained model on dev and publish it, without promoting it.
 
-    Args:
-        trained: From the main process of the training.
-        split: Documents of the training.
-        store: Receives the version.
-        tier: Tier of the version.
-        name: Prefix of the version name.
-        scores: Scores on other documents, each from `summarize_report`.
-
-    Returns:
-        The manifest.
-
-    Raises:
-        PublishError: If the version cannot be written; the store is unchanged.
+    `name` is the prefix of the version name. `scores` has the scores on other documents, each from
+    `summarize_report`. Raises `PublishError` if the version cannot be written; the store is
+    unchanged.
     """
     model, base = trained.tier, trained.recipe.base
     options = EvaluationOptions(labels=model.labels)

@@ -13,6 +13,7 @@ from tagalong.backend.batch.models import choose_models
 from tagalong.backend.batch.next_tasks import prelabel_next_tasks
 from tagalong.backend.batch.source_and_sink import ProjectOptions
 from tagalong.backend.label_studio.api.client import connect
+from tagalong.backend.label_studio.api.retries import RateLimitedRetry
 from tagalong.backend.label_studio.promotion import AnnouncementResult, announce_promotion
 from tagalong.backend.models.load import load_version
 from tagalong.backend.models.openvino.compile import should_use_openvino
@@ -93,7 +94,8 @@ def _retrain(
             code="label-studio-unknown",
         )
     with connect(url, key) as client:
-        run = Retraining(job, job_store, store, options, client, on_progress)
+        retry = RateLimitedRetry(notify=partial(job_store.set_status_message, job.id))
+        run = Retraining(job, job_store, store, options, client, retry, on_progress)
         result = job.result
         if result is None:
             result = train_and_evaluate(run)

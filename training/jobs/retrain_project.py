@@ -58,6 +58,7 @@ class Retraining:
     store: ModelStore  # receives the version
     options: RetrainOptions
     client: LabelStudioClient
+    retry: RateLimitedRetry  # of calls that may wait for Label Studio to come back
     on_progress: ProgressCallback  # called after every step and every evaluation
 
     def show(self, status: str) -> None:
@@ -72,9 +73,8 @@ def train_and_evaluate(run: Retraining) -> JobResult:
     fails.
     """
     job, store, options = run.job, run.store, run.options
-    retry = RateLimitedRetry(notify=run.show)
     config = parse_label_config(run.client.get_project(job.project).label_config)
-    data = _read_data(run, config, retry)
+    data = _read_data(run, config)
     recipe = read_retraining_recipe(store, job.tier, options.recipe_from)
     if options.warm_start:
         data = _apply_warm_start(data, job.tier, recipe, store)
@@ -115,17 +115,15 @@ def train_and_evaluate(run: Retraining) -> JobResult:
         return result
     old_labels = served.labels if served else ()
     change = VersionChange(job.project, job.tier, current, old_labels, new_labels=labels)
-    return hold_back_for_other_projects(run.client, retry, store, change, result)
+    return hold_back_for_other_projects(run, change, result)
 
 
-def _read_data(
-    run: Retraining, config: LabelConfig, retry: RateLimitedRetry
-) -> ProjectTrainingData:
+def _read_data(run: Retraining, config: LabelConfig) -> ProjectTrainingData:
     # A job that continues trains on the same annotations, or its training state would not fit.
     path = run.job_store.work_dir(run.job.id) / "tasks.json"
     if not path.is_file():
         run.show("reading the annotations")
-        write_tasks(path, fetch_annotated_tasks(run.client, run.job.project, retry))
+        write_tasks(path, fetch_annotated_tasks(run.client, run.job.project, run.retry))
     return prepare_training_data(path, config, held_out_share=run.options.held_out_share)
 
 
@@ -195,11 +193,7 @@ def _decide(
 
 
 def hold_back_for_other_projects(
-    client: LabelStudioClient,
-    retry: RateLimitedRetry,
-    store: ModelStore,
-    change: VersionChange,
-    result: JobResult,
+    run: Retraining, change: VersionChange, result: JobResult
 ) -> JobResult:
     """Hold a promotion back if the served version also serves other projects.
 
@@ -207,9 +201,9 @@ def hold_back_for_other_projects(
     rejected the candidate, its reason stays and a note names the projects, for users who promote by
     hand.
     """
-    events = EventStore(Settings(store.root).event_store_path)
+    events = EventStore(Settings(run.store.root).event_store_path)
     try:
-        others = retry.call(partial(find_affected_projects, client, events, change))
+        others = run.retry.call(partial(find_affected_projects, run.client, events, change))
     except LabelStudioError as error:
         if not result.should_promote:
             return result

@@ -132,15 +132,10 @@ def train_version(
     """Train, publish and promote a version.
 
     With silver data and a baseline there are two trainings: on gold alone, then on both.
+    `on_progress` is called after every step and every evaluation; `on_message` receives sentences
+    about what was done or could not be done.
 
-    Args:
-        job: Settings.
-        data: The documents, from `read_training_data`.
-        on_progress: Called after every step and every evaluation.
-        on_message: Receives sentences about what was done or could not be done.
-
-    Returns:
-        The version; None on a process that helps another one.
+    Returns the version; None on a process that helps another one.
 
     Raises:
         TrainingError: If the training cannot start, or cannot go on.

@@ -8,6 +8,8 @@ same weights as one that was not.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -24,10 +26,11 @@ from tagalong.backend.models.base_models.precision import bf16_autocast
 from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import DroppedAnnotation
 from tagalong.ner.errors import TrainingError
-from tagalong.training.loop.batch_sampler import LengthGroupedBatchSampler
+from tagalong.training.loop.batch_plan import plan_epoch_batches
 from tagalong.training.loop.ema import ExponentialMovingAverage, copy_weights, trainable_parameters
 from tagalong.training.loop.optimizers import OptimizerBuilder, build_fused_adamw, parameter_groups
 from tagalong.training.loop.training_state import read_state, write_state
+from tagalong.training.recipes.recipe import RecipeT
 from tagalong.training.recipes.schedule import (
     Schedule,
     TrainingHistory,
@@ -38,7 +41,6 @@ from tagalong.training.recipes.schedule import (
 TensorBatch = Mapping[str, Tensor]
 ProgressCallback = Callable[[TrainingProgress], None]
 TierT = TypeVar("TierT", bound=Tier)
-RecipeT = TypeVar("RecipeT")
 
 
 @dataclass(frozen=True)  # without slots, which break generic classes in Python 3.11
@@ -95,13 +97,20 @@ class Trainer:
         state_path: Path,
         build_optimizer: OptimizerBuilder = build_fused_adamw,
     ) -> None:
-        self._batches = LengthGroupedBatchSampler(
+        processes = accelerator.num_processes
+        self._plan_epoch = partial(
+            plan_epoch_batches,
             task.lengths,
             max_batch_tokens=schedule.batch_tokens,
             seed=schedule.seed,
-            num_processes=accelerator.num_processes,
+            num_processes=processes,
         )
-        self._schedule = schedule = schedule.with_min_steps(self._batches.count_steps(1))
+        steps_per_epoch = len(self._plan_epoch(epoch=0)) // processes
+        self._schedule = schedule = schedule.with_min_steps(steps_per_epoch)
+        plans = [self._plan_epoch(epoch=epoch) for epoch in range(schedule.epochs)]
+        self._steps = sum(map(len, plans)) // processes
+        # Trainings with the same plan can be resumed.
+        self._plan_fingerprint = sha256(repr((processes, plans)).encode()).hexdigest()
         self._task, self._accelerator, self._state_path = task, accelerator, state_path
         self._history = TrainingHistory()
         self._model, self._weights = model, dict(trainable_parameters(model))
@@ -110,19 +119,12 @@ class Trainer:
             name: weight.detach().clone() for name, weight in self._weights.items()
         }
         self._optimizer = build_optimizer(parameter_groups(model, schedule))
-        self._steps = self._batches.count_steps(schedule.epochs)
         self._dropout_modules = [one for one in model.modules() if isinstance(one, nn.Dropout)]
-        self._plan_fingerprint = self._batches.fingerprint(schedule.epochs)
         self._scheduler = get_scheduler(
             "linear", self._optimizer, int(schedule.warmup * self._steps), self._steps
         )
-        loader: DataLoader[int] = DataLoader(
-            range(len(task.lengths)),  # type: ignore[arg-type]
-            batch_sampler=self._batches,
-            collate_fn=task.collate,
-        )
         # Not the optimizer and the scheduler: accelerate's wrappers skip and repeat their steps.
-        self._wrapped_model, self._loader = accelerator.prepare(model, loader)
+        self._wrapped_model = accelerator.prepare(model)
         self._step = 0  # optimizer steps over all epochs
         self._epoch_step = 0  # optimizer steps of the current epoch
         self._loss_sum = 0.0  # over the current epoch
@@ -169,9 +171,14 @@ class Trainer:
 
     def _run_epoch(self, epoch: int) -> Iterator[int]:
         """Make the remaining steps of an epoch; yields the number of real tokens of each."""
-        self._batches.start_epoch(epoch, skip_batches=self._epoch_step)
+        done = self._epoch_step * self._accelerator.num_processes
+        loader: DataLoader[int] = DataLoader(
+            range(len(self._task.lengths)),  # type: ignore[arg-type]
+            batch_sampler=self._plan_epoch(epoch=epoch)[done:],
+            collate_fn=self._task.collate,
+        )
         self._wrapped_model.train()
-        for batch in self._loader:
+        for batch in self._accelerator.prepare(loader):
             # At every step where a resumed training may begin, so that it draws the same numbers.
             if self._epoch_step == 0 or self._step % self._schedule.save_every == 0:
                 # Dropout is a function of the step, so that no generator state has to be saved.

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tagalong.backend.label_studio.api.retries import RateLimitedRetry
 from tagalong.backend.retraining.job import JobResult, JobState
 from tagalong.backend.retraining.job_store import EX_TEMPFAIL, JobStore
 from tagalong.backend.storage.model_store import ModelStore
@@ -112,7 +113,7 @@ def test_a_retraining_leaves_the_bundled_version_that_somebody_went_back_to(
             was_promoted=promoted,
         )
         state, after = promote_version(
-            Retraining(run, runs, models, OPTIONS, STUDIO, print), outcome
+            Retraining(run, runs, models, OPTIONS, STUDIO, RateLimitedRetry(), print), outcome
         )
     finally:
         runs.close()

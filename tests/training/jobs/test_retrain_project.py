@@ -27,8 +27,8 @@ def spare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
             return list(found)
 
         monkeypatch.setattr("tagalong.training.jobs.retrain_project.find_affected_projects", find)
-        studio: Any = None
-        return hold_back_for_other_projects(studio, POLITE, ModelStore(tmp_path), CHANGE, outcome)
+        run: Any = SimpleNamespace(client=None, retry=POLITE, store=ModelStore(tmp_path))
+        return hold_back_for_other_projects(run, CHANGE, outcome)
 
     return spare
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagalong.training.loop.batch_sampler import LengthGroupedBatchSampler, plan_epoch_batches
+from tagalong.training.loop.batch_plan import plan_epoch_batches
 
 LENGTHS = st.lists(st.integers(1, 400), min_size=1, max_size=300)
 
@@ -41,12 +41,3 @@ def test_little_of_a_batch_is_padding():
     batches = plan_epoch_batches(lengths, max_batch_tokens=1024, seed=0, epoch=0)
     padded = sum(len(batch) * max(lengths[item] for item in batch) for batch in batches)
     assert sum(lengths) / padded > 0.95  # a random order of the same batches wastes almost half
-
-
-@given(skip=st.integers(0, 9))
-def test_an_epoch_can_be_entered_at_any_step(skip):
-    batches = LengthGroupedBatchSampler([20] * 100, max_batch_tokens=100, seed=3, num_processes=2)
-    batches.start_epoch(1, skip_batches=skip)
-    assert list(batches) == batches.plan_epoch(epoch=1)[2 * skip :]
-    assert len(batches) == len(list(batches))
-    assert batches.count_steps(3) == 3 * 20 // 2
