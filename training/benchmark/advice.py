@@ -1,9 +1,11 @@
 """Recommendations for each use case, in plain sentences, from scores and speed."""
 
 import shlex
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from operator import attrgetter
 
 from tagalong.backend.pages import format_count, format_latency
 from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket
@@ -18,33 +20,27 @@ from tagalong.training.evaluation.report import Interval
 
 MIN_SPEEDUP = 1.2  # a smaller speedup is not worth a switch of the runtime
 MIN_F1_GAIN = 0.005  # a smaller gain is not worth a slower tier
-SECONDS_PER_HOUR = 3600
+_P95_SECONDS = attrgetter("p95_seconds")
 
 
 @dataclass(frozen=True, slots=True)
 class ServingRequirements:
-    """What the user needs.
+    """What the user needs."""
 
-    Attributes:
-        latency_budget_seconds: Maximum latency of one document in interactive use.
-        batch_documents: Documents of a batch job.
-        cost_per_hour: Price of the machine per hour; None without a cost estimate.
-        models_dir: Folder of the versions, for suggested commands; None for the default.
-    """
-
-    latency_budget_seconds: float
+    latency_budget_seconds: float  # for one document in interactive use
     batch_documents: int
-    cost_per_hour: float | None = None
-    models_dir: str | None = None
+    cost_per_hour: float | None = None  # price of the machine; None without a cost estimate
+    models_dir: str | None = None  # for suggested commands; None for the default folder
+
+    def allows(self, result: BenchmarkResult) -> bool:
+        """The 95th percentile of the latency is within the budget."""
+        return result.p95_seconds <= self.latency_budget_seconds
 
     @property
     def latency_budget_text(self) -> str:
         """The budget with its unit."""
-        return (
-            f"{1000 * self.latency_budget_seconds:g} ms"
-            if self.latency_budget_seconds < 1
-            else f"{self.latency_budget_seconds:g} s"
-        )
+        seconds = self.latency_budget_seconds
+        return f"{1000 * seconds:g} ms" if seconds < 1 else f"{seconds:g} s"
 
     @property
     def models_option(self) -> str:
@@ -59,19 +55,15 @@ def deployable_results(results: Sequence[BenchmarkResult]) -> list[BenchmarkResu
 
 def batch_hours(result: BenchmarkResult, batch: int) -> float:
     """Hours that a batch of documents takes."""
-    return batch / result.documents_per_second / SECONDS_PER_HOUR
+    return batch / result.documents_per_second / 3600
 
 
 def format_duration(seconds: float) -> str:
     """Format a duration, such as ``40 minutes``, ``3.2 hours`` or ``12 days``."""
     if seconds < 0.5:
         return "less than a second"
-    for unit, name in (
-        (24 * SECONDS_PER_HOUR, "days"),
-        (SECONDS_PER_HOUR, "hours"),
-        (60, "minutes"),
-    ):
-        if seconds >= 2 * unit:
+    for unit, name in ((24 * 3600, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * unit:  # "90 minutes" is more exact than "2 hours"
             return f"{seconds / unit:.{seconds < 10 * unit:d}f} {name}"
     return f"{seconds:.0f} second{'s' * (seconds >= 1.5)}"
 
@@ -88,22 +80,18 @@ def recommend_tiers(
     *,
     failed: Sequence[BenchmarkConfig] = (),
 ) -> tuple[str, ...]:
-    """Recommend tiers for interactive use and for batches.
+    """Recommend tiers for interactive use and for batches, one sentence each, with reasons.
 
     Args:
         results: Measurements of at least one runtime.
         scores: Known scores by version.
         requirements: Needs of the user.
         failed: Runtimes that could not be measured.
-
-    Returns:
-        Sentences: interactive use, batches, reasons.
     """
     results = deployable_results(results)
-    by_tier = {
-        tier: [result for result in results if result.tier == tier]
-        for tier in dict.fromkeys(result.tier for result in results)
-    }
+    by_tier: defaultdict[str, list[BenchmarkResult]] = defaultdict(list)
+    for result in results:
+        by_tier[result.tier].append(result)
     fastest = [_lowest_latency_result(of_tier, requirements) for of_tier in by_tier.values()]
     best = {tier: _highest_throughput_result(of_tier) for tier, of_tier in by_tier.items()}
     default = best.get(DEFAULT_TIER)
@@ -144,20 +132,15 @@ def _lowest_latency_result(
     tier_results: Sequence[BenchmarkResult], requirements: ServingRequirements
 ) -> BenchmarkResult:
     """The default runtime of a tier if it is within the budget, else the fastest."""
-    return (
-        tier_results[0]
-        if tier_results[0].p95_seconds <= requirements.latency_budget_seconds
-        else min(tier_results, key=lambda one: one.p95_seconds)
-    )
+    default = tier_results[0]
+    return default if requirements.allows(default) else min(tier_results, key=_P95_SECONDS)
 
 
 def _highest_throughput_result(tier_results: Sequence[BenchmarkResult]) -> BenchmarkResult:
     """The default runtime of a tier, unless another is much faster."""
-    fastest = max(tier_results, key=lambda result: result.documents_per_second)
-    is_much_faster = (
-        fastest.documents_per_second >= MIN_SPEEDUP * tier_results[0].documents_per_second
-    )
-    return fastest if is_much_faster else tier_results[0]
+    default, fastest = tier_results[0], max(tier_results, key=attrgetter("documents_per_second"))
+    speedup = fastest.documents_per_second / default.documents_per_second
+    return fastest if speedup >= MIN_SPEEDUP else default
 
 
 def _recommend_real_time(
@@ -166,23 +149,18 @@ def _recommend_real_time(
     scores: Mapping[str, VersionScores],
     requirements: ServingRequirements,
 ) -> str:
-    within_budget = sorted(
-        (one for one in best if one.p95_seconds <= requirements.latency_budget_seconds),
-        key=lambda one: one.p95_seconds,
-    )
-    if not within_budget:
-        fastest = min(best, key=lambda one: one.p95_seconds)
+    chosen, *slower = sorted(best, key=_P95_SECONDS)
+    if not requirements.allows(chosen):
         return (
-            f"In real time: nothing here answers {describe_p95_share(fastest)} within "
-            f"{requirements.latency_budget_text}. The fastest, {fastest.version} on "
-            f"{_describe_runtime(fastest, results)}, takes "
-            f"{_format_rounded_up(fastest.p95_seconds)}: allow that much, or predict in advance "
+            f"In real time: nothing here answers {describe_p95_share(chosen)} within "
+            f"{requirements.latency_budget_text}. The fastest, {chosen.version} on "
+            f"{_describe_runtime(chosen, results)}, takes "
+            f"{_format_rounded_up(chosen.p95_seconds)}: allow that much, or predict in advance "
             f"with `tagalong prelabel{requirements.models_option}`."
         )
-    chosen = within_budget[0]
-    for slower in within_budget[1:]:
-        if _is_gain_worth_latency(slower, chosen, scores):
-            chosen = slower
+    for one in filter(requirements.allows, slower):
+        if _is_gain_worth_latency(one, chosen, scores):
+            chosen = one
     return (
         f"In real time: serve the {_tier_name(chosen)} {chosen.version}. On "
         f"{_describe_runtime(chosen, results)} it answers {describe_p95_share(chosen)} within "
@@ -233,16 +211,17 @@ def _recommend_batches(
     if has_other_gold:
         sentences.append(f"The scores are of different documents, so this is a guess: {compare}")
     gain = other_scores.f1 - default_scores.f1
-    gains = _format_gains_by_length(_gains_by_length(default_scores, other_scores))
-    points = f"{_format_f1_points(gain)} of strict F1{gains}"
+    by_length = [
+        f"{_format_f1_points(length_gain)} at {length} word{'s' * (length != '1')}"
+        for length, length_gain in _known_gains(default_scores, other_scores).items()
+    ]
+    points = f"{_format_f1_points(gain)} of strict F1"
+    points += f" ({', '.join(by_length)})" if by_length else ""
     stay = f"For batches, too: the {_tier_name(default)}. The {_tier_name(other)} has {points}"
     if gain < MIN_F1_GAIN:
         is_slower = other.documents_per_second < default.documents_per_second
         cost = ", which its time is not worth" if is_slower else ""
-        return [
-            *sentences,
-            f"{stay}{cost}.",
-        ]
+        return [*sentences, f"{stay}{cost}."]
     interval = _paired_interval(other, default, scores)
     if interval is not None and interval[0] <= 0:
         low, high = (f"{100 * end:+.1f}" for end in interval)
@@ -265,9 +244,10 @@ def _recommend_batches(
     return sentences
 
 
-def _gains_by_length(
+def _known_gains(
     default_scores: VersionScores, other_scores: VersionScores
 ) -> dict[LengthBucket, float]:
+    """Gain in F1 at the lengths with enough gold entities."""
     return {
         length: other_scores.by_length[length] - default_scores.by_length[length]
         for length in LENGTH_BUCKETS
@@ -283,7 +263,7 @@ def _is_gain_mostly_long(default_scores: VersionScores, other_scores: VersionSco
         * default_scores.support.get(length, 0)
         for length in LENGTH_BUCKETS  # including lengths with little gold
     }
-    is_known = "3+" in _gains_by_length(default_scores, other_scores)
+    is_known = "3+" in _known_gains(default_scores, other_scores)
     return is_known and weighted["3+"] > 0 and 2 * weighted["3+"] > sum(weighted.values())
 
 
@@ -297,20 +277,9 @@ def _format_speed_ratio(times: float) -> str:
 
 def _format_batch_cost(result: BenchmarkResult, requirements: ServingRequirements) -> str:
     hours = batch_hours(result, requirements.batch_documents)
-    money = (
-        ""
-        if requirements.cost_per_hour is None
-        else f" (at a cost of {format_amount(hours * requirements.cost_per_hour)})"
-    )
-    return format_duration(hours * SECONDS_PER_HOUR) + money
-
-
-def _format_gains_by_length(gains_by_length: Mapping[LengthBucket, float]) -> str:
-    parts = [
-        f"{_format_f1_points(gain)} at {length} word{'s' * (length != '1')}"
-        for length, gain in gains_by_length.items()
-    ]
-    return f" ({', '.join(parts)})" if parts else ""
+    price = requirements.cost_per_hour
+    money = "" if price is None else f" (at a cost of {format_amount(hours * price)})"
+    return format_duration(hours * 3600) + money
 
 
 def _format_f1_points(gain: float) -> str:
@@ -343,9 +312,8 @@ def _paired_interval(
     scores_of_one, scores_of_other = scores[one.version], scores[other.version]
     if not scores_of_one.has_same_gold(scores_of_other):
         return None
-    if other.version in scores_of_one.paired_intervals:
-        return scores_of_one.paired_intervals[other.version]
-    if one.version in scores_of_other.paired_intervals:
-        low, high = scores_of_other.paired_intervals[one.version]
-        return -high, -low
+    if interval := scores_of_one.paired_intervals.get(other.version):
+        return interval
+    if interval := scores_of_other.paired_intervals.get(one.version):
+        return -interval[1], -interval[0]  # the difference in the other direction
     return None

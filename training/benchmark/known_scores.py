@@ -14,22 +14,14 @@ MIN_GOLD_ENTITIES = 30  # with fewer gold entities, F1 is too uncertain for advi
 
 @dataclass(frozen=True, slots=True)
 class VersionScores:
-    """Scores of a version.
+    """Strict F1 of a version."""
 
-    Attributes:
-        source: Split, or gold standard of an evaluation.
-        f1: Strict F1.
-        by_length: Strict F1 by length in words.
-        support: Gold entities by length.
-        paired_intervals: By version, the 95 % interval of this strict F1 minus the other's, from
-            evaluations that compare both.
-    """
-
-    source: str
+    source: str  # split, or gold standard of an evaluation
     documents: int
     f1: float
     by_length: Mapping[LengthBucket, float]
-    support: Mapping[LengthBucket, int]
+    support: Mapping[LengthBucket, int]  # gold entities by length
+    # By version: 95 % interval of this F1 minus the other's, from evaluations that compare both.
     paired_intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     @property
@@ -47,48 +39,35 @@ def scores_from_manifest(manifest: Manifest) -> VersionScores | None:
     for split in SCORED_SPLITS:
         scores = manifest.scores.get(split)
         if isinstance(scores, Mapping) and isinstance(scores.get("strict_f1"), float):
+            by_length, support = scores.get("by_length", {}), scores.get("support", {})
             return VersionScores(
                 split,
                 int(scores.get("documents", 0)),
                 scores["strict_f1"],
-                {
-                    length: scores.get("by_length", {}).get(length) or 0.0
-                    for length in LENGTH_BUCKETS
-                },
-                {length: scores.get("support", {}).get(length, 0) for length in LENGTH_BUCKETS},
+                {length: by_length.get(length) or 0.0 for length in LENGTH_BUCKETS},  # may be null
+                {length: support.get(length, 0) for length in LENGTH_BUCKETS},
             )
     return None
 
 
 def scores_from_report(report_json: Mapping[str, Any]) -> dict[str, VersionScores]:
-    """Read the scores of an evaluation.
-
-    Args:
-        report_json: JSON of its ``report.json``.
-
-    Returns:
-        Scores by version: the evaluated one, and the second system if any.
+    """Read the scores of a ``report.json``: those of the first system, and of the second if any.
 
     Raises:
         KeyError: If it is no such JSON.
         TypeError: If it is no such JSON.
     """
-    support = {
-        length: int(report_json["by_length"][length]["strict"]["gold"]) for length in LENGTH_BUCKETS
-    }
 
-    def build_scores(
-        system_json: Mapping[str, Any], paired: Mapping[str, Interval]
-    ) -> VersionScores:
+    def build_scores(system: Mapping[str, Any], paired: Mapping[str, Interval]) -> VersionScores:
+        strict = {length: system["by_length"][length]["strict"] for length in LENGTH_BUCKETS}
+        # only the first system's strata have their gold counts
+        gold = {length: report_json["by_length"][length]["strict"] for length in LENGTH_BUCKETS}
         return VersionScores(
             str(report_json["gold"]),
             int(report_json["documents"]),
-            float(system_json["strict"]["f1"]),
-            {
-                length: float(system_json["by_length"][length]["strict"]["f1"])
-                for length in LENGTH_BUCKETS
-            },
-            support,
+            float(system["strict"]["f1"]),
+            {length: float(scores["f1"]) for length, scores in strict.items()},
+            {length: int(scores["gold"]) for length, scores in gold.items()},
             paired,
         )
 

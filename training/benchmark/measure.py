@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, islice
 from math import ceil
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,7 +24,9 @@ from tagalong.ner.errors import OutOfMemoryError
 from tagalong.ner.tiers import DEFAULT_TIER, TIERS, TierName
 from tagalong.ner.words import word_offsets
 
-Runtime = Literal["engine", "torch", "fp32"] | TierName  # a tier with one runtime names it
+# An encoder on OpenVINO ("engine"), on PyTorch as in serving, or in fp32. Another tier has one
+# runtime, which is named like the tier.
+Runtime = Literal["engine", "torch", "fp32"] | TierName
 MIN_TIMED_DOCUMENTS, MAX_TIMED_DOCUMENTS = 5, 500  # for latency
 MIN_DOCUMENTS_FOR_P95 = 20  # with fewer, p95 is the maximum
 THROUGHPUT_BATCH_DOCUMENTS = 64  # for throughput
@@ -33,19 +35,13 @@ MAXRSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkConfig:
-    """A model version and the runtime to measure.
-
-    Attributes:
-        runtime: An encoder on OpenVINO ("engine"), on PyTorch as in serving, or in fp32; or a tier.
-        drafter_dir: Folder of the encoder that drafts for an LLM.
-        use_openvino: Whether the drafter may run on OpenVINO.
-    """
+    """A model version and the runtime to measure."""
 
     version: str
     version_dir: Path
     runtime: Runtime
-    drafter_dir: Path | None = None
-    use_openvino: bool = True
+    drafter_dir: Path | None = None  # folder of the encoder that drafts for an LLM
+    use_openvino: bool = True  # whether the drafter may run on OpenVINO
 
     @property
     def tier(self) -> str:
@@ -55,29 +51,18 @@ class BenchmarkConfig:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkResult:
-    """Measurements of one runtime.
-
-    Attributes:
-        runtime_name: Name for people.
-        load_seconds: From loading to the first prediction, with imports only this runtime needs.
-        p50_seconds: Median latency of one document.
-        p95_seconds: 95th percentile of the latency; below 20 documents, the maximum.
-        timed_documents: Number of latency measurements.
-        documents_per_second: Throughput, in documents of average length.
-        peak_memory_bytes: Peak memory of the process, including libraries.
-        peak_gpu_memory_bytes: Peak GPU memory; 0 without a GPU.
-    """
+    """Measurements of one runtime."""
 
     version: str
     runtime: Runtime
-    runtime_name: str
-    load_seconds: float
-    p50_seconds: float
-    p95_seconds: float
-    timed_documents: int
-    documents_per_second: float
-    peak_memory_bytes: int
-    peak_gpu_memory_bytes: int = 0
+    runtime_name: str  # for people
+    load_seconds: float  # up to the first prediction, with imports only this runtime needs
+    p50_seconds: float  # median latency of one document
+    p95_seconds: float  # 95th percentile of the latency; below 20 documents, the maximum
+    timed_documents: int  # number of latency measurements
+    documents_per_second: float  # throughput, in documents of average length
+    peak_memory_bytes: int  # of the process, including libraries
+    peak_gpu_memory_bytes: int = 0  # 0 without a GPU
 
     @property
     def tier(self) -> str:
@@ -97,16 +82,9 @@ def benchmark_in_subprocess(
     seconds: float,
     initializer: Callable[[], None] | None = None,
 ) -> BenchmarkResult:
-    """Measure in a separate process, so that earlier memory use does not count.
+    """Call `run_benchmark` in a separate process, so that earlier memory use does not count.
 
-    Args:
-        config: Version and runtime.
-        texts: Texts, at least one with a word.
-        seconds: Duration of each of two measurements, latency and throughput.
-        initializer: Called first in the process.
-
-    Returns:
-        The measurements.
+    The initializer is called first in the process.
 
     Raises:
         TagalongError: If the version cannot be loaded.
@@ -129,21 +107,16 @@ def run_benchmark(
 ) -> BenchmarkResult:
     """Measure in this process.
 
-    Texts are used in one random order for all runtimes, because slow runtimes only see the first
-    ones.
-
     Args:
         config: Version and runtime.
         texts: Texts, at least one with a word; repeated if time is left.
         seconds: Duration of each of two measurements, latency and throughput.
 
-    Returns:
-        The measurements.
-
     Raises:
         TagalongError: If the version cannot be loaded, or needs too much memory.
     """
     documents = [Document(str(number), text) for number, text in enumerate(texts)]
+    # One random order for all runtimes, because slow ones only see the first documents.
     Random(0).shuffle(documents)  # noqa: S311 - an order, not a secret
     with translate_memory_errors(
         f"{config.version} needs more memory than available: use another version, or a larger "
@@ -206,14 +179,12 @@ def _load_tier(config: BenchmarkConfig) -> Tier:
 def _measure_latencies(tier: Tier, documents: Sequence[Document], seconds: float) -> list[float]:
     latencies: list[float] = []
     end = time.perf_counter() + seconds
-    for document in cycle(documents):
+    for document in islice(cycle(documents), MAX_TIMED_DOCUMENTS):
         start = time.perf_counter()
         tier.predict([document])
         now = time.perf_counter()
         latencies.append(now - start)
-        if len(latencies) >= MAX_TIMED_DOCUMENTS or (
-            now > end and len(latencies) >= MIN_TIMED_DOCUMENTS
-        ):
+        if now > end and len(latencies) >= MIN_TIMED_DOCUMENTS:
             break
     return latencies
 
@@ -221,9 +192,9 @@ def _measure_latencies(tier: Tier, documents: Sequence[Document], seconds: float
 def _measure_words_per_second(tier: Tier, documents: Sequence[Document], seconds: float) -> float:
     """Throughput in words, because documents differ in length."""
     start = time.perf_counter()
-    read, words = 0, sum(map(_count_words, documents))
+    predicted, words = 0, sum(map(_count_words, documents))
     while True:
         tier.predict(documents)
-        read += words
-        if (latencies := time.perf_counter() - start) > seconds:
-            return read / latencies
+        predicted += words
+        if (elapsed := time.perf_counter() - start) > seconds:
+            return predicted / elapsed

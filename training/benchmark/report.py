@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,32 +26,19 @@ from tagalong.training.benchmark.measure import MIN_DOCUMENTS_FOR_P95, Benchmark
 from tagalong.training.evaluation.markdown import escape_markdown, table_to_markdown
 from tagalong.training.evaluation.tables import EMPTY_CELL, LENGTH_COLUMN_NAMES, TextTable
 
-BYTES_PER_MIB = 2**20
-
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkReport:
-    """Results of a benchmark.
-
-    Attributes:
-        source: Name of the documents.
-        documents: Number of documents.
-        words: Number of words in all documents.
-        results: One per runtime.
-        scores: Known scores by version.
-        advice: Recommendations, one sentence each.
-        notes: Limits, one sentence each.
-        machine: Description of the machine.
-    """
+    """Results of a benchmark."""
 
     requirements: ServingRequirements
-    source: str
+    source: str  # name of the documents
     documents: int
-    words: int
-    results: tuple[BenchmarkResult, ...]
-    scores: Mapping[str, VersionScores]
-    advice: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+    words: int  # in all documents
+    results: tuple[BenchmarkResult, ...]  # one per runtime
+    scores: Mapping[str, VersionScores]  # known ones, by version
+    advice: tuple[str, ...]  # one sentence each
+    notes: tuple[str, ...] = ()  # limits, one sentence each
     machine: str = ""
 
 
@@ -65,13 +52,8 @@ def describe_machine() -> str:
 
 def benchmark_tables(report: BenchmarkReport) -> list[TextTable]:
     """Build the tables of a report; empty ones are omitted."""
-    tables = [
-        _latency_table(report),
-        _throughput_table(report),
-        _batch_cost_table(report),
-        _score_table(report),
-    ]
-    return [table for table in tables if table.rows]
+    build = (_latency_table, _throughput_table, _batch_cost_table, _score_table)
+    return [table for table in (function(report) for function in build) if table.rows]
 
 
 def _latency_table(report: BenchmarkReport) -> TextTable:
@@ -79,33 +61,20 @@ def _latency_table(report: BenchmarkReport) -> TextTable:
     best = min(encoder_medians or [one.p50_seconds for one in report.results])
     is_p95_maximum = any(one.timed_documents < MIN_DOCUMENTS_FOR_P95 for one in report.results)
     few = f" With fewer than {MIN_DOCUMENTS_FOR_P95} requests, p95 is the maximum."
+    budget = f"Within {report.requirements.latency_budget_text}"
     return TextTable(
         "Latency",
-        (
-            "Tier",
-            "Runs on",
-            "Requests",
-            "p50",
-            "p95",
-            f"Within {report.requirements.latency_budget_text}",
-            "Slowdown",
-        ),
+        ("Tier", "Runs on", "Requests", "p50", "p95", budget, "Slowdown"),
         "llrrrlr",
         tuple(
             (
-                *(
-                    one.tier,
-                    one.runtime_name,
-                    f"{one.timed_documents:,}",
-                    format_latency(one.p50_seconds),
-                    format_latency(one.p95_seconds),
-                ),
-                *(
-                    "yes"
-                    if one.p95_seconds <= report.requirements.latency_budget_seconds
-                    else "no",
-                    f"{one.p50_seconds / best:.3g}",
-                ),
+                one.tier,
+                one.runtime_name,
+                f"{one.timed_documents:,}",
+                format_latency(one.p50_seconds),
+                format_latency(one.p95_seconds),
+                "yes" if report.requirements.allows(one) else "no",
+                f"{one.p50_seconds / best:.3g}",
             )
             for one in report.results
         ),
@@ -119,20 +88,15 @@ def _throughput_table(report: BenchmarkReport) -> TextTable:
     on_gpu = any(one.peak_gpu_memory_bytes for one in report.results)
     return TextTable(
         "Throughput",
-        (
-            "Tier",
-            "Runs on",
-            "Documents/s",
-            "Memory",
-            *(("GPU memory",) if on_gpu else ()),
-            "Loading",
-        ),
+        ("Tier", "Runs on", "Documents/s", "Memory", *["GPU memory"] * on_gpu, "Loading"),
         "llrrr" + "r" * on_gpu,
         tuple(
             (
-                *(one.tier, one.runtime_name, f"{one.documents_per_second:.3g}"),
-                f"{one.peak_memory_bytes / BYTES_PER_MIB:,.0f} MiB",
-                *((f"{one.peak_gpu_memory_bytes / BYTES_PER_MIB:,.0f} MiB",) if on_gpu else ()),
+                one.tier,
+                one.runtime_name,
+                f"{one.documents_per_second:.3g}",
+                _format_mib(one.peak_memory_bytes),
+                *[_format_mib(one.peak_gpu_memory_bytes)] * on_gpu,
                 format_latency(one.load_seconds),
             )
             for one in report.results
@@ -142,86 +106,60 @@ def _throughput_table(report: BenchmarkReport) -> TextTable:
     )
 
 
+def _format_mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
+
+
 def _batch_cost_table(report: BenchmarkReport) -> TextTable:
-    cost_per_hour = report.requirements.cost_per_hour
+    batch, price = report.requirements.batch_documents, report.requirements.cost_per_hour
+    rows: list[tuple[str, ...]] = []
+    for one in report.results:
+        hours = batch_hours(one, batch)
+        cost = () if price is None else (format_amount(hours * price),)
+        rows.append((one.tier, one.runtime_name, format_amount(hours), *cost))
     return TextTable(
-        f"A batch of {format_count(report.requirements.batch_documents, 'document')}",
-        ("Tier", "Runs on", "Hours", *(("Cost",) if cost_per_hour is not None else ())),
-        "llr" + "r" * (cost_per_hour is not None),
-        tuple(
-            (
-                one.tier,
-                one.runtime_name,
-                format_amount(batch_hours(one, report.requirements.batch_documents)),
-                *(
-                    (
-                        format_amount(
-                            batch_hours(one, report.requirements.batch_documents) * cost_per_hour
-                        ),
-                    )
-                    if cost_per_hour is not None
-                    else ()
-                ),
-            )
-            for one in report.results
-        ),
-        "" if cost_per_hour is None else f"Price of this machine: {cost_per_hour:,.2f} per hour.",
+        f"A batch of {format_count(batch, 'document')}",
+        ("Tier", "Runs on", "Hours", *["Cost"] * (price is not None)),
+        "llr" + "r" * (price is not None),
+        tuple(rows),
+        "" if price is None else f"Price of this machine: {price:,.2f} per hour.",
     )
 
 
 def _score_table(report: BenchmarkReport) -> TextTable:
+    rows = []
+    for name, scores in report.scores.items():
+        support = [(length, scores.support.get(length, 0)) for length in LENGTH_BUCKETS]
+        by_length = (
+            f"{scores.by_length[length]:.3f} ({count:,})" if count else EMPTY_CELL
+            for length, count in support
+        )
+        source = f"{scores.source}, {scores.documents:,} documents"
+        rows.append((name, source, f"{scores.f1:.3f}", *by_length))
     return TextTable(
         "Strict F1 by length of the entity",
-        (
-            "Version",
-            "Evaluated on",
-            "All",
-            *(LENGTH_COLUMN_NAMES[length] for length in LENGTH_BUCKETS),
-        ),
+        ("Version", "Evaluated on", "All", *LENGTH_COLUMN_NAMES.values()),
         "llrrrr",
-        tuple(
-            (
-                name,
-                f"{version_scores.source}, {version_scores.documents:,} documents",
-                f"{version_scores.f1:.3f}",
-                *(
-                    f"{version_scores.by_length[length]:.3f} ({support:,})"
-                    if support
-                    else EMPTY_CELL
-                    for length in LENGTH_BUCKETS
-                    for support in (version_scores.support.get(length, 0),)
-                ),
-            )
-            for name, version_scores in report.scores.items()
-        ),
+        tuple(rows),
         f"In brackets: gold entities; with fewer than {MIN_GOLD_ENTITIES}, scores are not used.",
     )
 
 
 def benchmark_to_json(report: BenchmarkReport) -> dict[str, Any]:
     """Convert a report to JSON types: seconds, bytes, documents per second, hours per batch."""
+    need = report.requirements
     return {
         "need": {
-            "budget": report.requirements.latency_budget_seconds,
-            "batch": report.requirements.batch_documents,
-            "price": report.requirements.cost_per_hour,
-            "models": report.requirements.models_dir,
+            "budget": need.latency_budget_seconds,
+            "batch": need.batch_documents,
+            "price": need.cost_per_hour,
+            "models": need.models_dir,
         },
         "source": report.source,
         "documents": report.documents,
         "words": report.words,
         "qualities": {
-            version: {
-                "source": scores.source,
-                "documents": scores.documents,
-                "f1": scores.f1,
-                "by_length": dict(scores.by_length),
-                "support": dict(scores.support),
-                "paired": {
-                    name: list(interval) for name, interval in scores.paired_intervals.items()
-                },
-            }
-            for version, scores in report.scores.items()
+            version: _scores_to_json(scores) for version, scores in report.scores.items()
         },
         "advice": list(report.advice),
         "notes": list(report.notes),
@@ -239,12 +177,17 @@ def benchmark_to_json(report: BenchmarkReport) -> dict[str, Any]:
                 "memory": one.peak_memory_bytes,
                 "gpu_memory": one.peak_gpu_memory_bytes,
                 "tier": one.tier,
-                "within_budget": one.p95_seconds <= report.requirements.latency_budget_seconds,
-                "batch_hours": batch_hours(one, report.requirements.batch_documents),
+                "within_budget": need.allows(one),
+                "batch_hours": batch_hours(one, need.batch_documents),
             }
             for one in report.results
         ],
     }
+
+
+def _scores_to_json(scores: VersionScores) -> dict[str, Any]:
+    figures = asdict(scores)
+    return figures | {"paired": figures.pop("paired_intervals")}
 
 
 def benchmark_to_markdown(report: BenchmarkReport) -> str:
@@ -258,14 +201,14 @@ def benchmark_to_markdown(report: BenchmarkReport) -> str:
 
 def benchmark_to_html(report: BenchmarkReport) -> str:
     """Render a report as a self-contained HTML page."""
-    slowest = max(one.p95_seconds for one in report.results)
     fastest = min(deployable_results(report.results), key=lambda one: one.p95_seconds)
+    p95_seconds = [one.p95_seconds for one in report.results]
     return _ENVIRONMENT.get_template("benchmark.html").render(
         report=report,
         tables=benchmark_tables(report),
-        slowest=max(slowest, report.requirements.latency_budget_seconds),
+        slowest=max(*p95_seconds, report.requirements.latency_budget_seconds),  # end of the axis
         fastest=fastest,
-        is_able=fastest.p95_seconds <= report.requirements.latency_budget_seconds,
+        is_able=report.requirements.allows(fastest),
         p95_share=describe_p95_share(fastest),
     )
 
