@@ -12,8 +12,10 @@ from tagalong.backend.models.openvino import OPENVINO_MISSING_MESSAGE
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.console import console, echo_json, error_console, silence_libraries
 from tagalong.cli.terminal.options import (
+    CostPerHourOption,
     JsonOption,
     ModelsOption,
+    ReportOption,
     check_finite,
     open_store,
 )
@@ -31,81 +33,73 @@ if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.training.benchmark.report import BenchmarkReport
 
 DEFAULT_DOCUMENTS_NAME = "the 48 abstracts of BC5CDR that come with Tagalong"
+DEFAULT_MODELS = Path("models")
+
+DocumentsArgument = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        exists=True,
+        dir_okay=False,
+        help="Documents like yours, annotated or not, in any format that `data check` reads.",
+        show_default=DEFAULT_DOCUMENTS_NAME,
+    ),
+]
+EncoderOption = Annotated[
+    str | None,
+    typer.Option(help="Encoder version.", show_default="the current one, else the bundled one"),
+]
+LlmOption = Annotated[
+    str | None,
+    typer.Option(help="LLM version.", show_default="the current one, if there is one"),
+]
+LatencyBudgetOption = Annotated[
+    float,
+    typer.Option(
+        min=1,
+        callback=check_finite,
+        help="Maximum latency per document for interactive use, in milliseconds.",
+    ),
+]
+BatchOption = Annotated[
+    int, typer.Option(min=1, help="Number of documents of the batch job to price.")
+]
+EvaluationOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        help="A report.json of `tagalong evaluate --report`, for a version's scores; may be given "
+        "again.",
+        show_default="the scores in the manifest",
+    ),
+]
+SecondsOption = Annotated[
+    float,
+    typer.Option(
+        min=0.1,
+        callback=check_finite,
+        help="Duration of each measurement; every runtime is measured twice.",
+    ),
+]
 
 
 def benchmark_cli(
-    documents: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            exists=True,
-            dir_okay=False,
-            help=("Documents like yours, annotated or not, in any format that `data check` reads."),
-            show_default=DEFAULT_DOCUMENTS_NAME,
-        ),
-    ] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(help="Encoder version.", show_default="the current one, else the bundled one"),
-    ] = None,
-    llm: Annotated[
-        str | None,
-        typer.Option(help="LLM version.", show_default="the current one, if there is one"),
-    ] = None,
-    latency_budget_ms: Annotated[
-        float,
-        typer.Option(
-            min=1,
-            callback=check_finite,
-            help=("Maximum latency per document for interactive use, in milliseconds."),
-        ),
-    ] = 100,
-    batch: Annotated[
-        int, typer.Option(min=1, help="Number of documents of the batch job to price.")
-    ] = 100_000,
-    cost_per_hour: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            callback=check_finite,
-            help="Price of this machine per hour, for the cost estimate.",
-        ),
-    ] = None,
-    evaluation: Annotated[
-        list[Path] | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            help=(
-                "A report.json of `tagalong evaluate --report`, for a version's scores; may "
-                "be given again."
-            ),
-            show_default="the scores in the manifest",
-        ),
-    ] = None,
-    seconds: Annotated[
-        float,
-        typer.Option(
-            min=0.1,
-            callback=check_finite,
-            help=("Duration of each measurement; every runtime is measured twice."),
-        ),
-    ] = 10,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            file_okay=False,
-            help=("Write report.html, report.md and report.json into this folder."),
-        ),
-    ] = None,
+    documents: DocumentsArgument = None,
+    encoder: EncoderOption = None,
+    llm: LlmOption = None,
+    latency_budget_ms: LatencyBudgetOption = 100,
+    batch: BatchOption = 100_000,
+    cost_per_hour: CostPerHourOption = None,
+    evaluation: EvaluationOption = None,
+    seconds: SecondsOption = 10,
+    report: ReportOption = None,
     as_json: JsonOption = False,
-    models: ModelsOption = Path("models"),
+    models: ModelsOption = DEFAULT_MODELS,
 ) -> None:
     """Measure speed and cost of each tier on this machine, and recommend one for each use case.
 
     Example: tagalong benchmark export.json --latency-budget-ms 100 --report benchmark
     """
-    from tagalong.backend.models.openvino.compile import read_sample_documents
     from tagalong.training.benchmark.advice import ServingRequirements, recommend_tiers
     from tagalong.training.benchmark.report import (
         BenchmarkReport,
@@ -118,23 +112,17 @@ def benchmark_cli(
 
     if report is not None:
         check_report_dir(report)
-    store = open_store(models)
-    read_documents = read_corpus(documents).documents if documents else read_sample_documents()
-    texts = [document.text for document in read_documents if word_offsets(document.text)]
-    if not texts:
-        raise InputError(
-            "the documents contain no words: give documents with text", code="no-words"
-        )
-    configs, notes = choose_benchmark_configs(store, encoder, llm)
+    texts = read_texts(documents)
+    configs, notes = choose_benchmark_configs(open_store(models), encoder, llm)
+    # Before the measurements, so that an unusable --evaluation costs no time.
     scores = collect_known_scores(configs, evaluation or [])
     results, failed = run_benchmarks(configs, texts, seconds)
-    models_dir = None if models == Path("models") else str(models)
+    models_dir = None if models == DEFAULT_MODELS else str(models)
     requirements = ServingRequirements(latency_budget_ms / 1000, batch, cost_per_hour, models_dir)
+    names = [escape_unprintable(path.name) for path in documents or ()]
     benchmark = BenchmarkReport(
         requirements=requirements,
-        source=", ".join(escape_unprintable(path.name) for path in documents)
-        if documents
-        else DEFAULT_DOCUMENTS_NAME,
+        source=", ".join(names) or DEFAULT_DOCUMENTS_NAME,
         documents=len(texts),
         words=sum(len(word_offsets(text)) for text in texts),
         results=tuple(results),
@@ -149,12 +137,25 @@ def benchmark_cli(
     else:
         render_benchmark(benchmark)
     if report is not None:
-        write_report(
-            report,
-            report_json=report_json,
-            markdown=benchmark_to_markdown(benchmark),
-            html=benchmark_to_html(benchmark),
+        markdown, html = benchmark_to_markdown(benchmark), benchmark_to_html(benchmark)
+        write_report(report, report_json=report_json, markdown=markdown, html=html)
+
+
+def read_texts(files: Sequence[Path] | None) -> list[str]:
+    """Read the texts with words of files, or those of the sample.
+
+    Raises:
+        InputError: If there are none.
+    """
+    from tagalong.backend.models.openvino.compile import read_sample_documents
+
+    documents = read_corpus(files).documents if files else read_sample_documents()
+    texts = [document.text for document in documents if word_offsets(document.text)]
+    if not texts:
+        raise InputError(
+            "the documents contain no words: give documents with text", code="no-words"
         )
+    return texts
 
 
 def choose_benchmark_configs(
@@ -162,13 +163,9 @@ def choose_benchmark_configs(
 ) -> "tuple[list[BenchmarkConfig], list[str]]":
     """Choose the versions and runtimes to measure; an encoder is compiled if needed.
 
-    Args:
-        store: Model store.
-        encoder: Encoder version; None for the default.
-        llm: LLM version; None for the current one, if any.
+    Without `encoder`, it is the default version; without `llm`, the current one, if any.
 
-    Returns:
-        The configs, and notes with one sentence each.
+    Returns the configs, and notes of one sentence each.
 
     Raises:
         RegistryError: If a version does not exist.
@@ -184,9 +181,8 @@ def choose_benchmark_configs(
         llm = LLM
     if llm is not None:
         other = _resolve_version_of_tier(store, llm, LLM)
-        shared = set(read_manifest(folder, verify=False).labels)
-        shares_labels = not shared.isdisjoint(read_manifest(other, verify=False).labels)
-        drafter = folder if shares_labels else None
+        labels, other_labels = (read_manifest(one, verify=False).labels for one in (folder, other))
+        drafter = folder if set(labels) & set(other_labels) else None  # as in serving
         configs.append(
             BenchmarkConfig(other.name, other, LLM, drafter, use_openvino=should_use_openvino())
         )
@@ -222,24 +218,16 @@ def _available_runtimes(folder: Path) -> "tuple[list[Runtime], list[str]]":
         try:
             with error_console.status(f"Compiling {escape(folder.name)}"):
                 compile_version(folder)
-        except OpenVINOError as error:
-            return runtimes, [
-                f"The encoder runs on PyTorch, because OpenVINO cannot run it: {error}."
-            ]
+        except OpenVINOError as error:  # serving falls back to PyTorch, too
+            note = f"The encoder runs on PyTorch, because OpenVINO cannot run it: {error}."
+            return runtimes, [note]
     return ["engine", *runtimes], []
 
 
 def collect_known_scores(
     configs: "Sequence[BenchmarkConfig]", evaluations: Sequence[Path]
 ) -> "dict[str, VersionScores]":
-    """Collect known scores of the versions.
-
-    Args:
-        configs: Measured versions.
-        evaluations: Files of `tagalong evaluate --report`, preferred over manifests.
-
-    Returns:
-        Scores by version.
+    """Collect known scores by version, of evaluation reports rather than manifests.
 
     Raises:
         InputError: If a file is no such report, or evaluates none of the versions.
@@ -247,8 +235,10 @@ def collect_known_scores(
     from tagalong.training.benchmark.known_scores import scores_from_manifest, scores_from_report
 
     folders = {config.version: config.version_dir for config in configs}
-    manifests = {name: read_manifest(folder, verify=False) for name, folder in folders.items()}
-    known = {name: scores_from_manifest(manifest) for name, manifest in manifests.items()}
+    known = {
+        name: scores_from_manifest(read_manifest(folder, verify=False))
+        for name, folder in folders.items()
+    }
     for path in evaluations:
         try:
             report_json = json.loads(path.read_text(encoding="utf-8"))
@@ -257,25 +247,21 @@ def collect_known_scores(
                     f"{path} uses --protocol paper: give a report of the exact protocol",
                     code="report-of-paper-protocol",
                 )
-            benchmark = scores_from_report(report_json)
+            evaluated = scores_from_report(report_json)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path} is no report.json of `tagalong evaluate --report`: give one",
                 code="not-an-evaluation-report",
             ) from error
-        if folders.keys().isdisjoint(benchmark):
+        if folders.keys().isdisjoint(evaluated):
             raise InputError(
-                f"{path} evaluates {' and '.join(benchmark)}, but the benchmark measures "
+                f"{path} evaluates {' and '.join(evaluated)}, but the benchmark measures "
                 f"{', '.join(folders)}: evaluate one of these, or select another with "
                 "--encoder or --llm",
                 code="report-of-other-versions",
             )
-        known |= {
-            name: version_scores for name, version_scores in benchmark.items() if name in folders
-        }
-    return {
-        name: version_scores for name, version_scores in known.items() if version_scores is not None
-    }
+        known |= {name: scores for name, scores in evaluated.items() if name in folders}
+    return {name: scores for name, scores in known.items() if scores is not None}
 
 
 def run_benchmarks(
@@ -283,13 +269,7 @@ def run_benchmarks(
 ) -> "tuple[list[BenchmarkResult], dict[BenchmarkConfig, str]]":
     """Measure all configs, one after the other.
 
-    Args:
-        configs: Versions and runtimes.
-        texts: Texts to predict.
-        seconds: Duration of each of two measurements.
-
-    Returns:
-        Results, and the failed configs with a sentence each.
+    Returns results, and the failed configs with a sentence each.
 
     Raises:
         TagalongError: If all configs failed.
@@ -299,18 +279,18 @@ def run_benchmarks(
     results: list[BenchmarkResult] = []
     failed: dict[BenchmarkConfig, str] = {}
     for config in configs:
-        status = f"Measuring {escape(config.version)}, {config.runtime}"
+        name = f"{config.version}, {config.runtime}"
         try:
-            with error_console.status(status):
-                result = benchmark_in_subprocess(
-                    config, texts, seconds=seconds, initializer=silence_libraries
+            with error_console.status(f"Measuring {escape(name)}"):
+                results.append(
+                    benchmark_in_subprocess(
+                        config, texts, seconds=seconds, initializer=silence_libraries
+                    )
                 )
         except TagalongError as error:
-            if len(configs) == 1 or (config == configs[-1] and not results):
+            if config == configs[-1] and not results:  # without any result there is no report
                 raise
-            failed[config] = f"{config.version}, {config.runtime}, could not be measured: {error}."
-        else:
-            results.append(result)
+            failed[config] = f"{name}, could not be measured: {error}."
     return results, failed
 
 

@@ -14,14 +14,18 @@ from tagalong.cli.curate.project import (
     ApiKeyOption,
     OptionalExportsArgument,
     ProjectOption,
-    ReportOption,
     TabOption,
     UrlOption,
     check_new_file,
     open_annotated_corpus,
 )
 from tagalong.cli.terminal.console import console, echo_json
-from tagalong.cli.terminal.options import JsonOption, LabelConfigOption, build_read_options
+from tagalong.cli.terminal.options import (
+    JsonOption,
+    LabelConfigOption,
+    ReportOption,
+    build_read_options,
+)
 from tagalong.cli.terminal.tables import EMPTY_CELL, new_table
 from tagalong.ner.scoring import LENGTH_BUCKETS
 from tagalong.ner.text_sanitizing import to_single_line

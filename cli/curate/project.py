@@ -41,15 +41,6 @@ TabOption = Annotated[
         "--create-view", help=("Create a Data Manager tab with the listed tasks (with --project).")
     ),
 ]
-ReportOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--report",
-        metavar="DIR",
-        file_okay=False,
-        help=("Write report.html, report.md and report.json into this folder."),
-    ),
-]
 
 
 def check_new_file(path: Path | None) -> None:

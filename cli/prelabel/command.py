@@ -28,11 +28,11 @@ from tagalong.cli.terminal.options import (
     ALLOWED_HOSTS_OPTION,
     LABEL_STUDIO_KEY_OPTION,
     LABEL_STUDIO_URL_OPTION,
+    CostPerHourOption,
     JsonOption,
     LabelConfigOption,
     ModelsOption,
     build_read_options,
-    check_finite,
     load_tier_version,
     open_store,
     parse_hosts,
@@ -125,14 +125,6 @@ DryRunOption = Annotated[
 RateOption = Annotated[
     float, typer.Option(min=0.01, help="Maximum requests per second to Label Studio.")
 ]
-PriceOption = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        callback=check_finite,
-        help="Price of this machine per hour, for the cost estimate.",
-    ),
-]
 EngineOption = Annotated[
     EngineName, typer.Option(help="Run the models in this process, or on a Ray cluster.")
 ]
@@ -168,7 +160,7 @@ def prelabel_cli(
     show: ShowOption = False,
     dry: DryRunOption = False,
     rate: RateOption = 10.0,
-    cost_per_hour: PriceOption = None,
+    cost_per_hour: CostPerHourOption = None,
     engine: EngineOption = "local",
     ray_address: RayAddressOption = None,
     label_config: LabelConfigOption = None,

@@ -35,6 +35,15 @@ ModelsOption = Annotated[
     Path,
     typer.Option(metavar="DIR", envvar="TAGALONG_MODELS", help="Folder of the model versions."),
 ]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="DIR",
+        file_okay=False,
+        help="Write report.html, report.md and report.json into this folder.",
+    ),
+]
 
 ALLOWED_HOSTS_OPTION = typer.Option(
     envvar="TAGALONG_ALLOWED_HOSTS",
@@ -62,6 +71,16 @@ def check_finite(value: float | None) -> float | None:
     if value is not None and not isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number: give one that is")
     return value
+
+
+CostPerHourOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        callback=check_finite,
+        help="Price of this machine per hour, for the cost estimate.",
+    ),
+]
 
 
 def build_read_options(
