@@ -218,7 +218,7 @@ def _available_runtimes(folder: Path) -> "tuple[list[Runtime], list[str]]":
         try:
             with error_console.status(f"Compiling {escape(folder.name)}"):
                 compile_version(folder)
-        except OpenVINOError as error:  # serving falls back to PyTorch, too
+        except OpenVINOError as error:  # the other runtimes still work
             note = f"The encoder runs on PyTorch, because OpenVINO cannot run it: {error}."
             return runtimes, [note]
     return ["engine", *runtimes], []
