@@ -116,11 +116,8 @@ def read_or_create_account(data: Path) -> Account:
         fields = json.loads(path.read_text(encoding="utf-8"))
         return Account(str(fields["email"]), str(fields["password"]), str(fields["token"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise LabelStudioError(
-            f"{path} is broken: remove {data}, and the demo starts from scratch",
-            "start",
-            code="account-file-broken",
-        ) from error
+        message = f"{path} is broken: remove {data}, and the demo starts from scratch"
+        raise LabelStudioError(message, "start", code="account-file-broken") from error
 
 
 def _build_command(program: Path, data: Path, port: int) -> list[str]:

@@ -73,11 +73,8 @@ def open_demo(
     home = options.home.absolute()
     with ExitStack() as stack:
         if not stack.enter_context(try_lock(home / ".lock")):
-            raise LabelStudioError(
-                f"a demo runs in {home} already: end it, or give another --home",
-                "start",
-                code="demo-already-running",
-            )
+            message = f"a demo runs in {home} already: end it, or give another --home"
+            raise LabelStudioError(message, "start", code="demo-already-running")
         port = _choose_port(options.label_studio_port, LABEL_STUDIO_PORT)
         backend_port = _choose_port(options.backend_port, BACKEND_PORT, excluded=port)
         program = options.label_studio_program

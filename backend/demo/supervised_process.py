@@ -63,11 +63,8 @@ class SupervisedProcess(AbstractContextManager["SupervisedProcess"]):
         """The error for a process that ended by itself, with the last lines of its log."""
         lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
         last_lines = "\n".join([line for line in lines if line.strip()][-MAX_LOG_LINES:])
-        return LabelStudioError(
-            f"{self.name} {when}; its log {self.log_path} ends with:\n{last_lines}",
-            "start",
-            code="process-ended",
-        )
+        message = f"{self.name} {when}; its log {self.log_path} ends with:\n{last_lines}"
+        return LabelStudioError(message, "start", code="process-ended")
 
     def wait_until_ready(self, is_ready: Callable[[], bool], *, timeout_seconds: float) -> None:
         """Poll until the server is ready.
@@ -127,11 +124,8 @@ def find_free_port() -> int:
 
 def port_taken_error(port: int) -> LabelStudioError:
     """The error for a port that another program uses."""
-    return LabelStudioError(
-        f"port {port} is taken by another program: end that, or give another port",
-        "start",
-        code="port-taken",
-    )
+    message = f"port {port} is taken by another program: end that, or give another port"
+    return LabelStudioError(message, "start", code="port-taken")
 
 
 def is_http_ok(port: int, path: str) -> bool:

@@ -32,11 +32,9 @@ def check_connected(context: DoctorContext) -> DoctorFinding:
     """Whether the project has exactly one backend."""
     if not context.backends:
         url = context.options.backend_url or "the URL of the backend"
-        return problem(
-            "no-backend",
-            "The project has no ML backend, so nothing is predicted.",
-            f"Connect it under Settings, Model, Connect Model: {url}.",
-        )
+        sentence = "The project has no ML backend, so nothing is predicted."
+        remedy = f"Connect it under Settings, Model, Connect Model: {url}."
+        return problem("no-backend", sentence, remedy)
     first, *others = context.backends
     if not others:
         return ok(f"The project's backend is {first.title!r} at {first.url}.")
@@ -54,11 +52,9 @@ def check_network(context: DoctorContext) -> DoctorFinding:
     """Whether Label Studio's network settings allow calls to the backend, and events to it."""
     address = context.backend_url
     if address is None:
-        return skipped(
-            "no-backend",
-            "There is no backend whose address could be tried.",
-            "Give its future address with --backend.",
-        )
+        sentence = "There is no backend whose address could be tried."
+        remedy = "Give its future address with --backend."
+        return skipped("no-backend", sentence, remedy)
     # A backend and a webhook for no project: Label Studio checks the address before the project.
     refusal = _find_address_error(context, "api/ml/", address)
     if refusal is not None and "resolve hostname" in refusal:
@@ -114,11 +110,9 @@ def check_backend_state(context: DoctorContext) -> DoctorFinding:
             "Look at the backend's log; the check of its setup above may say more.",
         )
     if not context.connection_error:
-        return problem(
-            "health-failed",
-            f"Label Studio gets no good answer from {backend.url}/health within 1 s.",
-            "Look at the backend's log, and at the network between the two.",
-        )
+        sentence = f"Label Studio gets no good answer from {backend.url}/health within 1 s."
+        remedy = "Look at the backend's log, and at the network between the two."
+        return problem("health-failed", sentence, remedy)
     return problem(
         "backend-unreachable-from-label-studio",
         f"Label Studio cannot reach {backend.url}: {_shorten_reason(context.connection_error)}.",

@@ -152,11 +152,9 @@ def check_latency(context: DoctorContext) -> DoctorFinding:
         one = context.predict_response.elapsed_seconds
         times += f", one prediction {one:.2f} s"
     if is_near or (one is not None and one > SLOW_PREDICTION_SECONDS):
-        return warning(
-            "slow",
-            f"The backend answers slowly: {times}.",
-            "Give it a faster machine or less work, before it is too slow for Label Studio.",
-        )
+        sentence = f"The backend answers slowly: {times}."
+        remedy = "Give it a faster machine or less work, before it is too slow for Label Studio."
+        return warning("slow", sentence, remedy)
     if one is not None and one * context.project.task_count > PREDICT_LIMIT_SECONDS:
         fit = max(1, int(PREDICT_LIMIT_SECONDS * WARNING_SHARE / one))
         return ok(

@@ -44,11 +44,9 @@ def check_label_config(context: DoctorContext) -> DoctorFinding:
 def check_tasks(context: DoctorContext) -> DoctorFinding:
     """Whether there are tasks, with a text under the key of the config."""
     if not context.tasks:
-        return warning(
-            "no-tasks",
-            "The project has no tasks.",
-            "Import some: Import, above the project's list of tasks.",
-        )
+        sentence = "The project has no tasks."
+        remedy = "Import some: Import, above the project's list of tasks."
+        return warning("no-tasks", sentence, remedy)
     # Tasks imported from plain text have their own key, which Label Studio resolves.
     key = context.config.data_key
     without = [

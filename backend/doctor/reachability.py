@@ -38,11 +38,9 @@ def check_label_studio(context: DoctorContext) -> DoctorFinding:
         return problem(error.code, format_sentence(str(error)), START_REMEDY)
     if release.split(".")[:2] == TESTED_VERSION.split(".")[:2]:  # major and minor
         return ok(f"Label Studio {release} answers.")
-    return warning(
-        "untested-release",
-        f"Label Studio {release} answers; Tagalong is tested with {TESTED_VERSION}.",
-        f"If something does not work, try it with Label Studio {TESTED_VERSION}.",
-    )
+    sentence = f"Label Studio {release} answers; Tagalong is tested with {TESTED_VERSION}."
+    remedy = f"If something does not work, try it with Label Studio {TESTED_VERSION}."
+    return warning("untested-release", sentence, remedy)
 
 
 def check_key(context: DoctorContext) -> DoctorFinding:
@@ -106,11 +104,9 @@ def _explain_refused_key(error: LabelStudioError) -> DoctorFinding:
         )
     if "blacklisted" in detail:
         return problem("key-revoked", "The personal token was revoked.", NEW_TOKEN_REMEDY)
-    return problem(
-        "key-unknown",
-        f"Label Studio does not know the key ({detail}).",
-        f"Copy the whole key again, from this Label Studio: {ACCESS_PAGE}.",
-    )
+    sentence = f"Label Studio does not know the key ({detail})."
+    remedy = f"Copy the whole key again, from this Label Studio: {ACCESS_PAGE}."
+    return problem("key-unknown", sentence, remedy)
 
 
 def check_project(context: DoctorContext) -> DoctorFinding:

@@ -198,10 +198,8 @@ def _read_json_body() -> Mapping[str, Any]:
             code="body-not-json",
         ) from error
     if not isinstance(body, dict):
-        raise unprocessable_request(
-            "the body is JSON, but not an object: send it as Label Studio does",
-            code="body-not-object",
-        )
+        message = "the body is JSON, but not an object: send it as Label Studio does"
+        raise unprocessable_request(message, code="body-not-object")
     return body
 
 

@@ -26,6 +26,5 @@ def write_atomically(files: Mapping[Path, Iterable[str]], *, overwrite: bool) ->
                 file.writelines(part.encode() for part in parts)
                 flush_to_disk(file)
             except OSError as error:
-                raise OutputError(
-                    f"{path} could not be written: {error.strerror}", code="output-unwritable"
-                ) from error
+                message = f"{path} could not be written: {error.strerror}"
+                raise OutputError(message, code="output-unwritable") from error

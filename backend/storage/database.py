@@ -152,10 +152,8 @@ class Database:
 
     def _check_schema(self, connection: sqlite3.Connection) -> None:
         if _read_number(connection, "PRAGMA application_id") != self._schema.application_id:
-            raise StateFileError(
-                f"{self.path} is a database of another program: choose another file",
-                code="journal-of-another-program",
-            )
+            message = f"{self.path} is a database of another program: choose another file"
+            raise StateFileError(message, code="journal-of-another-program")
         version = _read_number(connection, "PRAGMA user_version")
         if version != self._schema.version:
             raise StateFileError(

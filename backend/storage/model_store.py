@@ -135,10 +135,8 @@ class ModelStore(ModelRegistry):
         `VersionInvalid` if the earlier version changed since publishing.
         """
         if tier not in (*TIER_NAMES, *self.tiers()):
-            raise RegistryError(
-                f"no tier is called {tier!r}: name one of {', '.join(TIER_NAMES)}",
-                code="tier-unknown",
-            )
+            message = f"no tier is called {tier!r}: name one of {', '.join(TIER_NAMES)}"
+            raise RegistryError(message, code="tier-unknown")
         home = self.tier_folder(tier)
         if read_current_version(home) is None:
             raise self._no_promotion_error(tier)
@@ -203,9 +201,8 @@ class ModelStore(ModelRegistry):
         if self.version_names(tier):
             versions = self.describe_available(tier)
             advice = f"promote a version with `tagalong models promote`: {versions}"
-        return RegistryError(
-            f"tier {tier!r} has no promotion to undo, so {advice}", code="no-promotion-to-undo"
-        )
+        message = f"tier {tier!r} has no promotion to undo, so {advice}"
+        return RegistryError(message, code="no-promotion-to-undo")
 
     def _version_folder_or_bundled(self, tier: str, version: str | None) -> Path:
         """The folder of a version; None is the bundled one."""
@@ -217,10 +214,8 @@ class ModelStore(ModelRegistry):
         folder = self._version_folder_or_bundled(tier, version)
         manifest = read_manifest(folder)
         if (manifest.tier, manifest.version) != (tier, folder.name):
-            raise VersionInvalid(
-                f"{folder} holds {manifest.tier}/{manifest.version}: rename it to that",
-                code="version-renamed",
-            )
+            message = f"{folder} holds {manifest.tier}/{manifest.version}: rename it to that"
+            raise VersionInvalid(message, code="version-renamed")
         return folder.name
 
 
@@ -231,8 +226,7 @@ def _normalize_metadata(metadata: VersionMetadata) -> VersionMetadata:
     try:
         stored = json.loads(json.dumps(asdict(metadata), allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise PublishError(
-            f"the metadata of {metadata.name} is not JSON: {error}", code="metadata-not-json"
-        ) from error
+        message = f"the metadata of {metadata.name} is not JSON: {error}"
+        raise PublishError(message, code="metadata-not-json") from error
     known = {field.name: stored[field.name] for field in fields(VersionMetadata)}
     return VersionMetadata(**{**known, "labels": metadata.labels})

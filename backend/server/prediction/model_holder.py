@@ -217,22 +217,18 @@ class ModelHolder:
 
     def _unavailable_error(self) -> TagalongError:
         if not self._first_load_done.is_set():
-            return VersionNotFound(
-                f"the {self.name} tier is still loading: try again soon", code="tier-loading"
-            )
+            message = f"the {self.name} tier is still loading: try again soon"
+            return VersionNotFound(message, code="tier-loading")
         if self.state.load_failures:
             reason = self.state.load_failures[0].reason
-            return VersionNotFound(
-                f"no version of tier {self.name!r} can be loaded: {reason}",
-                code="no-loadable-version",
-            )
+            message = f"no version of tier {self.name!r} can be loaded: {reason}"
+            return VersionNotFound(message, code="no-loadable-version")
         try:
             self._model_registry.resolve(self.name)
         except TagalongError as error:
             return error
-        return VersionNotFound(
-            f"the {self.name} tier is about to load: try again soon", code="tier-loading"
-        )
+        message = f"the {self.name} tier is about to load: try again soon"
+        return VersionNotFound(message, code="tier-loading")
 
     def _poll_loop(self) -> None:
         # Each refresh runs in a new thread. A thread that loaded a model keeps its OpenMP threads,

@@ -99,9 +99,8 @@ class RequestScheduler:
         seconds = tier.estimate_seconds(documents)
         with self._lock:
             if self._is_closed:
-                raise service_unavailable(
-                    "the server is stopping: try again when it is back", code="server-stopping"
-                )
+                message = "the server is stopping: try again when it is back"
+                raise service_unavailable(message, code="server-stopping")
             if check is not None:
                 check(seconds, self._backlog_seconds)
             self._backlog_seconds += sum(seconds)
