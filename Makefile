@@ -11,6 +11,9 @@ CODE := ner backend training cli
 # Named after the checksum of the requirements, so that only their change installs again, on any branch.
 INSTALLED := $(VENV)/installed-$(shell cat pyproject.toml constraints.txt tests/label_studio_ml.txt | cksum | cut -d ' ' -f 1)
 
+# Children of the tests import what is compiled already.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install lint format types test quick endtoend demo bench bundled constraints clean
 
 help:  ## list the targets

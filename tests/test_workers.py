@@ -5,6 +5,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from tests.workers import END_TO_END, LONG_GROUPS, USES_VALIDATION, VALIDATING
+
 TESTS = Path(__file__).parent
 TEST = """
 import pytest
@@ -14,7 +16,8 @@ def test_it(number): pass
 
 
 def test_what_shares_something_runs_in_one_worker(tmp_path: Path) -> None:
-    places = ["end_to_end/test_a.py", "end_to_end/test_b.py", "test_c.py", "test_d.py"]
+    end_to_end = ["end_to_end/test_a.py", "end_to_end/test_b.py", "end_to_end/test_tabs.py"]
+    places = [*end_to_end, "test_c.py", "test_d.py"]
     (tmp_path / "tests" / "end_to_end").mkdir(parents=True)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "conftest.py").write_text((TESTS / "workers.py").read_text(encoding="utf-8"))
@@ -36,4 +39,11 @@ def test_what_shares_something_runs_in_one_worker(tmp_path: Path) -> None:
     assert workers.keys() == {f"tests/{place}" for place in places}
     assert all(len(found) == 1 for found in workers.values())
     assert workers["tests/end_to_end/test_a.py"] == workers["tests/end_to_end/test_b.py"]
-    assert len(set.union(*workers.values())) == 2
+    assert workers["tests/end_to_end/test_a.py"] != workers["tests/end_to_end/test_tabs.py"]
+
+
+def test_the_named_groups_exist() -> None:
+    root = TESTS.parent
+    assert all((TESTS / "end_to_end" / name).is_file() for name in USES_VALIDATION)
+    groups = set(LONG_GROUPS) - {VALIDATING, END_TO_END}
+    assert groups == {path for path in groups if (root / path).is_file()}

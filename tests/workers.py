@@ -1,28 +1,52 @@
-"""Which of pytest's parallel workers runs which tests: those that share something, the same one.
+"""Which of pytest's parallel workers runs which tests, and in which order.
 
-The end-to-end tests share a Label Studio that takes a minute to start, and the tests of a file
-their fixtures. `--dist loadgroup` would be the usual way, but of pytest-xdist 3.8 under pytest 9 it
-groups nothing.
+The tests of a file share fixtures, and the end-to-end tests a Label Studio, so each group stays in
+one worker. Long groups come first, so that the workers end at the same time. `--dist loadgroup`
+would be the usual way, but with pytest-xdist 3.8 and pytest 9 it groups nothing.
 """
 
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 END_TO_END = "tests/end_to_end/"
+VALIDATING = "tests/end_to_end/ with validation"
+# These use a second Label Studio, which validates predictions. The two groups take equally long.
+USES_VALIDATION = {"test_label_studio.py", "test_prelabel.py", "test_tabs.py"}
+# The first group installs Label Studio where there is none, and meanwhile others need none.
+LONG_GROUPS = (
+    VALIDATING,
+    "tests/cli/prelabel/test_command.py",
+    "tests/backend/models/openvino/test_build.py",
+    END_TO_END,
+    "tests/training/llm/test_train.py",
+    "tests/training/encoder/test_train.py",
+    "tests/backend/models/llm/test_decoding.py",
+)
 
 
 class TogetherScheduling(LoadScopeScheduling):
-    """Keeps the end-to-end tests together, and the tests of each other file."""
+    """Keeps groups of tests together, and starts with the long groups."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return shared(nodeid)
+        return group_of(nodeid)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        waiting = [group for group in LONG_GROUPS if group in self.workqueue]
+        if waiting:
+            self.workqueue.move_to_end(waiting[0], last=False)
+        super()._assign_work_unit(node)
 
 
-def shared(nodeid: str) -> str:
-    """What a test shares with others."""
-    return END_TO_END if nodeid.startswith(END_TO_END) else nodeid.partition("::")[0]
+def group_of(nodeid: str) -> str:
+    """The group of a test."""
+    path = nodeid.partition("::")[0]
+    if not path.startswith(END_TO_END):
+        return path
+    return VALIDATING if PurePosixPath(path).name in USES_VALIDATION else END_TO_END
 
 
 @pytest.hookimpl(optionalhook=True)

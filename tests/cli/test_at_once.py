@@ -1,9 +1,6 @@
 """Real processes that train at once, in one store."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +13,10 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.main import main
 from tagalong.ner.manifest import read_manifest
 from tests.errors import assert_wording
+from tests.forked import ForkedProcess
 from tests.toy_corpus import toy_documents
 
-ROOT = Path(__file__).parents[2]
 IN_STEP = Path(__file__).with_name("train_in_step.py")
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 SETTINGS = (
     "--epochs", "4", "--learning-rate", "0.003", "--batch-tokens", "256", "--window", "96",
     "--json",
@@ -40,23 +36,16 @@ def command(tiny_base: Callable[[str], Path], store: ModelStore, tmp_path: Path)
 
 
 @contextmanager
-def train_in_step(meeting: Path, command: Command) -> Iterator[subprocess.Popen[str]]:
+def train_in_step(meeting: Path, command: Command) -> Iterator[ForkedProcess]:
     """A training that publishes no sooner than another one of the same meeting."""
-    with subprocess.Popen(
-        [sys.executable, str(IN_STEP), str(meeting), "2", *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-        cwd=ROOT,
-    ) as training:
+    with ForkedProcess(IN_STEP, meeting, 2, *command) as training:
         try:
             yield training
         finally:
             training.kill()
 
 
-def published_by(training: subprocess.Popen[str]) -> str:
+def published_by(training: ForkedProcess) -> str:
     output, said = training.communicate(timeout=240)
     assert training.returncode == 0, said
     return json.loads(output)["version"]
@@ -67,7 +56,7 @@ def states(store: ModelStore) -> list[Path]:
     return [path for path in store.tier_folder("encoder").glob(".training-*") if not path.suffix]
 
 
-def wait_for_state(store: ModelStore, training: subprocess.Popen[str]) -> None:
+def wait_for_state(store: ModelStore, training: ForkedProcess) -> None:
     while not states(store):
         assert training.poll() is None, training.communicate()
         time.sleep(0.01)

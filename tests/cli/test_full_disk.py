@@ -1,9 +1,6 @@
 """A disk that is full when the weights are written costs a sentence, and nothing else."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +10,10 @@ from tagalong.backend.documents.jsonl import document_to_json
 from tagalong.backend.storage.locks import SCRATCH_PREFIX
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import Manifest
+from tests.forked import run_forked
 from tests.toy_corpus import toy_documents
 
-ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("train_on_full_disk.py")
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 SETTINGS = ("--epochs", "1", "--learning-rate", "0.003", "--batch-tokens", "256")
 
 
@@ -43,14 +39,7 @@ def test_a_full_disk_is_told_and_harms_nothing(
     lines = (json.dumps(document_to_json(document)) for document in toy_documents(12))
     export.write_text("\n".join(lines), encoding="utf-8")
     command = ["train", "encoder", export, "--base", tiny_base(family), "--models", store.root]
-    done = subprocess.run(
-        [sys.executable, PROGRAM, str(size), *map(str, command), *SETTINGS, *options],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        cwd=ROOT,
-    )
+    done = run_forked(PROGRAM, size, *command, *SETTINGS, *options)
     said = done.stderr.splitlines()
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr

@@ -2,13 +2,9 @@
 
 import io
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,10 +16,9 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.terminal.progress import training_progress_bar
 from tagalong.ner.manifest import read_manifest
 from tagalong.training.recipes.schedule import TrainingProgress
+from tests.forked import ForkedProcess, run_forked
 from tests.toy_corpus import toy_documents
 
-ROOT = Path(__file__).parents[2]
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 EPOCHS = 8
 SETTINGS = (
     "--epochs", str(EPOCHS), "--patience", str(EPOCHS), "--learning-rate", "0.003",
@@ -41,7 +36,7 @@ def command(tiny_base, tmp_path_factory):
     lines = (json.dumps(document_to_json(document)) for document in toy_documents(32))
     export.write_text("\n".join(lines), encoding="utf-8")
     begin = ("-m", "tagalong", "train", "encoder", export, "--base", tiny_base("bert-uncased"))
-    return [sys.executable, *map(str, begin), *SETTINGS, "--models"]
+    return [*begin, *SETTINGS, "--models"]
 
 
 def assert_same(weights, expected):
@@ -51,14 +46,7 @@ def assert_same(weights, expected):
 
 def train(command, models, *options):
     """The version that a process publishes, and what it says meanwhile."""
-    done = subprocess.run(
-        [*command, models, *options],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=ENVIRONMENT,
-        cwd=ROOT,
-    )
+    done = run_forked(*command, models, *options, check=True)
     return json.loads(done.stdout)["version"], done.stderr
 
 
@@ -69,13 +57,7 @@ def saved(models):
 
 def kill_after_a_state(command, models):
     """Start a process, and kill it once it has saved its state."""
-    with subprocess.Popen(
-        [*command, models],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=ENVIRONMENT,
-        cwd=ROOT,
-    ) as training:
+    with ForkedProcess(*command, models) as training:
         while not saved(models) and training.poll() is None:
             time.sleep(0.002)
         training.kill()

@@ -12,28 +12,30 @@ import pytest
 from tagalong.backend.documents.jsonl import document_to_json
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import read_manifest
+from tests.forked import run_ranks
 from tests.tiny_llms import save_llm
 from tests.toy_corpus import toy_documents
 
 ROOT = Path(__file__).parents[2]
-LAUNCH = ("torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "tagalong")
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node=2")
 SETTINGS = (  # enough to learn something for certain: what finds nothing is not promoted
     *("--epochs", "20", "--patience", "20"),
     *("--learning-rate", "0.003", "--batch-tokens", "256", "--json"),
 )
-ENVIRONMENT = os.environ | {
-    "PYTHONPATH": str(ROOT),
-    "OMP_NUM_THREADS": "1",
-    "CUDA_VISIBLE_DEVICES": "",  # a machine with a CPU only
-}
+CPU_ONLY = {"CUDA_VISIBLE_DEVICES": ""}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | CPU_ONLY
 
 
 @pytest.mark.parametrize(
-    ("tier", "told"),
-    [("encoder", {}), ("encoder", {"ACCELERATE_USE_CPU": "true"}), ("llm", {})],
+    ("launcher", "tier", "told"),
+    [
+        ("torchrun", "encoder", {}),
+        ("as torchrun does", "encoder", {"ACCELERATE_USE_CPU": "true"}),
+        ("as torchrun does", "llm", {}),
+    ],
 )
 def test_two_processes_publish_one_version(
-    tiny_base: Callable[[str], Path], tmp_path: Path, tier: str, told: dict[str, str]
+    tiny_base: Callable[[str], Path], tmp_path: Path, launcher: str, tier: str, told: dict[str, str]
 ) -> None:
     export, store = tmp_path / "export.jsonl", ModelStore(tmp_path / "models")
     documents = toy_documents(24)
@@ -44,16 +46,20 @@ def test_two_processes_publish_one_version(
     else:
         base = save_llm(tmp_path / "base", [document.text for document in documents])
         more = ("--rank", "8", "--window", "512")
-    command = ("train", tier, export, "--base", base, *more)
-    done = subprocess.run(
-        [sys.executable, "-m", *LAUNCH, *map(str, command), "--models", store.root, *SETTINGS],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT | told,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, done.stderr
+    command = ("-m", "tagalong", "train", tier, export, "--base", base, *more)
+    command += ("--models", store.root, *SETTINGS)
+    if launcher == "torchrun":
+        done = subprocess.run(
+            [sys.executable, "-m", *TORCHRUN, *map(str, command)],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=ENVIRONMENT | told,
+            cwd=ROOT,
+        )
+        assert done.returncode == 0, done.stderr
+    else:
+        done = run_ranks(*command, env=CPU_ONLY | told)
     [version] = store.version_names(tier)
     assert store.current_version(tier) == version
     manifest = read_manifest(store.resolve(version))

@@ -8,8 +8,9 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -41,63 +42,75 @@ def chromium() -> Iterator[Any]:
         yield chromium
 
 
+@contextmanager
+def home_of_all_workers() -> Iterator[Path]:
+    """The folder that the parallel workers share, for one of them at a time."""
+    HOME.mkdir(exist_ok=True)
+    with (HOME / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield HOME
+
+
 @pytest.fixture(scope="session")
 def label_studio_program() -> Path:
     """Label Studio 1.23.2."""
     given = os.environ.get("TAGALONG_LABEL_STUDIO")
     if given:
         return Path(given)
-    HOME.mkdir(exist_ok=True)
-    with (HOME / ".lock").open("a") as lock:  # tests run in several processes
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return installation.install_label_studio(HOME)
+    with home_of_all_workers() as home:
+        return installation.install_label_studio(home)
+
+
+@pytest.fixture(scope="session")
+def new_database(label_studio_program: Path) -> Path:
+    """The data folder of a Label Studio after its first start, which takes half a minute."""
+    with home_of_all_workers() as home:
+        kept = home / f"first-start-{installation.LABEL_STUDIO_VERSION}"
+        if not kept.exists():
+            with TemporaryDirectory(dir=home) as unfinished:
+                start_label_studio(label_studio_program, Path(unfinished)).stop()
+                (Path(unfinished) / "data").rename(kept)
+        return kept
+
+
+@pytest.fixture(scope="session")
+def start_another(
+    new_database: Path, label_studio_program: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Mapping[str, str]], LabelStudioServer]:
+    """Starts a Label Studio with environment variables of its own."""
+
+    def start(extra: Mapping[str, str]) -> LabelStudioServer:
+        home = tmp_path_factory.mktemp("label-studio")
+        shutil.copytree(new_database, home / "data")
+        return start_label_studio(label_studio_program, home, extra_variables=extra)
+
+    return start
 
 
 @pytest.fixture(scope="session")
 def label_studio(
-    label_studio_program: Path, tmp_path_factory: pytest.TempPathFactory
+    start_another: Callable[[Mapping[str, str]], LabelStudioServer],
 ) -> Iterator[LabelStudioServer]:
     """A Label Studio that may call and send events to loopback."""
-    with start_label_studio(
-        label_studio_program, tmp_path_factory.mktemp("label-studio")
-    ) as running:
+    with start_another({}) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def label_studio_like_it(
-    label_studio: LabelStudioServer,
-    label_studio_program: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[[Mapping[str, str]], AbstractContextManager[LabelStudioServer]]:
-    """Starts another Label Studio, with environment variables of its own."""
-
-    def start_another(
-        extra: Mapping[str, str],
-    ) -> AbstractContextManager[LabelStudioServer]:
-        home = tmp_path_factory.mktemp("label-studio")
-        # The database of the first saves it the minute that an empty one costs.
-        shutil.copytree(label_studio.process.log_path.parent / "data", home / "data")
-        return start_label_studio(label_studio_program, home, extra_variables=extra)
-
-    return start_another
-
-
-@pytest.fixture(scope="session")
 def strict_label_studio(
-    label_studio_like_it: Callable[[Mapping[str, str]], AbstractContextManager[LabelStudioServer]],
+    start_another: Callable[[Mapping[str, str]], LabelStudioServer],
 ) -> Iterator[LabelStudioServer]:
     """A Label Studio that is `STRICT`."""
-    with label_studio_like_it(STRICT) as running:
+    with start_another(STRICT) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def validating_label_studio(
-    label_studio_like_it: Callable[[Mapping[str, str]], AbstractContextManager[LabelStudioServer]],
+    start_another: Callable[[Mapping[str, str]], LabelStudioServer],
 ) -> Iterator[LabelStudioServer]:
     """A Label Studio that validates predictions."""
-    with label_studio_like_it(VALIDATING) as running:
+    with start_another(VALIDATING) as running:
         yield running
 
 

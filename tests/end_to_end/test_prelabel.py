@@ -5,7 +5,6 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -178,10 +177,9 @@ def test_killed_and_begun_again_it_ends_as_if_nobody_had(
 
 
 def test_label_studio_goes_and_comes_back(
-    label_studio_like_it: Callable[[Mapping[str, str]], AbstractContextManager[LabelStudioServer]],
-    tmp_path: Path,
+    start_another: Callable[[Mapping[str, str]], LabelStudioServer], tmp_path: Path
 ) -> None:
-    with label_studio_like_it({}) as running, running.connect() as studio:
+    with start_another({}) as running, running.connect() as studio:
         project = new_project(studio, SENTENCES * 5)
         process = begin(running, project, tmp_path)
         journal = tmp_path / "batch.journal"

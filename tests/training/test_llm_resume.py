@@ -1,22 +1,18 @@
 """An LLM's training that was killed and resumed ends in the adapter it would have had."""
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.forked import ForkedProcess, run_forked, run_ranks
 from tests.tiny_bases import CORPUS
 from tests.tiny_llms import save_llm
 from tests.training.train_llm_once import train, weights_of
 
-ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("train_llm_once.py")
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(autouse=True)
@@ -48,35 +44,19 @@ def assert_same(weights, expected):
 
 def test_killed_and_resumed(base, undisturbed, tmp_path):
     expected, steps = undisturbed
-    command = [sys.executable, PROGRAM, base, tmp_path / "state", tmp_path / "out", "--resume"]
-    running = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=ROOT
-    )
-    assert running.stdout is not None
-    for line in running.stdout:
-        if int(line) >= steps // 2:
-            break
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    running.stdout.close()
-    done = subprocess.run(
-        command, check=True, capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT
-    )
+    command = [PROGRAM, base, tmp_path / "state", tmp_path / "out", "--resume"]
+    with ForkedProcess(*command) as running:
+        assert any(int(line) >= steps // 2 for line in running.stdout)
+        running.send_signal(signal.SIGKILL)
+    done = run_forked(*command, check=True)
     assert int(done.stdout.split()[0]) > 4  # it did not begin anew
     assert_same(load_file(tmp_path / "out.rank0"), expected)
 
 
 def test_two_processes_train_one_adapter(base, undisturbed, tmp_path):
-    """No code of ours: torchrun starts them, accelerate joins them over gloo."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*launch, PROGRAM, base, tmp_path / "state", tmp_path / "out"],
-        check=True,
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT | {"ACCELERATE_USE_CPU": "true"},
-        cwd=ROOT,
-    )
+    """No code of ours: accelerate joins them over gloo."""
+    env = {"ACCELERATE_USE_CPU": "true"}
+    done = run_ranks(PROGRAM, base, tmp_path / "state", tmp_path / "out", env=env)
     first, second = (load_file(tmp_path / f"out.rank{rank}") for rank in range(2))
     assert_same(first, second)
     alone, steps = undisturbed

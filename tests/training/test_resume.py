@@ -1,10 +1,7 @@
 """A training that was stopped anywhere and resumed ends in the weights it would have had."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,11 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 import tagalong.training.loop.trainer
+from tests.forked import ForkedProcess, run_forked, run_ranks
 from tests.training.train_once import train, weights_of
 
-ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("train_once.py")
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(autouse=True)
@@ -69,27 +65,12 @@ def test_stopped_at_any_step_and_resumed(base, undisturbed, tmp_path, seed):
 
 def test_killed_and_resumed(base, undisturbed, tmp_path):
     expected, _ = undisturbed
-    command = [
-        sys.executable,
-        str(PROGRAM),
-        str(base),
-        str(tmp_path / "state"),
-        str(tmp_path / "out"),
-    ]
+    command = [PROGRAM, base, tmp_path / "state", tmp_path / "out", "--resume"]
     for last in (6, 13):
-        running = subprocess.Popen(
-            [*command, "--resume"], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=ROOT
-        )
-        assert running.stdout is not None
-        for line in running.stdout:
-            if int(line) >= last:
-                break
-        running.send_signal(signal.SIGKILL)
-        running.wait()
-        running.stdout.close()
-    subprocess.run(
-        [*command, "--resume"], check=True, capture_output=True, env=ENVIRONMENT, cwd=ROOT
-    )
+        with ForkedProcess(*command) as running:
+            assert any(int(line) >= last for line in running.stdout)
+            running.send_signal(signal.SIGKILL)
+    run_forked(*command, check=True)
     assert_same(load_file(tmp_path / "out.rank0"), expected)
 
 
@@ -106,17 +87,9 @@ def train_half(monkeypatch, base, state):
 
 
 def test_two_processes_train_one_model(base, undisturbed, tmp_path, monkeypatch):
-    """No code of ours: torchrun starts them, accelerate joins them over gloo."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    program = [str(PROGRAM), str(base), str(tmp_path / "state"), str(tmp_path / "out")]
-    done = subprocess.run(
-        [*launch, *program],
-        check=True,
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT | {"ACCELERATE_USE_CPU": "true"},
-        cwd=ROOT,
-    )
+    """No code of ours: accelerate joins them over gloo."""
+    env = {"ACCELERATE_USE_CPU": "true"}
+    done = run_ranks(PROGRAM, base, tmp_path / "state", tmp_path / "out", env=env)
     steps = [int(line) for line in done.stdout.split()]
     first, second = (load_file(tmp_path / f"out.rank{rank}") for rank in range(2))
     assert_same(first, second)

@@ -20,6 +20,7 @@ from tagalong.backend.storage.locks import (
 )
 from tests.backend.storage.storage_worker import FILES, LONG, SHORT, fill, names_in
 from tests.disk import Disk, identity
+from tests.forked import run_forked
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 60  # seconds
@@ -52,10 +53,7 @@ def is_locked(path: Path) -> bool:
     """In the eyes of another process; this one may hold the lock."""
     command = "import sys; from tagalong.backend.storage.locks import try_lock\n"
     command += "with try_lock(sys.argv[1]) as free: print(free)"
-    ran = subprocess.run(
-        [sys.executable, "-c", command, path], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    return ran.stdout.strip() == "False"
+    return run_forked("-c", command, path, check=True).stdout.strip() == "False"
 
 
 def test_a_reader_sees_the_old_content_or_the_new_one(tmp_path: Path) -> None:

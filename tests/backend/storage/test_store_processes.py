@@ -1,24 +1,21 @@
 """Real processes that publish at once, and real processes that are killed while they do."""
 
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.current_version import read_current_version
 from tagalong.ner.manifest import read_manifest
+from tests.forked import ForkedProcess
 from tests.versions import publish_number
 
-ROOT = Path(__file__).parents[3]
 N_KILLS = 20
 N_PROCESSES, N_EACH = 4, 5
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.backend.storage.publisher", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+def start(*arguments: object) -> ForkedProcess:
+    return ForkedProcess("-m", "tests.backend.storage.publisher", *arguments)
 
 
 def left_behind(store: ModelStore) -> list[Path]:

@@ -4,8 +4,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -19,13 +17,12 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.main import main
 from tests.bc5cdr_sentences import sentences
 from tests.errors import failed
+from tests.forked import ForkedProcess, run_forked
 from tests.llm_versions import publish_llm_version
 from tests.swapped import publish_swapped
 from tests.tiny_bases import CORPUS
 from tests.tiny_llms import save_llm
 
-ROOT = Path(__file__).parents[3]
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 TEXTS = [document.text for document in sentences(40)]
 
 # A shell that runs tests in the background has them ignore Ctrl-C.
@@ -39,14 +36,8 @@ def command(source: Path, out: Path, *options: str) -> list[str]:
     return ["prelabel", str(source), "--out", str(out), "--models", str(out.parent / "m"), *options]
 
 
-def begun(*arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", MAIN, *arguments],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def begun(*arguments: str) -> ForkedProcess:
+    return ForkedProcess("-c", MAIN, *arguments)
 
 
 def ran(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> tuple[str, str]:
@@ -79,12 +70,7 @@ def tasks(tmp_path: Path) -> Path:
 def test_killed_three_times_it_ends_as_if_it_had_not_been(tasks: Path, tmp_path: Path) -> None:
     out, other = tmp_path / "out.jsonl", tmp_path / "undisturbed.jsonl"
     journal = tmp_path / "out.jsonl.journal"
-    subprocess.run(
-        [sys.executable, "-m", "tagalong", *command(tasks, other)],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        check=True,
-    )
+    run_forked("-m", "tagalong", *command(tasks, other), check=True)
     chance = random.Random(5)
     for _ in range(3):
         process = begun(*command(tasks, out))
@@ -360,22 +346,10 @@ def test_a_full_disk_costs_nothing_that_was_done(tasks: Path, tmp_path: Path) ->
     out, other = tmp_path / "out.jsonl", tmp_path / "undisturbed.jsonl"
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, -1)); "
     limited += "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-    full = subprocess.run(
-        [sys.executable, "-c", limited + MAIN, *command(tasks, out)],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    full = run_forked("-c", limited + MAIN, *command(tasks, out))
     assert full.returncode == 1
     failed(full.stderr, "journal-unusable")
     assert not out.exists()
     for path in (out, other):
-        subprocess.run(
-            [sys.executable, "-m", "tagalong", *command(tasks, path)],
-            cwd=ROOT,
-            env=ENVIRONMENT,
-            check=True,
-        )
+        run_forked("-m", "tagalong", *command(tasks, path), check=True)
     assert out.read_bytes() == other.read_bytes()

@@ -1,6 +1,7 @@
 """Verified decoding is greedy decoding, tag for tag, whatever draft, batch and model."""
 
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -41,6 +42,18 @@ def tags_of(decoded: list[DecodedWindow]) -> list[tuple[int, ...]]:
     return [entry.tags for entry in decoded]
 
 
+@pytest.fixture(scope="module")
+def sequential(rig: Rig) -> Callable[[int], tuple[list[PromptWindow], list[DecodedWindow]]]:
+    """Texts by their number, and their tags decoded word by word: slow, so done once."""
+
+    @cache
+    def decode(size: int) -> tuple[list[PromptWindow], list[DecodedWindow]]:
+        layouts = layouts_of(rig, random_texts(size, size, longest=120))
+        return layouts, rig.decoder.decode(layouts, decoding_mode="sequential")
+
+    return decode
+
+
 @torch.inference_mode()
 def plainly(rig: Rig, layout: PromptWindow) -> list[int]:
     """Greedy decoding with nothing kept: the whole text through the model for every slot."""
@@ -65,9 +78,8 @@ def test_sequential_is_what_the_whole_model_says_word_by_word(rig: Rig) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 7, 16])
 @pytest.mark.parametrize("draft", ["outside", "hostile", "right"])
-def test_verified_equals_sequential(rig: Rig, size: int, draft: str) -> None:
-    layouts = layouts_of(rig, random_texts(size, size, longest=120))
-    reference = rig.decoder.decode(layouts, decoding_mode="sequential")
+def test_verified_equals_sequential(rig: Rig, sequential: Any, size: int, draft: str) -> None:
+    layouts, reference = sequential(size)
     drafts = {
         "outside": None,
         "hostile": [random_draft(n, len(layout.words)) for n, layout in enumerate(layouts)],

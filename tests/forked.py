@@ -1,0 +1,172 @@
+"""Python programs in real processes that start at once, forked from a server with torch imported.
+
+A new interpreter spends seconds on importing torch. Where a test is about what a process does, and
+not about how it starts, the process comes from a fork server, one for each pytest worker.
+"""
+
+import atexit
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import ModuleType
+from typing import Self, TextIO
+from unittest.mock import patch
+
+from tagalong.backend.demo.supervised_process import find_free_port
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tagalong.cli.main", "tagalong.training.jobs.trainers"])
+
+
+class ForkedProcess:
+    """A Python program with the interface of `subprocess.Popen`, as far as tests need it.
+
+    Args:
+        arguments: What follows `python` on a command line: a file, `-m` with a module, or `-c` with
+            code, and the program's own arguments.
+        env: Environment variables that are added, or replace others.
+        capture: Whether to read its output through `stdout` and `stderr`, instead of showing it.
+        new_session: Whether it leads a process group of its own.
+    """
+
+    def __init__(
+        self,
+        *arguments: object,
+        env: Mapping[str, str] | None = None,
+        capture: bool = True,
+        new_session: bool = False,
+    ) -> None:
+        self.args = ["python", *map(str, arguments)]
+        pipes = [CONTEXT.Pipe(duplex=False) for _ in range(2 if capture else 0)]
+        self._process = CONTEXT.Process(
+            target=_run_program,
+            args=(self.args[1:], Path.cwd(), env or {}, [end for _, end in pipes], new_session),
+        )
+        with patch.dict(sys.modules, {"__main__": ModuleType("__main__")}):  # pytest is none of it
+            self._process.start()
+        outputs = [_open_text(reader, writer) for reader, writer in pipes]
+        self.stdout, self.stderr = outputs or (None, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.join()
+        for output in (self.stdout, self.stderr):
+            if output is not None:
+                output.close()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, the negative number of a signal, or None while it runs."""
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Its whole output, once it has ended."""
+        with ThreadPoolExecutor(2) as readers:  # together: a full pipe would stop the process
+            outputs = [
+                readers.submit(output.read) for output in (self.stdout, self.stderr) if output
+            ]
+            try:
+                self.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()  # else nobody ends the reading
+                raise
+            shown = [output.result() for output in outputs] or ["", ""]
+        return shown[0], shown[1]
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+def run_forked(
+    *arguments: object, env: Mapping[str, str] | None = None, check: bool = False
+) -> "subprocess.CompletedProcess[str]":
+    """Run a Python program to its end, as `subprocess.run` would."""
+    with ForkedProcess(*arguments, env=env) as process:
+        stdout, stderr = process.communicate()
+    done = subprocess.CompletedProcess(process.args, process.wait(), stdout, stderr)
+    if check and done.returncode:
+        raise AssertionError(f"exit status {done.returncode}:\n{done.stderr}")
+    return done
+
+
+def run_ranks(
+    *arguments: object, env: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run a Python program as the two processes of a distributed training on CPUs.
+
+    They get the environment that torchrun gives; the output is that of both.
+    """
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_port()), "WORLD_SIZE": "2"}
+    ranks = [
+        ForkedProcess(*arguments, env=shared | {"RANK": str(n), "LOCAL_RANK": str(n)} | (env or {}))
+        for n in range(2)
+    ]
+    with ranks[0], ranks[1], ThreadPoolExecutor(2) as readers:
+        outputs = list(readers.map(ForkedProcess.communicate, ranks))
+    stdout, stderr = ("".join(shown) for shown in zip(*outputs, strict=True))
+    assert [rank.returncode for rank in ranks] == [0, 0], stderr
+    return subprocess.CompletedProcess(ranks[0].args, 0, stdout, stderr)
+
+
+def _open_text(reader: Connection, writer: Connection) -> TextIO:
+    """The end of a pipe as a file; the process alone keeps the other end."""
+    writer.close()
+    with reader:
+        return os.fdopen(os.dup(reader.fileno()), encoding="utf-8")
+
+
+def _run_program(
+    arguments: Sequence[str],
+    folder: Path,
+    env: Mapping[str, str],
+    outputs: Sequence[Connection],
+    new_session: bool,
+) -> None:
+    """Do in the new process what `python ARGUMENTS` would."""
+    if new_session:
+        os.setsid()
+    for output, number in zip(outputs, (1, 2), strict=False):
+        os.dup2(output.fileno(), number)
+        output.close()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=stream is sys.stderr)  # type: ignore[union-attr]
+    os.environ.update(env)
+    os.chdir(folder)
+    try:
+        match arguments:
+            case ["-c", code, *rest]:
+                sys.argv = ["-c", *rest]
+                exec(code, {"__name__": "__main__"})
+            case ["-m", module, *rest]:
+                sys.argv = [module, *rest]
+                runpy.run_module(module, run_name="__main__", alter_sys=True)
+            case [path, *rest]:
+                sys.argv = [path, *rest]
+                runpy.run_path(path, run_name="__main__")
+    finally:
+        atexit._run_exitfuncs()  # multiprocessing does not
