@@ -1,7 +1,10 @@
 """What all tests share: no network, few threads, tiny base models and small model versions."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -16,4 +19,19 @@ settings.register_profile("steady", deadline=None, derandomize=True, database=No
 settings.register_profile("deep", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
-pytest_plugins = ("tests.tiny_bases", "tests.versions", "tests.workers")
+pytest_plugins = ("tests.versions", "tests.workers")
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function from a family's name to the folder of its base, each made once."""
+    from tests.tiny_bases import make_base  # torch: the process that runs no tests goes without it
+
+    made: dict[str, Path] = {}
+
+    def base(family: str) -> Path:
+        if family not in made:
+            made[family] = make_base(family, tmp_path_factory.mktemp("bases") / family)
+        return made[family]
+
+    return base

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pytest
 import sentencepiece
 import torch
 from tokenizers import (
@@ -228,16 +227,3 @@ TOKENIZERS: dict[str, Callable[[Path], int]] = {
     "mistral": _mistral_tokenizer,
     "llama": llama_tokenizer,
 }
-
-
-@pytest.fixture(scope="session")
-def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A function from a family's name to the folder of its base, each made once."""
-    made: dict[str, Path] = {}
-
-    def base(family: str) -> Path:
-        if family not in made:
-            made[family] = make_base(family, tmp_path_factory.mktemp("bases") / family)
-        return made[family]
-
-    return base

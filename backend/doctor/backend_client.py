@@ -4,11 +4,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
-from tagalong.backend.label_studio.api.address import LOOPBACK_HOSTS
+from tagalong.backend.label_studio.api.address import client_options
 
 Login = tuple[str, str]  # user and password
 
@@ -45,12 +44,10 @@ def call_backend(
 
     The time limit holds for the connection, and again for the answer.
     """
-    # A proxy in the environment is never meant for this machine.
-    uses_proxy = urlsplit(url).hostname not in LOOPBACK_HOSTS
     start = time.perf_counter()
     try:
         with httpx.Client(
-            timeout=timeout_seconds, trust_env=uses_proxy, follow_redirects=True
+            timeout=timeout_seconds, follow_redirects=True, **client_options(url)
         ) as client:
             response = client.request(
                 "GET" if body is None else "POST",

@@ -15,10 +15,12 @@ from tagalong.backend.models.openvino.build import build_openvino_model
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli import benchmark
 from tagalong.cli.benchmark import choose_benchmark_configs
+from tagalong.training.benchmark import measure
 from tagalong.training.benchmark.measure import BenchmarkResult, run_benchmark
 from tests.backend.models.openvino.test_build import DOCUMENTS, older_cpu, publish  # noqa: F401 (a fixture)
 from tests.cli.typed import fails, run
 from tests.errors import failed
+from tests.forked import CONTEXT
 from tests.llm_versions import publish_llm_version
 from tests.tiny_bases import CORPUS
 from tests.tiny_llms import save_llm
@@ -58,6 +60,13 @@ def test_a_laptop_gets_a_recommendation(tmp_path: Path) -> None:
     assert (report / "report.md").is_file()
 
 
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure in processes that need not import torch."""
+    monkeypatch.setattr(measure, "get_context", lambda _: CONTEXT)
+
+
+@pytest.mark.usefixtures("forked")
 def test_an_llm_is_set_beside_the_encoder(store: ModelStore, tmp_path: Path) -> None:
     base = save_llm(tmp_path / "base", CORPUS, initializer_range=0.15)
     folder = publish_llm_version(store, base)
@@ -142,6 +151,7 @@ def test_documents_in_a_file_whose_name_is_no_utf8_are_reported_on(
         assert "udce9.jsonl" in (tmp_path / "report" / name).read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("forked")
 def test_one_that_cannot_be_measured_does_not_cost_the_others(
     store: ModelStore, tmp_path: Path
 ) -> None:

@@ -1,11 +1,35 @@
 """The address and the key of a Label Studio, as users type or paste them."""
 
+import ssl
+from functools import cache
+from typing import TypedDict
 from urllib.parse import urlsplit
+
+import httpx
 
 from tagalong.ner.errors import LabelStudioError
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 BROWSER_PAGE_PREFIXES = ("projects", "user", "organization", "api")  # cut off a pasted address
+
+
+class ClientOptions(TypedDict):
+    """Options of `httpx.Client` that depend on the address."""
+
+    trust_env: bool
+    verify: ssl.SSLContext
+
+
+def client_options(url: str) -> ClientOptions:
+    """The options of a client for an address."""
+    # A proxy in the environment is never meant for this machine.
+    uses_environment = urlsplit(url).hostname not in LOOPBACK_HOSTS
+    return {"trust_env": uses_environment, "verify": _read_certificates(uses_environment)}
+
+
+@cache  # reading them takes 20 ms, more than a request to this machine
+def _read_certificates(trust_env: bool) -> ssl.SSLContext:
+    return httpx.create_ssl_context(trust_env=trust_env)
 
 
 def normalize_url(url: str) -> str:

@@ -15,7 +15,7 @@ import httpx
 from label_studio_sdk.core.api_error import ApiError
 from label_studio_sdk.core.client_wrapper import SyncClientWrapper
 
-from tagalong.backend.label_studio.api.address import LOOPBACK_HOSTS, normalize_url, validate_key
+from tagalong.backend.label_studio.api.address import client_options, normalize_url, validate_key
 from tagalong.ner.errors import LabelStudioError, LabelStudioErrorKind
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -69,12 +69,10 @@ class Connection:
         self._key = validate_key(key)
         self.key_type: KeyType = "personal" if self._key.count(".") == 2 else "legacy"
         self._max_retries = max_retries
-        # A proxy in the environment is never meant for this machine.
-        uses_proxy = urlsplit(self.url).hostname not in LOOPBACK_HOSTS
         client = httpx.Client(
             timeout=httpx.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
-            trust_env=uses_proxy,
             transport=transport,
+            **client_options(self.url),
         )
         try:
             self._wrapper = SyncClientWrapper(

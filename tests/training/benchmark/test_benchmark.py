@@ -51,6 +51,7 @@ from tagalong.training.benchmark.report import (
 from tagalong.training.evaluation.evaluate import evaluate
 from tagalong.training.evaluation.report import report_to_json
 from tests.errors import raises
+from tests.forked import CONTEXT
 
 FOLDER = ModelRegistry(BUNDLED_MODELS_FOLDER, bundled_root=BUNDLED_MODELS_FOLDER).resolve("bundled")
 TEXTS = ["Naloxone reverses clonidine.", "Lithium caused acute renal failure in rats."] * 3
@@ -119,6 +120,16 @@ def test_it_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert found.runtime_name.startswith("PyTorch")
     assert found.timed_documents <= 6
     assert measure.MAX_TIMED_DOCUMENTS > 6
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure in processes that need not import torch."""
+    monkeypatch.setattr(measure, "get_context", lambda _: CONTEXT)
+
+
+@pytest.mark.usefixtures("forked", "own_cache")
+def test_an_error_of_that_process_is_raised_here(tmp_path: Path) -> None:
     with pytest.raises(TagalongError, match="there is no folder"):
         benchmark_in_subprocess(
             BenchmarkConfig("gone", tmp_path / "gone", "torch"), TEXTS, seconds=0.1
@@ -129,6 +140,7 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.usefixtures("forked")
 def test_one_that_the_system_ends_is_told() -> None:
     with raises(OutOfMemoryError, "out-of-memory"):
         benchmark_in_subprocess(
