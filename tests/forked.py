@@ -21,7 +21,12 @@ from unittest.mock import patch
 from tagalong.backend.demo.supervised_process import find_free_port
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tagalong.cli.main", "tagalong.training.jobs.trainers"])
+IMPORTED = [  # a name that does not exist is ignored; the test of this file would notice
+    "tagalong.backend.server.app",
+    "tagalong.cli.main",
+    "tagalong.training.jobs.tier_trainers",
+]
+CONTEXT.set_forkserver_preload(IMPORTED)
 
 
 class ForkedProcess:
@@ -30,8 +35,8 @@ class ForkedProcess:
     Args:
         arguments: What follows `python` on a command line: a file, `-m` with a module, or `-c` with
             code, and the program's own arguments.
-        env: Environment variables that are added, or replace others.
-        capture: Whether to read its output through `stdout` and `stderr`, instead of showing it.
+        env: The environment; None for that of this process.
+        log: File for its output, which else is read through `stdout` and `stderr`.
         new_session: Whether it leads a process group of its own.
     """
 
@@ -39,14 +44,20 @@ class ForkedProcess:
         self,
         *arguments: object,
         env: Mapping[str, str] | None = None,
-        capture: bool = True,
+        log: Path | None = None,
         new_session: bool = False,
     ) -> None:
         self.args = ["python", *map(str, arguments)]
-        pipes = [CONTEXT.Pipe(duplex=False) for _ in range(2 if capture else 0)]
+        pipes = [CONTEXT.Pipe(duplex=False) for _ in range(0 if log else 2)]
         self._process = CONTEXT.Process(
             target=_run_program,
-            args=(self.args[1:], Path.cwd(), env or {}, [end for _, end in pipes], new_session),
+            args=(
+                self.args[1:],
+                Path.cwd(),
+                dict(os.environ if env is None else env),
+                log or [end for _, end in pipes],
+                new_session,
+            ),
         )
         with patch.dict(sys.modules, {"__main__": ModuleType("__main__")}):  # pytest is none of it
             self._process.start()
@@ -58,6 +69,9 @@ class ForkedProcess:
 
     def __exit__(self, *_: object) -> None:
         self._process.join()
+        self._close()
+
+    def _close(self) -> None:
         for output in (self.stdout, self.stderr):
             if output is not None:
                 output.close()
@@ -93,6 +107,7 @@ class ForkedProcess:
                 self.kill()  # else nobody ends the reading
                 raise
             shown = [output.result() for output in outputs] or ["", ""]
+        self._close()
         return shown[0], shown[1]
 
     def send_signal(self, number: int) -> None:
@@ -123,7 +138,9 @@ def run_ranks(
     """
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_port()), "WORLD_SIZE": "2"}
     ranks = [
-        ForkedProcess(*arguments, env=shared | {"RANK": str(n), "LOCAL_RANK": str(n)} | (env or {}))
+        ForkedProcess(
+            *arguments, env={**(env or os.environ), **shared, "RANK": str(n), "LOCAL_RANK": str(n)}
+        )
         for n in range(2)
     ]
     with ranks[0], ranks[1], ThreadPoolExecutor(2) as readers:
@@ -144,17 +161,21 @@ def _run_program(
     arguments: Sequence[str],
     folder: Path,
     env: Mapping[str, str],
-    outputs: Sequence[Connection],
+    outputs: Path | Sequence[Connection],
     new_session: bool,
 ) -> None:
     """Do in the new process what `python ARGUMENTS` would."""
     if new_session:
         os.setsid()
-    for output, number in zip(outputs, (1, 2), strict=False):
+    if isinstance(outputs, Path):
+        outputs = [outputs.open("wb")] * 2
+    for output, number in zip(outputs, (1, 2), strict=True):
         os.dup2(output.fileno(), number)
+    for output in outputs:
         output.close()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=stream is sys.stderr)  # type: ignore[union-attr]
+    os.environ.clear()
     os.environ.update(env)
     os.chdir(folder)
     try:

@@ -3,7 +3,6 @@
 import os
 import random
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 from tagalong.backend.demo.label_studio_server import LabelStudioServer
 from tagalong.backend.demo.provision import read_demo_label_config
 from tagalong.backend.label_studio.api.client import LabelStudioClient
+from tests.forked import ForkedProcess
 
 ROOT = Path(__file__).parents[2]
 UNREACHABLE = "cannot be reached"
@@ -48,9 +48,7 @@ def new_project(studio: LabelStudioClient, texts: Sequence[str]) -> int:
     return project
 
 
-def begin(
-    running: LabelStudioServer, project: int, folder: Path, *options: str
-) -> "subprocess.Popen[str]":
+def begin(running: LabelStudioServer, project: int, folder: Path, *options: str) -> ForkedProcess:
     """Start ``tagalong prelabel`` in its own process."""
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
@@ -59,7 +57,6 @@ def begin(
         "HF_HUB_OFFLINE": "1",
     }
     command = [
-        sys.executable,
         "-m",
         "tagalong",
         "prelabel",
@@ -69,9 +66,7 @@ def begin(
         "1000",
     ]
     command += ["--models", str(folder / "models"), "--journal", str(folder / "batch.journal")]
-    return subprocess.Popen(
-        [*command, *options], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
-    )
+    return ForkedProcess(*command, *options, env=environment)
 
 
 def ray_workers() -> list[int]:

@@ -2,10 +2,12 @@
 
 import json
 import os
+import signal
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ from tagalong.backend.demo.supervised_process import SupervisedProcess, find_fre
 from tagalong.backend.events.payload import WebhookEvent
 from tagalong.backend.events.store import EventStore
 from tagalong.backend.server.settings import Settings
+from tests.forked import ForkedProcess
 
 START = 300.0  # seconds: it imports torch and loads a version, on machines however busy
+GRACE = 60.0  # seconds, until it has ended
 
 
 @dataclass(frozen=True)
@@ -59,25 +63,53 @@ class Ours:
 @contextmanager
 def our_server(folder: Path, **environment: str) -> Iterator[Ours]:
     """Start it with the models of a folder, where there may be none, and wait until one serves."""
-    ours = Ours(f"http://127.0.0.1:{find_free_port()}", folder / "models", folder / "ours.log")
-    port = ours.url.rpartition(":")[2]
-    command = [
-        sys.executable,
-        "-m",
-        "tagalong",
-        "serve",
-        "--port",
-        port,
-        "--models",
-        str(ours.models),
-    ]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TAGALONG_")}
-    kept["TAGALONG_OPENVINO"] = "false"  # whatever engine this machine may have
+    ours = _ours_in(folder)
+    process = ForkedProcess(
+        *_arguments(ours), env=_environment() | environment, log=ours.log, new_session=True
+    )
+    try:
+        deadline = time.monotonic() + START
+        while not _serves(ours):
+            assert process.poll() is None, ours.log.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield replace(ours, group=process.pid)
+    finally:
+        with suppress(ProcessLookupError):  # killed by the test
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(GRACE)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def our_server_by_command(folder: Path) -> Iterator[Ours]:
+    """The same by the command that users type, which imports torch first."""
+    ours = _ours_in(folder)
     with SupervisedProcess(
-        "our server", command, environment=kept | environment, log_path=ours.log
+        "our server",
+        [sys.executable, *_arguments(ours)],
+        environment=_environment(),
+        log_path=ours.log,
     ) as process:
         process.wait_until_ready(lambda: _serves(ours), timeout_seconds=START)
         yield replace(ours, group=process.pid)
+
+
+def _ours_in(folder: Path) -> Ours:
+    return Ours(f"http://127.0.0.1:{find_free_port()}", folder / "models", folder / "ours.log")
+
+
+def _arguments(ours: Ours) -> list[str]:
+    port = ours.url.rpartition(":")[2]
+    return ["-m", "tagalong", "serve", "--port", port, "--models", str(ours.models)]
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TAGALONG_")}
+    return kept | {"TAGALONG_OPENVINO": "false"}  # whatever engine this machine may have
 
 
 def _serves(ours: Ours) -> bool:

@@ -1,5 +1,6 @@
 """An LLM's training that was killed and resumed ends in the adapter it would have had."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def test_killed_and_resumed(base, undisturbed, tmp_path):
 
 def test_two_processes_train_one_adapter(base, undisturbed, tmp_path):
     """No code of ours: accelerate joins them over gloo."""
-    env = {"ACCELERATE_USE_CPU": "true"}
+    env = os.environ | {"ACCELERATE_USE_CPU": "true"}
     done = run_ranks(PROGRAM, base, tmp_path / "state", tmp_path / "out", env=env)
     first, second = (load_file(tmp_path / f"out.rank{rank}") for rank in range(2))
     assert_same(first, second)

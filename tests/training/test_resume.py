@@ -1,5 +1,6 @@
 """A training that was stopped anywhere and resumed ends in the weights it would have had."""
 
+import os
 import random
 import signal
 from pathlib import Path
@@ -88,7 +89,7 @@ def train_half(monkeypatch, base, state):
 
 def test_two_processes_train_one_model(base, undisturbed, tmp_path, monkeypatch):
     """No code of ours: accelerate joins them over gloo."""
-    env = {"ACCELERATE_USE_CPU": "true"}
+    env = os.environ | {"ACCELERATE_USE_CPU": "true"}
     done = run_ranks(PROGRAM, base, tmp_path / "state", tmp_path / "out", env=env)
     steps = [int(line) for line in done.stdout.split()]
     first, second = (load_file(tmp_path / f"out.rank{rank}") for rank in range(2))

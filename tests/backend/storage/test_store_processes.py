@@ -26,14 +26,11 @@ def test_a_publisher_killed_at_any_moment_leaves_a_valid_store(store: ModelStore
     chance = random.Random(20260131)
     promoted: list[str] = []
     for kill in range(N_KILLS):
-        publisher = start("loop", store.root, 1000 * kill)
-        assert publisher.stdout is not None
-        promoted.append(publisher.stdout.readline().strip())
-        time.sleep(chance.uniform(0, 0.03))
-        publisher.kill()
-        promoted += publisher.stdout.read().split()
-        publisher.wait()
-        publisher.stdout.close()
+        with start("loop", store.root, 1000 * kill) as publisher:
+            promoted.append(publisher.stdout.readline().strip())
+            time.sleep(chance.uniform(0, 0.03))
+            publisher.kill()
+            promoted += publisher.stdout.read().split()
 
         for version in store.version_names("encoder"):
             read_manifest(store.tier_folder("encoder") / version)
