@@ -290,7 +290,7 @@ def render_list(rows: Sequence[VersionRow]) -> Table:
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         states = (("current", row.current), (BUNDLED_REFERENCE, row.bundled))
-        state = ", ".join(name for name, holds in states if holds)
+        state = ", ".join(name for name, applies in states if applies)
         figures = ["unreadable"] if row.manifest is None else _score_cells(row.manifest.scores)
         cells = (state, f"{row.tier}/{row.version}", *figures)
         table.add_row(*map(Text, cells), style="bold" if row.current else "")

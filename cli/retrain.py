@@ -30,7 +30,7 @@ def retrain_cli(
     key: Annotated[str | None, LABEL_STUDIO_KEY_OPTION] = None,
     tier: options.RetrainTierOption = ENCODER,
     recipe_from: options.RetrainRecipeOption = None,
-    promote: options.RetrainPromoteOption = "auto",
+    promote: options.RetrainPromotionOption = "auto",
     holdout_share: options.HoldoutShareOption = 0.2,
     name: options.RetrainNameOption = None,
     warm_start: options.WarmStartOption = False,

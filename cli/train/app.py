@@ -93,16 +93,14 @@ def _build_llm_recipe(
     """Build a recipe from options; `base` has a revision, and None as rank is for the default."""
     from tagalong.backend.models.base_models.base_model import BaseModelRef
     from tagalong.training.recipes.llm_recipe import LLMRecipe
-    from tagalong.training.recipes.recipe import AdapterConfig
 
     recipe = LLMRecipe(base=BaseModelRef(*base), **settings)
     recipe = replace(recipe, schedule=replace(recipe.schedule, **schedule))
     if full:
         return replace(recipe, adapter=None, four_bit=False, gradient_checkpointing=False)
-    if rank is None:
+    if rank is None or recipe.adapter is None:
         return recipe
-    dropout = recipe.adapter.dropout if recipe.adapter else 0.0
-    return replace(recipe, adapter=AdapterConfig(rank, 2 * rank, dropout))
+    return replace(recipe, adapter=replace(recipe.adapter, rank=rank, alpha=2 * rank))
 
 
 @app.command("encoder")
@@ -153,9 +151,9 @@ def encoder_cli(
     schedule = options.schedule_settings(
         epochs, patience, learning_rate, batch_tokens, seed, precision
     )
-    rank_or_none = rank if lora or qlora else None
+    adapter_rank = rank if lora or qlora else None
     recipe = (
-        _build_encoder_recipe((base, revision), rank_or_none, qlora, schedule, window, dropout)
+        _build_encoder_recipe((base, revision), adapter_rank, qlora, schedule, window, dropout)
         if recipe_from is None
         else read_recipe(store, ENCODER, recipe_from)
     )

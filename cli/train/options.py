@@ -165,7 +165,7 @@ RetrainRecipeOption = Annotated[
         show_default="those of the served version",
     ),
 ]
-RetrainPromoteOption = Annotated[
+RetrainPromotionOption = Annotated[
     PromotionPolicy,
     typer.Option(
         help="When to make the new version the current one; auto: unless it is significantly "

@@ -13,7 +13,7 @@ def plan_epoch_batches(
 ) -> list[list[int]]:
     """Plan the batches of one epoch, from 0.
 
-    Items are shuffled, sorted by length within pools, cut into batches and shuffled again: little
+    Items are shuffled, sorted by length within pools, split into batches and shuffled again: little
     padding, yet batches differ between epochs. A pure function of its arguments, so that a resumed
     training and all processes of a parallel one make the same plan.
 
@@ -26,8 +26,8 @@ def plan_epoch_batches(
     generator.shuffle(order)
     batches: list[list[int]] = []
     for pool in _split_into_pools(order, lengths, size=SORTING_POOL_BATCHES * max_batch_tokens):
-        cuts = batch_by_length([lengths[item] for item in pool], max_tokens=max_batch_tokens)
-        batches += [[pool[index] for index in cut] for cut in cuts]
+        groups = batch_by_length([lengths[item] for item in pool], max_tokens=max_batch_tokens)
+        batches += [[pool[index] for index in group] for group in groups]
     generator.shuffle(batches)  # or every pool would go from long to short items
     missing = -len(batches) % num_processes
     return batches + [batches[index % len(batches)] for index in range(missing)]

@@ -10,32 +10,22 @@ from tagalong.training.recipes.schedule import MIN_STEPS, Schedule
 
 @dataclass(frozen=True, slots=True)
 class EncoderRecipe:
-    """Settings of an encoder training.
-
-    Attributes:
-        base: The pretrained model.
-        adapter: None for full tuning.
-        four_bit: Keep the base in NF4 (QLoRA); needs an adapter.
-        window_config: Window lengths in serving.
-        train_window_config: Window lengths in training. Short windows make more steps of the same
-            number of tokens.
-        schedule: Duration and learning rate. Dropout begins after a third of the steps: on BC5CDR
-            dev this gains most of a point of strict F1 over dropout from the first step on.
-        dropout: Dropout of the hidden layers.
-        mask_probability: Share of sub-words masked at each step, so that the model learns to use
-            the context (word dropout, Dai & Le 2015). Only for bases with a mask token.
-        label_smoothing: Label smoothing of the loss.
-    """
+    """Settings of an encoder training."""
 
     base: BaseModelRef = field(default_factory=lambda: BaseModelRef(OFFLINE_BASE_MODEL))
-    adapter: AdapterConfig | None = None
-    four_bit: bool = False
+    adapter: AdapterConfig | None = None  # None for full tuning
+    four_bit: bool = False  # keep the base in NF4 (QLoRA), which needs an adapter
     window_config: WindowConfig = field(default_factory=WindowConfig, metadata={"key": "reading"})
+    # Short windows make more steps of the same number of tokens.
     train_window_config: WindowConfig = field(
         default_factory=lambda: WindowConfig(window=128, context=16), metadata={"key": "lesson"}
     )
+    # Dropout begins after a third of the steps: on BC5CDR dev this gains most of a point of strict
+    # F1 over dropout from the first step on.
     schedule: Schedule = field(default_factory=lambda: Schedule(dropout_start_ratio=1 / 3))
-    dropout: float = 0.2
+    dropout: float = 0.2  # of the hidden layers
+    # Share of sub-words masked at each step, so that the model learns to use the context (word
+    # dropout, Dai & Le 2015). Only for bases with a mask token.
     mask_probability: float = field(default=0.15, metadata={"key": "mask"})
     label_smoothing: float = field(default=0.0, metadata={"key": "smoothing"})
 

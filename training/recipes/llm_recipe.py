@@ -13,29 +13,22 @@ class LLMRecipe:
 
     The defaults are those of Obeidat et al. 2025 (arXiv 2504.00664), except the loss, which is
     taken at slots alone, and the tag noise.
-
-    Attributes:
-        base: The pretrained decoder.
-        adapter: On every linear layer, the output layer included; None for full tuning.
-        four_bit: Keep the base in NF4 (QLoRA); needs an adapter.
-        window: Tokens of a window, with the instruction and the second copy of the words.
-        context: Tokens of neighbouring words on either side of the words that a window labels.
-        requested_train_window: Tokens of a window in training; None for `window`. In short windows
-            a small decoder learns sooner to copy the word before a slot.
-        tag_noise_share: Share of the tags before a slot that are replaced by random ones, so that
-            one wrong tag does not lead to more of them.
-        gradient_checkpointing: Compute activations twice instead of storing them: a third more
-            time for a fraction of the memory.
-        schedule: Duration and learning rate.
     """
 
     base: BaseModelRef
+    # On every linear layer, the output layer included; None for full tuning.
     adapter: AdapterConfig | None = field(default_factory=lambda: AdapterConfig(128, 256, 0.05))
-    four_bit: bool = True
-    window: int = 2048
-    context: int = 256
+    four_bit: bool = True  # keep the base in NF4 (QLoRA), which needs an adapter
+    window: int = 2048  # tokens, with the instruction and the second copy of the words
+    context: int = 256  # tokens on either side of the words that a window labels
+    # None for `window`. In short windows a small decoder learns sooner to copy the word before a
+    # slot.
     requested_train_window: int | None = field(default=None, metadata={"key": "lesson"})
+    # Share of the tags before a slot that are replaced by random ones, so that one wrong tag does
+    # not lead to more of them.
     tag_noise_share: float = field(default=0.1, metadata={"key": "noise"})
+    # Compute activations twice instead of storing them: a third more time for a fraction of the
+    # memory.
     gradient_checkpointing: bool = field(default=True, metadata={"key": "checkpointing"})
     schedule: Schedule = field(
         default_factory=lambda: Schedule(epochs=20, patience=3, ema_decay=0.0, batch_tokens=4096)

@@ -13,17 +13,12 @@ SERVING_KEYS = ("prompt", "verbalisers")  # of an LLM's config; they follow from
 
 @dataclass(frozen=True, slots=True)
 class AdapterConfig:
-    """A low-rank adapter instead of full tuning (Hu et al. 2021, "LoRA").
+    """A low-rank adapter instead of full tuning (Hu et al. 2021, "LoRA")."""
 
-    Attributes:
-        rank: Rank of the update of each linear layer.
-        alpha: The update is scaled by alpha / rank.
-        dropout: Dropout on the input of each adapted layer. 0 by default: the dropout of the model
-            regularizes enough, and a mask for every layer costs a third of the speed on a CPU.
-    """
-
-    rank: int = 32
-    alpha: int = 64
+    rank: int = 32  # of the update of each linear layer
+    alpha: int = 64  # the update is scaled by alpha / rank
+    # On the input of each adapted layer. 0 by default: the dropout of the model regularizes enough,
+    # and a mask for every layer costs a third of the speed on a CPU.
     dropout: float = 0.0
 
 

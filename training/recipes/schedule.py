@@ -15,43 +15,29 @@ HISTORY_KEYS = ("scores", "losses", "best", "idle")  # of states that earlier re
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Duration and learning rate.
+    """Duration and learning rate."""
 
-    Attributes:
-        epochs: Maximum passes over the data.
-        learning_rate: Peak, for the layer next to the head; None for one that suits the base.
-        layer_decay: Factor from each layer to the one below it (Howard & Ruder 2018,
-            discriminative fine-tuning); 1.0 for the same rate everywhere.
-        warmup: Share of all steps in which the rate grows from 0; then it falls to 0 linearly.
-        dropout_start_ratio: Share of all steps before dropout begins (late dropout, Liu et al.
-            2023, "Dropout Reduces Underfitting"); 0 for dropout from the first step on.
-        weight_decay: Of matrices; biases and norms have none.
-        max_grad_norm: Gradients are clipped to this norm.
-        ema_decay: Decay of the moving average of the weights; 0 for none.
-        patience: Epochs without a better dev score before stopping, counted from the first epoch
-            with a score above 0.
-        batch_tokens: Padded tokens of a step on each process.
-        seed: Seed of order, dropout and head.
-        precision: `auto` is bf16 where the machine has it.
-        save_every: Steps between two saved states; the end of an epoch is always saved.
-        min_steps: Minimum of planned steps; epochs are added to reach it. A base needs as many
-            steps for some dozens of documents as for some hundreds (Mosbach et al. 2021, "On the
-            Stability of Fine-tuning BERT"; Zhang et al. 2021).
-    """
-
-    epochs: int = 12
+    epochs: int = 12  # maximum passes over the data
+    # Peak, for the layer next to the head; None for one that suits the base.
     learning_rate: float | None = None
+    # From each layer to the one below it (Howard & Ruder 2018, discriminative fine-tuning).
     layer_decay: float = 1.0
-    warmup: float = 0.1
+    warmup: float = 0.1  # share of all steps in which the rate grows from 0; then it falls to 0
+    # Share of all steps before dropout begins (late dropout, Liu et al. 2023, "Dropout Reduces
+    # Underfitting").
     dropout_start_ratio: float = field(default=0.0, metadata={"key": "dropout_from"})
-    weight_decay: float = 0.01
+    weight_decay: float = 0.01  # of matrices; biases and norms have none
     max_grad_norm: float = field(default=1.0, metadata={"key": "clip"})
+    # Of the moving average of the weights; 0 for none.
     ema_decay: float = field(default=0.995, metadata={"key": "average"})
-    patience: int = 3
-    batch_tokens: int = 1024
-    seed: int = 42
-    precision: Precision = "auto"
-    save_every: int = 200
+    patience: int = 3  # epochs without a better dev score, from the first score above 0 on
+    batch_tokens: int = 1024  # padded tokens of a step on each process
+    seed: int = 42  # of order, dropout and head
+    precision: Precision = "auto"  # bf16 where the machine has it
+    save_every: int = 200  # steps; the end of an epoch is always saved
+    # Planned steps; epochs are added to reach them. A base needs as many steps for some dozens of
+    # documents as for some hundreds (Mosbach et al. 2021, "On the Stability of Fine-tuning BERT";
+    # Zhang et al. 2021).
     min_steps: int = field(default=0, metadata={"key": "least_steps"})
 
     def with_min_steps(self, steps_per_epoch: int) -> "Schedule":
@@ -64,31 +50,18 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """Progress of a training, reported after every step and every evaluation.
+    """Progress of a training, reported after every step and every evaluation."""
 
-    Attributes:
-        epoch: From 1.
-        epochs: Maximum number of epochs.
-        step: From 1, over all epochs.
-        steps: Maximum number of steps.
-        loss: Mean over the epoch so far.
-        dev_scores: Dev score of each finished epoch.
-        seconds_left: Estimate until the last planned step, evaluations included.
-        tokens_per_second: Real tokens, without padding, on this process.
-        fold: Fold of a cross-validation, from 1.
-        folds: Number of folds; 1 for a single training.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    dev_scores: tuple[float, ...]
-    seconds_left: float
-    tokens_per_second: float
-    fold: int = 1
-    folds: int = 1
+    epoch: int  # from 1
+    epochs: int  # at most
+    step: int  # from 1, over all epochs
+    steps: int  # at most
+    loss: float  # mean over the epoch so far
+    dev_scores: tuple[float, ...]  # of each finished epoch
+    seconds_left: float  # until the last planned step, evaluations included
+    tokens_per_second: float  # real tokens, without padding, on this process
+    fold: int = 1  # of a cross-validation, from 1
+    folds: int = 1  # 1 for a single training
 
 
 @dataclass(slots=True)
