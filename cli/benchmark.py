@@ -44,11 +44,11 @@ DocumentsArgument = Annotated[
         show_default=DEFAULT_DOCUMENTS_NAME,
     ),
 ]
-EncoderOption = Annotated[
+BenchmarkEncoderOption = Annotated[
     str | None,
     typer.Option(help="Encoder version.", show_default="the current one, else the bundled one"),
 ]
-LlmOption = Annotated[
+BenchmarkLlmOption = Annotated[
     str | None,
     typer.Option(help="LLM version.", show_default="the current one, if there is one"),
 ]
@@ -85,8 +85,8 @@ SecondsOption = Annotated[
 
 def benchmark_cli(
     documents: DocumentsArgument = None,
-    encoder: EncoderOption = None,
-    llm: LlmOption = None,
+    encoder: BenchmarkEncoderOption = None,
+    llm: BenchmarkLlmOption = None,
     latency_budget_ms: LatencyBudgetOption = 100,
     batch: BatchOption = 100_000,
     cost_per_hour: CostPerHourOption = None,

@@ -164,15 +164,7 @@ def _parse_labels(labels: str) -> tuple[str, ...]:
 
 
 def get_system_output(system: str, documents: Sequence[Document], models: Path) -> SystemOutput:
-    """Read the predictions of a system, or compute them with its model.
-
-    Args:
-        system: File of predictions, or model version.
-        documents: Documents to predict; their spans are hidden from the model.
-        models: Folder of model versions.
-
-    Returns:
-        The predictions.
+    """Read the predictions of a system from its file, or compute them with its model version.
 
     Raises:
         InputError: If the file does not exist or cannot be used.
@@ -188,7 +180,7 @@ def get_system_output(system: str, documents: Sequence[Document], models: Path) 
         )
     with error_console.status(f"Loading {escape(system)}"):
         tier = load_tier_version(open_store(models), system, use_openvino=True)
-    blank = [replace(document, spans=()) for document in documents]
+    blank = [replace(document, spans=()) for document in documents]  # hides gold from the model
     predictions = predict_with_progress(tier, blank)
     return SystemOutput(system, list(zip(blank, predictions, strict=True)), tier.labels)
 

@@ -82,11 +82,7 @@ def recommend_tiers(
 ) -> tuple[str, ...]:
     """Recommend tiers for interactive use and for batches, one sentence each, with reasons.
 
-    Args:
-        results: Measurements of at least one runtime.
-        scores: Known scores by version.
-        requirements: Needs of the user.
-        failed: Runtimes that could not be measured.
+    There is at least one result, and `scores` are by version.
     """
     results = deployable_results(results)
     by_tier: defaultdict[str, list[BenchmarkResult]] = defaultdict(list)

@@ -26,13 +26,10 @@ def resample_counts(
 ) -> Float64Array:
     """Resample documents with replacement, and count each resample.
 
-    Args:
-        counts: Counts per document, shape (documents, ...).
-        resamples: Number of resamples.
-        seed: Equal seeds draw equal documents, which pairs the scores of two systems.
+    Equal seeds draw equal documents, which pairs the scores of two systems.
 
-    Returns:
-        Counts per resample, shape (resamples, ...); all 0 without documents.
+    Returns counts of shape (resamples, ...) for `counts` of shape (documents, ...); all 0 without
+    documents.
     """
     documents, *shape = counts.shape
     # float64 is exact to 2**53, and its matrix product uses BLAS, that of integers does not

@@ -12,7 +12,7 @@ from tagalong.training.evaluation.report import (
     EvaluationReport,
     F1Difference,
 )
-from tagalong.training.evaluation.tables import describe_error, report_tables
+from tagalong.training.evaluation.tables import error_examples, report_tables
 from tagalong.training.evaluation.text_segments import segment_text
 
 LENGTH_ROW_NAMES = {"1": "1 word", "2": "2 words", "3+": "3 words or more"}
@@ -30,11 +30,7 @@ def report_to_html(report: EvaluationReport) -> str:
         tables={table.title.partition(":")[0]: table for table in report_tables(report)},
         actions=EDIT_ACTIONS,
         points=reliability_points(report.calibration.bins) if report.calibration else (),
-        examples=[
-            (error_type, describe_error(example), example.document, example.context)
-            for error_type, errors in report.errors_by_type.items()
-            for example in errors.examples
-        ],
+        examples=error_examples(report),
         cut=segment_text,
     )
 

@@ -5,7 +5,7 @@ from tagalong.training.evaluation.paper_protocol import PaperReport
 from tagalong.training.evaluation.report import EvaluationReport
 from tagalong.training.evaluation.tables import (
     TextTable,
-    describe_error,
+    error_examples,
     paper_tables,
     report_tables,
 )
@@ -21,10 +21,9 @@ def report_to_markdown(report: EvaluationReport) -> str:
         f"seed {report.seed}."
     )
     examples = [
-        f"- {error_type}: {escape_markdown(describe_error(example))} "
-        f"(document {escape_markdown(example.document)}): {escape_markdown(example.context)}"
-        for error_type, errors in report.errors_by_type.items()
-        for example in errors.examples
+        f"- {error_type}: {escape_markdown(description)} (document {escape_markdown(document)}): "
+        f"{escape_markdown(context)}"
+        for error_type, description, document, context in error_examples(report)
     ]
     if examples:
         blocks += ["## Examples of errors", "\n".join(examples)]

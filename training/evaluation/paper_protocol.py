@@ -155,10 +155,7 @@ def collect_entities(tags: Sequence[str]) -> list[PaperEntity]:
 
 
 def split_at_gold_entities(tags: Sequence[str]) -> Iterator[tuple[LengthBucket, int, int]]:
-    """Cut a tag sequence at its entities; each word outside them is one piece.
-
-    Args:
-        tags: Gold tag names.
+    """Cut a sequence of gold tags at its entities; each word outside them is one piece.
 
     Yields:
         Length bucket, first word and end (exclusive) of each piece.

@@ -197,7 +197,7 @@ def _error_table(report: EvaluationReport) -> TextTable:
                 error_type,
                 f"{errors.count}",
                 f"{errors.count / total:.1%}",
-                describe_error(errors.examples[0]) if errors.examples else "",
+                _describe_error(errors.examples[0]) if errors.examples else "",
             )
             for error_type, errors in report.errors_by_type.items()
             if errors.count
@@ -205,8 +205,17 @@ def _error_table(report: EvaluationReport) -> TextTable:
     )
 
 
-def describe_error(example: ErrorExample) -> str:
-    """Describe an error in one line: gold, prediction and number of occurrences."""
+def error_examples(report: EvaluationReport) -> list[tuple[str, str, str, str]]:
+    """Error type, one-line description, document id and context of each example."""
+    return [
+        (error_type, _describe_error(example), example.document, example.context)
+        for error_type, errors in report.errors_by_type.items()
+        for example in errors.examples
+    ]
+
+
+def _describe_error(example: ErrorExample) -> str:
+    """Gold, prediction and number of occurrences, in one line."""
     quotes = [
         _format_quote(quote.label, quote.text)
         for quote in (example.gold, example.predicted)
