@@ -130,7 +130,8 @@ def _shorten_reason(reason: str) -> str:
 def check_webhook(context: DoctorContext) -> DoctorFinding:
     """Whether the project has a working webhook to its backend, with the right secret."""
     url = f"{context.backends[0].url.rstrip('/')}/webhook"
-    matching = [webhook for webhook in context.webhooks if webhook.url.rstrip("/") == url]
+    webhooks = context.client.webhooks.list_for_project(context.project.id)
+    matching = [webhook for webhook in webhooks if webhook.url.rstrip("/") == url]
     if not matching:  # Label Studio adds it with the backend, unless its address is banned
         return problem(
             "no-webhook",

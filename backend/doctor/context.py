@@ -11,7 +11,7 @@ from typing import Any
 
 from tagalong.backend.doctor.backend_client import BackendResponse, Login, call_backend
 from tagalong.backend.label_studio.api.client import LabelStudioClient, connect
-from tagalong.backend.label_studio.api.objects import MLBackend, Project, View, Webhook
+from tagalong.backend.label_studio.api.objects import MLBackend, Project, View
 from tagalong.backend.label_studio.config import parse_label_config
 from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.backend.server.settings import MODEL_CLASS
@@ -117,11 +117,6 @@ class DoctorContext:
         return ""
 
     @cached_property
-    def webhooks(self) -> list[Webhook]:
-        """The webhooks of the project."""
-        return self.client.webhooks.list_for_project(self.project.id)
-
-    @cached_property
     def views(self) -> list[View]:
         """The tabs of the project's Data Manager."""
         return self.client.views.list_for_project(self.project.id)
@@ -142,11 +137,6 @@ class DoctorContext:
     def health_response(self) -> BackendResponse:
         """The backend's answer to ``/health``."""
         return self.call("health", timeout_seconds=HEALTH_TIMEOUT_SECONDS)
-
-    @cached_property
-    def versions_response(self) -> BackendResponse:
-        """The answer to ``/versions`` without a login: the first route that asks for one."""
-        return self.call("versions", timeout_seconds=SETUP_TIMEOUT_SECONDS)
 
     @cached_property
     def setup_response(self) -> BackendResponse:
@@ -173,10 +163,12 @@ class DoctorContext:
         login = self.options.login
         return self.call("predict", body, login=login, timeout_seconds=PREDICT_TIMEOUT_SECONDS)
 
-    @property
+    @cached_property
     def requires_login(self) -> bool:
         """Whether the backend refuses requests without user and password."""
-        return 401 in (self.health_response.status, self.versions_response.status)
+        # The first route that asks for a login; some backends ask even for health.
+        versions = self.call("versions", timeout_seconds=SETUP_TIMEOUT_SECONDS)
+        return 401 in (self.health_response.status, versions.status)
 
     @property
     def served_version(self) -> str:

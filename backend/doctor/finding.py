@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 CheckStatus = Literal["ok", "warning", "problem", "skipped"]
@@ -20,24 +21,14 @@ class DoctorFinding:
     code: str = "ok"  # the kind of finding, such as ``no-backend``; stays the same too
 
 
-def ok(sentence: str) -> DoctorFinding:
-    """A finding without anything to do."""
-    return DoctorFinding("", "", "ok", sentence)
+def _make_finding(status: CheckStatus, code: str, sentence: str, remedy: str = "") -> DoctorFinding:
+    return DoctorFinding("", "", status, sentence, remedy, code)
 
 
-def warning(code: str, sentence: str, remedy: str) -> DoctorFinding:
-    """A state that works, but may not be intended."""
-    return DoctorFinding("", "", "warning", sentence, remedy, code)
-
-
-def problem(code: str, sentence: str, remedy: str) -> DoctorFinding:
-    """A state that keeps something from working."""
-    return DoctorFinding("", "", "problem", sentence, remedy, code)
-
-
-def skipped(code: str, sentence: str, remedy: str = "") -> DoctorFinding:
-    """A check that could not be done; the sentence gives the reason."""
-    return DoctorFinding("", "", "skipped", sentence, remedy, code)
+ok = partial(_make_finding, "ok", "ok")
+warning = partial(_make_finding, "warning")  # a state that works, but may not be intended
+problem = partial(_make_finding, "problem")  # a state that keeps something from working
+skipped = partial(_make_finding, "skipped")  # a check that was not done; the sentence says why
 
 
 def pluralize(number: int, noun: str) -> str:

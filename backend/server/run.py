@@ -86,12 +86,8 @@ def serve(settings: Settings, *, host: str, port: int, access_log: bool = False)
         "access_log_format": ACCESS_LOG_FORMAT,
         "loglevel": "warning",
         "proc_name": "tagalong",
-        "worker_exit": lambda _, worker: _close_service(worker.wsgi),
+        # There is no app if the worker failed to create it.
+        "worker_exit": lambda _, worker: worker.wsgi and worker.wsgi.extensions["tagalong"].close(),
         "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: PTH112, S108
     }
     _GunicornApplication(settings, options).run()
-
-
-def _close_service(app: Flask | None) -> None:
-    if app is not None:  # None if the worker failed to create it
-        app.extensions["tagalong"].close()

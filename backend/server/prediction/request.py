@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from itertools import accumulate
 from typing import Any
@@ -41,19 +42,9 @@ class RequestError(TagalongError):
         self.status = status
 
 
-def unprocessable_request(message: str, *, code: str) -> RequestError:
-    """The request does not follow the protocol (422)."""
-    return RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, message, code=code)
-
-
-def request_too_large(message: str, *, code: str) -> RequestError:
-    """The request asks for more than the server does at once (413)."""
-    return RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, code=code)
-
-
-def service_unavailable(message: str, *, code: str) -> RequestError:
-    """The server cannot answer now (503)."""
-    return RequestError(HTTPStatus.SERVICE_UNAVAILABLE, message, code=code)
+unprocessable_request = partial(RequestError, HTTPStatus.UNPROCESSABLE_ENTITY)  # 422
+request_too_large = partial(RequestError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)  # 413
+service_unavailable = partial(RequestError, HTTPStatus.SERVICE_UNAVAILABLE)  # 503
 
 
 @dataclass(frozen=True, slots=True)
