@@ -27,7 +27,6 @@ ACTIONS = frozenset(
         "TASKS_DELETED",
     }
 )
-REPEATABLE_ACTIONS = frozenset({"ANNOTATION_UPDATED"})  # may happen twice to the same object
 MAX_ID = 2**63 - 1  # of Label Studio's databases and of SQLite
 TIMESTAMP_PATTERN = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,20}(Z|[+-][0-9]{2}:?[0-9]{2})?"
@@ -57,27 +56,20 @@ class WebhookEvent:
     project_created_at: str | None = None
 
     @property
-    def is_known(self) -> bool:
-        """Whether the action is one of `ACTIONS`."""
-        return self.action in ACTIONS
-
-    @property
     def is_deduplicable(self) -> bool:
         """Whether an equal event is a second delivery of this one.
 
         Not if the train button is clicked twice; and events of changes of a project do not differ.
         """
-        if self.action in REPEATABLE_ACTIONS:
+        if self.action == "ANNOTATION_UPDATED":  # may happen twice to the same object
             return bool(self.annotations) and all(ref.updated_at for ref in self.annotations)
         return bool(self.tasks or self.annotations)
 
 
 def parse_event(body: object) -> WebhookEvent | None:
-    """Parse the JSON of a webhook request; None if it has no action.
-
-    Check `WebhookEvent.is_known` for actions that Label Studio does not have.
-    """
-    if not isinstance(body, dict) or not isinstance(body.get("action"), str):
+    """Parse the JSON of a webhook request; None if it has no action of Label Studio."""
+    action = body.get("action") if isinstance(body, dict) else None
+    if not isinstance(body, dict) or not isinstance(action, str) or action not in ACTIONS:
         return None
     annotations = list(_read_objects(body, "annotation", "annotations"))
     tasks = list(_read_objects(body, "task", "tasks"))
@@ -93,7 +85,7 @@ def parse_event(body: object) -> WebhookEvent | None:
     known = (number for value in projects if (number := _parse_id(value)) is not None)
     created_at = project.get("created_at") if isinstance(project, dict) else None
     return WebhookEvent(
-        action=body["action"],
+        action=action,
         project=next(known, None),
         tasks=tuple(sorted(task_id for task_id in task_ids if task_id is not None)),
         annotations=tuple(AnnotationRef(*item) for item in sorted(updated_at.items())),

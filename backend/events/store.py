@@ -72,9 +72,7 @@ class EventStore(Database):
         return None if event is None else self.write_event(event)
 
     def write_event(self, event: WebhookEvent) -> int | None:
-        """Store an event; None if its action is unknown, or the same event was stored before."""
-        if not event.is_known:
-            return None
+        """Store an event and return its id; None if the same event was stored before."""
         annotations = [[ref.id, ref.updated_at] for ref in event.annotations]
         values = (
             _compute_event_digest(event),

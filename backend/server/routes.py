@@ -150,7 +150,7 @@ def _record_event(
     if request.path.endswith("/train"):  # older releases of Label Studio
         body = {"action": START_TRAINING, "project": body.get("project")}
     event = parse_event(body)
-    if event is None or not event.is_known:
+    if event is None:
         return jsonify(status="ignored"), HTTPStatus.OK
     event_id = service.event_store.write_event(event)
     service.telemetry.record_webhook_event(event.action)

@@ -103,7 +103,7 @@ def test_another_label_studio_may_have_the_same_ids(journal: EventStore) -> None
 
 
 def test_an_action_that_label_studio_does_not_have_is_not_recorded(journal: EventStore) -> None:
-    assert journal.write_event(WebhookEvent("PATIENT\ud800", 2, (1,))) is None
+    assert journal.write_payload({"action": "PATIENT\ud800", "project": 2, "tasks": [1]}) is None
     assert journal.count_by_action() == {}
 
 
