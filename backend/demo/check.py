@@ -23,10 +23,7 @@ class DemoCheckReport:
 def check_predictions(
     label_studio: LabelStudioClient, project: int, version: str
 ) -> DemoCheckReport:
-    """Check every prediction of a version in a project.
-
-    Raises `InputError` if the project's config has no labels for spans of a text.
-    """
+    """Check every prediction of a version in a project."""
     config = parse_label_config(label_studio.get_project(project).label_config)
     tasks = list(label_studio.tasks.iterate_for_project(project))
     stored = label_studio.predictions.list_for_project(project)

@@ -103,10 +103,7 @@ def start_label_studio(
 
 
 def read_or_create_account(data: Path) -> Account:
-    """Read the account from the data folder, or create it the first time.
-
-    Raises `LabelStudioError` if the file of the account is broken.
-    """
+    """Read the account from the data folder, or create it the first time."""
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = data / ACCOUNT_FILE
     if not path.exists():

@@ -67,10 +67,7 @@ class SupervisedProcess(AbstractContextManager["SupervisedProcess"]):
         return LabelStudioError(message, "start", code="process-ended")
 
     def wait_until_ready(self, is_ready: Callable[[], bool], *, timeout_seconds: float) -> None:
-        """Poll until the server is ready.
-
-        Raises `LabelStudioError` if the process ends first, or the time limit is exceeded.
-        """
+        """Poll until the server is ready; raises `LabelStudioError` if it ends or is slow."""
         deadline = time.monotonic() + timeout_seconds
         while not is_ready():
             if not self.is_running():

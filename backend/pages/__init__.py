@@ -17,10 +17,7 @@ TIME_UNITS = (
 
 
 def make_page_environment(templates: Path) -> Environment:
-    """Create a template environment; its templates may extend ``page.html``.
-
-    Values are escaped, and an undefined name is an error.
-    """
+    """Create a template environment that escapes values; templates may extend ``page.html``."""
     environment = Environment(
         loader=FileSystemLoader([templates, Path(__file__).parent / "templates"]),
         autoescape=True,

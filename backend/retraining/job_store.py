@@ -67,10 +67,7 @@ class JobStore(Database):
         super().__init__(path, SCHEMA, consequence="nothing can be retrained")
 
     def enqueue(self, project: int, tier: str, *, reason: str, last_event_id: int = 0) -> int:
-        """Add a waiting job, unless one waits already, and return the id of the waiting job.
-
-        Either covers the webhook events up to `last_event_id`.
-        """
+        """Add a waiting job unless one waits, have it cover the event, and return its id."""
         with self.connection() as connection:
             (job_id,) = connection.execute(
                 "INSERT INTO runs (project, tier, reason, upto, state, asked) "

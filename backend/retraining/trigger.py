@@ -40,10 +40,7 @@ class Debouncer:
         self._pending: dict[int, _PendingChanges] = {}
 
     def is_due(self, project: int, annotations: int, last_event_id: int) -> bool:
-        """Whether a job is due now, for new or changed annotations that no job covers.
-
-        The last event is about one of them.
-        """
+        """Whether a job is due now, for new or changed annotations that no job covers."""
         if not self._min_annotations or annotations < self._min_annotations:
             self.reset(project)
             return False

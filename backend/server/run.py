@@ -42,10 +42,7 @@ class _GunicornApplication(BaseApplication):
 
 
 def check_listen_address(host: str, port: int) -> None:
-    """Check that the server can listen on an address; port 0 is any free port.
-
-    Raises `ServerError` if it cannot.
-    """
+    """Raise `ServerError` unless the server can listen there; port 0 is any free port."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

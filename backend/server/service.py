@@ -85,10 +85,7 @@ class Service:
 
 
 def create_task_text_reader(settings: Settings) -> TaskTextReader:
-    """Create the reader of task texts. It asks Label Studio only for texts that are stored there.
-
-    Raises `InputError` if an allowed host or the address of Label Studio is invalid.
-    """
+    """Create the reader of task texts; it asks Label Studio only for texts stored there."""
     url, key = settings.label_studio_url, settings.label_studio_key
     if url is None or key is None:
         return TaskTextReader(settings.allowed_hosts, label_studio_url=url)

@@ -70,10 +70,7 @@ class ModelHolder:
         self.scheduler.close()
 
     def serving_version(self) -> str:
-        """Name of the served version, or else of the one being loaded. Reads no weights.
-
-        Raises `TagalongError` if there is no version, or none that loads.
-        """
+        """Name of the served version, or else of the one being loaded. Reads no weights."""
         if (tier := self.tier) is not None:
             return tier.version
         if not self._first_load_done.is_set() and (candidates := self._candidate_folders()):
