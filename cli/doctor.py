@@ -31,10 +31,10 @@ BackendOption = Annotated[
         "connected yet.",
     ),
 ]
-UsernameOption = Annotated[
+BackendUsernameOption = Annotated[
     str | None, typer.Option(envvar="TAGALONG_USERNAME", help="User name of the backend.")
 ]
-PasswordOption = Annotated[
+BackendPasswordOption = Annotated[
     str | None,
     typer.Option(
         envvar="TAGALONG_PASSWORD", help="Password of the backend; better set in the environment."
@@ -52,8 +52,8 @@ def doctor_cli(
         int, typer.Option(min=1, help="Project id: the number in the project's address.")
     ],
     backend: BackendOption = None,
-    username: UsernameOption = None,
-    password: PasswordOption = None,
+    username: BackendUsernameOption = None,
+    password: BackendPasswordOption = None,
     fix: FixOption = False,
     as_json: JsonOption = False,
 ) -> None:

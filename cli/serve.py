@@ -32,7 +32,7 @@ def serve_cli(
     max_characters: serve_options.MaxCharactersOption = 500_000,
     llm_weights: serve_options.LLMWeightsOption = None,
     retrain_after: serve_options.RetrainAfterOption = 0,
-    retrain_promote: serve_options.RetrainPromoteOption = "auto",
+    retrain_promote: serve_options.PromotionPolicyOption = "auto",
     retrain_warm_start: serve_options.RetrainWarmStartOption = False,
     retrain_prelabel: serve_options.RetrainPrelabelOption = 0,
     openvino: serve_options.OpenVINOOption = True,

@@ -60,7 +60,7 @@ RetrainAfterOption = Annotated[
         "on Label Studio's Start Training button.",
     ),
 ]
-RetrainPromoteOption = Annotated[
+PromotionPolicyOption = Annotated[
     PromotionPolicy,
     typer.Option(
         envvar="TAGALONG_RETRAIN_PROMOTE",

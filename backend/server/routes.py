@@ -10,10 +10,8 @@ from flask import Blueprint, Flask, Response, g, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from tagalong.backend.events.payload import START_TRAINING, parse_event, parse_job_id
-from tagalong.backend.events.store import RecordedEvent
 from tagalong.backend.label_studio.config import parse_label_config
 from tagalong.backend.retraining.job import JobState
-from tagalong.backend.retraining.job_store import JobStore
 from tagalong.backend.server.auth import check_credentials, check_webhook_auth
 from tagalong.backend.server.monitoring.status_page import (
     CONTENT_SECURITY_POLICY,
@@ -113,11 +111,7 @@ def create_tier_routes(service: Service, tier: str) -> Blueprint:
 
     @routes.post("/job_status")
     def job_status() -> Response:
-        event_id = parse_job_id(_read_json_body().get("job"))
-        event = None if event_id is None else service.event_store.read_event(event_id)
-        if event is None:
-            raise RequestError(HTTPStatus.NOT_FOUND, "there is no such job", code="unknown-job")
-        return jsonify(_job_status_json(event, service.job_store))
+        return jsonify(_read_job_status(service, _read_json_body()))
 
     return routes
 
@@ -203,9 +197,14 @@ def _read_json_body() -> Mapping[str, Any]:
     return body
 
 
-def _job_status_json(event: RecordedEvent, job_store: JobStore) -> dict[str, Any]:
+def _read_job_status(service: Service, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of the job that covers the webhook event with this id."""
+    event_id = parse_job_id(body.get("job"))
+    event = None if event_id is None else service.event_store.read_event(event_id)
+    if event is None:
+        raise RequestError(HTTPStatus.NOT_FOUND, "there is no such job", code="unknown-job")
     project = event.event.project
-    job = None if project is None else job_store.find_for_event(project, event.id)
+    job = None if project is None else service.job_store.find_for_event(project, event.id)
     failed = job is not None and job.state is JobState.FAILED
     reason = job.result.reason if job and job.result and job.state.is_finished else None
     return {

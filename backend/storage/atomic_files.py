@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written aside, flushed to the disk, then renamed."""
+"""Files that appear whole or not at all: written under another name, flushed, then renamed."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
