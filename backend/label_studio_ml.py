@@ -42,33 +42,27 @@ except ModuleNotFoundError as error:
 TIER = DEFAULT_TIER
 
 
-class _ServicePerProcess:
-    """The service of each process: the framework creates a model object for every request."""
+# The framework creates a model object for every request. Threads and connections do not survive a
+# fork, so each process has a service of its own.
+_lock = threading.Lock()
+_services: dict[int, Service] = {}
+_started: set[int] = set()
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._services: dict[int, Service] = {}
-        self._started: set[int] = set()
 
-    def service(self, *, with_weights: bool = False) -> Service:
-        """The service of this process: threads and connections do not survive a fork.
-
-        Args:
-            with_weights: Load models too, which a process for one event never needs.
-        """
-        process = os.getpid()
-        with self._lock:
-            service = self._services.get(process)
-            if service is None:
-                service = self._services[process] = Service(_read_settings())
-            if with_weights and process not in self._started:
-                service.start()
-                self._started.add(process)
-        return service
+def process_service(*, with_weights: bool = False) -> Service:
+    """The service of this process; a process for one event never needs the weights."""
+    process = os.getpid()
+    with _lock:
+        if process not in _services:
+            _services[process] = Service(_read_settings())
+        if with_weights and process not in _started:
+            _services[process].start()
+            _started.add(process)
+        return _services[process]
 
 
 def _read_settings() -> Settings:
-    """The settings from the environment, because the framework creates our objects."""
+    # From the environment, because the framework creates our objects.
     hosts = os.environ.get("TAGALONG_ALLOWED_HOSTS", "").split(",")
     return Settings(
         models=Path(os.environ.get("TAGALONG_MODELS", "models")),
@@ -76,9 +70,6 @@ def _read_settings() -> Settings:
         label_studio_url=os.environ.get("LABEL_STUDIO_URL") or None,
         label_studio_key=os.environ.get("LABEL_STUDIO_API_KEY") or None,
     )
-
-
-_service_per_process = _ServicePerProcess()
 
 
 class Tagalong(LabelStudioMLBase):
@@ -96,14 +87,14 @@ class Tagalong(LabelStudioMLBase):
         super().__init__(*args, **kwargs)
         job = kwargs.get("train_output")
         if job:
-            job["job_id"] = _service_per_process.service().model_holders[TIER].serving_version()
+            job["job_id"] = process_service().model_holders[TIER].serving_version()
             self._framework_knows_version = True
 
     def setup(self) -> None:
         """Set the version that 2.x reports. Reads no weights."""
         self._framework_knows_version = True
         with suppress(TagalongError):  # `predict` raises it; events are recorded meanwhile
-            version = _service_per_process.service().model_holders[TIER].serving_version()
+            version = process_service().model_holders[TIER].serving_version()
             if self.get("model_version") != version:
                 self.set("model_version", version)
 
@@ -118,12 +109,7 @@ class Tagalong(LabelStudioMLBase):
         context: Mapping[str, Any] | None = None,
         **kwargs: Any,  # noqa: ARG002 - login and password, which we never use
     ) -> list[dict[str, Any]]:
-        """Predict tasks.
-
-        Args:
-            tasks: As Label Studio sends them.
-            context: Regions drawn by the annotator, in an interactive call.
-            **kwargs: Not used.
+        """Predict tasks as Label Studio sends them; an interactive call has drawn regions.
 
         Returns:
             One result per task, in the same order. Results have no ``model_version`` if the
@@ -133,7 +119,7 @@ class Tagalong(LabelStudioMLBase):
         Raises:
             TagalongError: If no version is served, or the labelling config cannot be used.
         """
-        service = _service_per_process.service(with_weights=True)
+        service = process_service(with_weights=True)
         body = {
             "tasks": list(tasks),
             "label_config": self.label_config,
@@ -147,35 +133,21 @@ class Tagalong(LabelStudioMLBase):
         )
         if self._framework_knows_version:
             return results
-        return [_without_version(result) for result in results]
+        return [
+            {key: value for key, value in result.items() if key != "model_version"}
+            for result in results
+        ]
 
     def process_event(
         self, event: str, data: Mapping[str, Any], job_id: str, additional_params: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Handle an event in 1.0.9, which calls this in a process of its own.
-
-        Args:
-            event: The action.
-            data: The rest of the webhook's body.
-            job_id: The framework's id of the event.
-            additional_params: Not used.
-
-        Returns:
-            The result of `fit`, for every event: at each ``/setup`` the framework searches all
-            events back to the last one with a result.
-
-        Raises:
-            StateFileError: If the event cannot be stored.
-        """
+        """Handle an event in 1.0.9, which calls this in a process of its own, as `fit` does."""
+        # A result for every event: at each /setup the framework searches all events back to the
+        # last one with a result.
         return self.fit(event, data, job_id=job_id, **additional_params)
 
     def fit(self, event: str, data: Mapping[str, Any], **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002
         """Record an event for good, and return at once; training is another process's work.
-
-        Args:
-            event: What happened, as Label Studio calls it.
-            data: The rest of the webhook's body.
-            **kwargs: Not used.
 
         Returns:
             The number of the record; None for an event that Label Studio does not have, or that was
@@ -184,9 +156,5 @@ class Tagalong(LabelStudioMLBase):
         Raises:
             StateFileError: If it cannot be recorded.
         """
-        event_store = _service_per_process.service().event_store
+        event_store = process_service().event_store
         return {"recorded": event_store.write_payload({**data, "action": event})}
-
-
-def _without_version(result: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in result.items() if key != "model_version"}

@@ -1,8 +1,17 @@
-"""A sink that keeps everything in the journal, as a file's does."""
+"""A source of readable documents, and a sink that keeps everything in the journal."""
+
+from collections.abc import Iterable, Iterator
 
 from tagalong.backend.batch.journal import BatchState
-from tagalong.backend.batch.sink import PredictionSink
+from tagalong.backend.batch.source_and_sink import PredictionSink
+from tagalong.backend.documents.source_item import SourceItem
 from tagalong.ner.document import Document, Prediction
+
+
+def make_items(documents: Iterable[Document]) -> Iterator[SourceItem]:
+    """Number the documents of a source."""
+    for position, document in enumerate(documents):
+        yield SourceItem(position, document.id, document)
 
 
 class Plain(PredictionSink):

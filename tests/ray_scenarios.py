@@ -15,15 +15,15 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 
-from tagalong.backend.batch.engine import PredictionFailure
 from tagalong.backend.batch.journal import BatchState
+from tagalong.backend.batch.local_engine import PredictionFailure
+from tagalong.backend.batch.passes import CHUNK_DOCUMENTS, BatchPasses
 from tagalong.backend.batch.ray_engine import open_ray_engine
-from tagalong.backend.batch.run import CHUNK_DOCUMENTS, BatchRunner, make_items
 from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import BatchError
 from tests.lexicon_tier import LexiconTier
-from tests.plain_target import Plain
+from tests.plain_target import Plain, make_items
 
 WORDS = ("naloxone", "clonidine", "asthma", "and", "hypertension")
 DOCUMENTS = [
@@ -98,7 +98,7 @@ def answered_until_the_source_breaks(address: str) -> tuple[int, str]:
 
 def batch_on_ray(address: str, place: Path) -> list[tuple[str, str]]:
     with BatchState(place) as journal, open_ray_engine(lexicon, address=address) as engine:
-        BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), engine)
+        BatchPasses(journal, Plain()).predict(make_items(DOCUMENTS), engine)
         return [(entry.key, entry.payload) for entry in journal.iterate_entries()]
 
 

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tagalong.backend.batch.entry import DocumentState
-from tagalong.backend.batch.journal import BatchState
+from tagalong.backend.batch.journal import BatchState, DocumentState
 from tagalong.backend.batch.models import BatchModels
-from tagalong.backend.batch.sink import PredictionSink
 from tagalong.backend.batch.source_and_sink import (
+    PredictionSink,
     SourceAndSink,
     build_label_maps,
     compute_config_digest,

@@ -9,14 +9,14 @@ position, tier the version, answer the payload, worth the expected errors, sent 
 """
 
 import math
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from hashlib import blake2b
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
-from tagalong.backend.batch.entry import DocumentState, JournalEntry, VersionTotals
 from tagalong.backend.storage.database import Database, DatabaseSchema
 
 SCHEMA = DatabaseSchema(
@@ -45,9 +45,42 @@ MAX_POSITION = 2**63 - 1  # the largest integer of SQLite
 DOCUMENT_COLUMNS = "place, key, digest, state, tier, entities, answer, worth, sent"
 
 
-def _write_description(connection: sqlite3.Connection, about: Mapping[str, str]) -> None:
-    connection.execute("DELETE FROM about")
-    connection.executemany("INSERT INTO about VALUES (?, ?)", list(about.items()))
+class DocumentState(IntEnum):
+    """The progress of a document. The numbers are in journals."""
+
+    PREDICTED = 0  # waits for delivery
+    SENDING = 1  # was sent, and may have arrived
+    DELIVERED = 2
+    FAILED = 3  # has no prediction; the payload is the reason
+    DEFERRED = 4  # waits until the documents for the second pass are chosen
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """A document of the batch."""
+
+    position: int  # in the source, from 0
+    key: str  # the document's id in the source
+    digest: bytes  # of its text, by `compute_text_digest`
+    state: DocumentState
+    version: str  # the model version that predicted it; empty where none could
+    entities: int
+    payload: str  # the serialized prediction, or why there is none; empty once delivered
+    expected_errors: float = 0.0  # orders documents for the second pass
+    send_count: int = 0
+
+
+class VersionTotals(NamedTuple):
+    """The work of one model version."""
+
+    documents: int
+    entities: int
+    seconds: float  # spent on predicting
+
+
+def compute_text_digest(text: str) -> bytes:
+    """Identify a text by 16 bytes."""
+    return blake2b(text.encode(), digest_size=16).digest()
 
 
 class BatchState(AbstractContextManager["BatchState"]):
@@ -91,17 +124,14 @@ class BatchState(AbstractContextManager["BatchState"]):
         with self._database.connection() as connection:
             return dict(connection.execute("SELECT name, value FROM about").fetchall())
 
-    def reset(self, description: Mapping[str, str]) -> None:
-        """Delete all entries, and start the batch of this description."""
+    def write_description(
+        self, description: Mapping[str, str], *, keep_entries: bool = False
+    ) -> None:
+        """Start the batch of this description, with all entries or none."""
         with self._database.transaction() as connection:
-            connection.execute("DELETE FROM documents")
-            connection.execute("DELETE FROM spent")
-            _write_description(connection, description)
-
-    def write_description(self, description: Mapping[str, str]) -> None:
-        """Replace the description, and keep all entries."""
-        with self._database.transaction() as connection:
-            _write_description(connection, description)
+            for table in ("about",) if keep_entries else ("about", "documents", "spent"):
+                connection.execute(f"DELETE FROM {table}")  # noqa: S608
+            connection.executemany("INSERT INTO about VALUES (?, ?)", list(description.items()))
 
     def read_entries_by_key(self, keys: Sequence[str]) -> dict[str, JournalEntry]:
         """The entries of these documents, without those that have none."""
@@ -110,11 +140,7 @@ class BatchState(AbstractContextManager["BatchState"]):
         return {entry.key: entry for entry in entries}
 
     def write_entries(self, entries: Sequence[JournalEntry], *, seconds: float = 0.0) -> None:
-        """Write all entries, or on an error none.
-
-        Args:
-            entries: They replace those at their positions, except for their send counts.
-            seconds: The time of prediction; added to the versions that predicted.
+        """Write all entries, or on an error none; add the time to the versions that predicted.
 
         Raises:
             StateFileError: If the file cannot be used, or two positions have one key.
@@ -122,6 +148,7 @@ class BatchState(AbstractContextManager["BatchState"]):
         versions = [entry.version for entry in entries if entry.version]
         with self._database.transaction() as connection:
             connection.executemany(
+                # The send count of a document stays, whatever its new prediction is.
                 "INSERT INTO documents VALUES (:position, :key, :digest, :state, :version, "
                 ":entities, :payload, :expected_errors, 0, :send_count) "
                 "ON CONFLICT (place) DO UPDATE SET key = excluded.key, digest = excluded.digest, "
@@ -140,13 +167,11 @@ class BatchState(AbstractContextManager["BatchState"]):
     ) -> None:
         """Change the state; delivery deletes the payload, sending counts up."""
         change = {
-            DocumentState.PREDICTED: "answer = answer",
-            DocumentState.DEFERRED: "answer = answer",
-            DocumentState.SENDING: "sent = sent + 1",
-            DocumentState.DELIVERED: "answer = ''",
-            DocumentState.FAILED: "answer = :because",
-        }[state]
-        query = f"UPDATE documents SET state = :state, {change} WHERE place = :place"  # noqa: S608
+            DocumentState.SENDING: ", sent = sent + 1",
+            DocumentState.DELIVERED: ", answer = ''",
+            DocumentState.FAILED: ", answer = :because",
+        }.get(state, "")
+        query = f"UPDATE documents SET state = :state{change} WHERE place = :place"  # noqa: S608
         with self._database.transaction() as connection:
             connection.executemany(
                 query,
@@ -191,19 +216,9 @@ class BatchState(AbstractContextManager["BatchState"]):
             connection.execute(f"DELETE FROM documents WHERE {which}", values)  # noqa: S608
 
     def read_possible_duplicates(self, *, limit: int) -> list[JournalEntry]:
-        """Documents that were sent more than once, and so may have several predictions.
-
-        Args:
-            limit: At most this many.
-
-        Returns:
-            Delivered and failed documents, in the order of the source. Failed ones are included
-            because a request that timed out may have arrived.
-
-        Raises:
-            StateFileError: If the file cannot be used.
-        """
-        # The plus keeps SQLite from using the index on state, which nearly all documents share.
+        """Documents that were sent more than once, and so may have several predictions."""
+        # Failed ones too: a request that timed out may have arrived. The plus keeps SQLite from
+        # using the index on state, which nearly all documents share.
         rest = "WHERE sent > 1 AND +state IN (?, ?) AND tier <> '' ORDER BY place LIMIT ?"
         return list(
             self._query_entries(rest, (DocumentState.DELIVERED, DocumentState.FAILED, limit))
@@ -217,17 +232,10 @@ class BatchState(AbstractContextManager["BatchState"]):
                 [(one.position,) for one in entries],
             )
 
-    def select_for_second_tier(self, share: float) -> int:
-        """Choose the documents with most expected errors, and let the others be delivered.
+    def select_for_second_pass(self, share: float) -> int:
+        """Choose the share of documents with most expected errors, rounded up; returns how many.
 
-        Args:
-            share: Share of all predicted documents, from 0 to 1; rounded up to whole documents.
-
-        Returns:
-            The number of chosen documents.
-
-        Raises:
-            StateFileError: If the file cannot be used.
+        The others may be delivered.
         """
         best = "SELECT place FROM documents WHERE state <> ? ORDER BY worth DESC, place LIMIT ?"
         with self._database.transaction() as connection:

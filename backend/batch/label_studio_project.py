@@ -11,30 +11,31 @@ import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tagalong.backend.batch.entry import DocumentState, JournalEntry
-from tagalong.backend.batch.journal import BatchState
+from tagalong.backend.batch.journal import BatchState, DocumentState, JournalEntry
 from tagalong.backend.batch.models import BatchModels
-from tagalong.backend.batch.sink import PredictionSink
+from tagalong.backend.batch.prelabel import open_batch_journal, run_batch
 from tagalong.backend.batch.source_and_sink import (
+    PredictionSink,
     ProjectOptions,
     SourceAndSink,
     build_label_maps,
     compute_config_digest,
 )
 from tagalong.backend.documents.source_item import SourceItem
-from tagalong.backend.label_studio.api.client import LabelStudioClient, connect
 from tagalong.backend.label_studio.api.connection import PAGE_SIZE
 from tagalong.backend.label_studio.api.objects import Task
 from tagalong.backend.label_studio.api.retries import RateLimitedRetry, is_transient
-from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.connected_project import ConnectedProject, connect_project
 from tagalong.backend.label_studio.label_map import LabelMap
-from tagalong.backend.label_studio.model_version import select_model_version
-from tagalong.backend.label_studio.results import LabelConfig, prediction_to_label_studio
+from tagalong.backend.label_studio.results import prediction_to_label_studio
+from tagalong.backend.label_studio.shown_version import show_batch
 from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import InputError, LabelStudioError
@@ -66,75 +67,79 @@ def open_project(
     """
     retry = RateLimitedRetry(requests_per_second=options.requests_per_second, notify=notify)
     number = options.project
-    with connect(options.url, options.key) as client:
-        config = parse_label_config(client.get_project(number).label_config)
-        maps, notes = build_label_maps(models, config, f"project {number}")
-        source = ProjectSource(
-            client,
-            options,
-            config,
-            versions=[model.version for model in models],
-            texts=TaskTextReader(
-                options.allowed_hosts,
-                label_studio_url=client.url,
-                authorization=client.connection.authorization_header,
-            ),
-            retry=retry,
-        )
-        host = urlsplit(client.url).netloc.replace(":", "-")
+    with connect_project(options.url, options.key, number, retry) as project:
+        url = project.client.url
+        maps, notes = build_label_maps(models, project.config, f"project {number}")
+        source = ProjectSource(project, options, versions=[model.version for model in models])
         yield SourceAndSink(
-            source_name=f"project {number} of {client.url}",
-            config_digest=compute_config_digest(config),
+            source_name=f"project {number} of {url}",
+            config_digest=compute_config_digest(project.config),
             output_kind="a project's predictions",
             items=source,
             total_items=source.count_tasks(),
-            sink=ProjectSink(client, number, config, maps, retry=retry),
-            destination=f"{client.url}/projects/{number}/data",
-            journal_path=Path(f"tagalong-{host}-project-{number}.journal"),
-            notes=notes,
-            show=lambda versions: select_model_version(
-                client, number, versions, overwrite=options.replace_shown_version, retry=retry
+            sink=ProjectSink(project, maps),
+            destination=f"{url}/projects/{number}/data",
+            journal_path=Path(
+                f"tagalong-{urlsplit(url).netloc.replace(':', '-')}-project-{number}.journal"
             ),
+            notes=notes,
+            show=partial(show_batch, project, overwrite=options.replace_shown_version),
         )
+
+
+def prelabel_next_tasks(
+    models: BatchModels,
+    options: ProjectOptions,
+    count: int,
+    *,
+    journal: Path,
+    notify: Callable[[str], None],
+) -> int:
+    """Predict a project's next tasks without annotations; return how many there were."""
+    options = replace(options, unlabeled_only=True, replace_shown_version=True, max_tasks=count)
+    with (
+        open_project(options, models, notify=notify) as project,
+        open_batch_journal(journal, project, models, notify=notify) as state,
+    ):
+        run_batch(state, project, models)
+        project.show([models.first_pass.version])
+        return sum(state.count_by_state().values())
 
 
 class ProjectSource:
     """Reads the tasks of a project, page by page, in the order of their ids.
 
     Args:
-        client: A connection to Label Studio.
-        options: The project and its tasks. Of a view, those that it has as the batch begins.
-        config: The project's labelling config.
+        project: The project.
+        options: Its tasks. Of a view, those that it has as the batch begins.
         versions: Tasks with a prediction of one of these versions are already predicted.
-        texts: Reads the tasks' texts.
-        retry: Repeats requests that fail for a while.
     """
 
     def __init__(
-        self,
-        client: LabelStudioClient,
-        options: ProjectOptions,
-        config: LabelConfig,
-        *,
-        versions: Sequence[str],
-        texts: TaskTextReader,
-        retry: RateLimitedRetry,
+        self, project: ConnectedProject, options: ProjectOptions, *, versions: Collection[str] = ()
     ) -> None:
-        self._client, self._project, self._config = client, options.project, config
-        self._versions, self._texts = frozenset(versions), texts
-        self._retry, self._unlabeled_only = retry, options.unlabeled_only
-        project, view_id = options.project, options.view_id
+        self._project, self._options, self._versions = project, options, frozenset(versions)
+        client, view_id = project.client, options.view_id
+        self._texts = TaskTextReader(
+            options.allowed_hosts,
+            label_studio_url=client.url,
+            authorization=client.connection.authorization_header,
+        )
+        # A task is on two pages of a tab if it was moved on by one that was added meanwhile.
         self._view_task_ids = (
             None
             if view_id is None
-            else sorted(set(retry.call(lambda: client.tasks.list_ids_in_view(project, view_id))))
+            else sorted(set(project.call(client.tasks.list_ids_in_view, view_id)))
         )
 
     def count_tasks(self) -> int:
         """Count the tasks; an upper bound where only unlabeled ones are read."""
-        if self._view_task_ids is not None:
-            return len(self._view_task_ids)
-        return self._retry.call(lambda: self._client.get_project(self._project)).task_count
+        count = (
+            self._project.call(self._project.client.get_project).task_count
+            if self._view_task_ids is None
+            else len(self._view_task_ids)
+        )
+        return count if self._options.max_tasks is None else min(count, self._options.max_tasks)
 
     def __iter__(self) -> Iterator[SourceItem]:
         """Read the tasks.
@@ -145,70 +150,48 @@ class ProjectSource:
         Raises:
             LabelStudioError: If Label Studio refuses, or is unreachable for too long.
         """
-        tasks = self._read_all_tasks() if self._view_task_ids is None else self._read_view_tasks()
-        yield from map(self._make_item, tasks)
-
-    def _read_all_tasks(self) -> Iterator[Task]:
-        last = 0
-        while True:
-            ask = partial(self._client.tasks.list_after, unlabeled_only=self._unlabeled_only)
-            page = self._retry.call(partial(ask, self._project, last))
-            yield from page
-            if len(page) < PAGE_SIZE:
-                return
-            last = page[-1].id
-
-    def _read_view_tasks(self) -> Iterator[Task]:
-        # Tasks deleted since the batch began are not in the answers.
-        ids = self._view_task_ids or []
-        for start in range(0, len(ids), PAGE_SIZE):
-            page = ids[start : start + PAGE_SIZE]
-            yield from self._retry.call(partial(self._client.tasks.list_by_id, self._project, page))
+        if self._view_task_ids is None:
+            tasks = self._project.iterate_tasks(unlabeled_only=self._options.unlabeled_only)
+        else:  # tasks deleted since the batch began are not in the answers
+            tasks = self._project.read_tasks(self._view_task_ids)
+        yield from map(self._make_item, islice(tasks, self._options.max_tasks))
 
     def _make_item(self, task: Task) -> SourceItem:
-        key = str(task.id)
+        key, document, error = str(task.id), None, ""
         is_predicted = any(one.model_version in self._versions for one in task.predictions)
         try:
-            document = self._texts.read_document({"id": task.id, "data": task.data}, self._config)
-        except InputError as error:
-            return SourceItem(task.id, key, None, str(error), is_predicted=is_predicted)
-        return SourceItem(task.id, key, document, is_predicted=is_predicted)
+            document = self._texts.read_document(
+                {"id": task.id, "data": task.data}, self._project.config
+            )
+        except InputError as unreadable:
+            error = str(unreadable)
+        return SourceItem(task.id, key, document, error, is_predicted=is_predicted)
 
 
 class ProjectSink(PredictionSink):
     """Stores predictions in a project.
 
     Args:
-        client: A connection to Label Studio.
-        project: The project's id.
-        config: The project's labelling config.
+        project: The project.
         label_maps: For each version, its labels -> the project's.
-        retry: Repeats requests that fail for a while.
         max_in_flight_seconds: After this time, an abandoned request has arrived or never will.
     """
 
     def __init__(
         self,
-        client: LabelStudioClient,
-        project: int,
-        config: LabelConfig,
+        project: ConnectedProject,
         label_maps: Mapping[str, LabelMap],
         *,
-        retry: RateLimitedRetry,
         max_in_flight_seconds: float = MAX_IN_FLIGHT_SECONDS,
     ) -> None:
-        self._client, self._project, self._config = client, project, config
-        self._label_maps, self._retry, self._max_in_flight_seconds = (
-            label_maps,
-            retry,
-            max_in_flight_seconds,
-        )
+        self._project, self._label_maps = project, label_maps
+        self._max_in_flight_seconds = max_in_flight_seconds
         self._last_sent_at = self._last_uncertain_at = time.monotonic()
 
     def serialize(self, document: Document, prediction: Prediction) -> str:
         """The prediction as Label Studio imports it, in the project's labels."""
         mapped = self._label_maps[prediction.version].apply(document, prediction)
-        item = prediction_to_label_studio(document, mapped, self._config)
+        item = prediction_to_label_studio(document, mapped, self._project.config)
         return json.dumps({"task": int(document.id), **item}, ensure_ascii=False)
 
     def recover(self, journal: BatchState, *, is_reset: bool) -> None:
@@ -280,13 +263,13 @@ class ProjectSink(PredictionSink):
         # All but the last few; returns how many there were.
         ids = sorted(one.id for one in task.predictions if one.model_version in versions)
         for prediction in ids[: len(ids) - keep]:
-            self._retry.call(partial(self._delete_prediction, prediction))
+            self._project.retry.call(partial(self._delete_prediction, prediction))
         return len(ids)
 
     def _delete_prediction(self, prediction: int) -> None:
         # An earlier attempt may have deleted it, so a missing one is no error.
         try:
-            self._client.predictions.remove(prediction)
+            self._project.client.predictions.remove(prediction)
         except LabelStudioError as error:
             if error.kind != "missing":
                 raise
@@ -314,8 +297,8 @@ class ProjectSink(PredictionSink):
             items: list[dict[str, Any]] = [json.loads(entry.payload) for entry in entries]
             journal.set_state(entries, DocumentState.SENDING)
             try:
-                send = partial(self._client.predictions.add, self._project, items)
-                created = self._retry.call_once(send)
+                send = partial(self._project.client.predictions.add, self._project.id, items)
+                created = self._project.retry.call_once(send)  # a repeat would store duplicates
             except LabelStudioError as error:
                 if error.kind == "refused":  # the whole request, for one of them
                     journal.set_state(entries, DocumentState.PREDICTED)
@@ -349,7 +332,4 @@ class ProjectSink(PredictionSink):
         return [entry for entry in entries if (entry.key, entry.version) not in stored]
 
     def _read_tasks(self, entries: Sequence[JournalEntry]) -> Iterator[Task]:
-        ids = [int(entry.key) for entry in entries]
-        for start in range(0, len(ids), PAGE_SIZE):
-            page = ids[start : start + PAGE_SIZE]
-            yield from self._retry.call(partial(self._client.tasks.list_by_id, self._project, page))
+        return self._project.read_tasks([int(entry.key) for entry in entries])

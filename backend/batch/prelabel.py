@@ -1,35 +1,92 @@
-"""Running a batch from source to sink, in one pass or as a cascade; its summary and dry run."""
+"""A batch from source to sink: opening or resuming it, running it, its summary and dry run."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
-from tagalong.backend.batch.engine import Engine, make_local_engine
-from tagalong.backend.batch.entry import DocumentState
-from tagalong.backend.batch.journal import BatchState
+from tagalong.backend.batch.journal import BatchState, DocumentState
+from tagalong.backend.batch.local_engine import Engine, make_local_engine
 from tagalong.backend.batch.models import BatchModels, ModelReference
-from tagalong.backend.batch.run import BatchProgressCallback, BatchRunner
+from tagalong.backend.batch.passes import BatchPasses, BatchProgressCallback
 from tagalong.backend.batch.source_and_sink import SourceAndSink
 from tagalong.ner.document import Document
+from tagalong.ner.errors import BatchError
 
 DRY_RUN_DOCUMENTS = 32  # documents that a dry run predicts to measure the time
+WAITING_STATES = (DocumentState.PREDICTED, DocumentState.DEFERRED, DocumentState.SENDING)
 
 EngineOpener = Callable[[ModelReference], AbstractContextManager[Engine]]
 PassReporter = Callable[[str, int], AbstractContextManager[BatchProgressCallback]]
 
 
 @contextmanager
-def open_local_engine(model: ModelReference) -> Iterator[Engine]:
+def open_batch_journal(
+    path: Path,
+    source_and_sink: SourceAndSink,
+    models: BatchModels,
+    *,
+    notify: Callable[[str], None],
+) -> Iterator[BatchState]:
+    """Open a journal, refuse another batch's, and settle what an earlier run left open."""
+    source_and_sink.check_journal_path(path)
+    description = {
+        "source": source_and_sink.source_name,
+        "labels": source_and_sink.config_digest,
+        "output": source_and_sink.output_kind,
+        "readers": str(models),
+    }
+    with BatchState(path) as journal:
+        previous = journal.read_description()
+        if previous:
+            _check_same_batch(path, previous, description)
+            if previous["labels"] != description["labels"]:
+                _check_nothing_waits(path, journal)
+                previous = {**previous, "labels": description["labels"]}
+                journal.write_description(previous, keep_entries=True)
+        is_reset = previous != description
+        source_and_sink.sink.recover(journal, is_reset=is_reset)
+        if is_reset:
+            if previous:
+                notify(
+                    f"{previous['readers']} began this batch; {description['readers']} starts it "
+                    "again."
+                )
+            journal.write_description(description)
+        journal.reset_failed()
+        if done := sum(journal.count_by_state().values()):
+            notify(f"{done:,} documents were done before.")
+        yield journal
+
+
+def _check_same_batch(
+    path: Path, previous: Mapping[str, str], description: Mapping[str, str]
+) -> None:
+    for name, title in (("source", "source"), ("output", "kind of output")):
+        if previous[name] != description[name]:
+            raise BatchError(
+                f"the journal {path} is of another {title}, {previous[name]}: finish that batch, "
+                "name another --journal, or remove it",
+                code=f"journal-of-another-{name}",
+            )
+
+
+def _check_nothing_waits(path: Path, journal: BatchState) -> None:
+    # A waiting prediction is already serialized in the labels of the config of its time.
+    counts = journal.count_by_state()
+    if waiting := sum(counts.get(state, 0) for state in WAITING_STATES):
+        raise BatchError(
+            f"the journal {path} is of another labelling config, in whose labels {waiting:,} "
+            "predictions wait: restore that config, name another --journal, or remove it",
+            code="journal-of-another-config",
+        )
+
+
+def open_local_engine(model: ModelReference) -> AbstractContextManager[Engine]:
     """An engine in this process."""
-    yield make_local_engine(model.tier)
-
-
-@contextmanager
-def report_nothing(_title: str, _total: int) -> Iterator[BatchProgressCallback]:
-    """Progress that nobody watches."""
-    yield lambda _: None
+    return nullcontext(make_local_engine(model.tier))
 
 
 def run_batch(
@@ -38,10 +95,10 @@ def run_batch(
     models: BatchModels,
     *,
     open_engine: EngineOpener = open_local_engine,
-    report_pass: PassReporter = report_nothing,
+    report_pass: PassReporter = lambda _title, _total: nullcontext(lambda _progress: None),
 ) -> None:
     """Run a batch to its end; an error leaves finished work in the journal."""
-    batch = BatchRunner(journal, source_and_sink.sink)
+    batch = BatchPasses(journal, source_and_sink.sink)
     total, second = source_and_sink.total_items, models.second_pass
     with (
         open_engine(models.first_pass) as engine,
@@ -49,7 +106,7 @@ def run_batch(
     ):
         batch.predict(source_and_sink.items, engine, defer=second is not None, on_progress=report)
     if second is not None:
-        count = journal.select_for_second_tier(models.second_pass_share)
+        count = journal.select_for_second_pass(models.second_pass_share)
         title = f"Predicting {count:,} again with {second.version}"
         with open_engine(second) as engine, report_pass(title, total) as report:
             batch.predict_selected(source_and_sink.items, engine, on_progress=report)
@@ -59,12 +116,7 @@ def run_batch(
 def summarize_batch(
     journal: BatchState, models: BatchModels, *, cost_per_hour: float | None = None
 ) -> dict[str, Any]:
-    """Count what a batch did.
-
-    Args:
-        journal: The batch's journal.
-        models: The models of this run.
-        cost_per_hour: The machine's price.
+    """Count what a batch did, and with a price per hour what it cost.
 
     Returns:
         Plain JSON values: documents, each version's share of them, decoding in this run by an LLM,
@@ -103,14 +155,9 @@ def estimate_batch(
 ) -> dict[str, Any]:
     """Estimate the time of a batch from a few predicted documents; nothing is kept.
 
-    Args:
-        source_and_sink: The source.
-        models: The models that would predict.
-        cost_per_hour: The machine's price.
-
     Returns:
         Plain JSON values: documents to predict, predicted before and unreadable, and the time of
-        each version.
+        each version, with its price if the machine has one.
     """
     sample: list[Document] = []
     counts: Counter[str] = Counter()

@@ -19,7 +19,11 @@ from ray.data.block import BlockMetadata
 from ray.exceptions import RayError
 from ray.util.queue import Queue
 
-from tagalong.backend.batch.engine import Engine, PredictionFailure, predict_isolating_failures
+from tagalong.backend.batch.local_engine import (
+    Engine,
+    PredictionFailure,
+    predict_isolating_failures,
+)
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import BatchError
 

@@ -1,76 +1,84 @@
 """The source of a batch together with its sink, and the labels that predictions are written in."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tagalong.backend.batch.entry import compute_text_digest
+from tagalong.backend.batch.journal import BatchState, compute_text_digest
 from tagalong.backend.batch.models import BatchModels
-from tagalong.backend.batch.sink import PredictionSink
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.label_studio.label_map import LabelMap, map_labels
 from tagalong.backend.label_studio.results import LabelConfig
+from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import BatchError
 
 MAX_LISTED_NAMES = 5
-REQUESTS_PER_SECOND = 10.0  # to Label Studio, at most
+
+
+class PredictionSink(ABC):
+    """Stores the predictions of a batch.
+
+    `serialize` and `finish` are enough for a sink that writes everything at the end. A sink that
+    sends predictions while the batch runs also overrides `recover` and `deliver`.
+    """
+
+    @abstractmethod
+    def serialize(self, document: Document, prediction: Prediction) -> str:
+        """The prediction as the journal keeps it until it is delivered."""
+
+    @abstractmethod
+    def finish(self, journal: BatchState) -> None:
+        """Deliver every prediction that waits in the journal."""
+
+    def recover(self, journal: BatchState, *, is_reset: bool) -> None:  # noqa: B027
+        """Find out which predictions arrived that an earlier run was sending when it ended.
+
+        Args:
+            journal: The batch's journal.
+            is_reset: Whether its entries are about to be deleted.
+        """
+
+    def deliver(self, journal: BatchState, until_position: int) -> None:  # noqa: B027
+        """Deliver waiting predictions up to a position of the source, or leave them for later."""
+
+    def on_source_end(self, journal: BatchState, last_position: int) -> None:
+        """Delete waiting predictions after the source's last position: their documents are gone."""
+        journal.delete_absent(last_position)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceAndSink:
-    """The source of a batch, and the sink of its predictions.
+    """The source of a batch, and the sink of its predictions."""
 
-    Attributes:
-        source_name: Identifies the source in the journal.
-        config_digest: Identifies the labels that predictions are written in.
-        output_kind: The form of the output, for journals and sentences.
-        items: The documents, from the first for each pass.
-        total_items: Number of documents.
-        sink: Stores the predictions.
-        destination: Where the predictions are, for people.
-        journal_path: Where the journal is unless the user names another path.
-        notes: Sentences to show before the batch begins.
-        show: Shows the predictions to annotators, given versions by their share; returns a
-            sentence about it.
-        check_journal_path: Raises OutputError if the output would overwrite another's.
-    """
-
-    source_name: str
-    config_digest: str
-    output_kind: str
-    items: Iterable[SourceItem]
+    source_name: str  # identifies the source in the journal
+    config_digest: str  # identifies the labels that predictions are written in
+    output_kind: str  # the form of the output, for journals and sentences
+    items: Iterable[SourceItem]  # the documents, from the first for each pass
     total_items: int
     sink: PredictionSink
-    destination: str
-    journal_path: Path
-    notes: tuple[str, ...] = ()
+    destination: str  # where the predictions are, for people
+    journal_path: Path  # unless the user names another
+    notes: tuple[str, ...] = ()  # sentences to show before the batch begins
+    # Shows the predictions to annotators, given versions by their share; returns a sentence.
     show: Callable[[Sequence[str]], str] = lambda _: ""
+    # Raises OutputError if the output would overwrite another's.
     check_journal_path: Callable[[Path], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectOptions:
-    """Which tasks of which project to predict, and how.
-
-    Attributes:
-        project: The project's id.
-        url: Label Studio's address.
-        key: A token.
-        allowed_hosts: Hosts from which texts may be downloaded.
-        requests_per_second: At most, to Label Studio.
-        unlabeled_only: Leave out tasks with annotations.
-        view_id: Only the tasks in this tab of the Data Manager; None for all.
-        replace_shown_version: Show annotators these predictions instead of another version's.
-    """
+    """Which tasks of which project to predict, and how."""
 
     project: int
-    url: str
+    url: str  # Label Studio's address
     key: str
-    allowed_hosts: frozenset[str] = frozenset()
-    requests_per_second: float = REQUESTS_PER_SECOND
+    allowed_hosts: frozenset[str] = frozenset()  # from which texts may be downloaded
+    requests_per_second: float = 10.0  # to Label Studio, at most
     unlabeled_only: bool = False
-    view_id: int | None = None
-    replace_shown_version: bool = False
+    view_id: int | None = None  # only the tasks in this tab of the Data Manager
+    max_tasks: int | None = None
+    replace_shown_version: bool = False  # show annotators these predictions, not another version's
 
 
 def compute_config_digest(config: LabelConfig | None) -> str:

@@ -15,16 +15,12 @@ from tagalong.ner.document import Document, DroppedAnnotation, Prediction
 class ReadOptions:
     """How to read annotations.
 
-    Attributes:
-        annotator_policy: What to do where several people annotated the same task.
-        label_config: The project's labelling config. None: data key and labels come from the file.
-
     Raises:
         FormatError: If the config says that tasks hold URLs or encoded texts.
     """
 
-    annotator_policy: AnnotatorPolicy = "majority"
-    label_config: LabelConfig | None = None
+    annotator_policy: AnnotatorPolicy = "majority"  # where several people annotated the same task
+    label_config: LabelConfig | None = None  # None: data key and labels come from the file
 
     def __post_init__(self) -> None:
         # Offsets of an export count characters of a text that must be in the export.
@@ -34,63 +30,38 @@ class ReadOptions:
 
 @dataclass(frozen=True, slots=True)
 class SerializedDocument:
-    """One document in a file, and what the format cannot hold.
+    """One document in a file, and what the format cannot hold."""
 
-    Attributes:
-        content: The document's part of the file; empty where the format cannot hold it at all.
-        dropped: Annotations that are not in it.
-        masked_range_count: Unlabeled spans that look free of entities in it.
-        replaced_characters: Characters that are U+FFFD in it.
-    """
-
-    content: str
-    dropped: tuple[DroppedAnnotation, ...] = ()
-    masked_range_count: int = 0
-    replaced_characters: int = 0
+    content: str  # the document's part of the file; empty where the format cannot hold it at all
+    dropped: tuple[DroppedAnnotation, ...] = ()  # annotations that are not in it
+    masked_range_count: int = 0  # unlabeled spans that look free of entities in it
+    replaced_characters: int = 0  # characters that are U+FFFD in it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormatWriter:
-    """How to write files of a format.
+    """How to write files of a format."""
 
-    Attributes:
-        option: The format's name on the command line.
-        description: What a file holds, for sentences and journals.
-        serialize: Writes one document.
-        join: Writes a file from its documents.
-        serialize_prediction: Writes one prediction with its scores and version; None where the
-            format cannot hold them.
-        suffix: A file name's ending that chooses this format for predictions.
-    """
-
-    option: str
-    description: str
+    option: str  # the format's name on the command line
+    description: str  # of the file's content, for sentences and journals
     serialize: Callable[[Document, LabelConfig], SerializedDocument]
-    join: Callable[[Iterable[str]], Iterator[str]]
+    join: Callable[[Iterable[str]], Iterator[str]]  # makes a file of its documents
+    # Writes one prediction with scores and version; None where the format cannot hold them.
     serialize_prediction: Callable[[Document, Prediction, LabelConfig], str] | None = None
-    suffix: str = ""
+    suffix: str = ""  # a file name's ending that chooses this format for predictions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileFormat:
-    """A file format. `matches` and `read_annotations` are enough for every command that reads.
+    """A file format. `matches` and `read_annotations` are enough for every command that reads."""
 
-    Attributes:
-        name: The format's name in messages and help.
-        matches: Whether a file has this format, by its content.
-        read_annotations: Streams the annotated documents, and logs what is lost. None: the format
-            holds texts only.
-        read_texts: Streams the texts to predict. None: the documents of `read_annotations`.
-        read_predictions: Streams documents without spans, and their predictions. None: the
-            annotations count as predictions.
-        count: Counts the texts cheaply. None: by reading them.
-        writer: None where files of this format are never written.
-    """
-
-    name: str
-    matches: Callable[[FileHead], bool]
+    name: str  # in messages and help
+    matches: Callable[[FileHead], bool]  # whether a file has this format, by its content
+    # Streams the annotated documents, and logs losses. None: the format holds texts only.
     read_annotations: Callable[[FileHead, ReadOptions, ImportLog], Iterator[Document]] | None = None
+    # Streams the texts to predict. None: the documents of `read_annotations`.
     read_texts: Callable[[FileHead, LabelConfig | None], Iterator[SourceItem]] | None = None
+    # Streams documents without spans, and predictions. None: the annotations count as predictions.
     read_predictions: Callable[[FileHead], Iterator[tuple[Document, Prediction]]] | None = None
-    count: Callable[[FileHead], int] | None = None
-    writer: FormatWriter | None = None
+    count: Callable[[FileHead], int] | None = None  # counts the texts cheaply. None: by reading
+    writer: FormatWriter | None = None  # None where files of this format are never written

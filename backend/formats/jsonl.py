@@ -1,8 +1,9 @@
-"""JSON lines: one annotated document a line, the format that loses nothing."""
+"""JSON lines: one annotated or predicted document a line, the format that loses nothing."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.annotations.span_validation import validate_raw_spans
@@ -24,7 +25,7 @@ from tagalong.backend.formats.file_format import (
 from tagalong.backend.formats.sniff import FileHead, count_records
 from tagalong.backend.formats.texts import read_json_texts
 from tagalong.backend.label_studio.results import LabelConfig
-from tagalong.ner.document import Document, Prediction
+from tagalong.ner.document import Document, Prediction, Span
 
 
 def has_entities(head: FileHead) -> bool:
@@ -44,14 +45,34 @@ def read_documents(
     """Read a document from each line."""
     for where, line in parse_lines(head.file.open_stream(), str(head.path)):
         document = document_text_from_json(line, where)
-        spans = validate_raw_spans(
-            document,
-            raw_spans_from_json(line, where),
-            config=options.label_config,
-            import_log=import_log,
-        )
+        spans = _validate_spans(document, line, where, options, import_log)
         masked = masked_ranges_from_json(line, document, where)
         yield replace(document, spans=spans, masked_ranges=masked)
+
+
+def read_predicted_documents(
+    head: FileHead, options: ReadOptions, import_log: ImportLog
+) -> Iterator[Document]:
+    """Read predictions like annotations, with a warning; the meta has version and score."""
+    for where, line in parse_lines(head.file.open_stream(), str(head.path)):
+        document, prediction = prediction_from_json(line, where)
+        spans = _validate_spans(document, line, where, options, import_log)
+        import_log.record_warning("made by a model", f"{document.id}: {prediction.version}")
+        meta = {"model_version": prediction.version, "score": prediction.score}
+        yield replace(document, spans=spans, meta={**document.meta, **meta})
+
+
+def _validate_spans(
+    document: Document,
+    line: Mapping[str, Any],
+    where: str,
+    options: ReadOptions,
+    import_log: ImportLog,
+) -> tuple[Span, ...]:
+    raw_spans = raw_spans_from_json(line, where)
+    return validate_raw_spans(
+        document, raw_spans, config=options.label_config, import_log=import_log
+    )
 
 
 def read_line_predictions(head: FileHead) -> Iterator[tuple[Document, Prediction]]:
@@ -89,4 +110,12 @@ JSON_LINES_FORMAT = FileFormat(
         join=lambda lines: (f"{line}\n" for line in lines),
         suffix=".jsonl",
     ),
+)
+PREDICTIONS_FORMAT = FileFormat(
+    name="predictions in JSON lines",
+    matches=lambda head: has_entities(head) and "model_version" in head.first_record,
+    read_annotations=read_predicted_documents,
+    read_texts=read_json_texts,
+    read_predictions=read_line_predictions,
+    count=count_records,
 )

@@ -5,7 +5,7 @@ the texts and spans that are kept. Old exports say ``completions`` for ``annotat
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeGuard
@@ -37,16 +37,20 @@ from tagalong.ner.errors import FormatError
 PREDICTION_META_KEYS = frozenset({"model_version", "score"})  # in the meta of a model's document
 
 
-def read_label_studio_export(
-    head: FileHead, options: ReadOptions, import_log: ImportLog
-) -> Iterator[Document]:
-    """Read the annotated tasks of an export."""
-    yield from adjudicate_export(
-        partial(_read_tasks, head, options),
-        policy=options.annotator_policy,
-        config=options.label_config,
-        import_log=import_log,
-    )
+def read_adjudicated(
+    read_tasks: Callable[[FileHead, ReadOptions, ImportLog], Iterator[AnnotatedTask]],
+) -> Callable[[FileHead, ReadOptions, ImportLog], Iterator[Document]]:
+    """Make a reader of documents from a reader of tasks with one or more annotations."""
+
+    def read(head: FileHead, options: ReadOptions, import_log: ImportLog) -> Iterator[Document]:
+        return adjudicate_export(
+            partial(read_tasks, head, options),
+            policy=options.annotator_policy,
+            config=options.label_config,
+            import_log=import_log,
+        )
+
+    return read
 
 
 def read_task_predictions(head: FileHead) -> Iterator[tuple[Document, Prediction]]:
@@ -106,27 +110,6 @@ def _join(tasks: Iterable[str]) -> Iterator[str]:
     for number, task in enumerate(tasks):
         yield f"{',' if number else ''}\n{task}"
     yield "\n]\n"
-
-
-LABEL_STUDIO_FORMAT = FileFormat(
-    name="Label Studio JSON",
-    # Unannotated exports too, so that reading can say that they have no annotations.
-    matches=lambda head: (
-        head.structure == "array" and isinstance(head.first_record.get("data"), dict)
-    ),
-    read_annotations=read_label_studio_export,
-    read_texts=read_json_texts,
-    read_predictions=read_task_predictions,
-    count=count_records,
-    writer=FormatWriter(
-        option="label-studio",
-        description="Label Studio's tasks",  # journals of unfinished batches have it
-        serialize=_serialize,
-        serialize_prediction=_serialize_prediction,
-        join=_join,
-        suffix=".json",
-    ),
-)
 
 
 def _task_to_line(
@@ -285,3 +268,24 @@ def _find_task_text_key(
         )
     hint = objects[0] if objects else None
     return find_text_key(task.get("data"), where, key=None, hint=hint)
+
+
+LABEL_STUDIO_FORMAT = FileFormat(
+    name="Label Studio JSON",
+    # Unannotated exports too, so that reading can say that they have no annotations.
+    matches=lambda head: (
+        head.structure == "array" and isinstance(head.first_record.get("data"), dict)
+    ),
+    read_annotations=read_adjudicated(_read_tasks),
+    read_texts=read_json_texts,
+    read_predictions=read_task_predictions,
+    count=count_records,
+    writer=FormatWriter(
+        option="label-studio",
+        description="Label Studio's tasks",  # journals of unfinished batches have it
+        serialize=_serialize,
+        serialize_prediction=_serialize_prediction,
+        join=_join,
+        suffix=".json",
+    ),
+)

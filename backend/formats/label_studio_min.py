@@ -4,15 +4,14 @@ Cancelled annotations, drafts and ground truth marks are not in it; JSON has mor
 """
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from itertools import groupby
 from typing import Any
 
-from tagalong.backend.annotations.annotators import AnnotatedTask, adjudicate_export
+from tagalong.backend.annotations.annotators import AnnotatedTask
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.backend.formats.file_format import FileFormat, ReadOptions
-from tagalong.backend.formats.label_studio import parse_annotation
+from tagalong.backend.formats.label_studio import parse_annotation, read_adjudicated
 from tagalong.backend.formats.sniff import FileHead, stream_array_items
 from tagalong.backend.label_studio.results import find_text_key, is_span_result, raw_span_from_value
 from tagalong.ner.document import Document
@@ -21,27 +20,6 @@ from tagalong.ner.errors import FormatError
 ANNOTATION_KEYS = frozenset(
     {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement"}
 )  # added by the export to the fields of the task's data
-
-
-def read_json_min(
-    head: FileHead, options: ReadOptions, import_log: ImportLog
-) -> Iterator[Document]:
-    """Read the annotations of an export, those of the same task together."""
-    yield from adjudicate_export(
-        partial(_read_tasks, head, options),
-        policy=options.annotator_policy,
-        config=options.label_config,
-        import_log=import_log,
-    )
-
-
-LABEL_STUDIO_MIN_FORMAT = FileFormat(
-    name="Label Studio JSON_MIN",
-    matches=lambda head: (
-        head.structure == "array" and {"id", "annotator", "lead_time"} <= head.first_record.keys()
-    ),
-    read_annotations=read_json_min,
-)
 
 
 def _read_tasks(
@@ -112,3 +90,12 @@ def _parse_control_raw_spans(value: object, where: str) -> list[RawSpan]:
         for entry in (value if isinstance(value, list) else ())
         if isinstance(entry, dict) and is_span_result({"value": entry}, where)
     ]
+
+
+LABEL_STUDIO_MIN_FORMAT = FileFormat(
+    name="Label Studio JSON_MIN",
+    matches=lambda head: (
+        head.structure == "array" and {"id", "annotator", "lead_time"} <= head.first_record.keys()
+    ),
+    read_annotations=read_adjudicated(_read_tasks),
+)

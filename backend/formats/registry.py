@@ -4,6 +4,7 @@ A file's name never decides how it is read. To add a format, write a file beside
 to `FORMATS`; every command that reads annotations, predictions or texts then supports it.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -13,13 +14,11 @@ from tagalong.backend.documents.jsonl import DEFAULT_SCORE, UNKNOWN_VERSION
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.backend.formats.conll import CONLL_FORMAT
 from tagalong.backend.formats.file_format import FileFormat, FormatWriter, ReadOptions
-from tagalong.backend.formats.jsonl import JSON_LINES_FORMAT
+from tagalong.backend.formats.jsonl import JSON_LINES_FORMAT, PREDICTIONS_FORMAT
 from tagalong.backend.formats.label_studio import LABEL_STUDIO_FORMAT
 from tagalong.backend.formats.label_studio_min import LABEL_STUDIO_MIN_FORMAT
-from tagalong.backend.formats.predictions import PREDICTIONS_FORMAT
 from tagalong.backend.formats.sniff import FileHead, TextFile, sniff_file
 from tagalong.backend.formats.texts import JSON_TEXT_FORMAT, PLAIN_TEXT_FORMAT
-from tagalong.backend.formats.unsupported import detect_unsupported_tool
 from tagalong.backend.label_studio.results import LabelConfig
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import FormatError
@@ -38,6 +37,31 @@ WRITERS: dict[str, FormatWriter] = {
     form.writer.option: form.writer for form in FORMATS if form.writer is not None
 }
 
+# Keys of the first record that identify a tool; the first match counts.
+TOOL_BY_JSON_KEYS: tuple[tuple[frozenset[str], str], ...] = (
+    (frozenset({"images", "categories"}), "COCO"),
+    (frozenset({"documents", "source"}), "BioC JSON"),
+    (frozenset({"paragraphs"}), "spaCy 2 JSON"),
+    (frozenset({"text", "ents"}), "spaCy JSON"),
+    (frozenset({"tokenized_text", "ner"}), "GLiNER JSON"),
+    (frozenset({"tokens", "ner_tags"}), "a Hugging Face data set"),
+    (frozenset({"text", "_task_hash"}), "Prodigy"),
+    (frozenset({"text", "spans"}), "Prodigy"),
+    (frozenset({"text", "label"}), "doccano"),
+    (frozenset({"text", "labels"}), "doccano"),
+    (frozenset({"text", "entities", "relations"}), "doccano"),
+    (frozenset({"data", "annotations"}), "a single Label Studio task, not an export"),
+    (frozenset({"result", "task"}), "a single Label Studio annotation, not an export"),
+    (frozenset({"text", "entities"}), "our JSON lines but for its shape, one document a line"),
+    (frozenset({"text"}), "text without annotations"),
+)
+TOOL_BY_FIRST_LINE: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"\s*<"), "XML or HTML"),
+    (re.compile(r"T\d+\t\S+ \d+ \d+"), "brat"),
+    (re.compile(r"\d+\|t\|"), "PubTator"),
+    (re.compile(r".*\bannotation_id\b.*\bannotator\b"), "Label Studio CSV or TSV"),
+)
+
 FormatContent = Literal["annotations", "texts"]
 
 
@@ -53,14 +77,7 @@ def describe_formats(content: FormatContent) -> str:
 
 
 def detect_format(head: FileHead, content: FormatContent = "annotations") -> FileFormat:
-    """Find the format of a file.
-
-    Args:
-        head: The start of the file.
-        content: What is to be read from it.
-
-    Returns:
-        The first format that matches.
+    """Find the first format that matches a file and has this content.
 
     Raises:
         FormatError: If none does; the message names the tool that the file looks like.
@@ -73,11 +90,23 @@ def detect_format(head: FileHead, content: FormatContent = "annotations") -> Fil
             f"{head.path} begins like JSON but is not ({head.parse_error}): export it again",
             code="json-broken-at-start",
         )
-    tool = detect_unsupported_tool(head)
+    tool = _detect_unsupported_tool(head)
     finding = f"looks like {tool}" if tool else "is in no format we know"
     raise FormatError(
         f"{head.path} {finding}: give {describe_formats(content)}", code="format-unknown"
     )
+
+
+def _detect_unsupported_tool(head: FileHead) -> str | None:
+    # The tool that wrote a file which we do not read, so that the message can name it.
+    for keys, name in TOOL_BY_JSON_KEYS:
+        if keys <= head.first_record.keys():
+            return name
+    first_line = next((line for line in head.head_lines if line.strip()), "")
+    for pattern, name in TOOL_BY_FIRST_LINE:
+        if pattern.match(first_line):
+            return name
+    return None
 
 
 def read_annotations(
@@ -95,15 +124,7 @@ def read_annotations(
 def read_texts(
     form: FileFormat, head: FileHead, config: LabelConfig | None
 ) -> Iterator[SourceItem]:
-    """Read the texts of a file, in its order.
-
-    Args:
-        form: The file's format.
-        head: The start of the file.
-        config: The project's labelling config, which says where a task has its text.
-
-    Yields:
-        An item for each text; one that cannot be read has the reason.
+    """Read the texts of a file, in its order; an item that cannot be read has the reason.
 
     Raises:
         InputError: If the file is broken.
@@ -118,14 +139,9 @@ def read_texts(
 
 
 def read_predictions(path: Path) -> list[tuple[Document, Prediction]]:
-    """Read a file of predictions, ours or any other tool's.
+    """Read a file of predictions, ours or any other tool's: documents without spans, and theirs.
 
-    Args:
-        path: A file in any format that has annotations. They count as predictions where the format
-            has none of its own.
-
-    Returns:
-        Each document, without spans, with its prediction.
+    Annotations count as predictions where the format has none of its own.
 
     Raises:
         InputError: If the file cannot be read.

@@ -5,9 +5,11 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -48,9 +50,6 @@ class _Cursor(io.RawIOBase):
 class TextFile(AbstractContextManager["TextFile"]):
     """A file that is opened once and read any number of times, even by several readers at once.
 
-    Args:
-        path: Any file.
-
     Raises:
         InputError: If it cannot be opened, or is a pipe.
     """
@@ -86,22 +85,15 @@ class TextFile(AbstractContextManager["TextFile"]):
 
 @dataclass(frozen=True, slots=True)
 class FileHead:
-    """What the start of a file shows.
-
-    Attributes:
-        file: The file, open.
-        structure: A JSON array, JSON lines, one JSON object over several lines, or any other text.
-        first_record: First item of an array, object of the first line, or the keys of a single
-            object. Empty where there is none, or where it is not an object.
-        head_lines: The first complete lines, without their ends.
-        parse_error: The parser's message where a file starts like JSON and is not.
-    """
+    """What the start of a file shows."""
 
     file: TextFile
-    structure: FileStructure
+    structure: FileStructure  # "object": one JSON object over several lines; "text": any other text
+    # First item of an array, object of the first line, or the keys of a single object. Empty where
+    # there is none, or where it is not an object.
     first_record: Mapping[str, Any]
-    head_lines: tuple[str, ...]
-    parse_error: str = ""
+    head_lines: tuple[str, ...]  # the first complete lines, without their ends
+    parse_error: str = ""  # the parser's message where a file starts like JSON and is not
 
     @property
     def path(self) -> Path:
@@ -111,12 +103,6 @@ class FileHead:
 
 def sniff_file(file: TextFile) -> FileHead:
     """Look at the start of a file, and check that all of it is UTF-8 text.
-
-    Args:
-        file: An open file.
-
-    Returns:
-        What its start shows.
 
     Raises:
         FormatError: If it is empty, not UTF-8, or binary.
@@ -158,9 +144,10 @@ def count_records(head: FileHead) -> int:
 
 
 def _check_utf8(file: TextFile) -> None:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    done, stream = 0, file.open_stream()
-    while chunk := stream.read(CHUNK_BYTES):
+    decoder, stream = codecs.getincrementaldecoder("utf-8")(), file.open_stream()
+    done = 0
+    # The last chunk is empty: it ends the file, perhaps within a character.
+    for chunk in chain(iter(partial(stream.read, CHUNK_BYTES), b""), [b""]):
         if not done and chunk.startswith(UTF16_BYTE_ORDER_MARKS):
             raise FormatError(f"{file.path} is UTF-16: save it as UTF-8", code="file-utf16")
         if (nul := chunk.find(b"\0")) >= 0:
@@ -169,22 +156,16 @@ def _check_utf8(file: TextFile) -> None:
                 "damaged; give a text file",
                 code="file-binary",
             )
-        _decode_chunk(decoder, chunk, file.path, done)
+        pending, _ = decoder.getstate()  # the first bytes of a character that the last chunk cut
+        try:
+            decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            raise FormatError(
+                f"{file.path} is not UTF-8 from byte {done - len(pending) + error.start:,} on: "
+                "save it as UTF-8, because offsets cannot be trusted in a guessed encoding",
+                code="file-not-utf8",
+            ) from error
         done += len(chunk)
-    _decode_chunk(decoder, b"", file.path, done)
-
-
-def _decode_chunk(decoder: codecs.IncrementalDecoder, chunk: bytes, path: Path, done: int) -> None:
-    # An empty chunk ends the file.
-    pending, _ = decoder.getstate()  # the first bytes of a character that the last chunk cut
-    try:
-        decoder.decode(chunk, final=not chunk)
-    except UnicodeDecodeError as error:
-        raise FormatError(
-            f"{path} is not UTF-8 from byte {done - len(pending) + error.start:,} on: save it as "
-            "UTF-8, because offsets cannot be trusted in a guessed encoding",
-            code="file-not-utf8",
-        ) from error
 
 
 def _check_surrogate_pairs(file: TextFile) -> None:
@@ -231,19 +212,8 @@ def _sniff_object(file: TextFile, lines: tuple[str, ...]) -> FileHead:
         pass  # not a record of its own: one object over several lines, or no JSON at all
     _check_surrogate_pairs(file)
     try:
-        keys = _top_level_keys(ijson.basic_parse(file.open_stream(), use_float=True))
+        events = ijson.parse(file.open_stream(), use_float=True)
+        keys = [key for parent, kind, key in events if kind == "map_key" and not parent]
     except ijson.JSONError as error:
         return FileHead(file, "text", {}, lines, parse_error=_first_error_line(error))
     return FileHead(file, "object", dict.fromkeys(keys), lines)
-
-
-def _top_level_keys(events: Iterable[tuple[str, Any]]) -> list[str]:
-    keys, depth = [], 0
-    for kind, value in events:
-        if kind in ("start_map", "start_array"):
-            depth += 1
-        elif kind in ("end_map", "end_array"):
-            depth -= 1
-        elif kind == "map_key" and depth == 1:
-            keys.append(value)
-    return keys

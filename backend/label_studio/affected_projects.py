@@ -22,36 +22,22 @@ SetupCounts = Mapping[tuple[str, str], int]
 
 @dataclass(frozen=True, slots=True)
 class VersionChange:
-    """The replacement of the served version by a candidate.
+    """The replacement of the served version by a candidate."""
 
-    Attributes:
-        project: Id of the retrained project.
-        tier: ``encoder`` or ``llm``.
-        version: The served version; empty if there is none.
-        old_labels: Labels of the served version.
-        new_labels: Labels of the candidate.
-    """
-
-    project: int
+    project: int  # the retrained one
     tier: str
-    version: str
+    version: str  # the served version; empty if there is none
     old_labels: tuple[str, ...]
     new_labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AffectedProject:
-    """Another project that the served version predicts for.
-
-    Attributes:
-        project: Its id.
-        title: Its title in Label Studio.
-        lost_labels: Its labels that only the served version predicts, in the project's names.
-    """
+    """Another project that the served version predicts for."""
 
     project: int
     title: str
-    lost_labels: tuple[str, ...]
+    lost_labels: tuple[str, ...]  # in its names; only the served version predicts them
 
 
 def find_affected_projects(
@@ -63,11 +49,6 @@ def find_affected_projects(
     the call in the event store of its models folder. So a project whose listing changes the event
     store uses this folder. Versions and addresses cannot show that: servers of two
     folders may both serve the bundled version, and one server may have several addresses.
-
-    Args:
-        client: Sends no request if no version is served.
-        events: The event store of the models folder in which the version would be promoted.
-        change: The planned promotion.
 
     Returns:
         The visible projects whose backend uses the folder, the newest first. A backend that is
@@ -108,7 +89,6 @@ def _uses_models_folder(
     before: SetupCounts | None,
     after: SetupCounts | None,
 ) -> bool:
-    """Whether one of a project's backends uses the models folder of the event store."""
     if before is None or after is None:
         return any(backend.model_version == version for backend in backends)
     if after.get(key, 0) > before.get(key, 0):
@@ -127,11 +107,7 @@ def _read_setups(events: EventStore) -> SetupCounts | None:
 def compute_lost_labels(
     config: LabelConfig, old: Sequence[str], new: Sequence[str]
 ) -> tuple[str, ...]:
-    """Find the labels of a project that one version predicts and another does not.
-
-    Returns:
-        Each label once, in the project's names and in the order of `old`.
-    """
+    """Find the labels, in a project's names, that one version predicts and another does not."""
     before, after = (map_labels(labels, config).project_labels.values() for labels in (old, new))
     return tuple(label for label in dict.fromkeys(before) if label not in after)
 
@@ -139,11 +115,7 @@ def compute_lost_labels(
 def hold_back_reason(
     change: VersionChange, others: Sequence[AffectedProject], candidate: str
 ) -> str:
-    """Explain why a candidate is not promoted, and what the user can do.
-
-    Returns:
-        Sentences; the last one without its full stop.
-    """
+    """Explain, without a full stop, why a candidate is not promoted and what the user can do."""
     named = [f"project {other.project} ({other.title})" for other in others[:MAX_LISTED_PROJECTS]]
     if len(others) > MAX_LISTED_PROJECTS:
         named.append(f"{len(others) - MAX_LISTED_PROJECTS} more")

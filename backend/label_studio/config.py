@@ -25,6 +25,7 @@ from tagalong.backend.label_studio.results import (
     SPAN_TYPE,
     LabelConfig,
     TextEncoding,
+    format_names,
 )
 from tagalong.ner.errors import FormatError
 
@@ -42,11 +43,7 @@ COPY_ADVICE = "copy it from Label Studio's settings"
 
 
 def read_label_config(path: Path) -> LabelConfig:
-    """Read a labelling config from a file.
-
-    Raises:
-        FormatError: If it is not UTF-8, or `parse_label_config` refuses it.
-    """
+    """Read a labelling config from a file; errors of `parse_label_config` name the file."""
     try:
         xml = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -61,14 +58,10 @@ def read_label_config(path: Path) -> LabelConfig:
 
 @lru_cache(maxsize=MAX_CACHED_CONFIGS)
 def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
-    """Parse a labelling config; the last `MAX_CACHED_CONFIGS` results are cached.
+    """Parse a labelling config, as Label Studio shows it under Labeling Interface, Code.
 
-    Args:
-        xml: The config, as Label Studio shows it under Settings, Labeling Interface, Code.
-        control: Name of the ``<Labels>`` to use, if several label a ``<Text>``.
-
-    Returns:
-        An immutable config.
+    Of several ``<Labels>`` over a ``<Text>``, `control` names the one to use. The last
+    `MAX_CACHED_CONFIGS` results are cached.
 
     Raises:
         FormatError: If it is too long, declares a document type or entities, is not XML, or has no
@@ -95,7 +88,7 @@ def parse_label_config(xml: str, *, control: str | None = None) -> LabelConfig:
 
 
 def _parse_interface(xml: str) -> Any:
-    """Parse a config twice: first safely, then as Label Studio does."""
+    # Twice: first safely, then as Label Studio does.
     if len(xml) > MAX_CONFIG_CHARACTERS:
         raise FormatError(
             f"the labelling config has {len(xml):,} characters, more than "
@@ -136,23 +129,16 @@ def _is_tag(tag: Any, name: str) -> bool:
 
 
 def _span_controls(interface: Any) -> list[Any]:
-    """Every ``<Labels>`` that labels exactly one ``<Text>``."""
+    # Every <Labels> that labels exactly one <Text>.
     controls = list(interface.controls)
-    span_controls = [
-        control
-        for control in controls
-        if _is_tag(control, SPAN_TYPE)
-        and [_is_tag(obj, "text") for obj in control.objects] == [True]
-    ]
-    if span_controls:
-        return span_controls
-    if any(
-        _is_tag(control, HYPERTEXT_TYPE)
-        or (
-            _is_tag(control, SPAN_TYPE)
-            and any(_is_tag(obj, "hypertext") for obj in control.objects)
-        )
-        for control in controls
+    labels = [control for control in controls if _is_tag(control, SPAN_TYPE)]
+    if found := [
+        control for control in labels if [_is_tag(obj, "text") for obj in control.objects] == [True]
+    ]:
+        return found
+    objects = [obj for control in labels for obj in control.objects]
+    if any(_is_tag(control, HYPERTEXT_TYPE) for control in controls) or any(
+        _is_tag(obj, "hypertext") for obj in objects
     ):
         raise FormatError(
             f"the labelling config labels a <HyperText>: {HYPERTEXT_ADVICE}", code="hypertext"
@@ -166,11 +152,9 @@ def _span_controls(interface: Any) -> list[Any]:
 
 
 def _choose_control(controls: list[Any], name: str | None) -> Any:
-    """The control of this name, or the only one."""
     matching = [control for control in controls if name is None or control.name == name]
     if len(matching) != 1:
-        names = ", ".join(f"{control.name!r:.60}" for control in controls[:5])
-        names += f" and {len(controls) - 5} more" if len(controls) > 5 else ""
+        names = format_names([control.name for control in controls])
         missing = "" if name is None else f", none of them called {name!r}"
         raise FormatError(
             f"the labelling config has these <Labels> over a <Text>: {names}{missing}; name one in "
@@ -211,19 +195,18 @@ def _text_encoding(text: Any) -> TextEncoding:
 
 
 def _label_name(label: Mapping[str, str]) -> str:
-    """The name of a label in results: its alias, or its value."""
     return label.get("alias") or label["value"]
 
 
 def _names_by_spelling(labels: list[Mapping[str, str]]) -> dict[str, str]:
-    """Name by value and alias; a name maps to itself, even if it is another label's value."""
+    # A name maps to itself, even if it is another label's value.
     names = {_label_name(label): _label_name(label) for label in labels}
     values = {label["value"]: _label_name(label) for label in labels if "value" in label}
     return values | names
 
 
 def _predicted_values(labels: list[Mapping[str, str]]) -> dict[str, str]:
-    """Name by model label, for model labels that exactly one label claims."""
+    # Name by model label, for model labels that exactly one label claims.
     claims = {
         (value.strip(), _label_name(label))
         for label in labels

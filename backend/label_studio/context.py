@@ -22,29 +22,19 @@ CONTEXT_ID_KEYS = ("draft_id", "annotation_id")  # keys in a context for the fir
 
 @dataclass(frozen=True, slots=True)
 class InteractiveContext:
-    """The regions of an annotator.
+    """The regions of an annotator, sorted."""
 
-    Attributes:
-        new_spans: Regions drawn just now, sorted, in the project's labels.
-        existing_spans: All regions that may exist, drawn ones included, sorted. A label outside the
-            config stays as sent; a missing label is empty.
-    """
-
-    new_spans: tuple[Span, ...]
+    new_spans: tuple[Span, ...]  # drawn just now, in the project's labels
+    # All that may exist, drawn ones included. A label outside the config stays as sent; a missing
+    # label is empty.
     existing_spans: tuple[Span, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Region:
-    """A region of a result; the id is empty if it has none."""
-
-    id: str
+    id: str  # empty if it has none
     span: Span
     is_manual: bool
-
-
-def _no_seen_regions(_: Sequence[str]) -> frozenset[str]:
-    return frozenset()
 
 
 def read_interactive_context(
@@ -53,17 +43,12 @@ def read_interactive_context(
     config: LabelConfig,
     document: Document,
     *,
-    seen_regions: Callable[[Sequence[str]], frozenset[str]] = _no_seen_regions,
+    seen_regions: Callable[[Sequence[str]], frozenset[str]] = lambda _: frozenset(),
 ) -> InteractiveContext:
-    """Read the regions of an interactive request; malformed ones are skipped.
+    """Read the regions of an interactive request.
 
-    Args:
-        task: The task in the request, with ``annotations``, ``drafts`` and ``predictions``.
-        context: The context in the request, with ``result``, and perhaps ``annotation_id`` and
-            ``draft_id``.
-        config: The project's labelling config; regions of other controls are skipped.
-        document: The task's text; regions outside it are skipped.
-        seen_regions: Returns those of some region ids that earlier requests for this task had.
+    Malformed regions, regions of other controls, and those outside the text are skipped.
+    `seen_regions` returns those of some region ids that earlier requests for this task had.
 
     Returns:
         New spans, neither stored nor in an earlier request. Existing spans, from the context and
@@ -92,12 +77,10 @@ def _current_results(
     config: LabelConfig,
     document: Document,
 ) -> list[list[_Region]]:
-    """The regions of the stored results that may be open in the editor.
-
-    First choice: results that the context names. Second: results that share most regions with the
-    context, drafts before annotations before predictions. Third: all results without regions of
-    the sent label, because the editor would have sent those regions too.
-    """
+    # The regions of the stored results that may be open in the editor. First choice: results that
+    # the context names. Second: results that share most regions with the context, drafts before
+    # annotations before predictions. Third: all results without regions of the sent label, because
+    # the editor would have sent those regions too.
     several = [[*map(_as_object, _as_array(task.get(name)))] for name in TASK_RESULT_KEYS]
     named = [
         (versions, context.get(key))
@@ -135,7 +118,6 @@ def _has_id(version: Mapping[str, Any], wanted_id: object) -> bool:
 
 
 def _read_regions(result: object, config: LabelConfig, document: Document) -> Iterator[_Region]:
-    """The regions of a result that are spans of the text."""
     for item in map(_as_object, _as_array(result)):
         value = span_value(item)
         start, end, labels = value.get("start"), value.get("end"), value.get(SPAN_TYPE)
@@ -151,19 +133,15 @@ def _read_regions(result: object, config: LabelConfig, document: Document) -> It
             first = labels[0] if labels and isinstance(labels[0], str) else ""
             span = Span(start, end, config.names_by_spelling.get(first, first))
             name = item.get("id")
-            yield _Region(name if isinstance(name, str) else "", span, _is_manual(item))
-
-
-def _is_manual(item: Mapping[str, Any]) -> bool:
-    """Whether a person drew a region: one from a prediction has a score."""
-    return item.get("origin", "manual") == "manual" and "score" not in item
+            # A person drew it: a region from a prediction has a score.
+            is_manual = item.get("origin", "manual") == "manual" and "score" not in item
+            yield _Region(name if isinstance(name, str) else "", span, is_manual)
 
 
 def with_unique_region_ids(document: Document, context: object) -> Document:
     """Change a document's id, so that its predicted regions get ids unknown to the editor.
 
-    Returns:
-        The document with an id that depends only on the regions in the context.
+    The new id depends only on the regions in the context.
     """
     ids = [_as_object(item).get("id") for item in _as_array(_as_object(context).get("result"))]
     names = "\0".join(sorted(name for name in ids if isinstance(name, str)))

@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from threading import BoundedSemaphore, Thread
 from time import monotonic
@@ -30,19 +30,12 @@ READ_SIZE_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class WebAddress:
-    """A parsed address.
+    """A parsed address."""
 
-    Attributes:
-        scheme: "http" or "https".
-        host: In lower case; an IPv6 address in brackets.
-        port: The default port of the scheme if none is given.
-        path: With the query.
-    """
-
-    scheme: str
-    host: str
-    port: int
-    path: str
+    scheme: str  # "http" or "https"
+    host: str  # in lower case; an IPv6 address in brackets
+    port: int  # the default port of the scheme if none is given
+    path: str  # with the query
 
     @property
     def netloc(self) -> str:
@@ -105,34 +98,27 @@ def parse_web_address(text: str) -> WebAddress:
     return WebAddress(url.scheme, host, port, url.request_uri)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fetcher:
-    """Fetches texts, at most `MAX_CONCURRENT_FETCHES` at a time.
+    """Fetches texts, at most `MAX_CONCURRENT_FETCHES` at a time."""
 
-    Args:
-        max_bytes: Limit for one text, after decompression.
-        timeout_seconds: Limit for one text, from the name lookup to the last byte.
-    """
-
-    def __init__(self, *, max_bytes: int, timeout_seconds: float) -> None:
-        self._max_bytes, self._timeout_seconds = max_bytes, timeout_seconds
-        self._semaphore = BoundedSemaphore(MAX_CONCURRENT_FETCHES)
+    max_bytes: int  # of one text, after decompression
+    timeout_seconds: float  # for one text, from the name lookup to the last byte
+    semaphore: BoundedSemaphore = field(
+        default_factory=lambda: BoundedSemaphore(MAX_CONCURRENT_FETCHES), compare=False
+    )
 
     def fetch(self, address: WebAddress, headers: Mapping[str, str]) -> bytes:
-        """Fetch a text; the caller has checked that the address is allowed.
-
-        Returns:
-            The content, decompressed.
+        """Fetch a text, decompressed; the caller has checked that the address is allowed.
 
         Raises:
             InputError: If there is no answer, a status other than 2xx, or a limit is exceeded.
         """
-        deadline = monotonic() + self._timeout_seconds
-        late = f"{address.netloc} did not send the text within {self._timeout_seconds:g} seconds"
-        if not self._semaphore.acquire(timeout=self._timeout_seconds):
+        deadline = monotonic() + self.timeout_seconds
+        late = f"{address.netloc} did not send the text within {self.timeout_seconds:g} seconds"
+        if not self.semaphore.acquire(timeout=self.timeout_seconds):
             raise InputError(f"{late}, busy with others: try again", code="fetch-timeout")
-        fetching = _FetchThread(
-            address, headers, self._max_bytes, self._timeout_seconds, self._semaphore
-        )
+        fetching = _FetchThread(address, headers, self)
         fetching.start()
         fetching.join(max(0.0, deadline - monotonic()))
         if fetching.is_alive():
@@ -149,18 +135,10 @@ class _FetchThread(Thread):
     The time limit of a socket restarts with every byte, and a name lookup has none.
     """
 
-    def __init__(
-        self,
-        address: WebAddress,
-        headers: Mapping[str, str],
-        max_bytes: int,
-        timeout_seconds: float,
-        semaphore: BoundedSemaphore,
-    ) -> None:
-        super().__init__(daemon=True)
-        self._address, self._headers = address, headers
-        self._max_bytes, self._semaphore = max_bytes, semaphore
-        self._connection = _make_connection(address, timeout_seconds)
+    def __init__(self, address: WebAddress, headers: Mapping[str, str], limits: Fetcher) -> None:
+        super().__init__(daemon=True)  # an abandoned fetch must not hold up the end of the process
+        self._address, self._headers, self._limits = address, headers, limits
+        self._connection = _make_connection(address, limits.timeout_seconds)
         self._socket: socket.socket | None = None
         self._is_abandoned = False
         self.content = bytearray()
@@ -175,7 +153,7 @@ class _FetchThread(Thread):
             self.error = f"could not be read ({type(error).__name__}): check whether it runs"
         finally:
             self._connection.close()
-            self._semaphore.release()
+            self._limits.semaphore.release()
 
     def stop(self) -> None:
         """Abandon the thread, and close its connection so that it ends soon."""
@@ -185,7 +163,7 @@ class _FetchThread(Thread):
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     def _read_response(self) -> str | None:
-        """Read the content; returns a reason if it cannot be used."""
+        # Reads the content; returns a reason if it cannot be used.
         self._connection.connect()
         self._socket = self._connection.sock
         if self._is_abandoned:
@@ -200,10 +178,8 @@ class _FetchThread(Thread):
             return f"answers with the error {response.status}"
         while chunk := response.read1(READ_SIZE_BYTES):
             self.content += chunk
-            if len(self.content) > self._max_bytes:
-                return (
-                    f"has more than {self._max_bytes:,} bytes there, which is too much for a text"
-                )
+            if len(self.content) > (limit := self._limits.max_bytes):
+                return f"has more than {limit:,} bytes there, which is too much for a text"
         return None
 
 

@@ -24,12 +24,7 @@ def suggest_spans(
     A mention is the same string between word boundaries. A string is searched if it has a letter
     or digit, no blank at its edges, at most `MAX_MENTION_CHARACTERS` code points, and one label.
     Mentions win over the model's spans, longer ones over shorter ones, then earlier ones over
-    later ones. Run time is linear in the length of the text.
-
-    Args:
-        document: The task's text.
-        predicted: The model's spans, in the project's labels.
-        context: The annotator's regions.
+    later ones. Run time is linear in the length of the text. All labels are the project's.
 
     Returns:
         Spans to add, sorted. None overlaps another one or an existing region. Mentions have the
@@ -49,7 +44,7 @@ def suggest_spans(
 
 
 def _merge_ranges(spans: Iterable[Span], length: int) -> Iterator[tuple[int, int]]:
-    """The covered ranges without overlaps: thousands of spans may cover the whole text."""
+    # The covered ranges without overlaps: thousands of spans may cover the whole text.
     covered = 0
     for span in sorted(spans):
         start, end = max(span.start, covered), min(span.end, length)
@@ -59,7 +54,6 @@ def _merge_ranges(spans: Iterable[Span], length: int) -> Iterator[tuple[int, int
 
 
 def _search_strings(document: Document, drawn: Sequence[Span]) -> dict[str, str]:
-    """The strings to search, with their labels."""
     labels: dict[str, set[str]] = {}
     for span in drawn:
         if span.end - span.start <= MAX_MENTION_CHARACTERS:
@@ -72,7 +66,6 @@ def _search_strings(document: Document, drawn: Sequence[Span]) -> dict[str, str]
 
 
 def _find_mentions(text: str, labels: Mapping[str, str], occupied: bytearray) -> Iterator[Span]:
-    """Find strings in the free parts of a text, and mark them as occupied."""
     if not labels:
         return
     strings = _StringIndex(labels)
@@ -96,18 +89,16 @@ def _find_mentions(text: str, labels: Mapping[str, str], occupied: bytearray) ->
 def _candidates(
     strings: "_StringIndex", text: str, start: int, limit: int
 ) -> Iterator[tuple[int, int, str]]:
-    """The longest string from `start` up to `limit`, as a heap item that sorts longest first."""
+    # The longest string from `start` up to `limit`, as a heap item that sorts longest first.
     string = strings.find_longest(text, start, limit)
     if string is not None:
         yield -len(string), start, string
 
 
 class _StringIndex:
-    """Finds the longest string at a position with one binary search.
-
-    In sorted order, the strings that the text starts with form a chain: each is a prefix of a later
-    one. The search finds the last candidate, and `_longest_prefix` leads to the others.
-    """
+    # Finds the longest string at a position with one binary search. In sorted order, the strings
+    # that the text starts with form a chain: each is a prefix of a later one. The search finds the
+    # last candidate, and `_longest_prefix` leads to the others.
 
     def __init__(self, strings: Iterable[str]) -> None:
         self._sorted_strings = sorted(strings)

@@ -11,15 +11,10 @@ from tagalong.ner.document import Document, Prediction
 
 @dataclass(frozen=True, slots=True)
 class LabelMap:
-    """The project's label for each label of a model.
+    """The project's label for each label of a model."""
 
-    Attributes:
-        project_labels: Project label by model label; several may share one.
-        unmapped: Model labels without a project label, in the model's order.
-    """
-
-    project_labels: Mapping[str, str] = field(hash=False)
-    unmapped: tuple[str, ...] = ()
+    project_labels: Mapping[str, str] = field(hash=False)  # by model label; several may share one
+    unmapped: tuple[str, ...] = ()  # model labels without a project label, in the model's order
 
     def apply(self, document: Document, prediction: Prediction) -> Prediction:
         """Translate a prediction into the project's labels.

@@ -9,7 +9,7 @@ A further control type needs a change in this file and in `config` only.
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -37,27 +37,18 @@ MIN_SCORE = 1e-6  # Label Studio refuses 0
 
 @dataclass(frozen=True, slots=True)
 class LabelConfig:
-    """The part of a labelling config that concerns spans of a text.
+    """The part of a labelling config that concerns spans of a text."""
 
-    Attributes:
-        control: Name of the ``<Labels>``, the ``from_name`` of every region.
-        object: Name of the ``<Text>``, the ``to_name`` of every region.
-        data_key: Key of the text in a task's data.
-        labels: Names in the order of the config. The name of a label is its alias, because Label
-            Studio accepts nothing else in predictions, or its value.
-        names_by_spelling: Name by value and by alias.
-        predicted_values: Name by model label, from ``predicted_values``; a model label that two
-            labels claim is left out.
-        text_encoding: Encoding of the text in a task's data.
-    """
-
-    control: str
-    object: str
-    data_key: str
+    control: str  # name of the <Labels>, the from_name of every region
+    object: str  # name of the <Text>, the to_name of every region
+    data_key: str  # of the text in a task's data
+    # Name of each label: its alias, because Label Studio accepts nothing else in predictions, or
+    # its value.
     labels: tuple[str, ...]
-    names_by_spelling: Mapping[str, str] = field(hash=False)
+    names_by_spelling: Mapping[str, str] = field(hash=False)  # by value and by alias
+    # By model label; one that two labels claim is left out.
     predicted_values: Mapping[str, str] = field(default_factory=dict, hash=False)
-    text_encoding: TextEncoding = "text"
+    text_encoding: TextEncoding = "text"  # of the text in a task's data
 
 
 DEFAULT_LABEL_CONFIG = LabelConfig(
@@ -68,11 +59,8 @@ DEFAULT_LABEL_CONFIG = LabelConfig(
 def find_text_key(data: object, where: str, *, key: str | None, hint: str | None = None) -> str:
     """Find the key of the text in a task's data.
 
-    Args:
-        data: The task's ``data``.
-        where: Name of the task, for messages.
-        key: The data key of the labelling config, if there is one.
-        hint: Without a config: the ``to_name`` of regions, which often equals the key.
+    The labelling config has the key. Without one, the hint is the ``to_name`` of regions, which
+    often equals the key.
 
     Raises:
         FormatError: If there is no text, or there are several and none is named.
@@ -97,18 +85,14 @@ def find_text_key(data: object, where: str, *, key: str | None, hint: str | None
     )
 
 
-def format_names(names: Mapping[str, Any]) -> str:
-    """List the first five names for a message, and count the rest."""
+def format_names(names: Collection[str]) -> str:
+    """Quote the first five names for a message, and count the rest."""
     shown = ", ".join(f"{name!r:.60}" for name in list(names)[:5])
     return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown or "nothing"
 
 
 def require_plain_text(config: LabelConfig) -> None:
-    """Check that tasks hold plain text, which training on exports needs.
-
-    Raises:
-        FormatError: If they hold addresses or encoded texts.
-    """
+    """Raise FormatError unless tasks hold plain text, which training on exports needs."""
     if config.text_encoding != "text":
         raise FormatError(
             f"<Text name={config.object!r}> holds a URL or an encoded text, which offsets do not "
@@ -119,10 +103,6 @@ def require_plain_text(config: LabelConfig) -> None:
 
 def is_span_result(item: Mapping[str, Any], where: str) -> bool:
     """Whether an item of a result is a region of ``<Labels>`` over ``<Text>``.
-
-    Args:
-        item: One item of a result.
-        where: Name of the task, for messages.
 
     Raises:
         FormatError: If it is a region of a ``<HyperText>``.
@@ -145,10 +125,6 @@ def span_value(item: Mapping[str, Any]) -> Mapping[str, Any]:
 def raw_span_from_value(value: Mapping[str, Any], where: str) -> RawSpan:
     """Read the ``value`` of a region without checking it against the text.
 
-    Args:
-        value: The ``value`` of an item of a result.
-        where: Name of the task, for messages.
-
     Raises:
         FormatError: If offsets are not whole numbers, or labels are not text.
     """
@@ -169,12 +145,7 @@ def raw_span_from_value(value: Mapping[str, Any], where: str) -> RawSpan:
 
 
 def result_from_spans(document: Document, spans: Sequence[Span], config: LabelConfig) -> list[Any]:
-    """Write spans as the result of a prediction or an annotation.
-
-    Args:
-        document: The document of the spans.
-        spans: Spans with names, values or aliases of the config as labels.
-        config: The project's labelling config.
+    """Write spans, whose labels are names, values or aliases of a config, as a result.
 
     Returns:
         One item per span, with an id that depends only on document and span.

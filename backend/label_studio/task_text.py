@@ -35,23 +35,14 @@ JSON_TYPE_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class TaskTextReader:
-    """Reads the texts of tasks.
+    """Reads the texts of tasks."""
 
-    Attributes:
-        allowed_hosts: Hosts that texts may be fetched from, as ``HOST`` or ``HOST:PORT``; without a
-            port, the default port of http and https.
-        label_studio_url: Base of addresses such as ``/data/upload/...``; its host must be among
-            the allowed ones.
-        authorization: Returns the ``Authorization`` for Label Studio, such as ``Token ...``; called
-            for every text, and sent to no other server.
-        max_bytes: Limit for one fetched text.
-        timeout_seconds: Limit for fetching one text, from the name lookup to the last byte.
-    """
-
-    allowed_hosts: frozenset[str] = frozenset()
+    allowed_hosts: frozenset[str] = frozenset()  # as HOST, for the default ports, or HOST:PORT
+    # Base of addresses such as /data/upload/...; its host must be among the allowed ones.
     label_studio_url: str | None = field(default=None, kw_only=True)
+    # Returns Label Studio's Authorization for a text; it is sent to no other server.
     authorization: Callable[[], str] | None = field(default=None, kw_only=True, repr=False)
-    max_bytes: int = field(default=10_000_000, kw_only=True)
+    max_bytes: int = field(default=10_000_000, kw_only=True)  # see `Fetcher`
     timeout_seconds: float = field(default=10.0, kw_only=True)
     _fetcher: Fetcher = field(init=False, repr=False, compare=False)
     _label_studio_address: WebAddress | None = field(init=False, repr=False, compare=False)
@@ -62,23 +53,17 @@ class TaskTextReader:
         Raises:
             InputError: If a host or Label Studio's address cannot be used.
         """
-        hosts = frozenset(map(parse_allowed_host, self.allowed_hosts))
         url = self.label_studio_url
-        object.__setattr__(self, "allowed_hosts", hosts)
-        object.__setattr__(
-            self, "_label_studio_address", None if url is None else parse_web_address(url)
-        )
-        object.__setattr__(
-            self,
-            "_fetcher",
-            Fetcher(max_bytes=self.max_bytes, timeout_seconds=self.timeout_seconds),
-        )
+        parsed = {
+            "allowed_hosts": frozenset(map(parse_allowed_host, self.allowed_hosts)),
+            "_label_studio_address": None if url is None else parse_web_address(url),
+            "_fetcher": Fetcher(max_bytes=self.max_bytes, timeout_seconds=self.timeout_seconds),
+        }
+        for name, value in parsed.items():
+            object.__setattr__(self, name, value)  # the instance is frozen
 
     def read_document(self, task: Mapping[str, Any], config: LabelConfig) -> Document:
-        """Read the text of a task.
-
-        Returns:
-            The document, without spans; its id is the task id.
+        """Read the text of a task as a document, whose id is the task id.
 
         Raises:
             InputError: If there is no text under the config's data key, or it cannot be decoded or
@@ -105,7 +90,14 @@ class TaskTextReader:
             case "base64":
                 return _atob(value).decode("latin-1")  # one character per byte
             case "base64unicode":
-                return _decode_utf8(_atob(value))
+                try:
+                    return _atob(value).decode()
+                except UnicodeDecodeError as error:  # atobUnicode refuses broken bytes too
+                    raise InputError(
+                        'its text is base64, but not of UTF-8, as encoding="base64unicode" says: '
+                        "import it again",
+                        code="text-not-utf8",
+                    ) from error
 
     def _fetch(self, value: str) -> bytes:
         address = parse_web_address(self._absolute_url(value))
@@ -155,7 +147,7 @@ def _read_value(data: object, config: LabelConfig, where: str) -> str:
 
 
 def _atob(value: str) -> bytes:
-    """Decode as the browser's ``atob`` does (https://infra.spec.whatwg.org/#forgiving-base64)."""
+    # As the browser's atob does: https://infra.spec.whatwg.org/#forgiving-base64
     digits = BASE64_WHITESPACE.sub("", value)
     if len(digits) % 4 == 0:
         digits = digits.removesuffix("=").removesuffix("=")
@@ -165,15 +157,3 @@ def _atob(value: str) -> bytes:
             code="text-not-base64",
         )
     return b64decode(digits + "=" * (-len(digits) % 4))
-
-
-def _decode_utf8(content: bytes) -> str:
-    """Decode as the editor's ``atobUnicode`` does, which refuses broken bytes."""
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(
-            'its text is base64, but not of UTF-8, as encoding="base64unicode" says: import it '
-            "again",
-            code="text-not-utf8",
-        ) from error

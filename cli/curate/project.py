@@ -113,9 +113,8 @@ def open_project(project: int, url: str | None, key: str | None) -> Iterator["Cu
         LabelStudioError: If Label Studio is unreachable, or has no such project.
         FormatError: If the labeling config cannot be used.
     """
-    from tagalong.backend.label_studio.api.client import connect
     from tagalong.backend.label_studio.api.retries import RateLimitedRetry
-    from tagalong.backend.label_studio.config import parse_label_config
+    from tagalong.backend.label_studio.connected_project import connect_project
     from tagalong.training.curate.project import CuratedProject
 
     if not url or not key:
@@ -123,6 +122,5 @@ def open_project(project: int, url: str | None, key: str | None) -> Iterator["Cu
             "--project needs --label-studio-url and --label-studio-key, or the environment "
             "variables LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY"
         )
-    with connect(url, key) as client:
-        config = parse_label_config(client.get_project(project).label_config)
-        yield CuratedProject(client, project, config, RateLimitedRetry(notify=warn), warn)
+    with connect_project(url, key, project, RateLimitedRetry(notify=warn)) as connected:
+        yield CuratedProject(connected, warn)

@@ -147,7 +147,7 @@ def select_cli(
             if pool is not None or labeled:
                 raise typer.BadParameter("give no files with --project: it has its own annotations")
             curated_project = stack.enter_context(open_project(project, url, key))
-            config = curated_project.config
+            config = curated_project.project.config
             documents, corpus = (
                 curated_project.read_unlabeled_documents(),
                 curated_project.read_annotated_corpus("latest"),

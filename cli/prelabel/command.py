@@ -8,18 +8,18 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from tagalong.backend.batch.engine import Engine
 from tagalong.backend.batch.files import connect_files, open_source
+from tagalong.backend.batch.local_engine import Engine
 from tagalong.backend.batch.models import BatchModels, ModelReference, choose_models
 from tagalong.backend.batch.prelabel import (
     EngineOpener,
     estimate_batch,
+    open_batch_journal,
     open_local_engine,
     run_batch,
     sort_versions_by_share,
     summarize_batch,
 )
-from tagalong.backend.batch.resume import open_batch_journal
 from tagalong.backend.batch.source_and_sink import ProjectOptions, SourceAndSink
 from tagalong.backend.formats.registry import describe_formats
 from tagalong.cli.prelabel.report import batch_progress_bar, render_estimate, render_summary

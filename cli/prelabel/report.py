@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tagalong.backend.batch.run import BatchProgress
+from tagalong.backend.batch.passes import BatchProgress
 from tagalong.backend.batch.source_and_sink import SourceAndSink
 from tagalong.cli.terminal.console import console, error_console
 from tagalong.cli.terminal.progress import progress_bar

@@ -258,20 +258,20 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
     monkeypatch.setenv("TAGALONG_MODELS", str(tmp_path / "models"))
     imported = importlib.import_module("tagalong.backend.label_studio_ml")
     yield imported
-    imported._service_per_process.service().close()
+    imported.process_service().close()
     for name in [name for name in sys.modules if name.startswith("label_studio_ml")]:
         del sys.modules[name]
     del sys.modules["tagalong.backend.label_studio_ml"]
 
 
 def test_all_objects_of_a_process_share_one_loaded_version(module, tiny_base) -> None:
-    models = module._service_per_process.service().settings.models
+    models = module.process_service().settings.models
     publish(models, BaseModelRef(str(tiny_base("bert-uncased"))), seed=1)
 
     def predict(_: int) -> int:
         model = module.Tagalong("7", label_config=config("label"))
         assert len(model.predict([{"id": 1, "data": {"text": TEXTS[0]}}])) == 1
-        return id(module._service_per_process.service().model_holders["encoder"].tier)
+        return id(module.process_service().model_holders["encoder"].tier)
 
     before = set(threading.enumerate())
     with ThreadPoolExecutor(8) as pool:
@@ -281,7 +281,7 @@ def test_all_objects_of_a_process_share_one_loaded_version(module, tiny_base) ->
 
 
 def test_events_are_recorded_once_whatever_becomes_of_versions(module) -> None:
-    home = module._service_per_process.service().settings.models / "encoder"
+    home = module.process_service().settings.models / "encoder"
     home.mkdir(parents=True)
     (home / "current").write_text("no JSON")
     event = annotation_event(6)
@@ -289,10 +289,7 @@ def test_events_are_recorded_once_whatever_becomes_of_versions(module) -> None:
     with pytest.raises(TagalongError, match="promote"):
         model.predict([{"id": 1, "data": {"text": TEXTS[0]}}])
     number = model.fit(event["action"], event)["recorded"]
-    assert (
-        module._service_per_process.service().event_store.read_event(number).event.annotations[0].id
-        == 6
-    )
+    assert module.process_service().event_store.read_event(number).event.annotations[0].id == 6
     assert model.fit(event["action"], event) == {"recorded": None}
     assert model.fit("NEVER_HEARD_OF", {}) == {"recorded": None}
     later = model.process_event("START_TRAINING", {"project": "7.1"}, "1", {"workdir": "x"})

@@ -21,7 +21,7 @@ import numpy as np
 from corpora import DATA, read_documents
 from numpy.typing import NDArray
 
-from tagalong.backend.batch.routing import compute_expected_errors
+from tagalong.backend.batch.passes import compute_expected_errors
 from tagalong.cli.terminal.options import load_tier_version, open_store
 from tagalong.ner.document import Document, Prediction
 from tagalong.training.evaluation.bootstrap import compute_f1

@@ -25,10 +25,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from corpora import DATA, read_documents
 
-from tagalong.backend.batch.engine import make_local_engine
 from tagalong.backend.batch.files import FileSource, PredictionsFileSink
 from tagalong.backend.batch.journal import BatchState
-from tagalong.backend.batch.run import BatchRunner
+from tagalong.backend.batch.local_engine import make_local_engine
+from tagalong.backend.batch.passes import BatchPasses
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.tier import Tier
@@ -61,8 +61,8 @@ def prelabelled(tier: Tier, source: Path, out: Path) -> float:
     sum(1 for _ in items)  # the command counts first
     target = PredictionsFileSink(out)
     with BatchState(out.with_suffix(".journal")) as journal:
-        journal.reset({"source": str(source)})
-        BatchRunner(journal, target).predict(items, make_local_engine(tier))
+        journal.write_description({"source": str(source)})
+        BatchPasses(journal, target).predict(items, make_local_engine(tier))
         target.finish(journal)
         journal.remove()
     return time.perf_counter() - began

@@ -3,19 +3,15 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from tagalong.backend.annotations.annotators import AnnotatorPolicy
 from tagalong.backend.batch.label_studio_project import ProjectSource
 from tagalong.backend.batch.source_and_sink import ProjectOptions
 from tagalong.backend.formats.file_format import ReadOptions
-from tagalong.backend.label_studio.annotation_queue import QueuedTask, queue_tasks
-from tagalong.backend.label_studio.api.client import LabelStudioClient
+from tagalong.backend.label_studio.annotation_queue import queue_tasks
 from tagalong.backend.label_studio.api.filters import MOST, tasks_of
-from tagalong.backend.label_studio.api.retries import RateLimitedRetry
-from tagalong.backend.label_studio.results import LabelConfig
-from tagalong.backend.label_studio.task_text import TaskTextReader
+from tagalong.backend.label_studio.connected_project import ConnectedProject
 from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import Document
 from tagalong.ner.errors import TrainingError
@@ -34,46 +30,29 @@ class CuratedProject:
     All methods that ask Label Studio raise `LabelStudioError` if it refuses or stays unreachable.
 
     Attributes:
-        client: Client of Label Studio.
-        project: Project id.
-        config: Labeling config of the project.
-        retry: Rate limit and retries of requests.
+        project: The project.
         warn: Called with one sentence per problem that does not stop the work.
     """
 
-    client: LabelStudioClient
-    project: int
-    config: LabelConfig
-    retry: RateLimitedRetry
+    project: ConnectedProject
     warn: Callable[[str], None]
 
     def read_annotated_corpus(self, annotators: AnnotatorPolicy = "majority") -> Corpus | None:
         """Read the annotated tasks, with task ids as document ids; None if there are none."""
-        options = ReadOptions(annotator_policy=annotators, label_config=self.config)
+        project, client = self.project, self.project.client
+        options = ReadOptions(annotator_policy=annotators, label_config=self.project.config)
         with tempfile.TemporaryDirectory() as folder:  # only its owner has access
-            path = Path(folder) / f"project-{self.project}.json"
+            path = Path(folder) / f"project-{self.project.id}.json"
             try:
-                write_tasks(path, fetch_annotated_tasks(self.client, self.project, self.retry))
+                write_tasks(path, fetch_annotated_tasks(client, project.id, project.retry))
             except TrainingError:  # no task is annotated
                 return None
             return read_corpus([path], options)
 
     def read_unlabeled_documents(self) -> list[Document]:
         """Read the tasks without annotations, and warn about unreadable ones."""
-        texts = TaskTextReader(
-            frozenset(),
-            label_studio_url=self.client.url,
-            authorization=self.client.connection.authorization_header,
-        )
-        source = ProjectSource(
-            self.client,
-            ProjectOptions(project=self.project, url="", key="", unlabeled_only=True),
-            self.config,
-            versions=(),
-            texts=texts,
-            retry=self.retry,
-        )
-        items = list(source)
+        options = ProjectOptions(project=self.project.id, url="", key="", unlabeled_only=True)
+        items = list(ProjectSource(self.project, options))
         if failures := [item.read_error for item in items if item.document is None]:
             self.warn(f"{len(failures):,} tasks cannot be read, the first because: {failures[0]}")
         return [item.document for item in items if item.document is not None]
@@ -89,14 +68,9 @@ class CuratedProject:
             Address of the Data Manager tab.
         """
         blank = [replace(document, spans=()) for document in documents]
-        predictions = predict_in_project_labels(self.config, tier, blank)
-        tab = queue_tasks(
-            *(self.client, self.project, self.config),
-            list(map(QueuedTask, blank, predictions)),
-            version=tier.version,
-            retry=self.retry,
-        )
-        return self._tab_url(tab)
+        predictions = predict_in_project_labels(self.project.config, tier, blank)
+        chosen = list(zip(blank, predictions, strict=True))
+        return self._tab_url(queue_tasks(self.project, chosen, version=tier.version))
 
     def show_tasks_in_tab(self, tasks: Sequence[str], title: str) -> str:
         """Show tasks in a Data Manager tab.
@@ -114,8 +88,8 @@ class CuratedProject:
                 f"The tab shows the first {MOST:,} of {len(ids):,} tasks, the maximum of a filter "
                 "in Label Studio."
             )
-        show = partial(self.client.views.create_or_update, self.project, title, tasks_of(ids))
-        return self._tab_url(self.retry.call(show).id)
+        create = self.project.client.views.create_or_update
+        return self._tab_url(self.project.call(create, title, tasks_of(ids)).id)
 
     def _tab_url(self, tab: int) -> str:
-        return f"{self.client.url}/projects/{self.project}/data?tab={tab}"
+        return f"{self.project.client.url}/projects/{self.project.id}/data?tab={tab}"

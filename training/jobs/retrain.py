@@ -9,12 +9,12 @@ from dataclasses import replace
 from functools import partial
 from types import FrameType
 
+from tagalong.backend.batch.label_studio_project import prelabel_next_tasks
 from tagalong.backend.batch.models import choose_models
-from tagalong.backend.batch.next_tasks import prelabel_next_tasks
 from tagalong.backend.batch.source_and_sink import ProjectOptions
 from tagalong.backend.label_studio.api.client import connect
 from tagalong.backend.label_studio.api.retries import RateLimitedRetry
-from tagalong.backend.label_studio.promotion import AnnouncementResult, announce_promotion
+from tagalong.backend.label_studio.shown_version import announce_promotion
 from tagalong.backend.models.load import load_version
 from tagalong.backend.models.openvino.compile import should_use_openvino
 from tagalong.backend.retraining.job import Job, JobResult, JobState
@@ -155,23 +155,10 @@ def promote_version(run: Retraining, result: JobResult) -> tuple[JobState, JobRe
         reason = f"it was promoted, and {current or 'no version'} has replaced it since"
         return JobState.REJECTED, replace(result, reason=reason)
     try:
-        note = _describe_announcement(announce_promotion(run.client, job.project, result.version))
+        note = announce_promotion(run.client, job.project, result.version)
     except LabelStudioError as error:  # it is promoted all the same
         note = f"The model version of the project could not be set in Label Studio: {error}."
     return JobState.PROMOTED, replace(result, notes=(*result.notes, note))
-
-
-def _describe_announcement(announced: AnnouncementResult) -> str:
-    """Describe what Label Studio shows after a promotion."""
-    note = (
-        "The project and its backend use the version now."
-        if announced.backend_titles
-        else "No backend of the project serves the version: connect `tagalong serve` with this "
-        "models folder."
-    )
-    if stale := announced.stale_predictions:
-        note += f" {stale:,} predictions of other versions are no longer shown."
-    return note
 
 
 @contextmanager

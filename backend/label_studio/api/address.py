@@ -33,13 +33,7 @@ def _read_certificates(trust_env: bool) -> ssl.SSLContext:
 
 
 def normalize_url(url: str) -> str:
-    """Reduce a typed or pasted address to scheme, host, port and path prefix.
-
-    Args:
-        url: Address of Label Studio, or of one of its pages.
-
-    Returns:
-        The address without a slash at the end.
+    """Reduce a typed or pasted address, or that of a page, to scheme, host, port and path prefix.
 
     Raises:
         LabelStudioError: If it is not the address of a web server, or holds a password.

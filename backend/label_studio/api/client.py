@@ -26,17 +26,7 @@ from tagalong.ner.errors import LabelStudioError
 def connect(
     url: str, key: str, *, retries: int = MAX_RETRIES, transport: httpx.BaseTransport | None = None
 ) -> "LabelStudioClient":
-    """Make a client; nothing is sent yet.
-
-    Args:
-        url: Address of Label Studio, or of one of its pages.
-        key: A legacy token or a personal one.
-        retries: Retries of a GET or PATCH, with growing pauses.
-        transport: Sends the requests; None for the network.
-
-    Raises:
-        LabelStudioError: If the address or the key cannot be used.
-    """
+    """Make a client; nothing is sent yet. Arguments and errors are those of `Connection`."""
     return LabelStudioClient(Connection(url, key, max_retries=retries, transport=transport))
 
 

@@ -21,14 +21,7 @@ MOST = 900  # items of one filter: SQLite refuses expressions nested 1,000 deep
 
 
 def on(column: str, operator: str, value: Any, *, kind: str = "Number") -> dict[str, Any]:
-    """Make one item of a filter.
-
-    Args:
-        column: Name of a column of the Data Manager, such as ``id``.
-        operator: Such as ``equal``.
-        value: The value to compare with.
-        kind: Type of the column.
-    """
+    """Make one item of a filter on a column of the Data Manager, such as ``id``, of a type."""
     name = f"filter:tasks:{column}"
     return {"filter": name, "operator": operator, "type": kind, "value": value}
 
@@ -46,7 +39,8 @@ def tasks_of(ids: Iterable[int]) -> dict[str, Any]:
 
 def unknown_operators(filters: Filters) -> list[str]:
     """The operators of a filter that the page does not accept, each once, in order of use."""
-    found = (_operator(one) for item in _items(filters) for one in _with_child(item))
+    both = (one for item in _items(filters) for one in (item, item.get("child_filter")))
+    found = (_operator(one) for one in both if one)
     return list(dict.fromkeys(one for one in found if one not in PAGE_OPERATORS))
 
 
@@ -81,15 +75,8 @@ def without_lists(filters: Filters) -> dict[str, Any] | None:
 
 
 def _items(filters: Filters) -> Sequence[Filter]:
-    items: Sequence[Filter] = filters.get("items") or ()
-    return items
+    return filters.get("items") or ()
 
 
 def _operator(item: Filter) -> str:
     return str(item.get("operator", ""))
-
-
-def _with_child(item: Filter) -> list[Filter]:
-    """An item and the one joined to it."""
-    child = item.get("child_filter")
-    return [item, child] if child else [item]

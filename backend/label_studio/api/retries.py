@@ -26,25 +26,17 @@ def is_transient(error: BaseException) -> bool:
 
 
 class RateLimitedRetry:
-    """Spaces requests, and repeats them during an outage.
-
-    Args:
-        requests_per_second: The rate limit.
-        max_outage_seconds: Duration after which a request fails.
-        notify: Called with a sentence when an outage begins.
-    """
+    """Spaces requests, and repeats them during an outage."""
 
     def __init__(
         self,
         *,
         requests_per_second: float = 10.0,
-        max_outage_seconds: float = 600.0,
-        notify: Callable[[str], None] = lambda _: None,
+        max_outage_seconds: float = 600.0,  # after which a request fails
+        notify: Callable[[str], None] = lambda _: None,  # gets a sentence when an outage begins
     ) -> None:
-        self._interval_seconds = 1 / requests_per_second
-        self._max_outage_seconds = max_outage_seconds
-        self._notify = notify
-        self._next_call_at = 0.0
+        self._interval_seconds, self._next_call_at = 1 / requests_per_second, 0.0
+        self._max_outage_seconds, self._notify = max_outage_seconds, notify
 
     def call_once(self, request: Callable[[], T]) -> T:
         """Wait for the rate limit, then send a request that must not be repeated."""

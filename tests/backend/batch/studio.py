@@ -9,7 +9,9 @@ from typing import Any
 from tagalong.backend.batch.source_and_sink import ProjectOptions
 from tagalong.backend.label_studio.api.connection import PAGE_SIZE
 from tagalong.backend.label_studio.api.objects import StoredPrediction, Task
+from tagalong.backend.label_studio.api.retries import RateLimitedRetry
 from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.connected_project import ConnectedProject
 from tagalong.ner.errors import LabelStudioError
 
 CONFIG = parse_label_config(
@@ -41,6 +43,8 @@ class Studio:
         self.forbidden: set[int] = set()  # tasks whose predictions are left out
         self.refusing: set[int] = set()  # tasks whose predictions have all of a request refused
         self.failing: set[int] = set()  # tasks whose predictions make a request fail
+        self.url = "http://127.0.0.1:8080"
+        self.connection = SimpleNamespace(authorization_header=str)
         self.tasks = SimpleNamespace(list_after=self._list_after, list_by_id=self._list_by_id)
         self.predictions = SimpleNamespace(add=self._add, remove=self._remove)
 
@@ -113,6 +117,11 @@ class Studio:
     def _remove(self, prediction: int) -> None:
         self._fault()
         self.stored = [one for one in self.stored if one.id != prediction]
+
+
+def project_of(studio: Any, **retry: Any) -> ConnectedProject:
+    """The project of a studio, asked without pauses."""
+    return ConnectedProject(studio, 1, CONFIG, RateLimitedRetry(requests_per_second=1e6, **retry))
 
 
 def predicted(studio: Studio) -> dict[int, int]:

@@ -12,23 +12,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagalong.backend.batch.engine import Engine, make_local_engine, predict_isolating_failures
-from tagalong.backend.batch.entry import DocumentState
-from tagalong.backend.batch.journal import BatchState
+from tagalong.backend.batch.journal import BatchState, DocumentState
 from tagalong.backend.batch.label_studio_project import (
     MAX_IN_FLIGHT_SECONDS,
     SEND_INTERVAL_SECONDS,
     ProjectSink,
     ProjectSource,
 )
-from tagalong.backend.batch.run import BatchRunner
-from tagalong.backend.label_studio.api.retries import RateLimitedRetry
+from tagalong.backend.batch.local_engine import (
+    Engine,
+    make_local_engine,
+    predict_isolating_failures,
+)
+from tagalong.backend.batch.passes import BatchPasses
 from tagalong.backend.label_studio.label_map import map_labels
-from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.backend.models.tier import Tier
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import LabelStudioError, TagalongError
-from tests.backend.batch.studio import CONFIG, PROJECT, VERSION, Clock, Ended, Studio, predicted
+from tests.backend.batch.studio import (
+    CONFIG,
+    PROJECT,
+    VERSION,
+    Clock,
+    Ended,
+    Studio,
+    predicted,
+    project_of,
+)
 from tests.lexicon_tier import LexiconTier
 
 BETTER = "better-1"
@@ -65,22 +75,17 @@ class Runs:
         """Run it on, up to a step."""
         tiers = [LexiconTier(VERSION), LexiconTier(BETTER)]
         maps = {tier.version: map_labels(tier.labels, CONFIG) for tier in tiers}
-        polite = RateLimitedRetry(requests_per_second=1e6)
-        target = ProjectSink(self.studio, 1, CONFIG, maps, retry=polite)
+        project = project_of(self.studio)
+        target = ProjectSink(project, maps)
         target._last_sent_at -= self.waited
-        tasks = ProjectSource(
-            *(self.studio, PROJECT, CONFIG),
-            versions=list(maps),
-            texts=TaskTextReader(),
-            retry=polite,
-        )
+        tasks = ProjectSource(project, PROJECT, versions=list(maps))
         with BatchState(self.path) as journal:
             target.recover(journal, is_reset=False)
             journal.reset_failed()
-            batch = BatchRunner(journal, target)
+            batch = BatchPasses(journal, target)
             batch.predict(tasks, self.engine(tiers[0]), defer=self.budget is not None)
             if self.budget is not None and until != "read":
-                journal.select_for_second_tier(self.budget)
+                journal.select_for_second_pass(self.budget)
                 if until != "chosen":
                     batch.predict_selected(tasks, self.engine(tiers[1]))
             if until == "finished":
@@ -257,17 +262,12 @@ def test_a_task_that_is_on_two_pages_of_a_tab_is_read_once(tmp_path: Path, clock
     studio.tasks.list_ids_in_view = lambda project, view: shown
     tier = LexiconTier(VERSION)
     maps = {VERSION: map_labels(tier.labels, CONFIG)}
-    polite = RateLimitedRetry(requests_per_second=1e6)
-    tasks = ProjectSource(
-        *(studio, replace(PROJECT, view_id=4), CONFIG),  # type: ignore[arg-type]
-        versions=[VERSION],
-        texts=TaskTextReader(),
-        retry=polite,
-    )
+    project = project_of(studio)
+    tasks = ProjectSource(project, replace(PROJECT, view_id=4), versions=[VERSION])
     assert tasks.count_tasks() == 150
     with BatchState(tmp_path / "j") as journal:
-        target = ProjectSink(studio, 1, CONFIG, maps, retry=polite)  # type: ignore[arg-type]
-        BatchRunner(journal, target).predict(tasks, make_local_engine(tier))
+        target = ProjectSink(project, maps)
+        BatchPasses(journal, target).predict(tasks, make_local_engine(tier))
         target.finish(journal)
     assert_right(studio)
 

@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagalong.backend.batch.entry import (
+from tagalong.backend.batch.journal import (
+    SCHEMA,
+    BatchState,
     DocumentState,
     JournalEntry,
     VersionTotals,
     compute_text_digest,
 )
-from tagalong.backend.batch.journal import SCHEMA, BatchState
 from tagalong.ner.errors import StateFileError
 from tests.errors import raises
 
@@ -31,7 +32,7 @@ import os, signal, sys
 from pathlib import Path
 from tagalong.backend.batch.journal import BatchState, JournalEntry, DocumentState
 journal = BatchState(Path(sys.argv[1]))
-journal.reset({"source": "s"})
+journal.write_description({"source": "s"})
 for place in range(100):
     state = DocumentState.PREDICTED
     journal.write_entries([JournalEntry(place, str(place), b"", state, "v", 1, "{}")])
@@ -53,7 +54,7 @@ def place(tmp_path: Path) -> Path:
 def test_what_is_recorded_is_read_back(place: Path) -> None:
     with BatchState(place) as journal:
         assert journal.read_description() == {}
-        journal.reset({"source": "s", "version": "v"})
+        journal.write_description({"source": "s", "version": "v"})
         journal.write_entries([entry(2), entry(0)])
         journal.write_entries([entry(1, DocumentState.FAILED)])
     with BatchState(place) as journal:
@@ -168,16 +169,16 @@ def test_the_most_worthwhile_are_chosen_and_the_rest_is_let_go(
     ]
     with TemporaryDirectory() as folder, BatchState(Path(folder) / "j") as journal:
         journal.write_entries([*held, *others])
-        count = journal.select_for_second_tier(share)
+        count = journal.select_for_second_pass(share)
         assert count == math.ceil(share * len(worths))
         chosen = {one.key: one for one in journal.read_entries(DocumentState.DEFERRED)}
         assert len(chosen) == count
         left = [one.expected_errors for one in held if one.key not in chosen]
         assert all(one.expected_errors >= worst for one in chosen.values() for worst in left)
         assert chosen.keys().isdisjoint(one.key for one in others)
-        assert journal.select_for_second_tier(share) == count  # once more changes nothing
+        assert journal.select_for_second_pass(share) == count  # once more changes nothing
         assert {one.key for one in journal.read_entries(DocumentState.DEFERRED)} == set(chosen)
-        assert journal.select_for_second_tier(0.0) == 0
+        assert journal.select_for_second_pass(0.0) == 0
         assert len(journal.read_entries(DocumentState.PREDICTED)) == len(worths)
 
 

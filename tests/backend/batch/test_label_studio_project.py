@@ -12,17 +12,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagalong.backend.batch.engine import make_local_engine
-from tagalong.backend.batch.entry import DocumentState
-from tagalong.backend.batch.journal import BatchState
+from tagalong.backend.batch.journal import BatchState, DocumentState
 from tagalong.backend.batch.label_studio_project import ProjectSink, ProjectSource
-from tagalong.backend.batch.run import BatchRunner
+from tagalong.backend.batch.local_engine import make_local_engine
+from tagalong.backend.batch.passes import BatchPasses
 from tagalong.backend.label_studio.api.objects import Task
 from tagalong.backend.label_studio.api.retries import RateLimitedRetry
 from tagalong.backend.label_studio.label_map import map_labels
-from tagalong.backend.label_studio.task_text import TaskTextReader
 from tagalong.ner.errors import LabelStudioError
-from tests.backend.batch.studio import CONFIG, PROJECT, VERSION, Ended, Studio, predicted
+from tests.backend.batch.studio import (
+    CONFIG,
+    PROJECT,
+    VERSION,
+    Ended,
+    Studio,
+    predicted,
+    project_of,
+)
 from tests.errors import assert_wording
 from tests.lexicon_tier import LexiconTier
 
@@ -39,15 +45,13 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(studio: Any, folder: str) -> Counter[DocumentState]:
     tier = LexiconTier(VERSION)
-    polite = RateLimitedRetry(requests_per_second=1e6)
+    project = project_of(studio)
     maps = {VERSION: map_labels(tier.labels, CONFIG)}
-    target = ProjectSink(studio, 1, CONFIG, maps, retry=polite, max_in_flight_seconds=0.0)
-    tasks = ProjectSource(
-        *(studio, PROJECT, CONFIG), versions=[VERSION], texts=TaskTextReader(), retry=polite
-    )
+    target = ProjectSink(project, maps, max_in_flight_seconds=0.0)
+    tasks = ProjectSource(project, PROJECT, versions=[VERSION])
     with BatchState(Path(folder) / "j") as journal:
         target.recover(journal, is_reset=False)
-        BatchRunner(journal, target).predict(tasks, make_local_engine(tier))
+        BatchPasses(journal, target).predict(tasks, make_local_engine(tier))
         target.finish(journal)
         return Counter(journal.count_by_state())
 
@@ -180,13 +184,9 @@ def test_label_studio_may_be_away_for_a_while_and_not_for_ever() -> None:
 def test_what_is_sent_is_what_label_studio_imports() -> None:
     tier = LexiconTier(VERSION)
     maps = {VERSION: map_labels(tier.labels, CONFIG)}
-    target = ProjectSink(Studio(0), 1, CONFIG, maps, retry=RateLimitedRetry())  # type: ignore[arg-type]
-    [item] = ProjectSource(
-        *(Studio(1), PROJECT, CONFIG),  # type: ignore[arg-type]
-        versions=[],
-        texts=TaskTextReader(),
-        retry=RateLimitedRetry(),
-    )
+    project = project_of(Studio(1))
+    target = ProjectSink(project, maps)
+    [item] = ProjectSource(project, PROJECT)
     assert item.document is not None
     [prediction] = tier.predict([item.document])
     sent = json.loads(target.serialize(item.document, prediction))

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from tagalong.backend.label_studio.annotation_queue import (
     IN_QUEUE,
     TAB,
-    QueuedTask,
     places,
     queue_tasks,
 )
@@ -22,6 +21,7 @@ from tagalong.backend.label_studio.api.connection import PAGE_SIZE
 from tagalong.backend.label_studio.api.objects import StoredPrediction, Task
 from tagalong.backend.label_studio.api.retries import RateLimitedRetry
 from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.connected_project import ConnectedProject
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import LabelStudioError
 from tests.errors import raises
@@ -114,11 +114,9 @@ class Studio:
 
 
 def queue_up(studio: Any, tasks: Sequence[int]) -> None:
-    chosen = [
-        QueuedTask(Document(str(task), "Naloxone."), Prediction((), 0.5, VERSION)) for task in tasks
-    ]
-    polite = RateLimitedRetry(requests_per_second=1e9)
-    assert queue_tasks(*(studio, 1, CONFIG, chosen), version=VERSION, retry=polite) == 7
+    chosen = [(Document(str(task), "Naloxone."), Prediction((), 0.5, VERSION)) for task in tasks]
+    project = ConnectedProject(studio, 1, CONFIG, RateLimitedRetry(requests_per_second=1e9))
+    assert queue_tasks(project, chosen, version=VERSION) == 7
 
 
 def test_a_second_queue_comes_before_what_is_left_of_the_first() -> None:

@@ -186,7 +186,9 @@ def test_the_scores_of_a_queue_are_explained(
         return "http://localhost/projects/1/data?tab=7"
 
     place = SimpleNamespace(
-        config=None, read_unlabeled_documents=lambda: POOL, read_annotated_corpus=lambda _: None
+        project=SimpleNamespace(config=None),
+        read_unlabeled_documents=lambda: POOL,
+        read_annotated_corpus=lambda _: None,
     )
     place.queue_documents = queue
     monkeypatch.setattr(select, "open_project", lambda *_: nullcontext(place))

@@ -11,27 +11,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagalong.backend.batch.engine import (
+from tagalong.backend.batch.journal import BatchState, DocumentState
+from tagalong.backend.batch.local_engine import (
     MAX_ATTEMPTS,
     PredictionFailure,
     make_local_engine,
     predict_isolating_failures,
 )
-from tagalong.backend.batch.entry import DocumentState
-from tagalong.backend.batch.journal import BatchState
-from tagalong.backend.batch.run import (
+from tagalong.backend.batch.passes import (
     CHUNK_DOCUMENTS,
     MAX_CONSECUTIVE_FAILURES,
+    BatchPasses,
     BatchProgress,
-    BatchRunner,
-    make_items,
 )
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import BatchError
 from tests.errors import raises
 from tests.lexicon_tier import LexiconTier
-from tests.plain_target import Plain
+from tests.plain_target import Plain, make_items
 
 WORDS = ("naloxone", "clonidine", "asthma", "and", "hypertension")
 DOCUMENTS = [
@@ -77,7 +75,7 @@ def place(tmp_path: Path) -> Path:
 
 def undisturbed() -> list[tuple[str, str]]:
     with TemporaryDirectory() as folder, BatchState(Path(folder) / "j") as journal:
-        BatchRunner(journal, Plain()).predict(
+        BatchPasses(journal, Plain()).predict(
             make_items(DOCUMENTS), make_local_engine(LexiconTier("lexicon-1"))
         )
         return answers(journal)
@@ -90,13 +88,13 @@ def test_ended_anywhere_it_goes_on_and_predicts_nothing_twice(ends: list[int]) -
         for end in ends:
             tier = Counting(ends_at=end)
             with BatchState(Path(folder) / "j") as journal, suppress(Ended):
-                BatchRunner(journal, Plain()).predict(
+                BatchPasses(journal, Plain()).predict(
                     make_items(DOCUMENTS), make_local_engine(tier)
                 )
             asked += tier.asked
         tier = Counting()
         with BatchState(Path(folder) / "j") as journal:
-            BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(tier))
+            BatchPasses(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(tier))
             assert answers(journal) == undisturbed()
         asked += tier.asked
     assert asked == Counter(document.id for document in DOCUMENTS)
@@ -105,7 +103,7 @@ def test_ended_anywhere_it_goes_on_and_predicts_nothing_twice(ends: list[int]) -
 def test_one_that_fails_is_set_aside_and_costs_nobody_else_anything(place: Path) -> None:
     tier = Counting(failing=["d3", "d70"])
     with BatchState(place) as journal:
-        BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(tier))
+        BatchPasses(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(tier))
         aside = journal.read_entries(DocumentState.FAILED)
         assert [entry.key for entry in aside] == ["d3", "d70"]
         assert all("ValueError: no" in entry.payload for entry in aside)
@@ -113,7 +111,7 @@ def test_one_that_fails_is_set_aside_and_costs_nobody_else_anything(place: Path)
         assert kept == [pair for pair in undisturbed() if pair[0] not in ("d3", "d70")]
 
         journal.reset_failed()  # and a tier that has been mended reads them
-        BatchRunner(journal, Plain()).predict(
+        BatchPasses(journal, Plain()).predict(
             make_items(DOCUMENTS), make_local_engine(LexiconTier("lexicon-1"))
         )
         assert answers(journal) == undisturbed()
@@ -136,7 +134,7 @@ def test_who_fails_is_found(failing: set[int], fails: int) -> None:
 def test_what_cannot_be_read_is_set_aside_with_the_reason(place: Path) -> None:
     items = [*make_items(DOCUMENTS[:2]), SourceItem(2, "bad", None, "there is no text")]
     with BatchState(place) as journal:
-        BatchRunner(journal, Plain()).predict(items, make_local_engine(LexiconTier("v")))
+        BatchPasses(journal, Plain()).predict(items, make_local_engine(LexiconTier("v")))
         [entry] = journal.read_entries(DocumentState.FAILED)
         assert (entry.key, entry.payload) == ("bad", "there is no text")
 
@@ -145,7 +143,7 @@ def test_when_nothing_can_be_predicted_it_is_not_the_documents(place: Path) -> N
     tier = Counting(failing=[document.id for document in DOCUMENTS])
     with BatchState(place) as journal:
         with raises(BatchError, "batch-nothing-predicted") as raised:
-            BatchRunner(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(tier))
+            BatchPasses(journal, Plain()).predict(make_items(DOCUMENTS), make_local_engine(tier))
         assert f" {MAX_CONSECUTIVE_FAILURES} " in str(raised.value)
         assert journal.count_by_state() == {}  # so that the next run tries them all
 
@@ -158,7 +156,7 @@ def test_two_documents_of_one_id(place: Path, apart: int) -> None:
         BatchState(place) as journal,
         raises(BatchError, "batch-duplicate-id") as raised,
     ):
-        BatchRunner(journal, Plain()).predict(
+        BatchPasses(journal, Plain()).predict(
             make_items(documents), make_local_engine(LexiconTier("v"))
         )
     assert f"documents 2 and {2 + apart} " in str(raised.value)
@@ -167,12 +165,12 @@ def test_two_documents_of_one_id(place: Path, apart: int) -> None:
 def test_a_source_in_another_order_is_refused(place: Path) -> None:
     documents = list(DOCUMENTS[: CHUNK_DOCUMENTS + 1])
     with BatchState(place) as journal:
-        BatchRunner(journal, Plain()).predict(
+        BatchPasses(journal, Plain()).predict(
             make_items(documents), make_local_engine(LexiconTier("v"))
         )
         documents[:2] = [Document("new", "other"), documents[0]]
         with raises(BatchError, "batch-source-changed"):
-            BatchRunner(journal, Plain()).predict(
+            BatchPasses(journal, Plain()).predict(
                 make_items(documents), make_local_engine(LexiconTier("v"))
             )
 
@@ -180,12 +178,12 @@ def test_a_source_in_another_order_is_refused(place: Path) -> None:
 def test_a_text_that_has_changed_is_predicted_anew(place: Path) -> None:
     documents = list(DOCUMENTS)
     with BatchState(place) as journal:
-        BatchRunner(journal, Plain()).predict(
+        BatchPasses(journal, Plain()).predict(
             make_items(documents), make_local_engine(LexiconTier("lexicon-1"))
         )
         documents[70] = Document("d70", "naloxone")
         tier = Counting()
-        BatchRunner(journal, Plain()).predict(make_items(documents), make_local_engine(tier))
+        BatchPasses(journal, Plain()).predict(make_items(documents), make_local_engine(tier))
         assert tier.asked == Counter(["d70"])
         assert answers(journal)[70] == ("d70", "d70 ['Chemical']")
 
@@ -194,7 +192,7 @@ def test_what_is_done_elsewhere_is_passed_over(place: Path) -> None:
     items = [replace(item, is_predicted=item.position % 2 == 0) for item in make_items(DOCUMENTS)]
     tier = Counting()
     with BatchState(place) as journal:
-        BatchRunner(journal, Plain()).predict(items, make_local_engine(tier))
+        BatchPasses(journal, Plain()).predict(items, make_local_engine(tier))
     assert tier.asked == Counter(document.id for document in DOCUMENTS[1::2])
 
 
@@ -216,9 +214,9 @@ class Again(Counting):
 
 
 def cascade(journal: BatchState, first: Counting, second: Counting, budget: float) -> None:
-    batch = BatchRunner(journal, Plain())
+    batch = BatchPasses(journal, Plain())
     batch.predict(make_items(DOCUMENTS), make_local_engine(first), defer=True)
-    journal.select_for_second_tier(budget)
+    journal.select_for_second_pass(budget)
     batch.predict_selected(make_items(DOCUMENTS), make_local_engine(second))
 
 
@@ -258,9 +256,9 @@ def test_a_better_tier_that_can_read_nothing_ends_the_batch(place: Path) -> None
 
 def test_what_has_left_the_source_before_it_was_read_again_is_forgotten(place: Path) -> None:
     with BatchState(place) as journal:
-        batch = BatchRunner(journal, Plain())
+        batch = BatchPasses(journal, Plain())
         batch.predict(make_items(DOCUMENTS), make_local_engine(Unsure()), defer=True)
-        journal.select_for_second_tier(1.0)
+        journal.select_for_second_pass(1.0)
         left = [item for item in make_items(DOCUMENTS) if item.position not in (3, 64, 65)]
         batch.predict_selected(left, make_local_engine(Again()))
         assert [one.position for one in journal.iterate_entries()] == [
@@ -274,11 +272,11 @@ def test_what_has_left_the_source_before_it_was_read_again_is_forgotten(place: P
 def test_it_says_how_far_it_is(place: Path) -> None:
     told: list[BatchProgress] = []
     with BatchState(place) as journal:
-        BatchRunner(journal, Plain()).predict(
+        BatchPasses(journal, Plain()).predict(
             make_items(DOCUMENTS[:CHUNK_DOCUMENTS]), make_local_engine(LexiconTier("v"))
         )
         engine = make_local_engine(LexiconTier("v"))
-        BatchRunner(journal, Plain()).predict(
+        BatchPasses(journal, Plain()).predict(
             make_items(DOCUMENTS), engine, on_progress=told.append
         )
     assert [now.finished for now in told] == [64, 128, 192, 197]
@@ -298,7 +296,7 @@ def test_a_source_is_read_as_it_is_needed(place: Path) -> None:
     seen: list[int] = []
     with BatchState(place) as journal:
         engine = make_local_engine(LexiconTier("v"))
-        BatchRunner(journal, Plain()).predict(
+        BatchPasses(journal, Plain()).predict(
             source(), engine, on_progress=lambda _: seen.append(taken)
         )
     assert seen == [64, 128, 192, 197]

@@ -1,4 +1,4 @@
-"""One batch: every document is predicted once and delivered once, also across runs.
+"""The passes of a batch: every document is predicted and delivered once, also across runs.
 
 A waiting prediction of an earlier run is delivered only after its document was read again: its text
 may have changed, or it may be gone. A source is read in the order of its positions, so everything
@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from tagalong.backend.batch.engine import Engine, PredictionFailure
-from tagalong.backend.batch.entry import DocumentState, JournalEntry, compute_text_digest
-from tagalong.backend.batch.journal import BatchState
-from tagalong.backend.batch.routing import compute_expected_errors
-from tagalong.backend.batch.sink import PredictionSink
+from tagalong.backend.batch.journal import (
+    BatchState,
+    DocumentState,
+    JournalEntry,
+    compute_text_digest,
+)
+from tagalong.backend.batch.local_engine import Engine, Outcome, PredictionFailure
+from tagalong.backend.batch.source_and_sink import PredictionSink
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.errors import BatchError
@@ -26,40 +29,40 @@ MAX_CONSECUTIVE_FAILURES = 32  # failures in a row that are not the documents' f
 
 @dataclass(frozen=True, slots=True)
 class BatchProgress:
-    """The progress of one pass.
+    """The progress of one pass."""
 
-    Attributes:
-        finished: Documents that are done, by this run or an earlier one.
-        finished_before: Documents that were done before this run.
-        failed: Documents that failed in this run.
-        entities: Entities found in this run.
-        documents_by_version: Documents that each version predicted in this run.
-        seconds: Since the pass began.
-    """
-
-    finished: int
-    finished_before: int
-    failed: int
+    finished: int  # documents that are done, by this run or an earlier one
+    finished_before: int  # documents that were done before this run
+    failed: int  # in this run, as the following
     entities: int
     documents_by_version: Counter[str] = field(hash=False)
-    seconds: float
+    seconds: float  # since the pass began
 
     @property
     def documents_per_second(self) -> float:
         """The rate of this run."""
         return (self.finished - self.finished_before) / self.seconds if self.seconds else 0.0
 
+    def add_chunk(
+        self, chunk: Sequence[SourceItem], entries: Sequence[JournalEntry], seconds: float
+    ) -> "BatchProgress":
+        """The progress after a chunk, of which these entries were predicted in this run."""
+        by_version = Counter(entry.version for entry in entries if entry.version)
+        return BatchProgress(
+            finished=self.finished + len(chunk),
+            finished_before=self.finished_before + len(chunk) - len(entries),
+            failed=self.failed + sum(entry.state is DocumentState.FAILED for entry in entries),
+            entities=self.entities + sum(entry.entities for entry in entries),
+            documents_by_version=self.documents_by_version + by_version,
+            seconds=seconds,
+        )
+
 
 BatchProgressCallback = Callable[[BatchProgress], None]
 
 
-class BatchRunner:
-    """Runs a batch.
-
-    Args:
-        journal: The batch's journal.
-        sink: Stores the predictions.
-    """
+class BatchPasses:
+    """The first pass of a batch, and the second one of a cascade."""
 
     def __init__(self, journal: BatchState, sink: PredictionSink) -> None:
         self._journal, self._sink = journal, sink
@@ -78,12 +81,8 @@ class BatchRunner:
     ) -> None:
         """Predict the documents that have no prediction of their present text.
 
-        Args:
-            items: The whole source, in its order. A waiting prediction whose document is not in it
-                is not delivered.
-            engine: Predicts.
-            defer: Deliver nothing, because a second pass follows.
-            on_progress: Called after every chunk.
+        A waiting prediction whose document is not in the source any more is not delivered. Before
+        a second pass, delivery is deferred.
 
         Raises:
             BatchError: If the source does not fit the journal, has two documents with one id, or
@@ -91,14 +90,12 @@ class BatchRunner:
             StateFileError: If the journal cannot be used.
         """
 
-        def make_entry(item: SourceItem, outcome: Prediction | PredictionFailure) -> JournalEntry:
+        def make_entry(item: SourceItem, outcome: Outcome) -> JournalEntry:
             entry = self._make_entry(item, outcome)
             is_deferred = defer and entry.state is DocumentState.PREDICTED
             return replace(entry, state=DocumentState.DEFERRED) if is_deferred else entry
 
-        self._read_position = self._predicted_position = -1
         self._run_chunks(items, engine, self._find_unpredicted, make_entry, on_progress)
-        self._sink.on_source_end(self._journal, self._read_position)
 
     def predict_selected(
         self,
@@ -109,14 +106,7 @@ class BatchRunner:
     ) -> None:
         """Predict the chosen documents again; one that fails keeps its first prediction.
 
-        Args:
-            items: The whole source, in its order, read again: hours may have passed.
-            engine: Predicts.
-            on_progress: Called after every chunk.
-
-        Raises:
-            BatchError: If prediction fails for all documents.
-            StateFileError: If the journal cannot be used.
+        The source is read again, because hours may have passed. Errors are those of `predict`.
         """
         first_entries: dict[str, JournalEntry] = {}
 
@@ -138,7 +128,7 @@ class BatchRunner:
             self._mark_read(chunk)
             return [item for item in chunk if item.key in first_entries]
 
-        def make_entry(item: SourceItem, outcome: Prediction | PredictionFailure) -> JournalEntry:
+        def make_entry(item: SourceItem, outcome: Outcome) -> JournalEntry:
             first = first_entries.pop(item.key)
             entry = self._make_entry(item, outcome)
             if first.digest == _compute_item_digest(item):
@@ -147,22 +137,21 @@ class BatchRunner:
             # The order of documents must not change if the batch is resumed.
             return replace(entry, expected_errors=first.expected_errors)
 
-        self._read_position = self._predicted_position = -1
         self._run_chunks(items, engine, find_chosen, make_entry, on_progress)
-        self._sink.on_source_end(self._journal, self._read_position)
 
     def _run_chunks(
         self,
         items: Iterable[SourceItem],
         engine: Engine,
         select: Callable[[Sequence[SourceItem]], list[SourceItem]],
-        make_entry: Callable[[SourceItem, Prediction | PredictionFailure], JournalEntry],
+        make_entry: Callable[[SourceItem, Outcome], JournalEntry],
         report: BatchProgressCallback,
     ) -> None:
         began = since = time.monotonic()
         progress = BatchProgress(0, 0, 0, 0, Counter(), 0.0)
         waiting: deque[tuple[list[SourceItem], list[SourceItem]]] = deque()
         self._in_flight_positions.clear()
+        self._read_position = self._predicted_position = -1
 
         def chunks() -> Iterator[list[Document]]:
             remaining = iter(items)
@@ -174,7 +163,11 @@ class BatchRunner:
 
         for predictions in engine(chunks()):
             chunk, selected = waiting.popleft()
-            outcomes = _merge_read_errors(selected, predictions)
+            following = iter(predictions)
+            outcomes = [  # the engine did not get items that could not be read
+                PredictionFailure(item.read_error) if item.document is None else next(following)
+                for item in selected
+            ]
             self._check_consecutive_failures(outcomes)
             entries = [
                 make_entry(item, outcome) for item, outcome in zip(selected, outcomes, strict=True)
@@ -185,8 +178,9 @@ class BatchRunner:
             self._predicted_position = max(self._predicted_position, chunk[-1].position)
             self._sink.deliver(self._journal, self._predicted_position)
             since = time.monotonic()
-            progress = _add_chunk(progress, chunk, entries, since - began)
+            progress = progress.add_chunk(chunk, entries, since - began)
             report(progress)
+        self._sink.on_source_end(self._journal, self._read_position)
 
     def _find_unpredicted(self, chunk: Sequence[SourceItem]) -> list[SourceItem]:
         # Items without a prediction of their present text, or whose prediction was deleted.
@@ -244,9 +238,7 @@ class BatchRunner:
         )
         self._read_position = until
 
-    def _check_consecutive_failures(
-        self, outcomes: Sequence[Prediction | PredictionFailure]
-    ) -> None:
+    def _check_consecutive_failures(self, outcomes: Sequence[Outcome]) -> None:
         # Many failures in a row are a fault of the model or machine, which the next run may not
         # have.
         for outcome in outcomes:
@@ -261,9 +253,7 @@ class BatchRunner:
                     code="batch-nothing-predicted",
                 )
 
-    def _make_entry(
-        self, item: SourceItem, outcome: Prediction | PredictionFailure
-    ) -> JournalEntry:
+    def _make_entry(self, item: SourceItem, outcome: Outcome) -> JournalEntry:
         entry = JournalEntry(
             position=item.position,
             key=item.key,
@@ -285,39 +275,12 @@ class BatchRunner:
         )
 
 
-def _add_chunk(
-    progress: BatchProgress,
-    chunk: Sequence[SourceItem],
-    entries: Sequence[JournalEntry],
-    seconds: float,
-) -> BatchProgress:
-    by_version = Counter(entry.version for entry in entries if entry.version)
-    return BatchProgress(
-        finished=progress.finished + len(chunk),
-        finished_before=progress.finished_before + len(chunk) - len(entries),
-        failed=progress.failed + sum(entry.state is DocumentState.FAILED for entry in entries),
-        entities=progress.entities + sum(entry.entities for entry in entries),
-        documents_by_version=progress.documents_by_version + by_version,
-        seconds=seconds,
-    )
-
-
-def _merge_read_errors(
-    items: Sequence[SourceItem], predictions: Sequence[Prediction | PredictionFailure]
-) -> list[Prediction | PredictionFailure]:
-    # Items that could not be read were not sent to the engine.
-    following = iter(predictions)
-    return [
-        PredictionFailure(item.read_error) if item.document is None else next(following)
-        for item in items
-    ]
-
-
 def _compute_item_digest(item: SourceItem) -> bytes:
     return compute_text_digest(item.read_error if item.document is None else item.document.text)
 
 
-def make_items(documents: Iterable[Document]) -> Iterator[SourceItem]:
-    """Number the documents of a source in which all are readable."""
-    for position, document in enumerate(documents):
-        yield SourceItem(position, document.id, document)
+def compute_expected_errors(prediction: Prediction) -> float:
+    """Estimate how many words have a wrong tag, if confidences are calibrated."""
+    if prediction.tag_confidences:
+        return sum(1 - confidence for confidence in prediction.tag_confidences)
+    return 1 - prediction.score

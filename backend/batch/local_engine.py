@@ -1,4 +1,4 @@
-"""Prediction in which a document that a model fails on does not affect the others."""
+"""Prediction in this process; a document that a model fails on does not affect the others."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,13 +15,14 @@ MAX_ATTEMPTS = 3  # for a document alone, before it counts as failed
 
 @dataclass(frozen=True, slots=True)
 class PredictionFailure:
-    """The reason why a document has no prediction, one sentence."""
+    """A document without a prediction."""
 
-    reason: str
+    reason: str  # one sentence
 
 
+Outcome = Prediction | PredictionFailure
 # Takes chunks as it needs them, and returns the predictions of each, in the same order.
-Engine = Callable[[Iterator[list[Document]]], Iterator[list[Prediction | PredictionFailure]]]
+Engine = Callable[[Iterator[list[Document]]], Iterator[list[Outcome]]]
 
 
 def make_local_engine(tier: "Tier") -> Engine:
@@ -29,18 +30,8 @@ def make_local_engine(tier: "Tier") -> Engine:
     return lambda chunks: (predict_isolating_failures(tier, chunk) for chunk in chunks)
 
 
-def predict_isolating_failures(
-    tier: "Tier", documents: Sequence[Document]
-) -> list[Prediction | PredictionFailure]:
-    """Predict a chunk; if that fails, halve it until the failing documents are alone.
-
-    Args:
-        tier: The model.
-        documents: Only their texts matter.
-
-    Returns:
-        For each document its prediction, or why it has none.
-    """
+def predict_isolating_failures(tier: "Tier", documents: Sequence[Document]) -> list[Outcome]:
+    """Predict a chunk; if that fails, halve it until the failing documents are alone."""
     if not documents:
         return []
     try:
@@ -50,14 +41,11 @@ def predict_isolating_failures(
         if len(documents) == 1:
             return [_retry_document(tier, documents[0], error)]
     half = len(documents) // 2
-    return predict_isolating_failures(tier, documents[:half]) + predict_isolating_failures(
-        tier, documents[half:]
-    )
+    halves = (documents[:half], documents[half:])
+    return [outcome for part in halves for outcome in predict_isolating_failures(tier, part)]
 
 
-def _retry_document(
-    tier: "Tier", document: Document, error: Exception
-) -> Prediction | PredictionFailure:
+def _retry_document(tier: "Tier", document: Document, error: Exception) -> Outcome:
     for _ in range(MAX_ATTEMPTS - 1):
         try:
             return tier.predict([document])[0]

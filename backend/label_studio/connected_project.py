@@ -1,0 +1,63 @@
+"""A project of a Label Studio, with its labelling config, a rate limit and retries."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Concatenate, ParamSpec, TypeVar
+
+from tagalong.backend.label_studio.api.client import LabelStudioClient, connect
+from tagalong.backend.label_studio.api.connection import PAGE_SIZE
+from tagalong.backend.label_studio.api.objects import Task
+from tagalong.backend.label_studio.api.retries import RateLimitedRetry
+from tagalong.backend.label_studio.config import parse_label_config
+from tagalong.backend.label_studio.results import LabelConfig
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectedProject:
+    """A project. Methods raise LabelStudioError if Label Studio refuses or stays unreachable."""
+
+    client: LabelStudioClient
+    id: int
+    config: LabelConfig
+    retry: RateLimitedRetry
+
+    def call(
+        self, method: Callable[Concatenate[int, P], T], *args: P.args, **options: P.kwargs
+    ) -> T:
+        """Call a method of the client that takes the project's id first; it may be repeated."""
+        return self.retry.call(partial(method, self.id, *args, **options))
+
+    def iterate_tasks(self, *, unlabeled_only: bool = False) -> Iterator[Task]:
+        """Read the tasks with their predictions, page by page, in the order of their ids."""
+        last = 0
+        while True:
+            page = self.call(self.client.tasks.list_after, last, unlabeled_only=unlabeled_only)
+            yield from page
+            if len(page) < PAGE_SIZE:
+                return
+            last = page[-1].id
+
+    def read_tasks(self, ids: Sequence[int]) -> Iterator[Task]:
+        """Read the existing ones of these tasks with their predictions, page by page."""
+        for start in range(0, len(ids), PAGE_SIZE):
+            yield from self.call(self.client.tasks.list_by_id, ids[start : start + PAGE_SIZE])
+
+
+@contextmanager
+def connect_project(
+    url: str, key: str, project: int, retry: RateLimitedRetry
+) -> Iterator[ConnectedProject]:
+    """Connect to a project.
+
+    Raises:
+        LabelStudioError: If Label Studio refuses, or there is no such project.
+        FormatError: If the project's labelling config cannot be used.
+    """
+    with connect(url, key) as client:
+        config = parse_label_config(client.get_project(project).label_config)
+        yield ConnectedProject(client, project, config, retry)
