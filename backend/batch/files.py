@@ -1,7 +1,7 @@
 """A file or folder as the source of a batch, and a file of predictions as its sink."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from tagalong.backend.batch.journal import BatchState, DocumentState
@@ -26,14 +26,8 @@ class FileSource(AbstractContextManager["FileSource"]):
     """The texts of a file, from the first, for each pass; a pass opens the file once.
 
     A second pass may come hours later, so it opens the file again and sees what was edited. The
-    first pass uses the file that was opened and checked to make this source.
-
-    Args:
-        path: A file in any format that has texts.
-        config: The project's labelling config, which says where a task has its text.
-
-    Attributes:
-        total_items: Number of texts when the source was made.
+    first pass uses the file that was opened and checked to make this source. The labelling config
+    says where a task has its text.
 
     Raises:
         InputError: If the file cannot be read, or its format is unknown.
@@ -44,7 +38,7 @@ class FileSource(AbstractContextManager["FileSource"]):
         self._unread: FileHead | None = self._open()
         try:
             form = detect_format(self._unread, "texts")
-            self.total_items = (
+            self.total_items = (  # when the source was made
                 sum(1 for _ in read_texts(form, self._unread, config))
                 if form.count is None
                 else form.count(self._unread)
@@ -63,14 +57,7 @@ class FileSource(AbstractContextManager["FileSource"]):
             head.file.close()
 
     def __iter__(self) -> Iterator[SourceItem]:
-        """Read the texts from the first.
-
-        Yields:
-            The texts in the order of the file.
-
-        Raises:
-            InputError: If the file is broken.
-        """
+        """Read the texts in the order of the file; raise InputError if it is broken."""
         head, self._unread = self._unread or self._open(), None
         with head.file:
             yield from read_texts(detect_format(head, "texts"), head, self._config)
@@ -84,14 +71,8 @@ class FileSource(AbstractContextManager["FileSource"]):
             raise
 
 
-class FolderSource(AbstractContextManager["FolderSource"]):
-    """The texts of a folder, each a file ``*.txt``, in the order of their names.
-
-    Args:
-        folder: Searched with all folders in it.
-
-    Attributes:
-        total_items: Number of files when the source was made.
+class FolderSource:
+    """The texts of a folder and all folders in it: files ``*.txt``, in the order of their names.
 
     Raises:
         InputError: If there is no such file.
@@ -101,15 +82,8 @@ class FolderSource(AbstractContextManager["FolderSource"]):
         self._folder = folder
         self.total_items = len(self._list_files())
 
-    def __exit__(self, *_: object) -> None:
-        pass
-
     def __iter__(self) -> Iterator[SourceItem]:
-        """Read the texts.
-
-        Yields:
-            An item for each file; one that is not UTF-8 has the reason.
-        """
+        """Read the texts; a file that is not UTF-8 has the reason."""
         for position, path in enumerate(self._list_files()):
             key = path.relative_to(self._folder).as_posix()
             try:
@@ -128,35 +102,27 @@ class FolderSource(AbstractContextManager["FolderSource"]):
         return paths
 
 
-def open_source(path: Path, config: LabelConfig | None = None) -> FileSource | FolderSource:
+def open_source(
+    path: Path, config: LabelConfig | None = None
+) -> AbstractContextManager[FileSource | FolderSource]:
     """Open a file in any format that has texts, or a folder of plain texts."""
-    return FolderSource(path) if path.is_dir() else FileSource(path, config)
+    return nullcontext(FolderSource(path)) if path.is_dir() else FileSource(path, config)
 
 
 class PredictionsFileSink(PredictionSink):
-    """A file of predictions, in the order of the source, without the documents that failed.
-
-    Args:
-        path: The file; its ending chooses the format.
-        config: The names that tasks use; None for those of `DEFAULT_LABEL_CONFIG`.
-        label_maps: For each version, its labels -> the config's. Labels without a map stay.
-    """
+    """A file of predictions, in the order of the source, without the documents that failed."""
 
     def __init__(
         self,
         path: Path,
         *,
-        config: LabelConfig | None = None,
-        label_maps: Mapping[str, LabelMap] | None = None,
+        config: LabelConfig | None = None,  # the names that tasks use
+        label_maps: Mapping[str, LabelMap] | None = None,  # by version; labels without a map stay
     ) -> None:
         self._path, self._config = path, config or DEFAULT_LABEL_CONFIG
         self._label_maps = label_maps or {}
         self._writer = choose_prediction_writer(path)
-
-    @property
-    def output_kind(self) -> str:
-        """The format's description."""
-        return self._writer.description
+        self.output_kind = self._writer.description
 
     def serialize(self, document: Document, prediction: Prediction) -> str:
         """The prediction in the file's format and the config's labels."""
@@ -178,11 +144,8 @@ class PredictionsFileSink(PredictionSink):
 
     def finish(self, journal: BatchState) -> None:
         """Write the file, whole or not at all; raise OutputError if that fails."""
-        payloads = (
-            entry.payload
-            for entry in journal.iterate_entries()
-            if entry.state is not DocumentState.FAILED
-        )
+        entries = journal.iterate_entries()
+        payloads = (one.payload for one in entries if one.state is not DocumentState.FAILED)
         write_atomically({self._path: self._writer.join(payloads)}, overwrite=True)
 
 

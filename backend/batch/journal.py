@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from tagalong.backend.storage.database import Database, DatabaseSchema
 
@@ -86,9 +86,6 @@ def compute_text_digest(text: str) -> bytes:
 class BatchState(AbstractContextManager["BatchState"]):
     """The journal of one batch, locked by one process; its threads take turns.
 
-    Args:
-        path: The file; made where it is missing.
-
     Raises:
         StateFileError: If it cannot be used, is of another release, or is locked by another batch.
     """
@@ -100,20 +97,13 @@ class BatchState(AbstractContextManager["BatchState"]):
         with self._database.connection():  # opens the file, so that errors come before any work
             pass
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._database.close()
 
     @property
     def path(self) -> Path:
         """The file's path."""
         return self._database.path
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
 
     def remove(self) -> None:
         """Delete the file of a finished batch."""
@@ -135,16 +125,11 @@ class BatchState(AbstractContextManager["BatchState"]):
 
     def read_entries_by_key(self, keys: Sequence[str]) -> dict[str, JournalEntry]:
         """The entries of these documents, without those that have none."""
-        marks = ", ".join("?" * len(keys))
-        entries = self._query_entries(f"WHERE key IN ({marks})", tuple(keys))
-        return {entry.key: entry for entry in entries}
+        rest = f"WHERE key IN ({', '.join('?' * len(keys))})"
+        return {entry.key: entry for entry in self._query_entries(rest, tuple(keys))}
 
     def write_entries(self, entries: Sequence[JournalEntry], *, seconds: float = 0.0) -> None:
-        """Write all entries, or on an error none; add the time to the versions that predicted.
-
-        Raises:
-            StateFileError: If the file cannot be used, or two positions have one key.
-        """
+        """Write all entries, or on an error none; add the time to the versions that predicted."""
         versions = [entry.version for entry in entries if entry.version]
         with self._database.transaction() as connection:
             connection.executemany(
@@ -172,11 +157,9 @@ class BatchState(AbstractContextManager["BatchState"]):
             DocumentState.FAILED: ", answer = :because",
         }.get(state, "")
         query = f"UPDATE documents SET state = :state{change} WHERE place = :place"  # noqa: S608
+        values = [{"state": state, "place": one.position, "because": reason} for one in entries]
         with self._database.transaction() as connection:
-            connection.executemany(
-                query,
-                [{"state": state, "place": one.position, "because": reason} for one in entries],
-            )
+            connection.executemany(query, values)
 
     def reset_failed(self) -> None:
         """Delete failed documents so that they are tried again, unless they may have arrived."""
@@ -205,13 +188,8 @@ class BatchState(AbstractContextManager["BatchState"]):
         """Delete waiting predictions between two positions, but for the present documents."""
         marks = ", ".join("?" * len(present_positions))
         which = f"state IN (?, ?) AND place > ? AND place <= ? AND place NOT IN ({marks})"
-        values = (
-            DocumentState.PREDICTED,
-            DocumentState.DEFERRED,
-            after_position,
-            until_position,
-            *present_positions,
-        )
+        waiting = (DocumentState.PREDICTED, DocumentState.DEFERRED)
+        values = (*waiting, after_position, until_position, *present_positions)
         with self._database.transaction() as connection:
             connection.execute(f"DELETE FROM documents WHERE {which}", values)  # noqa: S608
 
@@ -220,17 +198,14 @@ class BatchState(AbstractContextManager["BatchState"]):
         # Failed ones too: a request that timed out may have arrived. The plus keeps SQLite from
         # using the index on state, which nearly all documents share.
         rest = "WHERE sent > 1 AND +state IN (?, ?) AND tier <> '' ORDER BY place LIMIT ?"
-        return list(
-            self._query_entries(rest, (DocumentState.DELIVERED, DocumentState.FAILED, limit))
-        )
+        ended = (DocumentState.DELIVERED, DocumentState.FAILED)
+        return list(self._query_entries(rest, (*ended, limit)))
 
     def mark_sent_once(self, entries: Sequence[JournalEntry]) -> None:
         """Record that documents have one prediction each."""
+        positions = [(one.position,) for one in entries]
         with self._database.transaction() as connection:
-            connection.executemany(
-                "UPDATE documents SET sent = 1 WHERE place = ?",
-                [(one.position,) for one in entries],
-            )
+            connection.executemany("UPDATE documents SET sent = 1 WHERE place = ?", positions)
 
     def select_for_second_pass(self, share: float) -> int:
         """Choose the share of documents with most expected errors, rounded up; returns how many.

@@ -52,13 +52,7 @@ def open_project(
 ) -> Iterator[SourceAndSink]:
     """Make a batch's source and sink of a Label Studio project.
 
-    Args:
-        options: The project and its tasks.
-        models: The models that predict.
-        notify: Gets sentences about waiting for Label Studio.
-
-    Yields:
-        Source and sink, connected.
+    `notify` gets sentences about waiting for Label Studio.
 
     Raises:
         LabelStudioError: If Label Studio refuses, or there is no such project.
@@ -109,10 +103,8 @@ def prelabel_next_tasks(
 class ProjectSource:
     """Reads the tasks of a project, page by page, in the order of their ids.
 
-    Args:
-        project: The project.
-        options: Its tasks. Of a view, those that it has as the batch begins.
-        versions: Tasks with a prediction of one of these versions are already predicted.
+    Of a view, these are the tasks that it has as the batch begins. Tasks with a prediction of one
+    of the versions are already predicted.
     """
 
     def __init__(
@@ -142,14 +134,7 @@ class ProjectSource:
         return count if self._options.max_tasks is None else min(count, self._options.max_tasks)
 
     def __iter__(self) -> Iterator[SourceItem]:
-        """Read the tasks.
-
-        Yields:
-            An item for each task; one whose text cannot be read has the reason.
-
-        Raises:
-            LabelStudioError: If Label Studio refuses, or is unreachable for too long.
-        """
+        """Read the tasks; one whose text cannot be read has the reason."""
         if self._view_task_ids is None:
             tasks = self._project.iterate_tasks(unlabeled_only=self._options.unlabeled_only)
         else:  # tasks deleted since the batch began are not in the answers
@@ -169,23 +154,10 @@ class ProjectSource:
 
 
 class ProjectSink(PredictionSink):
-    """Stores predictions in a project.
+    """Stores predictions in a project."""
 
-    Args:
-        project: The project.
-        label_maps: For each version, its labels -> the project's.
-        max_in_flight_seconds: After this time, an abandoned request has arrived or never will.
-    """
-
-    def __init__(
-        self,
-        project: ConnectedProject,
-        label_maps: Mapping[str, LabelMap],
-        *,
-        max_in_flight_seconds: float = MAX_IN_FLIGHT_SECONDS,
-    ) -> None:
-        self._project, self._label_maps = project, label_maps
-        self._max_in_flight_seconds = max_in_flight_seconds
+    def __init__(self, project: ConnectedProject, label_maps: Mapping[str, LabelMap]) -> None:
+        self._project, self._label_maps = project, label_maps  # the maps by version
         self._last_sent_at = self._last_uncertain_at = time.monotonic()
 
     def serialize(self, document: Document, prediction: Prediction) -> str:
@@ -195,20 +167,12 @@ class ProjectSink(PredictionSink):
         return json.dumps({"task": int(document.id), **item}, ensure_ascii=False)
 
     def recover(self, journal: BatchState, *, is_reset: bool) -> None:
-        """Find out which predictions arrived that an earlier run was sending when it ended.
-
-        Args:
-            journal: The batch's journal.
-            is_reset: Whether the journal is about to forget which tasks may have two.
-
-        Raises:
-            LabelStudioError: If Label Studio refuses, or is unreachable for too long.
-        """
+        """Find out which predictions arrived that an earlier run was sending when it ended."""
         while entries := journal.read_entries(
             DocumentState.SENDING, limit=MAX_PREDICTIONS_PER_REQUEST
         ):
             journal.set_state(self._find_undelivered(journal, entries), DocumentState.PREDICTED)
-        if is_reset:
+        if is_reset:  # the journal is about to forget which tasks may have two
             self._remove_duplicates(journal)
 
     def deliver(self, journal: BatchState, until_position: int) -> None:
@@ -248,9 +212,8 @@ class ProjectSink(PredictionSink):
             journal.mark_sent_once(entries)
 
     def _wait_for_in_flight(self) -> None:
-        time.sleep(
-            max(0.0, self._last_uncertain_at + self._max_in_flight_seconds - time.monotonic())
-        )
+        end = self._last_uncertain_at + MAX_IN_FLIGHT_SECONDS
+        time.sleep(max(0.0, end - time.monotonic()))
 
     def _delete_previous(self, entries: Sequence[JournalEntry]) -> None:
         # The prediction of an earlier run may be of another text.

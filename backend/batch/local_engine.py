@@ -20,9 +20,9 @@ class PredictionFailure:
     reason: str  # one sentence
 
 
-Outcome = Prediction | PredictionFailure
+PredictionOutcome = Prediction | PredictionFailure
 # Takes chunks as it needs them, and returns the predictions of each, in the same order.
-Engine = Callable[[Iterator[list[Document]]], Iterator[list[Outcome]]]
+Engine = Callable[[Iterator[list[Document]]], Iterator[list[PredictionOutcome]]]
 
 
 def make_local_engine(tier: "Tier") -> Engine:
@@ -30,7 +30,9 @@ def make_local_engine(tier: "Tier") -> Engine:
     return lambda chunks: (predict_isolating_failures(tier, chunk) for chunk in chunks)
 
 
-def predict_isolating_failures(tier: "Tier", documents: Sequence[Document]) -> list[Outcome]:
+def predict_isolating_failures(
+    tier: "Tier", documents: Sequence[Document]
+) -> list[PredictionOutcome]:
     """Predict a chunk; if that fails, halve it until the failing documents are alone."""
     if not documents:
         return []
@@ -45,7 +47,7 @@ def predict_isolating_failures(tier: "Tier", documents: Sequence[Document]) -> l
     return [outcome for part in halves for outcome in predict_isolating_failures(tier, part)]
 
 
-def _retry_document(tier: "Tier", document: Document, error: Exception) -> Outcome:
+def _retry_document(tier: "Tier", document: Document, error: Exception) -> PredictionOutcome:
     for _ in range(MAX_ATTEMPTS - 1):
         try:
             return tier.predict([document])[0]

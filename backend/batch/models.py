@@ -18,17 +18,11 @@ TierLoader = Callable[[ModelStore, str], "Tier"]
 
 @dataclass(frozen=True)
 class ModelReference:
-    """A model version, loaded where it predicts.
+    """A model version, loaded where it predicts."""
 
-    Attributes:
-        version: The version's name in predictions.
-        labels: The labels it knows.
-        load: Loads the tier; can be sent to another machine.
-    """
-
-    version: str
+    version: str  # its name in predictions
     labels: tuple[str, ...]
-    load: "Callable[[], Tier]"
+    load: "Callable[[], Tier]"  # can be sent to another machine
 
     @cached_property
     def tier(self) -> "Tier":
@@ -44,17 +38,11 @@ class ModelReference:
 
 @dataclass(frozen=True, slots=True)
 class BatchModels:
-    """The models of a batch.
+    """The models of a batch."""
 
-    Attributes:
-        first_pass: Predicts every document.
-        second_pass: Predicts some documents again; None without a cascade.
-        second_pass_share: Share of documents for the second pass, from 0 to 1.
-    """
-
-    first_pass: ModelReference
-    second_pass: ModelReference | None = None
-    second_pass_share: float = 0.0
+    first_pass: ModelReference  # predicts every document
+    second_pass: ModelReference | None = None  # predicts some again; None without a cascade
+    second_pass_share: float = 0.0  # of the documents, from 0 to 1
 
     def __iter__(self) -> Iterator[ModelReference]:
         yield self.first_pass

@@ -17,7 +17,7 @@ from tagalong.backend.batch.journal import (
     JournalEntry,
     compute_text_digest,
 )
-from tagalong.backend.batch.local_engine import Engine, Outcome, PredictionFailure
+from tagalong.backend.batch.local_engine import Engine, PredictionFailure, PredictionOutcome
 from tagalong.backend.batch.source_and_sink import PredictionSink
 from tagalong.backend.documents.source_item import SourceItem
 from tagalong.ner.document import Document, Prediction
@@ -90,7 +90,7 @@ class BatchPasses:
             StateFileError: If the journal cannot be used.
         """
 
-        def make_entry(item: SourceItem, outcome: Outcome) -> JournalEntry:
+        def make_entry(item: SourceItem, outcome: PredictionOutcome) -> JournalEntry:
             entry = self._make_entry(item, outcome)
             is_deferred = defer and entry.state is DocumentState.PREDICTED
             return replace(entry, state=DocumentState.DEFERRED) if is_deferred else entry
@@ -128,7 +128,7 @@ class BatchPasses:
             self._mark_read(chunk)
             return [item for item in chunk if item.key in first_entries]
 
-        def make_entry(item: SourceItem, outcome: Outcome) -> JournalEntry:
+        def make_entry(item: SourceItem, outcome: PredictionOutcome) -> JournalEntry:
             first = first_entries.pop(item.key)
             entry = self._make_entry(item, outcome)
             if first.digest == _compute_item_digest(item):
@@ -144,7 +144,7 @@ class BatchPasses:
         items: Iterable[SourceItem],
         engine: Engine,
         select: Callable[[Sequence[SourceItem]], list[SourceItem]],
-        make_entry: Callable[[SourceItem, Outcome], JournalEntry],
+        make_entry: Callable[[SourceItem, PredictionOutcome], JournalEntry],
         report: BatchProgressCallback,
     ) -> None:
         began = since = time.monotonic()
@@ -238,7 +238,7 @@ class BatchPasses:
         )
         self._read_position = until
 
-    def _check_consecutive_failures(self, outcomes: Sequence[Outcome]) -> None:
+    def _check_consecutive_failures(self, outcomes: Sequence[PredictionOutcome]) -> None:
         # Many failures in a row are a fault of the model or machine, which the next run may not
         # have.
         for outcome in outcomes:
@@ -253,7 +253,7 @@ class BatchPasses:
                     code="batch-nothing-predicted",
                 )
 
-    def _make_entry(self, item: SourceItem, outcome: Outcome) -> JournalEntry:
+    def _make_entry(self, item: SourceItem, outcome: PredictionOutcome) -> JournalEntry:
         entry = JournalEntry(
             position=item.position,
             key=item.key,

@@ -125,14 +125,15 @@ def summarize_batch(
     count = journal.count_by_state()
     failed = journal.read_entries(DocumentState.FAILED)
     predicted = sum(count.values()) - len(failed)
-    versions: dict[str, dict[str, Any]] = {}
-    for version, totals in journal.read_version_totals().items():
-        versions[version] = {
+    versions: dict[str, dict[str, Any]] = {
+        version: {
             "documents": totals.documents,
             "share": totals.documents / predicted if predicted else 0.0,
             "entities": totals.entities,
             **_time_and_price(totals.seconds, cost_per_hour),
         }
+        for version, totals in journal.read_version_totals().items()
+    }
     for model in models:
         if model.decoding_stats is not None and model.version in versions:
             versions[model.version]["decoding"] = model.decoding_stats.to_json()

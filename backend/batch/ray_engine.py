@@ -37,18 +37,11 @@ CHUNK_INDEX_COLUMN, CONTENT_COLUMN = "number", "content"  # the content is pickl
 
 
 @contextmanager
-def open_ray_engine(
-    load: "Callable[[], Tier]", *, address: str | None = None, cores: int | None = None
-) -> Iterator[Engine]:
+def open_ray_engine(load: "Callable[[], Tier]", *, address: str | None = None) -> Iterator[Engine]:
     """An engine with a worker for each GPU, or for each group of cores without GPUs.
 
-    Args:
-        load: Loads the tier in each worker; its files must be on every node.
-        address: Of a running cluster; None starts one on this machine, and ends it.
-        cores: Of a worker without a GPU; None for all cores of the smallest node.
-
-    Yields:
-        The engine.
+    Each worker loads the tier, whose files must be on every node. Without the address of a running
+    cluster, one is started on this machine, and ended.
 
     Raises:
         BatchError: If there is no cluster at that address, or it has no room for a worker.
@@ -63,7 +56,7 @@ def open_ray_engine(
     )
     ray.init(**where, log_to_driver=False, include_dashboard=False)
     try:
-        size, needs = plan_workers(ray.nodes(), cores)
+        size, needs = plan_workers(ray.nodes())
         yield lambda chunks: _predict_chunks(chunks, load, size, needs)
     finally:
         ray.shutdown()
@@ -82,35 +75,20 @@ def _check_cluster_reachable(address: str) -> None:
         ) from error
 
 
-def plan_workers(
-    nodes: Sequence[Mapping[str, Any]], cores: int | None
-) -> tuple[int, dict[str, float]]:
-    """Choose the number of workers, and the resources of each.
-
-    Args:
-        nodes: Of ``ray.nodes()``.
-        cores: Of a worker without a GPU; None for all cores of the smallest node.
-
-    Returns:
-        The number of workers, and ``num_cpus`` and ``num_gpus`` of one.
-
-    Raises:
-        BatchError: If there is room for none.
-    """
+def plan_workers(nodes: Sequence[Mapping[str, Any]]) -> tuple[int, dict[str, float]]:
+    """Choose the number of workers on ``ray.nodes()``, and the resources of each."""
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     gpus = sum(int(resources.get("GPU", 0)) for resources in alive)
     if gpus:
         return gpus, {"num_gpus": 1, "num_cpus": 1}
     cores_by_node = [int(resources["CPU"]) for resources in alive if resources.get("CPU", 0) >= 1]
-    each = cores or min(cores_by_node, default=1)
-    size = sum(count // each for count in cores_by_node)
-    if not size:
+    if not cores_by_node:
         raise BatchError(
-            f"no node of the Ray cluster has {each} cores for a worker: give fewer, or start nodes "
-            "with some",
+            "no node of the Ray cluster has a core for a worker: start nodes with some",
             code="ray-cluster-without-cores",
         )
-    return size, {"num_cpus": each}
+    each = min(cores_by_node)  # of a worker, so that one fits on the smallest node
+    return sum(count // each for count in cores_by_node), {"num_cpus": each}
 
 
 class _PredictWorker:
@@ -124,9 +102,7 @@ class _PredictWorker:
         return _make_table(table.column(CHUNK_INDEX_COLUMN).to_pylist(), answers)
 
 
-class _QueueDatasource(Datasource):
-    """Chunks from a queue, until it has None."""
-
+class _QueueDatasource(Datasource):  # chunks from a queue, until it has None
     def __init__(self, queue: Queue) -> None:
         super().__init__()
         self._queue = queue

@@ -34,9 +34,7 @@ class PredictionSink(ABC):
     def recover(self, journal: BatchState, *, is_reset: bool) -> None:  # noqa: B027
         """Find out which predictions arrived that an earlier run was sending when it ended.
 
-        Args:
-            journal: The batch's journal.
-            is_reset: Whether its entries are about to be deleted.
+        A reset is about to delete the entries of the journal.
         """
 
     def deliver(self, journal: BatchState, until_position: int) -> None:  # noqa: B027
@@ -99,11 +97,6 @@ def build_label_maps(
     models: BatchModels, config: LabelConfig, config_name: str
 ) -> tuple[Mapping[str, LabelMap], tuple[str, ...]]:
     """Map the labels of each model to those of a labelling config.
-
-    Args:
-        models: The models that predict.
-        config: A labelling config.
-        config_name: Its name in messages.
 
     Returns:
         A map for each version, and a sentence about each version's labels without a counterpart.

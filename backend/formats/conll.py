@@ -12,6 +12,7 @@ are all read, and an I- that begins an entity is counted.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 
 from tagalong.backend.annotations.import_log import ImportLog
 from tagalong.backend.annotations.span_validation import validate_raw_spans
@@ -157,13 +158,11 @@ def _is_comment(line: str) -> bool:
 
 def _sentence_raw_spans(sentence: Sequence[TaggedToken], offset: int) -> tuple[list[RawSpan], int]:
     # Also the number of I- that begin an entity. The sentence starts at the offset.
-    starts, ends = [], []
-    for token, _ in sentence:
-        starts.append(offset)
-        ends.append(offset + len(token))
-        offset += len(token) + 1
+    lengths = [len(token) for token, _ in sentence]
+    starts = list(accumulate((length + 1 for length in lengths), initial=offset))
     entities, orphans = _decode_entities(tag for _, tag in sentence)
-    return [RawSpan(starts[i], ends[j], (label,)) for i, j, label in entities], orphans
+    spans = [RawSpan(starts[i], starts[j] + lengths[j], (label,)) for i, j, label in entities]
+    return spans, orphans
 
 
 def _decode_entities(tags: Iterable[str]) -> tuple[list[tuple[int, int, str]], int]:

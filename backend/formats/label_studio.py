@@ -60,11 +60,7 @@ def read_task_predictions(head: FileHead) -> Iterator[tuple[Document, Prediction
         name = str(fields.get("id", number))
         where = f"{head.path}, task {name}"
         predictions = fields.get("predictions")
-        if (
-            not isinstance(predictions, list)
-            or not predictions
-            or not isinstance(predictions[-1], dict)
-        ):
+        if not _is_list_of_objects(predictions) or not predictions:
             raise FormatError(
                 f"{where} has no prediction with its regions, of which exports of projects have "
                 "only ids: give a file that tagalong prelabel wrote",
@@ -76,13 +72,8 @@ def read_task_predictions(head: FileHead) -> Iterator[tuple[Document, Prediction
 def document_to_task(document: Document, config: LabelConfig) -> dict[str, Any]:
     """Make a task for Label Studio's import.
 
-    Args:
-        document: Its spans become an annotation, or a prediction where its meta has the version of
-            the model that found them.
-        config: The config of the project to import into.
-
-    Returns:
-        The task. Label Studio gives it an id of its own, so ours goes into the data too.
+    Its spans become an annotation, or a prediction where its meta has the version of the model that
+    found them. Label Studio gives the task an id of its own, so ours goes into the data too.
     """
     result = result_from_spans(document, document.spans, config)
     extra = {key: value for key, value in document.meta.items() if key not in PREDICTION_META_KEYS}
@@ -122,24 +113,22 @@ def _task_to_line(
             f"{where} has a result that is not a list of objects: write it again",
             code="task-result-not-a-list",
         )
-    entities = []
-    hint = None
-    for item in result:
-        if is_span_result(item, where):
-            region = raw_span_from_value(item["value"], where)
-            hint = hint or str(item.get("to_name"))
-            entities += [
-                {"start": region.start, "end": region.end, "label": label, "text": region.text}
-                | {"score": item.get("score")}
-                for label in region.labels
-            ]
+    spans = [item for item in result if is_span_result(item, where)]
+    hint = str(spans[0].get("to_name")) if spans else None
+    entities = [
+        {"start": region.start, "end": region.end, "label": label, "text": region.text}
+        | {"score": item.get("score")}
+        for item in spans
+        for region in [raw_span_from_value(item["value"], where)]
+        for label in region.labels
+    ]
     data = task.get("data")
     key = find_text_key(data, where, key=None, hint=hint)
     line = {"id": name, "text": data[key] if isinstance(data, dict) else "", "entities": entities}
-    stated = {key for key in PREDICTION_META_KEYS if prediction.get(key)}
-    if is_place(prediction.get("score")):  # a place in the annotation queue is no confidence
-        stated -= {"score"}
-    return line | {key: prediction[key] for key in stated}
+    stated = {key: prediction[key] for key in PREDICTION_META_KEYS if prediction.get(key)}
+    if is_place(stated.get("score")):  # a place in the annotation queue is no confidence
+        del stated["score"]
+    return line | stated
 
 
 def _is_list_of_objects(value: object) -> TypeGuard[list[dict[str, Any]]]:
@@ -160,24 +149,17 @@ def _read_tasks(
         if not annotations:
             import_log.record_warning("task without annotation", name)
             continue
-        results = [
-            _span_results(annotation, name, where, options, import_log)
-            for annotation in annotations
-        ]
+        results = [_span_results(one, name, where, options, import_log) for one in annotations]
         items = [item for result in results for item in result]
         key = _find_task_text_key(task, items, where, options.label_config)
         if options.label_config is None and len({str(item.get("from_name")) for item in items}) > 1:
             import_log.record_warning("several controls", name)
         meta = {name: value for name, value in task["data"].items() if name != key}
-        yield (
-            Document(name, task["data"][key], meta=meta),
-            [
-                parse_annotation(
-                    raw, [raw_span_from_value(item["value"], where) for item in result]
-                )
-                for raw, result in zip(annotations, results, strict=True)
-            ],
-        )
+        parsed = [
+            parse_annotation(raw, [raw_span_from_value(item["value"], where) for item in result])
+            for raw, result in zip(annotations, results, strict=True)
+        ]
+        yield Document(name, task["data"][key], meta=meta), parsed
 
 
 def parse_annotation(raw: Mapping[str, Any], raw_spans: Sequence[RawSpan]) -> Annotation:
@@ -219,9 +201,8 @@ def _submitted_annotations(
         import_log.record_warning("cancelled annotation", name, count=len(raw) - len(kept))
     if drafts := task.get("drafts"):
         # Drafts are skipped, so a draft of an unknown shape is no reason to refuse the task.
-        import_log.record_warning(
-            "draft", name, count=len(drafts) if isinstance(drafts, list) else 1
-        )
+        count = len(drafts) if isinstance(drafts, list) else 1
+        import_log.record_warning("draft", name, count=count)
     return kept
 
 

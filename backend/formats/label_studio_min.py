@@ -32,17 +32,19 @@ def _read_tasks(
         if not items:
             import_log.record_warning("task without annotation", name)
             continue
-        fields = _task_data(items[0])
+        fields = {  # of the task's data; a list is what a control has added
+            key: value
+            for key, value in items[0].items()
+            if key not in ANNOTATION_KEYS and not isinstance(value, list)
+        }
         expected = options.label_config.data_key if options.label_config else None
         key = find_text_key(fields, where, key=expected)
         meta = {name: value for name, value in fields.items() if name != key}
-        yield (
-            Document(name, fields[key], meta=meta),
-            [
-                parse_annotation(item, _parse_raw_spans(item, where, options, import_log))
-                for item in items
-            ],
-        )
+        annotations = [
+            parse_annotation(item, _parse_raw_spans(item, where, options, import_log))
+            for item in items
+        ]
+        yield Document(name, fields[key], meta=meta), annotations
 
 
 def _read_items(head: FileHead) -> Iterator[dict[str, Any]]:
@@ -55,25 +57,13 @@ def _read_items(head: FileHead) -> Iterator[dict[str, Any]]:
         yield item
 
 
-def _task_data(item: Mapping[str, Any]) -> dict[str, Any]:
-    # A list is what a control has added.
-    return {
-        key: value
-        for key, value in item.items()
-        if key not in ANNOTATION_KEYS and not isinstance(value, list)
-    }
-
-
 def _parse_raw_spans(
     item: Mapping[str, Any], where: str, options: ReadOptions, import_log: ImportLog
 ) -> list[RawSpan]:
     # Each control has a list of regions under its name.
     name = str(item.get("id"))
-    controls = {
-        key: found
-        for key, value in item.items()
-        if (found := _parse_control_raw_spans(value, where))
-    }
+    parsed = {key: _parse_control_raw_spans(value, where) for key, value in item.items()}
+    controls = {key: found for key, found in parsed.items() if found}
     if options.label_config is None:
         if len(controls) > 1:
             import_log.record_warning("several controls", name)

@@ -6,6 +6,7 @@ to `FORMATS`; every command that reads annotations, predictions or texts then su
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -99,14 +100,10 @@ def detect_format(head: FileHead, content: FormatContent = "annotations") -> Fil
 
 def _detect_unsupported_tool(head: FileHead) -> str | None:
     # The tool that wrote a file which we do not read, so that the message can name it.
-    for keys, name in TOOL_BY_JSON_KEYS:
-        if keys <= head.first_record.keys():
-            return name
     first_line = next((line for line in head.head_lines if line.strip()), "")
-    for pattern, name in TOOL_BY_FIRST_LINE:
-        if pattern.match(first_line):
-            return name
-    return None
+    by_keys = (name for keys, name in TOOL_BY_JSON_KEYS if keys <= head.first_record.keys())
+    by_line = (name for pattern, name in TOOL_BY_FIRST_LINE if pattern.match(first_line))
+    return next(chain(by_keys, by_line), None)
 
 
 def read_annotations(
@@ -124,11 +121,7 @@ def read_annotations(
 def read_texts(
     form: FileFormat, head: FileHead, config: LabelConfig | None
 ) -> Iterator[SourceItem]:
-    """Read the texts of a file, in its order; an item that cannot be read has the reason.
-
-    Raises:
-        InputError: If the file is broken.
-    """
+    """Read the texts of a file, in its order; an item that cannot be read has the reason."""
     if form.read_texts is not None:
         yield from form.read_texts(head, config)
         return
@@ -153,23 +146,16 @@ def read_predictions(path: Path) -> list[tuple[Document, Prediction]]:
             return list(form.read_predictions(head))
         log = ImportLog()
         documents = list(read_annotations(form, head, ReadOptions(), log))
-    return [
-        (
-            Document(document.id, document.text, meta=document.meta),
-            Prediction(
-                tuple(sorted(document.spans)),
-                DEFAULT_SCORE,
-                UNKNOWN_VERSION,
-                dropped=tuple(lost for lost in log.dropped if lost.document == document.id),
-            ),
-        )
-        for document in documents
-    ]
+    pairs = []
+    for document in documents:
+        dropped = tuple(lost for lost in log.dropped if lost.document == document.id)
+        spans = tuple(sorted(document.spans))
+        prediction = Prediction(spans, DEFAULT_SCORE, UNKNOWN_VERSION, dropped=dropped)
+        pairs.append((Document(document.id, document.text, meta=document.meta), prediction))
+    return pairs
 
 
 def choose_prediction_writer(path: Path) -> FormatWriter:
     """The writer of a file of predictions, by the file's ending; JSON lines for any other."""
-    for writer in WRITERS.values():
-        if writer.serialize_prediction is not None and writer.suffix == path.suffix:
-            return writer
-    return WRITERS["jsonl"]
+    writers = [one for one in WRITERS.values() if one.serialize_prediction is not None]
+    return next((one for one in writers if one.suffix == path.suffix), WRITERS["jsonl"])

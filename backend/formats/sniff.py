@@ -102,11 +102,7 @@ class FileHead:
 
 
 def sniff_file(file: TextFile) -> FileHead:
-    """Look at the start of a file, and check that all of it is UTF-8 text.
-
-    Raises:
-        FormatError: If it is empty, not UTF-8, or binary.
-    """
+    """Look at the start of a file; FormatError if any of it is not UTF-8 text, or it is empty."""
     _check_utf8(file)
     head = file.open_stream().read(HEAD_BYTES)
     pieces = head.decode(errors="ignore").split("\n")

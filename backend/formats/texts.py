@@ -15,14 +15,9 @@ from tagalong.ner.errors import FormatError, InputError
 
 
 def read_json_texts(head: FileHead, config: LabelConfig | None) -> Iterator[SourceItem]:
-    """Read the texts of JSON lines or of a JSON array.
+    """Read objects with a "text", or Label Studio's tasks, of JSON lines or of a JSON array.
 
-    Args:
-        head: The start of a file of objects with a "text", or of Label Studio's tasks.
-        config: The project's labelling config, which says where a task has its text.
-
-    Yields:
-        An item for each line or array item. An item without a readable text has the reason.
+    An item without a readable text has the reason.
     """
     located: Iterable[tuple[str, object]]
     if head.structure == "array":

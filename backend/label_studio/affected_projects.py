@@ -71,13 +71,13 @@ def find_affected_projects(
         ):
             continue
         lost = dict[str, None]()  # a dict keeps the order
-        for backend in backends:
-            if backend.model_version == change.version:
-                with suppress(InputError):  # the server cannot read this config either
-                    config = parse_label_config(other.label_config, control=backend.control_name)
-                    lost |= dict.fromkeys(
-                        compute_lost_labels(config, change.old_labels, change.new_labels)
-                    )
+        for control in [
+            one.control_name for one in backends if one.model_version == change.version
+        ]:
+            with suppress(InputError):  # the server cannot read this config either
+                config = parse_label_config(other.label_config, control=control)
+                labels = compute_lost_labels(config, change.old_labels, change.new_labels)
+                lost |= dict.fromkeys(labels)
         affected.append(AffectedProject(other.id, other.title, tuple(lost)))
     return affected
 

@@ -39,13 +39,7 @@ def queue_tasks(
 ) -> int:
     """Let a project hand out tasks in this order, before the tasks of earlier queues.
 
-    Args:
-        project: The project.
-        chosen: The tasks in order, whose ids are the documents', and their predictions.
-        version: The version that predicted them.
-
-    Returns:
-        Id of the tab that shows the queue.
+    Task ids are document ids. Returns the id of the tab that shows the queue.
 
     Raises:
         LabelStudioError: If a request fails or is refused, or a prediction was not stored.

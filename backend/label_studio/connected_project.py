@@ -52,12 +52,7 @@ class ConnectedProject:
 def connect_project(
     url: str, key: str, project: int, retry: RateLimitedRetry
 ) -> Iterator[ConnectedProject]:
-    """Connect to a project.
-
-    Raises:
-        LabelStudioError: If Label Studio refuses, or there is no such project.
-        FormatError: If the project's labelling config cannot be used.
-    """
+    """Connect to a project; LabelStudioError or FormatError if it or its config cannot be used."""
     with connect(url, key) as client:
         config = parse_label_config(client.get_project(project).label_config)
         yield ConnectedProject(client, project, config, retry)

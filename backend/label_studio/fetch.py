@@ -55,11 +55,7 @@ class WebAddress:
 
 
 def parse_allowed_host(text: str) -> str:
-    """Normalize ``HOST`` or ``HOST:PORT``, as `WebAddress` spells hosts.
-
-    Raises:
-        InputError: If it is anything else, such as a whole address or a pattern.
-    """
+    """Normalize ``HOST`` or ``HOST:PORT``, as `WebAddress` spells hosts; InputError for others."""
     with suppress(LocationParseError):
         url = parse_url(f"http://{text}")
         plain = (url.auth, url.path, url.query, url.fragment) == (None,) * 4
@@ -102,8 +98,8 @@ def parse_web_address(text: str) -> WebAddress:
 class Fetcher:
     """Fetches texts, at most `MAX_CONCURRENT_FETCHES` at a time."""
 
-    max_bytes: int  # of one text, after decompression
-    timeout_seconds: float  # for one text, from the name lookup to the last byte
+    max_bytes: int = 10_000_000  # of one text, after decompression
+    timeout_seconds: float = 10.0  # for one text, from the name lookup to the last byte
     semaphore: BoundedSemaphore = field(
         default_factory=lambda: BoundedSemaphore(MAX_CONCURRENT_FETCHES), compare=False
     )

@@ -17,11 +17,7 @@ class LabelMap:
     unmapped: tuple[str, ...] = ()  # model labels without a project label, in the model's order
 
     def apply(self, document: Document, prediction: Prediction) -> Prediction:
-        """Translate a prediction into the project's labels.
-
-        Returns:
-            The same spans, none merged. Spans without a project label are in `dropped`.
-        """
+        """Translate a prediction; spans without a project label are in `dropped`."""
         kept = [
             replace(span, label=self.project_labels[span.label])
             for span in prediction.spans

@@ -102,11 +102,7 @@ def require_plain_text(config: LabelConfig) -> None:
 
 
 def is_span_result(item: Mapping[str, Any], where: str) -> bool:
-    """Whether an item of a result is a region of ``<Labels>`` over ``<Text>``.
-
-    Raises:
-        FormatError: If it is a region of a ``<HyperText>``.
-    """
+    """Whether an item is a region over a ``<Text>``; FormatError for one of a ``<HyperText>``."""
     value = span_value(item)
     kind = item.get("type", SPAN_TYPE if SPAN_TYPE in value else None)
     if kind == HYPERTEXT_TYPE or (kind == SPAN_TYPE and "startOffset" in value):
@@ -145,11 +141,7 @@ def raw_span_from_value(value: Mapping[str, Any], where: str) -> RawSpan:
 
 
 def result_from_spans(document: Document, spans: Sequence[Span], config: LabelConfig) -> list[Any]:
-    """Write spans, whose labels are names, values or aliases of a config, as a result.
-
-    Returns:
-        One item per span, with an id that depends only on document and span.
-    """
+    """Write spans as items of a result; labels may be names, values or aliases of the config."""
     return [_result_item(document, span, config) for span in dict.fromkeys(spans)]
 
 
@@ -157,8 +149,8 @@ def _result_item(document: Document, span: Span, config: LabelConfig) -> dict[st
     content = f"{document.id}\0{span.start}\0{span.end}\0{span.label}"
     label = config.names_by_spelling.get(span.label, span.label)
     item = {
-        # Stable, because Label Studio drops the id when it copies an item. A document id from
-        # JSON may hold a lone surrogate.
+        # From document and span only, because Label Studio drops the id when it copies an item. A
+        # document id from JSON may hold a lone surrogate.
         "id": hashlib.blake2b(content.encode(errors="surrogatepass"), digest_size=5).hexdigest(),
         "from_name": config.control,
         "to_name": config.object,
@@ -176,11 +168,7 @@ def _result_item(document: Document, span: Span, config: LabelConfig) -> dict[st
 def prediction_to_label_studio(
     document: Document, prediction: Prediction, config: LabelConfig
 ) -> dict[str, Any]:
-    """Write a prediction in the format of ``/predict`` and of imports.
-
-    Returns:
-        ``model_version``, ``score`` and ``result``; scores are in (0, 1], as Label Studio demands.
-    """
+    """Write a prediction for ``/predict`` and imports, with scores in (0, 1] as these demand."""
     spans = [replace(span, score=_clamp_score(span.score)) for span in prediction.spans]
     return {
         "model_version": prediction.version,

@@ -19,13 +19,8 @@ POLL_INTERVAL_SECONDS = 1.0
 def show_batch(project: ConnectedProject, versions: Sequence[str], *, overwrite: bool) -> str:
     """Let a project show the predictions of a batch, if it shows no other version yet.
 
-    Args:
-        project: The project.
-        versions: The versions of the batch, by descending number of predictions.
-        overwrite: Whether to replace another version as well.
-
-    Returns:
-        A sentence for the user; empty if there are no predictions.
+    Versions are in descending order of their number of predictions. Returns a sentence for the
+    user, which is empty if there are no predictions.
     """
     settings = project.call(project.client.get_project)
     if not settings.prediction_count:

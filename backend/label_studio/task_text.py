@@ -42,22 +42,15 @@ class TaskTextReader:
     label_studio_url: str | None = field(default=None, kw_only=True)
     # Returns Label Studio's Authorization for a text; it is sent to no other server.
     authorization: Callable[[], str] | None = field(default=None, kw_only=True, repr=False)
-    max_bytes: int = field(default=10_000_000, kw_only=True)  # see `Fetcher`
-    timeout_seconds: float = field(default=10.0, kw_only=True)
-    _fetcher: Fetcher = field(init=False, repr=False, compare=False)
+    _fetcher: Fetcher = field(default_factory=Fetcher, init=False, repr=False, compare=False)
     _label_studio_address: WebAddress | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Parse hosts and address, so that a mistake shows when the server starts.
-
-        Raises:
-            InputError: If a host or Label Studio's address cannot be used.
-        """
+        """Parse hosts and address, so that a mistake shows when the server starts."""
         url = self.label_studio_url
         parsed = {
             "allowed_hosts": frozenset(map(parse_allowed_host, self.allowed_hosts)),
             "_label_studio_address": None if url is None else parse_web_address(url),
-            "_fetcher": Fetcher(max_bytes=self.max_bytes, timeout_seconds=self.timeout_seconds),
         }
         for name, value in parsed.items():
             object.__setattr__(self, name, value)  # the instance is frozen

@@ -47,9 +47,9 @@ BatchTier = Literal[TierName, "cascade"]
 
 def parse_share(value: str) -> float:
     """Read a share from 0 to 1, as ``20%`` or ``0.2``."""
-    number, is_percent = value.strip().removesuffix("%"), value.strip().endswith("%")
+    number = value.strip()
     try:
-        share = float(number) / (100 if is_percent else 1)
+        share = float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
     except ValueError:
         share = -1.0
     if not 0 <= share <= 1:
@@ -203,8 +203,11 @@ def prelabel_cli(
             echo_json(estimate) if as_json else render_estimate(estimate)
             return
         path = journal or place.journal_path
-        with _printing_resume_hint():
+        try:
             summary = _run(path, place, chosen, open_engine, cost_per_hour)
+        except KeyboardInterrupt:
+            error_console.print("Stopped: run the same command again to continue.")
+            raise
     echo_json(summary) if as_json else render_summary(summary, place, path)
 
 
@@ -267,7 +270,7 @@ def _run(
         summary = summarize_batch(state, models, cost_per_hour=cost_per_hour)
         summary["shown"] = place.show(sort_versions_by_share(summary, models))
         if not summary["aside"]:
-            state.remove()
+            state.remove()  # a failed document needs the journal to be tried again
     return summary
 
 
@@ -291,12 +294,3 @@ def _open_ray(address: str | None, model: ModelReference) -> Iterator[Engine]:
         ) from error
     with open_ray_engine(model.load, address=address) as engine:
         yield engine
-
-
-@contextmanager
-def _printing_resume_hint() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        error_console.print("Stopped: run the same command again to continue.")
-        raise

@@ -66,11 +66,7 @@ def _address_error() -> LabelStudioError:
 
 
 def validate_key(key: str) -> str:
-    """Strip an API key, and check that it can be sent.
-
-    Raises:
-        LabelStudioError: If it is empty, or has characters that no key has.
-    """
+    """Strip an API key; LabelStudioError if it is empty, or has characters that no key has."""
     key = key.strip()
     if not key or not key.isascii() or not key.isprintable() or " " in key:
         raise LabelStudioError(

@@ -3,7 +3,6 @@
 import json
 import re
 from contextlib import AbstractContextManager
-from typing import Self
 
 import httpx
 
@@ -31,22 +30,15 @@ def connect(
 
 
 class LabelStudioClient(AbstractContextManager["LabelStudioClient"]):
-    """A Label Studio. Every method raises LabelStudioError if a request fails or is refused.
-
-    Args:
-        connection: Public, for the parts of the API that have no method here.
-    """
+    """A Label Studio. Every method raises LabelStudioError if a request fails or is refused."""
 
     def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+        self.connection = connection  # public, for the parts of the API that have no method here
         self.tasks = Tasks(connection)
         self.ml_backends = MLBackends(connection)
         self.predictions = Predictions(connection)
         self.webhooks = Webhooks(connection)
         self.views = Views(connection)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.connection.close()
@@ -101,11 +93,8 @@ class LabelStudioClient(AbstractContextManager["LabelStudioClient"]):
         self.connection.request_json("PATCH", f"api/projects/{project}/", body=changes)
 
     def read_feature_flags(self) -> dict[str, bool] | None:
-        """The feature flags; None if the key may not read them.
-
-        A legacy token never may: the page asks for a browser session or a personal token.
-        """
-        try:
+        """The feature flags; None if the key may not read them."""
+        try:  # a legacy token never may: the page asks for a browser session or a personal token
             page = self.connection.request_text("GET", "feature-flags/")
         except LabelStudioError as error:
             if error.kind in ("forbidden", "missing"):

@@ -47,23 +47,17 @@ class Connection:
     The SDK's client exchanges a personal token for short-lived ones. It repeats idempotent requests
     after lost connections, 429 and 5xx.
 
-    Args:
-        url: Address of Label Studio, or of one of its pages.
-        key: A legacy token or a personal one.
-        max_retries: Retries of an idempotent request.
-        transport: Sends the requests; None for the network.
-
     Raises:
         LabelStudioError: If the address or the key cannot be used.
     """
 
     def __init__(
         self,
-        url: str,
-        key: str,
+        url: str,  # of Label Studio, or of one of its pages
+        key: str,  # a legacy token or a personal one
         *,
-        max_retries: int = MAX_RETRIES,
-        transport: httpx.BaseTransport | None = None,
+        max_retries: int = MAX_RETRIES,  # of an idempotent request
+        transport: httpx.BaseTransport | None = None,  # None for the network
     ) -> None:
         self.url = normalize_url(url)
         self._key = validate_key(key)
@@ -85,11 +79,7 @@ class Connection:
         self._client = self._wrapper.httpx_client
 
     def authorization_header(self) -> str:
-        """The value of ``Authorization``: ``Token ...``, or ``Bearer ...`` renewed if needed.
-
-        Raises:
-            LabelStudioError: If a personal token cannot be exchanged.
-        """
+        """The value of ``Authorization``: ``Token ...``, or ``Bearer ...`` renewed if needed."""
         with self._translating_errors("api/token/refresh", READ_TIMEOUT_SECONDS):
             return str(self._wrapper.get_headers()["Authorization"])
 
@@ -123,11 +113,7 @@ class Connection:
         return self.parse_answer(parse, answer, path)
 
     def parse_answer(self, parse: Callable[[Any], T], answer: Any, path: str) -> T:
-        """Parse the JSON of an answer.
-
-        Raises:
-            LabelStudioError: If `parse` fails: JSON of another shape is not Label Studio's.
-        """
+        """Parse an answer; one of another shape is not Label Studio's, a LabelStudioError."""
         try:
             return parse(answer)
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -73,10 +73,8 @@ class Tasks(Resource):
 
     def add(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
         """Add tasks, each with its ``data``; returns their ids in the same order."""
-        path = f"api/projects/{project}/import?return_task_ids=true"
-        return self._connection.send(
-            "POST", path, list(tasks), lambda answer: list(answer["task_ids"])
-        )
+        path, body = f"api/projects/{project}/import?return_task_ids=true", list(tasks)
+        return self._connection.send("POST", path, body, lambda answer: list(answer["task_ids"]))
 
     def _paginate(self, query: Mapping[str, Any], parse: Callable[[Any], T]) -> Iterator[T]:
         query = {**query, "resolve_uri": "false"}  # addresses as they are in the data, not signed
@@ -124,11 +122,8 @@ class Predictions(Resource):
         )
 
     def retrieve(self, project: int, tasks: Sequence[int] = ()) -> None:
-        """Run "Retrieve Predictions" of the Data Manager for these tasks, or for all.
-
-        The first backend predicts the tasks without a prediction of the served version. Label
-        Studio reports success even if it stored nothing, so check with `list_for_project`.
-        """
+        """Make the first backend predict these tasks, or all, that lack the served version."""
+        # Label Studio reports success even if it stored nothing: check with `list_for_project`.
         path = f"api/dm/actions/?id=retrieve_tasks_predictions&project={project}"
         selected = {"all": False, "included": list(tasks)} if tasks else {"all": True}
         self._connection.request_json(
@@ -139,19 +134,13 @@ class Predictions(Resource):
         )
 
     def add(self, project: int, items: Sequence[Mapping[str, Any]]) -> int:
-        """Store predictions in one transaction; returns how many were stored.
+        """Store predictions, by ``task``, in one transaction; returns how many were stored.
 
         Depending on a feature flag, Label Studio skips predictions that break a rule of the
         labelling config, or refuses them all. It refuses all if one task does not exist.
-
-        Args:
-            project: Project id.
-            items: Each with ``task``, ``result``, ``score`` and ``model_version``.
         """
-        path = f"api/projects/{project}/import/predictions"
-        return self._connection.send(
-            "POST", path, list(items), lambda answer: int(answer["created"])
-        )
+        path, body = f"api/projects/{project}/import/predictions", list(items)
+        return self._connection.send("POST", path, body, lambda answer: int(answer["created"]))
 
     def update_score(self, prediction: int, score: float) -> None:
         """Change the score of a prediction; Label Studio hands out low scores first."""

@@ -40,6 +40,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "tagalong.backend.batch.label_studio_project.MAX_PREDICTIONS_PER_REQUEST", TOGETHER
     )
+    monkeypatch.setattr("tagalong.backend.batch.label_studio_project.MAX_IN_FLIGHT_SECONDS", 0.0)
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
 
 
@@ -47,7 +48,7 @@ def run(studio: Any, folder: str) -> Counter[DocumentState]:
     tier = LexiconTier(VERSION)
     project = project_of(studio)
     maps = {VERSION: map_labels(tier.labels, CONFIG)}
-    target = ProjectSink(project, maps, max_in_flight_seconds=0.0)
+    target = ProjectSink(project, maps)
     tasks = ProjectSource(project, PROJECT, versions=[VERSION])
     with BatchState(Path(folder) / "j") as journal:
         target.recover(journal, is_reset=False)

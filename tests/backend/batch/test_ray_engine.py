@@ -103,11 +103,11 @@ def nodes(*resources: dict[str, float]) -> list[dict[str, Any]]:
 
 
 def test_a_worker_takes_a_gpu_or_the_cores_of_the_smallest_node() -> None:
-    assert plan_workers(nodes({"CPU": 8, "GPU": 2}, {"CPU": 4, "GPU": 1}), None) == (
+    assert plan_workers(nodes({"CPU": 8, "GPU": 2}, {"CPU": 4, "GPU": 1})) == (
         3,
         {"num_gpus": 1, "num_cpus": 1},
     )
-    assert plan_workers(nodes({"CPU": 8}, {"CPU": 4}, {}), None) == (3, {"num_cpus": 4})
-    assert plan_workers(nodes({"CPU": 8}, {"CPU": 4}), 2) == (6, {"num_cpus": 2})
+    assert plan_workers(nodes({"CPU": 8}, {"CPU": 4}, {})) == (3, {"num_cpus": 4})
+    assert plan_workers(nodes({"CPU": 7}, {"CPU": 2})) == (4, {"num_cpus": 2})
     with raises(BatchError, "ray-cluster-without-cores"):
-        plan_workers(nodes({"CPU": 8}), 9)
+        plan_workers(nodes({"CPU": 0.5}, {}))

@@ -236,10 +236,3 @@ def test_mistakes_in_the_settings_show_at_the_start() -> None:
         TaskTextReader(frozenset({"http://files.example.org"}))
     with raises(InputError, "invalid-web-address"):
         TaskTextReader(label_studio_url="localhost:8080")
-
-
-def test_limits_can_be_set(web: Web) -> None:
-    hosts = frozenset({web.host})
-    with raises(InputError, "fetch-failed") as refusal:
-        document(f"http://{web.host}/a", "url", allowed_hosts=hosts, max_bytes=3)
-    assert str(refusal.value).split().count("3") == 1
