@@ -91,6 +91,7 @@ class BatchState(AbstractContextManager["BatchState"]):
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._database = Database(
             path, SCHEMA, consequence="the batch cannot go on", is_exclusive=True
         )
@@ -99,11 +100,6 @@ class BatchState(AbstractContextManager["BatchState"]):
 
     def __exit__(self, *_: object) -> None:
         self._database.close()
-
-    @property
-    def path(self) -> Path:
-        """The file's path."""
-        return self._database.path
 
     def remove(self) -> None:
         """Delete the file of a finished batch."""

@@ -184,17 +184,12 @@ def prelabel_cli(
         view_id=view,
         replace_shown_version=show,
     )
-    _check_usage(source, project, out, options, dry=dry, label_config=label_config)
+    _check_usage(source, out, options, dry=dry, label_config=label_config)
     open_engine = _choose_engine(engine, ray_address)
     load = partial(load_tier_version, use_openvino=True)
-    references: dict[str, str] = {ENCODER: encoder, LLM: llm}
-    chosen = choose_models(
-        open_store(models),
-        encoder if tier == CASCADE else references.get(tier, tier),
-        llm if tier == CASCADE else None,
-        load=load,
-        second_pass_share=llm_share,
-    )
+    single = {ENCODER: encoder, LLM: llm}.get(tier, tier)
+    passes = (encoder, llm) if tier == CASCADE else (single, None)
+    chosen = choose_models(open_store(models), *passes, load=load, second_pass_share=llm_share)
     with _open_place(source, out, options, chosen, label_config) as place:
         for note in place.notes:
             print_warning(note)
@@ -213,14 +208,13 @@ def prelabel_cli(
 
 def _check_usage(
     source: Path | None,
-    project: int | None,
     out: Path | None,
     options: ProjectOptions,
     *,
     dry: bool,
     label_config: Path | None,
 ) -> None:
-    if (source is None) == (project is None):
+    if (source is None) == (not options.project):
         raise typer.BadParameter("name a file or folder to read, or a --project, and not both")
     if source is not None:
         if out is None and not dry:

@@ -192,7 +192,8 @@ def test_what_was_committed_outlives_a_kill(place: Path) -> None:
 def test_two_batches_cannot_hold_one(place: Path) -> None:
     with BatchState(place), raises(StateFileError, "journal-in-use"):
         BatchState(place)
-    BatchState(place).close()
+    with BatchState(place):
+        pass
 
 
 def damaged(place: Path) -> None:
@@ -205,7 +206,8 @@ def of_somebody_else(place: Path) -> None:
 
 
 def of_another_release(place: Path) -> None:
-    BatchState(place).close()
+    with BatchState(place):
+        pass
     with closing(sqlite3.connect(place)) as connection:
         connection.execute(f"PRAGMA user_version = {SCHEMA.version + 1}")
 
