@@ -1,7 +1,7 @@
 """A file or folder as the source of a batch, and a file of predictions as its sink."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from tagalong.backend.batch.journal import BatchState, DocumentState
@@ -149,32 +149,29 @@ class PredictionsFileSink(PredictionSink):
         write_atomically({self._path: self._writer.join(payloads)}, overwrite=True)
 
 
-def connect_files(
-    source: FileSource | FolderSource,
-    source_path: Path,
-    out: Path,
-    *,
-    models: BatchModels,
-    config: LabelConfig | None,
-) -> SourceAndSink:
+@contextmanager
+def open_files(
+    path: Path, out: Path, models: BatchModels, *, config: LabelConfig | None = None
+) -> Iterator[SourceAndSink]:
     """Make a batch's source and sink of a file or folder and an output file."""
-    maps, notes = ({}, ()) if config is None else build_label_maps(models, config, "the config")
 
     def check(journal: Path) -> None:
         # A journal means that an earlier run of this batch wrote the file.
         if out.exists() and not journal.exists():
             raise OutputError(f"{out} is there already: choose another name", code="output-exists")
 
-    sink = PredictionsFileSink(out, config=config, label_maps=maps)
-    return SourceAndSink(
-        source_name=str(source_path.resolve()),
-        config_digest=compute_config_digest(config),
-        output_kind=sink.output_kind,
-        items=source,
-        total_items=source.total_items,
-        sink=sink,
-        destination=str(out),
-        journal_path=out.with_name(f"{out.name}.journal"),
-        notes=notes,
-        check_journal_path=check,
-    )
+    with open_source(path, config) as source:
+        maps, notes = ({}, ()) if config is None else build_label_maps(models, config, "the config")
+        sink = PredictionsFileSink(out, config=config, label_maps=maps)
+        yield SourceAndSink(
+            source_name=str(path.resolve()),
+            config_digest=compute_config_digest(config),
+            output_kind=sink.output_kind,
+            items=source,
+            total_items=source.total_items,
+            sink=sink,
+            destination=str(out),
+            journal_path=out.with_name(f"{out.name}.journal"),
+            notes=notes,
+            check_journal_path=check,
+        )

@@ -1,14 +1,14 @@
 """``tagalong prelabel``: predictions for any number of texts, resumable after any end."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from tagalong.backend.batch.files import connect_files, open_source
+from tagalong.backend.batch.files import open_files
 from tagalong.backend.batch.local_engine import Engine
 from tagalong.backend.batch.models import BatchModels, ModelReference, choose_models
 from tagalong.backend.batch.prelabel import (
@@ -187,7 +187,7 @@ def prelabel_cli(
     _check_usage(source, out, options, dry=dry, label_config=label_config)
     open_engine = _choose_engine(engine, ray_address)
     load = partial(load_tier_version, use_openvino=True)
-    single = {ENCODER: encoder, LLM: llm}.get(tier, tier)
+    single = dict[str, str]({ENCODER: encoder, LLM: llm}).get(tier, tier)
     passes = (encoder, llm) if tier == CASCADE else (single, None)
     chosen = choose_models(open_store(models), *passes, load=load, second_pass_share=llm_share)
     with _open_place(source, out, options, chosen, label_config) as place:
@@ -231,25 +231,20 @@ def _check_usage(
         )
 
 
-@contextmanager
 def _open_place(
     source: Path | None,
     out: Path | None,
     options: ProjectOptions,
     models: BatchModels,
     label_config: Path | None,
-) -> Iterator[SourceAndSink]:
+) -> AbstractContextManager[SourceAndSink]:
     if source is not None:
         config = build_read_options("majority", label_config).label_config
-        with open_source(source, config) as texts:
-            out = out or Path("predictions.jsonl")
-            yield connect_files(texts, source, out, models=models, config=config)
-        return
+        return open_files(source, out or Path("predictions.jsonl"), models, config=config)
     # Takes a second to import, so only where there is a Label Studio.
     from tagalong.backend.batch.label_studio_project import open_project
 
-    with open_project(options, models, notify=print_warning) as place:
-        yield place
+    return open_project(options, models, notify=print_warning)
 
 
 def _run(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tagalong.backend.batch.files import FileSource, PredictionsFileSink, connect_files
+from tagalong.backend.batch.files import FileSource, PredictionsFileSink, open_files
 from tagalong.backend.batch.journal import BatchState
 from tagalong.backend.batch.models import BatchModels, ModelReference
 from tagalong.backend.batch.prelabel import run_batch
@@ -70,8 +70,7 @@ def test_a_source_is_opened_once_a_pass(
 ) -> None:
     path, out = tmp_path / name, tmp_path / "out.jsonl"
     path.write_text(CONTENTS[name])
-    with opens_of(path, passes), FileSource(path) as source:
-        place = connect_files(source, path, out, models=models, config=None)
+    with opens_of(path, passes), open_files(path, out, models) as place:
         assert place.total_items == (1 if name == "text.txt" else 3)
         run(place, models, tmp_path)
     assert len(out.read_text().splitlines()) == place.total_items
