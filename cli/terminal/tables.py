@@ -19,12 +19,7 @@ EMPTY_CELL = "-"
 def new_table(*, piped_box: box.Box | None = box.ASCII, **settings: Any) -> Table:
     """Make a Rich table with a box that suits the terminal.
 
-    Args:
-        piped_box: Box in a file or pipe; None for plain columns.
-        **settings: Further settings of `rich.table.Table`.
-
-    Returns:
-        A table without columns.
+    `piped_box` is the box in a file or pipe; None for plain columns.
     """
     return Table(box=box.SIMPLE_HEAD if console.is_terminal else piped_box, **settings)
 

@@ -18,11 +18,6 @@ class TrainingWindows:
     """Windows of the training documents, with tags and weights.
 
     Words of `silver` have a weight each; those of `documents` have the weight 1.
-
-    Attributes:
-        tags: Tags of the words of every document, silver last.
-        dropped: Annotations of `documents` that flat BIO cannot represent, without those of silver.
-        lengths: Sub-words of each window.
     """
 
     def __init__(
@@ -39,9 +34,10 @@ class TrainingWindows:
         self._windows = windows.encode(
             [document.text for document in all_documents], [entry.words for entry in tagged]
         )
-        self.tags = [entry.tags for entry in tagged]
+        self.tags = [entry.tags for entry in tagged]  # silver last
+        # Annotations that flat BIO cannot represent; silver reports its own.
         self.dropped = tuple(one for entry in tagged[: len(documents)] for one in entry.dropped)
-        self.lengths = [len(window.input_ids) for window in self._windows]
+        self.lengths = [len(window.input_ids) for window in self._windows]  # in sub-words
         gold = [(1.0,) * len(entry.words) for entry in tagged[: len(documents)]]
         weights = [*gold, *(one.word_weights for one in silver)]
         self._word_weights = self._normalize_weights(weights)

@@ -124,7 +124,7 @@ def build_encoder(recipe: EncoderRecipe, tag_set: TagSet, *, device: torch.devic
             target_modules="all-linear",
             exclude_modules=list(CLASSIFIER_HEAD_NAMES),  # the new head is trained in full
         )
-    return model if recipe.four_bit else model.to(device)  # a 4-bit model cannot be moved
+    return model if recipe.four_bit else model.to(device)
 
 
 def explain_no_warm_start(manifest: Manifest, recipe: EncoderRecipe, labels: Sequence[str]) -> str:
