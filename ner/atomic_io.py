@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from tagalong.ner.errors import PublishError
 
-DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
+DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})  # a user's quota counts too
 PERMISSION_ERRNOS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
@@ -23,12 +23,8 @@ PERMISSION_ERRNOS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 def open_atomically(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
     """Replace a file by what is written in the block; an error in the block leaves the old one.
 
-    Args:
-        path: In a folder that exists.
-        mode: Permissions; None keeps those of the old file, or takes the usual ones for a new file.
-
-    Yields:
-        A binary file. A killed process leaves it behind: see `remove_unfinished_writes`.
+    Permissions of None are those of the old file, or the usual ones of a new file. A killed process
+    leaves its file behind: see `remove_unfinished_writes`.
     """
     if mode is None and path.is_file():
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -86,42 +82,31 @@ def fsync_paths(*paths: Path) -> None:
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            os.fsync(descriptor)  # of a folder too, for the names in it
         finally:
             os.close(descriptor)
 
 
 @contextmanager
 def translate_os_errors(action: str, *, disk_full_only: bool = False) -> Iterator[None]:
-    """Turn an error of the file system into a `PublishError`, one sentence.
+    """Raise `PublishError`, "could not" and the action, where the file system refuses.
 
-    Args:
-        action: The task of the block, to follow "could not".
-        disk_full_only: True lets all other errors through.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        PublishError: If the file system refuses.
+    With ``disk_full_only``, all other errors pass.
     """
     try:
         yield
     except OSError as error:
         if disk_full_only and error.errno not in DISK_FULL_ERRNOS:
             raise
-        cause, code = _describe_os_error(error)
+        if error.errno in DISK_FULL_ERRNOS:
+            cause, code = "the disk is full, so make room and try again", "disk-full"
+        elif error.errno in PERMISSION_ERRNOS:
+            place = error.filename or "the folder"
+            cause, code = f"{place} is not writable, so change that or use another", "not-writable"
+        else:
+            where = f" ({error.filename})" if error.filename else ""
+            # The text of an error with a file name begins with its number, which nobody knows.
+            cause, code = f"{error.strerror if where else error}{where}", "file-system-error"
         raise PublishError(
             f"could not {action}: {cause}; the state before is unchanged", code=code
         ) from error
-
-
-def _describe_os_error(error: OSError) -> tuple[str, str]:
-    """The cause, with what to do, and the code of the fault."""
-    if error.errno in DISK_FULL_ERRNOS:
-        return "the disk is full, so make room and try again", "disk-full"
-    if error.errno in PERMISSION_ERRNOS:
-        place = error.filename or "the folder"
-        return f"{place} is not writable, so change that or use another", "not-writable"
-    cause = f"{error.strerror or error} ({error.filename})" if error.filename else str(error)
-    return cause, "file-system-error"

@@ -17,24 +17,18 @@ CURRENT_FILE_NAME = "current"
 
 @dataclass(frozen=True, slots=True)
 class CurrentVersion:
-    """The content of ``current``.
+    """The content of ``current``."""
 
-    Attributes:
-        version: The current version; None for the bundled version, or if there is none.
-        previous: Earlier versions, oldest first, with repetitions. The state before the first
-            promotion, None, is left out.
-    """
-
-    version: str | None = None
+    version: str | None = None  # None for the bundled version, or if there is none
+    # Oldest first, with repetitions. The state before the first promotion, None, is left out.
     previous: tuple[str | None, ...] = ()
 
     def after_promotion(self, version: str | None) -> "CurrentVersion":
         """The state after promoting a version (None for the bundled one)."""
         if version == self.version:
             return self
-        return CurrentVersion(
-            version, () if self == CurrentVersion() else (*self.previous, self.version)
-        )
+        previous = () if self == CurrentVersion() else (*self.previous, self.version)
+        return CurrentVersion(version, previous)
 
     def after_rollback(self, available: Container[str]) -> "CurrentVersion | None":
         """The state before the last promotion, or None if there is no promotion to undo.
@@ -58,7 +52,8 @@ def read_current_version(tier_folder: Path) -> CurrentVersion | None:
     try:
         match json.loads(path.read_bytes()):
             case {"version": (str() | None) as version, "previous": [*previous]}:
-                return CurrentVersion(version, tuple(map(_parse_version_name, previous)))
+                names = (None if name is None else str(name) for name in previous)
+                return CurrentVersion(version, tuple(names))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -68,10 +63,6 @@ def read_current_version(tier_folder: Path) -> CurrentVersion | None:
     raise VersionInvalid(
         f"{path} does not name a version: promote a version", code="current-unreadable"
     )
-
-
-def _parse_version_name(value: object) -> str | None:
-    return None if value is None else str(value)
 
 
 def write_current_version(tier_folder: Path, current: CurrentVersion) -> None:

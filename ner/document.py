@@ -39,11 +39,7 @@ class Span:
     score: float | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        """Check the offsets once, so that no user of a span has to.
-
-        Raises:
-            OffsetError: If the span is empty, reversed or starts before the text.
-        """
+        """Raise `OffsetError` if the span is empty, reversed or starts before the text."""
         if not 0 <= self.start < self.end:
             raise OffsetError(
                 f"a span from {self.start} to {self.end} is not a stretch of text: "
@@ -54,23 +50,14 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class DroppedAnnotation:
-    """An annotation that could not be kept: returned beside every result, and counted.
-
-    Attributes:
-        label: Its entity type.
-        text: The text it covered, as far as that is known.
-        reason: One of `DROP_REASONS`.
-        start: Its stated start, in code points.
-        end: Its stated end.
-        document: Id of its document.
-    """
+    """An annotation that could not be kept: returned beside every result, and counted."""
 
     label: str
-    text: str
+    text: str  # that it covered, as far as it is known
     reason: DropReason
-    start: int
+    start: int  # as stated, in code points; may lie outside the text
     end: int
-    document: str = ""
+    document: str = ""  # its id
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +80,7 @@ class Document:
     masked_ranges: tuple[tuple[int, int], ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
-        """Sort spans and masked ranges, and check that they lie inside the text.
-
-        Raises:
-            OffsetError: If one ends past the end of the text, or a masked range is empty, reversed
-                or starts before the text.
-        """
+        """Sort spans and masked ranges; raise `OffsetError` if one is no stretch of the text."""
         # The dataclass is frozen: only object.__setattr__ can set a field here.
         object.__setattr__(self, "masked_ranges", tuple(sorted(set(self.masked_ranges))))
         for start, end in self.masked_ranges:

@@ -4,6 +4,7 @@ A message says what was found, where, and what to do. A code names the kind of f
 same when the wording changes, so that callers and tests can rely on it.
 """
 
+import copyreg
 import re
 from typing import Any, Literal
 
@@ -32,15 +33,7 @@ class TagalongError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions are unpickled by calling the class, which fails where it takes other arguments.
-        return _restore, (type(self), self.args, self.__dict__)
-
-
-def _restore(
-    error_class: type[TagalongError], arguments: tuple[Any, ...], state: dict[str, Any]
-) -> TagalongError:
-    error = error_class.__new__(error_class, *arguments)
-    error.__dict__.update(state)
-    return error
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class InputError(TagalongError):

@@ -43,48 +43,28 @@ REPAIR_ADVICE = "retrain, promote another version, or copy it again from where i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionMetadata:
-    """The description of a version before publishing.
-
-    Attributes:
-        tier: ``encoder`` or ``llm``.
-        name: The first part of the version's name.
-        base: Reference of the base model: hub id, folder or ``package:MODULE/PATH``.
-        base_revision: Commit of a hub id, or version of a package; None for a folder.
-        labels: Entity types in the order of the labelling config; tag ids follow that order.
-        config: All settings of the training.
-        data: The training data: fingerprint, counts of documents and entities, sources.
-        scores: By split, for instance ``{"dev": {"strict_f1": 0.84}}``.
-        calibration: Parameters between scores and tags: ``temperature``, and for an encoder the
-            label consistency within a document.
-        environment: Versions of Python and of the packages at training time.
-    """
+    """The description of a version before publishing."""
 
     tier: str
-    name: str
-    base: str
-    base_revision: str | None = None
-    labels: tuple[str, ...]
-    config: Mapping[str, Any] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
-    scores: Mapping[str, Any] = field(default_factory=dict)
+    name: str  # the first part of the version's name
+    base: str  # hub id, folder or ``package:MODULE/PATH``
+    base_revision: str | None = None  # commit or package version; None for a folder
+    labels: tuple[str, ...]  # in the order of the labelling config; tag ids follow that order
+    config: Mapping[str, Any] = field(default_factory=dict)  # all settings of the training
+    data: Mapping[str, Any] = field(default_factory=dict)  # fingerprint, counts and sources
+    scores: Mapping[str, Any] = field(default_factory=dict)  # such as {"dev": {"strict_f1": 0.84}}
+    # Between scores and tags: ``temperature``; for an encoder, the ties within a document too.
     calibration: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)  # versions of Python and packages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest(VersionMetadata):
-    """The description of a published version.
+    """The description of a published version."""
 
-    Attributes:
-        version: Name, UTC date and content hash, joined by dashes.
-        created: Time of publishing, ISO 8601 in UTC.
-        files: Every file of the version except the manifest, by name relative to its folder.
-        format: Schema version of the manifest.
-    """
-
-    version: str
-    created: str
-    files: Mapping[str, FileRecord]
+    version: str  # name, UTC date and content hash, joined by dashes
+    created: str  # time of publishing, ISO 8601 in UTC
+    files: Mapping[str, FileRecord]  # all but the manifest, by name relative to the folder
     format: int = MANIFEST_SCHEMA_VERSION
 
     @classmethod
@@ -96,10 +76,16 @@ class Manifest(VersionMetadata):
         """
         fields = _validate_fields(value, where)
         del fields["digest"]  # computed from the other fields
-        files = {
-            name: _parse_file_record(name, record, where)
-            for name, record in fields["files"].items()
-        }
+        files: dict[str, FileRecord] = {}
+        for name, record in fields["files"].items():
+            match record:
+                case {"sha256": str(digest), "bytes": int(size)}:
+                    files[name] = FileRecord(digest, size)
+                case _:
+                    raise _invalid_version(
+                        f"{where} has {short_repr(record)} for the file {name!r}",
+                        "manifest-file-record-invalid",
+                    )
         return cls(**{**fields, "labels": tuple(fields["labels"]), "files": files})
 
     def to_json(self) -> dict[str, Any]:
@@ -163,18 +149,11 @@ def is_version(folder: Path) -> bool:
 
 
 def read_manifest(folder: Path, *, verify: bool = True) -> Manifest:
-    """Read the manifest of a version and check that nothing changed since publishing.
+    """Read the manifest of a version, and check that nothing has changed since publishing.
 
-    Args:
-        folder: Of one version.
-        verify: False skips the files (a fast path for listings, never for loading).
-
-    Returns:
-        The manifest.
-
-    Raises:
-        VersionNotFound: If there is no such folder.
-        VersionInvalid: If the manifest or any file is missing, changed, or of a forbidden kind.
+    Raises `VersionNotFound` if there is no such folder, `VersionInvalid` if the manifest or any
+    file is missing, changed, or of a forbidden kind. Without ``verify``, the files are not
+    checked: a fast path for listings, never for loading.
     """
     path = folder / MANIFEST_FILE_NAME
     try:
@@ -215,8 +194,7 @@ def check_sizes(folder: Path) -> None:
 
 
 def _verify(folder: Path, manifest: Manifest) -> None:
-    """Compare a version with its manifest, the cheap checks first."""
-    found = _compare_sizes(folder, manifest)
+    found = _compare_sizes(folder, manifest)  # before the hashes, which read every byte
     for name, expected in manifest.files.items():
         if hash_file(found[name]) != expected:
             raise _invalid_version(
@@ -224,9 +202,9 @@ def _verify(folder: Path, manifest: Manifest) -> None:
             )
     content = content_hash(manifest, manifest.files, schema_version=manifest.format)
     if not manifest.version.endswith(f"-{content}"):
+        path = folder / MANIFEST_FILE_NAME
         raise _invalid_version(
-            f"{folder / MANIFEST_FILE_NAME} names a version of another content "
-            f"({manifest.version})",
+            f"{path} names a version of another content ({manifest.version})",
             "version-of-other-content",
         )
 
@@ -305,12 +283,3 @@ def _validate_fields(value: object, where: str) -> dict[str, Any]:
             "manifest-field-invalid",
         )
     return dict(value)
-
-
-def _parse_file_record(name: str, record: object, where: str) -> FileRecord:
-    match record:
-        case {"sha256": str(digest), "bytes": int(size)}:
-            return FileRecord(digest, size)
-    raise _invalid_version(
-        f"{where} has {short_repr(record)} for the file {name!r}", "manifest-file-record-invalid"
-    )

@@ -7,6 +7,7 @@ score of a corpus is the sum over its documents, and the cells of a table add up
 """
 
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -30,18 +31,12 @@ class Counts:
 
     The two spans of a relaxed match may differ in length, and each counts in its own stratum. So tp
     and tp_predicted may differ within a stratum; in a total, and for strict matches, they agree.
-
-    Attributes:
-        tp: Matched gold spans.
-        tp_predicted: Matched predicted spans.
-        fp: Predicted spans without a match.
-        fn: Gold spans without a match.
     """
 
-    tp: int = 0
-    tp_predicted: int = 0
-    fp: int = 0
-    fn: int = 0
+    tp: int = 0  # matched gold spans
+    tp_predicted: int = 0  # matched predicted spans
+    fp: int = 0  # predicted spans without a match
+    fn: int = 0  # gold spans without a match
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(
@@ -85,13 +80,9 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class StratifiedCounts:
-    """Counts by label and length; a missing cell is empty.
+    """Counts by label and length; a missing cell is empty."""
 
-    Attributes:
-        cells: tp and fn by the length of the gold span, tp_predicted and fp by the length of the
-            predicted span.
-    """
-
+    # tp and fn by the length of the gold span, tp_predicted and fp by that of the predicted span
     cells: Mapping[LabelLength, Counts] = field(default_factory=dict)
 
     def __add__(self, other: "StratifiedCounts") -> "StratifiedCounts":
@@ -108,12 +99,7 @@ class StratifiedCounts:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Strict and relaxed counts of one document or of many. Add with ``+``.
-
-    Attributes:
-        strict: Same start, end and label.
-        relaxed: Same label and any overlap, one to one.
-    """
+    """Strict and relaxed counts of one document or of many. Add with ``+``."""
 
     strict: StratifiedCounts = field(default_factory=StratifiedCounts)
     relaxed: StratifiedCounts = field(default_factory=StratifiedCounts)
@@ -155,13 +141,11 @@ def _count_by_stratum(
     lengths: Mapping[SpanKey, LengthBucket],
 ) -> StratifiedCounts:
     """Count spans into the cells of their own label and length."""
-    cells: dict[LabelLength, list[int]] = {}
+    cells = defaultdict[LabelLength, list[int]](lambda: [0, 0, 0, 0])  # in the order of `Counts`
     for key in gold:
-        row = cells.setdefault((key[0], lengths[key]), [0, 0, 0, 0])
-        row[0 if key in matched_gold else 3] += 1
+        cells[key[0], lengths[key]][0 if key in matched_gold else 3] += 1
     for key in predicted:
-        row = cells.setdefault((key[0], lengths[key]), [0, 0, 0, 0])
-        row[1 if key in matched_predicted else 2] += 1
+        cells[key[0], lengths[key]][1 if key in matched_predicted else 2] += 1
     return StratifiedCounts({cell: Counts(*row) for cell, row in cells.items()})
 
 
@@ -180,7 +164,7 @@ def match_relaxed(
     matched_gold: set[SpanKey] = set()
     matched_predicted: set[SpanKey] = set()
     for gold_cluster, predicted_cluster in _clusters(gold, predicted):
-        if len(gold_cluster) == len(predicted_cluster) == 1:
+        if len(gold_cluster) == len(predicted_cluster) == 1:  # nearly all: skip the matching
             matched_gold.update(gold_cluster)
             matched_predicted.update(predicted_cluster)
         else:

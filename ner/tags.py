@@ -17,35 +17,21 @@ IGNORE_INDEX = -100  # a word that is not trained on; PyTorch's losses ignore th
 
 @dataclass(frozen=True, slots=True)
 class TaggedWords:
-    """A document as words and tags.
+    """A document as words and tags."""
 
-    Attributes:
-        words: Half-open offsets (start, end) in code points.
-        tags: One tag id per word, or `IGNORE_INDEX` where the true tag is unknown.
-        dropped: The annotations that flat BIO cannot represent.
-    """
-
-    words: tuple[tuple[int, int], ...]
-    tags: tuple[int, ...]
-    dropped: tuple[DroppedAnnotation, ...]
+    words: tuple[tuple[int, int], ...]  # half-open offsets in code points
+    tags: tuple[int, ...]  # one id per word, or `IGNORE_INDEX` where the true tag is unknown
+    dropped: tuple[DroppedAnnotation, ...]  # those that flat BIO cannot represent
 
 
 @dataclass(frozen=True, slots=True)
 class TagSet:
-    """The tags of a label set, and which may follow which.
+    """The tags of a label set, and which may follow which."""
 
-    Attributes:
-        labels: Entity types, in the order of the labelling config.
-    """
-
-    labels: tuple[str, ...]
+    labels: tuple[str, ...]  # in the order of the labelling config: tag ids depend on it
 
     def __post_init__(self) -> None:
-        """Check the labels once.
-
-        Raises:
-            LabelError: If there are none, or one is empty or given twice.
-        """
+        """Raise `LabelError` if there are no labels, or one is empty or given twice."""
         if not self.labels or not all(self.labels):
             raise LabelError(
                 f"a label set needs one or more names, not {self.labels!r}", code="label-set-empty"
@@ -96,13 +82,7 @@ class TagSet:
 
         Of overlapping spans the longest stays (of equal ones, the first). The words of a dropped
         span get `IGNORE_INDEX` unless a kept span covers them, because their true tag is not O. The
-        words of masked ranges get it too.
-
-        Args:
-            document: Its spans may overlap and have labels outside the set.
-
-        Returns:
-            Words, tags and dropped annotations.
+        words of masked ranges get it too. Labels outside the set are dropped.
         """
         words = word_offsets(document.text)
         tags = [OUTSIDE] * len(words)
@@ -115,9 +95,8 @@ class TagSet:
             touched = range(*overlapping_words(words, span.start, span.end))
             reason = self._drop_reason(span, touched, words, tags)
             if reason is None:
-                tags[touched.start] = self.begin_tag(span.label)
-                for word in touched[1:]:
-                    tags[word] = self.begin_tag(span.label) + 1
+                begin = self.begin_tag(span.label)
+                tags[touched.start : touched.stop] = [begin] + [begin + 1] * (len(touched) - 1)
             else:
                 dropped.append(document.drop_span(span, reason))
                 masked.append(touched)
@@ -142,17 +121,13 @@ class TagSet:
         return None
 
     def entities(self, tags: Sequence[int]) -> Iterator[tuple[int, int, str]]:
-        """Find the entities in a tag sequence.
+        """Find the entities in a sequence of one tag id per word.
 
-        Args:
-            tags: One tag id per word. An I- tag in a place where it may not stand counts as O, as
-                in seqeval's strict IOB2 mode.
-
-        Yields:
-            First word, one past the last word, and label of each entity.
+        An I- tag in a place where it may not stand counts as O, as in seqeval's strict IOB2 mode.
+        Yields first word, one past the last word, and label of each entity.
         """
         first, inside = 0, OUTSIDE  # inside: the I- tag that would continue the open entity
-        for index, tag in enumerate((*tags, OUTSIDE)):
+        for index, tag in enumerate((*tags, OUTSIDE)):  # the last O closes an open entity
             if inside and tag != inside:
                 yield first, index, self.labels[(inside - 1) // 2]
                 inside = OUTSIDE
