@@ -77,6 +77,14 @@ class TagSet:
         """
         return not self.is_inside(tag) or previous in (tag - 1, tag)
 
+    def legalize(self, tags: Iterable[int]) -> list[int]:
+        """Turn every I- tag that may not stand in its place into a B- tag."""
+        legal: list[int] = []
+        for tag in tags:
+            previous = legal[-1] if legal else None
+            legal.append(tag if self.may_follow(tag, previous) else tag - 1)
+        return legal
+
     def encode(self, document: Document) -> TaggedWords:
         """Turn the spans of a document into one tag per word.
 

@@ -28,17 +28,10 @@ ANNOTATOR_META_KEY, TASK_META_KEY = "annotator", "task"  # in the meta of a docu
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One person's annotation of one task.
+    """One person's annotation of one task."""
 
-    Attributes:
-        annotator: The person; empty where unknown.
-        updated_at: Seconds since 1970; 0 where unknown.
-        regions: Raw spans, not validated.
-        ground_truth: Whether it is marked as ground truth.
-    """
-
-    annotator: str
-    updated_at: float
+    annotator: str  # empty where unknown
+    updated_at: float  # seconds since 1970; 0 where unknown
     regions: tuple[RawSpan, ...]
     ground_truth: bool = False
 
@@ -53,19 +46,10 @@ def adjudicate_export(
     config: LabelConfig | None,
     import_log: ImportLog,
 ) -> Iterator[Document]:
-    """Make documents of all tasks of an export.
+    """Make documents of all tasks of an export, as `adjudicate_task` does of each.
 
-    Args:
-        tasks: Reads the export from its start, with a log for losses and warnings.
-        policy: See `adjudicate_task`.
-        config: The labelling config, if there is one.
-        import_log: Records losses and warnings.
-
-    Yields:
-        The documents of one task after the other.
-
-    Raises:
-        OffsetError: If the unit of a task's offsets cannot be determined.
+    ``tasks`` reads the export from its start, and takes a log for losses and warnings. Raises
+    `OffsetError` if the unit of a task's offsets cannot be determined.
     """
 
     @cache
@@ -97,56 +81,40 @@ def adjudicate_task(
     import_log: ImportLog,
     fallback_unit: Callable[[], OffsetUnit] = lambda: "either",
 ) -> list[Document]:
-    """Make documents of a task and its annotations.
+    """Make one document of a task and its annotations, of which none is cancelled.
 
     Ground truth, where there is any, is all that counts. Of several annotations by the same person
     the last one counts. Outvoted spans and spans without a label are masked from the loss: somebody
     saw something there, so the text must not be trained as O.
 
-    Args:
-        document: The task's text.
-        annotations: One or more, none of them cancelled.
-        policy: "majority" keeps spans that more than half of the annotators drew exactly, "latest"
-            the last annotation, and "all" makes one document per annotator. "each" does so too,
-            ignores ground truth, and writes annotator and task into the meta.
-        config: The labelling config, if there is one.
-        import_log: Records losses and warnings.
-        fallback_unit: The unit of offsets in the whole export.
-
-    Returns:
-        One document; with "all" and "each" one per annotator, with ids such as "12@3" for task 12
-        and annotator 3.
-
-    Raises:
-        OffsetError: If the unit of the offsets cannot be determined.
+    "majority" keeps spans that more than half of the annotators drew exactly, "latest" the last
+    annotation. "all" makes one document per annotator, with ids such as "12@3" for task 12 and
+    annotator 3. "each" does so too, ignores ground truth, and writes annotator and task into the
+    meta. Raises `OffsetError` if the unit of the offsets cannot be determined; ``fallback_unit`` is
+    that of the whole export.
     """
     considered = _considered_annotations(annotations, policy)
     if unused := len(annotations) - len(considered):
         import_log.record_warning("set aside", document.id, count=unused)
-    names = [annotation.annotator or f"n{i}" for i, annotation in enumerate(considered, start=1)]
-    drafts = [_document_for_annotator(document, name, policy) for name in names]
-    adjudicated = [
-        _annotated_document(
-            draft,
-            convert_to_code_points(
-                draft, annotation.regions, import_log, fallback_unit=fallback_unit
-            ),
-            config,
-            import_log,
+    adjudicated = []
+    for number, annotation in enumerate(considered, start=1):
+        draft = _document_for_annotator(document, annotation.annotator or f"n{number}", policy)
+        regions = convert_to_code_points(
+            draft, annotation.regions, import_log, fallback_unit=fallback_unit
         )
-        for draft, annotation in zip(drafts, considered, strict=True)
-    ]
+        spans = validate_raw_spans(draft, regions, config=config, import_log=import_log)
+        masked = tuple(find_masked_ranges(draft, regions))
+        adjudicated.append(replace(draft, spans=spans, masked_ranges=masked))
     if policy in ("all", "each"):
         return adjudicated
     kept, outvoted = majority_vote([one.spans for one in adjudicated])
-    masked = [span for one in adjudicated for span in one.masked_ranges]
-    masked += [(span.start, span.end) for span in outvoted]
+    masked = tuple(stretch for one in adjudicated for stretch in one.masked_ranges)
+    masked += tuple((span.start, span.end) for span in outvoted)
     for span in outvoted:
-        offsets = (span.start, span.end)
         import_log.record_dropped(
-            document, offsets, span.label, document.span_text(span), "outvoted"
+            document, span, "outvoted", label=span.label, text=document.span_text(span)
         )
-    return [replace(document, spans=tuple(kept), masked_ranges=tuple(masked))]
+    return [replace(document, spans=tuple(kept), masked_ranges=masked)]
 
 
 def _document_for_annotator(document: Document, name: str, policy: AnnotatorPolicy) -> Document:
@@ -157,21 +125,10 @@ def _document_for_annotator(document: Document, name: str, policy: AnnotatorPoli
     return replace(document, id=f"{document.id}@{name}", meta={**document.meta, **whose})
 
 
-def _annotated_document(
-    draft: Document, regions: Sequence[RawSpan], config: LabelConfig | None, import_log: ImportLog
-) -> Document:
-    spans = validate_raw_spans(draft, regions, config=config, import_log=import_log)
-    return replace(draft, spans=spans, masked_ranges=tuple(find_masked_ranges(draft, regions)))
-
-
 def majority_vote(votes: Sequence[Sequence[Span]]) -> tuple[list[Span], list[Span]]:
     """Keep spans that more than half of the annotators drew with the same start, end and label.
 
-    Args:
-        votes: The spans of each annotator, in any order.
-
-    Returns:
-        Spans kept and spans outvoted, each once, in the order of the text.
+    Returns spans kept and spans outvoted, each once, in the order of the text.
     """
     counts = Counter(span for spans in votes for span in set(spans))
     kept = sorted(span for span, count in counts.items() if 2 * count > len(votes))

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tagalong.ner.document import Document, DroppedAnnotation, DropReason
+from tagalong.backend.documents.offsets import RawSpan
+from tagalong.ner.document import Document, DroppedAnnotation, DropReason, Span
 
 WarningKind = Literal[
     "cancelled annotation",
@@ -54,39 +55,23 @@ MAX_EXAMPLES_PER_WARNING = 3  # enough to find them, short enough to show
 
 @dataclass(frozen=True, slots=True)
 class CorpusWarning:
-    """A finding in the input that reading handled without losing an annotation.
+    """A finding in the input that reading handled without losing an annotation."""
 
-    Attributes:
-        kind: The finding; `WARNING_DESCRIPTIONS` has its handling.
-        count: How often it occurred.
-        examples: The first few, each with its document.
-    """
-
-    kind: WarningKind
+    kind: WarningKind  # `WARNING_DESCRIPTIONS` has its handling
     count: int
-    examples: tuple[str, ...]
+    examples: tuple[str, ...]  # the first few, each with its document
 
 
 class ImportLog:
-    """Collects losses and warnings while documents are read.
-
-    Attributes:
-        dropped: Every lost annotation, in the order of reading.
-    """
+    """Collects losses and warnings while documents are read."""
 
     def __init__(self) -> None:
-        self.dropped: list[DroppedAnnotation] = []
+        self.dropped: list[DroppedAnnotation] = []  # every one, in the order of reading
         self._counts: Counter[WarningKind] = Counter()
         self._examples: defaultdict[WarningKind, list[str]] = defaultdict(list)
 
     def record_warning(self, kind: WarningKind, example: str, *, count: int = 1) -> None:
-        """Count a finding.
-
-        Args:
-            kind: The finding.
-            example: Where it is; only the first few are kept.
-            count: How often it occurs there.
-        """
+        """Count a finding, and keep the first few examples of its places."""
         self._counts[kind] += count
         if len(self._examples[kind]) < MAX_EXAMPLES_PER_WARNING:
             self._examples[kind].append(example)
@@ -94,22 +79,16 @@ class ImportLog:
     def record_dropped(
         self,
         document: Document,
-        offsets: tuple[int, int],
+        region: RawSpan | Span,
+        reason: DropReason,
+        *,
         label: str,
         text: str,
-        reason: DropReason,
     ) -> None:
-        """Record a lost annotation.
-
-        Args:
-            document: Its document.
-            offsets: Start and end as stated, in code points.
-            label: Its entity type.
-            text: The text it covers, as far as that is known.
-            reason: Why it was lost.
-        """
-        start, end = offsets
-        self.dropped.append(DroppedAnnotation(label, text, reason, start, end, document.id))
+        """Record an annotation as lost, with the text that it covers, as far as that is known."""
+        self.dropped.append(
+            DroppedAnnotation(label, text, reason, region.start, region.end, document.id)
+        )
 
     def warnings(self) -> tuple[CorpusWarning, ...]:
         """All warnings, in the fixed order of the kinds."""

@@ -23,19 +23,10 @@ def convert_to_code_points(
     *,
     fallback_unit: Callable[[], OffsetUnit] = lambda: "either",
 ) -> Sequence[RawSpan]:
-    """Convert the offsets of one annotation in Label Studio to code points.
+    """Convert the offsets of one annotation to code points; old Label Studios counted UTF-16 units.
 
-    Args:
-        document: The text.
-        raw_spans: As stated; old versions of Label Studio counted UTF-16 units.
-        import_log: Records losses and warnings.
-        fallback_unit: The unit of the whole export; called where these offsets fit both units.
-
-    Returns:
-        The spans, in code points.
-
-    Raises:
-        OffsetError: If the unit cannot be determined.
+    Where the offsets fit both units, ``fallback_unit`` gives that of the whole export. Raises
+    `OffsetError` if the unit cannot be determined.
     """
     unit = detect_offset_unit(raw_spans, document.text)
     if unit == "either":
@@ -54,19 +45,17 @@ def convert_to_code_points(
     if unit != "UTF-16 units":
         return raw_spans
     import_log.record_warning("UTF-16 offsets", document.id)
-    moved = []
-    for region, recounted in zip(
-        raw_spans, utf16_to_code_points(raw_spans, document.text), strict=True
-    ):
-        if recounted is not None:
-            moved.append(recounted)
-            continue
-        for label in region.labels[:1]:
-            where = (region.start, region.end)
+    recounted = utf16_to_code_points(raw_spans, document.text)
+    for region, moved in zip(raw_spans, recounted, strict=True):
+        if moved is None and region.labels:  # without a label there is no annotation to lose
             import_log.record_dropped(
-                document, where, label, region.text, "offset outside the text"
+                document,
+                region,
+                "offset outside the text",
+                label=region.labels[0],
+                text=region.text,
             )
-    return moved
+    return [moved for moved in recounted if moved is not None]
 
 
 def validate_raw_spans(
@@ -76,16 +65,10 @@ def validate_raw_spans(
     config: LabelConfig | None,
     import_log: ImportLog,
 ) -> tuple[Span, ...]:
-    """Validate the spans of one annotation against the text.
+    """Validate the spans of one annotation, in code points, against the text.
 
-    Args:
-        document: The text; its own spans do not matter.
-        raw_spans: As stated, in code points.
-        config: The labelling config; without one, every label is known.
-        import_log: Records losses and warnings.
-
-    Returns:
-        Each span once per label. They may overlap, and begin or end inside a word.
+    Without a labelling config, every label is known. Returns each span once per label. They may
+    overlap, and begin or end inside a word.
     """
     spellings = config.names_by_spelling if config else None
     spans: dict[Span, None] = {}
@@ -101,15 +84,7 @@ def validate_raw_spans(
 
 
 def find_masked_ranges(document: Document, raw_spans: Sequence[RawSpan]) -> list[tuple[int, int]]:
-    """Find marked text without a label, whose true label is unknown.
-
-    Args:
-        document: The text.
-        raw_spans: As stated, in code points.
-
-    Returns:
-        Half-open ranges of the text, to be masked from the loss.
-    """
+    """Find marked text without a label, whose true label is unknown: it is masked from the loss."""
     # No other loss leaves a known place with an unknown truth. A label outside the config is not
     # annotated in this project, so O is right there; of two labels the first one stays; and an
     # offset outside the text has no place.
@@ -123,24 +98,22 @@ def find_masked_ranges(document: Document, raw_spans: Sequence[RawSpan]) -> list
 def _choose_label(
     document: Document, region: RawSpan, spellings: Mapping[str, str] | None, import_log: ImportLog
 ) -> str | None:
-    # The first known label stays, the others are lost.
-    offsets, chosen = (region.start, region.end), None
+    """The first known label; the others are recorded as lost."""
+    text = region.text or document.text[max(region.start, 0) : max(region.end, 0)]
+    chosen = None
     if not region.labels:
         import_log.record_warning(
             "region without a label", f"{document.id}: {region.start} to {region.end}"
         )
     for stated in dict.fromkeys(region.labels):
+        # Interned: an export repeats few labels in very many spans.
         name = intern(stated) if spellings is None else spellings.get(stated)
         if name is None:
-            import_log.record_dropped(
-                document, offsets, stated, _raw_span_text(document, region), "label unknown"
-            )
+            import_log.record_dropped(document, region, "label unknown", label=stated, text=text)
         elif chosen is None:
             chosen = name
         elif name != chosen:
-            import_log.record_dropped(
-                document, offsets, name, _raw_span_text(document, region), "second label"
-            )
+            import_log.record_dropped(document, region, "second label", label=name, text=text)
     return chosen
 
 
@@ -148,8 +121,9 @@ def _span_from_raw(
     document: Document, region: RawSpan, label: str, import_log: ImportLog
 ) -> Span | None:
     if not 0 <= region.start < region.end <= len(document.text):
-        where = (region.start, region.end)
-        import_log.record_dropped(document, where, label, region.text, "offset outside the text")
+        import_log.record_dropped(
+            document, region, "offset outside the text", label=label, text=region.text
+        )
         return None
     covered = document.text[region.start : region.end]
     if region.text and not is_same_text(region.text, covered):
@@ -158,14 +132,10 @@ def _span_from_raw(
         )
     words = covered.strip()
     if not words:
-        import_log.record_dropped(document, (region.start, region.end), label, covered, "no words")
+        import_log.record_dropped(document, region, "no words", label=label, text=covered)
         return None
     if words == covered:
         return Span(region.start, region.end, label, region.score)
     import_log.record_warning("white space trimmed", f"{document.id}: {covered!r}")
     start = region.start + covered.index(words)
     return Span(start, start + len(words), label, region.score)
-
-
-def _raw_span_text(document: Document, region: RawSpan) -> str:
-    return region.text or document.text[max(region.start, 0) : max(region.end, 0)]

@@ -20,23 +20,17 @@ DEFAULT_SCORE = 1.0  # of predictions without a score
 
 
 def parse_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Parse JSON lines one at a time.
+    """Parse JSON lines one at a time; blank ones are skipped.
 
-    Args:
-        lines: Lines of a binary file or pipe; blank ones are skipped.
-        name: The file's name in messages.
-
-    Yields:
-        The place of the line ("name, line 3") and its object.
-
-    Raises:
-        FormatError: If a line is not UTF-8, not JSON, or not an object.
+    Yields the place of the line ("name, line 3") and its object. Raises `FormatError` if a line is
+    not UTF-8, not JSON, or not an object.
     """
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         where = f"{name}, line {number}"
         try:
+            # Windows editors begin a file with a byte order mark.
             parsed = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
         except UnicodeDecodeError as error:
             raise FormatError(
@@ -57,15 +51,8 @@ def parse_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict[s
 def document_text_from_json(line: Mapping[str, Any], where: str) -> Document:
     """Read a document without its annotations, for prediction.
 
-    Args:
-        line: The object of a line.
-        where: The place of the line; also the id of a document that has none.
-
-    Returns:
-        The document, without spans.
-
-    Raises:
-        FormatError: If text, id or meta are missing, of a wrong type, or have half a character.
+    The place of the line is also the id of a document that has none. Raises `FormatError` if text,
+    id or meta are missing, of a wrong type, or have half a character.
     """
     # A file name may hold bytes that are no characters, but an id is written to files again.
     text, identifier = line.get("text"), line.get("id", escape_unprintable(where))
@@ -114,8 +101,8 @@ def raw_spans_from_json(line: Mapping[str, Any], where: str) -> list[RawSpan]:
             code="line-without-entities",
         )
     return [
-        _raw_span_from_json(entity, f"{where}, entity {i}")
-        for i, entity in enumerate(entities, start=1)
+        _raw_span_from_json(entity, f"{where}, entity {number}")
+        for number, entity in enumerate(entities, start=1)
     ]
 
 
@@ -160,24 +147,22 @@ def masked_ranges_from_json(
         raise FormatError(
             f'{where} has an "unknown" that is not a list of [start, end]', code="unknown-invalid"
         )
-    stretches = []
     for entry in entries:
         match entry:
             # Not int(): True is an int to it.
-            case [start, end] if type(start) is int and type(end) is int:
-                stretches.append((start, end))
+            case [start, end] if type(start) is type(end) is int:
+                if not 0 <= start < end <= len(document.text):
+                    raise FormatError(
+                        f'{where} has [{start}, {end}] in "unknown", which is no stretch of its '
+                        f"text of {len(document.text)} code points",
+                        code="unknown-outside-text",
+                    )
             case _:
                 raise FormatError(
                     f'{where} has {entry!r:.40} in "unknown": it must be [start, end]',
                     code="unknown-invalid",
                 )
-        if not 0 <= start < end <= len(document.text):
-            raise FormatError(
-                f'{where} has [{start}, {end}] in "unknown", which is no stretch of its text of '
-                f"{len(document.text)} code points",
-                code="unknown-outside-text",
-            )
-    return tuple(stretches)
+    return tuple((start, end) for start, end in entries)
 
 
 def document_to_json(document: Document) -> dict[str, Any]:
@@ -198,18 +183,10 @@ def _entity_to_json(span: Span) -> dict[str, Any]:
 
 
 def prediction_from_json(line: Mapping[str, Any], where: str) -> tuple[Document, Prediction]:
-    """Read a prediction of Tagalong or another tool.
+    """Read a prediction of Tagalong, or of a tool that states no scores and no version.
 
-    Args:
-        line: The object of a line; scores and version may be missing.
-        where: The place of the line.
-
-    Returns:
-        The document without spans, and its prediction. An entity that is not a stretch of the text
-        is among the dropped annotations.
-
-    Raises:
-        FormatError: If the object has another shape.
+    Returns the document without spans, and its prediction; an entity that is no stretch of the text
+    is among the dropped annotations. Raises `FormatError` if the object has another shape.
     """
     document = document_text_from_json(line, where)
     entries = line.get("lost", [])
@@ -255,16 +232,12 @@ def _dropped_from_json(entry: object, document: str, where: str) -> DroppedAnnot
 
 def prediction_to_json(document: Document, prediction: Prediction) -> dict[str, Any]:
     """Write a prediction as the object of a line, without its tag confidences."""
-    dropped = (
-        {"label": one.label, "text": one.text, "reason": one.reason}
-        | {"start": one.start, "end": one.end}
-        for one in prediction.dropped
-    )
+    names = ("label", "text", "reason", "start", "end")  # the document is that of the line
     return {
         "id": document.id,
         "text": document.text,
         "entities": [_entity_to_json(span) for span in prediction.spans],
         "score": prediction.score,
         "model_version": prediction.version,
-        "lost": list(dropped),
+        "lost": [{name: getattr(one, name) for name in names} for one in prediction.dropped],
     }

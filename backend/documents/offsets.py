@@ -28,44 +28,29 @@ OffsetUnit = Literal[
 
 @dataclass(frozen=True, slots=True)
 class RawSpan:
-    """One annotation, not yet compared with the text.
-
-    Attributes:
-        start: Stated start.
-        end: Stated end.
-        labels: All its labels, in order.
-        text: Stated text; empty if there is none.
-        score: Confidence, if a model drew it.
-    """
+    """One annotation as stated, not yet compared with the text."""
 
     start: int
     end: int
-    labels: tuple[str, ...]
-    text: str = ""
-    score: float | None = None
+    labels: tuple[str, ...]  # all of them, in order
+    text: str = ""  # empty if none is stated
+    score: float | None = None  # confidence, if a model drew it
 
 
 def is_same_text(stated: str, covered: str) -> bool:
     """Whether two texts agree once line breaks and runs of white space are single blanks."""
-    return stated == covered or _normalize_whitespace(stated) == _normalize_whitespace(covered)
-
-
-def _normalize_whitespace(text: str) -> str:
-    return " ".join(ESCAPED_LINE_BREAK.sub(" ", text).split())
+    if stated == covered:  # nearly all
+        return True
+    words, others = (ESCAPED_LINE_BREAK.sub(" ", text).split() for text in (stated, covered))
+    return words == others
 
 
 def detect_offset_unit(regions: Sequence[RawSpan], text: str) -> OffsetUnit:
     """Find out whether offsets count code points or UTF-16 units.
 
     The units differ only behind an astral character (an emoji, a mathematical letter). Only stated
-    texts can show the unit: a region that fits in one unit alone decides.
-
-    Args:
-        regions: The regions of one annotation.
-        text: The annotated text.
-
-    Returns:
-        The unit, or the reason why these regions do not show it.
+    texts can show the unit: a region that fits in one unit alone decides. Returns the unit, or the
+    reason why the regions of this annotation do not show it.
     """
     units = _utf16_offsets(text)
     if units is None:
@@ -73,10 +58,7 @@ def detect_offset_unit(regions: Sequence[RawSpan], text: str) -> OffsetUnit:
     recounted = [(region, _to_code_points(region, units)) for region in regions]
     different = [(region, moved) for region, moved in recounted if moved != region]
     fits = {
-        (
-            _matches_stated_text(region, text),
-            moved is not None and _matches_stated_text(moved, text),
-        )
+        (_matches_stated_text(region, text), _matches_stated_text(moved, text))
         for region, moved in different
         if region.text
     }
@@ -103,10 +85,9 @@ def utf16_to_code_points(regions: Sequence[RawSpan], text: str) -> list[RawSpan 
 
     A region outside the text, or with an end inside a character, becomes None.
     """
-    units = _utf16_offsets(text)
-    return (
-        list(regions) if units is None else [_to_code_points(region, units) for region in regions]
-    )
+    if (units := _utf16_offsets(text)) is None:
+        return list(regions)
+    return [_to_code_points(region, units) for region in regions]
 
 
 def _utf16_offsets(text: str) -> list[int] | None:
@@ -123,6 +104,9 @@ def _to_code_points(region: RawSpan, units: Sequence[int]) -> RawSpan | None:
     return replace(region, start=start, end=end)
 
 
-def _matches_stated_text(region: RawSpan, text: str) -> bool:
-    in_text = 0 <= region.start < region.end <= len(text)
-    return in_text and is_same_text(region.text, text[region.start : region.end])
+def _matches_stated_text(region: RawSpan | None, text: str) -> bool:
+    return (
+        region is not None
+        and 0 <= region.start < region.end <= len(text)
+        and is_same_text(region.text, text[region.start : region.end])
+    )

@@ -300,6 +300,14 @@ def test_an_inside_tag_in_a_forbidden_place_counts_as_outside(tags: list[int]) -
     assert inside == [at for at, tag in enumerate(legal) if tag not in (OUTSIDE, IGNORE_INDEX)]
 
 
+@given(st.lists(st.sampled_from(range(len(TAGS))), max_size=12))
+def test_legalized_tags_begin_an_entity_where_none_goes_on(tags: list[int]) -> None:
+    legal = TAGS.legalize(tags)
+    for previous, given_tag, tag in zip([None, *legal], tags, legal, strict=False):
+        assert TAGS.may_follow(tag, previous)
+        assert tag == (given_tag if TAGS.may_follow(given_tag, previous) else given_tag - 1)
+
+
 def test_decoded_spans_have_the_offsets_of_their_words() -> None:
     tags = [B_CHEMICAL, OUTSIDE, I_CHEMICAL, B_DISEASE, I_DISEASE]
     assert decode(TAGS, tags, word_offsets(TEXT)) == [

@@ -33,7 +33,7 @@ def predict_tag_distributions(
     distributions = []
     for start in range(0, len(documents), tier.documents_per_chunk):
         encoded = tier.encode(documents[start : start + tier.documents_per_chunk])
-        for one, logits in zip(encoded, tier.compute_logits(encoded), strict=True):
+        for one, logits in zip(encoded, tier.run(encoded), strict=True):
             smoothed = tier.score_refiner.smooth(one.document.text, one.words, logits)
             log_probs = log_softmax(smoothed, temperature=tier.temperature)
             tags = viterbi(log_probs, legal, transitions) if one.words else np.zeros(0, np.intp)

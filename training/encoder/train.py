@@ -155,7 +155,7 @@ def _fit_calibration(
     tier.score_refiner, tier.temperature = fit_score_refiner(
         dev,
         [tier.tag_set.encode(document) for document in dev],
-        tier.compute_logits(tier.encode(dev)),
+        tier.run(tier.encode(dev)),
         transitions=estimate_transitions(train_tags, tier.tag_set),
         tag_set=tier.tag_set,
     )

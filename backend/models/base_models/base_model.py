@@ -42,21 +42,16 @@ CLASSIFIER_HEAD_NAMES = ("classifier", "score")  # of transformers' token classi
 SAFETENSORS_FILE_NAMES = ("model.safetensors", "model.safetensors.index.json")
 PICKLE_FILE_NAMES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 SAFETENSORS_CONVERTER_URL = "https://huggingface.co/spaces/safetensors/convert"
-SAMPLES_PER_FILE, SAMPLE_BYTES = 64, 4096
+SAMPLES_PER_FILE, SAMPLE_BYTES = 64, 4096  # of a fingerprint
 _PACKAGE_REFERENCE = re.compile(r"package:(?P<module>[\w.]+)/(?P<path>.+)")
 
 
 @dataclass(frozen=True, slots=True)
 class BaseModelRef:
-    """A reference to a base model; its methods raise `BaseModelError` where that is not there.
+    """A reference to a base model; its methods raise `BaseModelError` where that is not there."""
 
-    Attributes:
-        reference: Hub id, folder, or ``package:MODULE/PATH``.
-        revision: Commit or tag on the hub, version of the package, or fingerprint of the folder;
-            None for whatever is there.
-    """
-
-    reference: str
+    reference: str  # hub id, folder, or ``package:MODULE/PATH``
+    # Commit or tag on the hub, version of the package, or fingerprint of the folder. None for any.
     revision: str | None = None
 
     @property
@@ -119,7 +114,7 @@ class BaseModelRef:
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
         """Read the tokenizer, which must be a fast one: only those know offsets."""
         tokenizer = self._from_pretrained(AutoTokenizer)
-        if not tokenizer.is_fast:
+        if not tokenizer.is_fast:  # no tokenizer.json, and none can be made of the other files
             raise BaseModelError(
                 f"base model {self.reference!r} has only a slow tokenizer, which does not know "
                 "offsets: convert it to tokenizer.json, or choose another base model",
@@ -139,39 +134,25 @@ class BaseModelRef:
     ) -> PreTrainedModel:
         """Load the weights, with a head that has one output per tag.
 
-        A decoder attends in both directions (``is_causal=False``): each word sees the whole text.
-
-        Args:
-            labels: Tag names in the order of their ids.
-            four_bit: Load the base model in NF4 with double quantisation (QLoRA, Dettmers et al.
-                2023).
-            keep_head: Load the stored head. A new head is made otherwise, even where the stored one
-                has the same size, as its outputs mean other tags.
-            **changes: Settings of the configuration to replace, such as dropout.
-
-        Returns:
-            The model, in fp32 unless `four_bit`.
+        The weights are in fp32, or else in NF4 with double quantisation (QLoRA, Dettmers et al.
+        2023). The head is new unless `keep_head` asks for the stored one, and `changes` replace
+        settings of the configuration, such as dropout.
         """
         names = dict(enumerate(labels))
         config = self.load_config(
             id2label=names, label2id={name: tag for tag, name in names.items()}, **changes
         )
-        config.is_causal = False
-        weights = (
-            self._quantization_options(CLASSIFIER_HEAD_NAMES)
-            if four_bit
-            else {"dtype": torch.float32}
-        )
+        config.is_causal = False  # a decoder attends in both directions: a word sees the whole text
         model = self._from_pretrained(
             AutoModelForTokenClassification,
             config=config,
             use_safetensors=True,
             ignore_mismatched_sizes=not keep_head,
-            **weights,
+            **self._weights_options(four_bit, torch.float32, skip_modules=CLASSIFIER_HEAD_NAMES),
         )
         if four_bit:
             upcast_unquantized(model)
-        if not keep_head:
+        if not keep_head:  # even if the stored one has the same size: its outputs mean other tags
             _initialize_head(model)
         return model
 
@@ -185,23 +166,16 @@ class BaseModelRef:
     ) -> PreTrainedModel:
         """Load a decoder in which each token sees those before it, as in its pretraining.
 
-        Args:
-            four_bit: Load it in NF4 with double quantisation, all but embeddings and output layer.
-            dtype: The type of the weights that are not in 4 bits.
-            untie_embeddings: Copy the embeddings for the output layer where the two are shared. An
-                adapter can then be merged into the output layer without changing the embeddings.
-            device: Where to load it; None for the library's choice.
-
-        Returns:
-            The model, with its cache of keys and values off.
+        In 4 bits, embeddings and output layer stay out. `untie_embeddings` copies the embeddings
+        for the output layer where the two are shared: an adapter can then be merged into the output
+        layer without changing the embeddings.
         """
-        weights = self._quantization_options(("lm_head",)) if four_bit else {"dtype": dtype}
         model, loading_info = self._from_pretrained(
             AutoModelForCausalLM,
             use_safetensors=True,
             output_loading_info=True,
             device_map=None if device is None else {"": device},
-            **weights,
+            **self._weights_options(four_bit, dtype, skip_modules=("lm_head",)),
         )
         if loading_info["missing_keys"]:
             raise BaseModelError(
@@ -213,14 +187,18 @@ class BaseModelRef:
         if four_bit:
             disable_cpu_repacking(model)
             upcast_unquantized(model)
-        model.config.use_cache = False
+        model.config.use_cache = False  # training needs no keys and values, and serving asks
         if untie_embeddings and model.config.tie_word_embeddings:
             head = model.get_output_embeddings()
             head.weight = torch.nn.Parameter(head.weight.detach().clone())
             model.config.tie_word_embeddings = False
         return model
 
-    def _quantization_options(self, skip_modules: Sequence[str]) -> Mapping[str, Any]:
+    def _weights_options(
+        self, four_bit: bool, dtype: torch.dtype, *, skip_modules: Sequence[str]
+    ) -> Mapping[str, Any]:
+        if not four_bit:
+            return {"dtype": dtype}
         if reason := four_bit_unavailable_reason():
             raise BaseModelError(
                 f"base model {self.reference!r} cannot be kept in 4 bits on this machine "

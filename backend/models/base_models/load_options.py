@@ -30,31 +30,23 @@ class BaseModelCache:
     ) -> "PreTrainedModel":
         """A base model to put an adapter on: new modules around the cached tensors.
 
-        An adapter changes its modules, and another adapter on the same tensors may be answering
-        meanwhile. The `key` identifies the base model and the way its weights are kept.
+        The `key` identifies the base model and the way its weights are kept.
         """
         if self._model is None or key != self._key:
             self._model, self._key = load(), key
+        # An adapter changes its modules, and another adapter on these tensors may be answering now.
         tensors = [*self._model.parameters(), *self._model.buffers()]
         return copy.deepcopy(self._model, {id(tensor): tensor for tensor in tensors})
 
 
 class LoadOptions(TypedDict, total=False):
-    """How to load a version; a tier ignores the options of others.
+    """How to load a version; a tier ignores the options of others."""
 
-    Attributes:
-        device: Where to compute; the first GPU by default, else the CPU.
-        use_openvino: Run an encoder with OpenVINO on a CPU, where its compiled model is cached.
-        precision: Arithmetic of an encoder; by default that of its training.
-        drafter: Predicts the tags that an LLM verifies; by default every word is drafted as O.
-        weights_mode: How an LLM keeps its weights: the adapter merged into the base model, beside
-            it, or beside it in 4 bits. By default 4 bits where it was trained so, else merged.
-        base_model_cache: May hold the base model of an LLM already.
-    """
-
-    device: "torch.device | None"
-    use_openvino: bool
-    precision: Precision | None
-    drafter: Drafter | None
+    device: "torch.device | None"  # the first GPU by default, else the CPU
+    use_openvino: bool  # on a CPU, where the compiled model of an encoder is cached
+    precision: Precision | None  # of an encoder's arithmetic; by default that of its training
+    drafter: Drafter | None  # for an LLM to verify; by default every word is drafted as O
+    # An LLM's adapter is merged into the base model, beside it, or beside it in 4 bits: by default
+    # in 4 bits where it was trained so, else merged.
     weights_mode: WeightsMode | None
-    base_model_cache: BaseModelCache
+    base_model_cache: BaseModelCache  # may hold the base model of an LLM already

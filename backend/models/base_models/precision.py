@@ -27,10 +27,9 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def int8_instruction_set() -> str:
-    """The instructions of this CPU for 8-bit products, whose results differ slightly.
+    """The instructions of this CPU for 8-bit products; empty where none is faster than fp32.
 
-    Returns:
-        A name, such as ``avx512_vnni``; empty where none is faster than fp32.
+    Their results differ slightly, so a compiled model is checked with each.
     """
     capabilities = _cpu_capabilities()
     return next((name for name in INT8_CAPABILITIES if capabilities.get(name, False)), "")

@@ -18,15 +18,11 @@ from tagalong.backend.models.decoding.viterbi import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class ScoreRefiner:
-    """The ties between the words of a document; none by default.
+    """The ties between the words of a document; none by default."""
 
-    Attributes:
-        consistency_weight: Share of a word's scores that comes from all its occurrences, 0 to 1.
-        transitions: Added to a tag's log-probability for the tag before it: (tags + 1, tags), the
-            last row for the start of a document; empty for none.
-    """
-
-    consistency_weight: float = 0.0
+    consistency_weight: float = 0.0  # share of a word's scores from all its occurrences, 0 to 1
+    # Added to a tag's log-probability for the tag before it: (tags + 1, tags), the last row for the
+    # start of a document; empty for none.
     transitions: tuple[tuple[float, ...], ...] = ()
 
     def smooth(self, text: str, words: Sequence[tuple[int, int]], logits: FloatArray) -> FloatArray:
@@ -37,7 +33,7 @@ class ScoreRefiner:
         if not self.consistency_weight or not words:
             return logits
         numbers: dict[object, int] = {}
-        keys = [
+        keys = [  # marks and numbers have a key of their own
             _consistency_key(text[start:end]) or index for index, (start, end) in enumerate(words)
         ]
         groups = [numbers.setdefault(key, len(numbers)) for key in keys]
@@ -52,10 +48,8 @@ class ScoreRefiner:
 
     def to_json(self) -> dict[str, Any]:
         """As a manifest keeps it; `from_json` reads it."""
-        return {
-            "consistency": self.consistency_weight,
-            "transitions": [*map(list, self.transitions)],
-        }
+        rows = [*map(list, self.transitions)]
+        return {"consistency": self.consistency_weight, "transitions": rows}
 
     @classmethod
     def from_json(cls, calibration: Mapping[str, Any]) -> Self:

@@ -33,17 +33,8 @@ def decode_prediction(
 
     The score of a span is the geometric mean of the tag probabilities of its words; that of the
     document is MNLP, the mean log-probability of its words, exponentiated (Shen et al. 2018).
-
-    Args:
-        words: Offsets of its words.
-        log_probs: Shape (words, tags).
-        tag_set: The tags.
-        version: The model version to name.
-        tags: One legal tag per word, where they are decided already; None for the best sequence.
-        transitions: See `viterbi`.
-
-    Returns:
-        Spans with scores, the score of the document, and the confidence of every word.
+    `log_probs` has the shape (words, tags). Without legal `tags`, one per word, the best sequence
+    is found with the `transitions`, as in `viterbi`.
     """
     if not words:
         return Prediction(spans=(), score=1.0, version=version)

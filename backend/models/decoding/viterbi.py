@@ -32,15 +32,9 @@ def viterbi(
 ) -> NDArray[np.intp]:
     """The most probable legal tag sequence (Viterbi 1967).
 
-    Most words are outside whatever the tags around them are; only the others are searched.
-
-    Args:
-        log_probs: Shape (words, tags).
-        legal_transitions: See the function `legal_transitions`.
-        transitions: Added for each step, of the same shape as `legal_transitions`; None for none.
-
-    Returns:
-        Shape (words,), tag ids.
+    Most words are outside whatever the tags around them are; only the others are searched. The
+    shape of `log_probs` is (words, tags). `transitions` are added for each step, and have the shape
+    of `legal_transitions`.
     """
     best: NDArray[np.intp] = log_probs.argmax(axis=1)
     previous = np.concatenate(([legal_transitions.shape[1]], best[:-1]))

@@ -20,17 +20,11 @@ ModelInputs = Mapping[str, NDArray[np.int64]]
 
 
 class ModelRunner(Protocol):
-    """Runs batches of windows through a model.
+    """Runs batches of windows through a model."""
 
-    Attributes:
-        pad_to_multiple_of: The length of the rows of a batch is rounded up to it.
-        streams: Batches that may run at the same time, each on the thread of its caller.
-        documents_per_request_chunk: Documents of one request that are queued together.
-    """
-
-    pad_to_multiple_of: int
-    streams: int
-    documents_per_request_chunk: int
+    pad_to_multiple_of: int  # the length of the rows of a batch is rounded up to it
+    streams: int  # batches that may run at the same time, each on the thread of its caller
+    documents_per_request_chunk: int  # documents of one request that are queued together
 
     @property
     def name(self) -> str:
@@ -48,12 +42,7 @@ class ModelRunner(Protocol):
 
 
 class TorchRunner:
-    """Runs a model with PyTorch, on the device of the model.
-
-    Args:
-        model: A token classifier in evaluation mode.
-        precision: Arithmetic of the matrix products; ``auto`` is bf16 where it is native.
-    """
+    """Runs a token classifier in evaluation mode with PyTorch, on the device of the model."""
 
     # PyTorch's bf16 attention makes and keeps a kernel for every shape: without rounding, they take
     # 300 MB in the long run.
@@ -66,7 +55,7 @@ class TorchRunner:
         self.set_precision(precision)
 
     def set_precision(self, precision: Precision) -> None:
-        """Choose the arithmetic of the matrix products."""
+        """Choose the arithmetic of the matrix products; ``auto`` is bf16 where it is native."""
         self.precision = precision
         # Decided once, instead of asking PyTorch for the capabilities of the CPU at each batch.
         self._is_bf16 = weights_dtype(self.model.device, precision=precision) == torch.bfloat16

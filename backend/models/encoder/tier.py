@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,34 +31,19 @@ from tagalong.ner.words import word_offsets
 
 @dataclass(frozen=True, slots=True)
 class EncodedDocument:
-    """A document as the model reads it.
-
-    Attributes:
-        document: The document.
-        words: Offsets of its words.
-        windows: Together they own each word once.
-    """
+    """A document as the model reads it."""
 
     document: Document
     words: WordOffsets
-    windows: Sequence[EncodedWindow]
+    windows: Sequence[EncodedWindow]  # together they own each word once
 
 
 class EncoderTier(Tier):
-    """A token-classification model that answers in real time.
-
-    Args:
-        runner: Runs the model.
-        window_encoder: Encodes documents with the model's own tokenizer.
-        tag_set: The tags, in the order of the model's outputs.
-        version: Named in every prediction.
-        temperature: See `log_softmax`.
-        score_refiner: Ties the scores of a document's words together.
-    """
+    """A token-classification model that answers in real time."""
 
     # Chunks bound the memory, and one chunk is decoded while the model runs the next.
     documents_per_chunk = 64
-    documents_per_stream = 16
+    documents_per_stream = 16  # fewer: each stream holds a chunk of its own
 
     def __init__(
         self,
@@ -73,7 +59,7 @@ class EncoderTier(Tier):
         self.runtime_name, self.can_use_openvino = runner.name, runner.can_use_openvino
         self.streams = runner.streams
         self.documents_per_request_chunk = runner.documents_per_request_chunk
-        self.tag_set, self.labels = tag_set, tag_set.labels
+        self.tag_set, self.labels = tag_set, tag_set.labels  # in the order of the model's outputs
         self.version = version
         self.temperature = temperature
         self.score_refiner = score_refiner or ScoreRefiner()
@@ -84,32 +70,21 @@ class EncoderTier(Tier):
         if self.streams > 1:  # a few documents are enough for every stream to get some
             size = max(1, min(self.documents_per_stream, -(-len(documents) // self.streams)))
         chunks = [documents[start : start + size] for start in range(0, len(documents), size)]
-        if len(chunks) <= 1:
-            return [prediction for chunk in chunks for prediction in self._predict(chunk)]
+        if len(chunks) <= 1:  # a thread would only delay a request
+            return self._predict(documents)
         if self.streams > 1:
             with ThreadPoolExecutor(self.streams) as pool:
-                results = pool.map(self._predict, chunks)
-                return [prediction for predictions in results for prediction in predictions]
+                return list(chain.from_iterable(pool.map(self._predict, chunks)))
         with ThreadPoolExecutor(1) as decoder:
-            futures = [
-                decoder.submit(self._decode_all, *self._encode_and_compute(chunk))
-                for chunk in chunks
-            ]
-            return [prediction for future in futures for prediction in future.result()]
+            decoded = []
+            for chunk in chunks:
+                encoded = self.encode(chunk)
+                decoded.append(decoder.map(self.decode, encoded, self.run(encoded)))
+            return list(chain.from_iterable(decoded))
 
     def _predict(self, documents: Sequence[Document]) -> list[Prediction]:
-        return self._decode_all(*self._encode_and_compute(documents))
-
-    def _encode_and_compute(
-        self, documents: Sequence[Document]
-    ) -> tuple[list[EncodedDocument], list[FloatArray]]:
         encoded = self.encode(documents)
-        return encoded, self.compute_logits(encoded)
-
-    def _decode_all(
-        self, encoded: Sequence[EncodedDocument], logits: Sequence[FloatArray]
-    ) -> list[Prediction]:
-        return list(map(self.decode, encoded, logits))
+        return list(map(self.decode, encoded, self.run(encoded)))
 
     def encode(self, documents: Sequence[Document]) -> list[EncodedDocument]:
         """Find the words of each document, and encode its windows."""
@@ -120,13 +95,9 @@ class EncoderTier(Tier):
         return list(map(EncodedDocument, documents, words, windows))
 
     def run(self, encoded: Sequence[EncodedDocument]) -> list[FloatArray]:
-        """See `compute_logits`."""
-        return self.compute_logits(encoded)
-
-    def compute_logits(self, documents: Sequence[EncodedDocument]) -> list[FloatArray]:
         """Run the model: logits of shape (words, tags) per document, before any calibration."""
         return self.collect_word_values(
-            documents, self.runner.compute_logits, width=len(self.tag_set)
+            encoded, self.runner.compute_logits, width=len(self.tag_set)
         )
 
     def decode(self, encoded: EncodedDocument, output: FloatArray) -> Prediction:
@@ -151,15 +122,10 @@ class EncoderTier(Tier):
         *,
         width: int,
     ) -> list[FloatArray]:
-        """Collect an output of the model for each word, from the window that owns the word.
+        """Collect an output of the model at the first sub-word of each word, in its own window.
 
-        Args:
-            documents: Encoded documents.
-            run: Computes the output of a batch, (windows, longest, width).
-            width: Values per word.
-
-        Returns:
-            Shape (words, width) per document, at the first sub-word of each word.
+        `run` computes the output of a batch, (windows, longest, width). Returns an array of shape
+        (words, width) per document.
         """
         values: list[FloatArray] = [
             np.zeros((len(document.words), width), np.float32) for document in documents

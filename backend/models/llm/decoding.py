@@ -28,34 +28,20 @@ DecodingMode = Literal["verified", "sequential", "single_pass"]
 
 @dataclass(frozen=True, slots=True)
 class DecodedWindow:
-    """The tags of one window.
+    """The tags of one window."""
 
-    Attributes:
-        tags: One per word, legal.
-        logits: Of shape (words, tags), given the tags before each word.
-        passes: Model calls in sequence, until the last slot was decided.
-        tokens: Tokens run through the model in all passes, without the shared prefix.
-        accepted: Slots whose drafted tag was right.
-    """
-
-    tags: tuple[int, ...]
-    logits: FloatArray
-    passes: int
-    tokens: int
-    accepted: int
+    tags: tuple[int, ...]  # one per word, legal
+    logits: FloatArray  # of shape (words, tags), given the tags before each word
+    passes: int  # model calls in sequence, until the last slot was decided
+    tokens: int  # run through the model in all passes, without the shared prefix
+    accepted: int  # slots whose drafted tag was right
 
 
 class SlotDecoder:
-    """Fills the slots of windows.
-
-    Args:
-        scorer: Runs the model.
-        tag_set: The tags.
-        verbalizers: Their tokens.
-    """
+    """Fills the slots of windows."""
 
     def __init__(self, scorer: TagScorer, tag_set: TagSet, verbalizers: Verbalizers) -> None:
-        self.scorer, self._verbalizers = scorer, verbalizers
+        self.scorer, self._tag_set, self._verbalizers = scorer, tag_set, verbalizers
         self._legal_transitions = legal_transitions(tag_set)
 
     def decode(
@@ -65,35 +51,29 @@ class SlotDecoder:
         *,
         decoding_mode: DecodingMode = "verified",
     ) -> list[DecodedWindow]:
-        """Fill the slots of one batch.
+        """Fill the slots of one batch of windows, with at least one word each.
 
-        Args:
-            windows: Windows with at least one word each.
-            drafts: Any tags for the words of each window, legal or not; None for O everywhere.
-            decoding_mode: ``verified`` and ``sequential`` give the same tags; ``single_pass`` feeds
-                no tag back.
-
-        Returns:
-            One result per window, in order.
+        Drafts are any tags for the words of each window, legal or not; by default O everywhere. The
+        modes ``verified`` and ``sequential`` give the same tags; ``single_pass`` feeds no tag back.
         """
         width = self._legal_transitions.shape[1]
         rows = [_WindowState(window, [OUTSIDE] * len(window.words), width) for window in windows]
         if drafts is not None and decoding_mode == "verified":
             for row, draft in zip(rows, drafts, strict=True):
-                row.tags = self._legalize(draft)
+                row.tags = self._tag_set.legalize(draft)
         if decoding_mode == "sequential":
             self._decode_sequentially(rows)
         else:
             for row in rows:
                 row.draft = tuple(row.tags)
-            is_verified = decoding_mode == "verified"
+            verified = decoding_mode == "verified"
             self._decode_in_passes(
-                rows, accept=self._accept_verified if is_verified else self._accept_viterbi
+                rows, self._accept_verified if verified else self._accept_viterbi
             )
         return [row.to_result() for row in rows]
 
     def _decode_in_passes(
-        self, rows: "Sequence[_WindowState]", *, accept: "Callable[[_WindowState], None]"
+        self, rows: "Sequence[_WindowState]", accept: "Callable[[_WindowState], None]"
     ) -> None:
         """Score all open slots of all rows at once, until none is open."""
         cache = self.scorer.new_cache(len(rows))
@@ -171,14 +151,6 @@ class SlotDecoder:
         before = row.tags[number - 1] if number else -1  # the last row is for the start
         allowed = np.where(self._legal_transitions[before], row.logits[number], -np.inf)
         return int(allowed.argmax())
-
-    def _legalize(self, draft: Sequence[int]) -> list[int]:
-        """A draft in which an I- tag that follows no entity becomes a B- tag."""
-        tags: list[int] = []
-        for tag in draft:
-            before = tags[-1] if tags else -1
-            tags.append(tag if self._legal_transitions[before, tag] else tag - 1)
-        return tags
 
 
 class _WindowState:

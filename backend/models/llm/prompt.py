@@ -7,11 +7,11 @@ the length of the answer is known beforehand. Training and serving build prompts
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from transformers import PreTrainedTokenizerBase
 
-from tagalong.backend.models.llm.verbalizers import Verbalizers, remove_verbalizers
+from tagalong.backend.models.llm.verbalizers import Verbalizers
 from tagalong.backend.models.text.subwords import (
     SubWordTokenizer,
     WordOffsets,
@@ -26,23 +26,13 @@ TEXT_HEADER, TAGS_HEADER = "\nText:", "\nTags:"
 
 
 @dataclass(frozen=True, slots=True)
-class PromptWindow:
-    """The prompt of one window of a text.
+class PromptWindow(Window):
+    """The prompt of one window of a text."""
 
-    Attributes:
-        document_index: Index of its text in the batch.
-        input_ids: What follows the prefix; every slot holds the verbalizer of O.
-        slot_positions: Position in `input_ids` of the slot of each word; the model predicts its
-            content at the position before.
-        words: Indices of the words in it.
-        owned_words: Indices of the words whose tags it decides.
-    """
-
-    document_index: int
-    input_ids: tuple[int, ...]
+    document_index: int  # in the batch of texts
+    input_ids: tuple[int, ...]  # what follows the prefix; every slot holds the verbalizer of O
+    # In `input_ids`: the slot of each word. The model predicts its content at the position before.
     slot_positions: tuple[int, ...]
-    words: range
-    owned_words: range
 
     def fill_slots(self, tags: Sequence[int], verbalizers: Verbalizers) -> list[int]:
         """`input_ids` with a tag in the slot of each word."""
@@ -53,18 +43,7 @@ class PromptWindow:
 
 
 class PromptBuilder:
-    """Builds the prompts of texts.
-
-    Args:
-        tokenizer: The tokenizer of the base model.
-        tag_set: The tags.
-        verbalizers: Their tokens.
-        window: Tokens of a window, the prefix included.
-        context: Tokens of context on either side of the owned words.
-
-    Attributes:
-        prefix: The tokens that every prompt begins with.
-    """
+    """Builds the prompts of texts, in windows of so many tokens, the shared prefix included."""
 
     def __init__(
         self,
@@ -81,12 +60,11 @@ class PromptBuilder:
         self.prefix = tuple(self._subword_tokenizer.prefix) + tuple(self._instruction(tag_set))
         self._tags_header_ids = self._tokenize(TAGS_HEADER)
         self._capacity = window - len(self.prefix) - len(self._tags_header_ids)
+        # As for an encoder: even a short window owns as much as it has context on both sides.
         self._context = min(context, self._capacity // 4)
         self._max_subwords_per_word = max_subwords_per_word(
             self._capacity - self._context, copies=2, slots=1
         )
-        unknown = tokenizer.unk_token_id
-        self._replacement_id = self._tokenize("?")[-1] if unknown is None else int(unknown)
 
     def build(self, texts: Sequence[str], words: Sequence[WordOffsets]) -> list[PromptWindow]:
         """Build the prompts of texts, given the offsets of their words.
@@ -100,7 +78,7 @@ class PromptBuilder:
         )
         for index, document in enumerate(documents):
             subwords = [
-                remove_verbalizers(document.ids[start:end], self.verbalizers, self._replacement_id)
+                self._remove_verbalizers(document.ids[start:end])
                 for start, end in pairwise(document.word_starts)
             ]
             lengths = [2 * len(of_word) + 1 for of_word in subwords]  # the word twice, and its slot
@@ -112,21 +90,19 @@ class PromptBuilder:
         self, document: int, window: Window, subwords: Sequence[list[int]]
     ) -> PromptWindow:
         """Put the words of a window one after the other, twice."""
-        words = subwords[window.start : window.end]
-        ids = [number for of_word in words for number in of_word]
-        ids += self._tags_header_ids
+        words = subwords[window.words.start : window.words.stop]
+        ids = [*chain.from_iterable(words), *self._tags_header_ids]
         slots = []
         for of_word in words:
             ids += of_word
             slots.append(len(ids))
             ids.append(self.verbalizers.ids[OUTSIDE])
-        return PromptWindow(
-            document_index=document,
-            input_ids=tuple(ids),
-            slot_positions=tuple(slots),
-            words=range(window.start, window.end),
-            owned_words=range(window.owned_start, window.owned_end),
-        )
+        return PromptWindow(window.words, window.owned_words, document, tuple(ids), tuple(slots))
+
+    def _remove_verbalizers(self, ids: Sequence[int]) -> list[int]:
+        # A word has one, for instance, where normalization writes an ellipsis as three dots.
+        forbidden = self.verbalizers.ids
+        return [self._subword_tokenizer.unknown_id if one in forbidden else one for one in ids]
 
     def _instruction(self, tag_set: TagSet) -> list[int]:
         """The tokens that explain the tags."""

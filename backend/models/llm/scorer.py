@@ -6,7 +6,7 @@ the first ``lengths[r]`` positions and nothing stale is attended to. Position id
 from those lengths: padding, removed entries and sliding windows all ask which keys a query may see.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,25 +26,19 @@ FULL_ATTENTION, SLIDING_ATTENTION = "full_attention", "sliding_attention"  # as 
 
 @dataclass(slots=True)
 class KVCache:
-    """Cached keys and values of the rows of a batch.
+    """Cached keys and values of the rows of a batch."""
 
-    Attributes:
-        lengths: Cached tokens of each row.
-        layers: Keys and values of each layer, (rows, heads, longest, width) each.
-    """
-
-    lengths: list[int]
+    lengths: list[int]  # cached tokens of each row
+    # Keys and values of each layer, (rows, heads, longest, width) each.
     layers: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     def select_rows(self, rows: Sequence[int], lengths: Sequence[int]) -> None:
         """Keep some rows, in a new order, and some tokens of each."""
-        longest = max(lengths, default=0)
-        if list(rows) != list(range(len(self.lengths))):
+        longest = max(lengths)
+        if list(rows) != list(range(len(self.lengths))):  # an index copies, a slice does not
             index = torch.tensor(list(rows), device=self._device())
-            self.layers = [(keys[index], values[index]) for keys, values in self.layers]
-        self.layers = [
-            (keys[:, :, :longest], values[:, :, :longest]) for keys, values in self.layers
-        ]
+            self._map_layers(lambda part: part[index])
+        self._map_layers(lambda part: part[:, :, :longest])
         self.lengths = list(lengths)
 
     def compact(self, old_lengths: Sequence[int], added_lengths: Sequence[int], start: int) -> None:
@@ -64,23 +58,21 @@ class KVCache:
         source = torch.where(positions < before, positions, positions - before + start)
         source = source.clamp(max=self.layers[0][0].shape[2] - 1)[:, None, :, None]
 
-        def moved(part: Tensor) -> Tensor:
-            return part.gather(2, source.expand(-1, part.shape[1], -1, part.shape[3]))
+        self._map_layers(
+            lambda part: part.gather(2, source.expand(-1, part.shape[1], -1, part.shape[3]))
+        )
 
-        self.layers = [(moved(keys), moved(values)) for keys, values in self.layers]
+    def _map_layers(self, change: Callable[[Tensor], Tensor]) -> None:
+        self.layers = [(change(keys), change(values)) for keys, values in self.layers]
 
     def _device(self) -> torch.device:
         return self.layers[0][0].device
 
 
 class TagScorer:
-    """Runs a model over rows of tokens, and computes tag logits at some positions.
+    """Runs a causal language model over rows of tokens, and computes tag logits at some positions.
 
-    Args:
-        model: A causal language model, in evaluation mode on its device.
-        tag_ids: Vocabulary id of each tag's verbalizer.
-        prefix: Tokens that every row begins with; run once.
-        precision: Arithmetic of the forward pass.
+    `tag_ids` are those of the tags' verbalizers. The prefix, which all rows share, is run once.
     """
 
     def __init__(
@@ -97,7 +89,6 @@ class TagScorer:
         self._precision = precision
         self._windows = attention_windows(model.config)
         self._prefix_layers: list[tuple[Tensor, Tensor]] | None = None
-        self.tokens_run = 0  # padding not counted
 
     @torch.inference_mode()
     def new_cache(self, rows: int) -> KVCache:
@@ -123,15 +114,9 @@ class TagScorer:
         tokens: Sequence[Sequence[int]],
         logit_positions: Sequence[Sequence[int]],
     ) -> list[FloatArray]:
-        """Run one pass over new tokens of every row.
+        """Run one pass over one or more new tokens of every row, and add them to the cache.
 
-        Args:
-            kv_cache: The earlier tokens of the rows; the new ones are added.
-            tokens: One or more tokens for each row.
-            logit_positions: For each row, indices of tokens to compute tag logits at.
-
-        Returns:
-            For each row, logits of shape (positions, tags).
+        Returns for each row the logits at some of its new tokens, of shape (positions, tags).
         """
         device = self.model.device
         longest = max(map(len, tokens))
@@ -156,7 +141,6 @@ class TagScorer:
         logits = tag_logits(self.model, hidden[rows, columns], self._tag_ids).cpu().numpy()
         kv_cache.layers = [(layer.keys, layer.values) for layer in cache.layers]
         kv_cache.compact(kv_cache.lengths, [len(row) for row in tokens], start)
-        self.tokens_run += sum(map(len, tokens))
         ends = np.cumsum([len(of_row) for of_row in logit_positions])[:-1]
         return list(np.split(logits, ends))
 

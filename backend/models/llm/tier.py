@@ -38,13 +38,7 @@ class ThroughputEstimate:
         self._words = self._seconds = 0.0
 
     def update(self, words: int, seconds: float, *, reset: bool = False) -> None:
-        """Add a measurement.
-
-        Args:
-            words: Words tagged.
-            seconds: The time they took.
-            reset: Replace the earlier measurements, and take this one however short it was.
-        """
+        """Add a measurement; `reset` takes it alone, however short it was."""
         if reset:
             self._words, self._seconds = float(words), seconds
         elif seconds >= MIN_MEASUREMENT_SECONDS and words:
@@ -57,20 +51,7 @@ class ThroughputEstimate:
 
 
 class LLMTier(Tier):
-    """A decoder that answers in a few passes.
-
-    Args:
-        decoder: Fills the slots.
-        prompt_builder: Builds the prompts.
-        tag_set: The tags.
-        version: Named in every prediction.
-        temperature: See `log_softmax`.
-        drafter: Predicts the tags to verify; None drafts O everywhere.
-
-    Attributes:
-        decoding_mode: How slots are filled; see `SlotDecoder.decode`.
-        throughput: Measured on what was predicted so far.
-    """
+    """A decoder that answers in a few passes; without a drafter, O is drafted everywhere."""
 
     max_batch_tokens = 16384  # padded tokens: bounds the memory of a pass
     max_batch_rows = 16
@@ -155,30 +136,24 @@ class LLMTier(Tier):
         """
         width = len(self.tag_set)
         tags = [[OUTSIDE] * len(offsets) for offsets in words]
-        logits: list[FloatArray] = [
-            np.zeros((len(offsets), width), np.float32) for offsets in words
-        ]
+        logits = [np.zeros((len(offsets), width), np.float32) for offsets in words]
         windows = self.prompt_builder.build([document.text for document in documents], words)
         drafts = self._draft_tags(documents)
         for batch in self._batches(windows):
-            window_drafts = None
-            if drafts is not None:
-                window_drafts = [
-                    drafts[window.document_index][window.words.start : window.words.stop]
-                    for window in batch
-                ]
+            window_drafts = drafts and [
+                drafts[window.document_index][window.words.start : window.words.stop]
+                for window in batch
+            ]
             for window, decoded in zip(batch, self._decode(batch, window_drafts), strict=True):
-                owned, first = window.owned_words, window.words.start
-                inside = slice(owned.start - first, owned.stop - first)
-                tags[window.document_index][owned.start : owned.stop] = decoded.tags[inside]
-                logits[window.document_index][owned.start : owned.stop] = decoded.logits[inside]
+                index, inside = window.document_index, window.owned_slice
+                owned = slice(window.owned_words.start, window.owned_words.stop)
+                tags[index][owned] = decoded.tags[inside]
+                logits[index][owned] = decoded.logits[inside]
         self.decoding_stats += DecodingStats(documents=len(documents))
-        return [
-            (self._join_windows(of_document), scores)
-            for of_document, scores in zip(tags, logits, strict=True)
-        ]
+        # An entity may end with its window: then an I- tag follows none.
+        return list(zip(map(self.tag_set.legalize, tags), logits, strict=True))
 
-    def _draft_tags(self, documents: Sequence[Document]) -> list[Sequence[int]] | None:
+    def _draft_tags(self, documents: Sequence[Document]) -> list[list[int]] | None:
         """The drafts as tags; labels that this tier lacks are drafted as O."""
         if self.drafter is None or self.decoding_mode != "verified":
             return None
@@ -186,8 +161,8 @@ class LLMTier(Tier):
         for document, prediction in zip(documents, self.drafter(documents), strict=True):
             spans = tuple(span for span in prediction.spans if span.label in self.labels)
             drafted = self.tag_set.encode(Document(document.id, document.text, spans))
-            drafts.append([max(tag, OUTSIDE) for tag in drafted.tags])
-        return drafts  # type: ignore[return-value]
+            drafts.append([max(tag, OUTSIDE) for tag in drafted.tags])  # none is ignored here
+        return drafts
 
     def _batches(self, windows: Sequence[PromptWindow]) -> Iterator[list[PromptWindow]]:
         """Windows of similar length."""
@@ -223,11 +198,3 @@ class LLMTier(Tier):
         half = len(windows) // 2
         first, second = (None, None) if drafts is None else (drafts[:half], drafts[half:])
         return self._decode(windows[:half], first) + self._decode(windows[half:], second)
-
-    def _join_windows(self, tags: Sequence[int]) -> list[int]:
-        """Join the tags of windows: an I- tag that follows no entity becomes a B- tag."""
-        joined: list[int] = []
-        for tag in tags:
-            before = joined[-1] if joined else None
-            joined.append(tag if self.tag_set.may_follow(tag, before) else tag - 1)
-        return joined

@@ -4,9 +4,9 @@ A tag then takes one slot, however long the name of its entity type is. A token 
 has already needs no new embedding, so any serving engine can load the adapter.
 """
 
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 from transformers import PreTrainedTokenizerBase
 
@@ -20,14 +20,9 @@ MAX_VERBALIZER_CHARACTERS = 12  # longer tokens are rare, and rare tokens are ha
 
 @dataclass(frozen=True, slots=True)
 class Verbalizers:
-    """The vocabulary tokens of the tags.
+    """The vocabulary tokens of the tags, in the order of the tags."""
 
-    Attributes:
-        tokens: As the vocabulary spells them, by tag id.
-        ids: Their vocabulary ids.
-    """
-
-    tokens: tuple[str, ...]
+    tokens: tuple[str, ...]  # as the vocabulary spells them
     ids: tuple[int, ...]
 
     def to_json(self, tag_set: TagSet) -> dict[str, str]:
@@ -43,11 +38,12 @@ def choose_verbalizers(tokenizer: PreTrainedTokenizerBase, tag_set: TagSet) -> V
     chosen, always the same for the same tokenizer. Raises `BaseModelError` where there are too few.
     """
     special = set(tokenizer.all_special_ids)
+    # By length and id: a low id means a frequent token.
     candidates = sorted(
         (len(surface), number, token)
         for token, number in tokenizer.get_vocab().items()
         if number not in special
-        and (surface := _strip_space_marker(token))
+        and (surface := reduce(str.removeprefix, SPACE_MARKERS, token))
         and _has_several_words(surface)
     )
     chosen = candidates[: len(tag_set)]
@@ -58,9 +54,8 @@ def choose_verbalizers(tokenizer: PreTrainedTokenizerBase, tag_set: TagSet) -> V
             "vocabulary",
             code="base-model-vocabulary-too-small",
         )
-    return Verbalizers(
-        tokens=tuple(token for _, _, token in chosen), ids=tuple(number for _, number, _ in chosen)
-    )
+    _, ids, tokens = zip(*chosen, strict=True)
+    return Verbalizers(tokens, ids)
 
 
 def read_verbalizers(
@@ -89,27 +84,12 @@ def read_verbalizers(
     return Verbalizers(tokens, tuple(vocabulary[token] for token in tokens))
 
 
-def _strip_space_marker(token: str) -> str:
-    for marker in SPACE_MARKERS:
-        token = token.removeprefix(marker)
-    return token
-
-
 def _has_several_words(surface: str) -> bool:
     """Whether a token holds more than one word by our rule, in plain ASCII."""
-    if not (
-        surface.isascii() and surface.isprintable() and len(surface) <= MAX_VERBALIZER_CHARACTERS
-    ):
-        return False
-    if " " in surface or unicodedata.normalize("NFKC", surface) != surface:
-        return False
-    return len(word_offsets(surface)) > 1
-
-
-def remove_verbalizers(ids: Sequence[int], verbalizers: Verbalizers, replacement: int) -> list[int]:
-    """Replace the verbalizers in the sub-words of a word.
-
-    Some are there, for instance where normalization writes an ellipsis as three dots.
-    """
-    forbidden = set(verbalizers.ids)
-    return [replacement if number in forbidden else number for number in ids]
+    return (
+        len(surface) <= MAX_VERBALIZER_CHARACTERS
+        and surface.isascii()
+        and surface.isprintable()
+        and " " not in surface
+        and len(word_offsets(surface)) > 1
+    )

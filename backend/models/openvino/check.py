@@ -27,9 +27,7 @@ def compare_encoders(
     Spans with labels of the model count as gold.
     """
     encoded = reference.encode(documents)
-    expected, found = (
-        np.concatenate([*tier.compute_logits(encoded)]) for tier in (reference, candidate)
-    )
+    expected, found = (np.concatenate(tier.run(encoded)) for tier in (reference, candidate))
     expected_tags, found_tags = expected.argmax(axis=1), found.argmax(axis=1)
     same = expected_tags == found_tags
     in_entity = (expected_tags != OUTSIDE) | (found_tags != OUTSIDE)

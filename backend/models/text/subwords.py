@@ -27,15 +27,10 @@ def max_subwords_per_word(room: int, *, copies: int = 1, slots: int = 0) -> int:
 
 @dataclass(frozen=True, slots=True)
 class SubWords:
-    """The sub-words of one document.
+    """The sub-words of one document."""
 
-    Attributes:
-        ids: Vocabulary ids, word after word.
-        word_starts: Index in `ids` of the first sub-word of each word; last, the length of `ids`.
-    """
-
-    ids: tuple[int, ...]
-    word_starts: tuple[int, ...]
+    ids: tuple[int, ...]  # in the vocabulary, word after word
+    word_starts: tuple[int, ...]  # index in `ids` of each word; last, the length of `ids`
 
     @property
     def subwords_per_word(self) -> list[int]:
@@ -44,26 +39,19 @@ class SubWords:
 
 
 class SubWordTokenizer:
-    """Splits the words of documents into sub-words.
-
-    Args:
-        tokenizer: A fast Hugging Face tokenizer, which knows offsets.
-
-    Attributes:
-        prefix: Special tokens before a text, such as ``[CLS]``.
-        suffix: Special tokens after it.
-    """
+    """Splits the words of documents into sub-words, with a fast tokenizer, which knows offsets."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
         bare = tokenizer("a", add_special_tokens=False)["input_ids"]
         whole = tokenizer("a")["input_ids"]
         at = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
-        self.prefix: list[int] = whole[:at]
+        self.prefix: list[int] = whole[:at]  # special tokens before a text, such as [CLS]
         self.suffix: list[int] = whole[at + len(bare) :]
-        self._unknown_id = tokenizer.unk_token_id
-        if self._unknown_id is None:  # byte-level vocabularies have no unknown token
-            self._unknown_id = tokenizer("?", add_special_tokens=False)["input_ids"][-1]
+        unknown = tokenizer.unk_token_id
+        if unknown is None:  # byte-level vocabularies have no unknown token
+            unknown = tokenizer("?", add_special_tokens=False)["input_ids"][-1]
+        self.unknown_id = int(unknown)
 
     def split(
         self, texts: Sequence[str], words: Sequence[WordOffsets], *, max_subwords_per_word: int
@@ -118,14 +106,14 @@ class SubWordTokenizer:
         flat: list[int] = []
         starts = [0]
         for of_word in assigned:
-            flat += of_word[:limit] or [self._unknown_id]
+            flat += of_word[:limit] or [self.unknown_id]
             starts.append(len(flat))
         return SubWords(tuple(flat), tuple(starts))
 
     def _tokenize_word(self, word: str) -> list[int]:
         """The sub-words of a word that follows another without a blank."""
         number = self.tokenizer.convert_tokens_to_ids(word)
-        if isinstance(number, int) and number != self._unknown_id:
+        if isinstance(number, int) and number != self.unknown_id:
             return [number]
         return list(self.tokenizer(word, add_special_tokens=False)["input_ids"])
 

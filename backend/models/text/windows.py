@@ -23,35 +23,24 @@ from tagalong.backend.models.text.subwords import (
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A run of words; all fields are word indices, ends exclusive.
+    """A run of words that the model reads at once."""
 
-    Attributes:
-        start: First word that the model reads.
-        end: End of the words that it reads.
-        owned_start: First word whose tag this window decides.
-        owned_end: End of those words.
-    """
+    words: range  # all that it reads, by their index in the text
+    owned_words: range  # those whose tags this window decides
 
-    start: int
-    end: int
-    owned_start: int
-    owned_end: int
+    @property
+    def owned_slice(self) -> slice:
+        """The owned words among all words of the window."""
+        first = self.words.start
+        return slice(self.owned_words.start - first, self.owned_words.stop - first)
 
 
 def plan_windows(lengths: Sequence[int], *, capacity: int, context: int) -> list[Window]:
-    """Plan the windows of one document.
+    """Plan the windows of one document, given the sub-words of each word, in order.
 
-    Args:
-        lengths: Sub-words of each word.
-        capacity: Sub-words that fit in a window.
-        context: Sub-words of context on either side of the owned words.
-
-    Returns:
-        Windows in order. Their owned words partition the document. A window exceeds `capacity` only
-        where a single word does.
-
-    Raises:
-        ValueError: If the context leaves no room for an owned word.
+    The owned words partition the document, with `context` sub-words on either side of them. A
+    window exceeds `capacity` only where a single word does. Raises ValueError if the context leaves
+    no room for an owned word.
     """
     if capacity - 2 * context < 1:
         raise ValueError(f"{context} sub-words of context on both sides do not fit in {capacity}")
@@ -71,61 +60,35 @@ def plan_windows(lengths: Sequence[int], *, capacity: int, context: int) -> list
         end = owned_end
         while end < count and before[end + 1] - before[start] <= capacity:
             end += 1
-        windows.append(Window(start, end, owned_start, owned_end))
+        windows.append(Window(range(start, end), range(owned_start, owned_end)))
         owned_start = owned_end
     return windows
 
 
 @dataclass(frozen=True, slots=True)
 class WindowConfig:
-    """The size of windows; part of a version, as serving must match training.
+    """The size of windows; part of a version, as serving must match training."""
 
-    Attributes:
-        window: Sub-words of a window, special tokens included.
-        context: Sub-words of context on either side of the owned words.
-    """
-
-    window: int = 320
-    context: int = 48
+    window: int = 320  # sub-words, special tokens included
+    context: int = 48  # sub-words on either side of the owned words
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedWindow:
-    """One window as the model takes it.
+class EncodedWindow(Window):
+    """One window as the model takes it."""
 
-    Attributes:
-        document_index: Index of its document in the batch.
-        input_ids: Sub-words with the special tokens around them.
-        words: Indices of the words in it.
-        owned_words: Indices of the words whose tags it decides.
-        word_positions: Position in `input_ids` of the first sub-word of each word.
-    """
-
-    document_index: int
-    input_ids: tuple[int, ...]
-    words: range
-    owned_words: range
-    word_positions: tuple[int, ...]
+    document_index: int  # in the batch of documents
+    input_ids: tuple[int, ...]  # sub-words, with the special tokens around them
+    word_positions: tuple[int, ...]  # in `input_ids`: the first sub-word of each word
 
     @property
     def owned_positions(self) -> list[int]:
         """Position in `input_ids` of the first sub-word of each owned word."""
-        first = self.words.start
-        owned = slice(self.owned_words.start - first, self.owned_words.stop - first)
-        return list(self.word_positions[owned])
+        return list(self.word_positions[self.owned_slice])
 
 
 class WindowEncoder:
-    """Encodes documents as windows.
-
-    Args:
-        tokenizer: The tokenizer of the base model.
-        window_config: The size of windows.
-        max_positions: Positions that the model has; None for no limit.
-
-    Attributes:
-        max_window_subwords: Sub-words of a window, special tokens included.
-    """
+    """Encodes documents as windows, of up to `max_positions` where the model has a limit."""
 
     def __init__(
         self,
@@ -137,6 +100,7 @@ class WindowEncoder:
         self.tokenizer = tokenizer
         self._subword_tokenizer = SubWordTokenizer(tokenizer)
         special = len(self._subword_tokenizer.prefix) + len(self._subword_tokenizer.suffix)
+        # With the special tokens.
         self.max_window_subwords = min(window_config.window, max_positions or window_config.window)
         self._capacity = self.max_window_subwords - special
         # Even a short window owns at least as much as it has context on both sides.
@@ -148,28 +112,28 @@ class WindowEncoder:
 
         The windows come in order of the documents; exactly one owns each word.
         """
-        windows = []
         documents = self._subword_tokenizer.split(
             texts, words, max_subwords_per_word=self._max_subwords_per_word
         )
-        for index, subwords in enumerate(documents):
-            plan = plan_windows(
+        return [
+            self._build_window(index, window, subwords)
+            for index, subwords in enumerate(documents)
+            for window in plan_windows(
                 subwords.subwords_per_word, capacity=self._capacity, context=self._context
             )
-            windows += [self._build_window(index, window, subwords) for window in plan]
-        return windows
+        ]
 
     def _build_window(self, document: int, window: Window, subwords: SubWords) -> EncodedWindow:
         """Put the sub-words of a window between the special tokens."""
         prefix, suffix = self._subword_tokenizer.prefix, self._subword_tokenizer.suffix
-        starts = subwords.word_starts
-        offset = len(prefix) - starts[window.start]
-        words = range(window.start, window.end)
+        words, starts = window.words, subwords.word_starts
+        ids = subwords.ids[starts[words.start] : starts[words.stop]]
+        offset = len(prefix) - starts[words.start]
         return EncodedWindow(
+            words,
+            window.owned_words,
             document_index=document,
-            input_ids=(*prefix, *subwords.ids[starts[window.start] : starts[window.end]], *suffix),
-            words=words,
-            owned_words=range(window.owned_start, window.owned_end),
+            input_ids=(*prefix, *ids, *suffix),
             word_positions=tuple(starts[word] + offset for word in words),
         )
 

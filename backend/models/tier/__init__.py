@@ -1,5 +1,6 @@
 """What every tier can do, whatever model is behind it."""
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
@@ -10,31 +11,19 @@ from tagalong.ner.document import Document, Prediction
 
 @dataclass(frozen=True, slots=True)
 class DecodingStats:
-    """Counts that add up over documents.
-
-    Attributes:
-        documents: Documents decoded.
-        passes: Model calls in sequence, summed over windows.
-        slots: Words tagged.
-        tokens: Tokens run through the model, without padding and the shared prefix.
-        accepted: Slots whose drafted tag was right.
-    """
+    """Counts of the work that decoding takes, which add up over documents."""
 
     documents: int = 0
-    passes: int = 0
-    slots: int = 0
-    tokens: int = 0
-    accepted: int = 0
+    passes: int = 0  # model calls in sequence, summed over windows
+    slots: int = 0  # words tagged
+    tokens: int = 0  # run through the model, without padding and the shared prefix
+    accepted: int = 0  # slots whose drafted tag was right
 
     def __add__(self, other: "DecodingStats") -> "DecodingStats":
-        """The counts of both."""
-        pairs = zip(astuple(self), astuple(other), strict=True)
-        return DecodingStats(*(ours + theirs for ours, theirs in pairs))
+        return DecodingStats(*map(operator.add, astuple(self), astuple(other)))
 
     def __sub__(self, other: "DecodingStats") -> "DecodingStats":
-        """The counts since an earlier state."""
-        pairs = zip(astuple(self), astuple(other), strict=True)
-        return DecodingStats(*(ours - theirs for ours, theirs in pairs))
+        return DecodingStats(*map(operator.sub, astuple(self), astuple(other)))
 
     def to_json(self) -> dict[str, int]:
         """The counts under the names that reports and Prometheus series have always used."""
@@ -48,24 +37,15 @@ class Tier(ABC):
 
     A subclass needs `predict`. The server runs `encode` and `decode` on the thread of a request and
     `run` on a thread of the tier; a subclass overrides all three or none.
-
-    Attributes:
-        version: The model version, named in every prediction.
-        labels: Entity types it can find, in the order of the label config.
-        decoding_stats: What decoding has taken so far; None where it is not counted.
-        streams: How many calls of `run` may be in progress at the same time.
-        documents_per_request_chunk: Documents of one request that are queued together.
-        runtime_name: The library and the arithmetic that run the model, as people read them.
-        can_use_openvino: Whether PyTorch runs it on a CPU, where OpenVINO would be faster.
     """
 
-    version: str
-    labels: tuple[str, ...]
-    streams: int = 1
-    documents_per_request_chunk: int = 16
-    runtime_name: str = "PyTorch"
-    can_use_openvino: bool = False
-    decoding_stats: DecodingStats | None = None
+    version: str  # named in every prediction
+    labels: tuple[str, ...]  # that it can find, in the order of the labelling config
+    streams: int = 1  # calls of `run` that may be in progress at the same time
+    documents_per_request_chunk: int = 16  # documents of one request that are queued together
+    runtime_name: str = "PyTorch"  # the library and the arithmetic, as people read them
+    can_use_openvino: bool = False  # whether PyTorch runs it on a CPU, where OpenVINO is faster
+    decoding_stats: DecodingStats | None = None  # of all its work; None where it is not counted
 
     @abstractmethod
     def predict(self, documents: Sequence[Document]) -> list[Prediction]:
@@ -84,10 +64,7 @@ class Tier(ABC):
         prediction: Prediction = output
         return prediction
 
-    def estimate_seconds(
-        self,
-        documents: Sequence[Document],  # noqa: ARG002 (for subclasses)
-    ) -> list[float]:
+    def estimate_seconds(self, documents: Sequence[Document]) -> list[float]:  # noqa: ARG002
         """Seconds that each document will take; empty where nothing is known."""
         return []
 

@@ -25,8 +25,8 @@ class Scripted(EncoderTier):
             EncodedDocument(document, word_offsets(document.text), ()) for document in documents
         ]
 
-    def compute_logits(self, documents: Any) -> list[FloatArray]:
-        return [np.array([self.logits] * len(one.words)).reshape(-1, 3) for one in documents]
+    def run(self, encoded: Any) -> list[FloatArray]:
+        return [np.array([self.logits] * len(one.words)).reshape(-1, 3) for one in encoded]
 
 
 def test_probabilities_are_of_the_temperature_that_is_served_with() -> None:

@@ -64,9 +64,7 @@ def assert_agree(one, other, *, within):
     """Both tiers give every word of dev nearly the same tag probabilities."""
     assert one.runner.precision == other.runner.precision == "fp32"
     assert one.score_refiner == other.score_refiner
-    for ours, theirs in zip(
-        one.compute_logits(one.encode(DEV)), other.compute_logits(other.encode(DEV)), strict=True
-    ):
+    for ours, theirs in zip(one.run(one.encode(DEV)), other.run(other.encode(DEV)), strict=True):
         assert np.exp(log_softmax(ours)) == pytest.approx(np.exp(log_softmax(theirs)), abs=within)
 
 
@@ -133,7 +131,7 @@ def test_the_temperature_makes_dev_likeliest_and_moves_nothing_but_confidence(ti
     schedule = replace(QUICK, epochs=2)
     tier = train(recipe_for(tiny_base("bert-uncased"), schedule=schedule), tmp_path).tier
     tagged = [tier.tag_set.encode(document) for document in DEV]
-    scores = tier.compute_logits(tier.encode(DEV))
+    scores = tier.run(tier.encode(DEV))
     logits = [
         tier.score_refiner.smooth(document.text, entry.words, one)
         for document, entry, one in zip(DEV, tagged, scores, strict=True)
@@ -155,7 +153,7 @@ def test_the_temperature_makes_dev_likeliest_and_moves_nothing_but_confidence(ti
     less_sure = np.concatenate([one.tag_confidences for one in tier.predict(DEV)])
     assert (less_sure != sure).all()
     assert less_sure.mean() < sure.mean()
-    for before, after in zip(scores, tier.compute_logits(tier.encode(DEV)), strict=True):
+    for before, after in zip(scores, tier.run(tier.encode(DEV)), strict=True):
         assert np.array_equal(before, after)
 
 
@@ -167,7 +165,7 @@ def test_a_decoder_is_opened_to_both_sides(family, tiny_base):
     windows = WindowEncoder(recipe.base.load_tokenizer(), recipe.window_config)
     tier = EncoderTier(TorchRunner(model), windows, tag_set=tag_set, version="v")
     texts = ["aspirin caused severe asthma", "aspirin caused severe toxicity"]
-    one, other = (tier.compute_logits(tier.encode([Document("d", text)]))[0] for text in texts)
+    one, other = (tier.run(tier.encode([Document("d", text)]))[0] for text in texts)
     assert not np.allclose(one[0], other[0], atol=1e-4)  # the first word has seen the last
 
 

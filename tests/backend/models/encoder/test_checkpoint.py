@@ -72,7 +72,7 @@ def load(folder: Path, base: str = "nowhere", **config: Any) -> EncoderTier:
 
 
 def logits(tier: EncoderTier) -> np.ndarray:
-    return tier.compute_logits(tier.encode([Document("d", TEXT)]))[0]
+    return tier.run(tier.encode([Document("d", TEXT)]))[0]
 
 
 @pytest.mark.parametrize(

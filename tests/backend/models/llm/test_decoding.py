@@ -179,9 +179,7 @@ def test_what_a_pass_prefers_is_the_draft_of_the_next() -> None:
 
     words = range(6)
     ids = tuple(number for word in words for number in (100 + word, OUTSIDE))
-    layout = PromptWindow(
-        0, ids, slot_positions=(1, 3, 5, 7, 9, 11), words=words, owned_words=words
-    )
+    layout = PromptWindow(words, words, 0, ids, slot_positions=(1, 3, 5, 7, 9, 11))
     scorer: Any = Scripted(prefers)
     decoder = SlotDecoder(scorer, TAGS, Verbalizers(tuple("ABCDE"), tuple(range(5))))
     [found] = decoder.decode([layout])

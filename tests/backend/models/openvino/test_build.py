@@ -62,7 +62,7 @@ def version(tiny_base: Callable[[str], Path], store: ModelStore) -> Callable[...
 
 
 def scores_of(tier, documents):
-    return tier.compute_logits(tier.encode(documents))
+    return tier.run(tier.encode(documents))
 
 
 @pytest.fixture

@@ -12,22 +12,24 @@ LENGTHS = st.lists(st.integers(1, 12), max_size=200)
 @given(lengths=LENGTHS, capacity=st.integers(40, 90), context=st.integers(0, 14))
 def test_every_word_is_owned_once_and_no_window_overflows(lengths, capacity, context):
     windows = plan_windows(lengths, capacity=capacity, context=context)
-    owned = [word for window in windows for word in range(window.owned_start, window.owned_end)]
+    owned = [word for window in windows for word in window.owned_words]
     assert owned == list(range(len(lengths)))
     for window in windows:
-        assert window.start <= window.owned_start < window.owned_end <= window.end
-        assert sum(lengths[window.start : window.end]) <= capacity
+        read, owned = window.words, window.owned_words
+        assert read.start <= owned.start < owned.stop <= read.stop
+        assert sum(lengths[read.start : read.stop]) <= capacity
 
 
 @given(lengths=LENGTHS, capacity=st.integers(40, 90), context=st.integers(0, 14))
 def test_owned_words_have_their_context(lengths, capacity, context):
     longest = max(lengths, default=0)
     for window in plan_windows(lengths, capacity=capacity, context=context):
-        left = sum(lengths[window.start : window.owned_start])
-        right = sum(lengths[window.owned_end : window.end])
+        read, owned = window.words, window.owned_words
+        left = sum(lengths[read.start : owned.start])
+        right = sum(lengths[owned.stop : read.stop])
         # One more word on that side would have been more than was asked for.
-        assert window.start == 0 or left > context - longest
-        assert window.end == len(lengths) or right > context - longest
+        assert read.start == 0 or left > context - longest
+        assert read.stop == len(lengths) or right > context - longest
 
 
 @given(lengths=LENGTHS)
