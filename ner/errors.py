@@ -12,14 +12,9 @@ WORD_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 class TagalongError(Exception):
-    """The base of all our errors: catch this to show one sentence instead of a traceback.
+    """The base of all our errors: catch this to show one sentence instead of a traceback."""
 
-    Args:
-        message: What was found and what to do, in one sentence.
-        code: The kind of fault, such as ``config-without-labels``; None for the class's default.
-    """
-
-    code: str = "tagalong-error"
+    code: str = "tagalong-error"  # the kind of fault, such as ``config-without-labels``
 
     def __init_subclass__(cls) -> None:
         """Derive the default code from the name: ``format-error`` of `FormatError`."""
@@ -100,14 +95,7 @@ class ServerError(TagalongError):
 
 
 class LabelStudioError(TagalongError):
-    """A request to Label Studio failed or was refused. The message never quotes the key.
-
-    Args:
-        message: What happened, where, and what to do.
-        kind: The distinction that callers act on.
-        detail: The reason that Label Studio itself gave; empty if it gave none.
-        code: None for ``label-studio-`` and the kind.
-    """
+    """A request to Label Studio failed or was refused. The message never quotes the key."""
 
     def __init__(
         self,
@@ -118,8 +106,8 @@ class LabelStudioError(TagalongError):
         code: str | None = None,
     ) -> None:
         super().__init__(message, code=code or f"label-studio-{kind}")
-        self.kind = kind
-        self.detail = detail
+        self.kind = kind  # callers act on it
+        self.detail = detail  # the reason that Label Studio itself gave; empty if it gave none
 
 
 class RegistryError(TagalongError):

@@ -44,34 +44,19 @@ def load_version(
     use_openvino: bool = False,
     warn: Callable[[str], object] = log.warning,
 ) -> Tier:
-    """Load a version by reference; the default encoder drafts for an LLM.
+    """Load a version by reference, as `ModelRegistry.resolve` reads it; None for the default one.
 
-    Args:
-        model_registry: Where the versions are.
-        reference: See `ModelRegistry.resolve`; None for the default version.
-        use_openvino: See `LoadOptions`; holds for the drafter too.
-        warn: Gets a sentence where an LLM has to do without its drafter.
-
-    Returns:
-        The tier, ready to predict.
-
-    Raises:
-        VersionNotFound: If there is no such version.
-        VersionInvalid: If it is damaged.
-        BaseModelError: If it is an adapter and its base model is not there.
+    The default encoder drafts for an LLM, and `use_openvino` holds for that too; `warn` gets a
+    sentence where it has to do without. Raises `VersionNotFound` if there is no such version, and
+    the errors of `load_tier`.
     """
     folder = model_registry.resolve(reference or DEFAULT_TIER)
     manifest = read_manifest(folder, verify=False)
     spec = TIER_SPECS.get(manifest.tier)
     if spec is None or spec.drafter_tier is None:
         return load_tier(folder, use_openvino=use_openvino)
-    drafter = load_drafter(
-        model_registry,
-        manifest.labels,
-        tier=spec.drafter_tier,
-        use_openvino=use_openvino,
-        warn=warn,
-    )
+    tier, labels = spec.drafter_tier, manifest.labels
+    drafter = load_drafter(model_registry, labels, tier=tier, use_openvino=use_openvino, warn=warn)
     return load_tier(folder, drafter=drafter)
 
 
@@ -83,23 +68,15 @@ def load_drafter(
     use_openvino: bool = False,
     warn: Callable[[str], object] = log.warning,
 ) -> Drafter | None:
-    """Load the default version of a tier as the drafter of an LLM.
+    """Load the default version of a tier as the drafter of an LLM with some labels.
 
-    Args:
-        model_registry: Where the versions are.
-        labels: Entity types of the LLM.
-        tier: The tier that drafts.
-        use_openvino: See `LoadOptions`.
-        warn: Gets a sentence where the version cannot be loaded.
-
-    Returns:
-        Its `predict`; None where it shares no label with the LLM, or cannot be loaded. Drafts
-        change the cost of a prediction, never the prediction.
+    Returns its `predict`; None where it shares no label with the LLM, or cannot be loaded, of which
+    `warn` gets a sentence.
     """
     try:
         folder = model_registry.resolve(tier)
         drafting = load_tier(folder, use_openvino=use_openvino)
-    except TagalongError as error:
+    except TagalongError as error:  # drafts change the cost of a prediction, never the prediction
         warn(f"No {tier} drafts for the LLM: {error}")
         return None
     return None if set(drafting.labels).isdisjoint(labels) else drafting.predict

@@ -32,8 +32,7 @@ from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, B
 from tagalong.backend.models.encoder.checkpoint import load_encoder, max_positions
 from tagalong.backend.models.encoder.runner import ModelInputs, TorchRunner
 from tagalong.backend.models.encoder.tier import EncoderTier
-from tagalong.backend.models.openvino.build import build_openvino_model
-from tagalong.backend.models.openvino.compile import read_sample_documents
+from tagalong.backend.models.openvino.compile import compile_version, read_sample_documents
 from tagalong.backend.models.openvino.load import load_openvino_encoder
 from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.manifest import read_manifest
@@ -127,7 +126,7 @@ def systems(learnt: Sequence[Document]) -> Iterator[tuple[dict[str, System], Enc
     with tempfile.TemporaryDirectory() as aside:
         os.environ["XDG_CACHE_HOME"] = aside  # compile now, without the cache
         samples = read_sample_documents()
-        kept = build_openvino_model(folder, quantization_documents=samples, check_documents=samples)
+        kept = compile_version(folder, quantization_documents=samples, check_documents=samples)
         engine = load_openvino_encoder(folder, manifest, kept)
         plain = Path(aside, "plain")
         fp32.runner.model.save_pretrained(plain)

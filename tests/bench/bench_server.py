@@ -43,8 +43,7 @@ from server_requests import CONFIGS, predict_body
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.encoder.checkpoint import max_positions
 from tagalong.backend.models.load import load_tier
-from tagalong.backend.models.openvino.build import build_openvino_model
-from tagalong.backend.models.openvino.compile import read_sample_documents
+from tagalong.backend.models.openvino.compile import compile_version, read_sample_documents
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import VersionMetadata, read_manifest
 from tagalong.ner.model_registry import BUNDLED_REFERENCE as NAME
@@ -329,7 +328,7 @@ def measure(options: argparse.Namespace) -> Iterator[str]:
         os.environ["XDG_CACHE_HOME"] = cache  # the compiled model of all servers
         samples = read_sample_documents()
         bundled = ModelRegistry(Path("no-models"), bundled_root=BUNDLED_MODELS_FOLDER).resolve(NAME)
-        build_openvino_model(bundled, quantization_documents=samples, check_documents=samples)
+        compile_version(bundled, quantization_documents=samples, check_documents=samples)
         texts = [one.text for one in read_documents(options.data / "BC5CDR" / "test.jsonl")]
         if only in (None, "start"):
             yield from starting(Path(models), texts[0], threads=threads)

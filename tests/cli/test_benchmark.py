@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from tagalong.backend.models.openvino import OPENVINO_SWITCH
-from tagalong.backend.models.openvino.build import build_openvino_model
+from tagalong.backend.models.openvino.compile import compile_version
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli import benchmark
 from tagalong.cli.benchmark import choose_benchmark_configs
 from tagalong.training.benchmark import measure
 from tagalong.training.benchmark.measure import BenchmarkResult, run_benchmark
-from tests.backend.models.openvino.test_build import DOCUMENTS, older_cpu, publish  # noqa: F401 (a fixture)
+from tests.backend.models.openvino.test_compile import DOCUMENTS, older_cpu, publish  # noqa: F401 (a fixture)
 from tests.cli.typed import fails, run
 from tests.errors import failed
 from tests.forked import CONTEXT
@@ -118,7 +118,7 @@ def test_every_way_to_serve_is_measured_as_it_is_served(
 ) -> None:
     monkeypatch.setenv(OPENVINO_SWITCH, "true")
     encoder = publish(tiny_base("bert-cased"), store)
-    build_openvino_model(encoder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
+    compile_version(encoder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
     llm = publish_llm_version(store, save_llm(tmp_path / "base", CORPUS, initializer_range=0.15))
     settings, notes = choose_benchmark_configs(store, encoder.name, llm.name)
     assert notes == []

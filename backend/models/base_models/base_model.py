@@ -224,26 +224,25 @@ class BaseModelRef:
         try:
             yield
         except (OSError, ValueError) as error:
+            is_folder = Path(source).is_dir()
             if weights and (pickle := _find_pickle_only_weights(source, self.revision)):
-                raise self._pickle_error(source, pickle) from error
-            where = f"looked in {source}" if Path(source).is_dir() else "asked the model hub"
+                advice = (
+                    "convert it to model.safetensors in that folder"
+                    if is_folder
+                    else "give --revision refs/pr/N, N being the number of the pull request that "
+                    f"{SAFETENSORS_CONVERTER_URL} makes of it, or a folder that holds config.json "
+                    "and model.safetensors"
+                )
+                raise BaseModelError(
+                    f"base model {self.reference!r} has no safetensors but {pickle}, a pickle, "
+                    f"which could run any code and is never loaded: {advice}",
+                    code="base-model-pickled",
+                ) from error
+            where = f"looked in {source}" if is_folder else "asked the model hub"
+            said = re.split(r"(?<=[.!?])\s|\n", str(error).strip(), maxsplit=1)[0].rstrip(".")
             raise self._load_error(
-                f"{where}, which said: {_first_sentence(error)}", code="base-model-not-loadable"
+                f"{where}, which said: {said}", code="base-model-not-loadable"
             ) from error
-
-    def _pickle_error(self, source: str, pickle: str) -> BaseModelError:
-        advice = (
-            "convert it to model.safetensors in that folder"
-            if Path(source).is_dir()
-            else "give --revision refs/pr/N, N being the number of the pull request that "
-            f"{SAFETENSORS_CONVERTER_URL} makes of it, or a folder that holds config.json and "
-            "model.safetensors"
-        )
-        return BaseModelError(
-            f"base model {self.reference!r} has no safetensors but {pickle}, a pickle, which could "
-            f"run any code and is never loaded: {advice}",
-            code="base-model-pickled",
-        )
 
 
 def _initialize_head(model: PreTrainedModel) -> None:
@@ -256,13 +255,9 @@ def _initialize_head(model: PreTrainedModel) -> None:
 
 def _find_pickle_only_weights(source: str, revision: str | None) -> str | None:
     """The pickled weights of a folder or hub id that has no others; nothing is downloaded."""
+    names = SAFETENSORS_FILE_NAMES + PICKLE_FILE_NAMES
     try:
-        names = (
-            name
-            for name in SAFETENSORS_FILE_NAMES + PICKLE_FILE_NAMES
-            if has_file(source, name, revision=revision)
-        )
-        first = next(names, None)
+        first = next((name for name in names if has_file(source, name, revision=revision)), None)
     except (OSError, HTTPError):  # the hub is not reachable, or the model is private
         return None
     return first if first in PICKLE_FILE_NAMES else None
@@ -274,11 +269,6 @@ def _package_version(module: str) -> str | None:
     # Cached, because this reads the metadata of every installed distribution: 0.2 s.
     distributions = packages_distributions().get(module.partition(".")[0])
     return version(distributions[0]) if distributions else None
-
-
-def _first_sentence(error: Exception) -> str:
-    """The start of a long message, on one line."""
-    return re.split(r"(?<=[.!?])\s|\n", str(error).strip(), maxsplit=1)[0].rstrip(".")
 
 
 def folder_fingerprint(folder: Path) -> str:

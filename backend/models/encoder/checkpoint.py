@@ -70,8 +70,7 @@ def _translate_rust_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:  # tokenizers raises a bare Exception; others leave as they are
-        number = RUST_OS_ERROR.search(str(error))
-        if number is None:
+        if (number := RUST_OS_ERROR.search(str(error))) is None:
             raise
         code = int(number[1])
         raise OSError(code, os.strerror(code)) from error

@@ -1,6 +1,6 @@
 """Encoders compiled for OpenVINO, which runs them faster than PyTorch on a CPU.
 
-`library` imports OpenVINO and NNCF, which may be missing. `build` compiles a version, and `check`
+`library` imports OpenVINO and NNCF, which may be missing. `compile` compiles a version, and `check`
 refuses a model that predicts something else. `cache` keeps it, and `runner` runs it.
 """
 

@@ -40,29 +40,18 @@ RECORD_FILE_NAME, MODEL_FILE_NAME, WEIGHTS_FILE_NAME = "engine.json", "engine.xm
 
 @dataclass(frozen=True, slots=True)
 class OpenVINOCheck:
-    """How a compiled encoder compares with PyTorch in fp32 on the same documents.
-
-    Attributes:
-        documents: Number of documents.
-        words: Words in all of them.
-        agreement: Share of the words with the same best tag.
-        entity_words: Words that at least one of both tags as part of an entity.
-        entity_agreement: Share of those with the same best tag; 1.0 where there are none.
-        r_squared: Share of the variance of PyTorch's scores that the other scores explain (R²). It
-            compares the two even where hardly a word is part of an entity.
-        reference_f1: Strict F1 of PyTorch; None where the documents have no gold entities.
-        f1: Strict F1 of the compiled encoder; None in the same case.
-        gold_entities: Entities in gold.
-    """
+    """How a compiled encoder compares with PyTorch in fp32 on the same documents."""
 
     documents: int
     words: int
-    agreement: float
-    entity_words: int = 0
-    entity_agreement: float = 1.0
+    agreement: float  # share of the words with the same best tag
+    entity_words: int = 0  # words that at least one of both tags as part of an entity
+    entity_agreement: float = 1.0  # share of those with the same best tag; 1.0 without any
+    # Share of the variance of PyTorch's scores that the other scores explain (R²). It compares the
+    # two even where hardly a word is part of an entity.
     r_squared: float = 1.0
-    reference_f1: float | None = None
-    f1: float | None = None
+    reference_f1: float | None = None  # strict, of PyTorch; None without gold entities
+    f1: float | None = None  # strict, of the compiled encoder; None in the same case
     gold_entities: int = 0
 
     @property
@@ -73,31 +62,18 @@ class OpenVINOCheck:
 
 @dataclass(frozen=True, slots=True)
 class OpenVINORecord:
-    """The facts about a compiled model, as kept beside it.
+    """The facts about a compiled model, as kept beside it."""
 
-    Attributes:
-        version: The version that was compiled.
-        manifest_digest: Digest of the manifest of that version.
-        openvino_version: The release of OpenVINO that compiled it.
-        precision: Arithmetic of what is not quantised, at the time of the check.
-        int8_instruction_set: Instructions for what is, at the time of the check.
-        weight_format: ``int8`` where its matrices are quantised, else ``plain``.
-        max_positions: Positions that the model has; None for no limit.
-        check: Its comparison with PyTorch.
-        notes: Further facts, a sentence each.
-        files: The model's files by name.
-    """
-
-    version: str
-    manifest_digest: str
-    openvino_version: str
-    precision: OpenVINOPrecision
-    int8_instruction_set: str
-    weight_format: str
-    max_positions: int | None
+    version: str  # that was compiled
+    manifest_digest: str  # of that version
+    openvino_version: str  # that compiled it: another release may read the model differently
+    precision: OpenVINOPrecision  # of what is not quantised, at the time of the check
+    int8_instruction_set: str  # for what is quantised, at the time of the check
+    weight_format: str  # ``int8`` where its matrices are quantised, else ``plain``
+    max_positions: int | None  # that the model has; None for no limit
     check: OpenVINOCheck
-    notes: tuple[str, ...]
-    files: Mapping[str, FileRecord]
+    notes: tuple[str, ...]  # further facts, a sentence each
+    files: Mapping[str, FileRecord]  # by name
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object, with a seal over its content."""
@@ -122,12 +98,7 @@ class OpenVINORecord:
 
 @dataclass(frozen=True, slots=True)
 class CachedOpenVINOModel:
-    """A compiled model in a folder.
-
-    Attributes:
-        folder: Holds its files.
-        record: The facts about it.
-    """
+    """A compiled model in a folder."""
 
     folder: Path
     record: OpenVINORecord
@@ -178,10 +149,9 @@ def cache_openvino_model(
         try:
             with translate_os_errors(f"write the OpenVINO model to {home}"):
                 _write_to_cache(home, source_folder, record)
+                return CachedOpenVINOModel(home, record)
         except PublishError as error:
             reason = error
-        else:
-            return CachedOpenVINOModel(home, record)
     raise OpenVINOError(str(reason).partition(";")[0], code="openvino-cache-unwritable") from reason
 
 
@@ -191,9 +161,8 @@ def _write_to_cache(home: Path, source_folder: Path, record: OpenVINORecord) -> 
     with scratch_folder(home.parent) as aside:
         for name in record.files:
             shutil.copyfile(source_folder / name, aside / name)
-        (aside / RECORD_FILE_NAME).write_text(
-            json.dumps(record.to_json(), indent=2), encoding="utf-8"
-        )
+        text = json.dumps(record.to_json(), indent=2)
+        (aside / RECORD_FILE_NAME).write_text(text, encoding="utf-8")
         with folder_lock(home.parent):
             remove_abandoned_scratch_folders(home.parent)
             if home.is_dir():

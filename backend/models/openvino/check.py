@@ -43,12 +43,8 @@ def compare_encoders(
     gold_entities = sum(span.label in labels for one in documents for span in one.spans)
     if not gold_entities:
         return check
-    return replace(
-        check,
-        reference_f1=_strict_f1(reference, documents),
-        f1=_strict_f1(candidate, documents),
-        gold_entities=gold_entities,
-    )
+    reference_f1, f1 = (_strict_f1(tier, documents) for tier in (reference, candidate))
+    return replace(check, reference_f1=reference_f1, f1=f1, gold_entities=gold_entities)
 
 
 def rejection_reason(check: OpenVINOCheck) -> str | None:

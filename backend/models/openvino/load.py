@@ -30,8 +30,7 @@ def load_compiled_encoder(
     device = options.get("device")
     if not options.get("use_openvino") or (device is not None and device.type != "cpu"):
         return None
-    cached = find_openvino_model(folder, manifest)
-    if cached is None:
+    if (cached := find_openvino_model(folder, manifest)) is None:
         return None
     try:
         return load_openvino_encoder(folder, manifest, cached)
@@ -49,12 +48,8 @@ def load_openvino_encoder(
 
     Raises `OpenVINOError` where OpenVINO is not installed, or cannot read the model.
     """
-    record = cached.record
-    runner = OpenVINORunner(
-        cached.folder / MODEL_FILE_NAME,
-        cached.folder / WEIGHTS_FILE_NAME,
-        weight_format=record.weight_format,
-    )
-    tier = assemble_encoder(runner, folder, manifest, max_positions=record.max_positions)
+    model, weights = cached.folder / MODEL_FILE_NAME, cached.folder / WEIGHTS_FILE_NAME
+    runner = OpenVINORunner(model, weights, weight_format=cached.record.weight_format)
+    tier = assemble_encoder(runner, folder, manifest, max_positions=cached.record.max_positions)
     runner.warm_up(tier.window_encoder.max_window_subwords)
     return tier

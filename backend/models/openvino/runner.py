@@ -14,7 +14,6 @@ import numpy as np
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.encoder.runner import ModelInputs
 from tagalong.backend.models.openvino.library import (
-    OpenVINOPrecision,
     choose_precision,
     count_usable_cpus,
     cpu_capabilities,
@@ -35,20 +34,12 @@ log = logging.getLogger(__name__)
 
 
 class ConcurrencyGauge:
-    """Tells each call whether enough calls are in progress to keep every CPU at work.
-
-    Args:
-        threshold: Calls that are enough; one never is.
-
-    Attributes:
-        lock: Held for moments only.
-        concurrent_batches: Calls so far that came at the same time as enough others.
-    """
+    """Tells each call whether enough calls are in progress to keep every CPU at work."""
 
     def __init__(self, threshold: int) -> None:
-        self._threshold = threshold
-        self.lock = threading.Lock()
-        self.concurrent_batches = 0
+        self._threshold = threshold  # calls that are enough; one never is
+        self.lock = threading.Lock()  # held for moments only
+        self.concurrent_batches = 0  # calls so far that came at the same time as enough others
         self._active = 0
         self._busy_until = 0.0
 
@@ -74,20 +65,8 @@ class OpenVINORunner:
 
     A single batch on all CPUs has the lowest latency; under load, one batch per CPU has 25 % more
     throughput. The streams for the latter take some hundred megabytes, so they are added only when
-    many batches have come at the same time.
-
-    Args:
-        path: The model in OpenVINO's format.
-        weights: The file of its weights.
-        weight_format: ``int8`` where its matrices are quantised, else ``plain``.
-        precision: Arithmetic of the rest; None for the best of this CPU.
-
-    Attributes:
-        streams: Batches that run at the same time under load.
-        precision: Arithmetic of what is not quantised.
-
-    Raises:
-        OpenVINOError: If OpenVINO is not installed, or cannot read the model.
+    many batches have come at the same time. Raises `OpenVINOError` if OpenVINO is not installed, or
+    cannot read the model.
     """
 
     # The first batch of a shape takes half again as long as the next ones, and each cached shape
@@ -96,17 +75,10 @@ class OpenVINORunner:
     documents_per_request_chunk = 1
     can_use_openvino = False  # it does already
 
-    def __init__(
-        self,
-        path: Path,
-        weights: Path,
-        *,
-        weight_format: str,
-        precision: OpenVINOPrecision | None = None,
-    ) -> None:
+    def __init__(self, path: Path, weights: Path, *, weight_format: str) -> None:
         core = import_openvino().Core()
-        self.precision = precision or choose_precision(cpu_capabilities())
-        self.streams = min(count_usable_cpus(), MAX_STREAMS)
+        self.precision = choose_precision(cpu_capabilities())  # of what is not quantised
+        self.streams = min(count_usable_cpus(), MAX_STREAMS)  # batches at the same time, under load
         self._path, self._weight_format = path, weight_format
         try:  # reads all into memory, so that later changes to the files have no effect
             core.set_property({"ENABLE_MMAP": False})
@@ -116,16 +88,16 @@ class OpenVINORunner:
                 f"the OpenVINO model {path} cannot be read ({first_error_line(error)})",
                 code="openvino-model-unreadable",
             ) from error
-        (self._single_request,) = self._compile_requests(streams=1)
-        self._single_request_lock = threading.Lock()
+        # Idle inference requests: the one on all CPUs, and one per stream.
+        self._single_requests = self._compile_requests(streams=1)
+        self._stream_requests: SimpleQueue[Any] | None = None
         self._concurrency = ConcurrencyGauge(self.streams)
-        self._stream_requests: SimpleQueue[Any] | None = None  # one per stream
         self._stream_thread: threading.Thread | None = None
 
     @property
     def name(self) -> str:
         """OpenVINO, and its arithmetic."""
-        precision = {"bf16": "bf16", "f32": "fp32"}[self.precision]
+        precision = self.precision.replace("f32", "fp32")
         return f"OpenVINO, {'int8 and ' if self._weight_format == 'int8' else ''}{precision}"
 
     def plan_batches(self, lengths: Sequence[int]) -> Iterable[Sequence[int]]:
@@ -148,11 +120,8 @@ class OpenVINORunner:
     def warm_up(self, max_subwords: int) -> None:
         """Make the kernels for rows of up to `max_subwords`, before the first request."""
         try:
-            for length in range(
-                self.pad_to_multiple_of,
-                max_subwords + self.pad_to_multiple_of,
-                self.pad_to_multiple_of,
-            ):
+            step = self.pad_to_multiple_of
+            for length in range(step, max_subwords + step, step):
                 row = np.ones((1, min(length, max_subwords)), np.int64)
                 self.compute_logits(dict.fromkeys(INPUT_NAMES, row))
         except RuntimeError as error:
@@ -169,24 +138,15 @@ class OpenVINORunner:
         with self._concurrency.track() as is_concurrent:
             if is_concurrent and self._stream_requests is None:
                 self._start_adding_streams()
-            with self._acquire_request(on_stream=is_concurrent) as request:
+            idle = (self._stream_requests if is_concurrent else None) or self._single_requests
+            request = idle.get()
+            try:
                 outputs = request.infer([batch[name] for name in INPUT_NAMES], share_inputs=True)
+                # A copy: the next batch overwrites the output.
                 array: FloatArray = np.array(outputs[0], np.float32)
+            finally:
+                idle.put(request)
         return array
-
-    @contextmanager
-    def _acquire_request(self, *, on_stream: bool) -> Iterator[Any]:
-        """The inference request for a batch: the one on all CPUs, or one of a stream."""
-        idle = self._stream_requests if on_stream else None
-        if idle is None:
-            with self._single_request_lock:
-                yield self._single_request
-            return
-        request = idle.get()
-        try:
-            yield request
-        finally:
-            idle.put(request)
 
     def _start_adding_streams(self) -> None:
         """Add streams on another thread, once enough batches were concurrent."""
@@ -202,16 +162,13 @@ class OpenVINORunner:
     def add_streams(self) -> None:
         """Add the streams; where that fails, batches go on without them."""
         try:
-            idle: SimpleQueue[Any] = SimpleQueue()
-            for request in self._compile_requests(streams=self.streams):
-                idle.put(request)
+            self._stream_requests = self._compile_requests(streams=self.streams)
         except (OpenVINOError, MemoryError) as error:
             log.warning("concurrent batches run one after the other: %s", error)
-            return
-        self._stream_requests = idle
 
-    def _compile_requests(self, *, streams: int) -> list[Any]:
+    def _compile_requests(self, *, streams: int) -> SimpleQueue[Any]:
         """Compile the model, and make one inference request per stream."""
+        idle: SimpleQueue[Any] = SimpleQueue()
         properties = {
             "INFERENCE_PRECISION_HINT": self.precision,
             "INFERENCE_NUM_THREADS": count_usable_cpus(),
@@ -221,9 +178,11 @@ class OpenVINORunner:
         }
         try:
             compiled = import_openvino().Core().compile_model(self._model, "CPU", properties)
-            return [compiled.create_infer_request() for _ in range(streams)]
+            for _ in range(streams):
+                idle.put(compiled.create_infer_request())
         except RuntimeError as error:
             raise OpenVINOError(
                 f"the OpenVINO model {self._path} cannot be loaded ({first_error_line(error)})",
                 code="openvino-model-unreadable",
             ) from error
+        return idle

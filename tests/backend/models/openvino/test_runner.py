@@ -17,7 +17,7 @@ from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.models.openvino import runner
-from tagalong.backend.models.openvino.build import build_openvino_model
+from tagalong.backend.models.openvino.compile import compile_version
 from tagalong.backend.models.openvino.runner import MAX_STREAMS, ConcurrencyGauge, OpenVINORunner
 from tagalong.backend.server.monitoring.telemetry import Telemetry
 from tagalong.backend.server.prediction.model_holder import ModelHolder
@@ -25,7 +25,7 @@ from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.errors import OpenVINOError
 from tagalong.ner.model_registry import ModelRegistry
-from tests.backend.models.openvino.test_build import publish, scores_of
+from tests.backend.models.openvino.test_compile import publish, scores_of
 from tests.toy_corpus import toy_documents
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -43,9 +43,7 @@ def folder(tiny_base: Callable[[str], Path], store: ModelStore) -> Path:
     """A compiled version; its base model has room for windows."""
     if not store.tier_folder("encoder").exists():
         made = publish(tiny_base("biomedbert"), store)
-        build_openvino_model(
-            made, quantization_documents=DOCUMENTS[:9], check_documents=DOCUMENTS[:9]
-        )
+        compile_version(made, quantization_documents=DOCUMENTS[:9], check_documents=DOCUMENTS[:9])
         store.promote("encoder", made.name)
     (only,) = store.manifests("encoder")
     return store.tier_folder("encoder") / only.version
@@ -195,9 +193,7 @@ def test_streams_run_the_loaded_model_after_its_files_change(
         assert theirs == pytest.approx(ours, abs=1e-3)
     engine.add_streams()
     assert engine._stream_requests is not None
-    engine._single_request = (
-        engine._stream_requests.get()
-    )  # from now on, everything is run by a stream
+    engine._single_requests = engine._stream_requests  # from now on, streams run everything
     for ours, theirs in zip(alone, scores_of(tier, DOCUMENTS), strict=True):
         assert theirs == pytest.approx(ours, abs=1e-3)
 

@@ -19,7 +19,7 @@ from tagalong.backend.server.prediction.openvino_builder import OpenVINOBuilder
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document
 from tagalong.ner.manifest import read_manifest
-from tests.backend.models.openvino.test_build import publish
+from tests.backend.models.openvino.test_compile import publish
 from tests.backend.server.serving import ABSTRACT, regions, request_for, say, serving, settings_in
 
 MAKE = (sys.executable, "-m", "tagalong", "models", "compile")

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.encoder.checkpoint import load_encoder, save_model
 from tagalong.backend.models.load import load_tier
-from tagalong.backend.models.openvino import build, cache, check, load, runner
-from tagalong.backend.models.openvino.build import build_openvino_model
+from tagalong.backend.models.openvino import cache, check, load, runner
+from tagalong.backend.models.openvino import compile as compiling
 from tagalong.backend.models.openvino.cache import OpenVINOCheck, find_openvino_model
 from tagalong.backend.models.openvino.check import MAX_F1_LOSS, MIN_AGREEMENT, rejection_reason
+from tagalong.backend.models.openvino.compile import compile_version
 from tagalong.backend.models.openvino.load import load_openvino_encoder
 from tagalong.backend.models.openvino.runner import (
     MAX_BATCH_SUBWORDS,
@@ -68,23 +69,23 @@ def scores_of(tier, documents):
 @pytest.fixture
 def older_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """One with neither bf16 nor int8: random weights prefer a tag by less than bf16's rounding."""
-    for module in (build, cache, runner):
+    for module in (compiling, cache, runner):
         monkeypatch.setattr(module, "cpu_capabilities", lambda: frozenset({"FP32", "INT8"}))
-    for module in (build, cache):
+    for module in (compiling, cache):
         monkeypatch.setattr(module, "int8_instruction_set", lambda: "")
 
 
 @pytest.fixture
 def quantising(older_cpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """One with int8 and without bf16."""
-    for module in (build, cache):
+    for module in (compiling, cache):
         monkeypatch.setattr(module, "int8_instruction_set", lambda: "avx512_vnni")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_compiled_version_gives_the_scores_of_its_model(family: str, version, older_cpu) -> None:
     folder = version(family)
-    kept = build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
+    kept = compile_version(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
     assert kept.record.weight_format == "plain"
     assert len(kept.record.notes) == 1  # on the missing arithmetic in 8 bits
     manifest = read_manifest(folder)
@@ -104,25 +105,25 @@ def test_a_compiled_version_gives_the_scores_of_its_model(family: str, version, 
 def test_a_model_that_quantisation_would_spoil_is_not_quantised(
     version, quantising, monkeypatch
 ) -> None:
-    quantise = build._quantize
+    quantise = compiling._quantize
 
     def spoil(plain, reference, examples):
         """Quantise with the tags in another order."""
         head = reference.runner.model.classifier
         kept = head.weight.data.clone()
         head.weight.data = kept.flip(0)
-        spoilt = build._convert(reference, read_manifest(folder))
+        spoilt = compiling._convert(reference, read_manifest(folder))
         head.weight.data = kept
         return quantise(spoilt, reference, examples)
 
-    monkeypatch.setattr(build, "_quantize", spoil)
+    monkeypatch.setattr(compiling, "_quantize", spoil)
     folder = version()
-    kept = build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
+    kept = compile_version(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
     assert kept.record.weight_format == "plain"
     assert kept.record.check.agreement > MIN_AGREEMENT
     (variance,) = kept.record.notes
     monkeypatch.setattr(check, "MIN_R_SQUARED", -np.inf)
-    (agreement,) = build_openvino_model(
+    (agreement,) = compile_version(
         folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS
     ).record.notes
     assert "int8" in variance
@@ -136,25 +137,25 @@ def test_a_model_that_cannot_be_quantised_is_compiled_without(
     def fail(*_: object) -> None:
         raise RuntimeError("Exception from src/core.cpp:84:\nno such operation\n")
 
-    monkeypatch.setattr(build, "_quantize", fail)
+    monkeypatch.setattr(compiling, "_quantize", fail)
     folder = version()
-    kept = build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
+    kept = compile_version(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
     assert kept.record.weight_format == "plain"
     assert kept.record.notes == ("The format int8 is not used: it failed (no such operation).",)
-    monkeypatch.setattr(build, "_save", fail)
+    monkeypatch.setattr(compiling, "_save", fail)
     with raises(OpenVINOError, "openvino-rejected"):
-        build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
+        compile_version(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
 
 
 def test_quantised_matrices_are_a_quarter_as_large(version, older_cpu, monkeypatch) -> None:
     folder = version("biomedbert")
-    plain = build_openvino_model(
+    plain = compile_version(
         folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS
     ).record
-    monkeypatch.setattr(build, "int8_instruction_set", lambda: "avx512_vnni")
+    monkeypatch.setattr(compiling, "int8_instruction_set", lambda: "avx512_vnni")
     for least in ("MIN_AGREEMENT", "MIN_ENTITY_AGREEMENT", "MIN_R_SQUARED"):
         monkeypatch.setattr(check, least, 0.5)  # random weights prefer a tag by little
-    int8 = build_openvino_model(
+    int8 = compile_version(
         folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS
     ).record
     assert (plain.weight_format, int8.weight_format) == ("plain", "int8")
@@ -188,7 +189,7 @@ def test_a_model_that_disagrees_with_pytorch_is_rejected_in_every_format(
     folder = version()
     monkeypatch.setattr(check, "MIN_AGREEMENT", 1.1)
     with raises(OpenVINOError, "openvino-rejected"):
-        build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
+        compile_version(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
     assert find_openvino_model(folder, read_manifest(folder)) is None
 
 
@@ -229,7 +230,7 @@ def test_scores_are_compared_where_all_tags_agree(version, older_cpu) -> None:
 
 def test_the_order_and_company_of_documents_cannot_change_a_prediction(version, older_cpu) -> None:
     folder = version()
-    build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
+    compile_version(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
     tier = load_tier(folder, device=CPU, use_openvino=True)
     assert isinstance(tier.runner, OpenVINORunner)
     together = scores_of(tier, TEXTS)
@@ -250,7 +251,7 @@ def test_a_version_that_cannot_be_compiled_has_an_error_code(
 ) -> None:
     folder = version(**changes)
     with raises(OpenVINOError, code):
-        build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=judged)
+        compile_version(folder, quantization_documents=DOCUMENTS, check_documents=judged)
     assert find_openvino_model(folder, read_manifest(folder)) is None
 
 
@@ -260,9 +261,9 @@ def test_an_architecture_that_cannot_be_converted_stays_with_pytorch(version, mo
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("Operation aten::new_thing is not known\nand more lines")
 
-    monkeypatch.setattr(build.import_openvino(), "convert_model", refuse)
+    monkeypatch.setattr(compiling.import_openvino(), "convert_model", refuse)
     with raises(OpenVINOError, "openvino-architecture-unsupported"):
-        build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
+        compile_version(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
     assert "PyTorch" in load_tier(folder, device=CPU, use_openvino=True).runner.name
 
 
@@ -282,7 +283,7 @@ def test_pytorch_serves_a_version_whose_compiled_model_cannot_be_loaded(
     version, older_cpu, monkeypatch, error: Exception
 ) -> None:
     folder = version()
-    build_openvino_model(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
+    compile_version(folder, quantization_documents=DOCUMENTS, check_documents=DOCUMENTS)
 
     def fail(*_: object) -> None:
         raise error
