@@ -62,30 +62,27 @@ class SlotDecoder:
             for row, draft in zip(rows, drafts, strict=True):
                 row.tags = self._tag_set.legalize(draft)
         if decoding_mode == "sequential":
-            self._decode_sequentially(rows)
+            self._decode_rows(rows, self._accept_next, slots_per_pass=1)
         else:
             for row in rows:
                 row.draft = tuple(row.tags)
             verified = decoding_mode == "verified"
-            self._decode_in_passes(
-                rows, self._accept_verified if verified else self._accept_viterbi
-            )
+            self._decode_rows(rows, self._accept_verified if verified else self._accept_viterbi)
         return [row.to_result() for row in rows]
 
-    def _decode_in_passes(
-        self, rows: "Sequence[_WindowState]", accept: "Callable[[_WindowState], None]"
+    def _decode_rows(
+        self,
+        rows: "Sequence[_WindowState]",
+        accept: "Callable[[_WindowState], None]",
+        *,
+        slots_per_pass: int | None = None,
     ) -> None:
-        """Score all open slots of all rows at once, until none is open."""
+        """Score open slots of all rows at once, by default all of them, until none is open."""
         cache = self.scorer.new_cache(len(rows))
         prefix = cache.lengths[0]
         active = list(rows)
         while active:
-            positions = [
-                [slot - 1 - row.next_position for slot in row.window.slot_positions[row.decided :]]
-                for row in active
-            ]
-            ends = [row.window.slot_positions[-1] for row in active]
-            self._run_pass(cache, active, ends, positions)
+            self._run_pass(cache, active, slots_per_pass)
             for row in active:
                 accept(row)
             open_rows = [index for index, row in enumerate(active) if not row.is_complete]
@@ -93,41 +90,29 @@ class SlotDecoder:
             if active:  # keep what was computed up to the last decided slot
                 cache.select_rows(open_rows, [prefix + row.next_position for row in active])
 
-    def _decode_sequentially(self, rows: "Sequence[_WindowState]") -> None:
-        """Decide one slot after the other: the reference for `verified`."""
-        cache = self.scorer.new_cache(len(rows))
-        active = list(rows)
-        while active:
-            ends = [row.window.slot_positions[row.decided] for row in active]
-            positions = [
-                [end - 1 - row.next_position] for row, end in zip(active, ends, strict=True)
-            ]
-            self._run_pass(cache, active, ends, positions)
-            for row in active:
-                row.tags[row.decided] = self._best_legal_tag(row, row.decided)
-                row.decided += 1
-            open_rows = [index for index, row in enumerate(active) if not row.is_complete]
-            if open_rows and len(open_rows) < len(active):
-                cache.select_rows(open_rows, [cache.lengths[index] for index in open_rows])
-            active = [active[index] for index in open_rows]
-
     def _run_pass(
-        self,
-        cache: KVCache,
-        rows: "Sequence[_WindowState]",
-        ends: Sequence[int],
-        positions: Sequence[Sequence[int]],
+        self, cache: KVCache, rows: "Sequence[_WindowState]", slots_per_pass: int | None
     ) -> None:
-        """Run each row up to an end, and store the logits at some positions of it."""
+        """Run each row up to the last slot of this pass, and store the logits of its slots."""
+        slots = [row.window.slot_positions[row.decided :][:slots_per_pass] for row in rows]
         tokens = [
-            row.window.fill_slots(row.tags, self._verbalizers)[row.next_position : end]
-            for row, end in zip(rows, ends, strict=True)
+            row.window.fill_slots(row.tags, self._verbalizers)[row.next_position : of_row[-1]]
+            for row, of_row in zip(rows, slots, strict=True)
+        ]
+        positions = [  # the model predicts the content of a slot at the position before
+            [slot - 1 - row.next_position for slot in of_row]
+            for row, of_row in zip(rows, slots, strict=True)
         ]
         logits = self.scorer.run_pass(cache, tokens, positions)
         for row, ids, of_row in zip(rows, tokens, logits, strict=True):
             row.logits[row.decided : row.decided + len(of_row)] = of_row
             row.passes += 1
             row.tokens += len(ids)
+
+    def _accept_next(self, row: "_WindowState") -> None:
+        """Decide one slot: the reference for `_accept_verified`."""
+        row.tags[row.decided] = self._best_legal_tag(row, row.decided)
+        row.decided += 1
 
     def _accept_verified(self, row: "_WindowState") -> None:
         """Decide the slots up to the first disagreement, and draft the others again."""

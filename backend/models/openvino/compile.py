@@ -16,7 +16,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -107,28 +107,25 @@ def compile_version(
             code="openvino-four-bit",
         )
     quantization_documents = quantization_documents or read_sample_documents()
-    check_documents = [
-        document
-        for document in check_documents or read_sample_documents()
-        if word_offsets(document.text)
-    ]
+    check_documents = check_documents or read_sample_documents()
+    check_documents = [one for one in check_documents if word_offsets(one.text)]
     if not check_documents:
         raise OpenVINOError(
             "there is no text to check the compiled model on: give some documents",
             code="openvino-without-documents",
         )
     reference = load_encoder(folder, manifest, device=CPU, precision="fp32")
+    torch_model = cast(TorchRunner, reference.runner).model
     notes: list[str] = []
     with _suppress_output(), tempfile.TemporaryDirectory(prefix="tagalong-engine-") as made:
-        plain = _convert(reference, manifest)
+        plain = _convert(torch_model, manifest)
         for weight_format in _candidate_formats(notes):
             try:
                 is_plain = weight_format == "plain"
                 model = plain if is_plain else _quantize(plain, reference, quantization_documents)
-                record = _save(model, Path(made), manifest, weight_format, _model(reference))
-                candidate = load_openvino_encoder(
-                    folder, manifest, CachedOpenVINOModel(Path(made), record)
-                )
+                record = _save(model, Path(made), manifest, weight_format, torch_model)
+                compiled = CachedOpenVINOModel(Path(made), record)
+                candidate = load_openvino_encoder(folder, manifest, compiled)
                 check = compare_encoders(
                     reference, candidate, check_documents[:MAX_CHECK_DOCUMENTS]
                 )
@@ -155,14 +152,8 @@ def _candidate_formats(notes: list[str]) -> Iterator[str]:
     yield "plain"
 
 
-def _model(encoder: EncoderTier) -> PreTrainedModel:
-    assert isinstance(encoder.runner, TorchRunner)  # noqa: S101 (load_encoder made it)
-    return encoder.runner.model
-
-
-def _convert(reference: EncoderTier, manifest: Manifest) -> Any:
+def _convert(model: PreTrainedModel, manifest: Manifest) -> Any:
     """Convert a model to OpenVINO, for batches of any shape."""
-    model = _model(reference)
     model.config.use_cache = False  # decoders would return keys and values
     try:
         return import_openvino().convert_model(_LogitsModule(model), example_input=EXAMPLE_INPUTS)

@@ -112,7 +112,7 @@ def test_a_model_that_quantisation_would_spoil_is_not_quantised(
         head = reference.runner.model.classifier
         kept = head.weight.data.clone()
         head.weight.data = kept.flip(0)
-        spoilt = compiling._convert(reference, read_manifest(folder))
+        spoilt = compiling._convert(reference.runner.model, read_manifest(folder))
         head.weight.data = kept
         return quantise(spoilt, reference, examples)
 
