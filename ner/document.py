@@ -24,19 +24,12 @@ DROP_REASONS: tuple[DropReason, ...] = DropReason.__args__  # type: ignore[attr-
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
-    """A labelled stretch of text, ``text[start:end]``.
+    """A labelled stretch of text, ``text[start:end]``; its score is not part of equality."""
 
-    Attributes:
-        start: First code point, from 0.
-        end: One past the last code point; always greater than start.
-        label: Entity type, spelled as in the label set.
-        score: Confidence in (0, 1], or None where a person drew it. Not part of equality.
-    """
-
-    start: int
-    end: int
-    label: str
-    score: float | None = field(default=None, compare=False)
+    start: int  # first code point, from 0
+    end: int  # one past the last code point; always greater than start
+    label: str  # entity type, spelled as in the label set
+    score: float | None = field(default=None, compare=False)  # in (0, 1]; None if a person drew it
 
     def __post_init__(self) -> None:
         """Raise `OffsetError` if the span is empty, reversed or starts before the text."""
@@ -62,21 +55,14 @@ class DroppedAnnotation:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text and its annotations.
+    """One text and its annotations."""
 
-    Attributes:
-        id: Unique within a corpus.
-        text: Every character as it was read.
-        spans: Sorted by start, then longest first; they may overlap.
-        meta: Everything else in the record.
-        masked_ranges: Half-open stretches, sorted, whose true labels are unknown. Part of equality,
-            because they change the training.
-    """
-
-    id: str
-    text: str
-    spans: tuple[Span, ...] = ()
-    meta: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    id: str  # unique within a corpus
+    text: str  # every character as it was read
+    spans: tuple[Span, ...] = ()  # sorted by start, then longest first; they may overlap
+    meta: Mapping[str, Any] = field(default_factory=dict, compare=False)  # the rest of the record
+    # Half-open stretches, sorted, whose true labels are unknown. They count in comparisons, because
+    # they change the training.
     masked_ranges: tuple[tuple[int, int], ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
@@ -114,17 +100,12 @@ class Document:
 class Prediction:
     """A tier's answer for one document.
 
-    Attributes:
-        spans: Flat (never overlapping), sorted, each with a score.
-        score: MNLP of the document in (0, 1] (Shen et al. 2018, "Deep Active Learning for Named
-            Entity Recognition"): low means worth annotating. 1.0 where there are no words.
-        version: The model version.
-        tag_confidences: Probability of each word's tag, one per word; empty if unknown.
-        dropped: Spans that flat BIO or the requested label set cannot represent.
+    Its score is MNLP (Shen et al. 2018, "Deep Active Learning for Named Entity Recognition"): low
+    means worth annotating.
     """
 
-    spans: tuple[Span, ...]
-    score: float
+    spans: tuple[Span, ...]  # flat (never overlapping), sorted, each with a score
+    score: float  # in (0, 1]; 1.0 where there are no words
     version: str
-    tag_confidences: tuple[float, ...] = ()
-    dropped: tuple[DroppedAnnotation, ...] = ()
+    tag_confidences: tuple[float, ...] = ()  # one per word; empty if unknown
+    dropped: tuple[DroppedAnnotation, ...] = ()  # what flat BIO or the label set cannot represent

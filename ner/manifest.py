@@ -3,10 +3,14 @@
 ``manifest.json`` is the last file written to the folder of a version. It holds its own digest, and
 the size and SHA-256 of every other file. Reading checks them all, so nothing that changed after
 publishing is loaded.
+
+Unpickling a file runs whatever code the file asks for. So nothing in Tagalong unpickles a file of a
+version, and a version holds only kinds of files that no library unpickles.
 """
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,13 +20,6 @@ from types import NoneType
 from typing import Any
 
 from tagalong.ner.errors import PublishError, VersionInvalid, VersionNotFound
-from tagalong.ner.file_safety import (
-    WEIGHT_SUFFIXES,
-    FileRecord,
-    find_files,
-    forbidden_reason,
-    hash_file,
-)
 
 MANIFEST_SCHEMA_VERSION = 2  # goes up when a field is added, removed or changes its meaning
 FIRST_CALIBRATION_HASH_SCHEMA = 2  # since this format the content hash counts the calibration
@@ -39,6 +36,20 @@ FIELD_TYPES: Mapping[str, tuple[type, ...]] = {
 }
 HASH_DIGITS = 8  # of the content hash in a version's name: enough to tell versions apart by eye
 REPAIR_ADVICE = "retrain, promote another version, or copy it again from where it came"
+WEIGHT_SUFFIXES = frozenset({".safetensors", ".onnx"})
+# Configs, vocabularies and chat templates, as the tokenizers of transformers save them.
+ALLOWED_SUFFIXES = WEIGHT_SUFFIXES | {
+    *(".json", ".jsonl", ".jinja", ".txt", ".md"),
+    *(".model", ".spm", ".codes", ".bpe", ".vocab", ".tiktoken"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """The digest (hexadecimal) and the size of one file in a manifest."""
+
+    sha256: str
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,15 +228,11 @@ def _compare_sizes(folder: Path, manifest: Manifest) -> dict[str, Path]:
         # Desktops leave hidden files; `CACHE_FOLDER_NAME` is hidden too. Nothing loads them.
         if name not in manifest.files and any(part.startswith(".") for part in name.split("/")):
             del found[name]
-        elif reason := forbidden_reason(path):
+        elif (reason := forbidden_reason(path)) or name not in manifest.files:
+            fault = f"is {reason}" if reason else "was not published with it"
             raise VersionInvalid(
-                f"{name} in {folder} is {reason}: delete it, or {REPAIR_ADVICE}",
-                code="file-not-allowed",
-            )
-        elif name not in manifest.files:
-            raise VersionInvalid(
-                f"{name} in {folder} was not published with it: delete it, or {REPAIR_ADVICE}",
-                code="file-not-published",
+                f"{name} in {folder} {fault}: delete it, or {REPAIR_ADVICE}",
+                code="file-not-allowed" if reason else "file-not-published",
             )
     for name, expected in manifest.files.items():
         if name not in found:
@@ -283,3 +290,35 @@ def _validate_fields(value: object, where: str) -> dict[str, Any]:
             "manifest-field-invalid",
         )
     return dict(value)
+
+
+def find_files(folder: Path) -> dict[str, Path]:
+    """Find everything under a folder that is not a folder itself, links to folders included.
+
+    Returns paths by name relative to the folder (with ``/`` on every system), sorted by name.
+    """
+    found: dict[str, Path] = {}
+    for parent, folders, files in os.walk(folder):  # does not fail if a folder vanishes meanwhile
+        links = [name for name in folders if (Path(parent) / name).is_symlink()]
+        for name in (*files, *links):
+            path = Path(parent) / name
+            found[path.relative_to(folder).as_posix()] = path
+    return dict(sorted(found.items()))
+
+
+def hash_file(path: Path) -> FileRecord:
+    """Compute the digest and the size of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+        return FileRecord(digest.hexdigest(), file.tell())
+
+
+def forbidden_reason(path: Path) -> str | None:
+    """The reason why a file may not be part of a version, to follow "is"; None if it may."""
+    if path.is_symlink():
+        return "a symbolic link, which may lead to any file"
+    if not path.is_file():
+        return "not a regular file"
+    if path.suffix.lower() not in ALLOWED_SUFFIXES:
+        return f"not one of {', '.join(sorted(ALLOWED_SUFFIXES))}"
+    return None

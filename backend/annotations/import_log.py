@@ -1,35 +1,13 @@
 """The log of an import: annotations that were lost, and warnings."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from tagalong.backend.documents.offsets import RawSpan
 from tagalong.ner.document import Document, DroppedAnnotation, DropReason, Span
 
-WarningKind = Literal[
-    "cancelled annotation",
-    "draft",
-    "task without annotation",
-    "set aside",
-    "region without a label",
-    "another control",
-    "several controls",
-    "text differs",
-    "UTF-16 offsets",
-    "offsets unchecked",
-    "offsets ambiguous",
-    "white space trimmed",
-    "drawn twice",
-    "I- without B-",
-    "made by a model",
-    "duplicate document",
-    "annotated again",
-    "id used again",
-]
-
-WARNING_DESCRIPTIONS: Mapping[WarningKind, str] = {
+WARNING_DESCRIPTIONS: Mapping[str, str] = {
     "cancelled annotation": "skipped: the annotator cancelled it",
     "draft": "skipped: it was never submitted",
     "task without annotation": "skipped: nobody has annotated it, which is not the same as empty",
@@ -57,7 +35,7 @@ MAX_EXAMPLES_PER_WARNING = 3  # enough to find them, short enough to show
 class CorpusWarning:
     """A finding in the input that reading handled without losing an annotation."""
 
-    kind: WarningKind  # `WARNING_DESCRIPTIONS` has its handling
+    kind: str  # `WARNING_DESCRIPTIONS` has its handling
     count: int
     examples: tuple[str, ...]  # the first few, each with its document
 
@@ -67,10 +45,10 @@ class ImportLog:
 
     def __init__(self) -> None:
         self.dropped: list[DroppedAnnotation] = []  # every one, in the order of reading
-        self._counts: Counter[WarningKind] = Counter()
-        self._examples: defaultdict[WarningKind, list[str]] = defaultdict(list)
+        self._counts = dict.fromkeys(WARNING_DESCRIPTIONS, 0)  # another kind is a KeyError
+        self._examples = defaultdict[str, list[str]](list)
 
-    def record_warning(self, kind: WarningKind, example: str, *, count: int = 1) -> None:
+    def record_warning(self, kind: str, example: str, *, count: int = 1) -> None:
         """Count a finding, and keep the first few examples of its places."""
         self._counts[kind] += count
         if len(self._examples[kind]) < MAX_EXAMPLES_PER_WARNING:

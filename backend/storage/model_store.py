@@ -33,9 +33,9 @@ from tagalong.ner.errors import (
     RegistryError,
     VersionInvalid,
 )
-from tagalong.ner.file_safety import FileRecord
 from tagalong.ner.manifest import (
     MANIFEST_FILE_NAME,
+    FileRecord,
     Manifest,
     VersionMetadata,
     content_hash,

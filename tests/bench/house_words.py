@@ -37,7 +37,7 @@ REPLACEMENTS = {
     # ner
     "catalogue": "model_registry",
     "durable": "atomic_io",
-    "ner/payload.py": "file_safety",
+    "ner/payload.py": "manifest",
     "printable": "text_sanitizing",
     "told": "errors raised: translating_*; otherwise a noun",
     "=offer": "describe_available",

@@ -5,8 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from tagalong.backend.models.decoding.consistency import ScoreRefiner
-from tagalong.backend.models.decoding.predictions import log_softmax
+from tagalong.backend.models.decoding.predictions import ScoreRefiner, log_softmax
 from tagalong.backend.models.decoding.viterbi import FloatArray, legal_transitions, viterbi
 from tagalong.ner.document import Document
 from tagalong.ner.tags import IGNORE_INDEX, OUTSIDE, TaggedWords, TagSet

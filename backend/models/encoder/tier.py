@@ -15,8 +15,11 @@ import numpy as np
 from safetensors import SafetensorError
 from transformers import AutoTokenizer
 
-from tagalong.backend.models.decoding.consistency import ScoreRefiner
-from tagalong.backend.models.decoding.predictions import decode_prediction, log_softmax
+from tagalong.backend.models.decoding.predictions import (
+    ScoreRefiner,
+    decode_prediction,
+    log_softmax,
+)
 from tagalong.backend.models.decoding.viterbi import FloatArray
 from tagalong.backend.models.encoder.runner import ModelInputs, ModelRunner
 from tagalong.backend.models.text.subwords import WordOffsets

@@ -127,11 +127,15 @@ class TagScorer:
         # learned position, and some rotary positions change for the whole batch.
         last = before + torch.tensor([len(row) - 1 for row in tokens], device=device)
         start = max(kv_cache.lengths)
+        masks = {  # one for each kind of layer; a model with one kind takes the mask itself
+            kind: _mask(before, positions, start, window=window)
+            for kind, window in self._windows.items()
+        }
         cache = _to_dynamic_cache(kv_cache)
         with bf16_autocast(device, precision=self._precision):
             hidden = self.model.get_decoder()(
                 input_ids=ids,
-                attention_mask=self._masks(before, positions, start),
+                attention_mask=masks if len(masks) > 1 else next(iter(masks.values())),
                 position_ids=torch.minimum(positions, last[:, None]),
                 past_key_values=cache,
                 use_cache=True,
@@ -143,14 +147,6 @@ class TagScorer:
         kv_cache.compact(kv_cache.lengths, [len(row) for row in tokens], start)
         ends = np.cumsum([len(of_row) for of_row in logit_positions])[:-1]
         return list(np.split(logits, ends))
-
-    def _masks(self, before: Tensor, positions: Tensor, start: int) -> Tensor | dict[str, Tensor]:
-        """One mask for all layers, or one for each kind of layer."""
-        masks = {
-            kind: _mask(before, positions, start, window=window)
-            for kind, window in self._windows.items()
-        }
-        return masks if len(masks) > 1 else next(iter(masks.values()))
 
 
 def attention_windows(config: PretrainedConfig) -> dict[str, int | None]:

@@ -31,8 +31,14 @@ from tagalong.backend.storage.locks import (
 )
 from tagalong.ner.atomic_io import move_into_place, translate_os_errors
 from tagalong.ner.errors import OpenVINOError, PublishError
-from tagalong.ner.file_safety import FileRecord, hash_file
-from tagalong.ner.manifest import CACHE_FOLDER_NAME, Manifest, is_version, manifest_digest
+from tagalong.ner.manifest import (
+    CACHE_FOLDER_NAME,
+    FileRecord,
+    Manifest,
+    hash_file,
+    is_version,
+    manifest_digest,
+)
 
 RECORD_SCHEMA_VERSION = 4  # goes up when models are compiled in another way, or its keys change
 RECORD_FILE_NAME, MODEL_FILE_NAME, WEIGHTS_FILE_NAME = "engine.json", "engine.xml", "engine.weights"

@@ -48,8 +48,7 @@ from tagalong.backend.models.openvino.load import load_openvino_encoder
 from tagalong.backend.models.openvino.runner import INPUT_NAMES
 from tagalong.ner.document import Document, Span
 from tagalong.ner.errors import OpenVINOError
-from tagalong.ner.file_safety import hash_file
-from tagalong.ner.manifest import Manifest, manifest_digest, read_manifest
+from tagalong.ner.manifest import Manifest, hash_file, manifest_digest, read_manifest
 from tagalong.ner.tiers import ENCODER
 from tagalong.ner.words import word_offsets
 

@@ -8,7 +8,7 @@ import torch
 
 from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL
-from tagalong.backend.models.decoding.consistency import ScoreRefiner
+from tagalong.backend.models.decoding.predictions import ScoreRefiner
 from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.storage.model_store import ModelStore

@@ -12,8 +12,12 @@ from tagalong.backend.bundled import BUNDLED_MODELS_FOLDER
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import TagalongError
-from tagalong.ner.file_safety import ALLOWED_SUFFIXES
-from tagalong.ner.manifest import MANIFEST_FILE_NAME, VersionMetadata, read_manifest
+from tagalong.ner.manifest import (
+    ALLOWED_SUFFIXES,
+    MANIFEST_FILE_NAME,
+    VersionMetadata,
+    read_manifest,
+)
 
 BUNDLED = ModelStore(BUNDLED_MODELS_FOLDER).resolve("encoder")
 PUBLISHED = [path.name for path in BUNDLED.iterdir() if path.name != MANIFEST_FILE_NAME]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tagalong.backend.models.decoding.consistency import ScoreRefiner
+from tagalong.backend.models.decoding.predictions import ScoreRefiner
 from tagalong.backend.models.decoding.viterbi import legal_transitions
 from tagalong.ner.document import Document
 from tagalong.ner.tags import IGNORE_INDEX, TaggedWords, TagSet

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from tagalong.backend.models.base_models.base_model import OFFLINE_BASE_MODEL, BaseModelRef
-from tagalong.backend.models.decoding.consistency import ScoreRefiner
-from tagalong.backend.models.decoding.predictions import log_softmax
+from tagalong.backend.models.decoding.predictions import ScoreRefiner, log_softmax
 from tagalong.backend.models.encoder.runner import TorchRunner
 from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.backend.models.load import load_tier

@@ -6,7 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tagalong.backend.models.decoding.predictions import decode_prediction, log_softmax
+from tagalong.backend.models.decoding.predictions import (
+    ScoreRefiner,
+    decode_prediction,
+    log_softmax,
+)
 from tagalong.ner.tags import TagSet
 from tagalong.ner.words import word_offsets
 
@@ -40,3 +44,66 @@ def test_scores_are_geometric_means_in_the_unit_interval(logits):
 def test_a_document_without_words_is_sure_of_itself():
     prediction = decode_prediction([], np.zeros((0, 5)), tag_set=TAGS, version="v")
     assert (prediction.spans, prediction.score, prediction.tag_confidences) == ((), 1.0, ())
+
+
+WORDS = st.lists(st.sampled_from(["all", "All", "ALL", "x", "X", "12", ",", "é", "É"]), min_size=1)
+
+
+def shared(words, consistency, *, seed=0):
+    text = " ".join(words)
+    offsets = word_offsets(text)
+    logits = np.random.default_rng(seed).normal(size=(len(offsets), 5)).astype(np.float32)
+    return logits, ScoreRefiner(consistency).smooth(text, offsets, logits)
+
+
+@given(WORDS, st.floats(0, 1))
+def test_what_all_words_say_together_stays(words, consistency):
+    before, after = shared(words, consistency)
+    assert after.shape == before.shape
+    assert after.sum(axis=0) == pytest.approx(before.sum(axis=0), abs=1e-4)
+
+
+@given(WORDS)
+def test_the_same_word_says_the_same_where_all_is_shared(words):
+    _, after = shared(words, 1.0)
+    same = {"all": "all", "All": "all", "ALL": "ALL", "x": "x", "X": "x", "é": "é", "É": "é"}
+    for one, scores in zip(words, after, strict=True):
+        for other, others in zip(words, after, strict=True):
+            if one in same and same[one] == same.get(other):
+                assert scores == pytest.approx(others)
+
+
+@given(WORDS)
+def test_words_that_occur_once_keep_their_scores_and_marks_and_numbers_always(words):
+    before, after = shared(words, 0.5)
+    for number, word in enumerate(words):
+        if word in ("12", ",") or (word == "ALL" and words.count(word) == 1):
+            assert after[number] == pytest.approx(before[number])
+
+
+def test_a_recurring_word_moves_towards_its_other_occurrences_by_the_share():
+    before, after = shared(["all", "x", "All"], 0.25)
+    mean = (before[0] + before[2]) / 2
+    assert after[0] == pytest.approx(0.75 * before[0] + 0.25 * mean, abs=1e-6)
+    assert after[1] == pytest.approx(before[1])
+
+
+@given(WORDS)
+def test_order_is_no_matter(words):
+    before, after = shared(words, 0.5)
+    text = " ".join(reversed(words))
+    backwards = ScoreRefiner(0.5).smooth(text, word_offsets(text), before[::-1])
+    assert backwards[::-1] == pytest.approx(after, abs=1e-5)
+
+
+def test_nothing_is_shared_by_default():
+    before, after = shared(["a", "a"], 0.0)
+    assert after is before
+    assert ScoreRefiner().transition_matrix() is None
+    assert ScoreRefiner().smooth("", [], np.zeros((0, 5))).shape == (0, 5)
+
+
+def test_a_manifest_keeps_it_whole_and_older_ones_have_none():
+    coupling = ScoreRefiner(0.3, ((0.5, -1.25), (0.0, 2.0)))
+    assert ScoreRefiner.from_json({"temperature": 1.2} | coupling.to_json()) == coupling
+    assert ScoreRefiner.from_json({"temperature": 1.2}) == ScoreRefiner()

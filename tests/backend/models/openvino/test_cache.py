@@ -17,8 +17,7 @@ from tagalong.backend.models.openvino.cache import (
 )
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import OpenVINOError
-from tagalong.ner.file_safety import hash_file
-from tagalong.ner.manifest import Manifest, manifest_digest, read_manifest
+from tagalong.ner.manifest import Manifest, hash_file, manifest_digest, read_manifest
 from tagalong.ner.model_registry import ModelRegistry
 from tests.errors import raises
 
