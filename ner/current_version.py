@@ -44,10 +44,7 @@ class CurrentVersion:
 
 
 def read_current_version(tier_folder: Path) -> CurrentVersion | None:
-    """Read the file ``current`` in the folder of a tier; None if there is no such file.
-
-    Raises `VersionInvalid` if it cannot be read.
-    """
+    """Read the file ``current`` of a tier, None without one; raises `VersionInvalid` if damaged."""
     path = tier_folder / CURRENT_FILE_NAME
     try:
         match json.loads(path.read_bytes()):

@@ -135,10 +135,7 @@ def manifest_digest(value: Mapping[str, Any]) -> str:
 
 
 def hash_files(folder: Path) -> dict[str, FileRecord]:
-    """Hash the files of a version before publishing.
-
-    Raises `PublishError` if a file may not be part of a version, or there are no weights.
-    """
+    """Hash the files of a version; raises `PublishError` if one is forbidden, or no weights."""
     found = find_files(folder)
     for name, path in found.items():
         if reason := forbidden_reason(path):

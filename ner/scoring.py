@@ -124,12 +124,10 @@ def score_spans(text: str, gold: Iterable[Span], predicted: Iterable[Span]) -> S
 
 
 def length_bucket(text: str, start: int, end: int) -> LengthBucket:
-    """The stratum of ``text[start:end]`` by the number of words it touches.
-
-    White space alone counts as one word, so that strata always add up.
-    """
+    """The stratum of ``text[start:end]`` by the number of words it touches."""
     # A word cut by an edge of the stretch still matches once, so matches are touched words.
     words = len(WORD_PATTERN.findall(text, start, end))
+    # White space alone counts as one word, so that strata always add up.
     return LENGTH_BUCKETS[min(max(words, 1), len(LENGTH_BUCKETS)) - 1]
 
 
@@ -206,10 +204,7 @@ def _matched_spans(spans: Sequence[SpanKey], others: Sequence[SpanKey]) -> set[S
 def overlapping_spans(
     spans: Sequence[SpanKey], others: Sequence[SpanKey]
 ) -> dict[SpanKey, list[SpanKey]]:
-    """For each span, find the overlapping ones of ``others``, which are sorted by start.
-
-    Labels do not matter.
-    """
+    """For each span, the overlapping ones of ``others``, sorted by start, whatever their labels."""
     starts = [other[1] for other in others]
     reach = list(accumulate((other[2] for other in others), max))
     return {

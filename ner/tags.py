@@ -56,10 +56,7 @@ class TagSet:
         return [names[OUTSIDE if tag == IGNORE_INDEX else tag] for tag in tags]
 
     def begin_tag(self, label: str) -> int:
-        """The tag id of B-label; the id of I-label is one higher.
-
-        Raises `LabelError` if the set does not have the label.
-        """
+        """The tag id of B-label (I-label is one higher); raises `LabelError` if there is none."""
         if label not in self.labels:
             raise LabelError(
                 f"label {label!r} is not one of {', '.join(self.labels)}", code="label-unknown"
@@ -71,10 +68,7 @@ class TagSet:
         return tag > OUTSIDE and tag % 2 == 0
 
     def may_follow(self, tag: int, previous: int | None) -> bool:
-        """Whether a tag may follow another one: any tag but I-x, and I-x after B-x or I-x.
-
-        ``previous`` is None at the start of a document.
-        """
+        """Whether a tag may follow another, or begin a document (None): I-x only B-x or I-x."""
         return not self.is_inside(tag) or previous in (tag - 1, tag)
 
     def legalize(self, tags: Iterable[int]) -> list[int]:

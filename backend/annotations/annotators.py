@@ -98,7 +98,10 @@ def adjudicate_task(
         import_log.record_warning("set aside", document.id, count=unused)
     adjudicated = []
     for number, annotation in enumerate(considered, start=1):
-        draft = _document_for_annotator(document, annotation.annotator or f"n{number}", policy)
+        draft, name = document, annotation.annotator or f"n{number}"
+        if policy in ("all", "each"):  # documents with other spans, so with ids of their own
+            own = {ANNOTATOR_META_KEY: name, TASK_META_KEY: document.id} if policy == "each" else {}
+            draft = replace(document, id=f"{document.id}@{name}", meta={**document.meta, **own})
         regions = convert_to_code_points(
             draft, annotation.regions, import_log, fallback_unit=fallback_unit
         )
@@ -117,19 +120,8 @@ def adjudicate_task(
     return [replace(document, spans=tuple(kept), masked_ranges=masked)]
 
 
-def _document_for_annotator(document: Document, name: str, policy: AnnotatorPolicy) -> Document:
-    # A document with the spans of one person has an id of its own.
-    if policy not in ("all", "each"):
-        return document
-    whose = {ANNOTATOR_META_KEY: name, TASK_META_KEY: document.id} if policy == "each" else {}
-    return replace(document, id=f"{document.id}@{name}", meta={**document.meta, **whose})
-
-
 def majority_vote(votes: Sequence[Sequence[Span]]) -> tuple[list[Span], list[Span]]:
-    """Keep spans that more than half of the annotators drew with the same start, end and label.
-
-    Returns spans kept and spans outvoted, each once, in the order of the text.
-    """
+    """The spans that more than half of the annotators drew exactly, and the others, in order."""
     counts = Counter(span for spans in votes for span in set(spans))
     kept = sorted(span for span, count in counts.items() if 2 * count > len(votes))
     outvoted = sorted(span for span, count in counts.items() if 2 * count <= len(votes))

@@ -90,10 +90,7 @@ def _iterate_strings(value: object) -> Iterator[str]:
 
 
 def raw_spans_from_json(line: Mapping[str, Any], where: str) -> list[RawSpan]:
-    """Read the annotations of a document, in order, without comparing them with its text.
-
-    Raises `FormatError` if an entity has another shape.
-    """
+    """Read the annotations of a document, in order; raises `FormatError` for another shape."""
     entities = line.get("entities")
     if not isinstance(entities, list):
         raise FormatError(
@@ -138,10 +135,7 @@ def _check_score(score: object, where: str) -> float:
 def masked_ranges_from_json(
     line: Mapping[str, Any], document: Document, where: str
 ) -> tuple[tuple[int, int], ...]:
-    """Read the half-open stretches of a document whose true labels are unknown.
-
-    Raises `FormatError` if they are not stretches of the text.
-    """
+    """Read the stretches of unknown labels; raises `FormatError` if one is not in the text."""
     entries = line.get("unknown", [])
     if not isinstance(entries, list):
         raise FormatError(

@@ -81,10 +81,7 @@ def combine_offset_units(units: Iterable[OffsetUnit]) -> OffsetUnit:
 
 
 def utf16_to_code_points(regions: Sequence[RawSpan], text: str) -> list[RawSpan | None]:
-    """Convert offsets from UTF-16 units to code points.
-
-    A region outside the text, or with an end inside a character, becomes None.
-    """
+    """Convert offsets from UTF-16 units; None outside the text, or for half a character."""
     if (units := _utf16_offsets(text)) is None:
         return list(regions)
     return [_to_code_points(region, units) for region in regions]

@@ -16,10 +16,7 @@ INT8_CAPABILITIES = ("amx_int8", "avx512_vnni", "avx_vnni", "avx512_bw")
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether bf16 is native, and so faster than fp32 and worth its rounding.
-
-    That is so on GPUs from Ampere on and on CPUs with AVX-512 BF16, AMX or SVE BF16.
-    """
+    """Whether bf16 is native: on GPUs from Ampere on, CPUs with AVX-512 BF16, AMX or SVE BF16."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = _cpu_capabilities() if device.type == "cpu" else {}

@@ -28,10 +28,7 @@ class ScoreRefiner:
     transitions: tuple[tuple[float, ...], ...] = ()
 
     def smooth(self, text: str, words: Sequence[tuple[int, int]], logits: FloatArray) -> FloatArray:
-        """Mix the scores of each word, (words, tags), with the mean over its occurrences.
-
-        A word that occurs once keeps its scores.
-        """
+        """Mix the scores of each word, (words, tags), with the mean over its occurrences."""
         if not self.consistency_weight or not words:
             return logits
         numbers: dict[object, int] = {}

@@ -67,11 +67,7 @@ class PromptBuilder:
         )
 
     def build(self, texts: Sequence[str], words: Sequence[WordOffsets]) -> list[PromptWindow]:
-        """Build the prompts of texts, given the offsets of their words.
-
-        The windows come in order of the texts. Exactly one owns each word; a text without words has
-        none.
-        """
+        """Build the prompts of texts, given the offsets of their words, in order."""
         prompts = []
         documents = self._subword_tokenizer.split(
             texts, words, max_subwords_per_word=self._max_subwords_per_word

@@ -20,7 +20,6 @@ from tagalong.backend.models.base_models.precision import int8_instruction_set
 from tagalong.backend.models.openvino.library import (
     OpenVINOPrecision,
     choose_precision,
-    cpu_capabilities,
     openvino_version,
 )
 from tagalong.backend.storage.locks import (
@@ -126,7 +125,7 @@ def _is_usable(record: OpenVINORecord, manifest: Manifest) -> bool:
     return (
         record.openvino_version == openvino_version()
         and record.manifest_digest == manifest_digest(manifest.to_json())
-        and record.precision == choose_precision(cpu_capabilities())
+        and record.precision == choose_precision()
         and record.int8_instruction_set == int8_instruction_set()
     )
 

@@ -22,10 +22,7 @@ MIN_R_SQUARED = 0.9  # 8 bits leave 0.998 on abstracts, 0.99 in French
 def compare_encoders(
     reference: EncoderTier, candidate: EncoderTier, documents: Sequence[Document]
 ) -> OpenVINOCheck:
-    """Compare a compiled encoder with PyTorch in fp32 on documents with at least one word.
-
-    Spans with labels of the model count as gold.
-    """
+    """Compare a compiled encoder with PyTorch in fp32 on documents with at least one word."""
     encoded = reference.encode(documents)
     expected, found = (np.concatenate(tier.run(encoded)) for tier in (reference, candidate))
     expected_tags, found_tags = expected.argmax(axis=1), found.argmax(axis=1)
@@ -39,7 +36,7 @@ def compare_encoders(
         entity_agreement=float(same[in_entity].mean()) if in_entity.any() else 1.0,
         r_squared=_r_squared(expected, found),
     )
-    labels = reference.labels
+    labels = reference.labels  # spans with others cannot be found
     gold_entities = sum(span.label in labels for one in documents for span in one.spans)
     if not gold_entities:
         return check

@@ -38,7 +38,6 @@ from tagalong.backend.models.openvino.cache import (
 from tagalong.backend.models.openvino.check import compare_encoders, rejection_reason
 from tagalong.backend.models.openvino.library import (
     choose_precision,
-    cpu_capabilities,
     first_error_line,
     import_nncf,
     import_openvino,
@@ -193,7 +192,7 @@ def _save(
         version=manifest.version,
         manifest_digest=manifest_digest(manifest.to_json()),
         openvino_version=openvino_version(),
-        precision=choose_precision(cpu_capabilities()),
+        precision=choose_precision(),
         int8_instruction_set=int8_instruction_set(),
         weight_format=weight_format,
         max_positions=max_positions(source),

@@ -62,11 +62,10 @@ def openvino_version() -> str:
         return ""
 
 
-def cpu_capabilities() -> frozenset[str]:
-    """The arithmetic that OpenVINO has on this CPU, by its names, such as ``BF16``.
+def choose_precision() -> OpenVINOPrecision:
+    """The best arithmetic of this CPU for what is not quantised.
 
-    Every CPU has ``INT8``, whether it is fast there or not. Raises `OpenVINOError` where OpenVINO
-    is not installed, or does not know this CPU.
+    Raises `OpenVINOError` where OpenVINO is not installed, or does not know this CPU.
     """
     core = import_openvino().Core
     try:
@@ -76,12 +75,7 @@ def cpu_capabilities() -> frozenset[str]:
             f"OpenVINO cannot use this CPU ({first_error_line(error)})",
             code="openvino-cpu-unsupported",
         ) from error
-    return frozenset(found)
-
-
-def choose_precision(capabilities: Collection[str]) -> OpenVINOPrecision:
-    """The arithmetic of what is not quantised, given the `cpu_capabilities`."""
-    return "bf16" if "BF16" in capabilities else "f32"
+    return "bf16" if "BF16" in found else "f32"
 
 
 def count_usable_cpus() -> int:

@@ -16,7 +16,6 @@ from tagalong.backend.models.encoder.runner import ModelInputs
 from tagalong.backend.models.openvino.library import (
     choose_precision,
     count_usable_cpus,
-    cpu_capabilities,
     first_error_line,
     import_openvino,
 )
@@ -77,7 +76,7 @@ class OpenVINORunner:
 
     def __init__(self, path: Path, weights: Path, *, weight_format: str) -> None:
         core = import_openvino().Core()
-        self.precision = choose_precision(cpu_capabilities())  # of what is not quantised
+        self.precision = choose_precision()  # of what is not quantised
         self.streams = min(count_usable_cpus(), MAX_STREAMS)  # batches at the same time, under load
         self._path, self._weight_format = path, weight_format
         try:  # reads all into memory, so that later changes to the files have no effect
@@ -131,10 +130,7 @@ class OpenVINORunner:
             ) from error
 
     def compute_logits(self, batch: ModelInputs) -> FloatArray:
-        """Run one batch, as `WindowEncoder.pad` makes it: (windows, longest, tags).
-
-        Any number of threads may call it at the same time.
-        """
+        """Run one batch of `WindowEncoder.pad`, on any thread: (windows, longest, tags)."""
         with self._concurrency.track() as is_concurrent:
             if is_concurrent and self._stream_requests is None:
                 self._start_adding_streams()

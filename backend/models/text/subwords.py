@@ -56,10 +56,7 @@ class SubWordTokenizer:
     def split(
         self, texts: Sequence[str], words: Sequence[WordOffsets], *, max_subwords_per_word: int
     ) -> list[SubWords]:
-        """Split documents, given the offsets of their words.
-
-        Of each word, `max_subwords_per_word` are kept; the rest of the word is not read.
-        """
+        """Split documents, given the offsets of their words; the rest of long words is not read."""
         if not texts:
             return []
         encoded = self.tokenizer(

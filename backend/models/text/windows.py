@@ -5,6 +5,7 @@ carries it. Around the owned words a window holds context, so that no word is ta
 what the model sees. Training and serving both encode here, so the model sees the same input.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -49,17 +50,12 @@ def plan_windows(lengths: Sequence[int], *, capacity: int, context: int) -> list
     windows = []
     owned_start = 0
     while owned_start < count:
-        start = owned_start
-        while start > 0 and before[owned_start] - before[start - 1] <= context:
-            start -= 1
-        owned_end = owned_start + 1
-        if before[count] - before[start] <= capacity:  # the rest fits, and needs no context after
-            owned_end = count
-        while owned_end < count and before[owned_end + 1] - before[start] <= capacity - context:
-            owned_end += 1
-        end = owned_end
-        while end < count and before[end + 1] - before[start] <= capacity:
-            end += 1
+        start = bisect_left(before, before[owned_start] - context)
+        limit = before[start] + capacity
+        end = max(owned_start + 1, bisect_right(before, limit) - 1)
+        # Where the rest of the text fits, it needs no context after it.
+        with_context = end if end == count else bisect_right(before, limit - context) - 1
+        owned_end = max(owned_start + 1, with_context)
         windows.append(Window(range(start, end), range(owned_start, owned_end)))
         owned_start = owned_end
     return windows
@@ -108,10 +104,7 @@ class WindowEncoder:
         self._max_subwords_per_word = max_subwords_per_word(self._capacity - self._context)
 
     def encode(self, texts: Sequence[str], words: Sequence[WordOffsets]) -> list[EncodedWindow]:
-        """Encode documents, given the offsets of their words.
-
-        The windows come in order of the documents; exactly one owns each word.
-        """
+        """Encode documents, given the offsets of their words; one window owns each word."""
         documents = self._subword_tokenizer.split(
             texts, words, max_subwords_per_word=self._max_subwords_per_word
         )

@@ -40,7 +40,7 @@ def keep(folder: Path, made: Path, note: str = ""):
         version=manifest.version,
         manifest_digest=manifest_digest(manifest.to_json()),
         openvino_version=cache.openvino_version(),
-        precision=cache.choose_precision(cache.cpu_capabilities()),
+        precision=cache.choose_precision(),
         int8_instruction_set=cache.int8_instruction_set(),
         weight_format="int8",
         max_positions=512,
@@ -134,7 +134,7 @@ def test_a_model_checked_in_another_arithmetic_is_not_used(
     folder = store.resolve(publish(1).version)
     kept = keep(folder, made)
     others = {"bf16": "f32", "f32": "bf16"}
-    monkeypatch.setattr(cache, "choose_precision", lambda _: others[kept.record.precision])
+    monkeypatch.setattr(cache, "choose_precision", lambda: others[kept.record.precision])
     assert found_in(folder) is None
     monkeypatch.undo()
     assert found_in(folder) == kept

@@ -70,7 +70,7 @@ def scores_of(tier, documents):
 def older_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """One with neither bf16 nor int8: random weights prefer a tag by less than bf16's rounding."""
     for module in (compiling, cache, runner):
-        monkeypatch.setattr(module, "cpu_capabilities", lambda: frozenset({"FP32", "INT8"}))
+        monkeypatch.setattr(module, "choose_precision", lambda: "f32")
     for module in (compiling, cache):
         monkeypatch.setattr(module, "int8_instruction_set", lambda: "")
 

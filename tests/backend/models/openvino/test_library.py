@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from joblib import cpu_count
 
+from tagalong.backend.models.openvino import library
 from tagalong.backend.models.openvino.library import choose_precision, count_usable_cpus
 
 SILENT = """
@@ -25,6 +27,7 @@ print(sys.modules["openvino_telemetry"])
 """
 ABSENT = """
 import sys
+from types import SimpleNamespace
 sys.modules["openvino"] = None
 from tagalong.backend.models.openvino.library import import_openvino
 from tagalong.ner.errors import OpenVINOError
@@ -93,6 +96,9 @@ def test_the_quota_of_a_container_holds(quota: str, most: int) -> None:
     assert int(run(QUOTA.format("max 100000")).stdout) == here
 
 
-def test_bf16_only_where_the_cpu_has_it() -> None:
-    assert choose_precision({"BF16", "INT8", "FP32"}) == "bf16"
-    assert choose_precision({"FP32", "INT8"}) == choose_precision(()) == "f32"
+def test_bf16_only_where_the_cpu_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for found, precision in (["FP32", "BF16", "INT8"], "bf16"), (["FP32", "INT8"], "f32"):
+        core = SimpleNamespace(get_property=lambda *_, found=found: found)
+        openvino = SimpleNamespace(Core=lambda core=core: core)
+        monkeypatch.setattr(library, "import_openvino", lambda openvino=openvino: openvino)
+        assert choose_precision() == precision
