@@ -82,27 +82,21 @@ def load_encoder(folder: Path, manifest: Manifest, **options: Unpack[LoadOptions
     The windows and the arithmetic are those that the version was evaluated with. Raises
     `BaseModelError` or `VersionInvalid` where the base model or the weights cannot be loaded.
     """
-    tag_set = TagSet(tuple(manifest.labels))
+    tags = TagSet(tuple(manifest.labels)).tag_names
     four_bit = bool(manifest.config.get("four_bit"))
     with translate_load_errors(folder, manifest):
-        model = _load_model(folder, manifest, tag_set=tag_set, four_bit=four_bit)
+        if is_adapter(folder):
+            base = BaseModelRef(manifest.base, manifest.base_revision)
+            model = load_adapter(base.load_token_classifier(tags, four_bit=four_bit), folder)
+            if not four_bit:  # merging into 4 bits would round the adapter
+                model = model.merge_and_unload()
+        else:
+            model = BaseModelRef(str(folder)).load_token_classifier(tags, keep_head=True)
     if not four_bit:
         model = model.to(options.get("device") or "cpu")
     trained_precision: Precision = manifest.config.get("schedule", {}).get("precision", "auto")
     runner = TorchRunner(model.eval(), precision=options.get("precision") or trained_precision)
     return assemble_encoder(runner, folder, manifest, max_positions=max_positions(model))
-
-
-def _load_model(
-    folder: Path, manifest: Manifest, *, tag_set: TagSet, four_bit: bool
-) -> PreTrainedModel:
-    """The weights; an adapter is merged into its base model where that loses nothing."""
-    if not is_adapter(folder):
-        return BaseModelRef(str(folder)).load_token_classifier(tag_set.tag_names, keep_head=True)
-    base = BaseModelRef(manifest.base, manifest.base_revision)
-    model = base.load_token_classifier(tag_set.tag_names, four_bit=four_bit)
-    adapted = load_adapter(model, folder)
-    return adapted if four_bit else adapted.merge_and_unload()
 
 
 def is_adapter(folder: Path) -> bool:

@@ -91,14 +91,10 @@ class OpenVINORecord:
         fields = {name: field for name, field in value.items() if name not in {"format", "seal"}}
         if value["seal"] != manifest_digest({"format": RECORD_SCHEMA_VERSION, **fields}):
             raise ValueError("changed, or of another format")
-        return cls(
-            **fields
-            | {
-                "check": OpenVINOCheck(**value["check"]),
-                "notes": tuple(value["notes"]),
-                "files": {name: FileRecord(**file) for name, file in value["files"].items()},
-            }
-        )
+        fields["check"] = OpenVINOCheck(**value["check"])
+        fields["notes"] = tuple(value["notes"])
+        fields["files"] = {name: FileRecord(**file) for name, file in value["files"].items()}
+        return cls(**fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,25 +111,20 @@ def find_openvino_model(folder: Path, manifest: Manifest) -> CachedOpenVINOModel
         # A record that cannot be read, whatever is wrong with it, is no record.
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, OpenVINOError):
             record = OpenVINORecord.from_json(json.loads((home / RECORD_FILE_NAME).read_bytes()))
-            if _is_usable(record, manifest) and _is_intact(home, record):
+            if _is_usable(home, record, manifest):
                 return CachedOpenVINOModel(home, record)
     return None
 
 
-def _is_usable(record: OpenVINORecord, manifest: Manifest) -> bool:
-    """Whether a record is of this version, this release of OpenVINO and this kind of CPU."""
+def _is_usable(home: Path, record: OpenVINORecord, manifest: Manifest) -> bool:
+    """Whether a model is of this version, release of OpenVINO and kind of CPU, and as written."""
     return (
         record.openvino_version == openvino_version()
         and record.manifest_digest == manifest_digest(manifest.to_json())
         and record.precision == choose_precision()
         and record.int8_instruction_set == int8_instruction_set()
-    )
-
-
-def _is_intact(home: Path, record: OpenVINORecord) -> bool:
-    """Whether the files of a model are as they were written."""
-    return record.files.keys() == {MODEL_FILE_NAME, WEIGHTS_FILE_NAME} and all(
-        hash_file(home / name) == file for name, file in record.files.items()
+        and record.files.keys() == {MODEL_FILE_NAME, WEIGHTS_FILE_NAME}
+        and all(hash_file(home / name) == file for name, file in record.files.items())
     )
 
 

@@ -7,7 +7,8 @@ work without it.
 
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -54,6 +55,15 @@ def first_error_line(error: BaseException) -> str:
     return (informative or [*filter(None, lines), type(error).__name__])[0]
 
 
+@contextmanager
+def translate_runtime_errors(finding: str, code: str) -> Iterator[None]:
+    """Raise `OpenVINOError`, the finding and the first line of the cause, where OpenVINO fails."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OpenVINOError(f"{finding} ({first_error_line(error)})", code=code) from error
+
+
 def openvino_version() -> str:
     """The installed release of OpenVINO; empty where there is none."""
     try:
@@ -68,13 +78,8 @@ def choose_precision() -> OpenVINOPrecision:
     Raises `OpenVINOError` where OpenVINO is not installed, or does not know this CPU.
     """
     core = import_openvino().Core
-    try:
+    with translate_runtime_errors("OpenVINO cannot use this CPU", "openvino-cpu-unsupported"):
         found: Collection[str] = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    except RuntimeError as error:
-        raise OpenVINOError(
-            f"OpenVINO cannot use this CPU ({first_error_line(error)})",
-            code="openvino-cpu-unsupported",
-        ) from error
     return "bf16" if "BF16" in found else "f32"
 
 

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -16,8 +16,8 @@ from tagalong.backend.models.encoder.runner import ModelInputs
 from tagalong.backend.models.openvino.library import (
     choose_precision,
     count_usable_cpus,
-    first_error_line,
     import_openvino,
+    translate_runtime_errors,
 )
 from tagalong.ner.errors import OpenVINOError
 
@@ -79,14 +79,10 @@ class OpenVINORunner:
         self.precision = choose_precision()  # of what is not quantised
         self.streams = min(count_usable_cpus(), MAX_STREAMS)  # batches at the same time, under load
         self._path, self._weight_format = path, weight_format
-        try:  # reads all into memory, so that later changes to the files have no effect
+        with self._translate_errors("read"):
+            # Reads all into memory, so that later changes to the files have no effect.
             core.set_property({"ENABLE_MMAP": False})
             self._model = core.read_model(str(path), str(weights))
-        except RuntimeError as error:
-            raise OpenVINOError(
-                f"the OpenVINO model {path} cannot be read ({first_error_line(error)})",
-                code="openvino-model-unreadable",
-            ) from error
         # Idle inference requests: the one on all CPUs, and one per stream.
         self._single_requests = self._compile_requests(streams=1)
         self._stream_requests: SimpleQueue[Any] | None = None
@@ -118,16 +114,11 @@ class OpenVINORunner:
 
     def warm_up(self, max_subwords: int) -> None:
         """Make the kernels for rows of up to `max_subwords`, before the first request."""
-        try:
-            step = self.pad_to_multiple_of
+        step = self.pad_to_multiple_of
+        with self._translate_errors("run", code="openvino-model-not-runnable"):
             for length in range(step, max_subwords + step, step):
                 row = np.ones((1, min(length, max_subwords)), np.int64)
                 self.compute_logits(dict.fromkeys(INPUT_NAMES, row))
-        except RuntimeError as error:
-            raise OpenVINOError(
-                f"the OpenVINO model {self._path} cannot be run ({first_error_line(error)})",
-                code="openvino-model-not-runnable",
-            ) from error
 
     def compute_logits(self, batch: ModelInputs) -> FloatArray:
         """Run one batch of `WindowEncoder.pad`, on any thread: (windows, longest, tags)."""
@@ -172,13 +163,13 @@ class OpenVINORunner:
             "ENABLE_CPU_PINNING": False,  # other processes may use the same CPUs
             "CPU_RUNTIME_CACHE_CAPACITY": MAX_CACHED_SHAPES,
         }
-        try:
+        with self._translate_errors("loaded"):
             compiled = import_openvino().Core().compile_model(self._model, "CPU", properties)
             for _ in range(streams):
                 idle.put(compiled.create_infer_request())
-        except RuntimeError as error:
-            raise OpenVINOError(
-                f"the OpenVINO model {self._path} cannot be loaded ({first_error_line(error)})",
-                code="openvino-model-unreadable",
-            ) from error
         return idle
+
+    def _translate_errors(
+        self, task: str, *, code: str = "openvino-model-unreadable"
+    ) -> AbstractContextManager[None]:
+        return translate_runtime_errors(f"the OpenVINO model {self._path} cannot be {task}", code)

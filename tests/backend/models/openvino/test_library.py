@@ -27,7 +27,6 @@ print(sys.modules["openvino_telemetry"])
 """
 ABSENT = """
 import sys
-from types import SimpleNamespace
 sys.modules["openvino"] = None
 from tagalong.backend.models.openvino.library import import_openvino
 from tagalong.ner.errors import OpenVINOError
