@@ -17,15 +17,10 @@ MAX_LISTED_VERSIONS = 8  # in a message
 
 @dataclass(frozen=True, slots=True)
 class ModelRegistry:
-    """A folder of model versions, one sub-folder per tier.
+    """A folder of model versions, one sub-folder per tier."""
 
-    Attributes:
-        root: The folder; a missing one has no versions.
-        bundled_root: Root of the versions that come with Tagalong; None for none.
-    """
-
-    root: Path
-    bundled_root: Path | None = None
+    root: Path  # a missing one has no versions
+    bundled_root: Path | None = None  # of the versions that come with Tagalong; None for none
 
     def tiers(self) -> list[str]:
         """The tiers that have a folder, in order of name."""
@@ -61,10 +56,7 @@ class ModelRegistry:
         return ModelRegistry(self.bundled_root).current_version(tier)
 
     def bundled_version_folder(self, tier: str) -> Path:
-        """The folder of the bundled version of a tier.
-
-        Raises `VersionNotFound` if the tier has no bundled version.
-        """
+        """The folder of the bundled version of a tier; raises `VersionNotFound` without one."""
         version = self.bundled_version(tier)
         if self.bundled_root is None or version is None:
             raise VersionNotFound(
@@ -83,16 +75,10 @@ class ModelRegistry:
     def resolve(self, reference: str = DEFAULT_TIER) -> Path:
         """Find the folder of a version, by default of the one that serves requests without a tier.
 
-        Args:
-            reference: ``bundled``, a tier for its current version (the bundled one included), a
-                version, ``tier/version``, or a path to a version's folder; tried in this order.
-
-        Returns:
-            A folder with a manifest, not verified yet (see `read_manifest`).
-
-        Raises:
-            VersionNotFound: If there is no such version, or one in each of two tiers.
-            VersionInvalid: If a path leads to a folder that is no version.
+        A reference is ``bundled``, a tier for its current version (the bundled one included), a
+        version, ``tier/version``, or a path to a version's folder; tried in this order. Raises
+        `VersionNotFound` if there is no such version, or one in each of two tiers, and
+        `VersionInvalid` if a path leads to a folder that is no version. Files are not verified.
         """
         if reference == BUNDLED_REFERENCE and self.bundled_root is not None:
             return self.bundled_version_folder(DEFAULT_TIER)
@@ -101,9 +87,7 @@ class ModelRegistry:
             registries.append(ModelRegistry(self.bundled_root))
         if any(reference in registry.tiers() for registry in registries):
             return self._current_version_folder(reference)
-        found = next(
-            filter(None, (registry._find_by_name(reference) for registry in registries)), []
-        )
+        found = next(filter(None, (one._find_by_name(reference) for one in registries)), [])
         if len(found) > 1:
             choices = " or ".join(f"{folder.parent.name}/{folder.name}" for folder in found)
             raise VersionNotFound(
@@ -121,17 +105,11 @@ class ModelRegistry:
         )
 
     def tier_folder(self, tier: str) -> Path:
-        """The folder of a tier, which may not exist yet.
-
-        Raises `RegistryError` if the name is not safe.
-        """
+        """The folder of a tier, which may not exist; raises `RegistryError` for an unsafe name."""
         return self.root / validate_name(tier)
 
     def version_folder(self, tier: str, version: str) -> Path:
-        """The folder of a version.
-
-        Raises `VersionNotFound` if there is no such version.
-        """
+        """The folder of a version; raises `VersionNotFound` if there is no such version."""
         folder = self.tier_folder(tier) / validate_name(version)
         if not is_version(folder):
             raise VersionNotFound(
@@ -183,10 +161,7 @@ class ModelRegistry:
 
 
 def validate_name(name: str) -> str:
-    """Check the name of a tier or version, which must never lead out of the store.
-
-    Raises `RegistryError` if it is not safe.
-    """
+    """Return the name of a tier or version; raises `RegistryError` if it is not safe."""
     if not _is_safe_name(name):
         raise RegistryError(
             f"{name!r} cannot be the name of a tier or version: use up to 100 letters, digits, "
@@ -206,4 +181,5 @@ def _list_safe_folders(parent: Path) -> list[str]:
 
 
 def _is_safe_name(name: str) -> bool:
+    # A name must never lead out of the store.
     return SAFE_NAME_PATTERN.fullmatch(name) is not None and name != BUNDLED_REFERENCE

@@ -7,8 +7,7 @@ import torch
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.models.encoder.checkpoint import save_model
-from tagalong.backend.models.llm.prompt import PROMPT_VERSION
-from tagalong.backend.models.llm.verbalizers import choose_verbalizers
+from tagalong.backend.models.llm.prompt import PROMPT_VERSION, choose_verbalizers
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.manifest import VersionMetadata
 from tagalong.ner.tags import TagSet

@@ -26,9 +26,8 @@ from transformers import (
 )
 
 from tagalong.backend.models.llm.decoding import SlotDecoder
-from tagalong.backend.models.llm.prompt import PromptBuilder
+from tagalong.backend.models.llm.prompt import PromptBuilder, choose_verbalizers
 from tagalong.backend.models.llm.scorer import TagScorer
-from tagalong.backend.models.llm.verbalizers import choose_verbalizers
 from tagalong.ner.tags import TagSet
 from tagalong.ner.words import word_offsets
 from tests.tiny_bases import CORPUS, llama_tokenizer, make_base

@@ -113,10 +113,7 @@ def adjudicate_task(
     kept, outvoted = majority_vote([one.spans for one in adjudicated])
     masked = tuple(stretch for one in adjudicated for stretch in one.masked_ranges)
     masked += tuple((span.start, span.end) for span in outvoted)
-    for span in outvoted:
-        import_log.record_dropped(
-            document, span, "outvoted", label=span.label, text=document.span_text(span)
-        )
+    import_log.dropped += [document.drop_span(span, "outvoted") for span in outvoted]
     return [replace(document, spans=tuple(kept), masked_ranges=masked)]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tagalong.backend.documents.offsets import RawSpan
-from tagalong.ner.document import Document, DroppedAnnotation, DropReason, Span
+from tagalong.ner.document import Document, DroppedAnnotation, DropReason
 
 WARNING_DESCRIPTIONS: Mapping[str, str] = {
     "cancelled annotation": "skipped: the annotator cancelled it",
@@ -55,13 +55,7 @@ class ImportLog:
             self._examples[kind].append(example)
 
     def record_dropped(
-        self,
-        document: Document,
-        region: RawSpan | Span,
-        reason: DropReason,
-        *,
-        label: str,
-        text: str,
+        self, document: Document, region: RawSpan, reason: DropReason, label: str, text: str
     ) -> None:
         """Record an annotation as lost, with the text that it covers, as far as that is known."""
         self.dropped.append(

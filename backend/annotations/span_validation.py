@@ -48,13 +48,8 @@ def convert_to_code_points(
     recounted = utf16_to_code_points(raw_spans, document.text)
     for region, moved in zip(raw_spans, recounted, strict=True):
         if moved is None and region.labels:  # without a label there is no annotation to lose
-            import_log.record_dropped(
-                document,
-                region,
-                "offset outside the text",
-                label=region.labels[0],
-                text=region.text,
-            )
+            label, text = region.labels[0], region.text
+            import_log.record_dropped(document, region, "offset outside the text", label, text)
     return [moved for moved in recounted if moved is not None]
 
 
@@ -109,11 +104,11 @@ def _choose_label(
         # Interned: an export repeats few labels in very many spans.
         name = intern(stated) if spellings is None else spellings.get(stated)
         if name is None:
-            import_log.record_dropped(document, region, "label unknown", label=stated, text=text)
+            import_log.record_dropped(document, region, "label unknown", stated, text)
         elif chosen is None:
             chosen = name
         elif name != chosen:
-            import_log.record_dropped(document, region, "second label", label=name, text=text)
+            import_log.record_dropped(document, region, "second label", name, text)
     return chosen
 
 
@@ -121,9 +116,7 @@ def _span_from_raw(
     document: Document, region: RawSpan, label: str, import_log: ImportLog
 ) -> Span | None:
     if not 0 <= region.start < region.end <= len(document.text):
-        import_log.record_dropped(
-            document, region, "offset outside the text", label=label, text=region.text
-        )
+        import_log.record_dropped(document, region, "offset outside the text", label, region.text)
         return None
     covered = document.text[region.start : region.end]
     if region.text and not is_same_text(region.text, covered):
@@ -132,7 +125,7 @@ def _span_from_raw(
         )
     words = covered.strip()
     if not words:
-        import_log.record_dropped(document, region, "no words", label=label, text=covered)
+        import_log.record_dropped(document, region, "no words", label, covered)
         return None
     if words == covered:
         return Span(region.start, region.end, label, region.score)

@@ -189,14 +189,12 @@ def prediction_from_json(line: Mapping[str, Any], where: str) -> tuple[Document,
     dropped = [_dropped_from_json(entry, document.id, where) for entry in entries]
     spans: list[Span] = []
     for region in raw_spans_from_json(line, where):
-        start, end, (label,) = region.start, region.end, region.labels
+        start, end, (label,), text = region.start, region.end, region.labels, region.text
         if 0 <= start < end <= len(document.text):
             spans.append(Span(start, end, label, region.score))
         else:
             dropped.append(
-                DroppedAnnotation(
-                    label, region.text, "offset outside the text", start, end, document.id
-                )
+                DroppedAnnotation(label, text, "offset outside the text", start, end, document.id)
             )
     score = _check_score(line.get("score", DEFAULT_SCORE), where)
     version = reject_lone_surrogates(

@@ -17,20 +17,14 @@ Loader = Callable[..., Tier | None]  # (folder, manifest, **LoadOptions)
 
 @dataclass(frozen=True, slots=True)
 class TierSpec:
-    """How a server loads and runs the versions of a tier.
+    """How a server loads and runs the versions of a tier."""
 
-    Attributes:
-        loaders: ``module:function``, tried in order; one returns None where it does not apply.
-            Imported when a version is first loaded: transformers takes two seconds to import its
-            models, and OpenVINO needs none of them.
-        uses_openvino: Whether its versions can be compiled for OpenVINO.
-        drafter_tier: The tier whose served version drafts its tags; None for no drafts.
-        counts_decoding: Whether its tiers count their decoding.
-    """
-
+    # ``module:function``, tried in order; one returns None where it does not apply. Imported when a
+    # version is first loaded: transformers takes two seconds to import its models, and OpenVINO
+    # needs none of them.
     loaders: tuple[str, ...]
-    uses_openvino: bool = False
-    drafter_tier: str | None = None
+    uses_openvino: bool = False  # whether its versions can be compiled for OpenVINO
+    drafter_tier: str | None = None  # its served version drafts the tags; None for no drafts
     counts_decoding: bool = False
 
     def import_loaders(self) -> Iterator[Loader]:

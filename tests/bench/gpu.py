@@ -50,8 +50,7 @@ from transformers.utils import logging
 
 from tagalong.backend.models.encoder.runner import TorchRunner
 from tagalong.backend.models.encoder.tier import EncoderTier
-from tagalong.backend.models.llm.prompt import PromptBuilder
-from tagalong.backend.models.llm.verbalizers import choose_verbalizers
+from tagalong.backend.models.llm.prompt import PromptBuilder, choose_verbalizers
 from tagalong.backend.models.text.windows import WindowConfig, WindowEncoder
 from tagalong.ner.document import Document
 from tagalong.ner.tags import TagSet

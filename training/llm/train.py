@@ -14,9 +14,8 @@ from tagalong.backend.models.base_models.load_options import Drafter
 from tagalong.backend.models.base_models.memory import translate_memory_errors
 from tagalong.backend.models.base_models.precision import weights_dtype
 from tagalong.backend.models.llm.checkpoint import build_slot_decoder
-from tagalong.backend.models.llm.prompt import PromptBuilder
+from tagalong.backend.models.llm.prompt import PromptBuilder, choose_verbalizers
 from tagalong.backend.models.llm.tier import LLMTier
-from tagalong.backend.models.llm.verbalizers import choose_verbalizers
 from tagalong.ner.document import Document
 from tagalong.ner.errors import TrainingError
 from tagalong.ner.tags import TagSet

@@ -22,10 +22,9 @@ from tagalong.backend.models.base_models.quantization import four_bit_unavailabl
 from tagalong.backend.models.encoder.checkpoint import is_adapter
 from tagalong.backend.models.encoder.tier import translate_load_errors
 from tagalong.backend.models.llm.decoding import SlotDecoder
-from tagalong.backend.models.llm.prompt import PROMPT_VERSION, PromptBuilder
+from tagalong.backend.models.llm.prompt import PROMPT_VERSION, PromptBuilder, read_verbalizers
 from tagalong.backend.models.llm.scorer import TagScorer
 from tagalong.backend.models.llm.tier import LLMTier
-from tagalong.backend.models.llm.verbalizers import read_verbalizers
 from tagalong.ner.errors import VersionInvalid
 from tagalong.ner.manifest import Manifest
 from tagalong.ner.tags import TagSet

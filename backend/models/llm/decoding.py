@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tagalong.backend.models.decoding.viterbi import FloatArray, legal_transitions, viterbi
-from tagalong.backend.models.llm.prompt import PromptWindow
+from tagalong.backend.models.llm.prompt import PromptWindow, Verbalizers
 from tagalong.backend.models.llm.scorer import KVCache, TagScorer
-from tagalong.backend.models.llm.verbalizers import Verbalizers
 from tagalong.ner.tags import OUTSIDE, TagSet
 
 DecodingMode = Literal["verified", "sequential", "single_pass"]

@@ -96,7 +96,6 @@ class WindowEncoder:
         self.tokenizer = tokenizer
         self._subword_tokenizer = SubWordTokenizer(tokenizer)
         special = len(self._subword_tokenizer.prefix) + len(self._subword_tokenizer.suffix)
-        # With the special tokens.
         self.max_window_subwords = min(window_config.window, max_positions or window_config.window)
         self._capacity = self.max_window_subwords - special
         # Even a short window owns at least as much as it has context on both sides.

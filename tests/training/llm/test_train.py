@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.backend.models.llm.prompt import PromptBuilder
+from tagalong.backend.models.llm.prompt import PromptBuilder, choose_verbalizers
 from tagalong.backend.models.llm.scorer import TagScorer
 from tagalong.backend.models.llm.tier import LLMTier
-from tagalong.backend.models.llm.verbalizers import choose_verbalizers
 from tagalong.backend.models.load import load_tier
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.document import Document, Span

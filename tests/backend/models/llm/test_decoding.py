@@ -11,9 +11,8 @@ import torch
 
 from tagalong.backend.models.decoding.viterbi import FloatArray, legal_transitions
 from tagalong.backend.models.llm.decoding import DecodedWindow, SlotDecoder
-from tagalong.backend.models.llm.prompt import PromptWindow
+from tagalong.backend.models.llm.prompt import PromptWindow, Verbalizers
 from tagalong.backend.models.llm.scorer import KVCache
-from tagalong.backend.models.llm.verbalizers import Verbalizers
 from tagalong.ner.tags import OUTSIDE
 from tests.tiny_llms import (
     FAMILIES,
