@@ -10,8 +10,3 @@ app = typer.Typer(no_args_is_help=True, help="Choose what annotators should look
 app.command("select")(select_cli)
 app.command("review")(review_cli)
 app.command("agreement")(agreement_cli)
-
-
-@app.callback()
-def curate_cli() -> None:
-    """Choose what annotators should look at."""

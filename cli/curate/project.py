@@ -1,16 +1,16 @@
-"""Options of ``tagalong curate`` and its sources: files, or a Label Studio project."""
+"""Sources and outputs of ``tagalong curate``: files, or a Label Studio project."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from tagalong.backend.formats.file_format import ReadOptions
-from tagalong.backend.formats.registry import describe_formats
+from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.cli.terminal.console import error_console, print_warning
-from tagalong.cli.terminal.options import LABEL_STUDIO_KEY_OPTION, LABEL_STUDIO_URL_OPTION
 from tagalong.ner.errors import InputError, OutputError
 from tagalong.ner.text_sanitizing import to_single_line
 from tagalong.training.corpus import Corpus, read_corpus
@@ -18,35 +18,22 @@ from tagalong.training.corpus import Corpus, read_corpus
 if TYPE_CHECKING:  # takes a second to import
     from tagalong.training.curate.project import CuratedProject
 
-OptionalExportsArgument = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="EXPORT...",
-        exists=True,
-        dir_okay=False,
-        help=f"Annotated documents: {describe_formats('annotations')}.",
-    ),
-]
-ProjectOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1, help=("Project id, instead of files: the number in the project's address.")
-    ),
-]
-UrlOption = Annotated[str | None, LABEL_STUDIO_URL_OPTION]
-ApiKeyOption = Annotated[str | None, LABEL_STUDIO_KEY_OPTION]
-TabOption = Annotated[
-    bool,
-    typer.Option(
-        "--create-view", help=("Create a Data Manager tab with the listed tasks (with --project).")
-    ),
-]
-
 
 def check_new_file(path: Path | None) -> None:
     """Refuse an existing output file, before hours of work rather than after."""
     if path is not None and path.exists():
         raise OutputError(f"{path} already exists: choose another name", code="file-exists")
+
+
+def write_json_lines(objects: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write a new file with one JSON object per line."""
+    lines = (json.dumps(one, ensure_ascii=False) + "\n" for one in objects)
+    write_atomically({path: lines}, overwrite=False)
+
+
+def add_address(result: Mapping[str, Any], address: str) -> dict[str, Any]:
+    """Add the address of a Data Manager tab, if there is one, to a JSON result."""
+    return {**result, **({"shown": address} if address else {})}
 
 
 def warn(sentence: str) -> None:
@@ -62,21 +49,9 @@ def open_annotated_corpus(
     key: str | None,
     options: ReadOptions,
 ) -> Iterator[tuple[Corpus, "CuratedProject | None"]]:
-    """Read annotated documents from files or from a project.
+    """Read annotated documents from files, or from a project with its own labelling config.
 
-    Args:
-        exports: Files.
-        project: Project id, instead of files.
-        url: Address of Label Studio.
-        key: API token.
-        options: How to read files; a project has its own labeling config.
-
-    Yields:
-        The corpus, and the project if there is one.
-
-    Raises:
-        BadParameter: If neither files nor a project are given, or both.
-        InputError: If nothing is annotated, or it cannot be read.
+    Yields the corpus, and the project if there is one.
     """
     if (project is None) == (not exports):
         raise typer.BadParameter("give either files or --project")
@@ -98,21 +73,7 @@ def open_annotated_corpus(
 
 @contextmanager
 def open_project(project: int, url: str | None, key: str | None) -> Iterator["CuratedProject"]:
-    """Connect to a project.
-
-    Args:
-        project: Project id.
-        url: Address of Label Studio.
-        key: API token.
-
-    Yields:
-        The project.
-
-    Raises:
-        BadParameter: If address or token are missing.
-        LabelStudioError: If Label Studio is unreachable, or has no such project.
-        FormatError: If the labeling config cannot be used.
-    """
+    """Connect to a project, and read its labelling config."""
     from tagalong.backend.label_studio.api.retries import RateLimitedRetry
     from tagalong.backend.label_studio.connected_project import connect_project
     from tagalong.training.curate.project import CuratedProject

@@ -1,29 +1,25 @@
 """``tagalong curate review``: annotations that are probably wrong, most suspicious first."""
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.backend.storage.model_store import ModelStore
+from tagalong.cli.curate import options
 from tagalong.cli.curate.project import (
-    ApiKeyOption,
-    OptionalExportsArgument,
-    ProjectOption,
-    TabOption,
-    UrlOption,
+    add_address,
     check_new_file,
     open_annotated_corpus,
+    write_json_lines,
 )
-from tagalong.cli.terminal.console import console, echo_json, error_console
+from tagalong.cli.terminal.console import console, echo_json, error_console, print_line
 from tagalong.cli.terminal.options import (
     AnnotatorsOption,
     JsonOption,
@@ -46,44 +42,23 @@ if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.training.curate.review_model import ReviewModel
 
 MAX_QUOTE_CHARACTERS = 60  # of an entity
-MIN_SHOWN_SCORE = 0.001  # lower scores are shown as below it
 MAX_CONTEXT_CHARACTERS = 24  # on each side of a finding
 MAX_LISTED_DOCUMENTS = 5  # below the table
 
 
 def review_cli(
-    exports: OptionalExportsArgument = None,
-    project: ProjectOption = None,
-    url: UrlOption = None,
-    key: ApiKeyOption = None,
-    tab: TabOption = False,
-    folds: Annotated[
-        int, typer.Option(min=2, help="Cross-validation folds; one model is trained per fold.")
-    ] = 5,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="VERSION",
-            help=(
-                "Use this version instead of cross-validation: fast, but it misses errors in "
-                "documents it was trained on."
-            ),
-        ),
-    ] = None,
-    base: Annotated[
-        str | None,
-        typer.Option(
-            help=("Base model: Hugging Face Hub id, folder, or package:MODULE/PATH."),
-            show_default="MiniLM, included",
-        ),
-    ] = None,
+    exports: options.OptionalExportsArgument = None,
+    project: options.ProjectOption = None,
+    url: options.UrlOption = None,
+    key: options.ApiKeyOption = None,
+    tab: options.TabOption = False,
+    folds: options.FoldsOption = 5,
+    model: options.ReviewModelOption = None,
+    base: options.BaseOption = None,
     epochs: EpochsOption = None,
     seed: SeedOption = 42,
-    limit: Annotated[int, typer.Option(min=1, help="Number of findings to show.")] = 20,
-    out: Annotated[
-        Path | None,
-        typer.Option(dir_okay=False, help="Output file for all findings, in JSON lines."),
-    ] = None,
+    limit: options.FindingLimitOption = 20,
+    out: options.FindingsOutOption = None,
     report: ReportOption = None,
     annotators: AnnotatorsOption = "majority",
     label_config: LabelConfigOption = None,
@@ -96,19 +71,17 @@ def review_cli(
 
     Of a project: tagalong curate review --project 1 --create-view
     """
-    from tagalong.training.curate.findings import review_to_json
-    from tagalong.training.curate.pages import review_to_html, review_to_markdown
     from tagalong.training.curate.review import review_annotations
     from tagalong.training.curate.review_model import build_cross_validation_config
-    from tagalong.training.evaluation.report import check_report_dir, write_report
+    from tagalong.training.evaluation.report import check_report_dir
 
     if model is not None and (base is not None or epochs is not None):
         raise typer.BadParameter("--base and --epochs are for training, and --model trains nothing")
     check_new_file(out)
     if report is not None:
         check_report_dir(report)
-    options, view_url = build_read_options(annotators, label_config), ""
-    with open_annotated_corpus(exports, project, url, key, options) as (corpus, curated_project):
+    read, shown = build_read_options(annotators, label_config), ""
+    with open_annotated_corpus(exports, project, url, key, read) as (corpus, curated_project):
         store = open_store(models)
         config = build_cross_validation_config(folds, base, epochs=epochs, seed=seed)
         # The folds are deleted only if all of the following succeeds.
@@ -119,26 +92,19 @@ def review_cli(
             # Repeatable steps first: the output file is never overwritten.
             if tab and curated_project is not None and review.findings:
                 tasks = [finding.document for finding in review.findings[:limit]]
-                view_url = curated_project.show_tasks_in_tab(tasks, "Review")
+                shown = curated_project.show_tasks_in_tab(tasks, "Review")
             notes = build_notes(review, review_model, corpus)
-            report_json = {"asked": review_model.name, **review_to_json(review), "notes": notes}
+            report_json = {"asked": review_model.name, **review.to_json(), "notes": notes}
             if report is not None:
-                write_report(
-                    report,
-                    report_json=report_json,
-                    markdown=review_to_markdown(review, model_name=review_model.name, notes=notes),
-                    html=review_to_html(
-                        review, corpus.documents, model_name=review_model.name, notes=notes
-                    ),
-                )
+                _write_report(report, review, review_model.name, report_json, corpus)
             if out is not None:
-                write_findings(review.findings, out)
+                write_json_lines(report_json["findings"], out)
             if as_json:
-                echo_json(report_json | ({"shown": view_url} if view_url else {}))
+                echo_json(add_address(report_json, shown))
             else:
-                render_review(review, review_model, notes, limit=limit)
-                if view_url:
-                    console.print(f"Their tasks are in this tab: {view_url}", soft_wrap=True)
+                render_review(review, review_model.name, notes, limit=limit)
+                if shown:
+                    console.print(f"Their tasks are in this tab: {shown}", soft_wrap=True)
 
 
 @contextmanager
@@ -157,19 +123,28 @@ def _predict(
         return
     with (
         training_progress_bar() as on_progress,
-        predict_with_cross_validation(
-            corpus, store, config, on_progress=on_progress
-        ) as review_model,
+        predict_with_cross_validation(corpus, store, config, on_progress) as review_model,
     ):
         yield review_model
 
 
-def write_findings(findings: "Sequence[ReviewFinding]", path: Path) -> None:
-    """Write all findings into a new file, one JSON object per line."""
-    from tagalong.training.curate.findings import finding_to_json
+def _write_report(
+    folder: Path,
+    review: "ReviewReport",
+    model_name: str,
+    report_json: Mapping[str, Any],
+    corpus: Corpus,
+) -> None:
+    from tagalong.training.curate.pages import review_to_html, review_to_markdown
+    from tagalong.training.evaluation.report import write_report
 
-    lines = (json.dumps(finding_to_json(one), ensure_ascii=False) + "\n" for one in findings)
-    write_atomically({path: lines}, overwrite=False)
+    names = {"model_name": model_name, "notes": report_json["notes"]}
+    write_report(
+        folder,
+        report_json=report_json,
+        markdown=review_to_markdown(review, **names),
+        html=review_to_html(review, corpus.documents, **names),
+    )
 
 
 def build_notes(
@@ -191,16 +166,10 @@ def build_notes(
 
 
 def render_review(
-    review_report: "ReviewReport", review_model: "ReviewModel", notes: Sequence[str], *, limit: int
+    review_report: "ReviewReport", model_name: str, notes: Sequence[str], *, limit: int
 ) -> None:
     """Print a review, with up to `limit` findings."""
-    console.print(
-        f"{len(review_report.findings):,} findings in {review_report.annotation_count:,} "
-        f"annotations of {review_report.document_count:,} documents, by "
-        f"{to_single_line(review_model.name)}.",
-        markup=False,
-        soft_wrap=True,
-    )
+    print_line(review_report.summarize(to_single_line(model_name)))
     for note in notes:
         console.print(Text(to_single_line(f"Note: {note}"), style="yellow"))
     if not review_report.findings:
@@ -210,11 +179,7 @@ def render_review(
         f"{to_single_line(suspect.document_id)} ({suspect.finding_count})"
         for suspect in review_report.suspect_documents[:MAX_LISTED_DOCUMENTS]
     )
-    console.print(
-        f"Most suspicious documents, with their number of findings: {worst}.",
-        markup=False,
-        soft_wrap=True,
-    )
+    print_line(f"Most suspicious documents, with their number of findings: {worst}.")
 
 
 def _build_table(findings: "Sequence[ReviewFinding]") -> Table:
@@ -227,7 +192,7 @@ def _build_table(findings: "Sequence[ReviewFinding]") -> Table:
     for rank, finding in enumerate(findings, start=1):
         table.add_row(
             str(rank),
-            f"{finding.score:.3f}" if finding.score >= MIN_SHOWN_SCORE else f"<{MIN_SHOWN_SCORE}",
+            finding.shown_score,
             finding.kind,
             Text(to_single_line(finding.document)),
             _format_change(finding),
@@ -242,11 +207,8 @@ def _format_change(finding: "ReviewFinding") -> Text:
     for sign, span in (("-", finding.gold), ("+", finding.suggested)):
         if span is not None:
             covered = to_single_line(finding.span_text(span))
-            quote = (
-                covered
-                if len(covered) <= MAX_QUOTE_CHARACTERS
-                else f"{covered[:MAX_QUOTE_CHARACTERS]}..."
-            )
+            dots = "..." if len(covered) > MAX_QUOTE_CHARACTERS else ""
+            quote = f"{covered[:MAX_QUOTE_CHARACTERS]}{dots}"
             lines.append(f"{sign} {to_single_line(span.label)}: {quote}")
     return Text("\n".join(lines))
 

@@ -1,10 +1,10 @@
 """``tagalong curate select``: the documents to annotate next."""
 
 import json
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 from rich.table import Table
@@ -12,20 +12,18 @@ from rich.text import Text
 
 from tagalong.backend.batch.files import open_source
 from tagalong.backend.formats.file_format import ReadOptions
-from tagalong.backend.formats.registry import describe_formats
 from tagalong.backend.label_studio.results import DEFAULT_LABEL_CONFIG, LabelConfig
 from tagalong.backend.storage.atomic_files import write_atomically
+from tagalong.cli.curate import options
 from tagalong.cli.curate.project import (
-    ApiKeyOption,
-    ProjectOption,
-    UrlOption,
+    add_address,
     check_new_file,
     open_project,
     warn,
+    write_json_lines,
 )
-from tagalong.cli.terminal.console import console, echo_json, error_console
+from tagalong.cli.terminal.console import console, echo_json, error_console, print_line
 from tagalong.cli.terminal.options import (
-    MAX_SEED,
     JsonOption,
     LabelConfigOption,
     ModelsOption,
@@ -38,87 +36,44 @@ from tagalong.cli.terminal.tables import new_table
 from tagalong.ner.document import Document
 from tagalong.ner.text_sanitizing import to_single_line
 from tagalong.ner.tiers import DEFAULT_TIER
-from tagalong.training.corpus import Corpus, read_corpus
-from tagalong.training.curate.selection import SelectedDocument, SelectionOptions, StrategyName
+from tagalong.training.corpus import read_corpus
+from tagalong.training.curate.selection_options import (
+    DEFAULT_STRATEGY,
+    SelectedDocument,
+    SelectionOptions,
+)
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
-    from tagalong.training.curate.select import SelectionResult
+    from tagalong.backend.models.tier import Tier
+    from tagalong.training.curate.project import CuratedProject
+    from tagalong.training.curate.select_documents import SelectionResult
 
 MAX_TEXT_CHARACTERS = 200  # more than fit into one line
 
 
+class SelectionSource(NamedTuple):
+    """Documents to select from, annotated ones, and the project they are from, if any."""
+
+    documents: Sequence[Document]
+    annotated: Sequence[Document]
+    config: LabelConfig | None
+    project: "CuratedProject | None" = None
+
+
 def select_cli(
-    pool: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="POOL",
-            exists=True,
-            help=(
-                f"Texts to select from: {describe_formats('texts')}, or a folder of text files "
-                "(*.txt)."
-            ),
-        ),
-    ] = None,
-    project: ProjectOption = None,
-    url: UrlOption = None,
-    key: ApiKeyOption = None,
-    queue: Annotated[
-        bool,
-        typer.Option(
-            "--queue",
-            help=(
-                "Make Label Studio hand out the selected tasks in this order, with "
-                "predictions (with --project)."
-            ),
-        ),
-    ] = False,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Model version.", show_default="the current encoder, else the bundled one"
-        ),
-    ] = None,
-    strategy: Annotated[
-        StrategyName,
-        typer.Option(
-            help=(
-                "Selection strategy; mixed: uncertainty, novelty and long entities; "
-                "disagreement: needs --against."
-            )
-        ),
-    ] = "mixed",
-    count: Annotated[int, typer.Option(min=1, help="Number of documents to select.")] = 50,
-    labeled: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="EXPORT",
-            exists=True,
-            dir_okay=False,
-            help=(
-                "Documents that are annotated already, in any annotation format; may be given"
-                " again."
-            ),
-        ),
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(metavar="MODEL", help="Second model, for the strategy disagreement."),
-    ] = None,
-    random_share: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="Share selected at random, for unbiased evaluation."),
-    ] = 0.1,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Random seed.")] = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            dir_okay=False,
-            help=(
-                "Output file, in this order: Label Studio tasks if it ends in .json, else "
-                "JSON lines."
-            ),
-        ),
-    ] = None,
+    pool: options.PoolArgument = None,
+    project: options.ProjectOption = None,
+    url: options.UrlOption = None,
+    key: options.ApiKeyOption = None,
+    queue: options.QueueOption = False,
+    model: options.SelectionModelOption = None,
+    strategy: options.StrategyOption = DEFAULT_STRATEGY,
+    count: options.CountOption = 50,
+    labeled: options.LabeledOption = None,
+    against: options.AgainstOption = None,
+    random_share: options.RandomShareOption = 0.1,
+    seed: options.SelectionSeedOption = 0,
+    out: options.SelectionOutOption = None,
     label_config: LabelConfigOption = None,
     models: ModelsOption = Path("models"),
     as_json: JsonOption = False,
@@ -127,124 +82,102 @@ def select_cli(
 
     Example: tagalong curate select pool.jsonl --labeled export.json --count 50 --out next.json
     """
-    from tagalong.backend.batch.source_and_sink import format_names
-    from tagalong.training.curate.select import find_unknown_labels, select_next_documents
+    from tagalong.training.curate.select_documents import select_documents
     from tagalong.training.curate.strategies import STRATEGIES
 
-    if (against is not None) != ("other_predictions" in STRATEGIES[strategy].required_inputs):
+    if (against is not None) != STRATEGIES[strategy].compares_models:
         raise typer.BadParameter("--against MODEL and --strategy disagreement go together")
     check_new_file(out)
     if queue and project is None:
         raise typer.BadParameter("--queue needs --project: only a project hands out tasks")
-    options = SelectionOptions(strategy, count, random_share, seed)
-    read = build_read_options("latest", label_config)
-    store = open_store(models)
-    with ExitStack() as stack:
-        if project is None:
-            curated_project, config = None, read.label_config
-            documents, corpus = read_files(pool, labeled, read)
-        else:
-            if pool is not None or labeled:
-                raise typer.BadParameter("give no files with --project: it has its own annotations")
-            curated_project = stack.enter_context(open_project(project, url, key))
-            config = curated_project.project.config
-            documents, corpus = (
-                curated_project.read_unlabeled_documents(),
-                curated_project.read_annotated_corpus("latest"),
-            )
+    settings, shown = SelectionOptions(strategy, count, random_share, seed), ""
+    read, store = build_read_options("latest", label_config), open_store(models)
+    with open_selection_source(pool, labeled, project, url, key, read) as source:
         with error_console.status("Loading"):
             tier = load_tier_version(store, model or DEFAULT_TIER)
             other = None if against is None else load_tier_version(store, against)
-        if corpus is not None and (unknown := find_unknown_labels(tier, corpus, config)):
-            warn(
-                f"{tier.version} does not know {format_names(unknown)}: no document is selected "
-                "for these labels."
-            )
-        chosen = select_next_documents(
-            documents,
+        warn_of_unknown_labels(tier, source)
+        selection = select_documents(
+            source.documents,
             tier,
-            options,
-            labeled=corpus.documents if corpus else (),
+            settings,
+            labeled=source.annotated,
             other_tier=other,
             predict=predict_with_progress,
         )
         if out is not None:
-            write_selected_documents(chosen.selected_documents, out, config or DEFAULT_LABEL_CONFIG)
-        shown = ""
-        if curated_project is not None and queue:
-            ordered = [choice.document for choice in chosen.selected_documents]
-            shown = curated_project.queue_documents(ordered, tier)
+            config = source.config or DEFAULT_LABEL_CONFIG
+            write_selected_documents(selection.selected_documents, out, config)
+        if queue and source.project is not None:
+            ordered = [choice.document for choice in selection.selected_documents]
+            shown = source.project.queue_documents(ordered, tier)
     if as_json:
-        echo_json({**chosen.to_json(), **({"shown": shown} if shown else {})})
+        echo_json(add_address(selection.to_json(), shown))
     else:
-        render_selection(chosen, options, out)
-        if shown:
-            console.print(f"Label Studio hands them out in this order: {shown}", soft_wrap=True)
-            console.print(
-                "A prediction score below 0 is a position in the queue, not a confidence: "
-                "-5.00% means that 5 tasks are left. Each region keeps its own confidence.",
-                soft_wrap=True,
-            )
+        render_selection(selection, out, shown, requested=count)
 
 
-def read_files(
-    pool: Path | None, labeled: Sequence[Path] | None, options: ReadOptions
-) -> tuple[list[Document], Corpus | None]:
-    """Read the pool and the annotated documents.
+@contextmanager
+def open_selection_source(
+    pool: Path | None,
+    labeled: Sequence[Path] | None,
+    project: int | None,
+    url: str | None,
+    key: str | None,
+    read: ReadOptions,
+) -> Iterator[SelectionSource]:
+    """Read documents to select from and annotated ones, from files or from a project."""
+    if project is None:
+        if pool is None:
+            raise typer.BadParameter("give texts to select from: a file, a folder, or --project")
+        with open_source(pool, read.label_config) as texts:
+            items = list(texts)
+        if failures := [item.read_error for item in items if item.document is None]:
+            warn(f"{len(failures):,} documents cannot be read, the first because: {failures[0]}")
+        documents = [item.document for item in items if item.document is not None]
+        annotated = read_corpus(labeled, read).documents if labeled else ()
+        yield SelectionSource(documents, annotated, read.label_config)
+        return
+    if pool is not None or labeled:
+        raise typer.BadParameter("give no files with --project: it has its own annotations")
+    with open_project(project, url, key) as curated_project:
+        documents = curated_project.read_unlabeled_documents()
+        corpus = curated_project.read_annotated_corpus("latest")
+        annotated = corpus.documents if corpus else ()
+        yield SelectionSource(documents, annotated, curated_project.project.config, curated_project)
 
-    Args:
-        pool: File or folder of texts.
-        labeled: Annotation files.
-        options: How to read annotations.
 
-    Returns:
-        Both; None without annotation files.
+def warn_of_unknown_labels(tier: "Tier", source: SelectionSource) -> None:
+    """Warn about annotated labels that the model does not know; if it knows none, raise."""
+    from tagalong.backend.batch.source_and_sink import format_names
+    from tagalong.training.curate.select_documents import find_unknown_labels
 
-    Raises:
-        InputError: If a file cannot be read.
-    """
-    if pool is None:
-        raise typer.BadParameter("give texts to select from: a file, a folder, or --project")
-    return read_pool(pool, options.label_config), read_corpus(labeled, options) if labeled else None
-
-
-def read_pool(path: Path, config: LabelConfig | None) -> list[Document]:
-    """Read the texts of a file or folder, and warn about unreadable ones."""
-    with open_source(path, config) as source:
-        items = list(source)
-    if failures := [item.read_error for item in items if item.document is None]:
-        warn(f"{len(failures):,} documents cannot be read, the first because: {failures[0]}")
-    return [item.document for item in items if item.document is not None]
+    if not source.annotated:
+        return
+    if unknown := find_unknown_labels(tier, source.annotated, source.config):
+        warn(
+            f"{tier.version} does not know {format_names(unknown)}: no document is selected "
+            "for these labels."
+        )
 
 
 def write_selected_documents(
     choices: Sequence[SelectedDocument], path: Path, config: LabelConfig
 ) -> None:
-    """Write the selected documents, in order.
-
-    Args:
-        choices: Selected documents.
-        path: ``.json`` for tasks to import, else JSON lines.
-        config: Labeling config with the data key of the text.
-
-    Raises:
-        OutputError: If the file exists, or cannot be written.
-    """
+    """Write the selected documents, in order: tasks to import if ``.json``, else JSON lines."""
     ranked = list(enumerate(choices, start=1))
     if path.suffix == ".json":
         tasks = [choice.to_task(rank, config.data_key) for rank, choice in ranked]
-        write_atomically(
-            {path: [json.dumps(tasks, ensure_ascii=False, indent=1), "\n"]}, overwrite=False
-        )
-        return
-    lines = (json.dumps(choice.to_json(rank), ensure_ascii=False) + "\n" for rank, choice in ranked)
-    write_atomically({path: lines}, overwrite=False)
+        parts = [json.dumps(tasks, ensure_ascii=False, indent=1), "\n"]
+        write_atomically({path: parts}, overwrite=False)
+    else:
+        write_json_lines((choice.to_json(rank) for rank, choice in ranked), path)
 
 
 def render_selection(
-    selection: "SelectionResult", options: SelectionOptions, out: Path | None
+    selection: "SelectionResult", out: Path | None, shown: str, *, requested: int
 ) -> None:
-    """Print the selection and the numbers of excluded documents."""
+    """Print the selection, the numbers of excluded documents, and where it is."""
     pool = selection.pool
     exclusions = (
         (pool.already_annotated, "annotated already"),
@@ -252,17 +185,21 @@ def render_selection(
         (pool.without_words, "without words"),
     )
     left_out = "".join(f", {count:,} {why}" for count, why in exclusions if count)
-    console.print(
+    print_line(
         f"{len(selection.selected_documents):,} of {len(pool.documents):,} documents{left_out}; "
-        f"strategy {selection.strategy}, model {selection.version}.",
-        markup=False,
-        soft_wrap=True,
+        f"strategy {selection.strategy}, model {selection.version}."
     )
-    if len(selection.selected_documents) < options.count:
-        console.print(f"{options.count:,} were requested, but no more are left.")
+    if len(selection.selected_documents) < requested:
+        console.print(f"{requested:,} were requested, but no more are left.")
     console.print(_build_table(selection.selected_documents))
     if out is not None:
-        console.print(f"Written to {out}, in this order", markup=False, soft_wrap=True)
+        print_line(f"Written to {out}, in this order")
+    if shown:
+        console.print(f"Label Studio hands them out in this order: {shown}", soft_wrap=True)
+        print_line(
+            "A prediction score below 0 is a position in the queue, not a confidence: "
+            "-5.00% means that 5 tasks are left. Each region keeps its own confidence."
+        )
 
 
 def _build_table(choices: Sequence[SelectedDocument]) -> Table:
@@ -273,12 +210,11 @@ def _build_table(choices: Sequence[SelectedDocument]) -> Table:
     table.add_column("Score", justify="right", no_wrap=True)
     table.add_column("Text", ratio=1, no_wrap=True, overflow="crop")  # what the others leave
     for rank, choice in enumerate(choices, start=1):
-        document = choice.document
         table.add_row(
             str(rank),
-            Text(to_single_line(document.id)),
+            Text(to_single_line(choice.document.id)),
             choice.reason,
             "" if choice.score is None else f"{choice.score:.3f}",
-            Text(to_single_line(document.text[:MAX_TEXT_CHARACTERS])),
+            Text(to_single_line(choice.document.text[:MAX_TEXT_CHARACTERS])),
         )
     return table

@@ -19,6 +19,11 @@ def echo_json(result: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(result, ensure_ascii=False, indent=2))
 
 
+def print_line(text: str) -> None:
+    """Print text that may contain a path or version: not as markup, and not folded."""
+    console.print(text, markup=False, soft_wrap=True)  # people copy it
+
+
 def print_warning(sentence: str) -> None:
     """Print a warning on stderr, in yellow and without markup."""
     error_console.print(sentence, style="yellow", markup=False, soft_wrap=True)

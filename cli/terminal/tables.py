@@ -38,12 +38,13 @@ def print_tables(tables: "Iterable[TextTable]") -> None:
     for table in tables:
         console.print()
         console.print(Text(to_single_line(table.title), style="bold"))
-        console.print(_build_rich_table(table))
+        console.print(build_rich_table(table))
         if table.note:
             console.print(Text(table.note, style="dim"))
 
 
-def _build_rich_table(text_table: "TextTable") -> Table:
+def build_rich_table(text_table: "TextTable") -> Table:
+    """Convert a table of text, without its title and note."""
     table = new_table()
     for name, align in zip(text_table.columns, text_table.align, strict=True):
         # Numbers are never folded; names and quotes are folded so that all of them shows.

@@ -42,11 +42,10 @@ from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.backend.models.text.windows import WindowConfig
 from tagalong.ner.document import Document, Prediction
 from tagalong.ner.words import word_offsets
-from tagalong.training.curate.embeddings import embed_documents
-from tagalong.training.curate.pool import deduplicate_pool
-from tagalong.training.curate.selection import SelectionOptions
-from tagalong.training.curate.strategies import STRATEGIES, StrategyInputs, select_documents
-from tagalong.training.curate.tag_distributions import predict_tag_distributions
+from tagalong.training.curate.encoder_outputs import embed_documents, predict_tag_distributions
+from tagalong.training.curate.pool import Pool, deduplicate_pool
+from tagalong.training.curate.selection_options import SelectionOptions
+from tagalong.training.curate.strategies import STRATEGIES, select_from_pool
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import train_encoder
 from tagalong.training.evaluation.evaluate import EvaluationOptions as Judging
@@ -148,24 +147,24 @@ def begin(corpus: Corpus, seed: int) -> Learner:
 def choices(corpus: Corpus, name: str, count: int, seed: int, learner: Learner | None = None):
     """Choose documents; only the mixed strategy, the default, keeps its random share."""
     labelled = learner.labelled if learner else ()
-    pool = deduplicate_pool(corpus.pool, labelled, seed=seed).documents
+    documents = deduplicate_pool(corpus.pool, labelled, seed=seed).documents
     options = SelectionOptions(
         name, count, SelectionOptions().random_share if name == "mixed" else 0.0, seed
     )
     if learner is None or name == "random":
-        return select_documents(
-            pool, [Prediction((), 0.5, "")] * len(pool), options, labeled=labelled
+        return select_from_pool(
+            Pool(documents, [Prediction((), 0.5, "")] * len(documents)), options
         )
-    evidence = StrategyInputs(
-        learner.before.predict(pool)
-        if "other_predictions" in STRATEGIES[name].required_inputs
-        else (),
-        document_vectors=partial(embed_documents, learner.tier),
+    compares = STRATEGIES[name].compares_models
+    pool = Pool(
+        documents,
+        learner.tier.predict(documents),
+        learner.before.predict(documents) if compares else (),
+        deduplicate_pool(labelled, seed=seed).documents,
+        embed=partial(embed_documents, learner.tier),
         tag_distributions=partial(predict_tag_distributions, learner.tier),
     )
-    return select_documents(
-        pool, learner.tier.predict(pool), options, labeled=labelled, inputs=evidence
-    )
+    return select_from_pool(pool, options)
 
 
 def curve(corpus: Corpus, name: str, seed: int) -> Iterator[dict[str, Any]]:

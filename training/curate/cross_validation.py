@@ -9,17 +9,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import blake2b
+from operator import attrgetter
 from pathlib import Path
 
 import torch
 
 from tagalong.backend.models.text.windows import WindowConfig
 from tagalong.ner.document import Document
-from tagalong.ner.errors import TrainingError
+from tagalong.ner.errors import InputError, TrainingError
 from tagalong.ner.words import word_offsets
 from tagalong.training.corpus import compute_fingerprint, split_off_dev
-from tagalong.training.curate.folds import assign_folds
-from tagalong.training.curate.tag_distributions import TagDistribution, predict_tag_distributions
+from tagalong.training.corpus.hash_split import normalize_text
+from tagalong.training.curate.encoder_outputs import TagDistribution, predict_tag_distributions
 from tagalong.training.data.train_dev_split import TrainDevSplit
 from tagalong.training.encoder.train import train_encoder
 from tagalong.training.loop.trainer import ProgressCallback
@@ -27,6 +29,8 @@ from tagalong.training.loop.training_state import delete_state, read_state, writ
 from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 from tagalong.training.recipes.recipe import recipe_to_json
 from tagalong.training.recipes.schedule import MIN_STEPS, Schedule, TrainingProgress
+
+FOLD_HASH_PERSON = b"tagalong.fold"  # independent of the hashes of splits and selection
 
 # Long windows and small steps: on the few documents of a fold, four epochs reach a strict F1 of
 # 0.78 (60 documents of BC5CDR); the default recipe reaches 0.75 in the same time.
@@ -40,16 +44,11 @@ CROSS_VALIDATION_RECIPE = EncoderRecipe(
 
 @dataclass(frozen=True, slots=True)
 class CrossValidationConfig:
-    """Settings of a cross-validation.
+    """Settings of a cross-validation."""
 
-    Attributes:
-        recipe: Training recipe of every fold.
-        dev_share: Share of the training documents used for early stopping.
-    """
-
-    recipe: EncoderRecipe = CROSS_VALIDATION_RECIPE
+    recipe: EncoderRecipe = CROSS_VALIDATION_RECIPE  # of every fold
     n_folds: int = 5
-    dev_share: float = 0.1
+    dev_share: float = 0.1  # share of the training documents used for early stopping
 
     def key(self, documents: Sequence[Document], labels: Sequence[str]) -> str:
         """Hash everything that determines the result: sixteen characters for a file name."""
@@ -57,6 +56,31 @@ class CrossValidationConfig:
             [recipe_to_json(self), list(labels), compute_fingerprint(documents)], sort_keys=True
         )
         return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def assign_folds(documents: Sequence[Document], n_folds: int) -> list[int]:
+    """Assign each document to a fold from 0, by content; the input order is irrelevant.
+
+    Different texts are assigned in turn in the order of their hashes, so fold sizes differ by at
+    most one text. Equal texts, compared as in a split, share a fold.
+
+    Raises:
+        InputError: If there are fewer different texts than folds.
+    """
+    keys = [normalize_text(document.text) for document in documents]
+    ordered_keys = sorted(set(keys), key=lambda key: (_fold_digest(key), key))
+    if not 2 <= n_folds <= len(ordered_keys):
+        raise InputError(
+            f"{len(ordered_keys)} different texts are too few for {n_folds} folds: use at least 2 "
+            "folds and at most one per text",
+            code="too-few-texts-for-folds",
+        )
+    fold_by_key = {key: index % n_folds for index, key in enumerate(ordered_keys)}
+    return [fold_by_key[key] for key in keys]
+
+
+def _fold_digest(key: str) -> bytes:
+    return blake2b(key.encode(), digest_size=8, person=FOLD_HASH_PERSON).digest()
 
 
 def cross_validate(
@@ -67,18 +91,10 @@ def cross_validate(
     cache_dir: Path,
     on_progress: ProgressCallback = lambda _: None,
 ) -> list[TagDistribution]:
-    """Compute tag distributions of each document with a model trained on the other folds.
+    """Compute tag distributions of each document, in order, with a model of the other folds.
 
-    Args:
-        documents: Annotated documents in any order.
-        labels: Entity types, in the order of the labeling config.
-        config: Settings.
-        cache_dir: Folder of finished folds and of the training state, only for this
-            `CrossValidationConfig.key`.
-        on_progress: Called after each training step.
-
-    Returns:
-        One distribution per document, in order.
+    Finished folds and the training state are in `cache_dir`, which is only for this
+    `CrossValidationConfig.key`.
 
     Raises:
         InputError: If there are fewer different texts than folds.
@@ -87,7 +103,8 @@ def cross_validate(
     """
     fold_numbers = assign_folds(documents, config.n_folds)
     # Sorted by content, so that the input order does not change the training.
-    order = sorted(range(len(documents)), key=lambda index: _content_sort_key(documents[index]))
+    by_content = attrgetter("text", "spans", "masked_ranges")
+    order = sorted(range(len(documents)), key=lambda index: by_content(documents[index]))
     distributions: dict[int, TagDistribution] = {}
     for fold in range(config.n_folds):
         held = [index for index in order if fold_numbers[index] == fold]
@@ -108,10 +125,6 @@ def _report_fold(
     on_progress: ProgressCallback, fold: int, folds: int, progress: TrainingProgress
 ) -> None:
     on_progress(replace(progress, fold=fold, folds=folds))
-
-
-def _content_sort_key(document: Document) -> tuple[object, ...]:
-    return document.text, document.spans, document.masked_ranges
 
 
 def _cross_validate_fold(
@@ -136,14 +149,10 @@ def _cross_validate_fold(
         on_progress=on_progress,
     )
     distributions = predict_tag_distributions(trained.tier, held)
-    write_state(
-        path,
-        {
-            "log_probs": torch.cat([torch.from_numpy(one.log_probs) for one in distributions]),
-            "tags": torch.cat([torch.from_numpy(one.predicted_tags) for one in distributions]),
-        },
-    )
-    delete_state(state_path)
+    log_probs = torch.cat([torch.from_numpy(one.log_probs) for one in distributions])
+    tags = torch.cat([torch.from_numpy(one.predicted_tags) for one in distributions])
+    write_state(path, {"log_probs": log_probs, "tags": tags})
+    delete_state(state_path)  # only now: without both, an interruption would train again
     return distributions
 
 
@@ -152,11 +161,8 @@ def _read_cached_fold(path: Path, held: Sequence[Document]) -> list[TagDistribut
         return None
     try:
         state = read_state(path, device=torch.device("cpu"))
-    except TrainingError:
+    except TrainingError:  # damaged, or written by another release: trained again
         return None
     lengths = [len(word_offsets(document.text)) for document in held]
-    parts = (state["log_probs"].split(lengths), state["tags"].split(lengths))
-    return [
-        TagDistribution(log_probs.numpy(), tags.numpy())
-        for log_probs, tags in zip(*parts, strict=True)
-    ]
+    parts = zip(state["log_probs"].split(lengths), state["tags"].split(lengths), strict=True)
+    return [TagDistribution(log_probs.numpy(), tags.numpy()) for log_probs, tags in parts]

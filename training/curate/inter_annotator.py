@@ -23,15 +23,10 @@ F1_DECIMALS = 4  # in JSON
 
 @dataclass(frozen=True, slots=True)
 class AgreementScores:
-    """Agreement on a set of spans. Add with ``+``.
+    """Agreement on a set of spans. Add with ``+``."""
 
-    Attributes:
-        exact_counts: Matches with equal boundaries and label.
-        overlap_counts: Matches with overlapping text and equal label.
-    """
-
-    exact_counts: Counts = field(default_factory=Counts)
-    overlap_counts: Counts = field(default_factory=Counts)
+    exact_counts: Counts = field(default_factory=Counts)  # equal boundaries and label
+    overlap_counts: Counts = field(default_factory=Counts)  # overlapping text and equal label
 
     def __add__(self, other: "AgreementScores") -> "AgreementScores":
         return AgreementScores(
@@ -53,88 +48,64 @@ class AgreementScores:
         """F1 of overlap matches; 1.0 without spans."""
         return self.overlap_counts.f1 if self.compared_spans else 1.0
 
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON types."""
+        return {
+            "spans": self.compared_spans,
+            "exact_f1": round(self.exact_f1, F1_DECIMALS),
+            "overlap_f1": round(self.overlap_f1, F1_DECIMALS),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class TaskAgreement:
-    """Agreement on one task.
-
-    Attributes:
-        annotators: Sorted names.
-        least_agreeing_pair: The pair with the lowest agreement.
-    """
+    """Agreement on one task."""
 
     task_id: str
-    annotators: tuple[str, ...]
+    annotators: tuple[str, ...]  # sorted names
     scores: AgreementScores
-    least_agreeing_pair: AnnotatorPair
+    least_agreeing_pair: AnnotatorPair  # the pair with the lowest agreement
     text: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON types."""
+        return {
+            "task": self.task_id,
+            "annotators": list(self.annotators),
+            **self.scores.to_json(),
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class AgreementReport:
-    """Agreement of the annotators of a project.
+    """Agreement of the annotators of a project."""
 
-    Attributes:
-        single_annotator_tasks: Tasks with one annotator, which are ignored.
-        overall: Micro-average over all pairs.
-        by_label: Sorted by label.
-        by_length: By span length in words.
-        by_pair: Pairs of annotators with common tasks.
-        by_task: Compared tasks, least agreement first.
-    """
-
-    single_annotator_tasks: int
-    overall: AgreementScores
-    by_label: Mapping[str, AgreementScores]
-    by_length: Mapping[LengthBucket, AgreementScores]
-    by_pair: Mapping[AnnotatorPair, AgreementScores]
-    by_task: tuple[TaskAgreement, ...]
+    single_annotator_tasks: int  # tasks with one annotator, which are ignored
+    overall: AgreementScores  # micro-average over all pairs
+    by_label: Mapping[str, AgreementScores]  # sorted by label
+    by_length: Mapping[LengthBucket, AgreementScores]  # by span length in words
+    by_pair: Mapping[AnnotatorPair, AgreementScores]  # pairs of annotators with common tasks
+    by_task: tuple[TaskAgreement, ...]  # compared tasks, least agreement first
 
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON types."""
-        pairs = self.by_pair.items()
         return {
             "tasks": len(self.by_task),
             "alone": self.single_annotator_tasks,
-            "overall": _scores_to_json(self.overall),
-            "by_label": {
-                label: _scores_to_json(agreement) for label, agreement in self.by_label.items()
-            },
-            "by_length": {
-                length: _scores_to_json(agreement) for length, agreement in self.by_length.items()
-            },
+            "overall": self.overall.to_json(),
+            "by_label": {label: scores.to_json() for label, scores in self.by_label.items()},
+            "by_length": {length: scores.to_json() for length, scores in self.by_length.items()},
             "by_pair": [
-                {"annotators": [*pair], **_scores_to_json(agreement)} for pair, agreement in pairs
+                {"annotators": [*pair], **scores.to_json()} for pair, scores in self.by_pair.items()
             ],
-            "by_task": [task_to_json(entry) for entry in self.by_task],
+            "by_task": [entry.to_json() for entry in self.by_task],
         }
-
-
-def task_to_json(entry: TaskAgreement) -> dict[str, Any]:
-    """Convert the agreement on a task to JSON types."""
-    return {
-        "task": entry.task_id,
-        "annotators": list(entry.annotators),
-        **_scores_to_json(entry.scores),
-    }
-
-
-def _scores_to_json(agreement: AgreementScores) -> dict[str, Any]:
-    return {
-        "spans": agreement.compared_spans,
-        "exact_f1": round(agreement.exact_f1, F1_DECIMALS),
-        "overlap_f1": round(agreement.overlap_f1, F1_DECIMALS),
-    }
 
 
 def compute_agreement(documents: Iterable[Document]) -> AgreementReport:
     """Compare all pairs of annotators of each task.
 
-    Args:
-        documents: One per annotator and task, read with the annotator policy "each", in any order.
-
-    Returns:
-        The agreement report.
+    The documents are one per annotator and task, read with the annotator policy "each".
 
     Raises:
         InputError: If no task has two annotators.
@@ -162,33 +133,26 @@ def compute_agreement(documents: Iterable[Document]) -> AgreementReport:
         by_task.append(
             TaskAgreement(task, tuple(sorted(by_annotator)), agreement, least_agreeing, text)
         )
-    labels = sorted({label for label, _ in cells})
     return AgreementReport(
         single_annotator_tasks=len(tasks) - len(shared),
         overall=_sum_scores(cells.values()),
         by_label={
             label: _sum_scores(cells[cell] for cell in cells if cell[0] == label)
-            for label in labels
+            for label in sorted({label for label, _ in cells})
         },
         by_length={
             length: _sum_scores(cells[cell] for cell in cells if cell[1] == length)
             for length in LENGTH_BUCKETS
         },
         by_pair=dict(sorted(by_pair.items())),
-        by_task=tuple(sorted(by_task, key=_agreement_sort_key)),
+        by_task=tuple(sorted(by_task, key=_task_sort_key)),
     )
 
 
 def group_by_annotator(documents: Iterable[Document]) -> dict[tuple[str, str], dict[str, Document]]:
-    """Group documents by task and annotator.
+    """Group documents by task and annotator: by (task id, text), then by annotator.
 
     The key contains the text, because two projects may use the same task id.
-
-    Args:
-        documents: One per annotator and task.
-
-    Returns:
-        Documents by (task id, text), then by annotator.
     """
     tasks: defaultdict[tuple[str, str], dict[str, Document]] = defaultdict(dict)
     for document in documents:
@@ -210,7 +174,7 @@ def _compare_annotators(
 
 
 def _symmetric_counts(counts: Counts) -> Counts:
-    """Add the counts of a comparison and of its reverse."""
+    # The reverse comparison is not computed: it has the same matches, and swaps both errors.
     matched, wrong = counts.tp + counts.tp_predicted, counts.fp + counts.fn
     return Counts(tp=matched, tp_predicted=matched, fp=wrong, fn=wrong)
 
@@ -219,7 +183,6 @@ def _sum_scores(parts: Iterable[AgreementScores]) -> AgreementScores:
     return sum(parts, AgreementScores())
 
 
-def _agreement_sort_key(entry: TaskAgreement) -> tuple[object, ...]:
-    """Least agreement first; ties by number of spans."""
-    agreement = entry.scores
-    return agreement.exact_f1, agreement.overlap_f1, -agreement.compared_spans, entry.task_id
+def _task_sort_key(entry: TaskAgreement) -> tuple[object, ...]:
+    scores = entry.scores  # of equal agreement, the task with most spans is the first
+    return scores.exact_f1, scores.overlap_f1, -scores.compared_spans, entry.task_id

@@ -21,22 +21,17 @@ from tagalong.training.evaluation.text_segments import TextSegment, segment_text
 
 MAX_SHOWN_DOCUMENTS = 10  # with their texts
 MAX_TABLE_ROWS = 200  # the rest is in report.json
-MIN_SHOWN_SCORE = 0.001  # lower scores are shown as below it
+SCORE_COLUMNS = ("Compared", "Exact F1", "Overlap F1")
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedText:
-    """A text with highlighted spans.
+    """A text with highlighted spans."""
 
-    Attributes:
-        name: Document or task id.
-        annotation_set_names: Names of both annotation sets, if they differ between texts.
-    """
-
-    name: str
+    name: str  # document or task id
     caption: str
     segments: Sequence[TextSegment]
-    annotation_set_names: tuple[str, str] = ("", "")
+    annotation_set_names: tuple[str, str] = ("", "")  # if they differ between texts
 
 
 def review_tables(review_report: ReviewReport) -> list[TextTable]:
@@ -45,29 +40,24 @@ def review_tables(review_report: ReviewReport) -> list[TextTable]:
     queue = tuple(
         (
             str(rank),
-            f"{finding.score:.3f}" if finding.score >= MIN_SHOWN_SCORE else f"<{MIN_SHOWN_SCORE}",
+            finding.shown_score,
             finding.kind,
             to_single_line(finding.document),
             *(_quote_span(finding, span) for span in (finding.gold, finding.suggested)),
         )
         for rank, finding in enumerate(review_report.findings[:MAX_TABLE_ROWS], start=1)
     )
-    omitted = len(review_report.findings) - len(queue)
+    kind_rows = tuple((kind, f"{count:,}") for kind, count in kinds.most_common())
+    columns = ("#", "Score", "Kind", "Document", "Annotated", "Suggested")
+    note = _count_omitted(len(review_report.findings) - len(queue))
     return [
-        TextTable(
-            "Findings by kind",
-            ("Kind", "Findings"),
-            "lr",
-            tuple((kind, f"{count:,}") for kind, count in kinds.most_common()),
-        ),
-        TextTable(
-            "Findings, most suspicious first",
-            ("#", "Score", "Kind", "Document", "Annotated", "Suggested"),
-            "rrllll",
-            queue,
-            f"{omitted:,} more are in report.json." if omitted else "",
-        ),
+        TextTable("Findings by kind", ("Kind", "Findings"), "lr", kind_rows),
+        TextTable("Findings, most suspicious first", columns, "rrllll", queue, note),
     ]
+
+
+def _count_omitted(omitted: int) -> str:
+    return f"{omitted:,} more are in report.json." if omitted else ""
 
 
 def _quote_span(finding: ReviewFinding, span: Span | None) -> str:
@@ -80,11 +70,7 @@ def review_to_markdown(
     review_report: ReviewReport, *, model_name: str, notes: Sequence[str]
 ) -> str:
     """Convert a review to Markdown."""
-    head = (
-        f"{len(review_report.findings):,} findings in {review_report.annotation_count:,} "
-        f"annotations of {review_report.document_count:,} documents, by "
-        f"{escape_markdown(model_name)}."
-    )
+    head = review_report.summarize(escape_markdown(model_name))
     quotes = [f"> {escape_markdown(note)}" for note in notes]
     tables = [table_to_markdown(table) for table in review_tables(review_report) if table.rows]
     return "\n\n".join(["# Annotations to review", head, *quotes, *tables]) + "\n"
@@ -97,17 +83,7 @@ def review_to_html(
     model_name: str,
     notes: Sequence[str],
 ) -> str:
-    """Render a review as a self-contained HTML page.
-
-    Args:
-        review_report: The review.
-        documents: The reviewed documents; the texts of the most suspicious are shown.
-        model_name: The model, or models, of the review.
-        notes: Limits of the review.
-
-    Returns:
-        HTML.
-    """
+    """Render a review as a self-contained HTML page, with the most suspicious documents."""
     by_id = {document.id: document for document in documents}
     return _ENVIRONMENT.get_template("review.html").render(
         review=review_report,
@@ -137,41 +113,36 @@ def _annotated_with_corrections(
     )
 
 
-def agreement_tables(agreement: AgreementReport) -> list[TextTable]:
+def agreement_tables(
+    agreement: AgreementReport, *, max_tasks: int = MAX_TABLE_ROWS
+) -> list[TextTable]:
     """Build the tables of agreement by label, length, pair of annotators, and task."""
+    # Pairs, because a label may be called "All" too.
     labels = [("All", agreement.overall), *agreement.by_label.items()]
     lengths = [
         (LENGTH_COLUMN_NAMES[length], agreement.by_length[length]) for length in LENGTH_BUCKETS
     ]
     pairs = [(" and ".join(pair), scores) for pair, scores in agreement.by_pair.items()]
+    tables = [
+        TextTable(
+            title,
+            (column, *SCORE_COLUMNS),
+            "lrrr",
+            tuple((to_single_line(name), *_format_agreement(scores)) for name, scores in rows),
+        )
+        for title, column, rows in (
+            ("By label", "Label", labels),
+            ("By length of the entity", "Length", lengths),
+            ("By pair of annotators", "Annotators", pairs),
+        )
+    ]
     tasks = tuple(
         (entry.task_id, ", ".join(entry.annotators), *_format_agreement(entry.scores))
-        for entry in agreement.by_task[:MAX_TABLE_ROWS]
+        for entry in agreement.by_task[:max_tasks]
     )
-    omitted = len(agreement.by_task) - len(tasks)
-    return [
-        _agreement_table("By label", "Label", labels),
-        _agreement_table("By length of the entity", "Length", lengths),
-        _agreement_table("By pair of annotators", "Annotators", pairs),
-        TextTable(
-            "By task, least agreement first",
-            ("Task", "Annotators", "Compared", "Exact F1", "Overlap F1"),
-            "llrrr",
-            tasks,
-            f"{omitted:,} more are in report.json." if omitted else "",
-        ),
-    ]
-
-
-def _agreement_table(
-    title: str, name: str, rows: Iterable[tuple[str, AgreementScores]]
-) -> TextTable:
-    return TextTable(
-        title,
-        (name, "Compared", "Exact F1", "Overlap F1"),
-        "lrrr",
-        tuple((to_single_line(row), *_format_agreement(scores)) for row, scores in rows),
-    )
+    columns = ("Task", "Annotators", *SCORE_COLUMNS)
+    note = _count_omitted(len(agreement.by_task) - len(tasks))
+    return [*tables, TextTable("By task, least agreement first", columns, "llrrr", tasks, note)]
 
 
 def _format_agreement(scores: AgreementScores) -> tuple[str, str, str]:
@@ -191,15 +162,7 @@ def agreement_to_markdown(agreement: AgreementReport) -> str:
 
 
 def agreement_to_html(agreement: AgreementReport, documents: Iterable[Document]) -> str:
-    """Render an agreement report as a self-contained HTML page.
-
-    Args:
-        agreement: The report.
-        documents: The compared documents; the texts of the tasks with least agreement are shown.
-
-    Returns:
-        HTML.
-    """
+    """Render an agreement report as a self-contained HTML page, with the tasks agreed on least."""
     by_annotator = group_by_annotator(documents)
     disagreeing = [entry for entry in agreement.by_task if entry.scores.exact_f1 < 1]
     texts = []

@@ -6,7 +6,7 @@ knows this only as far as it has learned it, so phrase counts are separate evide
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from tagalong.ner.document import Document
@@ -19,26 +19,15 @@ PSEUDOCOUNT = 0.5  # Jeffreys' prior
 
 @dataclass(frozen=True, slots=True)
 class PhraseCounts:
-    """Occurrences of phrases, and how many of them are annotated.
+    """Occurrences of phrases, and how many of them are annotated."""
 
-    Attributes:
-        occurrence_counts: By phrase, where the truth is known.
-        annotated_counts: By phrase and label.
-    """
-
-    occurrence_counts: Mapping[Phrase, int]
-    annotated_counts: Mapping[tuple[Phrase, str], int]
+    occurrence_counts: Mapping[Phrase, int]  # by phrase, where the truth is known
+    annotated_counts: Mapping[tuple[Phrase, str], int]  # by phrase and label
 
     def log_odds(self, phrase: Phrase, label: str, *, is_annotated: bool) -> float:
-        """Log odds that a phrase is annotated, excluding the occurrence in question.
+        """Log odds that a phrase, counted before, is annotated with a label elsewhere.
 
-        Args:
-            phrase: A key of `occurrence_counts`.
-            label: Its possible label.
-            is_annotated: Whether the occurrence in question has that label.
-
-        Returns:
-            Natural logarithm of annotated over unannotated occurrences, with `PSEUDOCOUNT`.
+        `is_annotated` says whether the occurrence in question has that label.
         """
         annotated = self.annotated_counts.get((phrase, label), 0) - is_annotated
         not_annotated = self.occurrence_counts[phrase] - 1 - annotated
@@ -53,40 +42,28 @@ def phrase_from_text(text: str) -> Phrase:
 def count_phrases(
     documents: Sequence[Document],
     tagged: Sequence[TaggedWords],
-    phrases: Collection[Phrase],
+    phrases: Set[Phrase],
     tag_set: TagSet,
 ) -> PhraseCounts:
     """Count all occurrences of phrases, including overlapping ones.
 
     Occurrences with words of unknown truth are excluded.
-
-    Args:
-        documents: Annotated documents.
-        tagged: Their words and tags.
-        phrases: Phrases to count.
-        tag_set: Tag set of `tagged`.
-
-    Returns:
-        The counts.
     """
-    phrase_set = frozenset(phrases)
     # Few words start a phrase, so most positions need one dictionary access.
     lengths: defaultdict[str, set[int]] = defaultdict(set)
-    for phrase in phrase_set:
+    for phrase in phrases:
         lengths[phrase[0]].add(len(phrase))
-    occurrences = dict.fromkeys(phrase_set, 0)
+    occurrences = dict.fromkeys(phrases, 0)
     annotated: defaultdict[tuple[Phrase, str], int] = defaultdict(int)
     for document, tagged_words in zip(documents, tagged, strict=True):
         words = phrase_from_text(document.text)
         for first, word in enumerate(words):
             for length in lengths.get(word, ()):
                 phrase = words[first : first + length]
-                if (
-                    phrase in phrase_set
-                    and IGNORE_INDEX not in tagged_words.tags[first : first + length]
-                ):
+                tags = tagged_words.tags[first : first + length]
+                if phrase in phrases and IGNORE_INDEX not in tags:
                     occurrences[phrase] += 1
         for first, last, label in tag_set.entities(tagged_words.tags):
-            if words[first:last] in phrase_set:
+            if words[first:last] in phrases:
                 annotated[words[first:last], label] += 1
     return PhraseCounts(occurrences, dict(annotated))

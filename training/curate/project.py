@@ -28,16 +28,12 @@ class CuratedProject:
     """A Label Studio project whose annotations are curated.
 
     All methods that ask Label Studio raise `LabelStudioError` if it refuses or stays unreachable.
-
-    Attributes:
-        project: The project.
-        warn: Called with one sentence per problem that does not stop the work.
     """
 
     project: ConnectedProject
-    warn: Callable[[str], None]
+    warn: Callable[[str], None]  # takes a sentence for a problem that does not stop the work
 
-    def read_annotated_corpus(self, annotators: AnnotatorPolicy = "majority") -> Corpus | None:
+    def read_annotated_corpus(self, annotators: AnnotatorPolicy) -> Corpus | None:
         """Read the annotated tasks, with task ids as document ids; None if there are none."""
         project, client = self.project, self.project.client
         options = ReadOptions(annotator_policy=annotators, label_config=self.project.config)
@@ -58,14 +54,9 @@ class CuratedProject:
         return [item.document for item in items if item.document is not None]
 
     def queue_documents(self, documents: Sequence[Document], tier: Tier) -> str:
-        """Make the project hand out tasks in this order, with predictions.
+        """Make the project hand out tasks in this order, with predictions of `tier`.
 
-        Args:
-            documents: Documents of the tasks, in order.
-            tier: Predicts them; its version becomes the version of the project.
-
-        Returns:
-            Address of the Data Manager tab.
+        Its version becomes the version of the project. Returns the address of the Data Manager tab.
         """
         blank = [replace(document, spans=()) for document in documents]
         predictions = predict_in_project_labels(self.project.config, tier, blank)
@@ -73,15 +64,7 @@ class CuratedProject:
         return self._tab_url(queue_tasks(self.project, chosen, version=tier.version))
 
     def show_tasks_in_tab(self, tasks: Sequence[str], title: str) -> str:
-        """Show tasks in a Data Manager tab.
-
-        Args:
-            tasks: Ids of tasks, or of documents made from them.
-            title: Title of the tab.
-
-        Returns:
-            Address of the tab.
-        """
+        """Show tasks, by their ids or those of their documents, in a tab; returns its address."""
         ids = list(dict.fromkeys(int(task.partition("@")[0]) for task in tasks))
         if len(ids) > MOST:
             self.warn(

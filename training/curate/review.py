@@ -10,37 +10,41 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
+from cleanlab.count import get_confident_thresholds  # type: ignore[import-untyped]
+from cleanlab.token_classification.rank import (  # type: ignore[import-untyped]
+    get_label_quality_scores,
+)
 from numpy.typing import NDArray
 
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError, LabelError
-from tagalong.ner.tags import IGNORE_INDEX, TagSet
+from tagalong.ner.tags import IGNORE_INDEX, TaggedWords, TagSet
 from tagalong.ner.words import overlapping_words
-from tagalong.training.curate.differences import FINDING_KIND_BY_ERROR_TYPE, find_differences
-from tagalong.training.curate.findings import ReviewFinding, ReviewReport, SuspectDocument
-from tagalong.training.curate.label_quality import rate_word_labels
+from tagalong.training.curate.encoder_outputs import TagDistribution
+from tagalong.training.curate.findings import (
+    FindingKind,
+    ReviewFinding,
+    ReviewReport,
+    SuspectDocument,
+    find_differences,
+)
 from tagalong.training.curate.phrase_counts import PhraseCounts, count_phrases, phrase_from_text
-from tagalong.training.curate.tag_distributions import TagDistribution
 from tagalong.training.evaluation.error_types import CONTEXT_CHARACTERS, SpanMismatch
 
 WHITE_SPACE_PATTERN = re.compile(r"\s+")
 MAX_LISTED_LABELS = 5  # in a message
+MIN_QUALITY = 0.02  # models trained on few documents are overconfident
 
 
 def review_annotations(
     documents: Sequence[Document], tag_distributions: Sequence[TagDistribution], tag_set: TagSet
 ) -> ReviewReport:
-    """Find annotations that are probably wrong.
+    """Find annotations that are probably wrong; words of unknown truth have no findings.
 
-    Args:
-        documents: Annotated documents in any order.
-        tag_distributions: Probabilities of each, ideally of a model that was not trained on it.
-        tag_set: Tag set of the model.
-
-    Returns:
-        Findings and their documents. Words of unknown truth have no findings.
+    The tag distribution of a document is ideally of a model that was not trained on it.
 
     Raises:
         InputError: If there is no annotation, or no word of known truth.
@@ -49,12 +53,10 @@ def review_annotations(
     check_annotated(documents, tag_set.labels)
     tagged = [tag_set.encode(document) for document in documents]
     mismatches_by_document = [
-        find_differences(document, tagged_words, distribution.predicted_tags.tolist(), tag_set)
-        for document, tagged_words, distribution in zip(
-            documents, tagged, tag_distributions, strict=True
-        )
+        find_differences(document, entry, distribution.predicted_tags.tolist(), tag_set)
+        for document, entry, distribution in zip(documents, tagged, tag_distributions, strict=True)
     ]
-    phrases = {
+    phrases = {  # only these are counted, because all phrases of a corpus would be millions
         phrase_from_text(document.span_text(span))
         for document, mismatches in zip(documents, mismatches_by_document, strict=True)
         for mismatch in mismatches
@@ -65,32 +67,23 @@ def review_annotations(
     ratings = rate_word_labels(tagged, tag_distributions)
     findings = []
     for index, document in enumerate(documents):
-        annotated_tags, model_tags = (
-            np.array(tagged[index].tags),
-            tag_distributions[index].predicted_tags,
-        )
+        differs = np.array(tagged[index].tags) != tag_distributions[index].predicted_tags
         for mismatch in mismatches_by_document[index]:
             words = slice(*overlapping_words(tagged[index].words, *mismatch.extent))
-            log_odds = _mean_label_quality(
-                ratings[index][words], annotated_tags[words] != model_tags[words]
-            )
+            log_odds = _mean_label_quality(ratings[index][words], differs[words])
             log_odds += _phrase_log_odds(document, mismatch, phrase_counts)
             findings.append(_build_finding(document, mismatch, log_odds))
     return ReviewReport(
         document_count=len(documents),
         annotation_count=sum(sum(1 for _ in tag_set.entities(one.tags)) for one in tagged),
         findings=tuple(sorted(findings, key=_finding_sort_key)),
-        suspect_documents=tuple(_rank_suspect_documents(findings)),
+        suspect_documents=_rank_suspect_documents(findings),
         dropped=tuple(entry for one in tagged for entry in one.dropped),
     )
 
 
 def check_annotated(documents: Sequence[Document], labels: Sequence[str]) -> None:
     """Refuse documents without anything to review.
-
-    Args:
-        documents: Documents.
-        labels: Labels to review.
 
     Raises:
         InputError: If there is no annotation, or no word of known truth.
@@ -121,6 +114,34 @@ def check_annotated(documents: Sequence[Document], labels: Sequence[str]) -> Non
         )
 
 
+def rate_word_labels(
+    tagged: Sequence[TaggedWords], tag_distributions: Sequence[TagDistribution]
+) -> list[NDArray[np.float64]]:
+    """Rate the tag of each word by the model's probabilities.
+
+    The quality of a tag is its probability (self-confidence in cleanlab), divided by the mean
+    self-confidence of all words with that tag (the threshold of Northcutt et al. 2021, "Confident
+    Learning"). The division accounts for tags of which the model is never confident.
+
+    Returns the log quality of each word, shape (words,) per document: 0 for average quality of the
+    tag, NaN if the truth is unknown. At least one tag must be known.
+    """
+    tags = [np.array(entry.tags, dtype=np.intp) for entry in tagged]
+    known = [document_tags != IGNORE_INDEX for document_tags in tags]
+    indices = [index for index, document_tags in enumerate(known) if document_tags.any()]
+    given = [tags[index][known[index]] for index in indices]
+    expected = [np.exp(tag_distributions[index].log_probs[known[index]]) for index in indices]
+    thresholds = get_confident_thresholds(np.concatenate(given), np.concatenate(expected))
+    _, qualities = get_label_quality_scores([*map(list, given)], expected)
+    ratings: list[NDArray[np.float64]] = [
+        np.full(len(document_tags), np.nan) for document_tags in tags
+    ]
+    for index, document_tags, quality in zip(indices, given, qualities, strict=True):
+        quality_ratio = np.maximum(quality.to_numpy(), MIN_QUALITY) / thresholds[document_tags]
+        ratings[index][known[index]] = np.log(quality_ratio)
+    return ratings
+
+
 def _mean_label_quality(ratings: NDArray[np.float64], differs: NDArray[np.bool_]) -> float:
     """Mean quality of the differing words, as for the score of a span."""
     # If the model splits a span in two, the first part may differ in no word.
@@ -141,32 +162,33 @@ def _phrase_log_odds(
 
 def _build_finding(document: Document, mismatch: SpanMismatch, log_odds: float) -> ReviewFinding:
     start, end = mismatch.extent
+    before = document.text[max(0, start - CONTEXT_CHARACTERS) : start]
+    after = document.text[end : end + CONTEXT_CHARACTERS]
     return ReviewFinding(
         document=document.id,
-        kind=FINDING_KIND_BY_ERROR_TYPE[mismatch.error_type],
+        # The first word, such as "boundary"; the rest is a direction.
+        kind=cast(FindingKind, mismatch.error_type.split()[0]),
         gold=mismatch.predicted,
         suggested=mismatch.gold,
         text=document.text[start:end],
-        context_before=WHITE_SPACE_PATTERN.sub(
-            " ", document.text[max(0, start - CONTEXT_CHARACTERS) : start]
-        ),
-        context_after=WHITE_SPACE_PATTERN.sub(" ", document.text[end : end + CONTEXT_CHARACTERS]),
+        context_before=WHITE_SPACE_PATTERN.sub(" ", before),
+        context_after=WHITE_SPACE_PATTERN.sub(" ", after),
         score=1 / (1 + math.exp(-log_odds)),
     )
 
 
 def _finding_sort_key(finding: ReviewFinding) -> tuple[object, ...]:
-    """Sort by score; ties by content, so that the order is reproducible."""
-    spans = [span for span in (finding.gold, finding.suggested) if span is not None]
-    return finding.score, finding.document, finding.kind, spans
+    # Ties are sorted by content, so that the order is reproducible.
+    return finding.score, finding.document, finding.kind, finding.spans
 
 
-def _rank_suspect_documents(findings: Sequence[ReviewFinding]) -> list[SuspectDocument]:
+def _rank_suspect_documents(findings: Sequence[ReviewFinding]) -> tuple[SuspectDocument, ...]:
     scores: defaultdict[str, list[float]] = defaultdict(list)
     for finding in findings:
         scores[finding.document].append(finding.score)
-    suspects = [
+    suspects = (
+        # `fsum` is exact, so the order of findings does not matter.
         SuspectDocument(document, len(of_document), -math.fsum(map(math.log, of_document)))
         for document, of_document in scores.items()
-    ]
-    return sorted(suspects, key=lambda suspect: (-suspect.suspicion, suspect.document_id))
+    )
+    return tuple(sorted(suspects, key=lambda suspect: (-suspect.suspicion, suspect.document_id)))

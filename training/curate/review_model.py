@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tagalong.backend.models.base_models.base_model import BaseModelRef
-from tagalong.backend.models.encoder.tier import EncoderTier
 from tagalong.backend.models.tier import Tier
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import InputError
@@ -15,40 +14,34 @@ from tagalong.ner.tags import TagSet
 from tagalong.ner.tiers import ENCODER
 from tagalong.training.corpus import Corpus
 from tagalong.training.curate.cross_validation import CrossValidationConfig, cross_validate
+from tagalong.training.curate.encoder_outputs import (
+    TagDistribution,
+    as_encoder,
+    predict_tag_distributions,
+)
 from tagalong.training.curate.review import check_annotated
-from tagalong.training.curate.tag_distributions import TagDistribution, predict_tag_distributions
 from tagalong.training.loop.trainer import ProgressCallback
 from tagalong.training.loop.training_state import lock_training
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewModel:
-    """The model, or models, of a review with their tag distributions.
-
-    Attributes:
-        note: Limit of the review, or empty.
-    """
+    """The model, or models, of a review with their tag distributions."""
 
     name: str
     tag_distributions: Sequence[TagDistribution]
     tag_set: TagSet
-    note: str = ""
+    note: str = ""  # limit of the review, or empty
 
 
 def predict_with_version(corpus: Corpus, tier: Tier) -> ReviewModel:
     """Compute tag distributions with one version.
 
-    Args:
-        corpus: Annotated documents.
-        tier: The version.
-
-    Returns:
-        Its tag distributions.
-
     Raises:
         InputError: If the version is no encoder.
     """
-    if not isinstance(tier, EncoderTier):
+    encoder = as_encoder(tier)
+    if encoder is None:
         raise InputError(
             f"{tier.version} is no encoder, and only encoders have tag probabilities: give an "
             "encoder, or leave out --model",
@@ -58,8 +51,8 @@ def predict_with_version(corpus: Corpus, tier: Tier) -> ReviewModel:
         f"If {tier.version} was trained on these documents, it misses their errors; without "
         "--model, no document is judged by a model that was trained on it."
     )
-    distributions = predict_tag_distributions(tier, corpus.documents)
-    return ReviewModel(tier.version, distributions, tier.tag_set, note)
+    distributions = predict_tag_distributions(encoder, corpus.documents)
+    return ReviewModel(tier.version, distributions, encoder.tag_set, note)
 
 
 @contextmanager
@@ -67,19 +60,11 @@ def predict_with_cross_validation(
     corpus: Corpus,
     store: ModelStore,
     config: CrossValidationConfig,
-    *,
-    on_progress: ProgressCallback = lambda _: None,
+    on_progress: ProgressCallback,
 ) -> Iterator[ReviewModel]:
     """Compute tag distributions with models that were not trained on the document.
 
-    Args:
-        corpus: Annotated documents.
-        store: Finished folds are cached beside its encoders until the context ends without error.
-        config: Settings.
-        on_progress: Called after each training step.
-
-    Yields:
-        The tag distributions.
+    Finished folds are cached beside the encoders of the store until the context ends without error.
 
     Raises:
         InputError: If there is nothing to review, or there are fewer different texts than folds.
@@ -87,6 +72,7 @@ def predict_with_cross_validation(
         BaseModelError: If the base model is missing.
     """
     check_annotated(corpus.documents, corpus.labels)
+    # The name starts with a dot, so that the store takes no fold for a version.
     folder = store.tier_folder(ENCODER) / f".review-{config.key(corpus.documents, corpus.labels)}"
     with lock_training(folder):
         distributions = cross_validate(
@@ -106,13 +92,10 @@ def build_cross_validation_config(
 ) -> CrossValidationConfig:
     """Replace defaults of a cross-validation; None keeps a default."""
     config = CrossValidationConfig(n_folds=folds)
-    recipe = config.recipe
     schedule: dict[str, Any] = {"seed": seed}
-    if epochs is not None:
+    if epochs is not None:  # as many as asked for, not extended to the minimum of steps
         schedule |= {"epochs": epochs, "min_steps": 0}
-    recipe = replace(
-        recipe,
-        base=recipe.base if base is None else BaseModelRef(base),
-        schedule=replace(recipe.schedule, **schedule),
-    )
+    recipe = replace(config.recipe, schedule=replace(config.recipe.schedule, **schedule))
+    if base is not None:
+        recipe = replace(recipe, base=BaseModelRef(base))
     return replace(config, recipe=recipe)

@@ -146,7 +146,7 @@ def test_folds_are_kept_where_what_they_say_cannot_be_written(
     def refuse(*_) -> None:
         raise OutputError("the disk is full")
 
-    monkeypatch.setattr("tagalong.cli.curate.review.write_findings", refuse)
+    monkeypatch.setattr("tagalong.cli.curate.review.write_json_lines", refuse)
     command = ["review", export, "--folds", "2", "--epochs", "1", "--models", tmp_path / "models"]
     command += ["--base", tiny_base("bert-uncased"), "--out", tmp_path / "queue.jsonl"]
     assert isinstance(refusal(*command), OutputError)

@@ -16,14 +16,15 @@ from tagalong.ner.errors import InputError, LabelError, TrainingError
 from tagalong.ner.tags import IGNORE_INDEX, TagSet
 from tagalong.ner.words import word_offsets
 from tagalong.training.corpus.hash_split import normalize_text
-from tagalong.training.curate.cross_validation import CrossValidationConfig, cross_validate
-from tagalong.training.curate.differences import find_differences
-from tagalong.training.curate.findings import review_to_json
-from tagalong.training.curate.folds import assign_folds
-from tagalong.training.curate.label_quality import rate_word_labels
+from tagalong.training.curate.cross_validation import (
+    CrossValidationConfig,
+    assign_folds,
+    cross_validate,
+)
+from tagalong.training.curate.encoder_outputs import TagDistribution
+from tagalong.training.curate.findings import find_differences
 from tagalong.training.curate.phrase_counts import count_phrases, phrase_from_text
-from tagalong.training.curate.review import review_annotations
-from tagalong.training.curate.tag_distributions import TagDistribution
+from tagalong.training.curate.review import rate_word_labels, review_annotations
 from tagalong.training.recipes.encoder_recipe import EncoderRecipe
 from tagalong.training.recipes.schedule import Schedule
 from tests.errors import raises
@@ -260,7 +261,7 @@ def test_a_model_that_agrees_finds_nothing_and_losses_are_counted() -> None:
     found = review_annotations([*documents, foreign], said, TAGS)
     assert (found.findings, found.suspect_documents) == ((), ())
     assert [entry.reason for entry in found.dropped] == ["label unknown"]
-    assert review_to_json(found)["annotations"] == sum(len(one.spans) for one in documents)
+    assert found.to_json()["annotations"] == sum(len(one.spans) for one in documents)
 
 
 @pytest.mark.parametrize(

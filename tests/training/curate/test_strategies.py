@@ -14,11 +14,12 @@ from tagalong.ner.document import Document, Prediction, Span
 from tagalong.ner.errors import InputError
 from tagalong.ner.words import word_offsets
 from tagalong.training.corpus.hash_split import normalize_text
-from tagalong.training.curate.diversity import nearest_distances
-from tagalong.training.curate.selection import SelectionOptions, StrategyName
-from tagalong.training.curate.strategies import STRATEGIES, StrategyInputs, select_documents
-from tagalong.training.curate.tag_distributions import TagDistribution
-from tests.errors import raises
+from tagalong.training.curate.diversity_strategies import nearest_distances
+from tagalong.training.curate.encoder_outputs import TagDistribution
+from tagalong.training.curate.mixed_strategy import percentile_rank
+from tagalong.training.curate.pool import Pool, deduplicate_pool
+from tagalong.training.curate.selection_options import SelectionOptions, StrategyName
+from tagalong.training.curate.strategies import STRATEGIES, select_from_pool
 
 WORDS = ("naloxone", "reverses", "acute", "renal", "failure", "in", "rats", ",", "β-cell")
 GREEDY = sorted(set(STRATEGIES) - {"k-means"})  # whose next choice does not change those before
@@ -67,24 +68,31 @@ def opinions(some) -> list[TagDistribution]:
 
 
 def chosen(pool, name: str, count: int, *, labelled=(), share: float = 0.1, seed: int = 0):
-    return select_documents(
-        pool,
-        [predict(document) for document in pool],
+    candidates = deduplicate_pool(pool, labelled, seed=seed).documents
+    return select_from_pool(
+        Pool(
+            candidates,
+            [predict(document) for document in candidates],
+            [predict(document, "other") for document in candidates],
+            labelled,
+            embed=vectors,
+            tag_distributions=opinions,
+        ),
         SelectionOptions(name, count, share, seed),
-        labeled=labelled,
-        inputs=StrategyInputs([predict(document, "other") for document in pool], vectors, opinions),
     )
 
 
 def lying(pool, places, name: str, count: int, predictions=None):
     """What is chosen where documents lie at these places."""
-    return select_documents(
-        pool,
-        predictions or [predict(document) for document in pool],
-        SelectionOptions(name, count, 0.0),
-        inputs=StrategyInputs(
-            document_vectors=lambda some: np.array([places[one.text] for one in some])
+    given = dict(zip(pool, predictions or map(predict, pool), strict=True))
+    candidates = deduplicate_pool(pool).documents
+    return select_from_pool(
+        Pool(
+            candidates,
+            [given[document] for document in candidates],
+            embed=lambda some: np.array([places[one.text] for one in some]),
         ),
+        SelectionOptions(name, count, 0.0),
     )
 
 
@@ -263,23 +271,28 @@ def test_every_strategy_says_why(name: str, reason: str) -> None:
         assert not {"annotations", "predictions"} & task.keys()
 
 
-@pytest.mark.parametrize(
-    ("pool", "labelled"),
-    [([], []), (documents(2), documents(2)), ([Document("e", ""), Document("b", " \n")], [])],
-)
-def test_nothing_to_choose_from(pool, labelled) -> None:
-    with raises(InputError, "nothing-to-select"):
-        chosen(pool, "mixed", 3, labelled=labelled)
-
-
-@pytest.mark.parametrize("name", [name for name in STRATEGIES if STRATEGIES[name].required_inputs])
-def test_what_a_strategy_needs_must_be_known(name: str) -> None:
-    pool = documents(3)
-    with raises(InputError, "strategy-without-input"):
-        select_documents(pool, [predict(one) for one in pool], SelectionOptions(name, 2))
-
-
 @pytest.mark.parametrize("numbers", [{"count": 0}, {"random_share": 1.1}, {"random_share": -0.1}])
 def test_numbers_that_mean_nothing(numbers) -> None:
     with pytest.raises(InputError):
         SelectionOptions(**numbers)
+
+
+def test_standings_are_shares_and_equals_share() -> None:
+    assert percentile_rank([0.3, 9.0, 0.3, 1.0]).tolist() == [0.0, 1.0, 0.0, 2 / 3]
+    assert percentile_rank([5.0]).tolist() == [0.0]
+
+
+def test_what_is_left_out_is_counted() -> None:
+    pool = [
+        Document("b", "Lithium."),
+        Document("a", "LITHIUM. "),
+        Document("c", "Naloxone"),
+        Document("d", " \n"),
+        Document("e", ""),
+        Document("f", "clonidine"),
+        Document("g", "Clonidine"),
+    ]
+    found = deduplicate_pool(pool, [Document("x", "naloxone")])
+    assert sorted(one.id for one in found.documents) == ["a", "f"]
+    assert (found.already_annotated, found.repeated_texts, found.without_words) == (1, 2, 2)
+    assert deduplicate_pool(found.documents).documents == found.documents

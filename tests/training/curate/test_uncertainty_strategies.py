@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 
 from tagalong.ner.document import Document, Prediction, Span
-from tagalong.training.curate.disagreement import disagreement_score, keep_shared_labels
-from tagalong.training.curate.long_entities import DOCUMENT_OVERHEAD_WORDS, long_entity_uncertainty
-from tagalong.training.curate.mixed import percentile_rank
-from tagalong.training.curate.pool import Pool, deduplicate_pool
-from tagalong.training.curate.tag_distributions import TagDistribution
-from tagalong.training.curate.uncertainty import (
-    LEAST_CONFIDENCE_STRATEGY,
-    UNCERTAINTY_STRATEGY,
+from tagalong.training.curate.encoder_outputs import TagDistribution
+from tagalong.training.curate.pool import Pool
+from tagalong.training.curate.uncertainty_strategies import (
+    DOCUMENT_OVERHEAD_WORDS,
+    disagreement_score,
+    keep_labels,
+    long_entity_uncertainty,
     margin_uncertainty,
+    pick_by_least_confidence,
+    pick_by_uncertainty,
 )
 
 TEXT = "acute renal failure after lithium"  # five words
@@ -43,9 +44,9 @@ def test_doubt_goes_by_words_and_confidence_by_the_whole() -> None:
         [Document("short", "a b c d"), Document("long", "a b c d e f g h")],
         [said(score=0.9), said(score=0.93)],
     )
-    assert [pick.index for pick in UNCERTAINTY_STRATEGY.pick(pool, 2)] == [0, 1]
-    assert [pick.index for pick in LEAST_CONFIDENCE_STRATEGY.pick(pool, 2)] == [1, 0]
-    assert LEAST_CONFIDENCE_STRATEGY.pick(pool, 1)[0].score == pytest.approx(-8 * math.log(0.93))
+    assert [one.document.id for one in pick_by_uncertainty(pool, 2)] == ["short", "long"]
+    assert [one.document.id for one in pick_by_least_confidence(pool, 2)] == ["long", "short"]
+    assert pick_by_least_confidence(pool, 1)[0].score == pytest.approx(-8 * math.log(0.93))
 
 
 @pytest.mark.parametrize(
@@ -67,8 +68,8 @@ def test_a_dispute_counts_an_edge_for_half(one, other, far: float) -> None:
 
 
 def test_what_only_one_can_say_is_no_dispute() -> None:
-    ours, theirs = keep_shared_labels([said(LONG, DRUG)], [said(LONG)], ["Disease"])
-    assert disagreement_score(Document("d", TEXT), ours[0], theirs[0]) == 0.0
+    ours, theirs = keep_labels([said(LONG, DRUG), said(LONG)], ["Disease"])
+    assert disagreement_score(Document("d", TEXT), ours, theirs) == 0.0
 
 
 def per_100(doubt: float, words: int = 5) -> float:
@@ -99,24 +100,3 @@ def test_length_is_paid_for() -> None:
     longer = Document("d", TEXT + " in rats" * 50)
     one = long_entity_uncertainty(Document("d", TEXT), said(LONG, sure=sure))
     assert long_entity_uncertainty(longer, said(LONG, sure=sure + (1.0,) * 100)) < one / 2
-
-
-def test_standings_are_shares_and_equals_share() -> None:
-    assert percentile_rank([0.3, 9.0, 0.3, 1.0]).tolist() == [0.0, 1.0, 0.0, 2 / 3]
-    assert percentile_rank([5.0]).tolist() == [0.0]
-
-
-def test_what_is_left_out_is_counted() -> None:
-    pool = [
-        Document("b", "Lithium."),
-        Document("a", "LITHIUM. "),
-        Document("c", "Naloxone"),
-        Document("d", " \n"),
-        Document("e", ""),
-        Document("f", "clonidine"),
-        Document("g", "Clonidine"),
-    ]
-    found = deduplicate_pool(pool, [Document("x", "naloxone")])
-    assert sorted(one.id for one in found.documents) == ["a", "f"]
-    assert (found.already_annotated, found.repeated_texts, found.without_words) == (1, 2, 2)
-    assert deduplicate_pool(found.documents).documents == found.documents

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from tagalong.ner.document import Document
 from tagalong.ner.errors import InputError
 
-# A new strategy needs a module, its name here, and an entry in `strategies.STRATEGIES`.
+# A new strategy needs its name here, and an entry in `strategies.STRATEGIES`.
 StrategyName = Literal[
     "mixed",
     "uncertainty",
@@ -18,6 +18,7 @@ StrategyName = Literal[
     "long",
     "random",
 ]
+DEFAULT_STRATEGY: StrategyName = "mixed"
 SelectionReason = Literal[
     "uncertain",  # low confidence in its tags
     "the two disagree",  # two models find different entities
@@ -32,23 +33,17 @@ SelectionReason = Literal[
 class SelectionOptions:
     """Settings of a selection.
 
-    Attributes:
-        count: Maximum number of documents.
-        random_share: Share selected at random, from 0 to 1. Documents that a model is uncertain
-            about make its scores look worse than they are; random ones do not.
+    Scores measured on documents that a model is uncertain about look worse than they are. So a
+    share from 0 to 1 is selected at random.
     """
 
-    strategy: StrategyName = "mixed"
-    count: int = 50
+    strategy: StrategyName = DEFAULT_STRATEGY
+    count: int = 50  # maximum number of documents
     random_share: float = 0.1
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Validate the numbers.
-
-        Raises:
-            InputError: If a number is out of range.
-        """
+        """Raise InputError for a number out of range."""
         if self.count < 1:
             raise InputError(
                 f"{self.count} is no valid number of documents: select 1 or more",
@@ -62,20 +57,16 @@ class SelectionOptions:
 
     def count_random(self, count: int) -> int:
         """Number of random documents among the first `count`: the share, rounded half up."""
-        return int(self.random_share * count + 0.5)
+        return int(self.random_share * count + 0.5)  # `round` would round half to even
 
 
 @dataclass(frozen=True, slots=True)
 class SelectedDocument:
-    """A document to annotate.
-
-    Attributes:
-        score: Selection score of the strategy, higher first; None for random documents.
-    """
+    """A document to annotate."""
 
     document: Document
     reason: SelectionReason
-    score: float | None = None
+    score: float | None = None  # of the strategy, higher first; None for random documents
 
     def to_json(self, rank: int) -> dict[str, Any]:
         """Convert to JSON types: rank (from 1), reason, score and document."""
@@ -88,16 +79,6 @@ class SelectedDocument:
         }
 
     def to_task(self, rank: int, data_key: str) -> dict[str, Any]:
-        """Convert to an unannotated task for Label Studio's import.
-
-        Label Studio assigns its own task ids, so the document id is also part of the data.
-
-        Args:
-            rank: Position in the selection, from 1.
-            data_key: Data key of the text in the labeling config.
-
-        Returns:
-            The task.
-        """
-        data = self.to_json(rank)
+        """Convert to an unannotated task, with the text at `data_key` of the labelling config."""
+        data = self.to_json(rank)  # with the id: Label Studio's import assigns its own task ids
         return {"id": self.document.id, "data": {**data, data_key: data.pop("text")}}

@@ -1,0 +1,33 @@
+"""The documents to annotate next, of a pool and a model."""
+
+import pytest
+
+from tagalong.ner.document import Document
+from tagalong.ner.errors import InputError
+from tagalong.training.curate.select_documents import select_documents
+from tagalong.training.curate.selection_options import SelectionOptions
+from tests.errors import raises
+from tests.lexicon_tier import LEXICON, LexiconTier
+from tests.toy_corpus import toy_documents
+
+TIER = LexiconTier("lexicon-1", LEXICON)
+
+
+@pytest.mark.parametrize(
+    ("documents", "labelled"),
+    [
+        ([], []),
+        (toy_documents(2), toy_documents(2)),
+        ([Document("e", ""), Document("b", " \n")], []),
+    ],
+)
+def test_nothing_to_choose_from(documents, labelled) -> None:
+    with raises(InputError, "nothing-to-select"):
+        select_documents(
+            documents,
+            TIER,
+            SelectionOptions("uncertainty", 3),
+            labeled=labelled,
+            other_tier=None,
+            predict=LexiconTier.predict,
+        )
