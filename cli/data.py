@@ -1,7 +1,7 @@
 """The ``tagalong data`` commands: check, count, convert and split annotated files."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +22,7 @@ from tagalong.cli.terminal.options import (
     build_read_options,
 )
 from tagalong.cli.terminal.tables import new_table
-from tagalong.ner.document import Document, DroppedAnnotation
+from tagalong.ner.document import DroppedAnnotation
 from tagalong.ner.errors import InputError
 from tagalong.ner.scoring import LENGTH_BUCKETS
 from tagalong.ner.text_sanitizing import escape_unprintable
@@ -42,7 +42,7 @@ app = typer.Typer(
     help="Check, count, convert and split corpora and Label Studio exports.", no_args_is_help=True
 )
 
-SPLIT_NAMES = ("train", "dev", "test")  # in the order of --shares
+SPLIT_NAMES = ("train", "dev", "test")  # in the order of --shares; the last may be left out
 MAX_EXAMPLES = 3  # for each reason
 
 FilesArgument = Annotated[
@@ -96,7 +96,11 @@ def render_check(check: CorpusCheck) -> None:
     if check.dropped:
         table = _build_table("Reason", "Entities", "For example", title="Lost")
         for reason, group in check.dropped.items():
-            table.add_row(reason, f"{len(group):,}", _escape_text(_format_examples(group)))
+            examples = (
+                f"{one.label} {one.text[:60]!r} at {one.start} to {one.end} in {one.document}"
+                for one in group[:MAX_EXAMPLES]
+            )
+            table.add_row(reason, f"{len(group):,}", _escape_text("\n".join(examples)))
         console.print(table)
     if check.warnings:
         table = _build_table("Finding", "Times", "Handling", "Where", title="Warnings")
@@ -120,14 +124,6 @@ def _build_table(*columns: str, title: str) -> Table:
         table.add_column(column)
     table.columns[1].justify = "right"
     return table
-
-
-def _format_examples(group: Sequence[DroppedAnnotation]) -> str:
-    lines = (
-        f"{entry.label} {entry.text[:60]!r} at {entry.start} to {entry.end} in {entry.document}"
-        for entry in group[:MAX_EXAMPLES]
-    )
-    return "\n".join(lines)
 
 
 @app.command("stats")
@@ -159,13 +155,12 @@ def render_stats(stats: CorpusStats) -> None:
     table = _build_table("Label", *lengths, "All", title="Entities")
     for column in table.columns[1:]:
         column.justify = "right"
-    for label in stats.labels:
+    for label in (*stats.labels, None):
+        if label is None:  # the sums stand below a line
+            table.add_section()
         row = stats.count_by_length(label)
-        table.add_row(_escape_text(label), *(f"{n:,}" for n in (*row, sum(row))))
-    table.add_section()
-    table.add_row(
-        "All", *(f"{n:,}" for n in (*stats.count_by_length(), sum(stats.count_by_length())))
-    )
+        name = "All" if label is None else _escape_text(label)
+        table.add_row(name, *(f"{n:,}" for n in (*row, sum(row))))
     console.print(table)
 
 
@@ -202,41 +197,26 @@ def convert_cli(
     written = write_documents(
         corpus.documents, out, to, config=options.label_config, overwrite=force
     )
-    lost = (*corpus.dropped, *written.dropped)
     if as_json:
         echo_json(
             {
                 "file": str(out),
                 "documents": written.document_count,
-                "lost": _count_reasons(lost),
+                "lost": _count_reasons((*corpus.dropped, *written.dropped)),
                 "unknown_lost": written.masked_range_count,
                 "replaced": written.replaced_characters,
             }
         )
     else:
-        render_write_result(
-            out,
-            written,
-            lost,
-            documents_without_words=len(corpus.documents) - written.document_count,
-        )
+        render_conversion(corpus, written, out)
 
 
-def render_write_result(
-    out: Path,
-    written: WriteResult,
-    lost: Sequence[DroppedAnnotation],
-    *,
-    documents_without_words: int,
-) -> None:
-    """Print what a file holds, and which annotations were lost."""
-    # A path is never folded: people copy it.
-    console.print(
-        f"{written.document_count:,} documents in {_escape_text(str(out))}", soft_wrap=True
-    )
-    if documents_without_words:
-        console.print(f"{documents_without_words:,} documents have no words, and are not in it")
-    _print_reasons(lost)
+def render_conversion(corpus: Corpus, written: WriteResult, out: Path) -> None:
+    """Print what a file holds, and which annotations of the corpus were lost."""
+    _print_document_count(written.document_count, out)
+    if wordless := len(corpus.documents) - written.document_count:
+        console.print(f"{wordless:,} documents have no words, and are not in it")
+    _print_reasons((*corpus.dropped, *written.dropped))
     if written.masked_range_count:
         console.print(
             f"{written.masked_range_count:,} unlabeled spans look free of entities in it: only "
@@ -270,7 +250,12 @@ def split_cli(
     share_by_split = parse_shares(shares)
     corpus = _read_corpus(files, build_read_options(annotators, label_config))
     splits = split_documents(corpus.documents, share_by_split)
-    check_no_empty_split(splits)
+    if empty := [name for name, documents in splits.items() if not documents]:
+        raise InputError(  # no command could use a split without documents
+            f"of {len(corpus.documents)} documents none would be in {' and '.join(empty)}: give "
+            "more documents, or other --shares; nothing was written",
+            code="split-empty",
+        )
     paths = {name: out / f"{name}.jsonl" for name in splits}
     write_atomically(
         {paths[name]: documents_to_jsonl(splits[name]) for name in splits}, overwrite=force
@@ -280,8 +265,13 @@ def split_cli(
         echo_json({"documents": counts, "lost": _count_reasons(corpus.dropped)})
         return
     for name, path in paths.items():
-        render_write_result(path, WriteResult(len(splits[name])), (), documents_without_words=0)
+        _print_document_count(len(splits[name]), path)
     _print_reasons(corpus.dropped)
+
+
+def _print_document_count(count: int, path: Path) -> None:
+    # A path is never folded: people copy it.
+    console.print(f"{count:,} documents in {_escape_text(str(path))}", soft_wrap=True)
 
 
 def _count_reasons(lost: Iterable[DroppedAnnotation]) -> dict[str, int]:
@@ -293,23 +283,12 @@ def _print_reasons(lost: Iterable[DroppedAnnotation]) -> None:
         console.print(f"{count:,} entities lost: {reason}")
 
 
-def check_no_empty_split(documents_by_split: Mapping[str, Sequence[Document]]) -> None:
-    """Raise InputError for a split without documents, which no command could use."""
-    if empty := [name for name, documents in documents_by_split.items() if not documents]:
-        total = sum(map(len, documents_by_split.values()))
-        raise InputError(
-            f"of {total} documents none would be in {' and '.join(empty)}: give more documents, or "
-            "other --shares; nothing was written",
-            code="split-empty",
-        )
-
-
 def parse_shares(text: str) -> dict[str, float]:
     """Read shares of train, dev and perhaps test, such as "0.8,0.1,0.1"."""
     try:
         numbers = [float(number) for number in text.split(",")]
     except ValueError:
-        numbers = []
+        numbers = []  # refused below, as too few
     if not 2 <= len(numbers) <= len(SPLIT_NAMES):
         raise InputError(
             f"the shares {text!r} are not two or three numbers, for {', '.join(SPLIT_NAMES)}: "

@@ -81,13 +81,6 @@ ReviewModelOption = Annotated[
         "documents it was trained on.",
     ),
 ]
-BaseOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Base model: Hugging Face Hub id, folder, or package:MODULE/PATH.",
-        show_default="MiniLM, included",
-    ),
-]
 
 # Where results go.
 QueueOption = Annotated[

@@ -11,35 +11,21 @@ from tagalong.ner.document import Document, DroppedAnnotation
 
 @dataclass(frozen=True, slots=True)
 class CorpusSource:
-    """A file of a corpus.
+    """A file of a corpus, with the name of its format."""
 
-    Attributes:
-        path: As the user gave it.
-        format: The name of its format.
-        document_count: Number of documents in it, duplicates included.
-    """
-
-    path: str
+    path: str  # as the user gave it
     format: str
-    document_count: int
+    document_count: int  # duplicates included
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Annotated documents.
+    """Annotated documents."""
 
-    Attributes:
-        documents: In the order of reading; ids are unique.
-        dropped: Annotations lost in reading.
-        warnings: Findings that reading handled, by kind.
-        labels: In the order of the labelling config; without one, all that occur, sorted.
-        sources: The files.
-    """
-
-    documents: tuple[Document, ...]
-    dropped: tuple[DroppedAnnotation, ...]
-    warnings: tuple[CorpusWarning, ...]
-    labels: tuple[str, ...]
+    documents: tuple[Document, ...]  # in the order of reading; ids are unique
+    dropped: tuple[DroppedAnnotation, ...]  # annotations lost in reading
+    warnings: tuple[CorpusWarning, ...]  # findings that reading handled, by kind
+    labels: tuple[str, ...]  # as in the labelling config; without one, all that occur, sorted
     sources: tuple[CorpusSource, ...]
 
     @property
@@ -51,12 +37,8 @@ class Corpus:
 def compute_fingerprint(documents: Iterable[Document]) -> str:
     """Identify a set of annotated documents by content.
 
-    Args:
-        documents: In any order.
-
-    Returns:
-        SHA-256 in hexadecimal over texts and annotations. Order, ids, scores and files do not
-        matter; repetitions do.
+    Returns SHA-256 in hexadecimal over texts and annotations. Order, ids, scores and files do not
+    matter; repetitions do.
     """
     digests = sorted(hashlib.sha256(_canonical_bytes(document)).digest() for document in documents)
     return hashlib.sha256(b"".join(digests)).hexdigest()

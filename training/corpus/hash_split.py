@@ -30,13 +30,9 @@ def split_documents(
 ) -> dict[str, list[Document]]:
     """Split documents by a hash of their text.
 
-    Args:
-        documents: Any documents.
-        shares: Share of each split, in order, such as ``{"train": 0.8, "dev": 0.1, "test": 0.1}``.
-
-    Returns:
-        The documents of each split in their order; every document is in exactly one. Sizes are
-        only near the shares, because the hash is random.
+    Shares are in the order of the splits, such as ``{"train": 0.8, "dev": 0.1, "test": 0.1}``.
+    Every document is in exactly one split. Sizes are only near the shares, because the hash is
+    random.
 
     Raises:
         InputError: If the shares are not numbers above 0 that add up to 1.
@@ -62,13 +58,8 @@ def split_off_dev(
 ) -> tuple[list[Document], list[Document]]:
     """Hold out a share of documents by a hash of their text, independently of `split_documents`.
 
-    Args:
-        documents: Any documents.
-        share: Held-out share of the documents, between 0 and 1.
-
-    Returns:
-        The remaining and the held-out documents, in their order. An empty split gets the text whose
-        hash is nearest to the border, so that two different texts are enough for both.
+    Returns the remaining and the held-out documents, in their order. An empty split gets the text
+    whose hash is nearest to the border, so that two different texts are enough for both.
 
     Raises:
         InputError: If the share is not between 0 and 1.
@@ -80,13 +71,10 @@ def split_off_dev(
         )
     keys = [normalize_text(document.text) for document in documents]
     hashes = {key: _hash_to_unit_interval(key, DEV_HASH_PERSON) for key in dict.fromkeys(keys)}
-    if len(hashes) > 1:
+    if len(hashes) > 1:  # a single text cannot be in both splits
         lowest, highest = min(hashes.values()), max(hashes.values())
         share = max(share, math.nextafter(lowest, 1)) if lowest >= share else min(share, highest)
-    splits: tuple[list[Document], list[Document]] = ([], [])
-    for document, key in zip(documents, keys, strict=True):
-        splits[hashes[key] < share].append(document)
-    return splits
+    return _part(documents, [hashes[key] < share for key in keys])
 
 
 def split_off_held_out(
@@ -97,36 +85,30 @@ def split_off_held_out(
     Unlike with `split_off_dev`, the split of a document depends on its text and the share alone. So
     both splits only grow as documents are added, and may be empty.
 
-    Args:
-        documents: The project's documents.
-        share: Held-out share, met only approximately.
-
-    Returns:
-        The documents for training and those held out, in their order.
+    Returns the documents for training and those held out, in their order.
     """
+    hashes = [_hash_to_unit_interval(one.text, HELD_OUT_HASH_PERSON) for one in documents]
+    return _part(documents, [number < share for number in hashes])
+
+
+def _part(
+    documents: Sequence[Document], is_held_out: Sequence[bool]
+) -> tuple[list[Document], list[Document]]:
     splits: tuple[list[Document], list[Document]] = ([], [])
-    for document in documents:
-        is_held_out = _hash_to_unit_interval(document.text, HELD_OUT_HASH_PERSON) < share
-        splits[is_held_out].append(document)
+    for document, held_out in zip(documents, is_held_out, strict=True):
+        splits[held_out].append(document)
     return splits
 
 
 def find_shared_texts(
     documents: Sequence[Document], other_documents: Sequence[Document]
 ) -> list[tuple[Document, Document]]:
-    """Find texts that two sets of documents share, such as train and test.
+    """Find texts that two sets share, such as train and test, but for white space and case.
 
-    Args:
-        documents: The first set.
-        other_documents: The second set.
-
-    Returns:
-        For each shared text, the first document of the first set, and each of the second. White
-        space and case do not count.
+    Returns for each shared text the first document of the first set, and each of the second.
     """
-    first_by_text: dict[str, Document] = {}
-    for document in documents:
-        first_by_text.setdefault(normalize_text(document.text), document)
+    # Reversed, so that of equal texts the first document stays.
+    first_by_text = {normalize_text(document.text): document for document in reversed(documents)}
     keyed = ((normalize_text(document.text), document) for document in other_documents)
     return [(first_by_text[key], document) for key, document in keyed if key in first_by_text]
 

@@ -1,13 +1,15 @@
-"""The annotations that a training on a corpus would lose, and why."""
+"""Counts of a corpus: entities by label and length, and annotations that a training would lose."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tagalong.backend.annotations.import_log import CorpusWarning
-from tagalong.ner.document import DROP_REASONS, DroppedAnnotation, DropReason
+from tagalong.ner.document import DROP_REASONS, Document, DroppedAnnotation, DropReason
+from tagalong.ner.scoring import LENGTH_BUCKETS, LengthBucket, length_bucket
 from tagalong.ner.tags import TagSet
+from tagalong.ner.words import word_offsets
 from tagalong.training.corpus.corpus import Corpus
 from tagalong.training.corpus.hash_split import find_repeated_texts
 
@@ -16,26 +18,15 @@ MAX_EXAMPLES_PER_REASON = 5
 
 @dataclass(frozen=True, slots=True)
 class CorpusCheck:
-    """The result of `check_corpus`.
-
-    Attributes:
-        documents: Number of documents.
-        documents_without_entities: Number of documents without entities.
-        kept_entities: Number of entities that flat tags over words can hold.
-        dropped: The other entities, by reason, in the order of `DROP_REASONS`.
-        warnings: Warnings of reading.
-        labels: The label set.
-        repeated_documents: Number of documents with the text of an earlier one.
-        fingerprint: See `compute_fingerprint`.
-    """
+    """The result of `check_corpus`."""
 
     documents: int
     documents_without_entities: int
-    kept_entities: int
-    dropped: Mapping[DropReason, Sequence[DroppedAnnotation]]
+    kept_entities: int  # those that flat tags over words can hold
+    dropped: Mapping[DropReason, Sequence[DroppedAnnotation]]  # in the order of `DROP_REASONS`
     warnings: tuple[CorpusWarning, ...]
     labels: tuple[str, ...]
-    repeated_documents: int
+    repeated_documents: int  # with the text of an earlier one
     fingerprint: str
 
     @property
@@ -56,9 +47,7 @@ class CorpusCheck:
                 reason: {
                     "count": len(group),
                     "by_label": dict(Counter(entry.label for entry in group).most_common()),
-                    "examples": [
-                        _dropped_to_json(entry) for entry in group[:MAX_EXAMPLES_PER_REASON]
-                    ],
+                    "examples": [*map(_dropped_to_json, group[:MAX_EXAMPLES_PER_REASON])],
                 }
                 for reason, group in self.dropped.items()
             },
@@ -76,11 +65,11 @@ def check_corpus(corpus: Corpus) -> CorpusCheck:
     for entry in corpus.dropped:
         by_reason[entry.reason].append(entry)
     kept = 0
-    if corpus.labels:
+    if corpus.labels:  # a tag set needs one
         tags = TagSet(corpus.labels)
         for document in corpus.documents:
             lost = tags.encode(document).dropped
-            kept += len(set(document.spans)) - len(lost)
+            kept += len(set(document.spans)) - len(lost)  # a repeated span is tagged once
             for entry in lost:
                 by_reason[entry.reason].append(entry)
     return CorpusCheck(
@@ -99,7 +88,63 @@ def _dropped_to_json(entry: DroppedAnnotation) -> dict[str, Any]:
     return {
         "document": entry.document,
         "label": entry.label,
-        "text": entry.text[:200],
+        "text": entry.text[:200],  # a whole sentence marked by mistake would hide the rest
         "start": entry.start,
         "end": entry.end,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusStats:
+    """The result of `count_entities`."""
+
+    documents: int
+    documents_without_entities: int
+    words: int  # by the word rule of `tagalong.ner.words`
+    characters: int  # code points
+    entity_counts: Mapping[tuple[str, LengthBucket], int]  # by label and length
+    labels: tuple[str, ...]
+
+    def count_by_length(self, label: str | None = None) -> list[int]:
+        """Count the entities of one label, or all, for each bucket of `LENGTH_BUCKETS`."""
+        labels = self.labels if label is None else (label,)
+        return [
+            sum(self.entity_counts.get((name, length), 0) for name in labels)
+            for length in LENGTH_BUCKETS
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "documents": self.documents,
+            "documents_without_entities": self.documents_without_entities,
+            "words": self.words,
+            "characters": self.characters,
+            "entities": sum(self.entity_counts.values()),
+            "by_length": dict(zip(LENGTH_BUCKETS, self.count_by_length(), strict=True)),
+            "by_label": {
+                label: {
+                    "entities": sum(counts := self.count_by_length(label)),
+                    "by_length": dict(zip(LENGTH_BUCKETS, counts, strict=True)),
+                }
+                for label in self.labels
+            },
+        }
+
+
+def count_entities(documents: Sequence[Document], labels: Iterable[str] = ()) -> CorpusStats:
+    """Count words and entities; labels that are not in the label set follow it."""
+    entities = Counter(
+        (span.label, length_bucket(document.text, span.start, span.end))
+        for document in documents
+        for span in document.spans
+    )
+    seen = sorted({label for label, _ in entities})
+    return CorpusStats(
+        documents=len(documents),
+        documents_without_entities=sum(not document.spans for document in documents),
+        words=sum(len(word_offsets(document.text)) for document in documents),
+        characters=sum(len(document.text) for document in documents),
+        entity_counts=entities,
+        labels=tuple(dict.fromkeys([*labels, *seen])),  # a label without entities counts 0
+    )

@@ -12,19 +12,12 @@ from tagalong.ner.document import Document, DroppedAnnotation
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What a file holds, and what its format cannot hold.
-
-    Attributes:
-        document_count: Documents in the file.
-        dropped: Annotations that are not in it.
-        masked_range_count: Unlabeled spans that look free of entities in it.
-        replaced_characters: Characters that are U+FFFD in it.
-    """
+    """What a file holds, and what its format cannot hold."""
 
     document_count: int
-    dropped: tuple[DroppedAnnotation, ...] = ()
-    masked_range_count: int = 0
-    replaced_characters: int = 0
+    dropped: tuple[DroppedAnnotation, ...] = ()  # not in the file
+    masked_range_count: int = 0  # unlabeled spans that look free of entities in the file
+    replaced_characters: int = 0  # U+FFFD in the file
 
 
 def write_documents(
@@ -37,15 +30,8 @@ def write_documents(
 ) -> WriteResult:
     """Write documents to a file, whole or not at all.
 
-    Args:
-        documents: In the order of the file.
-        path: The file; folders above it are made.
-        output_format: A key of `WRITERS`, such as "jsonl".
-        config: For "label-studio", the config of the project to import into.
-        overwrite: Whether an existing file may be replaced.
-
-    Returns:
-        What the file holds, and what not.
+    `output_format` is a key of `WRITERS`; "label-studio" needs the config of the project to import
+    into.
 
     Raises:
         OutputError: If the file exists already, or cannot be written, or if the format cannot hold
@@ -53,6 +39,7 @@ def write_documents(
     """
     writer = WRITERS[output_format]
     parts = [writer.serialize(document, config or DEFAULT_LABEL_CONFIG) for document in documents]
+    # A format of words has nothing to write for a document without words.
     held = [part.content for part in parts if part.content]
     write_atomically({path: writer.join(held)}, overwrite=overwrite)
     return WriteResult(

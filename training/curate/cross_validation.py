@@ -161,7 +161,7 @@ def _read_cached_fold(path: Path, held: Sequence[Document]) -> list[TagDistribut
         return None
     try:
         state = read_state(path, device=torch.device("cpu"))
-    except TrainingError:  # damaged, or written by another release: trained again
+    except TrainingError:  # damaged: the fold is trained again
         return None
     lengths = [len(word_offsets(document.text)) for document in held]
     parts = zip(state["log_probs"].split(lengths), state["tags"].split(lengths), strict=True)

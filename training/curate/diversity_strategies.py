@@ -22,7 +22,7 @@ def distances_to(vectors: Float64Array, to: Float64Array) -> Float64Array:
 def nearest_distances(vectors: Float64Array, known: Float64Array) -> Float64Array:
     """Distance of each vector to the nearest known one; infinite if none is known."""
     nearest = np.full(len(vectors), np.inf)
-    for vector in known:  # all at once would take documents x documents x width
+    for vector in known:  # all at once would need (documents, known, width) numbers
         np.minimum(nearest, distances_to(vectors, vector), out=nearest)
     return nearest
 

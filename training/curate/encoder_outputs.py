@@ -52,14 +52,14 @@ def embed_documents(tier: EncoderTier, documents: Sequence[Document]) -> Float64
     Returns unit vectors, shape (documents, width), over the first sub-word of each word; 0 without
     words.
     """
-    runner = cast(TorchRunner, tier.runner)  # OpenVINO, which only serving uses, has no such states
+    runner = cast(TorchRunner, tier.runner)  # OpenVINO, never loaded here, has no states
     width = runner.model.config.hidden_size
     vectors = np.zeros((len(documents), width))
     for start in range(0, len(documents), tier.documents_per_chunk):
         encoded = tier.encode(documents[start : start + tier.documents_per_chunk])
         states = tier.collect_word_values(encoded, runner.compute_hidden_states, width=width)
         for row, word_states in enumerate(states, start):
-            # The sum has the direction of the mean. In float32 it would depend on the word order.
+            # The sum has the direction of the mean, and lengths become 1 below.
             vectors[row] = word_states.sum(axis=0, dtype=np.float64)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(vectors, norms, out=vectors, where=norms > 0)

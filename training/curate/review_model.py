@@ -72,7 +72,7 @@ def predict_with_cross_validation(
         BaseModelError: If the base model is missing.
     """
     check_annotated(corpus.documents, corpus.labels)
-    # The name starts with a dot, so that the store takes no fold for a version.
+    # Hidden, because it is there only until the review succeeds.
     folder = store.tier_folder(ENCODER) / f".review-{config.key(corpus.documents, corpus.labels)}"
     with lock_training(folder):
         distributions = cross_validate(
