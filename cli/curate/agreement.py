@@ -90,5 +90,6 @@ def render_agreement(agreement: "AgreementReport", *, limit: int) -> None:
         for row in stratum.rows:
             table.add_row(*(Text(to_single_line(cell)) for cell in row))
         table.add_section()
+    table.rows[0].end_section = True  # the total, of all labels
     console.print(table)
     console.print(build_rich_table(tasks))

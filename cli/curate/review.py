@@ -32,7 +32,7 @@ from tagalong.cli.terminal.options import (
 )
 from tagalong.cli.terminal.progress import training_progress_bar
 from tagalong.cli.terminal.tables import new_table
-from tagalong.cli.train.options import EncoderBaseOption, EpochsOption, SeedOption
+from tagalong.cli.train.options import BaseOption, EpochsOption, SeedOption
 from tagalong.ner.text_sanitizing import escape_unprintable, to_single_line
 from tagalong.training.corpus import Corpus
 
@@ -54,7 +54,7 @@ def review_cli(
     tab: options.TabOption = False,
     folds: options.FoldsOption = 5,
     model: options.ReviewModelOption = None,
-    base: EncoderBaseOption = None,
+    base: BaseOption = None,
     epochs: EpochsOption = None,
     seed: SeedOption = 42,
     limit: options.FindingLimitOption = 20,

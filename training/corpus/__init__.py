@@ -1,8 +1,7 @@
 """Annotated files -> a corpus; its checks, counts, splits and conversions."""
 
-from tagalong.training.corpus.corpus import Corpus, compute_fingerprint
+from tagalong.training.corpus.corpus import Corpus, compute_fingerprint, read_corpus
 from tagalong.training.corpus.hash_split import find_shared_texts, split_documents, split_off_dev
-from tagalong.training.corpus.read import read_corpus
 from tagalong.training.corpus.statistics import (
     CorpusCheck,
     CorpusStats,

@@ -2,11 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from tagalong.backend.annotations.import_log import CorpusWarning
+from tagalong.backend.annotations.import_log import CorpusWarning, ImportLog
+from tagalong.backend.formats.file_format import ReadOptions
+from tagalong.backend.formats.registry import detect_format, read_annotations
+from tagalong.backend.formats.sniff import TextFile, sniff_file
 from tagalong.ner.document import Document, DroppedAnnotation
+from tagalong.ner.errors import FormatError, InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,66 @@ class Corpus:
     def fingerprint(self) -> str:
         """See `compute_fingerprint`."""
         return compute_fingerprint(self.documents)
+
+
+def read_corpus(paths: Sequence[Path], options: ReadOptions | None = None) -> Corpus:
+    """Read annotated documents from files in any formats of the registry; ids become unique."""
+    options = options or ReadOptions()
+    if not paths:
+        raise InputError(
+            "no files were given: name at least one export or corpus", code="no-files-given"
+        )
+    log = ImportLog()
+    documents: list[Document] = []
+    documents_by_id: dict[str, list[Document]] = {}
+    sources = []
+    for path in paths:
+        count = 0
+        with TextFile(path) as file:
+            head = sniff_file(file)
+            form = detect_format(head)
+            for document in read_annotations(form, head, options, log):
+                count += 1
+                if new := _ensure_unique_id(document, documents_by_id, log):
+                    documents.append(new)
+        if not count:
+            raise FormatError(
+                f"{path} is {form.name} without annotations: submit some in Label Studio, and "
+                "export again",
+                code="file-without-annotations",
+            )
+        sources.append(CorpusSource(str(path), form.name, count))
+    labels = {span.label for document in documents for span in document.spans}
+    return Corpus(
+        documents=tuple(documents),
+        dropped=tuple(log.dropped),
+        warnings=log.warnings(),
+        labels=options.label_config.labels if options.label_config else tuple(sorted(labels)),
+        sources=tuple(sources),
+    )
+
+
+def _ensure_unique_id(
+    document: Document, documents_by_id: dict[str, list[Document]], log: ImportLog
+) -> Document | None:
+    # None for a copy of a document that was read before.
+    namesakes = documents_by_id.setdefault(document.id, [])
+    if any(replace(document, id=one.id) == one for one in namesakes):
+        log.record_warning("duplicate document", document.id)
+        return None
+    new = document
+    if namesakes:
+        is_same_text = any(one.text == document.text for one in namesakes)
+        number = len(namesakes) + 1
+        while (name := f"{document.id}#{number}") in documents_by_id:
+            number += 1
+        log.record_warning(
+            "annotated again" if is_same_text else "id used again", f"{document.id}, now {name}"
+        )
+        new = replace(document, id=name)
+        documents_by_id[name] = [new]
+    namesakes.append(new)
+    return new
 
 
 def compute_fingerprint(documents: Iterable[Document]) -> str:
