@@ -68,7 +68,7 @@ def new_database(label_studio_program: Path) -> Path:
         kept = home / f"first-start-{installation.LABEL_STUDIO_VERSION}"
         if not kept.exists():
             with TemporaryDirectory(dir=home) as unfinished:
-                start_label_studio(label_studio_program, Path(unfinished)).stop()
+                start_label_studio(label_studio_program, Path(unfinished)).process.stop()
                 (Path(unfinished) / "data").rename(kept)
         return kept
 
