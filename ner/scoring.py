@@ -109,10 +109,7 @@ class Scores:
 
 
 def score_spans(text: str, gold: Iterable[Span], predicted: Iterable[Span]) -> Scores:
-    """Compare the spans of one document, in any order, overlapping or not.
-
-    A repeated span counts once. Every strict match is also a relaxed match.
-    """
+    """Compare the spans of one document, in any order, overlapping or not, repeated or not."""
     gold_keys, predicted_keys = set(map(SPAN_KEY, gold)), set(map(SPAN_KEY, predicted))
     lengths = {key: length_bucket(text, key[1], key[2]) for key in gold_keys | predicted_keys}
     exact = gold_keys & predicted_keys

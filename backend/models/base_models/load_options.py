@@ -28,10 +28,7 @@ class BaseModelCache:
     def get_model(
         self, key: tuple[object, ...], load: "Callable[[], PreTrainedModel]"
     ) -> "PreTrainedModel":
-        """A base model to put an adapter on: new modules around the cached tensors.
-
-        The `key` identifies the base model and the way its weights are kept.
-        """
+        """A base model to put an adapter on: new modules around the cached tensors."""
         if self._model is None or key != self._key:
             self._model, self._key = load(), key
         # An adapter changes its modules, and another adapter on these tensors may be answering now.

@@ -24,10 +24,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def int8_instruction_set() -> str:
-    """The instructions of this CPU for 8-bit products; empty where none is faster than fp32.
-
-    Their results differ slightly, so a compiled model is checked with each.
-    """
+    """The instructions of this CPU for 8-bit products; empty where none is faster than fp32."""
     capabilities = _cpu_capabilities()
     return next((name for name in INT8_CAPABILITIES if capabilities.get(name, False)), "")
 

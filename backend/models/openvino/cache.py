@@ -122,7 +122,7 @@ def _is_usable(home: Path, record: OpenVINORecord, manifest: Manifest) -> bool:
         record.openvino_version == openvino_version()
         and record.manifest_digest == manifest_digest(manifest.to_json())
         and record.precision == choose_precision()
-        and record.int8_instruction_set == int8_instruction_set()
+        and record.int8_instruction_set == int8_instruction_set()  # others round differently
         and record.files.keys() == {MODEL_FILE_NAME, WEIGHTS_FILE_NAME}
         and all(hash_file(home / name) == file for name, file in record.files.items())
     )

@@ -44,10 +44,7 @@ def load_compiled_encoder(
 def load_openvino_encoder(
     folder: Path, manifest: Manifest, cached: CachedOpenVINOModel
 ) -> EncoderTier:
-    """Make a tier of an OpenVINO model; the weights of the version are not read.
-
-    Raises `OpenVINOError` where OpenVINO is not installed, or cannot read the model.
-    """
+    """Make a tier of an OpenVINO model; raises `OpenVINOError` where that cannot be read."""
     model, weights = cached.folder / MODEL_FILE_NAME, cached.folder / WEIGHTS_FILE_NAME
     runner = OpenVINORunner(model, weights, weight_format=cached.record.weight_format)
     tier = assemble_encoder(runner, folder, manifest, max_positions=cached.record.max_positions)
