@@ -32,7 +32,7 @@ def resample_counts(
     documents.
     """
     documents, *shape = counts.shape
-    # float64 is exact to 2**53, and its matrix product uses BLAS, that of integers does not
+    # float64 is exact to 2**53, and its product uses BLAS; that of integers does not
     flat = counts.reshape(documents, prod(shape)).astype(np.float64)
     resampled_counts = np.zeros((resamples, prod(shape)))
     generator = np.random.default_rng(seed)

@@ -109,7 +109,7 @@ def fit_temperature(logits: NDArray[np.floating], gold: NDArray[np.integer]) -> 
     target = float(scores[np.arange(len(scores)), gold[known]].mean())
     finite = np.where(np.isfinite(scores), scores, 0.0)  # 0 * inf is not 0
 
-    low, high = np.log(1 / MAX_TEMPERATURE), np.log(1 / MIN_TEMPERATURE)  # a factor of logits
+    low, high = np.log(1 / MAX_TEMPERATURE), np.log(1 / MIN_TEMPERATURE)  # of 1 / T, in log scale
     for _ in range(BISECTION_STEPS):
         middle = (low + high) / 2
         weights = np.exp(scores * np.exp(middle))
