@@ -35,6 +35,7 @@ NAMED_IMPORTS = {
         "tagalong.backend.models.llm.checkpoint",
         "tagalong.backend.models.openvino.load",
     },
+    "tagalong.cli.train.app": {"tagalong.cli.train.encoder", "tagalong.cli.train.llm"},
 }
 
 

@@ -102,23 +102,23 @@ def create_task_text_reader(settings: Settings) -> TaskTextReader:
 
 
 def draft(
-    encoder: ModelHolder, labels: Collection[str], documents: Sequence[Document]
+    drafting: ModelHolder, labels: Collection[str], documents: Sequence[Document]
 ) -> Sequence[Prediction]:
-    """Draft by the served encoder; O everywhere if it shares none of the LLM's labels."""
-    tier = encoder.tier
+    """Draft by the served version of a tier; O everywhere if it has none of the labels."""
+    tier = drafting.tier
     if tier is not None and not set(labels).isdisjoint(tier.labels):
         try:
-            return encoder.scheduler.predict(tier, documents)
+            return drafting.scheduler.predict(tier, documents)
         except (TagalongError, RuntimeError) as error:
             # A draft changes the cost of an answer, never the answer: go on without.
-            log.warning("the encoder could not draft: %s", type(error).__name__)
+            log.warning("the drafting tier failed: %s", type(error).__name__)
     return [Prediction((), 1.0, "")] * len(documents)
 
 
 def make_drafted_loader(
-    encoder: ModelHolder, *, weights_mode: WeightsMode | None
+    drafting: ModelHolder, *, weights_mode: WeightsMode | None
 ) -> Callable[[Path], Tier]:
-    """Create a loader of LLM versions that draft with `encoder` and know their throughput.
+    """Create a loader of LLM versions that draft with `drafting` and know their throughput.
 
     An adapter whose base model is in memory already does not load it again, unless a version is
     merged into it. A `weights_mode` of None is the mode of the version's training.
@@ -126,7 +126,7 @@ def make_drafted_loader(
     cache = BaseModelCache()
 
     def load(folder: Path) -> Tier:
-        drafter = partial(draft, encoder, read_manifest(folder, verify=False).labels)
+        drafter = partial(draft, drafting, read_manifest(folder, verify=False).labels)
         tier = load_tier(folder, drafter=drafter, weights_mode=weights_mode, base_model_cache=cache)
         tier.warm_up()  # measures the throughput, before the first request needs an estimate
         return tier
