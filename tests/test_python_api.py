@@ -19,6 +19,8 @@ from tests.toy_corpus import toy_documents
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 EXAMPLE = "\n".join(re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+# By default a training makes 300 steps at least, which take a minute.
+FEW_STEPS = "from tagalong.training.recipes import encoder_recipe\nencoder_recipe.MIN_STEPS = 12\n"
 TEXTS = [
     "Naloxone reverses the antihypertensive effect of clonidine.",
     "",
@@ -43,7 +45,7 @@ def test_importing_is_fast(tmp_path: Path) -> None:
 
 
 def test_the_example_of_the_page_runs_quietly(tmp_path: Path) -> None:
-    done = run_python(EXAMPLE, tmp_path)
+    done = run_python(FEW_STEPS + EXAMPLE, tmp_path)
     first, _, lengths = done.stdout.partition("\n")[0], *done.stdout.rpartition("{")[1:]
     assert first.startswith("Naloxone Chemical ")
     assert "'1': 8" in lengths

@@ -19,12 +19,14 @@ from tagalong.training.jobs.job_requests import RetrainOptions
 from tagalong.training.jobs.retrain import promote_version
 from tagalong.training.jobs.retrain_project import Retraining
 from tests.errors import failed
+from tests.forked import run_forked
 from tests.versions import publish_number
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if not name.startswith("LABEL_STUDIO")
 } | {"PYTHONPATH": str(ROOT / "src")}
+ENTRY = ("-m", "tagalong.training.jobs")
 
 
 @pytest.fixture
@@ -65,17 +67,18 @@ def test_a_job_that_another_process_runs_is_left_alone(job_store: JobStore, tmp_
     job_id = job_store.enqueue(7, "encoder", reason="the train button")
     with job_store.lock(7, "encoder") as locked:
         assert locked
-        assert run_entry(tmp_path, job_id).returncode == EX_TEMPFAIL
+        done = run_forked(*ENTRY, "--models", tmp_path, "--run", job_id, env=ENVIRONMENT)
+        assert done.returncode == EX_TEMPFAIL
     job = job_store.read_job(job_id)
     assert job is not None
     assert job.state is JobState.WAITING
 
 
 def test_a_job_that_has_ended_is_not_run_again(job_store: JobStore, tmp_path: Path) -> None:
-    done = run_entry(tmp_path, 3)
+    done = run_forked(*ENTRY, "--models", tmp_path, "--run", 3, env=ENVIRONMENT)
     assert done.returncode == 1
     failed(done.stderr, "no-such-training")
-    assert sys.executable == RETRAINING_COMMAND[0]
+    assert (RETRAINING_COMMAND[0], RETRAINING_COMMAND[-2:]) == (sys.executable, ENTRY)
 
 
 OPTIONS = RetrainOptions(label_studio_url=None, label_studio_key=None)
