@@ -209,10 +209,9 @@ class BatchState(AbstractContextManager["BatchState"]):
         The others may be delivered.
         """
         best = "SELECT place FROM documents WHERE state <> ? ORDER BY worth DESC, place LIMIT ?"
+        predicted = "SELECT COUNT(*) FROM documents WHERE state <> ?"
         with self._database.transaction() as connection:
-            (count,) = connection.execute(
-                "SELECT COUNT(*) FROM documents WHERE state <> ?", (DocumentState.FAILED,)
-            ).fetchone()
+            (count,) = connection.execute(predicted, (DocumentState.FAILED,)).fetchone()
             connection.execute("UPDATE documents SET chosen = 0 WHERE chosen")
             chosen = connection.execute(
                 f"UPDATE documents SET chosen = 1 WHERE place IN ({best})",  # noqa: S608

@@ -63,6 +63,7 @@ def open_project(
     number = options.project
     with connect_project(options.url, options.key, number, retry) as project:
         url = project.client.url
+        host = urlsplit(url).netloc.replace(":", "-")
         maps, notes = build_label_maps(models, project.config, f"project {number}")
         source = ProjectSource(project, options, versions=[model.version for model in models])
         yield SourceAndSink(
@@ -73,9 +74,7 @@ def open_project(
             total_items=source.count_tasks(),
             sink=ProjectSink(project, maps),
             destination=f"{url}/projects/{number}/data",
-            journal_path=Path(
-                f"tagalong-{urlsplit(url).netloc.replace(':', '-')}-project-{number}.journal"
-            ),
+            journal_path=Path(f"tagalong-{host}-project-{number}.journal"),
             notes=notes,
             show=partial(show_batch, project, overwrite=options.replace_shown_version),
         )
@@ -126,11 +125,10 @@ class ProjectSource:
 
     def count_tasks(self) -> int:
         """Count the tasks; an upper bound where only unlabeled ones are read."""
-        count = (
-            self._project.call(self._project.client.get_project).task_count
-            if self._view_task_ids is None
-            else len(self._view_task_ids)
-        )
+        if self._view_task_ids is None:
+            count = self._project.call(self._project.client.get_project).task_count
+        else:
+            count = len(self._view_task_ids)
         return count if self._options.max_tasks is None else min(count, self._options.max_tasks)
 
     def __iter__(self) -> Iterator[SourceItem]:
@@ -206,9 +204,8 @@ class ProjectSink(PredictionSink):
                 for task in self._read_tasks(entries)
                 if self._delete_predictions(task, {versions[str(task.id)]}, keep=1)
             }
-            journal.set_state(
-                [entry for entry in entries if entry.key in arrived], DocumentState.DELIVERED
-            )
+            delivered = [entry for entry in entries if entry.key in arrived]
+            journal.set_state(delivered, DocumentState.DELIVERED)
             journal.mark_sent_once(entries)
 
     def _wait_for_in_flight(self) -> None:

@@ -50,10 +50,8 @@ def open_batch_journal(
         source_and_sink.sink.recover(journal, is_reset=is_reset)
         if is_reset:
             if previous:
-                notify(
-                    f"{previous['readers']} began this batch; {description['readers']} starts it "
-                    "again."
-                )
+                old, new = previous["readers"], description["readers"]
+                notify(f"{old} began this batch; {new} starts it again.")
             journal.write_description(description)
         journal.reset_failed()
         if done := sum(journal.count_by_state().values()):

@@ -130,10 +130,7 @@ class _QueueDatasource(Datasource):  # chunks from a queue, until it has None
 
 
 def _predict_chunks(
-    chunks: Iterator[list[Document]],
-    load: "Callable[[], Tier]",
-    size: int,
-    needs: dict[str, float],
+    chunks: Iterator[list[Document]], load: "Callable[[], Tier]", size: int, needs: dict[str, float]
 ) -> Iterator[list[Prediction | PredictionFailure]]:
     queue = Queue(maxsize=QUEUED_CHUNKS_PER_WORKER * size, actor_options={"num_cpus": 0})
     failed: list[BaseException] = []

@@ -68,15 +68,12 @@ def read_conll(head: FileHead, options: ReadOptions, import_log: ImportLog) -> I
         yield Document(name, text, spans)
 
 
-def is_valid_conll_label(label: str) -> bool:
-    """False for a label with tabs, line ends or NUL, or with white space at an edge."""
-    return NUL not in label and _parse_row(f"x\tB-{label}") == ("x", f"B-{label}")
-
-
 def _serialize(document: Document, _config: LabelConfig) -> SerializedDocument:
     # CoNLL has no tag for unlabeled spans, and no row for a document without words.
     labels = sorted({span.label for span in document.spans})
-    if invalid := [label for label in labels if not is_valid_conll_label(label)]:
+    # A label with tabs, line ends or NUL, or with white space at an edge, would be read otherwise.
+    read = {label: _parse_row(f"x\tB-{label}") for label in labels}
+    if invalid := [one for one in labels if NUL in one or read[one] != ("x", f"B-{one}")]:
         raise OutputError(
             f"the label {invalid[0]!r} cannot stand in a CoNLL file, whose columns and lines it "
             "would break: rename it, or choose another format",

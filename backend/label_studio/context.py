@@ -82,10 +82,7 @@ def _current_results(
     # annotations before predictions. Third: all results without regions of the sent label, because
     # the editor would have sent those regions too.
     several = [[*map(_as_object, _as_array(task.get(name)))] for name in TASK_RESULT_KEYS]
-    named = [
-        (versions, context.get(key))
-        for versions, key in zip(several, CONTEXT_ID_KEYS, strict=False)
-    ]
+    named = zip(several, map(context.get, CONTEXT_ID_KEYS), strict=False)
     chosen = [one for versions, wanted in named for one in versions if _has_id(one, wanted)]
     if chosen:
         return [list(_read_regions(one.get("result"), config, document)) for one in chosen]

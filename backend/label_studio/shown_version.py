@@ -42,11 +42,8 @@ def show_batch(project: ConnectedProject, versions: Sequence[str], *, overwrite:
 def announce_promotion(client: LabelStudioClient, project: int, version: str) -> str:
     """Set the model version of a project, and the title of its backends that serve it.
 
-    Returns:
-        A sentence or two about what annotators see now.
-
-    Raises:
-        LabelStudioError: If a request fails or is refused, or the project was deleted.
+    Returns sentences about what annotators see now. Raises LabelStudioError, also for a deleted
+    project.
     """
     serving = _wait_for_backends(client, project, version)
     for backend in serving:

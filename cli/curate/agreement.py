@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from tagalong.cli.curate import options
-from tagalong.cli.curate.project import (
+from tagalong.cli.curate.sources import (
     add_address,
     check_new_file,
     open_annotated_corpus,

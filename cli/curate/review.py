@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.cli.curate import options
-from tagalong.cli.curate.project import (
+from tagalong.cli.curate.sources import (
     add_address,
     check_new_file,
     open_annotated_corpus,

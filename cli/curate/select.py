@@ -15,7 +15,7 @@ from tagalong.backend.formats.file_format import ReadOptions
 from tagalong.backend.label_studio.results import DEFAULT_LABEL_CONFIG, LabelConfig
 from tagalong.backend.storage.atomic_files import write_atomically
 from tagalong.cli.curate import options
-from tagalong.cli.curate.project import (
+from tagalong.cli.curate.sources import (
     add_address,
     check_new_file,
     open_project,
@@ -45,7 +45,7 @@ from tagalong.training.curate.selection_options import (
 
 if TYPE_CHECKING:  # torch would make `tagalong --help` slow
     from tagalong.backend.models.tier import Tier
-    from tagalong.training.curate.project import CuratedProject
+    from tagalong.training.curate.curated_project import CuratedProject
     from tagalong.training.curate.select_documents import SelectionResult
 
 MAX_TEXT_CHARACTERS = 200  # more than fit into one line

@@ -81,8 +81,7 @@ TierOption = Annotated[
     ),
 ]
 EncoderOption = Annotated[
-    str,
-    typer.Option(help="Encoder version.", show_default="the current one, else the bundled one"),
+    str, typer.Option(help="Encoder version.", show_default="the current one, else the bundled one")
 ]
 LlmOption = Annotated[
     str, typer.Option(help="LLM version; in a cascade, the version for the second pass.")
@@ -96,8 +95,7 @@ LlmShareOption = Annotated[
     ),
 ]
 UnlabeledOption = Annotated[
-    bool,
-    typer.Option("--unlabeled", help="Only tasks without annotations (with --project)."),
+    bool, typer.Option("--unlabeled", help="Only tasks without annotations (with --project).")
 ]
 ViewOption = Annotated[
     int | None,

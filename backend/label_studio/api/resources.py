@@ -116,9 +116,9 @@ class Predictions(Resource):
 
     def count_by_version(self, project: int) -> dict[str, int]:
         """The number of stored predictions of each version."""
-        path = f"api/projects/{project}/model-versions/"
         return self._connection.get(
-            path, lambda answer: {str(name): int(count) for name, count in answer.items()}
+            f"api/projects/{project}/model-versions/",
+            lambda answer: {str(name): int(count) for name, count in answer.items()},
         )
 
     def retrieve(self, project: int, tasks: Sequence[int] = ()) -> None:

@@ -4,13 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception,
-    stop_after_delay,
-    wait_exponential_jitter,
-)
+import tenacity
 
 from tagalong.ner.errors import LabelStudioError
 
@@ -46,16 +40,16 @@ class RateLimitedRetry:
 
     def call(self, request: Callable[[], T]) -> T:
         """Send a request, and repeat it until it succeeds or the outage lasts too long."""
-        retrying = Retrying(
-            retry=retry_if_exception(is_transient),
-            wait=wait_exponential_jitter(initial=1, max=MAX_BACKOFF_SECONDS),
-            stop=stop_after_delay(self._max_outage_seconds),
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(is_transient),
+            wait=tenacity.wait_exponential_jitter(initial=1, max=MAX_BACKOFF_SECONDS),
+            stop=tenacity.stop_after_delay(self._max_outage_seconds),
             before_sleep=self._notify_outage,
             reraise=True,
         )
         return retrying(self.call_once, request)
 
-    def _notify_outage(self, state: RetryCallState) -> None:
+    def _notify_outage(self, state: tenacity.RetryCallState) -> None:
         if state.attempt_number == 1 and state.outcome is not None:
             self._notify(
                 f"{state.outcome.exception()}; asking again for up to "

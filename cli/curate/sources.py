@@ -16,7 +16,7 @@ from tagalong.ner.text_sanitizing import to_single_line
 from tagalong.training.corpus import Corpus, read_corpus
 
 if TYPE_CHECKING:  # takes a second to import
-    from tagalong.training.curate.project import CuratedProject
+    from tagalong.training.curate.curated_project import CuratedProject
 
 
 def check_new_file(path: Path | None) -> None:
@@ -76,7 +76,7 @@ def open_project(project: int, url: str | None, key: str | None) -> Iterator["Cu
     """Connect to a project, and read its labelling config."""
     from tagalong.backend.label_studio.api.retries import RateLimitedRetry
     from tagalong.backend.label_studio.connected_project import connect_project
-    from tagalong.training.curate.project import CuratedProject
+    from tagalong.training.curate.curated_project import CuratedProject
 
     if not url or not key:
         raise typer.BadParameter(
