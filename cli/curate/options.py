@@ -61,7 +61,7 @@ StrategyOption = Annotated[
     ),
 ]
 CountOption = Annotated[int, typer.Option(min=1, help="Number of documents to select.")]
-AgainstOption = Annotated[
+SecondModelOption = Annotated[
     str | None, typer.Option(metavar="MODEL", help="Second model, for the strategy disagreement.")
 ]
 RandomShareOption = Annotated[

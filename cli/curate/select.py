@@ -70,7 +70,7 @@ def select_cli(
     strategy: options.StrategyOption = DEFAULT_STRATEGY,
     count: options.CountOption = 50,
     labeled: options.LabeledOption = None,
-    against: options.AgainstOption = None,
+    against: options.SecondModelOption = None,
     random_share: options.RandomShareOption = 0.1,
     seed: options.SelectionSeedOption = 0,
     out: options.SelectionOutOption = None,
