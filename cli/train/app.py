@@ -8,4 +8,4 @@ from tagalong.ner.tiers import TIERS
 
 app = typer.Typer(no_args_is_help=True, help="Train a tier from annotated documents.")
 for tier in TIERS:
-    app.command(tier)(import_module(f"{__package__}.{tier}").train_cli)
+    app.command(tier)(import_module(f"tagalong.cli.train.{tier}").train_cli)
