@@ -74,26 +74,31 @@ def new_database(label_studio_program: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def start_another(
+def label_studio(
     new_database: Path, label_studio_program: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LabelStudioServer]:
+    """A Label Studio that may call and send events to loopback."""
+    home = tmp_path_factory.mktemp("label-studio")
+    shutil.copytree(new_database, home / "data")
+    with start_label_studio(label_studio_program, home) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def start_another(
+    label_studio: LabelStudioServer,
+    label_studio_program: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[Mapping[str, str]], LabelStudioServer]:
     """Starts a Label Studio with environment variables of its own."""
 
     def start(extra: Mapping[str, str]) -> LabelStudioServer:
         home = tmp_path_factory.mktemp("label-studio")
-        shutil.copytree(new_database, home / "data")
+        # Of the first, so that new projects have other ids: one of our servers records both.
+        shutil.copytree(label_studio.process.log_path.parent / "data", home / "data")
         return start_label_studio(label_studio_program, home, extra_variables=extra)
 
     return start
-
-
-@pytest.fixture(scope="session")
-def label_studio(
-    start_another: Callable[[Mapping[str, str]], LabelStudioServer],
-) -> Iterator[LabelStudioServer]:
-    """A Label Studio that may call and send events to loopback."""
-    with start_another({}) as running:
-        yield running
 
 
 @pytest.fixture(scope="session")
