@@ -105,7 +105,7 @@ def rollback_cli(
 ) -> None:
     """Undo the last promotion: the version that was current before is current again.
 
-    Before the first promotion the bundled version was current; the LLM had no current version.
+    Undoing the first promotion returns to the bundled encoder, or to no LLM.
 
     Example: tagalong models rollback encoder
     """

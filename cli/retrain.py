@@ -39,7 +39,7 @@ def retrain_cli(
     cancel: options.CancelOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train on a project's annotations; the new version serves if it is no worse beyond noise.
+    """Train on a project's annotations; the new version is served unless it is worse beyond noise.
 
     Example: tagalong retrain --project 1
     """

@@ -150,7 +150,7 @@ def match_relaxed(
     """Find the largest one-to-one pairing of overlapping spans with the same label.
 
     Of several such pairings, the spans closest to a span of the other set take part (Jaccard index;
-    ties in text order). One pairing can follow the choice of both sets: for any two matchings there
+    ties in text order). The best spans of both sets fit one pairing: for any two matchings there
     is one that covers the same gold spans as the first and the same predicted spans as the second
     (Mendelsohn & Dulmage 1958). So the result depends neither on order nor on direction.
 

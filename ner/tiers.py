@@ -1,10 +1,11 @@
-"""The tiers, spelt out in this file alone: kinds of models that find entities."""
+"""The tiers: kinds of models that find entities."""
 
 from collections.abc import Mapping
 from typing import Literal, get_args
 
 TierName = Literal["encoder", "llm"]
 TIERS: tuple[TierName, ...] = get_args(TierName)
-ENCODER, LLM = TIERS
+ENCODER: TierName = "encoder"
+LLM: TierName = "llm"
 DEFAULT_TIER = ENCODER  # of requests that name no tier
-TIER_NAMES: Mapping[str, str] = {ENCODER: "encoder", LLM: "LLM"}  # in messages
+TIER_NAMES: Mapping[TierName | str, str] = {ENCODER: "encoder", LLM: "LLM"}  # in messages

@@ -80,9 +80,9 @@ def validate_raw_spans(
 
 def find_masked_ranges(document: Document, raw_spans: Sequence[RawSpan]) -> list[tuple[int, int]]:
     """Find marked text without a label, whose true label is unknown: it is masked from the loss."""
-    # No other loss leaves a known place with an unknown truth. A label outside the config is not
-    # annotated in this project, so O is right there; of two labels the first one stays; and an
-    # offset outside the text has no place.
+    # Other dropped regions are not masked. A label outside the config is not annotated in this
+    # project, so O is right there; of two labels the first one stays; and an offset outside the
+    # text has no words.
     return [
         (region.start, region.end)
         for region in raw_spans

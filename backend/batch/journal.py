@@ -1,4 +1,4 @@
-"""The progress of a batch, in one SQLite file, so that the next run continues after any end.
+"""The progress of a batch in one SQLite file, so that an interrupted batch continues.
 
 A document is added once it is predicted. Then its prediction waits, is being sent, or is delivered;
 a document that no model could predict has failed. Commits survive the death of the process. A power
@@ -159,8 +159,8 @@ class BatchState(AbstractContextManager["BatchState"]):
 
     def reset_failed(self) -> None:
         """Delete failed documents so that they are tried again, unless they may have arrived."""
-        # Without a version: delivered once, and failed when its text had changed. The sink has the
-        # old prediction, so an empty digest makes a new one replace it.
+        # A failed document without a version was delivered before its text changed. The sink has
+        # the old prediction: an empty digest makes a new one replace it.
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE documents SET state = ?, answer = '', digest = x'' "

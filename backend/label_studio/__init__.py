@@ -1,1 +1,1 @@
-"""Label Studio's configs, tasks, offsets and context."""
+"""Label Studio's configs, tasks, results and context."""

@@ -4,7 +4,7 @@ Field names are those of Label Studio 1.23's JSON export and prediction format
 (https://labelstud.io/guide/export, https://labelstud.io/guide/predictions). Text offsets count
 Unicode code points, as in Python; carriage return and line feed count one each.
 
-A further control type needs a change in this file and in `config` only.
+A further control type also needs a change in `config`, and where `SPAN_TYPE` is compared.
 """
 
 import hashlib

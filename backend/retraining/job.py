@@ -36,7 +36,7 @@ class StratumComparison:
     """Scores of two versions on some of the held-out entities.
 
     `new` and `old` are strict F1 scores; `low` and `high` are the ends of the 95 % interval of
-    their difference. All but `new` are None if no version was served before.
+    their difference. Without a version served before, these three and `old` are None.
     """
 
     name: str  # ``all``, or a length in words
@@ -85,7 +85,7 @@ class Job:
     reason: str  # the trigger, such as "the train button"
     last_event_id: int  # of the last webhook event that the job covers; 0 for none
     state: JobState
-    attempts: int  # how often the job was started
+    attempts: int  # how often it was started, without those that ended in order
     pid: int  # of the process that runs it; 0 otherwise
     cancel_requested: bool  # whether it is to stop as soon as possible
     requested_at: datetime

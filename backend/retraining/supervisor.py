@@ -20,7 +20,7 @@ from tagalong.backend.retraining.trigger import Debouncer, RetrainSettings
 from tagalong.ner.errors import StateFileError
 
 POLL_SECONDS = 1.0
-MAX_ATTEMPTS = 3  # a job whose process is killed more often fails
+MAX_ATTEMPTS = 3  # a job whose process was killed so often fails
 RETRY_DELAY_SECONDS = 5.0  # after the first killed attempt; doubled after each further one
 TERMINATION_GRACE_SECONDS = 20.0  # between SIGTERM and SIGKILL
 

@@ -78,7 +78,7 @@ class Service:
     def close(self) -> None:
         """Stop all threads and processes of the server."""
         self.supervisor.close()
-        for model_holder in reversed(self.model_holders.values()):  # drafters come first
+        for model_holder in reversed(self.model_holders.values()):  # a drafter after its user
             model_holder.close()
         self._openvino_builder.close()
         self.event_store.close()
@@ -127,8 +127,6 @@ def make_drafted_loader(
 
     def load(folder: Path) -> Tier:
         drafter = partial(draft, drafting, read_manifest(folder, verify=False).labels)
-        tier = load_tier(folder, drafter=drafter, weights_mode=weights_mode, base_model_cache=cache)
-        tier.warm_up()  # measures the throughput, before the first request needs an estimate
-        return tier
+        return load_tier(folder, drafter=drafter, weights_mode=weights_mode, base_model_cache=cache)
 
     return load

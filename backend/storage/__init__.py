@@ -1,1 +1,1 @@
-"""SQLite files that survive a kill."""
+"""The model store, SQLite files and locks, all of which survive a kill."""

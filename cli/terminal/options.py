@@ -28,7 +28,7 @@ AnnotatorsOption = Annotated[
 ]
 LabelConfigOption = Annotated[
     Path | None,
-    typer.Option(exists=True, dir_okay=False, help="Labeling config of the project, an XML file."),
+    typer.Option(exists=True, dir_okay=False, help="Labelling config of the project, an XML file."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 ModelsOption = Annotated[

@@ -168,8 +168,8 @@ RetrainRecipeOption = Annotated[
 RetrainPromotionOption = Annotated[
     PromotionPolicy,
     typer.Option(
-        help="When to make the new version the current one; auto: unless it is significantly "
-        "worse than the served version, or the server has other projects."
+        help="When to make the new version the current one; auto: if it finds held-out entities, "
+        "is not significantly worse than the served version, and no other project uses that."
     ),
 ]
 HoldoutShareOption = Annotated[

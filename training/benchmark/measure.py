@@ -45,7 +45,7 @@ class BenchmarkConfig:
 
     @property
     def tier(self) -> str:
-        """Tier of the runtime."""
+        """See `tier_of_runtime`."""
         return tier_of_runtime(self.runtime)
 
 
@@ -66,12 +66,12 @@ class BenchmarkResult:
 
     @property
     def tier(self) -> str:
-        """Tier of the runtime."""
+        """See `tier_of_runtime`."""
         return tier_of_runtime(self.runtime)
 
 
 def tier_of_runtime(runtime: Runtime) -> str:
-    """Tier of a runtime."""
+    """A tier's own name if it has one runtime; the others run the default tier."""
     return runtime if runtime in TIERS else DEFAULT_TIER
 
 

@@ -1,9 +1,9 @@
 """Inter-annotator agreement on tasks with several annotators.
 
 Agreement is F1 of one annotator's spans against another's (Hripcsak & Rothschild 2005, "Agreement,
-the F-Measure, and Reliability in Information Retrieval"). Kappa converges to it if the number of
-true negatives is unknown, as with entities. All pairs of annotators of a task are compared in both
-directions, so precision equals recall: the share of spans that the other annotator marked too.
+the F-Measure, and Reliability in Information Retrieval"). Kappa approaches it if the number of
+true negatives is large or unknown, as with entities. All pairs of annotators of a task are compared
+in both directions, so precision equals recall: the share of spans that the other annotator has.
 """
 
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Settings and results of document selection; this module imports only the standard library."""
+"""Settings and results of document selection."""
 
 from dataclasses import dataclass
 from typing import Any, Literal

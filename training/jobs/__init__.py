@@ -1,1 +1,1 @@
-"""Retraining on what a Label Studio project holds."""
+"""Trainings of versions, from files or on a Label Studio project, and their promotion."""

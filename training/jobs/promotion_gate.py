@@ -81,8 +81,8 @@ def find_undertrained_labels(
     nothing with them. `tagalong.backend.label_studio.affected_projects` protects other projects.
 
     Returns the candidate's training entities of each such label, in the order of the served
-    version. If the counts of the served version are unknown, all labels that it shares with the
-    project.
+    version. All labels shared with the project count where the served version learnt from more than
+    its gold entities, or their counts are unknown.
     """
     if candidate.data.get("start") == served.version:  # its weights know these labels
         return {}

@@ -65,6 +65,7 @@ def run_job(
                 state, result = _retrain(job_store, job, store, options, on_progress)
             except KeyboardInterrupt:
                 if not _read_job(job_store, job_id).cancel_requested:
+                    job_store.mark_interrupted(job_id)
                     raise
                 state, result = JobState.CANCELLED, JobResult("it was cancelled")
             except (TagalongError, OSError) as error:

@@ -23,7 +23,7 @@ def four_bit_unavailable_reason() -> str | None:
 
 
 def four_bit_options(skip_modules: Sequence[str]) -> Mapping[str, Any]:
-    """Options of `from_pretrained` for QLoRA (Dettmers et al. 2023): NF4, quantised twice."""
+    """Options of `from_pretrained` for QLoRA (Dettmers et al. 2023): NF4, quantized twice."""
     quantization = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

@@ -32,9 +32,8 @@ def viterbi(
 ) -> NDArray[np.intp]:
     """The most probable legal tag sequence (Viterbi 1967).
 
-    Most words are outside whatever the tags around them are; only the others are searched. The
-    shape of `log_probs` is (words, tags). `transitions` are added for each step, and have the shape
-    of `legal_transitions`.
+    Only words are searched for which a tag other than O may win. The shape of `log_probs` is
+    (words, tags). `transitions` are added for each step, and have the shape of `legal_transitions`.
     """
     best: NDArray[np.intp] = log_probs.argmax(axis=1)
     previous = np.concatenate(([legal_transitions.shape[1]], best[:-1]))

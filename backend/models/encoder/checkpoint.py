@@ -1,6 +1,6 @@
-"""Write and read a version's folder: weights or an adapter, the tokenizer, the manifest.
+"""Write weights or an adapter, and a tokenizer, of any tier; read an encoder.
 
-Training writes what serving reads; both ends are here so that they cannot drift apart.
+Writing and reading are in one file so that they cannot drift apart.
 """
 
 import os

@@ -31,7 +31,7 @@ MAX_VERBALIZER_CHARACTERS = 12  # longer tokens are rare, and rare tokens are ha
 
 @dataclass(frozen=True, slots=True)
 class Verbalizers:
-    """One vocabulary token for every tag, in their order; no word is ever tokenized to it.
+    """One vocabulary token for every tag, in their order; the words of a prompt never have it.
 
     A tag then takes one slot, however long the name of its entity type is. A token that the base
     model has already needs no new embedding, so any serving engine can load the adapter.
@@ -49,7 +49,7 @@ def choose_verbalizers(tokenizer: PreTrainedTokenizerBase, tag_set: TagSet) -> V
     """Choose a token of the base model's own vocabulary for every tag.
 
     A word is letters and digits, or a single mark. So a token that mixes the two, such as ``(s`` or
-    ``=>``, can never come from tokenizing one word. Of those, the shortest and most frequent are
+    ``=>``, hardly ever come from tokenizing one word. Of those, the shortest and most frequent are
     chosen, always the same for the same tokenizer. Raises `BaseModelError` where there are too few.
     """
     special = set(tokenizer.all_special_ids)

@@ -72,9 +72,9 @@ class OpenVINORecord:
     version: str  # that was compiled
     manifest_digest: str  # of that version
     openvino_version: str  # that compiled it: another release may read the model differently
-    precision: OpenVINOPrecision  # of what is not quantised, at the time of the check
-    int8_instruction_set: str  # for what is quantised, at the time of the check
-    weight_format: str  # ``int8`` where its matrices are quantised, else ``plain``
+    precision: OpenVINOPrecision  # of what is not quantized, at the time of the check
+    int8_instruction_set: str  # for what is quantized, at the time of the check
+    weight_format: str  # ``int8`` where its matrices are quantized, else ``plain``
     max_positions: int | None  # that the model has; None for no limit
     check: OpenVINOCheck
     notes: tuple[str, ...]  # further facts, a sentence each

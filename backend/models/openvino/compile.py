@@ -1,4 +1,4 @@
-"""Compile a version for OpenVINO: convert, quantise if that loses nothing, check, and cache it.
+"""Compile a version for OpenVINO: convert, quantize if that loses nothing, check, and cache it.
 
 Quantisation puts matrices and their inputs in 8 bits, with ranges measured on example windows
 (post-training static quantisation, as in Jacob et al. 2018, "Quantization and Training of Neural
@@ -88,10 +88,11 @@ def compile_version(
     """Compile a version, and cache the fastest model that passes the check.
 
     The ranges of values are measured on `quantization_documents`. The check compares with PyTorch
-    in fp32 on `check_documents`, by their spans too where the model knows the labels. Either are
-    the abstracts that come with Tagalong if there are none. Raises `RegistryError` if there is no
-    such version, or it is damaged, `BaseModelError` if its base model is not there, and
-    `OpenVINOError` if it cannot be compiled, or no compiled model passes the check.
+    in fp32 on `check_documents`, by their spans too where the model knows the labels. Without
+    documents, both are done on the abstracts that come with Tagalong.
+
+    Raises `RegistryError` if there is no such version, or it is damaged, `BaseModelError` if its
+    base model is not there, and `OpenVINOError` if no compiled model passes the check.
     """
     manifest = read_manifest(folder)
     if manifest.tier != ENCODER:
@@ -146,7 +147,7 @@ def _candidate_formats(notes: list[str]) -> Iterator[str]:
     if int8_instruction_set():
         yield "int8"
     else:
-        notes.append("This CPU has no fast arithmetic in 8 bits, so nothing is quantised.")
+        notes.append("This CPU has no fast arithmetic in 8 bits, so nothing is quantized.")
     yield "plain"
 
 

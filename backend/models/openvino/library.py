@@ -31,7 +31,7 @@ def import_openvino() -> ModuleType:
 
 @cache
 def import_nncf() -> ModuleType:
-    """Import NNCF, which quantises; raises `OpenVINOError` where it is missing."""
+    """Import NNCF, which quantizes; raises `OpenVINOError` where it is missing."""
     import_openvino()
     return _import_library("nncf")
 
@@ -73,7 +73,7 @@ def openvino_version() -> str:
 
 
 def choose_precision() -> OpenVINOPrecision:
-    """The best arithmetic of this CPU for what is not quantised.
+    """The best arithmetic of this CPU for what is not quantized.
 
     Raises `OpenVINOError` where OpenVINO is not installed, or does not know this CPU.
     """

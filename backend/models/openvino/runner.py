@@ -76,7 +76,7 @@ class OpenVINORunner:
 
     def __init__(self, path: Path, weights: Path, *, weight_format: str) -> None:
         core = import_openvino().Core()
-        self.precision = choose_precision()  # of what is not quantised
+        self.precision = choose_precision()  # of what is not quantized
         self.streams = min(count_usable_cpus(), MAX_STREAMS)  # batches at the same time, under load
         self._path, self._weight_format = path, weight_format
         with self._translate_errors("read"):

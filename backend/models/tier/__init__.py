@@ -77,4 +77,4 @@ class Tier(ABC):
         return {}
 
     def warm_up(self) -> None:  # noqa: B027 (most tiers need none)
-        """Prepare for the first request, where that takes a while."""
+        """Prepare for the first request; called once, after loading."""

@@ -120,7 +120,7 @@ def _as_count(value: object) -> int | None:
 
 
 def format_job_state(job: Job) -> str:
-    """Format the state of a job."""
+    """Format the state of a job; "Rejected" would sound like an error."""
     return "Not promoted" if job.state is JobState.REJECTED else job.state.capitalize()
 
 

@@ -183,6 +183,7 @@ class ModelHolder:
         try:
             manifest = read_manifest(folder, verify=False)  # the loader verifies the files
             tier = self._load(folder)
+            tier.warm_up()  # an LLM measures its throughput, for the estimates of requests
         except TagalongError as error:
             self._record_failure(folder.name, str(error))
             return False

@@ -1,4 +1,4 @@
-"""A tier is served once it is registered: no other file knows its name."""
+"""A registered tier is loaded, served and used in batches."""
 
 from pathlib import Path
 

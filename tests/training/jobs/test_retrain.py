@@ -1,6 +1,8 @@
 """A retraining job as the server runs it, ``python -m tagalong.training.jobs``, and its end."""
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ from tagalong.training.jobs.job_requests import RetrainOptions
 from tagalong.training.jobs.retrain import promote_version
 from tagalong.training.jobs.retrain_project import Retraining
 from tests.errors import failed
-from tests.forked import run_forked
+from tests.forked import ForkedProcess, run_forked
 from tests.versions import publish_number
 
 ROOT = Path(__file__).parents[3]
@@ -72,6 +74,23 @@ def test_a_job_that_another_process_runs_is_left_alone(job_store: JobStore, tmp_
     job = job_store.read_job(job_id)
     assert job is not None
     assert job.state is JobState.WAITING
+
+
+def test_an_attempt_that_ends_in_order_is_not_counted(job_store: JobStore, tmp_path: Path) -> None:
+    job_id = job_store.enqueue(7, "encoder", reason="the train button")
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # a Label Studio that never answers
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        env = ENVIRONMENT | {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": "k", "NO_PROXY": "*"}
+        log = tmp_path / "trainer.log"
+        process = ForkedProcess(*ENTRY, "--models", tmp_path, "--run", job_id, env=env, log=log)
+        silent.settimeout(60)
+        connection, _ = silent.accept()
+        with connection:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) != 0
+    job = job_store.read_job(job_id)
+    assert job is not None
+    assert (job.state, job.attempts) == (JobState.RUNNING, 0)
 
 
 def test_a_job_that_has_ended_is_not_run_again(job_store: JobStore, tmp_path: Path) -> None:
