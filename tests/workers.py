@@ -20,7 +20,7 @@ USES_VALIDATION = {"test_label_studio.py", "test_prelabel.py", "test_tabs.py"}
 LONG_GROUPS = (
     VALIDATING,
     "tests/cli/prelabel/test_command.py",
-    "tests/backend/models/openvino/test_build.py",
+    "tests/backend/models/openvino/test_compile.py",
     END_TO_END,
     "tests/training/llm/test_train.py",
     "tests/training/encoder/test_train.py",
