@@ -198,7 +198,7 @@ def test_a_server_that_is_stopped_ends_its_training_and_the_next_goes_on_with_it
         wait_for(lambda: runs.list_latest(limit=1)[0].state.is_finished, seconds=LONG)
     (run,) = runs.list_latest(limit=1)
     assert run.state is JobState.PROMOTED, run.result
-    assert run.attempts == 2
+    assert run.attempts == 1  # the first one ended in order
     runs.close()
 
 

@@ -13,6 +13,7 @@ from hashlib import sha256
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -43,6 +44,9 @@ SAFETENSORS_FILE_NAMES = ("model.safetensors", "model.safetensors.index.json")
 PICKLE_FILE_NAMES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 SAFETENSORS_CONVERTER_URL = "https://huggingface.co/spaces/safetensors/convert"
 SAMPLES_PER_FILE, SAMPLE_BYTES = 64, 4096  # of a fingerprint
+# transformers changes the default dtype of the process while it loads. Of two loads at a time, one
+# would leave the other's dtype behind, and later models and trainings would compute in it.
+_LOAD_LOCK = Lock()
 _PACKAGE_REFERENCE = re.compile(r"package:(?P<module>[\w.]+)/(?P<path>.+)")
 
 
@@ -215,7 +219,7 @@ class BaseModelRef:
             disable_progress_bar()  # only downloads need one
         else:
             options["revision"] = self.revision
-        with self._translate_load_errors(source, weights="use_safetensors" in options):
+        with _LOAD_LOCK, self._translate_load_errors(source, weights="use_safetensors" in options):
             return loader.from_pretrained(source, trust_remote_code=False, **options)
 
     @contextmanager

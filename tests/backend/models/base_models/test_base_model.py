@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -46,6 +47,19 @@ def test_a_base_that_is_not_there(reference, code, named):
     assert named in message
     assert OFFLINE_BASE_MODEL in message  # the way out
     assert "\n" not in message
+
+
+def test_simultaneous_loads_leave_the_default_type_of_the_process(tiny_base):
+    base = BaseModelRef(str(tiny_base("mistral")))
+
+    def load(number):
+        if number % 2:
+            return base.load_token_classifier(TAGS).dtype
+        return base.load_causal_lm(four_bit=False, dtype=torch.bfloat16).dtype
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(load, range(80))) == [torch.bfloat16, torch.float32] * 40
+    assert torch.get_default_dtype() == torch.float32
 
 
 def test_an_empty_folder_is_no_base(tmp_path):
