@@ -132,7 +132,8 @@ def _apply_warm_start(
 ) -> ProjectTrainingData:
     """Start the training from the served version, or note why that is not possible."""
     if not store.served_version(tier):
-        return data
+        note = "The training started from its base: no version of this tier is served."
+        return replace(data, notes=(*data.notes, note))
     manifest = read_manifest(store.resolve(tier))
     labels = data.split.labels
     if reason := TIER_TRAINERS[tier].explain_no_warm_start(manifest, recipe, labels):

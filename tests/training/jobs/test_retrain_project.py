@@ -7,10 +7,17 @@ from typing import Any
 import pytest
 
 from tagalong.backend.label_studio.affected_projects import AffectedProject, VersionChange
+from tagalong.backend.models.base_models.base_model import BaseModelRef
 from tagalong.backend.retraining.job import JobResult
 from tagalong.backend.storage.model_store import ModelStore
 from tagalong.ner.errors import LabelStudioError
-from tagalong.training.jobs.retrain_project import hold_back_for_other_projects
+from tagalong.training.data.train_dev_split import TrainDevSplit
+from tagalong.training.jobs.project_data import ProjectTrainingData
+from tagalong.training.jobs.retrain_project import (
+    _apply_warm_start,
+    hold_back_for_other_projects,
+)
+from tagalong.training.recipes.llm_recipe import LLMRecipe
 
 CHANGE = VersionChange(1, "encoder", "v1", old_labels=("Disease",), new_labels=("Disease",))
 POLITE: Any = SimpleNamespace(call=lambda ask: ask())
@@ -57,3 +64,12 @@ def test_nothing_is_promoted_if_label_studio_does_not_say(spare: Any) -> None:
     assert not kept.should_promote
     assert kept.reason.startswith("it is unknown which other projects v1 serves (it is away)")
     assert spare(WORSE, away) == WORSE
+
+
+def test_a_warm_start_without_a_served_version_is_noted(tmp_path: Path) -> None:
+    split = TrainDevSplit((), (), ("Disease",))
+    data = ProjectTrainingData(split, (), ())
+    recipe = LLMRecipe(BaseModelRef("base"))
+    started = _apply_warm_start(data, "llm", recipe, ModelStore(tmp_path))
+    assert started.split == split
+    assert len(started.notes) == 1

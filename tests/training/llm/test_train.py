@@ -38,7 +38,7 @@ TAGS = TagSet(LABELS)
 QUICK = Schedule(
     epochs=8, patience=8, learning_rate=1e-3, batch_tokens=512, ema_decay=0.0, precision="fp32"
 )
-SENTENCES = sentences(20)
+SENTENCES = sentences(50)
 TOY = toy_documents(12, seed=1, sentences=1)
 TOY_SPLIT = TrainDevSplit(TOY, TOY, LABELS)
 
@@ -85,7 +85,7 @@ def learnt(base, tmp_path_factory):
     return trained, publish(trained, SENTENCES, folder)
 
 
-def test_sentences_are_learnt_by_heart_in_four_bits(learnt):
+def test_fifty_sentences_are_learnt_by_heart_in_four_bits(learnt):
     trained, folder = learnt
     assert trained.recipe.four_bit
     assert max(trained.history.dev_scores) >= 0.95
